@@ -1,0 +1,65 @@
+"""Builds, checks and publishes container images with docker buildx.
+
+The names below are the public interface; everything else may change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from buildlib.build import build_image
+    from buildlib.config import Config, load_config
+    from buildlib.console import Console
+    from buildlib.errors import BuildlibError
+    from buildlib.executor import Executor, PlumbumExecutor
+    from buildlib.plan import BuildPlan
+    from buildlib.planning import BuildRequest, make_build_plan
+    from buildlib.project import Project, load_project
+    from buildlib.report import BuildResult
+    from buildlib.version import Version, resolve_version
+
+_HOME = {
+    "BuildPlan": "plan",
+    "BuildRequest": "planning",
+    "BuildResult": "report",
+    "BuildlibError": "errors",
+    "Config": "config",
+    "Console": "console",
+    "Executor": "executor",
+    "PlumbumExecutor": "executor",
+    "Project": "project",
+    "Version": "version",
+    "build_image": "build",
+    "load_config": "config",
+    "load_project": "project",
+    "make_build_plan": "planning",
+    "resolve_version": "version",
+}
+
+__all__ = [
+    "BuildPlan",
+    "BuildRequest",
+    "BuildResult",
+    "BuildlibError",
+    "Config",
+    "Console",
+    "Executor",
+    "PlumbumExecutor",
+    "Project",
+    "Version",
+    "build_image",
+    "load_config",
+    "load_project",
+    "make_build_plan",
+    "resolve_version",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that start-up pays for nothing else."""
+    if name not in _HOME:
+        raise AttributeError(name)
+    from importlib import import_module  # noqa: PLC0415 - as above
+
+    return getattr(import_module(f"buildlib.{_HOME[name]}"), name)

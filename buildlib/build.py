@@ -1,0 +1,259 @@
+"""A build: preflight, execute, report."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from buildlib import preflight
+from buildlib.command import buildx_argv, shell_line
+from buildlib.console import Console
+from buildlib.dockerfile import Dockerfile
+from buildlib.engine import EngineFacts, inspect_builder, inspect_engine
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    EngineError,
+    InputError,
+    raise_problems,
+)
+from buildlib.executor import Executor
+from buildlib.plan import BuildPlan, Output
+from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.progress import BuildProgress
+from buildlib.project import Project
+from buildlib.reference import parse_reference
+from buildlib.report import BuildResult
+
+_TAIL: Final = 40
+_REFUSED: Final = re.compile(
+    r"401 unauthorized|403 forbidden|authorization failed|access denied", re.IGNORECASE
+)
+
+
+def _check_plan(
+    plan: BuildPlan, request: BuildRequest, dockerfile: Dockerfile
+) -> list[BuildlibError]:
+    """Return the problems that need no engine to be seen."""
+    problems = preflight.check_build_args(name for name, _ in plan.build_args)
+    missing = preflight.check_files(plan)
+    problems += missing
+    if not missing:
+        problems += preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan))
+    if request.strict:
+        problems += [InputError(text) for text in preflight.undeclared(plan, dockerfile)]
+    registries = [parse_reference(text).registry for text in plan.references]
+    return problems + preflight.check_push(plan, registries)
+
+
+def _check_all(
+    plan: BuildPlan,
+    problems: list[BuildlibError],
+    facts: EngineFacts,
+    executor: Executor,
+    env: Mapping[str, str],
+) -> None:
+    problems = problems + preflight.check_engine(facts, endpoint=env.get("DOCKER_HOST", ""))
+    if facts.buildx and preflight.needs_builder(plan, facts):
+        problems += preflight.check_output(plan, facts, inspect_builder(executor, plan.builder))
+    else:
+        problems += preflight.check_output(plan, facts, None)
+    raise_problems(problems)
+
+
+def metadata_path() -> Path:
+    """Return a name for buildx's metadata that no other build, at any time, has."""
+    return Path(tempfile.gettempdir()) / f"buildlib-{os.getpid()}-{secrets.token_hex(6)}.json"
+
+
+@contextlib.contextmanager
+def _exclusive(destination: Path | None) -> Iterator[None]:
+    """Let only one build at a time write below the destination's directory."""
+    if destination is None:
+        yield
+        return
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(destination.parent, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"can't write to {destination.parent}", why=str(error)) from error
+    try:
+        # On the directory itself: no lock file is left behind, and it ends with the process.
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list[str]]:
+    """Return the plan and warnings about it, without asking any engine.
+
+    Raises:
+        InputError: the request or the files are not usable; all that is wrong is told (exit 2).
+    """
+    dockerfile = project.dockerfile()
+    plan = make_build_plan(project, request, dockerfile, metadata_file=metadata_path())
+    raise_problems(_check_plan(plan, request, dockerfile))
+    return plan, _warnings(project, plan, dockerfile)
+
+
+def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list[str]:
+    stand_ins = ", ".join(plan.stand_ins)
+    return [
+        *project.version.warnings,
+        *preflight.undeclared(plan, dockerfile),
+        *([f"built on stand-ins for {stand_ins}: not for publishing"] if stand_ins else []),
+    ]
+
+
+class Facts:
+    """The engine's answer, asked for in the background while other things are read."""
+
+    def __init__(self, executor: Executor) -> None:
+        """Begin to ask."""
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._answer: Future[EngineFacts] = self._pool.submit(inspect_engine, executor)
+        self._pool.shutdown(wait=False)
+
+    def get(self) -> EngineFacts:
+        """Return the answer, or raise what asking raised."""
+        return self._answer.result()
+
+
+def build_image(
+    project: Project,
+    request: BuildRequest,
+    executor: Executor,
+    console: Console,
+    *,
+    facts: Facts | None = None,
+) -> BuildResult:
+    """Build, and return what came out.
+
+    Args:
+        project: from `load_project`.
+        request: what is wanted.
+        executor: starts `docker`; its environment should hold BUILDKIT_PROGRESS=rawjson, without
+            which steps are not counted.
+        console: shows commands, steps and warnings.
+        facts: the engine's answer if it was asked for already.
+
+    Raises:
+        InputError, ToolError, EngineError, AuthorisationError: all that the preflight finds, or
+            why the build failed (exit 2, 3, 4, 5).
+        CancelledError: interrupted (exit 130).
+    """
+    facts = facts or Facts(executor)
+    dockerfile = project.dockerfile()
+    plan = make_build_plan(project, request, dockerfile, metadata_file=metadata_path())
+    engine = facts.get()
+    _check_all(plan, _check_plan(plan, request, dockerfile), engine, executor, project.env)
+    warnings = _warnings(project, plan, dockerfile)
+    for warning in warnings:
+        console.warn(warning)
+    started = time.monotonic()
+    with _exclusive(plan.destination):
+        progress, metadata = _execute(plan, executor, console)
+    seconds = time.monotonic() - started
+    digest = str(metadata.get("containerimage.digest") or "")
+    own = () if plan.platforms or not engine.platform else (engine.platform,)
+    return BuildResult(
+        image=plan.image,
+        version=plan.version,
+        references=plan.references,
+        platforms=tuple(map(str, plan.platforms or own)),
+        output=str(plan.output),
+        destination=str(plan.destination or ""),
+        digest=digest,
+        size=_size(plan, executor),
+        seconds=seconds,
+        steps=progress.total if progress else None,
+        cached=progress.cached if progress else None,
+        stand_ins=plan.stand_ins,
+        warnings=tuple(warnings),
+        command=shell_line(buildx_argv(plan)),
+    )
+
+
+def _execute(
+    plan: BuildPlan, executor: Executor, console: Console
+) -> tuple[BuildProgress | None, Mapping[str, object]]:
+    argv = buildx_argv(plan)
+    console.command(argv)
+    console.group(f"build {plan.image} {plan.version}")
+    progress = BuildProgress() if plan.progress == "auto" else None
+    try:
+        if progress:
+            code = executor.stream(argv, lambda line: _show(progress, console, line))
+        else:
+            code = executor.attach(argv)
+        metadata = _read_metadata(plan.metadata_file)
+    finally:
+        console.end_group()
+        if plan.metadata_file:
+            plan.metadata_file.unlink(missing_ok=True)
+    if code != 0:
+        raise _failure(code, progress)
+    return progress, metadata
+
+
+def _show(progress: BuildProgress, console: Console, line: str) -> None:
+    for event in progress.feed(line):
+        console.event(event)
+
+
+def _read_metadata(path: Path | None) -> Mapping[str, object]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _failure(code: int, progress: BuildProgress | None) -> BuildlibError:
+    """Return the error for a failed build; BuildKit has no codes, so its words have to tell."""
+    if progress is None:
+        return EngineError(f"docker buildx build failed with exit code {code}")
+    step = progress.failed
+    message = step.error if step else "\n".join(list(progress.messages)[-3:])
+    everything = "\n".join([message, *progress.messages, *(step.log if step else ())])
+    if "no space left on device" in everything.lower():
+        return EngineError(
+            "the engine's disk is full",
+            why=message,
+            hint="docker system df shows what takes the space; nothing was removed",
+        )
+    if "exec format error" in everything.lower():
+        return EngineError(
+            "a program for another platform was to run, and emulation is not registered",
+            why=message,
+            hint="docker run --privileged --rm tonistiigi/binfmt --install all registers it",
+        )
+    if _REFUSED.search(message):
+        return AuthorisationError(
+            "the registry refused", why=message, hint="docker login, then again"
+        )
+    log = [*step.log, step.partial][-_TAIL:] if step else []
+    where = f" in step {step.name}" if step else ""
+    return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))
+
+
+def _size(plan: BuildPlan, executor: Executor) -> int | None:
+    """Return bytes: as the engine counts the image, or of the archive."""
+    if plan.output == Output.OCI and plan.destination:
+        return plan.destination.stat().st_size if plan.destination.is_file() else None
+    if not plan.loads or not plan.references:
+        return None
+    argv = ("docker", "image", "inspect", "--format", "{{.Size}}", plan.references[0])
+    answer = executor.run(argv).stdout.strip()
+    return int(answer) if answer.isdigit() else None

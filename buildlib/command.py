@@ -1,0 +1,64 @@
+"""Plan to argv, and argv to one line that a shell can run as it stands."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from buildlib.plan import BuildPlan, Output
+
+
+def _repeated(option: str, values: Iterable[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
+
+
+def _pair(name: str, value: str | None) -> str:
+    return name if value is None else f"{name}={value}"
+
+
+def _output(plan: BuildPlan) -> list[str]:
+    match plan.output:
+        case Output.LOAD:
+            return ["--load"]
+        case Output.PUSH:
+            return ["--push"]
+        case Output.OCI | Output.LOCAL:
+            # buildx reads the value as CSV: a field with a comma or a quote has to be quoted.
+            field = f"dest={plan.destination}"
+            if any(character in field for character in ',"\n'):
+                field = '"' + field.replace('"', '""') + '"'
+            return ["--output", f"type={plan.output},{field}"]
+        case Output.CACHE_ONLY:
+            return ["--output", "type=cacheonly"]
+        case _:
+            return ["--output", plan.output]
+
+
+def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
+    """Return the one command that builds the plan."""
+    options = [
+        *(["--builder", plan.builder] if plan.builder else []),
+        *["--file", str(plan.dockerfile)],
+        *(["--target", plan.target] if plan.target else []),
+        *(["--platform", ",".join(map(str, plan.platforms))] if plan.platforms else []),
+        *_repeated("--tag", plan.references),
+        *_repeated("--build-arg", (_pair(name, value) for name, value in plan.build_args)),
+        *_repeated("--label", (_pair(name, value) for name, value in plan.labels)),
+        *_repeated("--build-context", (_pair(name, value) for name, value in plan.build_contexts)),
+        *_repeated("--secret", plan.secrets),
+        *_repeated("--cache-from", plan.cache_from),
+        *_repeated("--cache-to", plan.cache_to),
+        *(["--no-cache"] if plan.no_cache else []),
+        *(["--pull"] if plan.pull else []),
+        # An attestation holds the time of the build: the same inputs would give another digest.
+        "--provenance=false",
+        *_output(plan),
+        *(["--metadata-file", str(plan.metadata_file)] if plan.metadata_file else []),
+        *(["--progress", plan.progress] if plan.progress != "auto" else []),
+    ]
+    return ("docker", "buildx", "build", *options, str(plan.context))
+
+
+def shell_line(argv: Sequence[str]) -> str:
+    """Return argv quoted for a POSIX shell."""
+    return shlex.join(argv)

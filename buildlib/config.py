@@ -1,0 +1,277 @@
+"""Configuration: defaults < file < environment < command line, each value with its source.
+
+The file is `buildlib.toml`, or the table `[tool.buildlib]` in `pyproject.toml`; the first one
+found going up from the starting directory makes that directory the project's root.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.errors import InputError
+from buildlib.platforms import Platform, parse_platforms
+from buildlib.reference import parse_reference
+
+BASE_IMAGES_VARIABLE: Final = "BUILDLIB_BASE_IMAGES"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where a value came from; `detail` is a path, a variable or an option."""
+
+    kind: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """Return `file (pyproject.toml)`, `default`, …."""
+        return f"{self.kind} ({self.detail})" if self.detail else self.kind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseImage:
+    """Another source for a `FROM` reference, handed over with `--build-context`.
+
+    Args:
+        source: `docker-image://…` or `oci-layout://…`.
+        stand_in: it is not the real image, and an image built on it must not be published.
+    """
+
+    source: str
+    stand_in: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Smoke:
+    """What a container of the image has to do; times in seconds."""
+
+    commands: tuple[tuple[str, ...], ...] = ()
+    port: int = 0
+    health_path: str = "/"
+    start_timeout: int = 30
+
+
+_NO_SMOKE: Final = Smoke()
+
+
+class _MismatchError(Exception):
+    """The value is not of the type that this key takes; the text says which."""
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _MismatchError("text")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(value.split())
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise _MismatchError("a list of texts")
+    return tuple(value)
+
+
+def _pairs(value: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
+        raise _MismatchError("a table of texts")
+    return tuple(sorted(value.items()))
+
+
+def _image(value: object) -> str:
+    reference = parse_reference(_text(value))
+    if reference.tag or reference.digest:
+        raise _MismatchError("a repository without tag or digest")
+    return reference.name
+
+
+def _platforms(value: object) -> tuple[Platform, ...]:
+    return parse_platforms(_texts(value))
+
+
+def _base_image(value: object) -> BaseImage:
+    table = value if isinstance(value, Mapping) else {"source": value}
+    source, stand_in = table.get("source"), table.get("stand-in", False)
+    if set(table) - {"source", "stand-in"} or not isinstance(stand_in, bool):
+        raise _MismatchError('a text, or { source = "…", stand-in = true }')
+    if not isinstance(source, str) or not source.startswith(("docker-image://", "oci-layout://")):
+        raise _MismatchError("a source that begins with docker-image:// or oci-layout://")
+    return BaseImage(source=source, stand_in=stand_in)
+
+
+def _base_images(value: object) -> tuple[tuple[str, BaseImage], ...]:
+    if not isinstance(value, Mapping):
+        raise _MismatchError("a table of FROM reference = source")
+    return tuple(sorted((name, _base_image(source)) for name, source in value.items()))
+
+
+def _commands(value: object) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(value, list) or not all(isinstance(item, list) for item in value):
+        raise _MismatchError("a list of lists of texts")
+    return tuple(_texts(item) for item in value)
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _MismatchError("a whole number, not negative")
+    return value
+
+
+_SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "commands": _commands,
+    "port": _number,
+    "health-path": _text,
+    "start-timeout": _number,
+}
+
+
+def _smoke(value: object) -> Smoke:
+    if not isinstance(value, Mapping):
+        raise _MismatchError("a table")
+    _check_keys(value, _SMOKE_KEYS, where="smoke.")
+    return Smoke(**{key.replace("-", "_"): _SMOKE_KEYS[key](item) for key, item in value.items()})
+
+
+def _key(parse: Callable[[object], Any], default: object) -> Any:  # noqa: ANN401 - as field()
+    return field(default=default, metadata={"parse": parse})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that a repository says about its image; frozen, and knows its sources."""
+
+    root: Path
+    image: str = _key(_image, "")
+    context: str = _key(_text, ".")
+    dockerfile: str = _key(_text, "Dockerfile")
+    target: str = _key(_text, "")
+    binary_target: str = _key(_text, "")
+    platforms: tuple[Platform, ...] = _key(_platforms, ())
+    tag_prefix: str = _key(_text, "v")
+    title: str = _key(_text, "")
+    description: str = _key(_text, "")
+    licenses: str = _key(_text, "")
+    source: str = _key(_text, "")
+    labels: tuple[tuple[str, str], ...] = _key(_pairs, ())
+    build_args: tuple[tuple[str, str], ...] = _key(_pairs, ())
+    builder: str = _key(_text, "")
+    cache_from: tuple[str, ...] = _key(_texts, ())
+    cache_to: tuple[str, ...] = _key(_texts, ())
+    progress: str = _key(_text, "auto")
+    base_images: tuple[tuple[str, BaseImage], ...] = _key(_base_images, ())
+    smoke: Smoke = _key(_smoke, _NO_SMOKE)  # noqa: RUF009 - as field(), with a frozen default
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+    def source_of(self, key: str) -> Source:
+        """Return where the value of a key (with dashes, as in the file) came from."""
+        return self.sources.get(key, Source(kind="default"))
+
+
+_KEYS: Final = {f.name.replace("_", "-"): f for f in fields(Config) if "parse" in f.metadata}
+_TABLES: Final = {"labels", "build-args", "base-images", "smoke"}
+
+
+def known_keys() -> tuple[str, ...]:
+    """Return every key that the file may hold, in the order of the documentation."""
+    return tuple(_KEYS)
+
+
+def _check_keys(table: Mapping[str, object], known: Mapping[str, object], *, where: str) -> None:
+    for key in table:
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            raise InputError(
+                f"unknown configuration key {where}{key}",
+                hint=f"did you mean {where}{close[0]}?" if close else f"known: {', '.join(known)}",
+            )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path.name} is not valid TOML", why=str(error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} can't be read", why=str(error)) from error
+
+
+def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
+    """Return root, file and table: the first configuration going up from `start`.
+
+    Where there is none, the root is `start` itself and the table is empty.
+    """
+    for folder in (start, *start.parents):
+        if (folder / "buildlib.toml").is_file():
+            return folder, folder / "buildlib.toml", _read_toml(folder / "buildlib.toml")
+        if (folder / "pyproject.toml").is_file():
+            table = _read_toml(folder / "pyproject.toml").get("tool", {}).get("buildlib")
+            if isinstance(table, dict):
+                return folder, folder / "pyproject.toml", table
+    return start, None, {}
+
+
+def _parsed(key: str, value: object, source: Source) -> object:
+    try:
+        return _KEYS[key].metadata["parse"](value)
+    except _MismatchError as error:
+        raise InputError(f"{key} from {source} must be {error}, not {value!r}") from error
+
+
+def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
+    path = env.get(BASE_IMAGES_VARIABLE)
+    if not path:
+        return {}
+    table = _read_toml(Path(path))
+    _check_keys(table, {"base-images": None}, where=f"in {BASE_IMAGES_VARIABLE}: ")
+    source = Source(kind="environment", detail=BASE_IMAGES_VARIABLE)
+    return dict(_parsed("base-images", table.get("base-images", {}), source))  # type: ignore[call-overload, no-any-return]
+
+
+def load_config(
+    start: Path, env: Mapping[str, str], overrides: Mapping[str, object] | None = None
+) -> Config:
+    """Load the configuration of the project that `start` lies in.
+
+    Args:
+        start: the directory to look from, upwards.
+        env: the environment; `BUILDLIB_IMAGE` overrides `image`, and so on for every key that
+            is not a table. `BUILDLIB_BASE_IMAGES` is the path of a TOML file whose table
+            `[base-images]` is laid over the configured one.
+        overrides: what the command line says, by key; None and empty values do not count.
+
+    Raises:
+        InputError: unknown key, wrong type, bad TOML, or no image named anywhere.
+    """
+    root, file, table = find_table(start.resolve())
+    _check_keys(table, _KEYS, where="")
+    values: dict[str, object] = {}
+    sources: dict[str, Source] = {}
+
+    def take(key: str, value: object, source: Source) -> None:
+        values[key.replace("-", "_")] = _parsed(key, value, source)
+        sources[key] = source
+
+    for key, value in table.items():
+        take(key, value, Source(kind="file", detail=file.name if file else ""))
+    for key in _KEYS.keys() - _TABLES:
+        variable = "BUILDLIB_" + key.upper().replace("-", "_")
+        if env.get(variable):
+            take(key, env[variable], Source(kind="environment", detail=variable))
+    if replaced := _map_from_environment(env):
+        configured = dict(values.get("base_images", ()))  # type: ignore[call-overload]
+        values["base_images"] = tuple(sorted({**configured, **replaced}.items()))
+        sources["base-images"] = Source(kind="environment", detail=BASE_IMAGES_VARIABLE)
+    for key, value in (overrides or {}).items():
+        if value:
+            take(key, value, Source(kind="command line", detail=f"--{key}"))
+    if not values.get("image"):
+        raise InputError(
+            "no image is named",
+            why=f"neither buildlib.toml nor [tool.buildlib] in pyproject.toml from {start} upwards",
+            hint='add: image = "name"',
+        )
+    return Config(root=root, sources=sources, **values)  # type: ignore[arg-type]

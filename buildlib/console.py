@@ -1,0 +1,119 @@
+"""The only printer. Messages go to stderr, so that stdout holds nothing but a task's answer."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final, TextIO
+
+from buildlib.command import shell_line
+from buildlib.errors import BuildlibError, ProblemsError
+from buildlib.progress import Event, Step
+
+_CREDENTIALS: Final = re.compile(r"(\w[\w+.-]*://)[^/\s@]+@")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+
+
+def redact(text: str) -> str:
+    """Return the text without user and password in any address."""
+    return _CREDENTIALS.sub(r"\1***@", text)
+
+
+def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
+    """Return whether to colour: a terminal, not dumb, and NO_COLOR (no-color.org) not set."""
+    return not env.get("NO_COLOR") and env.get("TERM") != "dumb" and stream.isatty()
+
+
+class Console:
+    """Prints for one run.
+
+    Args:
+        out, err: the streams, the process's own where not given.
+        env: for NO_COLOR, TERM and GITHUB_ACTIONS.
+        quiet: progress is not shown; warnings and errors are.
+    """
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        *,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        quiet: bool = False,
+    ) -> None:
+        """Keep the streams."""
+        self._out = out or sys.stdout
+        self._err = err or sys.stderr
+        self._colour = wants_colour(self._err, env)
+        self._groups = env.get("GITHUB_ACTIONS") == "true"
+        self._quiet = quiet
+
+    def style(self, text: str, style: str) -> str:
+        """Return the text in a style, where colour is wanted."""
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._colour else text
+
+    def answer(self, text: str) -> None:
+        """Print what the task was asked for, to stdout, as it is."""
+        print(text, file=self._out, flush=True)
+
+    def note(self, text: str) -> None:
+        """Say something, unless quiet."""
+        if not self._quiet:
+            self._say(text)
+
+    def warn(self, text: str) -> None:
+        """Say what the user should know."""
+        prefix = "::warning::" if self._groups else self.style("warning: ", "yellow")
+        self._say(prefix + text)
+
+    def describe(self, error: BuildlibError) -> str:
+        """Return the text of an error, for whoever prints it last."""
+        problems = error.problems if isinstance(error, ProblemsError) else (error,)
+        mark = self.style("error: ", "red")
+        return "\n".join(mark + redact(str(problem)) for problem in problems)
+
+    def command(self, argv: Sequence[str]) -> None:
+        """Echo a command before it runs, ready to paste."""
+        self.note(self.style(f"$ {shell_line(argv)}", "dim"))
+
+    def group(self, title: str) -> None:
+        """Begin a part that GitHub Actions can fold."""
+        if self._groups:
+            self._say(f"::group::{title}")
+
+    def end_group(self) -> None:
+        """End it."""
+        if self._groups:
+            self._say("::endgroup::")
+
+    def event(self, event: Event) -> None:
+        """Show a step that ended, or a line of its output."""
+        if event.step is None:
+            self.note(event.line)
+        elif event.line:
+            self.note(self.style(f"          | {_CONTROL.sub('', event.line)}", "dim"))
+        elif event.step.counts or event.step.error:
+            self.note(self._step(event.step))
+
+    def _step(self, step: Step) -> str:
+        if step.error:
+            return f"{self.style('   failed', 'red')} {step.name}"
+        if step.cached:
+            return self.style(f"   cached {step.name}", "dim")
+        return f"{step.seconds or 0:7.1f} s {step.name}"
+
+    def _say(self, text: str) -> None:
+        print(redact(text), file=self._err, flush=True)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as left-aligned columns; the last column is not padded."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return "\n".join(
+        "  ".join(
+            [*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]
+        ).rstrip()
+        for row in rows
+    )

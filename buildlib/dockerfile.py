@@ -1,0 +1,181 @@
+"""What a Dockerfile declares, read without building: stages, bases, build args, sources.
+
+Not a parser of every instruction: what is read here are the few that a check before the build
+needs. dockerfile-parse has had no release since 2023, and buildx answers only by starting a
+build, so this stays our own.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+# Declared by BuildKit itself, in every Dockerfile.
+# Source: docs.docker.com/reference/dockerfile, "Predefined ARGs" and "global scope".
+PREDEFINED = frozenset(
+    f"{kind}{part}"
+    for kind in ("BUILD", "TARGET")
+    for part in ("PLATFORM", "OS", "ARCH", "VARIANT")
+) | {
+    *(
+        name
+        for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+        for name in (proxy, proxy.lower())
+    ),
+    "BUILDKIT_CACHE_MOUNT_NS",
+    "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+    "BUILDKIT_INLINE_CACHE",
+    "BUILDKIT_MULTI_PLATFORM",
+    "BUILDKIT_SANDBOX_HOSTNAME",
+    "BUILDKIT_SYNTAX",
+    "SOURCE_DATE_EPOCH",
+}
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?[-+][^}]*)?\}|(\w+))")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """One `FROM`.
+
+    Args:
+        base: as written; `name` is empty where there is no AS.
+        sources: what COPY and ADD take from the build context.
+        uses: the stages, images or contexts that COPY and RUN take files from.
+    """
+
+    base: str
+    name: str = ""
+    sources: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dockerfile:
+    """Stages in order, and every ARG anywhere with its default (None: it has none)."""
+
+    stages: tuple[Stage, ...] = ()
+    args: Mapping[str, str | None] = field(default_factory=dict)
+    global_args: Mapping[str, str | None] = field(default_factory=dict)
+
+    def stage(self, target: str = "") -> Stage | None:
+        """Return the stage to build: the named one, by name or number, or the last."""
+        if not target:
+            return self.stages[-1] if self.stages else None
+        for number, stage in enumerate(self.stages):
+            if target.lower() in {stage.name.lower(), str(number)} - {""}:
+                return stage
+        return None
+
+    def base_of(self, stage: Stage, build_args: Mapping[str, str] | None = None) -> str:
+        """Return the external image that a stage stands on, through other stages, expanded."""
+        seen = stage
+        while (below := self.stage(seen.base)) and below is not seen and seen.base:
+            seen = below
+        return self.expand(seen.base, build_args or {})
+
+    def needed(self, target: str = "") -> tuple[Stage, ...]:
+        """Return the stages that a build of the target needs, the target first."""
+        found: list[Stage] = []
+        waiting = [self.stage(target)]
+        while waiting:
+            stage = waiting.pop()
+            if stage and stage not in found:
+                found.append(stage)
+                waiting += [self.stage(name) for name in (stage.base, *stage.uses) if name]
+        return tuple(found)
+
+    def bases(
+        self, target: str = "", build_args: Mapping[str, str] | None = None
+    ) -> tuple[str, ...]:
+        """Return the external images that the target needs, expanded; `scratch` is none."""
+        names = (self.base_of(stage, build_args) for stage in self.needed(target))
+        return tuple(dict.fromkeys(name for name in names if name != "scratch"))
+
+    def expand(self, text: str, build_args: Mapping[str, str]) -> str:
+        """Replace the variables of a FROM line by build args, then by defaults."""
+
+        def value(match: re.Match[str]) -> str:
+            name = match[1] or match[2]
+            return build_args.get(name) or self.global_args.get(name) or ""
+
+        return _VARIABLE.sub(value, text)
+
+
+def _logical_lines(text: str) -> list[str]:
+    """Join continued lines; drop comments, blank lines and the bodies of here-documents."""
+    lines: list[str] = []
+    pending, heredoc = "", ""
+    for raw in text.splitlines():
+        if heredoc:
+            heredoc = "" if raw.strip() == heredoc else heredoc
+            continue
+        if raw.lstrip().startswith("#") or not raw.strip():
+            continue
+        pending += raw.strip()
+        if pending.endswith("\\"):
+            pending = pending[:-1] + " "
+            continue
+        lines.append(pending)
+        match = re.search(r"<<-?[\"']?(\w+)", pending)
+        heredoc, pending = (match[1] if match else ""), ""
+    return [*lines, pending] if pending else lines
+
+
+def _uses(words: list[str]) -> tuple[str, ...]:
+    """Return where a COPY or RUN takes files from: `--from=x`, `--mount=…,from=x`."""
+    options = " ".join(word for word in words if word.startswith("--"))
+    return tuple(re.findall(r"(?:--|,)from=([^\s,]+)", options))
+
+
+def _sources(words: list[str]) -> tuple[str, ...]:
+    """Return what a COPY or ADD takes from the build context."""
+    if _uses(words):
+        return ()
+    paths = [word for word in words if not word.startswith("--")]
+    if paths[:1] and paths[0].startswith("["):
+        paths = re.findall(r'"((?:[^"\\]|\\.)*)"', " ".join(paths))
+    return tuple(path for path in paths[:-1] if "://" not in path and "<<" not in path)
+
+
+def _words(rest: str) -> list[str]:
+    try:
+        return shlex.split(rest, posix=not rest.lstrip().startswith("["))
+    except ValueError:
+        # An unbalanced quote is the build's own error to tell.
+        return rest.split()
+
+
+def _from(words: list[str]) -> Stage:
+    base, *rest = [word for word in words if not word.startswith("--")] or [""]
+    named = len(rest) > 1 and rest[0].upper() == "AS"
+    return Stage(base=base, name=rest[1] if named else "")
+
+
+def parse_dockerfile(text: str) -> Dockerfile:
+    """Read a Dockerfile's text; what can't be understood is left out, never an error."""
+    stages: list[Stage] = []
+    args: dict[str, str | None] = {}
+    global_args: dict[str, str | None] = {}
+    for line in _logical_lines(text):
+        instruction, _, rest = line.partition(" ")
+        words = _words(rest)
+        match instruction.upper():
+            case "FROM":
+                stages.append(_from(words))
+            case "ARG":
+                pairs = [word.partition("=") for word in words]
+                found = {name: default if equals else None for name, equals, default in pairs}
+                args = found | args
+                global_args |= {} if stages else found
+            case "COPY" | "ADD" | "RUN" as name if stages:
+                last = stages[-1]
+                sources = () if name == "RUN" else _sources(words)
+                stages[-1] = replace(
+                    last, sources=last.sources + sources, uses=last.uses + _uses(words)
+                )
+            case _:
+                pass
+    return Dockerfile(stages=tuple(stages), args=args, global_args=global_args)

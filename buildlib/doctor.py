@@ -1,0 +1,110 @@
+"""What a build needs, what is here, and how to mend what is not."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+from buildlib.engine import Builder, EngineFacts, inspect_builder, inspect_engine
+from buildlib.errors import BuildlibError, ToolError
+from buildlib.executor import Executor
+from buildlib.preflight import MINIMUM_BUILDX, check_engine
+from buildlib.project import Project
+from buildlib.vcs import NoGit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One thing that is needed: `state` is `ok`, `missing` or `note`."""
+
+    name: str
+    state: str
+    found: str
+    minimum: str = ""
+    fix: str = ""
+
+    def as_row(self) -> tuple[str, ...]:
+        """Return the cells of the table."""
+        minimum = f"(at least {self.minimum})" if self.minimum else ""
+        return (self.state, self.name, self.found, minimum, self.fix)
+
+
+def _check(
+    name: str, found: str, *, minimum: str = "", fix: str = "", needed: bool = True
+) -> Check:
+    bad = "missing" if needed else "note"
+    return Check(
+        name=name,
+        state="ok" if found and not fix else bad,
+        found=found or "none",
+        minimum=minimum,
+        fix=fix,
+    )
+
+
+def diagnose(project: Project, executor: Executor) -> tuple[list[Check], list[BuildlibError]]:
+    """Return a line for each thing that is needed, and the problems that stop a build."""
+    problems: list[BuildlibError] = []
+    try:
+        facts = inspect_engine(executor)
+        problems += check_engine(facts, endpoint=project.env.get("DOCKER_HOST", ""))
+    except ToolError as error:
+        facts = EngineFacts()
+        problems.append(error)
+    builder = inspect_builder(executor, project.config.builder) if facts.server else None
+    return [*_tools(facts, problems), *_images(project, facts, builder)], problems
+
+
+def _fix(problems: list[BuildlibError], word: str) -> str:
+    """Return the hint of the problem that speaks of `word`."""
+    return next((p.hint for p in problems if word in p.what), "")
+
+
+def _tools(facts: EngineFacts, problems: list[BuildlibError]) -> list[Check]:
+    oldest = ".".join(map(str, MINIMUM_BUILDX))
+    engine = f"{facts.server} {facts.os}/{facts.arch}" if facts.server else ""
+    return [
+        _check("python", platform.python_version(), minimum="3.11"),
+        _check("docker", facts.client, fix=_fix(problems, "docker not found")),
+        _check("buildx", facts.buildx, minimum=oldest, fix=_fix(problems, "buildx")),
+        _check("engine", engine, fix=_fix(problems, "engine") or ("" if engine else "start it")),
+    ]
+
+
+def _images(project: Project, facts: EngineFacts, builder: Builder | None) -> list[Check]:
+    git = project.git
+    store = facts.storage if facts.containerd_store else ""
+    here = set(builder.platforms) if builder else set()
+    lacking = [str(p) for p in project.config.platforms if here and str(p) not in here]
+    stand_ins = [name for name, image in project.config.base_images if image.stand_in]
+    return [
+        _check(
+            "git",
+            git.reason if isinstance(git, NoGit) else project.version.describe,
+            fix="the version can't come from git" if isinstance(git, NoGit) else "",
+            needed=False,
+        ),
+        _check(
+            "containerd image store",
+            store,
+            fix="" if store else "needed to load several platforms under one tag",
+            needed=False,
+        ),
+        _check(
+            "platforms that run here",
+            ", ".join(sorted(here)),
+            fix=f"{', '.join(lacking)}: register emulation with "
+            "docker run --privileged --rm tonistiigi/binfmt --install all"
+            if lacking
+            else "",
+            needed=False,
+        ),
+        _check(
+            "base images",
+            f"stand-ins for {', '.join(stand_ins)}"
+            if stand_ins
+            else "as the Dockerfile names them",
+            fix="an image built on stand-ins must not be published" if stand_ins else "",
+            needed=False,
+        ),
+    ]

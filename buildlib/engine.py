@@ -1,0 +1,129 @@
+"""What docker, buildx, engine and builder are here: asked once, kept as data."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from buildlib.errors import EngineError
+from buildlib.executor import Completed, Executor
+from buildlib.platforms import Platform, parse_platform
+
+# An engine that is there answers in milliseconds; one behind ssh may take seconds.
+_TIMEOUT: Final = 30.0
+_CONTAINERD_STORE: Final = "io.containerd.snapshotter.v1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Builder:
+    """A buildx builder; `platforms` are those that it can run, natively or emulated."""
+
+    name: str
+    driver: str
+    status: str = ""
+    buildkit: str = ""
+    platforms: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineFacts:
+    """What `docker info` says; an empty version means that it is not there.
+
+    Args:
+        client, buildx, server: versions.
+        context: docker's current context; `endpoint` what it leads to, as far as it is known.
+        os, arch: of the engine, in OCI's words.
+        containerd_store: images are kept by containerd, with indexes and attestations.
+        problem: why the engine did not answer, in docker's own words.
+    """
+
+    client: str = ""
+    buildx: str = ""
+    server: str = ""
+    context: str = ""
+    os: str = ""
+    arch: str = ""
+    storage: str = ""
+    containerd_store: bool = False
+    problem: str = ""
+
+    @property
+    def platform(self) -> Platform | None:
+        """Return the engine's own platform."""
+        return parse_platform(f"{self.os}/{self.arch}") if self.os and self.arch else None
+
+
+def inspect_engine(executor: Executor) -> EngineFacts:
+    """Ask docker about itself and its engine, in one call.
+
+    Raises:
+        ToolError: docker is not installed (exit 3).
+    """
+    try:
+        result = executor.run(("docker", "info", "--format", "{{json .}}"), timeout=_TIMEOUT)
+    except EngineError as error:
+        return EngineFacts(client="unknown", buildx="unknown", problem=error.what)
+    return parse_info(result)
+
+
+def parse_info(result: Completed) -> EngineFacts:
+    """Read what `docker info --format '{{json .}}'` printed; it prints even without an engine."""
+    try:
+        info: dict[str, Any] = json.loads(result.stdout)
+    except ValueError:
+        # A context that does not exist: docker gives up before it prints.
+        problem = _last_line(result.stderr) or "docker info printed nothing"
+        return EngineFacts(client="unknown", buildx="unknown", problem=problem)
+    client = info.get("ClientInfo") or {}
+    plugins = {str(p.get("Name")): p for p in client.get("Plugins") or ()}
+    buildx = plugins.get("buildx", {})
+    errors = info.get("ServerErrors") or ()
+    server = str(info.get("ServerVersion") or "")
+    storage = dict(row for row in info.get("DriverStatus") or () if len(row) == 2)  # noqa: PLR2004
+    return EngineFacts(
+        client=str(client.get("Version") or "unknown"),
+        buildx="" if not buildx or buildx.get("Err") else str(buildx.get("Version") or "unknown"),
+        server=server,
+        context=str(client.get("Context") or ""),
+        os=str(info.get("OSType") or ""),
+        arch=str(info.get("Architecture") or ""),
+        storage=str(info.get("Driver") or ""),
+        containerd_store=storage.get("driver-type") == _CONTAINERD_STORE,
+        problem="" if server else " ".join(map(str, errors)) or _last_line(result.stderr),
+    )
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def inspect_builder(executor: Executor, name: str = "") -> Builder:
+    """Ask buildx about a builder, or about the current one; it is not started by that."""
+    argv = ("docker", "buildx", "inspect", *([name] if name else []))
+    try:
+        result = executor.run(argv, timeout=_TIMEOUT)
+    except EngineError as error:
+        return Builder(name=name, driver="", error=error.what)
+    if result.code != 0:
+        return Builder(name=name, driver="", error=_last_line(result.stderr))
+    return parse_builder(result.stdout)
+
+
+def parse_builder(text: str) -> Builder:
+    """Read what `docker buildx inspect` printed; it has no JSON form in every version."""
+    rows: dict[str, list[str]] = {}
+    for match in re.finditer(r"^\s*([A-Z][\w ]*?):\s+(.*)$", text, re.MULTILINE):
+        rows.setdefault(match[1].lower(), []).append(match[2].strip())
+    platforms = [name for row in rows.get("platforms", ()) for name in re.split(r"[,\s]+", row)]
+    return Builder(
+        name=rows.get("name", [""])[0],
+        driver=rows.get("driver", [""])[0],
+        status=rows.get("status", [""])[0],
+        buildkit=next(iter(rows.get("buildkit version") or rows.get("buildkit") or ()), ""),
+        platforms=tuple(dict.fromkeys(name.rstrip("*") for name in platforms if name)),
+        error=next(iter(rows.get("error", ())), ""),
+    )

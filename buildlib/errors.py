@@ -1,0 +1,110 @@
+"""Every error that a user can meet, each with the exit code that scripts can rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class BuildlibError(Exception):
+    """What went wrong, why, and the next step.
+
+    Args:
+        what: one sentence without a full stop at the end.
+        why: the cause, if it is known and not said yet.
+        hint: what the user can do next.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, why: str = "", hint: str = "") -> None:
+        """Keep the three parts apart, so that a report can show them apart."""
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return all parts as sentences on one line each."""
+        parts = (self.what, self.why, self.hint)
+        return "\n  ".join(part for part in parts if part)
+
+
+class InputError(BuildlibError):
+    """Bad input or configuration."""
+
+    exit_code = 2
+
+
+class ToolError(BuildlibError):
+    """A tool is missing, too old, or refuses to work here."""
+
+    exit_code = 3
+
+
+class EngineError(BuildlibError):
+    """The engine or the builder failed, or can't do what is asked."""
+
+    exit_code = 4
+
+
+class AuthorisationError(BuildlibError):
+    """A registry refused the credentials."""
+
+    exit_code = 5
+
+
+class TransientError(BuildlibError):
+    """Something that may work later did not, and the retries are used up."""
+
+    exit_code = 6
+
+
+class GateError(BuildlibError):
+    """A gate failed: smoke, scan, policy, size or reproducibility."""
+
+    exit_code = 7
+
+
+class VerificationError(BuildlibError):
+    """A signature or a verification failed."""
+
+    exit_code = 8
+
+
+class CancelledError(BuildlibError):
+    """The user, or the system, asked us to stop."""
+
+    exit_code = 130
+
+
+class ProblemsError(BuildlibError):
+    """Several problems, found and told at once; exits with the lowest of their codes.
+
+    The lowest is the one nearest to the user: what was typed comes before what is installed,
+    and that before what the engine says.
+    """
+
+    def __init__(self, problems: Sequence[BuildlibError]) -> None:
+        """Order the problems by exit code, keeping the order of equals."""
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.exit_code))
+        super().__init__(f"{len(self.problems)} problems")
+
+    def __str__(self) -> str:
+        """Return one problem after another."""
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+def raise_problems(problems: Sequence[BuildlibError]) -> None:
+    """Raise nothing, the one problem, or all of them together."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ProblemsError(problems)
+
+
+def exit_code_of(error: BuildlibError) -> int:
+    """Return the code to exit with: that of the error, or the lowest of those it holds."""
+    if isinstance(error, ProblemsError):
+        return error.problems[0].exit_code
+    return error.exit_code

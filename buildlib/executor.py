@@ -1,0 +1,170 @@
+"""The only place that starts processes.
+
+Everything above hands over argv lists and an environment; no shell is ever involved.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, Protocol
+
+from buildlib.errors import CancelledError, EngineError, ToolError
+
+# How long an interrupted process may take to end by itself before it is killed, in seconds:
+# buildx needs a moment to cancel the build inside the engine.
+GRACE: Final = 10.0
+_CHUNK: Final = 65536
+_LONGEST_LINE: Final = 1 << 20
+_STARTING: Final = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completed:
+    """How a process ended; output that was not captured is empty."""
+
+    code: int
+    stdout: str = ""
+    stderr: str = ""
+
+
+class Executor(Protocol):
+    """Starts processes, or only says that it would."""
+
+    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+        """Run to the end and capture both streams; a failure is a code, not an exception."""
+
+    def stream(self, argv: Sequence[str], on_line: Callable[[str], None]) -> int:
+        """Run to the end, hand over each line of both streams as it comes, return the code."""
+
+    def attach(self, argv: Sequence[str]) -> int:
+        """Run to the end on our own terminal, return the code."""
+
+
+class PlumbumExecutor:
+    """The real one.
+
+    Args:
+        env: the whole environment of the processes.
+        cwd: where they start.
+    """
+
+    def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
+        """Keep the environment and the directory for every process."""
+        self._env = dict(env)
+        self._cwd = cwd
+
+    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+        """Run to the end and capture both streams.
+
+        Raises:
+            ToolError: there is no such program (exit 3).
+            EngineError: it took longer than `timeout` seconds (exit 4).
+            CancelledError: the user interrupted (exit 130).
+        """
+        pipe = subprocess.PIPE
+        with self._process(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired as error:
+                raise EngineError(f"{argv[0]} did not answer within {timeout:g} s") from error
+        return Completed(code=process.returncode, stdout=_decode(out), stderr=_decode(err))
+
+    def stream(self, argv: Sequence[str], on_line: Callable[[str], None]) -> int:
+        """Run to the end and hand over each line as it comes; at most one line is in memory.
+
+        Raises:
+            ToolError, CancelledError: as `run`.
+        """
+        with self._process(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            for line in _lines(process.stdout):
+                on_line(line)
+            return int(process.wait())
+
+    def attach(self, argv: Sequence[str]) -> int:
+        """Run to the end on our own terminal.
+
+        Raises:
+            ToolError, CancelledError: as `run`.
+        """
+        with self._process(argv, stdin=None, stdout=None, stderr=None) as process:
+            return int(process.wait())
+
+    @contextlib.contextmanager
+    def _process(
+        self, argv: Sequence[str], *, stdin: int | None, stdout: int | None, stderr: int | None
+    ) -> Iterator[Any]:
+        """Start the process, and see to it that it has ended whatever happens."""
+        process = self._start(argv, stdin, stdout, stderr)
+        try:
+            yield process
+        except KeyboardInterrupt as error:
+            _end(process)
+            raise CancelledError("interrupted") from error
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            for pipe in (process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
+
+    def _start(self, argv: Sequence[str], *streams: int | None) -> Any:  # noqa: ANN401 - see _end
+        from plumbum import CommandNotFound, local  # noqa: PLC0415 - slow to import
+
+        # plumbum's environment is one for the whole interpreter.
+        with _STARTING:
+            local.env.clear()
+            local.env.update(self._env)
+            try:
+                command = local[argv[0]]
+            except CommandNotFound as error:
+                raise ToolError(f"{argv[0]} not found", hint=_install_hint(argv[0])) from error
+            stdin, stdout, stderr = streams
+            return command[list(argv[1:])].popen(
+                cwd=str(self._cwd), stdin=stdin, stdout=stdout, stderr=stderr
+            )
+
+
+def _install_hint(program: str) -> str:
+    if program == "docker":
+        return "install Docker (docs.docker.com/engine/install), or run scripts/bootstrap.sh"
+    return f"install {program}, and see that it is on PATH"
+
+
+def _end(process: Any) -> None:  # noqa: ANN401 - plumbum's machine-dependent Popen
+    """Ask the process to end, wait a bounded time, then kill it."""
+    process.terminate()
+    try:
+        process.wait(timeout=GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _decode(data: bytes | str | None) -> str:
+    if isinstance(data, bytes):
+        return data.decode(errors="replace")
+    return data or ""
+
+
+def _lines(stream: IO[bytes]) -> Iterator[str]:
+    """Yield lines without their ends; one that never ends is cut into pieces."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    pending = ""
+    while chunk := stream.read1(_CHUNK):  # type: ignore[attr-defined]
+        pending += decoder.decode(chunk)
+        *whole, pending = pending.split("\n")
+        yield from (line.rstrip("\r") for line in whole)
+        if len(pending) > _LONGEST_LINE:
+            yield pending
+            pending = ""
+    if pending:
+        yield pending

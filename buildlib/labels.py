@@ -1,0 +1,61 @@
+"""OCI labels as one sorted mapping.
+
+Source: OCI image-spec, annotations.md, "Pre-Defined Annotation Keys".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from buildlib.config import Config
+from buildlib.vcs import without_credentials
+from buildlib.version import Version
+
+NAMESPACE: Final = "io.github.smiller333.buildlib"
+STAND_INS: Final = f"{NAMESPACE}.stand-ins"
+_OCI: Final = "org.opencontainers.image"
+
+
+def web_address(remote: str) -> str:
+    """Return a git address as the page that a person can open: no credentials, no ssh, no .git."""
+    address = without_credentials(remote)
+    scp = re.fullmatch(r"(?:[^@/:]+@)?([^/:]+\.[^/:]+):(?!//)(.+)", address)
+    if scp:
+        address = f"https://{scp[1]}/{scp[2]}"
+    address = re.sub(r"^(?:ssh|git)://", "https://", address)
+    # A path on this machine is nobody else's business.
+    return address.removesuffix(".git") if address.startswith(("https://", "http://")) else ""
+
+
+def image_labels(
+    config: Config,
+    version: Version,
+    *,
+    remote: str = "",
+    base_name: str = "",
+    stand_ins: Iterable[str] = (),
+) -> dict[str, str]:
+    """Return the labels, sorted by name; empty ones are left out, configured ones win.
+
+    Args:
+        config: gives title, description, licenses, source and own labels.
+        version: gives version, revision and time.
+        remote: the address of `origin`, for a source that is not configured.
+        base_name: the reference of the base image.
+        stand_ins: references whose real image was replaced by a stand-in.
+    """
+    labels = {
+        f"{_OCI}.title": config.title,
+        f"{_OCI}.description": config.description,
+        f"{_OCI}.licenses": config.licenses,
+        f"{_OCI}.source": without_credentials(config.source) or web_address(remote),
+        f"{_OCI}.version": version.value,
+        f"{_OCI}.revision": version.revision,
+        f"{_OCI}.created": version.created_text,
+        f"{_OCI}.base.name": base_name,
+        STAND_INS: " ".join(sorted(stand_ins)),
+        **dict(config.labels),
+    }
+    return {name: value for name, value in sorted(labels.items()) if value}

@@ -1,0 +1,69 @@
+"""What is to be done, as pure data: comparable, and JSON by `dataclasses.asdict`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from buildlib.platforms import Platform
+
+
+class Output(StrEnum):
+    """The buildx exporters that have a name of their own here."""
+
+    LOAD = "load"
+    PUSH = "push"
+    OCI = "oci"
+    LOCAL = "local"
+    CACHE_ONLY = "cacheonly"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildPlan:
+    """One `docker buildx build`.
+
+    Args:
+        context, dockerfile: absolute paths.
+        platforms: none means the builder's own.
+        references: full references of the image.
+        build_args, labels: sorted pairs; a build arg without a value (None) is taken by buildx
+            from its environment, so that the value is never in argv.
+        build_contexts: pairs of FROM reference and its other source.
+        stand_ins: those of them that are not the real image.
+        output: a name of `Output`, or buildx's own `type=…`.
+        destination: of the outputs oci and local.
+        metadata_file: where buildx writes the digest.
+    """
+
+    context: Path
+    dockerfile: Path
+    image: str
+    version: str
+    target: str = ""
+    platforms: tuple[Platform, ...] = ()
+    references: tuple[str, ...] = ()
+    build_args: tuple[tuple[str, str | None], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    build_contexts: tuple[tuple[str, str], ...] = ()
+    stand_ins: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    builder: str = ""
+    output: str = Output.LOAD
+    destination: Path | None = None
+    no_cache: bool = False
+    pull: bool = False
+    progress: str = "auto"
+    metadata_file: Path | None = None
+
+    @property
+    def loads(self) -> bool:
+        """Return whether the image ends in the engine."""
+        return self.output == Output.LOAD
+
+    @property
+    def exports_cache(self) -> bool:
+        """Return whether a cache is written somewhere; an inline cache lies in the image."""
+        return any("type=inline" not in entry for entry in self.cache_to)

@@ -1,0 +1,201 @@
+"""From request to plan: what a build is to be, decided without asking or changing anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from buildlib.dockerfile import Dockerfile
+from buildlib.errors import InputError
+from buildlib.labels import image_labels
+from buildlib.plan import BuildPlan, Output
+from buildlib.platforms import Platform, parse_platforms
+from buildlib.project import Project
+from buildlib.reference import parse_reference, to_tag
+from buildlib.tags import local_tags, references
+
+_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildRequest:
+    """What the user asked for; empty means: as configured, or the default.
+
+    Args:
+        platforms: names, or `all` for the configured list.
+        tags: beside the version and `latest`: a tag, or a whole reference.
+        build_args: `NAME=value`, or `NAME` to take the value from the environment.
+        output: a name of `Output`, or buildx's own `type=…`; `push` is short for that name.
+        destination: where the outputs oci and local go, instead of `dist/`.
+        strict: a build arg that the Dockerfile does not declare is an error.
+    """
+
+    platforms: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    build_args: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    target: str = ""
+    output: str = ""
+    destination: Path | None = None
+    push: bool = False
+    no_cache: bool = False
+    pull: bool = False
+    strict: bool = False
+
+
+def parse_build_args(texts: Sequence[str]) -> dict[str, str | None]:
+    """Parse `NAME=value` and `NAME`; everything after the first `=` is the value, unchanged.
+
+    Raises:
+        InputError: there is no name.
+    """
+    parsed: dict[str, str | None] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not _NAME.fullmatch(name):
+            raise InputError(f"build arg without a usable name: {text!r}", hint="give NAME=value")
+        parsed[name] = value if equals else None
+    return parsed
+
+
+def chosen_output(request: BuildRequest) -> str:
+    """Return the output that the request comes to.
+
+    Raises:
+        InputError: `--push` contradicts `--output`, or the name is not known.
+    """
+    name = request.output
+    if request.push and name not in {"", Output.PUSH}:
+        raise InputError(f"--push contradicts --output {name}", hint="give one of the two")
+    if request.push:
+        return Output.PUSH
+    if not name or name in set(Output) or name.startswith("type="):
+        return name or Output.LOAD
+    close = get_close_matches(name, list(Output), n=1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    raise InputError(
+        f"unknown output {name!r}",
+        hint=f"{guess}known are {', '.join(Output)}, and buildx's own type=…",
+    )
+
+
+def chosen_platforms(request: BuildRequest, project: Project) -> tuple[Platform, ...]:
+    """Return the platforms that the request comes to; none means the builder's own.
+
+    Raises:
+        InputError: one is not known, or `all` is asked for and none is configured.
+    """
+    if "all" not in request.platforms:
+        return parse_platforms(request.platforms)
+    if not project.config.platforms:
+        raise InputError("--platform all, but none is configured", hint='add platforms = ["…"]')
+    return project.config.platforms
+
+
+def _injected(project: Project, dockerfile: Dockerfile) -> dict[str, str | None]:
+    """Return the build args that every build gets: only those that the Dockerfile declares."""
+    version = project.version
+    values = {
+        "VERSION": version.value,
+        "REVISION": version.revision,
+        "CREATED": version.created_text,
+    }
+    declared: dict[str, str | None] = {k: v for k, v in values.items() if k in dockerfile.args}
+    # By name alone: buildx takes the value from its environment, so that a password in a
+    # proxy's address is never in argv.
+    proxies = [name for proxy in _PROXIES for name in (proxy, proxy.lower())]
+    declared |= {name: None for name in proxies if project.env.get(name)}
+    return {**declared, "SOURCE_DATE_EPOCH": str(version.created)}
+
+
+def normal_name(reference: str) -> str:
+    """Return a FROM reference in one form, whichever way it was written."""
+    name = re.sub(r"^(docker\.io/)?(library/)?", "", reference)
+    last = name.rpartition("/")[2]
+    return name if ":" in last or "@" in last else f"{name}:latest"
+
+
+def _canonical(name: str) -> str:
+    first, slash, _ = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return name
+    return f"docker.io/{name if slash else f'library/{name}'}"
+
+
+def _destination(project: Project, request: BuildRequest, output: str) -> Path | None:
+    if output not in {Output.OCI, Output.LOCAL}:
+        return None
+    if request.destination:
+        return request.destination
+    name = parse_reference(project.config.image).repository.rpartition("/")[2]
+    suffix = ".oci.tar" if output == Output.OCI else ""
+    return project.config.root / "dist" / f"{name}-{to_tag(project.version.value)}{suffix}"
+
+
+def make_build_plan(
+    project: Project,
+    request: BuildRequest,
+    dockerfile: Dockerfile,
+    *,
+    metadata_file: Path | None = None,
+) -> BuildPlan:
+    """Return the plan; nothing is asked or changed.
+
+    Raises:
+        InputError: the request is not usable (exit 2).
+    """
+    config = project.config
+    output = chosen_output(request)
+    target = request.target or config.target
+    build_args = {
+        **_injected(project, dockerfile),
+        **dict(config.build_args),
+        **parse_build_args(request.build_args),
+    }
+    known = {name: value for name, value in build_args.items() if value is not None}
+    bases = {normal_name(base): base for base in dockerfile.bases(target, known)}
+    replaced = {
+        bases[normal_name(name)]: image
+        for name, image in config.base_images
+        if normal_name(name) in bases
+    }
+    stand_ins = tuple(sorted(name for name, image in replaced.items() if image.stand_in))
+    stage = dockerfile.stage(target)
+    base = dockerfile.base_of(stage, known) if stage else ""
+    labels = image_labels(
+        config,
+        project.version,
+        remote=project.remote,
+        base_name=_canonical(base) if base and base != "scratch" else "",
+        stand_ins=stand_ins,
+    )
+    named = output not in {Output.LOCAL, Output.CACHE_ONLY}
+    tags = references(config.image, local_tags(project.version), request.tags)
+    return BuildPlan(
+        context=project.context,
+        dockerfile=project.dockerfile_path,
+        image=config.image,
+        version=project.version.value,
+        target=target,
+        platforms=chosen_platforms(request, project),
+        references=tags if named else (),
+        build_args=tuple(sorted(build_args.items())),
+        labels=tuple(labels.items()) if named else (),
+        build_contexts=tuple(sorted((name, image.source) for name, image in replaced.items())),
+        stand_ins=stand_ins,
+        secrets=request.secrets,
+        cache_from=config.cache_from,
+        cache_to=config.cache_to,
+        builder=config.builder,
+        output=output,
+        destination=_destination(project, request, output),
+        no_cache=request.no_cache,
+        pull=request.pull,
+        progress=config.progress,
+        metadata_file=metadata_file,
+    )

@@ -1,0 +1,103 @@
+"""Platforms, as OCI names them: `os/arch[/variant]`.
+
+Source of the names: the OCI image index specification and Go's GOOS and GOARCH.
+"""
+
+from __future__ import annotations
+
+import platform as host
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+
+from buildlib.errors import InputError
+
+KNOWN: Final = (
+    "darwin/amd64",
+    "darwin/arm64",
+    "linux/386",
+    "linux/amd64",
+    "linux/arm/v5",
+    "linux/arm/v6",
+    "linux/arm/v7",
+    "linux/arm64",
+    "linux/loong64",
+    "linux/mips64le",
+    "linux/ppc64le",
+    "linux/riscv64",
+    "linux/s390x",
+    "windows/amd64",
+    "windows/arm64",
+)
+
+# What uname, Debian and people call an architecture, and what OCI calls it.
+_ALIASES: Final = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "x64": "amd64",
+    "aarch64": "arm64",
+    "arm64/v8": "arm64",
+    "armhf": "arm/v7",
+    "armv7l": "arm/v7",
+    "armel": "arm/v6",
+    "armv6l": "arm/v6",
+    "arm": "arm/v7",
+    "i386": "386",
+    "i686": "386",
+    "x86": "386",
+    "amd64/v1": "amd64",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Platform:
+    """One platform; compare and sort by name."""
+
+    os: str
+    arch: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        """Return `os/arch[/variant]`, the form that buildx takes."""
+        return "/".join(part for part in (self.os, self.arch, self.variant) if part)
+
+    @property
+    def slug(self) -> str:
+        """Return the form for file names: `linux-arm64`."""
+        return str(self).replace("/", "-")
+
+
+def parse_platform(text: str) -> Platform:
+    """Parse one platform, normalising what is unambiguous.
+
+    `arm64` alone means `linux/arm64`, `linux/x86_64` means `linux/amd64`.
+
+    Raises:
+        InputError: the platform is not known; the message lists those that are.
+    """
+    name = text.strip().lower()
+    system, _, arch = name.partition("/")
+    if system not in {known.partition("/")[0] for known in KNOWN}:
+        system, arch = "linux", name
+    name = f"{system}/{_ALIASES.get(arch, arch)}"
+    if name not in KNOWN:
+        close = get_close_matches(name, KNOWN, n=1)
+        guess = f"did you mean {close[0]}? " if close else ""
+        raise InputError(
+            f"unknown platform {text.strip()!r}",
+            hint=f"{guess}known are {', '.join(KNOWN)}",
+        )
+    return Platform(**dict(zip(("os", "arch", "variant"), name.split("/"), strict=False)))
+
+
+def parse_platforms(texts: Iterable[str]) -> tuple[Platform, ...]:
+    """Parse lists of platforms, in which commas and blanks both separate; doubles count once."""
+    names = [name for text in texts for name in re.split(r"[\s,]+", text) if name]
+    return tuple(dict.fromkeys(parse_platform(name) for name in names))
+
+
+def host_platform() -> Platform:
+    """Return the platform that this interpreter runs on, as a program built for it would need."""
+    return parse_platform(f"{host.system()}/{host.machine()}")

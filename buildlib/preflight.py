@@ -1,0 +1,227 @@
+"""Everything that can be known to go wrong before any work: facts and plan in, problems out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from buildlib.dockerfile import PREDEFINED, Dockerfile
+from buildlib.dockerignore import DockerIgnore
+from buildlib.engine import Builder, EngineFacts
+from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
+from buildlib.plan import BuildPlan, Output
+
+# The first with `--progress rawjson`, which is how steps and cache hits are counted.
+MINIMUM_BUILDX: Final = (0, 13)
+
+_SECRET: Final = re.compile(
+    r"(?:^|_)(?:PASS(?:WORD|WD|PHRASE)?|PWD|SECRETS?|TOKENS?|CREDENTIALS?|AUTH"
+    r"|(?:API|ACCESS|PRIVATE|SECRET|SIGNING|SSH|GPG|DEPLOY)_?KEYS?|APIKEYS?)(?:_|$)",
+    re.IGNORECASE,
+)
+_BUILDX_HINT: Final = (
+    "install the plugin (docs.docker.com/build/install-buildx), or run scripts/bootstrap.sh"
+)
+
+
+def version_numbers(text: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version such as `v0.13.1+ds1`."""
+    match = re.match(r"v?(\d+(?:\.\d+)*)", text)
+    return tuple(map(int, match[1].split("."))) if match else ()
+
+
+def check_engine(facts: EngineFacts, *, endpoint: str = "") -> list[BuildlibError]:
+    """Return what is wrong with docker, buildx and the engine, whatever is to be built.
+
+    Args:
+        facts: what docker says.
+        endpoint: DOCKER_HOST, where the user set it.
+    """
+    problems: list[BuildlibError] = []
+    numbers = version_numbers(facts.buildx)
+    if not facts.buildx:
+        problems.append(ToolError("docker buildx not found", hint=_BUILDX_HINT))
+    elif numbers and numbers < MINIMUM_BUILDX:
+        wanted = ".".join(map(str, MINIMUM_BUILDX))
+        problems.append(
+            ToolError(
+                f"docker buildx {facts.buildx} is too old, {wanted} is the oldest that does",
+                hint=_BUILDX_HINT,
+            )
+        )
+    if not facts.server:
+        problems.append(_no_engine(facts, endpoint))
+    return problems
+
+
+def _no_engine(facts: EngineFacts, endpoint: str) -> BuildlibError:
+    where = endpoint or (f"context {facts.context!r}" if facts.context else "the current context")
+    if "permission denied" in facts.problem.lower():
+        return EngineError(
+            f"no permission to use the Docker engine at {where}",
+            why=facts.problem,
+            hint="join the group that owns the socket (usually docker) and log in again, "
+            "or choose another context: docker context ls",
+        )
+    return EngineError(
+        f"the Docker engine at {where} does not answer",
+        why=facts.problem,
+        hint="start it, or choose another: docker context ls",
+    )
+
+
+def looks_secret(name: str) -> bool:
+    """Return whether a build arg of this name would hold a secret."""
+    return bool(_SECRET.search(name))
+
+
+def check_build_args(names: Iterable[str]) -> list[BuildlibError]:
+    """Return a problem for each build arg whose name looks like a secret's."""
+    return [
+        InputError(
+            f"build arg {name} looks like a secret",
+            why="build args can be read in the image's history and provenance",
+            hint=f"hand it over with --secret id={name},env={name}",
+        )
+        for name in names
+        if looks_secret(name)
+    ]
+
+
+def undeclared(plan: BuildPlan, dockerfile: Dockerfile) -> tuple[str, ...]:
+    """Return a sentence for each build arg that the Dockerfile does not declare."""
+    declared = sorted(dockerfile.args)
+    return tuple(
+        f"the Dockerfile declares no ARG {name}"
+        + (f"; it declares {', '.join(declared)}" if declared else "; it declares none")
+        for name, _ in plan.build_args
+        if name not in dockerfile.args and name not in PREDEFINED
+    )
+
+
+def check_files(plan: BuildPlan) -> list[BuildlibError]:
+    """Return what is missing on disk: context and Dockerfile."""
+    problems: list[BuildlibError] = []
+    if not plan.context.is_dir():
+        problems.append(InputError(f"build context not found: {plan.context}"))
+    if not plan.dockerfile.is_file():
+        problems.append(
+            InputError(
+                f"Dockerfile not found: {plan.dockerfile}",
+                hint='set dockerfile = "path" in the configuration',
+            )
+        )
+    return problems
+
+
+def read_ignore(plan: BuildPlan) -> DockerIgnore:
+    """Return the ignore file that BuildKit uses: the Dockerfile's own one, or the context's."""
+    own = plan.dockerfile.with_name(plan.dockerfile.name + ".dockerignore")
+    path = own if own.is_file() else plan.context / ".dockerignore"
+    if not path.is_file():
+        return DockerIgnore(())
+    return DockerIgnore(path.read_text(encoding="utf-8", errors="replace").splitlines())
+
+
+def check_dockerfile(
+    plan: BuildPlan, dockerfile: Dockerfile, ignore: DockerIgnore
+) -> list[BuildlibError]:
+    """Return a target that is not there, and sources that the context won't have."""
+    if dockerfile.stage(plan.target) is None:
+        names = [stage.name for stage in dockerfile.stages if stage.name]
+        close = get_close_matches(plan.target, names, n=1)
+        return [
+            InputError(
+                f"the Dockerfile has no stage {plan.target!r}"
+                if plan.target
+                else "the Dockerfile has no FROM",
+                hint=f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}",
+            )
+        ]
+    sources = [s for stage in dockerfile.needed(plan.target) for s in stage.sources]
+    problems = (_check_source(plan.context, source, ignore) for source in dict.fromkeys(sources))
+    return [problem for problem in problems if problem]
+
+
+def _check_source(context: Path, source: str, ignore: DockerIgnore) -> BuildlibError | None:
+    if re.search(r"[$*?\[]", source):
+        # What a variable or a pattern comes to is the builder's to say.
+        return None
+    if not (context / source.lstrip("/")).exists():
+        return InputError(f"the Dockerfile copies {source}, which the build context does not have")
+    if ignore.excludes(source):
+        return InputError(
+            f"the Dockerfile copies {source}, which .dockerignore keeps out of the build context",
+            hint=f"add the line !{source} to .dockerignore",
+        )
+    return None
+
+
+def needs_builder(plan: BuildPlan, facts: EngineFacts) -> bool:
+    """Return whether the builder's driver matters; asking for it costs a process."""
+    if plan.builder:
+        return True
+    demanding = len(plan.platforms) > 1 or plan.output == Output.OCI or plan.exports_cache
+    return demanding and bool(facts.server) and not facts.containerd_store
+
+
+def check_output(
+    plan: BuildPlan, facts: EngineFacts, builder: Builder | None
+) -> list[BuildlibError]:
+    """Return what the engine's image store or the builder's driver can't do."""
+    if builder and builder.error and not builder.driver:
+        return [
+            EngineError(
+                f"builder {plan.builder or 'in use'} can't be used",
+                why=builder.error,
+                hint="docker buildx ls shows those that there are",
+            )
+        ]
+    if not facts.server or facts.containerd_store:
+        return []
+    many = len(plan.platforms) > 1
+    if many and plan.loads:
+        return [_cannot_hold(plan)]
+    if builder is None or builder.driver != "docker":
+        return []
+    wanted = [
+        *(["more than one platform"] if many else []),
+        *(["an OCI archive"] if plan.output == Output.OCI else []),
+        *(["cache export"] if plan.exports_cache else []),
+    ]
+    return [_driver_cannot(what) for what in wanted]
+
+
+def _cannot_hold(plan: BuildPlan) -> BuildlibError:
+    names = ", ".join(map(str, plan.platforms))
+    return EngineError(
+        f"this engine's image store can't hold {names} under one tag",
+        why="it is the classic store, which keeps one platform of an image",
+        hint="turn on the containerd image store (docs.docker.com/engine/storage/containerd), "
+        "or build one at a time with --platform, or use --output oci with a docker-container "
+        "builder",
+    )
+
+
+def _driver_cannot(what: str) -> BuildlibError:
+    return EngineError(
+        f"the docker driver on the classic image store can't do {what}",
+        hint="turn on the containerd image store (docs.docker.com/engine/storage/containerd), "
+        "or make a builder: docker buildx create --driver docker-container --use",
+    )
+
+
+def check_push(plan: BuildPlan, registries: Sequence[str]) -> list[BuildlibError]:
+    """Return a problem where a push would go to no registry that was named."""
+    if plan.output != Output.PUSH or all(registries):
+        return []
+    return [
+        InputError(
+            "--push, but no registry is named",
+            why=f"{plan.references[0]} names none",
+            hint="give --tag registry.example/name:tag, or name the registry in image",
+        )
+    ]

@@ -1,0 +1,129 @@
+"""What BuildKit says while it builds: buildx's `--progress rawjson`, one JSON object a line.
+
+Source: github.com/docker/buildx `util/progress` and BuildKit's `client.SolveStatus`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+# Kept for the message when the step fails; what was printed before is on the screen anyway.
+_KEPT_LINES: Final = 200
+_INTERNAL: Final = ("[internal]", "[context ", "[auth]", "exporting", "importing", "resolve image")
+
+
+@dataclass(kw_only=True, slots=True)
+class Step:
+    """One step of the build; `seconds` is None until it ended."""
+
+    name: str
+    cached: bool = False
+    error: str = ""
+    seconds: float | None = None
+    started: datetime | None = None
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
+    partial: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Return whether it is an instruction of the Dockerfile, not the builder's own work."""
+        return self.name.startswith("[") and not self.name.startswith(_INTERNAL)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Something to show: a step that ended, or a line of its output, or of buildx itself."""
+
+    step: Step | None
+    line: str = ""
+
+
+def _time(text: str | None) -> datetime | None:
+    # Go prints nanoseconds, of which Python 3.11 takes only six digits.
+    return datetime.fromisoformat(text) if text else None
+
+
+class BuildProgress:
+    """Takes lines, gives events, and counts."""
+
+    def __init__(self) -> None:
+        """Begin with no step."""
+        self._steps: dict[str, Step] = {}
+        self.messages: deque[str] = deque(maxlen=_KEPT_LINES)
+
+    @property
+    def total(self) -> int:
+        """Return the number of the Dockerfile's steps that took part."""
+        return sum(step.counts for step in self._steps.values())
+
+    @property
+    def cached(self) -> int:
+        """Return how many of them came from the cache."""
+        return sum(step.counts and step.cached for step in self._steps.values())
+
+    @property
+    def failed(self) -> Step | None:
+        """Return the step that broke the build; one that was only cancelled is not it."""
+        broken = [step for step in self._steps.values() if step.error]
+        return next((step for step in broken if "canceled" not in step.error), None)
+
+    def feed(self, line: str) -> list[Event]:
+        """Take one line; what is not JSON is buildx's own word and goes through as it is."""
+        try:
+            status = json.loads(line)
+        except ValueError:
+            status = None
+        if not isinstance(status, dict):
+            if line.strip():
+                self.messages.append(line)
+            return [Event(step=None, line=line)] if line.strip() else []
+        events: list[Event] = []
+        for vertex in status.get("vertexes") or ():
+            events += self._vertex(vertex)
+        for log in status.get("logs") or ():
+            events += self._log(log)
+        for warning in status.get("warnings") or ():
+            events += [
+                Event(step=None, line=f"warning: {text}") for text in [_short(warning)] if text
+            ]
+        return events
+
+    def _vertex(self, vertex: dict[str, Any]) -> list[Event]:
+        digest = str(vertex.get("digest", ""))
+        step = self._steps.setdefault(digest, Step(name=str(vertex.get("name", ""))))
+        ended = step.seconds is not None
+        step.cached = step.cached or bool(vertex.get("cached"))
+        step.error = str(vertex.get("error") or step.error)
+        step.started = _time(vertex.get("started")) or step.started
+        completed = _time(vertex.get("completed"))
+        if completed is None:
+            return []
+        step.seconds = (completed - (step.started or completed)).total_seconds()
+        # BuildKit repeats itself, and a step may end twice, once for each platform's use of it.
+        return [] if ended else [Event(step=step)]
+
+    def _log(self, log: dict[str, Any]) -> list[Event]:
+        step = self._steps.get(str(log.get("vertex")))
+        if step is None:
+            return []
+        try:
+            text = base64.b64decode(log.get("data") or "").decode(errors="replace")
+        except (binascii.Error, ValueError):
+            return []
+        *whole, step.partial = (step.partial + text).split("\n")
+        lines = [line.rstrip("\r") for line in whole]
+        step.log.extend(lines)
+        return [Event(step=step, line=line) for line in lines]
+
+
+def _short(warning: dict[str, Any]) -> str:
+    try:
+        return base64.b64decode(warning.get("short") or "").decode(errors="replace")
+    except (binascii.Error, ValueError):
+        return ""

@@ -1,0 +1,79 @@
+"""A repository as one build sees it: configuration, git facts, version. Read once, then frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildlib.config import Config, load_config
+from buildlib.dockerfile import Dockerfile, parse_dockerfile
+from buildlib.vcs import GitFacts, NoGit, read_git_facts
+from buildlib.version import Version, resolve_version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """What a plan is made from; `env` is the environment that everything read."""
+
+    config: Config
+    git: GitFacts | NoGit
+    version: Version
+    env: Mapping[str, str]
+
+    @property
+    def context(self) -> Path:
+        """Return the build context, absolute."""
+        return (self.config.root / self.config.context).resolve()
+
+    @property
+    def dockerfile_path(self) -> Path:
+        """Return the Dockerfile's path, absolute."""
+        return (self.config.root / self.config.dockerfile).resolve()
+
+    @property
+    def remote(self) -> str:
+        """Return the address of `origin`, without credentials, or nothing."""
+        return self.git.remote if isinstance(self.git, GitFacts) else ""
+
+    def dockerfile(self) -> Dockerfile:
+        """Return the Dockerfile as read; an empty one where there is none to read."""
+        try:
+            text = self.dockerfile_path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return Dockerfile()
+        return parse_dockerfile(text)
+
+
+def load_project(
+    start: Path,
+    env: Mapping[str, str],
+    *,
+    now: float,
+    overrides: Mapping[str, object] | None = None,
+    version: str = "",
+) -> Project:
+    """Load the project that `start` lies in.
+
+    Args:
+        start: a directory of it.
+        env: the environment; VERSION and SOURCE_DATE_EPOCH count beside what the configuration
+            takes from it.
+        now: the clock, seconds since the epoch.
+        overrides: of the configuration, by key.
+        version: from the command line; wins over VERSION.
+
+    Raises:
+        InputError: the configuration, the version or the epoch is not usable (exit 2).
+        ToolError: git refuses the repository (exit 3).
+    """
+    config = load_config(start, env, overrides)
+    git = read_git_facts(config.root, tag_prefix=config.tag_prefix)
+    resolved = resolve_version(
+        git,
+        now=int(now),
+        prefix=config.tag_prefix,
+        override=version or env.get("VERSION", ""),
+        epoch=env.get("SOURCE_DATE_EPOCH", ""),
+    )
+    return Project(config=config, git=git, version=resolved, env=env)

@@ -1,0 +1,109 @@
+"""References to images: `registry/repository:tag@digest`, by distribution's grammar.
+
+Source: github.com/distribution/reference, `regexp.go` and `normalize.go`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from buildlib.errors import InputError
+
+_COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_REGISTRY: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_MAX_TAG: Final = 128
+_MAX_NAME: Final = 255
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """A reference, taken apart; `registry` is empty where none was named."""
+
+    registry: str = ""
+    repository: str
+    tag: str = ""
+    digest: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return `registry/repository`, or the repository alone."""
+        return f"{self.registry}/{self.repository}" if self.registry else self.repository
+
+    def __str__(self) -> str:
+        """Return the form that docker takes."""
+        tag = f":{self.tag}" if self.tag else ""
+        return f"{self.name}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+    def with_tag(self, tag: str) -> Reference:
+        """Return the same repository with another tag."""
+        return Reference(registry=self.registry, repository=self.repository, tag=check_tag(tag))
+
+
+def _is_registry(component: str) -> bool:
+    """Tell a registry's host from a first path component, as docker does."""
+    return "." in component or ":" in component or component == "localhost"
+
+
+def parse_reference(text: str) -> Reference:
+    """Parse a reference; an upper-case repository is lower-cased, tags keep their case.
+
+    Raises:
+        InputError: a part of it does not fit the grammar.
+    """
+    rest, _, digest = text.strip().partition("@")
+    first, slash, after = rest.partition("/")
+    registry, path = (first, after) if slash and _is_registry(first) else ("", rest)
+    repository, colon, tag = path.partition(":")
+    repository = repository.lower()
+    if not _PATH.fullmatch(repository) or len(f"{registry}/{repository}") > _MAX_NAME:
+        raise InputError(
+            f"not a reference to an image: {text!r}",
+            why=f"{repository!r} is no repository name (a-z, 0-9, . _ - inside, at most 255)",
+        )
+    if registry and not _REGISTRY.fullmatch(registry):
+        raise InputError(
+            f"not a reference to an image: {text!r}", why=f"{registry!r} is no registry's host"
+        )
+    if colon:
+        check_tag(tag)
+    if digest and not _DIGEST.fullmatch(digest):
+        raise InputError(
+            f"not a reference to an image: {text!r}", why="a digest is sha256:<64 hex>"
+        )
+    return Reference(registry=registry, repository=repository, tag=tag, digest=digest)
+
+
+def check_tag(tag: str) -> str:
+    """Return the tag if it is legal.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not _TAG.fullmatch(tag):
+        raise InputError(
+            f"not a tag: {tag!r}",
+            why="a tag is at most 128 of letters, digits, _ . - and starts with none of . and -",
+        )
+    return tag
+
+
+def to_tag(version: str) -> str:
+    """Map any version into the tag grammar; what is legal stays as it is.
+
+    Raises:
+        InputError: nothing is left of it.
+    """
+    tag = re.sub(r"[^A-Za-z0-9_.-]", "-", version.strip()).lstrip(".-")
+    if len(tag) > _MAX_TAG:
+        # The hash keeps two long versions with the same beginning apart.
+        suffix = "-" + hashlib.sha256(version.encode()).hexdigest()[:12]
+        tag = tag[: _MAX_TAG - len(suffix)] + suffix
+    if not tag:
+        raise InputError(f"no tag can be made of the version {version!r}")
+    return tag

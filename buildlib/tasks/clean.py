@@ -1,0 +1,41 @@
+"""The task that removes what builds wrote: `clean`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from buildlib.platforms import KNOWN
+from buildlib.project import Project
+from buildlib.reference import parse_reference
+from buildlib.tasks.edge import edge
+
+
+def outputs(project: Project) -> list[Path]:
+    """Return what `docker-build` and `binary` wrote below the project, and nothing else."""
+    root = project.config.root
+    name = parse_reference(project.config.image).repository.rpartition("/")[2]
+    binaries = [root / "bin" / known.replace("/", "-") for known in KNOWN]
+    archives = sorted((root / "dist").glob(f"{name}-*")) if (root / "dist").is_dir() else []
+    return [path for path in [*binaries, *archives] if path.exists()]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@task(auto_shortflags=False, help={"dry-run": "print what would be removed, and do nothing"})
+def clean(context: Context, *, dry_run: bool = False) -> None:
+    """Remove what builds wrote: bin/<os>-<arch>/ and dist/<image>-*."""
+    with edge(context, dry_run=dry_run) as run:
+        project = run.project()
+        for path in outputs(project):
+            run.console.answer(str(path.relative_to(project.config.root)))
+            if not run.dry:
+                _remove(path)

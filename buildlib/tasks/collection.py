@@ -1,0 +1,30 @@
+"""All tasks as one flat Invoke collection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from invoke.collection import Collection
+
+from buildlib.tasks import clean, docker, info
+
+
+def collection(root: Path | None = None) -> Collection:
+    """Return the tasks, to be mounted as `namespace` or added to a repository's own.
+
+    Args:
+        root: where the project's configuration is looked for, upwards; default: the directory
+            that Invoke was started in.
+    """
+    tasks = (
+        docker.docker_build,
+        docker.binary,
+        info.version,
+        info.config,
+        info.doctor,
+        clean.clean,
+    )
+    namespace = Collection(*tasks)
+    if root:
+        namespace.configure({"buildlib": {"root": str(root)}})
+    return namespace

@@ -1,0 +1,90 @@
+"""Where a task meets the world: environment, clock, signals, and errors turned into exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from buildlib.config import BASE_IMAGES_VARIABLE
+from buildlib.console import Console
+from buildlib.errors import BuildlibError, CancelledError, exit_code_of
+from buildlib.executor import Executor, PlumbumExecutor
+from buildlib.project import Project, load_project
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """What a task is given: where it is, what it may start, where it prints."""
+
+    start: Path
+    env: Mapping[str, str]
+    console: Console
+    executor: Executor
+    dry: bool
+
+    def project(
+        self, overrides: Mapping[str, object] | None = None, *, version: str = ""
+    ) -> Project:
+        """Load the project that the task runs in."""
+        now = time.time()
+        return load_project(self.start, self.env, now=now, overrides=overrides, version=version)
+
+
+def _stop(_signum: int, _frame: FrameType | None) -> None:
+    # SIGTERM ends a task exactly as Ctrl-C does.
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment that every process of ours gets."""
+    env = dict(os.environ)
+    # buildx's one-line-JSON progress, set here and not in argv, so that a line printed by a dry
+    # run shows the ordinary progress when someone pastes it.
+    env.setdefault("BUILDKIT_PROGRESS", "rawjson")
+    if path := env.get(BASE_IMAGES_VARIABLE):
+        env[BASE_IMAGES_VARIABLE] = str(Path(path).absolute())
+    return env
+
+
+@contextlib.contextmanager
+def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Iterator[Edge]:
+    """Give a task its surroundings, and turn what it raises into a clean line and an exit code.
+
+    Args:
+        context: Invoke's; its `--dry` counts as `dry_run`, and its key `buildlib.root` is where
+            the project is looked for.
+        dry_run: nothing may be started that changes anything.
+        quiet: progress is not shown.
+    """
+    env = _environment()
+    start = Path(context.config.get("buildlib", {}).get("root", "."))
+    console = Console(env, quiet=quiet)
+    dry = dry_run or bool(context.config.run.dry)
+    try:
+        with _terminable():
+            executor = PlumbumExecutor(env, start)
+            yield Edge(start=start, env=env, console=console, executor=executor, dry=dry)
+    except BuildlibError as error:
+        if env.get("BUILDLIB_DEBUG") == "1":
+            raise
+        raise Exit(console.describe(error), code=exit_code_of(error)) from None
+    except KeyboardInterrupt:
+        raise Exit(console.describe(CancelledError("interrupted")), code=130) from None

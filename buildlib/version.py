@@ -1,0 +1,180 @@
+"""The version, as a pure function of git facts, overrides and the clock.
+
+On a clean tag it is the tag without its prefix, as GoReleaser's `{{ .Version }}`; off a tag it
+is what GoReleaser makes of `{{ incpatch .Version }}-SNAPSHOT-{{ .ShortCommit }}`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from buildlib.errors import InputError
+from buildlib.vcs import GitFacts, NoGit
+
+if TYPE_CHECKING:
+    import semver
+
+_FIRST: Final = "0.0.1"
+# The last second that a four-digit year can hold; beyond it RFC 3339 has no form.
+_LAST_EPOCH: Final = 253402300799
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """The version and how it came about.
+
+    Args:
+        value: what goes into the image, `1.2.3` or `1.2.4-SNAPSHOT-abc1234`.
+        describe: git's description, or empty without git.
+        tag: the tag that it was made from, or empty.
+        distance: commits between that tag and HEAD.
+        revision: the commit, 40 hex digits, or empty.
+        dirty: a tracked file differs from HEAD.
+        prerelease: it sorts before the release of the same number.
+        snapshot: it was not made from a clean tag.
+        created: seconds since the epoch, and `created_text` the same by RFC 3339.
+        origin: `override`, `tag`, `snapshot` or `none`.
+        warnings: what the user should know, one sentence each.
+    """
+
+    value: str
+    describe: str = ""
+    tag: str = ""
+    distance: int = 0
+    revision: str = ""
+    dirty: bool = False
+    prerelease: bool = False
+    snapshot: bool = False
+    created: int = 0
+    origin: str = "none"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def created_text(self) -> str:
+        """Return the time as `2026-01-31T12:00:00Z`."""
+        return datetime.fromtimestamp(self.created, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _semver(text: str) -> semver.Version | None:
+    import semver  # noqa: PLC0415 - costs start-up time, and not every command asks
+
+    try:
+        return semver.Version.parse(text)
+    except ValueError:
+        return None
+
+
+def _without_prefix(tag: str, prefix: str) -> str:
+    return tag.removeprefix(prefix)
+
+
+def _highest(tags: Iterable[str], prefix: str) -> str:
+    """Return the highest tag by SemVer; those that are none come last, by name."""
+    candidates = [tag for tag in tags if tag.startswith(prefix)]
+
+    def precedence(tag: str) -> tuple[bool, object, str]:
+        parsed = _semver(_without_prefix(tag, prefix))
+        return (parsed is not None, parsed or _without_prefix(tag, prefix), tag)
+
+    return max(candidates, key=precedence, default="")
+
+
+def _snapshot_base(tag: str, prefix: str) -> str:
+    """Return the number that a snapshot after `tag` gets, by GoReleaser's `incpatch`.
+
+    The prerelease is dropped and the patch goes up by one, except after a prerelease, whose
+    own number is still to come.
+    """
+    parsed = _semver(_without_prefix(tag, prefix)) if tag else None
+    if parsed is None:
+        return _FIRST
+    return str(parsed.finalize_version() if parsed.prerelease else parsed.bump_patch())
+
+
+def parse_epoch(text: str) -> int:
+    """Parse SOURCE_DATE_EPOCH.
+
+    Raises:
+        InputError: not a whole number of seconds from 1970 up to the year 9999.
+    """
+    if not re.fullmatch(r"[0-9]{1,12}", text.strip()) or int(text) > _LAST_EPOCH:
+        raise InputError(
+            f"SOURCE_DATE_EPOCH is not a time: {text!r}",
+            why="it is a whole number of seconds since 1970-01-01, 0 or more",
+            hint="see reproducible-builds.org/specs/source-date-epoch",
+        )
+    return int(text)
+
+
+def _overridden(override: str, prefix: str) -> str:
+    text = override.strip()
+    value = _without_prefix(text, prefix) if prefix and text.startswith(prefix) else text
+    if not value or not value.isprintable() or any(c.isspace() for c in value):
+        raise InputError(
+            f"not a version: {override!r}", hint=f"give one without blanks, such as {prefix}1.2.3"
+        )
+    return value
+
+
+def _dirty_warning(facts: GitFacts) -> tuple[str, ...]:
+    return ("the tree has changes that are not committed",) if facts.dirty else ()
+
+
+def _from_git(facts: GitFacts, prefix: str) -> tuple[str, str, str, bool]:
+    """Return value, tag, origin and whether it is a snapshot."""
+    on_head = _highest(facts.head_tags, prefix)
+    if on_head and not facts.dirty:
+        return _without_prefix(on_head, prefix), on_head, "tag", False
+    tag = on_head or facts.nearest_tag
+    return f"{_snapshot_base(tag, prefix)}-SNAPSHOT-{facts.short}", tag, "snapshot", True
+
+
+def resolve_version(
+    facts: GitFacts | NoGit, *, now: int, prefix: str = "v", override: str = "", epoch: str = ""
+) -> Version:
+    """Return the version.
+
+    Args:
+        facts: what git says.
+        now: the clock, seconds since the epoch; used only where git has no time to give.
+        prefix: of the tags that count, such as `v` or `cli/v`.
+        override: from `--version` or VERSION; wins over git.
+        epoch: SOURCE_DATE_EPOCH, or empty.
+
+    Raises:
+        InputError: the override or the epoch is not usable.
+    """
+    value = _overridden(override, prefix) if override else ""
+    if isinstance(facts, NoGit):
+        warning = () if value else (f"no version from git: {facts.reason}",)
+        return Version(
+            value=value or f"{_FIRST}-SNAPSHOT-none",
+            created=parse_epoch(epoch) if epoch else now,
+            origin="override" if value else "none",
+            prerelease=_is_prerelease(value) if value else True,
+            snapshot=not value,
+            warnings=warning,
+        )
+    from_git, tag, origin, snapshot = _from_git(facts, prefix)
+    return Version(
+        value=value or from_git,
+        describe=facts.description,
+        tag=tag,
+        distance=0 if tag in facts.head_tags else facts.distance,
+        revision=facts.revision,
+        dirty=facts.dirty,
+        prerelease=_is_prerelease(value or from_git),
+        snapshot=snapshot and not value,
+        created=parse_epoch(epoch) if epoch else facts.committed,
+        origin="override" if value else origin,
+        warnings=_dirty_warning(facts),
+    )
+
+
+def _is_prerelease(value: str) -> bool:
+    parsed = _semver(value)
+    return bool(parsed and parsed.prerelease)

@@ -1,0 +1,120 @@
+"""What stands below the executor seam in unit tests."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from buildlib.config import Config, load_config
+from buildlib.console import Console
+from buildlib.engine import EngineFacts
+from buildlib.errors import ToolError
+from buildlib.executor import Completed
+from buildlib.project import Project
+from buildlib.vcs import GitFacts, NoGit
+from buildlib.version import resolve_version
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+DOCKERFILE = """\
+ARG GO_VERSION=1.24
+FROM --platform=$BUILDPLATFORM golang:${GO_VERSION}-alpine AS compile
+ARG VERSION
+ARG REVISION
+ARG CREATED
+COPY app/ ./
+FROM alpine:3.22
+COPY --from=compile /out /out
+"""
+GOOD = EngineFacts(
+    client="26.1.5",
+    buildx="v0.13.1",
+    server="26.1.5",
+    context="default",
+    os="linux",
+    arch="x86_64",
+    containerd_store=True,
+)
+
+
+class FakeExecutor:
+    """Answers from a table of argv beginnings, and remembers what it was asked."""
+
+    def __init__(self, answers: Mapping[tuple[str, ...], Completed] | None = None) -> None:
+        self.answers = dict(answers or {})
+        self.asked: list[tuple[str, ...]] = []
+        self.lines: Sequence[str] = ()
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        self.asked.append(tuple(argv))
+        for beginning, answer in self.answers.items():
+            if tuple(argv[: len(beginning)]) == beginning:
+                return answer
+        raise ToolError(f"{argv[0]} not found", hint="install it")
+
+    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+        assert timeout is None or timeout > 0
+        return self._answer(argv)
+
+    def stream(self, argv: Sequence[str], on_line: Callable[[str], None]) -> int:
+        answer = self._answer(argv)
+        for line in self.lines:
+            on_line(line)
+        return answer.code
+
+    def attach(self, argv: Sequence[str]) -> int:
+        return self._answer(argv).code
+
+
+def a_console(**options: object) -> tuple[Console, io.StringIO, io.StringIO]:
+    """Return a console, and its two streams."""
+    out, err = io.StringIO(), io.StringIO()
+    env = {str(k): str(v) for k, v in options.items()}
+    return Console(env, out=out, err=err), out, err
+
+
+def git_facts(**changes: object) -> GitFacts:
+    """Return facts of a clean release, with changes."""
+    facts: dict[str, object] = {
+        "root": Path("/repo"),
+        "description": "v1.2.3",
+        "revision": REVISION,
+        "short": "0123456",
+        "committed": 1_700_000_000,
+        "head_tags": ("v1.2.3",),
+        "nearest_tag": "v1.2.3",
+    }
+    return GitFacts(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def write_project(
+    root: Path, config: str = 'image = "thing"\n', dockerfile: str = DOCKERFILE
+) -> Path:
+    """Write a small project that any repository could be."""
+    (root / "buildlib.toml").write_text(config, encoding="utf-8")
+    (root / "Dockerfile").write_text(dockerfile, encoding="utf-8")
+    (root / "app").mkdir(exist_ok=True)
+    (root / "app" / "main.go").write_text("package main\n", encoding="utf-8")
+    return root
+
+
+def a_project(
+    root: Path,
+    *,
+    git: GitFacts | NoGit | None = None,
+    env: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Project:
+    """Return the project in `root` as it would be with these facts."""
+    config: Config = load_config(root, env or {}, overrides)
+    facts = git or git_facts()
+    version = resolve_version(
+        facts, now=1_800_000_000, prefix=config.tag_prefix, override=(env or {}).get("VERSION", "")
+    )
+    return Project(config=config, git=facts, version=version, env=env or {})
+
+
+def words_after(argv: Iterable[str], option: str) -> list[str]:
+    """Return every value of a repeated option."""
+    words = list(argv)
+    return [words[n + 1] for n, word in enumerate(words[:-1]) if word == option]

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildlib.config import BASE_IMAGES_VARIABLE, BaseImage, load_config
+from buildlib.errors import InputError
+
+
+def _write(root: Path, text: str, name: str = "buildlib.toml") -> Path:
+    (root / name).write_text(text, encoding="utf-8")
+    return root
+
+
+def test_defaults_serve_where_only_the_image_is_named(tmp_path: Path) -> None:
+    config = load_config(_write(tmp_path, 'image = "thing"\n'), {})
+    assert (config.dockerfile, config.tag_prefix, config.platforms) == ("Dockerfile", "v", ())
+    assert str(config.source_of("dockerfile")) == "default"
+    assert str(config.source_of("image")) == "file (buildlib.toml)"
+
+
+def test_each_layer_wins_over_the_one_below(tmp_path: Path) -> None:
+    root = _write(tmp_path, 'image = "file"\nbuilder = "file"\ntitle = "file"\n')
+    env = {"BUILDLIB_BUILDER": "env", "BUILDLIB_TITLE": "env"}
+    config = load_config(root, env, {"title": "cli", "builder": ""})
+    assert (config.image, config.builder, config.title) == ("file", "env", "cli")
+    assert str(config.source_of("builder")) == "environment (BUILDLIB_BUILDER)"
+    assert str(config.source_of("title")) == "command line (--title)"
+
+
+def test_the_nearest_file_upwards_is_the_root(tmp_path: Path) -> None:
+    _write(tmp_path, '[tool.buildlib]\nimage = "thing"\n', "pyproject.toml")
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    _write(tmp_path / "a", "[project]\n", "pyproject.toml")
+    assert load_config(below, {}).root == tmp_path
+
+
+def test_a_list_from_the_environment_splits_at_blanks(tmp_path: Path) -> None:
+    env = {"BUILDLIB_PLATFORMS": "linux/amd64, linux/arm64", "BUILDLIB_CACHE_FROM": "a,b=c d"}
+    config = load_config(_write(tmp_path, 'image = "thing"\n'), env)
+    assert [str(p) for p in config.platforms] == ["linux/amd64", "linux/arm64"]
+    assert config.cache_from == ("a,b=c", "d")
+
+
+def test_an_upper_case_image_is_lower_cased(tmp_path: Path) -> None:
+    assert (
+        load_config(_write(tmp_path, 'image = "ghcr.io/Me/Thing"\n'), {}).image
+        == "ghcr.io/me/thing"
+    )
+
+
+BAD = {
+    "an unknown key suggests the one that was meant": (
+        'image = "t"\nplatfroms = []\n',
+        "did you mean platforms",
+    ),
+    "an unknown key without a neighbour lists all": ('image = "t"\nqqqqqq = 1\n', "known: image"),
+    "an unknown smoke key too": ('image = "t"\n[smoke]\nprot = 1\n', "did you mean smoke.port"),
+    "text where a list belongs": ('image = "t"\nplatforms = 3\n', "platforms from file"),
+    "a list where text belongs": ("image = []\n", "must be text"),
+    "a list with a number in it": ('image = "t"\ncache-from = [1]\n', "a list of texts"),
+    "a table with a number in it": ('image = "t"\n[labels]\na = 1\n', "a table of texts"),
+    "an image with a tag": ('image = "t:1"\n', "without tag or digest"),
+    "an unknown platform": ('image = "t"\nplatforms = ["linux/amd46"]\n', "linux/amd64"),
+    "bad TOML names the line": ('image = "t"\nx = = 1\n', "line 2"),
+    "no image at all": ('title = "t"\n', "no image is named"),
+    "a base image with a bare path": ('image = "t"\n[base-images]\na = "/x"\n', "oci-layout://"),
+    "a base image with an odd key": (
+        'image = "t"\n[base-images]\na = {source = "oci-layout:///x", b = 1}\n',
+        "stand-in = true",
+    ),
+    "base images that are no table": ('image = "t"\nbase-images = 1\n', "a table of FROM"),
+    "smoke that is no table": ('image = "t"\nsmoke = 1\n', "must be a table"),
+    "smoke commands of plain text": ('image = "t"\n[smoke]\ncommands = ["x"]\n', "list of lists"),
+    "a negative port": ('image = "t"\n[smoke]\nport = -1\n', "not negative"),
+    "a port that is true": ('image = "t"\n[smoke]\nport = true\n', "whole number"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD)
+def test_bad_configuration_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(_write(tmp_path, text), {})
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "buildlib.toml").write_bytes(b'image = "\xff"')
+    with pytest.raises(InputError, match="can't be read"):
+        load_config(tmp_path, {})
+
+
+def test_base_images_from_the_environment_are_laid_over_the_file(tmp_path: Path) -> None:
+    root = _write(
+        tmp_path,
+        'image = "t"\n[base-images]\na = "docker-image://mirror/a"\nb = "docker-image://mirror/b"\n',
+    )
+    (tmp_path / "map.toml").write_text(
+        '[base-images]\nb = { source = "oci-layout:///b", stand-in = true }\n', encoding="utf-8"
+    )
+    config = load_config(root, {BASE_IMAGES_VARIABLE: str(tmp_path / "map.toml")})
+    assert config.base_images == (
+        ("a", BaseImage(source="docker-image://mirror/a")),
+        ("b", BaseImage(source="oci-layout:///b", stand_in=True)),
+    )
+    assert str(config.source_of("base-images")) == f"environment ({BASE_IMAGES_VARIABLE})"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param(None, "can't be read", id="a map that is not there"),
+        pytest.param("[bases]\n", "unknown configuration key", id="another table"),
+        pytest.param('[base-images]\na = "x"\n', "environment", id="a source of no known kind"),
+    ],
+)
+def test_a_bad_map_in_the_environment_is_refused(
+    tmp_path: Path, text: str | None, message: str
+) -> None:
+    root = _write(tmp_path, 'image = "t"\n')
+    if text is not None:
+        _write(tmp_path, text, "map.toml")
+    with pytest.raises(InputError) as caught:
+        load_config(root, {BASE_IMAGES_VARIABLE: str(tmp_path / "map.toml")})
+    assert message in str(caught.value)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+
+from buildlib.dockerfile import parse_dockerfile
+from buildlib.dockerignore import DockerIgnore
+
+TEXT = """\
+# syntax is a comment here
+ARG GO=1.24
+ARG BASE
+FROM --platform=$BUILDPLATFORM golang:${GO}-alpine AS Build
+ARG VERSION=dev REVISION
+COPY --chmod=0755 app/ go.mod \\
+     # a comment inside
+     ./
+COPY ["two words", "/dst"]
+RUN --mount=type=bind,from=tools,source=/x,target=/x true
+COPY <<EOF /hello
+FROM not-a-stage
+EOF
+from scratch as export
+COPY --from=build /out /
+FROM ${BASE:-alpine:3.22}
+ADD https://example.org/x local.txt /
+COPY --from=0 /out /
+COPY "quoted name" /
+"""
+
+
+def test_stages_bases_and_sources_are_read() -> None:
+    found = parse_dockerfile(TEXT)
+    assert [stage.name for stage in found.stages] == ["Build", "export", ""]
+    assert found.stages[0].sources == ("app/", "go.mod", "two words")
+    assert found.stages[0].uses == ("tools",)
+    assert found.stages[2].sources == ("local.txt", "quoted name")
+
+
+def test_args_are_read_with_their_defaults() -> None:
+    found = parse_dockerfile(TEXT)
+    assert found.args == {"GO": "1.24", "BASE": None, "VERSION": "dev", "REVISION": None}
+    assert found.global_args == {"GO": "1.24", "BASE": None}
+
+
+def test_bases_follow_stages_and_expand_args() -> None:
+    found = parse_dockerfile(TEXT)
+    assert found.bases("export") == ("golang:1.24-alpine",)
+    assert found.bases("build", {"GO": "1.25"}) == ("golang:1.25-alpine",)
+    assert set(found.bases("", {"BASE": "alpine:3.20"})) == {"alpine:3.20", "golang:1.24-alpine"}
+
+
+def test_a_base_may_be_another_stage() -> None:
+    found = parse_dockerfile("FROM alpine AS one\nFROM one AS two\nFROM two\n")
+    last = found.stage()
+    assert last is not None
+    assert found.base_of(last) == "alpine"
+
+
+def test_a_stage_named_as_its_own_base_is_the_image() -> None:
+    found = parse_dockerfile("FROM alpine AS alpine\n")
+    assert found.bases() == ("alpine",)
+
+
+@pytest.mark.parametrize(
+    ("target", "base"),
+    [
+        pytest.param("build", "golang:${GO}-alpine", id="by name, case aside"),
+        pytest.param("0", "golang:${GO}-alpine", id="by number"),
+        pytest.param("", "${BASE:-alpine:3.22}", id="the last one by default"),
+    ],
+)
+def test_a_target_is_found(target: str, base: str) -> None:
+    stage = parse_dockerfile(TEXT).stage(target)
+    assert stage is not None
+    assert stage.base == base
+
+
+def test_what_is_no_dockerfile_has_no_stages() -> None:
+    found = parse_dockerfile("FROM\nCOPY 'open quote\nNONSENSE\n")
+    assert found.stage("x") is None
+    assert parse_dockerfile("").stage() is None
+    assert parse_dockerfile("RUN true \\").bases() == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "path", "excluded"),
+    [
+        pytest.param([], "app", False, id="nothing is excluded by nothing"),
+        pytest.param(["*"], "app", True, id="a star takes the top"),
+        pytest.param(["*"], ".", False, id="the context itself is always there"),
+        pytest.param(["*", "!app"], "app/", False, id="an exception brings back"),
+        pytest.param(["*", "!app"], "app/main.go", False, id="with all that is below"),
+        pytest.param(["*", "!app/main.go"], "app", False, id="or the way to what is below"),
+        pytest.param(["*", "!app", "app"], "app", True, id="the last line decides"),
+        pytest.param(["**/*.md"], "a/b/c.md", True, id="two stars cross directories"),
+        pytest.param(["**/*.md"], "c.md", True, id="and match none as well"),
+        pytest.param(["*.md"], "a/c.md", False, id="one star does not cross"),
+        pytest.param(["a/**"], "a/b/c", True, id="two stars at the end"),
+        pytest.param(["te?t"], "test", True, id="a question mark is one character"),
+        pytest.param(["[a-c]x"], "bx", True, id="a class"),
+        pytest.param(["[^a-c]x"], "bx", False, id="a class turned round"),
+        pytest.param(["\\*x"], "*x", True, id="an escape"),
+        pytest.param(["# app", "", "  "], "app", False, id="comments and blanks count for nothing"),
+        pytest.param(["/app/"], "./app", True, id="slashes at the ends do not matter"),
+        pytest.param(["app"], "apple", False, id="a name is matched whole"),
+    ],
+)
+def test_dockerignore(lines: list[str], path: str, excluded: bool) -> None:  # noqa: FBT001
+    assert DockerIgnore(lines).excludes(path) is excluded

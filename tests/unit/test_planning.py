@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from buildlib.command import buildx_argv, shell_line
+from buildlib.errors import InputError
+from buildlib.planning import (
+    BuildRequest,
+    chosen_output,
+    make_build_plan,
+    normal_name,
+    parse_build_args,
+)
+from buildlib.vcs import NoGit
+from fakes import REVISION, a_project, git_facts, words_after, write_project
+
+
+def _argv(root: Path, request: BuildRequest, **options: object) -> tuple[str, ...]:
+    project = a_project(root, **options)  # type: ignore[arg-type]
+    return buildx_argv(make_build_plan(project, request, project.dockerfile()))
+
+
+def test_the_default_build_is_exactly_this_command(tmp_path: Path) -> None:
+    write_project(tmp_path, 'image = "me/thing"\ntitle = "Thing"\n')
+    assert _argv(tmp_path, BuildRequest()) == (
+        "docker",
+        "buildx",
+        "build",
+        "--file",
+        f"{tmp_path}/Dockerfile",
+        "--tag",
+        "me/thing:1.2.3",
+        "--tag",
+        "me/thing:latest",
+        "--build-arg",
+        "CREATED=2023-11-14T22:13:20Z",
+        "--build-arg",
+        f"REVISION={REVISION}",
+        "--build-arg",
+        "SOURCE_DATE_EPOCH=1700000000",
+        "--build-arg",
+        "VERSION=1.2.3",
+        "--label",
+        "org.opencontainers.image.base.name=docker.io/library/alpine:3.22",
+        "--label",
+        "org.opencontainers.image.created=2023-11-14T22:13:20Z",
+        "--label",
+        f"org.opencontainers.image.revision={REVISION}",
+        "--label",
+        "org.opencontainers.image.title=Thing",
+        "--label",
+        "org.opencontainers.image.version=1.2.3",
+        "--provenance=false",
+        "--load",
+        str(tmp_path),
+    )
+
+
+def test_every_option_has_its_place(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    overrides = {
+        "builder": "b",
+        "cache-from": ("type=registry,ref=r/c",),
+        "cache-to": ("type=inline",),
+        "progress": "plain",
+    }
+    request = BuildRequest(
+        platforms=("amd64", "arm64"),
+        tags=("extra", "ghcr.io/me/other:1"),
+        build_args=("A=b=c", "FROM_ENV"),
+        secrets=("id=x,env=X",),
+        target="compile",
+        no_cache=True,
+        pull=True,
+        output="oci",
+    )
+    project = a_project(tmp_path, overrides=overrides)
+    plan = make_build_plan(
+        project,
+        request,
+        project.dockerfile(),
+        metadata_file=Path("/tmp/m.json"),  # noqa: S108
+    )
+    argv = buildx_argv(plan)
+    assert words_after(argv, "--platform") == ["linux/amd64,linux/arm64"]
+    assert words_after(argv, "--tag")[2:] == ["thing:extra", "ghcr.io/me/other:1"]
+    assert {"A=b=c", "FROM_ENV"} <= set(words_after(argv, "--build-arg"))
+    assert words_after(argv, "--secret") == ["id=x,env=X"]
+    assert words_after(argv, "--target") == ["compile"]
+    assert words_after(argv, "--builder") == ["b"]
+    assert words_after(argv, "--cache-from") == ["type=registry,ref=r/c"]
+    assert words_after(argv, "--cache-to") == ["type=inline"]
+    assert words_after(argv, "--output") == [f"type=oci,dest={tmp_path}/dist/thing-1.2.3.oci.tar"]
+    assert words_after(argv, "--metadata-file") == ["/tmp/m.json"]
+    assert words_after(argv, "--progress") == ["plain"]
+    assert {"--no-cache", "--pull"} <= set(argv)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        pytest.param(BuildRequest(push=True), ["--push"], id="push"),
+        pytest.param(BuildRequest(output="push", push=True), ["--push"], id="push said twice"),
+        pytest.param(BuildRequest(output="load"), ["--load"], id="load"),
+        pytest.param(BuildRequest(output="cacheonly"), ["--output", "type=cacheonly"], id="cache"),
+        pytest.param(
+            BuildRequest(output="type=tar,dest=x"), ["--output", "type=tar,dest=x"], id="raw"
+        ),
+        pytest.param(
+            BuildRequest(output="local", destination=Path('/a,b"c')),
+            ["--output", 'type=local,"dest=/a,b""c"'],
+            id="a destination with a comma is quoted as CSV",
+        ),
+    ],
+)
+def test_output(tmp_path: Path, request_: BuildRequest, words: list[str]) -> None:
+    write_project(tmp_path)
+    assert shlex.join(words) in shell_line(_argv(tmp_path, request_))
+
+
+def test_local_and_cache_only_outputs_have_no_tags(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    for output in ("local", "cacheonly"):
+        assert "--tag" not in _argv(tmp_path, BuildRequest(output=output))
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        pytest.param(BuildRequest(output="load", push=True), "contradicts", id="load and push"),
+        pytest.param(BuildRequest(output="laod"), "did you mean load", id="a near miss"),
+        pytest.param(BuildRequest(output="x"), "known are load", id="an unknown one"),
+    ],
+)
+def test_contradicting_or_unknown_outputs_are_refused(request_: BuildRequest, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        chosen_output(request_)
+    assert message in str(caught.value)
+
+
+def test_all_means_the_configured_platforms(tmp_path: Path) -> None:
+    write_project(tmp_path, 'image = "t"\nplatforms = ["linux/amd64", "linux/s390x"]\n')
+    argv = _argv(tmp_path, BuildRequest(platforms=("all",)))
+    assert words_after(argv, "--platform") == ["linux/amd64,linux/s390x"]
+
+
+def test_all_without_configured_platforms_is_refused(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    with pytest.raises(InputError, match="none is configured"):
+        _argv(tmp_path, BuildRequest(platforms=("all",)))
+
+
+VALUES = ["a,b", "a\nb", "a'\"b", "$HOME `x`", "ünïcödé ☃", "a=b=c", "", " "]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_build_arg_is_one_word_unchanged(tmp_path: Path, value: str) -> None:
+    write_project(tmp_path)
+    argv = _argv(tmp_path, BuildRequest(build_args=(f"X={value}",)))
+    assert f"X={value}" in argv
+    assert tuple(shlex.split(shell_line(argv))) == argv
+
+
+@pytest.mark.parametrize("text", ["=x", "", "1A=x", "A B=x", "-A=x"])
+def test_a_build_arg_without_a_name_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="without a usable name"):
+        parse_build_args([text])
+
+
+def test_only_declared_build_args_are_injected(tmp_path: Path) -> None:
+    write_project(tmp_path, dockerfile="FROM scratch\nARG VERSION\n")
+    names = [
+        arg.partition("=")[0] for arg in words_after(_argv(tmp_path, BuildRequest()), "--build-arg")
+    ]
+    assert names == ["SOURCE_DATE_EPOCH", "VERSION"]
+
+
+def test_a_given_build_arg_wins_over_the_configured_and_the_injected(tmp_path: Path) -> None:
+    write_project(tmp_path, 'image = "t"\n[build-args]\nA = "file"\nVERSION = "file"\n')
+    args = words_after(_argv(tmp_path, BuildRequest(build_args=("A=cli",))), "--build-arg")
+    assert {"A=cli", "VERSION=file"} <= set(args)
+
+
+def test_proxies_are_handed_on_by_name_alone(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    env = {"HTTPS_PROXY": "http://user:hunter2@proxy.example:3128", "no_proxy": "localhost"}
+    argv = _argv(tmp_path, BuildRequest(), env=env)
+    assert {"HTTPS_PROXY", "no_proxy"} <= set(words_after(argv, "--build-arg"))
+    assert "hunter2" not in shell_line(argv)
+
+
+MAP = """\
+image = "t"
+[base-images]
+"docker.io/library/alpine:3.22" = { source = "oci-layout:///a@sha256:1", stand-in = true }
+"golang:1.24-alpine" = "docker-image://mirror.example/golang:1.24-alpine"
+"unused:1" = "docker-image://mirror.example/unused"
+"""
+
+
+def test_base_images_are_replaced_under_the_name_that_the_dockerfile_uses(tmp_path: Path) -> None:
+    write_project(tmp_path, MAP)
+    argv = _argv(tmp_path, BuildRequest())
+    assert words_after(argv, "--build-context") == [
+        "alpine:3.22=oci-layout:///a@sha256:1",
+        "golang:1.24-alpine=docker-image://mirror.example/golang:1.24-alpine",
+    ]
+    assert "io.github.smiller333.buildlib.stand-ins=alpine:3.22" in words_after(argv, "--label")
+
+
+def test_the_real_base_has_no_stand_in_label(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    assert "stand-ins" not in shell_line(_argv(tmp_path, BuildRequest()))
+
+
+@pytest.mark.parametrize(
+    ("name", "normal"),
+    [
+        ("alpine", "alpine:latest"),
+        ("library/alpine:3", "alpine:3"),
+        ("docker.io/library/alpine:3", "alpine:3"),
+        ("docker.io/me/x", "me/x:latest"),
+        ("localhost:5000/x", "localhost:5000/x:latest"),
+        ("x@sha256:1", "x@sha256:1"),
+    ],
+)
+def test_references_have_one_normal_name(name: str, normal: str) -> None:
+    assert normal_name(name) == normal
+
+
+@pytest.mark.parametrize(
+    ("base", "label"),
+    [
+        ("alpine", "docker.io/library/alpine"),
+        ("me/x:1", "docker.io/me/x:1"),
+        ("quay.example/x:1", "quay.example/x:1"),
+        ("localhost/x:1", "localhost/x:1"),
+    ],
+)
+def test_the_base_label_names_the_whole_reference(tmp_path: Path, base: str, label: str) -> None:
+    write_project(tmp_path, dockerfile=f"FROM {base}\n")
+    argv = _argv(tmp_path, BuildRequest())
+    assert f"org.opencontainers.image.base.name={label}" in words_after(argv, "--label")
+
+
+@pytest.mark.parametrize(
+    ("remote", "source"),
+    [
+        ("https://user:token@example.org/me/x.git", "https://example.org/me/x"),
+        ("git@example.org:me/x.git", "https://example.org/me/x"),
+        ("ssh://git@example.org/me/x.git", "https://example.org/me/x"),
+    ],
+)
+def test_the_source_label_is_a_page_without_credentials(
+    tmp_path: Path, remote: str, source: str
+) -> None:
+    write_project(tmp_path)
+    argv = _argv(tmp_path, BuildRequest(), git=git_facts(remote=remote))
+    assert f"org.opencontainers.image.source={source}" in words_after(argv, "--label")
+    assert "token" not in shell_line(argv)
+
+
+def test_a_path_as_remote_is_no_source(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    argv = _argv(tmp_path, BuildRequest(), git=git_facts(remote="/srv/git/x.git"))
+    assert "image.source" not in shell_line(argv)
+
+
+def test_without_git_there_is_no_revision_label(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    line = shell_line(_argv(tmp_path, BuildRequest(), git=NoGit(reason="x")))
+    assert "image.revision" not in line
+    assert "--build-arg REVISION= " in line

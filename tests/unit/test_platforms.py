@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from buildlib.errors import InputError
+from buildlib.platforms import KNOWN, host_platform, parse_platform, parse_platforms
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("linux/amd64", "linux/amd64", id="a full name stays"),
+        pytest.param("linux/x86_64", "linux/amd64", id="uname's name is translated"),
+        pytest.param("arm64", "linux/arm64", id="an architecture alone means linux"),
+        pytest.param("aarch64", "linux/arm64", id="an alias alone means linux"),
+        pytest.param("linux/arm64/v8", "linux/arm64", id="the default variant is dropped"),
+        pytest.param("linux/arm/v7", "linux/arm/v7", id="a variant stays"),
+        pytest.param("armhf", "linux/arm/v7", id="Debian's name gets its variant"),
+        pytest.param(" Linux/AMD64 ", "linux/amd64", id="case and blanks do not matter"),
+        pytest.param("darwin/arm64", "darwin/arm64", id="another system is known"),
+    ],
+)
+def test_platform_is_normalised(text: str, expected: str) -> None:
+    assert str(parse_platform(text)) == expected
+
+
+def test_every_known_platform_is_its_own_normal_form() -> None:
+    assert [str(parse_platform(name)) for name in KNOWN] == list(KNOWN)
+
+
+@pytest.mark.parametrize("text", ["linux/amd46", "plan9", "", "linux/", "linux/amd64/v9/x"])
+def test_unknown_platform_lists_the_known_ones(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_platform(text)
+    assert "linux/arm64" in caught.value.hint
+
+
+def test_a_near_miss_is_guessed() -> None:
+    with pytest.raises(InputError, match="did you mean linux/amd64"):
+        parse_platform("linux/amd46")
+
+
+def test_lists_split_at_commas_and_blanks_and_doubles_count_once() -> None:
+    found = parse_platforms(["linux/amd64,arm64", "linux/x86_64\nlinux/arm/v7", ""])
+    assert [str(platform) for platform in found] == ["linux/amd64", "linux/arm64", "linux/arm/v7"]
+
+
+def test_slug_has_no_slash() -> None:
+    assert parse_platform("linux/arm/v7").slug == "linux-arm-v7"
+
+
+def test_this_machine_has_a_platform() -> None:
+    assert str(host_platform()) in KNOWN

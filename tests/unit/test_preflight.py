@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from buildlib import preflight
+from buildlib.dockerignore import DockerIgnore
+from buildlib.engine import Builder, EngineFacts
+from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
+from buildlib.plan import BuildPlan
+from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.platforms import parse_platforms
+from fakes import GOOD, a_project, write_project
+
+
+def _plan(root: Path, request: BuildRequest | None = None) -> BuildPlan:
+    project = a_project(root)
+    return make_build_plan(project, request or BuildRequest(), project.dockerfile())
+
+
+def _texts(problems: list[BuildlibError]) -> str:
+    return "\n".join(map(str, problems))
+
+
+def test_a_good_engine_has_no_problem() -> None:
+    assert preflight.check_engine(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "kind", "message"),
+    [
+        pytest.param(replace(GOOD, buildx=""), ToolError, "buildx not found", id="no buildx"),
+        pytest.param(replace(GOOD, buildx="v0.12.9"), ToolError, "too old", id="an old buildx"),
+        pytest.param(
+            replace(GOOD, server="", problem="Cannot connect"),
+            EngineError,
+            "'default' does not answer",
+            id="no engine",
+        ),
+        pytest.param(
+            replace(GOOD, server="", problem="dial unix /x: connect: permission denied"),
+            EngineError,
+            "no permission",
+            id="no permission",
+        ),
+        pytest.param(
+            EngineFacts(client="1", buildx="9", problem="x"),
+            EngineError,
+            "the current",
+            id="no context",
+        ),
+    ],
+)
+def test_an_engine_that_will_not_do(
+    facts: EngineFacts, kind: type[BuildlibError], message: str
+) -> None:
+    (problem,) = preflight.check_engine(facts)
+    assert isinstance(problem, kind)
+    assert message in str(problem)
+    assert problem.hint
+
+
+@pytest.mark.parametrize("buildx", ["v0.13.0", "0.13.1+ds1", "v0.29.0-desktop.1", "unknown"])
+def test_a_buildx_that_will_do(buildx: str) -> None:
+    assert preflight.check_engine(replace(GOOD, buildx=buildx)) == []
+
+
+def test_no_permission_never_suggests_chmod() -> None:
+    (problem,) = preflight.check_engine(replace(GOOD, server="", problem="permission denied"))
+    assert "chmod" not in str(problem)
+    assert "group" in problem.hint
+
+
+def test_an_endpoint_from_the_environment_is_named() -> None:
+    problems = preflight.check_engine(replace(GOOD, server=""), endpoint="tcp://10.0.0.1:2375")
+    assert "tcp://10.0.0.1:2375" in _texts(problems)
+
+
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    assert len(preflight.check_engine(EngineFacts(client="1"))) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PASSWORD",
+        "DB_PASSWORD",
+        "github_token",
+        "API_KEY",
+        "APIKEY",
+        "NPM_AUTH",
+        "AWS_SECRET_ACCESS_KEY",
+        "SSH_PRIVATE_KEY",
+        "CREDENTIALS",
+    ],
+)
+def test_a_name_of_a_secret_is_seen(name: str) -> None:
+    (problem,) = preflight.check_build_args([name])
+    assert f"--secret id={name},env={name}" in problem.hint
+
+
+@pytest.mark.parametrize(
+    "name", ["VERSION", "CACHE_KEY", "TOKENIZER", "AUTHOR", "PASSAGE", "COMPASS"]
+)
+def test_a_harmless_name_is_left_alone(name: str) -> None:
+    assert preflight.check_build_args([name]) == []
+
+
+def test_an_undeclared_build_arg_is_named_with_those_that_are(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    plan = _plan(tmp_path, BuildRequest(build_args=("VERISON=1", "HTTP_PROXY=x", "TARGETARCH=x")))
+    dockerfile = a_project(tmp_path).dockerfile()
+    (sentence,) = preflight.undeclared(plan, dockerfile)
+    assert "no ARG VERISON" in sentence
+    assert "VERSION" in sentence
+
+
+def test_a_dockerfile_without_args_says_so(tmp_path: Path) -> None:
+    write_project(tmp_path, dockerfile="FROM scratch\n")
+    plan = _plan(tmp_path, BuildRequest(build_args=("X=1",)))
+    assert "declares none" in preflight.undeclared(plan, a_project(tmp_path).dockerfile())[0]
+
+
+def test_context_and_dockerfile_that_are_missing_are_both_told(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    plan = replace(_plan(tmp_path), context=tmp_path / "no", dockerfile=tmp_path / "No")
+    assert [type(p) for p in preflight.check_files(plan)] == [InputError, InputError]
+
+
+def test_a_target_that_is_not_there_is_guessed(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    dockerfile = a_project(tmp_path).dockerfile()
+    for target, hint in (("compil", "did you mean compile?"), ("x", "it has compile")):
+        plan = replace(_plan(tmp_path), target=target)
+        (problem,) = preflight.check_dockerfile(plan, dockerfile, DockerIgnore(()))
+        assert problem.hint == hint
+
+
+def test_a_dockerfile_without_from_is_refused(tmp_path: Path) -> None:
+    write_project(tmp_path, dockerfile="RUN true\n")
+    (problem,) = preflight.check_dockerfile(
+        _plan(tmp_path), a_project(tmp_path).dockerfile(), DockerIgnore(())
+    )
+    assert "has no FROM" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "ignore", "message"),
+    [
+        pytest.param("FROM scratch\nCOPY app/ /\n", "*\n", "keeps out", id="an ignored source"),
+        pytest.param("FROM scratch\nCOPY gone /\n", "", "does not have", id="a missing source"),
+        pytest.param("FROM scratch\nCOPY app/ /\n", "*\n!app\n", "", id="an allowed source"),
+        pytest.param("FROM scratch\nCOPY *.x $Y /\n", "*\n", "", id="patterns are the builder's"),
+        pytest.param(
+            "FROM scratch AS unused\nCOPY gone /\nFROM scratch\nCOPY app /\n",
+            "",
+            "",
+            id="a stage that is not built does not count",
+        ),
+    ],
+)
+def test_sources_that_the_context_will_not_have(
+    tmp_path: Path, dockerfile: str, ignore: str, message: str
+) -> None:
+    write_project(tmp_path, dockerfile=dockerfile)
+    (tmp_path / ".dockerignore").write_text(ignore, encoding="utf-8")
+    plan = _plan(tmp_path)
+    problems = preflight.check_dockerfile(
+        plan, a_project(tmp_path).dockerfile(), preflight.read_ignore(plan)
+    )
+    assert [message in str(p) for p in problems] == ([True] if message else [])
+
+
+def test_the_dockerfiles_own_ignore_file_wins(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    (tmp_path / ".dockerignore").write_text("*\n", encoding="utf-8")
+    (tmp_path / "Dockerfile.dockerignore").write_text("", encoding="utf-8")
+    assert not preflight.read_ignore(_plan(tmp_path)).excludes("app")
+
+
+CLASSIC = replace(GOOD, containerd_store=False)
+DOCKER = Builder(name="default", driver="docker")
+CONTAINER = Builder(name="b", driver="docker-container")
+
+
+@pytest.mark.parametrize(
+    ("facts", "builder", "request_", "message"),
+    [
+        pytest.param(
+            GOOD, None, BuildRequest(platforms=("amd64", "arm64")), "", id="containerd holds many"
+        ),
+        pytest.param(CLASSIC, None, BuildRequest(), "", id="the classic store holds one"),
+        pytest.param(
+            CLASSIC,
+            DOCKER,
+            BuildRequest(platforms=("amd64", "arm64")),
+            "can't hold",
+            id="but not two",
+        ),
+        pytest.param(
+            CLASSIC,
+            CONTAINER,
+            BuildRequest(platforms=("amd64", "arm64")),
+            "can't hold",
+            id="whoever builds",
+        ),
+        pytest.param(
+            CLASSIC, DOCKER, BuildRequest(output="oci"), "OCI archive", id="no archive from docker"
+        ),
+        pytest.param(
+            CLASSIC, CONTAINER, BuildRequest(output="oci"), "", id="an archive from a container"
+        ),
+        pytest.param(
+            CLASSIC,
+            DOCKER,
+            BuildRequest(platforms=("amd64", "arm64"), output="cacheonly"),
+            "more than one",
+            id="two for nothing",
+        ),
+        pytest.param(
+            replace(GOOD, server=""), None, BuildRequest(), "", id="no engine is told elsewhere"
+        ),
+        pytest.param(
+            GOOD,
+            Builder(name="b", driver="", error="no such"),
+            BuildRequest(),
+            "can't be used",
+            id="a builder that is not there",
+        ),
+    ],
+)
+def test_what_store_and_driver_can_hold(
+    tmp_path: Path,
+    facts: EngineFacts,
+    builder: Builder | None,
+    request_: BuildRequest,
+    message: str,
+) -> None:
+    write_project(tmp_path)
+    problems = preflight.check_output(_plan(tmp_path, request_), facts, builder)
+    assert [message in str(p) for p in problems] == ([True] if message else [])
+
+
+def test_cache_export_needs_a_driver_that_can(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    plan = replace(_plan(tmp_path), cache_to=("type=local,dest=x",))
+    assert preflight.needs_builder(plan, CLASSIC)
+    assert "cache export" in _texts(preflight.check_output(plan, CLASSIC, DOCKER))
+    assert not preflight.needs_builder(replace(plan, cache_to=("type=inline",)), CLASSIC)
+    assert not preflight.needs_builder(plan, GOOD)
+    assert preflight.needs_builder(replace(plan, builder="b"), GOOD)
+
+
+def test_two_platforms_need_the_builder_only_on_the_classic_store(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    plan = replace(_plan(tmp_path), platforms=parse_platforms(["amd64", "arm64"]))
+    assert preflight.needs_builder(plan, CLASSIC)
+    assert not preflight.needs_builder(plan, GOOD)
+
+
+def test_a_push_without_a_registry_is_refused(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    plan = _plan(tmp_path, BuildRequest(push=True))
+    assert "no registry is named" in _texts(preflight.check_push(plan, ["", ""]))
+    assert preflight.check_push(plan, ["ghcr.io"]) == []
+    assert preflight.check_push(_plan(tmp_path), [""]) == []

@@ -1,0 +1,167 @@
+"""The table of versions and tags, as far as the plain cases go; see docs/versions of the design."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from buildlib.errors import InputError
+from buildlib.tags import local_tags, references
+from buildlib.vcs import GitFacts, NoGit
+from buildlib.version import parse_epoch, resolve_version
+from fakes import REVISION, git_facts
+
+NOW = 1_800_000_000
+
+
+@dataclass(frozen=True)
+class Case:
+    sentence: str
+    facts: GitFacts | NoGit
+    version: str
+    prefix: str = "v"
+    override: str = ""
+
+
+def _off(tag: str, distance: int = 4) -> GitFacts:
+    description = f"{tag}-{distance}-g0123456" if tag else "0123456"
+    return git_facts(
+        description=description, head_tags=(), nearest_tag=tag, distance=distance if tag else 0
+    )
+
+
+CASES = [
+    Case("a clean tag gives its own number", git_facts(), "1.2.3"),
+    Case(
+        "a prerelease tag stays as it is", git_facts(head_tags=("v2.0.8-beta.67",)), "2.0.8-beta.67"
+    ),
+    Case("of two tags the higher counts", git_facts(head_tags=("v0.0.2", "v0.0.1")), "0.0.2"),
+    Case("ten is higher than nine", git_facts(head_tags=("v0.9.0", "v0.10.0")), "0.10.0"),
+    Case(
+        "a release beats its own prerelease",
+        git_facts(head_tags=("v0.0.1", "v0.0.1-rc.2")),
+        "0.0.1",
+    ),
+    Case("build metadata stays", git_facts(head_tags=("v2.3.8+fork.1.0.1",)), "2.3.8+fork.1.0.1"),
+    Case(
+        "a tag that is not SemVer counts",
+        git_facts(head_tags=("20200110-RC2",)),
+        "20200110-RC2",
+        "",
+    ),
+    Case("SemVer beats what is not", git_facts(head_tags=("vnext", "v1.0.0")), "1.0.0"),
+    Case(
+        "a tag without the prefix does not count",
+        git_facts(head_tags=("x1.0.0",)),
+        "1.2.4-SNAPSHOT-0123456",
+    ),
+    Case(
+        "a monorepo's prefix is cut",
+        git_facts(head_tags=("cli/v3.0.0", "v1.0.0")),
+        "3.0.0",
+        "cli/v",
+    ),
+    Case("past a tag comes a snapshot of the next patch", _off("v1.2.3"), "1.2.4-SNAPSHOT-0123456"),
+    Case(
+        "past a prerelease its own number is next",
+        _off("v2.0.8-beta.67", 1),
+        "2.0.8-SNAPSHOT-0123456",
+    ),
+    Case("with no tag the first number is next", _off(""), "0.0.1-SNAPSHOT-0123456"),
+    Case(
+        "a changed file makes a snapshot even on a tag",
+        git_facts(dirty=True, description="v1.2.3-dirty"),
+        "1.2.4-SNAPSHOT-0123456",
+    ),
+    Case("without git there is a version all the same", NoGit(reason="x"), "0.0.1-SNAPSHOT-none"),
+    Case("VERSION wins over a tag", git_facts(), "9.8.7", override="v9.8.7"),
+    Case("VERSION without the prefix is taken as it is", git_facts(), "9.8.7", override="9.8.7"),
+    Case("VERSION serves without git", NoGit(reason="x"), "9.8.7", override="v9.8.7"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.sentence)
+def test_version(case: Case) -> None:
+    found = resolve_version(case.facts, now=NOW, prefix=case.prefix, override=case.override)
+    assert found.value == case.version
+
+
+def test_a_release_tells_how_it_came_about() -> None:
+    found = resolve_version(git_facts(), now=NOW)
+    assert (found.tag, found.distance, found.revision) == ("v1.2.3", 0, REVISION)
+    assert (found.snapshot, found.prerelease, found.dirty, found.origin) == (
+        False,
+        False,
+        False,
+        "tag",
+    )
+    assert found.created_text == "2023-11-14T22:13:20Z"
+
+
+def test_a_snapshot_tells_how_far_it_is() -> None:
+    found = resolve_version(_off("v1.2.3"), now=NOW)
+    assert (found.tag, found.distance, found.snapshot, found.prerelease) == (
+        "v1.2.3",
+        4,
+        True,
+        True,
+    )
+
+
+def test_an_override_is_a_release_of_its_own() -> None:
+    found = resolve_version(_off("v1.2.3"), now=NOW, override="v2.0.0-rc.1")
+    assert (found.origin, found.snapshot, found.prerelease) == ("override", False, True)
+
+
+def test_a_changed_file_is_warned_of() -> None:
+    assert resolve_version(git_facts(dirty=True), now=NOW).warnings
+
+
+def test_without_git_the_reason_is_a_warning_and_the_clock_gives_the_time() -> None:
+    found = resolve_version(NoGit(reason="git is not installed"), now=NOW)
+    assert found.warnings == ("no version from git: git is not installed",)
+    assert found.created == NOW
+
+
+@pytest.mark.parametrize("override", [" ", "v", "1 2", "1\n2", "\x1b[31m"])
+def test_an_override_that_is_no_version_is_refused(override: str) -> None:
+    with pytest.raises(InputError, match="not a version"):
+        resolve_version(git_facts(), now=NOW, override=override)
+
+
+@pytest.mark.parametrize("facts", [git_facts(), NoGit(reason="x")], ids=["git", "no git"])
+@pytest.mark.parametrize("epoch", ["0", "1", "253402300799"])
+def test_source_date_epoch_is_the_time(facts: GitFacts | NoGit, epoch: str) -> None:
+    assert resolve_version(facts, now=NOW, epoch=epoch).created == int(epoch)
+
+
+@pytest.mark.parametrize("epoch", ["-1", "soon", "1.5", "253402300800", "9" * 40, "१"])
+def test_what_is_no_epoch_is_refused(epoch: str) -> None:
+    with pytest.raises(InputError, match="SOURCE_DATE_EPOCH"):
+        parse_epoch(epoch)
+
+
+def test_a_local_build_is_tagged_with_its_version_and_latest() -> None:
+    found = resolve_version(git_facts(head_tags=("v2.3.8+fork.1",)), now=NOW)
+    assert local_tags(found) == ("2.3.8-fork.1", "latest")
+
+
+def test_references_take_tags_and_whole_references_each_once() -> None:
+    assert references("me/thing", ["1", "latest"], ["1", " ", "x/y", "x/y:2", "thing:3"]) == (
+        "me/thing:1",
+        "me/thing:latest",
+        "x/y:latest",
+        "x/y:2",
+        "thing:3",
+    )
+
+
+def test_references_without_any_tag_are_refused() -> None:
+    with pytest.raises(InputError, match="no tag is left"):
+        references("thing", [" "], [""])
+
+
+def test_a_digest_is_no_tag_for_a_build() -> None:
+    with pytest.raises(InputError, match="digest"):
+        references("thing", [], ["thing@sha256:" + "0" * 64])
