@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from buildlib.engine import inspect_builder, inspect_engine, parse_builder, parse_info
 from buildlib.errors import EngineError
 from buildlib.executor import Completed
+
 from fakes import FakeExecutor
 
 INFO = {
@@ -83,8 +85,8 @@ def test_a_context_that_does_not_exist_is_a_problem() -> None:
 
 def test_an_engine_that_hangs_is_a_problem() -> None:
     class Hanging(FakeExecutor):
-        def run(self, argv: object, *, timeout: float | None = None) -> Completed:
-            raise EngineError(f"docker did not answer within {timeout:g} s")
+        def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+            raise EngineError(f"{argv[0]} did not answer within {timeout:g} s")
 
     assert inspect_engine(Hanging()).problem == "docker did not answer within 30 s"
     assert inspect_builder(Hanging(), "b").error == "docker did not answer within 30 s"

@@ -12,6 +12,7 @@ from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
 from buildlib.plan import BuildPlan
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.platforms import parse_platforms
+
 from fakes import GOOD, a_project, write_project
 
 

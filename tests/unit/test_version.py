@@ -10,6 +10,7 @@ from buildlib.errors import InputError
 from buildlib.tags import local_tags, references
 from buildlib.vcs import GitFacts, NoGit
 from buildlib.version import parse_epoch, resolve_version
+
 from fakes import REVISION, git_facts
 
 NOW = 1_800_000_000

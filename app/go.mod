@@ -1,0 +1,3 @@
+module github.com/smiller333/dockerutilities/app
+
+go 1.24

@@ -1,0 +1,253 @@
+package web
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/smiller333/dockerutilities/app/internal/engine"
+	"github.com/smiller333/dockerutilities/app/internal/report"
+)
+
+type fakeEngine struct{ err error }
+
+func (f fakeEngine) Images(context.Context) ([]engine.Image, error) {
+	images := []engine.Image{{ID: "sha256:1", Tags: []string{"a<b>:1"}, Size: 1234567}, {ID: "sha256:2", Tags: []string{}}}
+	return images, f.err
+}
+
+func (f fakeEngine) Inspect(_ context.Context, reference string) (engine.Details, error) {
+	if reference == "absent" {
+		return engine.Details{}, engine.ErrNotFound
+	}
+	return engine.Details{ID: "sha256:1", Size: 2_000_000_000}, f.err
+}
+
+func serve(t *testing.T, err error) (http.Handler, string) {
+	t.Helper()
+	dir := t.TempDir()
+	store, openErr := report.Open(dir)
+	if openErr != nil {
+		t.Fatal(openErr)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	info := Info{Version: "1.2.3", Revision: "r", Created: "c", GoVersion: "go", Platform: "linux/amd64"}
+	return New(info, fakeEngine{err}, store, []string{"my.example"}, slog.New(slog.NewTextHandler(io.Discard, nil))), dir
+}
+
+type call struct {
+	method, path, body, host string
+	headers                  map[string]string
+}
+
+func (c call) to(handler http.Handler) *httptest.ResponseRecorder {
+	request := httptest.NewRequest(c.method, c.path, strings.NewReader(c.body))
+	request.Host = "127.0.0.1:8080"
+	if c.host != "" {
+		request.Host = c.host
+	}
+	if c.method == http.MethodPost && strings.HasPrefix(c.path, "/api") {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range c.headers {
+		request.Header.Set(name, value)
+	}
+	recorder := httptest.NewRecorder()
+	handler.ServeHTTP(recorder, request)
+	return recorder
+}
+
+func TestHealth(t *testing.T) {
+	handler, _ := serve(t, nil)
+	got := call{method: "GET", path: "/api/health"}.to(handler)
+	want := `{"status":"healthy","version":"1.2.3","revision":"r","created":"c","go_version":"go","platform":"linux/amd64"}`
+	if got.Code != 200 || strings.TrimSpace(got.Body.String()) != want {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+}
+
+func TestStatusCodes(t *testing.T) {
+	body := `{"image":"a:1"}`
+	cases := []struct {
+		name string
+		err  error
+		call call
+		code int
+	}{
+		{"images", nil, call{method: "GET", path: "/api/images"}, 200},
+		{"images without an engine", engine.ErrUnavailable, call{method: "GET", path: "/api/images"}, 503},
+		{"images of an odd engine", engine.ErrUnexpected, call{method: "GET", path: "/api/images"}, 502},
+		{"something else went wrong", errors.New("/secret/path"), call{method: "GET", path: "/api/images"}, 500},
+		{"a report", nil, call{method: "POST", path: "/api/reports", body: body}, 201},
+		{"a report of no image", nil, call{method: "POST", path: "/api/reports", body: `{"image":"absent"}`}, 404},
+		{"a report without an engine", engine.ErrUnavailable, call{method: "POST", path: "/api/reports", body: body}, 503},
+		{"no JSON", nil, call{method: "POST", path: "/api/reports", body: "image=a"}, 400},
+		{"two values", nil, call{method: "POST", path: "/api/reports", body: body + body}, 400},
+		{"an unknown field", nil, call{method: "POST", path: "/api/reports", body: `{"img":"a"}`}, 400},
+		{"no reference", nil, call{method: "POST", path: "/api/reports", body: `{"image":"../etc"}`}, 400},
+		{"too large", nil, call{method: "POST", path: "/api/reports", body: `{"image":"` + strings.Repeat("a", maxBody) + `"}`}, 413},
+		{"another type", nil, call{method: "POST", path: "/api/reports", body: body, headers: map[string]string{"Content-Type": "text/plain"}}, 415},
+		{"no such report", nil, call{method: "GET", path: "/api/reports/" + strings.Repeat("0", 32)}, 404},
+		{"an ID that is a path", nil, call{method: "DELETE", path: "/api/reports/..%2f..%2fx"}, 404},
+		{"another method", nil, call{method: "PUT", path: "/api/health"}, 405},
+		{"nothing there", nil, call{method: "GET", path: "/api/nothing"}, 404},
+		{"the page", nil, call{method: "GET", path: "/"}, 200},
+		{"the page's head", nil, call{method: "HEAD", path: "/"}, 200},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			handler, _ := serve(t, c.err)
+			got := c.call.to(handler)
+			if got.Code != c.code {
+				t.Errorf("%d %s", got.Code, got.Body)
+			}
+			if got.Code >= 400 && !strings.Contains(got.Body.String(), `{"error":"`) {
+				t.Errorf("no reason: %s", got.Body)
+			}
+			if strings.Contains(got.Body.String(), "/secret/path") {
+				t.Error("the inside of an error went out")
+			}
+		})
+	}
+}
+
+func TestAllowNamesTheMethods(t *testing.T) {
+	handler, _ := serve(t, nil)
+	if got := (call{method: "PUT", path: "/api/reports"}).to(handler).Header().Get("Allow"); got != "GET, POST" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAReportFromAddToDelete(t *testing.T) {
+	handler, dir := serve(t, nil)
+	made := call{method: "POST", path: "/api/reports", body: `{"image":"a:1"}`}.to(handler)
+	place := made.Header().Get("Location")
+	if got := (call{method: "GET", path: place}).to(handler); got.Code != 200 || got.Body.String() != made.Body.String() {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+	var list struct{ Reports []map[string]any }
+	if err := json.Unmarshal(call{method: "GET", path: "/api/reports"}.to(handler).Body.Bytes(), &list); err != nil || len(list.Reports) != 1 {
+		t.Errorf("%v %v", list, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "reports", strings.Repeat("0", 32)+".json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := (call{method: "GET", path: "/api/reports"}).to(handler); got.Code != 200 {
+		t.Errorf("a damaged file broke the list: %d", got.Code)
+	}
+	if got := (call{method: "GET", path: "/api/reports/" + strings.Repeat("0", 32)}).to(handler); got.Code != 500 {
+		t.Errorf("a damaged report: %d", got.Code)
+	}
+	if got := (call{method: "DELETE", path: place}).to(handler); got.Code != 204 {
+		t.Errorf("%d", got.Code)
+	}
+}
+
+func TestWhoMayAsk(t *testing.T) {
+	cases := []struct {
+		name   string
+		method string
+		host   string
+		origin string
+		site   string
+		code   int
+	}{
+		{"localhost", "GET", "localhost:8080", "", "", 200},
+		{"an address", "GET", "192.0.2.7:80", "", "", 200},
+		{"an IPv6 address", "GET", "[::1]:80", "", "", 200},
+		{"a name that was allowed", "GET", "MY.example", "", "", 200},
+		{"a name of somebody's", "GET", "evil.example:8080", "", "", 403},
+		{"a name that looks like ours", "GET", "localhost.evil.example", "", "", 403},
+		{"no name", "GET", "-", "", "", 403},
+		{"a program that changes", "POST", "localhost:8080", "", "", 404},
+		{"our own page", "POST", "localhost:8080", "http://localhost:8080", "same-origin", 404},
+		{"another page", "POST", "localhost:8080", "http://evil.example", "", 403},
+		{"another port", "POST", "localhost:8080", "http://localhost:9090", "", 403},
+		{"another scheme", "POST", "localhost:8080", "https://localhost:8080", "", 403},
+		{"a page without an origin", "POST", "localhost:8080", "null", "", 403},
+		{"a browser that says cross-site", "POST", "localhost:8080", "", "cross-site", 403},
+		{"a page that only reads", "GET", "localhost:8080", "http://evil.example", "cross-site", 200},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			handler, _ := serve(t, nil)
+			path := map[string]string{"GET": "/api/health", "POST": "/reports/x/delete"}[c.method]
+			headers := map[string]string{}
+			if c.origin != "" {
+				headers["Origin"] = c.origin
+			}
+			if c.site != "" {
+				headers["Sec-Fetch-Site"] = c.site
+			}
+			if got := (call{method: c.method, path: path, host: c.host, headers: headers}).to(handler); got.Code != c.code {
+				t.Errorf("%d %s", got.Code, got.Body)
+			}
+		})
+	}
+}
+
+func TestThePageShowsTheDataEscapedAndItsStylePassesThePolicy(t *testing.T) {
+	handler, _ := serve(t, nil)
+	got := call{method: "GET", path: "/"}.to(handler)
+	text := got.Body.String()
+	if !strings.Contains(text, "a&lt;b&gt;:1") || strings.Contains(text, "a<b>") || !strings.Contains(text, "1.23 MB") {
+		t.Error(text)
+	}
+	style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindStringSubmatch(text)[1]
+	sum := sha256.Sum256([]byte(style))
+	if policy := got.Header().Get("Content-Security-Policy"); !strings.Contains(policy, base64.StdEncoding.EncodeToString(sum[:])) {
+		t.Errorf("%s does not let the style in", policy)
+	}
+	if regexp.MustCompile(`(?:src|href)="(?:https?:)?//`).MatchString(text) {
+		t.Error("the page has assets from outside")
+	}
+}
+
+func TestThePageWithoutAnEngineSaysWhy(t *testing.T) {
+	handler, _ := serve(t, fmt.Errorf("%w: mount it", engine.ErrUnavailable))
+	if got := (call{method: "GET", path: "/"}).to(handler); got.Code != 200 || !strings.Contains(got.Body.String(), "mount it") {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+}
+
+func TestTheFormsOfThePage(t *testing.T) {
+	handler, _ := serve(t, nil)
+	form := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
+	post := func(path, image string) *httptest.ResponseRecorder {
+		return call{method: "POST", path: path, body: url.Values{"image": {image}}.Encode(), headers: form}.to(handler)
+	}
+	for image, code := range map[string]int{"a:1": 303, "../x": 400, "absent": 404} {
+		if got := post("/reports", image); got.Code != code {
+			t.Errorf("%s: %d", image, got.Code)
+		}
+	}
+	page := call{method: "GET", path: "/"}.to(handler).Body.String()
+	action := regexp.MustCompile(`/reports/[0-9a-f]{32}/delete`).FindString(page)
+	if got := post(action, ""); got.Code != 303 {
+		t.Errorf("delete: %d", got.Code)
+	}
+	if got := post(action, ""); got.Code != 404 {
+		t.Errorf("delete again: %d", got.Code)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for bytes, want := range map[int64]string{0: "0 B", 999: "999 B", 15_600_000: "15.6 MB", 2_000_000_000: "2 GB"} {
+		if got := size(bytes); got != want {
+			t.Errorf("%d: %s", bytes, got)
+		}
+	}
+}

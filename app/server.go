@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/smiller333/dockerutilities/app/internal/engine"
+	"github.com/smiller333/dockerutilities/app/internal/report"
+	"github.com/smiller333/dockerutilities/app/internal/web"
+)
+
+// shutdownTime leaves half a second of the two that a container's stop is to take at most.
+const shutdownTime = 1500 * time.Millisecond
+
+// names collects a repeated option.
+type names []string
+
+func (n *names) String() string { return strings.Join(*n, ",") }
+
+func (n *names) Set(value string) error {
+	for _, name := range strings.Split(value, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			*n = append(*n, name)
+		}
+	}
+	return nil
+}
+
+type serverOptions struct {
+	host, port, dataDir, socket string
+	allowed                     names
+}
+
+func or(value, fallback string) string {
+	if value == "" {
+		return fallback
+	}
+	return value
+}
+
+func checkPort(text string) error {
+	if port, err := strconv.Atoi(text); err != nil || port < 0 || port > 65535 {
+		return fmt.Errorf("%w: not a port: %q", errUsage, text)
+	}
+	return nil
+}
+
+func serverFlags(args []string, env func(string) string, out io.Writer) (serverOptions, error) {
+	var o serverOptions
+	flags := flag.NewFlagSet("server", flag.ContinueOnError)
+	flags.StringVar(&o.host, "host", or(env("DOCKERUTILITIES_HOST"), "127.0.0.1"), "")
+	flags.StringVar(&o.port, "port", or(env("DOCKERUTILITIES_PORT"), "8080"), "")
+	flags.StringVar(&o.dataDir, "data-dir", or(env("DOCKERUTILITIES_DATA_DIR"), "data"), "")
+	flags.StringVar(&o.socket, "socket", or(env("DOCKER_SOCKET"), "/var/run/docker.sock"), "")
+	flags.Var(&o.allowed, "allow-host", "")
+	if err := parse(flags, args, out); err != nil {
+		return o, err
+	}
+	if len(o.allowed) == 0 {
+		_ = o.allowed.Set(env("DOCKERUTILITIES_ALLOWED_HOSTS"))
+	}
+	return o, checkPort(o.port)
+}
+
+func serve(ctx context.Context, args []string, env func(string) string, out, errOut io.Writer) error {
+	o, err := serverFlags(args, env, out)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(errOut, nil))
+	store, err := report.Open(o.dataDir)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	listener, err := net.Listen("tcp", net.JoinHostPort(o.host, o.port))
+	if err != nil {
+		return fmt.Errorf("can't listen: %w", err)
+	}
+	handler := web.New(info(), engine.New(o.socket), store, o.allowed, log)
+	log.Info("listening", "address", listener.Addr().String(), "version", version)
+	return serveUntilDone(ctx, listener, handler, log)
+}
+
+func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		// A request that waits for the engine must not hold up the end.
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("stopping")
+	limit, cancel := context.WithTimeout(context.Background(), shutdownTime)
+	defer cancel()
+	if err := server.Shutdown(limit); err != nil {
+		_ = server.Close()
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// healthcheck asks the server on this machine. It names 127.0.0.1, not localhost, which may mean
+// ::1 where nothing listens.
+func healthcheck(ctx context.Context, args []string, env func(string) string, out io.Writer) error {
+	flags := flag.NewFlagSet("healthcheck", flag.ContinueOnError)
+	port := flags.String("port", or(env("DOCKERUTILITIES_PORT"), "8080"), "")
+	timeout := flags.Duration("timeout", 2*time.Second, "")
+	if err := parse(flags, args, out); err != nil {
+		return err
+	}
+	if err := checkPort(*port); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+*port+"/api/health", nil)
+	if err != nil {
+		return err
+	}
+	// Never through a proxy that the environment names.
+	client := &http.Client{Transport: &http.Transport{}}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("not healthy: %w", err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("not healthy: %s", response.Status)
+	}
+	return nil
+}

@@ -1,0 +1,199 @@
+"""Smoke: the image is built for one platform, started, and asked what a user would ask."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from buildlib.console import table
+from buildlib.errors import GateError, InputError
+from buildlib.executor import Completed, Executor
+from buildlib.labels import NAMESPACE
+from buildlib.platforms import Platform
+from buildlib.project import Project
+
+LABEL: Final = f"{NAMESPACE}.smoke"
+_POLL: Final = 0.05
+_LOG_LINES: Final = "50"
+# A container under emulation may be slow to start, but a command that hangs is a finding.
+_COMMAND_TIMEOUT: Final = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One check and how it went; `detail` says why it failed, or what was seen."""
+
+    check: str
+    passed: bool
+    seconds: float
+    detail: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmokeResult:
+    """Every check of one platform's image."""
+
+    image: str
+    platform: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        """Return the findings that stop a release."""
+        return tuple(finding for finding in self.findings if not finding.passed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return asdict(self) | {"passed": not self.failed}
+
+    def as_text(self) -> str:
+        """Return one row a check."""
+        rows = [
+            ("ok" if f.passed else "failed", f"{f.seconds:.1f} s", f.check, f.detail)
+            for f in self.findings
+        ]
+        return table(rows)
+
+
+class Smoke:
+    """Runs the configured checks against one image on one platform.
+
+    Args:
+        project: says what to check, and which version the image must have.
+        executor: starts docker.
+        image: reference of an image that the engine has.
+        platform: what to run it as.
+    """
+
+    def __init__(
+        self, project: Project, executor: Executor, image: str, platform: Platform
+    ) -> None:
+        """Keep what every check needs."""
+        self._project = project
+        self._wanted = project.config.smoke
+        self._executor = executor
+        self._image = image
+        self._platform = platform
+
+    def run(self) -> SmokeResult:
+        """Run every check, also after one that failed.
+
+        Raises:
+            InputError: the configuration has nothing to check.
+        """
+        findings = [self._command(command) for command in self._wanted.commands]
+        if self._wanted.version_command:
+            findings.append(self._version())
+        if self._wanted.port:
+            findings += self._server()
+        if not findings:
+            raise InputError(
+                "there is nothing to check", hint="add [tool.buildlib.smoke] with commands or port"
+            )
+        return SmokeResult(
+            image=self._image, platform=str(self._platform), findings=tuple(findings)
+        )
+
+    def _docker_run(self, *options: str) -> tuple[str, ...]:
+        return (
+            *("docker", "run", "--platform", str(self._platform), "--label", LABEL),
+            *options,
+            self._image,
+        )
+
+    def _ask(self, command: Sequence[str]) -> tuple[Completed, tuple[str, ...]]:
+        argv = (*self._docker_run("--rm"), *command)
+        return self._executor.run(argv, timeout=_COMMAND_TIMEOUT), argv
+
+    def _command(self, command: Sequence[str]) -> Finding:
+        def check() -> str:
+            result, _ = self._ask(command)
+            return "" if result.code == 0 else f"exit code {result.code}: {result.stderr.strip()}"
+
+        return _timed(" ".join(command), check)
+
+    def _version(self) -> Finding:
+        def check() -> str:
+            result, _ = self._ask(self._wanted.version_command)
+            return _differs(result.stdout.strip(), self._project.version.value)
+
+        return _timed("version of the program", check)
+
+    def _server(self) -> list[Finding]:
+        with self._container() as name:
+            healthy = _timed("healthy", lambda: self._healthy(name))
+            if not healthy.passed:
+                return [healthy]
+            return [healthy, _timed("version in health", lambda: self._health_version(name))]
+
+    @contextmanager
+    def _container(self) -> Iterator[str]:
+        """Run a container for the time of the block; it is removed whatever happens."""
+        name = f"buildlib-smoke-{secrets.token_hex(6)}"
+        publish = f"127.0.0.1::{self._wanted.port}"
+        argv = self._docker_run("--detach", "--name", name, "--publish", publish)
+        try:
+            self._executor.run(argv, timeout=_COMMAND_TIMEOUT)
+            yield name
+        finally:
+            self._executor.run(("docker", "rm", "--force", "--volumes", name))
+
+    def _address(self, name: str) -> str:
+        port = f"{self._wanted.port}/tcp"
+        answer = self._executor.run(("docker", "port", name, port)).stdout.splitlines()
+        return f"http://{answer[0].strip()}{self._wanted.health_path}" if answer else ""
+
+    def _healthy(self, name: str) -> str:
+        deadline = time.monotonic() + self._wanted.start_timeout
+        reason = "it did not start"
+        while time.monotonic() < deadline:
+            address = self._address(name)
+            if not address:
+                return f"{reason}\n{self._log(name)}"
+            try:
+                with urlopen(address, timeout=_POLL * 40):  # noqa: S310 - always http, see _address
+                    return ""
+            except (URLError, OSError) as error:
+                reason = str(error)
+            time.sleep(_POLL)
+        return f"not healthy within {self._wanted.start_timeout} s: {reason}\n{self._log(name)}"
+
+    def _health_version(self, name: str) -> str:
+        with urlopen(self._address(name), timeout=_POLL * 100) as answer:  # noqa: S310 - as above
+            body = answer.read()
+        try:
+            seen = str(json.loads(body).get("version", ""))
+        except (ValueError, AttributeError):
+            return "" if self._project.version.value in body.decode(errors="replace") else "absent"
+        return _differs(seen, self._project.version.value)
+
+    def _log(self, name: str) -> str:
+        result = self._executor.run(("docker", "logs", "--tail", _LOG_LINES, name))
+        return (result.stdout + result.stderr).strip()
+
+
+def _differs(seen: str, wanted: str) -> str:
+    return "" if seen == wanted else f"it says {seen!r}, and {wanted!r} was built"
+
+
+def _timed(name: str, check: Callable[[], str]) -> Finding:
+    started = time.monotonic()
+    problem = check()
+    return Finding(
+        check=name, passed=not problem, seconds=time.monotonic() - started, detail=problem
+    )
+
+
+def raise_failures(result: SmokeResult) -> None:
+    """Raise a GateError (exit 7) that names every check that failed; nothing where none did."""
+    if result.failed:
+        names = "; ".join(f"{f.check}: {f.detail}" for f in result.failed)
+        raise GateError(f"smoke failed on {result.platform}", why=names)

@@ -1,0 +1,86 @@
+"""What CI runs, and contributors: isolated sessions. Plain `nox` runs all that CI runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from buildlib.config import load_config  # noqa: E402 - the repository is not installed
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["lint", "app_tests", "tests", "smoke"]
+
+REQUIREMENTS = "requirements/dev.txt"
+PLATFORMS = [str(platform) for platform in load_config(Path(__file__).parent, os.environ).platforms]
+
+
+def _install(session: nox.Session) -> None:
+    session.install("--require-hashes", "-r", REQUIREMENTS)
+
+
+def _build(session: nox.Session, *options: str) -> None:
+    """Run docker-build as a person would, from the session's own environment."""
+    session.run("invoke", "docker-build", *options)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check Python, shell, Dockerfiles, and the Go program inside the build."""
+    _install(session)
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("mypy")
+    session.run("shellcheck", *map(str, sorted(Path("scripts").glob("*.sh"))), ".ci/run")
+    session.run("hadolint", "--config", ".hadolint.yaml", "Dockerfile")
+    _build(session, "--target", "lint", "--output", "cacheonly")
+
+
+@nox.session
+def app_tests(session: nox.Session) -> None:
+    """Run the Go tests inside the build; the coverage is left in coverage/."""
+    _install(session)
+    _build(session, "--target", "coverage", "--output", "type=local,dest=coverage")
+    session.log(Path("coverage/coverage.txt").read_text(encoding="utf-8").splitlines()[-1])
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all of pytest on the real engine, with branch coverage of buildlib; takes its options."""
+    _install(session)
+    whole = not session.posargs
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", *(["--fail-under=95"] if whole else []))
+
+
+@nox.session
+@nox.parametrize("platform", PLATFORMS, ids=PLATFORMS)
+def smoke(session: nox.Session, platform: str) -> None:
+    """Build one platform and try the image as a user would."""
+    _install(session)
+    session.run("invoke", "docker-smoke", "--platform", platform)
+
+
+@nox.session(default=False)
+def fmt(session: nox.Session) -> None:
+    """Format Python here, and Go inside the build."""
+    _install(session)
+    session.run("ruff", "format", ".")
+    session.run("ruff", "check", "--fix", ".")
+    _build(session, "--target", "formatted", "--output", "type=local,dest=app")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure; prints the table that benchmarks/README.md keeps."""
+    _install(session)
+    session.run("python", "benchmarks/run.py", *session.posargs)
