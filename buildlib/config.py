@@ -47,9 +47,18 @@ class BaseImage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Smoke:
-    """What a container of the image has to do; times in seconds."""
+    """What a container of the image has to do.
+
+    Args:
+        commands: each has to end with code 0.
+        version_command: has to print the version and nothing else; empty: not asked.
+        port: where the image's own command serves HTTP; 0: it serves none.
+        health_path: answers 200 when healthy, and holds the version.
+        start_timeout: seconds from the start to healthy.
+    """
 
     commands: tuple[tuple[str, ...], ...] = ()
+    version_command: tuple[str, ...] = ()
     port: int = 0
     health_path: str = "/"
     start_timeout: int = 30
@@ -123,6 +132,7 @@ def _number(value: object) -> int:
 
 _SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "commands": _commands,
+    "version-command": _texts,
     "port": _number,
     "health-path": _text,
     "start-timeout": _number,

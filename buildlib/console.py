@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Final, TextIO
 
@@ -13,6 +14,7 @@ from buildlib.progress import Event, Step
 
 _CREDENTIALS: Final = re.compile(r"(\w[\w+.-]*://)[^/\s@]+@")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_WIDTH: Final = 100
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
@@ -98,11 +100,12 @@ class Console:
             self.note(self._step(event.step))
 
     def _step(self, step: Step) -> str:
+        name = textwrap.shorten(step.name, width=_WIDTH, placeholder=" …")
         if step.error:
-            return f"{self.style('   failed', 'red')} {step.name}"
+            return f"{self.style('   failed', 'red')} {name}"
         if step.cached:
-            return self.style(f"   cached {step.name}", "dim")
-        return f"{step.seconds or 0:7.1f} s {step.name}"
+            return self.style(f"   cached {name}", "dim")
+        return f"{step.seconds or 0:7.1f} s {name}"
 
     def _say(self, text: str) -> None:
         print(redact(text), file=self._err, flush=True)

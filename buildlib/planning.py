@@ -29,6 +29,7 @@ class BuildRequest:
     Args:
         platforms: names, or `all` for the configured list.
         tags: beside the version and `latest`: a tag, or a whole reference.
+        only_tags: instead of the version and `latest`.
         build_args: `NAME=value`, or `NAME` to take the value from the environment.
         output: a name of `Output`, or buildx's own `type=…`; `push` is short for that name.
         destination: where the outputs oci and local go, instead of `dist/`.
@@ -37,6 +38,7 @@ class BuildRequest:
 
     platforms: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    only_tags: tuple[str, ...] = ()
     build_args: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     target: str = ""
@@ -175,7 +177,7 @@ def make_build_plan(
         stand_ins=stand_ins,
     )
     named = output not in {Output.LOCAL, Output.CACHE_ONLY}
-    tags = references(config.image, local_tags(project.version), request.tags)
+    tags = references(config.image, request.only_tags or local_tags(project.version), request.tags)
     return BuildPlan(
         context=project.context,
         dockerfile=project.dockerfile_path,

@@ -1,4 +1,4 @@
-"""What BuildKit says while it builds: buildx's `--progress rawjson`, one JSON object a line.
+"""What BuildKit says while it builds: buildx's `--progress rawjson`, one JSON object after another.
 
 Source: github.com/docker/buildx `util/progress` and BuildKit's `client.SolveStatus`.
 """
@@ -55,6 +55,7 @@ class BuildProgress:
     def __init__(self) -> None:
         """Begin with no step."""
         self._steps: dict[str, Step] = {}
+        self._object: list[str] = []
         self.messages: deque[str] = deque(maxlen=_KEPT_LINES)
 
     @property
@@ -75,14 +76,12 @@ class BuildProgress:
 
     def feed(self, line: str) -> list[Event]:
         """Take one line; what is not JSON is buildx's own word and goes through as it is."""
-        try:
-            status = json.loads(line)
-        except ValueError:
-            status = None
-        if not isinstance(status, dict):
-            if line.strip():
-                self.messages.append(line)
-            return [Event(step=None, line=line)] if line.strip() else []
+        status = self._status(line)
+        if status is None:
+            return []
+        if isinstance(status, str):
+            self.messages.append(status)
+            return [Event(step=None, line=status)]
         events: list[Event] = []
         for vertex in status.get("vertexes") or ():
             events += self._vertex(vertex)
@@ -93,6 +92,26 @@ class BuildProgress:
                 Event(step=None, line=f"warning: {text}") for text in [_short(warning)] if text
             ]
         return events
+
+    def _status(self, line: str) -> dict[str, Any] | str | None:
+        """Return an object that is whole now, or a line of plain text, or None for more to come.
+
+        buildx 0.13 spreads an object over lines, with its braces alone at the margin; later
+        versions may not.
+        """
+        if not line.strip():
+            return None
+        if line == "{" or (self._object and line[0] in " }"):
+            self._object.append(line)
+            if line != "}":
+                return None
+            line = "\n".join(self._object)
+        self._object.clear()
+        try:
+            status = json.loads(line)
+        except ValueError:
+            return line
+        return status if isinstance(status, dict) else line
 
     def _vertex(self, vertex: dict[str, Any]) -> list[Event]:
         digest = str(vertex.get("digest", ""))

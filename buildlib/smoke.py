@@ -12,10 +12,12 @@ from typing import Any, Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from buildlib.console import table
-from buildlib.errors import GateError, InputError
+from buildlib.build import build_image
+from buildlib.console import Console, table
+from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Completed, Executor
 from buildlib.labels import NAMESPACE
+from buildlib.planning import BuildRequest
 from buildlib.platforms import Platform
 from buildlib.project import Project
 
@@ -34,7 +36,6 @@ class Finding:
     passed: bool
     seconds: float
     detail: str = ""
-    command: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +78,7 @@ class Smoke:
         self, project: Project, executor: Executor, image: str, platform: Platform
     ) -> None:
         """Keep what every check needs."""
-        self._project = project
+        self._version_wanted = project.version.value
         self._wanted = project.config.smoke
         self._executor = executor
         self._image = image
@@ -87,7 +88,8 @@ class Smoke:
         """Run every check, also after one that failed.
 
         Raises:
-            InputError: the configuration has nothing to check.
+            InputError: the configuration has nothing to check (exit 2).
+            EngineError: no container could be started (exit 4).
         """
         findings = [self._command(command) for command in self._wanted.commands]
         if self._wanted.version_command:
@@ -109,21 +111,21 @@ class Smoke:
             self._image,
         )
 
-    def _ask(self, command: Sequence[str]) -> tuple[Completed, tuple[str, ...]]:
+    def _ask(self, command: Sequence[str]) -> Completed:
         argv = (*self._docker_run("--rm"), *command)
-        return self._executor.run(argv, timeout=_COMMAND_TIMEOUT), argv
+        return self._executor.run(argv, timeout=_COMMAND_TIMEOUT)
 
     def _command(self, command: Sequence[str]) -> Finding:
         def check() -> str:
-            result, _ = self._ask(command)
+            result = self._ask(command)
             return "" if result.code == 0 else f"exit code {result.code}: {result.stderr.strip()}"
 
         return _timed(" ".join(command), check)
 
     def _version(self) -> Finding:
         def check() -> str:
-            result, _ = self._ask(self._wanted.version_command)
-            return _differs(result.stdout.strip(), self._project.version.value)
+            result = self._ask(self._wanted.version_command)
+            return _differs(result.stdout.strip(), self._version_wanted)
 
         return _timed("version of the program", check)
 
@@ -141,7 +143,9 @@ class Smoke:
         publish = f"127.0.0.1::{self._wanted.port}"
         argv = self._docker_run("--detach", "--name", name, "--publish", publish)
         try:
-            self._executor.run(argv, timeout=_COMMAND_TIMEOUT)
+            started = self._executor.run(argv, timeout=_COMMAND_TIMEOUT)
+            if started.code != 0:
+                raise EngineError("the container did not start", why=started.stderr.strip())
             yield name
         finally:
             self._executor.run(("docker", "rm", "--force", "--volumes", name))
@@ -172,8 +176,8 @@ class Smoke:
         try:
             seen = str(json.loads(body).get("version", ""))
         except (ValueError, AttributeError):
-            return "" if self._project.version.value in body.decode(errors="replace") else "absent"
-        return _differs(seen, self._project.version.value)
+            return "" if self._version_wanted in body.decode(errors="replace") else "absent"
+        return _differs(seen, self._version_wanted)
 
     def _log(self, name: str) -> str:
         result = self._executor.run(("docker", "logs", "--tail", _LOG_LINES, name))
@@ -197,3 +201,22 @@ def raise_failures(result: SmokeResult) -> None:
     if result.failed:
         names = "; ".join(f"{f.check}: {f.detail}" for f in result.failed)
         raise GateError(f"smoke failed on {result.platform}", why=names)
+
+
+def smoke_platform(
+    project: Project, platform: Platform, executor: Executor, console: Console
+) -> SmokeResult:
+    """Build the image for one platform under a tag of its own, check it, and remove the tag.
+
+    Raises:
+        BuildlibError: as `build_image` and `Smoke.run`.
+    """
+    request = BuildRequest(
+        platforms=(str(platform),), only_tags=(f"smoke-{secrets.token_hex(4)}-{platform.slug}",)
+    )
+    image = build_image(project, request, executor, console).references[0]
+    try:
+        return Smoke(project, executor, image, platform).run()
+    finally:
+        # The tag alone: layers that other images share stay.
+        executor.run(("docker", "image", "rm", "--no-prune", image))

@@ -164,7 +164,7 @@ make_venv() {
     if uv=$(find_uv "$python"); then
         uv_index "$python"
         "$uv" venv --quiet --clear --python "$python" "$venv"
-        "$uv" pip sync --quiet --require-hashes --python "$venv/bin/python" "$requirements"
+        "$uv" pip sync --quiet --compile-bytecode --require-hashes --python "$venv/bin/python" "$requirements"
     else
         if ! "$python" -c 'import ensurepip' 2>/dev/null; then
             may_install || die 3 "$python has no venv module; install python3-venv"

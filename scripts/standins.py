@@ -237,8 +237,15 @@ def make(folder: Path, uv: str, requirements: Path) -> dict[str, str]:
         for arch, busybox in binaries.items():
             base = base_layer(busybox, names)
             small.append(alpine.image(arch, [alpine.layer(base)], {"PATH": PATH}))
-            layers = [golang.layer(base), golang.layer(go_layer(toolchain(work, uv, requirements, arch)))]
-            env = {"PATH": f"/go/bin:/usr/local/go/bin:{PATH}", "GOPATH": "/go", "GOTOOLCHAIN": "local"}
+            layers = [
+                golang.layer(base),
+                golang.layer(go_layer(toolchain(work, uv, requirements, arch))),
+            ]
+            env = {
+                "PATH": f"/go/bin:/usr/local/go/bin:{PATH}",
+                "GOPATH": "/go",
+                "GOTOOLCHAIN": "local",
+            }
             large.append(golang.image(arch, layers, env))
     return {"alpine": alpine.finish(small), "golang": golang.finish(large)}
 
@@ -292,7 +299,9 @@ def main() -> int:
     """Parse, prepare, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cache", type=Path, required=True, help="directory to keep them in")
-    parser.add_argument("--dockerfile", type=Path, required=True, help="whose bases to stand in for")
+    parser.add_argument(
+        "--dockerfile", type=Path, required=True, help="whose bases to stand in for"
+    )
     parser.add_argument("--requirements", type=Path, required=True, help="pins the Go toolchain")
     parser.add_argument("--uv", default="uv", help="the uv to install it with")
     given = parser.parse_args()

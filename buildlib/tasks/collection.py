@@ -6,7 +6,7 @@ from pathlib import Path
 
 from invoke.collection import Collection
 
-from buildlib.tasks import clean, docker, info
+from buildlib.tasks import clean, docker, info, smoke
 
 
 def collection(root: Path | None = None) -> Collection:
@@ -19,6 +19,7 @@ def collection(root: Path | None = None) -> Collection:
     tasks = (
         docker.docker_build,
         docker.binary,
+        smoke.docker_smoke,
         info.version,
         info.config,
         info.doctor,

@@ -55,12 +55,12 @@ def _plan_only(
 )
 def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the command line
     context: Context,
-    platform: Sequence[str] = (),
-    tag: Sequence[str] = (),
-    build_arg: Sequence[str] = (),
-    secret: Sequence[str] = (),
-    cache_from: Sequence[str] = (),
-    cache_to: Sequence[str] = (),
+    platform: Sequence[str] | None = None,
+    tag: Sequence[str] | None = None,
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
+    cache_from: Sequence[str] | None = None,
+    cache_to: Sequence[str] | None = None,
     target: str = "",
     output: str = "",
     builder: str = "",
@@ -77,15 +77,15 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
     """Build the image with docker buildx, tagged with its version and latest."""
     overrides: dict[str, object] = {
         "builder": builder,
-        "cache-from": tuple(cache_from),
-        "cache-to": tuple(cache_to),
+        "cache-from": tuple(cache_from or ()),
+        "cache-to": tuple(cache_to or ()),
         "progress": progress,
     }
     request = BuildRequest(
-        platforms=tuple(platform),
-        tags=tuple(tag),
-        build_args=tuple(build_arg),
-        secrets=tuple(secret),
+        platforms=tuple(platform or ()),
+        tags=tuple(tag or ()),
+        build_args=tuple(build_arg or ()),
+        secrets=tuple(secret or ()),
         target=target,
         output=output,
         push=push,
@@ -115,7 +115,7 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
 )
 def binary(
     context: Context,
-    platform: Sequence[str] = (),
+    platform: Sequence[str] | None = None,
     version: str = "",
     *,
     dry_run: bool = False,
@@ -127,7 +127,7 @@ def binary(
         target = project.config.binary_target
         if not target:
             raise InputError("no stage holds the binary", hint='set binary-target = "stage"')
-        wanted = BuildRequest(platforms=tuple(platform) or (str(host_platform()),))
+        wanted = BuildRequest(platforms=tuple(platform or ()) or (str(host_platform()),))
         results = []
         for one in chosen_platforms(wanted, project):
             folder = project.config.root / "bin" / one.slug

@@ -71,6 +71,20 @@ def test_what_is_not_json_goes_through() -> None:
     assert list(progress.messages) == ["ERROR: no builder found", "[1, 2]"]
 
 
+def test_an_object_may_be_spread_over_lines() -> None:
+    progress = BuildProgress()
+    whole = json.dumps(json.loads(_vertex("a", "[1/1] RUN x")), indent=2).splitlines()
+    events = [event for line in [*whole, "after", *whole] for event in progress.feed(line)]
+    assert [event.line for event in events] == ["", "after"]
+    assert progress.total == 1
+
+
+def test_an_object_that_breaks_off_does_not_swallow_what_follows() -> None:
+    progress = BuildProgress()
+    lines = ["{", '  "vertexes": [', "ERROR: connection lost"]
+    assert [e.line for line in lines for e in progress.feed(line)] == ["ERROR: connection lost"]
+
+
 def test_a_warning_of_the_builder_is_shown() -> None:
     short = base64.b64encode(b"JSONArgsRecommended").decode()
     (event,) = BuildProgress().feed(json.dumps({"warnings": [{"short": short}]}))

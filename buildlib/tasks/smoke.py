@@ -1,0 +1,42 @@
+"""The task that tries the image: `docker-smoke`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from buildlib.planning import BuildRequest, chosen_platforms
+from buildlib.platforms import host_platform
+from buildlib.report import to_json
+from buildlib.smoke import raise_failures, smoke_platform
+from buildlib.tasks.edge import edge
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["platform"],
+    help={
+        "platform": "os/arch to try; repeat it, or 'all'; default: linux on this machine's arch",
+        "json": "print the results as JSON on stdout, and nothing else there",
+    },
+)
+def docker_smoke(
+    context: Context, platform: Sequence[str] | None = None, *, json: bool = False
+) -> None:
+    """Build the image for a platform, start it, and check what a user would see."""
+    with edge(context, quiet=json) as run:
+        project = run.project()
+        own = f"linux/{host_platform().arch}"
+        wanted = BuildRequest(platforms=tuple(platform or ()) or (own,))
+        results = [
+            smoke_platform(project, one, run.executor, run.console)
+            for one in chosen_platforms(wanted, project)
+        ]
+        if json:
+            run.console.answer(to_json({"smoke": [result.as_dict() for result in results]}))
+        for result in results if not json else ():
+            run.console.answer(f"{result.platform}\n{result.as_text()}")
+        for result in results:
+            raise_failures(result)
