@@ -10,7 +10,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from buildlib.config import load_config  # noqa: E402 - the repository is not installed
+from buildlib.config import load_config
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"

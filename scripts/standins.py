@@ -262,8 +262,12 @@ def references(dockerfile: Path) -> dict[str, str]:
 
 def map_text(names: dict[str, str], digests: dict[str, str], folder: Path) -> str:
     """Return the map that buildlib reads: FROM reference to layout."""
+
+    def layout(name: str) -> str:
+        return f"oci-layout://{folder / name}@{digests[name]}"
+
     rows = [
-        f'"{reference}" = {{ source = "oci-layout://{folder / name}@{digests[name]}", stand-in = true }}'
+        f'"{reference}" = {{ source = "{layout(name)}", stand-in = true }}'
         for name, reference in sorted(names.items())
     ]
     return "\n".join(["[base-images]", *rows, ""])

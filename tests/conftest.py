@@ -1,0 +1,171 @@
+"""Fixtures of all kinds of tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TASKS = """\
+from pathlib import Path
+from buildlib.tasks import collection
+namespace = collection(Path(__file__).parent)
+"""
+
+
+@pytest.fixture(scope="session")
+def alpine() -> str:
+    """Return the runtime base that this repository uses: one that is here, or can be had."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    match = re.search(r"^ARG ALPINE_VERSION=(\S+)", text, re.MULTILINE)
+    assert match
+    return f"alpine:{match[1]}"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A repository of somebody's, with tasks mounted, on which tasks are run as a user would."""
+
+    root: Path
+    image: str
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "invoke", *words]
+
+    def environment(self, changes: Mapping[str, str | None]) -> dict[str, str]:
+        merged: dict[str, str | None] = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "VERSION": None,
+            "SOURCE_DATE_EPOCH": None,
+            **self.env,
+            **changes,
+        }
+        return {name: value for name, value in merged.items() if value is not None}
+
+    def invoke(self, *words: str, **env: str | None) -> subprocess.CompletedProcess[str]:
+        """Run a task to its end; a variable that is None is taken out of the environment."""
+        return subprocess.run(
+            self.command(*words),
+            cwd=self.root,
+            env=self.environment(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=300,
+            check=False,
+        )
+
+    def start(self, *words: str, **env: str | None) -> subprocess.Popen[str]:
+        """Start a task in a process group of its own, as a terminal does."""
+        return subprocess.Popen(
+            self.command(*words),
+            cwd=self.root,
+            env=self.environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
+        )
+
+    def dockerfile(self, text: str) -> None:
+        (self.root / "Dockerfile").write_text(text, encoding="utf-8")
+
+    def git(self, *words: str) -> str:
+        return git(self.root, *words)
+
+
+def git(root: Path, *words: str) -> str:
+    """Run git with a fixed identity and no configuration but the repository's own."""
+    env = {
+        **os.environ,
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_SYSTEM": os.devnull,
+        "GIT_AUTHOR_DATE": "2024-01-02T03:04:05Z",
+        "GIT_COMMITTER_DATE": "2024-01-02T03:04:05Z",
+    }
+    identity = ("-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+    done = subprocess.run(
+        ["git", *identity, "-c", "protocol.file.allow=always", *words],
+        cwd=root,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def make_checkout(tmp_path: Path) -> Iterator[Callable[..., Checkout]]:
+    """Return a maker of checkouts; the images that they built are removed at the end."""
+    images: list[str] = []
+
+    def make(
+        dockerfile: str = "FROM scratch\n", config: str = "", folder: str = "repo"
+    ) -> Checkout:
+        root = tmp_path / folder
+        root.mkdir(parents=True)
+        image = f"buildlib-test-{secrets.token_hex(4)}"
+        images.append(image)
+        (root / "buildlib.toml").write_text(f'image = "{image}"\n{config}', encoding="utf-8")
+        (root / "tasks.py").write_text(TASKS, encoding="utf-8")
+        checkout = Checkout(root, image)
+        checkout.dockerfile(dockerfile)
+        return checkout
+
+    yield make
+    for image in images:
+        remove_images(image)
+
+
+def remove_images(repository: str) -> None:
+    """Remove every tag of a repository that a test built."""
+    listing = docker("image", "ls", "--quiet", repository, check=False)
+    for identifier in set(listing.split()):
+        docker("image", "rm", "--force", identifier, check=False)
+
+
+def docker(*words: str, check: bool = True) -> str:
+    """Run docker and return what it prints."""
+    try:
+        done = subprocess.run(
+            ["docker", *words], capture_output=True, text=True, check=check, timeout=120
+        )
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session", name="engine")
+def _engine() -> str:
+    """Return the engine's version; without an engine the test fails, it never skips."""
+    version = docker("version", "--format", "{{.Server.Version}}", check=False)
+    if not version:
+        pytest.fail("no Docker engine answers; run this through scripts/bootstrap.sh")
+    return version
+
+
+@pytest.fixture
+def end_group() -> Iterator[Callable[[subprocess.Popen[str]], None]]:
+    """See to it that what a test started has ended, whatever became of the test."""
+    started: list[subprocess.Popen[str]] = []
+    yield started.append
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout:
+            process.stdout.close()

@@ -1,0 +1,136 @@
+"""The real executor with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from buildlib import executor as module
+from buildlib.errors import CancelledError, EngineError, ToolError
+from buildlib.executor import PlumbumExecutor
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> PlumbumExecutor:
+    return PlumbumExecutor({"PATH": os.environ["PATH"], "GREETING": "hello"}, tmp_path)
+
+
+def test_output_and_code_are_captured(executor: PlumbumExecutor) -> None:
+    done = executor.run(("sh", "-c", 'printf "%s" "$GREETING"; echo oops >&2; exit 3'))
+    assert (done.code, done.stdout, done.stderr) == (3, "hello", "oops\n")
+
+
+def test_the_environment_is_exactly_the_one_given(
+    executor: PlumbumExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEAK", "1")
+    assert "LEAK" not in executor.run(("env",)).stdout
+
+
+def test_words_arrive_unchanged(executor: PlumbumExecutor) -> None:
+    words = ["", "a b", "a,b", "$HOME `x`", "quo'te\"", "new\nline", "ünï", "-x", "*"]
+    script = "import sys; print(ascii(sys.argv[1:]))"
+    done = executor.run((sys.executable, "-c", script, *words))
+    assert done.stdout.strip() == ascii(words)
+
+
+def test_it_starts_in_the_directory_given(executor: PlumbumExecutor, tmp_path: Path) -> None:
+    assert executor.run(("pwd",)).stdout.strip() == str(tmp_path)
+
+
+def test_a_program_that_is_not_there_is_told_with_a_hint(executor: PlumbumExecutor) -> None:
+    with pytest.raises(ToolError, match="no-such-program not found"):
+        executor.run(("no-such-program",))
+    with pytest.raises(ToolError, match="docker not found") as caught:
+        PlumbumExecutor({"PATH": "/nonexistent"}, Path("/")).run(("docker", "info"))
+    assert "scripts/bootstrap.sh" in caught.value.hint
+
+
+def test_output_that_is_not_utf8_is_shown(executor: PlumbumExecutor) -> None:
+    assert executor.run(("printf", r"a\377b")).stdout == "a\ufffdb"
+    lines: list[str] = []
+    assert executor.stream(("printf", r"a\377b\r\nlast"), lines.append) == 0
+    assert lines == ["a\ufffdb", "last"]
+
+
+def test_a_million_lines_stay_in_bounded_memory(executor: PlumbumExecutor) -> None:
+    count = 0
+
+    def see(_: str) -> None:
+        nonlocal count
+        count += 1
+
+    tracemalloc.start()
+    executor.stream(("sh", "-c", "yes a line that is not short | head -n 1000000"), see)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 1_000_000
+    assert peak < 4_000_000
+
+
+def test_a_line_without_end_stays_in_bounded_memory(executor: PlumbumExecutor) -> None:
+    pieces: list[int] = []
+    executor.stream(("head", "-c", "5000000", "/dev/zero"), lambda line: pieces.append(len(line)))
+    assert sum(pieces) == 5_000_000
+    assert max(pieces) < 2_000_000
+
+
+def test_both_streams_come_line_by_line_while_it_runs(executor: PlumbumExecutor) -> None:
+    seen: list[tuple[str, float]] = []
+    script = "echo one >&2; sleep 1; echo two"
+    executor.stream(("sh", "-c", script), lambda line: seen.append((line, time.monotonic())))
+    assert [line for line, _ in seen] == ["one", "two"]
+    assert seen[1][1] - seen[0][1] > 0.5
+
+
+def test_attach_gives_the_code(executor: PlumbumExecutor) -> None:
+    assert executor.attach(("sh", "-c", "exit 5")) == 5
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_process_that_takes_too_long_is_ended(executor: PlumbumExecutor, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"did not answer within 0\.3 s"):
+        executor.run(("sh", "-c", "echo $$ > pid; exec sleep 60"), timeout=0.3)
+    assert _gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("stubborn", [False, True], ids=["it ends", "it has to be killed"])
+def test_an_interrupt_ends_the_process(
+    executor: PlumbumExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, stubborn: bool
+) -> None:
+    monkeypatch.setattr(module, "GRACE", 0.5)
+    trap = "trap '' TERM INT; " if stubborn else ""
+    script = f"{trap}echo $$ > pid; echo ready; while :; do sleep 0.1; done"
+
+    def interrupt(_: str) -> None:
+        timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+
+    with pytest.raises(CancelledError, match="interrupted"):
+        executor.stream(("sh", "-c", script), interrupt)
+    assert _gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
+
+
+def test_a_listener_that_fails_ends_the_process_too(
+    executor: PlumbumExecutor, tmp_path: Path
+) -> None:
+    def fail(_: str) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        executor.stream(("sh", "-c", "echo $$ > pid; echo x; exec sleep 60"), fail)
+    assert _gone(int((tmp_path / "pid").read_text(encoding="utf-8")))

@@ -1,0 +1,157 @@
+"""Facts read from real throw-away repositories with real git."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from buildlib.errors import InputError, ToolError
+from buildlib.vcs import GitFacts, NoGit, read_git_facts
+from conftest import git
+
+
+def _repository(root: Path, *, commits: int = 1) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    git(root, "init", "--quiet", "--initial-branch=main")
+    for number in range(commits):
+        (root / "file").write_text(str(number), encoding="utf-8")
+        git(root, "add", "file")
+        git(root, "commit", "--quiet", "--message", f"commit {number}")
+    return root
+
+
+def _facts(root: Path, prefix: str = "v") -> GitFacts:
+    facts = read_git_facts(root, tag_prefix=prefix)
+    assert isinstance(facts, GitFacts)
+    assert facts.description == git(root, "describe", "--tags", "--always", "--dirty")
+    return facts
+
+
+def test_a_commit_without_a_tag(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    facts = _facts(root)
+    assert facts.revision == git(root, "rev-parse", "HEAD")
+    assert facts.short == git(root, "rev-parse", "--short", "HEAD")
+    assert facts.committed == 1704164645
+    assert (facts.nearest_tag, facts.distance, facts.dirty, facts.branch) == ("", 0, False, "main")
+    assert facts.root == tmp_path
+
+
+@pytest.mark.parametrize("annotate", [True, False], ids=["annotated", "lightweight"])
+def test_tags_of_both_kinds_are_seen(tmp_path: Path, *, annotate: bool) -> None:
+    root = _repository(tmp_path)
+    for tag in ("v1.0.0", "other"):
+        git(root, "tag", *(["--message", "x"] if annotate else []), tag)
+    facts = _facts(root)
+    assert set(facts.head_tags) == {"v1.0.0", "other"}
+    assert (facts.nearest_tag, facts.distance) == ("v1.0.0", 0)
+
+
+def test_the_nearest_tag_may_have_dashes(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "tag", "v1.0.0-rc-2-x")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "more")
+    facts = _facts(root)
+    assert (facts.nearest_tag, facts.distance, facts.head_tags) == ("v1.0.0-rc-2-x", 1, ())
+
+
+def test_only_tags_with_the_prefix_are_near(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "tag", "cli/v2.0.0")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "more")
+    git(root, "tag", "v1.0.0")
+    facts = _facts(root, "cli/v")
+    assert (facts.nearest_tag, facts.distance) == ("cli/v2.0.0", 1)
+
+
+def test_a_changed_file_is_dirty_and_an_untracked_one_is_not(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    (root / "new").write_text("x", encoding="utf-8")
+    assert not _facts(root).dirty
+    (root / "file").write_text("changed", encoding="utf-8")
+    assert _facts(root).dirty
+
+
+def test_a_tag_called_dirty_is_not_dirt(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "tag", "v1-dirty")
+    assert not _facts(root).dirty
+
+
+def test_a_detached_head_has_no_branch(tmp_path: Path) -> None:
+    root = _repository(tmp_path, commits=2)
+    git(root, "checkout", "--quiet", "HEAD~1")
+    assert _facts(root).branch == ""
+
+
+def test_a_worktree_is_a_repository(tmp_path: Path) -> None:
+    root = _repository(tmp_path / "main")
+    git(root, "worktree", "add", "--quiet", str(tmp_path / "side"))
+    facts = _facts(tmp_path / "side")
+    assert (facts.branch, facts.root) == ("side", tmp_path / "side")
+
+
+def test_a_submodule_has_facts_of_its_own(tmp_path: Path) -> None:
+    inner = _repository(tmp_path / "inner")
+    git(inner, "tag", "v5.0.0")
+    outer = _repository(tmp_path / "outer")
+    git(outer, "submodule", "--quiet", "add", str(inner), "sub")
+    assert _facts(outer / "sub").root == outer / "sub"
+    assert _facts(outer).nearest_tag == ""
+
+
+def test_a_shallow_clone_is_known_as_such(tmp_path: Path) -> None:
+    root = _repository(tmp_path / "main", commits=3)
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{root}", "shallow")
+    assert _facts(tmp_path / "shallow").shallow
+    assert not _facts(root).shallow
+
+
+def test_a_directory_below_the_top_will_do(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    (root / "sub dir").mkdir()
+    assert _facts(root / "sub dir").root == root
+
+
+def test_a_bare_repository_is_refused(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "bare")
+    with pytest.raises(InputError, match="bare repository"):
+        read_git_facts(tmp_path / "bare")
+
+
+def test_no_repository_and_no_commit_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    assert read_git_facts(tmp_path / "plain") == NoGit(reason="not a git repository")
+    empty = _repository(tmp_path / "empty", commits=0)
+    assert read_git_facts(empty) == NoGit(reason="the repository has no commit yet")
+
+
+def test_no_git_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert read_git_facts(tmp_path) == NoGit(reason="git is not installed")
+
+
+def test_a_password_in_the_remote_never_gets_in(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "remote", "add", "origin", "https://me:hunter2@example.org/me/x.git")
+    assert _facts(root).remote == "https://example.org/me/x.git"
+
+
+def test_dubious_ownership_names_the_command_and_never_a_star(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _repository(tmp_path / "theirs")
+    # git takes this for a repository of another user, as it would after a chown.
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    with pytest.raises(ToolError) as caught:
+        read_git_facts(root)
+    assert f"git config --global --add safe.directory {root}" in caught.value.hint
+    assert "*" not in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["with blank", "quo'te\"", "new\nline", "ünï", "-dash"])
+def test_odd_paths(tmp_path: Path, name: str) -> None:
+    assert _facts(_repository(tmp_path / name)).branch == "main"
