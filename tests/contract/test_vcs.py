@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from conftest import git
 
 from buildlib.errors import InputError, ToolError
 from buildlib.vcs import GitFacts, NoGit, read_git_facts
-from conftest import git
 
 
 def _repository(root: Path, *, commits: int = 1) -> Path:

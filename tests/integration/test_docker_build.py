@@ -1,0 +1,455 @@
+"""`invoke docker-build` on the real engine, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, Checkout, docker, git
+
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
+Make = Callable[..., Checkout]
+
+
+def _simple(alpine: str, *lines: str) -> str:
+    return "\n".join([f"FROM {alpine}", "ARG VERSION", *lines, ""])
+
+
+def _labels(reference: str) -> dict[str, str]:
+    return dict(
+        json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", reference))
+    )
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a clone of this repository as it is now, tagged v1.2.3 and clean."""
+    root = tmp_path_factory.mktemp("clone") / "repo"
+    root.mkdir()
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listing.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes((ROOT / name).read_bytes())
+            (root / name).chmod((ROOT / name).stat().st_mode)
+    git(root, "init", "--quiet", "--initial-branch=main")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "all of it")
+    git(root, "tag", "v1.2.3")
+    return root
+
+
+@pytest.fixture
+def product(repository: Path, request: pytest.FixtureRequest) -> Checkout:
+    """Return the clone, whose image has a name of its own that is removed at the end."""
+    image = f"buildlib-test-product-{os.getpid()}"
+    request.addfinalizer(lambda: _remove(image))
+    return Checkout(repository, image, {"BUILDLIB_IMAGE": image})
+
+
+def _remove(image: str) -> None:
+    for identifier in set(docker("image", "ls", "--quiet", image).split()):
+        docker("image", "rm", "--force", identifier, check=False)
+
+
+def test_the_version_is_in_the_image_on_both_platforms(product: Checkout) -> None:
+    done = product.invoke("docker-build", "--platform", "all", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["references"] == [f"{product.image}:1.2.3", f"{product.image}:latest"]
+    assert result["platforms"] == ["linux/amd64", "linux/arm64"]
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", result["digest"])
+    for arch in ("amd64", "arm64"):
+        run = ("run", "--rm", "--platform", f"linux/{arch}", f"{product.image}:latest")
+        assert docker(*run, "version") == "1.2.3"
+        told = json.loads(docker(*run, "version", "--json"))
+        assert told["platform"] == f"linux/{arch}"
+        assert told["revision"] == product.git("rev-parse", "HEAD")
+        assert told["created"] == "2024-01-02T03:04:05Z"
+    assert _labels(f"{product.image}:1.2.3")["org.opencontainers.image.version"] == "1.2.3"
+
+
+def test_the_image_is_as_the_security_rules_want_it(product: Checkout) -> None:
+    assert product.invoke("docker-build").returncode == 0
+    inspected = docker(
+        "image", "inspect", "--format", "{{json .Config}}", f"{product.image}:latest"
+    )
+    config = json.loads(inspected)
+    assert config["User"] == "1001:1001"
+    assert config["Healthcheck"]["Test"] == ["CMD", "/usr/local/bin/dockerutilities", "healthcheck"]
+    assert list(config["Volumes"]) == ["/app/data"]
+    assert list(config["ExposedPorts"]) == ["8080/tcp"]
+    assert config["StopSignal"] == "SIGTERM"
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.revision"] == product.git("rev-parse", "HEAD")
+    assert labels["org.opencontainers.image.created"] == "2024-01-02T03:04:05Z"
+    assert labels["org.opencontainers.image.licenses"] == "MIT"
+    assert labels["org.opencontainers.image.base.name"].startswith("docker.io/library/alpine:")
+    owned = "find / -xdev -user 1001 -not -path '/proc/*' -not -path '/dev/*'"
+    setuid = "find / -xdev -perm /6000 -type f"
+    run = ("run", "--rm", f"{product.image}:latest", "sh", "-c")
+    assert docker(*run, owned, check=False).split() == ["/app/data"]
+    assert docker(*run, setuid, check=False) == ""
+    assert docker(*run, 'echo "two  words"; id -u') == "two  words\n1001"
+
+
+def test_an_image_on_stand_ins_says_so_and_one_on_real_bases_does_not(product: Checkout) -> None:
+    done = product.invoke("docker-build")
+    label = _labels(f"{product.image}:latest").get("io.github.smiller333.buildlib.stand-ins", "")
+    mapped = os.environ.get("BUILDLIB_BASE_IMAGES", "")
+    stand_ins = bool(mapped) and "stand-in = true" in Path(mapped).read_text(encoding="utf-8")
+    assert bool(label) is stand_ins
+    assert ("built on stand-ins" in done.stderr) is stand_ins
+
+
+def test_VERSION_wins_as_it_did_for_make(product: Checkout) -> None:
+    done = product.invoke("docker-build", VERSION="v9.8.7")
+    assert done.returncode == 0, done.stderr
+    assert docker("run", "--rm", f"{product.image}:9.8.7", "version") == "9.8.7"
+
+
+def test_a_new_version_links_again_and_compiles_nothing(product: Checkout) -> None:
+    assert product.invoke("docker-build", VERSION="1.0.0").returncode == 0
+    result = json.loads(product.invoke("docker-build", "--json", VERSION="1.0.1").stdout)
+    assert result["steps"] - result["cached"] <= 3
+    assert result["seconds"] < 60
+
+
+def test_the_dry_run_is_one_line_that_a_shell_runs_as_it_stands(product: Checkout) -> None:
+    for words in (("docker-build", "--dry-run"), ("--dry", "docker-build")):
+        done = product.invoke(*words)
+        assert done.returncode == 0, done.stderr
+        (line,) = done.stdout.splitlines()
+        assert shlex.split(line)[:3] == ["docker", "buildx", "build"]
+    ran = subprocess.run(
+        ["sh", "-c", line], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert docker("run", "--rm", f"{product.image}:1.2.3", "version") == "1.2.3"
+    Path(shlex.split(line)[shlex.split(line).index("--metadata-file") + 1]).unlink()
+
+
+def test_the_dry_run_is_the_line_that_a_real_run_echoes(product: Checkout) -> None:
+    def words(line: str) -> list[str]:
+        found = shlex.split(line)
+        del found[found.index("--metadata-file") + 1]  # a new name each time
+        return found
+
+    dry = product.invoke("docker-build", "--dry-run").stdout.strip()
+    real = product.invoke("docker-build").stderr
+    echoed = next(line for line in real.splitlines() if line.startswith("$ "))
+    assert words(echoed.removeprefix("$ ")) == words(dry)
+
+
+def test_the_same_commit_gives_the_same_digest(product: Checkout) -> None:
+    first = json.loads(product.invoke("docker-build", "--json").stdout)
+    again = json.loads(product.invoke("docker-build", "--json").stdout)
+    assert first["digest"] == again["digest"]
+    assert again["cached"] == again["steps"] > 0
+
+
+def test_binaries_come_out_of_the_build(product: Checkout) -> None:
+    done = product.invoke("binary", "--platform", "linux/amd64", "--platform", "linux/arm64")
+    assert done.returncode == 0, done.stderr
+    machines = {"linux-amd64": 0x3E, "linux-arm64": 0xB7}
+    for slug, machine in machines.items():
+        data = (product.root / "bin" / slug / "dockerutilities").read_bytes()
+        assert data[:4] == b"\x7fELF"
+        assert data[18] == machine
+    shown = subprocess.run(
+        [product.root / "bin/linux-amd64/dockerutilities", "version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout == "1.2.3\n"
+    removed = product.invoke("clean", "--dry-run").stdout.split()
+    assert removed == ["bin/linux-amd64", "bin/linux-arm64"]
+    assert (product.root / "bin/linux-amd64").exists()
+    assert product.invoke("clean").returncode == 0
+    assert not (product.root / "bin/linux-amd64").exists()
+
+
+def test_a_compile_error_ends_with_the_compilers_own_lines(product: Checkout) -> None:
+    source = product.root / "app" / "main.go"
+    good = source.read_text(encoding="utf-8")
+    try:
+        source.write_text(good + "\nfunc broken( {\n", encoding="utf-8")
+        done = product.invoke("docker-build")
+    finally:
+        source.write_text(good, encoding="utf-8")
+    assert done.returncode == 4
+    assert "main.go" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "value", ["a,b", "a\nb", "a'\"b", "$HOME `x`", "ünïcödé ☃", "a=b=c", "--x", " "], ids=repr
+)
+def test_a_build_arg_arrives_unchanged(make_checkout: Make, alpine: str, value: str) -> None:
+    checkout = make_checkout(
+        f'FROM {alpine} AS build\nARG X\nRUN printf %s "$X" > /x\nFROM scratch\nCOPY --from=build /x /\n'
+    )
+    done = checkout.invoke(
+        "docker-build", "--build-arg", f"X={value}", "--output", "type=local,dest=out"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (checkout.root / "out" / "x").read_text(encoding="utf-8") == value
+
+
+@pytest.mark.parametrize("name", ["with blank", "quo'te\"", "new\nline", "ünï", "-dash", "a,b=c"])
+def test_a_checkout_under_an_odd_path(make_checkout: Make, alpine: str, name: str) -> None:
+    checkout = make_checkout(_simple(alpine, "COPY buildlib.toml /"), folder=name)
+    done = checkout.invoke("docker-build")
+    assert done.returncode == 0, done.stderr
+    done = checkout.invoke("docker-build", "--output", "oci", "--json")
+    assert done.returncode == 0, done.stderr
+    assert tarfile.is_tarfile(json.loads(done.stdout)["destination"])
+
+
+def test_an_undeclared_build_arg_warns_and_strict_refuses(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(_simple(alpine))
+    done = checkout.invoke("docker-build", "--build-arg", "VERISON=1")
+    assert done.returncode == 0, done.stderr
+    assert "declares no ARG VERISON; it declares VERSION" in done.stderr
+    assert checkout.invoke("docker-build", "--build-arg", "VERISON=1", "--strict").returncode == 2
+
+
+def test_SOURCE_DATE_EPOCH_zero_is_used_and_shown(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(_simple(alpine))
+    done = checkout.invoke("docker-build", SOURCE_DATE_EPOCH="0")
+    assert "SOURCE_DATE_EPOCH=0" in done.stderr
+    created = docker("image", "inspect", "--format", "{{.Created}}", f"{checkout.image}:latest")
+    assert created == "1970-01-01T00:00:00Z"
+
+
+def test_a_secret_is_used_and_left_nowhere(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(
+        _simple(alpine, 'RUN --mount=type=secret,id=S test "$(cat /run/secrets/S)" = hunter2')
+    )
+    done = checkout.invoke("docker-build", "--secret", "id=S,env=S", S="hunter2")
+    assert done.returncode == 0, done.stderr
+    history = docker("history", "--no-trunc", f"{checkout.image}:latest")
+    assert "hunter2" not in done.stdout + done.stderr + history
+
+
+def test_a_proxy_is_handed_on_and_its_password_shown_nowhere(
+    make_checkout: Make, alpine: str
+) -> None:
+    proxy = "http://me:hunter2@127.0.0.1:9"
+    checkout = make_checkout(_simple(alpine, f'RUN test "$HTTP_PROXY" = "{proxy}"'))
+    # The Dockerfile has the password only because the test compares; it stays out of what we say.
+    done = checkout.invoke(
+        "docker-build", HTTP_PROXY=proxy, HTTPS_PROXY=None, BUILDLIB_PROGRESS="auto"
+    )
+    assert done.returncode == 0, done.stderr
+    shown = [line for line in (done.stdout + done.stderr).splitlines() if "RUN test" not in line]
+    assert "hunter2" not in "\n".join(shown)
+    line = checkout.invoke("docker-build", "--dry-run", HTTP_PROXY=proxy).stdout
+    assert "--build-arg HTTP_PROXY " in line
+
+
+def test_credentials_in_the_remote_reach_no_label(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(_simple(alpine))
+    checkout.git("init", "--quiet")
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message", "x")
+    checkout.git("remote", "add", "origin", "https://me:hunter2@example.org/me/x.git")
+    done = checkout.invoke("docker-build")
+    labels = _labels(f"{checkout.image}:latest")
+    assert labels["org.opencontainers.image.source"] == "https://example.org/me/x"
+    assert "hunter2" not in done.stdout + done.stderr + json.dumps(labels)
+
+
+def test_output_that_is_not_utf8_is_shown(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(_simple(alpine, r"RUN printf 'be\377fore\n'; exit 9"))
+    done = checkout.invoke("docker-build")
+    assert done.returncode == 4
+    assert "be\ufffdfore" in done.stderr
+
+
+def test_two_builds_of_one_repository_at_once(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(_simple(alpine, "RUN sleep 1"))
+    both = [checkout.start("docker-build", "--output", "oci", "--json") for _ in range(2)]
+    for process in both:
+        out, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, out
+    (archive,) = (checkout.root / "dist").iterdir()
+    with tarfile.open(archive) as opened:
+        assert "index.json" in opened.getnames()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_build_leaves_nothing_and_can_be_run_again(
+    make_checkout: Make,
+    alpine: str,
+    tmp_path: Path,
+    end_group: Callable[[subprocess.Popen[str]], None],
+    number: signal.Signals,
+) -> None:
+    checkout = make_checkout(_simple(alpine, "ARG WAIT=30", "RUN echo waiting; sleep $WAIT"))
+    temporary = tmp_path / "temporary files"
+    temporary.mkdir()
+    process = checkout.start("docker-build", TMPDIR=str(temporary))
+    end_group(process)
+    assert process.stdout
+    for line in process.stdout:
+        if "waiting" in line and "RUN" not in line:
+            break
+    started = time.monotonic()
+    # A terminal sends Ctrl-C to the whole group; a service manager ends one process.
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    rest = process.stdout.read()
+    assert process.wait(timeout=30) == 130, rest
+    assert "interrupted" in rest
+    assert "Traceback" not in rest
+    assert time.monotonic() - started < 20
+    assert list(temporary.iterdir()) == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    assert checkout.invoke("docker-build", "--build-arg", "WAIT=0").returncode == 0
+
+
+def test_without_a_home_and_with_a_temporary_directory_elsewhere(
+    make_checkout: Make, alpine: str, tmp_path: Path
+) -> None:
+    checkout = make_checkout(_simple(alpine))
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    done = checkout.invoke("docker-build", HOME=None, TMPDIR=str(elsewhere))
+    assert done.returncode == 0, done.stderr
+    assert list(elsewhere.iterdir()) == []
+
+
+def _as_somebody(words: list[str]) -> list[str]:
+    """Return a command that runs as nobody, with the engine's group, and reads what root may.
+
+    Reading only: an interpreter below root's home would otherwise not start.
+    """
+    if os.geteuid() != 0:
+        return words
+    group = Path("/var/run/docker.sock").stat().st_gid
+    return [
+        *("setpriv", "--reuid=65534", "--regid=65534", f"--groups={group}"),
+        *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", *words),
+    ]
+
+
+def test_a_user_who_may_not_write_the_checkout_builds(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(_simple(alpine))
+    checkout.root.chmod(0o555)
+    try:
+        done = subprocess.run(
+            _as_somebody(checkout.command("docker-build")),
+            cwd=checkout.root,
+            env=checkout.environment({"HOME": "/nonexistent"}),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    finally:
+        checkout.root.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in checkout.root.iterdir()} == {
+        "Dockerfile",
+        "buildlib.toml",
+        "tasks.py",
+    }
+
+
+def test_a_terminal_gets_colour_and_NO_COLOR_none(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(_simple(alpine))
+    line = shlex.join(checkout.command("docker-build"))
+    seen = {}
+    for name, env in {
+        "colour": {"TERM": "xterm"},
+        "none": {"TERM": "xterm", "NO_COLOR": "1"},
+    }.items():
+        done = subprocess.run(
+            ["script", "--quiet", "--return", "--command", line, "/dev/null"],
+            cwd=checkout.root,
+            env=checkout.environment({"NO_COLOR": None, **env}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout
+        seen[name] = "\x1b[" in done.stdout
+    assert seen == {"colour": True, "none": False}
+
+
+def test_smoke_is_green_on_this_platform_and_leaves_nothing(product: Checkout) -> None:
+    done = product.invoke("docker-smoke", "--json")
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)["smoke"]
+    assert {finding["check"]: finding["passed"] for finding in result["findings"]} == {
+        "--help": True,
+        "version --json": True,
+        "version of the program": True,
+        "healthy": True,
+        "version in health": True,
+    }
+    assert (
+        docker("ps", "--all", "--quiet", "--filter", "label=io.github.smiller333.buildlib.smoke")
+        == ""
+    )
+    assert "smoke" not in docker("image", "ls", product.image)
+
+
+SMOKE = """
+[smoke]
+commands = [["true"]]
+version-command = ["cat", "/version"]
+port = 8080
+start-timeout = 2
+"""
+
+
+def test_smoke_finds_a_wrong_version_and_a_server_that_never_answers(
+    make_checkout: Make, alpine: str
+) -> None:
+    checkout = make_checkout(
+        _simple(alpine, "RUN echo 0.0.0 > /version", 'CMD ["sh", "-c", "echo dull; sleep 60"]'),
+        SMOKE,
+    )
+    done = checkout.invoke("docker-smoke", "--platform", "all")
+    assert done.returncode == 2
+    done = checkout.invoke("docker-smoke", VERSION="1.0.0")
+    assert done.returncode == 7
+    assert "it says '0.0.0', and '1.0.0' was built" in done.stderr
+    assert "not healthy within 2 s" in done.stderr
+    assert "dull" in done.stderr
+    assert (
+        docker("ps", "--all", "--quiet", "--filter", "label=io.github.smiller333.buildlib.smoke")
+        == ""
+    )
+
+
+def test_smoke_finds_a_container_that_exits_at_once(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(_simple(alpine, 'CMD ["sh", "-c", "echo goodbye"]'), SMOKE)
+    done = checkout.invoke("docker-smoke")
+    assert done.returncode == 7
+    assert "goodbye" in done.stderr
+    assert "version of the program" in done.stderr

@@ -1,0 +1,150 @@
+"""The shape that docs/architecture.md draws, held against the imports."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import buildlib
+from buildlib import errors
+
+PACKAGE = Path(buildlib.__file__).parent
+
+# From the ground up: a module imports only what stands before it.
+ORDER = [
+    "errors",
+    "platforms",
+    "reference",
+    "config",
+    "vcs",
+    "version",
+    "tags",
+    "labels",
+    "dockerfile",
+    "dockerignore",
+    "project",
+    "plan",
+    "command",
+    "planning",
+    "executor",
+    "engine",
+    "preflight",
+    "progress",
+    "console",
+    "report",
+    "build",
+    "smoke",
+    "doctor",
+    "tasks.edge",
+    "tasks.docker",
+    "tasks.info",
+    "tasks.clean",
+    "tasks.smoke",
+    "tasks.collection",
+]
+# Who may touch what is outside of this interpreter.
+PROCESSES = {"executor"}
+ENVIRONMENT = {"tasks.edge", "vcs"}
+
+
+def _modules() -> dict[str, ast.Module]:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        if not name.endswith("__init__"):
+            found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+MODULES = _modules()
+
+
+def _imports(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_every_module_has_its_place() -> None:
+    assert set(MODULES) == set(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_imports_point_one_way(name: str) -> None:
+    known = {f"buildlib.{module}" for module in ORDER}
+    below = {f"buildlib.{module}" for module in ORDER[: ORDER.index(name)]}
+    assert (_imports(MODULES[name]) & known) <= below
+
+
+def _names(tree: ast.Module) -> set[str]:
+    return {
+        f"{node.value.id}.{node.attr}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+
+
+@pytest.mark.parametrize("name", sorted(set(ORDER) - PROCESSES))
+def test_only_the_executor_starts_processes(name: str) -> None:
+    assert not _imports(MODULES[name]) & {"subprocess", "plumbum"}
+    assert not _names(MODULES[name]) & {"os.system", "os.popen", "os.execvp", "os.fork"}
+
+
+@pytest.mark.parametrize("name", sorted(set(ORDER) - ENVIRONMENT))
+def test_only_the_edge_reads_the_environment(name: str) -> None:
+    assert not _names(MODULES[name]) & {"os.environ", "os.getenv", "os.putenv"}
+
+
+@pytest.mark.parametrize("name", sorted(set(ORDER) - {"console"}))
+def test_only_the_console_prints(name: str) -> None:
+    calls = {
+        node.func.id
+        for node in ast.walk(MODULES[name])
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"print", "input"}
+
+
+def test_nothing_of_this_repository_is_known() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        assert "dockerutilities" not in path.read_text(encoding="utf-8").lower()
+
+
+def test_modules_and_functions_stay_small() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines = (node.end_lineno or 0) - node.body[0].lineno + 1
+                assert lines <= 40, f"{path.name}: {node.name} has {lines} lines"
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    kinds = errors.BuildlibError.__subclasses__()
+    codes = {kind.__name__: kind.exit_code for kind in kinds if kind is not errors.ProblemsError}
+    assert sorted(codes.values()) == [2, 3, 4, 5, 6, 7, 8, 130]
+    assert len(set(codes.values())) == len(codes)
+
+
+def test_one_problem_is_itself_and_many_are_one() -> None:
+    errors.raise_problems([])
+    with pytest.raises(errors.ToolError):
+        errors.raise_problems([errors.ToolError("x")])
+    with pytest.raises(errors.ProblemsError) as caught:
+        errors.raise_problems([errors.EngineError("x"), errors.ToolError("y")])
+    assert errors.exit_code_of(caught.value) == 3
+
+
+def test_the_public_interface_is_what_it_says() -> None:
+    for name in buildlib.__all__:
+        assert getattr(buildlib, name).__name__ == name
+    with pytest.raises(AttributeError):
+        _ = buildlib.nothing
+    assert (PACKAGE / "py.typed").is_file()

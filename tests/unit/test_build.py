@@ -1,0 +1,229 @@
+"""A build from request to result, with docker replaced below the executor seam."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from buildlib.build import build_image, plan_build
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    EngineError,
+    InputError,
+    ProblemsError,
+    ToolError,
+    exit_code_of,
+)
+from buildlib.executor import Completed
+from buildlib.planning import BuildRequest
+from buildlib.report import BuildResult
+
+from fakes import FakeExecutor, a_console, a_project, words_after, write_project
+
+INFO = {
+    "ServerVersion": "26.1.5",
+    "OSType": "linux",
+    "Architecture": "x86_64",
+    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
+    "ClientInfo": {"Version": "26.1.5", "Plugins": [{"Name": "buildx", "Version": "v0.13.1"}]},
+}
+STEP = {
+    "digest": "a",
+    "name": "[1/1] RUN x",
+    "started": "2026-01-01T00:00:00Z",
+    "completed": "2026-01-01T00:00:01Z",
+}
+
+
+class FakeDocker(FakeExecutor):
+    """Docker as far as a build needs it; writes the metadata that buildx would write."""
+
+    def __init__(
+        self, code: int = 0, metadata: str = '{"containerimage.digest": "sha256:d"}'
+    ) -> None:
+        super().__init__(
+            {
+                ("docker", "info"): Completed(code=0, stdout=json.dumps(INFO)),
+                ("docker", "buildx", "build"): Completed(code=code),
+                ("docker", "image", "inspect"): Completed(code=0, stdout="5818000\n"),
+                ("docker", "buildx", "inspect"): Completed(code=1, stderr="ERROR: no builder"),
+            }
+        )
+        self.metadata = metadata
+        self.lines = [json.dumps({"vertexes": [{**STEP, "cached": True}]})]
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        for path in words_after(argv, "--metadata-file"):
+            Path(path).write_text(self.metadata, encoding="utf-8")
+        return super()._answer(argv)
+
+
+def _build(root: Path, docker: FakeDocker, **request: object) -> tuple[BuildResult, str]:
+    console, _, err = a_console()
+    wanted = BuildRequest(**request)  # type: ignore[arg-type]
+    return build_image(a_project(root), wanted, docker, console), err.getvalue()
+
+
+def test_a_build_reports_all_that_came_out(tmp_path: Path) -> None:
+    docker = FakeDocker()
+    result, shown = _build(write_project(tmp_path), docker)
+    assert result.references == ("thing:1.2.3", "thing:latest")
+    assert (result.version, result.platforms, result.digest) == (
+        "1.2.3",
+        ("linux/amd64",),
+        "sha256:d",
+    )
+    assert (result.size, result.steps, result.cached) == (5818000, 1, 1)
+    assert f"$ {result.command}" in shown
+    assert "cached [1/1] RUN x" in shown
+    text = result.as_text()
+    assert "5.818 MB" in text
+    assert "1 of 1" in text
+    assert json.loads(result.as_json())["digest"] == "sha256:d"
+
+
+def test_no_metadata_is_left_behind(tmp_path: Path) -> None:
+    docker = FakeDocker()
+    _build(write_project(tmp_path), docker)
+    (path,) = words_after(next(a for a in docker.asked if "build" in a), "--metadata-file")
+    assert not Path(path).exists()
+
+
+@pytest.mark.parametrize("metadata", ["", "[]", "{"])
+def test_metadata_that_is_damaged_is_no_digest(tmp_path: Path, metadata: str) -> None:
+    result, _ = _build(write_project(tmp_path), FakeDocker(metadata=metadata))
+    assert result.digest == ""
+
+
+def test_an_explicit_progress_is_buildx_own(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    console, _, _ = a_console()
+    project = a_project(tmp_path, overrides={"progress": "plain"})
+    result = build_image(project, BuildRequest(), FakeDocker(), console)
+    assert (result.steps, result.cached) == (None, None)
+    assert "not counted" in result.as_text()
+    with pytest.raises(EngineError, match="exit code 7"):
+        build_image(project, BuildRequest(), FakeDocker(code=7), console)
+
+
+def test_other_outputs_have_no_size_from_the_engine(tmp_path: Path) -> None:
+    docker = FakeDocker()
+    result, _ = _build(write_project(tmp_path), docker, output="local")
+    assert (result.size, result.references) == (None, ())
+    assert result.destination == f"{tmp_path}/dist/thing-1.2.3"
+    assert not any("inspect" in argv for argv in docker.asked)
+
+
+def test_an_archive_has_its_own_size(tmp_path: Path) -> None:
+    docker = FakeDocker()
+    write_project(tmp_path)
+    result, _ = _build(tmp_path, docker, output="oci")
+    assert result.size is None
+    (tmp_path / "dist/thing-1.2.3.oci.tar").write_bytes(b"12345")
+    result, _ = _build(tmp_path, docker, output="oci")
+    assert result.size == 5
+
+
+def test_a_destination_that_can_not_be_is_refused(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    (tmp_path / "dist").write_text("a file", encoding="utf-8")
+    with pytest.raises(InputError, match="can't write to"):
+        _build(tmp_path, FakeDocker(), output="oci")
+
+
+def test_all_problems_are_told_at_once_and_nothing_is_built(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    docker = FakeDocker()
+    docker.answers["docker", "info"] = Completed(
+        code=1, stdout=json.dumps({**INFO, "ServerVersion": "", "ClientInfo": {}}), stderr="down"
+    )
+    with pytest.raises(ProblemsError) as caught:
+        _build(tmp_path, docker, build_args=("API_TOKEN=x", "OTHER=x"), strict=True)
+    kinds = [type(problem) for problem in caught.value.problems]
+    assert kinds == [InputError, InputError, InputError, ToolError, EngineError]
+    assert exit_code_of(caught.value) == 2
+    assert not any("build" in argv for argv in docker.asked)
+
+
+def test_docker_that_is_not_there_is_told(tmp_path: Path) -> None:
+    console, _, _ = a_console()
+    with pytest.raises(ToolError, match="docker not found"):
+        build_image(a_project(write_project(tmp_path)), BuildRequest(), FakeExecutor(), console)
+
+
+def test_a_builder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    console, _, _ = a_console()
+    project = a_project(tmp_path, overrides={"builder": "gone"})
+    with pytest.raises(EngineError, match="builder gone can't be used"):
+        build_image(project, BuildRequest(), FakeDocker(), console)
+
+
+FAILURES = {
+    "a failed command shows its own lines last": (
+        'process "/bin/sh -c go build" did not complete: exit code: 1',
+        "./main.go:3:1: syntax error\n",
+        EngineError,
+        "./main.go:3:1: syntax error",
+    ),
+    "a full disk points to docker system df": (
+        "failed to copy: write /x: no space left on device", "", EngineError, "docker system df"),
+    "a full disk inside a step is one too": (
+        "exit code: 1", "dd: No space left on device\n", EngineError, "docker system df"),
+    "a missing emulation prints the command that registers it": (
+        "exec /bin/sh: exec format error", "", EngineError, "tonistiigi/binfmt --install all"),
+    "a refused base image is a matter of login": (
+        "pull access denied, repository does not exist", "", AuthorisationError, "docker login"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "log", "kind", "text"), FAILURES.values(), ids=FAILURES)
+def test_a_failed_build_says_why(
+    tmp_path: Path, error: str, log: str, kind: type[BuildlibError], text: str
+) -> None:
+    import base64  # noqa: PLC0415
+
+    docker = FakeDocker(code=1)
+    data = base64.b64encode(log.encode()).decode()
+    docker.lines = [
+        json.dumps(
+            {"vertexes": [{**STEP, "completed": None}], "logs": [{"vertex": "a", "data": data}]}
+        ),
+        json.dumps({"vertexes": [{**STEP, "error": error}]}),
+    ]
+    with pytest.raises(kind) as caught:
+        _build(write_project(tmp_path), docker)
+    assert str(caught.value).endswith(text) or text in caught.value.hint
+
+
+def test_a_failure_of_buildx_itself_shows_its_message(tmp_path: Path) -> None:
+    docker = FakeDocker(code=1)
+    docker.lines = ["ERROR: something odd"]
+    with pytest.raises(EngineError) as caught:
+        _build(write_project(tmp_path), docker)
+    assert "ERROR: something odd" in str(caught.value)
+
+
+def test_a_plan_needs_no_engine_and_tells_what_is_wrong(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    project = a_project(tmp_path)
+    plan, warnings = plan_build(project, BuildRequest(build_args=("X=1",)))
+    assert plan.references == ("thing:1.2.3", "thing:latest")
+    assert "no ARG X" in warnings[0]
+    (tmp_path / "Dockerfile").unlink()
+    with pytest.raises(InputError, match="Dockerfile not found"):
+        plan_build(project, BuildRequest())
+
+
+def test_stand_ins_are_told_on_the_terminal(tmp_path: Path) -> None:
+    base = '[base-images]\n"alpine:3.22" = { source = "oci-layout:///a", stand-in = true }\n'
+    write_project(tmp_path, f'image = "thing"\n{base}')
+    result, shown = _build(tmp_path, FakeDocker())
+    assert "warning: built on stand-ins for alpine:3.22" in shown
+    assert result.stand_ins == ("alpine:3.22",)
+    assert replace(result, stand_ins=()).as_text() != result.as_text()

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from buildlib.console import Console, redact, table, wants_colour
+from buildlib.errors import EngineError, InputError, ProblemsError
+from buildlib.progress import Event, Step
+from buildlib.report import human_size
+
+from fakes import a_console
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "env", "colour"),
+    [
+        pytest.param(Terminal(), {"TERM": "xterm"}, True, id="a terminal"),
+        pytest.param(Terminal(), {"TERM": "dumb"}, False, id="a dumb one"),
+        pytest.param(Terminal(), {"NO_COLOR": "1"}, False, id="a user who wants none"),
+        pytest.param(Terminal(), {"NO_COLOR": ""}, True, id="an empty NO_COLOR is none"),
+        pytest.param(io.StringIO(), {"TERM": "xterm"}, False, id="a pipe"),
+    ],
+)
+def test_who_gets_colour(stream: io.StringIO, env: dict[str, str], *, colour: bool) -> None:
+    assert wants_colour(stream, env) is colour
+
+
+def test_answers_go_to_stdout_and_everything_else_to_stderr() -> None:
+    console, out, err = a_console()
+    console.answer("1.2.3")
+    console.note("a note")
+    console.warn("a warning")
+    assert out.getvalue() == "1.2.3\n"
+    assert err.getvalue() == "a note\nwarning: a warning\n"
+
+
+def test_quiet_keeps_warnings() -> None:
+    err = io.StringIO()
+    console = Console({}, err=err, quiet=True)
+    console.note("x")
+    console.command(("docker", "x"))
+    console.warn("y")
+    assert err.getvalue() == "warning: y\n"
+
+
+def test_github_gets_groups_and_annotations() -> None:
+    console, _, err = a_console(GITHUB_ACTIONS="true")
+    console.group("build")
+    console.warn("careful")
+    console.end_group()
+    assert err.getvalue() == "::group::build\n::warning::careful\n::endgroup::\n"
+
+
+def test_no_group_elsewhere() -> None:
+    console, _, err = a_console()
+    console.group("build")
+    console.end_group()
+    assert err.getvalue() == ""
+
+
+def test_credentials_in_addresses_are_never_printed() -> None:
+    assert redact("see https://me:hunter2@example.org/x and http://t@h") == (
+        "see https://***@example.org/x and http://***@h"
+    )
+    console, _, err = a_console()
+    console.command(("docker", "--build-arg", "P=http://me:hunter2@proxy"))
+    assert "hunter2" not in err.getvalue()
+    assert "hunter2" not in console.describe(InputError("http://me:hunter2@h"))
+
+
+def test_each_problem_is_an_error_of_its_own() -> None:
+    console, _, _ = a_console()
+    both = ProblemsError([EngineError("two", why="because"), InputError("one", hint="do this")])
+    assert console.describe(both) == "error: one\n  do this\nerror: two\n  because"
+    assert str(both) == "one\n  do this\ntwo\n  because"
+
+
+def test_steps_are_shown_with_time_cache_or_failure() -> None:
+    console, _, err = a_console()
+    console.event(Event(step=Step(name="[1/3] RUN x", seconds=1.25)))
+    console.event(Event(step=Step(name="[2/3] RUN " + "y " * 100, seconds=0, cached=True)))
+    console.event(Event(step=Step(name="exporting", seconds=0)))
+    console.event(Event(step=Step(name="exporting", seconds=0, error="full")))
+    console.event(Event(step=Step(name="[1/3] RUN x"), line="out\x1b[31mput"))
+    console.event(Event(step=None, line="plain"))
+    lines = err.getvalue().splitlines()
+    assert lines[0] == "    1.2 s [1/3] RUN x"
+    assert lines[1].startswith("   cached [2/3] RUN y")
+    assert len(lines[1]) < 120
+    assert lines[2] == "   failed exporting"
+    assert lines[3] == "          | out[31mput"
+    assert lines[4] == "plain"
+
+
+def test_a_terminal_gets_styles() -> None:
+    err = Terminal()
+    Console({"TERM": "xterm"}, err=err).warn("x")
+    assert err.getvalue() == "\x1b[33mwarning: \x1b[0mx\n"
+
+
+def test_a_table_is_aligned() -> None:
+    assert table([("a", "bb", "c"), ("aaa", "b", "")]) == "a    bb  c\naaa  b"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(None, ""), (0, "0 B"), (5_818_000, "5.818 MB"), (999, "999 B"), (3_000_000_000, "3 GB")],
+)
+def test_sizes(size: int | None, text: str) -> None:
+    assert human_size(size) == text
