@@ -44,7 +44,8 @@ FROM --platform=$BUILDPLATFORM alpine:${ALPINE_VERSION} AS skeleton
 # the day into /etc/shadow, which would make every day's image another one.
 RUN mkdir -p /out/etc /out/app/data \
     && { cat /etc/passwd; echo 'dockerutilities:x:1001:1001::/app:/sbin/nologin'; } > /out/etc/passwd \
-    && { cat /etc/group; echo 'dockerutilities:x:1001:'; } > /out/etc/group
+    && { cat /etc/group; echo 'dockerutilities:x:1001:'; } > /out/etc/group \
+    && chown 1001:1001 /out/app/data
 
 FROM scratch AS binary
 COPY --from=compile /out/dockerutilities /
@@ -56,8 +57,8 @@ FROM scratch AS formatted
 COPY --from=fmt /src/ /
 
 FROM alpine:${ALPINE_VERSION} AS runtime
-COPY --from=skeleton /out/etc/ /etc/
-COPY --from=skeleton --chown=1001:1001 /out/app/data /app/data
+# With the owners of the stage it comes from: COPY --chown would give away /app as well.
+COPY --from=skeleton /out/ /
 COPY --chmod=0755 scripts/entrypoint.sh /usr/local/bin/entrypoint.sh
 COPY --from=compile /out/dockerutilities /usr/local/bin/dockerutilities
 WORKDIR /app

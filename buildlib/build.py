@@ -243,6 +243,13 @@ def _failure(code: int, progress: BuildProgress | None) -> BuildlibError:
         return AuthorisationError(
             "the registry refused", why=message, hint="docker login, then again"
         )
+    if step and "load metadata for" in step.name:
+        return EngineError(
+            f"a base image can't be had: {step.name.partition('load metadata for ')[2]}",
+            why=message,
+            hint="see whether the registry can be reached, or give another source for it in "
+            "base-images; scripts/bootstrap.sh does so on a machine without one",
+        )
     log = [*step.log, step.partial][-_TAIL:] if step else []
     where = f" in step {step.name}" if step else ""
     return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,22 @@ def _environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
+def _buildx_home(env: dict[str, str]) -> Iterator[None]:
+    """Give buildx a directory of its own where the user's home can't be written.
+
+    It keeps records of every build, and fails where it can't.
+    """
+    home = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME") or "~").expanduser() / ".docker")
+    existing = next(path for path in (home / "buildx", *home.parents) if path.exists())
+    if "BUILDX_CONFIG" in env or os.access(existing, os.W_OK):
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="buildlib-buildx-") as folder:
+        env["BUILDX_CONFIG"] = folder
+        yield
+
+
+@contextlib.contextmanager
 def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Iterator[Edge]:
     """Give a task its surroundings, and turn what it raises into a clean line and an exit code.
 
@@ -79,7 +96,7 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
     console = Console(env, quiet=quiet)
     dry = dry_run or bool(context.config.run.dry)
     try:
-        with _terminable():
+        with _terminable(), _buildx_home(env):
             executor = PlumbumExecutor(env, start)
             yield Edge(start=start, env=env, console=console, executor=executor, dry=dry)
     except BuildlibError as error:

@@ -29,7 +29,7 @@ def version(context: Context, *, json: bool = False) -> None:
             run.console.answer(found.value)
             return
         fields = asdict(found) | {"created": found.created_text, "tags": local_tags(found)}
-        run.console.answer(to_json(fields))
+        run.console.answer(to_json({"version": fields.pop("value"), **fields}))
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type

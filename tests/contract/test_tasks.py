@@ -1,0 +1,249 @@
+"""Tasks that need no engine, as a user runs them: output, exit code, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Checkout
+
+Make = Callable[..., Checkout]
+INFO = '{"ServerVersion": "%s", "ClientInfo": {"Version": "28.2.2", "Plugins": %s}}'
+
+
+def _committed(checkout: Checkout, *tags: str) -> Checkout:
+    checkout.git("init", "--quiet", "--initial-branch=main")
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message", "all")
+    for tag in tags:
+        checkout.git("tag", tag)
+    return checkout
+
+
+def _with_docker(folder: Path, script: str) -> str:
+    """Return a PATH on which docker is a script, and git is the real one."""
+    folder.mkdir()
+    (folder / "docker").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    (folder / "docker").chmod(0o755)
+    return f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin"
+
+
+def test_version_prints_the_version_and_nothing_else(make_checkout: Make) -> None:
+    done = _committed(make_checkout(), "v1.2.3").invoke("version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1.2.3\n", "")
+
+
+def test_version_as_json_has_every_field(make_checkout: Make) -> None:
+    checkout = _committed(make_checkout(), "v1.2.3")
+    found = json.loads(checkout.invoke("version", "--json").stdout)
+    head = checkout.git("rev-parse", "HEAD")
+    expected = {
+        "version": "1.2.3",
+        "describe": "v1.2.3",
+        "tag": "v1.2.3",
+        "distance": 0,
+        "revision": head,
+        "dirty": False,
+        "prerelease": False,
+        "created": "2024-01-02T03:04:05Z",
+        "tags": ["1.2.3", "latest"],
+    }
+    assert found == found | expected
+
+
+def test_version_without_git_warns_on_stderr(make_checkout: Make) -> None:
+    done = make_checkout().invoke("version")
+    assert done.stdout == "0.0.1-SNAPSHOT-none\n"
+    assert "not a git repository" in done.stderr
+
+
+def test_a_task_works_from_a_directory_below(make_checkout: Make) -> None:
+    checkout = _committed(make_checkout(), "v1.2.3")
+    (checkout.root / "deep" / "er").mkdir(parents=True)
+    below = Checkout(checkout.root / "deep" / "er", checkout.image)
+    assert below.invoke("version").stdout == "1.2.3\n"
+
+
+def test_config_tells_every_value_and_its_source(make_checkout: Make) -> None:
+    checkout = make_checkout(config='platforms = ["linux/amd64"]\n[smoke]\nport = 80\n')
+    found = json.loads(checkout.invoke("config", "--json", BUILDLIB_BUILDER="b").stdout)
+    assert found["image"] == {"value": checkout.image, "source": "file (buildlib.toml)"}
+    assert found["platforms"]["value"] == ["linux/amd64"]
+    assert found["builder"] == {"value": "b", "source": "environment (BUILDLIB_BUILDER)"}
+    assert found["dockerfile"] == {"value": "Dockerfile", "source": "default"}
+    assert found["smoke"]["value"]["port"] == 80
+    text = checkout.invoke("config").stdout
+    assert [line for line in text.splitlines() if line.startswith("image ")]
+
+
+def test_every_task_has_help(make_checkout: Make) -> None:
+    checkout = make_checkout()
+    listing = checkout.invoke("--list").stdout
+    for task in ("binary", "clean", "config", "docker-build", "docker-smoke", "doctor", "version"):
+        assert task in listing
+        done = checkout.invoke("--help", task)
+        assert done.returncode == 0
+        assert "Docstring:\n  none" not in done.stdout
+        assert "none\n\nOptions" not in done.stdout
+
+
+BAD = {
+    "a build arg without a name": (["--build-arg", "=x"], {}, "without a usable name"),
+    "a build arg that is a secret": (["--build-arg", "API_TOKEN=x"], {}, "--secret id=API_TOKEN"),
+    "an unknown platform": (["--platform", "linux/amd46"], {}, "did you mean linux/amd64"),
+    "all platforms where none is configured": (["--platform", "all"], {}, "none is configured"),
+    "a push to nowhere": (["--push"], {}, "no registry is named"),
+    "a push that contradicts the output": (["--push", "--output", "load"], {}, "contradicts"),
+    "an unknown output": (["--output", "laod"], {}, "did you mean load"),
+    "a stage that is not there": (["--target", "finl"], {}, "did you mean final"),
+    "a tag that is none": (["--tag", "a b"], {}, "not a tag"),
+    "a version with a blank": (["--version", "1 2"], {}, "not a version"),
+    "a negative epoch": ([], {"SOURCE_DATE_EPOCH": "-1"}, "SOURCE_DATE_EPOCH"),
+    "an epoch that is no number": ([], {"SOURCE_DATE_EPOCH": "soon"}, "SOURCE_DATE_EPOCH"),
+    "a map that is not there": ([], {"BUILDLIB_BASE_IMAGES": "/no"}, "can't be read"),
+    "an undeclared build arg when strict": (["--strict", "--build-arg", "Y=1"], {}, "no ARG Y"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "env", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_refused_with_code_2(
+    make_checkout: Make, words: list[str], env: dict[str, str | None], message: str
+) -> None:
+    checkout = make_checkout("FROM scratch AS final\n")
+    for dry in (["--dry-run"], []):
+        done = checkout.invoke("docker-build", *words, *dry, **env)
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
+        assert done.stdout == ""
+        assert "Traceback" not in done.stderr
+
+
+BROKEN = {
+    "an unknown key": ('image = "x"\nplatfrms = []\n', "FROM x\n", "", "did you mean platforms"),
+    "bad TOML": ("image = = 1\n", "FROM scratch\n", "", "line 1"),
+    "no Dockerfile": ('image = "x"\ndockerfile = "No"\n', "", "", "Dockerfile not found"),
+    "no context": ('image = "x"\ncontext = "no"\n', "FROM x\n", "", "build context not found"),
+    "a source that is ignored": ('image = "x"\n', "FROM x\nCOPY tasks.py /\n", "*\n", "!tasks.py"),
+    "an empty Dockerfile": ('image = "x"\n', "", "", "has no FROM"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "dockerfile", "ignore", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_repository_is_refused_with_code_2(
+    make_checkout: Make, config: str, dockerfile: str, ignore: str, message: str
+) -> None:
+    checkout = make_checkout(dockerfile)
+    (checkout.root / "buildlib.toml").write_text(config, encoding="utf-8")
+    (checkout.root / ".dockerignore").write_text(ignore, encoding="utf-8")
+    done = checkout.invoke("docker-build", "--dry-run")
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_bare_repository_is_refused_with_code_2(make_checkout: Make) -> None:
+    checkout = make_checkout()
+    checkout.git("init", "--quiet", "--bare", ".")
+    done = checkout.invoke("version")
+    assert done.returncode == 2
+    assert "bare repository" in done.stderr
+
+
+def test_dubious_ownership_exits_3_with_the_command(make_checkout: Make) -> None:
+    checkout = _committed(make_checkout())
+    done = checkout.invoke(
+        "version", GIT_TEST_ASSUME_DIFFERENT_OWNER="1", GIT_CONFIG_GLOBAL=os.devnull
+    )
+    assert done.returncode == 3
+    assert f"git config --global --add safe.directory {checkout.root}" in done.stderr
+
+
+def test_without_docker_a_build_exits_3(make_checkout: Make, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = make_checkout().invoke("docker-build", PATH=str(tmp_path / "empty"))
+    assert done.returncode == 3
+    assert "docker not found" in done.stderr
+    assert "install Docker" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("plugins", "message"),
+    [
+        pytest.param("[]", "docker buildx not found", id="no buildx"),
+        pytest.param('[{"Name": "buildx", "Version": "v0.11.2"}]', "too old", id="an old buildx"),
+    ],
+)
+def test_a_buildx_that_will_not_do_exits_3(
+    make_checkout: Make, tmp_path: Path, plugins: str, message: str
+) -> None:
+    path = _with_docker(tmp_path / "bin", f"cat <<'END'\n{INFO % ('26.1.5', plugins)}\nEND")
+    done = make_checkout().invoke("docker-build", PATH=path)
+    assert done.returncode == 3
+    assert message in done.stderr
+
+
+def test_doctor_without_docker_says_what_to_install(make_checkout: Make, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = make_checkout().invoke("doctor", PATH=str(tmp_path / "empty"))
+    assert done.returncode == 3
+    rows = {line.split()[1]: line for line in done.stdout.splitlines()}
+    assert rows["docker"].startswith("missing")
+    assert "install Docker" in rows["docker"]
+    assert rows["python"].startswith("ok")
+    assert rows["git"].startswith("note")
+
+
+def test_a_traceback_is_shown_only_when_asked_for(make_checkout: Make) -> None:
+    checkout = make_checkout()
+    done = checkout.invoke("docker-build", "--platform", "x", BUILDLIB_DEBUG="1")
+    assert "Traceback" in done.stderr
+    assert "Traceback" not in checkout.invoke("docker-build", "--platform", "x").stderr
+
+
+def test_clean_touches_only_what_builds_wrote(make_checkout: Make) -> None:
+    checkout = make_checkout()
+    kept = ["bin/mine", "bin/linux-amd65/x", "dist/other-1.tar", "data/x"]
+    gone = ["bin/linux-amd64/x", "bin/linux-arm-v7/x", f"dist/{checkout.image}-1.oci.tar"]
+    for name in [*kept, *gone]:
+        (checkout.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout.root / name).write_text("x", encoding="utf-8")
+    done = checkout.invoke("clean")
+    assert done.returncode == 0
+    assert sorted(done.stdout.split()) == sorted(
+        ["bin/linux-amd64", "bin/linux-arm-v7", f"dist/{checkout.image}-1.oci.tar"]
+    )
+    assert all((checkout.root / name).exists() for name in kept)
+    assert not any((checkout.root / name).exists() for name in gone)
+
+
+def test_binary_needs_to_know_its_stage(make_checkout: Make) -> None:
+    done = make_checkout().invoke("binary", "--dry-run")
+    assert done.returncode == 2
+    assert "binary-target" in done.stderr
+
+
+def test_binary_plans_one_build_a_platform(make_checkout: Make) -> None:
+    checkout = make_checkout("FROM scratch AS out\n", 'binary-target = "out"\n')
+    done = checkout.invoke(
+        "binary", "--platform", "darwin/arm64", "--platform", "amd64", "--dry-run"
+    )
+    lines = done.stdout.splitlines()
+    assert [f"dest={checkout.root}/bin/{slug}" in line for slug, line in
+            zip(("darwin-arm64", "linux-amd64"), lines, strict=True)] == [True, True]  # fmt: skip
+    assert not (checkout.root / "bin").exists()
+
+
+def test_telling_changes_nothing_in_the_checkout(make_checkout: Make) -> None:
+    checkout = _committed(make_checkout(), "v1.0.0")
+
+    def state() -> dict[Path, int]:
+        # git itself refreshes its index when it is asked whether the tree is dirty.
+        paths = [path for path in checkout.root.rglob("*") if ".git" not in path.parts]
+        return {path: path.stat().st_mtime_ns for path in [*paths, checkout.root]}
+
+    before = state()
+    assert checkout.invoke("docker-build", "--dry-run").returncode == 0
+    assert checkout.invoke("config").returncode == 0
+    assert state() == before
