@@ -10,7 +10,7 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -56,19 +56,14 @@ def _check_plan(
     return problems + preflight.check_push(plan, registries)
 
 
-def _check_all(
-    plan: BuildPlan,
-    problems: list[BuildlibError],
-    facts: EngineFacts,
-    executor: Executor,
-    env: Mapping[str, str],
-) -> None:
-    problems = problems + preflight.check_engine(facts, endpoint=env.get("DOCKER_HOST", ""))
-    if facts.buildx and preflight.needs_builder(plan, facts):
-        problems += preflight.check_output(plan, facts, inspect_builder(executor, plan.builder))
-    else:
-        problems += preflight.check_output(plan, facts, None)
-    raise_problems(problems)
+def _check_engine(
+    plan: BuildPlan, engine: EngineFacts, executor: Executor, env: Mapping[str, str]
+) -> list[BuildlibError]:
+    """Return the problems that docker, buildx, the engine or the builder would have."""
+    problems = preflight.check_engine(engine, endpoint=env.get("DOCKER_HOST", ""))
+    asked = bool(engine.buildx) and preflight.needs_builder(plan, engine)
+    builder = inspect_builder(executor, plan.builder) if asked else None
+    return problems + preflight.check_output(plan, engine, builder)
 
 
 def metadata_path() -> Path:
@@ -156,16 +151,25 @@ def build_image(
     facts = facts or Facts(executor)
     dockerfile = project.dockerfile()
     plan = make_build_plan(project, request, dockerfile, metadata_file=metadata_path())
+    problems = _check_plan(plan, request, dockerfile)
     engine = facts.get()
-    _check_all(plan, _check_plan(plan, request, dockerfile), engine, executor, project.env)
+    raise_problems(problems + _check_engine(plan, engine, executor, project.env))
     warnings = _warnings(project, plan, dockerfile)
     for warning in warnings:
         console.warn(warning)
+    return _run(plan, engine, warnings, executor, console)
+
+
+def _run(
+    plan: BuildPlan,
+    engine: EngineFacts,
+    warnings: Sequence[str],
+    executor: Executor,
+    console: Console,
+) -> BuildResult:
     started = time.monotonic()
     with _exclusive(plan.destination):
         progress, metadata = _execute(plan, executor, console)
-    seconds = time.monotonic() - started
-    digest = str(metadata.get("containerimage.digest") or "")
     own = () if plan.platforms or not engine.platform else (engine.platform,)
     return BuildResult(
         image=plan.image,
@@ -174,9 +178,9 @@ def build_image(
         platforms=tuple(map(str, plan.platforms or own)),
         output=str(plan.output),
         destination=str(plan.destination or ""),
-        digest=digest,
+        digest=str(metadata.get("containerimage.digest") or ""),
         size=_size(plan, executor),
-        seconds=seconds,
+        seconds=time.monotonic() - started,
         steps=progress.total if progress else None,
         cached=progress.cached if progress else None,
         stand_ins=plan.stand_ins,

@@ -7,9 +7,10 @@ found going up from the starting directory makes that directory the project's ro
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -241,6 +242,27 @@ def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
     return dict(_parsed("base-images", table.get("base-images", {}), source))  # type: ignore[call-overload, no-any-return]
 
 
+_Layer = tuple[Source, str, object]
+
+
+def _from_file(file: Path | None, table: Mapping[str, object]) -> Iterator[_Layer]:
+    source = Source(kind="file", detail=file.name if file else "")
+    yield from ((source, key, value) for key, value in table.items())
+
+
+def _from_environment(env: Mapping[str, str]) -> Iterator[_Layer]:
+    for key in _KEYS.keys() - _TABLES:
+        variable = "BUILDLIB_" + key.upper().replace("-", "_")
+        if value := env.get(variable):
+            yield Source(kind="environment", detail=variable), key, value
+
+
+def _from_command_line(overrides: Mapping[str, object]) -> Iterator[_Layer]:
+    for key, value in overrides.items():
+        if value:
+            yield Source(kind="command line", detail=f"--{key}"), key, value
+
+
 def load_config(
     start: Path, env: Mapping[str, str], overrides: Mapping[str, object] | None = None
 ) -> Config:
@@ -258,30 +280,20 @@ def load_config(
     """
     root, file, table = find_table(start.resolve())
     _check_keys(table, _KEYS, where="")
-    values: dict[str, object] = {}
+    layers = (_from_file(file, table), _from_environment(env), _from_command_line(overrides or {}))
+    values: dict[str, Any] = {}
     sources: dict[str, Source] = {}
-
-    def take(key: str, value: object, source: Source) -> None:
+    for source, key, value in chain(*layers):
         values[key.replace("-", "_")] = _parsed(key, value, source)
         sources[key] = source
-
-    for key, value in table.items():
-        take(key, value, Source(kind="file", detail=file.name if file else ""))
-    for key in _KEYS.keys() - _TABLES:
-        variable = "BUILDLIB_" + key.upper().replace("-", "_")
-        if env.get(variable):
-            take(key, env[variable], Source(kind="environment", detail=variable))
-    if replaced := _map_from_environment(env):
-        configured = dict(values.get("base_images", ()))  # type: ignore[call-overload]
-        values["base_images"] = tuple(sorted({**configured, **replaced}.items()))
+    if mapped := _map_from_environment(env):
+        merged = {**dict(values.get("base_images", ())), **mapped}
+        values["base_images"] = tuple(sorted(merged.items()))
         sources["base-images"] = Source(kind="environment", detail=BASE_IMAGES_VARIABLE)
-    for key, value in (overrides or {}).items():
-        if value:
-            take(key, value, Source(kind="command line", detail=f"--{key}"))
     if not values.get("image"):
         raise InputError(
             "no image is named",
             why=f"neither buildlib.toml nor [tool.buildlib] in pyproject.toml from {start} upwards",
             hint='add: image = "name"',
         )
-    return Config(root=root, sources=sources, **values)  # type: ignore[arg-type]
+    return Config(root=root, sources=sources, **values)

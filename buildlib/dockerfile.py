@@ -76,6 +76,12 @@ class Dockerfile:
             seen = below
         return self.expand(seen.base, build_args or {})
 
+    def runtime_base(self, target: str, build_args: Mapping[str, str]) -> str:
+        """Return the external image that the target stands on; nothing for scratch."""
+        stage = self.stage(target)
+        base = self.base_of(stage, build_args) if stage else ""
+        return "" if base == "scratch" else base
+
     def needed(self, target: str = "") -> tuple[Stage, ...]:
         """Return the stages that a build of the target needs, the target first."""
         found: list[Stage] = []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from buildlib.config import BaseImage, Config
 from buildlib.dockerfile import Dockerfile
 from buildlib.errors import InputError
 from buildlib.labels import image_labels
@@ -139,6 +140,26 @@ def _destination(project: Project, request: BuildRequest, output: str) -> Path |
     return project.config.root / "dist" / f"{name}-{to_tag(project.version.value)}{suffix}"
 
 
+def _build_args(
+    project: Project, request: BuildRequest, dockerfile: Dockerfile
+) -> dict[str, str | None]:
+    return {
+        **_injected(project, dockerfile),
+        **dict(project.config.build_args),
+        **parse_build_args(request.build_args),
+    }
+
+
+def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
+    """Return the other sources of base images, by the name that the Dockerfile uses."""
+    written = {normal_name(base): base for base in bases}
+    return {
+        written[normal_name(name)]: image
+        for name, image in config.base_images
+        if normal_name(name) in written
+    }
+
+
 def make_build_plan(
     project: Project,
     request: BuildRequest,
@@ -154,40 +175,19 @@ def make_build_plan(
     config = project.config
     output = chosen_output(request)
     target = request.target or config.target
-    build_args = {
-        **_injected(project, dockerfile),
-        **dict(config.build_args),
-        **parse_build_args(request.build_args),
-    }
+    build_args = _build_args(project, request, dockerfile)
     known = {name: value for name, value in build_args.items() if value is not None}
-    bases = {normal_name(base): base for base in dockerfile.bases(target, known)}
-    replaced = {
-        bases[normal_name(name)]: image
-        for name, image in config.base_images
-        if normal_name(name) in bases
-    }
+    replaced = _replaced(config, dockerfile.bases(target, known))
     stand_ins = tuple(sorted(name for name, image in replaced.items() if image.stand_in))
-    stage = dockerfile.stage(target)
-    base = dockerfile.base_of(stage, known) if stage else ""
-    labels = image_labels(
-        config,
-        project.version,
-        remote=project.remote,
-        base_name=_canonical(base) if base and base != "scratch" else "",
-        stand_ins=stand_ins,
-    )
-    named = output not in {Output.LOCAL, Output.CACHE_ONLY}
-    tags = references(config.image, request.only_tags or local_tags(project.version), request.tags)
-    return BuildPlan(
+    base = dockerfile.runtime_base(target, known)
+    plan = BuildPlan(
         context=project.context,
         dockerfile=project.dockerfile_path,
         image=config.image,
         version=project.version.value,
         target=target,
         platforms=chosen_platforms(request, project),
-        references=tags if named else (),
         build_args=tuple(sorted(build_args.items())),
-        labels=tuple(labels.items()) if named else (),
         build_contexts=tuple(sorted((name, image.source) for name, image in replaced.items())),
         stand_ins=stand_ins,
         secrets=request.secrets,
@@ -201,3 +201,20 @@ def make_build_plan(
         progress=config.progress,
         metadata_file=metadata_file,
     )
+    return _named(plan, project, request, _canonical(base) if base else "")
+
+
+def _named(plan: BuildPlan, project: Project, request: BuildRequest, base_name: str) -> BuildPlan:
+    """Return the plan with tags and labels; files and caches have neither."""
+    tags = request.only_tags or local_tags(project.version)
+    names = references(plan.image, tags, request.tags)
+    if plan.output in {Output.LOCAL, Output.CACHE_ONLY}:
+        return plan
+    labels = image_labels(
+        project.config,
+        project.version,
+        remote=project.remote,
+        base_name=base_name,
+        stand_ins=plan.stand_ins,
+    )
+    return replace(plan, references=names, labels=tuple(labels.items()))

@@ -117,6 +117,25 @@ def _head(git: Git) -> Sequence[str]:
     return _ask(git, "log", "-1", "--no-show-signature", "--format=%H %h %ct").split()
 
 
+def _is_shallow(git: Git) -> bool | None:
+    """Return whether the history is cut; None where there is no repository.
+
+    Raises:
+        ToolError, InputError: as `read_git_facts`.
+    """
+    questions = ("--is-bare-repository", "--is-shallow-repository", "--is-inside-work-tree")
+    status, out, err = _run(git, "rev-parse", *questions)
+    _check_ownership(err)
+    if status != 0:
+        return None
+    bare, shallow, inside = (answer == "true" for answer in out.split())
+    if bare or not inside:
+        raise InputError(
+            "a bare repository has no files to build", hint="run this in a clone or a worktree"
+        )
+    return shallow
+
+
 def read_git_facts(root: Path, *, tag_prefix: str = "v") -> GitFacts | NoGit:
     """Read the facts about the repository that `root` lies in.
 
@@ -127,16 +146,9 @@ def read_git_facts(root: Path, *, tag_prefix: str = "v") -> GitFacts | NoGit:
     git = _git(root)
     if git is None:
         return NoGit(reason="git is not installed")
-    questions = ("--is-bare-repository", "--is-shallow-repository", "--is-inside-work-tree")
-    status, out, err = _run(git, "rev-parse", *questions)
-    _check_ownership(err)
-    if status != 0:
+    shallow = _is_shallow(git)
+    if shallow is None:
         return NoGit(reason="not a git repository")
-    bare, shallow, inside = (answer == "true" for answer in out.split())
-    if bare or not inside:
-        raise InputError(
-            "a bare repository has no files to build", hint="run this in a clone or a worktree"
-        )
     head = _head(git)
     if not head:
         return NoGit(reason="the repository has no commit yet")
