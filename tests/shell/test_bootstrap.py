@@ -1,0 +1,168 @@
+"""The bootstrap: what it says, what it leaves alone, and what it hands on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SCRIPT = ROOT / "scripts" / "bootstrap.sh"
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
+
+
+def _run(*words: str, **env: str | None) -> subprocess.CompletedProcess[str]:
+    merged: dict[str, str | None] = {**os.environ, **env}
+    return subprocess.run(
+        [str(SCRIPT), *words],
+        env={name: value for name, value in merged.items() if value is not None},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def ready() -> None:
+    """Make the machine ready once, so that what follows finds nothing to do."""
+    done = _run("true")
+    assert done.returncode == 0, done.stderr
+
+
+def _path_without_docker(folder: Path) -> str:
+    """Return a PATH that has everything but docker."""
+    folder.mkdir()
+    for directory in os.environ["PATH"].split(os.pathsep):
+        if not Path(directory).is_dir():
+            continue
+        for program in Path(directory).iterdir():
+            link = folder / program.name
+            if program.name not in {"docker", "dockerd"} and not link.exists():
+                link.symlink_to(program)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        pytest.param([], 2, "give a command to run", id="no command"),
+        pytest.param(["--frob", "x"], 2, "unknown option --frob", id="an unknown option"),
+        pytest.param(["--help"], 0, "scripts/bootstrap.sh invoke docker-build", id="help"),
+    ],
+)
+def test_usage(words: list[str], code: int, message: str) -> None:
+    done = _run(*words)
+    assert done.returncode == code
+    assert message in done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("ready")
+def test_words_and_exit_code_of_the_command_go_through() -> None:
+    script = 'printf "[%s]" "$@"; exit 7'
+    done = _run("--", "sh", "-c", script, "sh", "a b", "quo'te\"", "", "*")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "[a b][quo'te\"][][*]", "")
+
+
+@pytest.mark.usefixtures("ready")
+def test_the_command_runs_in_the_projects_environment() -> None:
+    done = _run("python", "-c", "import sys, invoke; print(sys.prefix)")
+    assert done.stdout.strip() == os.environ.get("BUILDLIB_VENV", str(ROOT / ".venv"))
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_second_run_has_nothing_to_say_and_is_fast() -> None:
+    def seconds(*words: str) -> float:
+        started = time.monotonic()
+        assert subprocess.run(words, capture_output=True, check=True).stderr == b""
+        return time.monotonic() - started
+
+    # Held against docker itself, which it has to ask: the machine's speed cancels out.
+    pairs = [(seconds(str(SCRIPT), "true"), seconds("docker", "info")) for _ in range(5)]
+    assert min(ours / theirs for ours, theirs in pairs) < 10
+
+
+@pytest.mark.usefixtures("ready")
+def test_check_finds_everything_ready_and_changes_nothing() -> None:
+    before = _state()
+    done = _run("--check")
+    assert done.returncode == 0, done.stdout
+    rows = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
+    assert rows == dict.fromkeys(("environment", "engine", "buildx", "emulation", "bases"), "ok")
+    assert _state() == before
+
+
+def _state() -> dict[str, int]:
+    places = [ROOT / ".venv", ROOT, Path("/etc/apt/sources.list.d"), Path("/etc/docker")]
+    return {str(place): place.stat().st_mtime_ns for place in places if place.exists()}
+
+
+def test_check_on_an_empty_machine_tells_and_installs_nothing(tmp_path: Path) -> None:
+    done = _run(
+        "--check",
+        PATH=_path_without_docker(tmp_path / "bin"),
+        BUILDLIB_VENV=str(tmp_path / "venv"),
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+        BUILDLIB_BASE_IMAGES=None,
+        DOCKER_HOST=None,
+    )
+    assert done.returncode == 3
+    rows = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
+    assert rows["environment"] == rows["engine"] == rows["bases"] == "missing"
+    assert not (tmp_path / "venv").exists()
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.usefixtures("ready")
+def test_on_another_system_it_says_what_to_install_and_exits_3(tmp_path: Path) -> None:
+    release = tmp_path / "os-release"
+    release.write_text("ID=fedora\n", encoding="utf-8")
+    done = _run(
+        "true",
+        PATH=_path_without_docker(tmp_path / "bin"),
+        BUILDLIB_OS_RELEASE=str(release),
+        DOCKER_HOST=None,
+    )
+    assert done.returncode == 3
+    assert "install Docker Engine 23 or later with the buildx plugin" in done.stderr
+
+
+@pytest.mark.usefixtures("ready")
+def test_an_engine_that_was_chosen_and_does_not_answer_is_left_to_its_owner() -> None:
+    done = _run("true", DOCKER_HOST="unix:///nonexistent.sock")
+    assert done.returncode == 4
+    assert "DOCKER_HOST=unix:///nonexistent.sock does not answer" in done.stderr
+    assert "installed" not in done.stderr
+    assert "started" not in done.stderr
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_map_of_ones_own_is_left_alone(tmp_path: Path) -> None:
+    done = _run("sh", "-c", 'echo "$BUILDLIB_BASE_IMAGES"', BUILDLIB_BASE_IMAGES=str(tmp_path))
+    assert done.stdout.strip() == str(tmp_path)
+
+
+@pytest.mark.usefixtures("ready")
+def test_bases_can_be_chosen() -> None:
+    show = ("sh", "-c", 'echo "${BUILDLIB_BASE_IMAGES:-none}"')
+    assert _run(*show, BUILDLIB_BASES="registry", BUILDLIB_BASE_IMAGES=None).stdout == "none\n"
+    done = _run(*show, BUILDLIB_BASES="stand-ins", BUILDLIB_BASE_IMAGES=None)
+    text = Path(done.stdout.strip()).read_text(encoding="utf-8")
+    assert text.count("stand-in = true") == 2
+    assert _run("true", BUILDLIB_BASES="x", BUILDLIB_BASE_IMAGES=None).returncode == 2
+
+
+@pytest.mark.usefixtures("ready")
+def test_an_engine_that_was_not_started_here_is_not_stopped() -> None:
+    if Path("/run/buildlib/dockerd").exists():
+        recorded = Path("/run/buildlib/dockerd").read_text(encoding="utf-8").split()
+        assert int(recorded[0]) > 1
+        assert int(recorded[1]) > 0
+        return
+    done = _run("--stop-engine")
+    assert done.returncode == 0
+    assert "no engine that was started here" in done.stderr
