@@ -7,12 +7,11 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 from buildlib import preflight
@@ -68,7 +67,7 @@ def _check_engine(
 
 def metadata_path() -> Path:
     """Return a name for buildx's metadata that no other build, at any time, has."""
-    return Path(tempfile.gettempdir()) / f"buildlib-{os.getpid()}-{secrets.token_hex(6)}.json"
+    return Path(tempfile.gettempdir()) / f"buildlib-{os.getpid()}-{os.urandom(6).hex()}.json"
 
 
 @contextlib.contextmanager
@@ -116,13 +115,22 @@ class Facts:
 
     def __init__(self, executor: Executor) -> None:
         """Begin to ask."""
-        self._pool = ThreadPoolExecutor(max_workers=1)
-        self._answer: Future[EngineFacts] = self._pool.submit(inspect_engine, executor)
-        self._pool.shutdown(wait=False)
+        self._answer: EngineFacts | BaseException | None = None
+        self._thread = Thread(target=self._ask, args=(executor,), daemon=True)
+        self._thread.start()
+
+    def _ask(self, executor: Executor) -> None:
+        try:
+            self._answer = inspect_engine(executor)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is asked for
+            self._answer = error
 
     def get(self) -> EngineFacts:
         """Return the answer, or raise what asking raised."""
-        return self._answer.result()
+        self._thread.join()
+        if isinstance(self._answer, EngineFacts):
+            return self._answer
+        raise self._answer or EngineError("docker info was not asked")
 
 
 def build_image(

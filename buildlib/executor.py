@@ -133,6 +133,15 @@ class PlumbumExecutor:
             )
 
 
+def preload() -> None:
+    """Import plumbum now, on this thread.
+
+    Two threads that import at the same time only hold each other up: a task that is about to
+    ask docker in the background calls this first, and reads git meanwhile.
+    """
+    import plumbum  # noqa: F401, PLC0415 - for its effect
+
+
 def _install_hint(program: str) -> str:
     if program == "docker":
         return "install Docker (docs.docker.com/engine/install), or run scripts/bootstrap.sh"

@@ -5,7 +5,7 @@ Source of the names: the OCI image index specification and Go's GOOS and GOARCH.
 
 from __future__ import annotations
 
-import platform as host
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -100,4 +100,5 @@ def parse_platforms(texts: Iterable[str]) -> tuple[Platform, ...]:
 
 def host_platform() -> Platform:
     """Return the platform that this interpreter runs on, as a program built for it would need."""
-    return parse_platform(f"{host.system()}/{host.machine()}")
+    here = os.uname()
+    return parse_platform(f"{here.sysname}/{here.machine}")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from buildlib.build import build_image
 from buildlib.console import Console, table
@@ -23,6 +21,7 @@ from buildlib.project import Project
 
 LABEL: Final = f"{NAMESPACE}.smoke"
 _POLL: Final = 0.05
+_HTTP_TIMEOUT: Final = 2.0
 _LOG_LINES: Final = "50"
 # A container under emulation may be slow to start, but a command that hangs is a finding.
 _COMMAND_TIMEOUT: Final = 60.0
@@ -139,7 +138,7 @@ class Smoke:
     @contextmanager
     def _container(self) -> Iterator[str]:
         """Run a container for the time of the block; it is removed whatever happens."""
-        name = f"buildlib-smoke-{secrets.token_hex(6)}"
+        name = f"buildlib-smoke-{os.urandom(6).hex()}"
         publish = f"127.0.0.1::{self._wanted.port}"
         argv = self._docker_run("--detach", "--name", name, "--publish", publish)
         try:
@@ -163,16 +162,16 @@ class Smoke:
             if not address:
                 return f"{reason}\n{self._log(name)}"
             try:
-                with urlopen(address, timeout=_POLL * 40):  # noqa: S310 - always http, see _address
-                    return ""
-            except (URLError, OSError) as error:
+                _get(address)
+            except OSError as error:
                 reason = str(error)
+            else:
+                return ""
             time.sleep(_POLL)
         return f"not healthy within {self._wanted.start_timeout} s: {reason}\n{self._log(name)}"
 
     def _health_version(self, name: str) -> str:
-        with urlopen(self._address(name), timeout=_POLL * 100) as answer:  # noqa: S310 - as above
-            body = answer.read()
+        body = _get(self._address(name))
         try:
             seen = str(json.loads(body).get("version", ""))
         except (ValueError, AttributeError):
@@ -182,6 +181,14 @@ class Smoke:
     def _log(self, name: str) -> str:
         result = self._executor.run(("docker", "logs", "--tail", _LOG_LINES, name))
         return (result.stdout + result.stderr).strip()
+
+
+def _get(address: str) -> bytes:
+    """Return the body of a 200 answer; anything else is an OSError."""
+    from urllib.request import urlopen  # noqa: PLC0415 - slow to import, and only smoke asks
+
+    with urlopen(address, timeout=_HTTP_TIMEOUT) as answer:  # noqa: S310 - http, see _address
+        return bytes(answer.read())
 
 
 def _differs(seen: str, wanted: str) -> str:
@@ -212,7 +219,7 @@ def smoke_platform(
         BuildlibError: as `build_image` and `Smoke.run`.
     """
     request = BuildRequest(
-        platforms=(str(platform),), only_tags=(f"smoke-{secrets.token_hex(4)}-{platform.slug}",)
+        platforms=(str(platform),), only_tags=(f"smoke-{os.urandom(4).hex()}-{platform.slug}",)
     )
     image = build_image(project, request, executor, console).references[0]
     try:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from git.cmd import Git
 
 _DIRTY: Final = "-dirty"
+_NOT_INSTALLED: Final = 127
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +28,8 @@ class GitFacts:
         revision: the commit, 40 hex digits; `short` is git's own abbreviation.
         committed: the commit's time, seconds since the epoch.
         head_tags: the tags on HEAD, annotated or not.
-        nearest_tag: the nearest reachable tag with the prefix, or empty; `distance` commits away.
+        nearest_tag: the nearest reachable tag with the prefix, `distance` commits away; empty
+            where there is none, or where HEAD itself has one.
         dirty: a tracked file differs from HEAD.
         branch: empty where HEAD is detached.
         remote: address of `origin` without credentials, or empty.
@@ -63,14 +65,13 @@ def without_credentials(address: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _git(root: Path) -> Git | None:
+def _git(root: Path) -> Git:
     # GitPython looks for git when it is imported, and raises where there is none, unless told
     # to be quiet; the answer we give instead is a NoGit.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     from git.cmd import Git  # noqa: PLC0415 - slow to import, and not always needed
 
-    git = Git(root)
-    return git if _ask(git, "version") else None
+    return Git(root)
 
 
 def _run(git: Git, *arguments: str) -> tuple[int, str, str]:
@@ -83,7 +84,7 @@ def _run(git: Git, *arguments: str) -> tuple[int, str, str]:
             ["git", *arguments], with_extended_output=True, with_exceptions=False, env=env
         )
     except GitCommandNotFound:
-        return 127, "", "git not found"
+        return _NOT_INSTALLED, "", ""
     return status, str(out), str(err)
 
 
@@ -117,23 +118,26 @@ def _head(git: Git) -> Sequence[str]:
     return _ask(git, "log", "-1", "--no-show-signature", "--format=%H %h %ct").split()
 
 
-def _is_shallow(git: Git) -> bool | None:
-    """Return whether the history is cut; None where there is no repository.
+def _top(git: Git) -> tuple[Path, bool] | NoGit:
+    """Return the top of the work tree, and whether the history is cut.
 
     Raises:
         ToolError, InputError: as `read_git_facts`.
     """
-    questions = ("--is-bare-repository", "--is-shallow-repository", "--is-inside-work-tree")
+    questions = ("--is-bare-repository", "--is-shallow-repository", "--show-toplevel")
     status, out, err = _run(git, "rev-parse", *questions)
     _check_ownership(err)
-    if status != 0:
-        return None
-    bare, shallow, inside = (answer == "true" for answer in out.split())
-    if bare or not inside:
+    if status == _NOT_INSTALLED:
+        return NoGit(reason="git is not installed")
+    if status != 0 and not out:
+        return NoGit(reason="not a git repository")
+    # A path may hold anything, a line break as well: it comes last.
+    bare, shallow, *top = out.split("\n", 2)
+    if bare == "true" or status != 0:
         raise InputError(
             "a bare repository has no files to build", hint="run this in a clone or a worktree"
         )
-    return shallow
+    return Path(top[0]), shallow == "true"
 
 
 def read_git_facts(root: Path, *, tag_prefix: str = "v") -> GitFacts | NoGit:
@@ -144,19 +148,18 @@ def read_git_facts(root: Path, *, tag_prefix: str = "v") -> GitFacts | NoGit:
         InputError: the repository is bare (exit 2).
     """
     git = _git(root)
-    if git is None:
-        return NoGit(reason="git is not installed")
-    shallow = _is_shallow(git)
-    if shallow is None:
-        return NoGit(reason="not a git repository")
+    top = _top(git)
+    if isinstance(top, NoGit):
+        return top
     head = _head(git)
     if not head:
         return NoGit(reason="the repository has no commit yet")
     description = _ask(git, "describe", "--tags", "--always", "--dirty")
     head_tags = tuple(_ask(git, "tag", "--points-at", "HEAD").splitlines())
-    nearest, distance = _nearest(git, tag_prefix)
+    on_tag = any(tag.startswith(tag_prefix) for tag in head_tags)
+    nearest, distance = ("", 0) if on_tag else _nearest(git, tag_prefix)
     return GitFacts(
-        root=Path(_ask(git, "rev-parse", "--show-toplevel")),
+        root=top[0],
         description=description,
         revision=head[0],
         short=head[1],
@@ -168,5 +171,5 @@ def read_git_facts(root: Path, *, tag_prefix: str = "v") -> GitFacts | NoGit:
         dirty=description.endswith(_DIRTY) and description not in head_tags,
         branch=_ask(git, "symbolic-ref", "--quiet", "--short", "HEAD"),
         remote=without_credentials(_ask(git, "config", "--get", "remote.origin.url")),
-        shallow=shallow,
+        shallow=top[1],
     )

@@ -11,6 +11,7 @@ from invoke.tasks import task
 from buildlib.build import Facts, build_image, plan_build
 from buildlib.command import buildx_argv, shell_line
 from buildlib.errors import InputError
+from buildlib.executor import preload
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest, chosen_platforms
 from buildlib.platforms import host_platform
@@ -97,6 +98,7 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
         if run.dry:
             _plan_only(run, overrides, version, request)
             return
+        preload()
         facts = Facts(run.executor)
         project = run.project(overrides, version=version)
         result = build_image(project, request, run.executor, run.console, facts=facts)

@@ -10,7 +10,6 @@ from invoke.tasks import task
 
 from buildlib import config as configuration
 from buildlib.console import table
-from buildlib.doctor import diagnose
 from buildlib.errors import raise_problems
 from buildlib.platforms import Platform
 from buildlib.report import to_json
@@ -63,6 +62,8 @@ def config(context: Context, *, json: bool = False) -> None:
 @task(auto_shortflags=False, help={"json": "print it as JSON"})
 def doctor(context: Context, *, json: bool = False) -> None:
     """Tell what a build needs, what is here, and how to mend what is missing."""
+    from buildlib.doctor import diagnose  # noqa: PLC0415 - nothing else needs it
+
     with edge(context) as run:
         checks, problems = diagnose(run.project(), run.executor)
         if json:

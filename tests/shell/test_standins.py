@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import tarfile
 from pathlib import Path
 from types import ModuleType
@@ -158,4 +157,4 @@ def test_what_was_made_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     requirements.write_text("y", encoding="utf-8")
     assert prepare() != first
     assert made == ["uv", "uv"]
-    assert not [p for p in os.listdir(tmp_path / "cache" / "stand-ins") if p.startswith(".new-")]
+    assert not list((tmp_path / "cache" / "stand-ins").glob(".new-*"))
