@@ -157,8 +157,9 @@ def _dockerd(home: Path) -> list[str]:
     (home / "daemon.json").write_text(
         '{"features": {"containerd-snapshotter": false}}', encoding="utf-8"
     )
+    # In a network of its own: without a bridge to use, dockerd would remove the other's.
     return [
-        *("dockerd", "--config-file", str(home / "daemon.json")),
+        *("unshare", "--net", "dockerd", "--config-file", str(home / "daemon.json")),
         *("--host", f"unix://{home}/docker.sock", "--containerd", f"{home}/containerd.sock"),
         *("--data-root", str(home / "data"), "--exec-root", str(home / "exec")),
         *("--pidfile", str(home / "pid"), "--storage-driver=vfs"),
