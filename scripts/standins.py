@@ -40,8 +40,15 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GO_LEFT_OUT = re.compile(r"(^|/)(testdata|__pycache__)(/|$)|_test\.go$|^src/cmd/|\.py$")
 FILES = {
-    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n",
-    "etc/group": "root:x:0:root\nping:x:999:\nusers:x:100:\nnobody:x:65534:\n",
+    "etc/passwd": (
+        "root:x:0:0:root:/root:/bin/sh\nbin:x:1:1:bin:/bin:/sbin/nologin\n"
+        "daemon:x:2:2:daemon:/sbin:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n"
+    ),
+    "etc/group": (
+        "root:x:0:root\nbin:x:1:root,bin,daemon\ndaemon:x:2:root,bin,daemon\nsys:x:3:root,bin\n"
+        "tty:x:5:\nwheel:x:10:root\nusers:x:100:games\nping:x:999:\nnogroup:x:65533:\n"
+        "nobody:x:65534:\n"
+    ),
     "etc/os-release": 'ID=alpine-stand-in\nNAME="Stand-in for Alpine"\n',
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
 }
@@ -157,7 +164,7 @@ class Layout:
         return str(stored["digest"])
 
 
-def base_layer(busybox: Path, applets: Iterable[str]) -> Layer:
+def base_layer(busybox: Path, applets: Iterable[str], certificates: bytes) -> Layer:
     """Return what stands for Alpine: BusyBox under all its names, and the usual files."""
     layer = Layer()
     for folder in FOLDERS:
@@ -166,6 +173,7 @@ def base_layer(busybox: Path, applets: Iterable[str]) -> Layer:
     layer.link("var/run", "/run")
     for name, text in FILES.items():
         layer.file(name, text.encode())
+    layer.file("etc/ssl/certs/ca-certificates.crt", certificates)
     layer.file("bin/busybox", busybox, 0o755)
     for applet in applets:
         if applet != "bin/busybox":
@@ -186,22 +194,43 @@ def go_layer(tree: Path) -> Layer:
 
 def apt_options(folder: Path) -> list[str]:
     """Return options that let apt see both architectures in a state of its own."""
-    lists = folder / "lists"
-    (lists / "partial").mkdir(parents=True, exist_ok=True)
-    both = [word for arch in ARCHITECTURES for word in ("-o", f"APT::Architectures::={arch}")]
-    return ["-o", f"Dir::State::lists={lists}", "-o", "APT::Sandbox::User=root", "-q", *both]
+    settings = [
+        f"Dir::State::lists={folder / 'lists'}",
+        f"Dir::Cache={folder / 'cache'}",
+        "APT::Sandbox::User=root",
+        *(f"APT::Architectures::={arch}" for arch in ARCHITECTURES),
+    ]
+    for place in ("lists/partial", "cache/archives/partial"):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    return ["-q", *(word for setting in settings for word in ("-o", setting))]
+
+
+def unpack(folder: Path, name: str, arch: str) -> Path:
+    """Fetch one of Debian's packages, and return where its files are."""
+    place = folder / f"{name}-{arch}"
+    place.mkdir()
+    run("apt-get", "download", *apt_options(folder), f"{name}:{arch}", cwd=place)
+    try:
+        (package,) = place.glob("*.deb")
+    except ValueError as error:
+        raise StandInError(f"apt found no {name} for {arch}") from error
+    run("dpkg-deb", "--extract", str(package), str(place))
+    return place
 
 
 def busyboxes(folder: Path) -> Iterator[tuple[str, Path]]:
     """Fetch Debian's static BusyBox for each architecture."""
-    options = apt_options(folder)
-    run("apt-get", *options, "update")
     for arch in ARCHITECTURES:
-        run("apt-get", *options, "download", f"busybox-static:{arch}", cwd=folder)
-        (package,) = folder.glob(f"busybox-static_*_{arch}.deb")
-        run("dpkg-deb", "--extract", str(package), str(folder / arch))
-        found = [folder / arch / place / "busybox" for place in ("bin", "usr/bin")]
+        place = unpack(folder, "busybox-static", arch)
+        found = [place / "bin" / "busybox", place / "usr" / "bin" / "busybox"]
         yield arch, next(path for path in found if path.is_file())
+
+
+def certificates(folder: Path) -> bytes:
+    """Return the certificates that Debian trusts; not this machine's, whose images would differ."""
+    place = unpack(folder, "ca-certificates", next(iter(ARCHITECTURES)))
+    found = sorted((place / "usr" / "share" / "ca-certificates").rglob("*.crt"))
+    return b"".join(path.read_bytes() for path in found)
 
 
 def applets(binaries: dict[str, Path]) -> list[str]:
@@ -230,12 +259,13 @@ def make(folder: Path, uv: str, requirements: Path) -> dict[str, str]:
     alpine, golang = Layout(folder / "alpine"), Layout(folder / "golang")
     with tempfile.TemporaryDirectory(prefix="stand-ins-") as scratch:
         work = Path(scratch)
+        run("apt-get", "update", *apt_options(work))
         binaries = dict(busyboxes(work))
-        names = applets(binaries)
+        names, trusted = applets(binaries), certificates(work)
         small: list[dict[str, object]] = []
         large: list[dict[str, object]] = []
         for arch, busybox in binaries.items():
-            base = base_layer(busybox, names)
+            base = base_layer(busybox, names, trusted)
             small.append(alpine.image(arch, [alpine.layer(base)], {"PATH": PATH}))
             layers = [
                 golang.layer(base),
