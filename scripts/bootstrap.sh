@@ -313,10 +313,16 @@ started_at() {
 }
 
 # A process id may have been given to somebody else since: the start time has to fit as well.
-our_engine() {
+ours() {
     local pid time
-    [ -r "$state/dockerd" ] && read -r pid time <"$state/dockerd" &&
+    [ -r "$state/$1" ] && read -r pid time <"$state/$1" &&
         [ "$(started_at "$pid")" = "$time" ] && printf '%s\n' "$pid"
+}
+
+# Detached from this shell and its lock, and remembered, so that it can be stopped again.
+start_daemon() {
+    (cd / && exec setsid "$@") >"$log/$1.log" 2>&1 </dev/null 9>&- &
+    printf '%s %s\n' "$!" "$(started_at "$!")" >"$state/$1"
 }
 
 # forget_stale FILE NAME: a process id from before a restart may be somebody else's by now, and
@@ -329,11 +335,23 @@ forget_stale() {
     [ "$name" = "$2" ] || rm -f "$1"
 }
 
-# dockerd would wait for a containerd that is no longer there.
-drop_dead_socket() {
-    [ -S "$1" ] || return 0
-    "$venv/bin/python" -c 'import socket, sys; socket.socket(1).connect(sys.argv[1])' "$1" \
-        2>/dev/null || rm -f "$1"
+containerd=/run/containerd/containerd.sock
+
+# A socket may have been left by a process that is no more.
+containerd_answers() {
+    [ -S "$containerd" ] &&
+        "$venv/bin/python" -c 'import socket, sys; socket.socket(1).connect(sys.argv[1])' \
+            "$containerd" 2>/dev/null
+}
+
+start_containerd() {
+    local end=$((SECONDS + 20))
+    ! containerd_answers || return 0
+    start_daemon containerd
+    until containerd_answers; do
+        [ "$SECONDS" -lt "$end" ] || die 4 "containerd did not start, see $log/containerd.log"
+        sleep 0.1
+    done
 }
 
 # An engine that somebody is starting answers soon; one that somebody stopped ends soon.
@@ -352,12 +370,11 @@ settle() {
 start_detached() {
     settle
     ! engine_answers || return 0
-    forget_stale /var/run/docker/containerd/containerd.pid containerd
-    drop_dead_socket /run/containerd/containerd.sock
     mkdir -p "$state" "$log"
-    # Without --containerd it starts one of its own, and ends it when it ends.
-    (cd / && exec setsid dockerd) >"$log/dockerd.log" 2>&1 </dev/null 9>&- &
-    printf '%s %s\n' "$!" "$(started_at "$!")" >"$state/dockerd"
+    # As the distribution's own service does: with another containerd, dockerd would not find the
+    # images and the build cache that it has.
+    start_containerd
+    start_daemon dockerd --containerd "$containerd"
     say "started the Docker engine (log: $log/dockerd.log)"
 }
 
@@ -382,7 +399,7 @@ start_engine() {
 wait_for_engine() {
     local end=$((SECONDS + 60))
     until engine_answers; do
-        if [ "$SECONDS" -ge "$end" ] || { [ -e "$state/dockerd" ] && ! our_engine >/dev/null; }; then
+        if [ "$SECONDS" -ge "$end" ] || { [ -e "$state/dockerd" ] && ! ours dockerd >/dev/null; }; then
             tail -n 10 "$log/dockerd.log" >&2 2>/dev/null || true
             check_permission
             die 4 "the Docker engine did not start"
@@ -403,15 +420,21 @@ ensure_engine() {
     buildx_answers || add_buildx
 }
 
-stop_engine() {
+stop_daemon() {
     local pid end=$((SECONDS + 30))
-    pid=$(our_engine) || die 0 "no engine that was started here is running"
+    pid=$(ours "$1") || return 0
     kill "$pid"
-    while our_engine >/dev/null; do
-        [ "$SECONDS" -lt "$end" ] || die 4 "the engine (process $pid) did not end within 30 s"
+    while ours "$1" >/dev/null; do
+        [ "$SECONDS" -lt "$end" ] || die 4 "$1 (process $pid) did not end within 30 s"
         sleep 0.1
     done
-    rm -f "$state/dockerd"
+    rm -f "$state/$1"
+}
+
+stop_engine() {
+    ours dockerd >/dev/null || die 0 "no engine that was started here is running"
+    stop_daemon dockerd
+    stop_daemon containerd
     say "stopped the Docker engine"
 }
 
