@@ -332,7 +332,8 @@ forget_stale() {
     [ -r "$1" ] || return 0
     read -r pid <"$1" || true
     { read -r name <"/proc/${pid:-none}/comm"; } 2>/dev/null || true
-    [ "$name" = "$2" ] || rm -f "$1"
+    # Where nobody reaps it, an ended process keeps its name.
+    { [ "$name" = "$2" ] && started_at "$pid" >/dev/null; } || rm -f "$1"
 }
 
 containerd=/run/containerd/containerd.sock
@@ -451,8 +452,9 @@ register_emulation() {
     local machine=$1 number=$2
     local magic="\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00"
     local mask="\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff"
-    # F: the kernel opens the emulator now, so that it works inside any container.
-    printf '%s' ":qemu-$machine:M::$magic\\x$number\\x00:$mask\\xff\\xff:/usr/bin/qemu-$machine-static:F" |
+    # F: the kernel opens the emulator now, so that it works inside any container. P: the program
+    # keeps its own argv[0], by which BusyBox knows what it is (Linux 5.12, QEMU 6.0).
+    printf '%s' ":qemu-$machine:M::$magic\\x$number\\x00:$mask\\xff\\xff:/usr/bin/qemu-$machine-static:PF" |
         as_root tee "$binfmt/register" >/dev/null 2>&1
 }
 

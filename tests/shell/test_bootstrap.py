@@ -92,7 +92,8 @@ def test_check_finds_everything_ready_and_changes_nothing() -> None:
     done = _run("--check")
     assert done.returncode == 0, done.stdout
     rows = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
-    assert rows == dict.fromkeys(("environment", "engine", "buildx", "emulation", "bases"), "ok")
+    names = ("environment", "git", "engine", "buildx", "emulation", "bases")
+    assert rows == dict.fromkeys(names, "ok")
     assert _state() == before
 
 

@@ -1,0 +1,140 @@
+"""The container as a user starts it: the engine behind its socket, reports, the end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import pytest
+from conftest import ROOT, Checkout, docker, remove_images
+
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
+IMAGE = "buildlib-test-container"
+SOCKET = Path("/var/run/docker.sock")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _image() -> Iterator[None]:
+    done = Checkout(ROOT, IMAGE, {"BUILDLIB_IMAGE": IMAGE}).invoke("docker-build")
+    assert done.returncode == 0, done.stderr
+    yield
+    remove_images(IMAGE)
+
+
+class Server:
+    """A container of the image, started with options."""
+
+    def __init__(self, *options: str) -> None:
+        publish = ("--detach", "--publish", "127.0.0.1::8080")
+        self.name = docker("run", *publish, *options, f"{IMAGE}:latest")
+        port = docker("port", self.name, "8080/tcp").splitlines()[0]
+        self.address = f"http://{port}"
+        deadline = time.monotonic() + 10
+        while not self._answers():
+            assert time.monotonic() < deadline, docker("logs", self.name)
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.ask("GET", "/api/health")["status"] == "healthy")
+        except (URLError, OSError):
+            return False
+
+    def ask(self, method: str, path: str, body: object = None) -> dict[str, object]:
+        data = json.dumps(body).encode() if body is not None else None
+        headers = {"Content-Type": "application/json"}
+        request = Request(self.address + path, data=data, method=method, headers=headers)
+        with urlopen(request, timeout=20) as answer:
+            text = answer.read()
+        return dict(json.loads(text)) if text else {}
+
+    def close(self) -> None:
+        docker("rm", "--force", "--volumes", self.name, check=False)
+
+
+@pytest.fixture
+def with_socket() -> Iterator[Server]:
+    group = str(SOCKET.stat().st_gid)
+    server = Server("--volume", f"{SOCKET}:{SOCKET}", "--group-add", group)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def hardened() -> Iterator[Server]:
+    server = Server(
+        *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--init")
+    )
+    yield server
+    server.close()
+
+
+def test_the_engines_images_are_listed_as_user_1001(with_socket: Server) -> None:
+    images = with_socket.ask("GET", "/api/images")["images"]
+    assert isinstance(images, list)
+    assert f"{IMAGE}:latest" in [tag for image in images for tag in image["tags"]]
+    assert docker("exec", with_socket.name, "id", "-u") == "1001"
+
+
+def test_a_report_is_made_listed_and_deleted(with_socket: Server) -> None:
+    made = with_socket.ask("POST", "/api/reports", {"image": f"{IMAGE}:latest"})
+    details = made["details"]
+    assert isinstance(details, dict)
+    assert details["user"] == "1001:1001"
+    assert any("ENTRYPOINT" in step["created_by"] for step in details["history"])
+    reports = with_socket.ask("GET", "/api/reports")["reports"]
+    assert isinstance(reports, list)
+    assert [report["id"] for report in reports] == [made["id"]]
+    assert with_socket.ask("DELETE", f"/api/reports/{made['id']}") == {}
+    assert with_socket.ask("GET", "/api/reports") == {"reports": []}
+    with pytest.raises(HTTPError, match="404"):
+        with_socket.ask("POST", "/api/reports", {"image": "no-such-image:1"})
+
+
+def test_without_a_socket_the_reason_is_told_and_the_rest_works(hardened: Server) -> None:
+    with pytest.raises(HTTPError) as caught:
+        hardened.ask("GET", "/api/images")
+    assert caught.value.code == 503
+    assert "mount the socket" in json.loads(caught.value.read())["error"]
+    assert hardened.ask("GET", "/api/reports") == {"reports": []}
+    with urlopen(hardened.address + "/", timeout=10) as page:
+        assert b"dockerutilities" in page.read()
+
+
+def test_the_image_finds_itself_healthy(hardened: Server) -> None:
+    assert docker("exec", hardened.name, "/usr/local/bin/dockerutilities", "healthcheck") == ""
+
+
+def test_a_socket_of_another_group_is_told_with_the_way_out() -> None:
+    server = Server("--volume", f"{SOCKET}:{SOCKET}")
+    try:
+        log = subprocess.run(
+            ["docker", "logs", server.name], capture_output=True, text=True, check=True
+        )
+        assert f"--group-add {SOCKET.stat().st_gid}" in log.stderr
+    finally:
+        server.close()
+
+
+def test_docker_stop_ends_it_within_two_seconds_with_code_0(with_socket: Server) -> None:
+    started = time.monotonic()
+    docker("stop", "--time", "10", with_socket.name)
+    took = time.monotonic() - started
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", with_socket.name) == "0"
+    # docker's own part of it is on top of the two seconds.
+    assert took < 3
+
+
+def test_arguments_keep_their_quoting_and_unknown_commands_fail() -> None:
+    run = ("run", "--rm", f"{IMAGE}:latest")
+    assert docker(*run, "sh", "-c", 'printf "[%s]" "$@"', "sh", "a b", "", "*") == "[a b][][*]"
+    assert "Usage:" in docker(*run, "--help")
+    done = subprocess.run(
+        ["docker", *run, "version", "surplus"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
