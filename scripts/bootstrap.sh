@@ -270,6 +270,17 @@ advice() {
     printf '%s\n' "$text"
 }
 
+# Several platforms under one tag, OCI archives, attestations and base images as OCI layouts need
+# the containerd store. Not where an engine has a configuration, or images in the classic store
+# already: they would vanish from sight.
+choose_store() {
+    [ ! -e /etc/docker/daemon.json ] && [ ! -e /var/lib/docker/image ] || return 0
+    as_root mkdir -p /etc/docker
+    printf '{"features": {"containerd-snapshotter": true}}\n' |
+        as_root tee /etc/docker/daemon.json >/dev/null
+    say "set up the containerd image store (/etc/docker/daemon.json)"
+}
+
 add_engine() {
     may_install || die 3 "no Docker engine: $(advice)"
     if is_debian_12; then
@@ -281,14 +292,7 @@ add_engine() {
         install_packages "the Docker engine" docker.io iptables $(first_known docker-cli) \
             $(first_known docker-buildx docker-buildx-plugin)
     fi
-    # Not where an engine ran with the classic store: its images would vanish from sight.
-    if [ ! -e /etc/docker/daemon.json ] && [ ! -e /var/lib/docker/image ]; then
-        # Several platforms under one tag, OCI archives and attestations need it.
-        as_root mkdir -p /etc/docker
-        printf '{"features": {"containerd-snapshotter": true}}\n' |
-            as_root tee /etc/docker/daemon.json >/dev/null
-        say "set up the containerd image store (/etc/docker/daemon.json)"
-    fi
+    choose_store
 }
 
 add_buildx() {
@@ -372,6 +376,7 @@ start_detached() {
     settle
     ! engine_answers || return 0
     mkdir -p "$state" "$log"
+    choose_store
     # As the distribution's own service does: with another containerd, dockerd would not find the
     # images and the build cache that it has.
     start_containerd
