@@ -103,16 +103,25 @@ class Smoke:
             image=self._image, platform=str(self._platform), findings=tuple(findings)
         )
 
-    def _docker_run(self, *options: str) -> tuple[str, ...]:
-        return (
+    @contextmanager
+    def _run(self, *options: str, command: Sequence[str] = ()) -> Iterator[tuple[str, Completed]]:
+        """Run a container for the time of the block; it is removed whatever happens.
+
+        `--rm` alone would not do: it ends with the client, and the container may outlive that.
+        """
+        name = f"buildlib-smoke-{os.urandom(6).hex()}"
+        argv = (
             *("docker", "run", "--platform", str(self._platform), "--label", LABEL),
-            *options,
-            self._image,
+            *("--name", name, *options, self._image, *command),
         )
+        try:
+            yield name, self._executor.run(argv, timeout=_COMMAND_TIMEOUT)
+        finally:
+            self._executor.run(("docker", "rm", "--force", "--volumes", name))
 
     def _ask(self, command: Sequence[str]) -> Completed:
-        argv = (*self._docker_run("--rm"), *command)
-        return self._executor.run(argv, timeout=_COMMAND_TIMEOUT)
+        with self._run(command=command) as (_, result):
+            return result
 
     def _command(self, command: Sequence[str]) -> Finding:
         def check() -> str:
@@ -129,25 +138,14 @@ class Smoke:
         return _timed("version of the program", check)
 
     def _server(self) -> list[Finding]:
-        with self._container() as name:
+        publish = ("--detach", "--publish", f"127.0.0.1::{self._wanted.port}")
+        with self._run(*publish) as (name, started):
+            if started.code != 0:
+                raise EngineError("the container did not start", why=started.stderr.strip())
             healthy = _timed("healthy", lambda: self._healthy(name))
             if not healthy.passed:
                 return [healthy]
             return [healthy, _timed("version in health", lambda: self._health_version(name))]
-
-    @contextmanager
-    def _container(self) -> Iterator[str]:
-        """Run a container for the time of the block; it is removed whatever happens."""
-        name = f"buildlib-smoke-{os.urandom(6).hex()}"
-        publish = f"127.0.0.1::{self._wanted.port}"
-        argv = self._docker_run("--detach", "--name", name, "--publish", publish)
-        try:
-            started = self._executor.run(argv, timeout=_COMMAND_TIMEOUT)
-            if started.code != 0:
-                raise EngineError("the container did not start", why=started.stderr.strip())
-            yield name
-        finally:
-            self._executor.run(("docker", "rm", "--force", "--volumes", name))
 
     def _address(self, name: str) -> str:
         port = f"{self._wanted.port}/tcp"

@@ -132,10 +132,13 @@ def make_checkout(tmp_path: Path) -> Iterator[Callable[..., Checkout]]:
 
 
 def remove_images(repository: str) -> None:
-    """Remove every tag of a repository that a test built."""
-    listing = docker("image", "ls", "--quiet", repository, check=False)
-    for identifier in set(listing.split()):
-        docker("image", "rm", "--force", identifier, check=False)
+    """Remove every tag of a repository that a test built.
+
+    By tag, never by ID: the same commit may have been built under somebody's own tag as well.
+    """
+    listing = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository, check=False)
+    for reference in listing.split():
+        docker("image", "rm", reference, check=False)
 
 
 def docker(*words: str, check: bool = True) -> str:

@@ -458,3 +458,38 @@ def test_smoke_finds_a_container_that_exits_at_once(make_checkout: Make, alpine:
     assert done.returncode == 7
     assert "goodbye" in done.stderr
     assert "version of the program" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_smoke_leaves_no_container(
+    make_checkout: Make,
+    alpine: str,
+    end_group: Callable[[subprocess.Popen[str]], None],
+    number: signal.Signals,
+) -> None:
+    stubborn = 'commands = [["sh", "-c", "trap : TERM INT; while :; do sleep 1; done"]]'
+    checkout = make_checkout(_simple(alpine), f"[smoke]\n{stubborn}\n")
+    process = checkout.start("docker-smoke")
+    end_group(process)
+    ours = ("ps", "--all", "--quiet", "--filter", f"ancestor={_smoke_image(checkout)}")
+    assert docker(*ours)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert docker("image", "ls", "--quiet", checkout.image) == ""
+    label = "label=io.github.smiller333.buildlib.smoke"
+    assert docker("ps", "--all", "--quiet", "--filter", label) == ""
+
+
+def _smoke_image(checkout: Checkout) -> str:
+    """Wait until smoke runs a container of the checkout's image, and return the image's ID."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for identifier in docker("image", "ls", "--quiet", checkout.image).split():
+            if docker("ps", "--quiet", "--filter", f"ancestor={identifier}"):
+                return identifier
+        time.sleep(0.1)
+    pytest.fail("smoke started no container")
