@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from buildlib.errors import EngineError
+from buildlib.errors import EngineError, InputError
 from buildlib.executor import Completed, Executor
 from buildlib.platforms import Platform, parse_platform
 
@@ -52,8 +52,11 @@ class EngineFacts:
 
     @property
     def platform(self) -> Platform | None:
-        """Return the engine's own platform."""
-        return parse_platform(f"{self.os}/{self.arch}") if self.os and self.arch else None
+        """Return the engine's own platform; None where it is not known, or has no name here."""
+        try:
+            return parse_platform(f"{self.os}/{self.arch}") if self.os and self.arch else None
+        except InputError:
+            return None
 
 
 def inspect_engine(executor: Executor) -> EngineFacts:

@@ -64,6 +64,11 @@ class BuildPlan:
         return self.output == Output.LOAD
 
     @property
+    def uses_layouts(self) -> bool:
+        """Return whether a base image is read from an OCI layout."""
+        return any(source.startswith("oci-layout://") for _, source in self.build_contexts)
+
+    @property
     def exports_cache(self) -> bool:
         """Return whether a cache is written somewhere; an inline cache lies in the image."""
         return any("type=inline" not in entry for entry in self.cache_to)

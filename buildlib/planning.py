@@ -77,6 +77,8 @@ def chosen_output(request: BuildRequest) -> str:
         raise InputError(f"--push contradicts --output {name}", hint="give one of the two")
     if request.push:
         return Output.PUSH
+    if re.search(r"\bdest=-(,|$)", name):
+        raise InputError("a build can't be written to stdout", hint="give dest=FILE")
     if not name or name in set(Output) or name.startswith("type="):
         return name or Output.LOAD
     close = get_close_matches(name, list(Output), n=1)
@@ -210,6 +212,9 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base_name: 
     names = references(plan.image, tags, request.tags)
     if plan.output in {Output.LOCAL, Output.CACHE_ONLY}:
         return plan
+    if plan.output == Output.PUSH:
+        # A name without a registry is for this machine; where none has one, preflight says so.
+        names = tuple(name for name in names if parse_reference(name).registry) or names
     labels = image_labels(
         project.config,
         project.version,

@@ -165,7 +165,7 @@ def needs_builder(plan: BuildPlan, facts: EngineFacts) -> bool:
     if plan.builder:
         return True
     demanding = len(plan.platforms) > 1 or plan.output == Output.OCI or plan.exports_cache
-    return demanding and bool(facts.server) and not facts.containerd_store
+    return (demanding or plan.uses_layouts) and bool(facts.server) and not facts.containerd_store
 
 
 def check_output(
@@ -191,6 +191,7 @@ def check_output(
         *(["more than one platform"] if many else []),
         *(["an OCI archive"] if plan.output == Output.OCI else []),
         *(["cache export"] if plan.exports_cache else []),
+        *(["base images as OCI layouts"] if plan.uses_layouts else []),
     ]
     return [_driver_cannot(what) for what in wanted]
 

@@ -207,6 +207,16 @@ def test_what_the_classic_store_can_not_do_is_told_before_work(
     assert "$ docker buildx build" not in done.stderr
 
 
+def test_a_base_image_as_a_layout_is_refused_before_work_too(
+    make_checkout: Make, classic: str, tmp_path: Path
+) -> None:
+    bases = f'[base-images]\n"x:1" = "oci-layout://{tmp_path}"\n'
+    done = make_checkout("FROM x:1\n", bases).invoke("docker-build", DOCKER_HOST=classic)
+    assert done.returncode == 4, done.stderr
+    assert "can't do base images as OCI layouts" in done.stderr
+    assert "$ docker buildx build" not in done.stderr
+
+
 def test_a_full_disk_exits_4_and_prunes_nothing(make_checkout: Make, classic: str) -> None:
     checkout = make_checkout("FROM scratch\nCOPY big /\n")
     with (checkout.root / "big").open("wb") as file:

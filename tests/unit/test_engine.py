@@ -69,6 +69,11 @@ def test_server_errors_win_over_stderr() -> None:
     assert parse_info(Completed(code=0, stdout=json.dumps(info), stderr="x")).problem == "one two"
 
 
+def test_an_architecture_without_a_name_is_no_platform() -> None:
+    info = {**INFO, "Architecture": "vax"}
+    assert parse_info(Completed(code=0, stdout=json.dumps(info))).platform is None
+
+
 def test_a_broken_plugin_is_none() -> None:
     plugins = [{"Name": "buildx", "Version": "1", "Err": "failed to fetch metadata"}]
     info = {**INFO, "ClientInfo": {"Plugins": plugins}}

@@ -122,6 +122,14 @@ def test_output(tmp_path: Path, request_: BuildRequest, words: list[str]) -> Non
     assert shlex.join(words) in shell_line(_argv(tmp_path, request_))
 
 
+def test_a_push_takes_the_names_with_a_registry_where_there_are_any(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    argv = _argv(tmp_path, BuildRequest(push=True, tags=("ghcr.io/me/thing:1", "extra")))
+    assert words_after(argv, "--tag") == ["ghcr.io/me/thing:1"]
+    argv = _argv(tmp_path, BuildRequest(push=True))
+    assert words_after(argv, "--tag") == ["thing:1.2.3", "thing:latest"]
+
+
 def test_local_and_cache_only_outputs_have_no_tags(tmp_path: Path) -> None:
     write_project(tmp_path)
     for output in ("local", "cacheonly"):
@@ -134,6 +142,7 @@ def test_local_and_cache_only_outputs_have_no_tags(tmp_path: Path) -> None:
         pytest.param(BuildRequest(output="load", push=True), "contradicts", id="load and push"),
         pytest.param(BuildRequest(output="laod"), "did you mean load", id="a near miss"),
         pytest.param(BuildRequest(output="x"), "known are load", id="an unknown one"),
+        pytest.param(BuildRequest(output="type=tar,dest=-"), "stdout", id="a build to stdout"),
     ],
 )
 def test_contradicting_or_unknown_outputs_are_refused(request_: BuildRequest, message: str) -> None:

@@ -254,6 +254,16 @@ def test_cache_export_needs_a_driver_that_can(tmp_path: Path) -> None:
     assert preflight.needs_builder(replace(plan, builder="b"), GOOD)
 
 
+def test_base_images_as_layouts_need_a_store_that_reads_them(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    plan = replace(_plan(tmp_path), build_contexts=(("alpine:3.22", "oci-layout:///a"),))
+    assert preflight.needs_builder(plan, CLASSIC)
+    assert "OCI layouts" in _texts(preflight.check_output(plan, CLASSIC, DOCKER))
+    assert preflight.check_output(plan, CLASSIC, CONTAINER) == []
+    mirror = replace(plan, build_contexts=(("alpine:3.22", "docker-image://mirror/alpine"),))
+    assert not preflight.needs_builder(mirror, CLASSIC)
+
+
 def test_two_platforms_need_the_builder_only_on_the_classic_store(tmp_path: Path) -> None:
     write_project(tmp_path)
     plan = replace(_plan(tmp_path), platforms=parse_platforms(["amd64", "arm64"]))
