@@ -58,6 +58,12 @@ class PlumbumExecutor:
         """Keep the environment and the directory for every process."""
         self._env = dict(env)
         self._cwd = cwd
+        self._running: set[Any] = set()
+
+    def close(self) -> None:
+        """End what a thread still waits for; nothing that was started here outlives the task."""
+        for process in tuple(self._running):
+            _end(process)
 
     def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
         """Run to the end and capture both streams.
@@ -103,6 +109,7 @@ class PlumbumExecutor:
     ) -> Iterator[Any]:
         """Start the process, and see to it that it has ended whatever happens."""
         process = self._start(argv, stdin, stdout, stderr)
+        self._running.add(process)
         try:
             yield process
         except KeyboardInterrupt as error:
@@ -112,6 +119,7 @@ class PlumbumExecutor:
             _end(process)
             raise
         finally:
+            self._running.discard(process)
             for pipe in (process.stdout, process.stderr):
                 if pipe:
                     pipe.close()

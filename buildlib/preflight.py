@@ -216,8 +216,17 @@ def _driver_cannot(what: str) -> BuildlibError:
 
 
 def check_push(plan: BuildPlan, registries: Sequence[str]) -> list[BuildlibError]:
-    """Return a problem where a push would go to no registry that was named."""
-    if plan.output != Output.PUSH or all(registries):
+    """Return a problem where a push would go nowhere, or hold what is not the real base."""
+    if plan.output != Output.PUSH:
+        return []
+    if plan.stand_ins:
+        return [
+            InputError(
+                f"an image built on stand-ins can't be pushed: {', '.join(plan.stand_ins)}",
+                hint="build it where the real base images can be had, or give a mirror of them",
+            )
+        ]
+    if all(registries):
         return []
     return [
         InputError(

@@ -96,8 +96,11 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
     console = Console(env, quiet=quiet)
     dry = dry_run or bool(context.config.run.dry)
     try:
-        with _terminable(), _buildx_home(env):
-            executor = PlumbumExecutor(env, start)
+        with (
+            _terminable(),
+            _buildx_home(env),
+            contextlib.closing(PlumbumExecutor(env, start)) as executor,
+        ):
             yield Edge(start=start, env=env, console=console, executor=executor, dry=dry)
     except BuildlibError as error:
         if env.get("BUILDLIB_DEBUG") == "1":

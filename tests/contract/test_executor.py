@@ -125,6 +125,25 @@ def test_an_interrupt_ends_the_process(
     assert _gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
 
 
+def test_closing_ends_what_a_thread_still_waits_for(
+    executor: PlumbumExecutor, tmp_path: Path
+) -> None:
+    def wait() -> None:
+        executor.run(("sh", "-c", "echo $$ > pid; exec sleep 60"))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text(encoding="utf-8"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    executor.close()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert _gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
+    executor.close()
+
+
 def test_a_listener_that_fails_ends_the_process_too(
     executor: PlumbumExecutor, tmp_path: Path
 ) -> None:

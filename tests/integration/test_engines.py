@@ -46,6 +46,39 @@ def test_an_engine_that_is_not_there_exits_4_at_once_and_is_named(
     assert time.monotonic() - started < 10
 
 
+def test_an_engine_that_hangs_is_not_waited_for_where_the_input_is_bad(
+    make_checkout: Make, tmp_path: Path
+) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        started = time.monotonic()
+        checkout = make_checkout("FROM scratch\n", "platfrms = []\n")
+        done = checkout.invoke("docker-build", DOCKER_HOST=f"unix://{path}")
+        assert done.returncode == 2, done.stderr
+        assert time.monotonic() - started < 20
+    assert _processes_that_know(str(path)) == []
+
+
+def _processes_that_know(text: str) -> list[str]:
+    """Return the processes that have a text in their environment."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if text.encode() in environment.read_bytes():
+                found.append(environment.parent.name)
+    return found
+
+
+def test_a_process_is_found_by_its_environment() -> None:
+    with subprocess.Popen(["sleep", "60"], env={"MARK": "a-mark-of-ours"}) as process:
+        try:
+            assert str(process.pid) in _processes_that_know("a-mark-of-ours")
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("kind", ["a file", "a directory", "a dangling link", "a dead socket"])
 def test_a_socket_path_that_is_none_exits_4(make_checkout: Make, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "s"

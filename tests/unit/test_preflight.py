@@ -276,4 +276,6 @@ def test_a_push_without_a_registry_is_refused(tmp_path: Path) -> None:
     plan = _plan(tmp_path, BuildRequest(push=True))
     assert "no registry is named" in _texts(preflight.check_push(plan, ["", ""]))
     assert preflight.check_push(plan, ["ghcr.io"]) == []
+    stood_in = replace(plan, stand_ins=("alpine:3.22",))
+    assert "can't be pushed: alpine:3.22" in _texts(preflight.check_push(stood_in, ["ghcr.io"]))
     assert preflight.check_push(_plan(tmp_path), [""]) == []
