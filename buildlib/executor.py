@@ -59,10 +59,14 @@ class PlumbumExecutor:
         self._env = dict(env)
         self._cwd = cwd
         self._running: set[Any] = set()
+        self._closed = False
 
     def close(self) -> None:
         """End what a thread still waits for; nothing that was started here outlives the task."""
-        for process in tuple(self._running):
+        with _STARTING:
+            self._closed = True
+            running = tuple(self._running)
+        for process in running:
             _end(process)
 
     def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
@@ -109,7 +113,6 @@ class PlumbumExecutor:
     ) -> Iterator[Any]:
         """Start the process, and see to it that it has ended whatever happens."""
         process = self._start(argv, stdin, stdout, stderr)
-        self._running.add(process)
         try:
             yield process
         except KeyboardInterrupt as error:
@@ -129,6 +132,8 @@ class PlumbumExecutor:
 
         # plumbum's environment is one for the whole interpreter.
         with _STARTING:
+            if self._closed:
+                raise CancelledError("the task has ended")
             local.env.clear()
             local.env.update(self._env)
             try:
@@ -136,9 +141,11 @@ class PlumbumExecutor:
             except CommandNotFound as error:
                 raise ToolError(f"{argv[0]} not found", hint=_install_hint(argv[0])) from error
             stdin, stdout, stderr = streams
-            return command[list(argv[1:])].popen(
+            process = command[list(argv[1:])].popen(
                 cwd=str(self._cwd), stdin=stdin, stdout=stdout, stderr=stderr
             )
+            self._running.add(process)
+            return process
 
 
 def preload() -> None:

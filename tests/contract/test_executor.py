@@ -142,6 +142,8 @@ def test_closing_ends_what_a_thread_still_waits_for(
     assert not thread.is_alive()
     assert _gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
     executor.close()
+    with pytest.raises(CancelledError, match="the task has ended"):
+        executor.run(("true",))
 
 
 def test_a_listener_that_fails_ends_the_process_too(
