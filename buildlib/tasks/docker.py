@@ -15,17 +15,16 @@ from buildlib.executor import preload
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest, chosen_platforms
 from buildlib.platforms import host_platform
+from buildlib.project import Project
 from buildlib.report import to_json
 from buildlib.tasks.edge import Edge, edge
 
 _PLATFORM_HELP = "os/arch to build for; repeat it, or 'all' for the configured list"
 
 
-def _plan_only(
-    run: Edge, overrides: dict[str, object], version: str, request: BuildRequest
-) -> None:
+def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:
     """Print the line that would have run; warnings go to stderr."""
-    plan, warnings = plan_build(run.project(overrides, version=version), request)
+    plan, warnings = plan_build(project, request)
     for warning in warnings:
         run.console.warn(warning)
     run.console.answer(shell_line(buildx_argv(plan)))
@@ -96,7 +95,7 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
     )
     with edge(context, dry_run=dry_run, quiet=json) as run:
         if run.dry:
-            _plan_only(run, overrides, version, request)
+            _plan_only(run, run.project(overrides, version=version), request)
             return
         preload()
         facts = Facts(run.executor)
@@ -130,6 +129,8 @@ def binary(
         if not target:
             raise InputError("no stage holds the binary", hint='set binary-target = "stage"')
         wanted = BuildRequest(platforms=tuple(platform or ()) or (str(host_platform()),))
+        # Asked once for all platforms; a dry run asks nothing.
+        facts = None if run.dry else Facts(run.executor)
         results = []
         for one in chosen_platforms(wanted, project):
             folder = project.config.root / "bin" / one.slug
@@ -137,9 +138,10 @@ def binary(
                 platforms=(str(one),), target=target, output=Output.LOCAL, destination=folder
             )
             if run.dry:
-                _plan_only(run, {}, version, request)
+                _plan_only(run, project, request)
             else:
-                results.append(build_image(project, request, run.executor, run.console))
+                result = build_image(project, request, run.executor, run.console, facts=facts)
+                results.append(result)
         if json:
             run.console.answer(to_json({"binaries": [r.as_dict() for r in results]}))
         for result in results if not json else ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -186,8 +187,6 @@ FAILURES = {
 def test_a_failed_build_says_why(
     tmp_path: Path, error: str, log: str, kind: type[BuildlibError], text: str
 ) -> None:
-    import base64  # noqa: PLC0415
-
     docker = FakeDocker(code=1)
     data = base64.b64encode(log.encode()).decode()
     docker.lines = [
