@@ -1,21 +1,21 @@
-"""Facts about the repository, read once through GitPython; nothing else here talks to git."""
+"""Facts about the repository, read once."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from buildlib.errors import InputError, ToolError
-
-if TYPE_CHECKING:
-    from git.cmd import Git
+from buildlib.errors import InputError
+from buildlib.gitcommand import GitCommand
+from buildlib.precedence import highest, parse_semver, version_of
 
 _DIRTY: Final = "-dirty"
-_NOT_INSTALLED: Final = 127
+_PEELED: Final = "^{}"
+_TAG_FOLDER: Final = "refs/tags/"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,9 +27,10 @@ class GitFacts:
         description: what `git describe --tags --always --dirty` prints.
         revision: the commit, 40 hex digits; `short` is git's own abbreviation.
         committed: the commit's time, seconds since the epoch.
-        head_tags: the tags on HEAD, annotated or not.
-        nearest_tag: the nearest reachable tag with the prefix, `distance` commits away; empty
-            where there is none, or where HEAD itself has one.
+        tags: every tag of the repository, annotated or not, by name.
+        head_tags: those on HEAD.
+        nearest_tag: the nearest reachable tag that names a version, `distance` commits away;
+            empty where there is none, or where HEAD itself has one.
         dirty: a tracked file differs from HEAD.
         branch: empty where HEAD is detached.
         remote: address of `origin` without credentials, or empty.
@@ -41,6 +42,7 @@ class GitFacts:
     revision: str
     short: str
     committed: int
+    tags: tuple[str, ...] = ()
     head_tags: tuple[str, ...] = ()
     nearest_tag: str = ""
     distance: int = 0
@@ -55,6 +57,25 @@ class NoGit:
     """There is nothing to read, and why: no git, no repository, no commit."""
 
     reason: str
+    installed: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes:
+    """Paths that differ from HEAD, and paths that git neither tracks nor ignores."""
+
+    tracked: tuple[str, ...] = ()
+    untracked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """A description taken apart; `tag` is empty where no tag can be reached."""
+
+    text: str
+    tag: str
+    distance: int
+    dirty: bool
 
 
 def without_credentials(address: str) -> str:
@@ -65,75 +86,80 @@ def without_credentials(address: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _git(root: Path) -> Git:
-    # GitPython looks for git when it is imported, and raises where there is none, unless told
-    # to be quiet; the answer we give instead is a NoGit.
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from git.cmd import Git  # noqa: PLC0415 - slow to import, and not always needed
-
-    return Git(root)
-
-
-def _run(git: Git, *arguments: str) -> tuple[int, str, str]:
-    from git.exc import GitCommandNotFound  # noqa: PLC0415 - as above
-
-    # A translated message could not be told apart below.
-    env = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        status, out, err = git.execute(
-            ["git", *arguments], with_extended_output=True, with_exceptions=False, env=env
-        )
-    except GitCommandNotFound:
-        return _NOT_INSTALLED, "", ""
-    return status, str(out), str(err)
+def _describe(git: GitCommand) -> _Described:
+    # --long ends in -<distance>-g<revision> whatever the tag looks like, so that a tag called
+    # x-dirty, or x-1-gabc, is not taken for something else; the short form is made from it.
+    words = ("describe", "--tags", "--always", "--dirty")
+    answer = git.run(*words, "--long")
+    dirty = answer.out.endswith(_DIRTY)
+    suffix = _DIRTY if dirty else ""
+    tag, _, rest = answer.out.removesuffix(_DIRTY).rpartition("-g")
+    if not tag:
+        return _Described(rest + suffix, "", 0, dirty)
+    tag, _, distance = tag.rpartition("-")
+    text = answer.out if int(distance) else tag + suffix
+    if "externally known as" in answer.err:
+        # An annotated tag under another name than its own: git itself says how it is described.
+        text = git.ask(*words)
+    return _Described(text, tag, int(distance), dirty)
 
 
-def _ask(git: Git, *arguments: str) -> str:
-    """Return what git prints, or nothing where it fails."""
-    status, out, _ = _run(git, *arguments)
-    return out if status == 0 else ""
+def _tags(git: GitCommand) -> Mapping[str, str]:
+    """Return the commit of each tag; this form reads no object that it need not read."""
+    found = {}
+    for line in git.ask("show-ref", "--tags", "--dereference").splitlines():
+        revision, _, name = line.partition(f" {_TAG_FOLDER}")
+        # An annotated tag comes twice: itself first, and then the commit that it stands for.
+        found[name.removesuffix(_PEELED)] = revision
+    return found
 
 
-def _check_ownership(stderr: str) -> None:
-    if "dubious ownership" not in stderr:
-        return
-    command = stderr[stderr.find("git config --global") :].partition("\n")[0].strip()
-    raise ToolError(
-        "git does not trust this repository (dubious ownership)",
-        why="its files belong to another user",
-        hint=f"if you do trust it: {command}",
-    )
+def _head(git: GitCommand) -> tuple[list[str], str, str]:
+    """Return revision, abbreviation and time; branch; address of origin."""
+    words = git.ask("log", "-1", "--no-show-signature", "--format=%H %h %ct").split()
+    branch = git.ask("symbolic-ref", "--quiet", "--short", "HEAD")
+    return words, branch, without_credentials(git.ask("config", "--get", "remote.origin.url"))
 
 
-def _nearest(git: Git, prefix: str) -> tuple[str, int]:
-    # --long ends in -<distance>-g<revision> whatever the tag looks like.
-    long = _ask(git, "describe", "--tags", "--long", "--abbrev=40", "--match", f"{prefix}[0-9]*")
-    if not long:
+def _match(git: GitCommand, prefix: str, pattern: str) -> tuple[str, int]:
+    """Return the nearest tag of this form, and its distance."""
+    forms = [f"--match={prefix}{pattern}"] + ([f"--match={pattern}"] if prefix == "v" else [])
+    tag, _, rest = git.ask("describe", "--tags", "--long", "--abbrev=40", *forms).rpartition("-g")
+    tag, _, distance = tag.rpartition("-")
+    return (tag, int(distance)) if tag and rest else ("", 0)
+
+
+def _nearest(
+    git: GitCommand, described: _Described, tags: Mapping[str, str], prefix: str
+) -> tuple[str, int]:
+    """Return the nearest version, SemVer where there is one, and its distance."""
+    if not described.tag or not any(version_of(tag, prefix) for tag in tags):
         return "", 0
-    tag, distance, _ = long.rsplit("-", 2)
-    return tag, int(distance)
+    tag, distance = described.tag, described.distance
+    if not parse_semver(version_of(tag, prefix)):
+        tag, distance = _match(git, prefix, "[0-9]*.[0-9]*.[0-9]*")
+        if not parse_semver(version_of(tag, prefix)):
+            tag, distance = _match(git, prefix, "[0-9]*")
+    # Of several on that commit git takes the newest; we take the highest, as on HEAD.
+    same = [name for name, commit in tags.items() if commit == tags.get(tag)]
+    return highest(same, prefix) or tag, distance
 
 
-def _head(git: Git) -> Sequence[str]:
-    return _ask(git, "log", "-1", "--no-show-signature", "--format=%H %h %ct").split()
-
-
-def _top(git: Git) -> tuple[Path, bool] | NoGit:
+def _top(git: GitCommand) -> tuple[Path, bool] | NoGit:
     """Return the top of the work tree, and whether the history is cut.
 
     Raises:
         ToolError, InputError: as `read_git_facts`.
     """
     questions = ("--is-bare-repository", "--is-shallow-repository", "--show-toplevel")
-    status, out, err = _run(git, "rev-parse", *questions)
-    _check_ownership(err)
-    if status == _NOT_INSTALLED:
-        return NoGit(reason="git is not installed")
-    if status != 0 and not out:
+    answer = git.run("rev-parse", *questions)
+    if not answer.installed:
+        return NoGit(reason="git is not installed", installed=False)
+    if answer.code != 0 and not answer.out:
         return NoGit(reason="not a git repository")
     # A path may hold anything, a line break as well: it comes last.
-    bare, shallow, *top = out.split("\n", 2)
-    if bare == "true" or status != 0:
+    bare, shallow, *top = answer.out.split("\n", 2)
+    if bare == "true" or answer.code != 0:
         raise InputError(
             "a bare repository has no files to build", hint="run this in a clone or a worktree"
         )
@@ -147,29 +173,51 @@ def read_git_facts(root: Path, *, tag_prefix: str = "v") -> GitFacts | NoGit:
         ToolError: git refuses the repository because another user owns it (exit 3).
         InputError: the repository is bare (exit 2).
     """
-    git = _git(root)
+    git = GitCommand(root)
     top = _top(git)
     if isinstance(top, NoGit):
         return top
-    head = _head(git)
-    if not head:
-        return NoGit(reason="the repository has no commit yet")
-    description = _ask(git, "describe", "--tags", "--always", "--dirty")
-    head_tags = tuple(_ask(git, "tag", "--points-at", "HEAD").splitlines())
-    on_tag = any(tag.startswith(tag_prefix) for tag in head_tags)
-    nearest, distance = ("", 0) if on_tag else _nearest(git, tag_prefix)
+    # In a large repository each of these takes its time; together they take that of the longest.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        describing, listing = pool.submit(_describe, git), pool.submit(_tags, git)
+        head, branch, remote = _head(git)
+        if not head:
+            return NoGit(reason="the repository has no commit yet")
+        described, tags = describing.result(), listing.result()
+    head_tags = tuple(sorted(name for name, commit in tags.items() if commit == head[0]))
+    on_version = any(version_of(tag, tag_prefix) for tag in head_tags)
+    nearest, distance = ("", 0) if on_version else _nearest(git, described, tags, tag_prefix)
     return GitFacts(
         root=top[0],
-        description=description,
+        description=described.text,
         revision=head[0],
         short=head[1],
         committed=int(head[2]),
+        tags=tuple(sorted(tags)),
         head_tags=head_tags,
         nearest_tag=nearest,
         distance=distance,
-        # A tag may itself be called something-dirty.
-        dirty=description.endswith(_DIRTY) and description not in head_tags,
-        branch=_ask(git, "symbolic-ref", "--quiet", "--short", "HEAD"),
-        remote=without_credentials(_ask(git, "config", "--get", "remote.origin.url")),
+        dirty=described.dirty,
+        branch=branch,
+        remote=remote,
         shallow=top[1],
     )
+
+
+def read_changes(root: Path) -> Changes:
+    """Return what `git status` would list, ignored files left out.
+
+    Raises:
+        ToolError: as `read_git_facts`.
+    """
+    listing = GitCommand(root).ask("status", "--porcelain=v1", "-z", "--untracked-files=normal")
+    tracked, untracked = [], []
+    entries = iter(listing.split("\0"))
+    for entry in entries:
+        if entry.startswith("??"):
+            untracked.append(entry[3:])
+        elif entry:
+            tracked.append(entry[3:])
+            if "R" in entry[:2] or "C" in entry[:2]:
+                next(entries, None)  # the name that it had before
+    return Changes(tracked=tuple(tracked), untracked=tuple(untracked))

@@ -7,16 +7,13 @@ is what GoReleaser makes of `{{ incpatch .Version }}-SNAPSHOT-{{ .ShortCommit }}
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from buildlib.errors import InputError
+from buildlib.precedence import highest, parse_semver, version_of
 from buildlib.vcs import GitFacts, NoGit
-
-if TYPE_CHECKING:
-    import semver
 
 _FIRST: Final = "0.0.1"
 # The last second that a four-digit year can hold; beyond it RFC 3339 has no form.
@@ -59,37 +56,13 @@ class Version:
         return datetime.fromtimestamp(self.created, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _semver(text: str) -> semver.Version | None:
-    import semver  # noqa: PLC0415 - costs start-up time, and not every command asks
-
-    try:
-        return semver.Version.parse(text)
-    except ValueError:
-        return None
-
-
-def _without_prefix(tag: str, prefix: str) -> str:
-    return tag.removeprefix(prefix)
-
-
-def _highest(tags: Iterable[str], prefix: str) -> str:
-    """Return the highest tag by SemVer; those that are none come last, by name."""
-    candidates = [tag for tag in tags if tag.startswith(prefix)]
-
-    def precedence(tag: str) -> tuple[bool, object, str]:
-        parsed = _semver(_without_prefix(tag, prefix))
-        return (parsed is not None, parsed or _without_prefix(tag, prefix), tag)
-
-    return max(candidates, key=precedence, default="")
-
-
 def _snapshot_base(tag: str, prefix: str) -> str:
     """Return the number that a snapshot after `tag` gets, by GoReleaser's `incpatch`.
 
     The prerelease is dropped and the patch goes up by one, except after a prerelease, whose
     own number is still to come.
     """
-    parsed = _semver(_without_prefix(tag, prefix)) if tag else None
+    parsed = parse_semver(version_of(tag, prefix)) if tag else None
     if parsed is None:
         return _FIRST
     return str(parsed.finalize_version() if parsed.prerelease else parsed.bump_patch())
@@ -112,7 +85,7 @@ def parse_epoch(text: str) -> int:
 
 def _overridden(override: str, prefix: str) -> str:
     text = override.strip()
-    value = _without_prefix(text, prefix) if prefix and text.startswith(prefix) else text
+    value = text.removeprefix(prefix)
     if not value or not value.isprintable() or any(c.isspace() for c in value):
         raise InputError(
             f"not a version: {override!r}", hint=f"give one without blanks, such as {prefix}1.2.3"
@@ -126,9 +99,9 @@ def _dirty_warning(facts: GitFacts) -> tuple[str, ...]:
 
 def _from_git(facts: GitFacts, prefix: str) -> tuple[str, str, str, bool]:
     """Return value, tag, origin and whether it is a snapshot."""
-    on_head = _highest(facts.head_tags, prefix)
+    on_head = highest(facts.head_tags, prefix)
     if on_head and not facts.dirty:
-        return _without_prefix(on_head, prefix), on_head, "tag", False
+        return version_of(on_head, prefix), on_head, "tag", False
     tag = on_head or facts.nearest_tag
     return f"{_snapshot_base(tag, prefix)}-SNAPSHOT-{facts.short}", tag, "snapshot", True
 
@@ -176,5 +149,5 @@ def resolve_version(
 
 
 def _is_prerelease(value: str) -> bool:
-    parsed = _semver(value)
+    parsed = parse_semver(value)
     return bool(parsed and parsed.prerelease)

@@ -130,7 +130,7 @@ def test_no_repository_and_no_commit_are_told_apart(tmp_path: Path) -> None:
 
 def test_no_git_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert read_git_facts(tmp_path) == NoGit(reason="git is not installed")
+    assert read_git_facts(tmp_path) == NoGit(reason="git is not installed", installed=False)
 
 
 def test_a_password_in_the_remote_never_gets_in(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ ORDER = [
     "platforms",
     "reference",
     "config",
+    "gitcommand",
+    "precedence",
     "vcs",
     "version",
     "tags",
@@ -46,7 +48,7 @@ ORDER = [
 ]
 # Who may touch what is outside of this interpreter.
 PROCESSES = {"executor"}
-ENVIRONMENT = {"tasks.edge", "vcs"}
+ENVIRONMENT = {"tasks.edge", "gitcommand"}
 
 
 def _modules() -> dict[str, ast.Module]:
