@@ -9,12 +9,12 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import Thread
 from typing import Final
 
 from buildlib import preflight
+from buildlib.background import Background
 from buildlib.command import buildx_argv, shell_line
 from buildlib.console import Console
 from buildlib.dockerfile import Dockerfile
@@ -110,36 +110,13 @@ def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list
     ]
 
 
-class Facts:
-    """The engine's answer, asked for in the background while other things are read."""
-
-    def __init__(self, executor: Executor) -> None:
-        """Begin to ask."""
-        self._answer: EngineFacts | BaseException | None = None
-        self._thread = Thread(target=self._ask, args=(executor,), daemon=True)
-        self._thread.start()
-
-    def _ask(self, executor: Executor) -> None:
-        try:
-            self._answer = inspect_engine(executor)
-        except BaseException as error:  # noqa: BLE001 - raised again where it is asked for
-            self._answer = error
-
-    def get(self) -> EngineFacts:
-        """Return the answer, or raise what asking raised."""
-        self._thread.join()
-        if isinstance(self._answer, EngineFacts):
-            return self._answer
-        raise self._answer or EngineError("docker info was not asked")
-
-
 def build_image(
     project: Project,
     request: BuildRequest,
     executor: Executor,
     console: Console,
     *,
-    facts: Facts | None = None,
+    facts: Background[EngineFacts] | None = None,
 ) -> BuildResult:
     """Build, and return what came out.
 
@@ -156,7 +133,7 @@ def build_image(
             why the build failed (exit 2, 3, 4, 5).
         CancelledError: interrupted (exit 130).
     """
-    facts = facts or Facts(executor)
+    facts = facts or Background(lambda: inspect_engine(executor))
     dockerfile = project.dockerfile()
     plan = make_build_plan(project, request, dockerfile, metadata_file=metadata_path())
     problems = _check_plan(plan, request, dockerfile)
@@ -177,7 +154,8 @@ def _run(
 ) -> BuildResult:
     started = time.monotonic()
     with _exclusive(plan.destination):
-        progress, metadata = _execute(plan, executor, console)
+        built = _execute(plan, executor, console)
+    progress, metadata, size = built
     own = () if plan.platforms or not engine.platform else (engine.platform,)
     return BuildResult(
         image=plan.image,
@@ -187,7 +165,7 @@ def _run(
         output=str(plan.output),
         destination=str(plan.destination or ""),
         digest=str(metadata.get("containerimage.digest") or ""),
-        size=_size(plan, executor),
+        size=size,
         seconds=time.monotonic() - started,
         steps=progress.total if progress else None,
         cached=progress.cached if progress else None,
@@ -197,31 +175,50 @@ def _run(
     )
 
 
+class _Shown:
+    """Shows what a build says; asks for the image's size as soon as there is an image.
+
+    buildx takes a while to end after its last word, and the question needs not wait for that.
+    """
+
+    # Of the docker driver; others load the image only after their step of nearly that name.
+    _LAST: Final = "exporting to image"
+
+    def __init__(self, plan: BuildPlan, executor: Executor, console: Console) -> None:
+        self.progress = BuildProgress() if plan.progress == "auto" else None
+        self._ask: Callable[[], int | None] = lambda: _size(plan, executor)
+        self._console = console
+        self._early: Background[int | None] | None = None
+
+    def take(self, line: str) -> None:
+        for event in self.progress.feed(line) if self.progress else ():
+            self._console.event(event)
+            step = event.step
+            if step and not event.line and step.name == self._LAST and not step.error:
+                self._early = Background(self._ask)
+
+    def size(self) -> int | None:
+        early = self._early.get() if self._early else None
+        return self._ask() if early is None else early
+
+
 def _execute(
     plan: BuildPlan, executor: Executor, console: Console
-) -> tuple[BuildProgress | None, Mapping[str, object]]:
+) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
     argv = buildx_argv(plan)
     console.command(argv)
     console.group(f"build {plan.image} {plan.version}")
-    progress = BuildProgress() if plan.progress == "auto" else None
+    shown = _Shown(plan, executor, console)
     try:
-        if progress:
-            code = executor.stream(argv, lambda line: _show(progress, console, line))
-        else:
-            code = executor.attach(argv)
+        code = executor.stream(argv, shown.take) if shown.progress else executor.attach(argv)
         metadata = _read_metadata(plan.metadata_file)
     finally:
         console.end_group()
         if plan.metadata_file:
             plan.metadata_file.unlink(missing_ok=True)
     if code != 0:
-        raise _failure(code, progress)
-    return progress, metadata
-
-
-def _show(progress: BuildProgress, console: Console, line: str) -> None:
-    for event in progress.feed(line):
-        console.event(event)
+        raise _failure(code, shown.progress)
+    return shown.progress, metadata, shown.size()
 
 
 def _read_metadata(path: Path | None) -> Mapping[str, object]:

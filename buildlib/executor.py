@@ -151,8 +151,7 @@ class PlumbumExecutor:
 def preload() -> None:
     """Import plumbum now, on this thread.
 
-    Two threads that import at the same time only hold each other up: a task that is about to
-    ask docker in the background calls this first, and reads git meanwhile.
+    For a task that is about to ask docker in the background.
     """
     import plumbum  # noqa: F401, PLC0415 - for its effect
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.tasks import task
 
 from buildlib.platforms import KNOWN
-from buildlib.project import Project
 from buildlib.reference import parse_reference
 from buildlib.tasks.edge import edge
+
+if TYPE_CHECKING:
+    from buildlib.project import Project
 
 
 def outputs(project: Project) -> list[Path]:

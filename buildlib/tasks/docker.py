@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.build import Facts, build_image, plan_build
-from buildlib.command import buildx_argv, shell_line
-from buildlib.errors import InputError
-from buildlib.executor import preload
-from buildlib.plan import Output
-from buildlib.planning import BuildRequest, chosen_platforms
-from buildlib.platforms import host_platform
-from buildlib.project import Project
-from buildlib.report import to_json
-from buildlib.tasks.edge import Edge, edge
+from buildlib.tasks.edge import edge
 
 _PLATFORM_HELP = "os/arch to build for; repeat it, or 'all' for the configured list"
-
-
-def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:
-    """Print the line that would have run; warnings go to stderr."""
-    plan, warnings = plan_build(project, request)
-    for warning in warnings:
-        run.console.warn(warning)
-    run.console.answer(shell_line(buildx_argv(plan)))
 
 
 @task(
@@ -81,27 +63,24 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
         "cache-to": tuple(cache_to or ()),
         "progress": progress,
     }
-    request = BuildRequest(
-        platforms=tuple(platform or ()),
-        tags=tuple(tag or ()),
-        build_args=tuple(build_arg or ()),
-        secrets=tuple(secret or ()),
-        target=target,
-        output=output,
-        push=push,
-        no_cache=no_cache,
-        pull=pull,
-        strict=strict,
-    )
     with edge(context, dry_run=dry_run, quiet=json) as run:
-        if run.dry:
-            _plan_only(run, run.project(overrides, version=version), request)
-            return
-        preload()
-        facts = Facts(run.executor)
-        project = run.project(overrides, version=version)
-        result = build_image(project, request, run.executor, run.console, facts=facts)
-        run.console.answer(result.as_json() if json else result.as_text())
+        beginning = run.begin(overrides, version=version)
+        from buildlib.planning import BuildRequest  # noqa: PLC0415 - while git and docker answer
+        from buildlib.tasks import building  # noqa: PLC0415 - the same
+
+        request = BuildRequest(
+            platforms=tuple(platform or ()),
+            tags=tuple(tag or ()),
+            build_args=tuple(build_arg or ()),
+            secrets=tuple(secret or ()),
+            target=target,
+            output=output,
+            push=push,
+            no_cache=no_cache,
+            pull=pull,
+            strict=strict,
+        )
+        building.build(run, beginning, request, as_json=json)
 
 
 @task(
@@ -124,26 +103,7 @@ def binary(
 ) -> None:
     """Build the program itself into bin/<os>-<arch>/; no compiler is needed on this machine."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
-        project = run.project(version=version)
-        target = project.config.binary_target
-        if not target:
-            raise InputError("no stage holds the binary", hint='set binary-target = "stage"')
-        wanted = BuildRequest(platforms=tuple(platform or ()) or (str(host_platform()),))
-        # Asked once for all platforms; a dry run asks nothing.
-        facts = None if run.dry else Facts(run.executor)
-        results = []
-        for one in chosen_platforms(wanted, project):
-            folder = project.config.root / "bin" / one.slug
-            request = BuildRequest(
-                platforms=(str(one),), target=target, output=Output.LOCAL, destination=folder
-            )
-            if run.dry:
-                _plan_only(run, project, request)
-            else:
-                result = build_image(project, request, run.executor, run.console, facts=facts)
-                results.append(result)
-        if json:
-            run.console.answer(to_json({"binaries": [r.as_dict() for r in results]}))
-        for result in results if not json else ():
-            for file in sorted(Path(result.destination).iterdir()):
-                run.console.answer(str(file))
+        beginning = run.begin(version=version)
+        from buildlib.tasks import building  # noqa: PLC0415 - while git and docker answer
+
+        building.build_binaries(run, beginning, platform or (), as_json=json)

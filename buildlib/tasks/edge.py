@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import os
 import signal
 import tempfile
@@ -11,15 +13,32 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from buildlib.background import Background
 from buildlib.config import BASE_IMAGES_VARIABLE
 from buildlib.console import Console
+from buildlib.engine import EngineFacts, inspect_engine
 from buildlib.errors import BuildlibError, CancelledError, exit_code_of
-from buildlib.executor import Executor, PlumbumExecutor
-from buildlib.project import Project, load_project
+from buildlib.executor import Executor, PlumbumExecutor, preload
+
+if TYPE_CHECKING:
+    from buildlib.project import Project
+
+# What the interpreter does when it ends is to look for garbage in everything that was ever
+# imported, which takes longer than asking git; memory that goes away with the process needs none.
+atexit.register(gc.freeze)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """What is on its way while a task still loads; `engine` is None where nothing may start."""
+
+    project: Background[Project]
+    engine: Background[EngineFacts] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +55,23 @@ class Edge:
         self, overrides: Mapping[str, object] | None = None, *, version: str = ""
     ) -> Project:
         """Load the project that the task runs in."""
+        from buildlib.project import load_project  # noqa: PLC0415 - while docker is being asked
+
         now = time.time()
         return load_project(self.start, self.env, now=now, overrides=overrides, version=version)
+
+    def begin(
+        self, overrides: Mapping[str, object] | None = None, *, version: str = ""
+    ) -> Beginning:
+        """Start to ask docker about itself, unless dry, and to load the project."""
+        engine = None
+        if not self.dry:
+            # Two threads that import at the same time only hold each other up.
+            preload()
+            engine = Background(lambda: inspect_engine(self.executor))
+        return Beginning(
+            project=Background(lambda: self.project(overrides, version=version)), engine=engine
+        )
 
 
 def _stop(_signum: int, _frame: FrameType | None) -> None:
@@ -60,6 +94,8 @@ def _environment() -> dict[str, str]:
     # buildx's one-line-JSON progress, set here and not in argv, so that a line printed by a dry
     # run shows the ordinary progress when someone pastes it.
     env.setdefault("BUILDKIT_PROGRESS", "rawjson")
+    # For BuildKit's provenance, which is off: buildx need not ask git all over again.
+    env.setdefault("BUILDX_GIT_INFO", "false")
     if path := env.get(BASE_IMAGES_VARIABLE):
         env[BASE_IMAGES_VARIABLE] = str(Path(path).absolute())
     return env

@@ -7,10 +7,6 @@ from collections.abc import Sequence
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.planning import BuildRequest, chosen_platforms
-from buildlib.platforms import host_platform
-from buildlib.report import to_json
-from buildlib.smoke import raise_failures, smoke_platform
 from buildlib.tasks.edge import edge
 
 
@@ -26,6 +22,11 @@ def docker_smoke(
     context: Context, platform: Sequence[str] | None = None, *, json: bool = False
 ) -> None:
     """Build the image for a platform, start it, and check what a user would see."""
+    from buildlib.planning import BuildRequest, chosen_platforms  # noqa: PLC0415 - slow to load
+    from buildlib.platforms import host_platform  # noqa: PLC0415 - the same
+    from buildlib.report import to_json  # noqa: PLC0415 - the same
+    from buildlib.smoke import raise_failures, smoke_platform  # noqa: PLC0415 - the same
+
     with edge(context, quiet=json) as run:
         project = run.project()
         own = f"linux/{host_platform().arch}"

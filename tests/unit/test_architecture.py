@@ -15,6 +15,7 @@ PACKAGE = Path(buildlib.__file__).parent
 # From the ground up: a module imports only what stands before it.
 ORDER = [
     "errors",
+    "background",
     "platforms",
     "reference",
     "config",
@@ -40,6 +41,7 @@ ORDER = [
     "smoke",
     "doctor",
     "tasks.edge",
+    "tasks.building",
     "tasks.docker",
     "tasks.info",
     "tasks.clean",

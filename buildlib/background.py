@@ -1,0 +1,41 @@
+"""One thing done beside others: most of a task's start is waiting for git and docker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Background(Generic[T]):
+    """What a function returns, called on a thread of its own.
+
+    The thread does not hold up the end of the interpreter: what it waits for has to be ended by
+    whoever owns it, as `PlumbumExecutor.close` does.
+
+    Args:
+        function: called once, at once.
+    """
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        """Begin."""
+        self._function = function
+        self._results: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._call, daemon=True)
+        self._thread.start()
+
+    def _call(self) -> None:
+        try:
+            self._results.append(self._function())
+        except BaseException as error:  # noqa: BLE001 - raised again where it is asked for
+            self._error = error
+
+    def get(self) -> T:
+        """Wait, and return what the function returned, or raise what it raised."""
+        self._thread.join()
+        if self._error:
+            raise self._error
+        return self._results[0]
