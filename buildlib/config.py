@@ -6,17 +6,21 @@ found going up from the starting directory makes that directory the project's ro
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from buildlib.errors import InputError
 from buildlib.platforms import Platform, parse_platforms
 from buildlib.reference import parse_reference
+
+if TYPE_CHECKING:
+    from buildlib.tagrules import TagRule
 
 BASE_IMAGES_VARIABLE: Final = "BUILDLIB_BASE_IMAGES"
 
@@ -66,6 +70,21 @@ class Smoke:
 
 
 _NO_SMOKE: Final = Smoke()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registry:
+    """A place to publish to.
+
+    Args:
+        name: what the configuration calls it.
+        repository: with the registry's host, without tag or digest.
+        tags: its own tag rules; none: those of the project.
+    """
+
+    name: str
+    repository: str
+    tags: tuple[TagRule, ...] = ()
 
 
 class _MismatchError(Exception):
@@ -147,6 +166,35 @@ def _smoke(value: object) -> Smoke:
     return Smoke(**{key.replace("-", "_"): _SMOKE_KEYS[key](item) for key, item in value.items()})
 
 
+def _prefix(value: object) -> str:
+    text = _text(value)
+    # What git allows in no ref: git-check-ref-format(1).
+    if re.search(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|^[-/.]", text):
+        raise _MismatchError("the beginning of a git tag's name, such as v or cli/v")
+    return text
+
+
+def _tag_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:
+    from buildlib.tagrules import parse_rules  # noqa: PLC0415 - most projects have no rules
+
+    return parse_rules(value, where=where)
+
+
+def _registry(name: str, value: object) -> Registry:
+    where = f"registries.{name}"
+    if not isinstance(value, Mapping) or "repository" not in value:
+        raise _MismatchError(f'a table of {name} = {{ repository = "…" }}')
+    _check_keys(value, {"repository": None, "tags": None}, where=f"{where}.")
+    tags = _tag_rules(value["tags"], f"{where}.tags") if "tags" in value else ()
+    return Registry(name=name, repository=_image(value["repository"]), tags=tags)
+
+
+def _registries(value: object) -> tuple[Registry, ...]:
+    if not isinstance(value, Mapping):
+        raise _MismatchError('a table of NAME = { repository = "…" }')
+    return tuple(_registry(name, table) for name, table in value.items())
+
+
 def _key(parse: Callable[[object], Any], default: object) -> Any:  # noqa: ANN401 - as field()
     return field(default=default, metadata={"parse": parse})
 
@@ -162,7 +210,10 @@ class Config:
     target: str = _key(_text, "")
     binary_target: str = _key(_text, "")
     platforms: tuple[Platform, ...] = _key(_platforms, ())
-    tag_prefix: str = _key(_text, "v")
+    tag_prefix: str = _key(_prefix, "v")
+    tags: tuple[TagRule, ...] = _key(_tag_rules, ())
+    release_branches: tuple[str, ...] = _key(_texts, ())
+    registries: tuple[Registry, ...] = _key(_registries, ())
     title: str = _key(_text, "")
     description: str = _key(_text, "")
     licenses: str = _key(_text, "")
@@ -181,9 +232,15 @@ class Config:
         """Return where the value of a key (with dashes, as in the file) came from."""
         return self.sources.get(key, Source(kind="default"))
 
+    def tag_rules(self, registry: Registry | None = None) -> tuple[TagRule, ...]:
+        """Return the tag rules that count, for one registry or for all that have none."""
+        from buildlib.tagrules import DEFAULT_RULES  # noqa: PLC0415 - only publishing asks
+
+        return (registry.tags if registry else ()) or self.tags or DEFAULT_RULES
+
 
 _KEYS: Final = {f.name.replace("_", "-"): f for f in fields(Config) if "parse" in f.metadata}
-_TABLES: Final = {"labels", "build-args", "base-images", "smoke"}
+_TABLES: Final = {"labels", "build-args", "base-images", "smoke", "tags", "registries"}
 
 
 def known_keys() -> tuple[str, ...]:

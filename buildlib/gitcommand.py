@@ -10,8 +10,9 @@ from typing import Any, Final
 from buildlib.errors import ToolError
 
 _NOT_INSTALLED: Final = 127
-# A translated message could not be told apart; a question for a password would never be seen.
-_ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+# A translated message could not be told apart.
+_ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+_SILENT: Final = {"GIT_TERMINAL_PROMPT": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,22 @@ class GitCommand:
 
         self._git: Any = Git(root)
 
-    def run(self, *arguments: str) -> Answer:
+    def run(self, *arguments: str, questions: bool = False) -> Answer:
         """Run git to its end.
+
+        Args:
+            arguments: what comes after `git`.
+            questions: it may ask for a password, on the terminal itself.
 
         Raises:
             ToolError: it refuses the repository because another user owns it (exit 3).
         """
         from git.exc import GitCommandNotFound  # noqa: PLC0415 - as above
 
+        env = _ENV if questions else _ENV | _SILENT
         try:
             code, out, err = self._git.execute(
-                ["git", *arguments], with_extended_output=True, with_exceptions=False, env=_ENV
+                ["git", *arguments], with_extended_output=True, with_exceptions=False, env=env
             )
         except GitCommandNotFound:
             return Answer(_NOT_INSTALLED, "", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from buildlib.errors import InputError
@@ -21,14 +22,15 @@ def references(image: str, tags: Iterable[str], extra: Iterable[str] = ()) -> tu
         image: the configured image.
         tags: tags for it.
         extra: what the user asked for beside them: a tag, or a whole reference (it has a `/` or
-            a `:` then); empty ones are dropped.
+            a `:` then), or several with commas or line breaks between; empty ones are dropped.
 
     Raises:
         InputError: one of them is not legal, or none is left.
     """
     base = parse_reference(image)
     found = [str(base.with_tag(tag)) for tag in tags if tag.strip()]
-    found += [str(_extra(base, text.strip())) for text in extra if text.strip()]
+    wanted = [part.strip() for text in extra for part in re.split(r"[,\n]", text)]
+    found += [str(_extra(base, text)) for text in wanted if text]
     if not found:
         raise InputError("no tag is left", hint="give one with --tag")
     return tuple(dict.fromkeys(found))

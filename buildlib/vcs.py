@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -27,7 +27,7 @@ class GitFacts:
         description: what `git describe --tags --always --dirty` prints.
         revision: the commit, 40 hex digits; `short` is git's own abbreviation.
         committed: the commit's time, seconds since the epoch.
-        tags: every tag of the repository, annotated or not, by name.
+        tags: every tag of the repository, annotated or not, and the commit that it is on.
         head_tags: those on HEAD.
         nearest_tag: the nearest reachable tag that names a version, `distance` commits away;
             empty where there is none, or where HEAD itself has one.
@@ -42,7 +42,7 @@ class GitFacts:
     revision: str
     short: str
     committed: int
-    tags: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
     head_tags: tuple[str, ...] = ()
     nearest_tag: str = ""
     distance: int = 0
@@ -193,7 +193,7 @@ def read_git_facts(root: Path, *, tag_prefix: str = "v") -> GitFacts | NoGit:
         revision=head[0],
         short=head[1],
         committed=int(head[2]),
-        tags=tuple(sorted(tags)),
+        tags=tags,
         head_tags=head_tags,
         nearest_tag=nearest,
         distance=distance,

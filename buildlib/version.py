@@ -7,6 +7,7 @@ is what GoReleaser makes of `{{ incpatch .Version }}-SNAPSHOT-{{ .ShortCommit }}
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -15,6 +16,7 @@ from buildlib.errors import InputError
 from buildlib.precedence import highest, parse_semver, version_of
 from buildlib.vcs import GitFacts, NoGit
 
+SNAPSHOT: Final = "-SNAPSHOT-"
 _FIRST: Final = "0.0.1"
 # The last second that a four-digit year can hold; beyond it RFC 3339 has no form.
 _LAST_EPOCH: Final = 253402300799
@@ -93,8 +95,14 @@ def _overridden(override: str, prefix: str) -> str:
     return value
 
 
-def _dirty_warning(facts: GitFacts) -> tuple[str, ...]:
-    return ("the tree has changes that are not committed",) if facts.dirty else ()
+def _warnings(facts: GitFacts, tag: str) -> Iterator[str]:
+    if facts.dirty:
+        yield "the tree has changes that are not committed"
+    if facts.shallow and not tag:
+        yield (
+            "the clone is shallow, and no release tag can be seen in it: "
+            "git fetch --unshallow --tags brings them"
+        )
 
 
 def _from_git(facts: GitFacts, prefix: str) -> tuple[str, str, str, bool]:
@@ -103,7 +111,7 @@ def _from_git(facts: GitFacts, prefix: str) -> tuple[str, str, str, bool]:
     if on_head and not facts.dirty:
         return version_of(on_head, prefix), on_head, "tag", False
     tag = on_head or facts.nearest_tag
-    return f"{_snapshot_base(tag, prefix)}-SNAPSHOT-{facts.short}", tag, "snapshot", True
+    return f"{_snapshot_base(tag, prefix)}{SNAPSHOT}{facts.short}", tag, "snapshot", True
 
 
 def resolve_version(
@@ -125,7 +133,7 @@ def resolve_version(
     if isinstance(facts, NoGit):
         warning = () if value else (f"no version from git: {facts.reason}",)
         return Version(
-            value=value or f"{_FIRST}-SNAPSHOT-none",
+            value=value or f"{_FIRST}{SNAPSHOT}none",
             created=parse_epoch(epoch) if epoch else now,
             origin="override" if value else "none",
             prerelease=_is_prerelease(value) if value else True,
@@ -144,7 +152,7 @@ def resolve_version(
         snapshot=snapshot and not value,
         created=parse_epoch(epoch) if epoch else facts.committed,
         origin="override" if value else origin,
-        warnings=_dirty_warning(facts),
+        warnings=tuple(_warnings(facts, value or tag)),
     )
 
 

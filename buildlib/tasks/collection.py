@@ -6,7 +6,7 @@ from pathlib import Path
 
 from invoke.collection import Collection
 
-from buildlib.tasks import clean, docker, info, smoke
+from buildlib.tasks import clean, docker, info, smoke, version
 
 
 def collection(root: Path | None = None) -> Collection:
@@ -20,7 +20,8 @@ def collection(root: Path | None = None) -> Collection:
         docker.docker_build,
         docker.binary,
         smoke.docker_smoke,
-        info.version,
+        version.version,
+        version.tag,
         info.config,
         info.doctor,
         clean.clean,

@@ -62,6 +62,11 @@ class Edge:
         now = time.time()
         return load_project(self.start, self.env, now=now, overrides=overrides, version=version)
 
+    def warn(self, project: Project) -> None:
+        """Say what the user should know about the version."""
+        for warning in project.version.warnings:
+            self.console.warn(warning)
+
     def begin(
         self, overrides: Mapping[str, object] | None = None, *, version: str = ""
     ) -> Beginning:

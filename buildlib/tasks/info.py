@@ -1,4 +1,4 @@
-"""Tasks that only tell: `version`, `config`, `doctor`."""
+"""Tasks that only tell: `config`, `doctor`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,7 @@ from buildlib.console import table
 from buildlib.errors import raise_problems
 from buildlib.platforms import Platform
 from buildlib.report import to_json
-from buildlib.tags import local_tags
 from buildlib.tasks.edge import edge
-
-
-@task(auto_shortflags=False, help={"json": "print everything that is known about it, as JSON"})
-def version(context: Context, *, json: bool = False) -> None:
-    """Print the version that a build would get now."""
-    with edge(context) as run:
-        found = run.project().version
-        for warning in found.warnings:
-            run.console.warn(warning)
-        if not json:
-            run.console.answer(found.value)
-            return
-        fields = asdict(found) | {"created": found.created_text, "tags": local_tags(found)}
-        run.console.answer(to_json({"version": fields.pop("value"), **fields}))
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type

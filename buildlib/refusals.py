@@ -1,0 +1,112 @@
+"""What forbids to publish, or to make a release tag: as pure functions, and all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Final
+
+from buildlib.errors import BuildlibError, InputError, ToolError
+from buildlib.precedence import version_of
+from buildlib.reference import to_tag
+from buildlib.vcs import Changes, GitFacts, NoGit
+from buildlib.version import Version
+
+UNSHALLOW: Final = "git fetch --unshallow --tags, or --unshallow"
+_LISTED: Final = 10
+
+
+class Mode(StrEnum):
+    """What was asked for: a release, or by name one of the builds that are none."""
+
+    RELEASE = "release"
+    SNAPSHOT = "snapshot"
+    EDGE = "edge"
+
+
+def _listing(paths: Sequence[str]) -> str:
+    # A name may hold anything: whatever would not print as itself is escaped.
+    names = [path if path.isprintable() else ascii(path) for path in paths[:_LISTED]]
+    more = len(paths) - _LISTED
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+def change_problems(changes: Changes) -> Iterator[BuildlibError]:
+    """Yield what is wrong with a tree that is to be released as it is."""
+    if changes.tracked:
+        yield InputError(
+            "the tree has changes that are not committed",
+            why=_listing(changes.tracked),
+            hint="commit them, or git stash",
+        )
+    if changes.untracked:
+        yield InputError(
+            "the tree has files that git does not track",
+            why=_listing(changes.untracked),
+            hint="add them, remove them, or ignore them in .gitignore",
+        )
+
+
+def no_git_problem(git: NoGit) -> BuildlibError:
+    """Return why nothing can be released without a repository."""
+    kind = InputError if git.installed else ToolError
+    return kind(f"nothing to release from: {git.reason}", hint="a release is made from a git tag")
+
+
+def shallow_problem() -> InputError:
+    """Return why a step or an order can't be told."""
+    return InputError("older tags can't be seen in a shallow clone", hint=UNSHALLOW)
+
+
+def _not_on_a_tag(version: Version, git: GitFacts) -> InputError:
+    why = "there is none yet"
+    if version.tag:
+        why = f"the nearest is {version.tag}, {version.distance} commits back"
+    elif git.shallow:
+        why = f"none can be seen in a shallow clone ({UNSHALLOW})"
+    return InputError(
+        f"{version.value} is no release: HEAD is not on a release tag",
+        why=why,
+        hint="make one with invoke tag, or ask for --snapshot or --edge",
+    )
+
+
+def _tag_problems(version: Version, git: GitFacts, prefix: str) -> Iterator[InputError]:
+    """Yield where git's tags contradict what would be published."""
+    image_tag = to_tag(version.value)
+    for name, commit in git.tags.items():
+        other = version_of(name, prefix)
+        if other == version.value and commit != git.revision:
+            yield InputError(
+                f"{version.value} is another commit already: {name} is on {commit[:7]}",
+                hint="check that commit out, or choose another version",
+            )
+        elif other and other != version.value and to_tag(other) == image_tag:
+            yield InputError(
+                f"two versions come to the one image tag {image_tag}: {version.value} and {other}",
+                hint=f"one of them needs another number; {name} names the other",
+            )
+
+
+def refusals(
+    version: Version, git: GitFacts | NoGit, changes: Changes, *, mode: Mode, prefix: str
+) -> tuple[BuildlibError, ...]:
+    """Return what forbids to publish; nothing where it may go ahead."""
+    if isinstance(git, NoGit):
+        return (no_git_problem(git),)
+    found: list[BuildlibError] = []
+    if mode is not Mode.SNAPSHOT:
+        found.extend(change_problems(changes))
+    if mode is not Mode.EDGE and not version.snapshot:
+        found.extend(_tag_problems(version, git, prefix))
+    if mode is Mode.SNAPSHOT:
+        released = [tag for tag in git.head_tags if version_of(tag, prefix) == version.value]
+        found.extend(
+            InputError(f"{tag} is a release, and no snapshot", hint="leave --snapshot out")
+            for tag in released
+        )
+    # A changed tree on a tag is refused for its changes alone.
+    changed_tag = version.dirty and version.tag and not version.distance
+    if mode is Mode.RELEASE and version.snapshot and not changed_tag:
+        found.append(_not_on_a_tag(version, git))
+    return tuple(found)

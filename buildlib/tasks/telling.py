@@ -1,0 +1,205 @@
+"""What `version` and `tag` do beyond the plain version; apart, so that the plain one is quick."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from buildlib.command import shell_line
+from buildlib.config import Registry
+from buildlib.errors import InputError, raise_problems
+from buildlib.explain import explain
+from buildlib.lineage import (
+    Lineage,
+    fetch_history,
+    read_lineage,
+    remote_has_tag,
+    run_commands,
+    tag_commands,
+)
+from buildlib.project import Project
+from buildlib.refusals import Mode, no_git_problem, shallow_problem
+from buildlib.release import (
+    Step,
+    next_tag,
+    parse_step,
+    release_branches,
+    tag_name,
+    tag_problems,
+)
+from buildlib.report import to_json
+from buildlib.tagplan import TagPlan, plan_tags
+from buildlib.tags import local_tags
+from buildlib.tasks.edge import Edge
+from buildlib.vcs import Changes, GitFacts, NoGit, read_changes
+
+_REMOTE: Final = "origin"
+
+
+def mode(*, snapshot: bool, edge: bool) -> Mode:
+    """Return what was asked for."""
+    if snapshot:
+        return Mode.SNAPSHOT
+    return Mode.EDGE if edge else Mode.RELEASE
+
+
+def begin(run: Edge, *, unshallow: bool) -> Project:
+    """Load the project, if asked with the history that a shallow clone lacks."""
+    if unshallow:
+        fetch_history(run.start, remote=_REMOTE)
+    return run.project()
+
+
+class Telling:
+    """A project's version and what publishing it would come to."""
+
+    def __init__(self, project: Project, mode: Mode) -> None:
+        """Read what has changed, which the version alone does not need."""
+        self._project, self._mode = project, mode
+        self._changes = _changes(project)
+
+    def plan(self, registry: Registry | None = None) -> TagPlan:
+        """Return the tags of a publication, to one registry or by the project's own rules."""
+        project = self._project
+        return plan_tags(
+            project.version,
+            project.git,
+            self._changes,
+            rules=project.config.tag_rules(registry),
+            prefix=project.config.tag_prefix,
+            mode=self._mode,
+        )
+
+    def as_json(self) -> str:
+        """Return everything that is known."""
+        version = self._project.version
+        fields = asdict(version) | {"created": version.created_text}
+        local = local_tags(version)
+        registries = {
+            registry.name: {"repository": registry.repository, **_as_dict(self.plan(registry))}
+            for registry in self._project.config.registries
+        }
+        return to_json(
+            {
+                "version": fields.pop("value"),
+                **fields,
+                "tags": local,
+                "local_tags": local,
+                **_as_dict(self.plan()),
+                "registries": registries,
+            }
+        )
+
+    def as_sentences(self) -> str:
+        """Return how it came about."""
+        config = self._project.config
+        own = [(reg.repository, self.plan(reg)) for reg in config.registries if reg.tags]
+        return explain(
+            self._project.version,
+            self._project.git,
+            self.plan(),
+            prefix=config.tag_prefix,
+            registries=own,
+        )
+
+    def published(self) -> tuple[str, ...]:
+        """Return the tags of a publication.
+
+        Raises:
+            InputError, ToolError, ProblemsError: it may not be published (exit 2 or 3).
+        """
+        plan = self.plan()
+        raise_problems(plan.refusals)
+        return plan.tags
+
+
+def _changes(project: Project) -> Changes:
+    git = project.git
+    return read_changes(git.root) if isinstance(git, GitFacts) else Changes()
+
+
+def _as_dict(plan: TagPlan) -> dict[str, Any]:
+    return {
+        "kind": plan.kind,
+        "published_tags": plan.tags,
+        "held_back": dict(plan.held_back),
+        "mapped": dict(plan.mapped),
+        "refused": [str(refusal) for refusal in plan.refusals],
+    }
+
+
+def _lineage(project: Project, remote: str = "") -> Lineage:
+    """Return where HEAD stands; nothing to tell where there is no repository."""
+    git = project.git
+    return (
+        read_lineage(git.root, remote=remote or _REMOTE) if isinstance(git, GitFacts) else Lineage()
+    )
+
+
+def tell_next(project: Project, step: Step, lineage: Lineage | None = None) -> str:
+    """Return the tag to make next.
+
+    Raises:
+        InputError: the tags before HEAD can't tell, or there is no repository (exit 2).
+        ToolError: git is not installed (exit 3).
+    """
+    git = project.git
+    if isinstance(git, NoGit):
+        raise no_git_problem(git)
+    if git.shallow:
+        raise shallow_problem()
+    before = (lineage or _lineage(project)).before
+    return next_tag(step, before, git.tags, project.config.tag_prefix)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TagRequest:
+    """A tag that is to be made: by name or by step; pushed where a remote is named."""
+
+    name: str = ""
+    step: str = ""
+    message: str = ""
+    remote: str = ""
+
+
+def make_tag(run: Edge, project: Project, request: TagRequest) -> str:
+    """Make the tag, or where the run is dry only print the commands; return its name.
+
+    Raises:
+        InputError, ToolError, ProblemsError: it must not be made, or git refused it.
+    """
+    if bool(request.name) == bool(request.step):
+        raise InputError(
+            "which tag?", hint="give a name, v1.2.3, or --next major|minor|patch|prerelease"
+        )
+    config, remote = project.config, request.remote
+    lineage = _lineage(project, remote)
+    if request.step:
+        name = tell_next(project, parse_step(request.step), lineage)
+    else:
+        name = tag_name(request.name, config.tag_prefix)
+    problems = tag_problems(
+        name,
+        project.git,
+        _changes(project),
+        lineage,
+        prefix=config.tag_prefix,
+        branches=release_branches(config.release_branches, lineage),
+        remote=remote,
+    )
+    root = config.root
+    if remote and not problems and remote_has_tag(root, name, remote=remote):
+        problems.append(
+            InputError(f"{remote} has a tag {name} already", hint=f"git fetch --tags {remote}")
+        )
+    raise_problems(problems)
+    commands = tag_commands(name, request.message or name, remote=remote)
+    if run.dry:
+        for command in commands:
+            run.console.answer(shell_line(command))
+        return name
+    for command in commands:
+        run.console.command(command)
+    run_commands(root, commands)
+    run.console.answer(name)
+    return name

@@ -1,0 +1,104 @@
+"""Tasks about versions: `version` tells, `tag` makes a release tag."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from buildlib.errors import InputError
+from buildlib.tasks.edge import edge as at_the_edge
+
+_UNSHALLOW_HELP = "first fetch the history and the tags that a shallow clone lacks"
+_NEXT_HELP = "which number goes up: major, minor, patch or prerelease"
+
+
+def _one_of(**given: object) -> None:
+    names = [f"--{name}" for name, value in given.items() if value]
+    if len(names) > 1:
+        raise InputError(f"{' and '.join(names)} exclude each other", hint="give one of them")
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "json": "print all that is known: version, local and published tags, what is held back",
+        "explain": "say in sentences how version and tags came about",
+        "next": f"print the tag to make next; {_NEXT_HELP}",
+        "published": "print the tags that publishing would give, one a line; fail where it may not",
+        "snapshot": "count it as a snapshot that is to be published all the same",
+        "edge": "count it as a build of the branch that is to be published",
+        "unshallow": _UNSHALLOW_HELP,
+    },
+)
+def version(
+    context: Context,
+    *,
+    json: bool = False,
+    explain: bool = False,
+    next: str = "",  # noqa: A002 - the option's name
+    published: bool = False,
+    snapshot: bool = False,
+    edge: bool = False,
+    unshallow: bool = False,
+) -> None:
+    """Print the version that a build would get now."""
+    with at_the_edge(context) as run:
+        _one_of(json=json, explain=explain, next=next, published=published)
+        _one_of(snapshot=snapshot, edge=edge)
+        if not any((json, explain, next, published, unshallow)):
+            project = run.project()
+            run.warn(project)
+            run.console.answer(project.version.value)
+            return
+        from buildlib.release import parse_step  # noqa: PLC0415 - the plain version needs neither
+        from buildlib.tasks import telling  # noqa: PLC0415 - the same
+
+        step = parse_step(next) if next else None
+        project = telling.begin(run, unshallow=unshallow)
+        if step:
+            run.console.answer(telling.tell_next(project, step))
+            return
+        told = telling.Telling(project, telling.mode(snapshot=snapshot, edge=edge))
+        if published:
+            run.console.answer("\n".join(told.published()))
+            return
+        run.warn(project)
+        if json or explain:
+            run.console.answer(told.as_json() if json else told.as_sentences())
+        else:
+            run.console.answer(project.version.value)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["name"],
+    help={
+        "name": "of the tag, v1.2.3; its prefix may be left out",
+        "next": f"instead of a name; {_NEXT_HELP}",
+        "message": "of the tag; default: its name",
+        "push": "push it as well",
+        "remote": "where to push it; default: origin",
+        "unshallow": _UNSHALLOW_HELP,
+        "dry-run": "check everything, and print the commands that would run",
+    },
+)
+def tag(
+    context: Context,
+    name: str = "",
+    *,
+    next: str = "",  # noqa: A002 - the option's name
+    message: str = "",
+    push: bool = False,
+    remote: str = "origin",
+    unshallow: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Make an annotated release tag, signed where git is configured to, after the checks."""
+    with at_the_edge(context, dry_run=dry_run) as run:
+        from buildlib.tasks import telling  # noqa: PLC0415 - as above
+
+        project = telling.begin(run, unshallow=unshallow)
+        request = telling.TagRequest(
+            name=name, step=next, message=message, remote=remote if push else ""
+        )
+        telling.make_tag(run, project, request)
