@@ -64,17 +64,28 @@ def fetch_history(root: Path, *, remote: str = "origin") -> None:
         _done(answer, f"the history can't be fetched from {remote}")
 
 
+def check_remote(root: Path, remote: str) -> None:
+    """Do nothing, unless there is no such remote.
+
+    Raises:
+        InputError: there is none (exit 2).
+    """
+    known = GitCommand(root).ask("remote").splitlines()
+    if remote not in known:
+        raise InputError(
+            f"no remote is called {remote!r}", hint=f"known: {', '.join(known) or 'none'}"
+        )
+
+
 def remote_has_tag(root: Path, name: str, *, remote: str = "origin") -> bool:
     """Ask the remote itself.
 
     Raises:
-        InputError: there is no such remote (exit 2).
         ToolError: it can't be asked (exit 3).
     """
-    git = GitCommand(root)
-    if not git.ask("remote", "get-url", remote):
-        raise InputError(f"no remote is called {remote!r}", hint="git remote -v lists them")
-    answer = git.run("ls-remote", "--tags", remote, f"refs/tags/{name}", questions=True)
+    answer = GitCommand(root).run(
+        "ls-remote", "--tags", remote, f"refs/tags/{name}", questions=True
+    )
     _done(answer, f"{remote} can't be asked for its tags")
     return bool(answer.out)
 

@@ -93,17 +93,23 @@ def check_tag(tag: str) -> str:
     return tag
 
 
+def legal_part(text: str) -> str:
+    """Map any text into the tag grammar; nothing where nothing of it is legal."""
+    tag = re.sub(r"[^A-Za-z0-9_.-]", "-", text.strip()).lstrip(".-")
+    if len(tag) > _MAX_TAG:
+        # The hash keeps two long versions with the same beginning apart.
+        suffix = "-" + hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
+        tag = tag[: _MAX_TAG - len(suffix)] + suffix
+    return tag
+
+
 def to_tag(version: str) -> str:
     """Map any version into the tag grammar; what is legal stays as it is.
 
     Raises:
         InputError: nothing is left of it.
     """
-    tag = re.sub(r"[^A-Za-z0-9_.-]", "-", version.strip()).lstrip(".-")
-    if len(tag) > _MAX_TAG:
-        # The hash keeps two long versions with the same beginning apart.
-        suffix = "-" + hashlib.sha256(version.encode()).hexdigest()[:12]
-        tag = tag[: _MAX_TAG - len(suffix)] + suffix
+    tag = legal_part(version)
     if not tag:
         raise InputError(f"no tag can be made of the version {version!r}")
     return tag

@@ -8,7 +8,7 @@ from typing import Final
 
 from buildlib.errors import BuildlibError, InputError, ToolError
 from buildlib.precedence import version_of
-from buildlib.reference import to_tag
+from buildlib.reference import legal_part
 from buildlib.vcs import Changes, GitFacts, NoGit
 from buildlib.version import Version
 
@@ -67,13 +67,13 @@ def _not_on_a_tag(version: Version, git: GitFacts) -> InputError:
     return InputError(
         f"{version.value} is no release: HEAD is not on a release tag",
         why=why,
-        hint="make one with invoke tag, or ask for --snapshot or --edge",
+        hint="make one with invoke tag patch, or ask for --snapshot or --edge",
     )
 
 
 def _tag_problems(version: Version, git: GitFacts, prefix: str) -> Iterator[InputError]:
     """Yield where git's tags contradict what would be published."""
-    image_tag = to_tag(version.value)
+    image_tag = legal_part(version.value)
     for name, commit in git.tags.items():
         other = version_of(name, prefix)
         if other == version.value and commit != git.revision:
@@ -81,7 +81,7 @@ def _tag_problems(version: Version, git: GitFacts, prefix: str) -> Iterator[Inpu
                 f"{version.value} is another commit already: {name} is on {commit[:7]}",
                 hint="check that commit out, or choose another version",
             )
-        elif other and other != version.value and to_tag(other) == image_tag:
+        elif image_tag and other not in {"", version.value} and legal_part(other) == image_tag:
             yield InputError(
                 f"two versions come to the one image tag {image_tag}: {version.value} and {other}",
                 hint=f"one of them needs another number; {name} names the other",

@@ -77,7 +77,7 @@ def next_tag(step: Step, before: Iterable[str], taken: Iterable[str], prefix: st
         raise InputError(
             f"no step goes on from {highest(before, prefix)}",
             why="it is no version by SemVer",
-            hint="give the name itself: invoke tag NAME",
+            hint="git tag makes one by any name",
         )
     found = semver.Version.parse(version_of(base, prefix) if base else _FIRST[step])
     if base:
@@ -100,7 +100,7 @@ def tag_name(text: str, prefix: str) -> str:
     if not parse_semver(version):
         raise InputError(
             f"not a version by SemVer: {text!r}",
-            hint=f"such as {prefix}1.2.3 or {prefix}2.0.0-rc.1; for other names there is git tag",
+            hint=f"such as {prefix}1.2.3, or {', '.join(Step)}; for other names there is git tag",
         )
     return f"{prefix}{version}"
 

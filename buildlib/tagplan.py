@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from buildlib.errors import BuildlibError, InputError
 from buildlib.precedence import parse_semver, version_of
-from buildlib.reference import to_tag
+from buildlib.reference import legal_part
 from buildlib.refusals import UNSHALLOW, Mode, refusals
 from buildlib.tagrules import Kind, Line, TagRule
 from buildlib.vcs import Changes, GitFacts, NoGit
@@ -219,11 +219,13 @@ def plan_tags(
             # Where the rule is not for this kind anyway, nobody looks for a tag without a name.
             if kind in rule.on:
                 held[rule.template + rule.suffix] = f"there is no {', no '.join(missing)} here"
-        elif reason := planner.reason(rule):
-            held[to_tag(planner.render(rule))] = reason
+            continue
+        text = planner.render(rule)
+        tag = legal_part(text)
+        if reason := planner.reason(rule) or ("" if tag else "no character of it is legal"):
+            held[tag or text] = reason
         else:
-            text = planner.render(rule)
-            given[to_tag(text)] = text
+            given[tag] = text
     problems = _problems(version, kind, given, rules)
     return TagPlan(
         kind=kind,

@@ -103,7 +103,9 @@ def _choice(where: str, key: str, value: object, kind: type[Choice]) -> Choice:
 
 def _strings(where: str, key: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InputError(f"{where}: {key} must be a list of texts, not {value!r}")
+        raise InputError(
+            f"{where}: {key} must be a list of texts, not {value!r}", hint=f'such as {key} = ["…"]'
+        )
     if not value:
         raise InputError(
             f"{where} can never apply: {key} is empty", hint=f"leave {key} out, or fill it"
@@ -194,7 +196,9 @@ def _rule(where: str, value: object, suffix: str) -> TagRule:
     if "highest" in table:
         highest = _choice(where, "highest", table["highest"], Line)
     if not isinstance(zero, bool):
-        raise InputError(f"{where}: zero must be true or false, not {zero!r}")
+        raise InputError(
+            f"{where}: zero must be true or false, not {zero!r}", hint="false: never for 0.y.z"
+        )
     branches = _strings(where, "branches", table["branches"]) if "branches" in table else ()
     return TagRule(
         template=template, on=on, highest=highest, zero=zero, branches=branches, suffix=own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, is_dataclass
+from json import dumps
 from typing import Any
 
 from invoke.context import Context
@@ -27,21 +28,24 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     return value
 
 
+def _cell(value: object) -> str:
+    return value if isinstance(value, str) else dumps(value)
+
+
 @task(auto_shortflags=False, help={"json": "print it as JSON"})
 def config(context: Context, *, json: bool = False) -> None:
     """Print every configured value, and where it came from."""
     with edge(context) as run:
         found = run.project().config
-        rows = [
-            (key, _plain(getattr(found, key.replace("-", "_"))), str(found.source_of(key)))
-            for key in configuration.known_keys()
-        ]
+        values = {key: getattr(found, key.replace("-", "_")) for key in configuration.known_keys()}
+        values["tags"] = found.tag_rules()
+        rows = [(key, _plain(values[key]), str(found.source_of(key))) for key in values]
         if json:
             run.console.answer(
                 to_json({key: {"value": value, "source": source} for key, value, source in rows})
             )
         else:
-            run.console.answer(table([(key, str(value), source) for key, value, source in rows]))
+            run.console.answer(table([(key, source, _cell(value)) for key, value, source in rows]))
 
 
 @task(auto_shortflags=False, help={"json": "print it as JSON"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from buildlib.command import shell_line
@@ -11,6 +11,7 @@ from buildlib.errors import InputError, raise_problems
 from buildlib.explain import explain
 from buildlib.lineage import (
     Lineage,
+    check_remote,
     fetch_history,
     read_lineage,
     remote_has_tag,
@@ -22,7 +23,6 @@ from buildlib.refusals import Mode, no_git_problem, shallow_problem
 from buildlib.release import (
     Step,
     next_tag,
-    parse_step,
     release_branches,
     tag_name,
     tag_problems,
@@ -152,32 +152,27 @@ def tell_next(project: Project, step: Step, lineage: Lineage | None = None) -> s
     return next_tag(step, before, git.tags, project.config.tag_prefix)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TagRequest:
-    """A tag that is to be made: by name or by step; pushed where a remote is named."""
-
-    name: str = ""
-    step: str = ""
-    message: str = ""
-    remote: str = ""
-
-
-def make_tag(run: Edge, project: Project, request: TagRequest) -> str:
+def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: str) -> str:
     """Make the tag, or where the run is dry only print the commands; return its name.
+
+    Args:
+        run: where it is printed.
+        project: whose tag.
+        what: its name, or which number goes up.
+        message: of the tag; empty: its name.
+        remote: where to push it, or empty.
 
     Raises:
         InputError, ToolError, ProblemsError: it must not be made, or git refused it.
     """
-    if bool(request.name) == bool(request.step):
-        raise InputError(
-            "which tag?", hint="give a name, v1.2.3, or --next major|minor|patch|prerelease"
-        )
-    config, remote = project.config, request.remote
+    config = project.config
+    if remote and isinstance(project.git, GitFacts):
+        check_remote(config.root, remote)
     lineage = _lineage(project, remote)
-    if request.step:
-        name = tell_next(project, parse_step(request.step), lineage)
+    if what in set(Step):
+        name = tell_next(project, Step(what), lineage)
     else:
-        name = tag_name(request.name, config.tag_prefix)
+        name = tag_name(what, config.tag_prefix)
     problems = tag_problems(
         name,
         project.git,
@@ -187,19 +182,22 @@ def make_tag(run: Edge, project: Project, request: TagRequest) -> str:
         branches=release_branches(config.release_branches, lineage),
         remote=remote,
     )
-    root = config.root
-    if remote and not problems and remote_has_tag(root, name, remote=remote):
+    if remote and not problems and remote_has_tag(config.root, name, remote=remote):
         problems.append(
             InputError(f"{remote} has a tag {name} already", hint=f"git fetch --tags {remote}")
         )
     raise_problems(problems)
-    commands = tag_commands(name, request.message or name, remote=remote)
-    if run.dry:
-        for command in commands:
-            run.console.answer(shell_line(command))
-        return name
-    for command in commands:
-        run.console.command(command)
-    run_commands(root, commands)
-    run.console.answer(name)
+    _run(run, project, tag_commands(name, message or name, remote=remote))
+    if not run.dry:
+        run.console.answer(name)
     return name
+
+
+def _run(run: Edge, project: Project, commands: list[tuple[str, ...]]) -> None:
+    for command in commands:
+        if run.dry:
+            run.console.answer(shell_line(command))
+        else:
+            run.console.command(command)
+    if not run.dry:
+        run_commands(project.config.root, commands)

@@ -73,8 +73,7 @@ def version(
     auto_shortflags=False,
     positional=["name"],
     help={
-        "name": "of the tag, v1.2.3; its prefix may be left out",
-        "next": f"instead of a name; {_NEXT_HELP}",
+        "name": f"of the tag, v1.2.3, with or without its prefix; or {_NEXT_HELP}",
         "message": "of the tag; default: its name",
         "push": "push it as well",
         "remote": "where to push it; default: origin",
@@ -84,9 +83,8 @@ def version(
 )
 def tag(
     context: Context,
-    name: str = "",
+    name: str,
     *,
-    next: str = "",  # noqa: A002 - the option's name
     message: str = "",
     push: bool = False,
     remote: str = "origin",
@@ -98,7 +96,4 @@ def tag(
         from buildlib.tasks import telling  # noqa: PLC0415 - as above
 
         project = telling.begin(run, unshallow=unshallow)
-        request = telling.TagRequest(
-            name=name, step=next, message=message, remote=remote if push else ""
-        )
-        telling.make_tag(run, project, request)
+        telling.make_tag(run, project, name, message=message, remote=remote if push else "")

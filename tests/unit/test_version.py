@@ -158,6 +158,17 @@ def test_references_take_tags_and_whole_references_each_once() -> None:
     )
 
 
+def test_lists_in_one_option_are_taken_apart_and_never_glued() -> None:
+    assert references("thing", [], ["1, 2 ,,3\n4", "x/y:5,6"]) == (
+        "thing:1",
+        "thing:2",
+        "thing:3",
+        "thing:4",
+        "x/y:5",
+        "thing:6",
+    )
+
+
 def test_references_without_any_tag_are_refused() -> None:
     with pytest.raises(InputError, match="no tag is left"):
         references("thing", [" "], [""])

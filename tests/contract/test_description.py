@@ -1,0 +1,91 @@
+"""Our description against git's own, on repositories that grow at random."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from conftest import git
+from gitscript import new_repository, run_word
+
+from buildlib.vcs import GitFacts, read_git_facts
+
+TAGS = (
+    "v1.0.0", "v1.10.0", "v2.0.0-rc.1", "v2.0.0", "1.5.0", "cli/v3.0.0", "nightly", "v1-dirty",
+    "x-1-gabcdef0", "v1.0.0-4-gdeadbee", "v1.0.0+build.5", "20200110-RC2", "ünï", "a-dirty-dirty",
+)  # fmt: skip
+
+
+def _forge(root: Path, chance: random.Random) -> None:
+    """Give an annotated tag another name than its own, as a mirror that renames refs does."""
+    git(root, "tag", "--force", "--message", "x", "inner")
+    git(root, "update-ref", f"refs/tags/outer{chance.randrange(3)}", "refs/tags/inner")
+    git(root, "tag", "--delete", "inner")
+
+
+def _step(root: Path, chance: random.Random) -> None:
+    branches = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+    tags = git(root, "tag").split()
+    dirty = git(root, "status", "--porcelain", "--untracked-files=no")
+    words = ["c", "c3", f"new:{chance.randrange(3)}", "pack", "edit", "stage", "forge"]
+    words += 3 * [f"{chance.choice('ta')}:{chance.choice(TAGS)}"]
+    if tags:
+        words += [f"untag:{chance.choice(tags)}", f"co:{chance.choice(tags)}"]
+    words += [f"b:b{chance.randrange(10**6)}", f"co:{chance.choice(branches)}"]
+    words += [f"merge:{chance.choice(branches)}"]
+    word = chance.choice(words)
+    if dirty and word.startswith(("co", "merge", "b:")):
+        git(root, "checkout", "--quiet", "--force", "HEAD")
+    if word == "forge":
+        _forge(root, chance)
+    elif word.partition(":")[2] not in tags or word.startswith(("co", "untag")):
+        run_word(root, word)
+
+
+def _own(root: Path, prefix: str) -> GitFacts:
+    facts = read_git_facts(root, tag_prefix=prefix)
+    assert isinstance(facts, GitFacts)
+    return facts
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_description_is_gits_always(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    root = new_repository(tmp_path)
+    seen = set()
+    for _ in range(25):
+        _step(root, chance)
+        facts = _own(root, chance.choice(["v", "", "cli/v"]))
+        expected = git(root, "describe", "--tags", "--always", "--dirty")
+        assert facts.description == expected
+        assert facts.dirty == bool(git(root, "status", "--porcelain", "--untracked-files=no"))
+        assert set(facts.tags) == set(git(root, "tag").splitlines())
+        assert set(facts.head_tags) == set(git(root, "tag", "--points-at=HEAD").splitlines())
+        seen.add(expected)
+    # Not the same description again and again: the repository did grow.
+    assert len(seen) >= 5
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_nearest_version_is_the_one_that_git_finds(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(1000 + seed)
+    root = new_repository(tmp_path)
+    number, found = 0, 0
+    for _ in range(12):
+        for _ in range(chance.randrange(1, 4)):
+            run_word(root, "c")
+        if chance.random() < 0.5:
+            number += 1
+            run_word(root, f"t:v0.{number}.0")
+            run_word(root, f"t:other-{number}")
+            run_word(root, "c")
+        facts = _own(root, "v")
+        if not number:
+            assert (facts.nearest_tag, facts.distance) == ("", 0)
+            continue
+        git_says = git(root, "describe", "--tags", "--long", "--match=v*")
+        tag, distance, _ = git_says.rsplit("-", 2)
+        assert (facts.nearest_tag, facts.distance) == (tag, int(distance))
+        found += 1
+    assert found

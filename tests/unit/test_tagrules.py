@@ -1,0 +1,211 @@
+"""Tag rules as they are configured: what each form means, and which can't be."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildlib.config import load_config
+from buildlib.errors import InputError
+from buildlib.reference import legal_part
+from buildlib.tagplan import plan_tags
+from buildlib.tagrules import DEFAULT_RULES, Kind, Line, TagRule, parse_rules
+from buildlib.vcs import Changes
+from buildlib.version import resolve_version
+
+from fakes import REVISION, git_facts
+
+ELSEWHERE = "f" * 40
+
+
+def _rules(text: str) -> tuple[TagRule, ...]:
+    return parse_rules(tomllib.loads(text))
+
+
+def test_no_rules_are_the_default_ones() -> None:
+    assert parse_rules({}) == DEFAULT_RULES
+
+
+def test_every_default_rule_has_its_template_as_a_short_form() -> None:
+    templates = [rule.template for rule in DEFAULT_RULES]
+    assert parse_rules({"rules": templates}) == DEFAULT_RULES
+
+
+SHORT = {
+    "{version}-x": ({Kind.RELEASE, Kind.PRERELEASE, Kind.OTHER, Kind.SNAPSHOT}, None),
+    "{major}-{minor}": ({Kind.RELEASE}, Line.MINOR),
+    "v{major}": ({Kind.RELEASE}, Line.MAJOR),
+    "{major}.{minor}.{patch}": ({Kind.RELEASE}, None),
+    "pre-{prerelease}": ({Kind.PRERELEASE}, None),
+    "stable": ({Kind.RELEASE}, Line.ALL),
+    "{branch}": ({Kind.EDGE}, None),
+    "git-{revision}": ({Kind.EDGE}, None),
+}
+
+
+@pytest.mark.parametrize("template", SHORT)
+def test_a_template_alone_has_the_conditions_that_go_without_saying(template: str) -> None:
+    (rule,) = parse_rules({"rules": [template]})
+    assert (set(rule.on), rule.highest) == SHORT[template]
+
+
+def test_conditions_are_taken_from_the_table() -> None:
+    (rule,) = _rules(
+        'rules = [{ template = "{major}", on = ["release", "prerelease"], highest = "all",'
+        ' zero = true, branches = ["main"], suffix = "-x" }]'
+    )
+    assert rule == TagRule(
+        template="{major}",
+        on=(Kind.RELEASE, Kind.PRERELEASE),
+        highest=Line.ALL,
+        zero=True,
+        branches=("main",),
+        suffix="-x",
+    )
+
+
+def test_a_kind_without_an_order_drops_the_order_of_the_short_form() -> None:
+    (rule,) = _rules('rules = [{ template = "latest", on = ["edge"] }]')
+    assert rule.highest is None
+
+
+BAD = {
+    "an unknown name": ('rules = ["{vesion}"]', "did you mean version"),
+    "a name without braces' end": ('rules = ["{version"]', "can't become a tag"),
+    "an empty name": ('rules = ["{}"]', "unknown name {}"),
+    "a format": ('rules = ["{major:02}"]', "unknown name {major:02}"),
+    "an empty template": ('rules = [""]', "must be a text"),
+    "no template": ('rules = [{ on = ["release"] }]', "must be a text"),
+    "a slash": ('rules = ["a/b"]', "can't become a tag"),
+    "a leading dot": ('rules = [".x"]', "can't become a tag"),
+    "a number": ("rules = [1]", "must be a text or a table"),
+    "no rule at all": ("rules = []", "with a rule in it"),
+    "rules that are no list": ('rules = "latest"', "must be a list"),
+    "an unknown key": ('rules = [{ template = "x", higest = "all" }]', "did you mean highest"),
+    "an unknown key of the table": ('sufix = "-x"', "did you mean suffix"),
+    "an unknown kind": ('rules = [{ template = "x", on = ["relase"] }]', "did you mean release"),
+    "kinds that are no list": ('rules = [{ template = "x", on = "release" }]', "list of texts"),
+    "no kind": ('rules = [{ template = "x", on = [] }]', "can never apply: on is empty"),
+    "no branch": ('rules = [{ template = "x", branches = [] }]', "can never apply: branches"),
+    "an unknown line": ('rules = [{ template = "x", highest = "mayor" }]', "did you mean major"),
+    "a word for yes": ('rules = [{ template = "x", zero = "no" }]', "true or false"),
+    "a suffix with a slash": ('suffix = "/x"', "can't be part of a tag"),
+    "a suffix that is a number": ("suffix = 1", "can't be part of a tag"),
+    "a rule that is there already": ('rules = ["latest", "x", "latest"]', "repeats rule 1"),
+    "the same on one kind of two": (
+        'rules = ["{version}", { template = "{version}", on = ["edge", "other"] }]',
+        "repeats rule 1",
+    ),
+    "numbers of what has none": (
+        'rules = [{ template = "{major}", on = ["other"] }]',
+        "can never apply",
+    ),
+    "a prerelease of a release": (
+        'rules = [{ template = "{prerelease}", on = ["release"] }]',
+        "can never apply",
+    ),
+    "the highest of what has no order": (
+        'rules = [{ template = "x", on = ["edge", "other"], highest = "all" }]',
+        "can never apply",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD)
+def test_what_is_no_rule_is_refused_with_a_hint(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        _rules(text)
+    assert message in str(caught.value)
+    assert caught.value.hint
+
+
+def test_the_message_says_which_rule_of_which_table(tmp_path: Path) -> None:
+    (tmp_path / "buildlib.toml").write_text(
+        'image = "x"\n[registries.hub]\nrepository = "hub.example/x"\n'
+        '[registries.hub.tags]\nrules = ["latest", "{vesion}"]\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(InputError, match=r"registries\.hub\.tags: rule 2: unknown name {vesion}"):
+        load_config(tmp_path, {})
+
+
+REGISTRIES = """
+image = "x"
+[tags]
+suffix = "-alpine"
+[registries.own]
+repository = "one.example/Team/x"
+tags = { rules = ["{version}"] }
+[registries.plain]
+repository = "two.example/x"
+"""
+
+
+def test_a_registry_has_its_own_rules_or_those_of_the_project(tmp_path: Path) -> None:
+    (tmp_path / "buildlib.toml").write_text(REGISTRIES, encoding="utf-8")
+    config = load_config(tmp_path, {})
+    own, plain = config.registries
+    assert (own.name, own.repository) == ("own", "one.example/team/x")
+    assert [rule.template for rule in config.tag_rules(own)] == ["{version}"]
+    assert config.tag_rules(plain) == config.tag_rules() == config.tags
+    assert {rule.suffix for rule in config.tags} == {"-alpine"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[registries]\nhub = 1", "repository"),
+        ("[registries.hub]\ntags = {}", "repository"),
+        ('[registries.hub]\nrepository = "x:1"', "without tag or digest"),
+        ('[registries.hub]\nrepository = "x"\ntgs = {}', "did you mean registries.hub.tags"),
+        ("registries = []", "a table"),
+        ("tags = []", "must be a table"),
+    ],
+)
+def test_a_registry_that_is_none(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "buildlib.toml").write_text(f'image = "x"\n{text}\n', encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_config(tmp_path, {})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["a b", "v*", "v?", "v[", "v~", "a..b", "-v", "/v", "v\\", "@{"])
+def test_a_prefix_that_git_could_not_have_is_refused(tmp_path: Path, prefix: str) -> None:
+    (tmp_path / "buildlib.toml").write_text(
+        f"image = \"x\"\ntag-prefix = '{prefix}'\n", encoding="utf-8"
+    )
+    with pytest.raises(InputError, match="tag-prefix"):
+        load_config(tmp_path, {})
+
+
+# What may stand in a git tag and not in an image tag, and what it becomes.
+LETTERS = st.text(alphabet="ab19.-+#_/ü", min_size=1, max_size=8)
+
+
+@given(LETTERS, LETTERS)
+def test_two_versions_never_come_to_one_tag_unnoticed(one: str, other: str) -> None:
+    facts = git_facts(head_tags=(one,), tags={one: REVISION, other: ELSEWHERE})
+    version = resolve_version(facts, now=0, prefix="")
+    plan = plan_tags(version, facts, Changes(), rules=DEFAULT_RULES, prefix="")
+    clash = [str(problem) for problem in plan.refusals if "two versions" in str(problem)]
+    if one != other and legal_part(one) and legal_part(one) == legal_part(other):
+        assert len(clash) == 1
+        assert one in clash[0]
+        assert other in clash[0]
+        assert plan.tags == ()
+    else:
+        assert clash == []
+
+
+@given(st.text(alphabet="ab19.-+#_/ü", min_size=1, max_size=200))
+def test_every_tag_of_a_plan_is_legal_and_what_was_changed_is_told(text: str) -> None:
+    facts = git_facts(head_tags=(text,), tags={text: REVISION})
+    version = resolve_version(facts, now=0, prefix="")
+    plan = plan_tags(version, facts, Changes(), rules=DEFAULT_RULES, prefix="")
+    assert all(legal_part(tag) == tag for tag in plan.tags)
+    if plan.tags and plan.tags[0] != text:
+        assert (text, plan.tags[0]) in plan.mapped
