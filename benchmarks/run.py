@@ -1,7 +1,7 @@
 """Measure, and print the table that benchmarks/README.md keeps.
 
 Everything is measured in one run on one machine, so that what counts are the ratios. Options:
-`--pairs N` (default 10), `--only start` to leave the builds out.
+`--pairs N` (default 10), `--only builds|start|history` for one part.
 """
 
 from __future__ import annotations
@@ -165,6 +165,71 @@ def start_rows(count: int) -> list[Row]:
     return rows
 
 
+COMMITS, TAGS = 50_000, 5_000
+MOUNTED = f"""\
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+from buildlib.tasks import collection
+namespace = collection(Path(__file__).parent)
+"""
+EMPTY = """\
+from invoke.tasks import task
+@task
+def empty(context):
+    pass
+"""
+
+
+def grow_history(folder: Path) -> None:
+    """Make a repository of many commits and annotated tags, and check it out."""
+    lines = ["blob", "mark :1", "data 2", "x"]
+    for number in range(COMMITS):
+        person = f"A <a@example.org> {1_600_000_000 + 60 * number} +0000"
+        lines += ["commit refs/heads/main", f"mark :{number + 10}", f"committer {person}"]
+        lines += ["data 2", "c", f"M 100644 :1 d{number % 50}/f{number % 1000}", ""]
+        # The last commits have none: a snapshot is what has to look back.
+        if number % (COMMITS // TAGS) == 0:
+            minor, patch = divmod(number * TAGS // COMMITS, 10)
+            lines += [f"tag v0.{minor}.{patch}", f"from :{number + 10}", f"tagger {person}"]
+            lines += ["data 2", "t"]
+    git = ["git", "-C", str(folder)]
+    subprocess.run([*git, "init", "--quiet", "--initial-branch=main"], check=True)
+    subprocess.run(
+        [*git, "fast-import", "--quiet"], input="\n".join(lines) + "\n", text=True, check=True
+    )
+    subprocess.run([*git, "checkout", "--quiet", "--force", "main"], check=True)
+    (folder / "buildlib.toml").write_text('image = "x"\n', encoding="utf-8")
+    (folder / "tasks.py").write_text(MOUNTED, encoding="utf-8")
+    (folder / "empty.py").write_text(EMPTY, encoding="utf-8")
+
+
+def history_rows(folder: Path, count: int) -> list[Row]:
+    """Measure `invoke version` against git itself and an empty task, on a large repository."""
+    grow_history(folder)
+    describe = ["git", "describe", "--tags", "--always", "--dirty"]
+    commands = (describe, ["invoke", "--collection=empty", "empty"], ["invoke", "version"])
+    rows = []
+    for refs in ("refs as fast-import leaves them", "refs packed, as in a clone"):
+        if refs.startswith("refs packed"):
+            subprocess.run(["git", "pack-refs", "--all"], cwd=folder, check=True)
+        for command in commands:
+            seconds(command, folder)
+        measured = [[seconds(command, folder) for command in commands] for _ in range(count)]
+        git, empty, version = (statistics.median(times) for times in zip(*measured, strict=True))
+        share = statistics.median(v / (1.5 * g + e) for g, e, v in measured)
+        rows.append(
+            Row(
+                f"{COMMITS:,} commits, {TAGS:,} tags, {refs}: `git describe`, an empty task"
+                " / `invoke version`",
+                f"{git:.3f} s, {empty:.3f} s",
+                f"{version:.3f} s",
+                f"{share:.2f} of 1.5 describe + empty",
+            )
+        )
+    return rows
+
+
 def machine() -> str:
     """Return what it was measured on."""
     docker = output("docker", "version", "--format", "{{.Server.Version}}")
@@ -176,15 +241,18 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--only", choices=("start", "builds"))
+    parser.add_argument("--only", choices=("start", "builds", "history"))
     given = parser.parse_args()
     rows: list[Row] = []
     try:
-        if given.only != "start":
+        if given.only in {None, "builds"}:
             with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
                 rows += build_rows(Path(folder))
-        if given.only != "builds":
+        if given.only in {None, "start"}:
             rows += start_rows(given.pairs)
+        if given.only in {None, "history"}:
+            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
+                rows += history_rows(Path(folder), given.pairs)
     finally:
         for kind in ("seed", "new"):
             subprocess.run(
