@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 from buildlib.errors import InputError
 from buildlib.platforms import Platform, parse_platforms
 from buildlib.reference import parse_reference
+from buildlib.variables import BASE_IMAGES
 
 if TYPE_CHECKING:
     from buildlib.tagrules import TagRule
-
-BASE_IMAGES_VARIABLE: Final = "BUILDLIB_BASE_IMAGES"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -290,12 +289,12 @@ def _parsed(key: str, value: object, source: Source) -> object:
 
 
 def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
-    path = env.get(BASE_IMAGES_VARIABLE)
+    path = env.get(BASE_IMAGES)
     if not path:
         return {}
     table = _read_toml(Path(path))
-    _check_keys(table, {"base-images": None}, where=f"in {BASE_IMAGES_VARIABLE}: ")
-    source = Source(kind="environment", detail=BASE_IMAGES_VARIABLE)
+    _check_keys(table, {"base-images": None}, where=f"in {BASE_IMAGES}: ")
+    source = Source(kind="environment", detail=BASE_IMAGES)
     return dict(_parsed("base-images", table.get("base-images", {}), source))  # type: ignore[call-overload, no-any-return]
 
 
@@ -346,7 +345,7 @@ def load_config(
     if mapped := _map_from_environment(env):
         merged = {**dict(values.get("base_images", ())), **mapped}
         values["base_images"] = tuple(sorted(merged.items()))
-        sources["base-images"] = Source(kind="environment", detail=BASE_IMAGES_VARIABLE)
+        sources["base-images"] = Source(kind="environment", detail=BASE_IMAGES)
     if not values.get("image"):
         raise InputError(
             "no image is named",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from buildlib.errors import ToolError
 
@@ -15,8 +14,7 @@ _ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 _SILENT: Final = {"GIT_TERMINAL_PROMPT": "0"}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """How git ended and what it printed; code 127: there is no git."""
 
     code: int

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from buildlib.config import Config, load_config
-from buildlib.dockerfile import Dockerfile, parse_dockerfile
 from buildlib.vcs import GitFacts, NoGit, read_git_facts
 from buildlib.version import Version, resolve_version
+
+if TYPE_CHECKING:
+    from buildlib.dockerfile import Dockerfile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,8 @@ class Project:
 
     def dockerfile(self) -> Dockerfile:
         """Return the Dockerfile as read; an empty one where there is none to read."""
+        from buildlib.dockerfile import Dockerfile, parse_dockerfile  # noqa: PLC0415 - to build
+
         try:
             text = self.dockerfile_path.read_text(encoding="utf-8", errors="replace")
         except OSError:

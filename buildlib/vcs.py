@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from buildlib.errors import InputError
@@ -68,8 +68,7 @@ class Changes:
     untracked: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Described:
+class _Described(NamedTuple):
     """A description taken apart; `tag` is empty where no tag can be reached."""
 
     text: str
@@ -174,15 +173,17 @@ def read_git_facts(root: Path, *, tag_prefix: str = "v") -> GitFacts | NoGit:
         InputError: the repository is bare (exit 2).
     """
     git = GitCommand(root)
-    top = _top(git)
-    if isinstance(top, NoGit):
-        return top
     # In a large repository each of these takes its time; together they take that of the longest.
     with ThreadPoolExecutor(max_workers=2) as pool:
         describing, listing = pool.submit(_describe, git), pool.submit(_tags, git)
+        top = _top(git)
+        if isinstance(top, NoGit):
+            return top
         head, branch, remote = _head(git)
         if not head:
             return NoGit(reason="the repository has no commit yet")
+        # Meanwhile, as it is slow to load.
+        parse_semver("")
         described, tags = describing.result(), listing.result()
     head_tags = tuple(sorted(name for name, commit in tags.items() if commit == head[0]))
     on_version = any(version_of(tag, tag_prefix) for tag in head_tags)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.platforms import KNOWN
-from buildlib.reference import parse_reference
 from buildlib.tasks.edge import edge
 
 if TYPE_CHECKING:
@@ -19,6 +17,9 @@ if TYPE_CHECKING:
 
 def outputs(project: Project) -> list[Path]:
     """Return what `docker-build` and `binary` wrote below the project, and nothing else."""
+    from buildlib.platforms import KNOWN  # noqa: PLC0415 - only this task needs it
+    from buildlib.reference import parse_reference  # noqa: PLC0415 - the same
+
     root = project.config.root
     name = parse_reference(project.config.image).repository.rpartition("/")[2]
     binaries = [root / "bin" / known.replace("/", "-") for known in KNOWN]

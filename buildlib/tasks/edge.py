@@ -10,22 +10,23 @@ import signal
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
 from buildlib.background import Background
-from buildlib.config import BASE_IMAGES_VARIABLE
-from buildlib.console import Console
-from buildlib.engine import EngineFacts, inspect_engine
 from buildlib.errors import BuildlibError, CancelledError, exit_code_of
-from buildlib.executor import Executor, PlumbumExecutor, preload
+from buildlib.variables import BASE_IMAGES
 
+# Every task loads this module, and waits for it: what only some of them need comes later.
 if TYPE_CHECKING:
+    from buildlib.console import Console
+    from buildlib.engine import EngineFacts
+    from buildlib.executor import Executor, PlumbumExecutor
     from buildlib.project import Project
 
 # What the interpreter does when it ends is to look for garbage in everything that was ever
@@ -35,23 +36,50 @@ atexit.register(gc.freeze)
 gc.set_threshold(100_000)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Beginning:
+class Beginning(NamedTuple):
     """What is on its way while a task still loads; `engine` is None where nothing may start."""
 
     project: Background[Project]
     engine: Background[EngineFacts] | None
 
 
-@dataclass(frozen=True, kw_only=True)
 class Edge:
-    """What a task is given: where it is, what it may start, where it prints."""
+    """What a task is given: where it is, what it may start, where it prints.
 
-    start: Path
-    env: Mapping[str, str]
-    console: Console
-    executor: Executor
-    dry: bool
+    Args:
+        start: a directory of the project.
+        env: the environment that every process of ours gets.
+        dry: nothing may be started that changes anything.
+        quiet: progress is not shown.
+    """
+
+    def __init__(self, start: Path, env: Mapping[str, str], *, dry: bool, quiet: bool) -> None:
+        """Keep them."""
+        self.start, self.env, self.dry = start, env, dry
+        self._quiet = quiet
+
+    @cached_property
+    def console(self) -> Console:
+        """Return the printer."""
+        from buildlib.console import Console  # noqa: PLC0415 - while git and docker answer
+
+        return Console(self.env, quiet=self._quiet)
+
+    @cached_property
+    def _own_executor(self) -> PlumbumExecutor:
+        from buildlib.executor import PlumbumExecutor  # noqa: PLC0415 - not every task starts any
+
+        return PlumbumExecutor(self.env, self.start)
+
+    @property
+    def executor(self) -> Executor:
+        """Return what starts processes."""
+        return self._own_executor
+
+    def close(self) -> None:
+        """End what was started and still runs."""
+        if "_own_executor" in vars(self):
+            self._own_executor.close()
 
     def project(
         self, overrides: Mapping[str, object] | None = None, *, version: str = ""
@@ -73,9 +101,13 @@ class Edge:
         """Start to ask docker about itself, unless dry, and to load the project."""
         engine = None
         if not self.dry:
+            from buildlib.engine import inspect_engine  # noqa: PLC0415 - not when dry
+            from buildlib.executor import preload  # noqa: PLC0415 - the same
+
             # Two threads that import at the same time only hold each other up.
             preload()
-            engine = Background(lambda: inspect_engine(self.executor))
+            executor = self.executor
+            engine = Background(lambda: inspect_engine(executor))
         return Beginning(
             project=Background(lambda: self.project(overrides, version=version)), engine=engine
         )
@@ -103,8 +135,8 @@ def _environment() -> dict[str, str]:
     env.setdefault("BUILDKIT_PROGRESS", "rawjson")
     # For BuildKit's provenance, which is off: buildx need not ask git all over again.
     env.setdefault("BUILDX_GIT_INFO", "false")
-    if path := env.get(BASE_IMAGES_VARIABLE):
-        env[BASE_IMAGES_VARIABLE] = str(Path(path).absolute())
+    if path := env.get(BASE_IMAGES):
+        env[BASE_IMAGES] = str(Path(path).absolute())
     return env
 
 
@@ -136,18 +168,13 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
     """
     env = _environment()
     start = Path(context.config.get("buildlib", {}).get("root", "."))
-    console = Console(env, quiet=quiet)
-    dry = dry_run or bool(context.config.run.dry)
+    run = Edge(start, env, dry=dry_run or bool(context.config.run.dry), quiet=quiet)
     try:
-        with (
-            _terminable(),
-            _buildx_home(env),
-            contextlib.closing(PlumbumExecutor(env, start)) as executor,
-        ):
-            yield Edge(start=start, env=env, console=console, executor=executor, dry=dry)
+        with _terminable(), _buildx_home(env), contextlib.closing(run):
+            yield run
     except BuildlibError as error:
         if env.get("BUILDLIB_DEBUG") == "1":
             raise
-        raise Exit(console.describe(error), code=exit_code_of(error)) from None
+        raise Exit(run.console.describe(error), code=exit_code_of(error)) from None
     except KeyboardInterrupt:
-        raise Exit(console.describe(CancelledError("interrupted")), code=130) from None
+        raise Exit(run.console.describe(CancelledError("interrupted")), code=130) from None

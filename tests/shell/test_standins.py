@@ -12,7 +12,8 @@ from types import ModuleType
 import pytest
 from conftest import ROOT
 
-from buildlib.config import BASE_IMAGES_VARIABLE, load_config
+from buildlib.config import load_config
+from buildlib.variables import BASE_IMAGES
 
 
 def _load() -> ModuleType:
@@ -120,7 +121,7 @@ def test_buildlib_reads_the_map(tmp_path: Path) -> None:
     )
     (tmp_path / "map.toml").write_text(text, encoding="utf-8")
     (tmp_path / "buildlib.toml").write_text('image = "x"\n', encoding="utf-8")
-    config = load_config(tmp_path, {BASE_IMAGES_VARIABLE: str(tmp_path / "map.toml")})
+    config = load_config(tmp_path, {BASE_IMAGES: str(tmp_path / "map.toml")})
     ((name, image),) = config.base_images
     assert (name, image.stand_in) == ("alpine:3.22", True)
     assert image.source == f"oci-layout://{tmp_path}/with blank/alpine@sha256:0"

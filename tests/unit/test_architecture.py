@@ -15,6 +15,7 @@ PACKAGE = Path(buildlib.__file__).parent
 # From the ground up: a module imports only what stands before it.
 ORDER = [
     "errors",
+    "variables",
     "background",
     "platforms",
     "reference",
@@ -51,6 +52,7 @@ ORDER = [
     "tasks.docker",
     "tasks.telling",
     "tasks.version",
+    "tasks.showing",
     "tasks.info",
     "tasks.clean",
     "tasks.smoke",

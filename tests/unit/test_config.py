@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config import BASE_IMAGES_VARIABLE, BaseImage, load_config
+from buildlib.config import BaseImage, load_config
 from buildlib.errors import InputError
+from buildlib.variables import BASE_IMAGES
 
 
 def _write(root: Path, text: str, name: str = "buildlib.toml") -> Path:
@@ -100,12 +101,12 @@ def test_base_images_from_the_environment_are_laid_over_the_file(tmp_path: Path)
     (tmp_path / "map.toml").write_text(
         '[base-images]\nb = { source = "oci-layout:///b", stand-in = true }\n', encoding="utf-8"
     )
-    config = load_config(root, {BASE_IMAGES_VARIABLE: str(tmp_path / "map.toml")})
+    config = load_config(root, {BASE_IMAGES: str(tmp_path / "map.toml")})
     assert config.base_images == (
         ("a", BaseImage(source="docker-image://mirror/a")),
         ("b", BaseImage(source="oci-layout:///b", stand_in=True)),
     )
-    assert str(config.source_of("base-images")) == f"environment ({BASE_IMAGES_VARIABLE})"
+    assert str(config.source_of("base-images")) == f"environment ({BASE_IMAGES})"
 
 
 @pytest.mark.parametrize(
@@ -123,5 +124,5 @@ def test_a_bad_map_in_the_environment_is_refused(
     if text is not None:
         _write(tmp_path, text, "map.toml")
     with pytest.raises(InputError) as caught:
-        load_config(root, {BASE_IMAGES_VARIABLE: str(tmp_path / "map.toml")})
+        load_config(root, {BASE_IMAGES: str(tmp_path / "map.toml")})
     assert message in str(caught.value)
