@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +57,7 @@ def load_project(
     now: float,
     overrides: Mapping[str, object] | None = None,
     version: str = "",
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Project:
     """Load the project that `start` lies in.
 
@@ -67,13 +68,14 @@ def load_project(
         now: the clock, seconds since the epoch.
         overrides: of the configuration, by key.
         version: from the command line; wins over VERSION.
+        meanwhile: called once while git works.
 
     Raises:
         InputError: the configuration, the version or the epoch is not usable (exit 2).
         ToolError: git refuses the repository (exit 3).
     """
     config = load_config(start, env, overrides)
-    git = read_git_facts(config.root, tag_prefix=config.tag_prefix)
+    git = read_git_facts(config.root, tag_prefix=config.tag_prefix, meanwhile=meanwhile)
     resolved = resolve_version(
         git,
         now=int(now),

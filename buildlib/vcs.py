@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 from buildlib.errors import InputError
@@ -77,6 +79,51 @@ class _Described(NamedTuple):
     dirty: bool
 
 
+class TagRefs(Mapping[str, str]):
+    """Every tag and its commit, out of what `git show-ref --tags --dereference` prints.
+
+    That may be thousands of lines, of which most questions need one or two: they are taken apart
+    when somebody asks for all of them.
+    """
+
+    def __init__(self, listing: str) -> None:
+        """Keep the listing."""
+        self._listing = f"\n{listing}\n"
+
+    def on(self, commit: str) -> tuple[str, ...]:
+        """Return the names of the tags on a commit, sorted."""
+        # An annotated tag comes twice: as itself, and then as the commit that it stands for.
+        found = re.findall(rf"^{commit} {_TAG_FOLDER}(.*)$", self._listing, re.MULTILINE)
+        return tuple(sorted({name.removesuffix(_PEELED) for name in found}))
+
+    @cached_property
+    def _all(self) -> dict[str, str]:
+        found = {}
+        for line in self._listing.strip("\n").split("\n"):
+            commit, _, name = line.partition(f" {_TAG_FOLDER}")
+            found[name.removesuffix(_PEELED)] = commit
+        found.pop("", None)
+        return found
+
+    def __getitem__(self, name: str) -> str:
+        """Return the tag's commit."""
+        if "_all" in vars(self):
+            return self._all[name]
+        for suffix in (_PEELED, ""):
+            end = self._listing.find(f" {_TAG_FOLDER}{name}{suffix}\n")
+            if end >= 0:
+                return self._listing[self._listing.rindex("\n", 0, end) + 1 : end]
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield every name."""
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._all)
+
+
 def without_credentials(address: str) -> str:
     """Cut user and password out of a git address; what has none stays as it is."""
     if "://" not in address:
@@ -103,16 +150,6 @@ def _describe(git: GitCommand) -> _Described:
     return _Described(text, tag, int(distance), dirty)
 
 
-def _tags(git: GitCommand) -> Mapping[str, str]:
-    """Return the commit of each tag; this form reads no object that it need not read."""
-    found = {}
-    for line in git.ask("show-ref", "--tags", "--dereference").splitlines():
-        revision, _, name = line.partition(f" {_TAG_FOLDER}")
-        # An annotated tag comes twice: itself first, and then the commit that it stands for.
-        found[name.removesuffix(_PEELED)] = revision
-    return found
-
-
 def _head(git: GitCommand) -> tuple[list[str], str, str]:
     """Return revision, abbreviation and time; branch; address of origin."""
     words = git.ask("log", "-1", "--no-show-signature", "--format=%H %h %ct").split()
@@ -128,20 +165,45 @@ def _match(git: GitCommand, prefix: str, pattern: str) -> tuple[str, int]:
     return (tag, int(distance)) if tag and rest else ("", 0)
 
 
-def _nearest(
-    git: GitCommand, described: _Described, tags: Mapping[str, str], prefix: str
-) -> tuple[str, int]:
+def _nearest(git: GitCommand, described: _Described, tags: TagRefs, prefix: str) -> tuple[str, int]:
     """Return the nearest version, SemVer where there is one, and its distance."""
-    if not described.tag or not any(version_of(tag, prefix) for tag in tags):
-        return "", 0
     tag, distance = described.tag, described.distance
+    if not tag:
+        return "", 0
     if not parse_semver(version_of(tag, prefix)):
+        if not any(version_of(name, prefix) for name in tags):
+            return "", 0
         tag, distance = _match(git, prefix, "[0-9]*.[0-9]*.[0-9]*")
         if not parse_semver(version_of(tag, prefix)):
             tag, distance = _match(git, prefix, "[0-9]*")
     # Of several on that commit git takes the newest; we take the highest, as on HEAD.
-    same = [name for name, commit in tags.items() if commit == tags.get(tag)]
-    return highest(same, prefix) or tag, distance
+    return (highest(tags.on(tags[tag]), prefix) or tag, distance) if tag else ("", 0)
+
+
+class _TagFacts(TypedDict):
+    description: str
+    dirty: bool
+    tags: TagRefs
+    head_tags: tuple[str, ...]
+    nearest_tag: str
+    distance: int
+
+
+def _tag_facts(
+    git: GitCommand, described: _Described, tags: TagRefs, head: str, prefix: str
+) -> _TagFacts:
+    """Return what tags and description say about HEAD."""
+    head_tags = tags.on(head)
+    on_version = any(version_of(tag, prefix) for tag in head_tags)
+    nearest, distance = ("", 0) if on_version else _nearest(git, described, tags, prefix)
+    return {
+        "description": described.text,
+        "dirty": described.dirty,
+        "tags": tags,
+        "head_tags": head_tags,
+        "nearest_tag": nearest,
+        "distance": distance,
+    }
 
 
 def _top(git: GitCommand) -> tuple[Path, bool] | NoGit:
@@ -165,8 +227,15 @@ def _top(git: GitCommand) -> tuple[Path, bool] | NoGit:
     return Path(top[0]), shallow == "true"
 
 
-def read_git_facts(root: Path, *, tag_prefix: str = "v") -> GitFacts | NoGit:
+def read_git_facts(
+    root: Path, *, tag_prefix: str = "v", meanwhile: Callable[[], object] = lambda: None
+) -> GitFacts | NoGit:
     """Read the facts about the repository that `root` lies in.
+
+    Args:
+        root: a directory of it.
+        tag_prefix: of the tags that name versions.
+        meanwhile: called once while git works, for what is slow to load and needed later.
 
     Raises:
         ToolError: git refuses the repository because another user owns it (exit 3).
@@ -175,33 +244,26 @@ def read_git_facts(root: Path, *, tag_prefix: str = "v") -> GitFacts | NoGit:
     git = GitCommand(root)
     # In a large repository each of these takes its time; together they take that of the longest.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        describing, listing = pool.submit(_describe, git), pool.submit(_tags, git)
+        describing = pool.submit(_describe, git)
+        listing = pool.submit(git.ask, "show-ref", "--tags", "--dereference")
         top = _top(git)
         if isinstance(top, NoGit):
             return top
         head, branch, remote = _head(git)
         if not head:
             return NoGit(reason="the repository has no commit yet")
-        # Meanwhile, as it is slow to load.
         parse_semver("")
-        described, tags = describing.result(), listing.result()
-    head_tags = tuple(sorted(name for name, commit in tags.items() if commit == head[0]))
-    on_version = any(version_of(tag, tag_prefix) for tag in head_tags)
-    nearest, distance = ("", 0) if on_version else _nearest(git, described, tags, tag_prefix)
+        meanwhile()
+    described, tags = describing.result(), TagRefs(listing.result())
     return GitFacts(
         root=top[0],
-        description=described.text,
         revision=head[0],
         short=head[1],
         committed=int(head[2]),
-        tags=tags,
-        head_tags=head_tags,
-        nearest_tag=nearest,
-        distance=distance,
-        dirty=described.dirty,
         branch=branch,
         remote=remote,
         shallow=top[1],
+        **_tag_facts(git, described, tags, head[0], tag_prefix),
     )
 
 

@@ -87,8 +87,15 @@ class Edge:
         """Load the project that the task runs in."""
         from buildlib.project import load_project  # noqa: PLC0415 - while docker is being asked
 
-        now = time.time()
-        return load_project(self.start, self.env, now=now, overrides=overrides, version=version)
+        return load_project(
+            self.start,
+            self.env,
+            now=time.time(),
+            overrides=overrides,
+            version=version,
+            # The printer is wanted afterwards, always.
+            meanwhile=lambda: self.console,
+        )
 
     def warn(self, project: Project) -> None:
         """Say what the user should know about the version."""

@@ -9,7 +9,7 @@ import pytest
 from conftest import git
 
 from buildlib.errors import InputError, ToolError
-from buildlib.vcs import GitFacts, NoGit, read_git_facts
+from buildlib.vcs import GitFacts, NoGit, TagRefs, read_git_facts
 
 
 def _repository(root: Path, *, commits: int = 1) -> Path:
@@ -155,3 +155,22 @@ def test_dubious_ownership_names_the_command_and_never_a_star(
 @pytest.mark.parametrize("name", ["with blank", "quo'te\"", "new\nline", "ünï", "-dash"])
 def test_odd_paths(tmp_path: Path, name: str) -> None:
     assert _facts(_repository(tmp_path / name)).branch == "main"
+
+
+LISTING = (
+    f"{'a' * 40} refs/tags/v1\n{'b' * 40} refs/tags/v1^{{}}\n"
+    f"{'b' * 40} refs/tags/v10\n{'c' * 40} refs/tags/x/v1"
+)
+COMMITS = {"v1": "b" * 40, "v10": "b" * 40, "x/v1": "c" * 40}
+
+
+def test_tags_are_found_one_by_one_and_all_together() -> None:
+    tags = TagRefs(LISTING)
+    assert {name: tags[name] for name in COMMITS} == COMMITS
+    with pytest.raises(KeyError):
+        tags["v"]
+    assert tags.on("b" * 40) == ("v1", "v10")
+    assert tags.on("a" * 40) == ("v1",)  # the tag's own object, which is no commit
+    assert dict(tags) == COMMITS
+    assert {name: tags[name] for name in COMMITS} == COMMITS
+    assert (len(tags), len(TagRefs(""))) == (3, 0)
