@@ -29,6 +29,7 @@ Usage:
   dockerutilities server [--host ADDR] [--port N] [--data-dir DIR] [--socket PATH] [--allow-host NAME]...
   dockerutilities healthcheck [--port N] [--timeout DURATION]
   dockerutilities version [--json]
+  dockerutilities run-as --user UID:GID [--group GID]... COMMAND [ARG]...   (for the entrypoint)
   dockerutilities --help
 
 Environment (an option wins over it):
@@ -82,6 +83,8 @@ func dispatch(ctx context.Context, command string, args []string, env func(strin
 		return serve(ctx, args, env, out, err)
 	case "healthcheck":
 		return healthcheck(ctx, args, env, out)
+	case "run-as":
+		return runAs(args)
 	default:
 		return fmt.Errorf("%w: unknown command %q, see --help", errUsage, command)
 	}

@@ -54,6 +54,12 @@ func TestExitCodes(t *testing.T) {
 		{"port that is none", []string{"server", "--port", "x"}, 2, "not a port"},
 		{"port too high", []string{"healthcheck", "--port", "65536"}, 2, "not a port"},
 		{"healthcheck with a bad option", []string{"healthcheck", "--timeout", "x"}, 2, "timeout"},
+		{"run-as without a user", []string{"run-as", "true"}, 2, "run-as --user"},
+		{"run-as without a command", []string{"run-as", "--user", "1:1"}, 2, "run-as --user"},
+		{"run-as with a name", []string{"run-as", "--user", "root:1", "true"}, 2, `"root"`},
+		{"run-as with a name of a group", []string{"run-as", "--user", "1:root", "true"}, 2, `"root"`},
+		{"run-as with a negative group", []string{"run-as", "--user", "1:1", "--group", "-1", "true"}, 2, `"-1"`},
+		{"run-as what is not there", []string{"run-as", "--user", "1:1", "no-such-command"}, 1, "no-such-command"},
 		{"nobody listens", []string{"healthcheck", "--port", "1"}, 1, "not healthy"},
 		{"data directory is a file", []string{"server", "--port", "0", "--data-dir", file}, 1, "data directory"},
 		{"address that is not ours", []string{"server", "--host", "192.0.2.1", "--port", "0", "--data-dir", t.TempDir()}, 1, "can't listen"},
@@ -174,4 +180,19 @@ func waitHealthy(t *testing.T, port string) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Fatal("the server did not become healthy")
+}
+
+func TestRunAsDropsToTheUserAndExactlyTheGroups(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Fatal("this test wants root, as it has inside the build")
+	}
+	command := exec.Command(os.Args[0], "run-as", "--user", "1001:1001", "--group", "999", "sh", "-c", `id -u; id -G; echo "$1"`, "sh", "a  b")
+	command.Env = append(os.Environ(), "RUN_AS_PROGRAM=1")
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got, want := string(out), "1001\n1001 999\na  b\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

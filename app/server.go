@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -75,6 +76,9 @@ func serve(ctx context.Context, args []string, env func(string) string, out, err
 	o, err := serverFlags(args, env, out)
 	if err != nil {
 		return err
+	}
+	if os.Getpid() == 1 {
+		reapChildren()
 	}
 	log := slog.New(slog.NewTextHandler(errOut, nil))
 	store, err := report.Open(o.dataDir)

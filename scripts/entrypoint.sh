@@ -1,21 +1,21 @@
 #!/bin/sh
-# First process of the container: runs the program, or whatever command it is given.
+# First process of the container: runs the program, or whatever command it is given, as UID 1001.
 #
 #   docker run IMAGE                      the server
 #   docker run IMAGE version              a command of the program
 #   docker run IMAGE --help               an option of the program
 #   docker run IMAGE sh -c 'echo "a b"'   any other command, its quoting kept
+#
+# Started as root, it joins the group of the mounted socket by number and drops to 1001; nothing is
+# written to /etc, so that a read-only root file system will do. Started as another user, with
+# --group-add, it changes nothing. A root shell is docker run --user 0 --entrypoint sh IMAGE.
 set -eu
 
-socket=${DOCKER_SOCKET:-/var/run/docker.sock}
+readonly user=1001:1001
+readonly program=/usr/local/bin/dockerutilities
+readonly socket="${DOCKER_SOCKET:-/var/run/docker.sock}"
 
-# Never chmod: the mounted socket is the host's, and the change would last there.
-warn_about_socket() {
-    if [ -S "$socket" ] && ! { [ -r "$socket" ] && [ -w "$socket" ]; }; then
-        echo "entrypoint: $socket is not accessible to UID $(id -u);" \
-            "add --group-add $(stat -c %g "$socket") to docker run" >&2
-    fi
-}
+say() { echo "entrypoint: $*" >&2; }
 
 is_program_command() {
     case ${1:-} in
@@ -24,8 +24,50 @@ is_program_command() {
     esac
 }
 
+# What is mounted may be no socket: Docker makes a directory where the path was not there.
+warn_if_no_socket() {
+    if [ -d "$socket" ]; then
+        say "$socket is a directory: the path that was mounted is not there on the engine's side"
+    elif [ -e "$socket" ] && ! [ -S "$socket" ]; then
+        say "$socket is not a socket"
+    fi
+}
+
+# Never chmod: the mounted socket is the host's, and the change would last there.
+warn_if_not_accessible() {
+    if [ -S "$socket" ] && ! { [ -r "$socket" ] && [ -w "$socket" ]; }; then
+        say "$socket is not accessible to UID $(id -u);" \
+            "add --group-add $(stat -c %g "$socket") to docker run"
+    fi
+}
+
+# Prints the group to join: that of the socket, and root's only where it is allowed by name.
+socket_group() {
+    [ -S "$socket" ] || return 0
+    group=$(stat -c %g "$socket")
+    if [ "$group" != 0 ]; then
+        echo "$group"
+    elif [ "${DOCKERUTILITIES_ALLOW_ROOT_GROUP:-}" = 1 ]; then
+        say "joining group root, which $socket belongs to"
+        echo 0
+    else
+        say "$socket belongs to group root, which is not joined;" \
+            "DOCKERUTILITIES_ALLOW_ROOT_GROUP=1 allows it"
+    fi
+}
+
+serving=no
 if is_program_command "$@"; then
-    [ "${1:-}" != server ] || warn_about_socket
-    set -- /usr/local/bin/dockerutilities "$@"
+    [ "${1:-}" != server ] || serving=yes
+    set -- "$program" "$@"
 fi
+[ "$serving" = no ] || warn_if_no_socket
+
+if [ "$(id -u)" = 0 ]; then
+    group=$(socket_group)
+    export HOME=/app
+    exec "$program" run-as --user "$user" ${group:+--group "$group"} -- "$@"
+fi
+
+[ "$serving" = no ] || warn_if_not_accessible
 exec "$@"

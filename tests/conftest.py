@@ -175,3 +175,14 @@ def end_group() -> Iterator[Callable[[subprocess.Popen[str]], None]]:
         process.wait()
         if process.stdout:
             process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def own_image(engine: str) -> Iterator[str]:
+    """Build this repository's own image once, under a name of the tests', and return its tag."""
+    assert engine
+    image = f"buildlib-test-own-{secrets.token_hex(4)}"
+    done = Checkout(ROOT, image, {"BUILDLIB_IMAGE": image}).invoke("docker-build")
+    assert done.returncode == 0, done.stderr
+    yield f"{image}:latest"
+    remove_images(image)

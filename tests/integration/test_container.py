@@ -11,27 +11,18 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
-from conftest import ROOT, Checkout, docker, remove_images
+from conftest import docker
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
-IMAGE = "buildlib-test-container"
 SOCKET = Path("/var/run/docker.sock")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _image() -> Iterator[None]:
-    done = Checkout(ROOT, IMAGE, {"BUILDLIB_IMAGE": IMAGE}).invoke("docker-build")
-    assert done.returncode == 0, done.stderr
-    yield
-    remove_images(IMAGE)
 
 
 class Server:
     """A container of the image, started with options."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, image: str, *options: str) -> None:
         publish = ("--detach", "--publish", "127.0.0.1::8080")
-        self.name = docker("run", *publish, *options, f"{IMAGE}:latest")
+        self.name = docker("run", *publish, *options, image)
         port = docker("port", self.name, "8080/tcp").splitlines()[0]
         self.address = f"http://{port}"
         deadline = time.monotonic() + 10
@@ -58,31 +49,32 @@ class Server:
 
 
 @pytest.fixture
-def with_socket() -> Iterator[Server]:
+def with_socket(own_image: str) -> Iterator[Server]:
     group = str(SOCKET.stat().st_gid)
-    server = Server("--volume", f"{SOCKET}:{SOCKET}", "--group-add", group)
+    server = Server(own_image, "--volume", f"{SOCKET}:{SOCKET}", "--group-add", group)
     yield server
     server.close()
 
 
 @pytest.fixture
-def hardened() -> Iterator[Server]:
+def hardened(own_image: str) -> Iterator[Server]:
     server = Server(
-        *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--init")
+        own_image,
+        *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--init"),
     )
     yield server
     server.close()
 
 
-def test_the_engines_images_are_listed_as_user_1001(with_socket: Server) -> None:
+def test_the_engines_images_are_listed_as_user_1001(with_socket: Server, own_image: str) -> None:
     images = with_socket.ask("GET", "/api/images")["images"]
     assert isinstance(images, list)
-    assert f"{IMAGE}:latest" in [tag for image in images for tag in image["tags"]]
+    assert own_image in [tag for image in images for tag in image["tags"]]
     assert docker("exec", with_socket.name, "id", "-u") == "1001"
 
 
-def test_a_report_is_made_listed_and_deleted(with_socket: Server) -> None:
-    made = with_socket.ask("POST", "/api/reports", {"image": f"{IMAGE}:latest"})
+def test_a_report_is_made_listed_and_deleted(with_socket: Server, own_image: str) -> None:
+    made = with_socket.ask("POST", "/api/reports", {"image": own_image})
     details = made["details"]
     assert isinstance(details, dict)
     assert details["user"] == "1001:1001"
@@ -110,8 +102,8 @@ def test_the_image_finds_itself_healthy(hardened: Server) -> None:
     assert docker("exec", hardened.name, "/usr/local/bin/dockerutilities", "healthcheck") == ""
 
 
-def test_a_socket_of_another_group_is_told_with_the_way_out() -> None:
-    server = Server("--volume", f"{SOCKET}:{SOCKET}")
+def test_a_socket_of_another_group_is_told_with_the_way_out(own_image: str) -> None:
+    server = Server(own_image, "--volume", f"{SOCKET}:{SOCKET}")
     try:
         log = subprocess.run(
             ["docker", "logs", server.name], capture_output=True, text=True, check=True
@@ -130,8 +122,8 @@ def test_docker_stop_ends_it_within_two_seconds_with_code_0(with_socket: Server)
     assert took < 3
 
 
-def test_arguments_keep_their_quoting_and_unknown_commands_fail() -> None:
-    run = ("run", "--rm", f"{IMAGE}:latest")
+def test_arguments_keep_their_quoting_and_unknown_commands_fail(own_image: str) -> None:
+    run = ("run", "--rm", own_image)
     assert docker(*run, "sh", "-c", 'printf "[%s]" "$@"', "sh", "a b", "", "*") == "[a b][][*]"
     assert "Usage:" in docker(*run, "--help")
     done = subprocess.run(

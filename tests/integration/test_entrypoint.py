@@ -1,0 +1,213 @@
+"""The entrypoint in real containers: whoever starts it, whatever is mounted as the socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import docker
+
+pytestmark = pytest.mark.engine
+SOCKET = "/var/run/docker.sock"
+# Who it is and what it may do with the socket, in one line.
+SHOW = f'echo "$(id -u) $(id -g) $(id -G)"; test -w {SOCKET} && echo writable; exit 0'
+MINIMAL = (
+    *("--read-only", "--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID"),
+    *("--security-opt", "no-new-privileges", "--init"),
+)
+ROOT_GROUP = "DOCKERUTILITIES_ALLOW_ROOT_GROUP=1"
+
+
+@contextmanager
+def _socket(folder: Path, group: int) -> Iterator[str]:
+    """Give a socket that belongs to root and a group, as an engine's does; the option to mount."""
+    path = folder / "s.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        os.chown(path, 0, group)
+        path.chmod(0o660)
+        yield f"{path}:{SOCKET}"
+
+
+def _run(
+    image: str, *options: str, command: tuple[str, ...] = ("sh", "-c", SHOW)
+) -> tuple[int, str, str]:
+    done = subprocess.run(
+        ["docker", "run", "--rm", *options, image, *command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+# 999 is Debian's usual one, 4242 has no name, 1001 is the user's own, 10 is Alpine's wheel.
+@pytest.mark.parametrize("group", [999, 4242, 1001, 10])
+@pytest.mark.parametrize("options", [(), MINIMAL], ids=["plain", "hardened"])
+def test_root_joins_the_sockets_group_by_number_and_drops(
+    own_image: str, tmp_path: Path, group: int, options: tuple[str, ...]
+) -> None:
+    with _socket(tmp_path, group) as mount:
+        code, out, err = _run(own_image, "--user", "0", "--volume", mount, *options)
+        assert (code, err) == (0, "")
+        groups = "1001" if group == 1001 else f"1001 {group}"
+        assert out == f"1001 1001 {groups}\nwritable\n"
+        # The mounted socket is the host's: nothing about it has changed.
+        status = (tmp_path / "s.sock").stat()
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, group, 0o660)
+
+
+def test_group_root_is_not_joined_silently(own_image: str, tmp_path: Path) -> None:
+    with _socket(tmp_path, 0) as mount:
+        options = ("--user", "0", "--volume", mount)
+        code, out, err = _run(own_image, *options)
+        assert (code, out) == (0, "1001 1001 1001\n")
+        assert f"{ROOT_GROUP} allows it" in err
+        code, out, err = _run(own_image, *options, "--env", ROOT_GROUP)
+        assert (code, out) == (0, "1001 1001 1001 0\nwritable\n")
+        assert "joining group root" in err
+
+
+def test_root_without_a_socket_drops_all_the_same(own_image: str) -> None:
+    assert _run(own_image, "--user", "0") == (0, "1001 1001 1001\n", "")
+
+
+@pytest.mark.parametrize("user", ["1001", "1001:1001", "2000:2000"])
+def test_another_user_is_left_as_it_is(own_image: str, tmp_path: Path, user: str) -> None:
+    with _socket(tmp_path, 4242) as mount:
+        code, out, err = _run(
+            own_image, "--user", user, "--group-add", "4242", "--volume", mount, *MINIMAL[:3]
+        )
+    number, _, group = user.partition(":")
+    # Docker knows the group of a user by the image's /etc/passwd.
+    assert (code, err) == (0, "")
+    assert out == f"{number} {group or '1001'} {group or '1001'} 4242\nwritable\n"
+
+
+def test_with_every_capability_dropped_the_image_runs_as_it_is_made(own_image: str) -> None:
+    options = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only")
+    assert _run(own_image, *options) == (0, "1001 1001 1001\n", "")
+
+
+def test_root_that_may_not_drop_is_refused_with_the_way_out(own_image: str) -> None:
+    code, out, err = _run(own_image, "--user", "0", "--cap-drop", "ALL")
+    assert (code, out) == (1, "")
+    assert "--cap-add SETUID --cap-add SETGID" in err
+    assert "--user 1001:1001" in err
+
+
+SERVED = {
+    "a directory": ("dir", "is a directory"),
+    "a file": ("file", "is not a socket"),
+}
+
+
+class Started:
+    """The server in a container, until the block ends."""
+
+    def __init__(self, image: str, *options: str) -> None:
+        self.name = docker("run", "--detach", *options, image)
+        deadline = time.monotonic() + 20
+        while "listening" not in self.log():
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
+
+    def log(self) -> str:
+        done = subprocess.run(
+            ["docker", "logs", self.name], capture_output=True, text=True, check=True
+        )
+        return done.stdout + done.stderr
+
+    def status(self) -> dict[str, str]:
+        text = docker("exec", self.name, "cat", "/proc/1/status")
+        return {
+            key: value.strip()
+            for key, _, value in (line.partition(":") for line in text.splitlines())
+        }
+
+
+@pytest.fixture
+def start(own_image: str) -> Iterator[Callable[..., Started]]:
+    started: list[Started] = []
+
+    def starter(*options: str) -> Started:
+        started.append(Started(own_image, *options))
+        return started[-1]
+
+    yield starter
+    for server in started:
+        docker("rm", "--force", "--volumes", server.name, check=False)
+
+
+@pytest.mark.parametrize(("kind", "message"), SERVED.values(), ids=SERVED)
+@pytest.mark.parametrize("user", ["0", "1001"])
+def test_what_is_no_socket_is_told_and_the_server_runs(
+    start: Callable[..., Started], tmp_path: Path, kind: str, message: str, user: str
+) -> None:
+    path = tmp_path / kind
+    path.mkdir() if kind == "dir" else path.touch()
+    server = start("--user", user, "--volume", f"{path}:{SOCKET}")
+    assert message in server.log()
+
+
+def test_a_mount_of_what_is_not_there_is_told(
+    start: Callable[..., Started], tmp_path: Path
+) -> None:
+    # The old short form makes a directory on the host, as plain docker run would.
+    server = start("--volume", f"{tmp_path}/gone.sock:{SOCKET}")
+    assert "is a directory" in server.log()
+
+
+@pytest.mark.parametrize("options", [(), ("--user", "0")], ids=["as 1001", "as root"])
+def test_the_program_is_the_first_process_and_stops_in_time(
+    start: Callable[..., Started], options: tuple[str, ...]
+) -> None:
+    server = start(*options)
+    status = server.status()
+    assert status["Name"] == "dockerutilities"
+    assert status["Uid"].split() == ["1001"] * 4
+    assert int(status["CapEff"], 16) == 0
+    started = time.monotonic()
+    docker("stop", "--time", "10", server.name)
+    took = time.monotonic() - started
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", server.name) == "0"
+    assert took < 2.5  # two seconds, and docker's own part
+
+
+def test_a_socket_of_the_real_engine_is_used_as_user_1001(
+    start: Callable[..., Started], own_image: str
+) -> None:
+    server = start("--user", "0", "--volume", f"{SOCKET}:{SOCKET}", "--env", ROOT_GROUP, *MINIMAL)
+    ask = ("exec", server.name, "wget", "-q", "-O", "-", "http://127.0.0.1:8080/api/images")
+    images = json.loads(docker(*ask))["images"]
+    assert own_image in [tag for image in images for tag in image["tags"]]
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--init",)], ids=["as the first process", "under an init"]
+)
+def test_orphans_are_reaped(start: Callable[..., Started], options: tuple[str, ...]) -> None:
+    server = start(*options)
+    # The shell ends at once, and its child becomes an orphan of the container's first process.
+    for _ in range(3):
+        docker("exec", server.name, "sh", "-c", "sleep 0.2 & exit 0")
+    time.sleep(1)
+    states = docker("exec", server.name, "sh", "-c", "cat /proc/[0-9]*/stat")
+    assert " Z " not in states
+
+
+def test_arguments_with_blanks_and_quotes_arrive_as_root_too(own_image: str) -> None:
+    command = ("sh", "-c", 'printf "[%s]" "$@"', "sh", "a b", "", "*", 'it\'s "so"')
+    for user in ("0", "1001"):
+        code, out, _ = _run(own_image, "--user", user, command=command)
+        assert (code, out) == (0, '[a b][][*][it\'s "so"]')
+    assert _run(own_image, "--user", "0", command=("no-such-command",))[0] != 0
