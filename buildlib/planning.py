@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from buildlib.config import BaseImage, Config
+from buildlib.config import Config
 from buildlib.dockerfile import Dockerfile
 from buildlib.errors import InputError
 from buildlib.labels import image_labels
@@ -17,6 +17,7 @@ from buildlib.plan import BuildPlan, Output
 from buildlib.platforms import Platform, parse_platforms
 from buildlib.project import Project
 from buildlib.reference import parse_reference, to_tag
+from buildlib.settings import BaseImage
 from buildlib.tags import local_tags, references
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")

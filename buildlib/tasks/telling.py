@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from buildlib.command import shell_line
-from buildlib.config import Registry
 from buildlib.errors import InputError, raise_problems
 from buildlib.explain import explain
 from buildlib.lineage import (
@@ -28,6 +27,7 @@ from buildlib.release import (
     tag_problems,
 )
 from buildlib.report import to_json
+from buildlib.settings import Registry
 from buildlib.tagplan import TagPlan, plan_tags
 from buildlib.tags import local_tags
 from buildlib.tasks.edge import Edge

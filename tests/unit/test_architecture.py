@@ -20,6 +20,7 @@ ORDER = [
     "platforms",
     "reference",
     "tagrules",
+    "settings",
     "config",
     "gitcommand",
     "precedence",

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config import BaseImage, load_config
+from buildlib.config import load_config
 from buildlib.errors import InputError
+from buildlib.settings import BaseImage
 from buildlib.variables import BASE_IMAGES
 
 

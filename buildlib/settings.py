@@ -1,0 +1,258 @@
+"""What the values of a configuration are, and how each is read; `config` says where from.
+
+Each `parse_…` returns the value of a key of that kind, and raises MismatchError with what it has
+to be, or InputError where it knows better (exit 2).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final
+
+from buildlib.errors import InputError
+from buildlib.platforms import Platform
+from buildlib.platforms import parse_platforms as split_platforms
+from buildlib.reference import parse_reference
+
+if TYPE_CHECKING:
+    from buildlib.tagrules import TagRule
+
+
+def check_keys(table: Mapping[str, object], known: Mapping[str, object], *, where: str) -> None:
+    for key in table:
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            raise InputError(
+                f"unknown configuration key {where}{key}",
+                hint=f"did you mean {where}{close[0]}?" if close else f"known: {', '.join(known)}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseImage:
+    """Another source for a `FROM` reference, handed over with `--build-context`.
+
+    Args:
+        source: `docker-image://…` or `oci-layout://…`.
+        stand_in: it is not the real image, and an image built on it must not be published.
+    """
+
+    source: str
+    stand_in: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Smoke:
+    """What a container of the image has to do.
+
+    Args:
+        commands: each has to end with code 0.
+        version_command: has to print the version and nothing else; empty: not asked.
+        port: where the image's own command serves HTTP; 0: it serves none.
+        health_path: answers 200 when healthy, and holds the version.
+        start_timeout: seconds from the start to healthy.
+    """
+
+    commands: tuple[tuple[str, ...], ...] = ()
+    version_command: tuple[str, ...] = ()
+    port: int = 0
+    health_path: str = "/"
+    start_timeout: int = 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """How a container of the image is run.
+
+    Args:
+        port: where it serves HTTP inside; 0: the port of `smoke`.
+        health_path: answers 200 when healthy; empty: that of `smoke`.
+        start_timeout: seconds from the start to healthy; 0: that of `smoke`.
+        data_path: the directory inside that is kept; empty: none.
+        user: the UID, and GID, that the image runs as; for messages and new data directories.
+        socket_path: where the image expects the engine's socket; empty: it needs none.
+        root_group_env: NAME=VALUE by which the image is told that it may join group root.
+        read_only, drop_capabilities, no_new_privileges, init: as docker's options of that name.
+        memory, pids: limits; empty and 0: none.
+        tmpfs: writable directories in memory, needed where the rest is read-only.
+    """
+
+    port: int = 0
+    health_path: str = ""
+    start_timeout: int = 0
+    data_path: str = ""
+    user: int = 0
+    socket_path: str = ""
+    root_group_env: str = ""
+    read_only: bool = True
+    drop_capabilities: bool = True
+    no_new_privileges: bool = True
+    init: bool = True
+    memory: str = "512m"
+    pids: int = 256
+    tmpfs: tuple[str, ...] = ("/tmp",)  # noqa: S108 - inside the container
+
+
+NO_RUN: Final = Run()
+NO_SMOKE: Final = Smoke()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registry:
+    """A place to publish to.
+
+    Args:
+        name: what the configuration calls it.
+        repository: with the registry's host, without tag or digest.
+        tags: its own tag rules; none: those of the project.
+    """
+
+    name: str
+    repository: str
+    tags: tuple[TagRule, ...] = ()
+
+
+class MismatchError(Exception):
+    """The value is not of the type that this key takes; the text says which."""
+
+
+def parse_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise MismatchError("text")
+    return value
+
+
+def parse_texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(value.split())
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise MismatchError("a list of texts")
+    return tuple(value)
+
+
+def parse_pairs(value: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
+        raise MismatchError("a table of texts")
+    return tuple(sorted(value.items()))
+
+
+def parse_image(value: object) -> str:
+    reference = parse_reference(parse_text(value))
+    if reference.tag or reference.digest:
+        raise MismatchError("a repository without tag or digest")
+    return reference.name
+
+
+def parse_platforms(value: object) -> tuple[Platform, ...]:
+    return split_platforms(parse_texts(value))
+
+
+def _base_image(value: object) -> BaseImage:
+    table = value if isinstance(value, Mapping) else {"source": value}
+    source, stand_in = table.get("source"), table.get("stand-in", False)
+    if set(table) - {"source", "stand-in"} or not isinstance(stand_in, bool):
+        raise MismatchError('a text, or { source = "…", stand-in = true }')
+    if not isinstance(source, str) or not source.startswith(("docker-image://", "oci-layout://")):
+        raise MismatchError("a source that begins with docker-image:// or oci-layout://")
+    return BaseImage(source=source, stand_in=stand_in)
+
+
+def parse_base_images(value: object) -> tuple[tuple[str, BaseImage], ...]:
+    if not isinstance(value, Mapping):
+        raise MismatchError("a table of FROM reference = source")
+    return tuple(sorted((name, _base_image(source)) for name, source in value.items()))
+
+
+def parse_commands(value: object) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(value, list) or not all(isinstance(item, list) for item in value):
+        raise MismatchError("a list of lists of texts")
+    return tuple(parse_texts(item) for item in value)
+
+
+def parse_number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise MismatchError("a whole number, not negative")
+    return value
+
+
+def parse_flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise MismatchError("true or false")
+    return value
+
+
+_SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "commands": parse_commands,
+    "version-command": parse_texts,
+    "port": parse_number,
+    "health-path": parse_text,
+    "start-timeout": parse_number,
+}
+
+
+_RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "port": parse_number,
+    "health-path": parse_text,
+    "start-timeout": parse_number,
+    "data-path": parse_text,
+    "user": parse_number,
+    "socket-path": parse_text,
+    "root-group-env": parse_text,
+    "read-only": parse_flag,
+    "drop-capabilities": parse_flag,
+    "no-new-privileges": parse_flag,
+    "init": parse_flag,
+    "memory": parse_text,
+    "pids": parse_number,
+    "tmpfs": parse_texts,
+}
+
+
+def _fields(
+    value: object, known: Mapping[str, Callable[[object], Any]], where: str
+) -> dict[str, Any]:
+    """Return the keyword arguments that a table holds."""
+    if not isinstance(value, Mapping):
+        raise MismatchError("a table")
+    check_keys(value, known, where=where)
+    return {key.replace("-", "_"): known[key](item) for key, item in value.items()}
+
+
+def parse_smoke(value: object) -> Smoke:
+    return Smoke(**_fields(value, _SMOKE_KEYS, "smoke."))
+
+
+def parse_run(value: object) -> Run:
+    return Run(**_fields(value, _RUN_KEYS, "run."))
+
+
+def parse_prefix(value: object) -> str:
+    text = parse_text(value)
+    # What git allows in no ref: git-check-ref-format(1).
+    if re.search(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|^[-/.]", text):
+        raise MismatchError("the beginning of a git tag's name, such as v or cli/v")
+    return text
+
+
+def parse_tag_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:
+    from buildlib.tagrules import parse_rules  # noqa: PLC0415 - most projects have no rules
+
+    return parse_rules(value, where=where)
+
+
+def _registry(name: str, value: object) -> Registry:
+    where = f"registries.{name}"
+    if not isinstance(value, Mapping) or "repository" not in value:
+        raise MismatchError(f'a table of {name} = {{ repository = "…" }}')
+    check_keys(value, {"repository": None, "tags": None}, where=f"{where}.")
+    tags = parse_tag_rules(value["tags"], f"{where}.tags") if "tags" in value else ()
+    return Registry(name=name, repository=parse_image(value["repository"]), tags=tags)
+
+
+def parse_registries(value: object) -> tuple[Registry, ...]:
+    if not isinstance(value, Mapping):
+        raise MismatchError('a table of NAME = { repository = "…" }')
+    return tuple(_registry(name, table) for name, table in value.items())
