@@ -16,6 +16,13 @@ def _pair(name: str, value: str | None) -> str:
     return name if value is None else f"{name}={value}"
 
 
+def csv_field(text: str) -> str:
+    """Return a field as docker's own options read it: as CSV, quoted where it has to be."""
+    if any(character in text for character in ',"\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
 def _output(plan: BuildPlan) -> list[str]:
     match plan.output:
         case Output.LOAD:
@@ -23,10 +30,7 @@ def _output(plan: BuildPlan) -> list[str]:
         case Output.PUSH:
             return ["--push"]
         case Output.OCI | Output.LOCAL:
-            # buildx reads the value as CSV: a field with a comma or a quote has to be quoted.
-            field = f"dest={plan.destination}"
-            if any(character in field for character in ',"\n'):
-                field = '"' + field.replace('"', '""') + '"'
+            field = csv_field(f"dest={plan.destination}")
             return ["--output", f"type={plan.output},{field}"]
         case Output.CACHE_ONLY:
             return ["--output", "type=cacheonly"]

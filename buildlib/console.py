@@ -60,6 +60,13 @@ class Console:
         """Print what the task was asked for, to stdout, as it is."""
         print(text, file=self._out, flush=True)
 
+    def confirms(self, question: str) -> bool:
+        """Ask a person; without a terminal the answer is no."""
+        if not sys.stdin.isatty():
+            return False
+        self._say(f"{question} [y/N]")
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
     def note(self, text: str) -> None:
         """Say something, unless quiet."""
         if not self._quiet:

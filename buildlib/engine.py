@@ -37,6 +37,8 @@ class EngineFacts:
         context: docker's current context; `endpoint` what it leads to, as far as it is known.
         os, arch: of the engine, in OCI's words.
         containerd_store: images are kept by containerd, with indexes and attestations.
+        operating_system, host: of the engine, in its own words.
+        security: `name=rootless`, `name=selinux`, ….
         problem: why the engine did not answer, in docker's own words.
     """
 
@@ -48,6 +50,9 @@ class EngineFacts:
     arch: str = ""
     storage: str = ""
     containerd_store: bool = False
+    operating_system: str = ""
+    host: str = ""
+    security: tuple[str, ...] = ()
     problem: str = ""
 
     @property
@@ -94,6 +99,9 @@ def parse_info(result: Completed) -> EngineFacts:
         os=str(info.get("OSType") or ""),
         arch=str(info.get("Architecture") or ""),
         storage=str(info.get("Driver") or ""),
+        operating_system=str(info.get("OperatingSystem") or ""),
+        host=str(info.get("Name") or ""),
+        security=tuple(str(option) for option in info.get("SecurityOptions") or ()),
         containerd_store=storage.get("driver-type") == _CONTAINERD_STORE,
         problem="" if server else " ".join(map(str, errors)) or _last_line(result.stderr),
     )

@@ -69,6 +69,10 @@ class PlumbumExecutor:
         for process in running:
             _end(process)
 
+    def setenv(self, name: str, value: str) -> None:
+        """Set a variable for the processes that are started from now on."""
+        self._env[name] = value
+
     def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
         """Run to the end and capture both streams.
 

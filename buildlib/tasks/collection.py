@@ -6,7 +6,7 @@ from pathlib import Path
 
 from invoke.collection import Collection
 
-from buildlib.tasks import clean, docker, info, smoke, version
+from buildlib.tasks import clean, docker, info, run, smoke, version
 
 
 def collection(root: Path | None = None) -> Collection:
@@ -19,6 +19,12 @@ def collection(root: Path | None = None) -> Collection:
     tasks = (
         docker.docker_build,
         docker.binary,
+        run.docker_run,
+        run.docker_stop,
+        run.docker_logs,
+        run.docker_shell,
+        run.docker_status,
+        run.docker_clean,
         smoke.docker_smoke,
         version.version,
         version.tag,

@@ -76,6 +76,10 @@ class Edge:
         """Return what starts processes."""
         return self._own_executor
 
+    def connect(self, docker_host: str) -> None:
+        """Let docker use another engine than it would by itself."""
+        self._own_executor.setenv("DOCKER_HOST", docker_host)
+
     def close(self) -> None:
         """End what was started and still runs."""
         if "_own_executor" in vars(self):

@@ -47,7 +47,13 @@ ORDER = [
     "report",
     "build",
     "smoke",
+    "run.endpoint",
+    "run.ping",
     "doctor",
+    "run.plan",
+    "run.container",
+    "run.data",
+    "run.flow",
     "tasks.edge",
     "tasks.building",
     "tasks.docker",
@@ -57,6 +63,8 @@ ORDER = [
     "tasks.info",
     "tasks.clean",
     "tasks.smoke",
+    "tasks.running",
+    "tasks.run",
     "tasks.collection",
 ]
 # Who may touch what is outside of this interpreter.

@@ -1,0 +1,1 @@
+"""Runs the image: which engine, which socket, which data, and one container."""

@@ -1,0 +1,239 @@
+"""Containers of ours: found by label, started, waited for, and removed. No other is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from buildlib.errors import BuildlibError, EngineError, GateError, InputError
+from buildlib.executor import Executor
+from buildlib.run.plan import OWNER, RUN_ID, RunPlan, run_argv
+
+LOG_LINES: Final = "50"
+_POLL: Final = 0.03
+# Asking docker takes longer than asking the server, so it is done now and then.
+_POLLS_PER_LOOK: Final = 10
+_HTTP_TIMEOUT: Final = 2.0
+_STOP_SECONDS: Final = "10"
+# The codes of docker run itself; see docs.docker.com/reference/cli/docker/container/run.
+_ENGINE_FAILED: Final = 125
+_NOT_EXECUTABLE: Final = 126
+_NOT_FOUND: Final = 127
+
+
+class Containers:
+    """The containers of one project.
+
+    Args:
+        executor: starts docker.
+        owner: the project's image, which is the value of their label.
+    """
+
+    def __init__(self, executor: Executor, owner: str) -> None:
+        """Keep what every question needs."""
+        self._executor = executor
+        self._owner = owner
+
+    def _docker(self, *words: str) -> str:
+        return self._executor.run(("docker", *words)).stdout.strip()
+
+    def inspect(self, name: str) -> dict[str, Any] | None:
+        """Return what docker knows of a container, or None where there is none."""
+        answer = self._executor.run(("docker", "container", "inspect", name))
+        found = json.loads(answer.stdout or "[]") if answer.code == 0 else []
+        return dict(found[0]) if found else None
+
+    def ours(self, name: str = "") -> list[dict[str, Any]]:
+        """Return our containers, running or not: all, or the one of that name."""
+        only = ("--filter", f"name=^/?{name}$") if name else ()
+        label = f"label={OWNER}={self._owner}"
+        listing = self._docker("ps", "--all", "--quiet", "--no-trunc", "--filter", label, *only)
+        if not listing:
+            return []
+        answer = self._executor.run(("docker", "container", "inspect", *listing.split()))
+        # One that has gone meanwhile is an error to docker, and none to us.
+        found: list[dict[str, Any]] = json.loads(answer.stdout or "[]")
+        return sorted(found, key=lambda container: str(container["Name"]))
+
+    def is_ours(self, container: dict[str, Any]) -> bool:
+        """Return whether it carries our label."""
+        return bool(labels_of(container).get(OWNER) == self._owner)
+
+    def remove(self, name: str) -> None:
+        """Stop it in an orderly way and remove it with its anonymous volumes."""
+        self._executor.run(("docker", "stop", "--time", _STOP_SECONDS, name))
+        self._executor.run(("docker", "rm", "--force", "--volumes", name))
+
+    def make_room(self, name: str) -> bool:
+        """Remove our own older container of that name; return whether there was one.
+
+        Raises:
+            EngineError: the name is a stranger's (exit 4).
+        """
+        there = self.inspect(name)
+        if there is None:
+            return False
+        if not self.is_ours(there):
+            raise EngineError(
+                f"the container {name} is not ours, so it stays",
+                why=f"it runs {there['Config']['Image']}, without the label {OWNER}={self._owner}",
+                hint="choose another name with --name",
+            )
+        self.remove(name)
+        return True
+
+    def clean_up(self, run_id: str) -> None:
+        """Remove what a run that failed has left, however far it came."""
+        label = f"label={RUN_ID}={run_id}"
+        for left in self._docker("ps", "--all", "--quiet", "--filter", label).split():
+            self.remove(left)
+
+    def start(self, plan: RunPlan) -> str:
+        """Start it detached, and return its ID.
+
+        Raises:
+            EngineError: the engine could not (exit 4).
+        """
+        done = self._executor.run(run_argv(plan))
+        if done.code == 0:
+            return done.stdout.strip()
+        raise self._not_started(plan, done.code, done.stderr)
+
+    def _not_started(self, plan: RunPlan, code: int, stderr: str) -> BuildlibError:
+        why = stderr.strip().splitlines()[0] if stderr.strip() else f"exit code {code}"
+        taken = "port is already allocated" in stderr or "address already in use" in stderr
+        if taken and plan.published:
+            return self._port_taken(plan.published[1])
+        if "No such image" in stderr or "Unable to find image" in stderr:
+            return EngineError(f"the image {plan.image} is not here", why=why)
+        if code in {_NOT_EXECUTABLE, _NOT_FOUND}:
+            return command_error(code, why)
+        return EngineError("the engine could not start the container", why=why)
+
+    def _port_taken(self, port: int) -> EngineError:
+        holder = self._docker("ps", "--filter", f"publish={port}", "--format", "{{.Names}}")
+        name = holder.splitlines()[0] if holder else ""
+        found = self.inspect(name) if name else None
+        if found and self.is_ours(found):
+            stop = f"invoke docker-stop --name {name} stops it"
+            return EngineError(
+                f"port {port} is taken by {name}, one of ours", hint=f"{stop}; or give --port 0"
+            )
+        why = f"the container {name} has it" if name else "a process of this machine has it"
+        return EngineError(f"port {port} is taken", why=why, hint="give another with --port")
+
+    def address(self, name: str, port: int) -> str:
+        """Return where the engine has published a port of it, `http://…`, or nothing."""
+        answer = self._docker("port", name, f"{port}/tcp").splitlines()
+        here = answer[0].replace("0.0.0.0:", "127.0.0.1:", 1) if answer else ""
+        return f"http://{here}" if here else ""
+
+    def wait_until_healthy(self, plan: RunPlan, container: str, address: str) -> None:
+        """Return as soon as it answers.
+
+        Args:
+            plan: says what to ask, and how long.
+            container: its ID.
+            address: of the server; empty: it can't be reached from here, and is asked inside.
+
+        Raises:
+            GateError: it ended, or was not healthy in time (exit 7).
+        """
+        deadline = time.monotonic() + plan.timeout
+        for poll in _polls(deadline):
+            if _answers(address + plan.health) if address else self._well_inside(container):
+                return
+            if poll % _POLLS_PER_LOOK == 0:
+                self._check_running(container)
+        raise GateError(
+            f"{plan.name} was not healthy within {plan.timeout} s",
+            why=f"{self._health_log(container)}{self.log(container)}".strip(),
+        )
+
+    def _check_running(self, container: str) -> None:
+        state = (self.inspect(container) or {}).get("State", {})
+        if not state.get("Running"):
+            raise GateError(
+                f"the container ended at once, with code {state.get('ExitCode', 'unknown')}",
+                why=self.log(container),
+            )
+
+    def _well_inside(self, container: str) -> bool:
+        """Run the image's own health check; an image without one is well as it runs."""
+        found = self.inspect(container) or {}
+        check = (found.get("Config", {}).get("Healthcheck") or {}).get("Test") or ["NONE"]
+        if check[0] == "NONE":
+            return bool(found.get("State", {}).get("Running"))
+        command = check[1:] if check[0] == "CMD" else ["sh", "-c", *check[1:]]
+        return self._executor.run(("docker", "exec", container, *command)).code == 0
+
+    def _health_log(self, container: str) -> str:
+        health = (self.inspect(container) or {}).get("State", {}).get("Health") or {}
+        outputs = [str(entry.get("Output", "")).strip() for entry in health.get("Log") or ()]
+        return "".join(f"health check: {output}\n" for output in outputs[-3:] if output)
+
+    def log(self, container: str) -> str:
+        """Return its last lines."""
+        done = self._executor.run(("docker", "logs", "--tail", LOG_LINES, container))
+        return (done.stdout + done.stderr).strip()
+
+    def only(self, name: str = "") -> dict[str, Any]:
+        """Return our one container, or the one of that name.
+
+        Raises:
+            InputError: there is none, or there are several (exit 2).
+        """
+        found = self.ours(name)
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            which = f"none called {name}" if name else "none"
+            raise InputError(f"no container of ours: {which}", hint="invoke docker-run starts one")
+        names = ", ".join(name_of(container) for container in found)
+        raise InputError("several containers of ours", hint=f"give --name, one of {names}")
+
+
+def labels_of(container: dict[str, Any]) -> dict[str, str]:
+    """Return the labels of what `docker container inspect` printed."""
+    return dict(container.get("Config", {}).get("Labels") or {})
+
+
+def name_of(container: dict[str, Any]) -> str:
+    """Return the name of what `docker container inspect` printed."""
+    return str(container["Name"]).removeprefix("/")
+
+
+def command_error(code: int, why: str = "") -> EngineError:
+    """Return what a code of `docker run` itself means."""
+    what = {
+        _ENGINE_FAILED: "the engine could not start the container",
+        _NOT_EXECUTABLE: "the command in the container can't be executed",
+        _NOT_FOUND: "the command is not in the container",
+    }
+    return EngineError(what.get(code, f"the container ended with code {code}"), why=why)
+
+
+def _polls(deadline: float) -> Iterator[int]:
+    """Count, a little apart, until the deadline."""
+    number = 0
+    while time.monotonic() < deadline:
+        number += 1
+        yield number
+        time.sleep(_POLL)
+
+
+def _answers(address: str) -> bool:
+    parts = urlsplit(address)
+    # Never through a proxy, which urllib would take from the environment.
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_HTTP_TIMEOUT)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", parts.path or "/")
+            return bool(connection.getresponse().status == http.HTTPStatus.OK)
+        except (OSError, http.client.HTTPException):
+            return False

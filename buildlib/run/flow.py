@@ -1,0 +1,293 @@
+"""From a request to a healthy container: connect, plan, start, wait."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from buildlib.console import Console, table
+from buildlib.engine import EngineFacts
+from buildlib.errors import EngineError
+from buildlib.executor import Executor
+from buildlib.project import Project
+from buildlib.run.container import Containers
+from buildlib.run.data import DataDirectory
+from buildlib.run.endpoint import (
+    Group,
+    Kind,
+    Pinged,
+    SocketMount,
+    candidates,
+    choose,
+    kind_of,
+    socket_mount,
+)
+from buildlib.run.ping import current_context, ping_all
+from buildlib.run.plan import (
+    Mount,
+    RunPlan,
+    RunRequest,
+    data_mount,
+    make_run_plan,
+    published_address,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """The engine that was chosen, and what it gives a container."""
+
+    answer: Pinged
+    facts: EngineFacts
+    kind: Kind
+    mount: SocketMount
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """A container that runs, for people and for programs."""
+
+    name: str
+    container: str
+    image: str
+    version: str
+    address: str
+    data: str
+    socket: str
+    engine: str
+    stop: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """Return one row a field."""
+        rows = [
+            ("address", self.address),
+            ("version", self.version),
+            ("container", self.name),
+            ("data", self.data),
+            ("socket", self.socket),
+            ("stop", self.stop),
+        ]
+        return table([(name, value) for name, value in rows if value])
+
+
+def find_engine(env: Mapping[str, str], executor: Executor, *, option: str = "") -> Pinged:
+    """Return the address to connect to.
+
+    Raises:
+        EngineError: none answers (exit 4).
+    """
+
+    def ask(context: str) -> str:
+        words = ("context", "inspect", "--format", "{{.Endpoints.docker.Host}}", context)
+        answer = executor.run(("docker", *words))
+        if answer.code != 0:
+            raise EngineError(
+                f"docker's current context {context!r} does not exist",
+                why=answer.stderr.strip(),
+                hint="docker context ls lists them",
+            )
+        return answer.stdout.strip()
+
+    named = option or env.get("DOCKER_SOCKET") or env.get("DOCKER_HOST")
+    name, host = ("", "") if named else current_context(env, ask)
+    found = candidates(env, option=option, context=name, context_host=host)
+    return choose(ping_all(found))
+
+
+def describe_engine(answer: Pinged, facts: EngineFacts) -> Engine:
+    """Return what is known of the engine that answered."""
+    kind = kind_of(answer, facts)
+    mount = socket_mount(kind, answer, facts, system=sys.platform)
+    return Engine(answer=answer, facts=facts, kind=kind, mount=mount)
+
+
+def socket_group(engine: Engine, executor: Executor, image: str) -> str:
+    """Return the number of the socket's group as a container sees it, or nothing.
+
+    Raises:
+        EngineError: the socket can't be mounted (exit 4).
+    """
+    source = engine.mount.source
+    if engine.mount.group is Group.HOST:
+        return str(os.stat(source).st_gid)  # noqa: PTH116 - a path may hold what Path would change
+    mount = Mount(kind="bind", source=source, target="/socket")
+    argv = (
+        *("docker", "run", "--rm", "--pull", "never", "--network", "none", "--mount", str(mount)),
+        *("--entrypoint", "stat", image, "-c", "%g", "/socket"),
+    )
+    done = executor.run(argv)
+    if done.code != 0:
+        raise EngineError(
+            f"{source} can't be mounted on {engine.kind}",
+            why=done.stderr.strip(),
+            hint="--no-socket runs without",
+        )
+    return done.stdout.strip()
+
+
+class Flow:
+    """One run of the image.
+
+    Args:
+        project: whose image.
+        request: what was asked for.
+        engine: where it runs.
+        executor: starts docker.
+        console: prints.
+        start: what a relative data directory is relative to.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        request: RunRequest,
+        engine: Engine,
+        executor: Executor,
+        console: Console,
+        start: Path,
+    ) -> None:
+        """Keep what every step needs."""
+        self._project, self._request, self._engine = project, request, engine
+        self._executor, self._console, self._start = executor, console, start
+        self.containers = Containers(executor, project.config.image)
+        self.run_id = secrets.token_hex(8)
+
+    def check(self) -> None:
+        """Find what can be found before a build: bad options.
+
+        Raises:
+            InputError: an option is not usable (exit 2).
+        """
+        self._bare_plan("")
+
+    def _bare_plan(self, image: str) -> RunPlan:
+        config = self._project.config
+        return make_run_plan(
+            config,
+            self._request,
+            image=image,
+            env=self._project.env,
+            data=data_mount(config, self._request, self._start),
+            run_id=self.run_id,
+        )
+
+    def plan(self, image: str, *, dry: bool = False) -> RunPlan:
+        """Return the whole plan, the socket and its group included.
+
+        Raises:
+            InputError, EngineError: it can't be run so.
+        """
+        plan = self._bare_plan(image)
+        inside = self._project.config.run.socket_path
+        wanted = (inside or self._request.socket) and not self._request.no_socket
+        if wanted and self._engine.mount.source:
+            plan = self._with_socket(plan, inside or "/var/run/docker.sock", dry=dry)
+        elif wanted:
+            self._console.note(self._engine.mount.note)
+        if plan.mounts and "name=selinux" in self._engine.facts.security:
+            # Relabelling would change the user's own files, and last.
+            option = ("--security-opt=label=disable",)
+            plan = replace(plan, confined=plan.confined + option)
+        return plan
+
+    def _with_socket(self, plan: RunPlan, inside: str, *, dry: bool) -> RunPlan:
+        mount = Mount(kind="bind", source=self._engine.mount.source, target=inside)
+        probed = self._engine.mount.group is Group.CONTAINER
+        group = "0" if dry and probed else socket_group(self._engine, self._executor, plan.image)
+        self._console.note(
+            "the container can control the engine through its socket; --no-socket runs without"
+        )
+        allow = self._project.config.run.root_group_env
+        env = plan.env
+        if group == "0":
+            self._console.note(
+                f"the socket of {self._engine.kind} belongs to group root, which is joined"
+            )
+            env = (*env, allow) if allow else env
+        return replace(plan, mounts=(*plan.mounts, mount), groups=(group,), env=env)
+
+    def start(self, plan: RunPlan, version: str) -> Running:
+        """Start the container and wait until it is healthy.
+
+        Args:
+            plan: what to start.
+            version: of the image.
+
+        Raises:
+            InputError: the data directory (exit 2).
+            EngineError: the engine (exit 4).
+            GateError: it is not healthy (exit 7).
+        """
+        self.prepare(plan)
+        container = self.containers.start(plan)
+        address = self._address(plan)
+        if plan.health:
+            self.containers.wait_until_healthy(
+                plan, container, "" if self._engine.kind is Kind.REMOTE else address
+            )
+        return self._running(plan, container, address, version)
+
+    def prepare(self, plan: RunPlan) -> None:
+        """Make room for the container, and see to its data.
+
+        Raises:
+            InputError, EngineError: as `start`.
+        """
+        config = self._project.config
+        for mount in plan.mounts:
+            if mount.target == config.run.data_path:
+                self.directory(plan.image).prepare(mount, config.image)
+        if self.containers.make_room(plan.name):
+            self._console.note(f"replaced our own older container {plan.name}")
+
+    def directory(self, image: str) -> DataDirectory:
+        """Return what looks after data directories on this engine."""
+        user = self._project.config.run.user
+        return DataDirectory(self._executor, image, user, self._engine.kind)
+
+    @contextlib.contextmanager
+    def guard(self, *, keep: bool) -> Iterator[None]:
+        """See to it that nothing is left of this run after the block.
+
+        Args:
+            keep: the container stays where all went well.
+        """
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if not (done and keep):
+                self.containers.clean_up(self.run_id)
+
+    def _address(self, plan: RunPlan) -> str:
+        if plan.published and not plan.published[1]:
+            return self.containers.address(plan.name, plan.published[2])
+        return published_address(plan)
+
+    def _running(self, plan: RunPlan, container: str, address: str, version: str) -> Running:
+        kept = [m for m in plan.mounts if m.target == self._project.config.run.data_path]
+        socket = [m.source for m in plan.mounts if m not in kept]
+        own = plan.name == make_run_plan(self._project.config, RunRequest(), image="", env={}).name
+        where = " on the engine's machine" if self._engine.kind is Kind.REMOTE else ""
+        return Running(
+            name=plan.name,
+            container=container,
+            image=plan.image,
+            version=version,
+            address=address + where if address else "",
+            data=kept[0].source if kept else "goes with the container",
+            socket=f"{socket[0]} (group {plan.groups[0]})" if socket else "none",
+            engine=str(self._engine.kind),
+            stop="invoke docker-stop" + ("" if own else f" --name {plan.name}"),
+        )

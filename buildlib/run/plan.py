@@ -1,0 +1,268 @@
+"""What is to be run, as pure data, and the one command that runs it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from buildlib.command import csv_field
+from buildlib.config import Config
+from buildlib.errors import InputError
+from buildlib.labels import NAMESPACE
+from buildlib.preflight import looks_secret
+from buildlib.reference import parse_reference
+from buildlib.settings import Run
+
+# Whose container it is, which run made it, and what it keeps its data in.
+OWNER: Final = f"{NAMESPACE}.run"
+RUN_ID: Final = f"{NAMESPACE}.run-id"
+DATA: Final = f"{NAMESPACE}.data"
+_VOLUME: Final = "volume:"
+_NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_POLICIES: Final = ("always", "missing", "never")
+_LAST_PORT: Final = 65535
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRequest:
+    """What was asked for, as it was typed.
+
+    Args:
+        persistent: keep the data after the container.
+        socket: path or address of the engine's socket; `no_socket`: give the container none.
+        port: on this machine; empty: as inside; 0: any that is free.
+        host: address to publish on.
+        data_dir: a directory, or `volume:NAME`; means persistent.
+        env: `NAME=value`, or `NAME` alone for the value that it has here.
+        args: for the image's entrypoint; with them it is no server that is run: nobody waits for
+            it, no port is published unless one is given, and its name is one of its own.
+    """
+
+    persistent: bool = False
+    socket: str = ""
+    no_socket: bool = False
+    port: str = ""
+    host: str = "127.0.0.1"
+    data_dir: str = ""
+    name: str = ""
+    platform: str = ""
+    env: tuple[str, ...] = ()
+    pull_policy: str = "never"
+    unconfined: bool = False
+    args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mount:
+    """A bind mount or a volume; the source of an anonymous volume is empty."""
+
+    kind: str
+    source: str
+    target: str
+
+    def __str__(self) -> str:
+        """Return the value of docker's `--mount`."""
+        parts = [f"type={self.kind}", f"source={self.source}", f"target={self.target}"]
+        return ",".join(csv_field(part) for part in parts if not part.endswith("="))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPlan:
+    """One container; `health` is the path to ask, empty where there is nothing to wait for.
+
+    Args:
+        published: (address, port here, port inside), or None.
+        groups: that the process joins, by number.
+        confined: docker's options that take away what the image does not need.
+        timeout: seconds from the start to healthy.
+    """
+
+    image: str
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    published: tuple[str, int, int] | None = None
+    mounts: tuple[Mount, ...] = ()
+    groups: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    platform: str = ""
+    pull_policy: str = "never"
+    confined: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    health: str = ""
+    timeout: int = 30
+
+
+def published_address(plan: RunPlan) -> str:
+    """Return where a browser on this machine finds it, or nothing."""
+    if plan.published is None:
+        return ""
+    address, port, _ = plan.published
+    here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, address)  # noqa: S104 - named
+    here = f"[{here}]" if ":" in here and not here.startswith("[") else here
+    return f"http://{here}:{port}"
+
+
+def container_name(config: Config, name: str = "") -> str:
+    """Return the container's name: that of the image, where none was given.
+
+    Raises:
+        InputError: docker would not take it.
+    """
+    chosen = name or parse_reference(config.image).repository.rpartition("/")[2]
+    if not _NAME.fullmatch(chosen):
+        raise InputError(
+            f"not a name for a container: {chosen!r}",
+            why="two or more of letters, digits, _ . - and the first a letter or a digit",
+        )
+    return chosen
+
+
+def _check_host(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address("127.0.0.1" if text == "localhost" else text))
+    except ValueError as error:
+        raise InputError(
+            f"not an address of this machine: {text!r}", hint="give 127.0.0.1 or 0.0.0.0"
+        ) from error
+
+
+def _check_port(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > _LAST_PORT:
+        raise InputError(f"not a port: {text!r}", hint="0 to 65535; 0 takes one that is free")
+    return int(text)
+
+
+def _check_env(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ...]:
+    for text in texts:
+        name, equals, _ = text.partition("=")
+        if not _VARIABLE.fullmatch(name):
+            raise InputError(f"not a variable: {text!r}", hint="give NAME=value, or NAME alone")
+        if equals and looks_secret(name):
+            raise InputError(
+                f"--env {name} looks like a secret",
+                why="what is typed is seen by others in the list of processes, and in logs",
+                hint=f"export it, and give --env {name} alone",
+            )
+        if not equals and name not in env:
+            raise InputError(f"--env {name} has no value here", hint=f"export {name}=…")
+    return tuple(texts)
+
+
+def data_mount(config: Config, request: RunRequest, start: Path) -> Mount | None:
+    """Return where the data goes, or None for what goes with the container.
+
+    Args:
+        config: names the directory inside.
+        request: what was asked for.
+        start: what a relative directory is relative to.
+
+    Raises:
+        InputError: the image keeps no data, or the volume's name is none.
+    """
+    if not request.persistent and not request.data_dir:
+        return None
+    if not config.run.data_path:
+        raise InputError("the image keeps no data", hint='set data-path = "…" in the table run')
+    if request.data_dir.startswith(_VOLUME):
+        name = request.data_dir.removeprefix(_VOLUME)
+        if not _NAME.fullmatch(name):
+            raise InputError(f"not a name for a volume: {name!r}")
+        return Mount(kind="volume", source=name, target=config.run.data_path)
+    chosen = Path(request.data_dir).expanduser() if request.data_dir else config.root / "data"
+    source = str((start / chosen).absolute())
+    return Mount(kind="bind", source=source, target=config.run.data_path)
+
+
+def _confined(run: Run, *, unconfined: bool) -> tuple[str, ...]:
+    if unconfined:
+        return ()
+    return (
+        *(["--read-only", *(f"--tmpfs={path}" for path in run.tmpfs)] if run.read_only else []),
+        *(["--cap-drop=ALL"] if run.drop_capabilities else []),
+        *(["--security-opt=no-new-privileges"] if run.no_new_privileges else []),
+        *(["--init"] if run.init else []),
+        *([f"--memory={run.memory}"] if run.memory else []),
+        *([f"--pids-limit={run.pids}"] if run.pids else []),
+    )
+
+
+def make_run_plan(
+    config: Config,
+    request: RunRequest,
+    *,
+    image: str,
+    env: Mapping[str, str],
+    data: Mount | None = None,
+    run_id: str = "",
+) -> RunPlan:
+    """Return the plan, without the socket, which is for the engine to tell.
+
+    Args:
+        config: of the project.
+        request: what was asked for.
+        image: reference or ID of an image that is there.
+        env: the environment, for variables that are given by name alone.
+        data: where the data goes, see `data_mount`.
+        run_id: a label by which the container of this very run is found again.
+
+    Raises:
+        InputError: an option is not usable (exit 2).
+    """
+    run = config.run
+    inside = run.port or config.smoke.port
+    if request.pull_policy not in _POLICIES:
+        raise InputError(
+            f"unknown pull policy {request.pull_policy!r}", hint=f"known: {', '.join(_POLICIES)}"
+        )
+    host, port = _check_host(request.host), _check_port(request.port or str(inside))
+    labels = {OWNER: config.image, RUN_ID: run_id}
+    if data:
+        labels[DATA] = f"{data.kind}:{data.source}"
+    serves = bool(inside) and not request.args
+    name = container_name(config, request.name)
+    if request.args and not request.name:
+        name = f"{name}-{run_id}"
+    return RunPlan(
+        image=image,
+        name=name,
+        labels=tuple((key, value) for key, value in sorted(labels.items()) if value),
+        published=(host, port, inside) if serves or (inside and request.port) else None,
+        mounts=(data,) if data else (),
+        env=_check_env(request.env, env),
+        platform=request.platform,
+        pull_policy=request.pull_policy,
+        confined=_confined(run, unconfined=request.unconfined),
+        args=request.args,
+        health=(run.health_path or config.smoke.health_path) if serves else "",
+        timeout=run.start_timeout or config.smoke.start_timeout,
+    )
+
+
+def _published(plan: RunPlan) -> list[str]:
+    if plan.published is None:
+        return []
+    address, port, inside = plan.published
+    here = f"[{address}]" if ":" in address else address
+    return ["--publish", f"{here}:{port or ''}:{inside}"]
+
+
+def run_argv(plan: RunPlan, *, detach: bool = True, terminal: bool = False) -> tuple[str, ...]:
+    """Return the one command that runs the plan."""
+    options = [
+        *(["--detach"] if detach else ["--rm", "--interactive"]),
+        *(["--tty"] if terminal and not detach else []),
+        *["--name", plan.name, "--pull", plan.pull_policy],
+        *(["--platform", plan.platform] if plan.platform else []),
+        *[word for key, value in plan.labels for word in ("--label", f"{key}={value}")],
+        *_published(plan),
+        *[word for mount in plan.mounts for word in ("--mount", str(mount))],
+        *[word for group in plan.groups for word in ("--group-add", group)],
+        *[word for text in plan.env for word in ("--env", text)],
+        *plan.confined,
+    ]
+    return ("docker", "run", *options, plan.image, *plan.args)

@@ -1,0 +1,163 @@
+"""Tasks around a container of the image: run, stop, look, clean."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from buildlib.tasks.edge import edge
+
+_NAME_HELP = "of the container; default: that of the image"
+
+
+def _words(context: Context, args: str) -> tuple[str, ...]:
+    """Return the arguments for the container: those of --args, and what follows `--`."""
+    rest: list[str] = []
+    if context.remainder:
+        # Invoke glues them together; how they were quoted only the process itself still knows.
+        typed = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+        same = " ".join(typed) == context.remainder
+        rest = typed if same else shlex.split(context.remainder)
+    return (*shlex.split(args), *rest)
+
+
+def _exit(code: int) -> None:
+    if code:
+        raise Exit(code=code)
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["env"],
+    help={
+        "persistent": "keep the data after the container, in ./data",
+        "socket": "the engine's socket to connect to; default: looked for, see invoke doctor",
+        "no-socket": "give the container no socket",
+        "port": "on this machine; default: as inside; 0: one that is free",
+        "host": "address to publish on; the service may have no authentication",
+        "data-dir": "directory, or volume:NAME, for the data; means --persistent",
+        "name": _NAME_HELP,
+        "detach": "leave it running; else the log is shown, and Ctrl-C stops and removes it",
+        "no-build": "run the image that is there",
+        "platform": "os/arch to run as; default: the engine's own",
+        "env": "NAME=value, or NAME for its value here; repeat it",
+        "pull-policy": "always, missing or never",
+        "unconfined": "without read-only root, dropped capabilities and limits",
+        "dry-run": "print the docker run line that would run, and do nothing",
+        "json": "print the result as JSON; wants --detach",
+        "args": "arguments for the image instead of its server; or put them after --",
+    },
+)
+def docker_run(  # noqa: PLR0913 - each one is an option of the command line
+    context: Context,
+    *,
+    persistent: bool = False,
+    socket: str = "",
+    no_socket: bool = False,
+    port: str = "",
+    host: str = "127.0.0.1",
+    data_dir: str = "",
+    name: str = "",
+    detach: bool = False,
+    no_build: bool = False,
+    platform: str = "",
+    env: Sequence[str] | None = None,
+    pull_policy: str = "never",
+    unconfined: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+    args: str = "",
+) -> None:
+    """Run the image, and tell where it is once it is healthy."""
+    with edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.run.plan import RunRequest  # noqa: PLC0415 - not every task runs
+        from buildlib.tasks import running  # noqa: PLC0415 - the same
+
+        request = RunRequest(
+            persistent=persistent,
+            socket=socket,
+            no_socket=no_socket,
+            port=port,
+            host=host,
+            data_dir=data_dir,
+            name=name,
+            platform=platform,
+            env=tuple(env or ()),
+            pull_policy=pull_policy,
+            unconfined=unconfined,
+            args=_words(context, args),
+        )
+        code = running.docker_run(run, request, detach=detach, build=not no_build, as_json=json)
+    _exit(code)
+
+
+@task(
+    auto_shortflags=False,
+    help={"name": f"{_NAME_HELP}; without it all of ours", "dry-run": "only tell their names"},
+)
+def docker_stop(context: Context, *, name: str = "", dry_run: bool = False) -> None:
+    """Stop and remove our containers; no other is touched."""
+    with edge(context, dry_run=dry_run) as run:
+        from buildlib.tasks import running  # noqa: PLC0415 - as above
+
+        running.stop(run, name)
+
+
+@task(auto_shortflags=False, help={"name": _NAME_HELP, "follow": "go on until it ends"})
+def docker_logs(context: Context, *, name: str = "", follow: bool = False) -> None:
+    """Show the log of our container."""
+    with edge(context) as run:
+        from buildlib.tasks import running  # noqa: PLC0415 - as above
+
+        code = running.logs(run, name, follow=follow)
+    _exit(code)
+
+
+@task(auto_shortflags=False, help={"name": _NAME_HELP, "command": "the shell; default: sh"})
+def docker_shell(context: Context, *, name: str = "", command: str = "sh") -> None:
+    """Open a shell in our container."""
+    with edge(context) as run:
+        from buildlib.tasks import running  # noqa: PLC0415 - as above
+
+        code = running.shell(run, name, command)
+    _exit(code)
+
+
+@task(auto_shortflags=False, help={"json": "print it as JSON"})
+def docker_status(context: Context, *, json: bool = False) -> None:
+    """Tell which of our containers there are, and how they are."""
+    with edge(context) as run:
+        from buildlib.tasks import running  # noqa: PLC0415 - as above
+
+        running.status(run, as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "images": "remove the image's tags as well",
+        "data": "remove the data directory and our volumes as well; asks first",
+        "data-dir": "the data directory, where it is not ./data",
+        "yes": "do not ask",
+        "dry-run": "only tell what would be removed",
+    },
+)
+def docker_clean(
+    context: Context,
+    *,
+    images: bool = False,
+    data: bool = False,
+    data_dir: str = "",
+    yes: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Remove our containers, and on request images and data; nothing else is touched."""
+    with edge(context, dry_run=dry_run) as run:
+        from buildlib.tasks import running  # noqa: PLC0415 - as above
+
+        running.clean(run, images=images, data=data, data_dir=data_dir, yes=yes)

@@ -1,0 +1,264 @@
+"""What the tasks around a container do; apart from their options, as nothing else needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from buildlib.background import Background
+from buildlib.build import build_image
+from buildlib.command import shell_line
+from buildlib.console import table
+from buildlib.engine import EngineFacts, inspect_engine
+from buildlib.errors import EngineError, InputError
+from buildlib.executor import Executor
+from buildlib.planning import BuildRequest
+from buildlib.preflight import check_engine
+from buildlib.project import Project
+from buildlib.reference import parse_reference
+from buildlib.report import to_json
+from buildlib.run.container import Containers, command_error, labels_of, name_of
+from buildlib.run.endpoint import Candidate, Pinged
+from buildlib.run.flow import Engine, Flow, Running, describe_engine, find_engine
+from buildlib.run.plan import DATA, OWNER, RunPlan, RunRequest, data_mount, run_argv
+from buildlib.tags import local_tags
+from buildlib.tasks.edge import Edge
+
+_VERSION: str = "org.opencontainers.image.version"
+_DOCKER_FAILED = range(125, 128)
+
+
+def _connect(run: Edge, option: str) -> Pinged:
+    try:
+        answer = find_engine(run.env, run.executor, option=option)
+    except EngineError as error:
+        if not run.dry:
+            raise
+        run.console.warn(f"{error.what}; the line below supposes the usual one")
+        return Pinged(candidate=Candidate(source="supposed", address="unix:///var/run/docker.sock"))
+    if answer.candidate.docker_host:
+        run.connect(answer.candidate.docker_host)
+    return answer
+
+
+def _image(run: Edge, project: Project) -> tuple[str, str]:
+    """Return reference and version of the image that is there: of this version, or the latest.
+
+    Raises:
+        EngineError: neither is (exit 4).
+    """
+    for tag in local_tags(project.version):
+        reference = f"{project.config.image}:{tag}"
+        found = run.executor.run(
+            (
+                *("docker", "image", "inspect", "--format"),
+                f'{{{{index .Config.Labels "{_VERSION}"}}}}',
+                reference,
+            )
+        )
+        if found.code == 0:
+            return reference, found.stdout.strip()
+    raise EngineError(
+        f"no image {project.config.image} is here", hint="invoke docker-build, or leave --no-build"
+    )
+
+
+def _built(
+    run: Edge, project: Project, platform: str, facts: Background[EngineFacts]
+) -> tuple[str, str]:
+    request = BuildRequest(platforms=(platform,) if platform else ())
+    result = build_image(project, request, run.executor, run.console, facts=facts)
+    return result.references[0], result.version
+
+
+def docker_run(run: Edge, request: RunRequest, *, detach: bool, build: bool, as_json: bool) -> int:
+    """Run the image; return the code of what was run, where that is not a server.
+
+    Raises:
+        BuildlibError: it can't be run; nothing is left of it.
+    """
+    if as_json and not (detach or run.dry):
+        raise InputError("--json is for --detach", why="in the foreground the log is on the screen")
+    answer = _connect(run, request.socket)
+    facts = Background(lambda: EngineFacts() if run.dry else inspect_engine(run.executor))
+    project = run.project()
+    executor, console = run.executor, run.console
+    engine = describe_engine(answer, facts.get())
+    flow = Flow(project, request, engine, executor, console, Path.cwd())
+    flow.check()
+    if run.dry:
+        image = f"{project.config.image}:{local_tags(project.version)[0]}"
+        console.answer(shell_line(run_argv(flow.plan(image, dry=True), detach=not request.args)))
+        return 0
+    for problem in check_engine(engine.facts, endpoint=answer.candidate.address):
+        if isinstance(problem, EngineError):
+            raise problem
+    image, version = (
+        _built(run, project, request.platform, facts) if build else _image(run, project)
+    )
+    plan = flow.plan(image)
+    if request.args and not detach:
+        return _attached(flow, plan, executor)
+    return _served(flow, plan, run, version=version, detach=detach, as_json=as_json)
+
+
+def _attached(flow: Flow, plan: RunPlan, executor: Executor) -> int:
+    """Run a command on our own terminal."""
+    with flow.guard(keep=False):
+        flow.prepare(plan)
+        code = executor.attach(run_argv(plan, detach=False, terminal=sys.stdin.isatty()))
+    if code in _DOCKER_FAILED:
+        raise command_error(code)
+    return code
+
+
+def _served(
+    flow: Flow, plan: RunPlan, run: Edge, *, version: str, detach: bool, as_json: bool
+) -> int:
+    with flow.guard(keep=detach):
+        running = flow.start(plan, version)
+        run.console.answer(to_json(running.as_dict()) if as_json else running.as_text())
+        if not detach:
+            _follow(flow, running, run)
+    return 0
+
+
+def _follow(flow: Flow, running: Running, run: Edge) -> None:
+    """Show the log until the container ends, or somebody interrupts.
+
+    Raises:
+        EngineError: it ended with a code (exit 4).
+    """
+    run.console.note("Ctrl-C stops and removes it")
+    run.executor.attach(("docker", "logs", "--follow", running.container))
+    state = (flow.containers.inspect(running.container) or {}).get("State", {})
+    if code := int(state.get("ExitCode") or 0):
+        raise EngineError(f"{running.name} ended with code {code}")
+
+
+def _containers(run: Edge) -> tuple[Project, Containers]:
+    _connect(run, "")
+    project = run.project()
+    return project, Containers(run.executor, project.config.image)
+
+
+def stop(run: Edge, name: str) -> None:
+    """Stop and remove our containers, or one."""
+    _, containers = _containers(run)
+    found = containers.ours(name)
+    if not found:
+        run.console.note("no container of ours" + (f" is called {name}" if name else ""))
+    for container in found:
+        if not run.dry:
+            containers.remove(str(container["Id"]))
+        run.console.answer(name_of(container))
+
+
+def logs(run: Edge, name: str, *, follow: bool) -> int:
+    """Show the log of our container; return docker's code."""
+    _, containers = _containers(run)
+    option = ("--follow",) if follow else ()
+    return run.executor.attach(("docker", "logs", *option, str(containers.only(name)["Id"])))
+
+
+def shell(run: Edge, name: str, command: str) -> int:
+    """Open a shell in our container; return its code."""
+    _, containers = _containers(run)
+    terminal = ("--tty",) if sys.stdin.isatty() else ()
+    container = str(containers.only(name)["Id"])
+    return run.executor.attach(("docker", "exec", "--interactive", *terminal, container, command))
+
+
+def _status(container: dict[str, Any]) -> dict[str, str]:
+    state, labels = container.get("State", {}), labels_of(container)
+    health = (state.get("Health") or {}).get("Status", "")
+    ports = (container.get("NetworkSettings", {}).get("Ports") or {}).values()
+    published = [f"{p['HostIp']}:{p['HostPort']}" for listed in ports for p in listed or ()]
+    return {
+        "name": name_of(container),
+        "state": str(state.get("Status", "")),
+        "health": str(health),
+        "version": labels.get(_VERSION, ""),
+        "address": ", ".join(f"http://{place}" for place in published),
+        "data": labels.get(DATA, ""),
+        "image": str(container.get("Config", {}).get("Image", "")),
+    }
+
+
+def status(run: Edge, *, as_json: bool) -> None:
+    """Print our containers."""
+    _, containers = _containers(run)
+    rows = [_status(container) for container in containers.ours()]
+    if as_json:
+        run.console.answer(to_json({"containers": rows}))
+    elif rows:
+        run.console.answer(table([tuple(rows[0]), *(tuple(row.values()) for row in rows)]))
+    else:
+        run.console.note("no container of ours")
+
+
+def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> None:
+    """Remove our containers, and what else is asked for.
+
+    Raises:
+        InputError: data, and nobody has said yes (exit 2).
+        EngineError: the data can't be removed (exit 4).
+    """
+    _connect(run, "")
+    project = run.project()
+    containers = Containers(run.executor, project.config.image)
+    volumes = _volumes(run.executor, project) if data else []
+    mount = data_mount(project.config, RunRequest(persistent=True, data_dir=data_dir), Path.cwd())
+    folder = Path(mount.source) if data and mount and mount.kind == "bind" else None
+    folder = folder if folder and folder.is_dir() else None
+    _ask(run, project, [*volumes, *([str(folder)] if folder else [])], yes=yes)
+    for container in containers.ours():
+        run.console.answer(f"container {name_of(container)}")
+        if not run.dry:
+            containers.remove(str(container["Id"]))
+    for volume in volumes:
+        run.console.answer(f"volume {volume}")
+        if not run.dry:
+            run.executor.run(("docker", "volume", "rm", volume))
+    if folder:
+        run.console.answer(f"data {folder}")
+        if not run.dry:
+            _flow(run, project).directory(_image(run, project)[0]).empty(folder)
+    if images:
+        _clean_images(run, project)
+
+
+def _flow(run: Edge, project: Project) -> Flow:
+    answer = find_engine(run.env, run.executor)
+    engine: Engine = describe_engine(answer, inspect_engine(run.executor))
+    return Flow(project, RunRequest(), engine, run.executor, run.console, Path.cwd())
+
+
+def _volumes(executor: Executor, project: Project) -> list[str]:
+    label = f"label={OWNER}={project.config.image}"
+    return executor.run(("docker", "volume", "ls", "--quiet", "--filter", label)).stdout.split()
+
+
+def _ask(run: Edge, project: Project, what: Sequence[str], *, yes: bool) -> None:
+    root = project.config.root
+    for text in what:
+        path = Path(text)
+        if path.is_absolute() and path.resolve() in {root, *root.parents, Path.home()}:
+            raise InputError(f"not a data directory: {path}", hint="give another --data-dir")
+    if not what or yes or run.dry:
+        return
+    if not run.console.confirms(f"Remove the data in {', '.join(what)}?"):
+        raise InputError("nothing was removed", hint="--yes removes the data without asking")
+
+
+def _clean_images(run: Edge, project: Project) -> None:
+    repository = parse_reference(project.config.image).name
+    listing = run.executor.run(
+        ("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository)
+    )
+    for reference in listing.stdout.split():
+        run.console.answer(f"image {reference}")
+        if not run.dry:
+            run.executor.run(("docker", "image", "rm", reference))
