@@ -143,6 +143,7 @@ class Containers:
 
         Raises:
             GateError: it ended, or was not healthy in time (exit 7).
+            EngineError: its command is not there, or can't be executed (exit 4).
         """
         deadline = time.monotonic() + plan.timeout
         for poll in _polls(deadline):
@@ -157,11 +158,12 @@ class Containers:
 
     def _check_running(self, container: str) -> None:
         state = (self.inspect(container) or {}).get("State", {})
-        if not state.get("Running"):
-            raise GateError(
-                f"the container ended at once, with code {state.get('ExitCode', 'unknown')}",
-                why=self.log(container),
-            )
+        if state.get("Running"):
+            return
+        code, log = state.get("ExitCode", "unknown"), self.log(container)
+        if code in {_NOT_EXECUTABLE, _NOT_FOUND}:
+            raise command_error(code, log)
+        raise GateError(f"the container ended at once, with code {code}", why=log)
 
     def _well_inside(self, container: str) -> bool:
         """Run the image's own health check; an image without one is well as it runs."""

@@ -13,6 +13,7 @@ from buildlib.command import csv_field
 from buildlib.config import Config
 from buildlib.errors import InputError
 from buildlib.labels import NAMESPACE
+from buildlib.platforms import parse_platform
 from buildlib.preflight import looks_secret
 from buildlib.reference import parse_reference
 from buildlib.settings import Run
@@ -113,7 +114,9 @@ def container_name(config: Config, name: str = "") -> str:
     Raises:
         InputError: docker would not take it.
     """
-    chosen = name or parse_reference(config.image).repository.rpartition("/")[2]
+    own = parse_reference(config.image).repository.rpartition("/")[2]
+    # An image may be called by one letter, a container by two at least.
+    chosen = name or (own if len(own) > 1 else f"{own}-run")
     if not _NAME.fullmatch(chosen):
         raise InputError(
             f"not a name for a container: {chosen!r}",
@@ -220,9 +223,8 @@ def make_run_plan(
             f"unknown pull policy {request.pull_policy!r}", hint=f"known: {', '.join(_POLICIES)}"
         )
     host, port = _check_host(request.host), _check_port(request.port or str(inside))
-    labels = {OWNER: config.image, RUN_ID: run_id}
-    if data:
-        labels[DATA] = f"{data.kind}:{data.source}"
+    kept = f"{data.kind}:{data.source}" if data else ""
+    labels = {OWNER: config.image, RUN_ID: run_id, DATA: kept}
     serves = bool(inside) and not request.args
     name = container_name(config, request.name)
     if request.args and not request.name:
@@ -234,7 +236,7 @@ def make_run_plan(
         published=(host, port, inside) if serves or (inside and request.port) else None,
         mounts=(data,) if data else (),
         env=_check_env(request.env, env),
-        platform=request.platform,
+        platform=str(parse_platform(request.platform)) if request.platform else "",
         pull_policy=request.pull_policy,
         confined=_confined(run, unconfined=request.unconfined),
         args=request.args,

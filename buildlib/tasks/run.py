@@ -10,6 +10,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from buildlib.errors import InputError
 from buildlib.tasks.edge import edge
 
 _NAME_HELP = "of the container; default: that of the image"
@@ -17,13 +18,13 @@ _NAME_HELP = "of the container; default: that of the image"
 
 def _words(context: Context, args: str) -> tuple[str, ...]:
     """Return the arguments for the container: those of --args, and what follows `--`."""
-    rest: list[str] = []
-    if context.remainder:
-        # Invoke glues them together; how they were quoted only the process itself still knows.
-        typed = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
-        same = " ".join(typed) == context.remainder
-        rest = typed if same else shlex.split(context.remainder)
-    return (*shlex.split(args), *rest)
+    # Invoke glues what follows together; how it was quoted only the process itself still knows.
+    typed = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    same = " ".join(typed) == context.remainder
+    try:
+        return (*shlex.split(args), *(typed if same else shlex.split(context.remainder)))
+    except ValueError as error:
+        raise InputError(f"--args can't be taken apart: {args!r}", why=str(error)) from error
 
 
 def _exit(code: int) -> None:

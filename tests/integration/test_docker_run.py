@@ -1,0 +1,469 @@
+"""`invoke docker-run` and its sisters, on the real engine with this repository's own image."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import pytest
+from conftest import TASKS, Checkout, docker
+
+pytestmark = pytest.mark.engine
+OWNER = "io.github.smiller333.buildlib.run"
+EndGroup = Callable[[subprocess.Popen[str]], None]
+CONFIG = """
+image = "{image}"
+[smoke]
+port = 8080
+health-path = "/api/health"
+start-timeout = 20
+[run]
+data-path = "/app/data"
+user = 1001
+socket-path = "/var/run/docker.sock"
+root-group-env = "DOCKERUTILITIES_ALLOW_ROOT_GROUP=1"
+"""
+
+
+@pytest.fixture
+def project(own_image: str, tmp_path: Path) -> Iterator[Checkout]:
+    """Give a repository whose image is there already; its containers are removed at the end."""
+    image = own_image.partition(":")[0]
+    root = tmp_path / "repo"
+    root.mkdir()
+    (root / "buildlib.toml").write_text(CONFIG.format(image=image), encoding="utf-8")
+    (root / "tasks.py").write_text(TASKS, encoding="utf-8")
+    yield Checkout(root, image)
+    for left in docker("ps", "-aq", "--filter", f"label={OWNER}={image}").split():
+        docker("rm", "--force", "--volumes", left, check=False)
+    for left in docker("volume", "ls", "-q", "--filter", f"label={OWNER}={image}").split():
+        docker("volume", "rm", left, check=False)
+
+
+def _ours(project: Checkout) -> list[str]:
+    listing = docker(
+        "ps", "-a", "--filter", f"label={OWNER}={project.image}", "--format", "{{.Names}}"
+    )
+    return listing.split()
+
+
+def _run(project: Checkout, *options: str) -> dict[str, str]:
+    port = () if "--port" in options else ("--port", "0")
+    done = project.invoke("docker-run", "--no-build", "--detach", "--json", *port, *options)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def _ask(address: str, method: str = "GET", body: object = None) -> dict[str, object]:
+    data = json.dumps(body).encode() if body is not None else None
+    headers = {"Content-Type": "application/json"}
+    with urlopen(Request(address, data=data, method=method, headers=headers), timeout=20) as answer:
+        return dict(json.loads(answer.read()))
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_a_healthy_container_and_its_address(project: Checkout, own_image: str) -> None:
+    found = _run(project)
+    health = _ask(f"{found['address']}/api/health")
+    assert health["status"] == "healthy"
+    assert health["version"] == found["version"]
+    assert found["data"] == "goes with the container"
+    images = _ask(f"{found['address']}/api/images")["images"]
+    assert isinstance(images, list)
+    assert own_image in [tag for image in images for tag in image["tags"]]
+    name = found["name"]
+    assert docker("exec", name, "id", "-u") == "1001"
+    host = json.loads(docker("inspect", "--format", "{{json .HostConfig}}", name))
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["Init"] is True
+    assert (host["Memory"], host["PidsLimit"]) == (512 * 1024**2, 256)
+    assert host["PortBindings"]["8080/tcp"][0]["HostIp"] == "127.0.0.1"
+    group = str(os.stat("/var/run/docker.sock").st_gid)  # noqa: PTH116 - as it is mounted
+    assert host["GroupAdd"] == [group]
+
+
+def test_it_builds_first(make_checkout: Callable[..., Checkout], alpine: str) -> None:
+    config = (
+        '[smoke]\nport = 8080\nhealth-path = "/index.html"\nstart-timeout = 20\n[run]\nuser = 0\n'
+    )
+    serve = 'CMD ["sh", "-c", "echo hello > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"]'
+    checkout = make_checkout(f"FROM {alpine}\nLABEL x={alpine}\n{serve}\n", config)
+    done = checkout.invoke("docker-run", "--detach", "--port", "0", "--json")
+    try:
+        assert done.returncode == 0, done.stderr
+        with urlopen(json.loads(done.stdout)["address"] + "/index.html", timeout=5) as answer:
+            assert answer.read() == b"hello\n"
+    finally:
+        stopped = checkout.invoke("docker-stop")
+    assert stopped.stdout.strip() == checkout.image
+
+
+def test_a_report_outlives_the_container_with_persistent_and_only_then(
+    project: Checkout, own_image: str
+) -> None:
+    kept = {}
+    for options, expected in (((), 0), (("--persistent",), 1)):
+        first = _run(project, *options)
+        made = _ask(f"{first['address']}/api/reports", "POST", {"image": own_image})
+        assert project.invoke("docker-stop").stdout == f"{first['name']}\n"
+        kept = _run(project, *options)
+        reports = _ask(f"{kept['address']}/api/reports")["reports"]
+        assert isinstance(reports, list)
+        assert [report["id"] for report in reports] == [made["id"]] * expected
+    data = project.root / "data"
+    assert kept["data"] == str(data)
+    assert data.stat().st_uid == 1001
+
+
+@pytest.mark.parametrize("name", ["with blank", "quo'te\"", "com,ma", "ünï", "-dash", "a:b"])
+def test_a_data_directory_at_an_odd_path(project: Checkout, name: str) -> None:
+    found = _run(project, "--data-dir", f"./{name}" if name[0] == "-" else name)
+    assert Path(found["data"]) == project.root / name
+    assert (project.root / name / "reports").is_dir()
+
+
+def test_a_named_volume_keeps_the_data(project: Checkout, own_image: str) -> None:
+    volume = f"volume:{project.image}-kept"
+    first = _run(project, "--data-dir", volume)
+    made = _ask(f"{first['address']}/api/reports", "POST", {"image": own_image})
+    second = _run(project, "--data-dir", volume)
+    reports = _ask(f"{second['address']}/api/reports")["reports"]
+    assert isinstance(reports, list)
+    assert [report["id"] for report in reports] == [made["id"]]
+
+
+def test_a_directory_that_can_not_be_written_is_told_with_the_command(project: Checkout) -> None:
+    theirs = project.root / "their data"
+    theirs.mkdir()
+    (theirs / "kept").write_text("x", encoding="utf-8")
+    theirs.chmod(0o755)
+    done = project.invoke("docker-run", "--no-build", "--detach", "--data-dir", "their data")
+    assert done.returncode == 2
+    command = f"sudo chown 1001:1001 '{theirs}'"
+    assert command in done.stderr
+    assert (theirs.stat().st_uid, (theirs / "kept").stat().st_uid) == (0, 0)
+    assert _ours(project) == []
+    subprocess.run(["sh", "-c", command.removeprefix("sudo ")], check=True)
+    assert _run(project, "--data-dir", "their data")["data"] == str(theirs)
+    assert (theirs / "kept").stat().st_uid == 0
+
+
+def test_a_data_directory_that_is_a_file(project: Checkout) -> None:
+    (project.root / "file").touch()
+    done = project.invoke("docker-run", "--no-build", "--detach", "--data-dir", "file")
+    assert done.returncode == 2
+    assert "is a file" in done.stderr
+
+
+def test_two_side_by_side_and_each_stopped_alone(project: Checkout) -> None:
+    one, other = _run(project, "--name", "bl-one"), _run(project, "--name", "bl-other")
+    assert one["address"] != other["address"]
+    assert one["stop"] == "invoke docker-stop --name bl-one"
+    status = json.loads(project.invoke("docker-status", "--json").stdout)["containers"]
+    assert [(row["name"], row["state"]) for row in status] == [
+        ("bl-one", "running"),
+        ("bl-other", "running"),
+    ]
+    assert status[0]["address"] == one["address"]
+    refused = project.invoke("docker-logs")
+    assert refused.returncode == 2
+    assert "bl-one, bl-other" in refused.stderr
+    assert "listening" in project.invoke("docker-logs", "--name", "bl-one").stderr
+    assert project.invoke("docker-stop", "--name", "bl-one").stdout == "bl-one\n"
+    assert _ours(project) == ["bl-other"]
+
+
+def test_our_older_container_is_replaced(project: Checkout) -> None:
+    first, second = _run(project), _run(project)
+    assert first["name"] == second["name"]
+    assert first["container"] != second["container"]
+    assert len(_ours(project)) == 1
+
+
+def test_a_stranger_of_that_name_is_named_and_stays(project: Checkout, own_image: str) -> None:
+    stranger = docker("run", "--detach", "--name", "bl-stranger", own_image)
+    try:
+        done = project.invoke("docker-run", "--no-build", "--detach", "--name", "bl-stranger")
+        assert done.returncode == 4
+        assert "bl-stranger is not ours" in done.stderr
+        assert project.invoke("docker-stop", "--name", "bl-stranger").stdout == ""
+        assert docker("inspect", "--format", "{{.State.Running}}", stranger) == "true"
+    finally:
+        docker("rm", "--force", "--volumes", stranger)
+
+
+def test_a_port_that_one_of_ours_has(project: Checkout) -> None:
+    port = str(_free_port())
+    _run(project, "--port", port, "--name", "bl-holder")
+    done = project.invoke("docker-run", "--no-build", "--detach", "--port", port, "--name", "bl-x")
+    assert done.returncode == 4
+    assert f"port {port} is taken by bl-holder, one of ours" in done.stderr
+    assert _ours(project) == ["bl-holder"]
+
+
+def test_a_port_that_a_process_has(project: Checkout) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = str(listener.getsockname()[1])
+        done = project.invoke("docker-run", "--no-build", "--detach", "--port", port)
+    assert done.returncode == 4
+    assert f"port {port} is taken" in done.stderr
+    assert _ours(project) == []
+
+
+UNWELL = {
+    "never healthy": ("exec sleep 60", 7, "was not healthy within 2 s"),
+    "ends at once": ("echo why >&2; exit 3", 7, "ended at once, with code 3"),
+    "not there": ("", 4, "the command is not in the container"),
+}
+
+
+@pytest.mark.parametrize(("command", "code", "message"), UNWELL.values(), ids=UNWELL)
+def test_an_image_that_is_not_well(
+    make_checkout: Callable[..., Checkout], alpine: str, command: str, code: int, message: str
+) -> None:
+    words = json.dumps(["sh", "-c", f"echo the last line; {command}"] if command else ["/nowhere"])
+    config = '[smoke]\nport = 8080\nhealth-path = "/"\nstart-timeout = 2\n'
+    checkout = make_checkout(f"FROM {alpine}\nCMD {words}\n", config)
+    done = checkout.invoke("docker-run", "--detach", "--port", "0")
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert ("the last line" in done.stderr) == (code == 7)
+    assert "Traceback" not in done.stderr
+    assert _ours(checkout) == []
+
+
+def _until(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _healthy(port: int) -> bool:
+    try:
+        return _ask(f"http://127.0.0.1:{port}/api/health")["status"] == "healthy"
+    except (URLError, OSError):
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_in_the_foreground_the_log_is_shown_and_the_end_leaves_nothing(
+    project: Checkout, end_group: EndGroup, number: signal.Signals
+) -> None:
+    port = _free_port()
+    process = project.start("docker-run", "--no-build", "--port", str(port))
+    end_group(process)
+    _until(lambda: _healthy(port))
+    _until(lambda: _ours(project))
+    time.sleep(0.3)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, out
+    assert f"http://127.0.0.1:{port}" in out
+    assert "msg=listening" in out
+    assert _ours(project) == []
+
+
+@pytest.mark.parametrize("delay", [0.2, 0.4, 0.6, 0.8, 1.0])
+def test_an_interruption_at_any_stage_leaves_nothing(
+    project: Checkout, end_group: EndGroup, delay: float
+) -> None:
+    process = project.start("docker-run", "--no-build", "--port", "0")
+    end_group(process)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode != 0, out
+    assert _ours(project) == []
+
+
+def test_one_that_was_left_by_a_killed_run_is_replaced(
+    project: Checkout, end_group: EndGroup
+) -> None:
+    port = _free_port()
+    process = project.start("docker-run", "--no-build", "--port", str(port))
+    end_group(process)
+    _until(lambda: _healthy(port))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert len(_ours(project)) == 1
+    _run(project)
+    assert len(_ours(project)) == 1
+
+
+def test_a_container_that_is_killed_in_the_foreground_is_told(
+    project: Checkout, end_group: EndGroup
+) -> None:
+    port = _free_port()
+    process = project.start("docker-run", "--no-build", "--port", str(port))
+    end_group(process)
+    _until(lambda: _healthy(port))
+    docker("kill", project.image)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 4, out
+    assert "ended with code 137" in out
+    assert _ours(project) == []
+
+
+def test_arguments_run_beside_the_server(project: Checkout) -> None:
+    running = _run(project)
+    done = project.invoke("docker-run", "--no-build", "--args", "version")
+    assert (done.returncode, done.stdout.strip()) == (0, running["version"])
+    quoted = project.invoke(
+        "docker-run", "--no-build", "--", "sh", "-c", 'printf "[%s]" "$@"; exit 9', "x", "a  b", "*"
+    )
+    assert (quoted.returncode, quoted.stdout) == (9, "[a  b][*]")
+    assert _ours(project) == [running["name"]]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [("no-such-command", "not found"), ("sh -c 'exit 125'", "could not start")],
+)
+def test_codes_of_the_engine_are_told_apart(project: Checkout, command: str, message: str) -> None:
+    done = project.invoke("docker-run", "--no-build", "--args", command)
+    assert done.returncode in {1, 4}
+    assert message in done.stderr
+
+
+def test_without_a_socket(project: Checkout) -> None:
+    found = _run(project, "--no-socket")
+    assert found["socket"] == "none"
+    assert docker("exec", found["name"], "id", "-G") == "1001"
+
+
+def test_the_environment_arrives_and_secrets_do_not_show(project: Checkout) -> None:
+    words = ("docker-run", "--no-build", "--detach", "--port", "0", "--env", "MY_TOKEN")
+    done = project.invoke(*words, "--env", "A=b c", MY_TOKEN="hunter2")  # noqa: S106 - the test's own
+    assert done.returncode == 0, done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    shown = docker("exec", project.image, "sh", "-c", 'echo "$A $MY_TOKEN"')
+    assert shown == "b c hunter2"
+
+
+def test_a_dry_run_prints_the_line_and_starts_nothing(project: Checkout) -> None:
+    done = project.invoke("docker-run", "--dry-run", "--persistent", "--port", "0")
+    assert done.returncode == 0
+    assert done.stdout.startswith("docker run --detach --name")
+    assert "type=bind,source=/var/run/docker.sock" in done.stdout
+    assert _ours(project) == []
+    assert not (project.root / "data").exists()
+
+
+BAD = {
+    "a socket that is not there": (["--socket", "/no/docker.sock"], {}, 4, "/no/docker.sock"),
+    "a socket that is a directory": (["--socket", "/tmp"], {}, 4, "a directory"),  # noqa: S108
+    "a socket that is a file": ([], {"DOCKER_SOCKET": "/etc/passwd"}, 4, "a file, not a socket"),
+    "an engine that is not there": ([], {"DOCKER_HOST": "unix:///no.sock"}, 4, "///no.sock"),
+    "an engine elsewhere that is down": ([], {"DOCKER_HOST": "tcp://127.0.0.1:1"}, 4, "127.0.0.1"),
+    "a context that does not exist": ([], {"DOCKER_CONTEXT": "nowhere"}, 4, "nowhere"),
+    "a port that is none": (["--port", "x"], {}, 2, "not a port"),
+    "JSON in the foreground": (["--json"], {}, 2, "--detach"),
+    "an unknown platform": (["--platform", "linux/amd46"], {}, 2, "did you mean linux/amd64"),
+    "arguments that are no words": (["--args", "a 'b"], {}, 2, "No closing quotation"),
+    "a pull policy that is none": (["--pull-policy", "often"], {}, 2, "unknown pull policy"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "env", "code", "message"), BAD.values(), ids=BAD)
+def test_bad_input(
+    project: Checkout, words: list[str], env: dict[str, str | None], code: int, message: str
+) -> None:
+    started = time.monotonic()
+    done = project.invoke("docker-run", "--no-build", *words, **env)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert _ours(project) == []
+    assert time.monotonic() - started < 10
+
+
+def test_without_docker_the_hint_says_how_to_install_it(project: Checkout, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = project.invoke("docker-run", "--no-build", PATH=str(tmp_path / "empty"))
+    assert done.returncode == 3
+    assert "install Docker" in done.stderr
+
+
+def test_an_image_that_is_not_here(project: Checkout) -> None:
+    done = project.invoke("docker-run", "--no-build", BUILDLIB_IMAGE="buildlib-test-nowhere")
+    assert done.returncode == 4
+    assert "invoke docker-build" in done.stderr
+
+
+def test_a_socket_by_another_path_is_connected_to_and_mounted(
+    project: Checkout, tmp_path: Path
+) -> None:
+    link = tmp_path / "my engine.sock"
+    link.symlink_to("/var/run/docker.sock")
+    found = _run(project, "--socket", str(link))
+    assert found["socket"].startswith("/")
+    assert _ask(f"{found['address']}/api/images")["images"]
+
+
+def test_a_shell_in_the_container(project: Checkout) -> None:
+    _run(project)
+    done = subprocess.run(
+        project.command("docker-shell"),
+        cwd=project.root,
+        env=project.environment({}),
+        input="id -u; exit 5\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (5, "1001\n")
+
+
+def test_clean_removes_what_is_ours_and_nothing_else(project: Checkout, own_image: str) -> None:
+    stranger = docker("run", "--detach", own_image)
+    try:
+        _run(project, "--persistent")
+        data = project.root / "data"
+        refused = project.invoke("docker-clean", "--data")
+        assert refused.returncode == 2
+        assert "--yes" in refused.stderr
+        assert data.is_dir()
+        assert len(_ours(project)) == 1
+        tried = project.invoke("docker-clean", "--data", "--dry-run")
+        assert f"data {data}" in tried.stdout
+        assert data.is_dir()
+        plain = project.invoke("docker-clean")
+        assert plain.stdout == f"container {project.image}\n"
+        assert data.is_dir()
+        done = project.invoke("docker-clean", "--data", "--yes")
+        assert done.returncode == 0, done.stderr
+        assert not data.exists()
+        assert docker("inspect", "--format", "{{.State.Running}}", stranger) == "true"
+    finally:
+        docker("rm", "--force", "--volumes", stranger)
+
+
+@pytest.mark.parametrize("path", [".", "/", "~"])
+def test_clean_refuses_what_is_no_data_directory(project: Checkout, path: str) -> None:
+    done = project.invoke("docker-clean", "--data", "--yes", "--data-dir", path)
+    assert done.returncode == 2
+    assert "not a data directory" in done.stderr
+    assert (project.root / "tasks.py").exists()
