@@ -10,6 +10,8 @@ from buildlib.errors import BuildlibError, ToolError
 from buildlib.executor import Executor
 from buildlib.preflight import MINIMUM_BUILDX, check_engine
 from buildlib.project import Project
+from buildlib.run.endpoint import Group
+from buildlib.run.flow import describe_engine, find_engine
 from buildlib.vcs import NoGit
 
 
@@ -52,7 +54,29 @@ def diagnose(project: Project, executor: Executor) -> tuple[list[Check], list[Bu
         facts = EngineFacts()
         problems.append(error)
     builder = inspect_builder(executor, project.config.builder) if facts.server else None
-    return [*_tools(facts, problems), *_images(project, facts, builder)], problems
+    checks = [*_tools(facts, problems), *_endpoint(project, executor, facts)]
+    return [*checks, *_images(project, facts, builder)], problems
+
+
+def _endpoint(project: Project, executor: Executor, facts: EngineFacts) -> list[Check]:
+    """Return what `docker-run` connects to, and what it mounts: two questions."""
+    try:
+        answer = find_engine(project.env, executor)
+    except BuildlibError as error:
+        return [_check("engine to run on", "", fix=f"{error.hint} ({error.what})", needed=False)]
+    engine = describe_engine(answer, facts)
+    candidate, mount = answer.candidate, engine.mount
+    where = f"{candidate.address} ({candidate.source}, {engine.kind})"
+    group = "its group there" if mount.group is Group.HOST else "the group that a container sees"
+    return [
+        _check("engine to run on", where, needed=False),
+        _check(
+            "socket for containers",
+            f"{mount.source}, {group}" if mount.source else "",
+            fix=mount.note,
+            needed=False,
+        ),
+    ]
 
 
 def _fix(problems: list[BuildlibError], word: str) -> str:

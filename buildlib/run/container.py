@@ -43,10 +43,21 @@ class Containers:
         return self._executor.run(("docker", *words)).stdout.strip()
 
     def inspect(self, name: str) -> dict[str, Any] | None:
-        """Return what docker knows of a container, or None where there is none."""
+        """Return what docker knows of a container, or None where there is none.
+
+        Raises:
+            EngineError: the engine does not answer (exit 4).
+        """
         answer = self._executor.run(("docker", "container", "inspect", name))
-        found = json.loads(answer.stdout or "[]") if answer.code == 0 else []
-        return dict(found[0]) if found else None
+        if answer.code == 0:
+            return dict(json.loads(answer.stdout)[0])
+        if "no such container" in answer.stderr.lower():
+            return None
+        raise EngineError(
+            "the engine does not answer any more",
+            why=answer.stderr.strip(),
+            hint="once it does: invoke docker-stop removes what still runs there",
+        )
 
     def ours(self, name: str = "") -> list[dict[str, Any]]:
         """Return our containers, running or not: all, or the one of that name."""

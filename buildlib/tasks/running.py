@@ -133,6 +133,7 @@ def _follow(flow: Flow, running: Running, run: Edge) -> None:
     """
     run.console.note("Ctrl-C stops and removes it")
     run.executor.attach(("docker", "logs", "--follow", running.container))
+    # It may be gone as well, removed by somebody else.
     state = (flow.containers.inspect(running.container) or {}).get("State", {})
     if code := int(state.get("ExitCode") or 0):
         raise EngineError(f"{running.name} ended with code {code}")

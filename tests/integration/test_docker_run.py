@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -323,6 +325,69 @@ def test_a_container_that_is_killed_in_the_foreground_is_told(
     assert process.returncode == 4, out
     assert "ended with code 137" in out
     assert _ours(project) == []
+
+
+class Proxy:
+    """Stands between docker and the real engine, so that the engine can go away."""
+
+    def __init__(self, path: Path) -> None:
+        self.address = f"unix://{path}"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                here, _ = self._listener.accept()
+            except OSError:
+                return
+            there = socket.socket(socket.AF_UNIX)
+            there.connect("/var/run/docker.sock")
+            self._open += [here, there]
+            for source, target in ((here, there), (there, here)):
+                threading.Thread(target=_copy, args=(source, target), daemon=True).start()
+
+    def close(self) -> None:
+        for one in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+def test_an_engine_that_goes_away_in_the_middle_is_told(
+    project: Checkout, end_group: EndGroup, tmp_path: Path
+) -> None:
+    port, proxy = _free_port(), Proxy(tmp_path / "s")
+    words = ("docker-run", "--no-build", "--no-socket", "--port", str(port))
+    process = project.start(*words, DOCKER_HOST=proxy.address)
+    end_group(process)
+    _until(lambda: _healthy(port))
+    time.sleep(0.5)
+    proxy.close()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 4, out
+    assert "the engine does not answer any more" in out
+    assert "Traceback" not in out
+
+
+def test_doctor_tells_where_containers_would_run(project: Checkout) -> None:
+    found = json.loads(project.invoke("doctor", "--json").stdout)["checks"]
+    told = {check["name"]: check["found"] for check in found}
+    assert told["engine to run on"] == "unix:///var/run/docker.sock (the usual place, Linux)"
+    assert told["socket for containers"] == "/var/run/docker.sock, its group there"
+    remote = project.invoke("doctor", "--json", DOCKER_HOST="tcp://127.0.0.1:1")
+    told = {check["name"]: check["fix"] for check in json.loads(remote.stdout)["checks"]}
+    assert "the container runs without it" in told["socket for containers"]
 
 
 def test_arguments_run_beside_the_server(project: Checkout) -> None:

@@ -1,0 +1,281 @@
+"""The flow of a run where no such engine is at hand: the engine is a table of answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from buildlib.engine import EngineFacts
+from buildlib.errors import BuildlibError, EngineError, GateError, InputError
+from buildlib.executor import Completed
+from buildlib.run.container import Containers, command_error
+from buildlib.run.data import DataDirectory
+from buildlib.run.endpoint import Candidate, Kind, Pinged
+from buildlib.run.flow import Flow, describe_engine, find_engine
+from buildlib.run.plan import Mount, RunPlan, RunRequest
+
+from fakes import GOOD, FakeExecutor, a_console, a_project, write_project
+
+CONFIG = """
+image = "thing"
+[smoke]
+port = 80
+health-path = "/h"
+[run]
+data-path = "/data"
+user = 1001
+socket-path = "/var/run/docker.sock"
+root-group-env = "ALLOW=1"
+"""
+ROOTLESS = replace(GOOD, security=("name=rootless",))
+OK = Completed(code=0)
+FAILED = Completed(code=1, stderr="no")
+
+
+class Docker(FakeExecutor):
+    """Answers by the beginning of what follows `docker`; what is not in the table goes well."""
+
+    def __init__(self, answers: Mapping[str, Completed] | None = None) -> None:
+        super().__init__()
+        self.table = dict(answers or {})
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        self.asked.append(tuple(argv))
+        line = " ".join(argv[1:])
+        matching = [key for key in self.table if line.startswith(key)]
+        return self.table[max(matching, key=len)] if matching else OK
+
+    def said(self, beginning: str) -> list[str]:
+        joined = [" ".join(argv[1:]) for argv in self.asked]
+        return [line for line in joined if line.startswith(beginning)]
+
+
+def _container(**state: object) -> Completed:
+    check = {"Test": ["CMD", "/check", "me"]}
+    labels = {"io.github.smiller333.buildlib.run": "thing"}
+    found = {"Id": "1", "Name": "/thing", "State": state}
+    return Completed(
+        code=0,
+        stdout=json.dumps([{**found, "Config": {"Healthcheck": check, "Labels": labels}}]),
+    )
+
+
+def _flow(
+    root: Path,
+    docker: Docker,
+    facts: EngineFacts = GOOD,
+    *,
+    address: str = "unix:///run/user/1000/docker.sock",
+    **request: object,
+) -> tuple[Flow, list[str]]:
+    answer = Pinged(candidate=Candidate(source="x", address=address))
+    console, _, err = a_console()
+    flow = Flow(
+        a_project(write_project(root, CONFIG)),
+        RunRequest(**request),  # type: ignore[arg-type]
+        describe_engine(answer, facts),
+        docker,
+        console,
+        root,
+    )
+    plan = flow.plan("thing:1")
+    return flow, [*plan.confined, *plan.env, *plan.groups, *map(str, plan.mounts), err.getvalue()]
+
+
+def test_the_group_is_the_one_that_a_container_sees(tmp_path: Path) -> None:
+    docker = Docker({"run --rm --pull never --network none": Completed(code=0, stdout="991\n")})
+    _, told = _flow(tmp_path, docker, ROOTLESS)
+    assert "991" in told
+    assert "ALLOW=1" not in told
+    (probe,) = docker.said("run --rm")
+    assert "source=/run/user/1000/docker.sock,target=/socket" in probe
+    assert probe.endswith("--entrypoint stat thing:1 -c %g /socket")
+
+
+def test_group_root_is_joined_with_a_word_about_it(tmp_path: Path) -> None:
+    docker = Docker({"run --rm": Completed(code=0, stdout="0\n")})
+    _, told = _flow(tmp_path, docker, ROOTLESS)
+    assert {"0", "ALLOW=1"} <= set(told)
+    assert "the socket of rootless belongs to group root, which is joined" in told[-1]
+
+
+def test_a_socket_that_can_not_be_mounted_is_told(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="can't be mounted on rootless") as caught:
+        _flow(tmp_path, Docker({"run --rm": FAILED}), ROOTLESS)
+    assert "--no-socket" in caught.value.hint
+
+
+def test_a_remote_engine_gives_no_socket_and_says_so(tmp_path: Path) -> None:
+    _, told = _flow(tmp_path, Docker(), address="tcp://10.0.0.1:2375")
+    assert "10.0.0.1:2375 is elsewhere" in told[-1]
+    assert "the container runs without it" in told[-1]
+    assert not any("docker.sock" in word for word in told[:-1])
+
+
+def test_without_a_socket_nothing_is_said_about_it(tmp_path: Path) -> None:
+    _, told = _flow(tmp_path, Docker(), address="tcp://10.0.0.1:2375", no_socket=True)
+    assert told[-1] == ""
+
+
+def test_with_selinux_nothing_of_the_users_is_relabelled(tmp_path: Path) -> None:
+    facts = replace(GOOD, security=("name=selinux",))
+    _, told = _flow(tmp_path, Docker(), facts, no_socket=True, data_dir="d")
+    assert "--security-opt=label=disable" in told
+    assert not any(word.endswith((":z", ":Z")) for word in told)
+    _, told = _flow(tmp_path, Docker(), facts, no_socket=True)
+    assert "--security-opt=label=disable" not in told
+
+
+def test_a_remote_container_is_asked_inside(tmp_path: Path) -> None:
+    docker = Docker({"container inspect": _container(Running=True)})
+    flow, _ = _flow(tmp_path, docker, address="ssh://box", port="0")
+    docker.table["container inspect thing"] = Completed(code=1, stderr="No such container: thing")
+    docker.table["run --detach"] = Completed(code=0, stdout="c1\n")
+    docker.table["port thing"] = Completed(code=0, stdout="0.0.0.0:32768\n")
+    running = flow.start(flow.plan("thing:1"), "1.2.3")
+    assert docker.said("exec c1") == ["exec c1 /check me"]
+    assert running.address == "http://127.0.0.1:32768 on the engine's machine"
+    assert (running.socket, running.data) == ("none", "goes with the container")
+    assert "address" in running.as_text()
+
+
+CHECKS = {
+    "a shell's": (["CMD-SHELL", "a | b"], ["exec c sh -c a | b"]),
+    "none": (["NONE"], []),
+    "absent": (None, []),
+}
+
+
+@pytest.mark.parametrize(("check", "asked"), CHECKS.values(), ids=CHECKS)
+def test_each_form_of_a_health_check(check: list[str] | None, asked: list[str]) -> None:
+    config = {"Healthcheck": {"Test": check} if check else None}
+    answer = json.dumps([{"State": {"Running": True}, "Config": config}])
+    docker = Docker({"container inspect": Completed(code=0, stdout=answer)})
+    plan = RunPlan(image="i", name="n", labels=(), health="/h", timeout=1)
+    Containers(docker, "thing").wait_until_healthy(plan, "c", "")
+    assert docker.said("exec") == asked
+
+
+def test_one_that_is_never_well_shows_its_health_log_and_its_log() -> None:
+    log = [{"Output": "first\n"}, {"Output": "connection refused\n"}, {"Output": ""}]
+    docker = Docker(
+        {
+            "container inspect": _container(Running=True, Health={"Log": log}),
+            "exec": FAILED,
+            "logs": Completed(code=0, stdout="the log\n"),
+        }
+    )
+    plan = RunPlan(image="i", name="n", labels=(), health="/h", timeout=0)
+    with pytest.raises(GateError) as caught:
+        Containers(docker, "thing").wait_until_healthy(plan, "c", "")
+    assert "health check: connection refused\nthe log" in str(caught.value)
+
+
+STARTS = {
+    "a missing image": (125, "docker: No such image: thing:1.", "is not here", 4),
+    "a port that is taken": (125, "Bind: port is already allocated", "port 80 is taken", 4),
+    "something else": (125, "docker: no space left\nSee help", "could not start the container", 4),
+    "not executable": (126, "docker: permission denied", "can't be executed", 4),
+    "not found": (127, "docker: not found", "is not in the container", 4),
+    "nothing said": (1, "", "exit code 1", 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "stderr", "message", "exit_code"), STARTS.values(), ids=STARTS)
+def test_why_it_did_not_start(code: int, stderr: str, message: str, exit_code: int) -> None:
+    docker = Docker({"run": Completed(code=code, stderr=stderr)})
+    plan = RunPlan(image="thing:1", name="n", labels=(), published=("127.0.0.1", 80, 80))
+    with pytest.raises(BuildlibError) as caught:
+        Containers(docker, "thing").start(plan)
+    assert message in str(caught.value)
+    assert caught.value.exit_code == exit_code
+
+
+def test_a_strangers_port_is_named() -> None:
+    docker = Docker(
+        {
+            "run": Completed(code=125, stderr="address already in use"),
+            "ps": Completed(code=0, stdout="web\n"),
+            "container inspect web": Completed(
+                code=0, stdout='[{"Config": {"Labels": null}, "Name": "/web"}]'
+            ),
+        }
+    )
+    plan = RunPlan(image="thing:1", name="n", labels=(), published=("127.0.0.1", 80, 80))
+    with pytest.raises(EngineError) as caught:
+        Containers(docker, "thing").start(plan)
+    assert "the container web has it" in str(caught.value)
+
+
+def test_codes_of_docker_run() -> None:
+    assert "could not start" in str(command_error(125))
+    assert "ended with code 5" in str(command_error(5))
+
+
+def test_a_directory_here_is_nothing_to_a_remote_engine(tmp_path: Path) -> None:
+    directory = DataDirectory(Docker(), "i", 1001, Kind.REMOTE)
+    with pytest.raises(InputError, match="engine elsewhere") as caught:
+        directory.prepare(Mount(kind="bind", source=str(tmp_path), target="/d"), "thing")
+    assert "volume:NAME" in caught.value.hint
+
+
+def test_on_other_engines_a_new_directory_is_given_away_by_a_container(tmp_path: Path) -> None:
+    docker = Docker()
+    path = tmp_path / "a" / "b"
+    mount = Mount(kind="bind", source=str(path), target="/d")
+    DataDirectory(docker, "i", 1001, Kind.ROOTLESS).prepare(mount, "thing")
+    assert path.is_dir()
+    (line,) = docker.said("run")
+    assert "--user 0 --cap-drop ALL --cap-add CHOWN" in line
+    assert line.endswith("--entrypoint chown i 1001:1001 /data")
+
+
+def test_on_other_engines_a_container_tells_whether_it_can_write(tmp_path: Path) -> None:
+    mount = Mount(kind="bind", source=str(tmp_path), target="/d")
+    docker = Docker()
+    DataDirectory(docker, "i", 1001, Kind.DOCKER_DESKTOP).prepare(mount, "thing")
+    assert docker.said("run")[0].endswith("--entrypoint test i -w /data")
+    with pytest.raises(InputError, match="sudo chown 1001:1001"):
+        DataDirectory(Docker({"run": FAILED}), "i", 1001, Kind.DOCKER_DESKTOP).prepare(
+            mount, "thing"
+        )
+
+
+def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    mount = Mount(kind="bind", source=str(tmp_path / "file" / "d"), target="/d")
+    with pytest.raises(InputError, match="can't be made"):
+        DataDirectory(Docker(), "i", 1001, Kind.LINUX).prepare(mount, "thing")
+
+
+def test_a_volume_that_can_not_be_made() -> None:
+    mount = Mount(kind="volume", source="v", target="/d")
+    docker = Docker({"volume": FAILED})
+    with pytest.raises(EngineError, match="the volume v can't be made"):
+        DataDirectory(docker, "i", 1001, Kind.LINUX).prepare(mount, "thing")
+
+
+def test_data_that_can_not_be_removed_stays_with_the_command(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="sudo rm -r"):
+        DataDirectory(Docker({"run": FAILED}), "i", 1001, Kind.LINUX).empty(tmp_path)
+    assert tmp_path.is_dir()
+
+
+def test_the_current_context_is_asked_of_docker() -> None:
+    env = {"DOCKER_CONTEXT": "box"}
+    docker = Docker({"context inspect": Completed(code=0, stdout="ssh://me@box\n")})
+    answer = find_engine(env, docker)
+    assert answer.candidate == Candidate(source="context box", address="ssh://me@box", named=True)
+    with pytest.raises(EngineError, match="'box' does not exist"):
+        find_engine(env, Docker({"context inspect": FAILED}))
+
+
+def test_nobody_of_ours_is_an_error_only_where_one_is_needed() -> None:
+    containers = Containers(Docker(), "thing")
+    assert containers.ours() == []
+    with pytest.raises(InputError, match="none called x"):
+        containers.only("x")
