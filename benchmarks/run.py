@@ -1,7 +1,7 @@
 """Measure, and print the table that benchmarks/README.md keeps.
 
 Everything is measured in one run on one machine, so that what counts are the ratios. Options:
-`--pairs N` (default 10), `--only builds|start|history` for one part.
+`--pairs N` (default 10), `--only builds|start|run|history` for one part.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import secrets
 import shlex
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,9 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
+from urllib.request import urlopen
 
 ROOT = Path(__file__).parent.parent
 IMAGE = f"buildlib-bench-{secrets.token_hex(4)}"
@@ -165,6 +168,41 @@ def start_rows(count: int) -> list[Row]:
     return rows
 
 
+def until_healthy(argv: Sequence[str], name: str, port: int) -> float:
+    """Return how long it takes from a command to a healthy server; the container is removed."""
+    started = time.perf_counter()
+    seconds(argv)
+    while True:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/api/health", timeout=1) as answer:
+                if answer.status == HTTPStatus.OK:
+                    break
+        except OSError:
+            time.sleep(0.005)
+    took = time.perf_counter() - started
+    subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=True)
+    return took
+
+
+def run_rows(count: int) -> list[Row]:
+    """Measure what `invoke docker-run` costs over the same `docker run`, each until healthy."""
+    seconds(["invoke", "docker-build"])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = int(listener.getsockname()[1])
+    name = f"{IMAGE}-run"
+    options = ["--name", name, "--port", str(port)]
+    line = shlex.split(output("invoke", "docker-run", "--dry-run", *options))
+    task = ["invoke", "docker-run", "--detach", "--no-build", *options]
+    measured = [
+        (until_healthy(line, name, port), until_healthy(task, name, port)) for _ in range(count + 1)
+    ][1:]
+    old, new = (statistics.median(times) for times in zip(*measured, strict=True))
+    difference = statistics.median(b - a for a, b in measured)
+    what = "`docker run` by hand until healthy / `invoke docker-run --detach --no-build`"
+    return [Row(what, f"{old:.2f} s", f"{new:.2f} s", f"{difference:+.2f} s")]
+
+
 COMMITS, TAGS = 50_000, 5_000
 MOUNTED = f"""\
 import sys
@@ -241,7 +279,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--only", choices=("start", "builds", "history"))
+    parser.add_argument("--only", choices=("start", "builds", "history", "run"))
     given = parser.parse_args()
     rows: list[Row] = []
     try:
@@ -250,6 +288,8 @@ def main() -> None:
                 rows += build_rows(Path(folder))
         if given.only in {None, "start"}:
             rows += start_rows(given.pairs)
+        if given.only in {None, "run"}:
+            rows += run_rows(given.pairs)
         if given.only in {None, "history"}:
             with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
                 rows += history_rows(Path(folder), given.pairs)

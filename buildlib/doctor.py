@@ -11,7 +11,8 @@ from buildlib.executor import Executor
 from buildlib.preflight import MINIMUM_BUILDX, check_engine
 from buildlib.project import Project
 from buildlib.run.endpoint import Group
-from buildlib.run.flow import describe_engine, find_engine
+from buildlib.run.flow import describe_engine
+from buildlib.run.ping import find_engine
 from buildlib.vcs import NoGit
 
 

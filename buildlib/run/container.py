@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import time
 from collections.abc import Iterator
@@ -24,6 +22,10 @@ _STOP_SECONDS: Final = "10"
 _ENGINE_FAILED: Final = 125
 _NOT_EXECUTABLE: Final = 126
 _NOT_FOUND: Final = 127
+
+
+class NameTakenError(EngineError):
+    """There is a container of that name, whosever it is."""
 
 
 class Containers:
@@ -108,6 +110,7 @@ class Containers:
         """Start it detached, and return its ID.
 
         Raises:
+            NameTakenError: see `make_room`.
             EngineError: the engine could not (exit 4).
         """
         done = self._executor.run(run_argv(plan))
@@ -117,6 +120,8 @@ class Containers:
 
     def _not_started(self, plan: RunPlan, code: int, stderr: str) -> BuildlibError:
         why = stderr.strip().splitlines()[0] if stderr.strip() else f"exit code {code}"
+        if "is already in use by container" in stderr:
+            return NameTakenError(f"there is a container {plan.name} already", why=why)
         taken = "port is already allocated" in stderr or "address already in use" in stderr
         if taken and plan.published:
             return self._port_taken(plan.published[1])
@@ -241,12 +246,16 @@ def _polls(deadline: float) -> Iterator[int]:
 
 
 def _answers(address: str) -> bool:
+    from http import HTTPStatus  # noqa: PLC0415 - while the container starts
+    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - the same
+
     parts = urlsplit(address)
     # Never through a proxy, which urllib would take from the environment.
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_HTTP_TIMEOUT)
-    with contextlib.closing(connection):
-        try:
-            connection.request("GET", parts.path or "/")
-            return bool(connection.getresponse().status == http.HTTPStatus.OK)
-        except (OSError, http.client.HTTPException):
-            return False
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=_HTTP_TIMEOUT)
+    try:
+        connection.request("GET", parts.path or "/")
+        return bool(connection.getresponse().status == HTTPStatus.OK)
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()

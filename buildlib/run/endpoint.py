@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from buildlib.engine import EngineFacts
 from buildlib.errors import EngineError
+
+if TYPE_CHECKING:
+    from buildlib.engine import EngineFacts
 
 _UNIX: Final = "unix://"
 _USUAL: Final = "/var/run/docker.sock"

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from buildlib.config import Config
 from buildlib.console import Console, table
 from buildlib.engine import EngineFacts
 from buildlib.errors import EngineError
 from buildlib.executor import Executor
-from buildlib.project import Project
-from buildlib.run.container import Containers
+from buildlib.run.container import Containers, NameTakenError
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import (
     Group,
     Kind,
     Pinged,
     SocketMount,
-    candidates,
-    choose,
     kind_of,
     socket_mount,
 )
-from buildlib.run.ping import current_context, ping_all
 from buildlib.run.plan import (
     Mount,
     RunPlan,
@@ -80,30 +76,6 @@ class Running:
         return table([(name, value) for name, value in rows if value])
 
 
-def find_engine(env: Mapping[str, str], executor: Executor, *, option: str = "") -> Pinged:
-    """Return the address to connect to.
-
-    Raises:
-        EngineError: none answers (exit 4).
-    """
-
-    def ask(context: str) -> str:
-        words = ("context", "inspect", "--format", "{{.Endpoints.docker.Host}}", context)
-        answer = executor.run(("docker", *words))
-        if answer.code != 0:
-            raise EngineError(
-                f"docker's current context {context!r} does not exist",
-                why=answer.stderr.strip(),
-                hint="docker context ls lists them",
-            )
-        return answer.stdout.strip()
-
-    named = option or env.get("DOCKER_SOCKET") or env.get("DOCKER_HOST")
-    name, host = ("", "") if named else current_context(env, ask)
-    found = candidates(env, option=option, context=name, context_host=host)
-    return choose(ping_all(found))
-
-
 def describe_engine(answer: Pinged, facts: EngineFacts) -> Engine:
     """Return what is known of the engine that answered."""
     kind = kind_of(answer, facts)
@@ -139,7 +111,8 @@ class Flow:
     """One run of the image.
 
     Args:
-        project: whose image.
+        config: of the project.
+        env: the environment.
         request: what was asked for.
         engine: where it runs.
         executor: starts docker.
@@ -149,7 +122,8 @@ class Flow:
 
     def __init__(
         self,
-        project: Project,
+        config: Config,
+        env: Mapping[str, str],
         request: RunRequest,
         engine: Engine,
         executor: Executor,
@@ -157,10 +131,11 @@ class Flow:
         start: Path,
     ) -> None:
         """Keep what every step needs."""
-        self._project, self._request, self._engine = project, request, engine
+        self._config, self._env = config, env
+        self._request, self._engine = request, engine
         self._executor, self._console, self._start = executor, console, start
-        self.containers = Containers(executor, project.config.image)
-        self.run_id = secrets.token_hex(8)
+        self.containers = Containers(executor, config.image)
+        self.run_id = os.urandom(8).hex()
 
     def check(self) -> None:
         """Find what can be found before a build: bad options.
@@ -171,13 +146,12 @@ class Flow:
         self._bare_plan("")
 
     def _bare_plan(self, image: str) -> RunPlan:
-        config = self._project.config
         return make_run_plan(
-            config,
+            self._config,
             self._request,
             image=image,
-            env=self._project.env,
-            data=data_mount(config, self._request, self._start),
+            env=self._env,
+            data=data_mount(self._config, self._request, self._start),
             run_id=self.run_id,
         )
 
@@ -188,7 +162,7 @@ class Flow:
             InputError, EngineError: it can't be run so.
         """
         plan = self._bare_plan(image)
-        inside = self._project.config.run.socket_path
+        inside = self._config.run.socket_path
         wanted = (inside or self._request.socket) and not self._request.no_socket
         if wanted and self._engine.mount.source:
             plan = self._with_socket(plan, inside or "/var/run/docker.sock", dry=dry)
@@ -207,7 +181,7 @@ class Flow:
         self._console.note(
             "the container can control the engine through its socket; --no-socket runs without"
         )
-        allow = self._project.config.run.root_group_env
+        allow = self._config.run.root_group_env
         env = plan.env
         if group == "0":
             self._console.note(
@@ -228,8 +202,8 @@ class Flow:
             EngineError: the engine (exit 4).
             GateError: it is not healthy (exit 7).
         """
-        self.prepare(plan)
-        container = self.containers.start(plan)
+        self._prepare_data(plan)
+        container = self._started(plan)
         address = self._address(plan)
         if plan.health:
             self.containers.wait_until_healthy(
@@ -243,16 +217,30 @@ class Flow:
         Raises:
             InputError, EngineError: as `start`.
         """
-        config = self._project.config
+        self._prepare_data(plan)
+        self._make_room(plan)
+
+    def _prepare_data(self, plan: RunPlan) -> None:
+        config = self._config
         for mount in plan.mounts:
             if mount.target == config.run.data_path:
                 self.directory(plan.image).prepare(mount, config.image)
+
+    def _make_room(self, plan: RunPlan) -> None:
         if self.containers.make_room(plan.name):
             self._console.note(f"replaced our own older container {plan.name}")
 
+    def _started(self, plan: RunPlan) -> str:
+        # Mostly the name is free, and docker itself is the first to know where it is not.
+        try:
+            return self.containers.start(plan)
+        except NameTakenError:
+            self._make_room(plan)
+            return self.containers.start(plan)
+
     def directory(self, image: str) -> DataDirectory:
         """Return what looks after data directories on this engine."""
-        user = self._project.config.run.user
+        user = self._config.run.user
         return DataDirectory(self._executor, image, user, self._engine.kind)
 
     @contextlib.contextmanager
@@ -276,9 +264,9 @@ class Flow:
         return published_address(plan)
 
     def _running(self, plan: RunPlan, container: str, address: str, version: str) -> Running:
-        kept = [m for m in plan.mounts if m.target == self._project.config.run.data_path]
+        kept = [m for m in plan.mounts if m.target == self._config.run.data_path]
         socket = [m.source for m in plan.mounts if m not in kept]
-        own = plan.name == make_run_plan(self._project.config, RunRequest(), image="", env={}).name
+        own = plan.name == make_run_plan(self._config, RunRequest(), image="", env={}).name
         where = " on the engine's machine" if self._engine.kind is Kind.REMOTE else ""
         return Running(
             name=plan.name,

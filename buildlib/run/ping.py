@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import errno
-import http.client
 import json
 import os
 import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from buildlib.run.endpoint import Candidate, Pinged
+from buildlib.errors import EngineError
+from buildlib.run.endpoint import Candidate, Pinged, candidates, choose
+
+if TYPE_CHECKING:
+    from buildlib.executor import Executor
 
 # An engine that is there answers at once; one that does not within this is not taken.
 _TIMEOUT: Final = 2.0
+_LONGEST_HEAD: Final = 16384
 _PROBLEMS: Final = {
     errno.EACCES: "no permission",
     errno.EPERM: "no permission",
     errno.ECONNREFUSED: "nobody listens",
     errno.ENOENT: "not there",
 }
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a socket of the file system."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 def _not_a_socket(path: str) -> str:
@@ -56,25 +47,60 @@ def ping(candidate: Candidate) -> Pinged:
         return Pinged(candidate=candidate)
     if problem := _not_a_socket(candidate.path):
         return Pinged(candidate=candidate, problem=problem)
-    connection = _Connection(candidate.path)
     try:
-        connection.request("GET", "/_ping")
-        answer = connection.getresponse()
+        head = _ask(candidate.path)
     except TimeoutError:
         return Pinged(candidate=candidate, problem=f"no answer within {_TIMEOUT:g} s")
-    except (OSError, http.client.HTTPException) as error:
-        number = error.errno if isinstance(error, OSError) else 0
-        return Pinged(candidate=candidate, problem=_PROBLEMS.get(number or 0) or str(error))
-    finally:
-        connection.close()
-    if answer.status != http.HTTPStatus.OK:
-        return Pinged(candidate=candidate, problem=f"answers {answer.status}")
-    return Pinged(candidate=candidate, podman="Libpod-API-Version" in answer.headers)
+    except OSError as error:
+        return Pinged(candidate=candidate, problem=_PROBLEMS.get(error.errno or 0) or str(error))
+    first = head.partition(b"\r\n")[0].decode(errors="replace")
+    if first.split(" ", 2)[1:2] != ["200"]:
+        return Pinged(candidate=candidate, problem=f"answers {first!r}")
+    return Pinged(candidate=candidate, podman=b"\r\nlibpod-api-version:" in head.lower())
+
+
+def _ask(path: str) -> bytes:
+    """Return the beginning of the answer to a ping; http.client would take longer to load."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_TIMEOUT)
+        connection.connect(path)
+        connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")
+        head = b""
+        while b"\r\n\r\n" not in head and len(head) < _LONGEST_HEAD:
+            part = connection.recv(_LONGEST_HEAD)
+            if not part:
+                break
+            head += part
+        return head
 
 
 def ping_all(found: Iterable[Candidate]) -> Iterator[Pinged]:
     """Ask one after the other, as long as somebody wants the answers."""
     return (ping(candidate) for candidate in found)
+
+
+def find_engine(env: Mapping[str, str], executor: Executor, *, option: str = "") -> Pinged:
+    """Return the address to connect to.
+
+    Raises:
+        EngineError: none answers (exit 4).
+    """
+
+    def ask(context: str) -> str:
+        words = ("context", "inspect", "--format", "{{.Endpoints.docker.Host}}", context)
+        answer = executor.run(("docker", *words))
+        if answer.code != 0:
+            raise EngineError(
+                f"docker's current context {context!r} does not exist",
+                why=answer.stderr.strip(),
+                hint="docker context ls lists them",
+            )
+        return answer.stdout.strip()
+
+    named = option or env.get("DOCKER_SOCKET") or env.get("DOCKER_HOST")
+    name, host = ("", "") if named else current_context(env, ask)
+    found = candidates(env, option=option, context=name, context_host=host)
+    return choose(ping_all(found))
 
 
 def current_context(env: Mapping[str, str], ask: Callable[[str], str]) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from buildlib.variables import BASE_IMAGES
 
 # Every task loads this module, and waits for it: what only some of them need comes later.
 if TYPE_CHECKING:
+    from buildlib.config import Config
     from buildlib.console import Console
     from buildlib.engine import EngineFacts
     from buildlib.executor import Executor, PlumbumExecutor
@@ -106,22 +107,31 @@ class Edge:
         for warning in project.version.warnings:
             self.console.warn(warning)
 
+    def config(self) -> Config:
+        """Load the configuration alone: what needs no version need not wait for git."""
+        from buildlib.config import load_config  # noqa: PLC0415 - while docker is being asked
+
+        return load_config(self.start, self.env)
+
+    def ask_engine(self) -> Background[EngineFacts] | None:
+        """Start to ask docker about itself, unless dry."""
+        if self.dry:
+            return None
+        from buildlib.engine import inspect_engine  # noqa: PLC0415 - not when dry
+        from buildlib.executor import preload  # noqa: PLC0415 - the same
+
+        # Two threads that import at the same time only hold each other up.
+        preload()
+        executor = self.executor
+        return Background(lambda: inspect_engine(executor))
+
     def begin(
         self, overrides: Mapping[str, object] | None = None, *, version: str = ""
     ) -> Beginning:
         """Start to ask docker about itself, unless dry, and to load the project."""
-        engine = None
-        if not self.dry:
-            from buildlib.engine import inspect_engine  # noqa: PLC0415 - not when dry
-            from buildlib.executor import preload  # noqa: PLC0415 - the same
-
-            # Two threads that import at the same time only hold each other up.
-            preload()
-            executor = self.executor
-            engine = Background(lambda: inspect_engine(executor))
-        return Beginning(
-            project=Background(lambda: self.project(overrides, version=version)), engine=engine
-        )
+        engine = self.ask_engine()
+        project = Background(lambda: self.project(overrides, version=version))
+        return Beginning(project=project, engine=engine)
 
 
 def _stop(_signum: int, _frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from buildlib.background import Background
 from buildlib.errors import InputError
 from buildlib.tasks.edge import edge
 
@@ -76,7 +77,13 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
 ) -> None:
     """Run the image, and tell where it is once it is healthy."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.run.plan import RunRequest  # noqa: PLC0415 - not every task runs
+        words = _words(context, args)
+        from buildlib.tasks import connecting  # noqa: PLC0415 - only these tasks do
+
+        answer = connecting.connect(run, socket)
+        engine = run.ask_engine()
+        project = None if no_build or run.dry else Background(run.project)
+        from buildlib.run.plan import RunRequest  # noqa: PLC0415 - while git and docker answer
         from buildlib.tasks import running  # noqa: PLC0415 - the same
 
         request = RunRequest(
@@ -91,9 +98,10 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
             env=tuple(env or ()),
             pull_policy=pull_policy,
             unconfined=unconfined,
-            args=_words(context, args),
+            args=words,
         )
-        code = running.docker_run(run, request, detach=detach, build=not no_build, as_json=json)
+        start = running.Start(answer=answer, engine=engine, project=project)
+        code = running.docker_run(run, start, request, detach=detach, as_json=json)
     _exit(code)
 
 

@@ -5,75 +5,73 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildlib.background import Background
-from buildlib.build import build_image
 from buildlib.command import shell_line
+from buildlib.config import Config
 from buildlib.console import table
 from buildlib.engine import EngineFacts, inspect_engine
-from buildlib.errors import EngineError, InputError
+from buildlib.errors import EngineError, InputError, raise_problems
 from buildlib.executor import Executor
-from buildlib.planning import BuildRequest
-from buildlib.preflight import check_engine
-from buildlib.project import Project
 from buildlib.reference import parse_reference
 from buildlib.report import to_json
 from buildlib.run.container import Containers, command_error, labels_of, name_of
-from buildlib.run.endpoint import Candidate, Pinged
-from buildlib.run.flow import Engine, Flow, Running, describe_engine, find_engine
+from buildlib.run.data import DataDirectory
+from buildlib.run.endpoint import Pinged
+from buildlib.run.flow import Flow, Running, describe_engine
 from buildlib.run.plan import DATA, OWNER, RunPlan, RunRequest, data_mount, run_argv
-from buildlib.tags import local_tags
+from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
+
+if TYPE_CHECKING:
+    from buildlib.project import Project
 
 _VERSION: str = "org.opencontainers.image.version"
 _DOCKER_FAILED = range(125, 128)
 
 
-def _connect(run: Edge, option: str) -> Pinged:
-    try:
-        answer = find_engine(run.env, run.executor, option=option)
-    except EngineError as error:
-        if not run.dry:
-            raise
-        run.console.warn(f"{error.what}; the line below supposes the usual one")
-        return Pinged(candidate=Candidate(source="supposed", address="unix:///var/run/docker.sock"))
-    if answer.candidate.docker_host:
-        run.connect(answer.candidate.docker_host)
-    return answer
-
-
-def _image(run: Edge, project: Project) -> tuple[str, str]:
-    """Return reference and version of the image that is there: of this version, or the latest.
+def _latest(run: Edge, config: Config) -> tuple[str, str]:
+    """Return reference and version of the image that was built last.
 
     Raises:
-        EngineError: neither is (exit 4).
+        EngineError: there is none (exit 4).
     """
-    for tag in local_tags(project.version):
-        reference = f"{project.config.image}:{tag}"
-        found = run.executor.run(
-            (
-                *("docker", "image", "inspect", "--format"),
-                f'{{{{index .Config.Labels "{_VERSION}"}}}}',
-                reference,
-            )
+    reference = f"{config.image}:latest"
+    template = f'{{{{index .Config.Labels "{_VERSION}"}}}}'
+    found = run.executor.run(("docker", "image", "inspect", "--format", template, reference))
+    if found.code != 0:
+        raise EngineError(
+            f"no image {reference} is here",
+            why=found.stderr.strip(),
+            hint="invoke docker-build makes it",
         )
-        if found.code == 0:
-            return reference, found.stdout.strip()
-    raise EngineError(
-        f"no image {project.config.image} is here", hint="invoke docker-build, or leave --no-build"
-    )
+    return reference, found.stdout.strip()
 
 
 def _built(
-    run: Edge, project: Project, platform: str, facts: Background[EngineFacts]
+    run: Edge, project: Project, platform: str, facts: Background[EngineFacts] | None
 ) -> tuple[str, str]:
+    from buildlib.build import build_image  # noqa: PLC0415 - not with --no-build
+    from buildlib.planning import BuildRequest  # noqa: PLC0415 - the same
+
     request = BuildRequest(platforms=(platform,) if platform else ())
     result = build_image(project, request, run.executor, run.console, facts=facts)
     return result.references[0], result.version
 
 
-def docker_run(run: Edge, request: RunRequest, *, detach: bool, build: bool, as_json: bool) -> int:
+class Start(NamedTuple):
+    """What `docker-run` has begun before it is loaded: nothing waits that need not.
+
+    `project` is None where nothing is built, and `engine` where nothing may be started.
+    """
+
+    answer: Pinged
+    engine: Background[EngineFacts] | None
+    project: Background[Project] | None
+
+
+def docker_run(run: Edge, start: Start, request: RunRequest, *, detach: bool, as_json: bool) -> int:
     """Run the image; return the code of what was run, where that is not a server.
 
     Raises:
@@ -81,27 +79,41 @@ def docker_run(run: Edge, request: RunRequest, *, detach: bool, build: bool, as_
     """
     if as_json and not (detach or run.dry):
         raise InputError("--json is for --detach", why="in the foreground the log is on the screen")
-    answer = _connect(run, request.socket)
-    facts = Background(lambda: EngineFacts() if run.dry else inspect_engine(run.executor))
-    project = run.project()
-    executor, console = run.executor, run.console
-    engine = describe_engine(answer, facts.get())
-    flow = Flow(project, request, engine, executor, console, Path.cwd())
+    config = run.config()
+    # Asked while docker still tells about its engine.
+    latest = None if start.project or run.dry else Background(lambda: _latest(run, config))
+    facts = _facts(run, start)
+    engine = describe_engine(start.answer, facts)
+    flow = Flow(config, run.env, request, engine, run.executor, run.console, Path.cwd())
     flow.check()
     if run.dry:
-        image = f"{project.config.image}:{local_tags(project.version)[0]}"
-        console.answer(shell_line(run_argv(flow.plan(image, dry=True), detach=not request.args)))
+        line = run_argv(flow.plan(f"{config.image}:latest", dry=True), detach=not request.args)
+        run.console.answer(shell_line(line))
         return 0
-    for problem in check_engine(engine.facts, endpoint=answer.candidate.address):
-        if isinstance(problem, EngineError):
-            raise problem
-    image, version = (
-        _built(run, project, request.platform, facts) if build else _image(run, project)
-    )
+    _check(facts, start.answer)
+    if start.project:
+        image, version = _built(run, start.project.get(), request.platform, start.engine)
+    else:
+        image, version = latest.get() if latest else ("", "")
     plan = flow.plan(image)
     if request.args and not detach:
-        return _attached(flow, plan, executor)
+        return _attached(flow, plan, run.executor)
     return _served(flow, plan, run, version=version, detach=detach, as_json=as_json)
+
+
+def _facts(run: Edge, start: Start) -> EngineFacts:
+    if start.engine:
+        return start.engine.get()
+    return EngineFacts() if start.answer.problem else inspect_engine(run.executor)
+
+
+def _check(facts: EngineFacts, answer: Pinged) -> None:
+    """Raise what is wrong with the engine; what is wrong with buildx is for a build to say."""
+    if facts.server:
+        return
+    from buildlib.preflight import check_engine  # noqa: PLC0415 - for the message alone
+
+    raise_problems(check_engine(facts, endpoint=answer.candidate.address)[-1:])
 
 
 def _attached(flow: Flow, plan: RunPlan, executor: Executor) -> int:
@@ -139,15 +151,14 @@ def _follow(flow: Flow, running: Running, run: Edge) -> None:
         raise EngineError(f"{running.name} ended with code {code}")
 
 
-def _containers(run: Edge) -> tuple[Project, Containers]:
-    _connect(run, "")
-    project = run.project()
-    return project, Containers(run.executor, project.config.image)
+def _containers(run: Edge) -> Containers:
+    connect(run)
+    return Containers(run.executor, run.config().image)
 
 
 def stop(run: Edge, name: str) -> None:
     """Stop and remove our containers, or one."""
-    _, containers = _containers(run)
+    containers = _containers(run)
     found = containers.ours(name)
     if not found:
         run.console.note("no container of ours" + (f" is called {name}" if name else ""))
@@ -159,14 +170,14 @@ def stop(run: Edge, name: str) -> None:
 
 def logs(run: Edge, name: str, *, follow: bool) -> int:
     """Show the log of our container; return docker's code."""
-    _, containers = _containers(run)
+    containers = _containers(run)
     option = ("--follow",) if follow else ()
     return run.executor.attach(("docker", "logs", *option, str(containers.only(name)["Id"])))
 
 
 def shell(run: Edge, name: str, command: str) -> int:
     """Open a shell in our container; return its code."""
-    _, containers = _containers(run)
+    containers = _containers(run)
     terminal = ("--tty",) if sys.stdin.isatty() else ()
     container = str(containers.only(name)["Id"])
     return run.executor.attach(("docker", "exec", "--interactive", *terminal, container, command))
@@ -190,7 +201,7 @@ def _status(container: dict[str, Any]) -> dict[str, str]:
 
 def status(run: Edge, *, as_json: bool) -> None:
     """Print our containers."""
-    _, containers = _containers(run)
+    containers = _containers(run)
     rows = [_status(container) for container in containers.ours()]
     if as_json:
         run.console.answer(to_json({"containers": rows}))
@@ -207,14 +218,13 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
         InputError: data, and nobody has said yes (exit 2).
         EngineError: the data can't be removed (exit 4).
     """
-    _connect(run, "")
-    project = run.project()
-    containers = Containers(run.executor, project.config.image)
-    volumes = _volumes(run.executor, project) if data else []
-    mount = data_mount(project.config, RunRequest(persistent=True, data_dir=data_dir), Path.cwd())
+    answer, config = connect(run), run.config()
+    containers = Containers(run.executor, config.image)
+    volumes = _volumes(run.executor, config) if data else []
+    mount = data_mount(config, RunRequest(persistent=True, data_dir=data_dir), Path.cwd())
     folder = Path(mount.source) if data and mount and mount.kind == "bind" else None
     folder = folder if folder and folder.is_dir() else None
-    _ask(run, project, [*volumes, *([str(folder)] if folder else [])], yes=yes)
+    _ask(run, config, [*volumes, *([str(folder)] if folder else [])], yes=yes)
     for container in containers.ours():
         run.console.answer(f"container {name_of(container)}")
         if not run.dry:
@@ -226,24 +236,23 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     if folder:
         run.console.answer(f"data {folder}")
         if not run.dry:
-            _flow(run, project).directory(_image(run, project)[0]).empty(folder)
+            _directory(run, config, answer).empty(folder)
     if images:
-        _clean_images(run, project)
+        _clean_images(run, config)
 
 
-def _flow(run: Edge, project: Project) -> Flow:
-    answer = find_engine(run.env, run.executor)
-    engine: Engine = describe_engine(answer, inspect_engine(run.executor))
-    return Flow(project, RunRequest(), engine, run.executor, run.console, Path.cwd())
+def _directory(run: Edge, config: Config, answer: Pinged) -> DataDirectory:
+    kind = describe_engine(answer, inspect_engine(run.executor)).kind
+    return DataDirectory(run.executor, _latest(run, config)[0], config.run.user, kind)
 
 
-def _volumes(executor: Executor, project: Project) -> list[str]:
-    label = f"label={OWNER}={project.config.image}"
+def _volumes(executor: Executor, config: Config) -> list[str]:
+    label = f"label={OWNER}={config.image}"
     return executor.run(("docker", "volume", "ls", "--quiet", "--filter", label)).stdout.split()
 
 
-def _ask(run: Edge, project: Project, what: Sequence[str], *, yes: bool) -> None:
-    root = project.config.root
+def _ask(run: Edge, config: Config, what: Sequence[str], *, yes: bool) -> None:
+    root = config.root
     for text in what:
         path = Path(text)
         if path.is_absolute() and path.resolve() in {root, *root.parents, Path.home()}:
@@ -254,8 +263,8 @@ def _ask(run: Edge, project: Project, what: Sequence[str], *, yes: bool) -> None
         raise InputError("nothing was removed", hint="--yes removes the data without asking")
 
 
-def _clean_images(run: Edge, project: Project) -> None:
-    repository = parse_reference(project.config.image).name
+def _clean_images(run: Edge, config: Config) -> None:
+    repository = parse_reference(config.image).name
     listing = run.executor.run(
         ("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository)
     )

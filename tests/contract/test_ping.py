@@ -48,7 +48,7 @@ def _at(path: Path) -> Candidate:
 
 @pytest.mark.parametrize(
     ("answer", "problem", "podman"),
-    [(OK, "", False), (PODMAN, "", True), (BROKEN, "answers 500", False)],
+    [(OK, "", False), (PODMAN, "", True), (BROKEN, "answers 'HTTP/1.1 500 no'", False)],
     ids=["Docker", "Podman", "broken"],
 )
 def test_who_answers(tmp_path: Path, answer: bytes, problem: str, *, podman: bool) -> None:

@@ -63,6 +63,7 @@ ORDER = [
     "tasks.info",
     "tasks.clean",
     "tasks.smoke",
+    "tasks.connecting",
     "tasks.running",
     "tasks.run",
     "tasks.collection",

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from buildlib.config import load_config
 from buildlib.engine import EngineFacts
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError
 from buildlib.executor import Completed
 from buildlib.run.container import Containers, command_error
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import Candidate, Kind, Pinged
-from buildlib.run.flow import Flow, describe_engine, find_engine
+from buildlib.run.flow import Flow, describe_engine
+from buildlib.run.ping import find_engine
 from buildlib.run.plan import Mount, RunPlan, RunRequest
 
-from fakes import GOOD, FakeExecutor, a_console, a_project, write_project
+from fakes import GOOD, FakeExecutor, a_console, write_project
 
 CONFIG = """
 image = "thing"
@@ -75,7 +77,8 @@ def _flow(
     answer = Pinged(candidate=Candidate(source="x", address=address))
     console, _, err = a_console()
     flow = Flow(
-        a_project(write_project(root, CONFIG)),
+        load_config(write_project(root, CONFIG), {}),
+        {},
         RunRequest(**request),  # type: ignore[arg-type]
         describe_engine(answer, facts),
         docker,
