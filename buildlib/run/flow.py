@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,11 @@ class Flow:
             InputError, EngineError: it can't be run so.
         """
         plan = self._bare_plan(image)
+        if plan.published and not ip_address(plan.published[0]).is_loopback:
+            self._console.warn(
+                f"published on {plan.published[0]}: the service may have no authentication, "
+                "and whoever reaches this machine reaches it"
+            )
         inside = self._config.run.socket_path
         wanted = (inside or self._request.socket) and not self._request.no_socket
         if wanted and self._engine.mount.source:

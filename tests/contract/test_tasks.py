@@ -82,7 +82,22 @@ def test_config_tells_every_value_and_its_source(make_checkout: Make) -> None:
 def test_every_task_has_help(make_checkout: Make) -> None:
     checkout = make_checkout()
     listing = checkout.invoke("--list").stdout
-    for task in ("binary", "clean", "config", "docker-build", "docker-smoke", "doctor", "version"):
+    for task in (
+        "binary",
+        "clean",
+        "config",
+        "docker-build",
+        "docker-smoke",
+        "docker-run",
+        "docker-stop",
+        "docker-logs",
+        "docker-shell",
+        "docker-status",
+        "docker-clean",
+        "doctor",
+        "tag",
+        "version",
+    ):
         assert task in listing
         done = checkout.invoke("--help", task)
         assert done.returncode == 0
