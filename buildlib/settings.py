@@ -54,6 +54,7 @@ class Smoke:
         port: where the image's own command serves HTTP; 0: it serves none.
         health_path: answers 200 when healthy, and holds the version.
         start_timeout: seconds from the start to healthy.
+        size_budget: bytes that one platform's image may have as it is pulled; 0: any.
     """
 
     commands: tuple[tuple[str, ...], ...] = ()
@@ -61,6 +62,7 @@ class Smoke:
     port: int = 0
     health_path: str = "/"
     start_timeout: int = 30
+    size_budget: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +115,17 @@ class Registry:
     name: str
     repository: str
     tags: tuple[TagRule, ...] = ()
+
+
+_UNITS: Final = {
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+}
 
 
 class MismatchError(Exception):
@@ -178,6 +191,13 @@ def parse_number(value: object) -> int:
     return value
 
 
+def parse_size(value: object) -> int:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|MB|GB|KiB|MiB|GiB)", str(value).strip())
+    if not match:
+        raise MismatchError('a size, such as "20 MB" or "19.5 MiB"')
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
 def parse_flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise MismatchError("true or false")
@@ -190,6 +210,7 @@ _SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "port": parse_number,
     "health-path": parse_text,
     "start-timeout": parse_number,
+    "size-budget": parse_size,
 }
 
 

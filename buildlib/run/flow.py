@@ -30,6 +30,7 @@ from buildlib.run.plan import (
     Mount,
     RunPlan,
     RunRequest,
+    container_name,
     data_mount,
     make_run_plan,
     published_address,
@@ -92,7 +93,10 @@ def socket_group(engine: Engine, executor: Executor, image: str) -> str:
     """
     source = engine.mount.source
     if engine.mount.group is Group.HOST:
-        return str(os.stat(source).st_gid)  # noqa: PTH116 - a path may hold what Path would change
+        try:
+            return str(os.stat(source).st_gid)  # noqa: PTH116 - Path would change some paths
+        except OSError as error:
+            raise EngineError(f"{source} can't be mounted", why=str(error)) from error
     mount = Mount(kind="bind", source=source, target="/socket")
     argv = (
         *("docker", "run", "--rm", "--pull", "never", "--network", "none", "--mount", str(mount)),
@@ -182,8 +186,7 @@ class Flow:
 
     def _with_socket(self, plan: RunPlan, inside: str, *, dry: bool) -> RunPlan:
         mount = Mount(kind="bind", source=self._engine.mount.source, target=inside)
-        probed = self._engine.mount.group is Group.CONTAINER
-        group = "0" if dry and probed else socket_group(self._engine, self._executor, plan.image)
+        group = self._group(plan.image, dry=dry)
         self._console.note(
             "the container can control the engine through its socket; --no-socket runs without"
         )
@@ -194,7 +197,18 @@ class Flow:
                 f"the socket of {self._engine.kind} belongs to group root, which is joined"
             )
             env = (*env, allow) if allow else env
-        return replace(plan, mounts=(*plan.mounts, mount), groups=(group,), env=env)
+        groups = (group,) if group else ()
+        return replace(plan, mounts=(*plan.mounts, mount), groups=groups, env=env)
+
+    def _group(self, image: str, *, dry: bool) -> str:
+        """Return the group to join; a dry run starts no container to ask, and says so."""
+        if not dry:
+            return socket_group(self._engine, self._executor, image)
+        path = Path(self._engine.mount.source)
+        if self._engine.mount.group is Group.HOST and path.exists():
+            return socket_group(self._engine, self._executor, image)
+        self._console.warn("the socket's group is known when it runs: --group-add is missing here")
+        return ""
 
     def start(self, plan: RunPlan, version: str) -> Running:
         """Start the container and wait until it is healthy.
@@ -272,7 +286,7 @@ class Flow:
     def _running(self, plan: RunPlan, container: str, address: str, version: str) -> Running:
         kept = [m for m in plan.mounts if m.target == self._config.run.data_path]
         socket = [m.source for m in plan.mounts if m not in kept]
-        own = plan.name == make_run_plan(self._config, RunRequest(), image="", env={}).name
+        own = plan.name == container_name(self._config)
         where = " on the engine's machine" if self._engine.kind is Kind.REMOTE else ""
         return Running(
             name=plan.name,
@@ -281,7 +295,7 @@ class Flow:
             version=version,
             address=address + where if address else "",
             data=kept[0].source if kept else "goes with the container",
-            socket=f"{socket[0]} (group {plan.groups[0]})" if socket else "none",
+            socket=f"{socket[0]} (group {', '.join(plan.groups)})" if socket else "none",
             engine=str(self._engine.kind),
             stop="invoke docker-stop" + ("" if own else f" --name {plan.name}"),
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from invoke.collection import Collection
 
-from buildlib.tasks import clean, docker, info, run, smoke, version
+from buildlib.tasks import clean, docker, image, info, run, smoke, version
 
 
 def collection(root: Path | None = None) -> Collection:
@@ -26,6 +26,7 @@ def collection(root: Path | None = None) -> Collection:
         run.docker_status,
         run.docker_clean,
         smoke.docker_smoke,
+        image.docker_size,
         version.version,
         version.tag,
         info.config,

@@ -230,9 +230,7 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
         if not run.dry:
             containers.remove(str(container["Id"]))
     for volume in volumes:
-        run.console.answer(f"volume {volume}")
-        if not run.dry:
-            run.executor.run(("docker", "volume", "rm", volume))
+        _remove(run, "volume", volume)
     if folder:
         run.console.answer(f"data {folder}")
         if not run.dry:
@@ -269,6 +267,14 @@ def _clean_images(run: Edge, config: Config) -> None:
         ("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository)
     )
     for reference in listing.stdout.split():
-        run.console.answer(f"image {reference}")
-        if not run.dry:
-            run.executor.run(("docker", "image", "rm", reference))
+        _remove(run, "image", reference)
+
+
+def _remove(run: Edge, kind: str, name: str) -> None:
+    """Remove a volume or an image's tag; one that somebody else uses stays, with a warning."""
+    if not run.dry:
+        done = run.executor.run(("docker", kind, "rm", name))
+        if done.code != 0:
+            run.console.warn(f"the {kind} {name} stays: {done.stderr.strip()}")
+            return
+    run.console.answer(f"{kind} {name}")

@@ -94,6 +94,7 @@ def test_every_task_has_help(make_checkout: Make) -> None:
         "docker-shell",
         "docker-status",
         "docker-clean",
+        "docker-size",
         "doctor",
         "tag",
         "version",

@@ -435,6 +435,26 @@ def test_a_dry_run_prints_the_line_and_starts_nothing(project: Checkout) -> None
     assert not (project.root / "data").exists()
 
 
+def test_a_dry_run_without_an_engine_supposes_the_usual_one(project: Checkout) -> None:
+    done = project.invoke("docker-run", "--dry-run", DOCKER_HOST="unix:///no.sock")
+    assert done.returncode == 0
+    assert done.stdout.startswith("docker run")
+    assert "supposes the usual one" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_clean_removes_the_images_own_tags_and_no_other(project: Checkout, own_image: str) -> None:
+    image = own_image.partition(":")[0]
+    docker("tag", own_image, f"{image}-copy:one")
+    docker("tag", own_image, f"{image}-copy:two")
+    env = {"BUILDLIB_IMAGE": f"{image}-copy"}
+    copy = Checkout(project.root, f"{image}-copy", env)
+    done = copy.invoke("docker-clean", "--images")
+    assert done.stdout.split() == ["image", f"{image}-copy:one", "image", f"{image}-copy:two"]
+    assert docker("image", "ls", "--quiet", f"{image}-copy") == ""
+    assert docker("image", "ls", "--quiet", image)
+
+
 BAD = {
     "a socket that is not there": (["--socket", "/no/docker.sock"], {}, 4, "/no/docker.sock"),
     "a socket that is a directory": (["--socket", "/tmp"], {}, 4, "a directory"),  # noqa: S108

@@ -1,0 +1,219 @@
+"""Reads an image as it is stored: index, manifests, configurations, layers, and their files.
+
+Source: OCI image-spec, image-layout.md, manifest.md, config.md and layer.md. An archive is a tar
+of such a layout, as `docker save` and BuildKit's `type=oci` write it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from buildlib.errors import InputError
+
+_INDEX_TYPES: Final = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+# An attestation is a manifest of its own, for no platform.
+_NO_PLATFORM: Final = "unknown/unknown"
+_FILLED: Final = "buildkit.exporter.image.v0"
+_LARGEST_DOCUMENT: Final = 4 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """A layer as it is stored: `size` bytes, compressed; `created_by` is what made it."""
+
+    digest: str
+    size: int
+    media_type: str
+    created_by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """One platform's image.
+
+    Args:
+        platform: `os/arch[/variant]`.
+        digest: of the manifest.
+        config: as the OCI image-spec has it.
+        config_size: bytes of that document.
+        layers: from the base upwards.
+    """
+
+    platform: str
+    digest: str
+    config: Mapping[str, Any]
+    config_size: int
+    layers: tuple[Layer, ...]
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that are pulled: layers and configuration."""
+        return self.config_size + sum(layer.size for layer in self.layers)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """An entry of a layer; `kind` is `file`, `directory`, `link` or `other`."""
+
+    path: str
+    kind: str
+    size: int
+    mode: int
+    user: int
+    group: int
+    modified: int
+
+
+def _kind(entry: tarfile.TarInfo) -> str:
+    if entry.isreg():
+        return "file"
+    if entry.isdir():
+        return "directory"
+    return "link" if entry.islnk() or entry.issym() else "other"
+
+
+class Archive:
+    """A layout in a tar file; open it with `open_archive`."""
+
+    def __init__(self, tar: tarfile.TarFile, name: str) -> None:
+        """Keep the open file."""
+        self._tar, self._name = tar, name
+
+    def _open(self, path: str) -> IO[bytes]:
+        try:
+            found = self._tar.extractfile(path)
+        except KeyError:
+            found = None
+        if found is None:
+            raise InputError(f"{self._name} is no whole image: {path} is missing")
+        return found
+
+    def _document(self, path: str) -> dict[str, Any]:
+        with self._open(path) as stream:
+            text = stream.read(_LARGEST_DOCUMENT)
+        try:
+            return dict(json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{self._name} is no image: {path} is not JSON") from error
+
+    def _blob(self, digest: str) -> str:
+        return "blobs/" + digest.replace(":", "/", 1)
+
+    def has(self, digest: str) -> bool:
+        """Return whether the archive holds a blob: one of another platform may be left out."""
+        try:
+            self._tar.getmember(self._blob(digest))
+        except KeyError:
+            return False
+        return True
+
+    def images(self) -> tuple[Image, ...]:
+        """Return the image of each platform that is here, each once.
+
+        Raises:
+            InputError: the archive is no image, or not whole (exit 2).
+        """
+        found: dict[str, Image] = {}
+        for digest in self._manifests(self._document("index.json")):
+            image = self._image(digest)
+            if image.platform != _NO_PLATFORM:
+                found.setdefault(image.digest, image)
+        if not found:
+            raise InputError(f"{self._name} holds no image")
+        return tuple(found.values())
+
+    def _manifests(self, index: Mapping[str, Any]) -> Iterator[str]:
+        for entry in index.get("manifests") or ():
+            digest = str(entry.get("digest", ""))
+            if not self.has(digest):
+                continue
+            if entry.get("mediaType") in _INDEX_TYPES:
+                yield from self._manifests(self._document(self._blob(digest)))
+            else:
+                yield digest
+
+    def _image(self, digest: str) -> Image:
+        manifest = self._document(self._blob(digest))
+        config = self._document(self._blob(str(manifest["config"]["digest"])))
+        parts = (config.get("os"), config.get("architecture"), config.get("variant"))
+        # Where a base has no history, BuildKit fills up at the end, and every step would stand
+        # beside the layer of another: the layers that nothing is known of are the base's.
+        made = [
+            str(step.get("created_by", ""))
+            for step in config.get("history") or ()
+            if not step.get("empty_layer") and step.get("comment") != _FILLED
+        ]
+        stored = manifest.get("layers") or ()
+        made = [""] * (len(stored) - len(made)) + made
+        return Image(
+            platform="/".join(str(part) for part in parts if part) or _NO_PLATFORM,
+            digest=digest,
+            config=config,
+            config_size=int(manifest["config"]["size"]),
+            layers=tuple(
+                Layer(
+                    digest=str(layer["digest"]),
+                    size=int(layer["size"]),
+                    media_type=str(layer.get("mediaType", "")),
+                    created_by=step,
+                )
+                for layer, step in zip(stored, made, strict=False)
+            ),
+        )
+
+    def files(self, layer: Layer) -> Iterator[File]:
+        """Yield the entries of a layer, in the order in which they are stored.
+
+        Raises:
+            InputError: it is compressed in a way that can't be read here, or broken (exit 2).
+        """
+        if layer.media_type.endswith("zstd"):
+            raise InputError(
+                f"a layer of {self._name} is compressed with zstd, which can't be read here",
+                hint="build it with compression=gzip",
+            )
+        with self._open(self._blob(layer.digest)) as stream:
+            packed = layer.media_type.endswith("gzip")
+            plain = gzip.GzipFile(fileobj=stream) if packed else stream
+            try:
+                with tarfile.open(fileobj=plain, mode="r|") as tar:
+                    for entry in tar:
+                        yield File(
+                            path=entry.name.removeprefix("./").rstrip("/"),
+                            kind=_kind(entry),
+                            size=entry.size,
+                            mode=entry.mode,
+                            user=entry.uid,
+                            group=entry.gid,
+                            modified=int(entry.mtime),
+                        )
+            except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+                raise InputError(
+                    f"a layer of {self._name} can't be read: {layer.digest}", why=str(error)
+                ) from error
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """Open an archive for the time of the block.
+
+    Raises:
+        InputError: there is none, or it is no tar file (exit 2).
+    """
+    try:
+        tar = tarfile.open(path)  # noqa: SIM115 - closed below
+    except (OSError, tarfile.TarError) as error:
+        raise InputError(f"{path} can't be read as an image", why=str(error)) from error
+    with tar:
+        yield Archive(tar, path.name)

@@ -1,0 +1,152 @@
+"""How large an image is, what put it there, and whether that is within the budget."""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from buildlib.console import table
+from buildlib.errors import EngineError, GateError
+from buildlib.executor import Executor
+from buildlib.oci import Archive, Image, open_archive
+from buildlib.report import human_size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerSize:
+    """A layer: bytes as stored and unpacked, and the instruction that made it."""
+
+    digest: str
+    stored: int
+    unpacked: int
+    files: int
+    created_by: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSize:
+    """A file and its bytes; `layer` counts from the base, 1."""
+
+    path: str
+    size: int
+    layer: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SizeReport:
+    """One platform's image; a budget of 0 is none."""
+
+    platform: str
+    digest: str
+    stored: int
+    unpacked: int
+    budget: int
+    layers: tuple[LayerSize, ...]
+    largest: tuple[FileSize, ...]
+
+    @property
+    def within(self) -> bool:
+        """Return whether it is within the budget."""
+        return not self.budget or self.stored <= self.budget
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return asdict(self) | {"within": self.within}
+
+    def as_text(self) -> str:
+        """Return what is pulled, layer by layer, and the largest files."""
+        share = f" of {human_size(self.budget)}" if self.budget else ""
+        sizes = f"{human_size(self.stored)}{share}, {human_size(self.unpacked)} unpacked"
+        head = f"{self.platform}: {sizes}"
+        layers = [
+            (str(number), human_size(layer.stored), human_size(layer.unpacked), _short(layer))
+            for number, layer in enumerate(self.layers, 1)
+        ]
+        files = [(human_size(file.size), f"layer {file.layer}", file.path) for file in self.largest]
+        parts = [head, table([("layer", "stored", "unpacked", "made by"), *layers])]
+        return "\n\n".join([*parts, *([table(files)] if files else [])])
+
+
+def _short(layer: LayerSize) -> str:
+    words = (
+        "(base, without a history)"
+        if not layer.created_by
+        else " ".join(layer.created_by.removeprefix("/bin/sh -c #(nop) ").split())
+    )
+    return words if len(words) <= 80 else words[:79] + "…"  # noqa: PLR2004 - a line's width
+
+
+def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) -> SizeReport:
+    """Return the report of one platform's image.
+
+    Args:
+        archive: that holds it.
+        image: whose size.
+        budget: bytes that it may have as it is pulled; 0: any.
+        top: how many of the largest files to name.
+    """
+    layers, files = [], []
+    for number, layer in enumerate(image.layers, 1):
+        entries = [entry for entry in archive.files(layer) if entry.kind == "file"]
+        files += [FileSize(path=e.path, size=e.size, layer=number) for e in entries]
+        layers.append(
+            LayerSize(
+                digest=layer.digest,
+                stored=layer.size,
+                unpacked=sum(entry.size for entry in entries),
+                files=len(entries),
+                created_by=layer.created_by,
+            )
+        )
+    return SizeReport(
+        platform=image.platform,
+        digest=image.digest,
+        stored=image.size,
+        unpacked=sum(layer.unpacked for layer in layers),
+        budget=budget,
+        layers=tuple(layers),
+        largest=tuple(heapq.nlargest(top, files, key=lambda file: (file.size, file.path))),
+    )
+
+
+@contextmanager
+def saved(executor: Executor, image: str) -> Iterator[Archive]:
+    """Open an image: an archive where there is a file of that name, else one of the engine's.
+
+    Raises:
+        InputError: the file is no image (exit 2).
+        EngineError: the engine has no such image, or can't save it (exit 4).
+    """
+    if Path(image).is_file():
+        with open_archive(Path(image)) as archive:
+            yield archive
+        return
+    with tempfile.TemporaryDirectory(prefix="buildlib-image-") as folder:
+        path = Path(folder, "image.tar")
+        done = executor.run(("docker", "save", "--output", str(path), image))
+        if done.code != 0:
+            raise EngineError(
+                f"the image {image} can't be read",
+                why=done.stderr.strip(),
+                hint="invoke docker-build makes it; or give an archive",
+            )
+        with open_archive(path) as archive:
+            yield archive
+
+
+def check_sizes(reports: Iterable[SizeReport]) -> list[GateError]:
+    """Return a problem for each image that is over its budget."""
+    return [
+        GateError(
+            f"{report.platform} is {human_size(report.stored - report.budget)} over its budget",
+            why=f"{human_size(report.stored)}, and {human_size(report.budget)} are allowed",
+            hint="invoke docker-size names the layers and the largest files",
+        )
+        for report in reports
+        if not report.within
+    ]

@@ -1,0 +1,72 @@
+"""Writes small OCI archives, right ones and broken ones."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+class OciWriter:
+    """Collects blobs, and writes them as an archive."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[str, bytes] = {}
+
+    def blob(self, data: bytes) -> dict[str, object]:
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        self._blobs[digest] = data
+        return {"digest": digest, "size": len(data)}
+
+    def document(self, data: object) -> dict[str, object]:
+        return self.blob(json.dumps(data).encode())
+
+    def layer(self, files: Mapping[str, bytes], media_type: str = GZIP) -> dict[str, object]:
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as tar:
+            for path, content in files.items():
+                entry = tarfile.TarInfo(path)
+                if path.endswith("/"):
+                    entry.type = tarfile.DIRTYPE
+                entry.size, entry.mode, entry.uid, entry.mtime = len(content), 0o640, 7, 1234
+                tar.addfile(entry, io.BytesIO(content))
+        data = stream.getvalue()
+        packed = gzip.compress(data, mtime=0) if media_type.endswith("gzip") else data
+        return {"mediaType": media_type, **self.blob(packed)}
+
+    def image(
+        self,
+        layers: Sequence[dict[str, object]],
+        history: Sequence[dict[str, object]] = (),
+        platform: tuple[str, ...] = ("linux", "amd64"),
+    ) -> dict[str, object]:
+        keys = dict(zip(("os", "architecture", "variant"), platform, strict=False))
+        config = self.document({**keys, "history": list(history)})
+        return {
+            "mediaType": MANIFEST,
+            **self.document({"config": config, "layers": list(layers)}),
+        }
+
+    def index(self, *manifests: dict[str, object]) -> dict[str, object]:
+        return {"mediaType": INDEX, **self.document({"manifests": list(manifests)})}
+
+    def drop(self, entry: Mapping[str, object]) -> None:
+        del self._blobs[str(entry["digest"])]
+
+    def write(self, path: Path, *manifests: dict[str, object]) -> Path:
+        with tarfile.open(path, "w") as tar:
+            documents = {"index.json": json.dumps({"manifests": list(manifests)}).encode()}
+            blobs = {f"blobs/{key.replace(':', '/')}": data for key, data in self._blobs.items()}
+            for name, data in (documents | blobs).items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                tar.addfile(entry, io.BytesIO(data))
+        return path
