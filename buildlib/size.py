@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import tempfile
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -73,12 +74,8 @@ class SizeReport:
 
 
 def _short(layer: LayerSize) -> str:
-    words = (
-        "(base, without a history)"
-        if not layer.created_by
-        else " ".join(layer.created_by.removeprefix("/bin/sh -c #(nop) ").split())
-    )
-    return words if len(words) <= 80 else words[:79] + "…"  # noqa: PLR2004 - a line's width
+    words = " ".join(layer.created_by.removeprefix("/bin/sh -c #(nop) ").split())
+    return textwrap.shorten(words, width=80, placeholder=" …") or "(base, without a history)"
 
 
 def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) -> SizeReport:
