@@ -16,6 +16,7 @@ from buildlib.version import Version
 NAMESPACE: Final = "io.github.smiller333.buildlib"
 STAND_INS: Final = f"{NAMESPACE}.stand-ins"
 _OCI: Final = "org.opencontainers.image"
+VERSION_LABEL: Final = f"{_OCI}.version"
 
 
 def web_address(remote: str) -> str:
@@ -51,7 +52,7 @@ def image_labels(
         f"{_OCI}.description": config.description,
         f"{_OCI}.licenses": config.licenses,
         f"{_OCI}.source": without_credentials(config.source) or web_address(remote),
-        f"{_OCI}.version": version.value,
+        VERSION_LABEL: version.value,
         f"{_OCI}.revision": version.revision,
         f"{_OCI}.created": version.created_text,
         f"{_OCI}.base.name": base_name,

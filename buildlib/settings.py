@@ -54,6 +54,7 @@ class Smoke:
         port: where the image's own command serves HTTP; 0: it serves none.
         health_path: answers 200 when healthy, and holds the version.
         start_timeout: seconds from the start to healthy.
+        stop_timeout: seconds from SIGTERM to the end.
         size_budget: bytes that one platform's image may have as it is pulled; 0: any.
     """
 
@@ -62,6 +63,7 @@ class Smoke:
     port: int = 0
     health_path: str = "/"
     start_timeout: int = 30
+    stop_timeout: int = 2
     size_budget: int = 0
 
 
@@ -210,6 +212,7 @@ _SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "port": parse_number,
     "health-path": parse_text,
     "start-timeout": parse_number,
+    "stop-timeout": parse_number,
     "size-budget": parse_size,
 }
 

@@ -14,14 +14,19 @@ from buildlib.build import build_image
 from buildlib.console import Console, table
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Completed, Executor
-from buildlib.labels import NAMESPACE
+from buildlib.labels import NAMESPACE, VERSION_LABEL
 from buildlib.planning import BuildRequest
 from buildlib.platforms import Platform
 from buildlib.project import Project
+from buildlib.run.plan import confined_options
 
 LABEL: Final = f"{NAMESPACE}.smoke"
 _POLL: Final = 0.05
 _HTTP_TIMEOUT: Final = 2.0
+# 128 and the number of the signal: SIGKILL, where SIGTERM was not heard; SIGTERM, where the
+# program left it to the kernel, which ends it as well.
+_KILLED: Final = "137"
+_ENDED: Final = ("0", "143")
 _LOG_LINES: Final = "50"
 # A container under emulation may be slow to start, but a command that hangs is a finding.
 _COMMAND_TIMEOUT: Final = 60.0
@@ -71,14 +76,23 @@ class Smoke:
         executor: starts docker.
         image: reference of an image that the engine has.
         platform: what to run it as.
+        version: that it must have; empty: the project's.
     """
 
     def __init__(
-        self, project: Project, executor: Executor, image: str, platform: Platform
+        self,
+        project: Project,
+        executor: Executor,
+        image: str,
+        platform: Platform,
+        *,
+        version: str = "",
     ) -> None:
         """Keep what every check needs."""
-        self._version_wanted = project.version.value
+        self._version_wanted = version or project.version.value
         self._wanted = project.config.smoke
+        # As docker-run starts it: what works only with more than that is a finding.
+        self._confined = confined_options(project.config.run)
         self._executor = executor
         self._image = image
         self._platform = platform
@@ -112,7 +126,7 @@ class Smoke:
         name = f"buildlib-smoke-{os.urandom(6).hex()}"
         argv = (
             *("docker", "run", "--platform", str(self._platform), "--label", LABEL),
-            *("--name", name, *options, self._image, *command),
+            *("--name", name, *self._confined, *options, self._image, *command),
         )
         try:
             yield name, self._executor.run(argv, timeout=_COMMAND_TIMEOUT)
@@ -145,7 +159,20 @@ class Smoke:
             healthy = _timed("healthy", lambda: self._healthy(name))
             if not healthy.passed:
                 return [healthy]
-            return [healthy, _timed("version in health", lambda: self._health_version(name))]
+            version = _timed("version in health", lambda: self._health_version(name))
+            return [healthy, version, _timed("stops on SIGTERM", lambda: self._stops(name))]
+
+    def _stops(self, name: str) -> str:
+        """Stop it as docker does; it has to end by itself, and in time."""
+        limit = self._wanted.stop_timeout
+        started = time.monotonic()
+        self._executor.run(("docker", "stop", "--time", str(limit), name))
+        took = time.monotonic() - started
+        state = ("docker", "inspect", "--format", "{{.State.ExitCode}}", name)
+        code = self._executor.run(state).stdout.strip()
+        if code == _KILLED:
+            return f"it did not end within {limit} s, and was killed"
+        return "" if code in _ENDED else f"it ended with code {code} after {took:.1f} s"
 
     def _address(self, name: str) -> str:
         port = f"{self._wanted.port}/tcp"
@@ -206,6 +233,24 @@ def raise_failures(result: SmokeResult) -> None:
     if result.failed:
         names = "; ".join(f"{f.check}: {f.detail}" for f in result.failed)
         raise GateError(f"smoke failed on {result.platform}", why=names)
+
+
+def smoke_image(
+    project: Project, image: str, platform: Platform, executor: Executor
+) -> SmokeResult:
+    """Check an image that is there; nothing is built or removed.
+
+    The version that it must have is the one that its label tells.
+
+    Raises:
+        EngineError: the engine does not have it (exit 4).
+        BuildlibError: as `Smoke.run`.
+    """
+    template = f'{{{{index .Config.Labels "{VERSION_LABEL}"}}}}'
+    found = executor.run(("docker", "image", "inspect", "--format", template, image))
+    if found.code != 0:
+        raise EngineError(f"the image {image} is not here", why=found.stderr.strip())
+    return Smoke(project, executor, image, platform, version=found.stdout.strip()).run()
 
 
 def smoke_platform(

@@ -181,9 +181,8 @@ def data_mount(config: Config, request: RunRequest, start: Path) -> Mount | None
     return Mount(kind="bind", source=source, target=config.run.data_path)
 
 
-def _confined(run: Run, *, unconfined: bool) -> tuple[str, ...]:
-    if unconfined:
-        return ()
+def confined_options(run: Run) -> tuple[str, ...]:
+    """Return docker's options that take away what the image does not need."""
     return (
         *(["--read-only", *(f"--tmpfs={path}" for path in run.tmpfs)] if run.read_only else []),
         *(["--cap-drop=ALL"] if run.drop_capabilities else []),
@@ -238,7 +237,7 @@ def make_run_plan(
         env=_check_env(request.env, env),
         platform=str(parse_platform(request.platform)) if request.platform else "",
         pull_policy=request.pull_policy,
-        confined=_confined(run, unconfined=request.unconfined),
+        confined=() if request.unconfined else confined_options(run),
         args=request.args,
         health=(run.health_path or config.smoke.health_path) if serves else "",
         timeout=run.start_timeout or config.smoke.start_timeout,

@@ -14,6 +14,7 @@ from buildlib.console import table
 from buildlib.engine import EngineFacts, inspect_engine
 from buildlib.errors import EngineError, InputError, raise_problems
 from buildlib.executor import Executor
+from buildlib.labels import VERSION_LABEL
 from buildlib.reference import parse_reference
 from buildlib.report import to_json
 from buildlib.run.container import Containers, command_error, labels_of, name_of
@@ -27,7 +28,6 @@ from buildlib.tasks.edge import Edge
 if TYPE_CHECKING:
     from buildlib.project import Project
 
-_VERSION: str = "org.opencontainers.image.version"
 _DOCKER_FAILED = range(125, 128)
 
 
@@ -38,7 +38,7 @@ def _latest(run: Edge, config: Config) -> tuple[str, str]:
         EngineError: there is none (exit 4).
     """
     reference = f"{config.image}:latest"
-    template = f'{{{{index .Config.Labels "{_VERSION}"}}}}'
+    template = f'{{{{index .Config.Labels "{VERSION_LABEL}"}}}}'
     found = run.executor.run(("docker", "image", "inspect", "--format", template, reference))
     if found.code != 0:
         raise EngineError(
@@ -192,7 +192,7 @@ def _status(container: dict[str, Any]) -> dict[str, str]:
         "name": name_of(container),
         "state": str(state.get("Status", "")),
         "health": str(health),
-        "version": labels.get(_VERSION, ""),
+        "version": labels.get(VERSION_LABEL, ""),
         "address": ", ".join(f"http://{place}" for place in published),
         "data": labels.get(DATA, ""),
         "image": str(container.get("Config", {}).get("Image", "")),

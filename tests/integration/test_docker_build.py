@@ -415,6 +415,7 @@ def test_smoke_is_green_on_this_platform_and_leaves_nothing(product: Checkout) -
         "version of the program": True,
         "healthy": True,
         "version in health": True,
+        "stops on SIGTERM": True,
     }
     assert (
         docker("ps", "--all", "--quiet", "--filter", "label=io.github.smiller333.buildlib.smoke")

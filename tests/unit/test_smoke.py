@@ -12,7 +12,7 @@ from buildlib.doctor import diagnose
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Completed
 from buildlib.platforms import parse_platform
-from buildlib.smoke import Smoke, raise_failures
+from buildlib.smoke import Smoke, raise_failures, smoke_image
 from buildlib.vcs import NoGit
 
 from fakes import FakeExecutor, a_project, write_project
@@ -31,9 +31,11 @@ start-timeout = 1
 class Docker(FakeExecutor):
     """Runs containers as told: `version` is what they print, `port` where they are published."""
 
-    def __init__(self, version: str = "1.2.3", port: int = 0, code: int = 0) -> None:
+    def __init__(
+        self, version: str = "1.2.3", port: int = 0, code: int = 0, stopped: str = "0"
+    ) -> None:
         super().__init__()
-        self.version, self.port, self.code = version, port, code
+        self.version, self.port, self.code, self.stopped = version, port, code, stopped
 
     def _answer(self, argv: Sequence[str]) -> Completed:
         self.asked.append(tuple(argv))
@@ -42,6 +44,10 @@ class Docker(FakeExecutor):
                 return Completed(code=self.code, stdout=self.version, stderr="no good")
             case "port":
                 return Completed(code=0, stdout=f"127.0.0.1:{self.port}\n" if self.port else "")
+            case "inspect":
+                return Completed(code=0, stdout=f"{self.stopped}\n")
+            case "image":
+                return Completed(code=int(self.version == "gone"), stdout=f"{self.version}\n")
             case "logs":
                 return Completed(code=0, stdout="out", stderr="err")
             case _:
@@ -133,6 +139,39 @@ def test_a_container_that_can_not_be_made_is_the_engines_error_and_removed(tmp_p
     with pytest.raises(EngineError, match="did not start"):
         _run(tmp_path, docker)
     assert docker.asked[-1][1] == "rm"
+
+
+@pytest.mark.parametrize(
+    ("code", "detail"),
+    [("137", "it did not end within 2 s, and was killed"), ("3", "it ended with code 3 after")],
+)
+def test_a_server_that_does_not_stop_as_it_should(
+    tmp_path: Path, server: tuple[int, dict[str, object]], code: str, detail: str
+) -> None:
+    found = _run(tmp_path, Docker(port=server[0], stopped=code))
+    assert found["stops on SIGTERM"].startswith(detail)
+
+
+def test_it_is_started_as_confined_as_docker_run_starts_it(
+    tmp_path: Path, server: tuple[int, dict[str, object]]
+) -> None:
+    docker = Docker(port=server[0])
+    _run(tmp_path, docker)
+    for argv in (argv for argv in docker.asked if argv[1] == "run"):
+        assert {"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"} <= set(argv)
+
+
+def test_an_image_that_is_given_has_to_be_what_its_label_says(
+    tmp_path: Path, server: tuple[int, dict[str, object]]
+) -> None:
+    project = a_project(write_project(tmp_path, CONFIG))
+    platform = parse_platform("amd64")
+    server[1]["body"] = json.dumps({"version": "7"})
+    docker = Docker(version="7", port=server[0])
+    assert smoke_image(project, "thing:7", platform, docker).failed == ()
+    assert not any(argv[1] == "buildx" for argv in docker.asked)
+    with pytest.raises(EngineError, match="is not here"):
+        smoke_image(project, "thing:8", platform, Docker(version="gone"))
 
 
 def test_nothing_to_check_is_refused(tmp_path: Path) -> None:
