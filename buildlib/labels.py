@@ -14,6 +14,8 @@ from buildlib.vcs import without_credentials
 from buildlib.version import Version
 
 NAMESPACE: Final = "io.github.smiller333.buildlib"
+# Whose image it is: what we clean up goes by this, and never by a name alone.
+OWNER: Final = f"{NAMESPACE}.image"
 STAND_INS: Final = f"{NAMESPACE}.stand-ins"
 _OCI: Final = "org.opencontainers.image"
 VERSION_LABEL: Final = f"{_OCI}.version"
@@ -56,6 +58,7 @@ def image_labels(
         f"{_OCI}.revision": version.revision,
         f"{_OCI}.created": version.created_text,
         f"{_OCI}.base.name": base_name,
+        OWNER: config.image,
         STAND_INS: " ".join(sorted(stand_ins)),
         **dict(config.labels),
     }

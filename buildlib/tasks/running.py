@@ -14,6 +14,7 @@ from buildlib.console import table
 from buildlib.engine import EngineFacts, inspect_engine
 from buildlib.errors import EngineError, InputError, raise_problems
 from buildlib.executor import Executor
+from buildlib.labels import OWNER as IMAGE_OWNER
 from buildlib.labels import VERSION_LABEL
 from buildlib.reference import parse_reference
 from buildlib.report import to_json
@@ -221,9 +222,7 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     answer, config = connect(run), run.config()
     containers = Containers(run.executor, config.image)
     volumes = _volumes(run.executor, config) if data else []
-    mount = data_mount(config, RunRequest(persistent=True, data_dir=data_dir), Path.cwd())
-    folder = Path(mount.source) if data and mount and mount.kind == "bind" else None
-    folder = folder if folder and folder.is_dir() else None
+    folder = _folder(config, data_dir) if data else None
     _ask(run, config, [*volumes, *([str(folder)] if folder else [])], yes=yes)
     for container in containers.ours():
         run.console.answer(f"container {name_of(container)}")
@@ -237,6 +236,13 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
             _directory(run, config, answer).empty(folder)
     if images:
         _clean_images(run, config)
+
+
+def _folder(config: Config, data_dir: str) -> Path | None:
+    """Return the data directory, where there is one."""
+    mount = data_mount(config, RunRequest(persistent=True, data_dir=data_dir), Path.cwd())
+    folder = Path(mount.source) if mount and mount.kind == "bind" else None
+    return folder if folder and folder.is_dir() else None
 
 
 def _directory(run: Edge, config: Config, answer: Pinged) -> DataDirectory:
@@ -263,8 +269,10 @@ def _ask(run: Edge, config: Config, what: Sequence[str], *, yes: bool) -> None:
 
 def _clean_images(run: Edge, config: Config) -> None:
     repository = parse_reference(config.image).name
+    label = f"label={IMAGE_OWNER}={config.image}"
+    template = "{{.Repository}}:{{.Tag}}"
     listing = run.executor.run(
-        ("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository)
+        ("docker", "image", "ls", "--filter", label, "--format", template, repository)
     )
     for reference in listing.stdout.split():
         _remove(run, "image", reference)

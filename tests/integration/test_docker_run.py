@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -443,16 +444,21 @@ def test_a_dry_run_without_an_engine_supposes_the_usual_one(project: Checkout) -
     assert "Traceback" not in done.stderr
 
 
-def test_clean_removes_the_images_own_tags_and_no_other(project: Checkout, own_image: str) -> None:
-    image = own_image.partition(":")[0]
-    docker("tag", own_image, f"{image}-copy:one")
-    docker("tag", own_image, f"{image}-copy:two")
-    env = {"BUILDLIB_IMAGE": f"{image}-copy"}
-    copy = Checkout(project.root, f"{image}-copy", env)
-    done = copy.invoke("docker-clean", "--images")
-    assert done.stdout.split() == ["image", f"{image}-copy:one", "image", f"{image}-copy:two"]
-    assert docker("image", "ls", "--quiet", f"{image}-copy") == ""
-    assert docker("image", "ls", "--quiet", image)
+def test_clean_removes_tags_of_ours_and_no_other(
+    make_checkout: Callable[..., Checkout], tmp_path: Path
+) -> None:
+    checkout = make_checkout("FROM scratch\nCOPY tasks.py /\n")
+    assert checkout.invoke("docker-build").returncode == 0
+    # Under our name, and not of our making.
+    with tarfile.open(tmp_path / "theirs.tar", "w") as tar:
+        tar.add(checkout.root / "tasks.py", "file")
+    docker("import", str(tmp_path / "theirs.tar"), f"{checkout.image}:theirs")
+    done = checkout.invoke("docker-clean", "--images")
+    assert done.returncode == 0
+    tags = sorted(line.removeprefix(f"image {checkout.image}:") for line in done.stdout.split("\n"))
+    assert tags == ["", "0.0.1-SNAPSHOT-none", "latest"]
+    left = docker("image", "ls", "--format", "{{.Tag}}", checkout.image)
+    assert left == "theirs"
 
 
 BAD = {

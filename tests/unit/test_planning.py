@@ -45,6 +45,8 @@ def test_the_default_build_is_exactly_this_command(tmp_path: Path) -> None:
         "--build-arg",
         "VERSION=1.2.3",
         "--label",
+        "io.github.smiller333.buildlib.image=me/thing",
+        "--label",
         "org.opencontainers.image.base.name=docker.io/library/alpine:3.22",
         "--label",
         "org.opencontainers.image.created=2023-11-14T22:13:20Z",
