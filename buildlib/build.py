@@ -154,8 +154,7 @@ def _run(
 ) -> BuildResult:
     started = time.monotonic()
     with _exclusive(plan.destination):
-        built = _execute(plan, executor, console)
-    progress, metadata, size = built
+        progress, metadata, size = _execute(plan, executor, console)
     own = () if plan.platforms or not engine.platform else (engine.platform,)
     return BuildResult(
         image=plan.image,

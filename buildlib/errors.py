@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
+
+
+def did_you_mean(word: object, known: Iterable[str], *, where: str = "") -> str:
+    """Return a hint for a word that is not known: the nearest one, or all of them.
+
+    Args:
+        word: what was given.
+        known: what it could have been.
+        where: comes before the nearest one, such as the table that it stands in.
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - only where something is wrong
+
+    names = [str(name) for name in known]
+    close = get_close_matches(str(word), names, n=1)
+    return f"did you mean {where}{close[0]}?" if close else f"known: {', '.join(names)}"
 
 
 class BuildlibError(Exception):

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
-from buildlib.errors import InputError
+from buildlib.errors import InputError, did_you_mean
 from buildlib.platforms import Platform
 from buildlib.platforms import parse_platforms as split_platforms
 from buildlib.reference import parse_reference
@@ -24,10 +23,9 @@ if TYPE_CHECKING:
 def check_keys(table: Mapping[str, object], known: Mapping[str, object], *, where: str) -> None:
     for key in table:
         if key not in known:
-            close = get_close_matches(key, known, n=1)
             raise InputError(
                 f"unknown configuration key {where}{key}",
-                hint=f"did you mean {where}{close[0]}?" if close else f"known: {', '.join(known)}",
+                hint=did_you_mean(key, known, where=where),
             )
 
 

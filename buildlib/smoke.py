@@ -14,10 +14,11 @@ from buildlib.build import build_image
 from buildlib.console import Console, table
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Completed, Executor
-from buildlib.labels import NAMESPACE, VERSION_LABEL
+from buildlib.labels import NAMESPACE
 from buildlib.planning import BuildRequest
 from buildlib.platforms import Platform
 from buildlib.project import Project
+from buildlib.run.ask import container_log, image_version, published_at
 from buildlib.run.plan import confined_options
 
 LABEL: Final = f"{NAMESPACE}.smoke"
@@ -27,7 +28,6 @@ _HTTP_TIMEOUT: Final = 2.0
 # program left it to the kernel, which ends it as well.
 _KILLED: Final = "137"
 _ENDED: Final = ("0", "143")
-_LOG_LINES: Final = "50"
 # A container under emulation may be slow to start, but a command that hangs is a finding.
 _COMMAND_TIMEOUT: Final = 60.0
 
@@ -175,9 +175,8 @@ class Smoke:
         return "" if code in _ENDED else f"it ended with code {code} after {took:.1f} s"
 
     def _address(self, name: str) -> str:
-        port = f"{self._wanted.port}/tcp"
-        answer = self._executor.run(("docker", "port", name, port)).stdout.splitlines()
-        return f"http://{answer[0].strip()}{self._wanted.health_path}" if answer else ""
+        address = published_at(self._executor, name, self._wanted.port)
+        return address and f"{address}{self._wanted.health_path}"
 
     def _healthy(self, name: str) -> str:
         deadline = time.monotonic() + self._wanted.start_timeout
@@ -185,7 +184,7 @@ class Smoke:
         while time.monotonic() < deadline:
             address = self._address(name)
             if not address:
-                return f"{reason}\n{self._log(name)}"
+                return f"{reason}\n{container_log(self._executor, name)}"
             try:
                 _get(address)
             except OSError as error:
@@ -193,7 +192,8 @@ class Smoke:
             else:
                 return ""
             time.sleep(_POLL)
-        return f"not healthy within {self._wanted.start_timeout} s: {reason}\n{self._log(name)}"
+        log = container_log(self._executor, name)
+        return f"not healthy within {self._wanted.start_timeout} s: {reason}\n{log}"
 
     def _health_version(self, name: str) -> str:
         body = _get(self._address(name))
@@ -202,10 +202,6 @@ class Smoke:
         except (ValueError, AttributeError):
             return "" if self._version_wanted in body.decode(errors="replace") else "absent"
         return _differs(seen, self._version_wanted)
-
-    def _log(self, name: str) -> str:
-        result = self._executor.run(("docker", "logs", "--tail", _LOG_LINES, name))
-        return (result.stdout + result.stderr).strip()
 
 
 def _get(address: str) -> bytes:
@@ -246,11 +242,8 @@ def smoke_image(
         EngineError: the engine does not have it (exit 4).
         BuildlibError: as `Smoke.run`.
     """
-    template = f'{{{{index .Config.Labels "{VERSION_LABEL}"}}}}'
-    found = executor.run(("docker", "image", "inspect", "--format", template, image))
-    if found.code != 0:
-        raise EngineError(f"the image {image} is not here", why=found.stderr.strip())
-    return Smoke(project, executor, image, platform, version=found.stdout.strip()).run()
+    version = image_version(executor, image)
+    return Smoke(project, executor, image, platform, version=version).run()
 
 
 def smoke_platform(

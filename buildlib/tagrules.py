@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from buildlib.errors import InputError
+from buildlib.errors import InputError, did_you_mean
 
 
 class Kind(StrEnum):
@@ -86,18 +85,12 @@ DEFAULT_RULES: Final = (
 )
 
 
-def _guess(word: object, known: Iterable[str]) -> str:
-    names = [str(name) for name in known]
-    close = get_close_matches(str(word), names, n=1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
-
-
 Choice = TypeVar("Choice", Kind, Line)
 
 
 def _choice(where: str, key: str, value: object, kind: type[Choice]) -> Choice:
     if value not in set(kind):
-        raise InputError(f"{where}: unknown {key} {value!r}", hint=_guess(value, kind))
+        raise InputError(f"{where}: unknown {key} {value!r}", hint=did_you_mean(value, kind))
     return kind(str(value))
 
 
@@ -121,7 +114,7 @@ def _check_template(where: str, template: object) -> str:
     for name in _PLACEHOLDER.findall(template):
         if name not in _NAMES:
             raise InputError(
-                f"{where}: unknown name {{{name}}} in {template!r}", hint=_guess(name, _NAMES)
+                f"{where}: unknown name {{{name}}} in {template!r}", hint=did_you_mean(name, _NAMES)
             )
     literal = _PLACEHOLDER.sub("", template)
     if not _LITERAL.fullmatch(literal) or template[0] in ".-":
@@ -183,7 +176,7 @@ def _rule(where: str, value: object, suffix: str) -> TagRule:
         )
     for key in table:
         if key not in _KEYS:
-            raise InputError(f"{where}: unknown key {key}", hint=_guess(key, _KEYS))
+            raise InputError(f"{where}: unknown key {key}", hint=did_you_mean(key, _KEYS))
     template = _check_template(where, table.get("template"))
     own = _check_suffix(where, table.get("suffix", suffix))
     short = _shorthand(template, own)
@@ -235,7 +228,8 @@ def parse_rules(value: object, *, where: str = "tags") -> tuple[TagRule, ...]:
     for key in value:
         if key not in {"rules", "suffix"}:
             raise InputError(
-                f"unknown configuration key {where}.{key}", hint=_guess(key, ("rules", "suffix"))
+                f"unknown configuration key {where}.{key}",
+                hint=did_you_mean(key, ("rules", "suffix")),
             )
     suffix = _check_suffix(where, value.get("suffix", ""))
     listed = value.get("rules", [rule.template for rule in DEFAULT_RULES])

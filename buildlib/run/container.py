@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError
 from buildlib.executor import Executor
+from buildlib.run.ask import container_log
 from buildlib.run.plan import OWNER, RUN_ID, RunPlan, run_argv
 
-LOG_LINES: Final = "50"
 _POLL: Final = 0.03
 # Asking docker takes longer than asking the server, so it is done now and then.
 _POLLS_PER_LOOK: Final = 10
@@ -143,12 +143,6 @@ class Containers:
         why = f"the container {name} has it" if name else "a process of this machine has it"
         return EngineError(f"port {port} is taken", why=why, hint="give another with --port")
 
-    def address(self, name: str, port: int) -> str:
-        """Return where the engine has published a port of it, `http://…`, or nothing."""
-        answer = self._docker("port", name, f"{port}/tcp").splitlines()
-        here = answer[0].replace("0.0.0.0:", "127.0.0.1:", 1) if answer else ""
-        return f"http://{here}" if here else ""
-
     def wait_until_healthy(self, plan: RunPlan, container: str, address: str) -> None:
         """Return as soon as it answers.
 
@@ -169,14 +163,14 @@ class Containers:
                 self._check_running(container)
         raise GateError(
             f"{plan.name} was not healthy within {plan.timeout} s",
-            why=f"{self._health_log(container)}{self.log(container)}".strip(),
+            why=f"{self._health_log(container)}{container_log(self._executor, container)}".strip(),
         )
 
     def _check_running(self, container: str) -> None:
         state = (self.inspect(container) or {}).get("State", {})
         if state.get("Running"):
             return
-        code, log = state.get("ExitCode", "unknown"), self.log(container)
+        code, log = state.get("ExitCode", "unknown"), container_log(self._executor, container)
         if code in {_NOT_EXECUTABLE, _NOT_FOUND}:
             raise command_error(code, log)
         raise GateError(f"the container ended at once, with code {code}", why=log)
@@ -194,11 +188,6 @@ class Containers:
         health = (self.inspect(container) or {}).get("State", {}).get("Health") or {}
         outputs = [str(entry.get("Output", "")).strip() for entry in health.get("Log") or ()]
         return "".join(f"health check: {output}\n" for output in outputs[-3:] if output)
-
-    def log(self, container: str) -> str:
-        """Return its last lines."""
-        done = self._executor.run(("docker", "logs", "--tail", LOG_LINES, container))
-        return (done.stdout + done.stderr).strip()
 
     def only(self, name: str = "") -> dict[str, Any]:
         """Return our one container, or the one of that name.

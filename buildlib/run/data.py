@@ -10,6 +10,7 @@ from typing import Final
 
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Executor
+from buildlib.run.ask import helper_argv
 from buildlib.run.endpoint import Kind
 from buildlib.run.plan import OWNER, Mount
 
@@ -76,11 +77,10 @@ class DataDirectory:
         # What the container wrote belongs to the image's user: root inside may remove it.
         mount = Mount(kind="bind", source=str(path), target=_INSIDE)
         remove = f"rm -rf {_INSIDE}/* {_INSIDE}/.[!.]* {_INSIDE}/..?*"
-        argv = (
-            *("docker", "run", "--rm", "--pull", "never", "--network", "none", "--user", "0"),
-            *("--mount", str(mount), "--entrypoint", "sh", self._image, "-c", remove),
+        options = ("--user", "0")
+        done = self._executor.run(
+            helper_argv(self._image, mount, "sh", "-c", remove, options=options)
         )
-        done = self._executor.run(argv)
         if done.code != 0 or any(path.iterdir()):
             raise EngineError(
                 f"the data can't be removed: {path}",
@@ -131,9 +131,7 @@ class DataDirectory:
         """Run a command of the image on the directory; return whether it went well."""
         mount = Mount(kind="bind", source=str(path), target=_INSIDE)
         user = "0" if root else f"{self._user}:{self._user}"
-        argv = (
-            *("docker", "run", "--rm", "--pull", "never", "--network", "none", "--user", user),
-            *("--cap-drop", "ALL", *(("--cap-add", "CHOWN") if root else ())),
-            *("--mount", str(mount), "--entrypoint", command, self._image, *words),
-        )
+        given = ("--cap-add", "CHOWN") if root else ()
+        options = ("--user", user, "--cap-drop", "ALL", *given)
+        argv = helper_argv(self._image, mount, command, *words, options=options)
         return self._executor.run(argv).code == 0

@@ -16,6 +16,7 @@ from buildlib.console import Console, table
 from buildlib.engine import EngineFacts
 from buildlib.errors import EngineError
 from buildlib.executor import Executor
+from buildlib.run.ask import helper_argv, published_at
 from buildlib.run.container import Containers, NameTakenError
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import (
@@ -98,11 +99,7 @@ def socket_group(engine: Engine, executor: Executor, image: str) -> str:
         except OSError as error:
             raise EngineError(f"{source} can't be mounted", why=str(error)) from error
     mount = Mount(kind="bind", source=source, target="/socket")
-    argv = (
-        *("docker", "run", "--rm", "--pull", "never", "--network", "none", "--mount", str(mount)),
-        *("--entrypoint", "stat", image, "-c", "%g", "/socket"),
-    )
-    done = executor.run(argv)
+    done = executor.run(helper_argv(image, mount, "stat", "-c", "%g", mount.target))
     if done.code != 0:
         raise EngineError(
             f"{source} can't be mounted on {engine.kind}",
@@ -244,7 +241,10 @@ class Flow:
         config = self._config
         for mount in plan.mounts:
             if mount.target == config.run.data_path:
-                self.directory(plan.image).prepare(mount, config.image)
+                directory = DataDirectory(
+                    self._executor, plan.image, config.run.user, self._engine.kind
+                )
+                directory.prepare(mount, config.image)
 
     def _make_room(self, plan: RunPlan) -> None:
         if self.containers.make_room(plan.name):
@@ -257,11 +257,6 @@ class Flow:
         except NameTakenError:
             self._make_room(plan)
             return self.containers.start(plan)
-
-    def directory(self, image: str) -> DataDirectory:
-        """Return what looks after data directories on this engine."""
-        user = self._config.run.user
-        return DataDirectory(self._executor, image, user, self._engine.kind)
 
     @contextlib.contextmanager
     def guard(self, *, keep: bool) -> Iterator[None]:
@@ -280,7 +275,7 @@ class Flow:
 
     def _address(self, plan: RunPlan) -> str:
         if plan.published and not plan.published[1]:
-            return self.containers.address(plan.name, plan.published[2])
+            return published_at(self._executor, plan.name, plan.published[2])
         return published_address(plan)
 
     def _running(self, plan: RunPlan, container: str, address: str, version: str) -> Running:

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -74,11 +74,6 @@ def _ask(path: str) -> bytes:
         return head
 
 
-def ping_all(found: Iterable[Candidate]) -> Iterator[Pinged]:
-    """Ask one after the other, as long as somebody wants the answers."""
-    return (ping(candidate) for candidate in found)
-
-
 def find_engine(env: Mapping[str, str], executor: Executor, *, option: str = "") -> Pinged:
     """Return the address to connect to.
 
@@ -100,7 +95,7 @@ def find_engine(env: Mapping[str, str], executor: Executor, *, option: str = "")
     named = option or env.get("DOCKER_SOCKET") or env.get("DOCKER_HOST")
     name, host = ("", "") if named else current_context(env, ask)
     found = candidates(env, option=option, context=name, context_host=host)
-    return choose(ping_all(found))
+    return choose(map(ping, found))
 
 
 def current_context(env: Mapping[str, str], ask: Callable[[str], str]) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from buildlib.labels import OWNER as IMAGE_OWNER
 from buildlib.labels import VERSION_LABEL
 from buildlib.reference import parse_reference
 from buildlib.report import to_json
+from buildlib.run.ask import image_version
 from buildlib.run.container import Containers, command_error, labels_of, name_of
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import Pinged
@@ -39,15 +40,7 @@ def _latest(run: Edge, config: Config) -> tuple[str, str]:
         EngineError: there is none (exit 4).
     """
     reference = f"{config.image}:latest"
-    template = f'{{{{index .Config.Labels "{VERSION_LABEL}"}}}}'
-    found = run.executor.run(("docker", "image", "inspect", "--format", template, reference))
-    if found.code != 0:
-        raise EngineError(
-            f"no image {reference} is here",
-            why=found.stderr.strip(),
-            hint="invoke docker-build makes it",
-        )
-    return reference, found.stdout.strip()
+    return reference, image_version(run.executor, reference)
 
 
 def _built(

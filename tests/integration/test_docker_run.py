@@ -266,14 +266,22 @@ def _healthy(port: int) -> bool:
         return False
 
 
+def _foreground(
+    project: Checkout, end_group: EndGroup, *words: str, **env: str
+) -> tuple[subprocess.Popen[str], int]:
+    """Start the image in the foreground, and return once it is healthy, with its port."""
+    port = _free_port()
+    process = project.start("docker-run", "--no-build", "--port", str(port), *words, **env)
+    end_group(process)
+    _until(lambda: _healthy(port))
+    return process, port
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_in_the_foreground_the_log_is_shown_and_the_end_leaves_nothing(
     project: Checkout, end_group: EndGroup, number: signal.Signals
 ) -> None:
-    port = _free_port()
-    process = project.start("docker-run", "--no-build", "--port", str(port))
-    end_group(process)
-    _until(lambda: _healthy(port))
+    process, port = _foreground(project, end_group)
     _until(lambda: _ours(project))
     time.sleep(0.3)
     if number == signal.SIGINT:
@@ -303,10 +311,7 @@ def test_an_interruption_at_any_stage_leaves_nothing(
 def test_one_that_was_left_by_a_killed_run_is_replaced(
     project: Checkout, end_group: EndGroup
 ) -> None:
-    port = _free_port()
-    process = project.start("docker-run", "--no-build", "--port", str(port))
-    end_group(process)
-    _until(lambda: _healthy(port))
+    process, _ = _foreground(project, end_group)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
     assert len(_ours(project)) == 1
@@ -317,10 +322,7 @@ def test_one_that_was_left_by_a_killed_run_is_replaced(
 def test_a_container_that_is_killed_in_the_foreground_is_told(
     project: Checkout, end_group: EndGroup
 ) -> None:
-    port = _free_port()
-    process = project.start("docker-run", "--no-build", "--port", str(port))
-    end_group(process)
-    _until(lambda: _healthy(port))
+    process, _ = _foreground(project, end_group)
     docker("kill", project.image)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 4, out
@@ -368,11 +370,8 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 def test_an_engine_that_goes_away_in_the_middle_is_told(
     project: Checkout, end_group: EndGroup, tmp_path: Path
 ) -> None:
-    port, proxy = _free_port(), Proxy(tmp_path / "s")
-    words = ("docker-run", "--no-build", "--no-socket", "--port", str(port))
-    process = project.start(*words, DOCKER_HOST=proxy.address)
-    end_group(process)
-    _until(lambda: _healthy(port))
+    proxy = Proxy(tmp_path / "s")
+    process, _ = _foreground(project, end_group, "--no-socket", DOCKER_HOST=proxy.address)
     time.sleep(0.5)
     proxy.close()
     out, _ = process.communicate(timeout=30)

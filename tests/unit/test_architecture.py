@@ -51,6 +51,7 @@ ORDER = [
     "run.endpoint",
     "run.ping",
     "run.plan",
+    "run.ask",
     "smoke",
     "run.container",
     "run.data",

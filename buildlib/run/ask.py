@@ -1,0 +1,53 @@
+"""What more than one asks docker about an image or a container."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from buildlib.errors import EngineError
+from buildlib.executor import Executor
+from buildlib.labels import VERSION_LABEL
+from buildlib.run.plan import Mount
+
+_LOG_LINES: Final = "50"
+
+
+def image_version(executor: Executor, image: str) -> str:
+    """Return the version that an image's label tells, or nothing.
+
+    Raises:
+        EngineError: the engine does not have the image (exit 4).
+    """
+    template = f'{{{{index .Config.Labels "{VERSION_LABEL}"}}}}'
+    found = executor.run(("docker", "image", "inspect", "--format", template, image))
+    if found.code != 0:
+        raise EngineError(
+            f"the image {image} is not here",
+            why=found.stderr.strip(),
+            hint="invoke docker-build makes it",
+        )
+    return found.stdout.strip()
+
+
+def container_log(executor: Executor, container: str) -> str:
+    """Return the last lines of both streams of a container."""
+    done = executor.run(("docker", "logs", "--tail", _LOG_LINES, container))
+    return (done.stdout + done.stderr).strip()
+
+
+def published_at(executor: Executor, container: str, port: int) -> str:
+    """Return where the engine has published a port of a container, `http://…`, or nothing."""
+    answer = executor.run(("docker", "port", container, f"{port}/tcp")).stdout.splitlines()
+    here = answer[0].strip().replace("0.0.0.0:", "127.0.0.1:", 1) if answer else ""
+    return f"http://{here}" if here else ""
+
+
+def helper_argv(
+    image: str, mount: Mount, *command: str, options: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Return the line that runs a command of the image on one mount, without network, once."""
+    program, *words = command
+    return (
+        *("docker", "run", "--rm", "--pull", "never", "--network", "none", *options),
+        *("--mount", str(mount), "--entrypoint", program, image, *words),
+    )
