@@ -7,6 +7,7 @@ of such a layout, as `docker save` and BuildKit's `type=oci` write it.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import tarfile
 import zlib
@@ -26,6 +27,11 @@ _INDEX_TYPES: Final = (
 _NO_PLATFORM: Final = "unknown/unknown"
 _FILLED: Final = "buildkit.exporter.image.v0"
 _LARGEST_DOCUMENT: Final = 4 << 20
+# Enough to tell what kind of program it is: the header of ELF is 64 bytes.
+_HEAD: Final = 64
+_CHUNK: Final = 1 << 20
+# How tar stores an extended attribute; see GNU tar and the OCI image-spec, layer.md.
+_ATTRIBUTE: Final = "SCHILY.xattr."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +52,14 @@ class Image:
         platform: `os/arch[/variant]`.
         digest: of the manifest.
         config: as the OCI image-spec has it.
-        config_size: bytes of that document.
+        config_digest, config_size: of that document; bytes.
         layers: from the base upwards.
     """
 
     platform: str
     digest: str
     config: Mapping[str, Any]
+    config_digest: str
     config_size: int
     layers: tuple[Layer, ...]
 
@@ -64,7 +71,19 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """An entry of a layer; `kind` is `file`, `directory`, `link` or `other`."""
+    """An entry of a layer.
+
+    Args:
+        path: without a slash at either end.
+        kind: `file`, `directory`, `link` or `other`.
+        size: bytes.
+        mode: permission bits, setuid, setgid and sticky included.
+        user, group: by number.
+        modified: seconds since the epoch.
+        target: of a link.
+        attributes: names of its extended attributes, such as `security.capability`.
+        sha256: of the content, and `head` its first bytes; both empty where nobody asked.
+    """
 
     path: str
     kind: str
@@ -73,6 +92,10 @@ class File:
     user: int
     group: int
     modified: int
+    target: str = ""
+    attributes: tuple[str, ...] = ()
+    sha256: str = ""
+    head: bytes = b""
 
 
 def _kind(entry: tarfile.TarInfo) -> str:
@@ -81,6 +104,36 @@ def _kind(entry: tarfile.TarInfo) -> str:
     if entry.isdir():
         return "directory"
     return "link" if entry.islnk() or entry.issym() else "other"
+
+
+def _entry(tar: tarfile.TarFile, entry: tarfile.TarInfo, *, contents: bool) -> File:
+    sha256, head = "", b""
+    content = tar.extractfile(entry) if contents and entry.isreg() else None
+    if content:
+        head = content.read(_HEAD)
+        digest = hashlib.sha256(head)
+        while chunk := content.read(_CHUNK):
+            digest.update(chunk)
+        sha256 = digest.hexdigest()
+    return File(
+        path=entry.name.removeprefix("./").rstrip("/"),
+        kind=_kind(entry),
+        size=entry.size,
+        mode=entry.mode,
+        user=entry.uid,
+        group=entry.gid,
+        modified=int(entry.mtime),
+        target=entry.linkname,
+        attributes=tuple(
+            sorted(
+                name.removeprefix(_ATTRIBUTE)
+                for name in entry.pax_headers
+                if name.startswith(_ATTRIBUTE)
+            )
+        ),
+        sha256=sha256,
+        head=head,
+    )
 
 
 class Archive:
@@ -109,6 +162,26 @@ class Archive:
 
     def _blob(self, digest: str) -> str:
         return "blobs/" + digest.replace(":", "/", 1)
+
+    def bytes_of(self, digest: str) -> bytes:
+        """Return a blob that is a document: an index, a manifest or a configuration.
+
+        Raises:
+            InputError: it is not here (exit 2).
+        """
+        with self._open(self._blob(digest)) as stream:
+            return stream.read(_LARGEST_DOCUMENT)
+
+    def top(self) -> str:
+        """Return the digest by which the whole is known: of its index, or its only manifest.
+
+        Raises:
+            InputError: it is no image, or holds several (exit 2).
+        """
+        digests = {str(e.get("digest")) for e in self._document("index.json")["manifests"]}
+        if len(digests) != 1:
+            raise InputError(f"{self._name} holds {len(digests)} images, and one is wanted")
+        return digests.pop()
 
     def has(self, digest: str) -> bool:
         """Return whether the archive holds a blob: one of another platform may be left out."""
@@ -160,6 +233,7 @@ class Archive:
             platform="/".join(str(part) for part in parts if part) or _NO_PLATFORM,
             digest=digest,
             config=config,
+            config_digest=str(manifest["config"]["digest"]),
             config_size=int(manifest["config"]["size"]),
             layers=tuple(
                 Layer(
@@ -172,8 +246,12 @@ class Archive:
             ),
         )
 
-    def files(self, layer: Layer) -> Iterator[File]:
+    def files(self, layer: Layer, *, contents: bool = False) -> Iterator[File]:
         """Yield the entries of a layer, in the order in which they are stored.
+
+        Args:
+            layer: of an image that is here.
+            contents: read the files as well, for their `sha256` and `head`.
 
         Raises:
             InputError: it is compressed in a way that can't be read here, or broken (exit 2).
@@ -189,15 +267,7 @@ class Archive:
             try:
                 with tarfile.open(fileobj=plain, mode="r|") as tar:
                     for entry in tar:
-                        yield File(
-                            path=entry.name.removeprefix("./").rstrip("/"),
-                            kind=_kind(entry),
-                            size=entry.size,
-                            mode=entry.mode,
-                            user=entry.uid,
-                            group=entry.gid,
-                            modified=int(entry.mtime),
-                        )
+                        yield _entry(tar, entry, contents=contents)
             except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
                 raise InputError(
                     f"a layer of {self._name} can't be read: {layer.digest}", why=str(error)

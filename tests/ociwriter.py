@@ -30,13 +30,27 @@ class OciWriter:
         return self.blob(json.dumps(data).encode())
 
     def layer(self, files: Mapping[str, bytes], media_type: str = GZIP) -> dict[str, object]:
+        entries = []
+        for path in files:
+            entry = tarfile.TarInfo(path)
+            if path.endswith("/"):
+                entry.type = tarfile.DIRTYPE
+            entry.mode, entry.uid, entry.mtime = 0o640, 7, 1234
+            entries.append(entry)
+        return self.entries(*entries, contents=files, media_type=media_type)
+
+    def entries(
+        self,
+        *entries: tarfile.TarInfo,
+        contents: Mapping[str, bytes] | None = None,
+        media_type: str = GZIP,
+    ) -> dict[str, object]:
+        """Return a layer of entries that are made elsewhere; their contents go by their names."""
         stream = io.BytesIO()
-        with tarfile.open(fileobj=stream, mode="w") as tar:
-            for path, content in files.items():
-                entry = tarfile.TarInfo(path)
-                if path.endswith("/"):
-                    entry.type = tarfile.DIRTYPE
-                entry.size, entry.mode, entry.uid, entry.mtime = len(content), 0o640, 7, 1234
+        with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for entry in entries:
+                content = (contents or {}).get(entry.name, b"")
+                entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
         data = stream.getvalue()
         packed = gzip.compress(data, mtime=0) if media_type.endswith("gzip") else data

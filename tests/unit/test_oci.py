@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tarfile
 from pathlib import Path
 
@@ -68,6 +70,41 @@ def test_the_files_of_a_layer(tmp_path: Path) -> None:
         File(path="etc/conf", kind="file", size=1, mode=0o640, user=7, group=0, modified=1234),
     ]
     assert (directory.path, directory.kind) == ("bin", "directory")
+
+
+def test_the_contents_of_files_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    with open_archive(_two_platforms(tmp_path / "i.tar")) as archive:
+        (image, _) = archive.images()
+        files = list(archive.files(image.layers[1], contents=True))
+    assert [file.head for file in files] == [b"y" * 64, b"z"]
+    assert files[0].sha256 == hashlib.sha256(b"y" * 300).hexdigest()
+
+
+def test_links_and_extended_attributes(tmp_path: Path) -> None:
+    writer = OciWriter()
+    link = tarfile.TarInfo("bin/sh")
+    link.type, link.linkname = tarfile.SYMTYPE, "/bin/busybox"
+    ping = tarfile.TarInfo("bin/ping")
+    ping.pax_headers = {"SCHILY.xattr.security.capability": "x"}
+    path = writer.write(tmp_path / "i.tar", writer.image([writer.entries(link, ping)]))
+    with open_archive(path) as archive:
+        (image,) = archive.images()
+        one, other = archive.files(image.layers[0])
+    assert (one.kind, one.target) == ("link", "/bin/busybox")
+    assert other.attributes == ("security.capability",)
+
+
+def test_the_digest_of_the_whole(tmp_path: Path) -> None:
+    writer = OciWriter()
+    image = writer.image([writer.layer({"a": b""})])
+    other = writer.image([writer.layer({"b": b""})])
+    index = writer.index(image)
+    with open_archive(writer.write(tmp_path / "i.tar", index)) as archive:
+        assert archive.top() == index["digest"]
+        assert json.loads(archive.bytes_of(archive.top()))["manifests"] == [image]
+    two = writer.write(tmp_path / "two.tar", image, other)
+    with open_archive(two) as archive, pytest.raises(InputError, match="holds 2 images"):
+        archive.top()
 
 
 def test_an_image_that_is_there_twice_is_read_once(tmp_path: Path) -> None:
