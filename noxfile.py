@@ -19,7 +19,8 @@ nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["lint", "app_tests", "tests", "smoke"]
 
 REQUIREMENTS = "requirements/dev.txt"
-PLATFORMS = [str(platform) for platform in load_config(Path(__file__).parent, os.environ).platforms]
+CONFIG = load_config(Path(__file__).parent, os.environ)
+PLATFORMS = [str(platform) for platform in CONFIG.platforms]
 
 
 def _install(session: nox.Session) -> None:
@@ -67,9 +68,13 @@ def tests(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("platform", PLATFORMS, ids=PLATFORMS)
 def smoke(session: nox.Session, platform: str) -> None:
-    """Build one platform and try the image as a user would."""
+    """Try one platform as a user would: `nox -s smoke -- IMAGE` one that is there."""
     _install(session)
-    session.run("invoke", "docker-smoke", "--platform", platform)
+    words = list(session.posargs)
+    if words and not words[0].startswith("-"):
+        words.insert(0, "--image")
+    report = f"dist/{Path(CONFIG.image).name}-smoke-{platform.replace('/', '-')}.xml"
+    session.run("invoke", "docker-smoke", "--platform", platform, "--junit", report, *words)
 
 
 @nox.session(default=False)

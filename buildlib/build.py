@@ -18,7 +18,7 @@ from buildlib.background import Background
 from buildlib.command import buildx_argv, shell_line
 from buildlib.console import Console
 from buildlib.dockerfile import Dockerfile
-from buildlib.engine import EngineFacts, inspect_builder, inspect_engine
+from buildlib.engine import EngineFacts, emulation_problem, inspect_builder, inspect_engine
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -241,12 +241,8 @@ def _failure(code: int, progress: BuildProgress | None) -> BuildlibError:
             why=message,
             hint="docker system df shows what takes the space; nothing was removed",
         )
-    if "exec format error" in everything.lower():
-        return EngineError(
-            "a program for another platform was to run, and emulation is not registered",
-            why=message,
-            hint="docker run --privileged --rm tonistiigi/binfmt --install all registers it",
-        )
+    if problem := emulation_problem(everything):
+        return problem
     if _REFUSED.search(message):
         return AuthorisationError(
             "the registry refused", why=message, hint="docker login, then again"

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from buildlib import settings
+from buildlib import settings, values
 from buildlib.errors import InputError
 from buildlib.platforms import Platform
 from buildlib.settings import BaseImage, Registry, Run, Smoke
@@ -45,25 +45,25 @@ class Config:
 
     root: Path
     image: str = _key(settings.parse_image, "")
-    context: str = _key(settings.parse_text, ".")
-    dockerfile: str = _key(settings.parse_text, "Dockerfile")
-    target: str = _key(settings.parse_text, "")
-    binary_target: str = _key(settings.parse_text, "")
+    context: str = _key(values.parse_text, ".")
+    dockerfile: str = _key(values.parse_text, "Dockerfile")
+    target: str = _key(values.parse_text, "")
+    binary_target: str = _key(values.parse_text, "")
     platforms: tuple[Platform, ...] = _key(settings.parse_platforms, ())
     tag_prefix: str = _key(settings.parse_prefix, "v")
     tags: tuple[TagRule, ...] = _key(settings.parse_tag_rules, ())
-    release_branches: tuple[str, ...] = _key(settings.parse_texts, ())
+    release_branches: tuple[str, ...] = _key(values.parse_texts, ())
     registries: tuple[Registry, ...] = _key(settings.parse_registries, ())
-    title: str = _key(settings.parse_text, "")
-    description: str = _key(settings.parse_text, "")
-    licenses: str = _key(settings.parse_text, "")
-    source: str = _key(settings.parse_text, "")
-    labels: tuple[tuple[str, str], ...] = _key(settings.parse_pairs, ())
-    build_args: tuple[tuple[str, str], ...] = _key(settings.parse_pairs, ())
-    builder: str = _key(settings.parse_text, "")
-    cache_from: tuple[str, ...] = _key(settings.parse_texts, ())
-    cache_to: tuple[str, ...] = _key(settings.parse_texts, ())
-    progress: str = _key(settings.parse_text, "auto")
+    title: str = _key(values.parse_text, "")
+    description: str = _key(values.parse_text, "")
+    licenses: str = _key(values.parse_text, "")
+    source: str = _key(values.parse_text, "")
+    labels: tuple[tuple[str, str], ...] = _key(values.parse_pairs, ())
+    build_args: tuple[tuple[str, str], ...] = _key(values.parse_pairs, ())
+    builder: str = _key(values.parse_text, "")
+    cache_from: tuple[str, ...] = _key(values.parse_texts, ())
+    cache_to: tuple[str, ...] = _key(values.parse_texts, ())
+    progress: str = _key(values.parse_text, "auto")
     base_images: tuple[tuple[str, BaseImage], ...] = _key(settings.parse_base_images, ())
     smoke: Smoke = _key(settings.parse_smoke, settings.NO_SMOKE)  # noqa: RUF009 - as field(), with a frozen default
     run: Run = _key(settings.parse_run, settings.NO_RUN)  # noqa: RUF009 - the same
@@ -116,7 +116,7 @@ def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
 def _parsed(key: str, value: object, source: Source) -> object:
     try:
         return _KEYS[key].metadata["parse"](value)
-    except settings.MismatchError as error:
+    except values.MismatchError as error:
         raise InputError(f"{key} from {source} must be {error}, not {value!r}") from error
 
 
@@ -125,7 +125,7 @@ def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
     if not path:
         return {}
     table = _read_toml(Path(path))
-    settings.check_keys(table, {"base-images": None}, where=f"in {BASE_IMAGES}: ")
+    values.check_keys(table, {"base-images": None}, where=f"in {BASE_IMAGES}: ")
     source = Source(kind="environment", detail=BASE_IMAGES)
     return dict(_parsed("base-images", table.get("base-images", {}), source))  # type: ignore[call-overload, no-any-return]
 
@@ -167,21 +167,21 @@ def load_config(
         InputError: unknown key, wrong type, bad TOML, or no image named anywhere.
     """
     root, file, table = find_table(start.resolve())
-    settings.check_keys(table, _KEYS, where="")
+    values.check_keys(table, _KEYS, where="")
     layers = (_from_file(file, table), _from_environment(env), _from_command_line(overrides or {}))
-    values: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     sources: dict[str, Source] = {}
     for source, key, value in chain(*layers):
-        values[key.replace("-", "_")] = _parsed(key, value, source)
+        found[key.replace("-", "_")] = _parsed(key, value, source)
         sources[key] = source
     if mapped := _map_from_environment(env):
-        merged = {**dict(values.get("base_images", ())), **mapped}
-        values["base_images"] = tuple(sorted(merged.items()))
+        merged = {**dict(found.get("base_images", ())), **mapped}
+        found["base_images"] = tuple(sorted(merged.items()))
         sources["base-images"] = Source(kind="environment", detail=BASE_IMAGES)
-    if not values.get("image"):
+    if not found.get("image"):
         raise InputError(
             "no image is named",
             why=f"neither buildlib.toml nor [tool.buildlib] in pyproject.toml from {start} upwards",
             hint='add: image = "name"',
         )
-    return Config(root=root, sources=sources, **values)
+    return Config(root=root, sources=sources, **found)

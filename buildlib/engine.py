@@ -13,6 +13,7 @@ from buildlib.platforms import Platform, parse_platform
 
 # An engine that is there answers in milliseconds; one behind ssh may take seconds.
 _TIMEOUT: Final = 30.0
+REGISTER_EMULATION: Final = "docker run --privileged --rm tonistiigi/binfmt --install all"
 _CONTAINERD_STORE: Final = "io.containerd.snapshotter.v1"
 
 
@@ -104,6 +105,17 @@ def parse_info(result: Completed) -> EngineFacts:
         security=tuple(str(option) for option in info.get("SecurityOptions") or ()),
         containerd_store=storage.get("driver-type") == _CONTAINERD_STORE,
         problem="" if server else " ".join(map(str, errors)) or _last_line(result.stderr),
+    )
+
+
+def emulation_problem(output: str) -> EngineError | None:
+    """Return the error where output says that a program of another platform could not run."""
+    if "exec format error" not in output.lower():
+        return None
+    return EngineError(
+        "a program for another platform was to run, and emulation is not registered",
+        why=_last_line(output),
+        hint=f"{REGISTER_EMULATION} registers it",
     )
 
 

@@ -33,11 +33,15 @@ class Completed:
     stderr: str = ""
 
 
-class Executor(Protocol):
-    """Starts processes, or only says that it would."""
+class Runner(Protocol):
+    """Starts processes whose output is read."""
 
     def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
         """Run to the end and capture both streams; a failure is a code, not an exception."""
+
+
+class Executor(Runner, Protocol):
+    """Starts processes, or only says that it would."""
 
     def stream(self, argv: Sequence[str], on_line: Callable[[str], None]) -> int:
         """Run to the end, hand over each line of both streams as it comes, return the code."""

@@ -11,22 +11,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from buildlib.errors import InputError, did_you_mean
 from buildlib.platforms import Platform
 from buildlib.platforms import parse_platforms as split_platforms
 from buildlib.reference import parse_reference
+from buildlib.values import (
+    MismatchError,
+    check_keys,
+    parse_fields,
+    parse_flag,
+    parse_number,
+    parse_numbers,
+    parse_pattern,
+    parse_size,
+    parse_text,
+    parse_texts,
+)
 
 if TYPE_CHECKING:
+    from buildlib.expectations import Command, Data
     from buildlib.tagrules import TagRule
-
-
-def check_keys(table: Mapping[str, object], known: Mapping[str, object], *, where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise InputError(
-                f"unknown configuration key {where}{key}",
-                hint=did_you_mean(key, known, where=where),
-            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,21 +50,33 @@ class Smoke:
     """What a container of the image has to do.
 
     Args:
-        commands: each has to end with code 0.
+        commands: each is run in a container of its own.
         version_command: has to print the version and nothing else; empty: not asked.
         port: where the image's own command serves HTTP; 0: it serves none.
         health_path: answers 200 when healthy, and holds the version.
         start_timeout: seconds from the start to healthy.
         stop_timeout: seconds from SIGTERM to the end.
+        command_timeout: seconds that a command may take.
+        engine_path: answers 200 where the engine's socket is reached; empty: not asked.
+        socket_groups: GIDs that a mounted socket may have, beside that of the engine's own.
+        data: what has to outlive the container; None: not asked.
+        writable_paths: where the program may write, beside its data and `tmpfs`.
+        log_errors: a regular expression that no line of the log matches; empty: not looked at.
         size_budget: bytes that one platform's image may have as it is pulled; 0: any.
     """
 
-    commands: tuple[tuple[str, ...], ...] = ()
+    commands: tuple[Command, ...] = ()
     version_command: tuple[str, ...] = ()
     port: int = 0
     health_path: str = "/"
     start_timeout: int = 30
     stop_timeout: int = 2
+    command_timeout: int = 60
+    engine_path: str = ""
+    socket_groups: tuple[int, ...] = ()
+    data: Data | None = None
+    writable_paths: tuple[str, ...] = ()
+    log_errors: str = r"(?i)\b(error|fatal|panic)\b"
     size_budget: int = 0
 
 
@@ -117,41 +132,6 @@ class Registry:
     tags: tuple[TagRule, ...] = ()
 
 
-_UNITS: Final = {
-    "B": 1,
-    "kB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-}
-
-
-class MismatchError(Exception):
-    """The value is not of the type that this key takes; the text says which."""
-
-
-def parse_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise MismatchError("text")
-    return value
-
-
-def parse_texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return tuple(value.split())
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise MismatchError("a list of texts")
-    return tuple(value)
-
-
-def parse_pairs(value: object) -> tuple[tuple[str, str], ...]:
-    if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
-        raise MismatchError("a table of texts")
-    return tuple(sorted(value.items()))
-
-
 def parse_image(value: object) -> str:
     reference = parse_reference(parse_text(value))
     if reference.tag or reference.digest:
@@ -179,38 +159,31 @@ def parse_base_images(value: object) -> tuple[tuple[str, BaseImage], ...]:
     return tuple(sorted((name, _base_image(source)) for name, source in value.items()))
 
 
-def parse_commands(value: object) -> tuple[tuple[str, ...], ...]:
-    if not isinstance(value, list) or not all(isinstance(item, list) for item in value):
-        raise MismatchError("a list of lists of texts")
-    return tuple(parse_texts(item) for item in value)
+def _commands(value: object) -> tuple[Command, ...]:
+    from buildlib.expectations import parse_commands  # noqa: PLC0415 - not every project has any
+
+    return parse_commands(value)
 
 
-def parse_number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise MismatchError("a whole number, not negative")
-    return value
+def _data(value: object) -> Data:
+    from buildlib.expectations import parse_data  # noqa: PLC0415 - as above
 
-
-def parse_size(value: object) -> int:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|MB|GB|KiB|MiB|GiB)", str(value).strip())
-    if not match:
-        raise MismatchError('a size, such as "20 MB" or "19.5 MiB"')
-    return int(float(match[1]) * _UNITS[match[2]])
-
-
-def parse_flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise MismatchError("true or false")
-    return value
+    return parse_data(value)
 
 
 _SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "commands": parse_commands,
+    "commands": _commands,
     "version-command": parse_texts,
     "port": parse_number,
     "health-path": parse_text,
     "start-timeout": parse_number,
     "stop-timeout": parse_number,
+    "command-timeout": parse_number,
+    "engine-path": parse_text,
+    "socket-groups": parse_numbers,
+    "data": _data,
+    "writable-paths": parse_texts,
+    "log-errors": parse_pattern,
     "size-budget": parse_size,
 }
 
@@ -233,22 +206,12 @@ _RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
 }
 
 
-def _fields(
-    value: object, known: Mapping[str, Callable[[object], Any]], where: str
-) -> dict[str, Any]:
-    """Return the keyword arguments that a table holds."""
-    if not isinstance(value, Mapping):
-        raise MismatchError("a table")
-    check_keys(value, known, where=where)
-    return {key.replace("-", "_"): known[key](item) for key, item in value.items()}
-
-
 def parse_smoke(value: object) -> Smoke:
-    return Smoke(**_fields(value, _SMOKE_KEYS, "smoke."))
+    return Smoke(**parse_fields(value, _SMOKE_KEYS, "smoke."))
 
 
 def parse_run(value: object) -> Run:
-    return Run(**_fields(value, _RUN_KEYS, "run."))
+    return Run(**parse_fields(value, _RUN_KEYS, "run."))
 
 
 def parse_prefix(value: object) -> str:

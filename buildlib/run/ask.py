@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from buildlib.errors import EngineError
-from buildlib.executor import Executor
+from buildlib.executor import Runner
 from buildlib.labels import VERSION_LABEL
 from buildlib.run.plan import Mount
 
-_LOG_LINES: Final = "50"
+LOG_LINES: Final = 50
 
 
-def image_version(executor: Executor, image: str) -> str:
+def image_version(executor: Runner, image: str) -> str:
     """Return the version that an image's label tells, or nothing.
 
     Raises:
@@ -29,13 +30,19 @@ def image_version(executor: Executor, image: str) -> str:
     return found.stdout.strip()
 
 
-def container_log(executor: Executor, container: str) -> str:
+def container_log(executor: Runner, container: str, lines: int = LOG_LINES) -> str:
     """Return the last lines of both streams of a container."""
-    done = executor.run(("docker", "logs", "--tail", _LOG_LINES, container))
+    done = executor.run(("docker", "logs", "--tail", str(lines), container))
     return (done.stdout + done.stderr).strip()
 
 
-def published_at(executor: Executor, container: str, port: int) -> str:
+def health_log(health: Mapping[str, Any]) -> str:
+    """Return what the last health checks printed; `health` is `State.Health` of an inspection."""
+    outputs = [str(entry.get("Output", "")).strip() for entry in health.get("Log") or ()]
+    return "".join(f"health check: {output}\n" for output in outputs[-3:] if output)
+
+
+def published_at(executor: Runner, container: str, port: int) -> str:
     """Return where the engine has published a port of a container, `http://…`, or nothing."""
     answer = executor.run(("docker", "port", container, f"{port}/tcp")).stdout.splitlines()
     here = answer[0].strip().replace("0.0.0.0:", "127.0.0.1:", 1) if answer else ""

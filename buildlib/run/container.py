@@ -6,22 +6,21 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError
 from buildlib.executor import Executor
-from buildlib.run.ask import container_log
+from buildlib.run.ask import container_log, health_log
+from buildlib.run.call import call
 from buildlib.run.plan import OWNER, RUN_ID, RunPlan, run_argv
 
 _POLL: Final = 0.03
 # Asking docker takes longer than asking the server, so it is done now and then.
 _POLLS_PER_LOOK: Final = 10
-_HTTP_TIMEOUT: Final = 2.0
 _STOP_SECONDS: Final = "10"
 # The codes of docker run itself; see docs.docker.com/reference/cli/docker/container/run.
-_ENGINE_FAILED: Final = 125
-_NOT_EXECUTABLE: Final = 126
-_NOT_FOUND: Final = 127
+ENGINE_FAILED: Final = 125
+NOT_EXECUTABLE: Final = 126
+NOT_FOUND: Final = 127
 
 
 class NameTakenError(EngineError):
@@ -127,7 +126,7 @@ class Containers:
             return self._port_taken(plan.published[1])
         if "No such image" in stderr or "Unable to find image" in stderr:
             return EngineError(f"the image {plan.image} is not here", why=why)
-        if code in {_NOT_EXECUTABLE, _NOT_FOUND}:
+        if code in {NOT_EXECUTABLE, NOT_FOUND}:
             return command_error(code, why)
         return EngineError("the engine could not start the container", why=why)
 
@@ -171,7 +170,7 @@ class Containers:
         if state.get("Running"):
             return
         code, log = state.get("ExitCode", "unknown"), container_log(self._executor, container)
-        if code in {_NOT_EXECUTABLE, _NOT_FOUND}:
+        if code in {NOT_EXECUTABLE, NOT_FOUND}:
             raise command_error(code, log)
         raise GateError(f"the container ended at once, with code {code}", why=log)
 
@@ -185,9 +184,7 @@ class Containers:
         return self._executor.run(("docker", "exec", container, *command)).code == 0
 
     def _health_log(self, container: str) -> str:
-        health = (self.inspect(container) or {}).get("State", {}).get("Health") or {}
-        outputs = [str(entry.get("Output", "")).strip() for entry in health.get("Log") or ()]
-        return "".join(f"health check: {output}\n" for output in outputs[-3:] if output)
+        return health_log((self.inspect(container) or {}).get("State", {}).get("Health") or {})
 
     def only(self, name: str = "") -> dict[str, Any]:
         """Return our one container, or the one of that name.
@@ -218,9 +215,9 @@ def name_of(container: dict[str, Any]) -> str:
 def command_error(code: int, why: str = "") -> EngineError:
     """Return what a code of `docker run` itself means."""
     what = {
-        _ENGINE_FAILED: "the engine could not start the container",
-        _NOT_EXECUTABLE: "the command in the container can't be executed",
-        _NOT_FOUND: "the command is not in the container",
+        ENGINE_FAILED: "the engine could not start the container",
+        NOT_EXECUTABLE: "the command in the container can't be executed",
+        NOT_FOUND: "the command is not in the container",
     }
     return EngineError(what.get(code, f"the container ended with code {code}"), why=why)
 
@@ -235,16 +232,7 @@ def _polls(deadline: float) -> Iterator[int]:
 
 
 def _answers(address: str) -> bool:
-    from http import HTTPStatus  # noqa: PLC0415 - while the container starts
-    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - the same
-
-    parts = urlsplit(address)
-    # Never through a proxy, which urllib would take from the environment.
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=_HTTP_TIMEOUT)
     try:
-        connection.request("GET", parts.path or "/")
-        return bool(connection.getresponse().status == HTTPStatus.OK)
-    except (OSError, HTTPException):
+        return call(address).ok
+    except OSError:
         return False
-    finally:
-        connection.close()

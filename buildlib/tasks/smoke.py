@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from invoke.context import Context
 from invoke.tasks import task
@@ -12,10 +13,14 @@ from buildlib.tasks.edge import edge
 
 @task(
     auto_shortflags=False,
-    iterable=["platform"],
+    iterable=["platform", "only"],
     help={
         "platform": "os/arch to try; repeat it, or 'all'; default: linux on this machine's arch",
-        "image": "an image that is there; without it one is built",
+        "image": "a reference, a digest or an archive's file; without it one is built",
+        "expect-version": "what a given image has to say; default: what its label says",
+        "only": "make just the checks of this name; * matches anything; repeat it",
+        "jobs": "platforms at a time; default: as many as there are processors",
+        "junit": "write JUnit XML to this file",
         "json": "print the results as JSON on stdout, and nothing else there",
     },
 )
@@ -24,27 +29,23 @@ def docker_smoke(
     platform: Sequence[str] | None = None,
     *,
     image: str = "",
+    expect_version: str = "",
+    only: Sequence[str] | None = None,
+    jobs: int = 0,
+    junit: str = "",
     json: bool = False,
 ) -> None:
-    """Build the image for a platform or take one, start it, and check what a user would see."""
-    from buildlib.planning import BuildRequest, chosen_platforms  # noqa: PLC0415 - slow to load
-    from buildlib.platforms import host_platform  # noqa: PLC0415 - the same
-    from buildlib.report import to_json  # noqa: PLC0415 - the same
-    from buildlib.smoke import raise_failures, smoke_image, smoke_platform  # noqa: PLC0415 - the same
-
+    """Build the image or take one, start it on each platform, and check what a user would see."""
     with edge(context, quiet=json) as run:
-        project = run.project()
-        own = f"linux/{host_platform().arch}"
-        wanted = BuildRequest(platforms=tuple(platform or ()) or (own,))
-        results = [
-            smoke_image(project, image, one, run.executor)
-            if image
-            else smoke_platform(project, one, run.executor, run.console)
-            for one in chosen_platforms(wanted, project)
-        ]
-        if json:
-            run.console.answer(to_json({"smoke": [result.as_dict() for result in results]}))
-        for result in results if not json else ():
-            run.console.answer(f"{result.platform}\n{result.as_text()}")
-        for result in results:
-            raise_failures(result)
+        from buildlib.tasks import smoking  # noqa: PLC0415 - not while docker is being asked
+
+        wanted = smoking.Wanted(
+            platforms=tuple(platform or ()),
+            image=image,
+            version=expect_version,
+            only=tuple(only or ()),
+            jobs=jobs,
+            junit=Path(junit) if junit else None,
+            as_json=json,
+        )
+        smoking.docker_smoke(run, wanted)

@@ -1,15 +1,26 @@
-"""Smoke on images that are wrong in one thing each, and on one that is given."""
+"""Smoke on images that are wrong in one thing each, and on this repository's own."""
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from conftest import ROOT, Checkout, docker
 
+from buildlib.oci import open_archive
+
 pytestmark = pytest.mark.engine
+LABEL = "io.github.smiller333.buildlib.smoke"
 CONFIG = """
 [smoke]
 commands = [["true"]]
@@ -17,7 +28,10 @@ version-command = ["cat", "/version"]
 port = 8080
 health-path = "/index.html"
 start-timeout = 5
+[run]
+user = 1001
 """
+EndGroup = Callable[[subprocess.Popen[str]], None]
 
 
 @dataclass(frozen=True)
@@ -27,12 +41,17 @@ class Image:
     script: str
     check: str = ""
     detail: str = ""
+    lines: str = ""
     config: str = CONFIG
 
 
 SERVE = "cp /version /tmp/index.html && httpd -p 8080 -h /tmp"
+WAIT = f"{SERVE} && exec sleep 60"
 IMAGES = {
-    "a good one": Image(f"{SERVE} && exec sleep 60"),
+    "a good one": Image(WAIT),
+    "prints a million lines and bytes that are no text": Image(
+        f"seq 1000000; printf '\\377\\376\\n'; {WAIT}"
+    ),
     "ignores SIGTERM": Image(
         f"{SERVE} && trap : TERM && while :; do sleep 1; done",
         "stops on SIGTERM",
@@ -44,9 +63,7 @@ IMAGES = {
         "ended with code 5",
     ),
     "needs a writable root": Image(
-        f"cp /version /srv-index && {SERVE} && exec sleep 60",
-        "healthy",
-        "Read-only file system",
+        f"cp /version /srv-index && {WAIT}", "healthy", "Read-only file system"
     ),
     "needs a capability": Image(
         f"{SERVE} && chown 7 /tmp/index.html && exec sleep 60", "healthy", "not permitted"
@@ -56,38 +73,338 @@ IMAGES = {
         "version in health",
         "absent",
     ),
+    "another version in its output": Image(
+        WAIT,
+        "version of the program",
+        "it says '9.9.9', and '1.2.3' was built",
+        lines="USER 0\nRUN echo 9.9.9 > /other\nUSER 1001:1001",
+        config=CONFIG.replace('"/version"', '"/other"'),
+    ),
+    "another version in its label": Image(
+        WAIT,
+        "version in the label",
+        "it says '9.9.9', and '1.2.3' was built",
+        config='[labels]\n"org.opencontainers.image.version" = "9.9.9"\n' + CONFIG,
+    ),
     "never healthy": Image("echo dull && exec sleep 60", "healthy", "not healthy within 5 s"),
-    "ends at once": Image("echo goodbye", "healthy", "goodbye"),
+    "ends at once": Image("echo goodbye", "healthy", "it ended at once\ngoodbye"),
+    "never healthy by its own word": Image(
+        WAIT,
+        "healthy by HEALTHCHECK",
+        "not healthy within 5 s: health check: I am ill",
+        lines='HEALTHCHECK CMD ["sh", "-c", "echo I am ill; exit 1"]',
+    ),
+    "runs as root": Image(
+        WAIT, "user and groups", "sleep 60 runs as 0, and not as 1001", lines="USER 0:0"
+    ),
+    "is in one group more": Image(
+        WAIT,
+        "user and groups",
+        "in the groups 4, 1001, and not in 1001",
+        lines="USER 0\nRUN echo 'app:x:1001:1001::/:/bin/sh' >> /etc/passwd"
+        " && echo 'app:x:1001:' >> /etc/group && echo 'adm2:x:4:app' >> /etc/group\nUSER app",
+    ),
+    "writes outside where it can": Image(
+        f"echo x 2>/dev/null > /scratch/x; {WAIT}",
+        "writes nowhere else",
+        "A /scratch/x",
+        lines="USER 0\nRUN mkdir -m 0777 /scratch\nUSER 1001:1001",
+    ),
+    "writes outside, which is allowed": Image(
+        f"echo x 2>/dev/null > /scratch/x; {WAIT}",
+        lines="USER 0\nRUN mkdir -m 0777 /scratch\nUSER 1001:1001",
+        config=CONFIG.replace("[run]", 'writable-paths = ["/scratch"]\n[run]'),
+    ),
+    "an error in its log": Image(
+        f"echo 'ERROR: all is lost' >&2; {WAIT}", "no error in the log", "ERROR: all is lost"
+    ),
+    "a command that is not there": Image(
+        WAIT,
+        "nonsense",
+        "the command is not in the container",
+        config=CONFIG.replace('["true"]', '["nonsense"]'),
+    ),
+    "a command that can not be executed": Image(
+        WAIT,
+        "/version",
+        "the command in the container can't be executed",
+        config=CONFIG.replace('["true"]', '["/version"]'),
+    ),
+    "a program of another machine": Image(
+        "cp /version /tmp/index.html && exec busybox-arm64 httpd -f -p 8080 -h /tmp",
+        "platform of the process",
+        "/bin/busybox-arm64 is for arm64, and the image for amd64",
+        lines="COPY --from=other /bin/busybox /bin/busybox-arm64",
+    ),
 }
 
 
-def _dockerfile(alpine: str, script: str) -> str:
-    command = json.dumps(["sh", "-c", script])
-    return f"FROM {alpine}\nARG VERSION\nRUN echo $VERSION > /version\nCMD {command}\n"
+def _dockerfile(alpine: str, image: Image) -> str:
+    command = json.dumps(["sh", "-c", image.script])
+    return (
+        f"FROM --platform=linux/arm64 {alpine} AS other\nFROM {alpine}\nARG VERSION\n"
+        f"RUN echo $VERSION > /version\nUSER 1001:1001\n{image.lines}\nCMD {command}\n"
+    )
+
+
+def _left(run: str) -> list[str]:
+    """Return the containers, volumes and tags that a run has left: its name, or a part of it."""
+    form = ("--format", f'{{{{.Label "{LABEL}"}}}}')
+    listings = (
+        docker("ps", "--all", "--filter", f"label={LABEL}", *form),
+        docker("volume", "ls", "--quiet"),
+        docker("image", "ls", "--format", "{{.Tag}}"),
+    )
+    return [name for listing in listings for name in listing.split() if run in name]
 
 
 @pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
 def test_each_fault_is_found_by_its_check(
     make_checkout: Callable[..., Checkout], alpine: str, image: Image
 ) -> None:
-    checkout = make_checkout(_dockerfile(alpine, image.script), image.config)
-    done = checkout.invoke("docker-smoke", "--json", VERSION="1.2.3")
+    checkout = make_checkout(_dockerfile(alpine, image), image.config)
+    done = checkout.invoke("docker-smoke", "--platform", "linux/amd64", "--json", VERSION="1.2.3")
     (result,) = json.loads(done.stdout)["smoke"]
-    failed = {f["check"]: f["detail"] for f in result["findings"] if not f["passed"]}
+    failed = {f["check"]: f["detail"] for f in result["findings"] if f["state"] == "failed"}
     assert list(failed) == ([image.check] if image.check else []), done.stderr
     assert image.detail in failed.get(image.check, "")
     assert done.returncode == (7 if image.check else 0)
-    label = "label=io.github.smiller333.buildlib.smoke"
-    assert docker("ps", "--all", "--quiet", "--filter", label) == ""
+    # A failure leaves the image for a closer look, and nothing else.
+    run = result["image"].rpartition(":")[2]
+    assert _left(run) == ([run] if image.check else [])
+
+
+def test_a_failure_can_be_repeated_with_the_line_that_it_shows(
+    make_checkout: Callable[..., Checkout], alpine: str
+) -> None:
+    bad = IMAGES["an error in its log"]
+    checkout = make_checkout(_dockerfile(alpine, bad), bad.config)
+    done = checkout.invoke("docker-smoke", VERSION="1.2.3")
+    assert done.returncode == 7
+    line = next(line for line in done.stdout.splitlines() if "repeat it: " in line)
+    words = shlex.split(line.partition("repeat it: ")[2])
+    again = checkout.invoke(*words[1:], "--json")
+    assert again.returncode == 7
+    (result,) = json.loads(again.stdout)["smoke"]
+    assert [(f["check"], f["state"]) for f in result["findings"]] == [(bad.check, "failed")]
+    # The next run of all removes what was kept, and keeps its own.
+    kept = words[words.index("--image") + 1].rpartition(":")[2]
+    assert _left(kept) == [kept]
+    assert checkout.invoke("docker-smoke", VERSION="1.2.3").returncode == 7
+    assert _left(kept) == []
+
+
+def test_both_platforms_side_by_side_with_every_report(tmp_path: Path, own_image: str) -> None:
+    name = own_image.partition(":")[0]
+    own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
+    junit, summary = tmp_path / "reports" / "smoke.xml", tmp_path / "summary.md"
+    summary.write_text("# before\n", encoding="utf-8")
+    done = own.invoke(
+        *("docker-smoke", "--platform", "all", "--junit", str(junit)),
+        GITHUB_STEP_SUMMARY=str(summary),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    head, *rows = done.stdout.splitlines()
+    assert head.split() == ["check", "linux/amd64", "linux/arm64"]
+    checks = [row.partition("  ")[0] for row in rows[:-1]]
+    assert {
+        "healthy by HEALTHCHECK",
+        "platform of the process",
+        "user and groups, the engine's own socket",
+        "reaches the engine, socket of group 0",
+        "reaches the engine, socket of group 999",
+        "reaches the engine, socket of group 4242",
+        "data outlives the container",
+        "writes nowhere else",
+        "no error in the log",
+        "stops on SIGTERM",
+    } <= set(checks)
+    assert all(row.count("ok ") == 2 for row in rows[:-1])
+    suites = ET.parse(junit).getroot()  # noqa: S314 - our own
+    assert [suite.attrib["tests"] for suite in suites] == [str(len(checks))] * 2
+    text = summary.read_text(encoding="utf-8")
+    assert text.startswith("# before\n## Smoke")
+    assert "| linux/amd64 | linux/arm64 |" in text
 
 
 def test_an_image_that_is_given_is_checked_and_stays(own_image: str) -> None:
-    done = Checkout(ROOT, own_image).invoke("docker-smoke", "--image", own_image, "--json")
+    own = Checkout(ROOT, own_image)
+    version = own.invoke("version").stdout.strip()
+    digest = docker("image", "inspect", "--format", "{{.Id}}", own_image)
+    done = own.invoke(
+        *("docker-smoke", "--image", f"{own_image.partition(':')[0]}@{digest}", "--json"),
+        *("--expect-version", version, "--only", "version*"),
+    )
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)["smoke"]
-    assert result["image"] == own_image
-    assert len(result["findings"]) == 6
+    assert [f["check"] for f in result["findings"]] == [
+        "version --json",
+        "version of the program",
+        "version in the label",
+        "version in health",
+    ]
     assert docker("image", "ls", "--quiet", own_image)
-    gone = Checkout(ROOT, own_image).invoke("docker-smoke", "--image", "buildlib-test-nowhere")
-    assert gone.returncode == 4
-    assert "is not here" in gone.stderr
+    other = own.invoke(
+        *("docker-smoke", "--image", own_image, "--expect-version", "9.9.9", "--only", "*label")
+    )
+    assert other.returncode == 7
+    assert f"it says {version!r}, and '9.9.9' was built" in other.stdout
+
+
+def test_an_archive_is_checked_and_its_own_name_is_left_alone(
+    tmp_path: Path, own_image: str
+) -> None:
+    name = own_image.partition(":")[0]
+    own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
+    archive = tmp_path / "image.tar"
+    built = own.invoke(
+        *("docker-build", "--platform", "all", "--output", f"type=oci,dest={archive}")
+    )
+    assert built.returncode == 0, built.stderr
+    before = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", name)
+    done = own.invoke(
+        *("docker-smoke", "--platform", "all", "--image", str(archive), "--json"),
+        *("--only", "healthy", "--only", "platform*"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    with open_archive(archive) as opened:
+        digests = [image.digest for image in opened.images()]
+    assert [result["digest"] for result in json.loads(done.stdout)["smoke"]] == digests
+    assert docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", name) == before
+
+
+BAD_INPUT = {
+    "an image that is not here": (("--image", "buildlib-test-nowhere"), 4, "can't be read"),
+    "an archive that is none": (("--image", "pyproject.toml"), 2, "can't be read as an image"),
+    "a platform that it is not for": (
+        ("--image", "IMAGE", "--platform", "linux/s390x"),
+        7,
+        "is not for linux/s390x",
+    ),
+    "a check that is not there": (
+        ("--image", "IMAGE", "--only", "nonsense"),
+        2,
+        "no check is called nonsense",
+    ),
+    "jobs below zero": (("--jobs", "-1"), 2, "--jobs must not be negative"),
+    "a report that can't be written": (
+        ("--image", "IMAGE", "--only", "--help", "--junit", "/proc/nowhere/x.xml"),
+        2,
+        "can't write to /proc/nowhere/x.xml",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "code", "message"), BAD_INPUT.values(), ids=BAD_INPUT)
+def test_bad_input_is_told_and_nothing_is_left(
+    own_image: str, words: tuple[str, ...], code: int, message: str
+) -> None:
+    named = [own_image if word == "IMAGE" else word for word in words]
+    process = Checkout(ROOT, own_image).start("docker-smoke", *named)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == code, out
+    assert message in out
+    assert _left(f"-{process.pid}-") == []
+
+
+def test_data_that_goes_with_the_container_is_found(
+    make_checkout: Callable[..., Checkout], own_image: str
+) -> None:
+    # The image keeps its data in /app/data, and the configuration says otherwise.
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    body = tomllib.loads(text)["tool"]["buildlib"]["smoke"]["data"]["body"]
+    config = f"""
+[smoke]
+port = 8080
+health-path = "/api/health"
+engine-path = "/api/images"
+[smoke.data]
+write = "POST /api/reports"
+read = "/api/reports"
+body = '{body}'
+[run]
+user = 1001
+data-path = "/elsewhere"
+socket-path = "/var/run/docker.sock"
+"""
+    checkout = make_checkout(config=config)
+    done = checkout.invoke("docker-smoke", "--image", own_image, "--only", "data*")
+    assert done.returncode == 7, done.stderr
+    assert "a second container with the same data answers otherwise" in done.stdout
+
+
+@pytest.mark.parametrize("config", ['commands = [["--help"]]', "port = 80"])
+def test_a_program_that_can_not_run_here_ends_with_the_command_that_registers_it(
+    make_checkout: Callable[..., Checkout], config: str
+) -> None:
+    # A header of s390x, for which nothing is registered, and nothing behind it.
+    checkout = make_checkout(
+        'FROM scratch\nCOPY program /program\nENTRYPOINT ["/program"]\n',
+        f"[smoke]\n{config}\n",
+    )
+    program = checkout.root / "program"
+    head = b"\x7fELF\x02\x02\x01" + bytes(9) + b"\x00\x02\x00\x16\x00\x00\x00\x01"
+    program.write_bytes(head + bytes(200))
+    program.chmod(0o755)
+    done = checkout.invoke("docker-smoke", "--platform", "linux/s390x")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "emulation is not registered" in done.stderr
+    assert "tonistiigi/binfmt --install all registers it" in done.stderr
+
+
+def _started(checkout: Checkout, end_group: EndGroup, *words: str) -> subprocess.Popen[str]:
+    """Start smoke, and return as soon as it has a container on each platform."""
+    process = checkout.start("docker-smoke", *words)
+    end_group(process)
+    deadline = time.monotonic() + 60
+    while len(_left(f"-{process.pid}-")) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 3], ids=["at once", "a little later", "in the middle"])
+@pytest.mark.parametrize("by", ["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_run_leaves_nothing(
+    own_image: str, end_group: EndGroup, by: str, seconds: int
+) -> None:
+    name = own_image.partition(":")[0]
+    own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
+    process = _started(own, end_group, "--platform", "all", "--jobs", "2")
+    time.sleep(seconds)
+    if by == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.terminate()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, out
+    assert "interrupted" in out
+    assert "Traceback" not in out
+    assert _left(f"-{process.pid}-") == []
+
+
+def test_what_a_killed_run_left_goes_with_the_next(own_image: str, end_group: EndGroup) -> None:
+    name = own_image.partition(":")[0]
+    own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
+    process = _started(own, end_group, "--platform", "all", "--jobs", "2")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    left = _left(f"-{process.pid}-")
+    assert len(left) > 1
+    done = own.invoke("docker-smoke", "--image", own_image, "--only", "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"removed what {left[0]} had left" in done.stderr
+    assert _left(f"-{process.pid}-") == []
+
+
+def test_two_at_once_do_not_disturb_each_other(own_image: str, end_group: EndGroup) -> None:
+    name = own_image.partition(":")[0]
+    own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
+    both = [own.start("docker-smoke", "--only", "data*", "--only", "--help") for _ in range(2)]
+    for process in both:
+        end_group(process)
+    for process in both:
+        out, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, out
+        assert _left(f"-{process.pid}-") == []

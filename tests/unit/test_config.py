@@ -75,7 +75,39 @@ BAD = {
     ),
     "base images that are no table": ('image = "t"\nbase-images = 1\n', "a table of FROM"),
     "smoke that is no table": ('image = "t"\nsmoke = 1\n', "must be a table"),
-    "smoke commands of plain text": ('image = "t"\n[smoke]\ncommands = ["x"]\n', "list of lists"),
+    "smoke commands of plain text": (
+        'image = "t"\n[smoke]\ncommands = ["x"]\n',
+        "each a list of texts",
+    ),
+    "a smoke command without words": (
+        'image = "t"\n[smoke]\ncommands = [{ code = 1 }]\n',
+        "each a list of texts",
+    ),
+    "smoke commands that are no list": (
+        'image = "t"\n[smoke]\ncommands = 1\n',
+        "a list of commands",
+    ),
+    "an unknown key of a smoke command": (
+        'image = "t"\n[smoke]\ncommands = [{ run = ["x"], exit = 1 }]\n',
+        "unknown configuration key smoke.commands.exit",
+    ),
+    "a pattern that is none": (
+        'image = "t"\n[smoke]\nlog-errors = "("\n',
+        "must be a regular expression",
+    ),
+    "data that is written by GET": (
+        'image = "t"\n[smoke]\ndata = { write = "GET /x", read = "/x" }\n',
+        'write = "POST /path"',
+    ),
+    "data that is never read": (
+        'image = "t"\n[smoke]\ndata = { write = "POST /x" }\n',
+        'read = "/path"',
+    ),
+    "socket groups by name": (
+        'image = "t"\n[smoke]\nsocket-groups = ["docker"]\n',
+        "whole number",
+    ),
+    "one socket group": ('image = "t"\n[smoke]\nsocket-groups = 1\n', "a list of whole numbers"),
     "a negative port": ('image = "t"\n[smoke]\nport = -1\n', "not negative"),
     "a port that is true": ('image = "t"\n[smoke]\nport = true\n', "whole number"),
 }

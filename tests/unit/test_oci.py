@@ -13,8 +13,8 @@ from ociwriter import OciWriter
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Completed
 from buildlib.oci import File, open_archive
-from buildlib.settings import MismatchError, parse_size
 from buildlib.size import check_sizes, measure, saved
+from buildlib.values import MismatchError, parse_size
 
 from fakes import FakeExecutor
 

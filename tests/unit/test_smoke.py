@@ -1,19 +1,23 @@
+"""The checks of one platform, over a docker that answers as told and a real server."""
+
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from buildlib.doctor import diagnose
-from buildlib.errors import EngineError, GateError, InputError
+from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed
 from buildlib.platforms import parse_platform
-from buildlib.smoke import Smoke, raise_failures, smoke_image
-from buildlib.vcs import NoGit
+from buildlib.smoke.checks import PlatformSmoke, Subject
+from buildlib.smoke.lab import LABEL, Lab
+from buildlib.smoke.result import Finding, State
+from buildlib.smoke.sockets import Socket
 
 from fakes import FakeExecutor, a_project, write_project
 
@@ -25,44 +29,113 @@ version-command = ["version"]
 port = 80
 health-path = "/health"
 start-timeout = 1
+engine-path = "/engine"
+[smoke.data]
+write = "POST /data"
+body = '{"image": "{image}"}'
+read = "/data"
+[run]
+user = 1001
+data-path = "/data"
+socket-path = "/run/engine.sock"
+root-group-env = "ALLOW=1"
 """
+COMMAND = 'image = "thing"\n[smoke]\ncommands = [["--help"]]\n'
+ELF_ARM64 = b"\x7fELF\x02\x01\x01" + bytes(11) + b"\xb7\x00" + bytes(44)
+OWN = Socket(group=105, name="the engine's own socket", source="/var/run/docker.sock")
+ROOT = Socket(group=0, name="socket of group 0", source="/relay/engine.sock")
+SUBJECT = Subject(
+    image="thing:1",
+    platform=parse_platform("arm64"),
+    digest="sha256:1",
+    version="1.2.3",
+    label="1.2.3",
+    foreign=True,
+)
 
 
 class Docker(FakeExecutor):
-    """Runs containers as told: `version` is what they print, `port` where they are published."""
+    """Runs containers as told; `port` is where they are published."""
 
-    def __init__(
-        self, version: str = "1.2.3", port: int = 0, code: int = 0, stopped: str = "0"
-    ) -> None:
+    def __init__(self, port: int = 0) -> None:
         super().__init__()
-        self.version, self.port, self.code, self.stopped = version, port, code, stopped
+        self.port = port
+        self.version, self.code, self.error = "1.2.3", 0, "no good"
+        self.state: dict[str, object] = {"Running": True, "ExitCode": 0}
+        self.health: dict[str, object] | None = {"Status": "healthy"}
+        self.machine, self.diff, self.log, self.head = "aarch64", "", "out", ELF_ARM64
+        self.groups: dict[str, str] = {}
 
-    def _answer(self, argv: Sequence[str]) -> Completed:
+    def _answer(self, argv: Sequence[str]) -> Completed:  # noqa: PLR0911 - one for each command
         self.asked.append(tuple(argv))
         match argv[1]:
             case "run":
-                return Completed(code=self.code, stdout=self.version, stderr="no good")
+                return Completed(code=self.code, stdout=self.version, stderr=self.error)
             case "port":
                 return Completed(code=0, stdout=f"127.0.0.1:{self.port}\n" if self.port else "")
-            case "inspect":
-                return Completed(code=0, stdout=f"{self.stopped}\n")
-            case "image":
-                return Completed(code=int(self.version == "gone"), stdout=f"{self.version}\n")
+            case "container":
+                return Completed(code=0, stdout=json.dumps([{"State": self._state()}]))
+            case "exec":
+                return Completed(code=0, stdout=self._proc())
+            case "cp":
+                Path(argv[-1]).write_bytes(self.head)
+                return Completed(code=0)
+            case "diff":
+                return Completed(code=0, stdout=self.diff)
             case "logs":
-                return Completed(code=0, stdout="out", stderr="err")
+                return Completed(code=0, stdout=self.log, stderr="")
             case _:
                 return Completed(code=0)
 
+    def _state(self) -> dict[str, object]:
+        return self.state | ({"Health": self.health} if self.health else {})
+
+    def _proc(self) -> str:
+        started = next(argv for argv in reversed(self.asked) if argv[1] == "run")
+        group = started[started.index("--group-add") + 1] if "--group-add" in started else ""
+        user = "Uid:\t1001\t1001\t1001\t1001\nGid:\t1001\t1001\t1001\t1001\n"
+        return (
+            f"machine {self.machine}\n"
+            f"pid 1\nexe /sbin/docker-init\nPPid:\t0\n{user}Groups:\t1001\nwords init\0\n"
+            f"pid 7\nexe /app\nPPid:\t1\n{user}Groups:\t{self.groups.get(group, group)} 1001\n"
+            "words /app\0server\0\n"
+        )
+
+
+class Service:
+    """What the container's server does."""
+
+    def __init__(self) -> None:
+        self.code, self.body = 200, json.dumps({"version": "1.2.3"})
+        self.engine, self.post = 200, 201
+        self.data: list[str] = []
+        self.keeps = True
+        self.port = 0
+
 
 @pytest.fixture
-def server() -> Iterator[tuple[int, dict[str, object]]]:
-    answer: dict[str, object] = {"code": 200, "body": json.dumps({"version": "1.2.3"})}
+def service() -> Iterator[Service]:
+    told = Service()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(int(str(answer["code"])))
+        def _send(self, code: int, body: str) -> None:
+            self.send_response(code)
             self.end_headers()
-            self.wfile.write(str(answer["body"]).encode())
+            self.wfile.write(body.encode())
+
+        def do_GET(self) -> None:
+            if self.path == "/data":
+                self._send(200, json.dumps(told.data))
+                told.data = told.data if told.keeps else []
+            else:
+                code = told.engine if self.path == "/engine" else told.code
+                self._send(code, told.body)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            if told.post == 201:
+                told.data = [*told.data, body]
+            self._send(told.post, "posted")
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -70,145 +143,299 @@ def server() -> Iterator[tuple[int, dict[str, object]]]:
     http = HTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=http.serve_forever)
     thread.start()
-    yield http.server_address[1], answer
+    told.port = http.server_address[1]
+    yield told
     http.shutdown()
     thread.join()
     http.server_close()
 
 
-def _run(root: Path, docker: Docker, config: str = CONFIG) -> dict[str, str]:
+def _findings(
+    root: Path,
+    docker: Docker,
+    config: str = CONFIG,
+    subject: Subject = SUBJECT,
+    sockets: Sequence[Socket] = (OWN, ROOT),
+    only: Sequence[str] = (),
+) -> dict[str, Finding]:
     project = a_project(write_project(root, config))
-    result = Smoke(project, docker, "thing:1", parse_platform("arm64")).run()
-    return {f.check: "" if f.passed else f.detail for f in result.findings}
+    lab = Lab(docker, "smoke-run")
+    smoke = PlatformSmoke(subject, project.config, lab, sockets=sockets, only=only)
+    return {finding.check: finding for finding in smoke.run().findings}
 
 
-def test_an_image_that_does_all_passes(
-    tmp_path: Path, server: tuple[int, dict[str, object]]
-) -> None:
-    docker = Docker(port=server[0])
-    assert set(_run(tmp_path, docker).values()) == {""}
+def _failed(found: dict[str, Finding]) -> dict[str, str]:
+    return {name: f.detail for name, f in found.items() if f.state is State.FAILED}
+
+
+def test_an_image_that_does_all_passes_every_check(tmp_path: Path, service: Service) -> None:
+    docker = Docker(service.port)
+    found = _findings(tmp_path, docker)
+    assert [f"{f.check}: {f.state}" for f in found.values()] == [
+        "--help: ok",
+        "version of the program: ok",
+        "version in the label: ok",
+        "healthy: ok",
+        "healthy by HEALTHCHECK: ok",
+        "version in health: ok",
+        "platform of the process: ok",
+        "user and groups, the engine's own socket: ok",
+        "reaches the engine, the engine's own socket: ok",
+        "stops on SIGTERM: ok",
+        "user and groups, socket of group 0: ok",
+        "reaches the engine, socket of group 0: ok",
+        "data outlives the container: ok",
+        "writes nowhere else: ok",
+        "no error in the log: ok",
+    ]
+    assert service.data == ['{"image": "thing:1"}']
+
+
+def test_every_container_is_ours_confined_and_removed(tmp_path: Path, service: Service) -> None:
+    docker = Docker(service.port)
+    _findings(tmp_path, docker)
     runs = [argv for argv in docker.asked if argv[1] == "run"]
-    assert all("linux/arm64" in argv for argv in runs)
-    assert all("io.github.smiller333.buildlib.smoke" in argv for argv in runs)
-    assert docker.asked[-1][:4] == ("docker", "rm", "--force", "--volumes")
+    assert len(runs) == 5
+    for argv in runs:
+        assert f"{LABEL}=smoke-run" in argv
+        assert "linux/arm64" in argv
+        assert {"--cap-drop=ALL", "--security-opt=no-new-privileges"} <= set(argv)
+    # The one that shows where it would write is the only one that may.
+    assert ["--read-only" in argv for argv in runs] == [True, True, True, True, False]
+    names = [argv[argv.index("--name") + 1] for argv in runs]
+    assert [argv[-1] for argv in docker.asked if argv[1] == "rm"] == names
+    made = [argv[-1] for argv in docker.asked if argv[1:3] == ("volume", "create")]
+    assert [argv[-1] for argv in docker.asked if argv[1:3] == ("volume", "rm")] == made
 
 
-def test_a_failed_command_shows_its_code_and_words(
-    tmp_path: Path, server: tuple[int, dict[str, object]]
+def test_the_socket_of_group_root_is_allowed_by_name(tmp_path: Path, service: Service) -> None:
+    docker = Docker(service.port)
+    _findings(tmp_path, docker)
+    grouped = [argv for argv in docker.asked if "--group-add" in argv]
+    assert ["ALLOW=1" in argv for argv in grouped] == [False, True]
+
+
+def _set(name: str, value: object) -> object:
+    return lambda docker, service: setattr(
+        docker if hasattr(docker, name) else service, name, value
+    )
+
+
+FAULTS = {
+    "a command that fails": (
+        _set("code", 3),
+        {"--help": "exit code 3: no good", "version of the program": "exit code 3: no good"},
+    ),
+    "another version in output": (
+        _set("version", "9"),
+        {"version of the program": "it says '9', and '1.2.3' was built"},
+    ),
+    "another version in health": (
+        _set("body", '{"version": "9"}'),
+        {"version in health": "it says '9', and '1.2.3' was built"},
+    ),
+    "health in plain text without the version": (
+        _set("body", "fine"),
+        {"version in health": "absent"},
+    ),
+    "health that is a list": (_set("body", "[]"), {"version in health": "absent"}),
+    "an unhealthy HEALTHCHECK": (
+        _set("health", {"Status": "unhealthy", "Log": [{"Output": "refused"}]}),
+        {"healthy by HEALTHCHECK": "not healthy within 1 s: health check: refused\n\nout"},
+    ),
+    "another machine by uname": (
+        _set("machine", "x86_64"),
+        {"platform of the process": "uname says x86_64, and the image is for arm64"},
+    ),
+    "another machine by its program": (
+        _set("head", ELF_ARM64.replace(b"\xb7", b"\x3e")),
+        {"platform of the process": "/app is for amd64, and the image for arm64"},
+    ),
+    "no program to be read": (
+        _set("head", b"#!"),
+        {"platform of the process": "its program could not be read"},
+    ),
+    "groups that are not asked for": (
+        _set("groups", {"105": "105 10"}),
+        {
+            "user and groups, the engine's own socket": "/app server is in the groups "
+            "10, 105, 1001, and not in 105, 1001"
+        },
+    ),
+    "an engine that is not reached": (
+        _set("engine", 503),
+        {
+            "reaches the engine, the engine's own socket": 'HTTP 503: {"version": "1.2.3"}',
+            "reaches the engine, socket of group 0": 'HTTP 503: {"version": "1.2.3"}',
+        },
+    ),
+    "data that can't be given": (
+        _set("post", 500),
+        {"data outlives the container": "POST /data answers HTTP 500: posted"},
+    ),
+    "data that does not show": (
+        _set("post", 204),
+        {"data outlives the container": "POST /data changed nothing that /data shows"},
+    ),
+    "data that is lost": (
+        _set("keeps", False),  # noqa: FBT003 - a table
+        {"data outlives the container": "a second container with the same data answers otherwise"},
+    ),
+    "a file where none belongs": (
+        _set("diff", "C /etc\nA /etc/x\nC /data\nA /data/y\nC /sbin\nA /sbin/docker-init\n"),
+        {"writes nowhere else": "A /etc/x"},
+    ),
+    "an error in the log": (
+        _set("log", "all is well\nERROR: it is not"),
+        {"no error in the log": "\n".join(["ERROR: it is not"] * 3)},
+    ),
+    "killed": (
+        _set("state", {"Running": True, "ExitCode": 137}),
+        {"stops on SIGTERM": "it did not end within 2 s, and was killed"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("fault", "expected"), FAULTS.values(), ids=FAULTS)
+def test_each_fault_is_found_by_its_check(
+    tmp_path: Path, service: Service, fault: object, expected: dict[str, str]
 ) -> None:
-    config = CONFIG.replace("port = 80", "port = 0")
-    found = _run(tmp_path, Docker(code=3, port=server[0]), config)
-    assert found["--help"] == "exit code 3: no good"
+    docker = Docker(service.port)
+    fault(docker, service)  # type: ignore[operator]
+    if docker.code:
+        found = _findings(tmp_path, docker, CONFIG.replace("port = 80", "port = 0"))
+    else:
+        found = _findings(tmp_path, docker)
+    assert _failed(found) == expected
 
 
-def test_a_wrong_version_is_seen_in_the_output_and_in_health(
-    tmp_path: Path, server: tuple[int, dict[str, object]]
+def test_health_may_be_plain_text(tmp_path: Path, service: Service) -> None:
+    service.body = "thing 1.2.3 is fine"
+    assert _failed(_findings(tmp_path, Docker(service.port))) == {}
+
+
+def test_an_image_without_a_healthcheck_has_it_left_out(tmp_path: Path, service: Service) -> None:
+    docker = Docker(service.port)
+    docker.health = None
+    found = _findings(tmp_path, docker)["healthy by HEALTHCHECK"]
+    assert (found.state, found.detail) == (State.LEFT_OUT, "the image has none")
+
+
+def test_a_socket_that_can_not_be_had_is_left_out_with_the_reason(
+    tmp_path: Path, service: Service
 ) -> None:
-    server[1]["body"] = json.dumps({"version": "9"})
-    found = _run(tmp_path, Docker(version="9", port=server[0]))
-    assert found["version of the program"] == "it says '9', and '1.2.3' was built"
-    assert found["version in health"] == "it says '9', and '1.2.3' was built"
+    lacking = Socket(group=999, name="socket of group 999", left_out="not on this engine")
+    found = _findings(tmp_path, Docker(service.port), sockets=(OWN, lacking, ROOT))
+    for check in ("user and groups", "reaches the engine"):
+        finding = found[f"{check}, socket of group 999"]
+        assert (finding.state, finding.detail) == (State.LEFT_OUT, "not on this engine")
+    assert found["data outlives the container"].state is State.PASSED
 
 
-@pytest.mark.parametrize(
-    ("body", "detail"),
-    [("thing 1.2.3 is fine", ""), ("fine", "absent"), ("[]", "absent")],
-)
-def test_health_may_be_plain_text(
-    tmp_path: Path, server: tuple[int, dict[str, object]], body: str, detail: str
-) -> None:
-    server[1]["body"] = body
-    assert _run(tmp_path, Docker(port=server[0]))["version in health"] == detail
+def test_data_is_looked_for_with_the_only_socket_as_well(tmp_path: Path, service: Service) -> None:
+    docker = Docker(service.port)
+    found = _findings(tmp_path, docker, sockets=(OWN,))
+    assert found["data outlives the container"].state is State.PASSED
+    mounts = {word for argv in docker.asked for word in argv if word.startswith("type=volume")}
+    assert len(mounts) == 1
+
+
+def test_without_an_image_command_that_serves_only_commands_run(tmp_path: Path) -> None:
+    found = _findings(tmp_path, Docker(), COMMAND, replace(SUBJECT, label=None))
+    assert set(found) == {"--help"}
+
+
+def test_only_what_is_named_is_checked(tmp_path: Path, service: Service) -> None:
+    docker = Docker(service.port)
+    found = _findings(tmp_path, docker, only=("reaches*",))
+    assert list(found) == [
+        "reaches the engine, the engine's own socket",
+        "reaches the engine, socket of group 0",
+    ]
+    assert set(_findings(tmp_path / ".", docker, only=("--help",))) == {"--help"}
 
 
 def test_a_server_that_answers_with_an_error_is_not_healthy(
-    tmp_path: Path, server: tuple[int, dict[str, object]]
+    tmp_path: Path, service: Service
 ) -> None:
-    server[1]["code"] = 503
-    found = _run(tmp_path, Docker(port=server[0]))
-    assert "not healthy within 1 s: HTTP Error 503" in found["healthy"]
-    assert "out" in found["healthy"]
+    service.code = 503
+    found = _findings(tmp_path, Docker(service.port))
+    assert "not healthy within 1 s: HTTP 503\nout" in found["healthy"].detail
+    # The rest would only say so again.
+    assert list(found)[-1] == "healthy"
 
 
-def test_a_container_without_a_port_did_not_start(tmp_path: Path) -> None:
-    assert _run(tmp_path, Docker())["healthy"].startswith("it did not start")
+def test_a_server_that_ends_at_once_is_not_waited_for(tmp_path: Path) -> None:
+    docker = Docker()
+    docker.state = {"Running": False}
+    found = _findings(tmp_path, docker, CONFIG.replace("timeout = 1", "timeout = 600"))
+    assert found["healthy"].detail == "it ended at once\nout"
+
+
+def test_a_failure_says_how_to_repeat_it(tmp_path: Path, service: Service) -> None:
+    docker = Docker(service.port)
+    docker.version, docker.log = "9", "error"
+    found = _findings(tmp_path, docker)
+    assert found["version of the program"].repeat.startswith(
+        "docker run --rm --platform linux/arm64 --read-only"
+    )
+    assert found["version of the program"].repeat.endswith(" thing:1 version")
+    assert found["no error in the log"].repeat == (
+        "invoke docker-smoke --platform linux/arm64 --image thing:1 --only 'no error in the log'"
+    )
+    assert found["--help"].repeat == ""
 
 
 def test_a_container_that_can_not_be_made_is_the_engines_error_and_removed(tmp_path: Path) -> None:
-    docker = Docker(code=125)
+    docker = Docker()
+    docker.code, docker.error = 125, "no such device"
     with pytest.raises(EngineError, match="did not start"):
-        _run(tmp_path, docker)
-    assert docker.asked[-1][1] == "rm"
+        _findings(tmp_path, docker, only=("healthy",))
+    assert [argv[1] for argv in docker.asked][-2:] == ["rm", "volume"]
 
 
-@pytest.mark.parametrize(
-    ("code", "detail"),
-    [("137", "it did not end within 2 s, and was killed"), ("3", "it ended with code 3 after")],
-)
-def test_a_server_that_does_not_stop_as_it_should(
-    tmp_path: Path, server: tuple[int, dict[str, object]], code: str, detail: str
-) -> None:
-    found = _run(tmp_path, Docker(port=server[0], stopped=code))
-    assert found["stops on SIGTERM"].startswith(detail)
+def test_emulation_that_is_missing_is_the_engines_error_with_the_way_out(tmp_path: Path) -> None:
+    docker = Docker()
+    docker.code, docker.error = 255, "exec /bin/app: exec format error"
+    with pytest.raises(EngineError, match="emulation is not registered") as caught:
+        _findings(tmp_path, docker, COMMAND)
+    assert "binfmt --install all" in caught.value.hint
+    # On the engine's own platform the same words mean that the image holds another program.
+    own = replace(SUBJECT, foreign=False)
+    assert "exec format error" in _failed(_findings(tmp_path, docker, COMMAND, own))["--help"]
 
 
-def test_it_is_started_as_confined_as_docker_run_starts_it(
-    tmp_path: Path, server: tuple[int, dict[str, object]]
-) -> None:
-    docker = Docker(port=server[0])
-    _run(tmp_path, docker)
-    for argv in (argv for argv in docker.asked if argv[1] == "run"):
-        assert {"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges"} <= set(argv)
+def test_a_run_that_is_cancelled_starts_nothing_more() -> None:
+    docker = Docker()
+    lab = Lab(docker, "smoke-run")
+    lab.cancel()
+    with pytest.raises(CancelledError):
+        lab.docker("run", "thing")
+    assert not any(argv[1] == "run" for argv in docker.asked)
+    assert (
+        "docker",
+        "ps",
+        "--all",
+        "--quiet",
+        "--filter",
+        f"label={LABEL}=smoke-run",
+    ) in docker.asked
 
 
-def test_an_image_that_is_given_has_to_be_what_its_label_says(
-    tmp_path: Path, server: tuple[int, dict[str, object]]
-) -> None:
-    project = a_project(write_project(tmp_path, CONFIG))
-    platform = parse_platform("amd64")
-    server[1]["body"] = json.dumps({"version": "7"})
-    docker = Docker(version="7", port=server[0])
-    assert smoke_image(project, "thing:7", platform, docker).failed == ()
-    assert not any(argv[1] == "buildx" for argv in docker.asked)
-    with pytest.raises(EngineError, match="is not here"):
-        smoke_image(project, "thing:8", platform, Docker(version="gone"))
+def test_expected_codes_and_outputs(tmp_path: Path) -> None:
+    docker = Docker()
+    docker.code = 2
+    row = 'image = "thing"\n[smoke]\ncommands = [{ run = ["x"], %s }]\n'
 
+    def problem(text: str) -> dict[str, str]:
+        return _failed(_findings(tmp_path, docker, row % text))
 
-def test_nothing_to_check_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing to check"):
-        _run(tmp_path, Docker(), 'image = "thing"\n')
-
-
-def test_failures_are_raised_with_all_names(tmp_path: Path) -> None:
-    project = a_project(write_project(tmp_path, CONFIG.replace("port = 80", "port = 0")))
-    result = Smoke(project, Docker(version="9"), "thing:1", parse_platform("amd64")).run()
-    with pytest.raises(GateError, match="smoke failed on linux/amd64"):
-        raise_failures(result)
-    assert result.as_dict()["passed"] is False
-    assert "failed" in result.as_text()
-
-
-def test_doctor_tells_what_is_missing_for_the_platforms(tmp_path: Path) -> None:
-    config = 'image = "t"\nplatforms = ["linux/amd64", "linux/s390x"]\n[base-images]\n'
-    config += '"alpine:3.22" = { source = "oci-layout:///a", stand-in = true }\n'
-    project = a_project(write_project(tmp_path, config), git=NoGit(reason="no git"))
-    info = {
-        "ServerVersion": "26",
-        "OSType": "linux",
-        "Architecture": "x86_64",
-        "ClientInfo": {"Version": "26", "Plugins": [{"Name": "buildx", "Version": "v0.13.1"}]},
+    assert problem('code = 2, stdout = "^{version}$", stderr = "good"') == {}
+    assert problem("code = 1") == {"x": "exit code 2, and not 1: no good"}
+    assert problem('code = 2, stdout = "^x{version}"') == {
+        "x": "stdout does not match '^x{version}': 1.2.3"
     }
-    docker = FakeExecutor(
-        {
-            ("docker", "info"): Completed(code=0, stdout=json.dumps(info)),
-            ("docker", "buildx"): Completed(code=0, stdout="Name: x\nPlatforms: linux/amd64*\n"),
-        }
-    )
-    checks, problems = diagnose(project, docker)
-    assert problems == []
-    told = {check.name: check for check in checks}
-    assert told["platforms that run here"].fix.startswith("linux/s390x: register emulation")
-    assert told["base images"].found == "stand-ins for alpine:3.22"
-    assert told["git"].found == "no git"
-    assert told["containerd image store"].state == "note"
-    assert told["engine"].found == "26 linux/x86_64"
+    assert problem('code = 2, stderr = "bad"') == {"x": "stderr does not match 'bad': no good"}
+    docker.version = "1x2y3"
+    # The version is text in the pattern, its dots are no wildcards.
+    assert set(problem('code = 2, stdout = "^{version}$"')) == {"x"}

@@ -1,0 +1,214 @@
+"""From an image to the findings: every platform, side by side where the machine has room."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from buildlib.background import Background
+from buildlib.build import build_image
+from buildlib.console import Console
+from buildlib.errors import CancelledError, GateError, InputError
+from buildlib.executor import Executor
+from buildlib.labels import VERSION_LABEL
+from buildlib.oci import Archive, open_archive
+from buildlib.planning import BuildRequest
+from buildlib.platforms import Platform, parse_platform
+from buildlib.project import Project
+from buildlib.run.flow import Engine
+from buildlib.size import saved
+from buildlib.smoke.checks import PlatformSmoke, Subject
+from buildlib.smoke.image import Given, given
+from buildlib.smoke.lab import Lab, new_run_id, remove_stale
+from buildlib.smoke.result import Finding, SmokeResult, State
+from buildlib.smoke.sockets import Socket, sockets
+
+# How often a run that is being cancelled looks whether its containers have let go, in seconds.
+_LOOK: Final = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmokeRequest:
+    """What was asked for.
+
+    Args:
+        platforms: to be tried.
+        image: reference, digest, or file of an archive; empty: one is built, and removed again.
+        version: that it must have; empty: the one that is built, or that its label tells.
+        only: patterns of the checks to make; empty: all.
+        jobs: platforms at a time; 0: as many as the machine has processors.
+    """
+
+    platforms: tuple[Platform, ...]
+    image: str = ""
+    version: str = ""
+    only: tuple[str, ...] = ()
+    jobs: int = 0
+
+
+class SmokeFlow:
+    """One run of smoke.
+
+    Args:
+        project: says what to check.
+        request: what was asked for.
+        engine: that runs the containers.
+        executor: starts docker.
+        console: shows each check as it ends.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        request: SmokeRequest,
+        engine: Engine,
+        executor: Executor,
+        console: Console,
+    ) -> None:
+        """Keep what every step needs."""
+        self._project, self._config = project, project.config
+        self._request, self._engine = request, engine
+        self._executor, self._console = executor, console
+        self._lab = Lab(executor, new_run_id())
+        self._printing = threading.Lock()
+        self._keeps = False
+
+    def run(self) -> list[SmokeResult]:
+        """Return the findings of every platform, in the order of the request.
+
+        Raises:
+            InputError: there is nothing to check (exit 2).
+            EngineError: there is no such image, it can't be started, or not emulated (exit 4).
+            GateError: the image is not for a platform (exit 7).
+            CancelledError: interrupted; nothing is left (exit 130).
+        """
+        wanted = self._config.smoke
+        if not (wanted.commands or wanted.version_command or wanted.port):
+            raise InputError(
+                "there is nothing to check", hint="add [tool.buildlib.smoke] with commands or port"
+            )
+        for name in remove_stale(self._executor, self._config.image, keep=self._request.image):
+            self._console.note(f"removed what {name} had left, a run that was killed")
+        with self._image() as image, self._archive(image) as archive:
+            subjects = [self._subject(image, archive, one) for one in self._request.platforms]
+            results = self._side_by_side(subjects)
+            self._keep_for_a_closer_look(image, results)
+            return results
+
+    @contextmanager
+    def _image(self) -> Iterator[Given]:
+        tag = f"{self._config.image}:{self._lab.run_id}"
+        if self._request.image:
+            with given(self._request.image, tag, self._executor) as image:
+                yield image
+            return
+        names = tuple(map(str, self._request.platforms))
+        request = BuildRequest(platforms=names, only_tags=(self._lab.run_id,))
+        facts = self._engine.facts
+        try:
+            build_image(
+                self._project,
+                request,
+                self._executor,
+                self._console,
+                facts=Background(lambda: facts),
+            )
+            yield Given(reference=tag)
+        finally:
+            if not self._keeps:
+                # The tag alone: layers that other images share stay.
+                self._executor.run(("docker", "image", "rm", "--no-prune", tag))
+
+    @contextmanager
+    def _archive(self, image: Given) -> Iterator[Archive]:
+        opened = open_archive(image.archive) if image.archive else None
+        with opened or saved(self._executor, image.reference) as archive:
+            yield archive
+
+    def _subject(self, image: Given, archive: Archive, platform: Platform) -> Subject:
+        found = {parse_platform(one.platform): one for one in archive.images()}
+        one = found.get(platform)
+        if one is None:
+            raise GateError(
+                f"{self._request.image or image.reference} is not for {platform}",
+                why=f"it is for {', '.join(map(str, found))}",
+            )
+        label = str((one.config.get("config") or {}).get("Labels", {}).get(VERSION_LABEL, ""))
+        built = "" if self._request.image else self._project.version.value
+        expected = self._request.version or built
+        return Subject(
+            image=image.reference,
+            platform=platform,
+            digest=one.digest,
+            version=expected or label,
+            label=label if expected else None,
+            foreign=platform != self._engine.facts.platform,
+        )
+
+    def _side_by_side(self, subjects: Sequence[Subject]) -> list[SmokeResult]:
+        jobs = self._request.jobs or os.cpu_count() or 1
+        image = subjects[0].image
+        with self._sockets(image) as found, ThreadPoolExecutor(min(jobs, len(subjects))) as pool:
+            runs = [pool.submit(self._one, subject, found) for subject in subjects]
+            try:
+                # One that can't be run at all ends the others.
+                wait(runs, return_when=FIRST_EXCEPTION)
+                if any(run.done() and run.exception() for run in runs):
+                    self._cancel(runs)
+            except BaseException:
+                self._cancel(runs)
+                raise
+        errors = [error for run in runs if (error := run.exception())]
+        # What the first one could not do, and not that the others were cancelled for it.
+        for error in sorted(errors, key=lambda error: isinstance(error, CancelledError)):
+            raise error
+        return [run.result() for run in runs]
+
+    def _cancel(self, runs: Sequence[Future[SmokeResult]]) -> None:
+        """End every container until nobody waits for one any more."""
+        for run in runs:
+            run.cancel()
+        self._lab.cancel()
+        while wait(runs, timeout=_LOOK).not_done:
+            self._lab.sweep()
+        self._lab.sweep()
+
+    @contextmanager
+    def _sockets(self, image: str) -> Iterator[tuple[Socket, ...]]:
+        wanted = self._config.smoke
+        if not (wanted.engine_path and self._config.run.socket_path):
+            yield ()
+            return
+        with sockets(self._engine, wanted.socket_groups, self._executor, image) as found:
+            yield found
+
+    def _one(self, subject: Subject, found: Sequence[Socket]) -> SmokeResult:
+        platform = str(subject.platform)
+        return PlatformSmoke(
+            subject,
+            self._config,
+            self._lab,
+            sockets=found,
+            only=self._request.only,
+            on_finding=lambda finding: self._show(platform, finding),
+        ).run()
+
+    def _show(self, platform: str, finding: Finding) -> None:
+        mark = "" if finding.state is State.PASSED else f" {finding.state}"
+        style = "red" if finding.state is State.FAILED else "yellow"
+        text = f"{finding.seconds:7.1f} s {platform} {finding.check}"
+        with self._printing:
+            self._console.note(text + (self._console.style(mark, style) if mark else ""))
+
+    def _keep_for_a_closer_look(self, image: Given, results: Sequence[SmokeResult]) -> None:
+        if self._request.image or not any(result.failed for result in results):
+            return
+        self._keeps = True
+        self._console.note(
+            f"{image.reference} stays until smoke runs again; docker image rm removes it"
+        )

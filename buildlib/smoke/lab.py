@@ -1,0 +1,151 @@
+"""Starts the containers of one run of smoke, and sees to it that none of them is left."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from buildlib.errors import CancelledError, EngineError
+from buildlib.executor import Completed, Executor
+from buildlib.labels import NAMESPACE
+
+LABEL: Final = f"{NAMESPACE}.smoke"
+# docker itself, beside what the container takes.
+_SLACK: Final = 30.0
+_RUN_ID: Final = re.compile(r"smoke-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}")
+
+
+def _this_machine() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def new_run_id() -> str:
+    """Return a name that tells, later, whether the run that it stands for has ended."""
+    return f"smoke-{_this_machine()}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def has_ended(run_id: str) -> bool:
+    """Return whether a run is one of this machine's, and its process is gone."""
+    match = _RUN_ID.fullmatch(run_id)
+    if not match or match[1] != _this_machine():
+        return False
+    try:
+        os.kill(int(match[2]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+class Lab:
+    """The containers and volumes of one run.
+
+    Args:
+        executor: starts docker.
+        run_id: the value of their label.
+    """
+
+    def __init__(self, executor: Executor, run_id: str) -> None:
+        """Keep what every container needs."""
+        self._executor = executor
+        self.run_id = run_id
+        self._cancelled = False
+
+    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+        """Run a process to its end, as the executor does.
+
+        Raises:
+            CancelledError: the run was cancelled meanwhile.
+        """
+        if self._cancelled:
+            raise CancelledError("interrupted")
+        return self._executor.run(argv, timeout=timeout)
+
+    def docker(self, *words: str, timeout: float | None = None) -> Completed:
+        """Run docker to its end; raises as `run`."""
+        return self.run(("docker", *words), timeout=timeout)
+
+    @contextmanager
+    def container(
+        self, options: Sequence[str], image: str, command: Sequence[str] = (), *, timeout: float
+    ) -> Iterator[tuple[str, Completed]]:
+        """Run a container for the time of the block; it is removed whatever happens.
+
+        Args:
+            options: of docker run; with `--detach` it goes on while the block does.
+            image: reference.
+            command: for its entrypoint.
+            timeout: seconds that it may take to end, or to start where it is detached.
+
+        Raises:
+            EngineError: it did not end in time (exit 4).
+        """
+        # `--rm` alone would not do: it ends with the client, and the container may outlive that.
+        name = f"{self.run_id}-{os.urandom(4).hex()}"
+        words = ("run", "--name", name, "--label", f"{LABEL}={self.run_id}", "--pull", "never")
+        try:
+            yield name, self.docker(*words, *options, image, *command, timeout=timeout + _SLACK)
+        finally:
+            self._executor.run(("docker", "rm", "--force", "--volumes", name))
+
+    @contextmanager
+    def volume(self) -> Iterator[str]:
+        """Make a volume for the time of the block.
+
+        Raises:
+            EngineError: the engine could not (exit 4).
+        """
+        name = f"{self.run_id}-{os.urandom(4).hex()}"
+        made = self.docker("volume", "create", "--label", f"{LABEL}={self.run_id}", name)
+        if made.code != 0:
+            raise EngineError("the engine could not make a volume", why=made.stderr.strip())
+        try:
+            yield name
+        finally:
+            self._executor.run(("docker", "volume", "rm", "--force", name))
+
+    def cancel(self) -> None:
+        """Let nothing new start, and end what runs: whoever waits for it returns."""
+        self._cancelled = True
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what is left of this run."""
+        _remove(self._executor, self.run_id)
+
+
+def _remove(executor: Executor, run_id: str) -> None:
+    label = f"label={LABEL}={run_id}"
+    for listing, removal in (
+        (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
+        (("volume", "ls", "--quiet"), ("volume", "rm", "--force")),
+    ):
+        found = executor.run(("docker", *listing, "--filter", label)).stdout.split()
+        if found:
+            executor.run(("docker", *removal, *found))
+
+
+def remove_stale(executor: Executor, image: str, keep: str = "") -> tuple[str, ...]:
+    """Remove what runs that have ended left, and return their names.
+
+    Args:
+        executor: starts docker.
+        image: the project's, whose tags may have been made for a run.
+        keep: a reference that is still wanted.
+    """
+    label = f'{{{{.Label "{LABEL}"}}}}'
+    listing = ("ps", "--all", "--filter", f"label={LABEL}", "--format", label)
+    containers = executor.run(("docker", *listing)).stdout.split()
+    tags = executor.run(("docker", "image", "ls", "--format", "{{.Tag}}", image)).stdout.split()
+    stale = tuple(sorted({name for name in [*containers, *tags] if has_ended(name)}))
+    for run_id in stale:
+        _remove(executor, run_id)
+        if run_id in tags and f"{image}:{run_id}" != keep:
+            executor.run(("docker", "image", "rm", "--no-prune", f"{image}:{run_id}"))
+    return tuple(run_id for run_id in stale if run_id in containers)

@@ -1,0 +1,123 @@
+"""What smoke found: for a terminal, for programs, and for the pages of a CI service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from buildlib.console import table
+from buildlib.errors import GateError, raise_problems
+
+
+class State(StrEnum):
+    """How a check went; what was left out could not be asked here, and says why."""
+
+    PASSED = "ok"
+    FAILED = "failed"
+    LEFT_OUT = "left out"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One check of one platform.
+
+    Args:
+        check: its name, the same on every platform.
+        state: how it went.
+        seconds: that it took.
+        detail: why it failed or was left out.
+        repeat: the line that repeats it by hand, for a shell.
+    """
+
+    check: str
+    state: State
+    seconds: float = 0.0
+    detail: str = ""
+    repeat: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmokeResult:
+    """Every check of one platform's image; `digest` is that of its manifest."""
+
+    image: str
+    platform: str
+    digest: str
+    version: str
+    seconds: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        """Return the findings that stop a release."""
+        return tuple(f for f in self.findings if f.state is State.FAILED)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return asdict(self) | {"passed": not self.failed}
+
+
+def _cell(result: SmokeResult, check: str) -> str:
+    found = [finding for finding in result.findings if finding.check == check]
+    return f"{found[0].state} {found[0].seconds:.1f} s" if found else ""
+
+
+def _rows(results: Sequence[SmokeResult]) -> list[tuple[str, ...]]:
+    checks = dict.fromkeys(f.check for result in results for f in result.findings)
+    rows = [(check, *(_cell(result, check) for result in results)) for check in checks]
+    total = ("seconds", *(f"{result.seconds:.1f}" for result in results))
+    return [("check", *(result.platform for result in results)), *rows, total]
+
+
+def as_matrix(results: Sequence[SmokeResult]) -> str:
+    """Return a table of checks by platforms, and below it what failed or was left out."""
+    parts = [table(_rows(results)), *map(_details, results)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _details(result: SmokeResult) -> str:
+    told = [f for f in result.findings if f.state is not State.PASSED]
+    return "\n".join(
+        f"{result.platform}: {f.check}: {f.state}: {f.detail}"
+        + (f"\n  repeat it: {f.repeat}" if f.repeat else "")
+        for f in told
+    )
+
+
+def as_markdown(results: Sequence[SmokeResult]) -> str:
+    """Return the same for a page that shows Markdown, such as GitHub's step summary."""
+    head, *rows = _rows(results)
+    lines = [
+        "## Smoke",
+        "",
+        _line(head),
+        _line(["---"] * len(head)),
+        *(_line([_marked(cell) for cell in row]) for row in rows),
+    ]
+    details = [_details(result) for result in results]
+    blocks = [f"```\n{detail}\n```" for detail in details if detail]
+    return "\n".join([*lines, "", *blocks, ""])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _marked(cell: str) -> str:
+    return f"**{cell}**" if cell.startswith(State.FAILED) else cell
+
+
+def raise_failures(results: Sequence[SmokeResult]) -> None:
+    """Raise a GateError (exit 7) that names every check that failed; nothing where none did."""
+    raise_problems(
+        [
+            GateError(
+                f"smoke failed on {result.platform}",
+                why="\n  ".join(f"{f.check}: {f.detail}" for f in result.failed),
+            )
+            for result in results
+            if result.failed
+        ]
+    )

@@ -1,0 +1,85 @@
+"""What `docker-smoke` does; apart from its options, which every task loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from buildlib.errors import InputError, raise_problems
+from buildlib.planning import BuildRequest, chosen_platforms
+from buildlib.platforms import host_platform
+from buildlib.preflight import check_engine
+from buildlib.report import to_json
+from buildlib.run.flow import describe_engine
+from buildlib.smoke.flow import SmokeFlow, SmokeRequest
+from buildlib.smoke.junit import as_junit
+from buildlib.smoke.result import SmokeResult, as_markdown, as_matrix, raise_failures
+from buildlib.tasks.connecting import connect
+from buildlib.tasks.edge import Edge
+
+_SUMMARY: str = "GITHUB_STEP_SUMMARY"
+
+
+class Wanted(NamedTuple):
+    """The task's options."""
+
+    platforms: tuple[str, ...]
+    image: str
+    version: str
+    only: tuple[str, ...]
+    jobs: int
+    junit: Path | None
+    as_json: bool
+
+
+def docker_smoke(run: Edge, wanted: Wanted) -> None:
+    """Try the image, and report.
+
+    Raises:
+        GateError: a check failed (exit 7), after everything was reported.
+        BuildlibError: it could not be tried.
+    """
+    if wanted.jobs < 0:
+        raise InputError("--jobs must not be negative")
+    answer = connect(run)
+    project_, engine_ = run.begin()
+    project = project_.get()
+    names = wanted.platforms or (f"linux/{host_platform().arch}",)
+    platforms = chosen_platforms(BuildRequest(platforms=names), project)
+    facts = engine_.get() if engine_ else None
+    if facts is None:
+        raise InputError("smoke starts containers, and can't be dry")
+    raise_problems(check_engine(facts, endpoint=run.env.get("DOCKER_HOST", "")))
+    request = SmokeRequest(
+        platforms=platforms,
+        image=wanted.image,
+        version=wanted.version,
+        only=wanted.only,
+        jobs=wanted.jobs,
+    )
+    engine = describe_engine(answer, facts)
+    results = SmokeFlow(project, request, engine, run.executor, run.console).run()
+    _report(run, wanted, results)
+    raise_failures(results)
+
+
+def _report(run: Edge, wanted: Wanted, results: list[SmokeResult]) -> None:
+    if not any(result.findings for result in results):
+        raise InputError(f"no check is called {' or '.join(wanted.only)}")
+    if wanted.junit:
+        _write(wanted.junit, as_junit(results))
+    if summary := run.env.get(_SUMMARY):
+        _write(Path(summary), as_markdown(results), mode="a")
+    if wanted.as_json:
+        run.console.answer(to_json({"smoke": [result.as_dict() for result in results]}))
+    else:
+        run.console.answer(as_matrix(results))
+
+
+def _write(path: Path, text: str, mode: str = "w") -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open(mode, encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise InputError(f"can't write to {path}", why=str(error)) from error

@@ -1,0 +1,105 @@
+"""How plain values of a configuration are read: texts, numbers, lists, and tables of them.
+
+Each `parse_…` returns the value, and raises MismatchError with what it has to be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from buildlib.errors import InputError, did_you_mean
+
+_UNITS: Final = {
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+}
+
+
+class MismatchError(Exception):
+    """The value is not of the type that this key takes; the text says which."""
+
+
+def check_keys(table: Mapping[str, object], known: Mapping[str, object], *, where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise InputError(
+                f"unknown configuration key {where}{key}",
+                hint=did_you_mean(key, known, where=where),
+            )
+
+
+def parse_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise MismatchError("text")
+    return value
+
+
+def parse_texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(value.split())
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise MismatchError("a list of texts")
+    return tuple(value)
+
+
+def parse_pairs(value: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
+        raise MismatchError("a table of texts")
+    return tuple(sorted(value.items()))
+
+
+def parse_pattern(value: object) -> str:
+    text = parse_text(value)
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise MismatchError(f"a regular expression ({error})") from error
+    return text
+
+
+def parse_numbers(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise MismatchError("a list of whole numbers")
+    return tuple(parse_number(item) for item in value)
+
+
+def parse_number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise MismatchError("a whole number, not negative")
+    return value
+
+
+def parse_size(value: object) -> int:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|MB|GB|KiB|MiB|GiB)", str(value).strip())
+    if not match:
+        raise MismatchError('a size, such as "20 MB" or "19.5 MiB"')
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def parse_flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise MismatchError("true or false")
+    return value
+
+
+def parse_fields(
+    value: object, known: Mapping[str, Callable[[object], Any]], where: str
+) -> dict[str, Any]:
+    """Return the keyword arguments that a table holds.
+
+    Args:
+        value: the table.
+        known: how each of its keys is read.
+        where: comes before a key that is not known, such as `smoke.`.
+    """
+    if not isinstance(value, Mapping):
+        raise MismatchError("a table")
+    check_keys(value, known, where=where)
+    return {key.replace("-", "_"): known[key](item) for key, item in value.items()}

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from buildlib.doctor import diagnose
+from buildlib.executor import Completed
+from buildlib.vcs import NoGit
+
+from fakes import FakeExecutor, a_project, write_project
+
+
+def test_doctor_tells_what_is_missing_for_the_platforms(tmp_path: Path) -> None:
+    config = 'image = "t"\nplatforms = ["linux/amd64", "linux/s390x"]\n[base-images]\n'
+    config += '"alpine:3.22" = { source = "oci-layout:///a", stand-in = true }\n'
+    project = a_project(write_project(tmp_path, config), git=NoGit(reason="no git"))
+    info = {
+        "ServerVersion": "26",
+        "OSType": "linux",
+        "Architecture": "x86_64",
+        "ClientInfo": {"Version": "26", "Plugins": [{"Name": "buildx", "Version": "v0.13.1"}]},
+    }
+    docker = FakeExecutor(
+        {
+            ("docker", "info"): Completed(code=0, stdout=json.dumps(info)),
+            ("docker", "buildx"): Completed(code=0, stdout="Name: x\nPlatforms: linux/amd64*\n"),
+        }
+    )
+    checks, problems = diagnose(project, docker)
+    assert problems == []
+    told = {check.name: check for check in checks}
+    assert told["platforms that run here"].fix.startswith("linux/s390x: register emulation")
+    assert told["base images"].found == "stand-ins for alpine:3.22"
+    assert told["git"].found == "no git"
+    assert told["containerd image store"].state == "note"
+    assert told["engine"].found == "26 linux/x86_64"
