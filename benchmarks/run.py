@@ -1,7 +1,7 @@
 """Measure, and print the table that benchmarks/README.md keeps.
 
 Everything is measured in one run on one machine, so that what counts are the ratios. Options:
-`--pairs N` (default 10), `--only builds|start|run|history` for one part.
+`--pairs N` (default 10), `--only builds|start|run|smoke|history` for one part.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from urllib.request import urlopen
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from buildlib.config import load_config
+from buildlib.run.plan import confined_options
 
 ROOT = Path(__file__).parent.parent
 IMAGE = f"buildlib-bench-{secrets.token_hex(4)}"
@@ -203,6 +208,59 @@ def run_rows(count: int) -> list[Row]:
     return [Row(what, f"{old:.2f} s", f"{new:.2f} s", f"{difference:+.2f} s")]
 
 
+class Containers:
+    """The containers that smoke needs, started one after another by hand."""
+
+    def __init__(self) -> None:
+        """Build the image for both platforms, under a name of our own."""
+        self._config = load_config(ROOT, os.environ)
+        self.image = f"{IMAGE}:new"
+        tag = ("--tag", self.image)
+        seconds(["invoke", "docker-build", "--platform", "all", *tag])
+
+    def _docker_run(self, platform: str, *words: str) -> list[str]:
+        confined = confined_options(self._config.run)
+        return ["docker", "run", "--platform", platform, *confined, *words]
+
+    def by_hand(self) -> float:
+        """Return how long they take: the commands to their end, each server until healthy."""
+        smoke = self._config.smoke
+        commands = [list(command.run) for command in smoke.commands]
+        # One without a socket, one with the engine's own, and one for each other group.
+        servers = len(smoke.socket_groups) + 2
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = int(listener.getsockname()[1])
+        started = time.perf_counter()
+        for platform in map(str, self._config.platforms):
+            for words in (*commands, list(smoke.version_command)):
+                argv = self._docker_run(platform, "--rm", self.image, *words)
+                subprocess.run(argv, capture_output=True, check=False)
+            for number in range(servers):
+                name = f"{IMAGE}-{number}"
+                publish = (
+                    "--detach",
+                    "--name",
+                    name,
+                    "--publish",
+                    f"127.0.0.1:{port}:{smoke.port}",
+                )
+                until_healthy(self._docker_run(platform, *publish, self.image), name, port)
+        return time.perf_counter() - started
+
+
+def smoke_rows(count: int) -> list[Row]:
+    """Measure the whole smoke of both platforms against the time that its containers take."""
+    containers = Containers()
+    task = ["invoke", "docker-smoke", "--platform", "all"]
+    seconds(task)
+    measured = [(containers.by_hand(), seconds(task)) for _ in range(max(1, count // 3))]
+    old, new = (statistics.median(times) for times in zip(*measured, strict=True))
+    share = statistics.median(b / a for a, b in measured)
+    what = "the same containers by hand, one after another / `invoke docker-smoke --platform all`"
+    return [Row(what, f"{old:.1f} s", f"{new:.1f} s", f"{share:.2f} times as long")]
+
+
 COMMITS, TAGS = 50_000, 5_000
 MOUNTED = f"""\
 import sys
@@ -279,7 +337,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--only", choices=("start", "builds", "history", "run"))
+    parser.add_argument("--only", choices=("start", "builds", "history", "run", "smoke"))
     given = parser.parse_args()
     rows: list[Row] = []
     try:
@@ -290,6 +348,8 @@ def main() -> None:
             rows += start_rows(given.pairs)
         if given.only in {None, "run"}:
             rows += run_rows(given.pairs)
+        if given.only in {None, "smoke"}:
+            rows += smoke_rows(given.pairs)
         if given.only in {None, "history"}:
             with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
                 rows += history_rows(Path(folder), given.pairs)
