@@ -40,9 +40,13 @@ RUN --network=none --mount=type=cache,id=dockerutilities-go,target=/root/.cache/
     -o /out/dockerutilities .
 
 FROM --platform=$BUILDPLATFORM alpine:${ALPINE_VERSION} AS skeleton
+COPY --chmod=0755 scripts/entrypoint.sh /out/usr/local/bin/entrypoint.sh
 # The user is made by appending a line, not by adduser: the base may lack it, and BusyBox writes
 # the day into /etc/shadow, which would make every day's image another one.
-RUN mkdir -p /out/etc /out/app/data \
+# A file that is copied keeps the time of its checkout, and only times after SOURCE_DATE_EPOCH are
+# set to it in the image: touch makes sure that it is after.
+RUN touch /out/usr/local/bin/entrypoint.sh \
+    && mkdir -p /out/etc /out/app/data \
     && { cat /etc/passwd; echo 'dockerutilities:x:1001:1001::/app:/sbin/nologin'; } > /out/etc/passwd \
     && { cat /etc/group; echo 'dockerutilities:x:1001:'; } > /out/etc/group \
     && chown 1001:1001 /out/app/data
@@ -59,7 +63,6 @@ COPY --from=fmt /src/ /
 FROM alpine:${ALPINE_VERSION} AS runtime
 # With the owners of the stage it comes from: COPY --chown would give away /app as well.
 COPY --from=skeleton /out/ /
-COPY --chmod=0755 scripts/entrypoint.sh /usr/local/bin/entrypoint.sh
 COPY --from=compile /out/dockerutilities /usr/local/bin/dockerutilities
 WORKDIR /app
 ENV DOCKERUTILITIES_HOST=0.0.0.0 \

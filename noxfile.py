@@ -16,7 +16,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "app_tests", "tests", "smoke"]
+nox.options.sessions = ["lint", "app_tests", "tests", "smoke", "reproducible"]
 
 REQUIREMENTS = "requirements/dev.txt"
 CONFIG = load_config(Path(__file__).parent, os.environ)
@@ -75,6 +75,13 @@ def smoke(session: nox.Session, platform: str) -> None:
         words.insert(0, "--image")
     report = f"dist/{Path(CONFIG.image).name}-smoke-{platform.replace('/', '-')}.xml"
     session.run("invoke", "docker-smoke", "--platform", platform, "--junit", report, *words)
+
+
+@nox.session
+def reproducible(session: nox.Session) -> None:
+    """Build every platform twice under other conditions; not a byte may differ."""
+    _install(session)
+    session.run("invoke", "docker-reproduce", *session.posargs)
 
 
 @nox.session(default=False)

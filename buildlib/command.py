@@ -31,7 +31,10 @@ def _output(plan: BuildPlan) -> list[str]:
             return ["--push"]
         case Output.OCI | Output.LOCAL:
             field = csv_field(f"dest={plan.destination}")
-            return ["--output", f"type={plan.output},{field}"]
+            # The files in the layers get no later time than SOURCE_DATE_EPOCH, as a local output
+            # does by itself; see BuildKit's docs/build-repro.md.
+            rewrite = "rewrite-timestamp=true," if plan.output == Output.OCI else ""
+            return ["--output", f"type={plan.output},{rewrite}{field}"]
         case Output.CACHE_ONLY:
             return ["--output", "type=cacheonly"]
         case _:

@@ -36,12 +36,13 @@ _ATTRIBUTE: Final = "SCHILY.xattr."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """A layer as it is stored: `size` bytes, compressed; `created_by` is what made it."""
+    """A layer as it is stored: `size` bytes, compressed; `created_by` is what made it, and when."""
 
     digest: str
     size: int
     media_type: str
     created_by: str = ""
+    created: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +68,14 @@ class Image:
     def size(self) -> int:
         """Return the bytes that are pulled: layers and configuration."""
         return self.config_size + sum(layer.size for layer in self.layers)
+
+    def own(self, layer: Layer) -> bool:
+        """Return whether the image's own Dockerfile made a layer, and not that of its base.
+
+        BuildKit gives the image and every step of a build with SOURCE_DATE_EPOCH that one time,
+        and leaves the steps of the base as they are.
+        """
+        return bool(layer.created) and layer.created == self.config.get("created")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,13 +231,13 @@ class Archive:
         parts = (config.get("os"), config.get("architecture"), config.get("variant"))
         # Where a base has no history, BuildKit fills up at the end, and every step would stand
         # beside the layer of another: the layers that nothing is known of are the base's.
-        made = [
-            str(step.get("created_by", ""))
+        made: list[Mapping[str, Any]] = [
+            step
             for step in config.get("history") or ()
             if not step.get("empty_layer") and step.get("comment") != _FILLED
         ]
         stored = manifest.get("layers") or ()
-        made = [""] * (len(stored) - len(made)) + made
+        made = [{}] * (len(stored) - len(made)) + made
         return Image(
             platform="/".join(str(part) for part in parts if part) or _NO_PLATFORM,
             digest=digest,
@@ -240,7 +249,8 @@ class Archive:
                     digest=str(layer["digest"]),
                     size=int(layer["size"]),
                     media_type=str(layer.get("mediaType", "")),
-                    created_by=step,
+                    created_by=str(step.get("created_by", "")),
+                    created=str(step.get("created", "")),
                 )
                 for layer, step in zip(stored, made, strict=False)
             ),

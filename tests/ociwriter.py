@@ -44,6 +44,7 @@ class OciWriter:
         *entries: tarfile.TarInfo,
         contents: Mapping[str, bytes] | None = None,
         media_type: str = GZIP,
+        level: int = 9,
     ) -> dict[str, object]:
         """Return a layer of entries that are made elsewhere; their contents go by their names."""
         stream = io.BytesIO()
@@ -53,7 +54,7 @@ class OciWriter:
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
         data = stream.getvalue()
-        packed = gzip.compress(data, mtime=0) if media_type.endswith("gzip") else data
+        packed = gzip.compress(data, level, mtime=0) if media_type.endswith("gzip") else data
         return {"mediaType": media_type, **self.blob(packed)}
 
     def image(
@@ -61,9 +62,11 @@ class OciWriter:
         layers: Sequence[dict[str, object]],
         history: Sequence[dict[str, object]] = (),
         platform: tuple[str, ...] = ("linux", "amd64"),
+        **more: object,
     ) -> dict[str, object]:
+        """Return a manifest; `more` is what else its configuration holds."""
         keys = dict(zip(("os", "architecture", "variant"), platform, strict=False))
-        config = self.document({**keys, "history": list(history)})
+        config = self.document({**keys, "history": list(history), **more})
         return {
             "mediaType": MANIFEST,
             **self.document({"config": config, "layers": list(layers)}),

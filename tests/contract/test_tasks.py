@@ -95,6 +95,7 @@ def test_every_task_has_help(make_checkout: Make) -> None:
         "docker-status",
         "docker-clean",
         "docker-size",
+        "docker-reproduce",
         "doctor",
         "tag",
         "version",

@@ -240,6 +240,17 @@ def test_what_the_classic_store_can_not_do_is_told_before_work(
     assert "$ docker buildx build" not in done.stderr
 
 
+def test_two_builds_to_compare_need_a_store_that_exports_archives(
+    make_checkout: Make, classic: str
+) -> None:
+    done = make_checkout("FROM scratch\nCOPY tasks.py /\n").invoke(
+        "docker-reproduce", DOCKER_HOST=classic
+    )
+    assert done.returncode == 4, done.stderr
+    assert "can't do an OCI archive" in done.stderr
+    assert "turn on the containerd image store" in done.stderr
+
+
 def test_a_base_image_as_a_layout_is_refused_before_work_too(
     make_checkout: Make, classic: str, tmp_path: Path
 ) -> None:

@@ -96,7 +96,9 @@ def test_every_option_has_its_place(tmp_path: Path) -> None:
     assert words_after(argv, "--builder") == ["b"]
     assert words_after(argv, "--cache-from") == ["type=registry,ref=r/c"]
     assert words_after(argv, "--cache-to") == ["type=inline"]
-    assert words_after(argv, "--output") == [f"type=oci,dest={tmp_path}/dist/thing-1.2.3.oci.tar"]
+    assert words_after(argv, "--output") == [
+        f"type=oci,rewrite-timestamp=true,dest={tmp_path}/dist/thing-1.2.3.oci.tar"
+    ]
     assert words_after(argv, "--metadata-file") == ["/m.json"]
     assert words_after(argv, "--progress") == ["plain"]
     assert {"--no-cache", "--pull"} <= set(argv)

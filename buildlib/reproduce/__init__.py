@@ -1,0 +1,1 @@
+"""Builds twice under conditions that differ, and explains every difference in what came out."""

@@ -1,0 +1,171 @@
+"""The order of it: two copies, two builds, one comparison, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from buildlib import preflight
+from buildlib.build import build_image, plan_build
+from buildlib.console import Console
+from buildlib.executor import Executor
+from buildlib.oci import open_archive
+from buildlib.plan import Output
+from buildlib.planning import BuildRequest
+from buildlib.project import Project
+from buildlib.reproduce.cache import Cache, Recording, cleaned
+from buildlib.reproduce.compare import compare
+from buildlib.reproduce.copy import copy_project
+from buildlib.reproduce.epoch import late
+from buildlib.reproduce.result import Reproduction
+from buildlib.reproduce.variation import Variation, variations
+
+# Every step of the second build happens in another second than the same step of the first.
+_PAUSE: Final = 1.1
+
+
+ExecutorIn = Callable[[Mapping[str, str]], Executor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Build:
+    """One of the two builds, before it begins.
+
+    Args:
+        name: of its variation.
+        project: on its own copy of the files.
+        request: what is built.
+        executor: starts docker in the variation's environment, and notes the steps.
+        namespace: of its cache mounts.
+        archive: where the image goes.
+    """
+
+    name: str
+    project: Project
+    request: BuildRequest
+    executor: Recording
+    namespace: str
+    archive: Path
+
+
+def _prepared(
+    project: Project,
+    platforms: tuple[str, ...],
+    base: Path,
+    archives: Path,
+    executor_in: ExecutorIn,
+) -> list[Build]:
+    """Return the two builds, each with its copy of the files below `base`."""
+    plan, _ = plan_build(project, BuildRequest(platforms=platforms, output=Output.OCI))
+    ignore = preflight.read_ignore(plan)
+    mark = os.urandom(6).hex()
+    builds = []
+    for variation in variations(epoch=project.version.created, now=int(time.time())):
+        namespace = f"buildlib-reproduce-{mark}-{variation.name}"
+        archive = archives / f"{variation.name}.oci.tar"
+        builds.append(
+            Build(
+                name=variation.name,
+                project=copy_project(project, ignore, base, variation),
+                request=_request(platforms, variation, namespace, archive),
+                executor=Recording(executor_in(variation.environment)),
+                namespace=namespace,
+                archive=archive,
+            )
+        )
+    return builds
+
+
+def _request(
+    platforms: tuple[str, ...], variation: Variation, namespace: str, archive: Path
+) -> BuildRequest:
+    return BuildRequest(
+        platforms=platforms,
+        # Both are BuildKit's own, and change nothing in the image by themselves.
+        # Source: docs.docker.com/reference/dockerfile, "BuildKit built-in build args".
+        build_args=(
+            f"BUILDKIT_CACHE_MOUNT_NS={namespace}",
+            f"BUILDKIT_SANDBOX_HOSTNAME={variation.hostname}",
+        ),
+        output=Output.OCI,
+        destination=archive,
+        no_cache=True,
+    )
+
+
+def reproduce(
+    project: Project,
+    console: Console,
+    executor_in: ExecutorIn,
+    *,
+    platforms: tuple[str, ...] = (),
+    keep: Path | None = None,
+) -> Reproduction:
+    """Build twice, and compare.
+
+    Args:
+        project: from `load_project`; its version and epoch are those of both builds.
+        console: shows commands, steps and warnings.
+        executor_in: gives an executor whose environment has these variables instead of its own.
+        platforms: names, or `all`; none: the configured ones, else the builder's own.
+        keep: a directory in which the two archives stay.
+
+    Raises:
+        InputError, ToolError, EngineError: as `build_image`, or the context can't be copied
+            (exit 2, 3, 4).
+        CancelledError: interrupted (exit 130).
+    """
+    started = time.monotonic()
+    wanted = platforms or (("all",) if project.config.platforms else ())
+    with tempfile.TemporaryDirectory(prefix="buildlib-reproduce-") as folder:
+        base = Path(folder)
+        builds = _prepared(project, wanted, base, (keep or base).absolute(), executor_in)
+        cache = Cache(executor_in({}), project.config.builder)
+        with cleaned(
+            cache,
+            lambda: [step for build in builds for step in build.executor.steps],
+            [build.namespace for build in builds],
+        ):
+            built = _build_all(builds, console)
+        return _compared(project, builds, built, kept=keep is not None, started=started)
+
+
+def _build_all(builds: list[Build], console: Console) -> tuple[str, ...]:
+    """Build one after the other; return the platforms."""
+    platforms: tuple[str, ...] = ()
+    for number, build in enumerate(builds):
+        if number:
+            time.sleep(_PAUSE)
+        console.note(f"the {build.name} of two builds")
+        platforms = build_image(build.project, build.request, build.executor, console).platforms
+    return platforms
+
+
+def _compared(
+    project: Project,
+    builds: list[Build],
+    platforms: tuple[str, ...],
+    *,
+    kept: bool,
+    started: float,
+) -> Reproduction:
+    one, other = (build.archive for build in builds)
+    epoch = project.version.created
+    with open_archive(one) as first, open_archive(other) as second:
+        return Reproduction(
+            image=project.config.image,
+            version=project.version.value,
+            platforms=platforms,
+            epoch=epoch,
+            digests=(first.top(), second.top()),
+            archives=tuple(str(build.archive) for build in builds) if kept else (),
+            differences=compare(first, second),
+            # The second's files have times to come: whatever was not set is seen.
+            late=late(second, epoch),
+            seconds=time.monotonic() - started,
+        )

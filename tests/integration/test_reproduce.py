@@ -1,0 +1,179 @@
+"""Two builds on the real engine: our own image, and images that can't be built twice alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Checkout, docker
+
+from buildlib.oci import open_archive
+
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
+Make = Callable[..., Checkout]
+
+
+def _cached(word: str) -> list[str]:
+    """Return the records of the builder's cache that have a word in their description."""
+    listing = docker("buildx", "du", "--verbose").splitlines()
+    return [line for line in listing if line.startswith("Description:") and word in line]
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "temporary files"
+    folder.mkdir()
+    return folder
+
+
+def test_our_own_image_is_the_same_to_the_byte_on_every_platform(
+    tmp_path: Path, folder: Path
+) -> None:
+    keep = tmp_path / "both"
+    image = f"buildlib-test-twice-{secrets.token_hex(4)}"
+    checkout = Checkout(ROOT, image, {"BUILDLIB_IMAGE": image})
+    done = checkout.invoke("docker-reproduce", "--json", "--keep", str(keep), TMPDIR=str(folder))
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["reproducible"] is True
+    assert result["platforms"] == ["linux/amd64", "linux/arm64"]
+    one, other = (Path(path) for path in result["archives"])
+    assert hashlib.sha256(one.read_bytes()).digest() == hashlib.sha256(other.read_bytes()).digest()
+    with open_archive(one) as archive:
+        assert len(archive.images()) == 2
+        for found in archive.images():
+            layers = [layer for layer in found.layers if found.own(layer)]
+            assert len(layers) == 3
+            times = {file.modified for layer in layers for file in archive.files(layer)}
+            assert times == {result["epoch"]}
+    assert list(folder.iterdir()) == []
+    assert _cached("buildlib-reproduce-") == []
+    assert docker("image", "ls", "--quiet", image) == ""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A Dockerfile that gives another image each time, and the file and what differs in it."""
+
+    dockerfile: str
+    item: str
+    what: str
+
+
+FAULTS = {
+    "the time of the build in a file": Fault("RUN date +%s > /stamp", "stamp", "content"),
+    "chance": Fault("RUN head -c 9 /dev/urandom > /key", "key", "content"),
+    "the name of the builder": Fault("RUN cat /proc/sys/kernel/hostname > /h", "h", "content"),
+    "the time of a file in the checkout": Fault("COPY --chmod=0644 f /f", "f", "time"),
+    "the umask of the checkout": Fault(
+        "COPY f /out/f\nRUN touch /out/f\nFROM scratch\nCOPY --from=0 /out/ /", "f", "mode"
+    ),
+    "a label that nobody can foresee is no fault": Fault("LABEL a=b", "", ""),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_each_fault_is_explained_by_its_file(
+    make_checkout: Make, alpine: str, folder: Path, fault: Fault
+) -> None:
+    token = secrets.token_hex(8)
+    checkout = make_checkout(f"FROM {alpine}\nRUN echo {token}\n{fault.dockerfile}\n")
+    (checkout.root / "f").write_text("x\n", encoding="utf-8")
+    done = checkout.invoke("docker-reproduce", "--json", TMPDIR=str(folder))
+    result = json.loads(done.stdout)
+    assert done.returncode == (7 if fault.what else 0), done.stderr
+    expected = [(fault.item, fault.what)] if fault.what else []
+    assert [(d["item"], d["what"]) for d in result["differences"]] == expected
+    assert result["late"] == []
+    assert list(folder.iterdir()) == []
+    assert _cached(token) == []
+
+
+def test_the_table_tells_layer_file_and_difference(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(f"FROM {alpine}\nCOPY --chmod=0644 f /deep/f\n")
+    (checkout.root / "f").write_text("x\n", encoding="utf-8")
+    done = checkout.invoke("docker-reproduce", SOURCE_DATE_EPOCH="1700000000")
+    assert done.returncode == 7
+    assert "two builds  not identical" in done.stdout
+    assert "layer 2, made by COPY --chmod=0644 f /deep/f" in done.stdout
+    assert "  deep/f  time" in done.stdout
+    # A year before the epoch, and set to it: 2022-11-14 and 2023-11-14.
+    assert "2022-11-14T22:13:" in done.stdout
+    assert "2023-11-14T22:13:20Z" in done.stdout
+    assert "the image is not reproducible: 1 difference" in done.stderr
+
+
+def test_cache_mounts_are_not_shared_and_not_left(make_checkout: Make, alpine: str) -> None:
+    name = f"c{secrets.token_hex(6)}"
+    mount = f"RUN --mount=type=cache,id={name},target=/c"
+    checkout = make_checkout(
+        f"FROM {alpine}\n{mount} test ! -e /c/used && touch /c/used && echo fresh > /x\n"
+    )
+    done = checkout.invoke("docker-reproduce")
+    # With the mount of the first build, the second would fail.
+    assert done.returncode == 0, done.stderr
+    assert _cached(name) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_run_leaves_nothing(
+    make_checkout: Make,
+    alpine: str,
+    folder: Path,
+    end_group: Callable[[subprocess.Popen[str]], None],
+    number: signal.Signals,
+) -> None:
+    token = secrets.token_hex(8)
+    checkout = make_checkout(
+        f"FROM {alpine}\nCOPY f /{token}\n"
+        f"RUN --mount=type=cache,id={token},target=/c echo {token} waiting; sleep 60\n"
+    )
+    (checkout.root / "f").write_text("x\n", encoding="utf-8")
+    process = checkout.start("docker-reproduce", TMPDIR=str(folder))
+    end_group(process)
+    assert process.stdout
+    for line in process.stdout:
+        if "waiting" in line and "RUN" not in line:
+            break
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    rest = process.stdout.read()
+    assert process.wait(timeout=60) == 130, rest
+    assert "Traceback" not in rest
+    assert list(folder.iterdir()) == []
+    deadline = time.monotonic() + 5
+    while _cached(token) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert _cached(token) == []
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_a_place_to_keep_them_that_is_a_file_exits_2(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(f"FROM {alpine}\n")
+    done = checkout.invoke("docker-reproduce", "--keep", "buildlib.toml")
+    assert done.returncode == 2
+    assert "can't write to" in done.stderr
+
+
+def test_a_build_that_fails_exits_4_and_leaves_nothing(
+    make_checkout: Make, alpine: str, folder: Path
+) -> None:
+    token = secrets.token_hex(8)
+    checkout = make_checkout(f"FROM {alpine}\nRUN echo {token}\nRUN exit 9\n")
+    done = checkout.invoke("docker-reproduce", TMPDIR=str(folder))
+    assert done.returncode == 4
+    assert "the build failed in step" in done.stderr
+    assert list(folder.iterdir()) == []
+    assert _cached(token) == []
