@@ -63,6 +63,9 @@ class Smoke:
         writable_paths: where the program may write, beside its data and `tmpfs`.
         log_errors: a regular expression that no line of the log matches; empty: not looked at.
         size_budget: bytes that one platform's image may have as it is pulled; 0: any.
+        size_record: the file that remembers the sizes of a release, relative to the project;
+            empty: none is kept.
+        size_growth: percent that it may have grown since.
     """
 
     commands: tuple[Command, ...] = ()
@@ -78,6 +81,8 @@ class Smoke:
     writable_paths: tuple[str, ...] = ()
     log_errors: str = r"(?i)\b(error|fatal|panic)\b"
     size_budget: int = 0
+    size_record: str = ""
+    size_growth: int = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,6 +190,8 @@ _SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "writable-paths": parse_texts,
     "log-errors": parse_pattern,
     "size-budget": parse_size,
+    "size-record": parse_text,
+    "size-growth": parse_number,
 }
 
 
