@@ -12,6 +12,7 @@ from typing import Final
 
 from buildlib import preflight
 from buildlib.build import build_image, plan_build
+from buildlib.command import buildx_argv, shell_line
 from buildlib.console import Console
 from buildlib.executor import Executor
 from buildlib.oci import open_archive
@@ -27,6 +28,7 @@ from buildlib.reproduce.variation import Variation, variations
 
 # Every step of the second build happens in another second than the same step of the first.
 _PAUSE: Final = 1.1
+_PREFIX: Final = "buildlib-reproduce-"
 
 
 ExecutorIn = Callable[[Mapping[str, str]], Executor]
@@ -98,6 +100,30 @@ def _request(
     )
 
 
+def build_lines(
+    project: Project,
+    executor_in: ExecutorIn,
+    *,
+    platforms: tuple[str, ...] = (),
+    keep: Path | None = None,
+) -> tuple[str, ...]:
+    """Return the two commands that would run; their contexts are there only during a run.
+
+    Raises:
+        InputError: the request or the files are not usable (exit 2).
+    """
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
+        base = Path(folder)
+        wanted = _wanted(project, platforms)
+        builds = _prepared(project, wanted, base, (keep or base).absolute(), executor_in)
+        plans = [plan_build(build.project, build.request)[0] for build in builds]
+    return tuple(shell_line(buildx_argv(plan)) for plan in plans)
+
+
+def _wanted(project: Project, platforms: tuple[str, ...]) -> tuple[str, ...]:
+    return platforms or (("all",) if project.config.platforms else ())
+
+
 def reproduce(
     project: Project,
     console: Console,
@@ -121,8 +147,8 @@ def reproduce(
         CancelledError: interrupted (exit 130).
     """
     started = time.monotonic()
-    wanted = platforms or (("all",) if project.config.platforms else ())
-    with tempfile.TemporaryDirectory(prefix="buildlib-reproduce-") as folder:
+    wanted = _wanted(project, platforms)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
         base = Path(folder)
         builds = _prepared(project, wanted, base, (keep or base).absolute(), executor_in)
         cache = Cache(executor_in({}), project.config.builder)

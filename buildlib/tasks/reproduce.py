@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from invoke.context import Context
@@ -18,6 +18,7 @@ from buildlib.tasks.edge import edge
     help={
         "platform": "os/arch to build for; repeat it, or 'all'; default: the configured list",
         "keep": "a directory in which both archives stay: first.oci.tar and second.oci.tar",
+        "dry-run": "print the two commands that would run, and do nothing",
         "json": "print the result as JSON on stdout, and nothing else there",
     },
 )
@@ -26,21 +27,25 @@ def docker_reproduce(
     platform: Sequence[str] | None = None,
     *,
     keep: str = "",
+    dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Build the image twice under other conditions; fail where a byte differs, and say which."""
-    with edge(context, quiet=json) as run:
+    with edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.executor import PlumbumExecutor  # noqa: PLC0415 - only this task needs them
         from buildlib.report import to_json  # noqa: PLC0415 - the same
-        from buildlib.reproduce.flow import reproduce  # noqa: PLC0415 - the same
+        from buildlib.reproduce.flow import build_lines, reproduce  # noqa: PLC0415 - the same
         from buildlib.reproduce.result import check_reproduction  # noqa: PLC0415 - the same
 
-        result = reproduce(
-            run.project(),
-            run.console,
-            lambda changes: PlumbumExecutor({**run.env, **changes}, run.start),
-            platforms=tuple(platform or ()),
-            keep=Path(keep) if keep else None,
-        )
+        def executor_in(changes: Mapping[str, str]) -> PlumbumExecutor:
+            return PlumbumExecutor({**run.env, **changes}, run.start)
+
+        project, wanted = run.project(), tuple(platform or ())
+        folder = Path(keep) if keep else None
+        if run.dry:
+            for line in build_lines(project, executor_in, platforms=wanted, keep=folder):
+                run.console.answer(line)
+            return
+        result = reproduce(project, run.console, executor_in, platforms=wanted, keep=folder)
         run.console.answer(to_json(result.as_dict()) if json else result.as_text())
         raise_problems(check_reproduction(result))

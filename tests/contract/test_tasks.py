@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,21 @@ def test_every_task_has_help(make_checkout: Make) -> None:
         assert done.returncode == 0
         assert "Docstring:\n  none" not in done.stdout
         assert "none\n\nOptions" not in done.stdout
+
+
+def test_the_dry_run_of_two_builds_is_two_lines(make_checkout: Make, tmp_path: Path) -> None:
+    checkout = make_checkout(config='platforms = ["linux/amd64", "linux/arm64"]\n')
+    path = _with_docker(tmp_path / "bin", "exit 9")
+    (tmp_path / "t").mkdir()
+    for words in (("docker-reproduce", "--dry-run"), ("--dry", "docker-reproduce")):
+        done = checkout.invoke(*words, PATH=path, TMPDIR=str(tmp_path / "t"))
+        assert done.returncode == 0, done.stderr
+        first, second = (shlex.split(line) for line in done.stdout.splitlines())
+        assert first[:3] == second[:3] == ["docker", "buildx", "build"]
+        assert "--no-cache" in first
+        assert "linux/amd64,linux/arm64" in second
+        assert first[-1] != second[-1]
+    assert list((tmp_path / "t").iterdir()) == []
 
 
 BAD = {
