@@ -20,6 +20,7 @@ from buildlib.settings import BaseImage, Registry, Run, Smoke
 from buildlib.variables import BASE_IMAGES
 
 if TYPE_CHECKING:
+    from buildlib.policy.settings import Policy
     from buildlib.tagrules import TagRule
 
 
@@ -67,6 +68,7 @@ class Config:
     base_images: tuple[tuple[str, BaseImage], ...] = _key(settings.parse_base_images, ())
     smoke: Smoke = _key(settings.parse_smoke, settings.NO_SMOKE)  # noqa: RUF009 - as field(), with a frozen default
     run: Run = _key(settings.parse_run, settings.NO_RUN)  # noqa: RUF009 - the same
+    policy: Policy | None = _key(settings.parse_policy, None)  # noqa: RUF009 - the same
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def source_of(self, key: str) -> Source:
@@ -79,9 +81,18 @@ class Config:
 
         return (registry.tags if registry else ()) or self.tags or DEFAULT_RULES
 
+    def image_policy(self) -> Policy:
+        """Return the policy, with its defaults where none is configured."""
+        from buildlib.policy.settings import NO_POLICY  # noqa: PLC0415 - only the gates ask
+
+        return self.policy or NO_POLICY
+
 
 _KEYS: Final = {f.name.replace("_", "-"): f for f in fields(Config) if "parse" in f.metadata}
-_TABLES: Final = {"labels", "build-args", "base-images", "smoke", "run", "tags", "registries"}
+_TABLES: Final = {
+    *("labels", "build-args", "base-images"),
+    *("smoke", "run", "policy", "tags", "registries"),
+}
 
 
 def known_keys() -> tuple[str, ...]:

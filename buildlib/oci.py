@@ -69,6 +69,16 @@ class Image:
         """Return the bytes that are pulled: layers and configuration."""
         return self.config_size + sum(layer.size for layer in self.layers)
 
+    @property
+    def runtime(self) -> Mapping[str, Any]:
+        """Return what a container of it gets: user, environment, commands, labels and so on."""
+        return dict(self.config.get("config") or {})
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Return its labels."""
+        return dict(self.runtime.get("Labels") or {})
+
     def own(self, layer: Layer) -> bool:
         """Return whether the image's own Dockerfile made a layer, and not that of its base.
 

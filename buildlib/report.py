@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from buildlib.console import table
+from buildlib.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +77,20 @@ def human_size(size: int | None) -> str:
             return f"{amount:.4g} {unit}"
         amount /= 1000
     return f"{amount:.4g} GB"
+
+
+def write_text(path: Path, text: str, *, append: bool = False) -> None:
+    """Write a report, in a directory that is made where it is not there.
+
+    Raises:
+        InputError: it can't be written (exit 2).
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a" if append else "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise InputError(f"can't write to {path}", why=str(error)) from error
 
 
 def to_json(data: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ from buildlib.values import (
 
 if TYPE_CHECKING:
     from buildlib.expectations import Command, Data
+    from buildlib.policy.settings import Policy
     from buildlib.tagrules import TagRule
 
 
@@ -62,6 +63,7 @@ class Smoke:
         data: what has to outlive the container; None: not asked.
         writable_paths: where the program may write, beside its data and `tmpfs`.
         log_errors: a regular expression that no line of the log matches; empty: not looked at.
+        policy: the image is held against its policy as well.
         size_budget: bytes that one platform's image may have as it is pulled; 0: any.
         size_record: the file that remembers the sizes of a release, relative to the project;
             empty: none is kept.
@@ -80,6 +82,7 @@ class Smoke:
     data: Data | None = None
     writable_paths: tuple[str, ...] = ()
     log_errors: str = r"(?i)\b(error|fatal|panic)\b"
+    policy: bool = True
     size_budget: int = 0
     size_record: str = ""
     size_growth: int = 5
@@ -189,6 +192,7 @@ _SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "data": _data,
     "writable-paths": parse_texts,
     "log-errors": parse_pattern,
+    "policy": parse_flag,
     "size-budget": parse_size,
     "size-record": parse_text,
     "size-growth": parse_number,
@@ -233,6 +237,12 @@ def parse_tag_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:
     from buildlib.tagrules import parse_rules  # noqa: PLC0415 - most projects have no rules
 
     return parse_rules(value, where=where)
+
+
+def parse_policy(value: object) -> Policy:
+    from buildlib.policy.settings import parse_policy as parse  # noqa: PLC0415 - only the gates ask
+
+    return parse(value)
 
 
 def _registry(name: str, value: object) -> Registry:

@@ -44,6 +44,11 @@ _LOG_LINES: Final = 5000
 _SUCCESS: Final = range(200, 300)
 
 
+def is_wanted(only: Sequence[str], *checks: str) -> bool:
+    """Return whether one of some checks fits the patterns; none means that all are wanted."""
+    return not only or any(fnmatchcase(check, pattern) for check in checks for pattern in only)
+
+
 class LeftOutError(Exception):
     """The check can't be made here; the text says why."""
 
@@ -127,8 +132,7 @@ class PlatformSmoke:
         )
 
     def _named(self, *checks: str) -> bool:
-        """Return whether one of them is wanted."""
-        return not self._only or any(fnmatchcase(c, p) for c in checks for p in self._only)
+        return is_wanted(self._only, *checks)
 
     def _check(self, check: str, ask: Callable[[], str], command: Sequence[str] = ()) -> bool:
         """Make a check, where it is wanted; return whether nothing is wrong."""

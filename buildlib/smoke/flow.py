@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Final
 
 from buildlib.background import Background
@@ -19,10 +21,12 @@ from buildlib.labels import VERSION_LABEL
 from buildlib.oci import Archive, open_archive
 from buildlib.planning import BuildRequest
 from buildlib.platforms import Platform, parse_platform
+from buildlib.policy.flow import check_policy
+from buildlib.policy.report import PolicyReport
 from buildlib.project import Project
 from buildlib.run.flow import Engine
 from buildlib.size import saved
-from buildlib.smoke.checks import PlatformSmoke, Subject
+from buildlib.smoke.checks import PlatformSmoke, Subject, is_wanted
 from buildlib.smoke.image import Given, given
 from buildlib.smoke.lab import Lab, new_run_id, remove_stale
 from buildlib.smoke.result import Finding, SmokeResult, State
@@ -30,6 +34,7 @@ from buildlib.smoke.sockets import Socket, sockets
 
 # How often a run that is being cancelled looks whether its containers have let go, in seconds.
 _LOOK: Final = 0.2
+POLICY: Final = "policy"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,10 +46,14 @@ class SmokeRequest:
         image: reference, digest, or file of an archive; empty: one is built, and removed again.
         version: that it must have; empty: the one that is built, or that its label tells.
         only: patterns of the checks to make; empty: all.
+        release: the policy's rules of a release count.
+        today: in UTC, for what the policy ignores until a day.
         jobs: platforms at a time; 0: as many as the machine has processors.
     """
 
     platforms: tuple[Platform, ...]
+    today: date
+    release: bool = False
     image: str = ""
     version: str = ""
     only: tuple[str, ...] = ()
@@ -96,7 +105,7 @@ class SmokeFlow:
             self._console.note(f"removed what {name} had left, a run that was killed")
         with self._image() as image, self._archive(image) as archive:
             subjects = [self._subject(image, archive, one) for one in self._request.platforms]
-            results = self._side_by_side(subjects)
+            results = self._judged(archive, subjects, self._side_by_side(subjects))
             self._keep_for_a_closer_look(image, results)
             return results
 
@@ -138,7 +147,7 @@ class SmokeFlow:
                 f"{self._request.image or image.reference} is not for {platform}",
                 why=f"it is for {', '.join(map(str, found))}",
             )
-        label = str((one.config.get("config") or {}).get("Labels", {}).get(VERSION_LABEL, ""))
+        label = one.labels.get(VERSION_LABEL, "")
         built = "" if self._request.image else self._project.version.value
         expected = self._request.version or built
         return Subject(
@@ -168,6 +177,42 @@ class SmokeFlow:
         for error in sorted(errors, key=lambda error: isinstance(error, CancelledError)):
             raise error
         return [run.result() for run in runs]
+
+    def _judged(
+        self, archive: Archive, subjects: Sequence[Subject], results: Sequence[SmokeResult]
+    ) -> list[SmokeResult]:
+        """Return the results with one finding more: whether the image keeps to its policy."""
+        if not (self._config.smoke.policy and is_wanted(self._request.only, POLICY)):
+            return list(results)
+        started = time.monotonic()
+        image = subjects[0].image
+        report = check_policy(
+            self._project,
+            archive,
+            self._executor,
+            image=image,
+            release=self._request.release,
+            today=self._request.today,
+        )
+        # Read once for all of them.
+        seconds = (time.monotonic() - started) / len(results)
+        return [self._with_policy(result, report, seconds) for result in results]
+
+    def _with_policy(
+        self, result: SmokeResult, report: PolicyReport, seconds: float
+    ) -> SmokeResult:
+        broken = report.errors_of(result.platform)
+        finding = Finding(
+            check=POLICY,
+            state=State.FAILED if broken else State.PASSED,
+            seconds=seconds,
+            detail="\n".join(f"{f.rule}: {f.where}: {f.message}" for f in broken),
+            repeat=f"invoke docker-policy --image {result.image}" if broken else "",
+        )
+        self._show(result.platform, finding)
+        return replace(
+            result, seconds=result.seconds + seconds, findings=(*result.findings, finding)
+        )
 
     def _cancel(self, runs: Sequence[Future[SmokeResult]]) -> None:
         """End every container until nobody waits for one any more."""

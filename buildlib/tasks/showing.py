@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, is_dataclass
+from datetime import date
 from json import dumps
 from typing import Any
 
@@ -17,12 +18,15 @@ from buildlib.tasks.edge import Edge
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     """Return a configured value as JSON would have it."""
-    if isinstance(value, Platform):
+    if isinstance(value, Platform | date):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return {key: _plain(item) for key, item in asdict(value).items()}
+        return _plain(asdict(value))
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        named = getattr(value, "_asdict", None)
+        return _plain(named()) if named else [_plain(item) for item in value]
     return value
 
 
@@ -35,6 +39,7 @@ def show_config(run: Edge, *, as_json: bool) -> None:
     found = run.project().config
     values = {key: getattr(found, key.replace("-", "_")) for key in known_keys()}
     values["tags"] = found.tag_rules()
+    values["policy"] = found.image_policy()
     rows = [(key, _plain(values[key]), str(found.source_of(key))) for key in values]
     if as_json:
         keys = {key: {"value": value, "source": source} for key, value, source in rows}

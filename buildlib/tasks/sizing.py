@@ -24,8 +24,7 @@ from buildlib.tasks.edge import Edge
 
 
 def _version(image: Image) -> str:
-    labels = (image.config.get("config") or {}).get("Labels") or {}
-    return str(labels.get(VERSION_LABEL) or "unknown")
+    return image.labels.get(VERSION_LABEL) or "unknown"
 
 
 def _held_against(

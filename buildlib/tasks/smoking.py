@@ -9,13 +9,14 @@ from buildlib.errors import InputError, raise_problems
 from buildlib.planning import BuildRequest, chosen_platforms
 from buildlib.platforms import host_platform
 from buildlib.preflight import check_engine
-from buildlib.report import to_json
+from buildlib.report import to_json, write_text
 from buildlib.run.flow import describe_engine
 from buildlib.smoke.flow import SmokeFlow, SmokeRequest
 from buildlib.smoke.junit import as_junit
 from buildlib.smoke.result import SmokeResult, as_markdown, as_matrix, raise_failures
 from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
+from buildlib.tasks.judging import today
 
 _SUMMARY: str = "GITHUB_STEP_SUMMARY"
 
@@ -52,6 +53,8 @@ def docker_smoke(run: Edge, wanted: Wanted) -> None:
     raise_problems(check_engine(facts, endpoint=run.env.get("DOCKER_HOST", "")))
     request = SmokeRequest(
         platforms=platforms,
+        today=today(),
+        release=not project.version.snapshot,
         image=wanted.image,
         version=wanted.version,
         only=wanted.only,
@@ -67,19 +70,10 @@ def _report(run: Edge, wanted: Wanted, results: list[SmokeResult]) -> None:
     if not any(result.findings for result in results):
         raise InputError(f"no check is called {' or '.join(wanted.only)}")
     if wanted.junit:
-        _write(wanted.junit, as_junit(results))
+        write_text(wanted.junit, as_junit(results))
     if summary := run.env.get(_SUMMARY):
-        _write(Path(summary), as_markdown(results), mode="a")
+        write_text(Path(summary), as_markdown(results), append=True)
     if wanted.as_json:
         run.console.answer(to_json({"smoke": [result.as_dict() for result in results]}))
     else:
         run.console.answer(as_matrix(results))
-
-
-def _write(path: Path, text: str, mode: str = "w") -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open(mode, encoding="utf-8") as stream:
-            stream.write(text)
-    except OSError as error:
-        raise InputError(f"can't write to {path}", why=str(error)) from error

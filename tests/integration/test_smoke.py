@@ -23,6 +23,7 @@ pytestmark = pytest.mark.engine
 LABEL = "io.github.smiller333.buildlib.smoke"
 CONFIG = """
 [smoke]
+policy = false
 commands = [["true"]]
 version-command = ["cat", "/version"]
 port = 8080

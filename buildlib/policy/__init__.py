@@ -1,0 +1,1 @@
+"""Holds an image and its Dockerfile against rules that every image should keep."""

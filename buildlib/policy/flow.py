@@ -1,0 +1,75 @@
+"""From an image and its project to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+from buildlib.executor import Executor
+from buildlib.labels import STAND_INS
+from buildlib.oci import Archive, Image
+from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.policy.finding import Finding
+from buildlib.policy.image import check_image, levelled, read_contents
+from buildlib.policy.report import PolicyReport, make_report
+from buildlib.policy.rules import HADOLINT
+from buildlib.policy.source import check_bases, run_hadolint
+from buildlib.project import Project
+
+
+def check_policy(
+    project: Project,
+    archive: Archive,
+    executor: Executor,
+    *,
+    image: str,
+    release: bool,
+    today: date,
+) -> PolicyReport:
+    """Hold every platform of an image, and the Dockerfile, against every rule.
+
+    Args:
+        project: whose image it is; its configuration has limits and ignores.
+        archive: the image.
+        executor: starts hadolint.
+        image: its name, for the report.
+        release: rules of a release count.
+        today: in UTC, for ignores.
+
+    Raises:
+        InputError: the image can't be read (exit 2).
+        ToolError: hadolint is not here: the gate has not passed (exit 3).
+    """
+    policy = project.config.image_policy()
+    images = archive.images()
+    found = [*_sources(project, executor, images, today)]
+    for one in images:
+        found += check_image(
+            read_contents(archive, one),
+            policy,
+            size_budget=project.config.smoke.size_budget,
+            serves=bool(project.config.smoke.port),
+        )
+    return make_report(
+        image,
+        tuple(one.platform for one in images),
+        levelled(found, release=release),
+        policy.ignore,
+        today,
+    )
+
+
+def _sources(
+    project: Project, executor: Executor, images: Sequence[Image], today: date
+) -> Iterator[Finding]:
+    dockerfile = project.dockerfile()
+    plan = make_build_plan(project, BuildRequest(), dockerfile)
+    known = {name: value for name, value in plan.build_args if value is not None}
+    stand_ins = {name for one in images for name in one.labels.get(STAND_INS, "").split()}
+    yield from check_bases(dockerfile.bases(plan.target, known), sorted(stand_ins))
+    ignores = project.config.image_policy().ignore
+    # Who ignores all that hadolint says need not have it.
+    if any(i.rule == HADOLINT and not i.path and i.until >= today for i in ignores):
+        return
+    if project.dockerfile_path.is_file():
+        yield from run_hadolint(executor, project.dockerfile_path, project.config.root)

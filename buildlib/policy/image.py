@@ -1,0 +1,287 @@
+"""The rules for an image, as pure functions over its configuration and the files of its layers."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from buildlib.elf import program_arch
+from buildlib.oci import Archive, File, Image
+from buildlib.policy.finding import Finding, Level
+from buildlib.policy.rules import rule_of
+from buildlib.policy.settings import Policy
+from buildlib.preflight import looks_secret
+from buildlib.report import human_size
+
+_SHELLS: Final = {"sh", "bash", "ash", "dash", "zsh", "ksh", "busybox"}
+_WHITEOUT: Final = ".wh."
+_OPAQUE: Final = ".wh..wh..opq"
+_CACHES: Final = (
+    ("var/cache/apk/", "apk"),
+    ("etc/apk/cache/", "apk"),
+    ("var/cache/apt/archives/", "apt"),
+    ("var/lib/apt/lists/", "apt"),
+    ("var/cache/dnf/", "dnf"),
+    ("var/cache/yum/", "yum"),
+    ("var/cache/pacman/pkg/", "pacman"),
+    ("root/.cache/pip/", "pip"),
+    ("root/.cache/uv/", "uv"),
+    ("root/.npm/_cacache/", "npm"),
+    ("usr/local/share/.cache/yarn/", "yarn"),
+    ("root/.cache/go-build/", "go"),
+    ("go/pkg/mod/cache/", "go"),
+)
+# Shapes that are a secret by themselves, whatever they are called. A short list of what is not
+# mistaken for anything else: the scanners that know hundreds guess by entropy as well, and
+# a gate has to be right.
+_TOKENS: Final = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,}"
+    r"|\bgithub_pat_[A-Za-z0-9_]{22,}|\bglpat-[A-Za-z0-9_-]{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}"
+    r"|\bdckr_pat_[A-Za-z0-9_-]{20,}|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\."
+)
+# The fields of a finding that its rule knows.
+_Part = dict[str, Any]
+_ASSIGNED: Final = re.compile(r"\b([A-Za-z_][A-Za-z0-9_]*)=(\S+)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """A file, and the layer that holds it, counted from the base, 1."""
+
+    file: File
+    layer: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contents:
+    """One platform's image, read.
+
+    Args:
+        image: its configuration and layers.
+        stored: everything that any layer holds, in order.
+        visible: what a container sees, by path.
+    """
+
+    image: Image
+    stored: tuple[Stored, ...]
+    visible: Mapping[str, Stored]
+
+
+def read_contents(archive: Archive, image: Image) -> Contents:
+    """Read every layer, with the beginning of each file.
+
+    Raises:
+        InputError: a layer can't be read (exit 2).
+    """
+    stored = tuple(
+        Stored(file=file, layer=number)
+        for number, layer in enumerate(image.layers, 1)
+        for file in archive.files(layer, contents=True)
+    )
+    return Contents(image=image, stored=stored, visible=_overlaid(stored))
+
+
+def _overlaid(stored: Iterable[Stored]) -> dict[str, Stored]:
+    """Lay the layers over each other; source: OCI image-spec, layer.md, "Whiteouts"."""
+    seen: dict[str, Stored] = {}
+    for one in stored:
+        path = PurePosixPath(one.file.path)
+        if path.name == _OPAQUE:
+            below = f"{path.parent}/"
+            gone = [p for p, s in seen.items() if p.startswith(below) and s.layer < one.layer]
+        elif path.name.startswith(_WHITEOUT):
+            name = str(path.with_name(path.name.removeprefix(_WHITEOUT)))
+            gone = [p for p in seen if p == name or p.startswith(f"{name}/")]
+        else:
+            gone = []
+            seen[one.file.path] = one
+        for name in gone:
+            del seen[name]
+    return seen
+
+
+def check_image(
+    contents: Contents, policy: Policy, *, size_budget: int = 0, serves: bool = False
+) -> Iterator[Finding]:
+    """Yield what is wrong with one platform's image; whether it counts is for the caller.
+
+    Args:
+        contents: the image, read.
+        policy: its limits.
+        size_budget: bytes that it may have as it is pulled; 0: any.
+        serves: it is a server, and should have a health check.
+    """
+    image = contents.image
+    runtime = image.runtime
+    for rule, found in (
+        ("non-root", _user(str(runtime.get("User") or ""))),
+        ("exec-healthcheck", _healthcheck(runtime.get("Healthcheck") or {}, serves=serves)),
+        ("exec-entrypoint", _commands(runtime)),
+        ("no-secrets", _secrets(image)),
+        ("complete-labels", _labels(image, policy.labels)),
+        ("size-budget", _size(image, size_budget)),
+        ("layer-budget", _layers(image, policy)),
+        ("no-package-cache", _caches(contents)),
+        ("no-setuid", _modes(contents, stat.S_ISUID | stat.S_ISGID, "setuid or setgid")),
+        ("no-world-writable", _writable(contents)),
+        ("no-capabilities", _capabilities(contents)),
+        ("platform-matches", _programs(contents)),
+    ):
+        for part in found:
+            yield Finding(rule=rule, level=Level.ERROR, platform=image.platform, **part)
+
+
+def _user(user: str) -> Iterator[_Part]:
+    name = user.partition(":")[0]
+    if name in {"", "0", "root"}:
+        yield {"message": f"it runs as {name or 'root, as no USER is set'}"}
+    elif not name.isdigit():
+        yield {"message": f"USER {name} is a name; give its number", "path": name}
+
+
+def _is_shell(words: Sequence[str]) -> bool:
+    return len(words) > 1 and PurePosixPath(words[0]).name in _SHELLS and "-c" in words[1:3]
+
+
+def _healthcheck(check: Mapping[str, Any], *, serves: bool) -> Iterator[_Part]:
+    test = [str(word) for word in check.get("Test") or ()]
+    if not test or test[0] == "NONE":
+        if serves:
+            yield {"message": "it serves, and has no HEALTHCHECK"}
+    elif test[0] == "CMD-SHELL" or _is_shell(test[1:]):
+        yield {"message": "HEALTHCHECK needs a shell; give a list of words"}
+
+
+def _commands(runtime: Mapping[str, Any]) -> Iterator[_Part]:
+    for name in ("Entrypoint", "Cmd"):
+        words = [str(word) for word in runtime.get(name) or ()]
+        # A CMD behind an ENTRYPOINT is words for that, whatever they are.
+        shadowed = name == "Cmd" and runtime.get("Entrypoint")
+        if _is_shell(words) and not shadowed:
+            instruction = name.upper()
+            yield {
+                "message": f"{instruction} is a line for a shell; give a list of words",
+                "path": instruction,
+            }
+
+
+def _secrets(image: Image) -> Iterator[_Part]:
+    for text in image.runtime.get("Env") or ():
+        name, _, value = str(text).partition("=")
+        if (looks_secret(name) and value) or _TOKENS.search(value):
+            yield {"message": f"the variable {name} looks like a secret", "path": name}
+    for number, step in enumerate(image.config.get("history") or (), 1):
+        text = str(step.get("created_by") or "")
+        # ENV is told above, and what it sets stands in its step as well.
+        names = {name for name, _ in _ASSIGNED.findall(text) if looks_secret(name)}
+        for name in sorted(names) if not text.startswith("ENV ") else ():
+            yield {
+                "message": f"step {number} of the history has the value of {name}",
+                "path": name,
+            }
+        if _TOKENS.search(text) and not text.startswith("ENV "):
+            yield {"message": f"step {number} of the history holds a token or a key"}
+
+
+def _labels(image: Image, wanted: Iterable[str]) -> Iterator[_Part]:
+    labels = image.labels
+    for name in wanted:
+        if not labels.get(name):
+            yield {"message": f"the label {name} is missing", "path": name}
+    revision = labels.get("org.opencontainers.image.revision", "")
+    if revision and not re.fullmatch(r"[0-9a-f]{40}([0-9a-f]{24})?", revision):
+        yield {"message": f"the revision {revision!r} is no commit", "path": "revision"}
+    created = labels.get("org.opencontainers.image.created", "")
+    if created and not _is_time(created):
+        yield {"message": f"created is {created!r}, and no time of RFC 3339", "path": "created"}
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _size(image: Image, budget: int) -> Iterator[_Part]:
+    if budget and image.size > budget:
+        sizes = f"{human_size(image.size)}, and {human_size(budget)} are allowed"
+        yield {"message": sizes}
+
+
+def _layers(image: Image, policy: Policy) -> Iterator[_Part]:
+    count = len(image.layers)
+    if policy.max_layers and count > policy.max_layers:
+        yield {"message": f"{count} layers, and {policy.max_layers} are allowed"}
+    for number, layer in enumerate(image.layers, 1):
+        if policy.layer_budget and layer.size > policy.layer_budget:
+            allowed = human_size(policy.layer_budget)
+            yield {
+                "message": f"{human_size(layer.size)}, and {allowed} are allowed",
+                "layer": number,
+            }
+
+
+def _caches(contents: Contents) -> Iterator[_Part]:
+    sums: dict[tuple[int, str, str], int] = {}
+    for one in contents.stored:
+        for folder, manager in _CACHES:
+            if one.file.kind == "file" and one.file.size and one.file.path.startswith(folder):
+                key = (one.layer, folder, manager)
+                sums[key] = sums.get(key, 0) + one.file.size
+    for (layer, folder, manager), size in sorted(sums.items()):
+        hidden = not any(path.startswith(folder) for path in contents.visible)
+        later = ", which a later layer hides and does not remove" if hidden else ""
+        message = f"{human_size(size)} that {manager} has kept{later}"
+        yield {"message": message, "layer": layer, "path": f"/{folder.rstrip('/')}"}
+
+
+def _files(contents: Contents) -> Iterator[Stored]:
+    """Yield what has a mode of its own, in order; a link has none."""
+    for _, one in sorted(contents.visible.items()):
+        if one.file.kind in {"file", "directory"}:
+            yield one
+
+
+def _about(one: Stored, message: str) -> _Part:
+    return {"message": message, "layer": one.layer, "path": f"/{one.file.path}"}
+
+
+def _modes(contents: Contents, bits: int, what: str) -> Iterator[_Part]:
+    for one in _files(contents):
+        # On a directory setgid only says which group new files get.
+        if one.file.kind == "file" and one.file.mode & bits:
+            yield _about(one, f"{what}: mode {one.file.mode:04o}")
+
+
+def _writable(contents: Contents) -> Iterator[_Part]:
+    for one in _files(contents):
+        sticky = one.file.kind == "directory" and one.file.mode & stat.S_ISVTX
+        if one.file.mode & stat.S_IWOTH and not sticky:
+            yield _about(one, f"everybody can write it: mode {one.file.mode:04o}")
+
+
+def _capabilities(contents: Contents) -> Iterator[_Part]:
+    for one in _files(contents):
+        if "security.capability" in one.file.attributes:
+            yield _about(one, "it brings capabilities")
+
+
+def _programs(contents: Contents) -> Iterator[_Part]:
+    wanted = str(contents.image.config.get("architecture") or "")
+    for one in _files(contents):
+        seen = program_arch(one.file.head)
+        if seen and seen != wanted:
+            yield _about(one, f"a program for {seen}, and the image is for {wanted}")
+
+
+def levelled(findings: Iterable[Finding], *, release: bool) -> Iterator[Finding]:
+    """Yield the findings, those that count only in a release as warnings where it is none."""
+    for finding in findings:
+        late = rule_of(finding.rule).of_release and not release
+        yield replace(finding, level=Level.WARNING) if late else finding

@@ -1,0 +1,117 @@
+"""What the policy found: sorted into what fails, what is told, and what is ignored until when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from typing import Any
+
+from buildlib.console import table
+from buildlib.errors import GateError
+from buildlib.policy.finding import Finding, Level
+from buildlib.policy.rules import RULES
+from buildlib.policy.settings import Ignore
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyReport:
+    """The outcome for one image.
+
+    Args:
+        image: what was looked at.
+        platforms: that it holds.
+        findings: what counts, errors first.
+        ignored: what would count, and the reason why it does not.
+        unused: ignores that were about nothing.
+    """
+
+    image: str
+    platforms: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    ignored: tuple[tuple[Finding, Ignore], ...] = ()
+    unused: tuple[Ignore, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Return what fails the gate."""
+        return tuple(f for f in self.findings if f.level is Level.ERROR)
+
+    def errors_of(self, platform: str) -> tuple[Finding, ...]:
+        """Return what fails it on one platform, the Dockerfile's faults included."""
+        return tuple(f for f in self.errors if f.platform in {"", platform})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return {
+            "image": self.image,
+            "platforms": list(self.platforms),
+            "passed": not self.errors,
+            "findings": [asdict(finding) for finding in self.findings],
+            "ignored": [
+                asdict(finding) | {"reason": ignore.reason, "until": ignore.until.isoformat()}
+                for finding, ignore in self.ignored
+            ],
+            "unused": [{**ignore._asdict(), "until": str(ignore.until)} for ignore in self.unused],
+        }
+
+    def as_text(self) -> str:
+        """Return a row for each finding, and one that counts."""
+        rows = [(str(f.level), f.rule, f.where, f.message) for f in self.findings]
+        rows += [
+            ("ignored", f.rule, f.where, f"{f.message} (until {i.until}: {i.reason})")
+            for f, i in self.ignored
+        ]
+        warnings = len(self.findings) - len(self.errors)
+        counts = f"{len(RULES)} rules, {', '.join(self.platforms)}: "
+        counts += f"{len(self.errors)} errors, {warnings} warnings, {len(self.ignored)} ignored"
+        return "\n".join([*([table(rows), ""] if rows else []), counts])
+
+
+def make_report(
+    image: str,
+    platforms: Iterable[str],
+    findings: Iterable[Finding],
+    ignores: Sequence[Ignore],
+    today: date,
+) -> PolicyReport:
+    """Return the report; an ignore counts until the end of its last day.
+
+    Args:
+        image: what was looked at.
+        platforms: that it holds.
+        findings: all of them.
+        ignores: as configured.
+        today: in UTC.
+    """
+    kept, ignored, used = [], [], set()
+    for finding in dict.fromkeys(findings):
+        covering = [ignore for ignore in ignores if ignore.covers(finding)]
+        used |= set(covering)
+        valid = [ignore for ignore in covering if ignore.until >= today]
+        if valid:
+            ignored.append((finding, valid[0]))
+        elif covering:
+            ended = max(ignore.until for ignore in covering)
+            message = f"{finding.message} (it was ignored until {ended})"
+            kept.append(replace(finding, message=message))
+        else:
+            kept.append(finding)
+    return PolicyReport(
+        image=image,
+        platforms=tuple(platforms),
+        findings=tuple(sorted(kept, key=lambda finding: finding.level is not Level.ERROR)),
+        ignored=tuple(ignored),
+        unused=tuple(ignore for ignore in ignores if ignore not in used),
+    )
+
+
+def raise_failures(report: PolicyReport) -> None:
+    """Raise a GateError (exit 7) that names the rules; nothing where none is broken."""
+    if report.errors:
+        rules = ", ".join(dict.fromkeys(finding.rule for finding in report.errors))
+        raise GateError(
+            f"{report.image} breaks the policy: {len(report.errors)} errors",
+            why=rules,
+            hint="invoke docker-policy lists them; [[policy.ignore]] ignores one for a time",
+        )

@@ -1,0 +1,127 @@
+"""The table `policy` of a configuration: limits, labels, and what is ignored until when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from buildlib.errors import InputError, did_you_mean
+from buildlib.policy.rules import HADOLINT, RULES
+from buildlib.values import (
+    MismatchError,
+    check_keys,
+    parse_fields,
+    parse_number,
+    parse_size,
+    parse_text,
+    parse_texts,
+)
+
+if TYPE_CHECKING:
+    from buildlib.policy.finding import Finding
+
+_OCI: Final = "org.opencontainers.image"
+_LABELS: Final = tuple(
+    f"{_OCI}.{name}"
+    for name in ("title", "description", "licenses", "source", "version", "revision", "created")
+)
+
+
+class Ignore(NamedTuple):
+    """What need not be mended for now; `path` is a pattern of the finding's path, or empty."""
+
+    rule: str
+    reason: str
+    until: date
+    path: str = ""
+
+    def covers(self, finding: Finding) -> bool:
+        """Return whether it is about a finding."""
+        rule = self.rule in {finding.rule, finding.rule.partition("/")[0]}
+        return rule and (not self.path or fnmatchcase(finding.path, self.path))
+
+
+class Policy(NamedTuple):
+    """Limits; 0 is none.
+
+    Args:
+        labels: that have to be there.
+        max_layers: how many layers the image may have.
+        layer_budget: bytes that one layer may have as it is pulled.
+        ignore: what need not be mended for now.
+    """
+
+    labels: tuple[str, ...] = _LABELS
+    max_layers: int = 0
+    layer_budget: int = 0
+    ignore: tuple[Ignore, ...] = ()
+
+
+NO_POLICY: Final = Policy()
+
+
+def _date(value: object) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError as error:
+        raise MismatchError("a table whose until is a date, such as 2027-01-31") from error
+
+
+def _rule(value: object) -> str:
+    name = parse_text(value)
+    if name not in RULES and not re.fullmatch(rf"{HADOLINT}/[A-Z]+[0-9]+", name):
+        raise InputError(
+            f"policy.ignore: there is no rule {name!r}", hint=did_you_mean(name, RULES)
+        )
+    return name
+
+
+_IGNORE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "rule": _rule,
+    "reason": parse_text,
+    "until": _date,
+    "path": parse_text,
+}
+
+
+def _ignore(value: object) -> Ignore:
+    fields = parse_fields(value, _IGNORE_KEYS, "policy.ignore.")
+    missing = [key for key in ("rule", "reason", "until") if not fields.get(key)]
+    if missing:
+        raise InputError(
+            f"policy.ignore lacks {' and '.join(missing)}",
+            why="whoever ignores a rule says why, and until when",
+            hint='rule = "no-setuid", reason = "…", until = 2027-01-31',
+        )
+    return Ignore(**fields)
+
+
+def _ignores(value: object) -> tuple[Ignore, ...]:
+    if not isinstance(value, list):
+        raise MismatchError("a list of tables [[policy.ignore]]")
+    return tuple(_ignore(item) for item in value)
+
+
+_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "labels": parse_texts,
+    "max-layers": parse_number,
+    "layer-budget": parse_size,
+    "ignore": _ignores,
+}
+
+
+def parse_policy(value: object) -> Policy:
+    """Return what the table says.
+
+    Raises:
+        MismatchError: a value is of another kind.
+        InputError: a key or a rule is not known, or an ignore says too little (exit 2).
+    """
+    if isinstance(value, Mapping):
+        check_keys(value, _KEYS, where="policy.")
+    return Policy(**parse_fields(value, _KEYS, "policy."))

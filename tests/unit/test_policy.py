@@ -1,0 +1,522 @@
+"""The policy: an image that keeps every rule, and one that breaks each of them alone."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+from ociwriter import OciWriter
+
+from buildlib.config import load_config
+from buildlib.errors import GateError, InputError, ToolError
+from buildlib.executor import Completed
+from buildlib.oci import open_archive
+from buildlib.policy.finding import Finding, Level
+from buildlib.policy.flow import check_policy
+from buildlib.policy.image import check_image, levelled, read_contents
+from buildlib.policy.report import PolicyReport, make_report, raise_failures
+from buildlib.policy.rules import RULES
+from buildlib.policy.sarif import as_sarif
+from buildlib.policy.settings import NO_POLICY, Ignore, Policy
+from buildlib.policy.source import check_bases, run_hadolint
+
+from fakes import FakeExecutor, a_project, write_project
+
+TODAY = date(2026, 6, 15)
+LABELS = {
+    "org.opencontainers.image.title": "thing",
+    "org.opencontainers.image.description": "does things",
+    "org.opencontainers.image.licenses": "MIT",
+    "org.opencontainers.image.source": "https://example.org/thing",
+    "org.opencontainers.image.version": "1.2.3",
+    "org.opencontainers.image.revision": "0123456789abcdef0123456789abcdef01234567",
+    "org.opencontainers.image.created": "2024-01-02T03:04:05Z",
+}
+RUNTIME: dict[str, object] = {
+    "User": "1001:1001",
+    "Env": ["PATH=/bin", "API_TOKEN_FILE_HINT="],
+    "Entrypoint": ["/entrypoint.sh"],
+    "Cmd": ["server"],
+    "Healthcheck": {"Test": ["CMD", "/app", "healthcheck"]},
+    "Labels": LABELS,
+}
+AMD64 = b"\x7fELF\x02\x01\x01" + bytes(11) + b"\x3e\x00" + bytes(44)
+ARM64 = AMD64.replace(b"\x3e", b"\xb7")
+# Written in halves: whoever looks for secrets in this repository should find none.
+TOKEN = "ghp_" + "a1b2c3" * 7
+
+
+def _entry(path: str, mode: int = 0o755, **facts: object) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(path)
+    entry.mode = mode
+    for name, value in facts.items():
+        setattr(entry, name, value)
+    return entry
+
+
+BASE = (
+    _entry("tmp/", 0o1777, type=tarfile.DIRTYPE),
+    _entry("shared/", 0o2755, type=tarfile.DIRTYPE),
+    _entry("bin/sh", 0o777, type=tarfile.SYMTYPE, linkname="/bin/busybox"),
+    _entry("app"),
+    _entry("var/cache/apk/", type=tarfile.DIRTYPE),
+)
+Layers = tuple[tuple[tarfile.TarInfo, ...], ...]
+
+
+def _findings(
+    path: Path,
+    *layers: tuple[tarfile.TarInfo, ...],
+    contents: dict[str, bytes] | None = None,
+    history: tuple[str, ...] = ("COPY app /",),
+    policy: Policy = NO_POLICY,
+    size_budget: int = 0,
+    **runtime: object,
+) -> list[Finding]:
+    writer = OciWriter()
+    held = {"app": AMD64, **(contents or {})}
+    image = writer.image(
+        [writer.entries(*layer, contents=held) for layer in (BASE, *layers)],
+        [{"created_by": text, "empty_layer": True} for text in history],
+        config={**RUNTIME, **runtime},
+    )
+    with open_archive(writer.write(path / "i.tar", image)) as archive:
+        (one,) = archive.images()
+        return list(
+            check_image(read_contents(archive, one), policy, size_budget=size_budget, serves=True)
+        )
+
+
+def test_an_image_that_keeps_every_rule(tmp_path: Path) -> None:
+    assert _findings(tmp_path) == []
+
+
+Case = tuple[dict[str, object], Layers, str, str]
+BROKEN: dict[str, Case] = {
+    "no user": ({"User": ""}, (), "non-root", "it runs as root, as no USER is set"),
+    "root by number": ({"User": "0:1001"}, (), "non-root", "it runs as 0"),
+    "root by name": ({"User": "root"}, (), "non-root", "it runs as root"),
+    "a name": ({"User": "app"}, (), "non-root", "USER app is a name; give its number"),
+    "no health check": (
+        {"Healthcheck": None},
+        (),
+        "exec-healthcheck",
+        "it serves, and has no HEALTHCHECK",
+    ),
+    "a health check that is taken away": (
+        {"Healthcheck": {"Test": ["NONE"]}},
+        (),
+        "exec-healthcheck",
+        "it serves, and has no HEALTHCHECK",
+    ),
+    "a health check for a shell": (
+        {"Healthcheck": {"Test": ["CMD-SHELL", "wget x"]}},
+        (),
+        "exec-healthcheck",
+        "HEALTHCHECK needs a shell; give a list of words",
+    ),
+    "a health check that starts a shell": (
+        {"Healthcheck": {"Test": ["CMD", "/bin/bash", "-c", "x"]}},
+        (),
+        "exec-healthcheck",
+        "HEALTHCHECK needs a shell; give a list of words",
+    ),
+    "an entrypoint for a shell": (
+        {"Entrypoint": ["/bin/sh", "-c", "exec x"]},
+        (),
+        "exec-entrypoint",
+        "ENTRYPOINT is a line for a shell; give a list of words",
+    ),
+    "a command for a shell": (
+        {"Entrypoint": None, "Cmd": ["/bin/sh", "-c", "x"]},
+        (),
+        "exec-entrypoint",
+        "CMD is a line for a shell; give a list of words",
+    ),
+    "a secret's name in the environment": (
+        {"Env": ["DB_PASSWORD=x"]},
+        (),
+        "no-secrets",
+        "the variable DB_PASSWORD looks like a secret",
+    ),
+    "a token under another name": (
+        {"Env": [f"GREETING={TOKEN}"]},
+        (),
+        "no-secrets",
+        "the variable GREETING looks like a secret",
+    ),
+    "a build arg that a step kept": (
+        {"history": ("RUN |1 NPM_TOKEN=abc /bin/sh -c npm ci",)},
+        (),
+        "no-secrets",
+        "step 1 of the history has the value of NPM_TOKEN",
+    ),
+    "a token in a step": (
+        {"history": ("COPY app /", f"RUN curl -H {TOKEN} x")},
+        (),
+        "no-secrets",
+        "step 2 of the history holds a token or a key",
+    ),
+    "a label less": (
+        {"Labels": {k: v for k, v in LABELS.items() if not k.endswith("licenses")}},
+        (),
+        "complete-labels",
+        "the label org.opencontainers.image.licenses is missing",
+    ),
+    "a revision that is none": (
+        {"Labels": {**LABELS, "org.opencontainers.image.revision": "main"}},
+        (),
+        "complete-labels",
+        "the revision 'main' is no commit",
+    ),
+    "a time that is none": (
+        {"Labels": {**LABELS, "org.opencontainers.image.created": "yesterday"}},
+        (),
+        "complete-labels",
+        "created is 'yesterday', and no time of RFC 3339",
+    ),
+    "too large": ({"size_budget": 10}, (), "size-budget", "and 10 B are allowed"),
+    "too many layers": (
+        {"policy": Policy(max_layers=1)},
+        ((_entry("b"),),),
+        "layer-budget",
+        "2 layers, and 1 are allowed",
+    ),
+    "too large a layer": (
+        {"policy": Policy(layer_budget=20)},
+        (),
+        "layer-budget",
+        "and 20 B are allowed",
+    ),
+    "a package manager's cache": (
+        {"contents": {"var/cache/apk/APKINDEX.gz": b"x" * 2000}},
+        ((_entry("var/cache/apk/APKINDEX.gz"),),),
+        "no-package-cache",
+        "2 kB that apk has kept",
+    ),
+    "a cache that a later layer hides": (
+        {"contents": {"var/lib/apt/lists/x": b"x" * 2000}},
+        (
+            (_entry("var/lib/apt/lists/x"),),
+            (_entry("var/lib/apt/lists/.wh..wh..opq"), _entry("var/lib/apt/.wh.lists")),
+        ),
+        "no-package-cache",
+        "2 kB that apt has kept, which a later layer hides and does not remove",
+    ),
+    "setuid": ({}, ((_entry("bin/su", 0o4755),),), "no-setuid", "setuid or setgid: mode 4755"),
+    "setgid": ({}, ((_entry("bin/wall", 0o2755),),), "no-setuid", "setuid or setgid: mode 2755"),
+    "a file that everybody writes": (
+        {},
+        ((_entry("etc/conf", 0o666),),),
+        "no-world-writable",
+        "everybody can write it: mode 0666",
+    ),
+    "a directory that everybody writes": (
+        {},
+        ((_entry("srv/", 0o777, type=tarfile.DIRTYPE),),),
+        "no-world-writable",
+        "everybody can write it: mode 0777",
+    ),
+    "capabilities": (
+        {},
+        ((_entry("bin/ping", pax_headers={"SCHILY.xattr.security.capability": "x"}),),),
+        "no-capabilities",
+        "it brings capabilities",
+    ),
+    "a program of another platform": (
+        {"contents": {"bin/other": ARM64}},
+        ((_entry("bin/other"),),),
+        "platform-matches",
+        "a program for arm64, and the image is for amd64",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "layers", "rule", "message"), BROKEN.values(), ids=BROKEN)
+def test_each_rule_finds_what_breaks_it_and_no_other_does(
+    tmp_path: Path, changes: dict[str, object], layers: Layers, rule: str, message: str
+) -> None:
+    (found,) = _findings(tmp_path, *layers, **changes)  # type: ignore[arg-type]
+    assert found.rule == rule
+    assert found.message.endswith(message) or message in found.message
+    assert found.platform == "linux/amd64"
+    assert TOKEN not in str(found)
+
+
+def test_every_rule_of_an_image_has_a_case_here() -> None:
+    elsewhere = {"pinned-base", "no-latest-base", "hadolint"}
+    assert {rule for _, _, rule, _ in BROKEN.values()} | elsewhere == set(RULES)
+
+
+def test_what_a_later_layer_replaces_or_removes_is_not_seen(tmp_path: Path) -> None:
+    layers = (
+        (_entry("bin/su", 0o4755), _entry("bin/old", 0o4755), _entry("opt/x/y", 0o666)),
+        (_entry("bin/su"), _entry("bin/.wh.old"), _entry("opt/x/.wh..wh..opq")),
+    )
+    assert _findings(tmp_path, *layers) == []
+
+
+def test_a_file_is_told_with_its_layer(tmp_path: Path) -> None:
+    (found,) = _findings(tmp_path, (_entry("a"),), (_entry("bin/su", 0o4755),))
+    assert (found.layer, found.path) == (3, "/bin/su")
+    assert found.where == "linux/amd64 layer 3 /bin/su"
+
+
+def test_an_image_that_does_not_serve_needs_no_health_check(tmp_path: Path) -> None:
+    writer = OciWriter()
+    image = writer.image([], config={**RUNTIME, "Healthcheck": None})
+    with open_archive(writer.write(tmp_path / "i.tar", image)) as archive:
+        (one,) = archive.images()
+        assert list(check_image(read_contents(archive, one), NO_POLICY)) == []
+
+
+DIGEST = "@sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("base", "rules"),
+    [
+        (f"alpine:3.22{DIGEST}", []),
+        ("alpine:3.22", ["pinned-base"]),
+        ("alpine", ["pinned-base", "no-latest-base"]),
+        ("ghcr.io/you/base:latest", ["pinned-base", "no-latest-base"]),
+        ("localhost:5000/base", ["pinned-base", "no-latest-base"]),
+        (f"alpine{DIGEST}", []),
+    ],
+)
+def test_bases(base: str, rules: list[str]) -> None:
+    assert [finding.rule for finding in check_bases([base])] == rules
+
+
+def test_rules_of_a_release_only_warn_before_one() -> None:
+    found = [*check_bases(["alpine"], stand_ins=["golang:1"]), _finding("non-root")]
+    levels = {f.rule: f.level for f in levelled(found, release=False)}
+    assert levels == {
+        "pinned-base": Level.WARNING,
+        "no-latest-base": Level.WARNING,
+        "non-root": Level.ERROR,
+    }
+    assert {f.level for f in levelled(found, release=True)} == {Level.ERROR}
+
+
+SAID = [
+    {"code": "DL3018", "level": "warning", "line": 2, "message": "Pin versions"},
+    {"code": "DL3059", "level": "info", "line": 3, "message": "Multiple RUN"},
+]
+
+
+def test_hadolint_is_asked_with_the_repositorys_configuration(tmp_path: Path) -> None:
+    executor = FakeExecutor({("hadolint",): Completed(code=0, stdout=json.dumps(SAID))})
+    found = list(run_hadolint(executor, tmp_path / "Dockerfile", tmp_path))
+    assert [(f.rule, f.level, f.where) for f in found] == [
+        ("hadolint/DL3018", Level.ERROR, "Dockerfile:2"),
+        ("hadolint/DL3059", Level.WARNING, "Dockerfile:3"),
+    ]
+    assert "--config" not in executor.asked[0]
+    (tmp_path / ".hadolint.yaml").write_text("", encoding="utf-8")
+    list(run_hadolint(executor, tmp_path / "Dockerfile", tmp_path))
+    words = executor.asked[1]
+    assert words[words.index("--config") + 1] == str(tmp_path / ".hadolint.yaml")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [{}, {("hadolint",): Completed(code=1, stderr="no such option")}],
+    ids=["it is not here", "it says nothing that can be read"],
+)
+def test_a_gate_that_can_not_run_has_not_passed(
+    tmp_path: Path, answers: dict[tuple[str, ...], Completed]
+) -> None:
+    with pytest.raises(ToolError, match="hadolint"):
+        list(run_hadolint(FakeExecutor(answers), tmp_path / "Dockerfile", tmp_path))
+
+
+def _finding(rule: str, **facts: object) -> Finding:
+    known: dict[str, object] = {"rule": rule, "level": Level.ERROR, "message": "bad"}
+    return Finding(**{**known, **facts})  # type: ignore[arg-type]
+
+
+def _ignore(rule: str, until: date = TODAY, path: str = "") -> Ignore:
+    return Ignore(rule=rule, reason="vendor", until=until, path=path)
+
+
+SU = _finding("no-setuid", platform="linux/amd64", layer=2, path="/bin/su")
+IGNORES: dict[str, tuple[Ignore, Finding, str]] = {
+    "the whole rule": (_ignore("no-setuid"), SU, "ignored"),
+    "the path": (_ignore("no-setuid", path="/bin/su"), SU, "ignored"),
+    "a pattern": (_ignore("no-setuid", path="/bin/*"), SU, "ignored"),
+    "another path": (_ignore("no-setuid", path="/sbin/*"), SU, "counts"),
+    "another rule": (_ignore("non-root"), SU, "counts"),
+    "one of hadolint's": (_ignore("hadolint/DL3018"), _finding("hadolint/DL3018"), "ignored"),
+    "another one of hadolint's": (_ignore("hadolint/DL1"), _finding("hadolint/DL3018"), "counts"),
+    "all of hadolint's": (_ignore("hadolint"), _finding("hadolint/DL3018"), "ignored"),
+    "until yesterday": (_ignore("no-setuid", date(2026, 6, 14)), SU, "counts again"),
+}
+
+
+@pytest.mark.parametrize(("ignore", "finding", "outcome"), IGNORES.values(), ids=IGNORES)
+def test_what_an_ignore_is_about(ignore: Ignore, finding: Finding, outcome: str) -> None:
+    report = make_report("thing", ["linux/amd64"], [finding], [ignore], TODAY)
+    if outcome == "ignored":
+        assert (report.findings, report.ignored) == ((), ((finding, ignore),))
+        raise_failures(report)
+        assert "bad (until 2026-06-15: vendor)" in report.as_text()
+    else:
+        assert report.ignored == ()
+        with pytest.raises(GateError, match="breaks the policy: 1 errors"):
+            raise_failures(report)
+    assert report.unused == ((ignore,) if outcome == "counts" else ())
+    ended = "(it was ignored until 2026-06-14)" in report.as_text()
+    assert ended == (outcome == "counts again")
+
+
+BAD_TABLES = {
+    "an unknown key": ("max-layer = 1", "did you mean policy.max-layers"),
+    "a rule that is none": (
+        '[[policy.ignore]]\nrule = "no-suid"\nreason = "x"\nuntil = 2027-01-31',
+        "did you mean no-setuid",
+    ),
+    "no reason": (
+        '[[policy.ignore]]\nrule = "no-setuid"\nuntil = 2027-01-31',
+        "policy.ignore lacks reason",
+    ),
+    "no date": (
+        '[[policy.ignore]]\nrule = "no-setuid"\nreason = "x"',
+        "policy.ignore lacks until",
+    ),
+    "a date that is none": (
+        '[[policy.ignore]]\nrule = "no-setuid"\nreason = "x"\nuntil = "soon"',
+        "a date, such as 2027-01-31",
+    ),
+    "a time instead of a date": (
+        '[[policy.ignore]]\nrule = "no-setuid"\nreason = "x"\nuntil = 2027-01-31T00:00:00Z',
+        "a date, such as 2027-01-31",
+    ),
+    "an unknown key of an ignore": (
+        '[[policy.ignore]]\nrule = "no-setuid"\nreasons = "x"\nuntil = 2027-01-31',
+        "did you mean policy.ignore.reason",
+    ),
+    "ignores that are no list": ('ignore = "no-setuid"', "a list of tables"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_TABLES.values(), ids=BAD_TABLES)
+def test_a_bad_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "buildlib.toml").write_text(f'image = "t"\n[policy]\n{text}\n', encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_config(tmp_path, {})
+    assert message in str(caught.value)
+
+
+def test_a_good_table(tmp_path: Path) -> None:
+    text = """
+image = "t"
+[policy]
+labels = ["a"]
+max-layers = 9
+layer-budget = "12 MB"
+[[policy.ignore]]
+rule = "no-setuid"
+path = "/bin/su"
+reason = "needed"
+until = "2027-01-31"
+"""
+    (tmp_path / "buildlib.toml").write_text(text, encoding="utf-8")
+    policy = load_config(tmp_path, {}).image_policy()
+    ignore = Ignore(rule="no-setuid", path="/bin/su", reason="needed", until=date(2027, 1, 31))
+    assert policy == Policy(labels=("a",), max_layers=9, layer_budget=12_000_000, ignore=(ignore,))
+
+
+def _report() -> PolicyReport:
+    findings = [
+        SU,
+        _finding("hadolint/DL3018", line=7),
+        _finding("non-root", platform="linux/arm64"),
+    ]
+    return make_report(
+        "thing", ["linux/amd64", "linux/arm64"], findings, [_ignore("non-root")], TODAY
+    )
+
+
+def test_a_platform_fails_by_its_own_faults_and_by_the_dockerfiles() -> None:
+    report = _report()
+    assert [f.rule for f in report.errors_of("linux/amd64")] == ["no-setuid", "hadolint/DL3018"]
+    assert [f.rule for f in report.errors_of("linux/arm64")] == ["hadolint/DL3018"]
+    data = json.loads(json.dumps(report.as_dict()))
+    assert data["passed"] is False
+    assert data["ignored"][0]["until"] == "2026-06-15"
+
+
+def test_sarif_has_what_code_scanning_reads() -> None:
+    document = json.loads(json.dumps(as_sarif(_report(), dockerfile="docker/Dockerfile")))
+    assert document["version"] == "2.1.0"
+    (run,) = document["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        (location,) = result["locations"]
+        physical = location["physicalLocation"]
+        assert physical["artifactLocation"]["uri"] == "docker/Dockerfile"
+        assert physical["region"]["startLine"] >= 1
+    setuid, lint, root = run["results"]
+    assert setuid["message"]["text"] == "linux/amd64 layer 2 /bin/su: bad"
+    assert setuid["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == (
+        "linux/amd64 layer 2 /bin/su"
+    )
+    assert lint["locations"][0]["physicalLocation"]["region"] == {"startLine": 7}
+    assert root["suppressions"] == [
+        {"kind": "external", "status": "accepted", "justification": "vendor (until 2026-06-15)"}
+    ]
+    assert "suppressions" not in setuid
+    assert {rule["helpUri"][:8] for rule in rules} == {"https://"}
+
+
+def test_a_finding_keeps_its_fingerprint_when_layers_and_lines_move() -> None:
+    def prints(*findings: Finding) -> list[str]:
+        report = make_report("thing", [], findings, [], TODAY)
+        run = as_sarif(report, dockerfile="Dockerfile")["runs"][0]
+        return [next(iter(result["partialFingerprints"].values())) for result in run["results"]]
+
+    moved = _finding("no-setuid", platform="linux/amd64", layer=5, path="/bin/su")
+    other = _finding("no-setuid", platform="linux/amd64", layer=2, path="/bin/mount")
+    assert prints(SU) == prints(moved)
+    assert prints(SU) != prints(other)
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Callable[..., PolicyReport]:
+    """Return a check of a whole project, with a hadolint that answers as told."""
+
+    def check(config: str, executor: FakeExecutor, *, release: bool = False) -> PolicyReport:
+        project = a_project(write_project(tmp_path, config))
+        writer = OciWriter()
+        labels = {**LABELS, "io.github.smiller333.buildlib.stand-ins": "alpine:3.22"}
+        image = writer.image([], config={**RUNTIME, "Labels": labels})
+        with open_archive(writer.write(tmp_path / "i.tar", image)) as archive:
+            return check_policy(
+                project, archive, executor, image="t:1", release=release, today=TODAY
+            )
+
+    return check
+
+
+def test_image_bases_and_hadolint_come_together(whole: Callable[..., PolicyReport]) -> None:
+    executor = FakeExecutor({("hadolint",): Completed(code=0, stdout=json.dumps(SAID[:1]))})
+    report = whole('image = "t"\n', executor, release=True)
+    assert [(f.rule, f.path) for f in report.errors] == [
+        ("pinned-base", "alpine:3.22"),
+        ("pinned-base", "golang:1.24-alpine"),
+        ("pinned-base", "alpine:3.22"),
+        ("hadolint/DL3018", ""),
+    ]
+
+
+def test_who_ignores_hadolint_need_not_have_it(whole: Callable[..., PolicyReport]) -> None:
+    config = 'image = "t"\n[[policy.ignore]]\nrule = "hadolint"\nreason = "x"\nuntil = "%s"\n'
+    assert whole(config % "2026-06-15", FakeExecutor()).errors == ()
+    with pytest.raises(ToolError, match="hadolint not found"):
+        whole(config % "2026-06-14", FakeExecutor())
