@@ -59,11 +59,6 @@ class BuildProgress:
         self.messages: deque[str] = deque(maxlen=_KEPT_LINES)
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        """Return every step so far, the builder's own work as well."""
-        return tuple(self._steps.values())
-
-    @property
     def total(self) -> int:
         """Return the number of the Dockerfile's steps that took part."""
         return sum(step.counts for step in self._steps.values())

@@ -19,7 +19,7 @@ from buildlib.oci import open_archive
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest
 from buildlib.project import Project
-from buildlib.reproduce.cache import Cache, Recording, cleaned
+from buildlib.reproduce.cache import Cache, without_mounts
 from buildlib.reproduce.compare import compare
 from buildlib.reproduce.copy import copy_project
 from buildlib.reproduce.epoch import late
@@ -42,7 +42,7 @@ class Build:
         name: of its variation.
         project: on its own copy of the files.
         request: what is built.
-        executor: starts docker in the variation's environment, and notes the steps.
+        executor: starts docker in the variation's environment.
         namespace: of its cache mounts.
         archive: where the image goes.
     """
@@ -50,7 +50,7 @@ class Build:
     name: str
     project: Project
     request: BuildRequest
-    executor: Recording
+    executor: Executor
     namespace: str
     archive: Path
 
@@ -75,7 +75,7 @@ def _prepared(
                 name=variation.name,
                 project=copy_project(project, ignore, base, variation),
                 request=_request(platforms, variation, namespace, archive),
-                executor=Recording(executor_in(variation.environment)),
+                executor=executor_in(variation.environment),
                 namespace=namespace,
                 archive=archive,
             )
@@ -152,11 +152,7 @@ def reproduce(
         base = Path(folder)
         builds = _prepared(project, wanted, base, (keep or base).absolute(), executor_in)
         cache = Cache(executor_in({}), project.config.builder)
-        with cleaned(
-            cache,
-            lambda: [step for build in builds for step in build.executor.steps],
-            [build.namespace for build in builds],
-        ):
+        with without_mounts(cache, [build.namespace for build in builds]):
             built = _build_all(builds, console)
         return _compared(project, builds, built, kept=keep is not None, started=started)
 

@@ -22,10 +22,10 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 Make = Callable[..., Checkout]
 
 
-def _cached(word: str) -> list[str]:
-    """Return the records of the builder's cache that have a word in their description."""
+def _mounted(word: str) -> list[str]:
+    """Return the cache mounts of the builder that have a word in their description."""
     listing = docker("buildx", "du", "--verbose").splitlines()
-    return [line for line in listing if line.startswith("Description:") and word in line]
+    return [line for line in listing if "cached mount" in line and word in line]
 
 
 @pytest.fixture(name="folder")
@@ -56,7 +56,7 @@ def test_our_own_image_is_the_same_to_the_byte_on_every_platform(
             times = {file.modified for layer in layers for file in archive.files(layer)}
             assert times == {result["epoch"]}
     assert list(folder.iterdir()) == []
-    assert _cached("buildlib-reproduce-") == []
+    assert _mounted("buildlib-reproduce-") == []
     assert docker("image", "ls", "--quiet", image) == ""
 
 
@@ -95,7 +95,7 @@ def test_each_fault_is_explained_by_its_file(
     assert [(d["item"], d["what"]) for d in result["differences"]] == expected
     assert result["late"] == []
     assert list(folder.iterdir()) == []
-    assert _cached(token) == []
+    assert _mounted(token) == []
 
 
 def test_the_table_tells_layer_file_and_difference(make_checkout: Make, alpine: str) -> None:
@@ -121,7 +121,7 @@ def test_cache_mounts_are_not_shared_and_not_left(make_checkout: Make, alpine: s
     done = checkout.invoke("docker-reproduce")
     # With the mount of the first build, the second would fail.
     assert done.returncode == 0, done.stderr
-    assert _cached(name) == []
+    assert _mounted(name) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
@@ -153,9 +153,9 @@ def test_an_interrupted_run_leaves_nothing(
     assert "Traceback" not in rest
     assert list(folder.iterdir()) == []
     deadline = time.monotonic() + 5
-    while _cached(token) and time.monotonic() < deadline:
+    while _mounted(token) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert _cached(token) == []
+    assert _mounted(token) == []
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
 
@@ -176,4 +176,4 @@ def test_a_build_that_fails_exits_4_and_leaves_nothing(
     assert done.returncode == 4
     assert "the build failed in step" in done.stderr
     assert list(folder.iterdir()) == []
-    assert _cached(token) == []
+    assert _mounted(token) == []

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,17 +16,7 @@ from buildlib.dockerignore import DockerIgnore
 from buildlib.errors import GateError, InputError
 from buildlib.executor import Completed
 from buildlib.oci import open_archive
-from buildlib.progress import Step
-from buildlib.reproduce.cache import (
-    Cache,
-    CacheRecord,
-    Recording,
-    Span,
-    cleaned,
-    ours,
-    parse_records,
-    spans,
-)
+from buildlib.reproduce.cache import Cache, mounts_of, without_mounts
 from buildlib.reproduce.compare import Difference, compare
 from buildlib.reproduce.copy import context_paths, copy_context, copy_project
 from buildlib.reproduce.epoch import late
@@ -370,81 +358,30 @@ def test_an_epoch_at_the_beginning_of_time() -> None:
 
 DU = """\
 ID:\t\tabc
-Parent:\tdef
-Created at:\t2026-11-23 17:14:39.653140012 +0000 UTC
-Mutable:\tfalse
-Description:\t[1/2] COPY a /
+Created at:\t2026-11-23 17:14:39.65314 +0000 UTC
+Mutable:\ttrue
+Description:\tcached mount /c from exec /bin/sh -c go build with id "mine/go"
 Usage count:\t1
 
 ID:\t\tdef
-Created at:\t2026-11-23 17:14:40 +0000 UTC
-Size:\t\t0B
+Description:\tcached mount /c from exec /bin/sh -c go build with id "other/go"
+
+ID:\t\tghi
+Description:\tcached mount /c from exec /bin/sh -c go build with id "/go"
+
+ID:\t\tjkl
+Description:\t[1/2] COPY mine/ /
 
 Reclaimable:\t1.05MB
 Total:\t\t1.05MB
 """
-BEGIN = datetime(2026, 11, 23, 17, 14, 39, tzinfo=UTC)
 
 
-def _second(number: float) -> datetime:
-    return BEGIN + timedelta(seconds=number)
-
-
-def test_records_of_the_cache_are_read() -> None:
-    assert parse_records(DU) == (
-        CacheRecord(id="abc", description="[1/2] COPY a /", created=_second(0.65314)),
-        CacheRecord(id="def", description="", created=_second(1)),
-    )
-    assert parse_records("ERROR: no builder") == ()
-
-
-def test_a_step_that_was_cached_or_never_begun_made_nothing() -> None:
-    steps = [
-        Step(name="a", started=BEGIN, seconds=2.0),
-        Step(name="b", started=BEGIN, cached=True, seconds=0.0),
-        Step(name="c"),
-        Step(name="d", started=BEGIN),
-    ]
-    assert spans(steps) == (
-        Span(name="a", started=BEGIN, ended=_second(2)),
-        Span(name="d", started=BEGIN, ended=None),
-    )
-
-
-STEPS = (
-    Span(name="[internal] load build context", started=BEGIN, ended=_second(1)),
-    Span(name="[1/2] COPY a /", started=_second(10), ended=_second(11)),
-    Span(
-        name='[linux/amd64 x 2/2] RUN --mount=type=cache,id=i go build  -X "1.2"',
-        started=_second(20),
-        ended=None,
-    ),
-)
-GO = "mount / from exec /bin/sh -c go build"
-RECORDS = {
-    "a copy of ours": ("[1/2] COPY a /", 10.5, True),
-    "the same copy of somebody else, before": ("[1/2] COPY a /", 5, False),
-    "the same copy of somebody else, after": ("[1/2] COPY a /", 15, False),
-    "another copy at that time": ("[1/2] COPY b /", 10.5, False),
-    "our context": ("local source for context", 0.5, True),
-    "a context of somebody else": ("local source for context", 9, False),
-    "our command, its variables not expanded": (f'{GO} -X "${{VERSION#v}}"', 60, True),
-    "our command, by another shell": (GO.replace("sh", "ash -e") + ' -X "$V"', 60, True),
-    "another command at that time": (f"{GO} -Y", 60, False),
-    "the same command, before": (f'{GO} -X "$V"', 15, False),
-    "a command of nothing but variables": ("mount / from exec /bin/sh -c $X", 60, False),
-    "our cache mount": ('cached mount /c from exec go with id "mine/i"', 500, True),
-    "a cache mount of somebody else": ('cached mount /c from exec go with id "/i"', 60, False),
-    "a base image": ("pulled from docker.io/library/alpine:3.22", 10.5, False),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("description", "second", "expected"), RECORDS.values(), ids=RECORDS)
-def test_whose_a_record_is(description: str, second: float, *, expected: bool) -> None:
-    record = CacheRecord(id="r", description=description, created=_second(second))
-    assert ours([record], frozenset(), STEPS, ["mine"]) == (("r",) if expected else ())
-    # What was there before is never ours.
-    assert ours([record], frozenset({"r"}), STEPS, ["mine"]) == ()
+def test_only_mounts_of_our_namespaces_are_ours() -> None:
+    assert mounts_of(DU, ["mine"]) == ("abc",)
+    assert mounts_of(DU, ["mine", "other"]) == ("abc", "def")
+    assert mounts_of(DU, ["min"]) == ()
+    assert mounts_of("ERROR: no builder", ["mine"]) == ()
 
 
 class Builder(FakeExecutor):
@@ -469,10 +406,9 @@ def test_what_a_build_left_is_removed_also_when_it_failed(
 ) -> None:
     monkeypatch.setattr("buildlib.reproduce.cache._PAUSE", 0)
     docker = Builder(stubborn=stubborn)
-    steps = [Span(name="[1/2] COPY a /", started=BEGIN, ended=None)]
 
     def build() -> None:
-        with cleaned(Cache(docker, "mine"), lambda: steps, ["n"]):
+        with without_mounts(Cache(docker, "mine"), ["mine"]):
             docker.left = DU
             raise GateError("no good")
 
@@ -488,21 +424,9 @@ def test_a_record_that_stays_in_use_is_not_waited_for_for_ever(
 ) -> None:
     monkeypatch.setattr("buildlib.reproduce.cache._PAUSE", 0)
     docker = Builder(stubborn=1000)
-    with cleaned(Cache(docker), list, ['n"']):
-        docker.left = DU.replace("COPY a /", 'mount with id "n"/x')
+    with without_mounts(Cache(docker), ["mine"]):
+        docker.left = DU
     assert 1 < len(docker.asked) < 60
-
-
-def test_the_steps_of_a_build_are_noted() -> None:
-    docker = FakeExecutor({("docker",): Completed(code=3)})
-    vertex = {"digest": "d", "name": "[1/1] COPY a /", "started": "2026-11-23T17:14:39.5Z"}
-    docker.lines = [json.dumps({"vertexes": [vertex]}), "more"]
-    seen: list[str] = []
-    recording = Recording(docker)
-    assert recording.stream(["docker"], seen.append) == 3
-    assert recording.attach(["docker"]) == recording.run(["docker"]).code == 3
-    assert seen == docker.lines
-    assert recording.steps == (Span(name="[1/1] COPY a /", started=_second(0.5), ended=None),)
 
 
 def _result(tmp_path: Path, one: Made, other: Made) -> Reproduction:
