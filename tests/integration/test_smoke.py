@@ -208,17 +208,19 @@ def test_both_platforms_side_by_side_with_every_report(tmp_path: Path, own_image
     head, *rows = done.stdout.splitlines()
     assert head.split() == ["check", "linux/amd64", "linux/arm64"]
     checks = [row.partition("  ")[0] for row in rows[:-1]]
+    # docs/smoke.md shows this very report.
+    picture = ET.parse(ROOT / "docs" / "smoke.svg")  # noqa: S314 - our own
+    shown = picture.iterfind(".//{*}text[@class='check']")
+    named = [text.text for text in shown]
+    # An engine whose own socket has one of the groups needs one container less.
+    own = [check for check in named if check in checks or "socket of group" not in str(check)]
+    assert own == ["check", *checks, "seconds"]
     assert {
         "healthy by HEALTHCHECK",
         "platform of the process",
-        "user and groups, the engine's own socket",
-        "reaches the engine, socket of group 0",
-        "reaches the engine, socket of group 999",
         "reaches the engine, socket of group 4242",
         "data outlives the container",
-        "writes nowhere else",
-        "no error in the log",
-        "stops on SIGTERM",
+        "policy",
     } <= set(checks)
     assert all(row.count("ok ") == 2 for row in rows[:-1])
     suites = ET.parse(junit).getroot()  # noqa: S314 - our own
