@@ -213,8 +213,8 @@ def test_both_platforms_side_by_side_with_every_report(tmp_path: Path, own_image
     shown = picture.iterfind(".//{*}text[@class='check']")
     named = [str(text.text) for text in shown]
     # An engine whose own socket has one of the groups needs one container less.
-    own = [check for check in named if check in checks or "socket of group" not in check]
-    assert own == ["check", *checks, "seconds"]
+    expected = [check for check in named if check in checks or "socket of group" not in check]
+    assert expected == ["check", *checks, "seconds"]
     assert {
         "healthy by HEALTHCHECK",
         "platform of the process",
