@@ -13,7 +13,8 @@ from datetime import date
 from typing import Final
 
 from buildlib.background import Background
-from buildlib.build import build_image
+from buildlib.build import build_image, plan_build
+from buildlib.command import buildx_argv
 from buildlib.console import Console
 from buildlib.errors import CancelledError, GateError, InputError
 from buildlib.executor import Executor
@@ -25,11 +26,13 @@ from buildlib.policy.flow import check_policy
 from buildlib.policy.report import PolicyReport
 from buildlib.project import Project
 from buildlib.run.flow import Engine
+from buildlib.run.plan import confined_options
 from buildlib.size import saved
 from buildlib.smoke.checks import PlatformSmoke, Subject, is_wanted
 from buildlib.smoke.image import Given, given
 from buildlib.smoke.lab import Lab, new_run_id, remove_stale
 from buildlib.smoke.result import Finding, SmokeResult, State
+from buildlib.smoke.server import server_options
 from buildlib.smoke.sockets import Socket, sockets
 
 # How often a run that is being cancelled looks whether its containers have let go, in seconds.
@@ -58,6 +61,35 @@ class SmokeRequest:
     version: str = ""
     only: tuple[str, ...] = ()
     jobs: int = 0
+
+
+def _build_request(platforms: Sequence[Platform], tag: str) -> BuildRequest:
+    return BuildRequest(platforms=tuple(map(str, platforms)), only_tags=(tag,))
+
+
+def planned(project: Project, request: SmokeRequest) -> list[tuple[str, ...]]:
+    """Return what would be run: the build, and each kind of container; nothing is asked.
+
+    The engine's sockets and the volume of the data are made when it runs, and are missing here.
+
+    Raises:
+        InputError: the image can't be planned (exit 2).
+    """
+    config = project.config
+    image, lines = request.image, []
+    if not image:
+        plan, _ = plan_build(project, _build_request(request.platforms, "smoke"))
+        image, lines = plan.references[0], [buildx_argv(plan)]
+    for platform in request.platforms:
+        options = server_options(config, platform, confined_options(config.run), None, "")
+        start = ("docker", "run", "--rm", *options)
+        smoke = config.smoke
+        commands = [command.run for command in smoke.commands]
+        commands += [smoke.version_command] if smoke.version_command else []
+        lines += [(*start, image, *words) for words in commands]
+        if smoke.port:
+            lines.append((*start, "--publish", f"127.0.0.1::{smoke.port}", image))
+    return lines
 
 
 class SmokeFlow:
@@ -116,8 +148,7 @@ class SmokeFlow:
             with given(self._request.image, tag, self._executor) as image:
                 yield image
             return
-        names = tuple(map(str, self._request.platforms))
-        request = BuildRequest(platforms=names, only_tags=(self._lab.run_id,))
+        request = _build_request(self._request.platforms, self._lab.run_id)
         facts = self._engine.facts
         try:
             build_image(

@@ -21,10 +21,11 @@ from buildlib.tasks.edge import edge
         "only": "make just the checks of this name; * matches anything; repeat it",
         "jobs": "platforms at a time; default: as many as there are processors",
         "junit": "write JUnit XML to this file",
+        "dry-run": "print the lines that would build and start containers, and start none",
         "json": "print the results as JSON on stdout, and nothing else there",
     },
 )
-def docker_smoke(
+def docker_smoke(  # noqa: PLR0913 - one for each option
     context: Context,
     platform: Sequence[str] | None = None,
     *,
@@ -33,10 +34,11 @@ def docker_smoke(
     only: Sequence[str] | None = None,
     jobs: int = 0,
     junit: str = "",
+    dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Build the image or take one, start it on each platform, and check what a user would see."""
-    with edge(context, quiet=json) as run:
+    with edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks import smoking  # noqa: PLC0415 - not while docker is being asked
 
         wanted = smoking.Wanted(

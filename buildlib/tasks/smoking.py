@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from buildlib.command import shell_line
 from buildlib.errors import InputError, raise_problems
 from buildlib.planning import BuildRequest, chosen_platforms
 from buildlib.platforms import host_platform
 from buildlib.preflight import check_engine
+from buildlib.project import Project
 from buildlib.report import to_json, write_text
 from buildlib.run.flow import describe_engine
-from buildlib.smoke.flow import SmokeFlow, SmokeRequest
+from buildlib.smoke.flow import SmokeFlow, SmokeRequest, planned
 from buildlib.smoke.junit import as_junit
 from buildlib.smoke.result import SmokeResult, as_markdown, as_matrix, raise_failures
 from buildlib.tasks.connecting import connect
@@ -43,16 +45,25 @@ def docker_smoke(run: Edge, wanted: Wanted) -> None:
     if wanted.jobs < 0:
         raise InputError("--jobs must not be negative")
     answer = connect(run)
-    project_, engine_ = run.begin()
-    project = project_.get()
-    names = wanted.platforms or (f"linux/{host_platform().arch}",)
-    platforms = chosen_platforms(BuildRequest(platforms=names), project)
-    facts = engine_.get() if engine_ else None
-    if facts is None:
-        raise InputError("smoke starts containers, and can't be dry")
+    begun = run.begin()
+    project = begun.project.get()
+    request = _request(project, wanted)
+    if begun.engine is None:
+        for argv in planned(project, request):
+            run.console.answer(shell_line(argv))
+        return
+    facts = begun.engine.get()
     raise_problems(check_engine(facts, endpoint=run.env.get("DOCKER_HOST", "")))
-    request = SmokeRequest(
-        platforms=platforms,
+    engine = describe_engine(answer, facts)
+    results = SmokeFlow(project, request, engine, run.executor, run.console).run()
+    _report(run, wanted, results)
+    raise_failures(results)
+
+
+def _request(project: Project, wanted: Wanted) -> SmokeRequest:
+    names = wanted.platforms or (f"linux/{host_platform().arch}",)
+    return SmokeRequest(
+        platforms=chosen_platforms(BuildRequest(platforms=names), project),
         today=today(),
         release=not project.version.snapshot,
         image=wanted.image,
@@ -60,10 +71,6 @@ def docker_smoke(run: Edge, wanted: Wanted) -> None:
         only=wanted.only,
         jobs=wanted.jobs,
     )
-    engine = describe_engine(answer, facts)
-    results = SmokeFlow(project, request, engine, run.executor, run.console).run()
-    _report(run, wanted, results)
-    raise_failures(results)
 
 
 def _report(run: Edge, wanted: Wanted, results: list[SmokeResult]) -> None:

@@ -355,6 +355,30 @@ def test_a_program_that_can_not_run_here_ends_with_the_command_that_registers_it
     assert "tonistiigi/binfmt --install all registers it" in done.stderr
 
 
+@pytest.mark.parametrize("words", [("--dry-run",), ()], ids=["--dry-run", "invoke --dry"])
+def test_a_dry_run_prints_what_would_run_and_starts_nothing(
+    own_image: str, words: tuple[str, ...]
+) -> None:
+    own = Checkout(ROOT, own_image)
+    before = ("" if words else "--dry",)
+    line = [word for word in (*before, "docker-smoke", "--platform", "linux/arm64", *words) if word]
+    process = own.start(*line)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    assert _left(f"-{process.pid}-") == []
+    lines = [shlex.split(text) for text in out.splitlines() if text.startswith("docker ")]
+    build, *runs = lines
+    assert build[:3] == ["docker", "buildx", "build"]
+    tag = build[build.index("--tag") + 1]
+    assert [run[:5] for run in runs] == [["docker", "run", "--rm", "--platform", "linux/arm64"]] * 5
+    assert all("--cap-drop=ALL" in run and tag in run for run in runs)
+    # The lines are whole: one that is pasted does what it says, of an image that is there.
+    version = [word if word != tag else own_image for word in runs[3]]
+    version[version.index("linux/arm64")] = "linux/amd64"
+    done = subprocess.run(version, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.strip() == own.invoke("version").stdout.strip()
+
+
 def _started(checkout: Checkout, end_group: EndGroup, *words: str) -> subprocess.Popen[str]:
     """Start smoke, and return as soon as it has a container on each platform."""
     process = checkout.start("docker-smoke", *words)
