@@ -63,6 +63,10 @@ class EngineError(BuildlibError):
     exit_code = 4
 
 
+class TimedOutError(EngineError):
+    """A process did not end in time, and was ended."""
+
+
 class AuthorisationError(BuildlibError):
     """A registry refused the credentials."""
 

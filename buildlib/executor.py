@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
-from buildlib.errors import CancelledError, EngineError, ToolError
+from buildlib.errors import CancelledError, TimedOutError, ToolError
 
 # How long an interrupted process may take to end by itself before it is killed, in seconds:
 # buildx needs a moment to cancel the build inside the engine.
@@ -82,7 +82,7 @@ class PlumbumExecutor:
 
         Raises:
             ToolError: there is no such program (exit 3).
-            EngineError: it took longer than `timeout` seconds (exit 4).
+            TimedOutError: it took longer than `timeout` seconds (exit 4).
             CancelledError: the user interrupted (exit 130).
         """
         pipe = subprocess.PIPE
@@ -90,7 +90,7 @@ class PlumbumExecutor:
             try:
                 out, err = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired as error:
-                raise EngineError(f"{argv[0]} did not answer within {timeout:g} s") from error
+                raise TimedOutError(f"{argv[0]} did not answer within {timeout:g} s") from error
         return Completed(code=process.returncode, stdout=_decode(out), stderr=_decode(err))
 
     def stream(self, argv: Sequence[str], on_line: Callable[[str], None]) -> int:

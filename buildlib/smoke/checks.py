@@ -14,6 +14,7 @@ from typing import Final
 from buildlib.command import shell_line
 from buildlib.config import Config
 from buildlib.engine import emulation_problem
+from buildlib.errors import TimedOutError
 from buildlib.executor import Completed
 from buildlib.expectations import Command
 from buildlib.platforms import Platform
@@ -147,6 +148,9 @@ class PlatformSmoke:
             detail, state = str(error), State.FAILED
         except LeftOutError as error:
             detail, state = str(error), State.LEFT_OUT
+        except TimedOutError:
+            limit = self._wanted.command_timeout if command else self._wanted.start_timeout
+            detail, state = f"it did not end within {limit} s", State.FAILED
         if state is State.FAILED:
             self._raise_without_emulation(detail, command)
         self._record(

@@ -16,7 +16,7 @@ from buildlib.labels import NAMESPACE
 
 LABEL: Final = f"{NAMESPACE}.smoke"
 # docker itself, beside what the container takes.
-_SLACK: Final = 30.0
+_SLACK: Final = 10.0
 _RUN_ID: Final = re.compile(r"smoke-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}")
 
 
@@ -84,7 +84,7 @@ class Lab:
             timeout: seconds that it may take to end, or to start where it is detached.
 
         Raises:
-            EngineError: it did not end in time (exit 4).
+            TimedOutError: it did not end in time (exit 4).
         """
         # `--rm` alone would not do: it ends with the client, and the container may outlive that.
         name = f"{self.run_id}-{os.urandom(4).hex()}"

@@ -131,6 +131,14 @@ IMAGES = {
         "the command in the container can't be executed",
         config=CONFIG.replace('["true"]', '["/version"]'),
     ),
+    "a command that never ends": Image(
+        WAIT,
+        "sleep 100",
+        "it did not end within 1 s",
+        config=CONFIG.replace('["true"]', '["sleep", "100"]').replace(
+            "port =", "command-timeout = 1\nport ="
+        ),
+    ),
     "a program of another machine": Image(
         "cp /version /tmp/index.html && exec busybox-arm64 httpd -f -p 8080 -h /tmp",
         "platform of the process",
@@ -310,13 +318,13 @@ def test_bad_input_is_told_and_nothing_is_left(
     assert _left(f"-{process.pid}-") == []
 
 
-def test_data_that_goes_with_the_container_is_found(
-    make_checkout: Callable[..., Checkout], own_image: str
-) -> None:
-    # The image keeps its data in /app/data, and the configuration says otherwise.
+def _own_with(**run: str) -> str:
+    """Return a configuration of this repository's image that is wrong about it."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     body = tomllib.loads(text)["tool"]["buildlib"]["smoke"]["data"]["body"]
-    config = f"""
+    table = {"data-path": "/app/data", "socket-path": "/var/run/docker.sock", **run}
+    lines = "".join(f'{key} = "{value}"\n' for key, value in table.items())
+    return f"""
 [smoke]
 port = 8080
 health-path = "/api/health"
@@ -327,13 +335,34 @@ read = "/api/reports"
 body = '{body}'
 [run]
 user = 1001
-data-path = "/elsewhere"
-socket-path = "/var/run/docker.sock"
-"""
-    checkout = make_checkout(config=config)
-    done = checkout.invoke("docker-smoke", "--image", own_image, "--only", "data*")
+{lines}"""
+
+
+WRONG_PATHS = {
+    "data that goes with the container": (
+        "data-path",
+        "data*",
+        "a second container with the same data answers otherwise",
+    ),
+    "a socket where the program does not look": (
+        "socket-path",
+        "reaches*",
+        "reaches the engine, the engine's own socket: failed: HTTP 503",
+    ),
+}
+
+
+@pytest.mark.parametrize(("key", "only", "detail"), WRONG_PATHS.values(), ids=WRONG_PATHS)
+def test_what_the_program_keeps_or_looks_for_elsewhere_is_found(
+    make_checkout: Callable[..., Checkout], own_image: str, key: str, only: str, detail: str
+) -> None:
+    checkout = make_checkout(config=_own_with(**{key: "/elsewhere"}))
+    done = checkout.invoke("docker-smoke", "--image", own_image, "--only", only)
     assert done.returncode == 7, done.stderr
-    assert "a second container with the same data answers otherwise" in done.stdout
+    assert detail in done.stdout
+    right = make_checkout(config=_own_with(), folder="right")
+    again = right.invoke("docker-smoke", "--image", own_image, "--only", only)
+    assert again.returncode == 0, again.stdout + again.stderr
 
 
 @pytest.mark.parametrize("config", ['commands = [["--help"]]', "port = 80"])
