@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import tarfile
 import zlib
@@ -265,6 +266,38 @@ class Archive:
                 for layer, step in zip(stored, made, strict=False)
             ),
         )
+
+    def write_image(self, image: Image, path: Path) -> None:
+        """Write one platform's image as an archive of its own; its manifest stays what it is.
+
+        Not every program finds its way through an index of several platforms.
+
+        Raises:
+            InputError: a part of it is missing, or the file can't be written (exit 2).
+        """
+        entry = {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": image.digest,
+            "size": self._tar.getmember(self._blob(image.digest)).size,
+        }
+        index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+        layout = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
+        digests = (image.digest, image.config_digest, *(layer.digest for layer in image.layers))
+        try:
+            with tarfile.open(path, "w") as tar:
+                for name, data in (("oci-layout", layout), ("index.json", index)):
+                    file = tarfile.TarInfo(name)
+                    file.size = len(data)
+                    tar.addfile(file, io.BytesIO(data))
+                for name in ("blobs/", "blobs/sha256/"):
+                    folder = tarfile.TarInfo(name)
+                    folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+                    tar.addfile(folder)
+                for digest in dict.fromkeys(digests):
+                    with self._open(self._blob(digest)) as stream:
+                        tar.addfile(self._tar.getmember(self._blob(digest)), stream)
+        except OSError as error:
+            raise InputError(f"can't write {path}", why=str(error)) from error
 
     def files(self, layer: Layer, *, contents: bool = False) -> Iterator[File]:
         """Yield the entries of a layer, in the order in which they are stored.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from invoke.collection import Collection
 
-from buildlib.tasks import clean, docker, image, info, policy, reproduce, run, smoke, version
+from buildlib.tasks import clean, docker, image, info, policy, reproduce, run, sbom, smoke, version
 
 
 def collection(root: Path | None = None) -> Collection:
@@ -28,6 +28,7 @@ def collection(root: Path | None = None) -> Collection:
         smoke.docker_smoke,
         image.docker_size,
         policy.docker_policy,
+        sbom.docker_sbom,
         reproduce.docker_reproduce,
         version.version,
         version.tag,

