@@ -29,10 +29,9 @@ def judge(run: Edge, image: str, *, release: bool, sarif: str, as_json: bool) ->
     """
     project = run.project()
     named = image or f"{project.config.image}:latest"
-    counts = release or not project.version.snapshot
     with saved(run.executor, named) as archive:
         report = check_policy(
-            project, archive, run.executor, image=named, release=counts, today=today()
+            project, archive, run.executor, image=named, release=release, today=today()
         )
     for ignore in report.unused:
         run.console.warn(f"nothing is left to ignore of {ignore.rule} {ignore.path}".rstrip())

@@ -12,7 +12,7 @@ from buildlib.tasks.edge import edge
     auto_shortflags=False,
     help={
         "image": "a reference, or the file of an archive; default: the image that was built last",
-        "release": "let the rules of a release count; default: whether the version is one",
+        "release": "let the rules of a release count, as publishing does",
         "sarif": "write SARIF 2.1.0 to this file, for code scanning",
         "json": "print it as JSON",
     },

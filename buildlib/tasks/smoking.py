@@ -65,7 +65,6 @@ def _request(project: Project, wanted: Wanted) -> SmokeRequest:
     return SmokeRequest(
         platforms=chosen_platforms(BuildRequest(platforms=names), project),
         today=today(),
-        release=not project.version.snapshot,
         image=wanted.image,
         version=wanted.version,
         only=wanted.only,
