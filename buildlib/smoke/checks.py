@@ -60,6 +60,7 @@ class Subject:
 
     Args:
         image: a reference that the engine has.
+        source: what `--image` takes for it: that reference, or the file of the archive.
         platform: what to run it as.
         digest: of the manifest.
         version: that it must have everywhere.
@@ -68,6 +69,7 @@ class Subject:
     """
 
     image: str
+    source: str
     platform: Platform
     digest: str
     version: str
@@ -182,10 +184,11 @@ class PlatformSmoke:
     def _repeat(self, check: str, command: Sequence[str]) -> str:
         """Return the line that makes this check alone, by hand."""
         subject = self._subject
-        if command:
+        # An archive is in the engine only as long as smoke runs.
+        if command and subject.source == subject.image:
             options = ("--platform", str(subject.platform), *self._confined)
             return shell_line(("docker", "run", "--rm", *options, subject.image, *command))
-        where = ("--platform", str(subject.platform), "--image", subject.image)
+        where = ("--platform", str(subject.platform), "--image", subject.source)
         # A pattern: what stands in brackets would be read as one.
         return shell_line(("invoke", "docker-smoke", *where, "--only", check.replace("[", "?")))
 

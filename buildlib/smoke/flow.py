@@ -14,7 +14,7 @@ from typing import Final
 
 from buildlib.background import Background
 from buildlib.build import build_image, plan_build
-from buildlib.command import buildx_argv
+from buildlib.command import buildx_argv, shell_line
 from buildlib.console import Console
 from buildlib.errors import CancelledError, GateError, InputError
 from buildlib.executor import Executor
@@ -183,6 +183,7 @@ class SmokeFlow:
         expected = self._request.version or built
         return Subject(
             image=image.reference,
+            source=str(image.archive or image.reference),
             platform=platform,
             digest=one.digest,
             version=expected or label,
@@ -203,7 +204,9 @@ class SmokeFlow:
             except BaseException:
                 self._cancel(runs)
                 raise
-        errors = [error for run in runs if (error := run.exception())]
+        # One that had not begun yet has no error of its own.
+        begun = [run for run in runs if not run.cancelled()]
+        errors = [error for run in begun if (error := run.exception())]
         # What the first one could not do, and not that the others were cancelled for it.
         for error in sorted(errors, key=lambda error: isinstance(error, CancelledError)):
             raise error
@@ -227,10 +230,11 @@ class SmokeFlow:
         )
         # Read once for all of them.
         seconds = (time.monotonic() - started) / len(results)
-        return [self._with_policy(result, report, seconds) for result in results]
+        source = subjects[0].source
+        return [self._with_policy(result, report, source, seconds) for result in results]
 
     def _with_policy(
-        self, result: SmokeResult, report: PolicyReport, seconds: float
+        self, result: SmokeResult, report: PolicyReport, source: str, seconds: float
     ) -> SmokeResult:
         broken = report.errors_of(result.platform)
         finding = Finding(
@@ -238,7 +242,7 @@ class SmokeFlow:
             state=State.FAILED if broken else State.PASSED,
             seconds=seconds,
             detail="\n".join(f"{f.rule}: {f.where}: {f.message}" for f in broken),
-            repeat=f"invoke docker-policy --image {result.image}" if broken else "",
+            repeat=shell_line(("invoke", "docker-policy", "--image", source)) if broken else "",
         )
         self._show(result.platform, finding)
         return replace(

@@ -365,9 +365,10 @@ def test_what_the_program_keeps_or_looks_for_elsewhere_is_found(
     assert again.returncode == 0, again.stdout + again.stderr
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("config", ['commands = [["--help"]]', "port = 80"])
 def test_a_program_that_can_not_run_here_ends_with_the_command_that_registers_it(
-    make_checkout: Callable[..., Checkout], config: str
+    make_checkout: Callable[..., Checkout], config: str, jobs: str
 ) -> None:
     # A header of s390x, for which nothing is registered, and nothing behind it.
     checkout = make_checkout(
@@ -378,7 +379,8 @@ def test_a_program_that_can_not_run_here_ends_with_the_command_that_registers_it
     head = b"\x7fELF\x02\x02\x01" + bytes(9) + b"\x00\x02\x00\x16\x00\x00\x00\x01"
     program.write_bytes(head + bytes(200))
     program.chmod(0o755)
-    done = checkout.invoke("docker-smoke", "--platform", "linux/s390x")
+    both = ("--platform", "linux/s390x", "--platform", "linux/ppc64le")
+    done = checkout.invoke("docker-smoke", *both, "--jobs", jobs)
     assert done.returncode == 4, done.stdout + done.stderr
     assert "emulation is not registered" in done.stderr
     assert "tonistiigi/binfmt --install all registers it" in done.stderr

@@ -46,6 +46,7 @@ OWN = Socket(group=105, name="the engine's own socket", source="/var/run/docker.
 ROOT = Socket(group=0, name="socket of group 0", source="/relay/engine.sock")
 SUBJECT = Subject(
     image="thing:1",
+    source="thing:1",
     platform=parse_platform("arm64"),
     digest="sha256:1",
     version="1.2.3",
@@ -384,6 +385,13 @@ def test_a_failure_says_how_to_repeat_it(tmp_path: Path, service: Service) -> No
         "invoke docker-smoke --platform linux/arm64 --image thing:1 --only 'no error in the log'"
     )
     assert found["--help"].repeat == ""
+    # The reference of an archive is gone when someone reads this.
+    subject = replace(SUBJECT, source="dist/image.tar")
+    found = _findings(tmp_path, docker, subject=subject, only=("version of*",))
+    assert found["version of the program"].repeat == (
+        "invoke docker-smoke --platform linux/arm64 --image dist/image.tar "
+        "--only 'version of the program'"
+    )
 
 
 def test_a_container_that_can_not_be_made_is_the_engines_error_and_removed(tmp_path: Path) -> None:
