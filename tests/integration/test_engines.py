@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Checkout
+from conftest import Checkout, docker
 
 from buildlib.engine import parse_info
 from buildlib.executor import Completed
@@ -238,6 +238,33 @@ def test_what_the_classic_store_can_not_do_is_told_before_work(
     assert "turn on the containerd image store" in done.stderr
     assert "docker-container" in done.stderr
     assert "$ docker buildx build" not in done.stderr
+
+
+def test_smoke_reads_and_runs_an_image_of_the_classic_store(
+    make_checkout: Make, classic: str, tmp_path: Path, own_image: str
+) -> None:
+    # A program that runs alone: this store takes no base image from a layout.
+    docker("create", "--name", own_image.replace(":", "-"), own_image)
+    docker("cp", f"{own_image.replace(':', '-')}:/bin/busybox", str(tmp_path / "busybox"))
+    docker("rm", own_image.replace(":", "-"))
+    checkout = make_checkout(
+        "FROM scratch\nCOPY --chmod=0755 busybox /bin/\nUSER 1001:1001\n"
+        'ENTRYPOINT ["/bin/busybox"]\n',
+        "[smoke]\ncommands = [\n"
+        '{ run = ["echo", "x"], stdout = "^x$" },\n{ run = ["false"], code = 1 },\n]\n',
+    )
+    (tmp_path / "busybox").rename(checkout.root / "busybox")
+    done = checkout.invoke("docker-smoke", "--json", DOCKER_HOST=classic, VERSION="1.2.3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (result,) = json.loads(done.stdout)["smoke"]
+    assert {f["check"]: f["state"] for f in result["findings"]} == {
+        "echo x": "ok",
+        "false": "ok",
+        "version in the label": "ok",
+        "policy": "ok",
+    }
+    left = docker("--host", classic, "image", "ls", "--quiet", checkout.image)
+    assert left == ""
 
 
 def test_two_builds_to_compare_need_a_store_that_exports_archives(
