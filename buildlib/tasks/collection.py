@@ -6,7 +6,7 @@ from pathlib import Path
 
 from invoke.collection import Collection
 
-from buildlib.tasks import clean, docker, image, info, policy, reproduce, run, sbom, smoke, version
+from buildlib.tasks import clean, docker, image, info, reproduce, run, smoke, version
 
 
 def collection(root: Path | None = None) -> Collection:
@@ -27,8 +27,8 @@ def collection(root: Path | None = None) -> Collection:
         run.docker_clean,
         smoke.docker_smoke,
         image.docker_size,
-        policy.docker_policy,
-        sbom.docker_sbom,
+        image.docker_policy,
+        image.docker_sbom,
         reproduce.docker_reproduce,
         version.version,
         version.tag,

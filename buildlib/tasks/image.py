@@ -1,6 +1,8 @@
-"""Tasks that look into an image: `docker-size`."""
+"""Tasks that look into an image: `docker-size`, `docker-policy`, `docker-sbom`."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from invoke.context import Context
 from invoke.tasks import task
@@ -8,11 +10,13 @@ from invoke.tasks import task
 from buildlib.errors import InputError
 from buildlib.tasks.edge import edge
 
+_IMAGE: Final = "a reference, or the file of an archive; default: the image that was built last"
+
 
 @task(
     auto_shortflags=False,
     help={
-        "image": "a reference, or the file of an archive; default: the image that was built last",
+        "image": _IMAGE,
         "top": "how many of the largest files to name",
         "record": "keep the sizes in the file size-record, for the next ones to be held against",
         "json": "print it as JSON",
@@ -28,3 +32,51 @@ def docker_size(
         from buildlib.tasks.sizing import size  # noqa: PLC0415 - only this task needs it
 
         size(run, image, top=top, record=record, as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "image": _IMAGE,
+        "release": "let the rules of a release count, as publishing does",
+        "sarif": "write SARIF 2.1.0 to this file, for code scanning",
+        "json": "print it as JSON",
+    },
+)
+def docker_policy(
+    context: Context, *, image: str = "", release: bool = False, sarif: str = "", json: bool = False
+) -> None:
+    """Hold image and Dockerfile against the policy: user, files, secrets, labels, bases, sizes."""
+    with edge(context, quiet=json) as run:
+        from buildlib.tasks.judging import judge  # noqa: PLC0415 - only this task needs it
+
+        judge(run, image, release=release, sarif=sarif, as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "image": _IMAGE,
+        "output": "the directory that the files go to; default: dist in the project",
+        "json": "print what was written as JSON",
+    },
+)
+def docker_sbom(context: Context, *, image: str = "", output: str = "", json: bool = False) -> None:
+    """Write the bill of materials of each platform, in SPDX and CycloneDX; syft reads the image."""
+    with edge(context, quiet=json) as run:
+        from pathlib import Path  # noqa: PLC0415 - only this task needs them
+
+        from buildlib.reference import parse_reference  # noqa: PLC0415 - the same
+        from buildlib.report import to_json  # noqa: PLC0415 - the same
+        from buildlib.sbom import as_text, make_sboms  # noqa: PLC0415 - the same
+        from buildlib.size import saved  # noqa: PLC0415 - the same
+
+        config = run.config()
+        name = parse_reference(config.image).repository.rpartition("/")[2]
+        folder = Path(output) if output else config.root / "dist"
+        with saved(run.executor, image or f"{config.image}:latest") as archive:
+            bills = make_sboms(archive, name, folder, run.executor)
+        if json:
+            run.console.answer(to_json({"sboms": [bill.as_dict() for bill in bills]}))
+        else:
+            run.console.answer(as_text(bills))

@@ -96,8 +96,6 @@ ORDER = [
     "tasks.clean",
     "tasks.connecting",
     "tasks.judging",
-    "tasks.policy",
-    "tasks.sbom",
     "tasks.smoking",
     "tasks.smoke",
     "tasks.sizing",
