@@ -46,6 +46,9 @@ class Executor(Runner, Protocol):
     def stream(self, argv: Sequence[str], on_line: Callable[[str], None]) -> int:
         """Run to the end, hand over each line of both streams as it comes, return the code."""
 
+    def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
+        """Run to the end with `text` on its standard input, and capture both streams."""
+
     def attach(self, argv: Sequence[str]) -> int:
         """Run to the end on our own terminal, return the code."""
 
@@ -85,10 +88,26 @@ class PlumbumExecutor:
             TimedOutError: it took longer than `timeout` seconds (exit 4).
             CancelledError: the user interrupted (exit 130).
         """
+        return self._captured(argv, None, timeout)
+
+    def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
+        """Run to the end with `text` on its standard input, and capture both streams.
+
+        What must be in no command line goes this way.
+
+        Raises:
+            ToolError, TimedOutError, CancelledError: as `run`.
+        """
+        return self._captured(argv, text.encode(), timeout)
+
+    def _captured(
+        self, argv: Sequence[str], given: bytes | None, timeout: float | None
+    ) -> Completed:
         pipe = subprocess.PIPE
-        with self._process(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process:
+        stdin = subprocess.DEVNULL if given is None else pipe
+        with self._process(argv, stdin=stdin, stdout=pipe, stderr=pipe) as process:
             try:
-                out, err = process.communicate(timeout=timeout)
+                out, err = process.communicate(given, timeout=timeout)
             except subprocess.TimeoutExpired as error:
                 raise TimedOutError(f"{argv[0]} did not answer within {timeout:g} s") from error
         return Completed(code=process.returncode, stdout=_decode(out), stderr=_decode(err))
@@ -131,7 +150,7 @@ class PlumbumExecutor:
             raise
         finally:
             self._running.discard(process)
-            for pipe in (process.stdout, process.stderr):
+            for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe:
                     pipe.close()
 

@@ -192,6 +192,14 @@ class Archive:
         with self._open(self._blob(digest)) as stream:
             return stream.read(_LARGEST_DOCUMENT)
 
+    def open_blob(self, digest: str) -> IO[bytes]:
+        """Open any blob, such as a layer, for reading.
+
+        Raises:
+            InputError: it is not here (exit 2).
+        """
+        return self._open(self._blob(digest))
+
     def top(self) -> str:
         """Return the digest by which the whole is known: of its index, or its only manifest.
 

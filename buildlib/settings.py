@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from buildlib.errors import InputError
 from buildlib.platforms import Platform
 from buildlib.platforms import parse_platforms as split_platforms
 from buildlib.reference import parse_reference
@@ -121,6 +122,7 @@ class Run:
     tmpfs: tuple[str, ...] = ("/tmp",)  # noqa: S108 - inside the container
 
 
+_HUB: Final = "docker.io"
 NO_RUN: Final = Run()
 NO_SMOKE: Final = Smoke()
 
@@ -133,11 +135,24 @@ class Registry:
         name: what the configuration calls it.
         repository: with the registry's host, without tag or digest.
         tags: its own tag rules; none: those of the project.
+        username_env, password_env: variables with the credentials; empty, or not set: docker's
+            own store is asked.
+        required: nothing is published anywhere where this one fails.
+        immutable: patterns of tags that never move, beside those that stand for one version.
     """
 
     name: str
     repository: str
     tags: tuple[TagRule, ...] = ()
+    username_env: str = ""
+    password_env: str = ""
+    required: bool = True
+    immutable: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """Return the registry's host, with its port; Docker Hub where none was named."""
+        return parse_reference(self.repository).registry or _HUB
 
 
 def parse_image(value: object) -> str:
@@ -245,13 +260,26 @@ def parse_policy(value: object) -> Policy:
     return parse(value)
 
 
+_REGISTRY_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "repository": parse_image,
+    "username-env": parse_text,
+    "password-env": parse_text,
+    "required": parse_flag,
+    "immutable": parse_texts,
+}
+
+
 def _registry(name: str, value: object) -> Registry:
     where = f"registries.{name}"
     if not isinstance(value, Mapping) or "repository" not in value:
         raise MismatchError(f'a table of {name} = {{ repository = "…" }}')
-    check_keys(value, {"repository": None, "tags": None}, where=f"{where}.")
+    check_keys(value, {**_REGISTRY_KEYS, "tags": None}, where=f"{where}.")
+    plain = {key: item for key, item in value.items() if key != "tags"}
+    fields = parse_fields(plain, _REGISTRY_KEYS, f"{where}.")
+    if bool(fields.get("username_env")) != bool(fields.get("password_env")):
+        raise InputError(f"{where}: username-env and password-env belong together")
     tags = parse_tag_rules(value["tags"], f"{where}.tags") if "tags" in value else ()
-    return Registry(name=name, repository=parse_image(value["repository"]), tags=tags)
+    return Registry(name=name, tags=tags, **fields)
 
 
 def parse_registries(value: object) -> tuple[Registry, ...]:

@@ -43,6 +43,7 @@ class FakeExecutor:
     def __init__(self, answers: Mapping[tuple[str, ...], Completed] | None = None) -> None:
         self.answers = dict(answers or {})
         self.asked: list[tuple[str, ...]] = []
+        self.texts: list[str] = []
         self.lines: Sequence[str] = ()
 
     def _answer(self, argv: Sequence[str]) -> Completed:
@@ -54,6 +55,11 @@ class FakeExecutor:
 
     def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
         assert timeout is None or timeout > 0
+        return self._answer(argv)
+
+    def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
+        assert timeout is None or timeout > 0
+        self.texts.append(text)
         return self._answer(argv)
 
     def stream(self, argv: Sequence[str], on_line: Callable[[str], None]) -> int:

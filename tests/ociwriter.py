@@ -12,6 +12,7 @@ from pathlib import Path
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
@@ -67,13 +68,17 @@ class OciWriter:
         """Return a manifest; `more` is what else its configuration holds."""
         keys = dict(zip(("os", "architecture", "variant"), platform, strict=False))
         config = self.document({**keys, "history": list(history), **more})
-        return {
+        manifest = {
+            "schemaVersion": 2,
             "mediaType": MANIFEST,
-            **self.document({"config": config, "layers": list(layers)}),
+            "config": {"mediaType": CONFIG, **config},
+            "layers": list(layers),
         }
+        return {"mediaType": MANIFEST, **self.document(manifest)}
 
     def index(self, *manifests: dict[str, object]) -> dict[str, object]:
-        return {"mediaType": INDEX, **self.document({"manifests": list(manifests)})}
+        whole = {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(manifests)}
+        return {"mediaType": INDEX, **self.document(whole)}
 
     def drop(self, entry: Mapping[str, object]) -> None:
         del self._blobs[str(entry["digest"])]

@@ -90,6 +90,15 @@ def test_both_streams_come_line_by_line_while_it_runs(executor: PlumbumExecutor)
     assert seen[1][1] - seen[0][1] > 0.5
 
 
+def test_what_is_fed_arrives_and_is_in_no_command_line(executor: PlumbumExecutor) -> None:
+    done = executor.feed((sys.executable, "-c", "print(input()[::-1])"), "drow\n", timeout=30)
+    assert (done.code, done.stdout) == (0, "word\n")
+
+
+def test_a_process_that_reads_nothing_is_fed_all_the_same(executor: PlumbumExecutor) -> None:
+    assert executor.feed(("true",), "x" * 1_000_000, timeout=30).code == 0
+
+
 def test_attach_gives_the_code(executor: PlumbumExecutor) -> None:
     assert executor.attach(("sh", "-c", "exit 5")) == 5
 

@@ -1,0 +1,202 @@
+"""One repository in a registry: what is there, and what is put there. OCI distribution-spec 1.1."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Final
+from urllib.parse import urlencode, urljoin
+
+from buildlib.errors import EngineError, GateError
+from buildlib.registry.transport import Answer, Transport
+
+INDEX: Final = "application/vnd.oci.image.index.v1+json"
+MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+_DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+_DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+INDEX_TYPES: Final = frozenset({INDEX, _DOCKER_LIST})
+_ACCEPT: Final = f"{INDEX}, {MANIFEST}, {_DOCKER_LIST}, {_DOCKER_MANIFEST}"
+_FOUND: Final = frozenset({200})
+_MAYBE: Final = frozenset({200, 404})
+_MADE: Final = frozenset({200, 201})
+_STARTED: Final = frozenset({201, 202})
+_NEXT: Final = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
+_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An index or a manifest, to the byte."""
+
+    data: bytes
+    media_type: str
+
+    @property
+    def digest(self) -> str:
+        """Return what the bytes themselves come to, whatever anybody says."""
+        return "sha256:" + hashlib.sha256(self.data).hexdigest()
+
+
+class Repository:
+    """A repository.
+
+    Args:
+        transport: to its registry.
+        path: its name there.
+    """
+
+    def __init__(self, transport: Transport, path: str) -> None:
+        """Ask nothing yet."""
+        self.transport, self._path = transport, path
+        self._pull = f"repository:{path}:pull"
+        self._push = f"repository:{path}:pull,push"
+
+    @property
+    def name(self) -> str:
+        """Return the repository with its registry's host."""
+        return f"{self.transport.host}/{self._path}"
+
+    def _at(self, kind: str, what: str = "") -> str:
+        return f"/v2/{self._path}/{kind}/{what}"
+
+    def manifest(self, reference: str) -> Document | None:
+        """Return what a tag or a digest stands for, or None where it is not there.
+
+        Raises:
+            GateError: the bytes are not those of the digest that was asked for (exit 7).
+        """
+        answer = self.transport.call(
+            "GET",
+            self._at("manifests", reference),
+            scope=self._pull,
+            expect=_MAYBE,
+            headers={"Accept": _ACCEPT},
+        )
+        if answer.status not in _FOUND:
+            return None
+        found = Document(answer.body, answer.headers.get("content-type", "").partition(";")[0])
+        if reference.startswith("sha256:") and found.digest != reference:
+            raise GateError(f"{self.name}@{reference} is something else", why=found.digest)
+        return found
+
+    def digest(self, tag: str) -> str:
+        """Return the digest that a tag stands for, or nothing where it is not there."""
+        found = self.manifest(tag)
+        return found.digest if found else ""
+
+    def blob(self, digest: str) -> bytes:
+        """Return a blob that is a document, such as a configuration.
+
+        Raises:
+            GateError: it is not there, or its bytes are not those of the digest (exit 7).
+        """
+        answer = self.transport.call(
+            "GET", self._at("blobs", digest), scope=self._pull, expect=_MAYBE
+        )
+        if answer.status not in _FOUND or Document(answer.body, "").digest != digest:
+            raise GateError(f"{self.name} has no whole blob {digest}")
+        return answer.body
+
+    def has_blob(self, digest: str) -> bool:
+        """Return whether a blob is there already."""
+        answer = self.transport.call(
+            "HEAD", self._at("blobs", digest), scope=self._push, expect=_MAYBE
+        )
+        return answer.status in _FOUND
+
+    def put_blob(self, digest: str, size: int, content: Callable[[], IO[bytes]]) -> None:
+        """Send a blob; one that breaks off is begun again as a whole.
+
+        Args:
+            digest: of the content.
+            size: bytes.
+            content: opens it, anew for each attempt.
+        """
+        self.transport.persist(lambda: self._put_blob_once(digest, size, content))
+
+    def _put_blob_once(self, digest: str, size: int, content: Callable[[], IO[bytes]]) -> None:
+        address = self._begin_upload()
+        query = "&" if "?" in address else "?"
+        length = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        self.transport.ask(
+            "PUT",
+            f"{address}{query}{urlencode({'digest': digest})}",
+            scope=self._push,
+            expect=_MADE,
+            headers=length,
+            body=content,
+        )
+
+    def _begin_upload(self) -> str:
+        begun = self.transport.ask(
+            "POST", self._at("blobs", "uploads/"), scope=self._push, expect=_STARTED
+        )
+        return self._location(begun)
+
+    def _location(self, answer: Answer) -> str:
+        address = answer.headers.get("location", "")
+        if not address:
+            raise EngineError(f"{self.name} does not say where to send a blob")
+        return urljoin(self._at("blobs", "uploads/"), address)
+
+    def check_writable(self) -> None:
+        """Begin an upload, and call it off: nothing changes, and nobody may do that who can't push.
+
+        Raises:
+            AuthorisationError, TransientError, EngineError: it can't be written to (exit 5, 6, 4).
+        """
+        address = self.transport.persist(self._begin_upload)
+        # Registries forget an upload by themselves; one that does not know the call is no problem.
+        self.transport.call(
+            "DELETE", address, scope=self._push, expect=frozenset({200, 202, 204, 400, 404, 405})
+        )
+
+    def put_manifest(self, reference: str, document: Document) -> None:
+        """Put a manifest under a tag, or under its own digest alone; see `check` for afterwards."""
+        self.transport.call(
+            "PUT",
+            self._at("manifests", reference),
+            scope=self._push,
+            expect=_MADE,
+            headers={"Content-Type": document.media_type},
+            body=lambda: document.data,
+        )
+
+    def check(self, reference: str, document: Document) -> None:
+        """Read a manifest back.
+
+        Raises:
+            GateError: the registry holds something else (exit 7).
+        """
+        held = self.digest(reference)
+        if held != document.digest:
+            raise GateError(
+                f"{self.name} holds another image under {reference} than was pushed",
+                why=f"{held or 'nothing'}, and {document.digest} was pushed",
+                hint="somebody else publishes here at the same time, or the registry is broken",
+            )
+
+    def tags(self, *, page: int = _PAGE) -> tuple[str, ...]:
+        """Return every tag, in the registry's order; none where there is no such repository.
+
+        `page` is how many are asked for at a time; a registry may give fewer.
+        """
+        found: list[str] = []
+        path = self._at("tags", f"list?n={page}")
+        while path:
+            answer = self.transport.call("GET", path, scope=self._pull, expect=_MAYBE)
+            if answer.status not in _FOUND:
+                break
+            found += self._listed(answer)
+            following = _NEXT.search(answer.headers.get("link", ""))
+            path = urljoin(path, following[1]) if following else ""
+        return tuple(found)
+
+    def _listed(self, answer: Answer) -> Iterator[str]:
+        try:
+            yield from json.loads(answer.body).get("tags") or ()
+        except (ValueError, AttributeError) as error:
+            raise EngineError(f"{self.name} lists its tags in no known form") from error

@@ -1,0 +1,359 @@
+"""Requests to one registry: signing in, waiting and trying again, and errors told apart.
+
+Source: OCI distribution-spec 1.1; distribution's token authentication,
+distribution.github.io/distribution/spec/auth/token.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import IO, Final, NotRequired, TypedDict, TypeVar, Unpack
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, SSLError
+
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    EngineError,
+    InputError,
+    TransientError,
+)
+from buildlib.registry.address import is_loopback, make_pool
+from buildlib.registry.credentials import HUB, Credentials
+
+# Docker Hub's interface is not where its name points to.
+_HUB_HOST: Final = "registry-1.docker.io"
+_TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_UNAUTHORISED: Final = 401
+_FORBIDDEN: Final = 403
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_FAILED: Final = 400
+_LONGEST_REASON: Final = 300
+_PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
+_AGENT: Final = "buildlib"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long what may work later is tried.
+
+    Args:
+        attempts: of one request, the first one included.
+        base: seconds before the second attempt at most; each next wait may be twice as long.
+        ceiling: seconds that one wait may take, whatever the registry asks for.
+        timeout: seconds without a byte until a connection counts as dead.
+    """
+
+    attempts: int = 6
+    base: float = 0.5
+    ceiling: float = 60.0
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the registry said; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass
+class Tally:
+    """What was needed beyond the requests themselves."""
+
+    retries: int = 0
+    waited: float = 0.0
+
+
+Body = Callable[[], "bytes | IO[bytes]"]
+T = TypeVar("T")
+
+
+class Options(TypedDict):
+    """What belongs to a request.
+
+    Args:
+        scope: what for, as the token specification has it.
+        expect: codes that are answers; every other one is an error.
+        headers: beside those of the authorisation.
+        body: returns what is sent, anew for each attempt.
+    """
+
+    scope: str
+    expect: frozenset[int]
+    headers: NotRequired[Mapping[str, str]]
+    body: NotRequired[Body]
+
+
+class LaterError(TransientError):
+    """It may work later; `wait` is the seconds that the registry asks for."""
+
+    wait: float = 0.0
+
+
+def _challenge(header: str) -> tuple[str, dict[str, str]]:
+    scheme, _, rest = header.partition(" ")
+    return scheme.lower(), dict(_PARAMETER.findall(rest))
+
+
+def _asked_wait(headers: Mapping[str, str], now: float) -> float:
+    """Return the seconds that `Retry-After` asks for; RFC 9110, 10.2.3."""
+    text = headers.get("retry-after", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except ValueError:
+        return 0.0
+
+
+@dataclass
+class Transport:
+    """The way to one registry.
+
+    Args:
+        host: as a reference names it.
+        credentials: or None, for one that everybody may read.
+        env: for the proxy's address.
+        patience: how long what may work later is tried.
+        sleep, clock: of this machine.
+        chance: spreads the waits; between 0 and 1.
+    """
+
+    host: str
+    credentials: Credentials | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    patience: Patience = field(default_factory=Patience)
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.time
+    chance: Callable[[], float] = random.random
+    tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        """Open nothing yet."""
+        scheme = "http" if is_loopback(self.host) else "https"
+        self._root = f"{scheme}://{_HUB_HOST if self.host == HUB else self.host}"
+        self._pool = make_pool(self.host, scheme, self.env, self.patience.timeout)
+        self._tokens: dict[str, str] = {}
+        self._basic = False
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._pool.clear()
+
+    def persist(self, once: Callable[[], T]) -> T:
+        """Do something until it works, as long as what it raises may pass.
+
+        Args:
+            once: makes its requests with `ask`.
+
+        Raises:
+            TransientError: the attempts are used up (exit 6).
+            BuildlibError: everything else that `once` raises.
+        """
+        for attempt in range(self.patience.attempts - 1):
+            try:
+                return once()
+            except LaterError as problem:
+                self._wait(attempt, problem.wait)
+                self.tally.retries += 1
+        return once()
+
+    def call(self, method: str, path: str, **options: Unpack[Options]) -> Answer:
+        """Do one request until it is answered; arguments and errors are those of `ask`."""
+        return self.persist(lambda: self.ask(method, path, **options))
+
+    def ask(self, method: str, path: str, **options: Unpack[Options]) -> Answer:
+        """Do one request, signing in where that is wanted.
+
+        Args:
+            method: of HTTP.
+            path: from the registry's root, or a whole address that the registry gave.
+            options: see `Options`.
+
+        Raises:
+            AuthorisationError: refused (exit 5).
+            TransientError: it may work later (exit 6).
+            EngineError: the registry says that the request is wrong (exit 4).
+            InputError: its certificate is not trusted (exit 2).
+        """
+        headers = dict(options.get("headers", {}))
+        try:
+            answer = self._signed_in(method, path, options["scope"], headers, options.get("body"))
+        except SSLError as error:
+            raise InputError(
+                f"the certificate of {self.host} is not trusted", why=self._safe(str(error))
+            ) from None
+        except (HTTPError, OSError) as error:
+            raise self._unreachable(method, error) from None
+        if answer.status in options["expect"]:
+            return answer
+        raise self._problem(method, answer)
+
+    def _wait(self, attempt: int, asked: float) -> None:
+        # "Full jitter": many clients that failed together do not come back together.
+        longest = min(self.patience.ceiling, self.patience.base * 2**attempt)
+        seconds = min(self.patience.ceiling, max(asked, longest * self.chance()))
+        self.tally.waited += seconds
+        self.sleep(seconds)
+
+    def _signed_in(
+        self, method: str, path: str, scope: str, headers: dict[str, str], body: Body | None
+    ) -> Answer:
+        answer = self._send(method, path, headers | self._authorisation(scope), body)
+        if answer.status != _UNAUTHORISED:
+            return answer
+        # A token that is too old counts as none.
+        self._tokens.pop(scope, None)
+        if not self._sign_in(answer.headers.get("www-authenticate", ""), scope):
+            return answer
+        return self._send(method, path, headers | self._authorisation(scope), body)
+
+    def _authorisation(self, scope: str) -> dict[str, str]:
+        if token := self._tokens.get(scope):
+            return {"Authorization": f"Bearer {token}"}
+        if self._basic and self.credentials:
+            return {"Authorization": f"Basic {self.credentials.basic}"}
+        return {}
+
+    def _sign_in(self, header: str, scope: str) -> bool:
+        """Return whether there is something to sign in with that was not tried yet."""
+        scheme, parameters = _challenge(header)
+        if scheme == "basic":
+            fresh = not self._basic and bool(self.credentials and self.credentials.username)
+            self._basic = fresh or self._basic
+            return fresh
+        if scheme != "bearer" or "realm" not in parameters:
+            return False
+        token = self._fetch_token(parameters, scope)
+        if token:
+            self._tokens[scope] = token
+        return bool(token)
+
+    def _fetch_token(self, parameters: Mapping[str, str], scope: str) -> str:
+        realm = parameters["realm"]
+        if urlsplit(realm).scheme != "https" and not is_loopback(urlsplit(realm).netloc):
+            raise AuthorisationError(
+                f"{self.host} wants the password sent without encryption", why="it was not sent"
+            )
+        query = {"service": parameters.get("service", ""), "scope": scope}
+        known = self.credentials
+        if known and known.identity_token:
+            form = urlencode(
+                {
+                    **query,
+                    "grant_type": "refresh_token",
+                    "refresh_token": known.identity_token,
+                    "client_id": _AGENT,
+                }
+            )
+            kind = {"Content-Type": "application/x-www-form-urlencoded"}
+            answer = self._send("POST", realm, kind, form.encode)
+        else:
+            headers = {"Authorization": f"Basic {known.basic}"} if known else {}
+            answer = self._send("GET", f"{realm}?{urlencode(query)}", headers, None)
+        if answer.status in _TRANSIENT:
+            # As if the request itself had met it.
+            raise HTTPError(f"the token service answers {answer.status}")
+        if answer.status >= _FAILED:
+            return ""
+        with suppress(ValueError, AttributeError):
+            found = json.loads(answer.body)
+            return str(found.get("token") or found.get("access_token") or "")
+        return ""
+
+    def _send(
+        self, method: str, path: str, headers: Mapping[str, str], body: Body | None
+    ) -> Answer:
+        response = self._request(method, urljoin(self._root, path), headers, body)
+        return Answer(
+            status=response.status,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=response.data,
+        )
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body | None,
+        redirects: int = 5,
+    ) -> urllib3.BaseHTTPResponse:
+        response: urllib3.BaseHTTPResponse = self._pool.request(
+            method,
+            url,
+            body=body() if body else None,
+            headers={"User-Agent": _AGENT, **headers},
+            redirect=False,
+            retries=False,
+        )
+        onward = urljoin(url, response.headers.get("Location", ""))
+        follows = response.status in _REDIRECTS and method in {"GET", "HEAD"} and redirects
+        if not follows or onward == url:
+            return response
+        if urlsplit(onward).netloc != urlsplit(url).netloc:
+            # Another host, such as the storage behind a registry, must not learn who we are.
+            headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
+        return self._request(method, onward, headers, body, redirects - 1)
+
+    def _safe(self, text: str) -> str:
+        """Return a registry's own words without what it was told, on one line, not too long."""
+        secrets = [*self._tokens.values()]
+        if self.credentials:
+            secrets += [self.credentials.secret, self.credentials.basic]
+        for secret in filter(None, secrets):
+            text = text.replace(secret, "***")
+        # Addresses may be signed, and then are a secret of their own.
+        text = re.sub(r"(https?://[^\s?\"']+)\?[^\s\"']*", r"\1?***", text)
+        return "".join(c if c.isprintable() else " " for c in text).strip()[:_LONGEST_REASON]
+
+    def _reason(self, answer: Answer) -> str:
+        with suppress(ValueError, LookupError, TypeError, AttributeError):
+            first = json.loads(answer.body)["errors"][0]
+            words = ": ".join(str(first[key]) for key in ("code", "message") if first.get(key))
+            return self._safe(f"{answer.status} {words}")
+        return str(answer.status)
+
+    def _problem(self, method: str, answer: Answer) -> BuildlibError:
+        reason = self._reason(answer)
+        if answer.status == _UNAUTHORISED:
+            known = self.credentials
+            what = "refuses the credentials" if known else "wants credentials, and there are none"
+            return AuthorisationError(
+                f"{self.host} {what}",
+                why=f"{reason}{f', from {known.source}' if known else ''}",
+                hint=f"docker login {self.host}",
+            )
+        if answer.status == _FORBIDDEN:
+            return AuthorisationError(
+                f"{self.host} does not allow it",
+                why=reason,
+                hint="see whether the account may write to this repository",
+            )
+        if answer.status in _TRANSIENT:
+            later = self._later(method, reason)
+            later.wait = _asked_wait(answer.headers, self.clock())
+            return later
+        return EngineError(f"{self.host} refuses {method}", why=reason)
+
+    def _unreachable(self, method: str, error: Exception) -> LaterError:
+        return self._later(method, f"{type(error).__name__}: {self._safe(str(error))}")
+
+    def _later(self, method: str, why: str) -> LaterError:
+        return LaterError(
+            f"{self.host} did not answer {method} in {self.patience.attempts} attempts",
+            why=why,
+            hint="try again later; what is there already is not sent again",
+        )

@@ -1,0 +1,179 @@
+"""Signing in by token, as the large registries want it; and the way through a proxy."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from buildlib.errors import AuthorisationError, TransientError
+from buildlib.registry.client import Repository
+from buildlib.registry.credentials import Credentials
+from buildlib.registry.transport import Patience, Transport
+
+QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=2.0)
+KNOWN = Credentials(username="ann", secret="pass", source="the test")  # noqa: S106 - made up
+
+
+class Hub(ThreadingHTTPServer):
+    """Gives tokens, and wants one; `asked` is what the token service was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[dict[str, list[str]]] = []
+        self.valid: set[str] = set()
+        self.failing = 0
+        self.elsewhere = ""
+        self.paths: list[str] = []
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def realm(self) -> str:
+        return self.elsewhere or f"http://{self.host}/token"
+
+    def give(self, query: str, authorisation: str) -> tuple[int, object]:
+        self.asked.append(parse_qs(query))
+        if self.failing:
+            self.failing -= 1
+            return 503, {}
+        basic = "Basic " + base64.b64encode(b"ann:pass").decode()
+        if authorisation not in {"", basic} or "refresh_token=wrong" in query:
+            return 401, {}
+        token = f"token-{len(self.asked)}"
+        self.valid.add(token)
+        return 200, {"access_token" if "refresh_token" in query else "token": token}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Say nothing."""
+
+    def _say(self, status: int, body: object, **headers: str) -> None:
+        data = json.dumps(body).encode()
+        self.send_response_only(status)
+        for name, value in {**headers, "Content-Length": str(len(data))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self) -> None:
+        hub = self.server
+        assert isinstance(hub, Hub)
+        hub.paths.append(self.path)
+        path, _, query = self.path.partition("?")
+        authorisation = self.headers.get("Authorization", "")
+        if urlsplit(path).path == "/token":
+            if self.command == "POST":
+                query = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            self._say(*hub.give(query, authorisation))
+        elif authorisation.removeprefix("Bearer ") in hub.valid:
+            self._say(200, {"tags": ["1.2.3"]})
+        else:
+            challenge = f'Bearer realm="{hub.realm}",service="hub",scope="x"'
+            self._say(401, {}, **{"WWW-Authenticate": challenge})
+
+    do_POST = do_GET  # noqa: N815 - the base's name
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with _running(Hub()) as found:
+        yield found
+
+
+@contextmanager
+def _running(server: Hub) -> Iterator[Hub]:
+    with server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _tags(hub: Hub, credentials: Credentials | None, **env: str) -> tuple[str, ...]:
+    transport = Transport(hub.host, credentials, env=env, patience=QUICK)
+    return Repository(transport, "team/thing").tags()
+
+
+def test_a_password_is_changed_for_a_token_of_just_that_scope(hub: Hub) -> None:
+    repository = Repository(Transport(hub.host, KNOWN, patience=QUICK), "team/thing")
+    assert repository.tags() == ("1.2.3",)
+    assert hub.asked == [{"service": ["hub"], "scope": ["repository:team/thing:pull"]}]
+    # It is good for the next request.
+    assert repository.tags() == ("1.2.3",)
+    assert len(hub.asked) == 1
+
+
+def test_a_token_that_has_run_out_is_changed_for_a_new_one(hub: Hub) -> None:
+    repository = Repository(Transport(hub.host, KNOWN, patience=QUICK), "team/thing")
+    repository.tags()
+    hub.valid.clear()
+    assert repository.tags() == ("1.2.3",)
+    assert len(hub.asked) == 2
+
+
+def test_what_everybody_may_read_needs_a_token_as_well(hub: Hub) -> None:
+    assert _tags(hub, None) == ("1.2.3",)
+
+
+def test_an_identity_token_is_sent_in_the_body(hub: Hub) -> None:
+    token = Credentials(username="", secret="t0k", source="the test")  # noqa: S106 - made up
+    assert _tags(hub, token) == ("1.2.3",)
+    assert hub.asked[0]["refresh_token"] == ["t0k"]
+    assert hub.asked[0]["grant_type"] == ["refresh_token"]
+    assert not [path for path in hub.paths if "t0k" in path]
+
+
+@pytest.mark.parametrize(("user", "secret"), [("ann", "wrong"), ("", "wrong")])
+def test_what_the_token_service_refuses_is_refused(hub: Hub, user: str, secret: str) -> None:
+    with pytest.raises(AuthorisationError, match="refuses the credentials"):
+        _tags(hub, Credentials(username=user, secret=secret, source="the test"))
+
+
+def test_a_token_service_that_fails_for_now_is_asked_again(hub: Hub) -> None:
+    hub.failing = 2
+    assert _tags(hub, KNOWN) == ("1.2.3",)
+
+
+def test_but_not_for_ever(hub: Hub) -> None:
+    hub.failing = 99
+    with pytest.raises(TransientError, match="token service answers 503"):
+        _tags(hub, KNOWN)
+
+
+def test_a_password_is_not_sent_without_encryption(hub: Hub) -> None:
+    hub.elsewhere = "http://tokens.example/token"
+    with pytest.raises(AuthorisationError, match="without encryption"):
+        _tags(hub, KNOWN)
+
+
+def test_a_registry_of_this_machine_is_asked_without_the_proxy(hub: Hub) -> None:
+    assert _tags(hub, KNOWN, http_proxy="http://127.0.0.1:1") == ("1.2.3",)
+
+
+def test_another_registry_is_asked_through_the_proxy_that_learns_no_password() -> None:
+    with _running(Hub()) as proxy:
+        env = {"HTTPS_PROXY": f"http://ann:secret@{proxy.host}"}
+        transport = Transport("registry.example", KNOWN, env=env, patience=QUICK)
+        with pytest.raises(TransientError) as caught:
+            Repository(transport, "team/thing").tags()
+        assert "secret" not in str(caught.value)
+        spared = Transport(
+            "registry.invalid", KNOWN, env={**env, "NO_PROXY": ".invalid"}, patience=QUICK
+        )
+        with pytest.raises(TransientError, match="resolve"):
+            Repository(spared, "team/thing").tags()
