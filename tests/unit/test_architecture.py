@@ -21,6 +21,7 @@ ORDER = [
     "reference",
     "tagrules",
     "values",
+    "ignores",
     "expectations",
     "policy.rules",
     "policy.finding",
