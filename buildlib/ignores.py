@@ -105,7 +105,7 @@ def parse_ignores(
         if missing:
             raise InputError(
                 f"{where} lacks {' and '.join(missing)}",
-                why=f"whoever ignores a {what} says why, and until when",
+                why="whoever ignores something says why, and until when",
                 hint=f'{example}, reason = "…", until = 2027-01-31',
             )
         found.append(make(**fields))
