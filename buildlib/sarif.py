@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from buildlib.ignores import Ignoring
@@ -76,6 +77,13 @@ def make_document(
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "columnKind": "utf16CodeUnits", "results": found}],
     }
+
+
+def dockerfile_uri(root: Path, dockerfile: Path) -> str:
+    """Return the Dockerfile's path in the repository, with slashes; its name if it is elsewhere."""
+    root, file = root.resolve(), dockerfile.resolve()
+    own = file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
+    return own.as_posix()
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
