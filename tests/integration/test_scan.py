@@ -287,7 +287,7 @@ def test_this_repositorys_image_is_seen_into_on_every_platform(
     archive = tmp_path / "image.tar"
     built = own.invoke("docker-build", "--platform", "all", "--output", f"type=oci,dest={archive}")
     assert built.returncode == 0, built.stderr
-    gopher = Advisory("GO-2026-0001", "CVE-2026-0003", "medium", "go", "stdlib", "<99", "99.0.0")
+    gopher = Advisory("GO-2026-0001", "CVE-2026-0003", "medium", "go-module", "stdlib", "<99", "99.0.0")
     env = database(gopher, LEAKY)
     done = own.invoke("docker-scan", "--image", str(archive), "--json", **env)
     assert done.returncode == 0, done.stdout + done.stderr
