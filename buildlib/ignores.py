@@ -6,7 +6,7 @@ The gates share it. What an ignore is about, each gate knows by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from buildlib.errors import InputError
@@ -72,6 +72,16 @@ def sort_out(
             kept.append((finding, ended))
     unused = tuple(entry for entry in ignores if id(entry) not in used)
     return Sorted(kept=tuple(kept), ignored=tuple(ignored), unused=unused)
+
+
+def parse_date(value: object) -> date:
+    """Return the day that a value of TOML means, or raise MismatchError."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError as error:
+        raise MismatchError("a table whose until is a date, such as 2027-01-31") from error
 
 
 def parse_ignores(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
 from typing import Any, Final
 
 from buildlib.errors import InputError, did_you_mean
@@ -82,15 +81,6 @@ def parse_size(value: object) -> int:
     if not match:
         raise MismatchError('a size, such as "20 MB" or "19.5 MiB"')
     return int(float(match[1]) * _UNITS[match[2]])
-
-
-def parse_date(value: object) -> date:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value
-    try:
-        return date.fromisoformat(str(value))
-    except ValueError as error:
-        raise MismatchError("a table whose until is a date, such as 2027-01-31") from error
 
 
 def parse_flag(value: object) -> bool:

@@ -9,11 +9,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildlib.errors import InputError, did_you_mean
-from buildlib.ignores import parse_ignores
+from buildlib.ignores import parse_date, parse_ignores
 from buildlib.policy.rules import HADOLINT, RULES
 from buildlib.values import (
     check_keys,
-    parse_date,
     parse_fields,
     parse_number,
     parse_size,

@@ -25,7 +25,8 @@ class ScanReport:
     Args:
         image: what was looked at.
         scanner, version: what looked; the version is empty where it does not tell.
-        database: the time of its database, RFC 3339; empty where it does not tell.
+        database: the time of its database, of the oldest it used, RFC 3339; empty where it does
+            not tell.
         threshold: what is this bad or worse fails the gate.
         only_fixed: what has no fix does not.
         platforms: of the image, each with how many packages the scanner sees.
@@ -164,7 +165,7 @@ def make_report(
         image=image,
         scanner=scanner[0],
         version=scanner[1],
-        database=max((scan.database for _, scan in scans), default=""),
+        database=min((scan.database for _, scan in scans), default=""),
         threshold=settings.severity,
         only_fixed=settings.only_fixed,
         platforms=tuple((name, scan.packages) for name, scan in scans),

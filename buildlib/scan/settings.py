@@ -8,11 +8,10 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
 from buildlib.errors import InputError, did_you_mean
-from buildlib.ignores import parse_ignores
+from buildlib.ignores import parse_date, parse_ignores
 from buildlib.scan.finding import THRESHOLDS, Severity, Vulnerability
 from buildlib.values import (
     check_keys,
-    parse_date,
     parse_fields,
     parse_flag,
     parse_text,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -202,7 +203,8 @@ def test_the_lines_that_are_run(tmp_path: Path) -> None:
     assert trivy.scan_argv(tmp_path / "layout", tmp_path / "trivy.json", vex) == (
         *(*TRIVY_ENV, "image", "--input", f"{tmp_path}/layout"),
         *("--scanners", "vuln", "--no-progress"),
-        *("--severity", "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL", "--exit-code", "0"),
+        *("--severity", "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL"),
+        *("--ignore-unfixed=false", "--exit-code", "0"),
         *("--list-all-pkgs", "--show-suppressed"),
         *("--vex", f"{tmp_path}/a.json", "--vex", f"{tmp_path}/b.json"),
         *("--format", "json", "--output", f"{tmp_path}/trivy.json"),
@@ -297,6 +299,19 @@ def test_trivy_is_asked_for_its_database_after_the_scan(check: Check) -> None:
     report = check(executor, scanner="trivy")
     assert (report.version, report.database) == ("0.67.2", "2026-06-14T06:00:00Z")
     assert ["image" in argv for argv in executor.asked] == [False, True, False, True, False]
+
+
+def test_what_would_be_unpacked_elsewhere_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "deep" / "image.tar"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w") as tar:
+        tar.addfile(tarfile.TarInfo("blobs/../../../escaped"))
+    with pytest.raises(InputError, match="is no place in it"):
+        trivy.TRIVY.scan(Scanners(), archive, "linux/amd64", ())
+    assert not (tmp_path / "escaped").exists()
+    archive.write_bytes(b"no archive")
+    with pytest.raises(InputError, match="can't unpack the image for linux/amd64"):
+        trivy.TRIVY.scan(Scanners(), archive, "linux/amd64", ())
 
 
 def test_a_grype_that_knows_no_version_is_told_without_one(check: Check) -> None:
