@@ -21,6 +21,7 @@ from buildlib.variables import BASE_IMAGES
 
 if TYPE_CHECKING:
     from buildlib.policy.settings import Policy
+    from buildlib.scan.settings import ScanSettings
     from buildlib.tagrules import TagRule
 
 
@@ -69,6 +70,7 @@ class Config:
     smoke: Smoke = _key(settings.parse_smoke, settings.NO_SMOKE)  # noqa: RUF009 - as field(), with a frozen default
     run: Run = _key(settings.parse_run, settings.NO_RUN)  # noqa: RUF009 - the same
     policy: Policy | None = _key(settings.parse_policy, None)  # noqa: RUF009 - the same
+    scan: ScanSettings | None = _key(settings.parse_scan, None)  # noqa: RUF009 - the same
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def source_of(self, key: str) -> Source:
@@ -87,11 +89,17 @@ class Config:
 
         return self.policy or NO_POLICY
 
+    def scan_settings(self) -> ScanSettings:
+        """Return what the vulnerability gate goes by, or its defaults."""
+        from buildlib.scan.settings import NO_SCAN  # noqa: PLC0415 - only the gates ask
+
+        return self.scan or NO_SCAN
+
 
 _KEYS: Final = {f.name.replace("_", "-"): f for f in fields(Config) if "parse" in f.metadata}
 _TABLES: Final = {
     *("labels", "build-args", "base-images"),
-    *("smoke", "run", "policy", "tags", "registries"),
+    *("smoke", "run", "policy", "scan", "tags", "registries"),
 }
 
 

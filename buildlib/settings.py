@@ -31,6 +31,7 @@ from buildlib.values import (
 if TYPE_CHECKING:
     from buildlib.expectations import Command, Data
     from buildlib.policy.settings import Policy
+    from buildlib.scan.settings import ScanSettings
     from buildlib.tagrules import TagRule
 
 
@@ -256,6 +257,12 @@ def parse_tag_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:
 
 def parse_policy(value: object) -> Policy:
     from buildlib.policy.settings import parse_policy as parse  # noqa: PLC0415 - only the gates ask
+
+    return parse(value)
+
+
+def parse_scan(value: object) -> ScanSettings:
+    from buildlib.scan.settings import parse_scan as parse  # noqa: PLC0415 - only the gates ask
 
     return parse(value)
 

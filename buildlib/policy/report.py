@@ -9,6 +9,7 @@ from typing import Any
 
 from buildlib.console import table
 from buildlib.errors import GateError
+from buildlib.ignores import sort_out
 from buildlib.policy.finding import Finding, Level
 from buildlib.policy.rules import RULES
 from buildlib.policy.settings import Ignore
@@ -84,26 +85,21 @@ def make_report(
         ignores: as configured.
         today: in UTC.
     """
-    kept, ignored, used = [], [], set()
-    for finding in dict.fromkeys(findings):
-        covering = [ignore for ignore in ignores if ignore.covers(finding)]
-        used |= set(covering)
-        valid = [ignore for ignore in covering if ignore.until >= today]
-        if valid:
-            ignored.append((finding, valid[0]))
-        elif covering:
-            ended = max(ignore.until for ignore in covering)
-            message = f"{finding.message} (it was ignored until {ended})"
-            kept.append(replace(finding, message=message))
-        else:
-            kept.append(finding)
+    found = sort_out(findings, ignores, today)
+    kept = [_counts_again(finding, ended) for finding, ended in found.kept]
     return PolicyReport(
         image=image,
         platforms=tuple(platforms),
         findings=tuple(sorted(kept, key=lambda finding: finding.level is not Level.ERROR)),
-        ignored=tuple(ignored),
-        unused=tuple(ignore for ignore in ignores if ignore not in used),
+        ignored=found.ignored,
+        unused=found.unused,
     )
+
+
+def _counts_again(finding: Finding, ended: Ignore | None) -> Finding:
+    if ended is None:
+        return finding
+    return replace(finding, message=f"{finding.message} (it was ignored until {ended.until})")
 
 
 def raise_failures(report: PolicyReport) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildlib.errors import InputError, did_you_mean
+from buildlib.ignores import parse_date, parse_ignores
 from buildlib.policy.rules import HADOLINT, RULES
 from buildlib.values import (
-    MismatchError,
     check_keys,
     parse_fields,
     parse_number,
@@ -63,15 +63,6 @@ class Policy(NamedTuple):
 NO_POLICY: Final = Policy()
 
 
-def _date(value: object) -> date:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value
-    try:
-        return date.fromisoformat(str(value))
-    except ValueError as error:
-        raise MismatchError("a table whose until is a date, such as 2027-01-31") from error
-
-
 def _rule(value: object) -> str:
     name = parse_text(value)
     if name not in RULES and not re.fullmatch(rf"{HADOLINT}/[A-Z]+[0-9]+", name):
@@ -84,27 +75,15 @@ def _rule(value: object) -> str:
 _IGNORE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "rule": _rule,
     "reason": parse_text,
-    "until": _date,
+    "until": parse_date,
     "path": parse_text,
 }
 
 
-def _ignore(value: object) -> Ignore:
-    fields = parse_fields(value, _IGNORE_KEYS, "policy.ignore.")
-    missing = [key for key in ("rule", "reason", "until") if not fields.get(key)]
-    if missing:
-        raise InputError(
-            f"policy.ignore lacks {' and '.join(missing)}",
-            why="whoever ignores a rule says why, and until when",
-            hint='rule = "no-setuid", reason = "…", until = 2027-01-31',
-        )
-    return Ignore(**fields)
-
-
 def _ignores(value: object) -> tuple[Ignore, ...]:
-    if not isinstance(value, list):
-        raise MismatchError("a list of tables [[policy.ignore]]")
-    return tuple(_ignore(item) for item in value)
+    return parse_ignores(
+        value, _IGNORE_KEYS, Ignore, where="policy.ignore", example='rule = "no-setuid"'
+    )
 
 
 _KEYS: Final[Mapping[str, Callable[[object], Any]]] = {

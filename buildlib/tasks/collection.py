@@ -28,6 +28,7 @@ def collection(root: Path | None = None) -> Collection:
         smoke.docker_smoke,
         image.docker_size,
         image.docker_policy,
+        image.docker_scan,
         image.docker_sbom,
         reproduce.docker_reproduce,
         version.version,

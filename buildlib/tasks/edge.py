@@ -24,6 +24,8 @@ from buildlib.variables import BASE_IMAGES
 
 # Every task loads this module, and waits for it: what only some of them need comes later.
 if TYPE_CHECKING:
+    from datetime import date
+
     from buildlib.config import Config
     from buildlib.console import Console
     from buildlib.engine import EngineFacts
@@ -112,6 +114,12 @@ class Edge:
         from buildlib.config import load_config  # noqa: PLC0415 - while docker is being asked
 
         return load_config(self.start, self.env)
+
+    def today(self) -> date:
+        """Return the day, in UTC."""
+        from datetime import UTC, datetime  # noqa: PLC0415 - only the gates ask
+
+        return datetime.fromtimestamp(time.time(), UTC).date()
 
     def ask_engine(self) -> Background[EngineFacts] | None:
         """Start to ask docker about itself, unless dry."""

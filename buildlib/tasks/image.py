@@ -1,4 +1,4 @@
-"""Tasks that look into an image: `docker-size`, `docker-policy`, `docker-sbom`."""
+"""Tasks that look into an image: `docker-size`, `docker-policy`, `docker-scan`, `docker-sbom`."""
 
 from __future__ import annotations
 
@@ -51,6 +51,25 @@ def docker_policy(
         from buildlib.tasks.judging import judge  # noqa: PLC0415 - only this task needs it
 
         judge(run, image, release=release, sarif=sarif, as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "image": _IMAGE,
+        "severity": "what is this bad or worse fails; default: that of the configuration, high",
+        "sarif": "write SARIF 2.1.0 to this file, for code scanning",
+        "json": "print it as JSON",
+    },
+)
+def docker_scan(
+    context: Context, *, image: str = "", severity: str = "", sarif: str = "", json: bool = False
+) -> None:
+    """Have grype or trivy look for known vulnerabilities; fail where one is bad enough."""
+    with edge(context, quiet=json) as run:
+        from buildlib.tasks.scanning import scan  # noqa: PLC0415 - only this task needs it
+
+        scan(run, image, severity=severity, sarif=sarif, as_json=json)
 
 
 @task(

@@ -40,6 +40,7 @@ def show_config(run: Edge, *, as_json: bool) -> None:
     values = {key: getattr(found, key.replace("-", "_")) for key in known_keys()}
     values["tags"] = found.tag_rules()
     values["policy"] = found.image_policy()
+    values["scan"] = found.scan_settings()
     rows = [(key, _plain(values[key]), str(found.source_of(key))) for key in values]
     if as_json:
         keys = {key: {"value": value, "source": source} for key, value, source in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,6 @@ from buildlib.smoke.junit import as_junit
 from buildlib.smoke.result import SmokeResult, as_markdown, as_matrix, raise_failures
 from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
-from buildlib.tasks.judging import today
 
 _SUMMARY: str = "GITHUB_STEP_SUMMARY"
 
@@ -47,7 +47,7 @@ def docker_smoke(run: Edge, wanted: Wanted) -> None:
     answer = connect(run)
     begun = run.begin()
     project = begun.project.get()
-    request = _request(project, wanted)
+    request = _request(project, wanted, run.today())
     if begun.engine is None:
         for argv in planned(project, request):
             run.console.answer(shell_line(argv))
@@ -60,11 +60,11 @@ def docker_smoke(run: Edge, wanted: Wanted) -> None:
     raise_failures(results)
 
 
-def _request(project: Project, wanted: Wanted) -> SmokeRequest:
+def _request(project: Project, wanted: Wanted, today: date) -> SmokeRequest:
     names = wanted.platforms or (f"linux/{host_platform().arch}",)
     return SmokeRequest(
         platforms=chosen_platforms(BuildRequest(platforms=names), project),
-        today=today(),
+        today=today,
         image=wanted.image,
         version=wanted.version,
         only=wanted.only,

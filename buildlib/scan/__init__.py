@@ -1,0 +1,1 @@
+"""Has a scanner look for known vulnerabilities in the image."""

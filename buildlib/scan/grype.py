@@ -1,0 +1,160 @@
+"""grype: its command lines, and what it answers.
+
+Source: `grype --help`, `grype db status --help` and `grype config` of 0.121; its JSON is that of
+github.com/anchore/grype, grype/presenter/models.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.errors import GateError, ToolError
+from buildlib.executor import Completed, Runner
+from buildlib.scan.finding import Vulnerability, severity_of
+from buildlib.scan.scanner import (
+    TIMEOUT,
+    Scanned,
+    Scanner,
+    Suppressed,
+    ask_version,
+    last_line,
+    read_json,
+    sense_of,
+)
+
+_NAME: Final = "grype"
+# It asks its maker for news of itself at every start, which is not what it is wanted for. What it
+# does about its database stays as the user's own variables have it.
+_PROGRAM: Final = ("env", "GRYPE_CHECK_FOR_APP_UPDATE=false", "NO_COLOR=1", _NAME)
+# It ends with 2 where the user's own configuration has a threshold, and something is over it.
+_ENDED: Final = (0, 2)
+_NO_VERSION: Final = "[not provided]"
+
+
+def version_argv() -> tuple[str, ...]:
+    """Return the line that asks for its version."""
+    return (*_PROGRAM, "version", "--output", "json")
+
+
+def status_argv() -> tuple[str, ...]:
+    """Return the line that asks whether its database is one that it would use."""
+    return (*_PROGRAM, "db", "status", "--output", "json")
+
+
+def scan_argv(archive: Path, vex: Sequence[Path]) -> tuple[str, ...]:
+    """Return the line that scans; it writes beside the archive.
+
+    Args:
+        archive: of one platform's image.
+        vex: files that say what does not concern us.
+    """
+    outputs = (f"json={_report(archive)}", f"cyclonedx-json={_bill(archive)}")
+    words = [word for output in outputs for word in ("--output", output)]
+    words += [word for path in vex for word in ("--vex", str(path))]
+    return (*_PROGRAM, f"oci-archive:{archive}", *words)
+
+
+def _report(archive: Path) -> Path:
+    return archive.with_name("grype.json")
+
+
+def _bill(archive: Path) -> Path:
+    return archive.with_name("grype.cdx.json")
+
+
+def _version(executor: Runner) -> str | None:
+    said = ask_version(executor, version_argv(), _NAME)
+    if said is None:
+        return None
+    # A grype that `go install` built knows no version.
+    return str(said.get("version", "")).replace(_NO_VERSION, "")
+
+
+def _scan(executor: Runner, archive: Path, platform: str, vex: Sequence[Path]) -> Scanned:
+    done = executor.run(scan_argv(archive, vex), timeout=TIMEOUT)
+    if done.code not in _ENDED:
+        _refuse(executor, done, platform)
+    return parse(read_json(_report(archive), _NAME), read_json(_bill(archive), _NAME), platform)
+
+
+def _refuse(executor: Runner, done: Completed, platform: str) -> None:
+    """Tell a database that is missing, too old or broken from anything else that went wrong."""
+    why = last_line(done)
+    if "vulnerability db" in why or not _database_valid(executor):
+        raise ToolError(
+            "grype has no vulnerability database that it would use: the gate has not passed",
+            why=why,
+            hint="grype db update gets one; grype db status tells what is wrong with it",
+        )
+    raise GateError(f"grype can't scan the image for {platform}", why=why)
+
+
+def _database_valid(executor: Runner) -> bool:
+    done = executor.run(status_argv(), timeout=TIMEOUT)
+    try:
+        return done.code == 0 and json.loads(done.stdout)["valid"] is True
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def parse(report: Mapping[str, Any], bill: Mapping[str, Any], platform: str) -> Scanned:
+    """Return what it says.
+
+    Args:
+        report: its own JSON.
+        bill: its CycloneDX, which lists the packages without a vulnerability as well.
+        platform: whose image it was given.
+
+    Raises:
+        GateError: it makes no sense (exit 7).
+    """
+    with sense_of(_NAME):
+        status = report["descriptor"].get("db", {}).get("status") or {}
+        return Scanned(
+            findings=tuple(_finding(match, platform) for match in report["matches"]),
+            suppressed=tuple(_suppressed(report.get("ignoredMatches") or (), platform)),
+            packages=sum("purl" in item for item in bill.get("components") or ()),
+            database=str(status.get("built", "")),
+        )
+
+
+def _finding(match: Mapping[str, Any], platform: str) -> Vulnerability:
+    found, package = match["vulnerability"], match["artifact"]
+    places = [str(place["path"]) for place in package.get("locations") or ()]
+    link = str(found.get("dataSource", ""))
+    related = match.get("relatedVulnerabilities") or ()
+    return Vulnerability(
+        id=str(found["id"]),
+        severity=severity_of(found.get("severity")),
+        package=str(package["name"]),
+        version=str(package["version"]),
+        platform=platform,
+        fixed_in=tuple(str(version) for version in found["fix"].get("versions") or ()),
+        link=link if link.startswith("http") else "",
+        source=_NAME,
+        path=places[0] if places else "",
+        aliases=tuple(dict.fromkeys(str(other["id"]) for other in related)),
+    )
+
+
+def _suppressed(matches: Sequence[Mapping[str, Any]], platform: str) -> Iterator[Suppressed]:
+    for match in matches:
+        rules: Sequence[Mapping[str, Any]] = match.get("appliedIgnoreRules") or ({},)
+        yield Suppressed(_finding(match, platform), _by(rules[0]))
+
+
+def _by(rule: Mapping[str, Any]) -> str:
+    if status := rule.get("vex-status"):
+        return " ".join(part for part in ("VEX:", status, rule.get("vex-justification")) if part)
+    return f"grype's own configuration: {rule.get('reason') or 'no reason given'}"
+
+
+GRYPE: Final = Scanner(
+    name=_NAME,
+    version=_version,
+    scan=_scan,
+    install="github.com/anchore/grype",
+)

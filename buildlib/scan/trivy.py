@@ -1,0 +1,168 @@
+"""trivy: its command lines, and what it answers.
+
+Source: github.com/aquasecurity/trivy 0.67, docs/docs/references/configuration/cli/trivy_image.md;
+its JSON is that of pkg/types/report.go. Every option has a variable, TRIVY_ and its name: with
+these, an older one that does not know an option works as well.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.errors import GateError, InputError, ToolError
+from buildlib.executor import Completed, Runner
+from buildlib.scan.finding import Vulnerability, severity_of
+from buildlib.scan.scanner import (
+    TIMEOUT,
+    Scanned,
+    Scanner,
+    Suppressed,
+    ask_version,
+    last_line,
+    read_json,
+    sense_of,
+)
+
+_NAME: Final = "trivy"
+# It tells its maker that it runs, and asks for news of itself; neither is what it is wanted for.
+_PROGRAM: Final = (
+    *("env", "TRIVY_SKIP_VERSION_CHECK=true", "TRIVY_DISABLE_TELEMETRY=true", "NO_COLOR=1"),
+    _NAME,
+)
+_SEVERITIES: Final = "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL"
+
+
+def version_argv() -> tuple[str, ...]:
+    """Return the line that asks for its version, and the time of its database."""
+    return (*_PROGRAM, "version", "--format", "json")
+
+
+def scan_argv(layout: Path, output: Path, vex: Sequence[Path]) -> tuple[str, ...]:
+    """Return the line that scans.
+
+    Args:
+        layout: the directory of one platform's image: trivy reads no archive of this kind.
+        output: the file that it writes.
+        vex: files that say what does not concern us.
+    """
+    return (
+        *(*_PROGRAM, "image", "--input", str(layout), "--scanners", "vuln", "--no-progress"),
+        # What fails and what is told is ours to say.
+        *("--severity", _SEVERITIES, "--ignore-unfixed=false", "--exit-code", "0"),
+        *("--list-all-pkgs", "--show-suppressed"),
+        *(word for path in vex for word in ("--vex", str(path))),
+        *("--format", "json", "--output", str(output)),
+    )
+
+
+def _version(executor: Runner) -> str | None:
+    said = ask_version(executor, version_argv(), _NAME)
+    return None if said is None else str(said.get("Version", ""))
+
+
+def _scan(executor: Runner, archive: Path, platform: str, vex: Sequence[Path]) -> Scanned:
+    layout, output = archive.with_name("layout"), archive.with_name("trivy.json")
+    _unpack(archive, layout, platform)
+    done = executor.run(scan_argv(layout, output, vex), timeout=TIMEOUT)
+    if done.code != 0:
+        _refuse(done, platform)
+    # Only now: the scan may have brought another database.
+    said = ask_version(executor, version_argv(), _NAME) or {}
+    with sense_of(_NAME):
+        database = str((said.get("VulnerabilityDB") or {}).get("UpdatedAt", ""))
+    return parse(read_json(output, _NAME), platform, database)
+
+
+def _unpack(archive: Path, layout: Path, platform: str) -> None:
+    """Write the files of the archive; not every Python that counts here has tarfile's filters."""
+    try:
+        with tarfile.open(archive) as tar:
+            for entry in tar:
+                path = (layout / entry.name).resolve()
+                content = tar.extractfile(entry) if entry.isreg() else None
+                if content is None:
+                    continue
+                if not path.is_relative_to(layout.resolve()):
+                    raise InputError(f"{entry.name} in the image for {platform} is no place in it")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with content, path.open("wb") as stream:
+                    shutil.copyfileobj(content, stream)
+    except (OSError, tarfile.TarError) as error:
+        raise InputError(f"can't unpack the image for {platform}", why=str(error)) from error
+
+
+def _refuse(done: Completed, platform: str) -> None:
+    why = last_line(done)
+    if "DB error" in done.stderr:
+        raise ToolError(
+            "trivy has no vulnerability database that it would use: the gate has not passed",
+            why=why,
+            hint="trivy image --download-db-only gets one",
+        )
+    raise GateError(f"trivy can't scan the image for {platform}", why=why)
+
+
+def parse(report: Mapping[str, Any], platform: str, database: str) -> Scanned:
+    """Return what it says.
+
+    Args:
+        report: its JSON.
+        platform: whose image it was given.
+        database: the time of its database.
+
+    Raises:
+        GateError: it makes no sense (exit 7).
+    """
+    with sense_of(_NAME):
+        if report["SchemaVersion"] != 2:  # noqa: PLR2004 - the only one there is
+            raise ValueError(f"SchemaVersion {report['SchemaVersion']}")
+        results = report.get("Results") or ()
+        return Scanned(
+            findings=tuple(
+                _finding(item, result, platform)
+                for result in results
+                for item in result.get("Vulnerabilities") or ()
+            ),
+            suppressed=tuple(_suppressed(results, platform)),
+            packages=sum(len(result.get("Packages") or ()) for result in results),
+            database=database,
+        )
+
+
+def _finding(item: Mapping[str, Any], result: Mapping[str, Any], platform: str) -> Vulnerability:
+    # The target of packages of the system is the image, of others the file that names them.
+    target = result.get("Target", "") if result.get("Class") == "lang-pkgs" else ""
+    fixed = str(item.get("FixedVersion", "")).split(",")
+    return Vulnerability(
+        id=str(item["VulnerabilityID"]),
+        severity=severity_of(item.get("Severity")),
+        package=str(item["PkgName"]),
+        version=str(item.get("InstalledVersion", "")),
+        platform=platform,
+        fixed_in=tuple(version.strip() for version in fixed if version.strip()),
+        link=str(item.get("PrimaryURL", "")),
+        source=_NAME,
+        path=str(item.get("PkgPath") or target),
+        aliases=tuple(str(other) for other in item.get("VendorIDs") or ()),
+    )
+
+
+def _suppressed(results: Sequence[Mapping[str, Any]], platform: str) -> Iterator[Suppressed]:
+    for result in results:
+        for item in result.get("ExperimentalModifiedFindings") or ():
+            if item.get("Type") == "vulnerability":
+                parts = (item.get("Source"), item.get("Status"), item.get("Statement"))
+                by = ": ".join(str(part) for part in parts if part)
+                yield Suppressed(_finding(item["Finding"], result, platform), by)
+
+
+TRIVY: Final = Scanner(
+    name=_NAME,
+    version=_version,
+    scan=_scan,
+    install="github.com/aquasecurity/trivy",
+)

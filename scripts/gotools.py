@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Build a pinned tool that is written in Go, once, and print the path of its program.
+
+Usage: gotools.py NAME
+
+What was built stays in the cache, $XDG_CACHE_HOME or ~/.cache, under
+buildlib/go/NAME@VERSION/. Needs `go`; where it is missing this ends with 3, and with 4 where the
+tool can't be built. Runs on the standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Tool(NamedTuple):
+    """A package that `go install` builds; `version` is also what the program is told it is."""
+
+    package: str
+    version: str
+    variable: str = ""
+
+
+# The newest that `go list -m -versions` shows; bumped by hand, and the tests run with it.
+TOOLS = {"grype": Tool("github.com/anchore/grype/cmd/grype", "v0.121.2", "main.version")}
+
+
+class GoToolError(Exception):
+    """It can't be had, and why; `code` is what to exit with."""
+
+    def __init__(self, message: str, code: int) -> None:
+        """Keep the code beside the message."""
+        super().__init__(message)
+        self.code = code
+
+
+def cache_of(env: Mapping[str, str]) -> Path:
+    """Return the directory of everything built here."""
+    base = env.get("XDG_CACHE_HOME") or Path(env.get("HOME") or "~").expanduser() / ".cache"
+    return Path(base, "buildlib", "go")
+
+
+def ensure(name: str, env: Mapping[str, str]) -> Path:
+    """Return the program of a tool; it is built where it is not there yet.
+
+    Args:
+        name: one of `TOOLS`.
+        env: for the cache, and for Go.
+
+    Raises:
+        GoToolError: there is no Go (3), or the tool can't be built (4).
+    """
+    tool = TOOLS[name]
+    home = cache_of(env) / f"{name}@{tool.version}"
+    if not (home / name).is_file():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=home.parent) as folder:
+            _install(tool, Path(folder), env)
+            _move(Path(folder, name), home)
+    return home / name
+
+
+def _install(tool: Tool, folder: Path, env: Mapping[str, str]) -> None:
+    told = (f"-ldflags=-X {tool.variable}={tool.version[1:]}",) if tool.variable else ()
+    argv = ("go", "install", *told, f"{tool.package}@{tool.version}")
+    print(f"gotools: {tool.package}@{tool.version} is built, which takes minutes", file=sys.stderr)
+    try:
+        done = subprocess.run(
+            argv,
+            env={**env, "GOBIN": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise GoToolError("go not found: install Go (go.dev/doc/install)", 3) from error
+    if done.returncode != 0:
+        raise GoToolError(f"{' '.join(argv[:2])} failed: {done.stderr.strip()[-500:]}", 4)
+
+
+def _move(program: Path, home: Path) -> None:
+    """Put the program in its place in one step: who looks for it finds all of it, or nothing."""
+    home.mkdir(exist_ok=True)
+    program.replace(home / program.name)
+
+
+def main() -> int:
+    """Print the path."""
+    parser = argparse.ArgumentParser(description="Build a pinned tool that is written in Go.")
+    parser.add_argument("name", choices=sorted(TOOLS))
+    try:
+        print(ensure(parser.parse_args().name, os.environ))
+    except GoToolError as error:
+        print(f"gotools: {error}", file=sys.stderr)
+        return error.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
