@@ -33,6 +33,10 @@ class Background(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - raised again where it is asked for
             self._error = error
 
+    def wait(self) -> None:
+        """Wait until it has ended, however it did."""
+        self._thread.join()
+
     def get(self) -> T:
         """Wait, and return what the function returned, or raise what it raised."""
         self._thread.join()

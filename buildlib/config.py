@@ -21,7 +21,9 @@ from buildlib.variables import BASE_IMAGES
 
 if TYPE_CHECKING:
     from buildlib.policy.settings import Policy
+    from buildlib.publish.settings import Publish
     from buildlib.scan.settings import ScanSettings
+    from buildlib.sign.settings import Sign, Verify
     from buildlib.tagrules import TagRule
 
 
@@ -71,6 +73,9 @@ class Config:
     run: Run = _key(settings.parse_run, settings.NO_RUN)  # noqa: RUF009 - the same
     policy: Policy | None = _key(settings.parse_policy, None)  # noqa: RUF009 - the same
     scan: ScanSettings | None = _key(settings.parse_scan, None)  # noqa: RUF009 - the same
+    publish: Publish | None = _key(settings.parse_publish, None)  # noqa: RUF009 - the same
+    sign: Sign | None = _key(settings.parse_sign, None)  # noqa: RUF009 - the same
+    verify: Verify | None = _key(settings.parse_verify, None)  # noqa: RUF009 - the same
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def source_of(self, key: str) -> Source:
@@ -95,11 +100,29 @@ class Config:
 
         return self.scan or NO_SCAN
 
+    def publishing(self) -> Publish:
+        """Return how it is published, with its defaults where nothing is configured."""
+        from buildlib.publish.settings import NO_PUBLISH  # noqa: PLC0415 - only publishing asks
+
+        return self.publish or NO_PUBLISH
+
+    def signing(self) -> Sign:
+        """Return what signs."""
+        from buildlib.sign.settings import NO_SIGN  # noqa: PLC0415 - as above
+
+        return self.sign or NO_SIGN
+
+    def verification(self) -> Verify:
+        """Return what counts as signed."""
+        from buildlib.sign.settings import NO_VERIFY  # noqa: PLC0415 - as above
+
+        return self.verify or NO_VERIFY
+
 
 _KEYS: Final = {f.name.replace("_", "-"): f for f in fields(Config) if "parse" in f.metadata}
 _TABLES: Final = {
     *("labels", "build-args", "base-images"),
-    *("smoke", "run", "policy", "scan", "tags", "registries"),
+    *("smoke", "run", "policy", "scan", "tags", "registries", "publish", "sign", "verify"),
 }
 
 

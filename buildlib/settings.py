@@ -31,7 +31,9 @@ from buildlib.values import (
 if TYPE_CHECKING:
     from buildlib.expectations import Command, Data
     from buildlib.policy.settings import Policy
+    from buildlib.publish.settings import Publish
     from buildlib.scan.settings import ScanSettings
+    from buildlib.sign.settings import Sign, Verify
     from buildlib.tagrules import TagRule
 
 
@@ -263,6 +265,24 @@ def parse_policy(value: object) -> Policy:
 
 def parse_scan(value: object) -> ScanSettings:
     from buildlib.scan.settings import parse_scan as parse  # noqa: PLC0415 - only the gates ask
+
+    return parse(value)
+
+
+def parse_publish(value: object) -> Publish:
+    from buildlib.publish.settings import parse_publish as parse  # noqa: PLC0415 - as above
+
+    return parse(value)
+
+
+def parse_sign(value: object) -> Sign:
+    from buildlib.sign.settings import parse_sign as parse  # noqa: PLC0415 - as above
+
+    return parse(value)
+
+
+def parse_verify(value: object) -> Verify:
+    from buildlib.sign.settings import parse_verify as parse  # noqa: PLC0415 - as above
 
     return parse(value)
 

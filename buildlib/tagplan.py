@@ -32,6 +32,7 @@ class TagPlan:
     Args:
         kind: what the version counts as.
         tags: to be given, in the order of the rules; empty where something forbids it.
+        floating: those of them that may stand for another version tomorrow.
         held_back: (tag, reason) of those that a reader may have expected.
         mapped: (as the rule wrote it, as the tag grammar allows it), where the two differ.
         refusals: what forbids to publish, all of it.
@@ -39,6 +40,7 @@ class TagPlan:
 
     kind: Kind
     tags: tuple[str, ...] = ()
+    floating: tuple[str, ...] = ()
     held_back: tuple[tuple[str, str], ...] = ()
     mapped: tuple[tuple[str, str], ...] = ()
     refusals: tuple[BuildlibError, ...] = ()
@@ -100,15 +102,26 @@ class _Order:
         return f"{other} is higher{where}"
 
 
+def line_values(parsed: semver.Version) -> dict[str, str]:
+    """Return what the names in a template stand for, as far as the version alone tells."""
+    return {
+        "version": str(parsed),
+        "major": str(parsed.major),
+        "minor": str(parsed.minor),
+        "patch": str(parsed.patch),
+        "prerelease": str(parsed.prerelease or ""),
+    }
+
+
+_NO_LINE: Final = {"major": "", "minor": "", "patch": "", "prerelease": ""}
+
+
 def _values(version: Version, git: GitFacts) -> dict[str, str]:
     """Return what the names in a template stand for; one that is empty has no value."""
     parsed = parse_semver(version.value)
     return {
+        **(line_values(parsed) if parsed else _NO_LINE),
         "version": version.value,
-        "major": str(parsed.major) if parsed else "",
-        "minor": str(parsed.minor) if parsed else "",
-        "patch": str(parsed.patch) if parsed else "",
-        "prerelease": str(parsed.prerelease or "") if parsed else "",
         "branch": git.branch,
         "short": git.short,
         "revision": git.revision,
@@ -213,6 +226,7 @@ def plan_tags(
         return TagPlan(kind=kind, refusals=forbidden)
     planner = _Planner(version, git, kind, _Order(git, prefix, rules, in_registry))
     given: dict[str, str] = {}
+    pinned: set[str] = set()
     held: dict[str, str] = {}
     for rule in filter(planner.expects, rules):
         if missing := planner.missing(rule):
@@ -226,10 +240,13 @@ def plan_tags(
             held[tag or text] = reason
         else:
             given[tag] = text
+            # One rule that pins a tag is enough, whatever the others call by the same name.
+            pinned |= set() if rule.floating else {tag}
     problems = _problems(version, kind, given, rules)
     return TagPlan(
         kind=kind,
         tags=() if problems else tuple(given),
+        floating=() if problems else tuple(tag for tag in given if tag not in pinned),
         # Held back by one rule and given by another: given.
         held_back=tuple((tag, reason) for tag, reason in held.items() if tag not in given),
         mapped=tuple((text, tag) for tag, text in given.items() if text != tag),

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -161,3 +163,24 @@ def find_credentials(
         if found := _from_helper(str(helper), registry.host, executor):
             return found
     return _from_auths(config.get("auths"), registry.host)
+
+
+@contextmanager
+def docker_store(known: Mapping[str, Credentials | None]) -> Iterator[Path]:
+    """Give a directory that docker's kin read credentials from, for the time of the block.
+
+    Nobody else can read it, and it holds these registries and no other.
+
+    Args:
+        known: credentials by registry's host; one with None is left out.
+    """
+    auths = {
+        _key(host): {"identitytoken": one.secret} if one.identity_token else {"auth": one.basic}
+        for host, one in known.items()
+        if one
+    }
+    with tempfile.TemporaryDirectory(prefix="buildlib-docker-") as folder:
+        path = Path(folder, "config.json")
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"auths": auths}), encoding="utf-8")
+        yield Path(folder)

@@ -49,6 +49,7 @@ class SmokeRequest:
         image: reference, digest, or file of an archive; empty: one is built, and removed again.
         version: that it must have; empty: the one that is built, or that its label tells.
         only: patterns of the checks to make; empty: all.
+        policy: the image is held against its policy too, where the configuration wants it.
         release: the policy's rules of a release count.
         today: in UTC, for what the policy ignores until a day.
         jobs: platforms at a time; 0: as many as the machine has processors.
@@ -56,6 +57,7 @@ class SmokeRequest:
 
     platforms: tuple[Platform, ...]
     today: date
+    policy: bool = True
     release: bool = False
     image: str = ""
     version: str = ""
@@ -216,7 +218,8 @@ class SmokeFlow:
         self, archive: Archive, subjects: Sequence[Subject], results: Sequence[SmokeResult]
     ) -> list[SmokeResult]:
         """Return the results with one finding more: whether the image keeps to its policy."""
-        if not (self._config.smoke.policy and is_wanted(self._request.only, POLICY)):
+        wanted = self._request.policy and self._config.smoke.policy
+        if not (wanted and is_wanted(self._request.only, POLICY)):
             return list(results)
         started = time.monotonic()
         image = subjects[0].image

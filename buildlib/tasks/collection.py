@@ -6,7 +6,18 @@ from pathlib import Path
 
 from invoke.collection import Collection
 
-from buildlib.tasks import clean, docker, image, info, reproduce, run, smoke, version
+from buildlib.tasks import (
+    clean,
+    docker,
+    image,
+    info,
+    publish,
+    reproduce,
+    run,
+    signing,
+    smoke,
+    version,
+)
 
 
 def collection(root: Path | None = None) -> Collection:
@@ -31,6 +42,13 @@ def collection(root: Path | None = None) -> Collection:
         image.docker_scan,
         image.docker_sbom,
         reproduce.docker_reproduce,
+        publish.docker_publish,
+        publish.docker_login,
+        publish.docker_push,
+        publish.docker_promote,
+        publish.docker_rollback,
+        signing.docker_sign,
+        signing.docker_verify,
         version.version,
         version.tag,
         info.config,

@@ -1,0 +1,409 @@
+"""The order of a release: build once, judge, push by digest, sign, verify, and only then tag.
+
+Broken off anywhere, no tag stands for what was not judged and verified: tags come last, those
+that stand for one version before those that move, and these only where every required registry
+holds the digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from buildlib.background import Background
+from buildlib.build import build_image
+from buildlib.console import Console
+from buildlib.errors import (
+    BuildlibError,
+    GateError,
+    InputError,
+    TransientError,
+    raise_problems,
+)
+from buildlib.labels import VERSION_LABEL
+from buildlib.oci import open_archive
+from buildlib.plan import Output
+from buildlib.planning import BuildRequest
+from buildlib.publish.gates import LEFT_OUT, PASSED, Subject, judge
+from buildlib.publish.plan import PublishPlan, Target
+from buildlib.publish.receipt import NAME, GateRecord, Receipt, TargetRecord, write_receipt
+from buildlib.publish.settings import SBOM, SIGN
+from buildlib.registry.client import Repository
+from buildlib.registry.push import push_archive, put_tag
+
+_RESUME: Final = "publish again with --resume: what is done is looked at, and not done twice"
+
+
+class Signer(Protocol):
+    """Signs and verifies; `publish.signing` has the real one."""
+
+    def check(self) -> Mapping[str, str]:
+        """Return the versions of its tools; raises where one is missing or nothing configured."""
+
+    def sign(self, target: Target, receipt: Receipt) -> str:
+        """Sign and attest what a registry holds, verify it, and return by whom it is signed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a publication is given.
+
+    Args:
+        subject: what the gates need.
+        repositories: by the registry's name.
+        signer: signs, where the plan wants it.
+        replan: returns the plan as the registries are now, by the tags that each holds.
+        now: returns the time, RFC 3339.
+        cancel: ends every process that was started.
+        reached: is called after each step, with its name.
+    """
+
+    subject: Subject
+    repositories: Mapping[str, Repository]
+    signer: Signer
+    replan: Callable[[Mapping[str, Sequence[str]]], PublishPlan]
+    now: Callable[[], str]
+    cancel: Callable[[], None]
+    reached: Callable[[str], None] = field(default=lambda _: None)
+
+    @property
+    def console(self) -> Console:
+        """Return the printer."""
+        return self.subject.console
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one publication at a time work in a project."""
+    # On the directory itself: no lock file is left behind, and it ends with the process.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise TransientError(
+            "another publication is running here", hint="wait for it, and look at its receipt"
+        ) from None
+    finally:
+        os.close(handle)
+
+
+class PublishFlow:
+    """One publication.
+
+    Args:
+        plan: what it comes to.
+        around: what it is given.
+        before: the receipt to go on from, or None.
+    """
+
+    def __init__(
+        self, plan: PublishPlan, around: Surroundings, before: Receipt | None = None
+    ) -> None:
+        """Begin a receipt, or take one up."""
+        self._plan, self._around = plan, around
+        self._project = around.subject.project
+        self._console = around.console
+        self._path = plan.archive.parent / NAME
+        self.receipt = self._taken_up(before)
+
+    def _taken_up(self, before: Receipt | None) -> Receipt:
+        plan, root = self._plan, self._project.config.root
+        inside = plan.archive.is_relative_to(root)
+        fresh = Receipt(
+            image=self._project.config.image,
+            version=plan.version,
+            revision=plan.revision,
+            mode=str(plan.mode),
+            archive=str(plan.archive.relative_to(root) if inside else plan.archive),
+            started=self._around.now(),
+            rehearsal=plan.rehearsal,
+        )
+        if before is None:
+            return fresh
+        same = ("image", "version", "revision", "mode")
+        other = [name for name in same if getattr(before, name) != getattr(fresh, name)]
+        if other:
+            raise InputError(
+                f"the receipt is about another {other[0]}: {getattr(before, other[0])}",
+                why=f"and this is {getattr(fresh, other[0])}",
+                hint="publish without --resume",
+            )
+        fresh.digest, fresh.judged, fresh.gates = before.digest, before.judged, before.gates
+        fresh.files, fresh.started = before.files, before.started
+        return fresh
+
+    def run(self) -> Receipt:
+        """Publish.
+
+        Raises:
+            BuildlibError: as its exit code says; the receipt tells how far it came.
+        """
+        with _alone(self._project.config.root):
+            self._save("begun")
+            try:
+                self._publish()
+            finally:
+                self.receipt.ended = self._around.now()
+                for name, repository in self._around.repositories.items():
+                    if name in self.receipt.targets:
+                        self.receipt.targets[name].retries = repository.transport.tally.retries
+                self._save("ended")
+        return self.receipt
+
+    def _publish(self) -> None:
+        targets = self._preflight()
+        self._build()
+        self._raise(self._conflicts(targets))
+        self._judge()
+        targets = self._arrive(targets)
+        self._tag(targets)
+        self.receipt.finished = True
+
+    def _save(self, step: str) -> None:
+        write_receipt(self._path, self.receipt)
+        self._around.reached(step)
+
+    @staticmethod
+    def _raise(problems: Sequence[BuildlibError]) -> None:
+        raise_problems(list(problems))
+
+    # -- before anything is done
+
+    def _preflight(self) -> tuple[Target, ...]:
+        """Return the registries that can be written to; every required one has to be."""
+        problems: list[BuildlibError] = []
+        if self._plan.signs:
+            try:
+                self.receipt.tools |= dict(self._around.signer.check())
+            except BuildlibError as error:
+                problems.append(error)
+        for target in self._plan.targets:
+            self.receipt.targets[target.name] = TargetRecord(
+                repository=target.repository,
+                required=target.registry.required,
+                held_back=dict(target.held_back),
+            )
+        asked = {
+            target: Background(self._around.repositories[target.name].check_writable)
+            for target in self._plan.targets
+        }
+        for target, answer in asked.items():
+            try:
+                answer.get()
+            except BuildlibError as error:
+                problems += self._failed(target, error)
+        self._raise(problems)
+        self._save("preflight")
+        return self._left(self._plan.targets)
+
+    def _failed(self, target: Target, error: BuildlibError) -> list[BuildlibError]:
+        """Note that a registry failed; return the problem that it is, if it is required."""
+        self.receipt.targets[target.name].error = str(error)
+        if target.registry.required:
+            return [error]
+        self._console.warn(f"{target.name} is left behind: {error}")
+        return []
+
+    def _left(self, targets: Sequence[Target]) -> tuple[Target, ...]:
+        left = tuple(t for t in targets if not self.receipt.targets[t.name].error)
+        if not left:
+            raise InputError("no registry is left to publish to")
+        return left
+
+    # -- one archive
+
+    def _build(self) -> None:
+        archive, before = self._plan.archive, self.receipt.digest
+        if before and self._top(archive) == before:
+            self._console.note(f"{archive.name} is there already: {before}")
+        else:
+            request = BuildRequest(
+                platforms=("all",) if self._project.config.platforms else (),
+                output=Output.OCI,
+            )
+            build_image(self._project, request, self._around.subject.executor, self._console)
+        with open_archive(archive) as opened:
+            self.receipt.digest = opened.top()
+            images = opened.images()
+        self.receipt.platforms = {image.platform: image.digest for image in images}
+        missing = sorted(set(self._plan.platforms) - set(self.receipt.platforms))
+        if missing:
+            raise GateError(f"the archive is not for {', '.join(missing)}")
+        for image in images:
+            label = image.labels.get(VERSION_LABEL, "")
+            if label != self._plan.version:
+                raise GateError(
+                    f"the image for {image.platform} says that it is {label or 'no version'}",
+                    why=f"and {self._plan.version} is to be published",
+                )
+        if before and before != self.receipt.digest:
+            self._console.warn(f"built anew, and it is another image than {before}")
+            self.receipt.judged, self.receipt.gates = "", []
+        self._save("build")
+
+    @staticmethod
+    def _top(archive: Path) -> str:
+        try:
+            with open_archive(archive) as opened:
+                return opened.top()
+        except BuildlibError:
+            return ""
+
+    def _conflicts(self, targets: Sequence[Target]) -> list[BuildlibError]:
+        """Return the versions that are another image already: no gate need be asked."""
+        found: list[BuildlibError] = []
+        for target in targets:
+            repository = self._around.repositories[target.name]
+            for tag in target.pinned:
+                held = repository.digest(tag)
+                if held and held != self.receipt.digest:
+                    found.append(
+                        GateError(
+                            f"{repository.name}:{tag} is another image already, and stays so",
+                            why=f"{held}, and this is {self.receipt.digest}",
+                            hint="a version is published once: publish this as another version",
+                        )
+                    )
+        return found
+
+    # -- gates
+
+    def _fingerprint(self) -> str:
+        """Return what the gates are asked about: the image, and how they are configured."""
+        config = self._project.config
+        asked = (
+            self.receipt.digest,
+            self._around.subject.release,
+            config.smoke,
+            config.run,
+            config.image_policy(),
+            config.scan_settings(),
+        )
+        return hashlib.sha256(repr(asked).encode()).hexdigest()
+
+    def _judge(self) -> None:
+        fingerprint = self._fingerprint()
+        known = {record.gate for record in self.receipt.gates if record.state == PASSED}
+        if self.receipt.judged != fingerprint:
+            known = set()
+        if not self._bills_are_there():
+            known.discard(SBOM)
+        wanted = tuple(gate for gate in self._plan.gates if gate not in known)
+        for gate in known & set(self._plan.gates):
+            self._console.note(f"gate {gate} was passed by this very image")
+        outcomes = judge(wanted, self._around.subject, cancel=self._around.cancel)
+        records = {record.gate: record for record in self.receipt.gates if record.gate in known}
+        records |= {outcome.record.gate: outcome.record for outcome in outcomes}
+        self.receipt.gates = [records[gate] for gate in self._plan.gates] + [
+            GateRecord(gate=skip.gate, state=LEFT_OUT, detail=skip.reason)
+            for skip in self._plan.skipped
+        ]
+        self.receipt.judged = fingerprint
+        self._save("gates")
+        for skip in self._plan.skipped:
+            self._console.warn(f"{skip.gate} is left out: {skip.reason}")
+        self._raise([outcome.error for outcome in outcomes if outcome.error])
+
+    def _bills_are_there(self) -> bool:
+        bills = [
+            file
+            for record in self.receipt.gates
+            for bill in record.figures.get("sboms", ())
+            for file in bill["files"]
+        ]
+        return bool(bills) and all(Path(file).is_file() for file in bills)
+
+    # -- registries
+
+    def _arrive(self, targets: Sequence[Target]) -> tuple[Target, ...]:
+        """Push, sign and verify everywhere; one that fails does not hold up the others."""
+        problems: list[BuildlibError] = []
+        for target in targets:
+            try:
+                self._arrive_at(target)
+            except BuildlibError as error:
+                problems += self._failed(target, error)
+                self._save(f"failed {target.name}")
+        self._raise(problems)
+        return self._left(targets)
+
+    def _arrive_at(self, target: Target) -> None:
+        record = self.receipt.targets[target.name]
+        self._console.note(f"pushing {self.receipt.digest} to {target.repository}")
+        with open_archive(self._plan.archive) as archive:
+            done = push_archive(
+                archive,
+                self._around.repositories[target.name],
+                progress=lambda text: self._console.note(f"          | {text}"),
+            )
+        record.digest, record.sent, record.there, record.size = (
+            *(done.digest, done.sent, done.there),
+            done.size,
+        )
+        self._save(f"push {target.name}")
+        if self._plan.signs:
+            record.signed_by = self._around.signer.sign(target, self.receipt)
+            self._save(f"{SIGN} {target.name}")
+
+    # -- tags, last
+
+    def _tag(self, targets: Sequence[Target]) -> None:
+        self._raise(self._conflicts(targets))
+        problems: list[BuildlibError] = []
+        for target in targets:
+            for tag in target.pinned:
+                problems += self._put(target, tag)
+        self._raise(problems)
+        targets = self._left(targets)
+        for target in self._again(targets):
+            for tag in target.floating:
+                problems += self._put(target, tag)
+        self._raise([*problems, *self._moved_meanwhile(targets)])
+
+    def _again(self, targets: Sequence[Target]) -> Iterator[Target]:
+        """Yield the registries as they are now: a higher release may have come meanwhile."""
+        held = {t.name: self._around.repositories[t.name].tags() for t in targets}
+        plan = self._around.replan(held)
+        for target in plan.targets:
+            if target.name in held:
+                self.receipt.targets[target.name].held_back = dict(target.held_back)
+                yield target
+
+    def _put(self, target: Target, tag: str) -> list[BuildlibError]:
+        record = self.receipt.targets[target.name]
+        try:
+            done = put_tag(
+                self._around.repositories[target.name],
+                self.receipt.digest,
+                tag,
+                immutable=tag not in target.floating,
+            )
+        except BuildlibError as error:
+            return self._failed(target, error)
+        record.tags[tag] = {"digest": done.digest, "before": done.before}
+        self._console.note(f"{target.repository}:{tag} {'' if done.moved else 'is there already'}")
+        self._save(f"tag {target.name} {tag}")
+        return []
+
+    def _moved_meanwhile(self, targets: Sequence[Target]) -> list[BuildlibError]:
+        """Return the versions that became another image while this was published."""
+        found: list[BuildlibError] = []
+        for target in targets:
+            for tag in target.pinned:
+                held = self._around.repositories[target.name].digest(tag)
+                if held != self.receipt.digest:
+                    found.append(
+                        GateError(
+                            f"{target.repository}:{tag} was moved by somebody else",
+                            why=f"it is {held or 'gone'}, and {self.receipt.digest} was published",
+                            hint=_RESUME,
+                        )
+                    )
+        return found

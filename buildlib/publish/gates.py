@@ -1,0 +1,216 @@
+"""The gates of a release, side by side: each one judges the very archive that is pushed later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.background import Background
+from buildlib.console import Console
+from buildlib.errors import BuildlibError, GateError, raise_problems
+from buildlib.executor import Executor
+from buildlib.oci import Archive, open_archive
+from buildlib.policy.flow import check_policy
+from buildlib.policy.report import raise_failures
+from buildlib.project import Project
+from buildlib.publish.receipt import GateRecord
+from buildlib.publish.settings import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
+from buildlib.reference import parse_reference
+from buildlib.reproduce.flow import ExecutorIn, reproduce
+from buildlib.reproduce.result import check_reproduction
+from buildlib.run.flow import Engine
+from buildlib.sbom import make_sboms
+from buildlib.scan.flow import check_scan
+from buildlib.scan.report import raise_failures as raise_findings
+from buildlib.size import check_sizes, measure
+from buildlib.sizerecord import changes, check_growth, read_record
+from buildlib.smoke.flow import SmokeFlow, SmokeRequest
+from buildlib.smoke.result import as_matrix
+from buildlib.smoke.result import raise_failures as raise_smoke
+
+PASSED: Final = "passed"
+FAILED: Final = "failed"
+LEFT_OUT: Final = "left out"
+_TOP: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """What is judged, and by what.
+
+    Args:
+        project: whose image it is.
+        archive: the one artefact.
+        release: the rules of a release count.
+        today: in UTC, for what is ignored until a day.
+        engine: that runs its containers.
+        executor: starts programs.
+        executor_in: gives an executor with another environment, for the second build.
+        console: shows what goes on.
+    """
+
+    project: Project
+    archive: Path
+    release: bool
+    today: date
+    engine: Callable[[], Engine]
+    executor: Executor
+    executor_in: ExecutorIn
+    console: Console
+
+    @property
+    def name(self) -> str:
+        """Return what files about it are called after."""
+        return parse_reference(self.project.config.image).repository.rpartition("/")[2]
+
+
+Figures = dict[str, Any]
+
+
+def _smoke(subject: Subject, _archive: Archive) -> Figures:
+    platforms = subject.project.config.platforms or (subject.engine().facts.platform,)
+    request = SmokeRequest(
+        platforms=tuple(platform for platform in platforms if platform),
+        today=subject.today,
+        image=str(subject.archive),
+        version=subject.project.version.value,
+        # It is a gate of its own.
+        policy=False,
+    )
+    results = SmokeFlow(
+        subject.project, request, subject.engine(), subject.executor, subject.console
+    ).run()
+    if any(result.failed for result in results):
+        subject.console.note(as_matrix(results))
+    raise_smoke(results)
+    return {"checks": {result.platform: len(result.findings) for result in results}}
+
+
+def _policy(subject: Subject, archive: Archive) -> Figures:
+    report = check_policy(
+        subject.project,
+        archive,
+        subject.executor,
+        image=subject.archive.name,
+        release=subject.release,
+        today=subject.today,
+    )
+    raise_failures(report)
+    return {"warnings": len(report.findings), "ignored": len(report.ignored)}
+
+
+def _size(subject: Subject, archive: Archive) -> Figures:
+    wanted = subject.project.config.smoke
+    reports = [
+        measure(archive, image, budget=wanted.size_budget, top=_TOP) for image in archive.images()
+    ]
+    root = subject.project.config.root
+    record = read_record(root / wanted.size_record) if wanted.size_record else None
+    grown = check_growth(changes(record, reports), wanted.size_growth) if record else []
+    raise_problems([*check_sizes(reports), *grown])
+    return {"bytes": {report.platform: report.stored for report in reports}}
+
+
+def _scan(subject: Subject, archive: Archive) -> Figures:
+    config = subject.project.config
+    report = check_scan(
+        archive,
+        config.scan_settings(),
+        subject.executor,
+        root=config.root,
+        image=subject.archive.name,
+        today=subject.today,
+    )
+    raise_findings(report)
+    return {
+        "scanner": f"{report.scanner} {report.version}".strip(),
+        "database": report.database,
+        "findings": len(report.findings),
+        "ignored": len(report.ignored),
+    }
+
+
+def _sbom(subject: Subject, archive: Archive) -> Figures:
+    bills = make_sboms(archive, subject.name, subject.archive.parent, subject.executor)
+    return {"sboms": [bill.as_dict() for bill in bills]}
+
+
+def _reproducible(subject: Subject, archive: Archive) -> Figures:
+    result = reproduce(subject.project, subject.console, subject.executor_in)
+    raise_problems(check_reproduction(result))
+    digest = archive.top()
+    if digest not in result.digests:
+        raise GateError(
+            "the archive is another image than the two builds gave",
+            why=f"{digest}, and they are {result.digests[0]}",
+            hint="publish without --resume builds it anew",
+        )
+    return {"digest": digest}
+
+
+_GATES: Final[Mapping[str, Callable[[Subject, Archive], Figures]]] = {
+    SMOKE: _smoke,
+    POLICY: _policy,
+    SIZE: _size,
+    SCAN: _scan,
+    SBOM: _sbom,
+    REPRODUCIBLE: _reproducible,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A gate's record, and its error where it was not passed."""
+
+    record: GateRecord
+    error: BuildlibError | None = None
+
+
+def _judge(gate: str, subject: Subject) -> Outcome:
+    started = time.monotonic()
+    try:
+        # Each opens the file for itself: an open one is read from one place at a time.
+        with open_archive(subject.archive) as archive:
+            figures = _GATES[gate](subject, archive)
+    except BuildlibError as error:
+        seconds = time.monotonic() - started
+        record = GateRecord(gate=gate, state=FAILED, seconds=seconds, detail=str(error))
+        return Outcome(record, error)
+    seconds = time.monotonic() - started
+    subject.console.note(f"{seconds:7.1f} s gate {gate} passed")
+    return Outcome(GateRecord(gate=gate, state=PASSED, seconds=seconds, figures=figures))
+
+
+def judge(
+    gates: tuple[str, ...], subject: Subject, *, cancel: Callable[[], None]
+) -> tuple[Outcome, ...]:
+    """Return the outcome of every gate, in their order; none is spared because another failed.
+
+    Args:
+        gates: names.
+        subject: what is judged.
+        cancel: ends every process that was started, where this is interrupted.
+
+    Raises:
+        CancelledError: interrupted; nothing is left (exit 130).
+    """
+    # Smoke cleans up where it is interrupted, and only this thread is.
+    others = {
+        gate: Background(lambda gate=gate: _judge(gate, subject))  # type: ignore[misc]
+        for gate in gates
+        if gate not in {SMOKE, REPRODUCIBLE}
+    }
+    found: dict[str, Outcome] = {}
+    try:
+        found = {gate: _judge(gate, subject) for gate in gates if gate not in others}
+    except BaseException:
+        cancel()
+        for other in others.values():
+            other.wait()
+        raise
+    found |= {gate: other.get() for gate, other in others.items()}
+    return tuple(found[gate] for gate in gates)

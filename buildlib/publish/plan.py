@@ -1,0 +1,300 @@
+"""What publishing comes to, decided before anything is changed: pure data, and its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from buildlib.command import buildx_argv, shell_line
+from buildlib.dockerfile import Dockerfile
+from buildlib.errors import BuildlibError, InputError, did_you_mean, raise_problems
+from buildlib.plan import BuildPlan, Output
+from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.project import Project
+from buildlib.publish.settings import REPRODUCIBLE, SIGN, check_gate
+from buildlib.refusals import Mode
+from buildlib.registry.address import is_loopback
+from buildlib.settings import Registry
+from buildlib.tagplan import TagPlan, plan_tags
+from buildlib.vcs import Changes
+
+# What stands for the digest in lines that are printed before there is one.
+DIGEST: Final = "$DIGEST"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skip:
+    """A gate that somebody left out, and why."""
+
+    gate: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """A registry, and what happens there.
+
+    Args:
+        registry: as configured.
+        tags: to be given, in this order.
+        floating: those of them that may move from one image to another.
+        held_back: (tag, reason) of those that a reader may have expected.
+    """
+
+    registry: Registry
+    tags: tuple[str, ...]
+    floating: tuple[str, ...] = ()
+    held_back: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return what the configuration calls it."""
+        return self.registry.name
+
+    @property
+    def repository(self) -> str:
+        """Return the repository with its registry's host."""
+        return self.registry.repository
+
+    @property
+    def pinned(self) -> tuple[str, ...]:
+        """Return the tags that stand for one image for ever."""
+        return tuple(tag for tag in self.tags if tag not in self.floating)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishPlan:
+    """One publication.
+
+    Args:
+        version, revision: of what is published.
+        mode: a release, or what was asked for by name.
+        build: of the archive, all platforms.
+        archive: the one artefact, absolute.
+        gates: that have to be passed; `skipped` are those that are left out by name.
+        signs: the digest is signed and verified before it gets a tag.
+        targets: the registries, in their order.
+    """
+
+    version: str
+    revision: str
+    mode: Mode
+    build: BuildPlan
+    archive: Path
+    gates: tuple[str, ...]
+    skipped: tuple[Skip, ...]
+    signs: bool
+    targets: tuple[Target, ...]
+
+    @property
+    def rehearsal(self) -> bool:
+        """Return whether every registry is on this machine: nothing becomes public."""
+        return all(is_loopback(target.registry.host) for target in self.targets)
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """Return `os/arch[/variant]` of each image."""
+        return tuple(map(str, self.build.platforms))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """A step in words, and the line that does it by hand; `notes` are what it will not do."""
+
+    title: str
+    command: str
+    notes: tuple[str, ...] = ()
+
+
+def chosen_registries(known: Sequence[Registry], names: Iterable[str]) -> tuple[Registry, ...]:
+    """Return the registries of these names, or all of them, in the order of the configuration.
+
+    Raises:
+        InputError: there is none, or none of that name (exit 2).
+    """
+    if not known:
+        raise InputError(
+            "no registry is configured",
+            hint='add [tool.buildlib.registries.NAME] with repository = "registry.example/name"',
+        )
+    wanted = list(names)
+    for name in wanted:
+        if name not in {registry.name for registry in known}:
+            raise InputError(
+                f"no registry is called {name!r}", hint=did_you_mean(name, [r.name for r in known])
+            )
+    return tuple(registry for registry in known if not wanted or registry.name in wanted)
+
+
+def parse_skips(gates: Sequence[str], reason: str) -> tuple[Skip, ...]:
+    """Return the gates that are left out; raises InputError (exit 2) without a reason."""
+    if gates and not reason.strip():
+        raise InputError(
+            "--skip-gate needs a --reason", why="it stays in the receipt, for who asks later"
+        )
+    if reason and not gates:
+        raise InputError("--reason, but no gate is left out", hint="give --skip-gate NAME")
+    return tuple(
+        Skip(gate=check_gate(gate, where="--skip-gate"), reason=reason.strip()) for gate in gates
+    )
+
+
+def target_of(registry: Registry, tags: TagPlan) -> Target:
+    """Return a registry with what a tag plan gives it.
+
+    Raises:
+        InputError: a tag that has to move must not (exit 2).
+    """
+    for tag in tags.floating:
+        pattern = next((p for p in registry.immutable if fnmatchcase(tag, p)), "")
+        if pattern:
+            raise InputError(
+                f"registries.{registry.name}: {tag} moves, and {pattern!r} forbids that",
+                hint="keep the tags that move out of immutable",
+            )
+    return Target(
+        registry=registry,
+        tags=tags.tags,
+        floating=tags.floating,
+        held_back=tags.held_back,
+    )
+
+
+def make_publish_plan(
+    project: Project,
+    dockerfile: Dockerfile,
+    changes: Changes,
+    registries: Sequence[Registry],
+    *,
+    mode: Mode,
+    in_registry: Mapping[str, Sequence[str]],
+    skips: Sequence[Skip] = (),
+) -> PublishPlan:
+    """Return the plan; nothing is asked or changed.
+
+    Args:
+        project: what is published.
+        dockerfile: as read.
+        changes: what `git status` lists.
+        registries: to publish to.
+        mode: a release, or what was asked for by name.
+        in_registry: the tags that each registry holds already, by its name.
+        skips: gates that are left out.
+
+    Raises:
+        InputError, ToolError, ProblemsError: it must not be published (exit 2, 3).
+    """
+    config = project.config
+    plans = {
+        registry.name: plan_tags(
+            project.version,
+            project.git,
+            changes,
+            rules=config.tag_rules(registry),
+            prefix=config.tag_prefix,
+            mode=mode,
+            in_registry=in_registry.get(registry.name, ()),
+        )
+        for registry in registries
+    }
+    # The same for every registry, mostly; each is told once.
+    refused = {str(r): r for plan in plans.values() for r in plan.refusals}
+    raise_problems(list(refused.values()))
+    request = BuildRequest(platforms=("all",) if config.platforms else (), output=Output.OCI)
+    build = make_build_plan(project, request, dockerfile)
+    skipped = {skip.gate for skip in skips}
+    settings = config.publishing()
+    plan = PublishPlan(
+        version=project.version.value,
+        revision=project.version.revision,
+        mode=mode,
+        build=build,
+        archive=build.destination or Path(),
+        gates=tuple(gate for gate in settings.gates if gate not in skipped),
+        skipped=tuple(skips),
+        signs=SIGN not in skipped,
+        targets=tuple(target_of(registry, plans[registry.name]) for registry in registries),
+    )
+    raise_problems(list(_problems(plan)))
+    return plan
+
+
+def _problems(plan: PublishPlan) -> Iterator[BuildlibError]:
+    if plan.build.stand_ins and not plan.rehearsal:
+        yield InputError(
+            f"an image built on stand-ins can't be published: {', '.join(plan.build.stand_ins)}",
+            hint="build it where the real base images can be had, or give a mirror of them",
+        )
+    repositories = [target.repository for target in plan.targets]
+    for repository in sorted({name for name in repositories if repositories.count(name) > 1}):
+        yield InputError(f"two registries have the one repository {repository}")
+
+
+def _gate_command(gate: str, plan: PublishPlan, archive: str) -> tuple[str, ...]:
+    image = ("--image", archive)
+    platforms = [word for name in plan.platforms for word in ("--platform", name)]
+    release = () if plan.rehearsal else ("--release",)
+    return {
+        "smoke": (
+            *("invoke", "docker-smoke", *image, *platforms),
+            *("--expect-version", plan.version),
+        ),
+        "policy": ("invoke", "docker-policy", *image, *release),
+        REPRODUCIBLE: ("invoke", "docker-reproduce"),
+    }.get(gate, ("invoke", f"docker-{gate}", *image))
+
+
+def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
+    """Yield every step with the line that does it by hand; together they are a shell script."""
+    archive = plan.archive
+    path = str(archive.relative_to(root) if archive.is_relative_to(root) else archive)
+    yield Step(title="build every platform, once", command=shell_line(buildx_argv(plan.build)))
+    for gate in plan.gates:
+        command = shell_line(_gate_command(gate, plan, path))
+        yield Step(title=f"gate: {gate}", command=command)
+    for skip in plan.skipped:
+        yield Step(title=f"left out: {skip.gate}", command="", notes=(skip.reason,))
+    for target in plan.targets:
+        yield from _arrival(plan, target, path)
+    yield from (_tag_step(target, tag) for target in plan.targets for tag in target.pinned)
+    yield from (_tag_step(target, tag) for target in plan.targets for tag in target.floating)
+    for target in plan.targets:
+        notes = tuple(f"{tag} stays where it is: {reason}" for tag, reason in target.held_back)
+        if notes:
+            yield Step(title=f"held back in {target.name}", command="", notes=notes)
+
+
+def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[Step]:
+    push = shell_line(("invoke", "docker-push", "--image", path, "--registry", target.name))
+    yield Step(title=f"push to {target.name} by digest, without a tag", command=f"DIGEST=$({push})")
+    if not plan.signs:
+        return
+    at = f'"{target.repository}@{DIGEST}"'
+    yield Step(title=f"sign in {target.name}", command=f"invoke docker-sign {at}")
+    yield Step(
+        title=f"verify in {target.name}, as a stranger would",
+        command=f"invoke docker-verify {at}",
+    )
+
+
+def _tag_step(target: Target, tag: str) -> Step:
+    rest = shell_line((tag, "--registry", target.name))
+    return Step(
+        title=f"tag {target.repository}:{tag}",
+        command=f'invoke docker-promote "{DIGEST}" {rest}',
+    )
+
+
+def as_script(plan: PublishPlan, root: Path) -> str:
+    """Return the steps as a shell script with comments: what `--dry-run` prints."""
+    lines = [f"# {plan.version} ({plan.mode}) of {plan.build.image}, {plan.revision[:7]}"]
+    if plan.rehearsal:
+        lines.append("# a rehearsal: every registry is on this machine")
+    for number, step in enumerate(steps(plan, root), 1):
+        lines.append(f"# {number}. {step.title}")
+        lines += [f"#    {note}" for note in step.notes]
+        lines += [step.command] if step.command else []
+    return "\n".join(lines)

@@ -1,0 +1,133 @@
+"""What was done, kept on disk after every step: to go on from, and to look up later."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.errors import InputError
+from buildlib.report import to_json
+
+SCHEMA: Final = 1
+NAME: Final = "receipt.json"
+
+
+@dataclass(kw_only=True)
+class GateRecord:
+    """A gate's outcome: `passed`, `failed` or `left out`; `figures` are its own numbers."""
+
+    gate: str
+    state: str
+    seconds: float = 0.0
+    detail: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class TargetRecord:
+    """What became of one registry.
+
+    Args:
+        repository: with the registry's host.
+        digest: that it holds; empty: not pushed yet.
+        sent, there, size: blobs that were sent, that were there already, and bytes that were sent.
+        signed_by: key or identity by which it was verified there; empty: not yet, or not wanted.
+        tags: by name, what each stands for now and stood for before.
+        retries: requests that were tried again.
+        error: why it was given up; empty: it was not.
+    """
+
+    repository: str
+    required: bool = True
+    digest: str = ""
+    sent: int = 0
+    there: int = 0
+    size: int = 0
+    signed_by: str = ""
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    held_back: dict[str, str] = field(default_factory=dict)
+    retries: int = 0
+    error: str = ""
+
+
+@dataclass(kw_only=True)
+class Receipt:
+    """One publication as far as it has come.
+
+    Args:
+        image, version, revision, mode: what is published.
+        archive: the file, relative to the project where it lies in it.
+        digest: of the whole; empty: not built yet.
+        platforms: the digest of each one's manifest.
+        judged: what the gates were asked about: the digest, and how they are configured.
+        finished: every tag is where it belongs.
+        tools: the versions of the programs that took part.
+    """
+
+    image: str
+    version: str
+    revision: str
+    mode: str
+    archive: str
+    digest: str = ""
+    platforms: dict[str, str] = field(default_factory=dict)
+    judged: str = ""
+    gates: list[GateRecord] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    targets: dict[str, TargetRecord] = field(default_factory=dict)
+    tools: dict[str, str] = field(default_factory=dict)
+    rehearsal: bool = False
+    started: str = ""
+    ended: str = ""
+    finished: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def write_receipt(path: Path, receipt: Receipt) -> None:
+    """Write it as a whole or not at all; raises InputError (exit 2) where it can't be."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(to_json(receipt.as_dict()) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"can't write {path}", why=str(error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _known(kind: type[Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    names = {one.name for one in fields(kind)}
+    return {name: value for name, value in found.items() if name in names}
+
+
+def read_receipt(path: Path) -> Receipt | None:
+    """Return what was kept, or None where there is nothing.
+
+    Raises:
+        InputError: it can't be read, or is of another kind (exit 2).
+    """
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] != SCHEMA:
+            raise InputError(f"{path} is a receipt of another version of this program")
+        receipt = Receipt(**_known(Receipt, found))
+        receipt.gates = [GateRecord(**_known(GateRecord, one)) for one in found["gates"]]
+        receipt.targets = {
+            name: TargetRecord(**_known(TargetRecord, one))
+            for name, one in found["targets"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is no receipt", why=str(error), hint="remove it, and publish without --resume"
+        ) from error
+    return receipt

@@ -1,0 +1,170 @@
+"""What publishing has signed, and how it sees that a stranger can verify it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from buildlib.config import Config
+from buildlib.console import Console
+from buildlib.errors import InputError, VerificationError
+from buildlib.executor import Executor
+from buildlib.project import Project
+from buildlib.publish.plan import PublishPlan, Target
+from buildlib.publish.receipt import Receipt
+from buildlib.publish.settings import SBOM
+from buildlib.publish.statement import make_statement
+from buildlib.reference import parse_reference
+from buildlib.registry.credentials import Credentials, docker_store
+from buildlib.report import to_json
+from buildlib.sign.flow import Signatory, find_cosign
+from buildlib.sign.settings import Verify
+
+# How the end of a bill's file tells cosign's type.
+_BILLS: Final = {".spdx.json": "spdxjson", ".cdx.json": "cyclonedx"}
+_STATEMENT: Final = "slsaprovenance1"
+
+
+def _wanted(config: Config) -> None:
+    signing, policy = config.signing(), config.verification()
+    if not (signing.key or signing.keyless):
+        raise InputError(
+            "nothing says what signs",
+            hint="add [tool.buildlib.sign] with key, or keyless = true; or leave it out by name: "
+            '--skip-gate sign --reason "…"',
+        )
+    if not (policy.key or policy.by_identity):
+        raise InputError(
+            "nothing says what a stranger would verify by",
+            hint="add [tool.buildlib.verify] with the public key, or with identity and issuer",
+        )
+
+
+class CosignSigner:
+    """Signs what was pushed, attaches the statements, and verifies all of it.
+
+    Args:
+        project: says what signs, and what counts as signed.
+        plan: what is published.
+        executor: starts cosign.
+        console: shows what goes on.
+        known: credentials by registry's host.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        plan: PublishPlan,
+        executor: Executor,
+        console: Console,
+        known: Mapping[str, Credentials | None],
+    ) -> None:
+        """Start nothing yet."""
+        self._project, self._plan = project, plan
+        self._executor, self._console, self._known = executor, console, known
+
+    @cached_property
+    def _signatory(self) -> Signatory:
+        cosign = find_cosign(self._executor)
+        return Signatory(cosign, self._executor, self._project.config.root, self._project.env)
+
+    def check(self) -> Mapping[str, str]:
+        """Return the versions of the tools.
+
+        Raises:
+            InputError: nothing says what signs, or what counts as signed (exit 2).
+            ToolError: cosign is not here (exit 3).
+        """
+        _wanted(self._project.config)
+        return {"cosign": find_cosign(self._executor).version}
+
+    def sign(self, target: Target, receipt: Receipt) -> str:
+        """Sign what a registry holds, and verify it; what is signed already is not signed again.
+
+        Raises:
+            BuildlibError: as `Signatory`.
+        """
+        reference = f"{target.repository}@{receipt.digest}"
+        policy = self._project.config.verification()
+        host = target.registry.host
+        images = tuple(receipt.platforms.values())
+        images = () if images == (receipt.digest,) else images
+        with docker_store({host: self._known.get(host)}) as store:
+            self._signed(reference, policy, store, images)
+            with tempfile.TemporaryDirectory(prefix="buildlib-attest-") as folder:
+                for about, file, kind in self._statements(target, receipt, Path(folder)):
+                    self._attested(about, file, kind, policy, store)
+            done = self._signatory.verify(reference, policy, store, images=images)
+        self._console.note(f"{reference} is signed by {done.signed_by}, and verified")
+        return done.signed_by
+
+    def _signed(self, reference: str, policy: Verify, store: Path, images: tuple[str, ...]) -> None:
+        plain = policy._replace(attestations=())
+        try:
+            self._signatory.verify(reference, plain, store, images=images)
+        except VerificationError:
+            self._console.note(f"signing {reference}")
+            self._signatory.sign(reference, self._project.config.signing(), store)
+
+    def _statements(
+        self, target: Target, receipt: Receipt, folder: Path
+    ) -> Iterator[tuple[str, Path, str]]:
+        """Yield the reference, the content and the type of each statement."""
+        figures = next((gate.figures for gate in receipt.gates if gate.gate == SBOM), {})
+        for bill in figures.get("sboms", ()):
+            for file in bill["files"]:
+                kind = next(kind for end, kind in _BILLS.items() if file.endswith(end))
+                yield f"{target.repository}@{bill['digest']}", Path(file), kind
+        own = folder / "statement.json"
+        own.write_text(to_json(make_statement(self._project, self._plan, receipt)), "utf-8")
+        yield f"{target.repository}@{receipt.digest}", own, _STATEMENT
+
+    def _attested(self, about: str, file: Path, kind: str, policy: Verify, store: Path) -> None:
+        # Attaching twice would leave two of them.
+        if self._signatory.count(about, kind, policy, store) == 0:
+            self._console.note(f"attaching {kind} to {about}")
+            self._signatory.attest(about, file, kind, self._project.config.signing(), store)
+
+
+Verifier = Callable[[str], None]
+
+
+def make_verifier(
+    config: Config,
+    executor: Executor,
+    env: Mapping[str, str],
+    known: Mapping[str, Credentials | None],
+    console: Console,
+) -> Verifier:
+    """Return what verifies a reference by digest, or where nothing says how, warns once.
+
+    Args:
+        config: says what counts as signed.
+        executor: starts cosign.
+        env: the environment.
+        known: credentials by registry's host.
+        console: shows what was verified.
+    """
+    policy = config.verification()
+    if not (policy.key or policy.by_identity):
+        console.warn("nothing says what counts as signed: see [tool.buildlib.verify]")
+        return lambda _: None
+    signatory = Signatory(find_cosign(executor), executor, config.root, env)
+
+    def verify(reference: str) -> None:
+        with _store_for(reference, known) as store:
+            done = signatory.verify(reference, policy, store)
+        console.note(f"{reference} is signed by {done.signed_by}")
+
+    return verify
+
+
+@contextmanager
+def _store_for(reference: str, known: Mapping[str, Credentials | None]) -> Iterator[Path]:
+    host = parse_reference(reference).registry or "docker.io"
+    with docker_store({host: known.get(host)}) as store:
+        yield store

@@ -1,0 +1,189 @@
+"""cosign's command lines, and what its failures mean.
+
+Versions 2 and 3 take other options for the same thing; which ones is asked of its own help, as
+distributions build it without a version. Source: github.com/sigstore/cosign, doc/ and
+cmd/cosign/errors/exit_code_lookup.go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    InputError,
+    ToolError,
+    TransientError,
+    VerificationError,
+)
+from buildlib.sign.settings import Sign, Verify
+
+NO_SIGNATURE: Final = 10
+_NO_TAG: Final = 11
+_NO_MATCH: Final = 12
+_NOT_FOUND: Final = 127
+_REFUSED: Final = re.compile(r"UNAUTHORIZED|DENIED|status code 40[13]|40[13] (Unauth|Forb)")
+_PASSING: Final = re.compile(
+    r"connection refused|connection reset|broken pipe|no such host|i/o timeout|unexpected EOF|EOF$"
+    r"|deadline exceeded|TLS handshake timeout|TOO_?MANY_?REQUESTS|status code (408|429|5\d\d)"
+    r"|INTERNAL_ERROR|UNAVAILABLE|server misbehaving|TOOMANYREQUESTS",
+    re.MULTILINE,
+)
+_KEY: Final = re.compile(r"reading key|loading public key|getting signer|loading private key")
+_MISSING: Final = re.compile(
+    r"none of the attestations matched|no matching attestations: *$", re.MULTILINE
+)
+_OTHER_KEY: Final = re.compile(r"do not match threshold|invalid signature|no matching")
+_LAST: Final = "error during command execution: "
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cosign:
+    """The program that is here.
+
+    Args:
+        version: as it tells; `devel` where nobody gave it one.
+        signing_config: it takes its services from a configuration unless told otherwise: 3.
+        bundles: it verifies bundles unless told otherwise: 3.
+    """
+
+    version: str
+    signing_config: bool = False
+
+    def sign(self, reference: str, settings: Sign, root: Path) -> tuple[str, ...]:
+        """Return what signs an index and every manifest in it."""
+        return (
+            *("cosign", "sign", "--yes", "--recursive"),
+            *self._signing(settings, root),
+            reference,
+        )
+
+    def attest(
+        self, reference: str, predicate: Path, kind: str, settings: Sign, root: Path
+    ) -> tuple[str, ...]:
+        """Return what signs a statement about an image, and attaches it."""
+        return (
+            *("cosign", "attest", "--yes", "--predicate", str(predicate), "--type", kind),
+            *self._signing(settings, root),
+            reference,
+        )
+
+    def _signing(self, settings: Sign, root: Path) -> tuple[str, ...]:
+        if not settings.key:
+            return ()
+        key = ("--key", key_argument(settings.key, root))
+        if settings.transparency_log:
+            return key
+        config = ("--use-signing-config=false",) if self.signing_config else ()
+        return (*key, *config, "--tlog-upload=false")
+
+    def verify(self, references: Sequence[str], policy: Verify, root: Path) -> tuple[str, ...]:
+        """Return what verifies the signatures of images."""
+        return ("cosign", "verify", *_verifying(policy, root), *references)
+
+    def verify_attestation(
+        self, reference: str, kind: str, policy: Verify, root: Path
+    ) -> tuple[str, ...]:
+        """Return what verifies the attestations of a type."""
+        return (
+            *("cosign", "verify-attestation", "--type", kind),
+            *_verifying(policy, root),
+            reference,
+        )
+
+
+def key_argument(key: str, root: Path) -> str:
+    """Return a key as cosign takes it: a file's path, or a reference as it is."""
+    return key if "://" in key else str(root / key)
+
+
+def _verifying(policy: Verify, root: Path) -> tuple[str, ...]:
+    if not policy.by_identity:
+        log = () if policy.transparency_log else ("--insecure-ignore-tlog=true",)
+        return ("--key", key_argument(policy.key, root), *log)
+    name = "--certificate-identity"
+    who = (
+        (f"{name}-regexp", policy.identity_pattern)
+        if policy.identity_pattern
+        else (name, policy.identity)
+    )
+    return (*who, "--certificate-oidc-issuer", policy.issuer)
+
+
+def surrounded(
+    argv: Sequence[str], *, without: Sequence[str], having: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return a command in an environment without some variables, and with others.
+
+    No value of a secret is among the latter: they are in the command line, for all to see.
+    """
+    unset = [word for name in without for word in ("-u", name)]
+    return ("env", *unset, *(f"{name}={value}" for name, value in having.items()), *argv)
+
+
+def reason(stderr: str) -> str:
+    """Return cosign's own reason, once, and without its warnings."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    last = [line.removeprefix(_LAST) for line in lines if line.startswith(_LAST)]
+    return (last[-1] if last else "\n".join(lines[-3:]))[:600]
+
+
+def missing() -> ToolError:
+    """Return the error where there is no cosign."""
+    return ToolError(
+        "cosign not found: nothing can be signed or verified",
+        hint="install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)",
+    )
+
+
+def _general(code: int, stderr: str) -> BuildlibError | None:
+    """Return what has to do with neither signing nor verifying."""
+    if code == _NOT_FOUND:
+        return missing()
+    why = reason(stderr)
+    if _REFUSED.search(stderr):
+        return AuthorisationError("the registry refuses cosign", why=why, hint="docker login")
+    if _PASSING.search(stderr):
+        return TransientError("the registry does not answer cosign", why=why)
+    return None
+
+
+def signing_problem(code: int, stderr: str) -> BuildlibError:
+    """Return why nothing was signed."""
+    if problem := _general(code, stderr):
+        return problem
+    why = reason(stderr)
+    if "decrypt" in stderr or "Enter password" in stderr:
+        return InputError(
+            "the key can't be used: its password is missing, or another one",
+            hint="COSIGN_PASSWORD holds it",
+        )
+    if _KEY.search(stderr):
+        return InputError("the key can't be used", why=why, hint="see sign.key")
+    return VerificationError("cosign could not sign", why=why)
+
+
+def verifying_problem(code: int, stderr: str, what: str) -> BuildlibError:
+    """Return why something is not verified."""
+    if problem := _general(code, stderr):
+        return problem
+    why = reason(stderr)
+    if code == NO_SIGNATURE:
+        return VerificationError(f"{what} is not signed", why=why)
+    if code == _NO_TAG:
+        return InputError(f"there is no {what}", why=why)
+    if "loading public key" in stderr:
+        return InputError("the public key can't be read", why=why, hint="see verify.key")
+    if code == _NO_MATCH or _OTHER_KEY.search(stderr):
+        return VerificationError(f"{what} is signed by somebody else, or is another image", why=why)
+    return VerificationError(f"{what} is not verified", why=why)
+
+
+def is_missing_attestation(stderr: str) -> bool:
+    """Return whether nothing of the type is attached."""
+    return bool(_MISSING.search(stderr))

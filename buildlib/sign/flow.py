@@ -1,0 +1,290 @@
+"""Signing, attesting and verifying one digest in one registry."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.console import table
+from buildlib.errors import BuildlibError, InputError, ToolError, TransientError, VerificationError
+from buildlib.executor import Completed, Executor
+from buildlib.sign.cosign import (
+    Cosign,
+    is_missing_attestation,
+    key_argument,
+    missing,
+    signing_problem,
+    surrounded,
+    verifying_problem,
+)
+from buildlib.sign.settings import Sign, Verify
+
+_TIMEOUT: Final = 180.0
+# What belongs to whoever signs: a stranger has none of it.
+_CLOUDS: Final = ("AWS_", "GOOGLE_", "AZURE_", "VAULT_")
+_SIGNERS: Final = ("COSIGN_", "SIGSTORE_", "ACTIONS_ID_TOKEN_")
+_ATTEMPTS: Final = 4
+_BASE: Final = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verified:
+    """What was found to be signed.
+
+    Args:
+        reference: as it was asked for.
+        digest: that it stands for.
+        signed_by: the key, or the identity.
+        images: digests of the manifests that are signed as well.
+        attestations: by type, how many signed statements there are.
+    """
+
+    reference: str
+    digest: str
+    signed_by: str
+    images: tuple[str, ...] = ()
+    attestations: tuple[tuple[str, int], ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return asdict(self) | {"attestations": dict(self.attestations)}
+
+    def as_text(self) -> str:
+        """Return a row for each fact."""
+        rows = [
+            ("verified", self.reference),
+            ("digest", self.digest),
+            ("signed by", self.signed_by),
+            *(("manifest", digest) for digest in self.images),
+            *((kind, f"{number} signed statements") for kind, number in self.attestations),
+        ]
+        return table(rows)
+
+
+def find_cosign(executor: Executor) -> Cosign:
+    """Return the cosign that is here.
+
+    Raises:
+        ToolError: there is none, or it is too old (exit 3).
+    """
+    try:
+        told = executor.run(("cosign", "version", "--json"), timeout=_TIMEOUT)
+        options = executor.run(("cosign", "sign", "--help"), timeout=_TIMEOUT).stdout
+    except ToolError:
+        raise missing() from None
+    if "--recursive" not in options and "-r" not in options:
+        raise ToolError("cosign can't sign an index with its manifests", hint="install version 2")
+    try:
+        version = str(json.loads(told.stdout)["gitVersion"])
+    except (ValueError, KeyError, TypeError):
+        version = "unknown"
+    return Cosign(version=version, signing_config="--use-signing-config" in options)
+
+
+class Signatory:
+    """Signs and verifies in one project.
+
+    Args:
+        cosign: the program.
+        executor: starts it.
+        root: of the project, for the keys' files.
+        env: the environment; only the names of its variables are looked at.
+        sleep: of this machine.
+    """
+
+    def __init__(
+        self,
+        cosign: Cosign,
+        executor: Executor,
+        root: Path,
+        env: Mapping[str, str],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Keep them."""
+        self._cosign, self._executor, self._root = cosign, executor, root
+        self._env, self._sleep = env, sleep
+
+    def _persistently(
+        self, argv: Sequence[str], problem: Callable[[Completed], BuildlibError | None]
+    ) -> Completed:
+        """Run, and again where it may work later: cosign gives up after a failed connection."""
+        attempt = 0
+        while True:
+            done = self._executor.run(argv, timeout=_TIMEOUT)
+            found = problem(done) if done.code != 0 else None
+            attempt += 1
+            if not found:
+                return done
+            if not isinstance(found, TransientError) or attempt == _ATTEMPTS:
+                raise found
+            self._sleep(_BASE * 2 ** (attempt - 1))
+
+    def _sign(self, argv: Sequence[str], store: Path) -> None:
+        self._persistently(
+            surrounded(argv, without=(), having={"DOCKER_CONFIG": str(store)}),
+            lambda done: signing_problem(done.code, done.stderr),
+        )
+
+    def sign(self, reference: str, settings: Sign, store: Path) -> None:
+        """Sign a digest, and every manifest that it points to.
+
+        Args:
+            reference: with a digest.
+            settings: what signs.
+            store: directory with docker's credentials for the registry.
+
+        Raises:
+            InputError: there is no digest, or the key can't be used (exit 2).
+            ToolError, AuthorisationError, TransientError: exit 3, 5, 6.
+            VerificationError: cosign could not sign (exit 8).
+        """
+        _check_digest(reference)
+        self._sign(self._cosign.sign(reference, settings, self._root), store)
+
+    def attest(
+        self, reference: str, predicate: Path, kind: str, settings: Sign, store: Path
+    ) -> None:
+        """Attach a signed statement about a digest.
+
+        Args:
+            reference: with a digest.
+            predicate: file with the statement's content.
+            kind: its type, by cosign's name or its URI.
+            settings: what signs.
+            store: directory with docker's credentials for the registry.
+
+        Raises:
+            BuildlibError: as `sign`.
+        """
+        _check_digest(reference)
+        self._sign(self._cosign.attest(reference, predicate, kind, settings, self._root), store)
+
+    def _strange(
+        self,
+        argv: Sequence[str],
+        policy: Verify,
+        store: Path,
+        problem: Callable[[Completed], BuildlibError | None],
+    ) -> Completed:
+        """Run with nothing of the signer's: neither variables nor files of the home directory.
+
+        Only who reads the public key from a cloud needs what opens that.
+        """
+        own = _SIGNERS if "://" in policy.key else (*_SIGNERS, *_CLOUDS)
+        without = sorted(name for name in self._env if name.startswith(own))
+        with tempfile.TemporaryDirectory(prefix="buildlib-verify-") as home:
+            having = {"HOME": home, "DOCKER_CONFIG": str(store)}
+            return self._persistently(surrounded(argv, without=without, having=having), problem)
+
+    def verify(
+        self, reference: str, policy: Verify, store: Path, *, images: Sequence[str] = ()
+    ) -> Verified:
+        """Verify as a stranger would: without anything of the signer's but the public key.
+
+        Args:
+            reference: with a digest.
+            policy: what counts as signed.
+            store: directory with docker's credentials for the registry.
+            images: digests of the manifests that have to be signed as well.
+
+        Raises:
+            InputError: nothing says what counts as signed (exit 2).
+            ToolError, AuthorisationError, TransientError: exit 3, 5, 6.
+            VerificationError: it is not verified (exit 8).
+        """
+        digest = _check_digest(reference)
+        if not (policy.key or policy.by_identity):
+            raise InputError(
+                "nothing says what counts as signed",
+                hint="add [tool.buildlib.verify] with key, or with identity and issuer",
+            )
+        repository = reference.partition("@")[0]
+        manifests = [f"{repository}@{image}" for image in images]
+        done = self._strange(
+            self._cosign.verify((reference, *manifests), policy, self._root),
+            policy,
+            store,
+            lambda done: verifying_problem(done.code, done.stderr, reference),
+        )
+        attestations = tuple(
+            (kind, self._attestations(kind, reference, manifests, policy, store))
+            for kind in policy.attestations
+        )
+        return Verified(
+            reference=reference,
+            digest=digest,
+            signed_by=self._signed_by(done.stdout, policy),
+            images=tuple(images),
+            attestations=attestations,
+        )
+
+    def _attestations(
+        self,
+        kind: str,
+        reference: str,
+        manifests: Sequence[str],
+        policy: Verify,
+        store: Path,
+    ) -> int:
+        """Return how many statements of a type there are: about the whole, or about each image."""
+        if found := self.count(reference, kind, policy, store):
+            return found
+        counts = [self.count(one, kind, policy, store) for one in manifests]
+        if not counts or not all(counts):
+            raise VerificationError(
+                f"{reference} has no signed statement of the type {kind}",
+                why="neither about the whole nor about each platform's image",
+            )
+        return sum(counts)
+
+    def count(self, reference: str, kind: str, policy: Verify, store: Path) -> int:
+        """Return how many signed statements of a type are attached; none is no error."""
+        argv = self._cosign.verify_attestation(reference, kind, policy, self._root)
+
+        def problem(done: Completed) -> BuildlibError | None:
+            if is_missing_attestation(done.stderr):
+                return None
+            return verifying_problem(done.code, done.stderr, reference)
+
+        done = self._strange(argv, policy, store, problem)
+        return len(done.stdout.splitlines()) if done.code == 0 else 0
+
+    def _signed_by(self, text: str, policy: Verify) -> str:
+        if policy.by_identity:
+            with suppress(ValueError, LookupError, TypeError):
+                optional = json.loads(text.splitlines()[0])[0]["optional"]
+                return f"{optional['Subject']} ({optional['Issuer']})"
+            return policy.identity or policy.identity_pattern
+        return fingerprint(policy.key, self._root)
+
+
+def fingerprint(key: str, root: Path) -> str:
+    """Return a public key in a few characters: its file's, or the reference as it is."""
+    path = Path(key_argument(key, root))
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return key
+    body = "".join(line for line in lines if not line.startswith("-----"))
+    with suppress(ValueError):
+        return f"key sha256:{hashlib.sha256(base64.b64decode(body)).hexdigest()[:16]}"
+    return key
+
+
+def _check_digest(reference: str) -> str:
+    digest = reference.partition("@")[2]
+    if not digest:
+        raise InputError(
+            f"{reference} has no digest",
+            why="a tag may be another image by the time that it is signed",
+            hint="give repository@sha256:…; invoke docker-push prints the digest",
+        )
+    return digest

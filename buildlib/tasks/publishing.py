@@ -1,0 +1,171 @@
+"""What `docker-publish` does; apart from its options, so that only the task itself loads it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from buildlib.errors import BuildlibError, InputError, raise_problems
+from buildlib.executor import PlumbumExecutor
+from buildlib.preflight import check_engine
+from buildlib.project import Project
+from buildlib.publish.flow import PublishFlow, Surroundings
+from buildlib.publish.gates import Subject
+from buildlib.publish.plan import (
+    PublishPlan,
+    as_script,
+    chosen_registries,
+    make_publish_plan,
+    parse_skips,
+)
+from buildlib.publish.receipt import NAME, Receipt, read_receipt
+from buildlib.publish.report import as_text
+from buildlib.publish.signing import CosignSigner
+from buildlib.registry.transport import Patience
+from buildlib.report import to_json
+from buildlib.run.flow import Engine, describe_engine
+from buildlib.tasks.connecting import connect
+from buildlib.tasks.edge import Edge
+from buildlib.tasks.registries import Opened, open_registries
+from buildlib.tasks.telling import mode
+from buildlib.vcs import Changes, GitFacts, read_changes
+
+# For what a dry run asks only to tell more.
+_ONCE = Patience(attempts=1, timeout=10.0)
+
+
+class Wanted(NamedTuple):
+    """The task's options."""
+
+    registries: tuple[str, ...]
+    skips: tuple[str, ...]
+    reason: str
+    resume: bool
+    snapshot: bool
+    edge: bool
+    as_json: bool
+
+
+class _Planner:
+    """Makes the plan, as often as the registries are looked at."""
+
+    def __init__(self, run: Edge, wanted: Wanted) -> None:
+        """Read everything but the registries.
+
+        Raises:
+            InputError: the request is not usable (exit 2).
+        """
+        if wanted.snapshot and wanted.edge:
+            raise InputError("--snapshot and --edge exclude each other", hint="give one of them")
+        self._mode = mode(snapshot=wanted.snapshot, edge=wanted.edge)
+        self._skips = parse_skips(wanted.skips, wanted.reason)
+        self.project: Project = run.project()
+        config, git = self.project.config, self.project.git
+        self.registries = chosen_registries(config.registries, wanted.registries)
+        self._changes = read_changes(git.root) if isinstance(git, GitFacts) else Changes()
+        self._dockerfile = self.project.dockerfile()
+
+    def plan(self, in_registry: Mapping[str, Sequence[str]]) -> PublishPlan:
+        """Return the plan, by the tags that each registry holds."""
+        return make_publish_plan(
+            self.project,
+            self._dockerfile,
+            self._changes,
+            self.registries,
+            mode=self._mode,
+            in_registry=in_registry,
+            skips=self._skips,
+        )
+
+
+def _held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...]]:
+    """Return the tags of each registry; where it can't be told, that is said.
+
+    Raises:
+        BuildlibError: a required registry does not tell, and this is no dry run.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    problems: list[BuildlibError] = []
+    for one in opened:
+        try:
+            found[one.registry.name] = one.repository.tags()
+        except BuildlibError as error:
+            if run.dry or not one.registry.required:
+                run.console.warn(f"{one.registry.name} does not tell its tags: {error.what}")
+            else:
+                problems.append(error)
+    raise_problems(problems)
+    return found
+
+
+def publish(run: Edge, wanted: Wanted) -> None:
+    """Publish, and report how far it came.
+
+    Raises:
+        BuildlibError: as its exit code says.
+    """
+    planner = _Planner(run, wanted)
+    # What forbids it is said before anybody is asked.
+    planner.plan({})
+    opened = open_registries(run, planner.registries, _ONCE if run.dry else None)
+    plan = planner.plan(_held(run, opened))
+    if run.dry:
+        run.console.answer(as_script(plan, planner.project.config.root))
+        return
+    before = _before(plan) if wanted.resume else None
+    flow = PublishFlow(plan, _surroundings(run, planner, plan, opened), before)
+    try:
+        flow.run()
+    finally:
+        _report(run, flow.receipt, as_json=wanted.as_json)
+
+
+def _before(plan: PublishPlan) -> Receipt:
+    path = plan.archive.parent / NAME
+    receipt = read_receipt(path)
+    if receipt is None:
+        raise InputError(
+            f"there is nothing to resume: {path} is missing", hint="publish without --resume"
+        )
+    return receipt
+
+
+def _report(run: Edge, receipt: Receipt, *, as_json: bool) -> None:
+    run.console.answer(to_json(receipt.as_dict()) if as_json else as_text(receipt))
+
+
+def _surroundings(
+    run: Edge, planner: _Planner, plan: PublishPlan, opened: Sequence[Opened]
+) -> Surroundings:
+    project = planner.project
+    subject = Subject(
+        project=project,
+        archive=plan.archive,
+        release=not plan.rehearsal,
+        today=run.today(),
+        engine=lambda: _engine(run),
+        executor=run.executor,
+        executor_in=lambda changes: PlumbumExecutor({**run.env, **changes}, run.start),
+        console=run.console,
+    )
+    known = {one.registry.host: one.credentials for one in opened}
+    return Surroundings(
+        subject=subject,
+        repositories={one.registry.name: one.repository for one in opened},
+        signer=CosignSigner(project, plan, run.executor, run.console, known),
+        replan=planner.plan,
+        now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
+        cancel=run.close,
+    )
+
+
+def _engine(run: Edge) -> Engine:
+    answer = connect(run)
+    asked = run.ask_engine()
+    if asked is None:
+        raise InputError("a dry run asks no engine")
+    facts = asked.get()
+    raise_problems(check_engine(facts, endpoint=run.env.get("DOCKER_HOST", "")))
+    return describe_engine(answer, facts)

@@ -1,0 +1,232 @@
+"""What `docker-login`, `docker-push`, `docker-promote` and `docker-rollback` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from buildlib.command import shell_line
+from buildlib.config import Config
+from buildlib.console import table
+from buildlib.errors import AuthorisationError, InputError, raise_problems
+from buildlib.labels import STAND_INS
+from buildlib.oci import Image
+from buildlib.plan import Output
+from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.precedence import parse_semver
+from buildlib.publish.plan import chosen_registries
+from buildlib.publish.rollback import earlier_version, plan_rollback, roll_back
+from buildlib.publish.signing import make_verifier
+from buildlib.reference import check_tag, parse_reference
+from buildlib.registry.address import is_loopback
+from buildlib.registry.client import Repository
+from buildlib.registry.credentials import Credentials, find_credentials
+from buildlib.registry.push import push_archive, put_tag
+from buildlib.registry.transport import Patience, Transport
+from buildlib.report import to_json
+from buildlib.settings import Registry
+from buildlib.size import saved
+from buildlib.tasks.edge import Edge
+
+_LOGIN_TIMEOUT = 60.0
+
+
+class Opened(NamedTuple):
+    """A registry, the way to it, and who we are there."""
+
+    registry: Registry
+    repository: Repository
+    credentials: Credentials | None
+
+
+def repository_path(registry: Registry) -> str:
+    """Return a repository's name in its registry; Docker Hub's own have one part more."""
+    path = parse_reference(registry.repository).repository
+    plain = "/" in path or registry.host != "docker.io"
+    return path if plain else f"library/{path}"
+
+
+def open_registries(
+    run: Edge, registries: Iterable[Registry], patience: Patience | None = None
+) -> tuple[Opened, ...]:
+    """Return the registries with their credentials; nothing is asked of them yet.
+
+    Raises:
+        BuildlibError: credentials that are configured can't be had; all that is wrong is told.
+    """
+    problems, found = [], []
+    for registry in registries:
+        try:
+            credentials = find_credentials(registry, run.env, run.executor)
+        except (InputError, AuthorisationError) as error:
+            problems.append(error)
+            continue
+        transport = Transport(
+            registry.host, credentials, env=run.env, patience=patience or Patience()
+        )
+        found.append(
+            Opened(registry, Repository(transport, repository_path(registry)), credentials)
+        )
+    raise_problems(problems)
+    return tuple(found)
+
+
+def login(run: Edge, names: Sequence[str]) -> None:
+    """Hand the variables' credentials to docker, or see that docker has some.
+
+    Raises:
+        AuthorisationError: there are none, or they are refused (exit 5).
+    """
+    config = run.config()
+    for registry in chosen_registries(config.registries, names):
+        words = ("docker", "login", registry.host, "--password-stdin", "--username")
+        if run.dry:
+            name = f'"${registry.username_env}"' if registry.username_env else "NAME"
+            secret = registry.password_env or "PASSWORD"
+            run.console.answer(f'printf %s "${secret}" | {shell_line(words)} {name}')
+            continue
+        known = find_credentials(registry, run.env, run.executor)
+        if known is None:
+            variables = " and ".join(filter(None, (registry.username_env, registry.password_env)))
+            raise AuthorisationError(
+                f"there are no credentials for {registry.name}",
+                hint=f"set {variables}" if variables else f"docker login {registry.host}",
+            )
+        if known.source.startswith("environment"):
+            argv = (*words, known.username)
+            done = run.executor.feed(argv, known.secret, timeout=_LOGIN_TIMEOUT)
+            if done.code != 0:
+                said = done.stderr.replace(known.secret, "***").strip()
+                raise AuthorisationError(f"{registry.host} refuses the credentials", why=said)
+            run.console.answer(f"{registry.name}: docker is signed in as {known.username}")
+        else:
+            run.console.answer(f"{registry.name}: {known.source} has credentials already")
+
+
+def _image(run: Edge, image: str) -> str:
+    if image:
+        return image
+    project = run.project()
+    request = BuildRequest(output=Output.OCI)
+    archive = make_build_plan(project, request, project.dockerfile()).destination
+    if not archive or not archive.is_file():
+        raise InputError(
+            f"there is no archive of {project.version.value}",
+            hint="invoke docker-build --platform all --output oci makes it; or give --image",
+        )
+    return str(archive)
+
+
+def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
+    """Push by digest, and print the digest."""
+    config = run.config()
+    registries = chosen_registries(config.registries, names)
+    name = _image(run, image)
+    if run.dry:
+        words = ("invoke", "docker-push", "--image", name, "--registry")
+        for registry in registries:
+            run.console.answer(shell_line((*words, registry.name)))
+        return
+    digests: dict[str, str] = {}
+    with saved(run.executor, name) as archive:
+        if stand_ins := _stand_ins(archive.images(), registries):
+            raise InputError(
+                f"an image built on stand-ins can't be pushed: {', '.join(sorted(stand_ins))}"
+            )
+        for opened in open_registries(run, registries):
+            done = push_archive(archive, opened.repository, progress=run.console.note)
+            run.console.note(
+                f"{opened.repository.name}: {done.sent} blobs sent, {done.there} there already"
+            )
+            digests[opened.registry.name] = done.digest
+    if as_json:
+        run.console.answer(to_json({"digests": digests}))
+    else:
+        run.console.answer("\n".join(dict.fromkeys(digests.values())))
+
+
+def _stand_ins(images: Iterable[Image], registries: Iterable[Registry]) -> set[str]:
+    if all(is_loopback(registry.host) for registry in registries):
+        return set()
+    return {name for one in images for name in one.labels.get(STAND_INS, "").split()}
+
+
+def never_moves(registry: Registry, tag: str) -> bool:
+    """Return whether a tag stands for one image for ever: a version, or as configured."""
+    return bool(parse_semver(tag)) or any(fnmatchcase(tag, p) for p in registry.immutable)
+
+
+def _verifier(run: Edge, config: Config, opened: Sequence[Opened]) -> Callable[[str], None]:
+    known = {one.registry.host: one.credentials for one in opened}
+    return make_verifier(config, run.executor, run.env, known, run.console)
+
+
+def promote(run: Edge, digest: str, tag: str, names: Sequence[str], *, as_json: bool) -> None:
+    """Verify the digest in each registry, and let the tag stand for it there."""
+    check_tag(tag)
+    config = run.config()
+    registries = chosen_registries(config.registries, names)
+    for registry in registries:
+        parse_reference(f"{registry.repository}@{digest}")
+    if run.dry:
+        words = ("invoke", "docker-promote", digest, tag, "--registry")
+        for registry in registries:
+            run.console.answer(shell_line((*words, registry.name)))
+        return
+    opened = open_registries(run, registries)
+    verify = _verifier(run, config, opened)
+    # Everywhere before anywhere: a tag that is given in one registry only misleads.
+    for one in opened:
+        verify(f"{one.registry.repository}@{digest}")
+    rows: list[Mapping[str, str]] = []
+    for one in opened:
+        done = put_tag(one.repository, digest, tag, immutable=never_moves(one.registry, tag))
+        rows.append({"reference": f"{one.registry.repository}:{tag}", "before": done.before})
+    _tell(run, digest, rows, as_json=as_json)
+
+
+def _tell(run: Edge, digest: str, rows: Sequence[Mapping[str, str]], *, as_json: bool) -> None:
+    if as_json:
+        run.console.answer(to_json({"digest": digest, "tags": rows}))
+        return
+    texts = [(row["reference"], digest, _was(row["before"], digest)) for row in rows]
+    run.console.answer(table(texts) if texts else "nothing to do")
+
+
+def _was(before: str, digest: str) -> str:
+    if before == digest:
+        return "as before"
+    return f"was {before}" if before else "new"
+
+
+def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) -> None:
+    """Move the floating tags of every registry to an earlier version.
+
+    Raises:
+        InputError: there is no such version everywhere (exit 2).
+        VerificationError: it is not verified; nothing has moved (exit 8).
+    """
+    config = run.config()
+    opened = open_registries(run, chosen_registries(config.registries, names))
+    wanted = version or earlier_version(opened[0].repository, "latest")
+    # Everywhere before anywhere.
+    plans = [
+        plan_rollback(one.repository, wanted, config.tag_rules(one.registry)) for one in opened
+    ]
+    if run.dry:
+        for one, plan in zip(opened, plans, strict=True):
+            for tag, _ in plan.tags:
+                words = ("invoke", "docker-promote", plan.digest, tag)
+                run.console.answer(shell_line((*words, "--registry", one.registry.name)))
+        return
+    verify = _verifier(run, config, opened)
+    rows: list[Mapping[str, str]] = []
+    for plan in plans:
+        verify(f"{plan.repository.name}@{plan.digest}")
+    for plan in plans:
+        for done in roll_back(plan):
+            reference = f"{plan.repository.name}:{done.tag}"
+            rows.append({"reference": reference, "digest": done.digest, "before": done.before})
+    run.console.note(f"back to {wanted}")
+    _tell(run, plans[0].digest, rows, as_json=as_json)

@@ -1,0 +1,159 @@
+"""What `docker-sign` and `docker-verify` do; apart from their options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from buildlib.command import shell_line
+from buildlib.config import Config
+from buildlib.errors import InputError, VerificationError
+from buildlib.reference import Reference, parse_reference
+from buildlib.registry.client import INDEX_TYPES, Repository
+from buildlib.registry.credentials import docker_store
+from buildlib.report import to_json
+from buildlib.settings import Registry
+from buildlib.sign.cosign import Cosign
+from buildlib.sign.flow import Signatory, find_cosign
+from buildlib.sign.settings import Sign, Verify, check_policy
+from buildlib.tasks.edge import Edge
+from buildlib.tasks.registries import Opened, open_registries
+
+_ANY = Cosign(version="")
+
+
+class Wanted(NamedTuple):
+    """The options of `docker-verify`; empty ones leave it to the configuration."""
+
+    key: str
+    identity: str
+    issuer: str
+    attestations: tuple[str, ...]
+
+
+def _open(run: Edge, config: Config, reference: Reference) -> Opened:
+    """Return the configured registry of that repository, or one that nobody configured."""
+    known = [r for r in config.registries if r.repository == reference.name]
+    registry = known[0] if known else Registry(name=reference.name, repository=reference.name)
+    (opened,) = open_registries(run, [registry])
+    return opened
+
+
+def _attestations(texts: Sequence[str]) -> list[tuple[str, Path]]:
+    found = []
+    for text in texts:
+        kind, equals, file = text.rpartition("=")
+        if not equals or not kind or not Path(file).is_file():
+            raise InputError(f"not a type and a file: {text!r}", hint="give TYPE=FILE")
+        found.append((kind, Path(file)))
+    return found
+
+
+def sign(run: Edge, reference: str, attest: Sequence[str]) -> None:
+    """Sign, and attach what is given."""
+    config = run.config()
+    parsed = parse_reference(reference)
+    settings = config.signing()
+    statements = _attestations(attest)
+    if not parsed.digest:
+        raise InputError(
+            f"{reference} has no digest",
+            why="a tag may be another image by the time that it is signed",
+            hint="give repository@sha256:…; invoke docker-push prints the digest",
+        )
+    if not (settings.key or settings.keyless):
+        raise InputError("nothing says what signs", hint="add [tool.buildlib.sign] with key")
+    if run.dry:
+        _print_lines(run, config, settings, reference, statements)
+        return
+    cosign = find_cosign(run.executor)
+    signatory = Signatory(cosign, run.executor, config.root, run.env)
+    opened = _open(run, config, parsed)
+    with docker_store({opened.registry.host: opened.credentials}) as store:
+        signatory.sign(reference, settings, store)
+        for kind, file in statements:
+            signatory.attest(reference, file, kind, settings, store)
+    run.console.answer(f"signed {reference}")
+
+
+def _print_lines(
+    run: Edge,
+    config: Config,
+    settings: Sign,
+    reference: str,
+    statements: Sequence[tuple[str, Path]],
+) -> None:
+    run.console.answer(shell_line(_ANY.sign(reference, settings, config.root)))
+    for kind, file in statements:
+        argv = _ANY.attest(reference, file, kind, settings, config.root)
+        run.console.answer(shell_line(argv))
+
+
+def _policy(config: Config, wanted: Wanted) -> Verify:
+    policy = config.verification()
+    if wanted.key or wanted.identity:
+        own = Verify(key=wanted.key, identity=wanted.identity, issuer=wanted.issuer)
+        policy = own._replace(attestations=policy.attestations)
+    elif wanted.issuer:
+        policy = policy._replace(issuer=wanted.issuer)
+    policy = policy._replace(attestations=wanted.attestations or policy.attestations)
+    check_policy(policy)
+    if not (policy.key or policy.by_identity):
+        raise InputError(
+            "nothing says what counts as signed",
+            hint="give --key, or --identity and --issuer, or add [tool.buildlib.verify]",
+        )
+    return policy
+
+
+def _found(repository: Repository, reference: Reference) -> tuple[str, tuple[str, ...]]:
+    """Return the digest that is meant, and those of the manifests in it.
+
+    Raises:
+        InputError: there is no such image (exit 2).
+        VerificationError: the tag is another image than the digest beside it (exit 8).
+    """
+    document = repository.manifest(reference.tag or reference.digest or "latest")
+    if document is None:
+        raise InputError(f"there is no {reference}")
+    if reference.digest and document.digest != reference.digest:
+        raise VerificationError(
+            f"{reference.name}:{reference.tag} has moved",
+            why=f"it is {document.digest} now, and not {reference.digest}",
+        )
+    if document.media_type not in INDEX_TYPES:
+        return document.digest, ()
+    entries = json.loads(document.data).get("manifests") or ()
+    # BuildKit's own attestations are manifests for no platform, and nobody signs them.
+    real = [e for e in entries if (e.get("platform") or {}).get("os") != "unknown"]
+    return document.digest, tuple(str(entry["digest"]) for entry in real)
+
+
+def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:
+    """Verify, and print what was found.
+
+    Raises:
+        VerificationError: it is not verified (exit 8).
+    """
+    config = run.config()
+    parsed = parse_reference(reference)
+    policy = _policy(config, wanted)
+    if run.dry:
+        name = parsed.digest or "$DIGEST"
+        lines = [_ANY.verify((f"{parsed.name}@{name}",), policy, config.root)]
+        lines += [
+            _ANY.verify_attestation(f"{parsed.name}@{name}", kind, policy, config.root)
+            for kind in policy.attestations
+        ]
+        for line in lines:
+            run.console.answer(shell_line(line).replace("'$DIGEST'", '"$DIGEST"'))
+        return
+    cosign = find_cosign(run.executor)
+    opened = _open(run, config, parsed)
+    digest, images = _found(opened.repository, parsed)
+    signatory = Signatory(cosign, run.executor, config.root, run.env)
+    with docker_store({opened.registry.host: opened.credentials}) as store:
+        done = signatory.verify(f"{parsed.name}@{digest}", policy, store, images=images)
+    run.console.answer(to_json(done.as_dict()) if as_json else done.as_text())

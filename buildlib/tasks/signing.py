@@ -1,0 +1,72 @@
+"""Tasks about signatures: `docker-sign` and `docker-verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from buildlib.tasks.edge import edge
+
+_DRY: Final = "print the lines that would run, and change nothing"
+
+
+@task(
+    auto_shortflags=False,
+    positional=["reference"],
+    iterable=["attest"],
+    help={
+        "reference": "repository@sha256:…",
+        "attest": "TYPE=FILE: attach a signed statement as well; repeat it",
+        "dry-run": _DRY,
+    },
+)
+def docker_sign(
+    context: Context,
+    reference: str,
+    attest: Sequence[str] | None = None,
+    *,
+    dry_run: bool = False,
+) -> None:
+    """Sign a digest and every manifest in it with cosign, by the configured key or identity."""
+    with edge(context, dry_run=dry_run) as run:
+        from buildlib.tasks.signed import sign  # noqa: PLC0415 - only this task needs it
+
+        sign(run, reference, tuple(attest or ()))
+
+
+@task(
+    auto_shortflags=False,
+    positional=["reference"],
+    iterable=["attestation"],
+    help={
+        "reference": "repository:tag, or repository@sha256:…, or both",
+        "key": "public key, instead of the configured one",
+        "identity": "who has to have signed, instead of the configured one",
+        "issuer": "who has to vouch for the identity",
+        "attestation": "a type of statement that has to be there; repeat it",
+        "dry-run": _DRY,
+        "json": "print the result as JSON on stdout, and nothing else there",
+    },
+)
+def docker_verify(
+    context: Context,
+    reference: str,
+    key: str = "",
+    identity: str = "",
+    issuer: str = "",
+    attestation: Sequence[str] | None = None,
+    *,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Verify an image as a stranger would: signatures, statements, and that no tag has moved."""
+    with edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.tasks.signed import Wanted, verify  # noqa: PLC0415 - only this task needs it
+
+        wanted = Wanted(
+            key=key, identity=identity, issuer=issuer, attestations=tuple(attestation or ())
+        )
+        verify(run, reference, wanted, as_json=json)
