@@ -18,7 +18,7 @@ from buildlib.executor import Completed
 from buildlib.oci import open_archive
 from buildlib.sarif import dockerfile_uri
 from buildlib.scan import grype, trivy
-from buildlib.scan.finding import Severity, Vulnerability
+from buildlib.scan.finding import Severity, Vulnerability, severity_of
 from buildlib.scan.flow import check_scan
 from buildlib.scan.report import ScanReport, make_report, raise_failures
 from buildlib.scan.sarif import as_sarif
@@ -524,6 +524,15 @@ def test_the_threshold_and_what_is_worse_fails(threshold: str, blocking: str) ->
     assert {str(one.severity) for one in report.blocking} == set(blocking.split())
     assert len(report.findings) == len(Severity)
     assert report.findings[0].severity is Severity.CRITICAL
+
+
+def test_a_severity_in_another_word_is_unknown_and_counts_as_low() -> None:
+    assert [severity_of(word) for word in ("Critical", "MODERATE", None)] == [
+        Severity.CRITICAL,
+        Severity.UNKNOWN,
+        Severity.UNKNOWN,
+    ]
+    assert Severity.UNKNOWN.rank == Severity.LOW.rank
 
 
 def test_what_has_no_fix_is_only_told_where_that_is_wanted() -> None:
