@@ -199,6 +199,30 @@ def _problems(
     )
 
 
+def _sorted_out(
+    planner: _Planner, rules: Sequence[TagRule], kind: Kind
+) -> tuple[dict[str, str], set[str], dict[str, str]]:
+    """Return what is given, as tag and text, those of it that never move, and what is held back."""
+    given: dict[str, str] = {}
+    pinned: set[str] = set()
+    held: dict[str, str] = {}
+    for rule in filter(planner.expects, rules):
+        if missing := planner.missing(rule):
+            # Where the rule is not for this kind anyway, nobody looks for a tag without a name.
+            if kind in rule.on:
+                held[rule.template + rule.suffix] = f"there is no {', no '.join(missing)} here"
+            continue
+        text = planner.render(rule)
+        tag = legal_part(text)
+        if reason := planner.reason(rule) or ("" if tag else "no character of it is legal"):
+            held[tag or text] = reason
+        else:
+            given[tag] = text
+            # One rule that pins a tag is enough, whatever the others call by the same name.
+            pinned |= set() if rule.floating else {tag}
+    return given, pinned, held
+
+
 def plan_tags(
     version: Version,
     git: GitFacts | NoGit,
@@ -225,23 +249,7 @@ def plan_tags(
     if forbidden or isinstance(git, NoGit):
         return TagPlan(kind=kind, refusals=forbidden)
     planner = _Planner(version, git, kind, _Order(git, prefix, rules, in_registry))
-    given: dict[str, str] = {}
-    pinned: set[str] = set()
-    held: dict[str, str] = {}
-    for rule in filter(planner.expects, rules):
-        if missing := planner.missing(rule):
-            # Where the rule is not for this kind anyway, nobody looks for a tag without a name.
-            if kind in rule.on:
-                held[rule.template + rule.suffix] = f"there is no {', no '.join(missing)} here"
-            continue
-        text = planner.render(rule)
-        tag = legal_part(text)
-        if reason := planner.reason(rule) or ("" if tag else "no character of it is legal"):
-            held[tag or text] = reason
-        else:
-            given[tag] = text
-            # One rule that pins a tag is enough, whatever the others call by the same name.
-            pinned |= set() if rule.floating else {tag}
+    given, pinned, held = _sorted_out(planner, rules, kind)
     problems = _problems(version, kind, given, rules)
     return TagPlan(
         kind=kind,

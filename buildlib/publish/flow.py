@@ -136,7 +136,7 @@ class PublishFlow:
                 hint="publish without --resume",
             )
         fresh.digest, fresh.judged, fresh.gates = before.digest, before.judged, before.gates
-        fresh.files, fresh.started = before.files, before.started
+        fresh.started = before.started
         return fresh
 
     def run(self) -> Receipt:
@@ -318,7 +318,8 @@ class PublishFlow:
             for bill in record.figures.get("sboms", ())
             for file in bill["files"]
         ]
-        return bool(bills) and all(Path(file).is_file() for file in bills)
+        root = self._project.config.root
+        return bool(bills) and all((root / file).is_file() for file in bills)
 
     # -- registries
 
@@ -388,7 +389,8 @@ class PublishFlow:
         except BuildlibError as error:
             return self._failed(target, error)
         record.tags[tag] = {"digest": done.digest, "before": done.before}
-        self._console.note(f"{target.repository}:{tag} {'' if done.moved else 'is there already'}")
+        became = "is tagged" if done.moved else "was tagged already"
+        self._console.note(f"{target.repository}:{tag} {became}")
         self._save(f"tag {target.name} {tag}")
         return []
 

@@ -136,7 +136,18 @@ def _scan(subject: Subject, archive: Archive) -> Figures:
 
 def _sbom(subject: Subject, archive: Archive) -> Figures:
     bills = make_sboms(archive, subject.name, subject.archive.parent, subject.executor)
-    return {"sboms": [bill.as_dict() for bill in bills]}
+    root = subject.project.config.root
+    return {
+        "sboms": [
+            # Nothing of this machine goes into a receipt.
+            bill.as_dict() | {"files": [_inside(Path(file), root) for file in bill.files]}
+            for bill in bills
+        ]
+    }
+
+
+def _inside(path: Path, root: Path) -> str:
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _reproducible(subject: Subject, archive: Archive) -> Figures:

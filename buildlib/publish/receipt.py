@@ -77,7 +77,6 @@ class Receipt:
     platforms: dict[str, str] = field(default_factory=dict)
     judged: str = ""
     gates: list[GateRecord] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
     targets: dict[str, TargetRecord] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     rehearsal: bool = False

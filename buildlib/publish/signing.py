@@ -114,11 +114,12 @@ class CosignSigner:
         self, target: Target, receipt: Receipt, folder: Path
     ) -> Iterator[tuple[str, Path, str]]:
         """Yield the reference, the content and the type of each statement."""
+        root = self._project.config.root
         figures = next((gate.figures for gate in receipt.gates if gate.gate == SBOM), {})
         for bill in figures.get("sboms", ()):
             for file in bill["files"]:
                 kind = next(kind for end, kind in _BILLS.items() if file.endswith(end))
-                yield f"{target.repository}@{bill['digest']}", Path(file), kind
+                yield f"{target.repository}@{bill['digest']}", root / file, kind
         own = folder / "statement.json"
         own.write_text(to_json(make_statement(self._project, self._plan, receipt)), "utf-8")
         yield f"{target.repository}@{receipt.digest}", own, _STATEMENT
