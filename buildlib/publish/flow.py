@@ -14,30 +14,27 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from buildlib.background import Background
 from buildlib.build import build_image
 from buildlib.console import Console
 from buildlib.errors import (
     BuildlibError,
-    GateError,
     InputError,
     TransientError,
     raise_problems,
 )
-from buildlib.labels import VERSION_LABEL
 from buildlib.oci import open_archive
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest
+from buildlib.publish.checks import archive_problems, conflicts, moved_meanwhile
 from buildlib.publish.gates import LEFT_OUT, PASSED, Subject, judge
 from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.receipt import NAME, GateRecord, Receipt, TargetRecord, write_receipt
 from buildlib.publish.settings import SBOM, SIGN
 from buildlib.registry.client import Repository
 from buildlib.registry.push import push_archive, put_tag
-
-_RESUME: Final = "publish again with --resume: what is done is looked at, and not done twice"
 
 
 class Signer(Protocol):
@@ -233,16 +230,7 @@ class PublishFlow:
             self.receipt.digest = opened.top()
             images = opened.images()
         self.receipt.platforms = {image.platform: image.digest for image in images}
-        missing = sorted(set(self._plan.platforms) - set(self.receipt.platforms))
-        if missing:
-            raise GateError(f"the archive is not for {', '.join(missing)}")
-        for image in images:
-            label = image.labels.get(VERSION_LABEL, "")
-            if label != self._plan.version:
-                raise GateError(
-                    f"the image for {image.platform} says that it is {label or 'no version'}",
-                    why=f"and {self._plan.version} is to be published",
-                )
+        self._raise(archive_problems(images, self._plan))
         if before and before != self.receipt.digest:
             self._console.warn(f"built anew, and it is another image than {before}")
             self.receipt.judged, self.receipt.gates = "", []
@@ -257,21 +245,7 @@ class PublishFlow:
             return ""
 
     def _conflicts(self, targets: Sequence[Target]) -> list[BuildlibError]:
-        """Return the versions that are another image already: no gate need be asked."""
-        found: list[BuildlibError] = []
-        for target in targets:
-            repository = self._around.repositories[target.name]
-            for tag in target.pinned:
-                held = repository.digest(tag)
-                if held and held != self.receipt.digest:
-                    found.append(
-                        GateError(
-                            f"{repository.name}:{tag} is another image already, and stays so",
-                            why=f"{held}, and this is {self.receipt.digest}",
-                            hint="a version is published once: publish this as another version",
-                        )
-                    )
-        return found
+        return conflicts(targets, self._around.repositories, self.receipt.digest)
 
     # -- gates
 
@@ -366,7 +340,8 @@ class PublishFlow:
         for target in self._again(targets):
             for tag in target.floating:
                 problems += self._put(target, tag)
-        self._raise([*problems, *self._moved_meanwhile(targets)])
+        moved = moved_meanwhile(targets, self._around.repositories, self.receipt.digest)
+        self._raise([*problems, *moved])
 
     def _again(self, targets: Sequence[Target]) -> Iterator[Target]:
         """Yield the registries as they are now: a higher release may have come meanwhile."""
@@ -393,19 +368,3 @@ class PublishFlow:
         self._console.note(f"{target.repository}:{tag} {became}")
         self._save(f"tag {target.name} {tag}")
         return []
-
-    def _moved_meanwhile(self, targets: Sequence[Target]) -> list[BuildlibError]:
-        """Return the versions that became another image while this was published."""
-        found: list[BuildlibError] = []
-        for target in targets:
-            for tag in target.pinned:
-                held = self._around.repositories[target.name].digest(tag)
-                if held != self.receipt.digest:
-                    found.append(
-                        GateError(
-                            f"{target.repository}:{tag} was moved by somebody else",
-                            why=f"it is {held or 'gone'}, and {self.receipt.digest} was published",
-                            hint=_RESUME,
-                        )
-                    )
-        return found

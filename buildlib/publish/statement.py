@@ -6,16 +6,13 @@ made by whoever publishes, on a machine of theirs: no level of SLSA is claimed b
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from buildlib.labels import NAMESPACE
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan
-from buildlib.publish.receipt import Receipt
+from buildlib.publish.receipt import GateRecord, Receipt
 from buildlib.vcs import without_credentials
-
-PREDICATE_TYPE: Final = "https://slsa.dev/provenance/v1"
-_SECRET_WORDS: Final = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 
 
 def make_statement(project: Project, plan: PublishPlan, receipt: Receipt) -> dict[str, Any]:
@@ -23,49 +20,48 @@ def make_statement(project: Project, plan: PublishPlan, receipt: Receipt) -> dic
 
     Nothing of the machine is in it, and no value of a build arg that came from the environment.
     """
-    source = project.config.source or project.remote
-    arguments = {
-        name: value
-        for name, value in plan.build.build_args
-        if value is not None and name.lower() not in _SECRET_WORDS
-    }
     return {
         "buildDefinition": {
             "buildType": f"{NAMESPACE}/docker-publish/v1",
-            "externalParameters": {
-                "image": project.config.image,
-                "version": plan.version,
-                "mode": str(plan.mode),
-                "platforms": list(plan.platforms),
-                "dockerfile": project.config.dockerfile,
-                "target": plan.build.target,
-                "buildArgs": arguments,
-            },
+            "externalParameters": _parameters(project, plan),
             "internalParameters": {"standIns": list(plan.build.stand_ins)},
-            "resolvedDependencies": [
-                {
-                    "uri": f"git+{without_credentials(source)}" if source else "git",
-                    "digest": {"gitCommit": plan.revision},
-                },
-                *_bases(project, plan),
-            ],
+            "resolvedDependencies": [_source(project, plan), *_bases(project, plan)],
         },
         "runDetails": {
             "builder": {"id": f"{NAMESPACE}/local", "version": receipt.tools},
             "metadata": {"startedOn": receipt.started},
-            "byproducts": [
-                {
-                    "name": f"gate/{gate.gate}",
-                    "annotations": {
-                        "state": gate.state,
-                        "detail": gate.detail,
-                        **gate.figures,
-                    },
-                }
-                for gate in receipt.gates
-            ],
+            "byproducts": [_judgement(record) for record in receipt.gates],
         },
     }
+
+
+def _parameters(project: Project, plan: PublishPlan) -> dict[str, Any]:
+    return {
+        "image": project.config.image,
+        "version": plan.version,
+        "mode": str(plan.mode),
+        "platforms": list(plan.platforms),
+        "dockerfile": project.config.dockerfile,
+        "target": plan.build.target,
+        # One without a value comes from the environment, and stays there.
+        "buildArgs": {name: value for name, value in plan.build.build_args if value is not None},
+    }
+
+
+def _source(project: Project, plan: PublishPlan) -> dict[str, Any]:
+    address = without_credentials(project.config.source or project.remote)
+    # A path on this machine is nobody else's business.
+    known = address if "://" in address and not address.startswith("file:") else ""
+    return {"uri": f"git+{known}" if known else "git", "digest": {"gitCommit": plan.revision}}
+
+
+def _judgement(record: GateRecord) -> dict[str, Any]:
+    figures = dict(record.figures)
+    bills = figures.pop("sboms", ())
+    if bills:
+        figures["packages"] = {bill["platform"]: bill["packages"] for bill in bills}
+    told = {"state": record.state, **({"reason": record.detail} if record.detail else {})}
+    return {"name": f"gate/{record.gate}", "annotations": told | figures}
 
 
 def _bases(project: Project, plan: PublishPlan) -> list[dict[str, Any]]:

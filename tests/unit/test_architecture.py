@@ -106,6 +106,7 @@ ORDER = [
     "sign.flow",
     "publish.plan",
     "publish.receipt",
+    "publish.checks",
     "publish.gates",
     "publish.statement",
     "publish.signing",
