@@ -187,6 +187,33 @@ def make_publish_plan(
     Raises:
         InputError, ToolError, ProblemsError: it must not be published (exit 2, 3).
     """
+    plans = _tag_plans(project, changes, registries, mode, in_registry)
+    config = project.config
+    request = BuildRequest(platforms=("all",) if config.platforms else (), output=Output.OCI)
+    build = make_build_plan(project, request, dockerfile)
+    skipped = {skip.gate for skip in skips}
+    plan = PublishPlan(
+        version=project.version.value,
+        revision=project.version.revision,
+        mode=mode,
+        build=build,
+        archive=build.destination or Path(),
+        gates=tuple(gate for gate in config.publishing().gates if gate not in skipped),
+        skipped=tuple(skips),
+        signs=SIGN not in skipped,
+        targets=tuple(target_of(registry, plans[registry.name]) for registry in registries),
+    )
+    raise_problems(list(_problems(plan)))
+    return plan
+
+
+def _tag_plans(
+    project: Project,
+    changes: Changes,
+    registries: Sequence[Registry],
+    mode: Mode,
+    in_registry: Mapping[str, Sequence[str]],
+) -> dict[str, TagPlan]:
     config = project.config
     plans = {
         registry.name: plan_tags(
@@ -203,23 +230,7 @@ def make_publish_plan(
     # The same for every registry, mostly; each is told once.
     refused = {str(r): r for plan in plans.values() for r in plan.refusals}
     raise_problems(list(refused.values()))
-    request = BuildRequest(platforms=("all",) if config.platforms else (), output=Output.OCI)
-    build = make_build_plan(project, request, dockerfile)
-    skipped = {skip.gate for skip in skips}
-    settings = config.publishing()
-    plan = PublishPlan(
-        version=project.version.value,
-        revision=project.version.revision,
-        mode=mode,
-        build=build,
-        archive=build.destination or Path(),
-        gates=tuple(gate for gate in settings.gates if gate not in skipped),
-        skipped=tuple(skips),
-        signs=SIGN not in skipped,
-        targets=tuple(target_of(registry, plans[registry.name]) for registry in registries),
-    )
-    raise_problems(list(_problems(plan)))
-    return plan
+    return plans
 
 
 def _problems(plan: PublishPlan) -> Iterator[BuildlibError]:
