@@ -105,9 +105,14 @@ class ProblemsError(BuildlibError):
     """
 
     def __init__(self, problems: Sequence[BuildlibError]) -> None:
-        """Order the problems by exit code, keeping the order of equals."""
-        self.problems = tuple(sorted(problems, key=lambda problem: problem.exit_code))
-        super().__init__(f"{len(self.problems)} problems")
+        """Order the problems by exit code, keeping the order of equals; several in one are apart."""
+        flat = [
+            one
+            for problem in problems
+            for one in (problem.problems if isinstance(problem, ProblemsError) else (problem,))
+        ]
+        self.problems = tuple(sorted(flat, key=lambda problem: problem.exit_code))
+        super().__init__(f"{len(flat)} problems")
 
     def __str__(self) -> str:
         """Return one problem after another."""

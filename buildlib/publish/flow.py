@@ -31,7 +31,14 @@ from buildlib.planning import BuildRequest
 from buildlib.publish.checks import archive_problems, conflicts, moved_meanwhile
 from buildlib.publish.gates import LEFT_OUT, PASSED, Subject, judge
 from buildlib.publish.plan import PublishPlan, Target
-from buildlib.publish.receipt import NAME, GateRecord, Receipt, TargetRecord, write_receipt
+from buildlib.publish.receipt import (
+    NAME,
+    GateRecord,
+    Receipt,
+    TargetRecord,
+    new_receipt,
+    write_receipt,
+)
 from buildlib.publish.settings import SBOM, SIGN
 from buildlib.registry.client import Repository
 from buildlib.registry.push import push_archive, put_tag
@@ -111,17 +118,7 @@ class PublishFlow:
         self.receipt = self._taken_up(before)
 
     def _taken_up(self, before: Receipt | None) -> Receipt:
-        plan, root = self._plan, self._project.config.root
-        inside = plan.archive.is_relative_to(root)
-        fresh = Receipt(
-            image=self._project.config.image,
-            version=plan.version,
-            revision=plan.revision,
-            mode=str(plan.mode),
-            archive=str(plan.archive.relative_to(root) if inside else plan.archive),
-            started=self._around.now(),
-            rehearsal=plan.rehearsal,
-        )
+        fresh = new_receipt(self._project.config, self._plan, started=self._around.now())
         if before is None:
             return fresh
         same = ("image", "version", "revision", "mode")

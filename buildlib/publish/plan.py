@@ -284,7 +284,10 @@ def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[Step]:
     if not plan.signs:
         return
     at = f'"{target.repository}@{DIGEST}"'
-    yield Step(title=f"sign in {target.name}", command=f"invoke docker-sign {at}")
+    yield Step(
+        title=f"sign in {target.name}, and attach the statements",
+        command=f"invoke docker-sign {at} --release",
+    )
     yield Step(
         title=f"verify in {target.name}, as a stranger would",
         command=f"invoke docker-verify {at}",

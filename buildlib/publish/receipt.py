@@ -9,11 +9,16 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from buildlib.config import Config
 from buildlib.errors import InputError
+from buildlib.platforms import parse_platform
+from buildlib.publish.plan import PublishPlan
 from buildlib.report import to_json
 
 SCHEMA: Final = 1
 NAME: Final = "receipt.json"
+# The type that cosign knows a bill by, and how its file ends.
+BILLS: Final = {"spdxjson": "spdx.json", "cyclonedx": "cdx.json"}
 
 
 @dataclass(kw_only=True)
@@ -87,6 +92,37 @@ class Receipt:
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
         return {"schema": SCHEMA, **asdict(self)}
+
+
+def new_receipt(config: Config, plan: PublishPlan, *, started: str) -> Receipt:
+    """Return the receipt of a publication of which nothing is done yet."""
+    inside = plan.archive.is_relative_to(config.root)
+    return Receipt(
+        image=config.image,
+        version=plan.version,
+        revision=plan.revision,
+        mode=str(plan.mode),
+        archive=str(plan.archive.relative_to(config.root) if inside else plan.archive),
+        started=started,
+        rehearsal=plan.rehearsal,
+    )
+
+
+def find_bills(folder: Path, name: str, platforms: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the bills of materials that lie in a directory, as the gate would note them.
+
+    Args:
+        folder: that `docker-sbom` writes to.
+        name: of the image.
+        platforms: each with its manifest's digest.
+    """
+    found = []
+    for platform, digest in platforms.items():
+        slug = parse_platform(platform).slug
+        files = [folder / f"{name}-{slug}.{end}" for end in BILLS.values()]
+        there = [str(file) for file in files if file.is_file()]
+        found.append({"platform": platform, "digest": digest, "packages": 0, "files": there})
+    return [bill for bill in found if bill["files"]]
 
 
 def write_receipt(path: Path, receipt: Receipt) -> None:

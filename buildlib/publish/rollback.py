@@ -53,7 +53,7 @@ def earlier_version(repository: Repository, moving: str) -> str:
     if not below:
         raise InputError(
             f"{repository.name} has no release before the one that {moving} stands for",
-            hint="name the version: invoke docker-rollback VERSION",
+            hint="name the version: invoke docker-rollback --version VERSION",
         )
     return str(below[-1])
 

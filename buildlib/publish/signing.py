@@ -15,7 +15,7 @@ from buildlib.errors import InputError, VerificationError
 from buildlib.executor import Executor
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, Target
-from buildlib.publish.receipt import Receipt
+from buildlib.publish.receipt import BILLS, Receipt
 from buildlib.publish.settings import SBOM
 from buildlib.publish.statement import make_statement
 from buildlib.reference import parse_reference
@@ -24,8 +24,6 @@ from buildlib.report import to_json
 from buildlib.sign.flow import Signatory, find_cosign
 from buildlib.sign.settings import Verify
 
-# How the end of a bill's file tells cosign's type.
-_BILLS: Final = {".spdx.json": "spdxjson", ".cdx.json": "cyclonedx"}
 _STATEMENT: Final = "slsaprovenance1"
 
 
@@ -118,7 +116,7 @@ class CosignSigner:
         figures = next((gate.figures for gate in receipt.gates if gate.gate == SBOM), {})
         for bill in figures.get("sboms", ()):
             for file in bill["files"]:
-                kind = next(kind for end, kind in _BILLS.items() if file.endswith(end))
+                kind = next(kind for kind, end in BILLS.items() if file.endswith(end))
                 yield f"{target.repository}@{bill['digest']}", root / file, kind
         own = folder / "statement.json"
         own.write_text(to_json(make_statement(self._project, self._plan, receipt)), "utf-8")

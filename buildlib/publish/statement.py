@@ -29,7 +29,7 @@ def make_statement(project: Project, plan: PublishPlan, receipt: Receipt) -> dic
         },
         "runDetails": {
             "builder": {"id": f"{NAMESPACE}/local", "version": receipt.tools},
-            "metadata": {"startedOn": receipt.started},
+            "metadata": {"startedOn": receipt.started} if receipt.started else {},
             "byproducts": [_judgement(record) for record in receipt.gates],
         },
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.executor import PlumbumExecutor
@@ -48,7 +49,12 @@ class Wanted(NamedTuple):
     as_json: bool
 
 
-class _Planner:
+NOTHING: Final = Wanted(
+    registries=(), skips=(), reason="", resume=False, snapshot=False, edge=False, as_json=False
+)
+
+
+class Planner:
     """Makes the plan, as often as the registries are looked at."""
 
     def __init__(self, run: Edge, wanted: Wanted) -> None:
@@ -100,22 +106,35 @@ def _held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def publish(run: Edge, wanted: Wanted) -> None:
+def publish(
+    run: Edge,
+    wanted: Wanted,
+    *,
+    patience: Patience | None = None,
+    reached: Callable[[str], None] = lambda _: None,
+) -> None:
     """Publish, and report how far it came.
+
+    Args:
+        run: where it is printed.
+        wanted: the options.
+        patience: with the registries; None: as usual.
+        reached: is called after each step that is kept in the receipt, with its name.
 
     Raises:
         BuildlibError: as its exit code says.
     """
-    planner = _Planner(run, wanted)
+    planner = Planner(run, wanted)
     # What forbids it is said before anybody is asked.
     planner.plan({})
-    opened = open_registries(run, planner.registries, _ONCE if run.dry else None)
+    opened = open_registries(run, planner.registries, _ONCE if run.dry else patience)
     plan = planner.plan(_held(run, opened))
     if run.dry:
         run.console.answer(as_script(plan, planner.project.config.root))
         return
     before = _before(plan) if wanted.resume else None
-    flow = PublishFlow(plan, _surroundings(run, planner, plan, opened), before)
+    around = replace(_surroundings(run, planner, plan, opened), reached=reached)
+    flow = PublishFlow(plan, around, before)
     try:
         flow.run()
     finally:
@@ -137,7 +156,7 @@ def _report(run: Edge, receipt: Receipt, *, as_json: bool) -> None:
 
 
 def _surroundings(
-    run: Edge, planner: _Planner, plan: PublishPlan, opened: Sequence[Opened]
+    run: Edge, planner: Planner, plan: PublishPlan, opened: Sequence[Opened]
 ) -> Surroundings:
     project = planner.project
     subject = Subject(

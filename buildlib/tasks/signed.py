@@ -10,6 +10,9 @@ from typing import NamedTuple
 from buildlib.command import shell_line
 from buildlib.config import Config
 from buildlib.errors import InputError, VerificationError
+from buildlib.publish.receipt import GateRecord, find_bills, new_receipt
+from buildlib.publish.settings import SBOM
+from buildlib.publish.signing import CosignSigner
 from buildlib.reference import Reference, parse_reference
 from buildlib.registry.client import INDEX_TYPES, Repository
 from buildlib.registry.credentials import docker_store
@@ -19,6 +22,7 @@ from buildlib.sign.cosign import Cosign
 from buildlib.sign.flow import Signatory, find_cosign
 from buildlib.sign.settings import Sign, Verify, check_policy
 from buildlib.tasks.edge import Edge
+from buildlib.tasks.publishing import NOTHING, Planner
 from buildlib.tasks.registries import Opened, open_registries
 
 _ANY = Cosign(version="")
@@ -51,8 +55,8 @@ def _attestations(texts: Sequence[str]) -> list[tuple[str, Path]]:
     return found
 
 
-def sign(run: Edge, reference: str, attest: Sequence[str]) -> None:
-    """Sign, and attach what is given."""
+def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> None:
+    """Sign, and attach what is given, or all that a release attaches."""
     config = run.config()
     parsed = parse_reference(reference)
     settings = config.signing()
@@ -68,14 +72,52 @@ def sign(run: Edge, reference: str, attest: Sequence[str]) -> None:
     if run.dry:
         _print_lines(run, config, settings, reference, statements)
         return
-    cosign = find_cosign(run.executor)
-    signatory = Signatory(cosign, run.executor, config.root, run.env)
     opened = _open(run, config, parsed)
+    if release:
+        _sign_release(run, opened, parsed)
+        return
+    signatory = Signatory(find_cosign(run.executor), run.executor, config.root, run.env)
     with docker_store({opened.registry.host: opened.credentials}) as store:
         signatory.sign(reference, settings, store)
         for kind, file in statements:
             signatory.attest(reference, file, kind, settings, store)
     run.console.answer(f"signed {reference}")
+
+
+def _sign_release(run: Edge, opened: Opened, reference: Reference) -> None:
+    """Sign what was pushed by hand as publishing does, with the bills that lie in dist."""
+    planner = Planner(run, NOTHING)
+    plan = planner.plan({})
+    target = next((t for t in plan.targets if t.repository == reference.name), None)
+    if target is None:
+        raise InputError(f"{reference.name} is no configured registry's repository")
+    project = planner.project
+    receipt = new_receipt(project.config, plan, started="")
+    receipt.digest = reference.digest
+    receipt.platforms = _platforms(opened.repository, reference, plan.platforms)
+    name = parse_reference(project.config.image).repository.rpartition("/")[2]
+    bills = find_bills(plan.archive.parent, name, receipt.platforms)
+    receipt.gates = [GateRecord(gate=SBOM, state="passed", figures={"sboms": bills})]
+    known = {opened.registry.host: opened.credentials}
+    signer = CosignSigner(project, plan, run.executor, run.console, known)
+    run.console.answer(f"signed {reference} by {signer.sign(target, receipt)}")
+
+
+def _platforms(
+    repository: Repository, reference: Reference, planned: Sequence[str]
+) -> dict[str, str]:
+    """Return the manifest's digest of each platform."""
+    document = repository.manifest(reference.digest)
+    if document is None:
+        raise InputError(f"there is no {reference}", hint="invoke docker-push")
+    if document.media_type not in INDEX_TYPES:
+        return dict.fromkeys(planned[:1], document.digest)
+    found = {}
+    for entry in json.loads(document.data).get("manifests") or ():
+        kind = entry.get("platform") or {}
+        parts = (kind.get("os"), kind.get("architecture"), kind.get("variant"))
+        found["/".join(part for part in parts if part)] = str(entry["digest"])
+    return {platform: digest for platform, digest in found.items() if platform in planned}
 
 
 def _print_lines(

@@ -20,6 +20,7 @@ _DRY: Final = "print the lines that would run, and change nothing"
     help={
         "reference": "repository@sha256:…",
         "attest": "TYPE=FILE: attach a signed statement as well; repeat it",
+        "release": "attach what a release attaches: the bills in dist, and how it was made",
         "dry-run": _DRY,
     },
 )
@@ -28,13 +29,14 @@ def docker_sign(
     reference: str,
     attest: Sequence[str] | None = None,
     *,
+    release: bool = False,
     dry_run: bool = False,
 ) -> None:
     """Sign a digest and every manifest in it with cosign, by the configured key or identity."""
     with edge(context, dry_run=dry_run) as run:
         from buildlib.tasks.signed import sign  # noqa: PLC0415 - only this task needs it
 
-        sign(run, reference, tuple(attest or ()))
+        sign(run, reference, tuple(attest or ()), release=release)
 
 
 @task(

@@ -235,6 +235,8 @@ def test_one_problem_is_itself_and_many_are_one() -> None:
     with pytest.raises(errors.ProblemsError) as caught:
         errors.raise_problems([errors.EngineError("x"), errors.ToolError("y")])
     assert errors.exit_code_of(caught.value) == 3
+    nested = errors.ProblemsError([caught.value, errors.GateError("z")])
+    assert [problem.exit_code for problem in nested.problems] == [3, 4, 7]
 
 
 def test_the_public_interface_is_what_it_says() -> None:

@@ -1,0 +1,368 @@
+"""Publishing to two real registries: what becomes public, in which order, and what never does."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import git
+from registries import PASSWORD, USER, Server, registry
+from releases import PATH, PLAIN, UNSIGNED, Release, make_release
+
+from buildlib.errors import InputError, ProblemsError, exit_code_of
+
+pytestmark = pytest.mark.engine
+TAGS = ["1", "1.2", "1.2.3", "latest"]
+Make = Callable[..., Release]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    folder = tmp_path_factory.mktemp("registries")
+    with registry(folder / "one") as one, registry(folder / "two") as two:
+        yield [one, two]
+
+
+@pytest.fixture
+def make(tmp_path: Path, servers: list[Server]) -> Iterator[Make]:
+    releases: list[Release] = []
+
+    def made(folder: str = "repo", **options: object) -> Release:
+        hosts = {"one": servers[0].host, "two": servers[1].host}
+        release = make_release(tmp_path / folder, hosts, servers, **options)  # type: ignore[arg-type]
+        releases.append(release)
+        return release
+
+    yield made
+    for release in releases:
+        release.forget()
+
+
+def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> None:
+    release = make()
+    text = release.publish(PLAIN)
+    receipt = release.receipt
+    digest = receipt["digest"]
+    assert release.tags == [dict.fromkeys(TAGS, digest)] * 2
+    assert receipt["finished"] is True
+    assert sorted(receipt["platforms"]) == ["linux/amd64", "linux/arm64"]
+    assert [gate["state"] for gate in receipt["gates"]] == ["passed", "passed"]
+    for name in ("one", "two"):
+        target = receipt["targets"][name]
+        assert target["digest"] == digest
+        assert target["signed_by"].startswith("key sha256:")
+        assert sorted(target["tags"]) == TAGS
+    # One build, however many registries.
+    assert text.count("docker buildx build") == 1
+    for host in release.hosts.values():
+        done = release.invoke("docker-verify", f"{host}/{PATH}:1.2.3", "--json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["digest"] == digest
+        assert found["attestations"] == {"slsaprovenance1": 1}
+        assert sorted(found["images"]) == sorted(receipt["platforms"].values())
+
+
+def test_a_second_time_is_nothing_but_questions(make: Make) -> None:
+    release = make()
+    release.publish(PLAIN)
+    tags = release.tags
+    text = release.publish(PLAIN._replace(resume=True))
+    assert release.tags == tags
+    assert "docker buildx build" not in text
+    assert "was passed by this very image" in text
+    assert "signing" not in text
+    targets = release.receipt["targets"].values()
+    assert [(target["sent"], target["there"]) for target in targets] == [(0, 3), (0, 3)]
+    # Without --resume as well: the same sources are the same image.
+    release.publish(UNSIGNED)
+    assert release.tags == tags
+
+
+def test_the_dry_run_is_a_script_that_does_the_same(make: Make) -> None:
+    release = make()
+    plan = release.invoke("docker-publish", "--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    assert release.tags == [{}, {}]
+    assert not (release.root / "dist").exists()
+    script = plan.stdout.replace("invoke ", f"{release.command()[0]} -m invoke ")
+    done = subprocess.run(
+        ["bash", "-euc", f"mkdir -p dist\n{script}"],
+        cwd=release.root,
+        env=release.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    by_hand = release.tags
+    assert sorted(by_hand[0]) == TAGS
+    assert by_hand[0] == by_hand[1]
+    release.forget()
+    release.publish(UNSIGNED)
+    assert release.tags == by_hand
+
+
+def test_a_gate_that_fails_keeps_everything_private(make: Make) -> None:
+    release = make(config='[smoke]\nsize-budget = "10 B"\n', gates=["size", "sbom"])
+    # No package in it, for syft: both are told, and nobody waits for the other.
+    with pytest.raises(ProblemsError, match="over its budget") as caught:
+        release.publish(PLAIN)
+    assert "lists nothing" in str(caught.value)
+    assert exit_code_of(caught.value) == 7
+    assert release.tags == [{}, {}]
+    assert not any(server.holds(release.receipt["digest"]) for server in release.servers)
+    assert [gate["state"] for gate in release.receipt["gates"]] == ["failed", "failed"]
+    # It can be left out, by name and with a reason, and that stays on record.
+    done = release.invoke("docker-publish", "--skip-gate", "size", "--skip-gate", "sign")
+    assert done.returncode == 2
+    assert "needs a --reason" in done.stderr
+    skips = ("size", "sbom", "sign")
+    wanted = UNSIGNED._replace(skips=skips, reason="the budget is being talked about")
+    text = release.publish(wanted)
+    assert "size is left out: the budget is being talked about" in text
+    left_out = [gate for gate in release.receipt["gates"] if gate["state"] == "left out"]
+    assert [gate["gate"] for gate in left_out] == list(skips)
+    assert {gate["detail"] for gate in left_out} == {"the budget is being talked about"}
+    assert sorted(release.tags[0]) == TAGS
+
+
+def test_a_backport_moves_only_its_own_line(make: Make) -> None:
+    release = make()
+    release.publish()
+    first = release.receipt["digest"]
+    release.commit("two", "v1.3.0")
+    release.publish()
+    second = release.receipt["digest"]
+    git(release.root, "checkout", "--quiet", "v1.2.3")
+    release.commit("three", "v1.2.4")
+    text = release.publish()
+    third = release.receipt["digest"]
+    expected = {
+        "1": second,
+        "1.2": third,
+        "1.2.3": first,
+        "1.2.4": third,
+        "1.3": second,
+        "1.3.0": second,
+        "latest": second,
+    }
+    assert release.tags == [expected] * 2
+    assert f"{PATH}:latest stays where it is: 1.3.0 is higher" in text
+
+
+def test_what_the_registry_holds_counts_where_git_knows_nothing(make: Make) -> None:
+    release = make()
+    release.commit("two", "v2.0.0")
+    release.publish()
+    newest = release.receipt["digest"]
+    git(release.root, "tag", "--delete", "v2.0.0")
+    git(release.root, "checkout", "--quiet", "v1.2.3")
+    text = release.publish()
+    assert release.tags[0]["latest"] == newest
+    assert "2.0.0 is higher (in the registry)" in text
+    assert release.tags[0]["1"] == release.receipt["digest"]
+
+
+def test_a_higher_release_that_comes_meanwhile_keeps_latest(make: Make) -> None:
+    release, other = make(), make("other")
+    other.commit("two", "v2.0.0")
+
+    def reached(step: str) -> None:
+        if step == "gates":
+            other.publish()
+
+    release.publish(reached=reached)
+    assert release.tags[0]["latest"] == other.receipt["digest"]
+    assert release.tags[0]["1.2.3"] == release.receipt["digest"]
+    assert release.receipt["targets"]["one"]["held_back"]["latest"].startswith("2.0.0 is higher")
+
+
+def test_what_is_no_release_is_refused_before_anybody_is_asked(make: Make) -> None:
+    release = make()
+    (release.root / "program").write_text("changed", encoding="utf-8")
+    for server in release.servers:
+        assert server.tags(PATH) == {}
+    with pytest.raises(InputError, match="not committed"):
+        release.publish()
+    git(release.root, "checkout", "--quiet", "program")
+    (release.root / "left.txt").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match=r"left\.txt"):
+        release.publish()
+    (release.root / "left.txt").unlink()
+    git(release.root, "commit", "--quiet", "--allow-empty", "--message", "further")
+    with pytest.raises(InputError, match="HEAD is not on a release tag"):
+        release.publish()
+    assert release.tags == [{}, {}]
+    assert not (release.root / "dist").exists()
+
+
+def test_a_snapshot_and_an_edge_build_are_published_by_name(make: Make) -> None:
+    release = make()
+    git(release.root, "commit", "--quiet", "--allow-empty", "--message", "further")
+    short = git(release.root, "rev-parse", "--short=7", "HEAD")
+    release.publish(UNSIGNED._replace(snapshot=True))
+    assert list(release.tags[0]) == [f"1.2.4-SNAPSHOT-{short}"]
+    release.publish(UNSIGNED._replace(edge=True))
+    assert sorted(release.tags[1]) == [f"1.2.4-SNAPSHOT-{short}", "edge", f"sha-{short}"]
+    with pytest.raises(InputError, match="exclude each other"):
+        release.publish(UNSIGNED._replace(edge=True, snapshot=True))
+
+
+def test_one_registry_can_be_published_to_alone(make: Make) -> None:
+    release = make()
+    release.publish(UNSIGNED._replace(registries=("two",)))
+    assert [sorted(tags) for tags in release.tags] == [[], TAGS]
+    with pytest.raises(InputError, match="did you mean two"):
+        release.publish(UNSIGNED._replace(registries=("twoo",)))
+
+
+def test_a_receipt_of_another_version_is_not_gone_on_from(make: Make) -> None:
+    release = make()
+    with pytest.raises(InputError, match="nothing to resume"):
+        release.publish(UNSIGNED._replace(resume=True))
+    release.publish()
+    release.commit("two", "v1.3.0")
+    with pytest.raises(InputError, match=r"about another version: 1\.2\.3"):
+        release.publish(UNSIGNED._replace(resume=True))
+    path = release.root / "dist/receipt.json"
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="is no receipt"):
+        release.publish(UNSIGNED._replace(resume=True))
+
+
+def test_gates_are_asked_again_where_they_changed_or_the_image_did(make: Make) -> None:
+    release = make(gates=("size",))
+    release.publish()
+    archive = release.root / "dist/thing-1.2.3.oci.tar"
+    archive.unlink()
+    text = release.publish(UNSIGNED._replace(resume=True))
+    assert "docker buildx build" in text
+    # Built again it is the same image, and what it passed counts.
+    assert "gate size was passed by this very image" in text
+    config = release.root / "buildlib.toml"
+    config.write_text(
+        config.read_text(encoding="utf-8") + '[smoke]\nsize-budget = "1 MB"\n', encoding="utf-8"
+    )
+    git(release.root, "commit", "--all", "--quiet", "--message", "a budget")
+    git(release.root, "tag", "--force", "v1.2.3")
+    # Another revision is another image: the version is taken.
+    with pytest.raises(InputError, match="another revision"):
+        release.publish(UNSIGNED._replace(resume=True))
+    with pytest.raises(ProblemsError, match="is another image already") as caught:
+        release.publish()
+    assert exit_code_of(caught.value) == 7
+
+
+def test_the_parts_can_be_done_one_by_one(make: Make) -> None:
+    release = make()
+    host = release.hosts["one"]
+    missing = release.invoke("docker-push")
+    assert missing.returncode == 2
+    assert "there is no archive of 1.2.3" in missing.stderr
+    built = release.invoke("docker-build", "--platform", "all", "--output", "oci")
+    assert built.returncode == 0, built.stderr
+    pushed = release.invoke("docker-push")
+    digest = pushed.stdout.strip()
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest), pushed.stderr
+    assert release.tags == [{}, {}]
+    early = release.invoke("docker-promote", digest, "1.2.3")
+    assert early.returncode == 8
+    assert "is not signed" in early.stderr
+    assert release.tags == [{}, {}]
+    for one in release.hosts.values():
+        signed = release.invoke("docker-sign", f"{one}/{PATH}@{digest}")
+        assert signed.returncode == 0, signed.stderr
+    # Promoted without the statement that is wanted: still not.
+    assert release.invoke("docker-promote", digest, "1.2.3").returncode == 8
+    statement = release.root / "dist/statement.json"
+    statement.write_text('{"buildDefinition": {}, "runDetails": {}}', encoding="utf-8")
+    for one in release.hosts.values():
+        attest = f"slsaprovenance1={statement}"
+        signed = release.invoke("docker-sign", f"{one}/{PATH}@{digest}", "--attest", attest)
+        assert signed.returncode == 0, signed.stderr
+    done = release.invoke("docker-promote", digest, "1.2.3", "--json")
+    assert done.returncode == 0, done.stderr
+    assert release.tags == [{"1.2.3": digest}] * 2
+    assert json.loads(done.stdout)["tags"][0] == {
+        "reference": f"{host}/{PATH}:1.2.3",
+        "before": "",
+    }
+    assert release.invoke("docker-promote", "sha256:12", "1.2.3").returncode == 2
+    assert release.invoke("docker-promote", digest, "no tag").returncode == 2
+
+
+def test_latest_goes_back_to_the_release_before(make: Make) -> None:
+    release = make()
+    release.publish(PLAIN)
+    good = release.receipt["digest"]
+    release.commit("two", "v1.3.0")
+    release.publish(PLAIN)
+    bad = release.receipt["digest"]
+    plan = release.invoke("docker-rollback", "--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    assert f"docker-promote {good} latest --registry one" in plan.stdout
+    assert release.tags[0]["latest"] == bad
+    done = release.invoke("docker-rollback")
+    assert done.returncode == 0, done.stderr
+    expected = {
+        "1": good,
+        "1.2": good,
+        "1.2.3": good,
+        "1.3": bad,
+        "1.3.0": bad,
+        "latest": good,
+    }
+    assert release.tags == [expected] * 2
+    again = release.invoke("docker-rollback", "--version", "1.2.3")
+    assert (again.returncode, again.stdout.strip()) == (0, "nothing to do")
+    forward = release.invoke("docker-rollback", "--version", "1.3.0")
+    assert forward.returncode == 0, forward.stderr
+    assert release.tags[0]["latest"] == bad
+    for version in ("9.9.9", "1.3.0-rc.1", "nonsense"):
+        assert release.invoke("docker-rollback", "--version", version).returncode == 2
+
+
+def test_nothing_goes_back_to_what_nobody_signed(make: Make) -> None:
+    release = make()
+    release.publish(UNSIGNED)
+    release.commit("two", "v1.3.0")
+    release.publish(PLAIN)
+    before = release.tags
+    done = release.invoke("docker-rollback")
+    assert done.returncode == 8
+    assert "is not signed" in done.stderr
+    assert release.tags == before
+
+
+def test_docker_is_signed_in_with_what_the_variables_hold(make: Make, tmp_path: Path) -> None:
+    release = make()
+    config = release.root / "buildlib.toml"
+    text = config.read_text(encoding="utf-8")
+    text = text.replace(
+        "[registries.one]", '[registries.one]\nusername-env = "WHO"\npassword-env = "WITH"'
+    )
+    config.write_text(text, encoding="utf-8")
+
+    empty = {"DOCKER_CONFIG": str(tmp_path / "empty"), "WHO": USER, "WITH": PASSWORD}
+    done = release.invoke("docker-login", "--registry", "one", **empty)
+    assert done.returncode == 0, done.stderr
+    assert "docker is signed in as" in done.stdout
+    stored = json.loads((tmp_path / "empty/config.json").read_text(encoding="utf-8"))
+    assert release.hosts["one"] in stored["auths"]
+    again = release.invoke(
+        "docker-login", "--registry", "one", DOCKER_CONFIG=empty["DOCKER_CONFIG"]
+    )
+    assert "has credentials already" in again.stdout
+    wrong = release.invoke("docker-login", "--registry", "one", **{**empty, "WITH": "wrong"})
+    assert wrong.returncode == 5
+    none = release.invoke("docker-login", DOCKER_CONFIG=str(tmp_path / "none"))
+    assert none.returncode == 5
+    assert "set WHO and WITH" in none.stderr
+    assert PASSWORD not in "".join(release.printed)
+    dry = release.invoke("docker-login", "--dry-run", **empty)
+    assert f'printf %s "$WITH" | docker login {release.hosts["one"]}' in dry.stdout

@@ -1,0 +1,161 @@
+"""A small project that is published to two real registries, as often as a test likes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from conftest import ROOT, TASKS, git
+from registries import Server, docker_config
+
+from buildlib.registry.transport import Patience
+from buildlib.tasks.edge import Edge
+from buildlib.tasks.publishing import NOTHING, Wanted, publish
+
+QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=5.0)
+PLAIN = NOTHING
+UNSIGNED = PLAIN._replace(skips=("sign",), reason="signatures are another test's")
+PATH = "team/thing"
+DOCKERFILE = """\
+FROM scratch
+ARG VERSION
+COPY program /program
+USER 1001
+"""
+IGNORE = "*\n!program\n"
+
+
+@dataclass
+class Release:
+    """A repository of somebody's on a tag, and where it goes.
+
+    Args:
+        root: of the repository.
+        hosts: of the registries, by their names in the configuration.
+        servers: the registries themselves, in the same order.
+        env: of what is started.
+        printed: all that was printed, by every run.
+    """
+
+    root: Path
+    hosts: Mapping[str, str]
+    servers: Sequence[Server]
+    env: dict[str, str]
+    printed: list[str] = field(default_factory=list)
+
+    @property
+    def receipt(self) -> dict[str, Any]:
+        return dict(json.loads((self.root / "dist/receipt.json").read_text(encoding="utf-8")))
+
+    @property
+    def tags(self) -> list[dict[str, str]]:
+        """Return the public tags of each registry, from its disk: without those of cosign."""
+        return [
+            {tag: digest for tag, digest in server.tags(PATH).items() if tag[:7] != "sha256-"}
+            for server in self.servers
+        ]
+
+    def publish(
+        self,
+        wanted: Wanted = UNSIGNED,
+        *,
+        reached: Callable[[str], None] = lambda _: None,
+        patience: Patience = QUICK,
+    ) -> str:
+        """Publish in this process; return what was printed, and raise what was raised."""
+        out = io.StringIO()
+        run = Edge(self.root, self.env, dry=False, quiet=False)
+        try:
+            with redirect_stdout(out), redirect_stderr(out):
+                publish(run, wanted, patience=patience, reached=reached)
+        finally:
+            run.close()
+            self.printed.append(out.getvalue())
+        return out.getvalue()
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "invoke", *words]
+
+    def invoke(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a task as a person would."""
+        done = subprocess.run(
+            self.command(*words),
+            cwd=self.root,
+            env={**self.env, **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        self.printed += [done.stdout, done.stderr]
+        return done
+
+    def forget(self) -> None:
+        """Empty the registries; what they hold is nowhere but on their disks."""
+        for server in self.servers:
+            shutil.rmtree(server.root / "docker", ignore_errors=True)
+
+    def commit(self, content: str, tag: str) -> None:
+        """Make another version."""
+        (self.root / "program").write_text(content, encoding="utf-8")
+        git(self.root, "add", "--all")
+        git(self.root, "commit", "--quiet", "--message", content)
+        git(self.root, "tag", tag)
+
+
+def make_release(
+    root: Path,
+    hosts: Mapping[str, str],
+    servers: Sequence[Server],
+    *,
+    config: str = "",
+    gates: Sequence[str] = ("size", "policy"),
+) -> Release:
+    """Return a new repository on v1.2.3, with a key pair beside it."""
+    root.mkdir(parents=True)
+    tables = "".join(
+        f'[registries.{name}]\nrepository = "{host}/{PATH}"\n' for name, host in hosts.items()
+    )
+    text = (
+        'image = "thing"\nplatforms = ["linux/amd64", "linux/arm64"]\n'
+        f"{config}\n{tables}"
+        f"[publish]\ngates = {json.dumps(list(gates))}\n"
+        '[sign]\nkey = "../cosign.key"\n[verify]\nkey = "../cosign.pub"\n'
+        'attestations = ["slsaprovenance1"]\n'
+    )
+    (root / "buildlib.toml").write_text(text, encoding="utf-8")
+    (root / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    (root / ".dockerignore").write_text(IGNORE, encoding="utf-8")
+    (root / ".gitignore").write_text("dist/\n__pycache__/\n", encoding="utf-8")
+    (root / "tasks.py").write_text(TASKS, encoding="utf-8")
+    git(root, "init", "--quiet", "--initial-branch=main")
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "COSIGN_PASSWORD": "not-a-secret",
+        "DOCKER_CONFIG": str(docker_config(root.parent / "docker", *hosts.values())),
+        "BUILDKIT_PROGRESS": "rawjson",
+    }
+    env.pop("VERSION", None)
+    release = Release(root, hosts, servers, env)
+    if not (root.parent / "cosign.key").exists():
+        subprocess.run(
+            ["cosign", "generate-key-pair"],
+            cwd=root.parent,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+        )
+    release.commit("one", "v1.2.3")
+    return release
