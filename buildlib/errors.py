@@ -105,13 +105,15 @@ class ProblemsError(BuildlibError):
     """
 
     def __init__(self, problems: Sequence[BuildlibError]) -> None:
-        """Order the problems by exit code, keeping the order of equals; several in one are apart."""
-        flat = [
+        """Order the problems by exit code, keeping the order of equals; none holds several."""
+        flat: list[BuildlibError] = [
             one
             for problem in problems
             for one in (problem.problems if isinstance(problem, ProblemsError) else (problem,))
         ]
-        self.problems = tuple(sorted(flat, key=lambda problem: problem.exit_code))
+        self.problems: tuple[BuildlibError, ...] = tuple(
+            sorted(flat, key=lambda problem: problem.exit_code)
+        )
         super().__init__(f"{len(flat)} problems")
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import secrets
@@ -10,9 +11,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from grypedb import Advisory, write_database
 
 ROOT = Path(__file__).parent.parent
 TASKS = """\
@@ -186,3 +190,43 @@ def own_image(engine: str) -> Iterator[str]:
     assert done.returncode == 0, done.stderr
     yield f"{image}:latest"
     remove_images(image)
+
+
+def _gotools() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gotools", ROOT / "scripts" / "gotools.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GOTOOLS = _gotools()
+
+
+@pytest.fixture(scope="session")
+def grype() -> Path:
+    """Return the pinned grype; it is built once, and stays in the cache."""
+    return Path(GOTOOLS.ensure("grype", os.environ))
+
+
+@pytest.fixture(scope="session")
+def database(
+    tmp_path_factory: pytest.TempPathFactory, grype: Path
+) -> Callable[..., dict[str, str | None]]:
+    """Return a maker of databases: it returns the environment by which grype takes one."""
+
+    def make(*advisories: Advisory, built: datetime | None = None) -> dict[str, str | None]:
+        folder = tmp_path_factory.mktemp("grype")
+        file = write_database(folder / "made.db", built or datetime.now(UTC), *advisories)
+        env = {
+            "GRYPE_DB_CACHE_DIR": str(folder / "cache"),
+            "GRYPE_DB_AUTO_UPDATE": "false",
+            "GRYPE_CHECK_FOR_APP_UPDATE": "false",
+            "PATH": f"{grype.parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        argv = [str(grype), "db", "import", str(file)]
+        subprocess.run(argv, env={**os.environ, **env}, check=True, capture_output=True)
+        return dict(env)
+
+    return make

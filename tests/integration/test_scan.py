@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from conftest import ROOT, Checkout
-from grypedb import Advisory, write_database
+from conftest import GOTOOLS, ROOT, Checkout
+from grypedb import Advisory
 from ociwriter import OciWriter
 
 # Where the scanner is not in the cache yet it is compiled, which takes minutes.
@@ -23,46 +19,6 @@ LEAKY = Advisory("GHSA-leak-leak-leak", "CVE-2026-0001", "high", "npm", "leaky",
 STUCK = Advisory("GHSA-stck-stck-stck", "CVE-2026-0002", "critical", "npm", "stuck", "<99")
 PLATFORMS = ["linux/amd64", "linux/arm64"]
 NOW = datetime.now(UTC)
-
-
-def _gotools() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gotools", ROOT / "scripts" / "gotools.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-GOTOOLS = _gotools()
-
-
-@pytest.fixture(scope="session")
-def grype() -> Path:
-    """Return the pinned grype; it is built once, and stays in the cache."""
-    return Path(GOTOOLS.ensure("grype", os.environ))
-
-
-@pytest.fixture(scope="session")
-def database(
-    tmp_path_factory: pytest.TempPathFactory, grype: Path
-) -> Callable[..., dict[str, str | None]]:
-    """Return a maker of databases: it returns the environment by which grype takes one."""
-
-    def make(*advisories: Advisory, built: datetime = NOW) -> dict[str, str | None]:
-        folder = tmp_path_factory.mktemp("grype")
-        file = write_database(folder / "made.db", built, *advisories)
-        env = {
-            "GRYPE_DB_CACHE_DIR": str(folder / "cache"),
-            "GRYPE_DB_AUTO_UPDATE": "false",
-            "GRYPE_CHECK_FOR_APP_UPDATE": "false",
-            "PATH": f"{grype.parent}{os.pathsep}{os.environ['PATH']}",
-        }
-        argv = [str(grype), "db", "import", str(file)]
-        subprocess.run(argv, env={**os.environ, **env}, check=True, capture_output=True)
-        return dict(env)
-
-    return make
 
 
 @pytest.fixture(scope="session")

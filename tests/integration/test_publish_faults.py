@@ -1,0 +1,628 @@
+"""Publishing when registries, networks, tools and other publishers fail: faults.md, rows 40 to 53.
+
+What is held after each: no public tag stands for anything but the digest that passed the gates, no
+tag that moves has moved unless every registry holds that digest, and a second run finishes.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import git
+from grypedb import Advisory
+from registries import PASSWORD, USER, Fault, Proxy, Server, docker_config, fault_proxy, registry
+from releases import PATH, PLAIN, UNSIGNED, Release, make_release
+
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    GateError,
+    TransientError,
+    VerificationError,
+    exit_code_of,
+)
+from buildlib.registry.client import Document, Repository
+from buildlib.registry.credentials import Credentials
+from buildlib.registry.transport import Transport
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
+PINNED = ["1.2.3"]
+TAGS = ["1", "1.2", "1.2.3", "latest"]
+RESUMED = UNSIGNED._replace(resume=True)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A release whose first registry is reached through a proxy."""
+
+    release: Release
+    proxy: Proxy
+
+    @property
+    def servers(self) -> list[Server]:
+        return list(self.release.servers)
+
+    def check(self, digest: str) -> None:
+        """See that nothing is public that must not be."""
+        for tags in self.release.tags:
+            assert set(tags.values()) <= {digest}
+        if any(set(tags) - set(PINNED) for tags in self.release.tags):
+            assert all(server.holds(digest) for server in self.servers)
+            assert all("1.2.3" in tags for tags in self.release.tags)
+
+    def finished(self, digest: str) -> None:
+        assert self.release.tags == [dict.fromkeys(TAGS, digest)] * 2
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    folder = tmp_path_factory.mktemp("faults")
+    with (
+        registry(folder / "one") as one,
+        registry(folder / "two") as two,
+        fault_proxy(one.port) as proxy,
+    ):
+        hosts = {"one": proxy.host, "two": two.host}
+        yield Setting(make_release(folder / "work/repo", hosts, [one, two]), proxy)
+
+
+@pytest.fixture(autouse=True)
+def _afresh(setting: Setting) -> Iterator[None]:
+    yield
+    _forget(setting)
+
+
+def _forget(setting: Setting) -> None:
+    setting.release.forget()
+    setting.proxy.plan.clear()
+    setting.proxy.always.clear()
+    setting.proxy.seen.clear()
+
+
+@pytest.fixture(scope="module")
+def digest(setting: Setting) -> str:
+    """Return the digest of the archive, which is built and has passed its gates."""
+    setting.release.publish()
+    found = str(setting.release.receipt["digest"])
+    setting.finished(found)
+    _forget(setting)
+    return found
+
+
+def _number_of_requests(setting: Setting) -> int:
+    setting.release.publish(RESUMED)
+    number = len(setting.proxy.seen)
+    _forget(setting)
+    return number
+
+
+EVERYWHERE = [
+    pytest.param(Fault(status=403), 1, id="403"),
+    pytest.param(Fault(reset=True, done=True), 2, id="a reset after it was done"),
+    pytest.param(Fault(status=401), 6, id="401"),
+    pytest.param(Fault(status=429, headers={"Retry-After": "1"}), 6, id="429"),
+    pytest.param(Fault(status=500), 6, id="500"),
+    pytest.param(Fault(status=502, body=b"<html>"), 6, id="502"),
+    pytest.param(Fault(status=503, done=True), 6, id="503 after it was done"),
+    pytest.param(Fault(reset=True), 6, id="a reset"),
+    pytest.param(Fault(stall=0.5, reset=True), 6, id="a stall"),
+    pytest.param(Fault(cut=5), 6, id="a cut at byte 5"),
+    pytest.param(Fault(cut=300), 6, id="a cut at byte 300"),
+]
+
+
+@pytest.mark.parametrize(("fault", "step"), EVERYWHERE)
+def test_a_fault_at_any_request_publishes_nothing_wrong(
+    setting: Setting, digest: str, fault: Fault, step: int
+) -> None:
+    release, proxy = setting.release, setting.proxy
+    total = _number_of_requests(setting)
+    assert total > 30
+    broken = 0
+    for number in range(0, total, step):
+        proxy.plan[number] = fault
+        try:
+            release.publish(RESUMED)
+        except BuildlibError:
+            broken += 1
+        setting.check(digest)
+        proxy.plan.clear()
+        arrived = [line for line in proxy.seen if "digest=" in line]
+        proxy.seen.clear()
+        release.publish(RESUMED)
+        setting.finished(digest)
+        # Three blobs; one more upload for the one that broke off, and no other twice.
+        again = [line for line in proxy.seen if "digest=" in line]
+        assert len(arrived) + len(again) <= 4, number
+        _forget(setting)
+    # What may pass is survived at once; what may not ends the run.
+    assert (broken > total // 2) == (fault.status == 403) or fault.status == 401
+
+
+def test_a_fault_while_it_is_signed_publishes_nothing_wrong(setting: Setting, digest: str) -> None:
+    release, proxy = setting.release, setting.proxy
+    release.publish(PLAIN._replace(resume=True))
+    signed = [n for n, line in enumerate(proxy.seen) if ".sig" in line or ".att" in line]
+    assert len(signed) > 10
+    _forget(setting)
+    for number, fault in zip(
+        signed[:: len(signed) // 6],
+        [Fault(status=403), Fault(status=503), Fault(reset=True)] * 3,
+        strict=False,
+    ):
+        proxy.plan[number] = fault
+        code = _code(release)
+        assert code in {0, 5, 6, 8}
+        assert code == 0 or release.tags == [{}, {}]
+        setting.check(digest)
+        proxy.plan.clear()
+        release.publish(PLAIN._replace(resume=True))
+        setting.finished(digest)
+        _forget(setting)
+
+
+def _code(release: Release) -> int:
+    """Publish with signatures, and return the code that the task would exit with."""
+    try:
+        release.publish(PLAIN._replace(resume=True))
+    except BuildlibError as error:
+        return exit_code_of(error)
+    return 0
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from buildlib.tasks.edge import Edge
+from buildlib.tasks.publishing import NOTHING, publish
+reached = []
+def kill(step):
+    reached.append(step)
+    if len(reached) == {number}:
+        os.kill(os.getpid(), signal.SIGKILL)
+wanted = NOTHING._replace(resume={resume}, skips={skips!r}, reason={reason!r})
+publish(Edge(Path("."), dict(os.environ), dry=False, quiet=True), wanted, reached=kill)
+"""
+
+
+def _killed(release: Release, number: int, *, signed: bool) -> int:
+    wanted = PLAIN if signed else UNSIGNED
+    resume = (release.root / "dist/receipt.json").is_file()
+    code = KILLED.format(
+        path=sys.path,
+        number=number,
+        resume=resume,
+        skips=wanted.skips,
+        reason=wanted.reason,
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=release.root,
+        env=release.env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode in {0, -signal.SIGKILL}, done.stderr
+    return done.returncode
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+def test_killed_after_any_step_it_is_finished_by_the_next_run(
+    setting: Setting, digest: str, *, signed: bool
+) -> None:
+    release = setting.release
+    wanted = PLAIN if signed else UNSIGNED
+    steps: list[str] = []
+    release.publish(wanted._replace(resume=True), reached=steps.append)
+    assert steps[:4] == ["begun", "preflight", "build", "gates"]
+    assert steps[-1] == "ended"
+    _forget(setting)
+    # Signing takes its time: only around it, where it matters.
+    numbers = range(5, 9) if signed else range(1, len(steps))
+    for number in numbers:
+        assert _killed(release, number, signed=signed) == -signal.SIGKILL, steps[number - 1]
+        setting.check(digest)
+        release.publish(wanted._replace(resume=True))
+        setting.finished(digest)
+        assert release.receipt["finished"] is True
+        _forget(setting)
+
+
+def _raised(setting: Setting, **changes: object) -> BuildlibError:
+    with pytest.raises(BuildlibError) as caught:
+        setting.release.publish(RESUMED._replace(**changes))  # type: ignore[arg-type]
+    return caught.value
+
+
+def test_row_40_credentials_that_are_missing_wrong_or_locked_away(
+    setting: Setting, digest: str, tmp_path: Path
+) -> None:
+    assert digest
+    release, hosts = setting.release, list(setting.release.hosts.values())
+    none = release.invoke("docker-publish", "--resume", DOCKER_CONFIG=str(tmp_path / "none"))
+    assert none.returncode == 5, none.stderr
+    assert all(f"{host} wants credentials, and there are none" in none.stderr for host in hosts)
+    wrong = docker_config(tmp_path / "wrong", *hosts, password="wrong")  # noqa: S106 - on purpose
+    refused = release.invoke("docker-publish", "--resume", DOCKER_CONFIG=str(wrong))
+    assert refused.returncode == 5
+    assert f"{hosts[0]} refuses the credentials" in refused.stderr
+    (tmp_path / "config.json").write_text('{"credsStore": "gone"}', encoding="utf-8")
+    helper = release.invoke("docker-publish", "--resume", DOCKER_CONFIG=str(tmp_path))
+    assert helper.returncode == 3
+    assert "docker-credential-gone" in helper.stderr
+    assert hosts[0] in helper.stderr
+    assert release.tags == [{}, {}]
+
+
+def test_row_41_one_of_two_may_not_be_written_to(setting: Setting, digest: str) -> None:
+    setting.proxy.always["POST"] = Fault(status=403)
+    error = _raised(setting)
+    assert exit_code_of(error) == 5
+    assert not any(server.holds(digest) for server in setting.servers)
+
+
+def test_row_42_what_may_pass_is_tried_again_and_counted(setting: Setting, digest: str) -> None:
+    setting.proxy.plan.update({4: Fault(status=503), 9: Fault(reset=True)})
+    text = setting.release.publish(RESUMED)
+    setting.finished(digest)
+    assert setting.release.receipt["targets"]["one"]["retries"] == 2
+    assert "published, 2 retries" in text
+
+
+def test_row_42_but_not_for_ever(setting: Setting, digest: str) -> None:
+    setting.proxy.always["PUT .*/manifests/"] = Fault(status=503, headers={"Retry-After": "0"})
+    error = _raised(setting)
+    assert isinstance(error, TransientError)
+    assert "3 attempts" in str(error)
+    setting.check(digest)
+    assert setting.release.tags == [{}, {}]
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, 4), (401, 5), (403, 5), (404, 4)])
+def test_row_43_what_will_not_pass_is_not_tried_again(
+    setting: Setting, digest: str, status: int, code: int
+) -> None:
+    assert digest
+    setting.proxy.always["PUT .*/manifests/"] = Fault(status=status)
+    assert exit_code_of(_raised(setting)) == code
+    assert len(setting.proxy.sent("PUT", "/manifests/")) == 1
+
+
+def test_row_44_a_push_that_is_cut_sends_only_what_is_missing(
+    setting: Setting, digest: str
+) -> None:
+    setting.proxy.plan[13] = Fault(status=403)
+    assert exit_code_of(_raised(setting)) == 5
+    there = [line for line in setting.proxy.seen if "digest=" in line]
+    assert 0 < len(there) < 3 or setting.proxy.seen[13].startswith("PUT")
+    setting.proxy.plan.clear()
+    setting.proxy.seen.clear()
+    setting.release.publish(RESUMED)
+    setting.finished(digest)
+    one = setting.release.receipt["targets"]["one"]
+    assert one["there"] >= 1
+    assert one["sent"] + one["there"] == 3
+
+
+def test_row_45_one_of_two_registries_fails(setting: Setting, digest: str) -> None:
+    setting.proxy.always["PUT .*/blobs/"] = Fault(status=500)
+    error = _raised(setting)
+    assert exit_code_of(error) == 6
+    # The other one is not left behind, but nothing points to what it holds.
+    assert setting.servers[1].holds(digest)
+    assert setting.release.tags == [{}, {}]
+    outcome = {name: one["error"] for name, one in setting.release.receipt["targets"].items()}
+    assert outcome["one"]
+    assert outcome["two"] == ""
+    setting.proxy.always.clear()
+    setting.release.publish(RESUMED)
+    setting.finished(digest)
+    assert setting.release.receipt["targets"]["two"]["sent"] == 0
+
+
+def _client(server: Server) -> Repository:
+    known = Credentials(username=USER, secret=PASSWORD, source="the test")
+    return Repository(Transport(server.host, known), PATH)
+
+
+def _something_else(server: Server, tag: str) -> str:
+    """Let a tag stand for an image that nobody judged."""
+    repository = _client(server)
+    data = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}).encode()
+    document = Document(data, INDEX)
+    repository.put_manifest(tag, document)
+    return document.digest
+
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+def test_row_46_a_version_that_is_another_image_stays_so(setting: Setting, digest: str) -> None:
+    other = _something_else(setting.servers[1], "1.2.3")
+    error = _raised(setting)
+    assert isinstance(error, GateError)
+    assert "1.2.3 is another image already" in str(error)
+    assert setting.release.tags == [{}, {"1.2.3": other}]
+    # Found before anything was sent.
+    assert not setting.servers[0].holds(digest)
+
+
+def test_row_47_two_publishers_of_one_version(setting: Setting, tmp_path: Path) -> None:
+    hosts = {"one": setting.servers[0].host, "two": setting.servers[1].host}
+    releases = [
+        make_release(tmp_path / name / "repo", hosts, setting.servers) for name in ("a", "b")
+    ]
+    for number, release in enumerate(releases):
+        (release.root / "program").write_text(f"of {number}", encoding="utf-8")
+        git(release.root, "commit", "--all", "--quiet", "--message", "another")
+        git(release.root, "tag", "--force", "v1.2.3")
+    argv = ["docker-publish", "--skip-gate", "sign", "--reason", "two at once"]
+    runs = [
+        subprocess.Popen(
+            release.command(*argv),
+            cwd=release.root,
+            env=release.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for release in releases
+    ]
+    texts = [run.communicate(timeout=120)[0] for run in runs]
+    codes = [run.returncode for run in runs]
+    # One wins in a registry, or each in one of them: then both are told.
+    assert sorted(codes) in ([0, 7], [7, 7]), texts
+    loser = texts[codes.index(7)]
+    assert "is another image" in loser or "was moved by somebody else" in loser
+    digests = {release.receipt["digest"] for release in releases}
+    assert len(digests) == 2
+    if 0 in codes:
+        winner = releases[codes.index(0)].receipt["digest"]
+        assert [tags["1.2.3"] for tags in setting.release.tags] == [winner] * 2
+
+
+def test_row_47_two_publishers_in_one_checkout(setting: Setting, digest: str) -> None:
+    seen: list[BuildlibError] = []
+
+    def reached(step: str) -> None:
+        if step == "gates":
+            with pytest.raises(TransientError, match="another publication is running") as caught:
+                setting.release.publish(RESUMED)
+            seen.append(caught.value)
+
+    setting.release.publish(RESUMED, reached=reached)
+    assert len(seen) == 1
+    setting.finished(digest)
+
+
+def test_row_48_a_registry_that_holds_something_else_after_the_push(
+    setting: Setting, digest: str
+) -> None:
+    setting.proxy.always["GET .*/manifests/sha256"] = Fault(
+        status=200, headers={"Content-Type": INDEX}, body=b'{"manifests": []}'
+    )
+    error = _raised(setting)
+    assert isinstance(error, GateError)
+    assert "is something else" in str(error)
+    assert setting.release.tags == [{}, {}]
+    assert setting.servers[1].holds(digest)
+
+
+def test_row_48_a_tag_that_is_moved_while_others_are_given(setting: Setting, digest: str) -> None:
+    other: list[str] = []
+
+    def reached(step: str) -> None:
+        if step == "tag two 1.2.3":
+            other.append(_something_else(setting.servers[0], "1.2.3"))
+
+    with pytest.raises(GateError, match="was moved by somebody else") as caught:
+        setting.release.publish(RESUMED, reached=reached)
+    assert other[0] in str(caught.value)
+    assert digest in str(caught.value)
+
+
+@contextmanager
+def _only(folder: Path, *programs: str) -> Iterator[dict[str, str]]:
+    """Give a PATH with these programs of this machine's and no other."""
+    folder.mkdir()
+    for name in programs:
+        found = next(
+            Path(part, name)
+            for part in os.environ["PATH"].split(os.pathsep)
+            if Path(part, name).is_file()
+        )
+        (folder / name).symlink_to(found)
+    yield {"PATH": str(folder)}
+
+
+def test_row_49_without_cosign_nothing_is_signed_and_nothing_published(
+    setting: Setting, digest: str, tmp_path: Path
+) -> None:
+    assert digest
+    with _only(tmp_path / "bin", "docker", "git", "env") as env:
+        done = setting.release.invoke("docker-publish", "--resume", **env)
+    assert done.returncode == 3, done.stderr
+    assert "cosign not found" in done.stderr
+    assert setting.release.tags == [{}, {}]
+
+
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory: pytest.TempPathFactory, setting: Setting) -> Release:
+    """Return a release whose gate is the scanner, with a package that can be known."""
+    folder = tmp_path_factory.mktemp("scanned")
+    hosts = {"one": setting.servers[0].host, "two": setting.servers[1].host}
+    release = make_release(folder / "repo", hosts, setting.servers, gates=["scan"])
+    package = {"name": "leaky", "version": "1.2.3", "license": "MIT"}
+    (release.root / "package.json").write_text(json.dumps(package), encoding="utf-8")
+    dockerfile = release.root / "Dockerfile"
+    copy = "COPY package.json /usr/lib/node_modules/leaky/package.json\n"
+    text = dockerfile.read_text(encoding="utf-8")
+    dockerfile.write_text(text.replace("USER", f"{copy}USER"), encoding="utf-8")
+    (release.root / ".dockerignore").write_text("*\n!program\n!package.json\n", encoding="utf-8")
+    release.commit("with a package", "v1.2.4")
+    return release
+
+
+SKIP = ["--skip-gate", "sign", "--reason", "signatures are another test's"]
+
+
+def test_row_49_without_a_scanner_or_its_database_the_gate_has_not_passed(
+    scanned: Release, database: Callable[..., dict[str, str | None]], tmp_path: Path
+) -> None:
+    with _only(tmp_path / "bin", "docker", "git", "env") as env:
+        done = scanned.invoke("docker-publish", *SKIP, **env)
+    assert done.returncode == 3, done.stderr
+    assert "grype and trivy not found: the gate has not passed" in done.stderr
+    known = {name: str(value) for name, value in database().items()}
+    known["GRYPE_DB_CACHE_DIR"] = str(tmp_path / "nothing")
+    done = scanned.invoke("docker-publish", *SKIP, **known)
+    assert done.returncode == 3, done.stderr
+    assert scanned.tags == [{}, {}]
+
+
+def test_row_50_a_finding_above_the_threshold_blocks(
+    scanned: Release, database: Callable[..., dict[str, str | None]]
+) -> None:
+    bad = Advisory("GHSA-leak-leak-leak", "CVE-2026-0001", "high", "npm", "leaky", "<2", "2.0.0")
+    env = {name: str(value) for name, value in database(bad).items()}
+    done = scanned.invoke("docker-publish", *SKIP, **env)
+    assert done.returncode == 7, done.stderr
+    assert "GHSA-leak-leak-leak" in done.stderr
+    assert scanned.tags == [{}, {}]
+    ignore = '\n[[scan.ignore]]\nid = "CVE-2026-0001"\nreason = "never reached"\nuntil = {}\n'
+    config = scanned.root / "buildlib.toml"
+    text = config.read_text(encoding="utf-8")
+    for number, (until, code) in enumerate([("2020-01-01", 7), ("2099-01-01", 0)]):
+        config.write_text(text + ignore.format(until), encoding="utf-8")
+        scanned.commit(f"ignored until {until}", f"v1.2.{5 + number}")
+        done = scanned.invoke("docker-publish", *SKIP, **env)
+        assert done.returncode == code, done.stderr
+    assert sorted(scanned.tags[0]) == ["1", "1.2", "1.2.6", "latest"]
+
+
+def test_row_51_what_a_stranger_could_not_verify_gets_no_tag(
+    setting: Setting, digest: str, tmp_path: Path
+) -> None:
+    assert digest
+    release = setting.release
+    public = release.root.parent / "cosign.pub"
+    kept = public.read_bytes()
+    subprocess.run(
+        ["cosign", "generate-key-pair"],
+        cwd=tmp_path,
+        env=release.env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+    public.write_bytes((tmp_path / "cosign.pub").read_bytes())
+    try:
+        with pytest.raises(BuildlibError) as caught:
+            release.publish(PLAIN._replace(resume=True))
+    finally:
+        public.write_bytes(kept)
+    assert exit_code_of(caught.value) == VerificationError.exit_code
+    assert release.tags == [{}, {}]
+
+
+@pytest.mark.parametrize("registries", ["optional", "required"])
+def test_an_optional_registry_that_fails_is_left_behind(
+    setting: Setting, tmp_path: Path, registries: str
+) -> None:
+    hosts = dict(setting.release.hosts)
+    release = make_release(tmp_path / "repo", hosts, setting.servers)
+    config = release.root / "buildlib.toml"
+    text = config.read_text(encoding="utf-8")
+    if registries == "optional":
+        text = text.replace("[registries.one]", "[registries.one]\nrequired = false")
+    config.write_text(text, encoding="utf-8")
+    git(release.root, "commit", "--all", "--allow-empty", "--quiet", "--message", "x")
+    git(release.root, "tag", "--force", "v1.2.3")
+    setting.proxy.always["PUT .*/manifests/"] = Fault(status=500)
+    if registries == "required":
+        with pytest.raises(TransientError):
+            release.publish()
+        assert release.tags == [{}, {}]
+        return
+    text = release.publish()
+    assert "one is left behind" in text
+    assert [sorted(tags) for tags in release.tags] == [[], TAGS]
+
+
+def _everything_readable(*folders: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield every file, and what is inside of archives and of signed statements."""
+    for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        yield path, data
+        if data[:2] == b"\x1f\x8b":
+            yield path, gzip.decompress(data)
+        if path.suffix == ".tar":
+            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+                for entry in tar:
+                    stream = tar.extractfile(entry)
+                    yield path, stream.read() if stream else b""
+        if b'"payload"' in data[:2000]:
+            yield path, base64.b64decode(json.loads(data)["payload"])
+
+
+def test_row_53_secrets_are_in_nothing_that_was_written(setting: Setting, tmp_path: Path) -> None:
+    planted = {
+        "variable": "plant-variable-9d1f",
+        "remote": "plant-remote-77ab",
+        "source": "plant-source-31c0",
+        "answer": "plant-answer-52e8",
+        "arg": "plant-arg-0b6c",
+    }
+    hosts = dict(setting.release.hosts)
+    source = f'source = "https://me:{planted["source"]}@git.example/x"\n'
+    release = make_release(
+        tmp_path / "work/repo", hosts, setting.servers, config=source, gates=["size"]
+    )
+    git(release.root, "remote", "add", "origin", f"https://me:{planted['remote']}@git.example/x")
+    release.env |= {
+        "SOME_TOKEN": planted["variable"],
+        "https_proxy": f"http://me:{planted['arg']}@127.0.0.1:1",
+        "no_proxy": "*",
+        "COSIGN_PASSWORD": release.env["COSIGN_PASSWORD"],
+    }
+    said = {"errors": [{"code": "DENIED", "message": f"token {PASSWORD} no good"}]}
+    setting.proxy.plan[8] = Fault(status=403, body=json.dumps(said).encode())
+    with pytest.raises(AuthorisationError) as caught:
+        release.publish(PLAIN)
+    assert PASSWORD not in str(caught.value)
+    setting.proxy.plan.clear()
+    text = release.publish(PLAIN._replace(resume=True))
+    done = release.invoke("docker-publish", "--resume", "--json", BUILDLIB_DEBUG="1")
+    assert done.returncode == 0, done.stderr
+    assert "1.2.3" in text
+    key = (release.root.parent / "cosign.key").read_text(encoding="utf-8").splitlines()[1]
+    wanted = [*planted.values(), PASSWORD, release.env["COSIGN_PASSWORD"], key]
+    written = "".join(release.printed)
+    assert not [secret for secret in wanted if secret in written]
+    folders = [release.root / "dist", *(server.root for server in setting.servers)]
+    number = 0
+    for path, data in _everything_readable(*folders):
+        number += 1
+        assert not [secret for secret in wanted if secret.encode() in data], path
+        # Nor where this machine keeps the project.
+        if path.suffix != ".tar":
+            assert str(tmp_path).encode() not in data, path
+    assert number > 20
