@@ -16,7 +16,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "app_tests", "tests", "smoke", "reproducible"]
+nox.options.sessions = ["lint", "app_tests", "tests", "smoke", "reproducible", "publish"]
 
 REQUIREMENTS = "requirements/dev.txt"
 CONFIG = load_config(Path(__file__).parent, os.environ)
@@ -32,6 +32,11 @@ def _install(session: nox.Session) -> None:
 def _build(session: nox.Session, *options: str) -> None:
     """Run docker-build as a person would, from the session's own environment."""
     session.run("invoke", "docker-build", *options)
+
+
+def _release_tools(session: nox.Session) -> None:
+    """See to a registry server and cosign, which only the tests of publishing need."""
+    session.run("scripts/bootstrap.sh", "--release-tools", "true", external=True)
 
 
 @nox.session
@@ -58,9 +63,11 @@ def app_tests(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all of pytest on the real engine, with branch coverage of buildlib; takes its options."""
     _install(session)
+    _release_tools(session)
     whole = not session.posargs
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    # The rehearsal of a release is a session of its own.
+    session.run("coverage", "run", "-m", "pytest", "-m", "not rehearsal", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", *(["--fail-under=95"] if whole else []))
 
@@ -82,6 +89,14 @@ def reproducible(session: nox.Session) -> None:
     """Build every platform twice under other conditions; not a byte may differ."""
     _install(session)
     session.run("invoke", "docker-reproduce", *session.posargs)
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Publish this repository's image for real: two releases to two registries, and back again."""
+    _install(session)
+    _release_tools(session)
+    session.run("pytest", "-m", "rehearsal", "--capture=no", *session.posargs)
 
 
 @nox.session(default=False)

@@ -5,6 +5,7 @@
 #   scripts/bootstrap.sh nox                     run what CI runs
 #   scripts/bootstrap.sh --check                 only tell what is here and what is missing
 #   scripts/bootstrap.sh --install-engine CMD    install the engine although we are not root (sudo)
+#   scripts/bootstrap.sh --release-tools CMD     install a registry server and cosign as well
 #   scripts/bootstrap.sh --stop-engine           stop the engine, if it was started by this script
 #
 # What it sees to, each only where it is missing: a virtual environment, git, a Docker engine with
@@ -26,6 +27,7 @@ log=/var/log/buildlib
 socket=/var/run/docker.sock
 check=no
 may_sudo=no
+release_tools=no
 
 if [ -n "${XDG_CACHE_HOME:-}" ]; then
     cache=$XDG_CACHE_HOME/buildlib
@@ -305,6 +307,19 @@ add_buildx() {
         install_packages "docker buildx" $(first_known docker-buildx-plugin docker-buildx)
     fi
     buildx_answers || die 3 "docker does not find its buildx plugin: $(advice)"
+}
+
+# What the tests of publishing need beside the engine: a registry to run here, and cosign.
+ensure_release_tools() {
+    local packages=()
+    have docker-registry || packages+=(docker-registry)
+    if ! have cosign; then
+        if is_debian_12; then packages+=(cosign/trixie); else packages+=(cosign); fi
+    fi
+    [ "${#packages[@]}" != 0 ] || return 0
+    may_install || die 3 "missing: ${packages[*]%%/*}; install cosign 2 or 3, and" \
+        "docker-registry (github.com/distribution/distribution) under that name"
+    install_packages "what publishing is tested with" "${packages[@]}"
 }
 
 # started_at PID: prints the start time; fails where the process has ended, reaped or not.
@@ -596,6 +611,7 @@ prepare() {
     ensure_engine
     ensure_emulation
     ensure_bases
+    [ "$release_tools" = no ] || ensure_release_tools
     export PATH="$venv/bin:$PATH" VIRTUAL_ENV="$venv"
     exec 9>&-
 }
@@ -605,6 +621,7 @@ main() {
         case $1 in
             --check) check=yes ;;
             --install-engine) may_sudo=yes ;;
+            --release-tools) release_tools=yes ;;
             --stop-engine) stop_engine; exit ;;
             -h | --help) usage; exit ;;
             --) shift; break ;;

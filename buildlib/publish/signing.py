@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -18,8 +17,9 @@ from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.receipt import BILLS, Receipt
 from buildlib.publish.settings import SBOM
 from buildlib.publish.statement import make_statement
-from buildlib.reference import parse_reference
+from buildlib.registry.client import Repository
 from buildlib.registry.credentials import Credentials, docker_store
+from buildlib.registry.push import manifests_of
 from buildlib.report import to_json
 from buildlib.sign.flow import Signatory, find_cosign
 from buildlib.sign.settings import Verify
@@ -129,7 +129,7 @@ class CosignSigner:
             self._signatory.attest(about, file, kind, self._project.config.signing(), store)
 
 
-Verifier = Callable[[str], None]
+Verifier = Callable[[Repository, str], None]
 
 
 def make_verifier(
@@ -139,7 +139,7 @@ def make_verifier(
     known: Mapping[str, Credentials | None],
     console: Console,
 ) -> Verifier:
-    """Return what verifies a reference by digest, or where nothing says how, warns once.
+    """Return what verifies a digest in a repository, or where nothing says how, warns once.
 
     Args:
         config: says what counts as signed.
@@ -151,19 +151,18 @@ def make_verifier(
     policy = config.verification()
     if not (policy.key or policy.by_identity):
         console.warn("nothing says what counts as signed: see [tool.buildlib.verify]")
-        return lambda _: None
+        return lambda _repository, _digest: None
     signatory = Signatory(find_cosign(executor), executor, config.root, env)
 
-    def verify(reference: str) -> None:
-        with _store_for(reference, known) as store:
-            done = signatory.verify(reference, policy, store)
+    def verify(repository: Repository, digest: str) -> None:
+        document = repository.manifest(digest)
+        if document is None:
+            raise InputError(f"{repository.name} has no {digest}", hint="push it first")
+        host = repository.transport.host
+        reference = f"{repository.name}@{digest}"
+        with docker_store({host: known.get(host)}) as store:
+            images = tuple(manifests_of(document))
+            done = signatory.verify(reference, policy, store, images=images)
         console.note(f"{reference} is signed by {done.signed_by}")
 
     return verify
-
-
-@contextmanager
-def _store_for(reference: str, known: Mapping[str, Credentials | None]) -> Iterator[Path]:
-    host = parse_reference(reference).registry or "docker.io"
-    with docker_store({host: known.get(host)}) as store:
-        yield store

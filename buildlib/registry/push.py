@@ -53,6 +53,21 @@ def _document(data: bytes) -> tuple[Document, dict[str, object]]:
     return Document(data, str(own)), found
 
 
+def manifests_of(document: Document) -> dict[str, str]:
+    """Return the manifests that an index points to: digest and platform; none of a manifest's.
+
+    BuildKit's own attestations are manifests for no platform, and are left out.
+    """
+    found: dict[str, str] = {}
+    if document.media_type in INDEX_TYPES:
+        for entry in json.loads(document.data).get("manifests") or ():
+            kind = entry.get("platform") or {}
+            parts = (kind.get("os"), kind.get("architecture"), kind.get("variant"))
+            if kind.get("os") != "unknown":
+                found[str(entry["digest"])] = "/".join(part for part in parts if part)
+    return found
+
+
 def push_archive(
     archive: Archive, repository: Repository, *, progress: Callable[[str], None] = lambda _: None
 ) -> Pushed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.precedence import parse_semver
 from buildlib.publish.plan import chosen_registries
 from buildlib.publish.rollback import earlier_version, plan_rollback, roll_back
-from buildlib.publish.signing import make_verifier
+from buildlib.publish.signing import Verifier, make_verifier
 from buildlib.reference import check_tag, parse_reference
 from buildlib.registry.address import is_loopback
 from buildlib.registry.client import Repository
@@ -157,7 +157,7 @@ def never_moves(registry: Registry, tag: str) -> bool:
     return bool(parse_semver(tag)) or any(fnmatchcase(tag, p) for p in registry.immutable)
 
 
-def _verifier(run: Edge, config: Config, opened: Sequence[Opened]) -> Callable[[str], None]:
+def _verifier(run: Edge, config: Config, opened: Sequence[Opened]) -> Verifier:
     known = {one.registry.host: one.credentials for one in opened}
     return make_verifier(config, run.executor, run.env, known, run.console)
 
@@ -178,7 +178,7 @@ def promote(run: Edge, digest: str, tag: str, names: Sequence[str], *, as_json: 
     verify = _verifier(run, config, opened)
     # Everywhere before anywhere: a tag that is given in one registry only misleads.
     for one in opened:
-        verify(f"{one.registry.repository}@{digest}")
+        verify(one.repository, digest)
     rows: list[Mapping[str, str]] = []
     for one in opened:
         done = put_tag(one.repository, digest, tag, immutable=never_moves(one.registry, tag))
@@ -223,7 +223,7 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
     verify = _verifier(run, config, opened)
     rows: list[Mapping[str, str]] = []
     for plan in plans:
-        verify(f"{plan.repository.name}@{plan.digest}")
+        verify(plan.repository, plan.digest)
     for plan in plans:
         for done in roll_back(plan):
             reference = f"{plan.repository.name}:{done.tag}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +13,9 @@ from buildlib.publish.receipt import GateRecord, find_bills, new_receipt
 from buildlib.publish.settings import SBOM
 from buildlib.publish.signing import CosignSigner
 from buildlib.reference import Reference, parse_reference
-from buildlib.registry.client import INDEX_TYPES, Repository
+from buildlib.registry.client import Repository
 from buildlib.registry.credentials import docker_store
+from buildlib.registry.push import manifests_of
 from buildlib.report import to_json
 from buildlib.settings import Registry
 from buildlib.sign.cosign import Cosign
@@ -110,14 +110,8 @@ def _platforms(
     document = repository.manifest(reference.digest)
     if document is None:
         raise InputError(f"there is no {reference}", hint="invoke docker-push")
-    if document.media_type not in INDEX_TYPES:
-        return dict.fromkeys(planned[:1], document.digest)
-    found = {}
-    for entry in json.loads(document.data).get("manifests") or ():
-        kind = entry.get("platform") or {}
-        parts = (kind.get("os"), kind.get("architecture"), kind.get("variant"))
-        found["/".join(part for part in parts if part)] = str(entry["digest"])
-    return {platform: digest for platform, digest in found.items() if platform in planned}
+    found = {name: one for one, name in manifests_of(document).items() if name in planned}
+    return found or dict.fromkeys(planned[:1], document.digest)
 
 
 def _print_lines(
@@ -165,12 +159,7 @@ def _found(repository: Repository, reference: Reference) -> tuple[str, tuple[str
             f"{reference.name}:{reference.tag} has moved",
             why=f"it is {document.digest} now, and not {reference.digest}",
         )
-    if document.media_type not in INDEX_TYPES:
-        return document.digest, ()
-    entries = json.loads(document.data).get("manifests") or ()
-    # BuildKit's own attestations are manifests for no platform, and nobody signs them.
-    real = [e for e in entries if (e.get("platform") or {}).get("os") != "unknown"]
-    return document.digest, tuple(str(entry["digest"]) for entry in real)
+    return document.digest, tuple(manifests_of(document))
 
 
 def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:

@@ -1,0 +1,172 @@
+"""A release of this repository from beginning to end, on two registries of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, git
+from grypedb import Advisory
+from registries import Server, docker_config, registry
+from releases import Release
+
+pytestmark = [pytest.mark.engine, pytest.mark.rehearsal, pytest.mark.timeout(2400)]
+PATH = "team/own"
+TABLES = """
+[tool.buildlib.registries.first]
+repository = "{first}/{path}"
+[tool.buildlib.registries.second]
+repository = "{second}/{path}"
+[tool.buildlib.sign]
+key = "../cosign.key"
+[tool.buildlib.verify]
+key = "../cosign.pub"
+attestations = ["spdxjson", "cyclonedx", "slsaprovenance1"]
+"""
+# Nothing that the image holds: that a scanner with an empty database finds nothing proves little.
+ELSEWHERE = Advisory("GHSA-else-wher-else", "CVE-2026-0009", "critical", "npm", "elsewhere", "<9")
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    folder = tmp_path_factory.mktemp("registries")
+    with registry(folder / "first") as first, registry(folder / "second") as second:
+        yield [first, second]
+
+
+def _without_tables(text: str, *names: str) -> str:
+    """Return a pyproject.toml without some tables of ours."""
+    kept, dropping = [], False
+    for line in text.splitlines():
+        if line.startswith("["):
+            dropping = line.startswith(tuple(f"[tool.buildlib.{name}" for name in names))
+        if not dropping:
+            kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+@pytest.fixture(scope="module")
+def release(
+    tmp_path_factory: pytest.TempPathFactory,
+    servers: list[Server],
+    database: Callable[..., dict[str, str | None]],
+) -> Release:
+    """Return a throw-away copy of this repository that publishes to the two registries."""
+    folder = tmp_path_factory.mktemp("release")
+    root = folder / "repo"
+    for name in git(ROOT, "ls-files").splitlines():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, root / name)
+    project = root / "pyproject.toml"
+    first, second = (server.host for server in servers)
+    text = _without_tables(project.read_text(encoding="utf-8"), "registries", "sign", "verify")
+    text += TABLES.format(first=first, second=second, path=PATH)
+    project.write_text(text, encoding="utf-8")
+    env = {
+        **os.environ,
+        **{name: str(value) for name, value in database(ELSEWHERE).items()},
+        "COSIGN_PASSWORD": "rehearsal",
+        "DOCKER_CONFIG": str(docker_config(folder / "docker", first, second)),
+    }
+    env.pop("VERSION", None)
+    made = ["cosign", "generate-key-pair"]
+    subprocess.run(made, cwd=folder, env=env, stdin=subprocess.DEVNULL, check=True)
+    git(root, "init", "--quiet", "--initial-branch=main")
+    return Release(root, {"first": first, "second": second}, servers, env)
+
+
+def _commit(release: Release, tag: str) -> None:
+    git(release.root, "add", "--all")
+    git(release.root, "commit", "--quiet", "--allow-empty", "--message", tag)
+    git(release.root, "tag", tag)
+
+
+def _do(release: Release, *words: str) -> str:
+    """Run a task, and show it as it would be seen."""
+    print(f"$ invoke {' '.join(words)}")  # noqa: T201 - the session shows what is rehearsed
+    done = release.invoke(*words)
+    print(done.stdout)  # noqa: T201 - the same
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _tags(release: Release) -> list[dict[str, str]]:
+    return [
+        {tag: digest for tag, digest in server.tags(PATH).items() if tag[:7] != "sha256-"}
+        for server in release.servers
+    ]
+
+
+def test_two_releases_to_two_registries_and_back_again(release: Release) -> None:
+    _commit(release, "v1.0.0")
+    _do(release, "docker-publish", "--dry-run")
+    assert _tags(release) == [{}, {}]
+    _do(release, "docker-publish")
+    first = release.receipt
+    assert [gate["gate"] for gate in first["gates"]] == ["smoke", "policy", "size", "scan", "sbom"]
+    assert {gate["state"] for gate in first["gates"]} == {"passed"}
+    assert sorted(first["platforms"]) == ["linux/amd64", "linux/arm64"]
+    checks = first["gates"][0]["figures"]["checks"]
+    assert min(checks.values()) > 15
+    one = dict.fromkeys(["1", "1.0", "1.0.0", "latest"], first["digest"])
+    assert _tags(release) == [one] * 2
+
+    (release.root / "CHANGELOG.md").write_text("# Changed\n", encoding="utf-8")
+    _commit(release, "v1.1.0")
+    _do(release, "docker-publish")
+    second = release.receipt
+    assert second["digest"] != first["digest"]
+    two = {**one, "1": second["digest"], "latest": second["digest"]}
+    two |= dict.fromkeys(["1.1", "1.1.0"], second["digest"])
+    assert _tags(release) == [two] * 2
+    for host in release.hosts.values():
+        text = _do(release, "docker-verify", f"{host}/{PATH}:1.1.0", "--json")
+        found = json.loads(text)
+        assert found["digest"] == second["digest"]
+        expected = {"spdxjson": 2, "cyclonedx": 2, "slsaprovenance1": 1}
+        assert found["attestations"] == expected
+
+    _do(release, "docker-rollback")
+    back = {**two, "1": first["digest"], "latest": first["digest"]}
+    assert _tags(release) == [back] * 2
+    _do(release, "docker-verify", f"{release.hosts['second']}/{PATH}:latest")
+
+
+def test_what_was_published_runs(release: Release) -> None:
+    reference = f"{release.hosts['first']}/{PATH}@{release.receipt['digest']}"
+    run = ["docker", "run", "--rm", reference, "version"]
+    done = subprocess.run(run, env=release.env, capture_output=True, text=True, check=False)
+    subprocess.run(["docker", "image", "rm", reference], capture_output=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, release.receipt["version"])
+
+
+def test_the_statement_tells_what_it_was_made_from(release: Release, tmp_path: Path) -> None:
+    digest = release.receipt["digest"]
+    reference = f"{release.hosts['first']}/{PATH}@{digest}"
+    key = release.root.parent / "cosign.pub"
+    argv = ["cosign", "verify-attestation", "--key", str(key), "--insecure-ignore-tlog=true"]
+    done = subprocess.run(
+        [*argv, "--type", "slsaprovenance1", reference],
+        env={**release.env, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    from base64 import b64decode  # noqa: PLC0415 - only here
+
+    statement = json.loads(b64decode(json.loads(done.stdout)["payload"]))
+    assert statement["subject"][0]["digest"] == {"sha256": digest.removeprefix("sha256:")}
+    predicate = statement["predicate"]
+    parameters = predicate["buildDefinition"]["externalParameters"]
+    assert parameters["version"] == "1.1.0"
+    assert parameters["buildArgs"]["VERSION"] == "1.1.0"
+    source = predicate["buildDefinition"]["resolvedDependencies"][0]
+    assert source["digest"]["gitCommit"] == git(release.root, "rev-parse", "HEAD")
+    gates = {one["name"] for one in predicate["runDetails"]["byproducts"]}
+    assert gates == {"gate/smoke", "gate/policy", "gate/size", "gate/scan", "gate/sbom"}
+    assert str(release.root) not in json.dumps(statement)
