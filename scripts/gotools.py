@@ -29,7 +29,10 @@ class Tool(NamedTuple):
 
 
 # The newest that `go list -m -versions` shows; bumped by hand, and the tests run with it.
-TOOLS = {"grype": Tool("github.com/anchore/grype/cmd/grype", "v0.121.2", "main.version")}
+TOOLS = {
+    "cosign": Tool("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
+    "grype": Tool("github.com/anchore/grype/cmd/grype", "v0.121.2", "main.version"),
+}
 
 
 class GoToolError(Exception):

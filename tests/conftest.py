@@ -210,6 +210,15 @@ def grype() -> Path:
     return Path(GOTOOLS.ensure("grype", os.environ))
 
 
+@pytest.fixture(scope="session", params=["cosign of this machine", "cosign 3"])
+def cosign_path(request: pytest.FixtureRequest) -> str:
+    """Return a PATH with one of the cosigns that are supported."""
+    if request.param == "cosign 3":
+        built = Path(GOTOOLS.ensure("cosign", os.environ))
+        return f"{built.parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ["PATH"]
+
+
 @pytest.fixture(scope="session")
 def database(
     tmp_path_factory: pytest.TempPathFactory, grype: Path

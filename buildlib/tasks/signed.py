@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from buildlib.command import shell_line
 from buildlib.config import Config
-from buildlib.errors import InputError, VerificationError
+from buildlib.errors import InputError, ToolError, VerificationError
 from buildlib.publish.receipt import GateRecord, find_bills, new_receipt
 from buildlib.publish.settings import SBOM
 from buildlib.publish.signing import CosignSigner
@@ -24,8 +24,6 @@ from buildlib.sign.settings import Sign, Verify, check_policy
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.publishing import NOTHING, Planner
 from buildlib.tasks.registries import Opened, open_registries
-
-_ANY = Cosign(version="")
 
 
 class Wanted(NamedTuple):
@@ -114,6 +112,15 @@ def _platforms(
     return found or dict.fromkeys(planned[:1], document.digest)
 
 
+def _for_its_lines(run: Edge) -> Cosign:
+    """Return the cosign that is here, as its options differ; without one, that of version 2."""
+    try:
+        return find_cosign(run.executor)
+    except ToolError as error:
+        run.console.warn(f"{error.what}; the lines below are those of version 2")
+        return Cosign(version="")
+
+
 def _print_lines(
     run: Edge,
     config: Config,
@@ -121,9 +128,10 @@ def _print_lines(
     reference: str,
     statements: Sequence[tuple[str, Path]],
 ) -> None:
-    run.console.answer(shell_line(_ANY.sign(reference, settings, config.root)))
+    cosign = _for_its_lines(run)
+    run.console.answer(shell_line(cosign.sign(reference, settings, config.root)))
     for kind, file in statements:
-        argv = _ANY.attest(reference, file, kind, settings, config.root)
+        argv = cosign.attest(reference, file, kind, settings, config.root)
         run.console.answer(shell_line(argv))
 
 
@@ -172,14 +180,7 @@ def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:
     parsed = parse_reference(reference)
     policy = _policy(config, wanted)
     if run.dry:
-        name = parsed.digest or "$DIGEST"
-        lines = [_ANY.verify((f"{parsed.name}@{name}",), policy, config.root)]
-        lines += [
-            _ANY.verify_attestation(f"{parsed.name}@{name}", kind, policy, config.root)
-            for kind in policy.attestations
-        ]
-        for line in lines:
-            run.console.answer(shell_line(line).replace("'$DIGEST'", '"$DIGEST"'))
+        _print_verifying(run, parsed, policy, config.root)
         return
     cosign = find_cosign(run.executor)
     opened = _open(run, config, parsed)
@@ -188,3 +189,14 @@ def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:
     with docker_store({opened.registry.host: opened.credentials}) as store:
         done = signatory.verify(f"{parsed.name}@{digest}", policy, store, images=images)
     run.console.answer(to_json(done.as_dict()) if as_json else done.as_text())
+
+
+def _print_verifying(run: Edge, reference: Reference, policy: Verify, root: Path) -> None:
+    cosign = _for_its_lines(run)
+    name = f"{reference.name}@{reference.digest or '$DIGEST'}"
+    lines = [cosign.verify((name,), policy, root)]
+    lines += [cosign.verify_attestation(name, kind, policy, root) for kind in policy.attestations]
+    for line in lines:
+        quoted = shell_line(line)
+        # A variable stays one.
+        run.console.answer(quoted.replace(f"'{name}'", f'"{name}"'))

@@ -1,0 +1,331 @@
+"""Signing and verifying with both of the cosigns that count, on a real registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import TASKS
+from ociwriter import OciWriter
+from registries import PASSWORD, USER, Server, docker_config, free_port, registry
+
+from buildlib.oci import open_archive
+from buildlib.registry.client import Document, Repository
+from buildlib.registry.credentials import Credentials
+from buildlib.registry.push import push_archive
+from buildlib.registry.transport import Transport
+
+# Where cosign 3 is not in the cache yet it is compiled, which takes minutes.
+pytestmark = pytest.mark.timeout(2400)
+PATH = "team/signed"
+SECRET = "the-password-of-the-key"  # noqa: S105 - of a key that is made here
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A project with a key, and a registry with images in it."""
+
+    root: Path
+    server: Server
+    env: dict[str, str]
+    repository: Repository
+
+    @property
+    def name(self) -> str:
+        return f"{self.server.host}/{PATH}"
+
+    def push(self, seed: str) -> str:
+        """Push an image of two platforms, and return its digest."""
+        writer = OciWriter()
+        images = [
+            writer.image([writer.layer({seed: arch.encode()})], platform=("linux", arch))
+            for arch in ("amd64", "arm64")
+        ]
+        path = writer.write(self.root.parent / f"{seed}.tar", writer.index(*images))
+        with open_archive(path) as archive:
+            return push_archive(archive, self.repository).digest
+
+    def invoke(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        import sys  # noqa: PLC0415 - for its path
+
+        return subprocess.run(
+            [sys.executable, "-m", "invoke", *words],
+            cwd=self.root,
+            env={**self.env, **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def code(self, *words: str, **env: str) -> tuple[int, str]:
+        done = self.invoke(*words, **env)
+        for secret in (SECRET, PASSWORD):
+            assert secret not in done.stdout + done.stderr
+        return done.returncode, done.stderr
+
+
+def _keys(folder: Path, env: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        ["cosign", "generate-key-pair"],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+
+
+CONFIG = """\
+image = "signed"
+[registries.one]
+repository = "{name}"
+[sign]
+key = "keys/cosign.key"
+[verify]
+key = "keys/cosign.pub"
+"""
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory, cosign_path: str) -> Iterator[Signed]:
+    folder = tmp_path_factory.mktemp("signed")
+    root, temporary = folder / "repo", folder / "tmp"
+    temporary.mkdir()
+    with registry(folder / "registry") as server:
+        env = {
+            **os.environ,
+            "PATH": cosign_path,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "COSIGN_PASSWORD": SECRET,
+            "TMPDIR": str(temporary),
+            "DOCKER_CONFIG": str(docker_config(folder / "docker", server.host)),
+        }
+        _keys(root / "keys", env)
+        _keys(folder / "other", env)
+        text = CONFIG.format(name=f"{server.host}/{PATH}")
+        (root / "buildlib.toml").write_text(text, encoding="utf-8")
+        (root / "tasks.py").write_text(TASKS, encoding="utf-8")
+        known = Credentials(username=USER, secret=PASSWORD, source="the test")
+        repository = Repository(Transport(server.host, known), PATH)
+        yield Signed(root, server, env, repository)
+        # Whatever was done here, by whatever way it ended.
+        assert list(temporary.iterdir()) == []
+
+
+def test_an_index_and_its_manifests_are_signed_and_verified(signed: Signed) -> None:
+    digest = signed.push("good")
+    reference = f"{signed.name}@{digest}"
+    code, error = signed.code("docker-verify", reference)
+    assert code == 8
+    assert "is not signed" in error
+    done = signed.invoke("docker-sign", reference)
+    assert done.returncode == 0, done.stderr
+    found = signed.invoke("docker-verify", reference, "--json")
+    assert found.returncode == 0, found.stderr
+    facts = json.loads(found.stdout)
+    assert facts["digest"] == digest
+    assert len(facts["images"]) == 2
+    assert facts["signed_by"].startswith("key sha256:")
+    for image in facts["images"]:
+        assert signed.code("docker-verify", f"{signed.name}@{image}")[0] == 0
+
+
+def test_a_tag_is_what_it_stands_for_now(signed: Signed) -> None:
+    first, second = signed.push("first"), signed.push("second")
+    for digest in (first, second):
+        assert signed.code("docker-sign", f"{signed.name}@{digest}")[0] == 0
+    document = signed.repository.manifest(first)
+    assert document
+    signed.repository.put_manifest("1.0.0", document)
+    found = signed.invoke("docker-verify", f"{signed.name}:1.0.0")
+    assert first in found.stdout
+    assert signed.code("docker-verify", f"{signed.name}:1.0.0@{first}")[0] == 0
+    code, error = signed.code("docker-verify", f"{signed.name}:1.0.0@{second}")
+    assert code == 8
+    assert "has moved" in error
+    code, error = signed.code("docker-verify", f"{signed.name}:nothing")
+    assert (code, "there is no" in error) == (2, True)
+
+
+def test_another_key_does_not_verify(signed: Signed) -> None:
+    reference = f"{signed.name}@{signed.push('foreign')}"
+    assert signed.code("docker-sign", reference)[0] == 0
+    code, error = signed.code("docker-verify", reference, "--key", "../other/cosign.pub")
+    assert code == 8
+    assert "somebody else" in error
+    code, error = signed.code("docker-verify", reference, "--key", "nowhere.pub")
+    assert code == 2
+    assert "public key can't be read" in error
+
+
+def _signatures(signed: Signed, digest: str) -> list[str]:
+    """Return the tags under which cosign keeps what it says of a digest."""
+    start = digest.replace(":", "-")
+    return [tag for tag in signed.repository.tags() if tag.startswith(start)]
+
+
+def test_a_signature_of_another_image_does_not_verify(signed: Signed) -> None:
+    good, bad = signed.push("right"), signed.push("wrong")
+    assert signed.code("docker-sign", f"{signed.name}@{good}")[0] == 0
+    # The signature is put where that of the other image would be.
+    for tag in _signatures(signed, good):
+        document = signed.repository.manifest(tag)
+        assert document
+        moved = tag.replace(good.replace(":", "-"), bad.replace(":", "-"))
+        signed.repository.put_manifest(moved, document)
+    code, error = signed.code("docker-verify", f"{signed.name}@{bad}")
+    assert code == 8, error
+
+
+def test_a_signature_that_was_changed_does_not_verify(signed: Signed) -> None:
+    digest = signed.push("tampered")
+    reference = f"{signed.name}@{digest}"
+    assert signed.code("docker-sign", reference)[0] == 0
+    assert signed.code("docker-verify", reference)[0] == 0
+    changed = 0
+    for document, parent in _holders(signed, digest):
+        text = document.data.decode()
+        for old, new in _forgeries(signed, text):
+            text = text.replace(old, new)
+            changed += 1
+        forged = Document(text.encode(), document.media_type)
+        signed.repository.put_manifest(parent or forged.digest, forged)
+    assert changed
+    code, error = signed.code("docker-verify", reference)
+    assert code == 8, error
+
+
+def _holders(signed: Signed, digest: str) -> Iterator[tuple[Document, str]]:
+    """Yield what holds the signature of a digest, and the tag that it has."""
+    for tag in _signatures(signed, digest):
+        document = signed.repository.manifest(tag)
+        assert document
+        yield document, tag
+
+
+def _forgeries(signed: Signed, text: str) -> Iterator[tuple[str, str]]:
+    """Yield what stands in a signature's manifest, and what another signature would have there."""
+    found = json.loads(text)
+    for layer in found.get("layers", ()):
+        notes = layer.get("annotations", {})
+        name = "dev.cosignproject.cosign/signature"
+        if name in notes:
+            # The same length, and valid base64: another number.
+            value = str(notes[name])
+            yield value, value[:20] + ("A" if value[20] != "A" else "B") + value[21:]
+    for entry in found.get("manifests", ()):
+        # Version 3 keeps it in a manifest of its own, whose blob is a bundle.
+        inner = signed.repository.manifest(str(entry["digest"]))
+        assert inner
+        layer = json.loads(inner.data)["layers"][0]
+        bundle = json.loads(signed.repository.blob(str(layer["digest"])))
+        signature = bundle["dsseEnvelope"]["signatures"][0]
+        value = str(signature["sig"])
+        signature["sig"] = value[:20] + ("A" if value[20] != "A" else "B") + value[21:]
+        forged = _pushed(signed, json.dumps(bundle).encode())
+        text = inner.data.decode().replace(str(layer["digest"]), forged.digest)
+        text = text.replace(f'"size":{layer["size"]}', f'"size":{len(forged.data)}')
+        manifest = Document(text.encode(), inner.media_type)
+        signed.repository.put_manifest(manifest.digest, manifest)
+        yield str(entry["digest"]), manifest.digest
+        yield f'"size":{len(inner.data)}', f'"size":{len(manifest.data)}'
+
+
+def _pushed(signed: Signed, data: bytes) -> Document:
+    import io  # noqa: PLC0415 - only here
+
+    blob = Document(data, "")
+    signed.repository.put_blob(blob.digest, len(data), lambda: io.BytesIO(data))
+    return blob
+
+
+def test_statements_are_wanted_counted_and_by_the_right_key(signed: Signed) -> None:
+    digest = signed.push("stated")
+    reference = f"{signed.name}@{digest}"
+    kind = "https://example.org/statement/v1"
+    statement = signed.root / "statement.json"
+    statement.write_text('{"fine": true}', encoding="utf-8")
+    assert signed.code("docker-sign", reference)[0] == 0
+    wanted = ("docker-verify", reference, "--attestation", kind)
+    code, error = signed.code(*wanted)
+    assert code == 8
+    assert f"no signed statement of the type {kind}" in error
+    config = signed.root / "buildlib.toml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("keys/cosign.key", "../other/cosign.key"), encoding="utf-8")
+    try:
+        attest = ("docker-sign", reference, "--attest", f"{kind}={statement}")
+        assert signed.code(*attest)[0] == 0
+        assert signed.code(*wanted)[0] == 8
+    finally:
+        config.write_text(text, encoding="utf-8")
+    assert signed.code(*attest)[0] == 0
+    done = signed.invoke(*wanted, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["attestations"] == {kind: 1}
+    code, error = signed.code("docker-sign", reference, "--attest", "nonsense")
+    assert (code, "not a type and a file" in error) == (2, True)
+
+
+def test_without_the_password_nothing_waits_for_somebody_to_type_it(signed: Signed) -> None:
+    reference = f"{signed.name}@{signed.push('locked')}"
+    env = dict(signed.env)
+    del env["COSIGN_PASSWORD"]
+    locked = Signed(signed.root, signed.server, env, signed.repository)
+    code, error = locked.code("docker-sign", reference)
+    assert code == 2, error
+    assert "COSIGN_PASSWORD" in error
+    assert signed.code("docker-sign", reference, COSIGN_PASSWORD="wrong")[0] == 2  # noqa: S106 - on purpose
+
+
+def test_what_can_not_be_done_is_told_with_its_code(signed: Signed, tmp_path: Path) -> None:
+    digest = signed.push("codes")
+    reference = f"{signed.name}@{digest}"
+    assert signed.code("docker-sign", f"{signed.name}:latest")[0] == 2
+    nobody = str(tmp_path / "nobody")
+    assert signed.code("docker-sign", reference, DOCKER_CONFIG=nobody)[0] == 5
+    assert signed.code("docker-verify", reference, DOCKER_CONFIG=nobody)[0] == 5
+    down = f"127.0.0.1:{free_port()}/{PATH}@{digest}"
+    assert signed.code("docker-sign", down)[0] == 6
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    for name in ("env", "git"):
+        (bare / name).symlink_to(f"/usr/bin/{name}")
+    code, error = signed.code("docker-sign", reference, PATH=str(bare))
+    assert code == 3
+    assert "install version 2 or 3" in error
+    config = signed.root / "buildlib.toml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.partition("[sign]")[0], encoding="utf-8")
+    try:
+        assert signed.code("docker-sign", reference)[0] == 2
+        assert signed.code("docker-verify", reference)[0] == 2
+    finally:
+        config.write_text(text, encoding="utf-8")
+
+
+def test_the_lines_of_a_dry_run_do_it(signed: Signed) -> None:
+    digest = signed.push("dry")
+    reference = f"{signed.name}@{digest}"
+    lines = signed.invoke("docker-sign", reference, "--dry-run").stdout
+    assert signed.code("docker-verify", reference)[0] == 8
+    verify = signed.invoke("docker-verify", reference, "--dry-run").stdout
+    for text in (lines, verify):
+        done = subprocess.run(
+            ["bash", "-ec", text],
+            cwd=signed.root.parent,
+            env=signed.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert signed.code("docker-verify", reference)[0] == 0

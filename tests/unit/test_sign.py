@@ -1,0 +1,324 @@
+"""cosign's command lines for both of its kinds, and what its failures mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from buildlib.config import load_config
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    InputError,
+    ToolError,
+    TransientError,
+    VerificationError,
+)
+from buildlib.executor import Completed
+from buildlib.sign.cosign import (
+    Cosign,
+    is_missing_attestation,
+    key_argument,
+    reason,
+    signing_problem,
+    surrounded,
+    verifying_problem,
+)
+from buildlib.sign.flow import Signatory, find_cosign, fingerprint
+from buildlib.sign.settings import Sign, Verify
+
+from fakes import FakeExecutor
+
+ROOT = Path("/repo")
+DIGEST = "sha256:" + "a" * 64
+REFERENCE = f"registry.example/x@{DIGEST}"
+TWO, THREE = Cosign(version="2"), Cosign(version="3", signing_config=True)
+KEY = Sign(key="keys/cosign.key")
+PUBLIC = Verify(key="cosign.pub")
+GITHUB = "https://token.actions.githubusercontent.com"
+
+
+def test_an_index_is_signed_with_every_manifest_in_it() -> None:
+    assert TWO.sign(REFERENCE, KEY, ROOT) == (
+        *("cosign", "sign", "--yes", "--recursive", "--key", "/repo/keys/cosign.key"),
+        *("--tlog-upload=false", REFERENCE),
+    )
+
+
+def test_version_3_is_told_to_leave_its_services_alone() -> None:
+    assert THREE.sign(REFERENCE, KEY, ROOT) == (
+        *("cosign", "sign", "--yes", "--recursive", "--key", "/repo/keys/cosign.key"),
+        *("--use-signing-config=false", "--tlog-upload=false", REFERENCE),
+    )
+
+
+@pytest.mark.parametrize("cosign", [TWO, THREE], ids=["2", "3"])
+def test_the_public_log_is_a_choice(cosign: Cosign) -> None:
+    argv = cosign.sign(REFERENCE, KEY._replace(transparency_log=True), ROOT)
+    assert argv[4:] == ("--key", "/repo/keys/cosign.key", REFERENCE)
+
+
+@pytest.mark.parametrize("cosign", [TWO, THREE], ids=["2", "3"])
+def test_without_a_key_the_service_vouches(cosign: Cosign) -> None:
+    argv = cosign.sign(REFERENCE, Sign(keyless=True), ROOT)
+    assert argv == ("cosign", "sign", "--yes", "--recursive", REFERENCE)
+
+
+def test_a_statement_has_a_type_and_a_file() -> None:
+    argv = TWO.attest(REFERENCE, Path("/dist/x.spdx.json"), "spdxjson", KEY, ROOT)
+    assert argv == (
+        *("cosign", "attest", "--yes", "--predicate", "/dist/x.spdx.json", "--type", "spdxjson"),
+        *("--key", "/repo/keys/cosign.key", "--tlog-upload=false", REFERENCE),
+    )
+
+
+def test_several_are_verified_at_once() -> None:
+    assert TWO.verify((REFERENCE, "other"), PUBLIC, ROOT) == (
+        *("cosign", "verify", "--key", "/repo/cosign.pub", "--insecure-ignore-tlog=true"),
+        *(REFERENCE, "other"),
+    )
+    logged = TWO.verify((REFERENCE,), PUBLIC._replace(transparency_log=True), ROOT)
+    assert logged == ("cosign", "verify", "--key", "/repo/cosign.pub", REFERENCE)
+
+
+def test_an_identity_is_verified_with_its_issuer() -> None:
+    policy = Verify(identity="me@example.org", issuer=GITHUB)
+    assert TWO.verify_attestation(REFERENCE, "spdxjson", policy, ROOT) == (
+        *("cosign", "verify-attestation", "--type", "spdxjson"),
+        *("--certificate-identity", "me@example.org"),
+        *("--certificate-oidc-issuer", GITHUB, REFERENCE),
+    )
+    pattern = Verify(identity_pattern="^https://github", issuer=GITHUB)
+    argv = TWO.verify((REFERENCE,), pattern, ROOT)
+    assert argv[2:4] == ("--certificate-identity-regexp", "^https://github")
+
+
+@pytest.mark.parametrize(
+    ("key", "argument"),
+    [
+        ("cosign.key", "/repo/cosign.key"),
+        ("/keys/cosign.key", "/keys/cosign.key"),
+        ("env://SIGNING", "env://SIGNING"),
+        ("awskms:///alias/release", "awskms:///alias/release"),
+    ],
+)
+def test_a_key_is_a_file_of_the_project_or_a_reference(key: str, argument: str) -> None:
+    assert key_argument(key, ROOT) == argument
+
+
+def test_variables_are_taken_away_by_name_and_no_value_is_told() -> None:
+    argv = surrounded(("cosign", "x"), without=("A", "B"), having={"HOME": "/h"})
+    assert argv == ("env", "-u", "A", "-u", "B", "HOME=/h", "cosign", "x")
+
+
+# As cosign 2.5 and 3.1 print them.
+LAST = "error during command execution: "
+ASKED = "signing [x]: getting signer: reading key: inappropriate ioctl for device"
+LOCKED = "signing [x]: getting signer: reading key: decrypt: encrypted: decryption failed"
+NO_FILE = "signing [x]: getting signer: reading key: open /k: no such file or directory"
+DENIED = "signing [x]: accessing entity: GET http://r/v2/: UNAUTHORIZED: authentication required"
+DOWN = 'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused'
+BUSY = "GET http://r/v2/: unexpected status code 503 Service Unavailable"
+UNSIGNED = "no signatures found"
+OTHER_2 = "no matching signatures: invalid signature when validating ASN.1 encoded signature"
+OTHER_3 = "no matching attestations: failed to verify signature: accepted signatures do not match"
+NO_TAG = "image tag not found: GET http://r/v2/a/manifests/x: MANIFEST_UNKNOWN: manifest unknown"
+NO_PUB = "loading public key: open no.pub: no such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "kind", "words"),
+    [
+        pytest.param(127, "", ToolError, "cosign not found", id="it is not here"),
+        pytest.param(1, ASKED, InputError, "password is missing", id="there is no password"),
+        pytest.param(1, LOCKED, InputError, "password is missing", id="the password is wrong"),
+        pytest.param(1, NO_FILE, InputError, "can't be used", id="there is no key"),
+        pytest.param(1, DENIED, AuthorisationError, "refuses", id="the registry refuses"),
+        pytest.param(1, DOWN, TransientError, "does not answer", id="the registry is down"),
+        pytest.param(1, BUSY, TransientError, "does not answer", id="the registry is busy"),
+        pytest.param(1, "boom", VerificationError, "could not sign", id="something else"),
+    ],
+)
+def test_why_nothing_was_signed(
+    code: int, said: str, kind: type[BuildlibError], words: str
+) -> None:
+    before = "Enter password for private key: " if said == ASKED else ""
+    error = signing_problem(code, f"WARNING: x\n{before}Error: {said}\n{LAST}{said}\n")
+    assert type(error) is kind
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "kind", "words"),
+    [
+        pytest.param(127, "", ToolError, "cosign not found", id="it is not here"),
+        pytest.param(10, UNSIGNED, VerificationError, "is not signed", id="nobody signed"),
+        pytest.param(12, OTHER_2, VerificationError, "somebody else", id="another key, in 2"),
+        pytest.param(1, OTHER_3, VerificationError, "somebody else", id="another key, in 3"),
+        pytest.param(11, NO_TAG, InputError, "there is no x", id="there is no such image"),
+        pytest.param(1, NO_PUB, InputError, "public key can't be read", id="there is no key"),
+        pytest.param(1, DENIED, AuthorisationError, "refuses", id="the registry refuses"),
+        pytest.param(1, DOWN, TransientError, "does not answer", id="the registry is down"),
+        pytest.param(1, "boom", VerificationError, "is not verified", id="something else"),
+    ],
+)
+def test_why_something_is_not_verified(
+    code: int, said: str, kind: type[BuildlibError], words: str
+) -> None:
+    error = verifying_problem(code, f"WARNING: x\nError: {said}\n{LAST}{said}\n", "x")
+    assert type(error) is kind
+    assert words in str(error)
+    assert "WARNING" not in str(error)
+
+
+def test_a_statement_that_is_missing_is_told_from_one_by_somebody_else() -> None:
+    none = "none of the attestations matched the predicate type: spdxjson, found: x"
+    assert is_missing_attestation(f"{LAST}{none}")
+    assert is_missing_attestation(f"Error: no matching attestations: \n{LAST}no matching att")
+    assert not is_missing_attestation(f"{LAST}{OTHER_3}")
+
+
+def test_the_reason_is_told_once() -> None:
+    assert reason(f"Error: boom\n{LAST}boom\n") == "boom"
+    assert reason("one\ntwo\nthree\nfour\n") == "two\nthree\nfour"
+
+
+class Answers(FakeExecutor):
+    """Gives one answer after the other."""
+
+    def __init__(self, *answers: Completed) -> None:
+        super().__init__()
+        self.left = list(answers)
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        self.asked.append(tuple(argv))
+        return self.left.pop(0)
+
+
+BAD = Completed(code=1, stderr=LAST + BUSY)
+GOOD = Completed(code=0)
+
+
+def _signatory(executor: FakeExecutor, waits: list[float], **env: str) -> Signatory:
+    return Signatory(TWO, executor, ROOT, env, sleep=waits.append)
+
+
+def test_what_may_pass_is_tried_again() -> None:
+    waits: list[float] = []
+    executor = Answers(BAD, BAD, GOOD)
+    _signatory(executor, waits).sign(REFERENCE, KEY, Path("/store"))
+    assert waits == [1.0, 2.0]
+    assert executor.asked[0][:3] == ("env", "DOCKER_CONFIG=/store", "cosign")
+    with pytest.raises(TransientError):
+        _signatory(Answers(*[BAD] * 4), waits).sign(REFERENCE, KEY, Path("/store"))
+
+
+def test_what_will_not_pass_is_not_tried_again() -> None:
+    waits: list[float] = []
+    refused = Answers(Completed(code=1, stderr=LAST + DENIED))
+    with pytest.raises(AuthorisationError):
+        _signatory(refused, waits).sign(REFERENCE, KEY, Path("/store"))
+    assert waits == []
+
+
+def test_a_stranger_has_nothing_of_the_signers() -> None:
+    executor = Answers(Completed(code=0, stdout="[]"))
+    env = {
+        "COSIGN_PASSWORD": "p",
+        "SIGSTORE_ID_TOKEN": "t",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "u",
+        "AWS_SECRET_ACCESS_KEY": "v",
+        "HTTPS_PROXY": "http://proxy",
+        "HOME": "/home/me",
+    }
+    found = _signatory(executor, [], **env).verify(REFERENCE, PUBLIC, Path("/store"))
+    argv = executor.asked[0]
+    unset = [argv[n + 1] for n, word in enumerate(argv) if word == "-u"]
+    assert unset == [name for name in sorted(env) if name not in {"HTTPS_PROXY", "HOME"}]
+    assert [word for word in argv if word.startswith("HOME=")] != ["HOME=/home/me"]
+    assert not set(argv) & {"p", "t", "u", "v"}
+    assert found.signed_by == "cosign.pub"
+
+
+def test_who_reads_the_key_from_a_cloud_needs_what_opens_it() -> None:
+    executor = Answers(Completed(code=0, stdout="[]"))
+    policy = Verify(key="awskms:///alias/release")
+    env = {"AWS_SECRET_ACCESS_KEY": "v", "COSIGN_PASSWORD": "p"}
+    found = _signatory(executor, [], **env).verify(REFERENCE, policy, Path("/store"))
+    assert "AWS_SECRET_ACCESS_KEY" not in executor.asked[0]
+    assert found.signed_by == policy.key
+
+
+def test_an_identity_is_told_as_the_certificate_has_it() -> None:
+    text = '[{"optional": {"Subject": "me@example.org", "Issuer": "https://i"}}]\n'
+    policy = Verify(identity="me@example.org", issuer="https://i")
+    found = _signatory(Answers(Completed(code=0, stdout=text)), []).verify(
+        REFERENCE, policy, Path("/store")
+    )
+    assert found.signed_by == "me@example.org (https://i)"
+    other = _signatory(Answers(Completed(code=0)), []).verify(REFERENCE, policy, Path("/store"))
+    assert other.signed_by == "me@example.org"
+
+
+def test_only_a_digest_is_signed() -> None:
+    with pytest.raises(InputError, match="has no digest"):
+        _signatory(Answers(), []).sign("registry.example/x:latest", KEY, Path("/store"))
+    with pytest.raises(InputError, match="nothing says what counts"):
+        _signatory(Answers(), []).verify(REFERENCE, Verify(), Path("/store"))
+
+
+def test_a_key_has_a_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "a.pub").write_text("-----BEGIN-----\nAAAA\n-----END-----\n", encoding="ascii")
+    assert fingerprint("a.pub", tmp_path).startswith("key sha256:")
+    (tmp_path / "b.pub").write_text("-----BEGIN-----\nAAA\n-----END-----\n", encoding="ascii")
+    assert fingerprint("b.pub", tmp_path) == "b.pub"
+
+
+VERSION: tuple[str, ...] = ("cosign", "version", "--json")
+HELP: tuple[str, ...] = ("cosign", "sign", "--help")
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "expected"),
+    [
+        ('{"gitVersion": "devel"}', "--recursive", Cosign(version="devel")),
+        (
+            '{"gitVersion": "v3.1.3"}',
+            "--recursive --use-signing-config",
+            Cosign(version="v3.1.3", signing_config=True),
+        ),
+        ("hello", "--recursive", Cosign(version="unknown")),
+    ],
+)
+def test_which_cosign_it_is_its_help_tells(told: str, options: str, expected: Cosign) -> None:
+    answers = {
+        VERSION: Completed(code=0, stdout=told),
+        HELP: Completed(code=0, stdout=options),
+    }
+    assert find_cosign(FakeExecutor(answers)) == expected
+
+
+def test_without_cosign_there_is_a_hint() -> None:
+    with pytest.raises(ToolError, match="install version 2 or 3"):
+        find_cosign(FakeExecutor())
+    old = {VERSION: Completed(code=0), HELP: Completed(code=0, stdout="--key")}
+    with pytest.raises(ToolError, match="can't sign an index"):
+        find_cosign(FakeExecutor(old))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[sign]\nkey = "a"\nkeyless = true\n', "exclude each other"),
+        ('[verify]\nkey = "a"\nidentity = "b"\nissuer = "c"\n', "exclude each other"),
+        ('[verify]\nidentity = "b"\n', "needs its issuer"),
+        ('[verify]\nidentity-pattern = "("\nissuer = "c"\n', "regular expression"),
+        ('[sign]\nkeys = "a"\n', r"did you mean sign\.key"),
+    ],
+)
+def test_what_contradicts_itself_is_an_error(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "buildlib.toml").write_text(f'image = "x"\n{text}', encoding="utf-8")
+    with pytest.raises(InputError, match=words):
+        load_config(tmp_path, {})
