@@ -58,7 +58,7 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
         *(["--no-cache"] if plan.no_cache else []),
         *(["--pull"] if plan.pull else []),
         # An attestation holds the time of the build: the same inputs would give another digest.
-        "--provenance=false",
+        f"--provenance={plan.provenance or 'false'}",
         *_output(plan),
         *(["--metadata-file", str(plan.metadata_file)] if plan.metadata_file else []),
         *(["--progress", plan.progress] if plan.progress != "auto" else []),

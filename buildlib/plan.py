@@ -34,6 +34,7 @@ class BuildPlan:
         output: a name of `Output`, or buildx's own `type=…`.
         destination: of the outputs oci and local.
         metadata_file: where buildx writes the digest.
+        provenance: as buildx's `--provenance` takes it; empty: none is made.
     """
 
     context: Path
@@ -57,6 +58,7 @@ class BuildPlan:
     pull: bool = False
     progress: str = "auto"
     metadata_file: Path | None = None
+    provenance: str = ""
 
     @property
     def loads(self) -> bool:

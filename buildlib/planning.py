@@ -36,6 +36,7 @@ class BuildRequest:
         output: a name of `Output`, or buildx's own `type=…`; `push` is short for that name.
         destination: where the outputs oci and local go, instead of `dist/`.
         strict: a build arg that the Dockerfile does not declare is an error.
+        provenance: as buildx's `--provenance` takes it; empty: none is made.
     """
 
     platforms: tuple[str, ...] = ()
@@ -50,6 +51,7 @@ class BuildRequest:
     no_cache: bool = False
     pull: bool = False
     strict: bool = False
+    provenance: str = ""
 
 
 def parse_build_args(texts: Sequence[str]) -> dict[str, str | None]:
@@ -203,6 +205,7 @@ def make_build_plan(
         pull=request.pull,
         progress=config.progress,
         metadata_file=metadata_file,
+        provenance=request.provenance,
     )
     return _named(plan, project, request, _canonical(base) if base else "")
 

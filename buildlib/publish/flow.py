@@ -28,6 +28,7 @@ from buildlib.errors import (
 from buildlib.oci import open_archive
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest
+from buildlib.publish.buildkit import write_provenance
 from buildlib.publish.checks import archive_problems, conflicts, moved_meanwhile
 from buildlib.publish.gates import LEFT_OUT, PASSED, Subject, judge
 from buildlib.publish.plan import PublishPlan, Target
@@ -36,6 +37,7 @@ from buildlib.publish.receipt import (
     GateRecord,
     Receipt,
     TargetRecord,
+    inside,
     new_receipt,
     write_receipt,
 )
@@ -64,6 +66,7 @@ class Surroundings:
         signer: signs, where the plan wants it.
         replan: returns the plan as the registries are now, by the tags that each holds.
         now: returns the time, RFC 3339.
+        versions: returns those of the tools that build.
         cancel: ends every process that was started.
         reached: is called after each step, with its name.
     """
@@ -73,6 +76,7 @@ class Surroundings:
     signer: Signer
     replan: Callable[[Mapping[str, Sequence[str]]], PublishPlan]
     now: Callable[[], str]
+    versions: Callable[[], Mapping[str, str]]
     cancel: Callable[[], None]
     reached: Callable[[str], None] = field(default=lambda _: None)
 
@@ -130,7 +134,7 @@ class PublishFlow:
                 hint="publish without --resume",
             )
         fresh.digest, fresh.judged, fresh.gates = before.digest, before.judged, before.gates
-        fresh.started = before.started
+        fresh.started, fresh.provenance = before.started, before.provenance
         return fresh
 
     def run(self) -> Receipt:
@@ -156,6 +160,7 @@ class PublishFlow:
         self._build()
         self._raise(self._conflicts(targets))
         self._judge()
+        self._ask_buildkit()
         targets = self._arrive(targets)
         self._tag(targets)
         self.receipt.finished = True
@@ -173,6 +178,7 @@ class PublishFlow:
     def _preflight(self) -> tuple[Target, ...]:
         """Return the registries that can be written to; every required one has to be."""
         problems: list[BuildlibError] = []
+        self.receipt.tools |= dict(self._around.versions())
         if self._plan.signs:
             try:
                 self.receipt.tools |= dict(self._around.signer.check())
@@ -291,6 +297,27 @@ class PublishFlow:
         ]
         root = self._project.config.root
         return bool(bills) and all((root / file).is_file() for file in bills)
+
+    def _ask_buildkit(self) -> None:
+        """Let BuildKit say what it built, where somebody signs that."""
+        config = self._project.config
+        if not (self._plan.signs and config.publishing().provenance):
+            return
+        known = self.receipt.provenance
+        same = {one["digest"] for one in known} == set(self.receipt.platforms.values())
+        if same and all((config.root / one["file"]).is_file() for one in known):
+            return
+        archive = self._plan.archive
+        self.receipt.provenance = write_provenance(
+            self._project,
+            self._around.subject.executor,
+            self._console,
+            stem=archive.with_name(archive.name.removesuffix(".oci.tar")),
+            platforms=self.receipt.platforms,
+        )
+        for one in self.receipt.provenance:
+            one["file"] = inside(Path(one["file"]), config.root)
+        self._save("provenance")
 
     # -- registries
 

@@ -17,7 +17,7 @@ from buildlib.oci import Archive, open_archive
 from buildlib.policy.flow import check_policy
 from buildlib.policy.report import raise_failures
 from buildlib.project import Project
-from buildlib.publish.receipt import GateRecord
+from buildlib.publish.receipt import GateRecord, inside
 from buildlib.publish.settings import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
 from buildlib.reference import parse_reference
 from buildlib.reproduce.flow import ExecutorIn, reproduce
@@ -140,14 +140,10 @@ def _sbom(subject: Subject, archive: Archive) -> Figures:
     return {
         "sboms": [
             # Nothing of this machine goes into a receipt.
-            bill.as_dict() | {"files": [_inside(Path(file), root) for file in bill.files]}
+            bill.as_dict() | {"files": [inside(Path(file), root) for file in bill.files]}
             for bill in bills
         ]
     }
-
-
-def _inside(path: Path, root: Path) -> str:
-    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _reproducible(subject: Subject, archive: Archive) -> Figures:

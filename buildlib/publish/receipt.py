@@ -69,6 +69,7 @@ class Receipt:
         digest: of the whole; empty: not built yet.
         platforms: the digest of each one's manifest.
         judged: what the gates were asked about: the digest, and how they are configured.
+        provenance: BuildKit's own statements, each with platform, digest, file and type.
         finished: every tag is where it belongs.
         tools: the versions of the programs that took part.
     """
@@ -82,6 +83,7 @@ class Receipt:
     platforms: dict[str, str] = field(default_factory=dict)
     judged: str = ""
     gates: list[GateRecord] = field(default_factory=list)
+    provenance: list[dict[str, str]] = field(default_factory=list)
     targets: dict[str, TargetRecord] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     rehearsal: bool = False
@@ -94,15 +96,19 @@ class Receipt:
         return {"schema": SCHEMA, **asdict(self)}
 
 
+def inside(path: Path, root: Path) -> str:
+    """Return a path as a receipt has it: nothing of the machine that it is on."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
 def new_receipt(config: Config, plan: PublishPlan, *, started: str) -> Receipt:
     """Return the receipt of a publication of which nothing is done yet."""
-    inside = plan.archive.is_relative_to(config.root)
     return Receipt(
         image=config.image,
         version=plan.version,
         revision=plan.revision,
         mode=str(plan.mode),
-        archive=str(plan.archive.relative_to(config.root) if inside else plan.archive),
+        archive=inside(plan.archive, config.root),
         started=started,
         rehearsal=plan.rehearsal,
     )

@@ -118,6 +118,8 @@ class CosignSigner:
             for file in bill["files"]:
                 kind = next(kind for kind, end in BILLS.items() if file.endswith(end))
                 yield f"{target.repository}@{bill['digest']}", root / file, kind
+        for one in receipt.provenance:
+            yield f"{target.repository}@{one['digest']}", root / one["file"], one["type"]
         own = folder / "statement.json"
         own.write_text(to_json(make_statement(self._project, self._plan, receipt)), "utf-8")
         yield f"{target.repository}@{receipt.digest}", own, _STATEMENT

@@ -176,8 +176,14 @@ def _surroundings(
         signer=CosignSigner(project, plan, run.executor, run.console, known),
         replan=planner.plan,
         now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
+        versions=lambda: _versions(_engine(run)),
         cancel=run.close,
     )
+
+
+def _versions(engine: Engine) -> dict[str, str]:
+    facts = engine.facts
+    return {"docker": facts.client, "buildx": facts.buildx, "engine": facts.server}
 
 
 def _engine(run: Edge) -> Engine:

@@ -107,6 +107,7 @@ ORDER = [
     "publish.plan",
     "publish.receipt",
     "publish.checks",
+    "publish.buildkit",
     "publish.gates",
     "publish.statement",
     "publish.signing",

@@ -1,0 +1,91 @@
+"""What BuildKit itself says of the build, to be attached beside the image instead of inside it.
+
+Inside, it would give the image another digest with every build: there are times in it. So the same
+build is asked once more, all from the cache, for the statement alone; the platforms' manifests are
+the very same. Source: docs.docker.com/build/metadata/attestations/attestation-storage.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.build import build_image
+from buildlib.console import Console
+from buildlib.errors import BuildlibError
+from buildlib.executor import Executor
+from buildlib.oci import Archive, open_archive
+from buildlib.plan import Output
+from buildlib.planning import BuildRequest
+from buildlib.platforms import parse_platform
+from buildlib.project import Project
+from buildlib.report import to_json, write_text
+
+# cosign's names of what BuildKit writes.
+_TYPES: Final = {
+    "https://slsa.dev/provenance/v0.2": "slsaprovenance02",
+    "https://slsa.dev/provenance/v1": "slsaprovenance1",
+}
+
+
+def write_provenance(
+    project: Project,
+    executor: Executor,
+    console: Console,
+    *,
+    stem: Path,
+    platforms: Mapping[str, str],
+) -> list[dict[str, str]]:
+    """Write BuildKit's statement about each platform's image; none where it gives none.
+
+    Args:
+        project: whose image it is.
+        executor: starts docker.
+        console: shows the build.
+        stem: of the files' names, with their directory.
+        platforms: each with its manifest's digest.
+
+    Returns:
+        Platform, digest, file and cosign's type of each statement.
+    """
+    with tempfile.TemporaryDirectory(prefix="buildlib-provenance-") as folder:
+        path = Path(folder, "image.oci.tar")
+        request = BuildRequest(
+            platforms=("all",) if project.config.platforms else (),
+            output=Output.OCI,
+            destination=path,
+            # The least: build args are not in it.
+            provenance="mode=min",
+        )
+        try:
+            build_image(project, request, executor, console)
+            with open_archive(path) as archive:
+                found = dict(_statements(archive))
+        except BuildlibError as error:
+            console.warn(f"BuildKit gives no provenance here: {error.what}")
+            return []
+    written = []
+    for platform, digest in platforms.items():
+        statement = found.get(digest, {})
+        kind = _TYPES.get(str(statement.get("predicateType")), "")
+        if kind:
+            file = stem.with_name(f"{stem.name}-{parse_platform(platform).slug}.buildkit.json")
+            write_text(file, to_json(statement["predicate"]) + "\n")
+            written.append(
+                {"platform": platform, "digest": digest, "file": str(file), "type": kind}
+            )
+    return written
+
+
+def _statements(archive: Archive) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the digest of each image, and the statement about it."""
+    index = json.loads(archive.bytes_of(archive.top()))
+    for entry in index.get("manifests") or ():
+        about = (entry.get("annotations") or {}).get("vnd.docker.reference.digest")
+        if about:
+            manifest = json.loads(archive.bytes_of(entry["digest"]))
+            for layer in manifest.get("layers") or ():
+                yield str(about), json.loads(archive.bytes_of(layer["digest"]))
