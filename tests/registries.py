@@ -105,6 +105,33 @@ def registry(folder: Path, *, password: bool = True) -> Iterator[Server]:
             process.wait(timeout=30)
 
 
+@contextmanager
+def referrers_registry(folder: Path) -> Iterator[str]:
+    """Run a registry that knows the referrers API, built from tests/referrers; yield its host."""
+    program = folder / "referrers"
+    subprocess.run(
+        ["go", "build", "-o", str(program), "."],
+        cwd=Path(__file__).parent / "referrers",
+        check=True,
+    )
+    port = free_port()
+    process = subprocess.Popen(
+        [str(program), f"127.0.0.1:{port}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not _answers(port):
+            assert time.monotonic() < deadline, "the registry does not answer"
+            time.sleep(0.02)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
 @dataclass(frozen=True)
 class Fault:
     """What happens to a request.

@@ -6,13 +6,21 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from conftest import TASKS
 from ociwriter import OciWriter
-from registries import PASSWORD, USER, Server, docker_config, free_port, registry
+from registries import (
+    PASSWORD,
+    USER,
+    Server,
+    docker_config,
+    free_port,
+    referrers_registry,
+    registry,
+)
 
 from buildlib.oci import open_archive
 from buildlib.registry.client import Document, Repository
@@ -34,10 +42,11 @@ class Signed:
     server: Server
     env: dict[str, str]
     repository: Repository
+    host: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.server.host}/{PATH}"
+        return f"{self.host or self.server.host}/{PATH}"
 
     def push(self, seed: str) -> str:
         """Push an image of two platforms, and return its digest."""
@@ -310,6 +319,37 @@ def test_what_can_not_be_done_is_told_with_its_code(signed: Signed, tmp_path: Pa
         assert signed.code("docker-verify", reference)[0] == 2
     finally:
         config.write_text(text, encoding="utf-8")
+
+
+def test_a_registry_that_knows_referrers_is_signed_in_as_well(
+    signed: Signed, tmp_path: Path
+) -> None:
+    with referrers_registry(tmp_path) as host:
+        repository = Repository(Transport(host), PATH)
+        there = replace(signed, repository=repository, host=host)
+        digest = there.push("referred")
+        reference = f"{there.name}@{digest}"
+        assert signed.code("docker-verify", reference)[0] == 8
+        done = signed.invoke("docker-sign", reference)
+        assert done.returncode == 0, done.stderr
+        found = signed.invoke("docker-verify", reference, "--json")
+        assert found.returncode == 0, found.stderr
+        assert len(json.loads(found.stdout)["images"]) == 2
+        # Version 3 asks the API, and leaves no tag; version 2 knows nothing but tags.
+        kept = _signatures(there, digest)
+        knows = "--use-signing-config" in _help(signed)
+        assert bool(kept) is not knows
+        # The tags of signatures are nobody's version.
+        document = repository.manifest(digest)
+        assert document
+        repository.put_manifest("1.0.0", document)
+        assert signed.code("docker-verify", f"{there.name}:1.0.0")[0] == 0
+
+
+def _help(signed: Signed) -> str:
+    argv = ["cosign", "sign", "--help"]
+    done = subprocess.run(argv, env=signed.env, capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def test_the_lines_of_a_dry_run_do_it(signed: Signed) -> None:
