@@ -1,7 +1,7 @@
 """Measure, and print the table that benchmarks/README.md keeps.
 
 Everything is measured in one run on one machine, so that what counts are the ratios. Options:
-`--pairs N` (default 10), `--only builds|start|run|smoke|history` for one part.
+`--pairs N` (default 10), `--only builds|start|run|smoke|publish|history` for one part.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from buildlib.run.plan import confined_options
 ROOT = Path(__file__).parent.parent
 IMAGE = f"buildlib-bench-{secrets.token_hex(4)}"
 PLATFORMS = "linux/amd64,linux/arm64"
+PARTS = ("builds", "start", "run", "smoke", "publish", "history")
 
 
 def seconds(argv: Sequence[str], cwd: Path = ROOT) -> float:
@@ -261,6 +262,53 @@ def smoke_rows(count: int) -> list[Row]:
     return [Row(what, f"{old:.1f} s", f"{new:.1f} s", f"{share:.2f} times as long")]
 
 
+def publish_rows(count: int) -> list[Row]:
+    """Measure a whole release to two registries against the lines of its own dry run.
+
+    Both begin with empty registries and a warm build cache; the scan, which needs a database of
+    its own, is left out of both.
+    """
+    sys.path.insert(0, str(ROOT / "tests"))
+    from conftest import git  # noqa: PLC0415 - what only this row needs
+    from registries import registry  # noqa: PLC0415 - the same
+    from releases import Release, own_release  # noqa: PLC0415 - the same
+
+    gates = '[tool.buildlib.publish]\ngates = ["smoke", "policy", "size", "sbom"]\n'
+
+    def by_hand(release: Release) -> float:
+        script = release.invoke("docker-publish", "--dry-run").stdout
+        started = time.perf_counter()
+        argv = ["bash", "-euc", script]
+        subprocess.run(argv, cwd=release.root, env=release.env, capture_output=True, check=True)
+        return time.perf_counter() - started
+
+    def at_once(release: Release) -> float:
+        started = time.perf_counter()
+        done = release.invoke("docker-publish")
+        if done.returncode != 0:
+            sys.exit(done.stderr[-2000:])
+        return time.perf_counter() - started
+
+    with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as temporary:
+        folder = Path(temporary)
+        with registry(folder / "first") as first, registry(folder / "second") as second:
+            release = own_release(folder / "work", [first, second], {}, path="team/own", more=gates)
+            git(release.root, "add", "--all")
+            git(release.root, "commit", "--quiet", "--message", "release")
+            git(release.root, "tag", "v1.0.0")
+            at_once(release)
+            measured = []
+            for _ in range(max(1, count // 3)):
+                release.forget()
+                hand = by_hand(release)
+                release.forget()
+                measured.append((hand, at_once(release)))
+    old, new = (statistics.median(times) for times in zip(*measured, strict=True))
+    share = statistics.median(a / b for a, b in measured)
+    what = "the steps of a release by hand, one after another / `invoke docker-publish`"
+    return [Row(what, f"{old:.1f} s", f"{new:.1f} s", f"{share:.2f} times faster")]
+
+
 COMMITS, TAGS = 50_000, 5_000
 MOUNTED = f"""\
 import sys
@@ -337,7 +385,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--only", choices=("start", "builds", "history", "run", "smoke"))
+    parser.add_argument("--only", choices=PARTS)
     given = parser.parse_args()
     rows: list[Row] = []
     try:
@@ -350,6 +398,8 @@ def main() -> None:
             rows += run_rows(given.pairs)
         if given.only in {None, "smoke"}:
             rows += smoke_rows(given.pairs)
+        if given.only in {None, "publish"}:
+            rows += publish_rows(given.pairs)
         if given.only in {None, "history"}:
             with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
                 rows += history_rows(Path(folder), given.pairs)

@@ -51,6 +51,7 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
         *_repeated("--tag", plan.references),
         *_repeated("--build-arg", (_pair(name, value) for name, value in plan.build_args)),
         *_repeated("--label", (_pair(name, value) for name, value in plan.labels)),
+        *_repeated("--annotation", (f"index:{name}={value}" for name, value in plan.annotations)),
         *_repeated("--build-context", (_pair(name, value) for name, value in plan.build_contexts)),
         *_repeated("--secret", plan.secrets),
         *_repeated("--cache-from", plan.cache_from),

@@ -6,7 +6,7 @@ Source: OCI image-spec, annotations.md, "Pre-Defined Annotation Keys".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from buildlib.config import Config
@@ -30,6 +30,15 @@ def web_address(remote: str) -> str:
     address = re.sub(r"^(?:ssh|git)://", "https://", address)
     # A path on this machine is nobody else's business.
     return address.removesuffix(".git") if address.startswith(("https://", "http://")) else ""
+
+
+def index_annotations(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the labels that an index has as annotations.
+
+    The page of a registry shows what the index says, and not the labels of the images in it;
+    source: docs.github.com, "Working with the Container registry".
+    """
+    return {name: value for name, value in labels.items() if name.startswith(f"{_OCI}.")}
 
 
 def image_labels(

@@ -29,6 +29,7 @@ class BuildPlan:
         references: full references of the image.
         build_args, labels: sorted pairs; a build arg without a value (None) is taken by buildx
             from its environment, so that the value is never in argv.
+        annotations: of the index; sorted pairs.
         build_contexts: pairs of FROM reference and its other source.
         stand_ins: those of them that are not the real image.
         output: a name of `Output`, or buildx's own `type=…`.
@@ -46,6 +47,7 @@ class BuildPlan:
     references: tuple[str, ...] = ()
     build_args: tuple[tuple[str, str | None], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
     build_contexts: tuple[tuple[str, str], ...] = ()
     stand_ins: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()

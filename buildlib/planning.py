@@ -12,7 +12,7 @@ from typing import Final
 from buildlib.config import Config
 from buildlib.dockerfile import Dockerfile
 from buildlib.errors import InputError
-from buildlib.labels import image_labels
+from buildlib.labels import image_labels, index_annotations
 from buildlib.plan import BuildPlan, Output
 from buildlib.platforms import Platform, parse_platforms
 from buildlib.project import Project
@@ -226,4 +226,14 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base_name: 
         base_name=base_name,
         stand_ins=plan.stand_ins,
     )
-    return replace(plan, references=names, labels=tuple(labels.items()))
+    return replace(
+        plan,
+        references=names,
+        labels=tuple(labels.items()),
+        annotations=tuple(index_annotations(labels).items()) if _has_index(plan) else (),
+    )
+
+
+def _has_index(plan: BuildPlan) -> bool:
+    """Return whether it is published as an index: an archive of several platforms."""
+    return plan.output == Output.OCI and len(plan.platforms) > 1

@@ -159,3 +159,54 @@ def make_release(
         )
     release.commit("one", "v1.2.3")
     return release
+
+
+TABLES = """
+[tool.buildlib.registries.first]
+repository = "{first}/{path}"
+[tool.buildlib.registries.second]
+repository = "{second}/{path}"
+[tool.buildlib.sign]
+key = "../cosign.key"
+[tool.buildlib.verify]
+key = "../cosign.pub"
+attestations = ["spdxjson", "cyclonedx", "slsaprovenance1"]
+"""
+
+
+def _without_tables(text: str, *names: str) -> str:
+    """Return a pyproject.toml without some tables of ours."""
+    kept, dropping = [], False
+    for line in text.splitlines():
+        if line.startswith("["):
+            dropping = line.startswith(tuple(f"[tool.buildlib.{name}" for name in names))
+        if not dropping:
+            kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def own_release(
+    folder: Path, servers: Sequence[Server], env: Mapping[str, str], *, path: str, more: str = ""
+) -> Release:
+    """Return a throw-away copy of this repository that publishes to two registries."""
+    root = folder / "repo"
+    for name in git(ROOT, "ls-files").splitlines():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, root / name)
+    project = root / "pyproject.toml"
+    first, second = (server.host for server in servers)
+    text = _without_tables(project.read_text(encoding="utf-8"), "registries", "sign", "verify")
+    text += TABLES.format(first=first, second=second, path=path) + more
+    project.write_text(text, encoding="utf-8")
+    merged = {
+        **os.environ,
+        **env,
+        "COSIGN_PASSWORD": "rehearsal",
+        "DOCKER_CONFIG": str(docker_config(folder / "docker", first, second)),
+    }
+    merged.pop("VERSION", None)
+    made = ["cosign", "generate-key-pair"]
+    quiet = subprocess.DEVNULL
+    subprocess.run(made, cwd=folder, env=merged, stdin=quiet, capture_output=True, check=True)
+    git(root, "init", "--quiet", "--initial-branch=main")
+    return Release(root, {"first": first, "second": second}, servers, merged)

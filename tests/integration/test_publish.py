@@ -14,6 +14,9 @@ from registries import PASSWORD, USER, Server, registry
 from releases import PATH, PLAIN, UNSIGNED, Release, make_release
 
 from buildlib.errors import InputError, ProblemsError, exit_code_of
+from buildlib.registry.client import Repository
+from buildlib.registry.credentials import Credentials
+from buildlib.registry.transport import Transport
 
 pytestmark = pytest.mark.engine
 TAGS = ["1", "1.2", "1.2.3", "latest"]
@@ -63,6 +66,13 @@ def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> 
     steps = [line for line in asked.splitlines() if "COPY" in line]
     assert steps
     assert all("cached" in line for line in steps)
+    known = Credentials(username=USER, secret=PASSWORD, source="the test")
+    index = Repository(Transport(release.hosts["two"], known), PATH).manifest(digest)
+    assert index
+    # The page of a registry shows what the index says.
+    notes = json.loads(index.data)["annotations"]
+    assert notes["org.opencontainers.image.version"] == "1.2.3"
+    assert notes["org.opencontainers.image.revision"] == receipt["revision"]
     kinds = ("slsaprovenance1", "slsaprovenance02")
     wanted = [word for kind in kinds for word in ("--attestation", kind)]
     for host in release.hosts.values():

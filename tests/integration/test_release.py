@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, git
+from conftest import git
 from grypedb import Advisory
-from registries import Server, docker_config, registry
-from releases import Release
+from registries import Server, registry
+from releases import Release, own_release
 
 pytestmark = [pytest.mark.engine, pytest.mark.rehearsal, pytest.mark.timeout(2400)]
 PATH = "team/own"
-TABLES = """
-[tool.buildlib.registries.first]
-repository = "{first}/{path}"
-[tool.buildlib.registries.second]
-repository = "{second}/{path}"
-[tool.buildlib.sign]
-key = "../cosign.key"
-[tool.buildlib.verify]
-key = "../cosign.pub"
-attestations = ["spdxjson", "cyclonedx", "slsaprovenance1"]
-"""
 # Nothing that the image holds: that a scanner with an empty database finds nothing proves little.
 ELSEWHERE = Advisory("GHSA-else-wher-else", "CVE-2026-0009", "critical", "npm", "elsewhere", "<9")
 
@@ -39,17 +26,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
         yield [first, second]
 
 
-def _without_tables(text: str, *names: str) -> str:
-    """Return a pyproject.toml without some tables of ours."""
-    kept, dropping = [], False
-    for line in text.splitlines():
-        if line.startswith("["):
-            dropping = line.startswith(tuple(f"[tool.buildlib.{name}" for name in names))
-        if not dropping:
-            kept.append(line)
-    return "\n".join(kept) + "\n"
-
-
 @pytest.fixture(scope="module")
 def release(
     tmp_path_factory: pytest.TempPathFactory,
@@ -57,27 +33,8 @@ def release(
     database: Callable[..., dict[str, str | None]],
 ) -> Release:
     """Return a throw-away copy of this repository that publishes to the two registries."""
-    folder = tmp_path_factory.mktemp("release")
-    root = folder / "repo"
-    for name in git(ROOT, "ls-files").splitlines():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, root / name)
-    project = root / "pyproject.toml"
-    first, second = (server.host for server in servers)
-    text = _without_tables(project.read_text(encoding="utf-8"), "registries", "sign", "verify")
-    text += TABLES.format(first=first, second=second, path=PATH)
-    project.write_text(text, encoding="utf-8")
-    env = {
-        **os.environ,
-        **{name: str(value) for name, value in database(ELSEWHERE).items()},
-        "COSIGN_PASSWORD": "rehearsal",
-        "DOCKER_CONFIG": str(docker_config(folder / "docker", first, second)),
-    }
-    env.pop("VERSION", None)
-    made = ["cosign", "generate-key-pair"]
-    subprocess.run(made, cwd=folder, env=env, stdin=subprocess.DEVNULL, check=True)
-    git(root, "init", "--quiet", "--initial-branch=main")
-    return Release(root, {"first": first, "second": second}, servers, env)
+    known = {name: str(value) for name, value in database(ELSEWHERE).items()}
+    return own_release(tmp_path_factory.mktemp("release"), servers, known, path=PATH)
 
 
 def _commit(release: Release, tag: str) -> None:

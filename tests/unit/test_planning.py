@@ -288,3 +288,16 @@ def test_without_git_there_is_no_revision_label(tmp_path: Path) -> None:
     line = shell_line(_argv(tmp_path, BuildRequest(), git=NoGit(reason="x")))
     assert "image.revision" not in line
     assert "--build-arg REVISION= " in line
+
+
+def test_an_archive_of_several_platforms_says_in_its_index_what_it_is(tmp_path: Path) -> None:
+    write_project(tmp_path, 'image = "me/thing"\ndescription = "Does, things"\n')
+    request = BuildRequest(platforms=("linux/amd64", "linux/arm64"), output="oci")
+    notes = words_after(_argv(tmp_path, request), "--annotation")
+    assert "index:org.opencontainers.image.description=Does, things" in notes
+    assert "index:org.opencontainers.image.version=1.2.3" in notes
+    # What is ours alone, or of one image, is nobody's business there.
+    assert all(note.startswith("index:org.opencontainers.image.") for note in notes)
+    single = BuildRequest(platforms=("linux/amd64",), output="oci")
+    assert words_after(_argv(tmp_path, single), "--annotation") == []
+    assert words_after(_argv(tmp_path, BuildRequest()), "--annotation") == []
