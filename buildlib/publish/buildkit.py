@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from buildlib.build import build_image
 from buildlib.console import Console
-from buildlib.errors import BuildlibError
+from buildlib.errors import BuildlibError, CancelledError
 from buildlib.executor import Executor
 from buildlib.oci import Archive, open_archive
 from buildlib.plan import Output
@@ -64,6 +64,8 @@ def write_provenance(
             build_image(project, request, executor, console)
             with open_archive(path) as archive:
                 found = dict(_statements(archive))
+        except CancelledError:
+            raise
         except BuildlibError as error:
             console.warn(f"BuildKit gives no provenance here: {error.what}")
             return []

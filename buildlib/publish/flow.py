@@ -21,7 +21,9 @@ from buildlib.build import build_image
 from buildlib.console import Console
 from buildlib.errors import (
     BuildlibError,
+    CancelledError,
     InputError,
+    ToolError,
     TransientError,
     raise_problems,
 )
@@ -182,7 +184,7 @@ class PublishFlow:
         if self._plan.signs:
             try:
                 self.receipt.tools |= dict(self._around.signer.check())
-            except BuildlibError as error:
+            except (InputError, ToolError) as error:
                 problems.append(error)
         for target in self._plan.targets:
             self.receipt.targets[target.name] = TargetRecord(
@@ -205,6 +207,8 @@ class PublishFlow:
 
     def _failed(self, target: Target, error: BuildlibError) -> list[BuildlibError]:
         """Note that a registry failed; return the problem that it is, if it is required."""
+        if isinstance(error, CancelledError):
+            raise error
         self.receipt.targets[target.name].error = str(error)
         if target.registry.required:
             return [error]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from buildlib.background import Background
 from buildlib.console import Console
-from buildlib.errors import BuildlibError, GateError, raise_problems
+from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
 from buildlib.oci import Archive, open_archive
 from buildlib.policy.flow import check_policy
@@ -183,6 +183,8 @@ def _judge(gate: str, subject: Subject) -> Outcome:
         # Each opens the file for itself: an open one is read from one place at a time.
         with open_archive(subject.archive) as archive:
             figures = _GATES[gate](subject, archive)
+    except CancelledError:
+        raise
     except BuildlibError as error:
         seconds = time.monotonic() - started
         record = GateRecord(gate=gate, state=FAILED, seconds=seconds, detail=str(error))
@@ -211,13 +213,13 @@ def judge(
         for gate in gates
         if gate not in {SMOKE, REPRODUCIBLE}
     }
-    found: dict[str, Outcome] = {}
     try:
         found = {gate: _judge(gate, subject) for gate in gates if gate not in others}
+        found |= {gate: other.get() for gate, other in others.items()}
     except BaseException:
+        # What they have begun ends, and they remove what they made.
         cancel()
         for other in others.values():
             other.wait()
         raise
-    found |= {gate: other.get() for gate, other in others.items()}
     return tuple(found[gate] for gate in gates)

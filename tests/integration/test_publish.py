@@ -275,6 +275,15 @@ def test_gates_are_asked_again_where_they_changed_or_the_image_did(make: Make) -
     assert exit_code_of(caught.value) == 7
 
 
+def test_the_archive_is_the_one_that_two_other_builds_give(make: Make) -> None:
+    release = make(gates=["reproducible"])
+    release.publish()
+    (gate,) = (one for one in release.receipt["gates"] if one["gate"] == "reproducible")
+    assert gate["state"] == "passed"
+    assert gate["figures"]["digest"] == release.receipt["digest"]
+    assert sorted(release.tags[0]) == TAGS
+
+
 def test_the_parts_can_be_done_one_by_one(make: Make) -> None:
     release = make()
     host = release.hosts["one"]

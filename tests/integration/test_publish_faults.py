@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -541,6 +542,87 @@ def test_row_51_what_a_stranger_could_not_verify_gets_no_tag(
         public.write_bytes(kept)
     assert exit_code_of(caught.value) == VerificationError.exit_code
     assert release.tags == [{}, {}]
+
+
+def _interrupted(run: subprocess.Popen[str], number: int) -> tuple[int, str]:
+    os.killpg(run.pid, number)
+    text = run.communicate(timeout=60)[0]
+    return run.returncode, text
+
+
+def _until(run: subprocess.Popen[str], words: str) -> str:
+    """Read what a run prints until it says something."""
+    assert run.stdout
+    text = ""
+    while words not in text:
+        line = run.stdout.readline()
+        assert line, text
+        text += line
+    return text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("moment", ["a push", "a signature", "a gate"])
+def test_row_31_interrupted_it_ends_and_leaves_nothing(
+    setting: Setting, digest: str, tmp_path: Path, number: int, moment: str
+) -> None:
+    release = setting.release
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    env = {**release.env, "TMPDIR": str(temporary)}
+    words, argv = "pushing", ["docker-publish", "--resume"]
+    config = release.root / "buildlib.toml"
+    kept = config.read_text(encoding="utf-8")
+    if moment == "a gate":
+        # A scanner that takes its time, and notes that it was started.
+        slow = tmp_path / "bin" / "grype"
+        slow.parent.mkdir()
+        slow.write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/pids\nexec sleep 120\n", "utf-8")
+        slow.chmod(0o755)
+        env["PATH"] = f"{slow.parent}{os.pathsep}{env['PATH']}"
+        config.write_text(kept.replace('"policy"]', '"policy", "scan"]'), encoding="utf-8")
+        git(release.root, "commit", "--all", "--amend", "--no-edit", "--quiet")
+        git(release.root, "tag", "--force", "v1.2.3")
+        words, argv = "gate policy passed", ["docker-publish"]
+    elif moment == "a push":
+        setting.proxy.always["PUT .*digest="] = Fault(stall=30)
+    else:
+        setting.proxy.always["PUT .*[.]sig"] = Fault(stall=30)
+        words = "signing"
+    run = subprocess.Popen(
+        release.command(*argv),
+        cwd=release.root,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread
+    )
+    try:
+        _until(run, words)
+        time.sleep(1.0)
+        started = time.monotonic()
+        code, text = _interrupted(run, number)
+        assert time.monotonic() - started < 15
+    finally:
+        if moment == "a gate":
+            config.write_text(kept, encoding="utf-8")
+            git(release.root, "commit", "--all", "--amend", "--no-edit", "--quiet")
+            git(release.root, "tag", "--force", "v1.2.3")
+    assert code == 130, text
+    assert "interrupted" in text
+    assert "Traceback" not in text
+    assert release.tags == [{}, {}]
+    assert list(temporary.iterdir()) == []
+    if moment == "a gate":
+        for pid in (tmp_path / "pids").read_text(encoding="utf-8").split():
+            assert not Path("/proc", pid).exists()
+        return
+    setting.proxy.always.clear()
+    release.publish(RESUMED)
+    setting.finished(digest)
 
 
 @pytest.mark.parametrize("registries", ["optional", "required"])
