@@ -28,7 +28,7 @@ PATH = "team/thing"
 DOCKERFILE = """\
 FROM scratch
 ARG VERSION
-COPY --chmod=0644 program /program
+COPY program /program
 USER 1001
 """
 IGNORE = "*\n!program\n"
