@@ -192,8 +192,9 @@ def own_image(engine: str) -> Iterator[str]:
     remove_images(image)
 
 
-def _gotools() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gotools", ROOT / "scripts" / "gotools.py")
+def load_script(name: str) -> ModuleType:
+    """Return a script of this repository as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -201,7 +202,7 @@ def _gotools() -> ModuleType:
     return module
 
 
-GOTOOLS = _gotools()
+GOTOOLS = load_script("gotools")
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_script
 
 SCRIPT = ROOT / "scripts" / "gotools.py"
 GO = """\
@@ -22,16 +20,7 @@ chmod 755 "$GOBIN/grype"
 """
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gotools", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-gotools = _load()
+gotools = load_script("gotools")
 VERSION = gotools.TOOLS["grype"].version
 
 

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import tarfile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_script
 
 from buildlib.config import load_config
 from buildlib.variables import BASE_IMAGES
 
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("standins", ROOT / "scripts" / "standins.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-standins = _load()
+standins = load_script("standins")
 
 
 def _layer(folder: Path) -> object:
