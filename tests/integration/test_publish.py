@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from buildkit import container_builder
 from conftest import git
 from registries import PASSWORD, USER, Server, registry
 from releases import PATH, PLAIN, UNSIGNED, Release, make_release
@@ -82,6 +83,19 @@ def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> 
         assert found["digest"] == digest
         assert found["attestations"] == {"slsaprovenance1": 1, "slsaprovenance02": 2}
         assert sorted(found["images"]) == sorted(receipt["platforms"].values())
+
+
+@pytest.mark.timeout(2400)
+def test_a_builder_in_a_container_publishes_as_well(make: Make, tmp_path: Path) -> None:
+    with container_builder(tmp_path / "builder") as builder:
+        release = make(config=f'builder = "{builder.name}"\n')
+        release.env |= builder.env
+        text = release.publish(PLAIN)
+    assert f"--builder {builder.name}" in text
+    receipt = release.receipt
+    assert release.tags == [dict.fromkeys(TAGS, receipt["digest"])] * 2
+    # BuildKit's own statement comes from there too.
+    assert [one["type"] for one in receipt["provenance"]] == ["slsaprovenance02"] * 2
 
 
 def test_a_second_time_is_nothing_but_questions(make: Make) -> None:
