@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Checkout, docker
+from registries import registry
+from releases import make_release
 
 from buildlib.engine import parse_info
 from buildlib.executor import Completed
@@ -276,6 +278,18 @@ def test_two_builds_to_compare_need_a_store_that_exports_archives(
     assert done.returncode == 4, done.stderr
     assert "can't do an OCI archive" in done.stderr
     assert "turn on the containerd image store" in done.stderr
+
+
+def test_publishing_needs_a_store_that_exports_archives(classic: str, tmp_path: Path) -> None:
+    with registry(tmp_path / "registry") as server:
+        release = make_release(tmp_path / "work/repo", {"one": server.host}, [server])
+        done = release.invoke("docker-publish", DOCKER_HOST=classic)
+        assert done.returncode == 4, done.stderr
+        assert "can't do an OCI archive" in done.stderr
+        # Both ways out.
+        assert "containerd image store" in done.stderr
+        assert "docker buildx create --driver docker-container" in done.stderr
+        assert release.tags == [{}]
 
 
 def test_a_base_image_as_a_layout_is_refused_before_work_too(
