@@ -24,6 +24,7 @@ from buildlib.publish.plan import (
 from buildlib.publish.receipt import NAME, Receipt, read_receipt
 from buildlib.publish.report import as_text
 from buildlib.publish.signing import CosignSigner
+from buildlib.refusals import Mode
 from buildlib.registry.transport import Patience
 from buildlib.report import to_json
 from buildlib.run.flow import Engine, describe_engine
@@ -57,8 +58,13 @@ NOTHING: Final = Wanted(
 class Planner:
     """Makes the plan, as often as the registries are looked at."""
 
-    def __init__(self, run: Edge, wanted: Wanted) -> None:
+    def __init__(self, run: Edge, wanted: Wanted, *, by_version: bool = False) -> None:
         """Read everything but the registries.
+
+        Args:
+            run: where it is.
+            wanted: the options.
+            by_version: what is no release by its version is a snapshot, without being asked for.
 
         Raises:
             InputError: the request is not usable (exit 2).
@@ -68,6 +74,8 @@ class Planner:
         self._mode = mode(snapshot=wanted.snapshot, edge=wanted.edge)
         self._skips = parse_skips(wanted.skips, wanted.reason)
         self.project: Project = run.project()
+        if by_version and self.project.version.snapshot:
+            self._mode = Mode.SNAPSHOT
         config, git = self.project.config, self.project.git
         self.registries = chosen_registries(config.registries, wanted.registries)
         self._changes = read_changes(git.root) if isinstance(git, GitFacts) else Changes()

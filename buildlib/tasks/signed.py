@@ -84,7 +84,7 @@ def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> 
 
 def _sign_release(run: Edge, opened: Opened, reference: Reference) -> None:
     """Sign what was pushed by hand as publishing does, with the bills that lie in dist."""
-    planner = Planner(run, NOTHING)
+    planner = Planner(run, NOTHING, by_version=True)
     plan = planner.plan({})
     target = next((t for t in plan.targets if t.repository == reference.name), None)
     if target is None:
