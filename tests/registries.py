@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import re
 import secrets
 import shutil
@@ -19,6 +20,7 @@ from pathlib import Path
 from threading import Lock, Thread
 
 import bcrypt
+from conftest import GOTOOLS
 
 # Made anew for each run: no password is kept anywhere.
 USER, PASSWORD = "publisher", secrets.token_hex(16)
@@ -110,7 +112,7 @@ def referrers_registry(folder: Path) -> Iterator[str]:
     """Run a registry that knows the referrers API, built from tests/referrers; yield its host."""
     program = folder / "referrers"
     subprocess.run(
-        ["go", "build", "-o", str(program), "."],
+        [*GOTOOLS.go_command(os.environ), "build", "-o", str(program), "."],
         cwd=Path(__file__).parent / "referrers",
         check=True,
     )

