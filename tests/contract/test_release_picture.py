@@ -37,9 +37,10 @@ PUBLIC = {
 
 
 class Box(NamedTuple):
-    """A step as it is drawn."""
+    """A step as it is drawn, from `x` to `end`."""
 
     x: float
+    end: float
     y: float
     kind: str
     text: str
@@ -60,7 +61,8 @@ def _drawn() -> dict[str, Box]:
         x, y = float(rect.get("x", "")), float(rect.get("y", ""))
         step = group.get("data-step", "")
         assert step not in found
-        found[step] = Box(x, y, rect.get("class", ""), text.text or "")
+        end = x + float(rect.get("width", ""))
+        found[step] = Box(x, end, y, rect.get("class", ""), text.text or "")
     return found
 
 
@@ -124,7 +126,7 @@ def test_tags_are_drawn_after_every_registry_and_those_that_move_after_all_versi
     drawn = _drawn()
     floating = {f"tag {t.name}:{tag}" for t in plan.targets for tag in t.floating}
     pinned = {f"tag {t.name}:{tag}" for t in plan.targets for tag in t.pinned}
-    before = [drawn[title].x for title in titles if title not in floating | pinned]
+    before = [drawn[title].end for title in titles if title not in floating | pinned]
     assert max(before) < _barrier() < min(drawn[title].x for title in pinned)
     assert max(drawn[title].x for title in pinned) < min(drawn[title].x for title in floating)
     assert {drawn[title].kind for title in pinned} == {"tag"}
