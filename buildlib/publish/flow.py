@@ -160,7 +160,7 @@ class PublishFlow:
     def _publish(self) -> None:
         targets = self._preflight()
         self._build()
-        self._raise(self._conflicts(targets))
+        raise_problems(self._conflicts(targets))
         self._judge()
         self._ask_buildkit()
         targets = self._arrive(targets)
@@ -170,10 +170,6 @@ class PublishFlow:
     def _save(self, step: str) -> None:
         write_receipt(self._path, self.receipt)
         self._around.reached(step)
-
-    @staticmethod
-    def _raise(problems: Sequence[BuildlibError]) -> None:
-        raise_problems(list(problems))
 
     # -- before anything is done
 
@@ -201,7 +197,7 @@ class PublishFlow:
                 answer.get()
             except BuildlibError as error:
                 problems += self._failed(target, error)
-        self._raise(problems)
+        raise_problems(problems)
         self._save("preflight")
         return self._left(self._plan.targets)
 
@@ -237,7 +233,7 @@ class PublishFlow:
             self.receipt.digest = opened.top()
             images = opened.images()
         self.receipt.platforms = {image.platform: image.digest for image in images}
-        self._raise(archive_problems(images, self._plan))
+        raise_problems(archive_problems(images, self._plan))
         if before and before != self.receipt.digest:
             self._console.warn(f"built anew, and it is another image than {before}")
             self.receipt.judged, self.receipt.gates = "", []
@@ -257,10 +253,14 @@ class PublishFlow:
     # -- gates
 
     def _fingerprint(self) -> str:
-        """Return what the gates are asked about: the image, and how they are configured."""
+        """Return what the gates are asked about: the image, and how they are configured.
+
+        The day is part of it: what is known of an image, and what is ignored, changes with it.
+        """
         config = self._project.config
         asked = (
             self.receipt.digest,
+            self._around.subject.today,
             self._around.subject.release,
             config.smoke,
             config.run,
@@ -290,7 +290,7 @@ class PublishFlow:
         self._save("gates")
         for skip in self._plan.skipped:
             self._console.warn(f"{skip.gate} is left out: {skip.reason}")
-        self._raise([outcome.error for outcome in outcomes if outcome.error])
+        raise_problems([outcome.error for outcome in outcomes if outcome.error])
 
     def _bills_are_there(self) -> bool:
         bills = [
@@ -334,7 +334,7 @@ class PublishFlow:
             except BuildlibError as error:
                 problems += self._failed(target, error)
                 self._save(f"failed {target.name}")
-        self._raise(problems)
+        raise_problems(problems)
         return self._left(targets)
 
     def _arrive_at(self, target: Target) -> None:
@@ -358,18 +358,18 @@ class PublishFlow:
     # -- tags, last
 
     def _tag(self, targets: Sequence[Target]) -> None:
-        self._raise(self._conflicts(targets))
+        raise_problems(self._conflicts(targets))
         problems: list[BuildlibError] = []
         for target in targets:
             for tag in target.pinned:
                 problems += self._put(target, tag)
-        self._raise(problems)
+        raise_problems(problems)
         targets = self._left(targets)
         for target in self._again(targets):
             for tag in target.floating:
                 problems += self._put(target, tag)
         moved = moved_meanwhile(targets, self._around.repositories, self.receipt.digest)
-        self._raise([*problems, *moved])
+        raise_problems([*problems, *moved])
 
     def _again(self, targets: Sequence[Target]) -> Iterator[Target]:
         """Yield the registries as they are now: a higher release may have come meanwhile."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,7 @@ from buildlib.sign.settings import Verify
 _STATEMENT: Final = "slsaprovenance1"
 
 
-def _wanted(config: Config) -> None:
+def _wanted(config: Config, gates: Collection[str]) -> None:
     signing, policy = config.signing(), config.verification()
     if not (signing.key or signing.keyless):
         raise InputError(
@@ -39,6 +39,12 @@ def _wanted(config: Config) -> None:
         raise InputError(
             "nothing says what a stranger would verify by",
             hint="add [tool.buildlib.verify] with the public key, or with identity and issuer",
+        )
+    unmade = sorted(set(BILLS) & set(policy.attestations)) if SBOM not in gates else []
+    if unmade:
+        raise InputError(
+            f"verify wants {' and '.join(unmade)}, and no bill of materials is made",
+            hint="let the gate sbom be passed, or take them out of verify.attestations",
         )
 
 
@@ -77,7 +83,7 @@ class CosignSigner:
             InputError: nothing says what signs, or what counts as signed (exit 2).
             ToolError: cosign is not here (exit 3).
         """
-        _wanted(self._project.config)
+        _wanted(self._project.config, self._plan.gates)
         return {"cosign": find_cosign(self._executor).version}
 
     def sign(self, target: Target, receipt: Receipt) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from buildlib.errors import GateError, InputError, ProblemsError, exit_code_of
 from buildlib.registry.client import Repository
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Transport
+from buildlib.tasks.edge import Edge
 
 pytestmark = pytest.mark.engine
 TAGS = ["1", "1.2", "1.2.3", "latest"]
@@ -249,6 +251,18 @@ def test_a_snapshot_and_an_edge_build_are_published_by_name(make: Make) -> None:
         release.publish(UNSIGNED._replace(edge=True, snapshot=True))
 
 
+def test_a_bill_that_is_wanted_has_to_be_made(make: Make) -> None:
+    release = make()
+    config = release.root / "buildlib.toml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace('["slsa', '["spdxjson", "slsa'), encoding="utf-8")
+    release.commit("wants a bill", "v1.2.4")
+    with pytest.raises(InputError, match="verify wants spdxjson, and no bill"):
+        release.publish(PLAIN)
+    assert release.tags == [{}, {}]
+    assert release.receipt["digest"] == ""
+
+
 def test_one_registry_can_be_published_to_alone(make: Make) -> None:
     release = make()
     release.publish(UNSIGNED._replace(registries=("two",)))
@@ -292,6 +306,18 @@ def test_gates_are_asked_again_where_they_changed_or_the_image_did(make: Make) -
     with pytest.raises(ProblemsError, match="is another image already") as caught:
         release.publish()
     assert exit_code_of(caught.value) == 7
+
+
+def test_what_was_passed_yesterday_is_asked_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = make(gates=["size"])
+    release.publish()
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    monkeypatch.setattr(Edge, "today", lambda _: tomorrow)
+    text = release.publish(UNSIGNED._replace(resume=True))
+    assert "was passed by this very image" not in text
+    assert "gate size passed" in text
 
 
 REPRODUCIBLE = """\
