@@ -284,6 +284,25 @@ def test_statements_are_wanted_counted_and_by_the_right_key(signed: Signed) -> N
     assert (code, "not a type and a file" in error) == (2, True)
 
 
+def test_a_key_can_come_from_the_environment(signed: Signed) -> None:
+    reference = f"{signed.name}@{signed.push('environment')}"
+    config = signed.root / "buildlib.toml"
+    text = config.read_text(encoding="utf-8")
+    private = (signed.root / "keys/cosign.key").read_text(encoding="utf-8")
+    public = (signed.root / "keys/cosign.pub").read_text(encoding="utf-8")
+    changed = text.replace('"keys/cosign.key"', '"env://SIGNING_KEY"')
+    config.write_text(changed.replace('"keys/cosign.pub"', '"env://PUBLIC_KEY"'), encoding="utf-8")
+    try:
+        done = signed.invoke("docker-sign", reference, SIGNING_KEY=private)
+        assert done.returncode == 0, done.stderr
+        assert private.splitlines()[1] not in done.stdout + done.stderr
+        found = signed.invoke("docker-verify", reference, PUBLIC_KEY=public)
+        assert found.returncode == 0, found.stderr
+        assert "env://PUBLIC_KEY" in found.stdout
+    finally:
+        config.write_text(text, encoding="utf-8")
+
+
 def test_without_the_password_nothing_waits_for_somebody_to_type_it(signed: Signed) -> None:
     reference = f"{signed.name}@{signed.push('locked')}"
     env = dict(signed.env)
