@@ -160,7 +160,7 @@ class PublishFlow:
     def _publish(self) -> None:
         targets = self._preflight()
         self._build()
-        raise_problems(self._conflicts(targets))
+        targets = self._unless(targets, self._conflicts)
         self._judge()
         self._ask_buildkit()
         targets = self._arrive(targets)
@@ -217,6 +217,20 @@ class PublishFlow:
             raise InputError("no registry is left to publish to")
         return left
 
+    def _unless(
+        self, targets: Sequence[Target], do: Callable[[Target], object]
+    ) -> tuple[Target, ...]:
+        """Do something in each registry; return those where it worked, if it did where it must."""
+        problems: list[BuildlibError] = []
+        for target in targets:
+            try:
+                do(target)
+            except BuildlibError as error:
+                problems += self._failed(target, error)
+                self._save(f"failed {target.name}")
+        raise_problems(problems)
+        return self._left(targets)
+
     # -- one archive
 
     def _build(self) -> None:
@@ -247,8 +261,9 @@ class PublishFlow:
         except BuildlibError:
             return ""
 
-    def _conflicts(self, targets: Sequence[Target]) -> list[BuildlibError]:
-        return conflicts(targets, self._around.repositories, self.receipt.digest)
+    def _conflicts(self, target: Target) -> None:
+        """Raise where a version is another image already."""
+        raise_problems(conflicts([target], self._around.repositories, self.receipt.digest))
 
     # -- gates
 
@@ -327,15 +342,7 @@ class PublishFlow:
 
     def _arrive(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """Push, sign and verify everywhere; one that fails does not hold up the others."""
-        problems: list[BuildlibError] = []
-        for target in targets:
-            try:
-                self._arrive_at(target)
-            except BuildlibError as error:
-                problems += self._failed(target, error)
-                self._save(f"failed {target.name}")
-        raise_problems(problems)
-        return self._left(targets)
+        return self._unless(targets, self._arrive_at)
 
     def _arrive_at(self, target: Target) -> None:
         record = self.receipt.targets[target.name]
@@ -358,41 +365,34 @@ class PublishFlow:
     # -- tags, last
 
     def _tag(self, targets: Sequence[Target]) -> None:
-        raise_problems(self._conflicts(targets))
-        problems: list[BuildlibError] = []
-        for target in targets:
-            for tag in target.pinned:
-                problems += self._put(target, tag)
-        raise_problems(problems)
-        targets = self._left(targets)
-        for target in self._again(targets):
-            for tag in target.floating:
-                problems += self._put(target, tag)
-        moved = moved_meanwhile(targets, self._around.repositories, self.receipt.digest)
-        raise_problems([*problems, *moved])
+        targets = self._unless(targets, self._conflicts)
+        targets = self._unless(targets, lambda target: self._give(target, target.pinned))
+        held: dict[str, tuple[str, ...]] = {}
+        for_now = self._unless(targets, lambda target: held.update(self._held(target)))
+        # As the registries are now: a higher release may have come meanwhile.
+        again = [t for t in self._around.replan(held).targets if t.name in held]
+        for target in again:
+            self.receipt.targets[target.name].held_back = dict(target.held_back)
+        self._unless(again, lambda target: self._give(target, target.floating))
+        self._unless(self._left(for_now), self._moved)
 
-    def _again(self, targets: Sequence[Target]) -> Iterator[Target]:
-        """Yield the registries as they are now: a higher release may have come meanwhile."""
-        held = {t.name: self._around.repositories[t.name].tags() for t in targets}
-        plan = self._around.replan(held)
-        for target in plan.targets:
-            if target.name in held:
-                self.receipt.targets[target.name].held_back = dict(target.held_back)
-                yield target
+    def _held(self, target: Target) -> dict[str, tuple[str, ...]]:
+        return {target.name: self._around.repositories[target.name].tags()}
 
-    def _put(self, target: Target, tag: str) -> list[BuildlibError]:
+    def _moved(self, target: Target) -> None:
+        """Raise where a version became another image while this one was published."""
+        raise_problems(moved_meanwhile([target], self._around.repositories, self.receipt.digest))
+
+    def _give(self, target: Target, tags: Sequence[str]) -> None:
         record = self.receipt.targets[target.name]
-        try:
+        for tag in tags:
             done = put_tag(
                 self._around.repositories[target.name],
                 self.receipt.digest,
                 tag,
                 immutable=tag not in target.floating,
             )
-        except BuildlibError as error:
-            return self._failed(target, error)
-        record.tags[tag] = {"digest": done.digest, "before": done.before}
-        became = "is tagged" if done.moved else "was tagged already"
-        self._console.note(f"{target.repository}:{tag} {became}")
-        self._save(f"tag {target.name} {tag}")
-        return []
+            record.tags[tag] = {"digest": done.digest, "before": done.before}
+            became = "is tagged" if done.moved else "was tagged already"
+            self._console.note(f"{target.repository}:{tag} {became}")
+            self._save(f"tag {target.name} {tag}")
