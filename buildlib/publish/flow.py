@@ -121,6 +121,7 @@ class PublishFlow:
         self._project = around.subject.project
         self._console = around.console
         self._path = plan.archive.parent / NAME
+        self._given_up: list[BuildlibError] = []
         self.receipt = self._taken_up(before)
 
     def _taken_up(self, before: Receipt | None) -> Receipt:
@@ -186,6 +187,7 @@ class PublishFlow:
             self.receipt.targets[target.name] = TargetRecord(
                 repository=target.repository,
                 required=target.registry.required,
+                wanted=list(target.tags),
                 held_back=dict(target.held_back),
             )
         asked = {
@@ -206,6 +208,7 @@ class PublishFlow:
         if isinstance(error, CancelledError):
             raise error
         self.receipt.targets[target.name].error = str(error)
+        self._given_up.append(error)
         if target.registry.required:
             return [error]
         self._console.warn(f"{target.name} is left behind: {error}")
@@ -214,7 +217,7 @@ class PublishFlow:
     def _left(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         left = tuple(t for t in targets if not self.receipt.targets[t.name].error)
         if not left:
-            raise InputError("no registry is left to publish to")
+            raise_problems(self._given_up)
         return left
 
     def _unless(
@@ -262,7 +265,6 @@ class PublishFlow:
             return ""
 
     def _conflicts(self, target: Target) -> None:
-        """Raise where a version is another image already."""
         raise_problems(conflicts([target], self._around.repositories, self.receipt.digest))
 
     # -- gates
@@ -372,7 +374,8 @@ class PublishFlow:
         # As the registries are now: a higher release may have come meanwhile.
         again = [t for t in self._around.replan(held).targets if t.name in held]
         for target in again:
-            self.receipt.targets[target.name].held_back = dict(target.held_back)
+            record = self.receipt.targets[target.name]
+            record.wanted, record.held_back = list(target.tags), dict(target.held_back)
         self._unless(again, lambda target: self._give(target, target.floating))
         self._unless(self._left(for_now), self._moved)
 
@@ -380,7 +383,6 @@ class PublishFlow:
         return {target.name: self._around.repositories[target.name].tags()}
 
     def _moved(self, target: Target) -> None:
-        """Raise where a version became another image while this one was published."""
         raise_problems(moved_meanwhile([target], self._around.repositories, self.receipt.digest))
 
     def _give(self, target: Target, tags: Sequence[str]) -> None:

@@ -42,6 +42,7 @@ class TargetRecord:
         sent, there, size: blobs that were sent, that were there already, and bytes that were sent.
         signed_by: key or identity by which it was verified there; empty: not yet, or not wanted.
         tags: by name, what each stands for now and stood for before.
+        wanted: the tags that it is to have.
         retries: requests that were tried again.
         error: why it was given up; empty: it was not.
     """
@@ -54,6 +55,7 @@ class TargetRecord:
     size: int = 0
     signed_by: str = ""
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    wanted: list[str] = field(default_factory=list)
     held_back: dict[str, str] = field(default_factory=dict)
     retries: int = 0
     error: str = ""

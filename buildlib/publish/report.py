@@ -52,7 +52,8 @@ def _outcome(record: TargetRecord) -> str:
     if record.error:
         return f"failed: {_first(record.error.splitlines())}{again}"
     if record.tags:
-        return f"published{again}"
+        whole = set(record.wanted) <= set(record.tags)
+        return f"{'published' if whole else 'not all tags are given'}{again}"
     return f"pushed, not tagged{again}" if record.digest else f"nothing done{again}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
@@ -131,10 +132,20 @@ class CosignSigner:
         yield f"{target.repository}@{receipt.digest}", own, _STATEMENT
 
     def _attested(self, about: str, file: Path, kind: str, policy: Verify, store: Path) -> None:
-        # Attaching twice would leave two of them.
-        if self._signatory.count(about, kind, policy, store) == 0:
+        # Attaching twice would leave two of them, but one that says something else is another one:
+        # a gate that was left out then may have been passed now.
+        there = self._signatory.statements(about, kind, policy, store)
+        new = _said(json.loads(file.read_text(encoding="utf-8"))) if kind == _STATEMENT else None
+        if not any(new is None or _said(one.get("predicate")) == new for one in there):
             self._console.note(f"attaching {kind} to {about}")
             self._signatory.attest(about, file, kind, self._project.config.signing(), store)
+
+
+def _said(predicate: object) -> object:
+    """Return what our own statement says of the gates: each with its outcome."""
+    found = predicate if isinstance(predicate, Mapping) else {}
+    gates = (found.get("runDetails") or {}).get("byproducts") or ()
+    return sorted((gate["name"], gate["annotations"]["state"]) for gate in gates)
 
 
 Verifier = Callable[[Repository, str], None]

@@ -58,8 +58,9 @@ def _source(project: Project, plan: PublishPlan) -> dict[str, Any]:
 def _judgement(record: GateRecord) -> dict[str, Any]:
     figures = dict(record.figures)
     bills = figures.pop("sboms", ())
-    if bills:
-        figures["packages"] = {bill["platform"]: bill["packages"] for bill in bills}
+    counted = {bill["platform"]: bill["packages"] for bill in bills if bill["packages"]}
+    if counted:
+        figures["packages"] = counted
     told = {"state": record.state, **({"reason": record.detail} if record.detail else {})}
     return {"name": f"gate/{record.gate}", "annotations": told | figures}
 

@@ -247,6 +247,15 @@ class Signatory:
 
     def count(self, reference: str, kind: str, policy: Verify, store: Path) -> int:
         """Return how many signed statements of a type are attached; none is no error."""
+        return len(self.statements(reference, kind, policy, store))
+
+    def statements(
+        self, reference: str, kind: str, policy: Verify, store: Path
+    ) -> tuple[Mapping[str, Any], ...]:
+        """Return the signed statements of a type; source: in-toto attestation, spec/v1/envelope.md.
+
+        One whose content can't be read is an empty one.
+        """
         argv = self._cosign.verify_attestation(reference, kind, policy, self._root)
 
         def problem(done: Completed) -> BuildlibError | None:
@@ -255,7 +264,7 @@ class Signatory:
             return verifying_problem(done.code, done.stderr, reference)
 
         done = self._strange(argv, policy, store, problem)
-        return len(done.stdout.splitlines()) if done.code == 0 else 0
+        return tuple(map(_content, done.stdout.splitlines())) if done.code == 0 else ()
 
     def _signed_by(self, text: str, policy: Verify) -> str:
         if policy.by_identity:
@@ -264,6 +273,12 @@ class Signatory:
                 return f"{optional['Subject']} ({optional['Issuer']})"
             return policy.identity or policy.identity_pattern
         return fingerprint(policy.key, self._root)
+
+
+def _content(line: str) -> Mapping[str, Any]:
+    with suppress(ValueError, LookupError, TypeError):
+        return dict(json.loads(base64.b64decode(json.loads(line)["payload"])))
+    return {}
 
 
 def fingerprint(key: str, root: Path) -> str:

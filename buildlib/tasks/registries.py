@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -152,9 +153,16 @@ def _stand_ins(images: Iterable[Image], registries: Iterable[Registry]) -> set[s
     return {name for one in images for name in one.labels.get(STAND_INS, "").split()}
 
 
-def never_moves(registry: Registry, tag: str) -> bool:
-    """Return whether a tag stands for one image for ever: a version, or as configured."""
-    return bool(parse_semver(tag)) or any(fnmatchcase(tag, p) for p in registry.immutable)
+def never_moves(config: Config, registry: Registry, tag: str) -> bool:
+    """Return whether a tag stands for one image for ever: a version, a commit, or as configured."""
+    commits = [rule for rule in config.tag_rules(registry) if rule.names & {"short", "revision"}]
+    patterns = [re.escape(r.template + r.suffix).replace(r"\{", "{") for r in commits]
+    named = [re.sub(r"\{[a-z]+\\?\}", "[0-9a-f]{7,40}", pattern) for pattern in patterns]
+    return (
+        bool(parse_semver(tag))
+        or any(re.fullmatch(pattern, tag) for pattern in named)
+        or any(fnmatchcase(tag, pattern) for pattern in registry.immutable)
+    )
 
 
 def _verifier(run: Edge, config: Config, opened: Sequence[Opened]) -> Verifier:
@@ -181,7 +189,9 @@ def promote(run: Edge, digest: str, tag: str, names: Sequence[str], *, as_json: 
         verify(one.repository, digest)
     rows: list[Mapping[str, str]] = []
     for one in opened:
-        done = put_tag(one.repository, digest, tag, immutable=never_moves(one.registry, tag))
+        done = put_tag(
+            one.repository, digest, tag, immutable=never_moves(config, one.registry, tag)
+        )
         rows.append({"reference": f"{one.registry.repository}:{tag}", "before": done.before})
     _tell(run, digest, rows, as_json=as_json)
 

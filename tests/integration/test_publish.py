@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +16,13 @@ from conftest import git
 from registries import PASSWORD, USER, Server, registry
 from releases import PATH, PLAIN, UNSIGNED, Release, make_release
 
+from buildlib.config import load_config
 from buildlib.errors import GateError, InputError, ProblemsError, exit_code_of
 from buildlib.registry.client import Repository
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Transport
 from buildlib.tasks.edge import Edge
+from buildlib.tasks.registries import never_moves
 
 pytestmark = pytest.mark.engine
 TAGS = ["1", "1.2", "1.2.3", "latest"]
@@ -129,7 +132,7 @@ def test_the_dry_run_is_a_script_that_does_the_same(make: Make, kind: str) -> No
     assert not (release.root / "dist").exists()
     script = plan.stdout.replace("invoke ", f"{release.command()[0]} -m invoke ")
     done = subprocess.run(
-        ["bash", "-euc", f"mkdir -p dist\n{script}"],
+        ["bash", "-c", script],
         cwd=release.root,
         env=release.env,
         capture_output=True,
@@ -345,6 +348,40 @@ def test_the_archive_has_to_be_what_two_other_builds_give(make: Make, alpine: st
     assert gate["state"] == "passed"
     assert gate["figures"]["digest"] == release.receipt["digest"]
     assert sorted(release.tags[0]) == ["1", "1.2", "1.2.4", "latest"]
+
+
+def test_what_a_gate_says_later_is_stated_as_well(make: Make) -> None:
+    release = make(gates=["size"])
+    release.publish(PLAIN._replace(skips=("size",), reason="first without"))
+    release.publish(PLAIN._replace(resume=True))
+    release.publish(PLAIN._replace(resume=True))
+    reference = f"{release.hosts['one']}/{PATH}@{release.receipt['digest']}"
+    key = str(release.root.parent / "cosign.pub")
+    done = subprocess.run(
+        [
+            *("cosign", "verify-attestation", "--key", key, "--insecure-ignore-tlog=true"),
+            *("--type", "slsaprovenance1", reference),
+        ],
+        env=release.env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    states = []
+    for line in done.stdout.splitlines():
+        predicate = json.loads(b64decode(json.loads(line)["payload"]))["predicate"]
+        (gate,) = predicate["runDetails"]["byproducts"]
+        states.append(gate["annotations"]["state"])
+    assert sorted(states) == ["left out", "passed"]
+
+
+def test_a_commit_is_a_tag_that_never_moves(make: Make) -> None:
+    config = make().root
+    project = load_config(config, {})
+    registry = project.registries[0]
+    moving = ["latest", "1", "1.2", "edge", "stable", "sha-thing"]
+    staying = ["1.2.3", "1.2.3-rc.1", "sha-abc1234"]
+    assert [tag for tag in moving + staying if never_moves(project, registry, tag)] == staying
 
 
 def test_the_parts_can_be_done_one_by_one(make: Make) -> None:
