@@ -76,7 +76,10 @@ def _processes_that_know(text: str) -> list[str]:
 def test_a_process_is_found_by_its_environment() -> None:
     with subprocess.Popen(["sleep", "60"], env={"MARK": "a-mark-of-ours"}) as process:
         try:
-            assert str(process.pid) in _processes_that_know("a-mark-of-ours")
+            # The environment can be read a moment after the program was started, not at once.
+            deadline = time.monotonic() + 10
+            while str(process.pid) not in (found := _processes_that_know("a-mark-of-ours")):
+                assert time.monotonic() < deadline, found
         finally:
             process.kill()
 

@@ -24,7 +24,7 @@ NOW = datetime.now(UTC)
 @pytest.fixture(scope="session")
 def known(database: Callable[..., dict[str, str | None]]) -> dict[str, str | None]:
     """Return the environment in which grype knows of both."""
-    return database(LEAKY, STUCK)
+    return database(LEAKY, STUCK, built=NOW)
 
 
 def _image(path: Path, *packages: str) -> str:
