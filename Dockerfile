@@ -2,6 +2,9 @@
 # So a second platform needs no emulation, and nothing of the build tools is left in the image.
 ARG GO_VERSION=1.24
 ARG ALPINE_VERSION=3.22
+# Where the program comes from: `compile` it here, or take it `prebuilt` out of a build context
+# that has it at $TARGETPLATFORM/dockerutilities, as GoReleaser's does.
+ARG PROGRAM=compile
 
 FROM --platform=$BUILDPLATFORM golang:${GO_VERSION}-alpine AS source
 WORKDIR /src
@@ -39,6 +42,12 @@ RUN --network=none --mount=type=cache,id=dockerutilities-go,target=/root/.cache/
     -ldflags "-s -w -X main.version=${VERSION} -X main.revision=${REVISION} -X main.created=${CREATED}" \
     -o /out/dockerutilities .
 
+FROM scratch AS prebuilt
+ARG TARGETPLATFORM
+COPY $TARGETPLATFORM/dockerutilities /out/dockerutilities
+
+FROM ${PROGRAM} AS program
+
 FROM --platform=$BUILDPLATFORM alpine:${ALPINE_VERSION} AS skeleton
 COPY --chmod=0755 scripts/entrypoint.sh /out/usr/local/bin/entrypoint.sh
 # The user is made by appending a line, not by adduser: the base may lack it, and BusyBox writes
@@ -52,7 +61,7 @@ RUN touch /out/usr/local/bin/entrypoint.sh \
     && chown 1001:1001 /out/app/data
 
 FROM scratch AS binary
-COPY --from=compile /out/dockerutilities /
+COPY --from=program /out/dockerutilities /
 
 FROM scratch AS coverage
 COPY --from=test /tmp/coverage.out /tmp/coverage.txt /
@@ -63,7 +72,7 @@ COPY --from=fmt /src/ /
 FROM alpine:${ALPINE_VERSION} AS runtime
 # With the owners of the stage it comes from: COPY --chown would give away /app as well.
 COPY --from=skeleton /out/ /
-COPY --from=compile /out/dockerutilities /usr/local/bin/dockerutilities
+COPY --from=program /out/dockerutilities /usr/local/bin/dockerutilities
 WORKDIR /app
 ENV DOCKERUTILITIES_HOST=0.0.0.0 \
     DOCKERUTILITIES_PORT=8080 \

@@ -69,12 +69,18 @@ class Dockerfile:
                 return stage
         return None
 
+    def _below(self, stage: Stage, build_args: Mapping[str, str]) -> Stage | None:
+        """Return the stage that another one stands on; None where that is an external image."""
+        name = self.expand(stage.base, build_args)
+        below = self.stage(name) if name else None
+        return None if below is stage else below
+
     def base_of(self, stage: Stage, build_args: Mapping[str, str] | None = None) -> str:
         """Return the external image that a stage stands on, through other stages, expanded."""
-        seen = stage
-        while (below := self.stage(seen.base)) and below is not seen and seen.base:
+        seen, known = stage, build_args or {}
+        while below := self._below(seen, known):
             seen = below
-        return self.expand(seen.base, build_args or {})
+        return self.expand(seen.base, known)
 
     def runtime_base(self, target: str, build_args: Mapping[str, str]) -> str:
         """Return the external image that the target stands on; nothing for scratch."""
@@ -82,22 +88,28 @@ class Dockerfile:
         base = self.base_of(stage, build_args) if stage else ""
         return "" if base == "scratch" else base
 
-    def needed(self, target: str = "") -> tuple[Stage, ...]:
-        """Return the stages that a build of the target needs, the target first."""
+    def needed(
+        self, target: str = "", build_args: Mapping[str, str] | None = None
+    ) -> tuple[Stage, ...]:
+        """Return the stages that a build of the target needs, the target first.
+
+        A stage may be chosen by a build arg, as in `FROM ${PROGRAM}`.
+        """
         found: list[Stage] = []
         waiting = [self.stage(target)]
         while waiting:
             stage = waiting.pop()
             if stage and stage not in found:
                 found.append(stage)
-                waiting += [self.stage(name) for name in (stage.base, *stage.uses) if name]
+                waiting.append(self._below(stage, build_args or {}))
+                waiting += [self.stage(name) for name in stage.uses]
         return tuple(found)
 
     def bases(
         self, target: str = "", build_args: Mapping[str, str] | None = None
     ) -> tuple[str, ...]:
         """Return the external images that the target needs, expanded; `scratch` is none."""
-        names = (self.base_of(stage, build_args) for stage in self.needed(target))
+        names = (self.base_of(one, build_args) for one in self.needed(target, build_args))
         return tuple(dict.fromkeys(name for name in names if name != "scratch"))
 
     def expand(self, text: str, build_args: Mapping[str, str]) -> str:

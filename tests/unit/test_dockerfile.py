@@ -56,6 +56,17 @@ def test_a_base_may_be_another_stage() -> None:
     assert found.base_of(last) == "alpine"
 
 
+def test_a_stage_may_be_chosen_by_a_build_arg() -> None:
+    found = parse_dockerfile(
+        "ARG HOW=compile\nFROM golang AS compile\nCOPY app .\nFROM scratch AS ready\nCOPY made .\n"
+        "FROM ${HOW} AS program\nFROM alpine\nCOPY --from=program /x /\n"
+    )
+    assert found.bases() == ("alpine", "golang")
+    assert [stage.name for stage in found.needed()] == ["", "program", "compile"]
+    assert found.bases("", {"HOW": "ready"}) == ("alpine",)
+    assert [stage.sources for stage in found.needed("", {"HOW": "ready"})][-1] == ("made",)
+
+
 def test_a_stage_named_as_its_own_base_is_the_image() -> None:
     found = parse_dockerfile("FROM alpine AS alpine\n")
     assert found.bases() == ("alpine",)
