@@ -7,6 +7,7 @@ from pathlib import Path
 from invoke.collection import Collection
 
 from buildlib.tasks import (
+    bases,
     clean,
     docker,
     image,
@@ -42,6 +43,7 @@ def collection(root: Path | None = None) -> Collection:
         image.docker_scan,
         image.docker_sbom,
         reproduce.docker_reproduce,
+        bases.docker_bases,
         publish.docker_publish,
         publish.docker_login,
         publish.docker_push,
