@@ -21,6 +21,7 @@ from buildlib.variables import BASE_IMAGES
 
 if TYPE_CHECKING:
     from buildlib.bases.settings import Bases
+    from buildlib.goreleaser.settings import GoReleaser
     from buildlib.policy.settings import Policy
     from buildlib.publish.settings import Publish
     from buildlib.scan.settings import ScanSettings
@@ -76,6 +77,7 @@ class Config:
     policy: Policy | None = _key(settings.parse_policy, None)  # noqa: RUF009 - the same
     scan: ScanSettings | None = _key(settings.parse_scan, None)  # noqa: RUF009 - the same
     publish: Publish | None = _key(settings.parse_publish, None)  # noqa: RUF009 - the same
+    goreleaser: GoReleaser | None = _key(settings.parse_goreleaser, None)  # noqa: RUF009 - the same
     sign: Sign | None = _key(settings.parse_sign, None)  # noqa: RUF009 - the same
     verify: Verify | None = _key(settings.parse_verify, None)  # noqa: RUF009 - the same
     sources: Mapping[str, Source] = field(default_factory=dict)
@@ -114,6 +116,12 @@ class Config:
 
         return self.publish or NO_PUBLISH
 
+    def goreleaser_settings(self) -> GoReleaser:
+        """Return where GoReleaser's configuration is, and how its build differs."""
+        from buildlib.goreleaser.settings import NO_GORELEASER  # noqa: PLC0415 - as above
+
+        return self.goreleaser or NO_GORELEASER
+
     def signing(self) -> Sign:
         """Return what signs."""
         from buildlib.sign.settings import NO_SIGN  # noqa: PLC0415 - as above
@@ -130,7 +138,8 @@ class Config:
 _KEYS: Final = {f.name.replace("_", "-"): f for f in fields(Config) if "parse" in f.metadata}
 _TABLES: Final = {
     *("labels", "build-args", "base-images"),
-    *("bases", "smoke", "run", "policy", "scan", "tags", "registries", "publish", "sign", "verify"),
+    *("bases", "smoke", "run", "policy", "scan", "tags", "registries", "publish"),
+    *("goreleaser", "sign", "verify"),
 }
 
 

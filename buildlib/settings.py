@@ -31,6 +31,7 @@ from buildlib.values import (
 if TYPE_CHECKING:
     from buildlib.bases.settings import Bases
     from buildlib.expectations import Command, Data
+    from buildlib.goreleaser.settings import GoReleaser
     from buildlib.policy.settings import Policy
     from buildlib.publish.settings import Publish
     from buildlib.scan.settings import ScanSettings
@@ -278,6 +279,12 @@ def parse_scan(value: object) -> ScanSettings:
 
 def parse_publish(value: object) -> Publish:
     from buildlib.publish.settings import parse_publish as parse  # noqa: PLC0415 - as above
+
+    return parse(value)
+
+
+def parse_goreleaser(value: object) -> GoReleaser:
+    from buildlib.goreleaser.settings import parse_goreleaser as parse  # noqa: PLC0415 - as above
 
     return parse(value)
 
