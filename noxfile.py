@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,11 +17,24 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "app_tests", "tests", "smoke", "reproducible", "publish"]
+SESSIONS = ["lint", "app_tests", "tests", "smoke", "reproducible", "publish"]
+# They compile programs in Go on this machine; our image and its tests need none.
+NEED_GO = ["goreleaser"]
 
 REQUIREMENTS = "requirements/dev.txt"
 CONFIG = load_config(Path(__file__).parent, os.environ)
 PLATFORMS = [str(platform) for platform in CONFIG.platforms]
+
+
+def _default_sessions() -> list[str]:
+    """Return what plain `nox` runs; what it leaves out, it says by name."""
+    if shutil.which("go"):
+        return [*SESSIONS, *NEED_GO]
+    print(f"nox > left out, as there is no go on PATH: {', '.join(NEED_GO)}", file=sys.stderr)
+    return SESSIONS
+
+
+nox.options.sessions = _default_sessions()
 
 
 def _install(session: nox.Session) -> None:
@@ -48,6 +62,7 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
     session.run("shellcheck", *map(str, sorted(Path("scripts").glob("*.sh"))), ".ci/run")
     session.run("hadolint", "--config", ".hadolint.yaml", "Dockerfile")
+    session.run("invoke", "goreleaser-config", "--check")
     _build(session, "--target", "lint", "--output", "cacheonly")
 
 
@@ -66,8 +81,10 @@ def tests(session: nox.Session) -> None:
     _release_tools(session)
     whole = not session.posargs
     session.run("coverage", "erase")
-    # The rehearsal of a release is a session of its own.
-    session.run("coverage", "run", "-m", "pytest", "-m", "not rehearsal", *session.posargs)
+    # What has a session of its own is left to it. A file's tests stay together: they share what
+    # is slow to make, and two of them would mind each other.
+    words = ("-m", "not rehearsal and not goreleaser", "-n", "2", "--dist", "loadfile")
+    session.run("coverage", "run", "-m", "pytest", *words, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", *(["--fail-under=95"] if whole else []))
 
@@ -97,6 +114,22 @@ def publish(session: nox.Session) -> None:
     _install(session)
     _release_tools(session)
     session.run("pytest", "-m", "rehearsal", "--capture=no", *session.posargs)
+
+
+@nox.session
+def goreleaser(session: nox.Session) -> None:
+    """Check GoReleaser's configuration and release with it here; `-- release` does so for real."""
+    _install(session)
+    # With the pinned GoReleaser on PATH.
+    run = ("python", "scripts/gotools.py", "goreleaser", "--")
+    if session.posargs[:1] == ["release"]:
+        # The images are published by docker-publish, which judges them before.
+        words = ("release", "--clean", "--skip=docker", *session.posargs[1:])
+        session.run(*run, "goreleaser", *words)
+        return
+    _release_tools(session)
+    session.run(*run, "goreleaser", "check")
+    session.run(*run, "pytest", "-m", "goreleaser", *session.posargs)
 
 
 @nox.session(default=False)

@@ -67,7 +67,7 @@ class Checkout:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=300,
+            timeout=600,
             check=False,
         )
 

@@ -30,7 +30,7 @@ class BaseReport:
         platforms: that it is for.
         newer: tags that are.
         end_of_life: the last day of its line; None where the table does not know.
-        problems: what is to be done, in sentences.
+        others: what is wrong beside its pin, in sentences.
     """
 
     base: Base
@@ -39,7 +39,22 @@ class BaseReport:
     platforms: tuple[str, ...] = ()
     newer: Newer = NOTHING_NEWER
     end_of_life: date | None = None
-    problems: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return what is to be done about it, in sentences."""
+        return (*self._pin_problem(), *self.others)
+
+    def _pin_problem(self) -> Iterator[str]:
+        if not self.current or self.base.pinned == self.current:
+            return
+        if not any(self.base.digests):
+            yield "not pinned"
+        elif not self.base.pinned:
+            yield "not every FROM has the same digest"
+        else:
+            yield f"out of date: the tag is {self.current} now"
 
     def age(self, today: date) -> int | None:
         """Return the days since it was made."""
@@ -94,8 +109,7 @@ def look_up(
         platforms=tuple(sorted(platform for platform, _ in images)),
         newer=find_newer(tag, repository.tags()),
     )
-    found_wrong = tuple(_problems(report, set(platforms)))
-    return replace(report, problems=(*found_wrong, *report.problems))
+    return replace(report, others=(*_others(report, set(platforms)), *report.others))
 
 
 def not_asked(base: Base, lifetimes: Lifetimes | None, today: date) -> BaseReport:
@@ -103,7 +117,7 @@ def not_asked(base: Base, lifetimes: Lifetimes | None, today: date) -> BaseRepor
     name = parse_reference(base.reference)
     end = lifetimes.end(name.repository, name.tag or "latest") if lifetimes else None
     over = (f"past its end of life since {end}",) if end and end < today else ()
-    return BaseReport(base=base, end_of_life=end, problems=over)
+    return BaseReport(base=base, end_of_life=end, others=over)
 
 
 def _images(top: Document, repository: Repository) -> list[tuple[str, datetime | None]]:
@@ -138,15 +152,7 @@ def _time(text: object) -> datetime | None:
         return None
 
 
-def _problems(report: BaseReport, wanted: set[str]) -> Iterator[str]:
-    base = report.base
-    if base.pinned != report.current:
-        if not any(base.digests):
-            yield "not pinned"
-        elif not base.pinned:
-            yield "not every FROM has the same digest"
-        else:
-            yield f"out of date: the tag is {report.current} now"
+def _others(report: BaseReport, wanted: set[str]) -> Iterator[str]:
     if missing := sorted(wanted - set(report.platforms)):
         yield f"not there for {', '.join(missing)}"
     if report.newer.patch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,15 +108,18 @@ def refresh(run: Edge, *, check: bool, update: bool, json: bool) -> None:
         raise InputError(f"{config.dockerfile} stands on no external image")
     lifetimes = _table(run, config)
     found = _look_up_all(run, config, bases, lifetimes)
-    changed = False
+    reports, changed = found.reports, False
     if update and not found.problems:
-        changed = _update(run, config, file, found.reports)
+        renewed = _update(run, config, file, reports)
+        changed = renewed != file.text
+        now = read_bases(renewed, file.build_args)
+        reports = tuple(replace(one, base=base) for one, base in zip(reports, now, strict=True))
     if json:
-        run.console.answer(as_json(found.reports, lifetimes, run.today(), changed=changed))
+        run.console.answer(as_json(reports, lifetimes, run.today(), changed=changed))
     elif not (update and run.dry):
-        run.console.answer(as_text(found.reports, run.today()))
+        run.console.answer(as_text(reports, run.today()))
     raise_problems(found.problems)
-    wrong = [report.base.reference for report in found.reports if report.problems]
+    wrong = [report.base.reference for report in reports if report.problems]
     if check and wrong:
         raise GateError(
             f"to be looked after: {', '.join(wrong)}",
@@ -123,17 +127,17 @@ def refresh(run: Edge, *, check: bool, update: bool, json: bool) -> None:
         )
 
 
-def _update(run: Edge, config: Config, file: _File, reports: Sequence[BaseReport]) -> bool:
-    """Pin anew, or say what would change; return whether anything was written."""
+def _update(run: Edge, config: Config, file: _File, reports: Sequence[BaseReport]) -> str:
+    """Pin anew, or say what would change; return what is in the Dockerfile now."""
     pins = new_pins(reports, map(str, config.platforms))
     renewed = repin(file.text, pins, file.build_args)
     if run.dry:
         run.console.answer(_difference(config.dockerfile, file.text, renewed))
-        return False
+        return file.text
     if renewed != file.text:
         _write(file.path, renewed)
     run.console.note(f"{config.dockerfile} {'is pinned anew' if renewed != file.text else 'stays'}")
-    return renewed != file.text
+    return renewed
 
 
 def _difference(name: str, before: str, after: str) -> str:

@@ -113,6 +113,7 @@ def test_a_base_is_pinned_found_out_of_date_and_pinned_anew(
 
     done = project.invoke("docker-bases", "--update")
     assert done.returncode == 0, done.stderr
+    assert "not pinned" not in done.stdout
     assert _text(project) == before.replace("${LINE}", f"${{LINE}}@{first}")
     assert project.invoke("docker-bases", "--check").returncode == 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import GOTOOLS, docker, git
+from conftest import GOTOOLS, docker, git, remove_images
 from registries import Server, registry
 from releases import Release, own_release
 
@@ -91,7 +91,8 @@ def _toolchain(root: Path, env: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def going(tmp_path_factory: pytest.TempPathFactory, servers: list[Server]) -> Going:
+def going(tmp_path_factory: pytest.TempPathFactory, servers: list[Server]) -> Iterator[Going]:
+    """Give a copy that GoReleaser can release; what it leaves in the engine is removed."""
     folder = tmp_path_factory.mktemp("own")
     release = own_release(folder, servers, {}, path=PATH)
     program = Path(GOTOOLS.ensure("goreleaser", os.environ))
@@ -109,7 +110,10 @@ def going(tmp_path_factory: pytest.TempPathFactory, servers: list[Server]) -> Go
     (built,) = (release.root / "bin").glob("*/*")
     # The very compiler of the image: another one makes other programs of the same sources.
     env["GOTOOLCHAIN"] = _toolchain(built, env)
-    return going
+    yield going
+    # What it pushes is in the engine as well.
+    for host in release.hosts.values():
+        remove_images(f"{host}/{PATH}")
 
 
 def test_the_configuration_is_valid_and_nothing_in_it_is_deprecated(going: Going) -> None:
@@ -132,19 +136,13 @@ def test_a_snapshot_builds_every_program_and_both_images(going: Going) -> None:
     assert archives | {f"{name}.sbom.json" for name in archives} | {"checksums.txt"} <= names
     first = f"{going.release.hosts['first']}/{PATH}"
     images = [f"{first}:{version}-{arch}" for arch in ARCHES]
-    try:
-        for image in images:
-            arch = image.rsplit("-", 1)[1]
-            run = ("run", "--rm", "--platform", f"linux/{arch}", image, "version", "--json")
-            told = json.loads(docker(*run))
-            assert (told["version"], told["platform"]) == (version, f"linux/{arch}")
-            show = ("image", "inspect", "--format", "{{json .Config.Labels}}", image)
-            labels = json.loads(docker(*show))
-            assert _of_the_image(labels) == going.labels()
-    finally:
-        listed = docker("image", "ls", "--quiet", first)
-        listed += docker("image", "ls", "--quiet", f"{going.release.hosts['second']}/{PATH}")
-        docker("image", "rm", "--force", *sorted(set(listed.split())))
+    for image in images:
+        arch = image.rsplit("-", 1)[1]
+        run = ("run", "--rm", "--platform", f"linux/{arch}", image, "version", "--json")
+        told = json.loads(docker(*run))
+        assert (told["version"], told["platform"]) == (version, f"linux/{arch}")
+        show = ("image", "inspect", "--format", "{{json .Config.Labels}}", image)
+        assert _of_the_image(json.loads(docker(*show))) == going.labels()
     assert [server.tags(PATH) for server in going.release.servers] == [{}, {}]
 
 
