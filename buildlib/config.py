@@ -20,6 +20,8 @@ from buildlib.settings import BaseImage, Registry, Run, Smoke
 from buildlib.variables import BASE_IMAGES
 
 if TYPE_CHECKING:
+    from buildlib.bases.settings import Bases
+    from buildlib.goreleaser.settings import GoReleaser
     from buildlib.policy.settings import Policy
     from buildlib.publish.settings import Publish
     from buildlib.scan.settings import ScanSettings
@@ -71,9 +73,11 @@ class Config:
     base_images: tuple[tuple[str, BaseImage], ...] = _key(settings.parse_base_images, ())
     smoke: Smoke = _key(settings.parse_smoke, settings.NO_SMOKE)  # noqa: RUF009 - as field(), with a frozen default
     run: Run = _key(settings.parse_run, settings.NO_RUN)  # noqa: RUF009 - the same
+    bases: Bases | None = _key(settings.parse_bases, None)  # noqa: RUF009 - the same
     policy: Policy | None = _key(settings.parse_policy, None)  # noqa: RUF009 - the same
     scan: ScanSettings | None = _key(settings.parse_scan, None)  # noqa: RUF009 - the same
     publish: Publish | None = _key(settings.parse_publish, None)  # noqa: RUF009 - the same
+    goreleaser: GoReleaser | None = _key(settings.parse_goreleaser, None)  # noqa: RUF009 - the same
     sign: Sign | None = _key(settings.parse_sign, None)  # noqa: RUF009 - the same
     verify: Verify | None = _key(settings.parse_verify, None)  # noqa: RUF009 - the same
     sources: Mapping[str, Source] = field(default_factory=dict)
@@ -87,6 +91,12 @@ class Config:
         from buildlib.tagrules import DEFAULT_RULES  # noqa: PLC0415 - only publishing asks
 
         return (registry.tags if registry else ()) or self.tags or DEFAULT_RULES
+
+    def base_settings(self) -> Bases:
+        """Return how base images are judged, with the defaults where nothing is configured."""
+        from buildlib.bases.settings import NO_BASES  # noqa: PLC0415 - only one task asks
+
+        return self.bases or NO_BASES
 
     def image_policy(self) -> Policy:
         """Return the policy, with its defaults where none is configured."""
@@ -106,6 +116,12 @@ class Config:
 
         return self.publish or NO_PUBLISH
 
+    def goreleaser_settings(self) -> GoReleaser:
+        """Return where GoReleaser's configuration is, and how its build differs."""
+        from buildlib.goreleaser.settings import NO_GORELEASER  # noqa: PLC0415 - as above
+
+        return self.goreleaser or NO_GORELEASER
+
     def signing(self) -> Sign:
         """Return what signs."""
         from buildlib.sign.settings import NO_SIGN  # noqa: PLC0415 - as above
@@ -122,7 +138,8 @@ class Config:
 _KEYS: Final = {f.name.replace("_", "-"): f for f in fields(Config) if "parse" in f.metadata}
 _TABLES: Final = {
     *("labels", "build-args", "base-images"),
-    *("smoke", "run", "policy", "scan", "tags", "registries", "publish", "sign", "verify"),
+    *("bases", "smoke", "run", "policy", "scan", "tags", "registries", "publish"),
+    *("goreleaser", "sign", "verify"),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 # Declared by BuildKit itself, in every Dockerfile.
@@ -44,12 +44,14 @@ class Stage:
         base: as written; `name` is empty where there is no AS.
         sources: what COPY and ADD take from the build context.
         uses: the stages, images or contexts that COPY and RUN take files from.
+        lines: the numbers of its first line and of the one after its last, from 0.
     """
 
     base: str
     name: str = ""
     sources: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
+    lines: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +114,13 @@ class Dockerfile:
         names = (self.base_of(one, build_args) for one in self.needed(target, build_args))
         return tuple(dict.fromkeys(name for name in names if name != "scratch"))
 
+    def external(self, build_args: Mapping[str, str]) -> Iterator[tuple[Stage, str]]:
+        """Yield each stage that stands on an external image itself, and that image, expanded."""
+        for stage in self.stages:
+            base = self.expand(stage.base, build_args)
+            if base not in {"", "scratch"} and not self._below(stage, build_args):
+                yield stage, base
+
     def expand(self, text: str, build_args: Mapping[str, str]) -> str:
         """Replace the variables of a FROM line by build args, then by defaults."""
 
@@ -122,24 +131,29 @@ class Dockerfile:
         return _VARIABLE.sub(value, text)
 
 
-def _logical_lines(text: str) -> list[str]:
-    """Join continued lines; drop comments, blank lines and the bodies of here-documents."""
-    lines: list[str] = []
-    pending, heredoc = "", ""
-    for raw in text.splitlines():
+def _logical_lines(text: str) -> Iterator[tuple[tuple[int, int], str]]:
+    """Yield each line and where it stands; continued ones are joined.
+
+    Comments, blank lines and the bodies of here-documents are left out.
+    """
+    pending, heredoc, first = "", "", 0
+    number = 0
+    for number, raw in enumerate(text.splitlines()):
         if heredoc:
             heredoc = "" if raw.strip() == heredoc else heredoc
             continue
         if raw.lstrip().startswith("#") or not raw.strip():
             continue
+        first = first if pending else number
         pending += raw.strip()
         if pending.endswith("\\"):
             pending = pending[:-1] + " "
             continue
-        lines.append(pending)
+        yield (first, number + 1), pending
         match = re.search(r"<<-?[\"']?(\w+)", pending)
         heredoc, pending = (match[1] if match else ""), ""
-    return [*lines, pending] if pending else lines
+    if pending:
+        yield (first, number + 1), pending
 
 
 def _uses(words: list[str]) -> tuple[str, ...]:
@@ -166,10 +180,10 @@ def _words(rest: str) -> list[str]:
         return rest.split()
 
 
-def _from(words: list[str]) -> Stage:
+def _from(words: list[str], lines: tuple[int, int]) -> Stage:
     base, *rest = [word for word in words if not word.startswith("--")] or [""]
     named = len(rest) > 1 and rest[0].upper() == "AS"
-    return Stage(base=base, name=rest[1] if named else "")
+    return Stage(base=base, name=rest[1] if named else "", lines=lines)
 
 
 def parse_dockerfile(text: str) -> Dockerfile:
@@ -177,12 +191,12 @@ def parse_dockerfile(text: str) -> Dockerfile:
     stages: list[Stage] = []
     args: dict[str, str | None] = {}
     global_args: dict[str, str | None] = {}
-    for line in _logical_lines(text):
+    for lines, line in _logical_lines(text):
         instruction, _, rest = line.partition(" ")
         words = _words(rest)
         match instruction.upper():
             case "FROM":
-                stages.append(_from(words))
+                stages.append(_from(words, lines))
             case "ARG":
                 pairs = [word.partition("=") for word in words]
                 found = {name: default if equals else None for name, equals, default in pairs}

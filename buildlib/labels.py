@@ -47,6 +47,7 @@ def image_labels(
     *,
     remote: str = "",
     base_name: str = "",
+    base_digest: str = "",
     stand_ins: Iterable[str] = (),
 ) -> dict[str, str]:
     """Return the labels, sorted by name; empty ones are left out, configured ones win.
@@ -56,6 +57,7 @@ def image_labels(
         version: gives version, revision and time.
         remote: the address of `origin`, for a source that is not configured.
         base_name: the reference of the base image.
+        base_digest: what that is pinned to.
         stand_ins: references whose real image was replaced by a stand-in.
     """
     labels = {
@@ -67,6 +69,7 @@ def image_labels(
         f"{_OCI}.revision": version.revision,
         f"{_OCI}.created": version.created_text,
         f"{_OCI}.base.name": base_name,
+        f"{_OCI}.base.digest": base_digest,
         OWNER: config.image,
         STAND_INS: " ".join(sorted(stand_ins)),
         **dict(config.labels),

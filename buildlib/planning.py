@@ -21,6 +21,7 @@ from buildlib.settings import BaseImage
 from buildlib.tags import local_tags, references
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+_MIRROR: Final = "docker-image://"
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -156,13 +157,21 @@ def _build_args(
 
 
 def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
-    """Return the other sources of base images, by the name that the Dockerfile uses."""
-    written = {normal_name(base): base for base in bases}
-    return {
-        written[normal_name(name)]: image
-        for name, image in config.base_images
-        if normal_name(name) in written
-    }
+    """Return the other sources of base images, by the name that the Dockerfile uses.
+
+    A base that is pinned is replaced by its name without the digest, as it is configured.
+    """
+    others = {normal_name(name): image for name, image in config.base_images}
+    found = {}
+    for base in bases:
+        name, at, digest = base.partition("@")
+        image = others.get(normal_name(base)) or others.get(normal_name(name))
+        if image and at and image.source.startswith(_MIRROR) and "@" not in image.source:
+            # A mirror holds the very same image, or it is none.
+            image = replace(image, source=f"{image.source}@{digest}")
+        if image:
+            found[base] = image
+    return found
 
 
 def make_build_plan(
@@ -207,10 +216,10 @@ def make_build_plan(
         metadata_file=metadata_file,
         provenance=request.provenance,
     )
-    return _named(plan, project, request, _canonical(base) if base else "")
+    return _named(plan, project, request, base)
 
 
-def _named(plan: BuildPlan, project: Project, request: BuildRequest, base_name: str) -> BuildPlan:
+def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) -> BuildPlan:
     """Return the plan with tags and labels; files and caches have neither."""
     tags = request.only_tags or local_tags(project.version)
     names = references(plan.image, tags, request.tags)
@@ -219,11 +228,14 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base_name: 
     if plan.output == Output.PUSH:
         # A name without a registry is for this machine; where none has one, preflight says so.
         names = tuple(name for name in names if parse_reference(name).registry) or names
+    base_name, _, digest = base.partition("@")
     labels = image_labels(
         project.config,
         project.version,
         remote=project.remote,
-        base_name=base_name,
+        base_name=_canonical(base_name) if base_name else "",
+        # What a stand-in is, its label says; it is not what was pinned.
+        base_digest="" if base in plan.stand_ins else digest,
         stand_ins=plan.stand_ins,
     )
     return replace(

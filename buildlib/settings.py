@@ -29,7 +29,9 @@ from buildlib.values import (
 )
 
 if TYPE_CHECKING:
+    from buildlib.bases.settings import Bases
     from buildlib.expectations import Command, Data
+    from buildlib.goreleaser.settings import GoReleaser
     from buildlib.policy.settings import Policy
     from buildlib.publish.settings import Publish
     from buildlib.scan.settings import ScanSettings
@@ -257,6 +259,12 @@ def parse_tag_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:
     return parse_rules(value, where=where)
 
 
+def parse_bases(value: object) -> Bases:
+    from buildlib.bases.settings import parse_bases as parse  # noqa: PLC0415 - as above
+
+    return parse(value)
+
+
 def parse_policy(value: object) -> Policy:
     from buildlib.policy.settings import parse_policy as parse  # noqa: PLC0415 - only the gates ask
 
@@ -271,6 +279,12 @@ def parse_scan(value: object) -> ScanSettings:
 
 def parse_publish(value: object) -> Publish:
     from buildlib.publish.settings import parse_publish as parse  # noqa: PLC0415 - as above
+
+    return parse(value)
+
+
+def parse_goreleaser(value: object) -> GoReleaser:
+    from buildlib.goreleaser.settings import parse_goreleaser as parse  # noqa: PLC0415 - as above
 
     return parse(value)
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from invoke.collection import Collection
 
 from buildlib.tasks import (
+    bases,
     clean,
     docker,
+    goreleaser,
     image,
     info,
     publish,
@@ -42,11 +44,13 @@ def collection(root: Path | None = None) -> Collection:
         image.docker_scan,
         image.docker_sbom,
         reproduce.docker_reproduce,
+        bases.docker_bases,
         publish.docker_publish,
         publish.docker_login,
         publish.docker_push,
         publish.docker_promote,
         publish.docker_rollback,
+        goreleaser.goreleaser_config,
         signing.docker_sign,
         signing.docker_verify,
         version.version,

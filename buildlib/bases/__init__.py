@@ -1,0 +1,1 @@
+"""Base images: what the Dockerfile stands on, whether it is still current, and its pins."""

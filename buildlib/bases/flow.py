@@ -1,0 +1,209 @@
+"""Asks the registries about base images, and says what is to be done about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+from buildlib.bases.lifetime import Lifetimes
+from buildlib.bases.newer import NOTHING_NEWER, Newer, find_newer
+from buildlib.bases.pins import Base
+from buildlib.console import table
+from buildlib.errors import EngineError, InputError
+from buildlib.reference import parse_reference
+from buildlib.registry.client import INDEX_TYPES, Document, Repository
+from buildlib.registry.push import manifests_of
+from buildlib.report import to_json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseReport:
+    """What is known of one base image.
+
+    Args:
+        base: as the Dockerfile has it.
+        current: the digest that its tag has now; empty where the registry was not asked.
+        created: when the image behind it was made; None where it does not say.
+        platforms: that it is for.
+        newer: tags that are.
+        end_of_life: the last day of its line; None where the table does not know.
+        problems: what is to be done, in sentences.
+    """
+
+    base: Base
+    current: str = ""
+    created: datetime | None = None
+    platforms: tuple[str, ...] = ()
+    newer: Newer = NOTHING_NEWER
+    end_of_life: date | None = None
+    problems: tuple[str, ...] = ()
+
+    def age(self, today: date) -> int | None:
+        """Return the days since it was made."""
+        return (today - self.created.date()).days if self.created else None
+
+    def as_dict(self, today: date) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "reference": self.base.reference,
+            "lines": list(self.base.lines),
+            "pinned": self.base.pinned,
+            "current": self.current,
+            "created": self.created.isoformat() if self.created else "",
+            "age_days": self.age(today),
+            "platforms": list(self.platforms),
+            "newer": {key: value for key, value in self.newer._asdict().items() if value},
+            "end_of_life": self.end_of_life.isoformat() if self.end_of_life else "",
+            "problems": list(self.problems),
+        }
+
+
+def look_up(
+    base: Base,
+    repository: Repository,
+    *,
+    platforms: Iterable[str],
+    lifetimes: Lifetimes | None,
+    today: date,
+) -> BaseReport:
+    """Ask a registry about a base image, and judge it.
+
+    Args:
+        base: as the Dockerfile has it.
+        repository: where it is.
+        platforms: that it has to be for.
+        lifetimes: the table of last days.
+        today: in UTC.
+
+    Raises:
+        InputError: the registry has no such tag (exit 2).
+        AuthorisationError, TransientError, EngineError: the registry does not answer.
+    """
+    tag = parse_reference(base.reference).tag or "latest"
+    found = repository.manifest(tag)
+    if found is None:
+        raise InputError(f"{repository.name} has no tag {tag}")
+    images = _images(found, repository)
+    report = replace(
+        not_asked(base, lifetimes, today),
+        current=found.digest,
+        created=max((made for _, made in images if made), default=None),
+        platforms=tuple(sorted(platform for platform, _ in images)),
+        newer=find_newer(tag, repository.tags()),
+    )
+    found_wrong = tuple(_problems(report, set(platforms)))
+    return replace(report, problems=(*found_wrong, *report.problems))
+
+
+def not_asked(base: Base, lifetimes: Lifetimes | None, today: date) -> BaseReport:
+    """Return what is known of a base image without its registry."""
+    name = parse_reference(base.reference)
+    end = lifetimes.end(name.repository, name.tag or "latest") if lifetimes else None
+    over = (f"past its end of life since {end}",) if end and end < today else ()
+    return BaseReport(base=base, end_of_life=end, problems=over)
+
+
+def _images(top: Document, repository: Repository) -> list[tuple[str, datetime | None]]:
+    """Return platform and time of each image behind a tag."""
+    if top.media_type in INDEX_TYPES:
+        listed = manifests_of(top)
+        # One of them tells when: they are made together, and each costs two requests.
+        made = _configuration(next(iter(listed), ""), repository).get("created")
+        return [(platform, _time(made)) for platform in listed.values()]
+    config = _config_of(top, repository)
+    parts = (config.get("os"), config.get("architecture"), config.get("variant"))
+    return [("/".join(str(part) for part in parts if part), _time(config.get("created")))]
+
+
+def _configuration(digest: str, repository: Repository) -> Mapping[str, Any]:
+    manifest = repository.manifest(digest) if digest else None
+    return _config_of(manifest, repository) if manifest else {}
+
+
+def _config_of(manifest: Document, repository: Repository) -> Mapping[str, Any]:
+    try:
+        found = json.loads(repository.blob(json.loads(manifest.data)["config"]["digest"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineError(f"{repository.name} holds an image without a configuration") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def _problems(report: BaseReport, wanted: set[str]) -> Iterator[str]:
+    base = report.base
+    if base.pinned != report.current:
+        if not any(base.digests):
+            yield "not pinned"
+        elif not base.pinned:
+            yield "not every FROM has the same digest"
+        else:
+            yield f"out of date: the tag is {report.current} now"
+    if missing := sorted(wanted - set(report.platforms)):
+        yield f"not there for {', '.join(missing)}"
+    if report.newer.patch:
+        yield f"{report.newer.patch} is newer"
+
+
+def new_pins(reports: Sequence[BaseReport], platforms: Iterable[str]) -> dict[str, str]:
+    """Return the digest that each base is to be pinned to.
+
+    Raises:
+        InputError: one is not for every platform: nothing is to be pinned (exit 2).
+    """
+    wanted = set(platforms)
+    for report in reports:
+        if missing := sorted(wanted - set(report.platforms)):
+            raise InputError(
+                f"{report.base.reference} is not there for {', '.join(missing)}",
+                why=f"{report.current} is for {', '.join(report.platforms)}",
+                hint="nothing was pinned; choose another tag",
+            )
+    return {report.base.reference: report.current for report in reports}
+
+
+def as_text(reports: Sequence[BaseReport], today: date) -> str:
+    """Return a table, and under it what is to be done."""
+    head = ("base", "pinned", "now", "age", "newer", "end of life")
+    rows = [
+        (
+            report.base.reference,
+            _short(report.base.pinned) or "not pinned",
+            _short(report.current) or "no answer",
+            "" if (age := report.age(today)) is None else f"{age} days",
+            " ".join(filter(None, report.newer)),
+            str(report.end_of_life or "not known"),
+        )
+        for report in reports
+    ]
+    told = [f"{one.base.reference}: {text}" for one in reports for text in one.problems]
+    return "\n".join([table([head, *rows]), *told])
+
+
+def _short(digest: str) -> str:
+    return digest[: len("sha256:") + 12]
+
+
+def as_json(
+    reports: Sequence[BaseReport], lifetimes: Lifetimes | None, today: date, *, changed: bool
+) -> str:
+    """Return everything as JSON."""
+    known = (
+        {
+            "checked": lifetimes.checked.isoformat(),
+            "sources": list(lifetimes.sources),
+            "age_days": lifetimes.age(today),
+        }
+        if lifetimes
+        else None
+    )
+    rows = [report.as_dict(today) for report in reports]
+    return to_json({"bases": rows, "end_of_life": known, "changed": changed})

@@ -1,0 +1,64 @@
+"""How long the lines of base images are supported: a table that people keep, with its source."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from buildlib.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lifetimes:
+    """The table.
+
+    Args:
+        checked: the day on which it was last compared with its sources.
+        sources: where its days come from.
+        lines: last days, by the last part of a repository's name and the beginning of its tags.
+    """
+
+    checked: date
+    sources: tuple[str, ...] = ()
+    lines: Mapping[str, Mapping[str, date]] = field(default_factory=dict)
+
+    def end(self, repository: str, tag: str) -> date | None:
+        """Return the last day of the line that a tag belongs to, or None where it is not known."""
+        lines = self.lines.get(repository.rpartition("/")[2], {})
+        fitting = [line for line in lines if re.match(rf"v?{re.escape(line)}(?![0-9A-Za-z])", tag)]
+        return lines[max(fitting, key=len)] if fitting else None
+
+    def age(self, today: date) -> int:
+        """Return the days since it was compared."""
+        return (today - self.checked).days
+
+
+def _is_table(value: object) -> bool:
+    """Return whether it is names with days."""
+    return isinstance(value, dict) and all(type(day) is date for day in value.values())
+
+
+def read_lifetimes(path: Path) -> Lifetimes:
+    """Read the table: `checked`, `sources`, and `[lines.NAME]` with `"1.2" = 2027-05-01`.
+
+    Raises:
+        InputError: it can't be read, or is no such table.
+    """
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"the table {path} can't be read", why=str(error)) from error
+    checked, lines = found.get("checked"), found.get("lines", {})
+    whole = isinstance(lines, dict) and all(map(_is_table, lines.values()))
+    if not whole or type(checked) is not date:
+        raise InputError(
+            f"{path} is no table of last days",
+            hint='checked = 2027-01-31, and [lines.alpine] with "3.22" = 2027-05-01',
+        )
+    return Lifetimes(
+        checked=checked, sources=tuple(map(str, found.get("sources", ()))), lines=lines
+    )

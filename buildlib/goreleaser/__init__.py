@@ -1,0 +1,1 @@
+"""The part of GoReleaser's configuration that follows from ours."""

@@ -1,0 +1,83 @@
+"""Our tag rules as templates of GoReleaser.
+
+Source: goreleaser.com/customization/templates; a template that comes to nothing is no tag.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+from buildlib.errors import InputError
+from buildlib.tagrules import Kind, TagRule
+
+# Tags that are not to be moved by this release, with blanks between them. GoReleaser can't know:
+# only the whole history tells whether a higher version was released already.
+HELD_BACK: Final = "BUILDLIB_HELD_BACK"
+# What our VERSION is to GoReleaser, and the version of a snapshot.
+VERSION: Final = "{{ .Version }}"
+SNAPSHOT: Final = "{{ incpatch .Version }}-SNAPSHOT-{{ .ShortCommit }}"
+_FIELDS: Final = {
+    "version": '(replace .Version "+" "-")',
+    "major": ".Major",
+    "minor": ".Minor",
+    "patch": ".Patch",
+    "prerelease": ".Prerelease",
+    "short": ".ShortCommit",
+    "revision": ".FullCommit",
+}
+_NAME: Final = re.compile(r"\{([a-z]+)\}")
+_RELEASES: Final = {Kind.RELEASE, Kind.PRERELEASE}
+
+
+def escape(text: str) -> str:
+    """Return text that is no template, as one that comes to it."""
+    return text.replace("{{", '{{ "{{" }}')
+
+
+def _text(rule: TagRule, where: str) -> str:
+    """Return the expression that the tag comes from."""
+    template = rule.template + rule.suffix
+    if unknown := sorted(set(_NAME.findall(template)) - set(_FIELDS)):
+        raise InputError(
+            f"{where}: {template} has {{{unknown[0]}}}, which is no template of GoReleaser",
+            hint='give the rule on = ["edge"]; edge builds are published by docker-publish alone',
+        )
+    pattern = json.dumps(_NAME.sub("%v", template))
+    fields = [_FIELDS[name] for name in _NAME.findall(template)]
+    return f"printf {' '.join([pattern, *fields])}" if fields else pattern
+
+
+def _conditions(rule: TagRule) -> list[str]:
+    kinds = set(rule.on)
+    found = [] if Kind.SNAPSHOT in kinds else ["(not .IsSnapshot)"]
+    if not kinds >= _RELEASES:
+        found.append('(eq .Prerelease "")' if Kind.RELEASE in kinds else '(ne .Prerelease "")')
+    if not rule.zero:
+        found.append("(ne .Major 0)")
+    if rule.floating or rule.branches:
+        held = f'(printf " %s " (envOrDefault "{HELD_BACK}" ""))'
+        # Where nobody said what is held back, nothing is moved.
+        found += [f'(isEnvSet "{HELD_BACK}")', f'(not (contains {held} (printf " %s " $tag)))']
+    return found
+
+
+def tag_template(rule: TagRule, where: str = "tags") -> str:
+    """Return the template of a rule, or nothing where it is not about releases.
+
+    Args:
+        rule: of our configuration.
+        where: it stands, for messages.
+
+    Raises:
+        InputError: GoReleaser can't know what it asks for (exit 2).
+    """
+    if not set(rule.on) & _RELEASES:
+        return ""
+    tag = f"{{{{ $tag := {_text(rule, where)} }}}}"
+    conditions = _conditions(rule)
+    if not conditions:
+        return f"{tag}{{{{ $tag }}}}"
+    both = conditions[0] if len(conditions) == 1 else f"and {' '.join(conditions)}"
+    return f"{tag}{{{{ if {both} }}}}{{{{ $tag }}}}{{{{ end }}}}"

@@ -1,0 +1,32 @@
+"""The task that looks after base images: `docker-bases`."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from buildlib.tasks.edge import edge
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "check": "fail where one is not pinned, out of date or past its end of life",
+        "update": "write the digests that the registries have now into the Dockerfile",
+        "dry-run": "with --update, print what would change in the Dockerfile",
+        "json": "print it as JSON",
+    },
+)
+def docker_bases(
+    context: Context,
+    *,
+    check: bool = False,
+    update: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Tell what the Dockerfile stands on, and whether it is current; pin it by digest."""
+    with edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.tasks import refreshing  # noqa: PLC0415 - only this task needs it
+
+        refreshing.refresh(run, check=check, update=update, json=json)

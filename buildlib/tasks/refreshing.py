@@ -1,0 +1,151 @@
+"""What `docker-bases` does; apart from its options, so that only the task itself loads it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from buildlib.bases.flow import BaseReport, as_json, as_text, look_up, new_pins, not_asked
+from buildlib.bases.lifetime import Lifetimes, read_lifetimes
+from buildlib.bases.pins import Base, read_bases, repin
+from buildlib.config import Config
+from buildlib.errors import BuildlibError, GateError, InputError, raise_problems
+from buildlib.planning import normal_name
+from buildlib.reference import parse_reference
+from buildlib.settings import Registry
+from buildlib.tasks.edge import Edge
+from buildlib.tasks.registries import open_registries
+
+_MIRROR = "docker-image://"
+
+
+def _place(config: Config, base: Base) -> Registry:
+    """Return where to ask about a base: its own registry, or the mirror that replaces it."""
+    name = base.reference
+    for replaced, image in config.base_images:
+        same = normal_name(replaced) == normal_name(name)
+        if same and image.source.startswith(_MIRROR) and not image.stand_in:
+            name = image.source.removeprefix(_MIRROR)
+    return Registry(name=base.reference, repository=parse_reference(name).name)
+
+
+class _Found(NamedTuple):
+    """What the registries said, and which of them said nothing."""
+
+    reports: tuple[BaseReport, ...]
+    problems: tuple[BuildlibError, ...]
+
+
+def _look_up_all(
+    run: Edge, config: Config, bases: Sequence[Base], lifetimes: Lifetimes | None
+) -> _Found:
+    reports: list[BaseReport] = []
+    # Two bases of one registry that does not answer are one problem.
+    problems: dict[str, BuildlibError] = {}
+    platforms = list(map(str, config.platforms))
+    opened = open_registries(run, [_place(config, base) for base in bases])
+    for base, one in zip(bases, opened, strict=True):
+        try:
+            report = look_up(
+                base, one.repository, platforms=platforms, lifetimes=lifetimes, today=run.today()
+            )
+        except BuildlibError as error:
+            problems[str(error)] = error
+            report = not_asked(base, lifetimes, run.today())
+        reports.append(report)
+    return _Found(tuple(reports), tuple(problems.values()))
+
+
+def _table(run: Edge, config: Config) -> Lifetimes | None:
+    settings = config.base_settings()
+    if not settings.end_of_life:
+        return None
+    lifetimes = read_lifetimes(config.root / settings.end_of_life)
+    if lifetimes.age(run.today()) > settings.table_max_age:
+        run.console.warn(
+            f"{settings.end_of_life} was compared with its sources on {lifetimes.checked}, "
+            f"{lifetimes.age(run.today())} days ago: {' '.join(lifetimes.sources)}"
+        )
+    return lifetimes
+
+
+class _File(NamedTuple):
+    """The Dockerfile."""
+
+    path: Path
+    text: str
+    build_args: Mapping[str, str]
+
+
+def _read(config: Config) -> _File:
+    path = config.root / config.dockerfile
+    if not path.is_file():
+        raise InputError(f"Dockerfile not found: {path}")
+    # As it is on the disk: not even the ends of its lines may change.
+    return _File(
+        path, path.read_bytes().decode("utf-8", "surrogateescape"), dict(config.build_args)
+    )
+
+
+def refresh(run: Edge, *, check: bool, update: bool, json: bool) -> None:
+    """Tell about the base images; pin them anew, or fail where one is out of date.
+
+    Raises:
+        GateError: with `check`, something is to be done (exit 7), after all of it was told.
+        InputError: there is no base, no such tag, or one lacks a platform (exit 2).
+        AuthorisationError, TransientError, EngineError: a registry does not answer; what is known
+            without it was told, and nothing was changed.
+    """
+    if check and update:
+        raise InputError("--check contradicts --update", hint="give one of the two")
+    config = run.config()
+    file = _read(config)
+    bases = read_bases(file.text, file.build_args)
+    if not bases:
+        raise InputError(f"{config.dockerfile} stands on no external image")
+    lifetimes = _table(run, config)
+    found = _look_up_all(run, config, bases, lifetimes)
+    changed = False
+    if update and not found.problems:
+        changed = _update(run, config, file, found.reports)
+    if json:
+        run.console.answer(as_json(found.reports, lifetimes, run.today(), changed=changed))
+    elif not (update and run.dry):
+        run.console.answer(as_text(found.reports, run.today()))
+    raise_problems(found.problems)
+    wrong = [report.base.reference for report in found.reports if report.problems]
+    if check and wrong:
+        raise GateError(
+            f"to be looked after: {', '.join(wrong)}",
+            hint="invoke docker-bases --update pins anew what has moved",
+        )
+
+
+def _update(run: Edge, config: Config, file: _File, reports: Sequence[BaseReport]) -> bool:
+    """Pin anew, or say what would change; return whether anything was written."""
+    pins = new_pins(reports, map(str, config.platforms))
+    renewed = repin(file.text, pins, file.build_args)
+    if run.dry:
+        run.console.answer(_difference(config.dockerfile, file.text, renewed))
+        return False
+    if renewed != file.text:
+        _write(file.path, renewed)
+    run.console.note(f"{config.dockerfile} {'is pinned anew' if renewed != file.text else 'stays'}")
+    return renewed != file.text
+
+
+def _difference(name: str, before: str, after: str) -> str:
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
+    )
+    return "\n".join(lines) or f"{name} stays as it is"
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the whole file or nothing, with its old permissions."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+    temporary.chmod(path.stat().st_mode)
+    temporary.replace(path)

@@ -1,0 +1,272 @@
+"""Base images in a real registry: told about, held against it, and pinned."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import Checkout
+from ociwriter import OciWriter
+from registries import PASSWORD, USER, Server, docker_config, free_port, registry
+
+from buildlib.oci import open_archive
+from buildlib.registry.client import Repository
+from buildlib.registry.credentials import Credentials
+from buildlib.registry.push import push_archive, put_tag
+from buildlib.registry.transport import Transport
+
+KNOWN = Credentials(username=USER, secret=PASSWORD, source="the test")
+BOTH = ("amd64", "arm64")
+Make = Callable[..., Checkout]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with registry(tmp_path_factory.mktemp("registry")) as found:
+        yield found
+
+
+@dataclass
+class Shelf:
+    """A registry's base images, in a repository that nobody else has."""
+
+    server: Server
+    folder: Path
+    path: str = field(default_factory=lambda: f"team-{secrets.token_hex(4)}/alpine")
+
+    @property
+    def name(self) -> str:
+        return f"{self.server.host}/{self.path}"
+
+    def put(self, *tags: str, arches: tuple[str, ...] = BOTH, days: int = 3) -> str:
+        """Let the tags stand for a new image that is so many days old; return its digest."""
+        writer = OciWriter()
+        made = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        images = [
+            {
+                **writer.image(
+                    [writer.layer({"x": secrets.token_bytes(9)})],
+                    platform=("linux", arch),
+                    created=made,
+                ),
+                "platform": {"os": "linux", "architecture": arch},
+            }
+            for arch in arches
+        ]
+        path = writer.write(self.folder / "base.tar", writer.index(*images))
+        repository = Repository(Transport(self.server.host, KNOWN), self.path)
+        with open_archive(path) as archive:
+            digest = push_archive(archive, repository).digest
+        for tag in tags:
+            put_tag(repository, digest, tag, immutable=False)
+        return digest
+
+
+@pytest.fixture
+def shelf(server: Server, tmp_path: Path) -> Shelf:
+    return Shelf(server, tmp_path)
+
+
+@pytest.fixture
+def project(make_checkout: Make, shelf: Shelf, tmp_path: Path) -> Checkout:
+    """Return a repository that stands on a line that is in its prime, with its credentials."""
+    checkout = make_checkout(
+        f"ARG LINE=3.22\nFROM {shelf.name}:${{LINE}} AS a\nFROM a\nFROM {shelf.name}:${{LINE}}\n",
+        'platforms = ["linux/amd64", "linux/arm64"]\n[bases]\nend-of-life = "ends.toml"\n',
+    )
+    _ends(checkout)
+    store = docker_config(tmp_path, shelf.server.host)
+    return Checkout(checkout.root, checkout.image, {"DOCKER_CONFIG": str(store)})
+
+
+def _ends(checkout: Checkout, *, days: int = 100, checked: int = 0) -> None:
+    today = datetime.now(UTC).date()
+    (checkout.root / "ends.toml").write_text(
+        f'checked = {today - timedelta(days=checked)}\nsources = ["https://example.org/ends"]\n'
+        f'[lines.alpine]\n"3.22" = {today + timedelta(days=days)}\n',
+        encoding="utf-8",
+    )
+
+
+def _text(checkout: Checkout) -> str:
+    return (checkout.root / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_a_base_is_pinned_found_out_of_date_and_pinned_anew(
+    project: Checkout, shelf: Shelf
+) -> None:
+    first, before = shelf.put("3.22", days=40), _text(project)
+    done = project.invoke("docker-bases", "--check")
+    assert done.returncode == 7, done.stderr
+    assert "not pinned" in done.stdout
+    assert "40 days" in done.stdout
+    assert _text(project) == before
+
+    dry = project.invoke("docker-bases", "--update", "--dry-run")
+    assert (dry.returncode, _text(project)) == (0, before)
+    assert f"+FROM {shelf.name}:${{LINE}}@{first} AS a" in dry.stdout.splitlines()
+
+    done = project.invoke("docker-bases", "--update")
+    assert done.returncode == 0, done.stderr
+    assert _text(project) == before.replace("${LINE}", f"${{LINE}}@{first}")
+    assert project.invoke("docker-bases", "--check").returncode == 0
+
+    second = shelf.put("3.22", "3.23", "3.22.1")
+    done = project.invoke("docker-bases", "--check")
+    assert done.returncode == 7
+    assert f"out of date: the tag is {second} now" in done.stdout
+    assert "3.23" in done.stdout
+    assert project.invoke("docker-bases", "--update").returncode == 0
+    assert _text(project) == before.replace("${LINE}", f"${{LINE}}@{second}")
+    again = project.invoke("docker-bases", "--update", "--json")
+    assert json.loads(again.stdout)["changed"] is False
+
+
+def test_json_says_everything(project: Checkout, shelf: Shelf) -> None:
+    digest = shelf.put("3.22", "3.24")
+    found = json.loads(project.invoke("docker-bases", "--json").stdout)
+    (base,) = found["bases"]
+    assert base["reference"] == f"{shelf.name}:3.22"
+    assert (base["lines"], base["pinned"], base["current"]) == ([2, 4], "", digest)
+    assert (base["age_days"], base["newer"]) == (3, {"minor": "3.24"})
+    assert base["platforms"] == ["linux/amd64", "linux/arm64"]
+    assert base["problems"] == ["not pinned"]
+    assert found["end_of_life"]["age_days"] == 0
+
+
+def test_a_line_past_its_end_fails_the_check_though_it_is_pinned(
+    project: Checkout, shelf: Shelf
+) -> None:
+    shelf.put("3.22")
+    assert project.invoke("docker-bases", "--update").returncode == 0
+    _ends(project, days=0)
+    assert project.invoke("docker-bases", "--check").returncode == 0, "its last day still counts"
+    _ends(project, days=-1)
+    done = project.invoke("docker-bases", "--check")
+    assert done.returncode == 7
+    assert "past its end of life since" in done.stdout
+
+
+def test_a_table_that_is_old_itself_is_told(project: Checkout, shelf: Shelf) -> None:
+    shelf.put("3.22")
+    _ends(project, checked=181)
+    done = project.invoke("docker-bases")
+    assert done.returncode == 0
+    assert "181 days ago: https://example.org/ends" in done.stderr
+    _ends(project, checked=180)
+    assert "days ago" not in project.invoke("docker-bases").stderr
+
+
+def test_an_index_without_a_platform_is_never_pinned(project: Checkout, shelf: Shelf) -> None:
+    shelf.put("3.22", arches=("amd64",))
+    before = _text(project)
+    done = project.invoke("docker-bases", "--update")
+    assert done.returncode == 2
+    assert "is not there for linux/arm64" in done.stderr
+    assert _text(project) == before
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "config", "words", "code", "said"),
+    [
+        pytest.param("FROM scratch\n", "", (), 2, "stands on no external image", id="no base"),
+        pytest.param("FROM {name}:9.9\n", "", (), 2, "has no tag 9.9", id="no such tag"),
+        pytest.param(
+            "FROM {name}:3.22\n", "", ("--check", "--update"), 2, "contradicts", id="both"
+        ),
+        pytest.param(
+            "FROM {name}:3.22\n",
+            '[bases]\nend-of-life = "gone.toml"\n',
+            (),
+            2,
+            "gone.toml can't be read",
+            id="no table",
+        ),
+        pytest.param(
+            "FROM {name}:3.22\n", 'dockerfile = "Gone"\n', (), 2, "Gone", id="no Dockerfile"
+        ),
+    ],
+)
+def test_bad_input_is_told(
+    make_checkout: Make,
+    shelf: Shelf,
+    tmp_path: Path,
+    dockerfile: str,
+    config: str,
+    words: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    shelf.put("3.22")
+    checkout = make_checkout(dockerfile.format(name=shelf.name), config)
+    store = docker_config(tmp_path, shelf.server.host)
+    done = checkout.invoke("docker-bases", *words, DOCKER_CONFIG=str(store))
+    assert done.returncode == code, done.stdout + done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_credentials_nothing_is_pinned(
+    project: Checkout, shelf: Shelf, tmp_path: Path
+) -> None:
+    shelf.put("3.22")
+    before = _text(project)
+    (tmp_path / "empty").mkdir()
+    done = project.invoke("docker-bases", "--update", DOCKER_CONFIG=str(tmp_path / "empty"))
+    assert done.returncode == 5, done.stderr
+    assert _text(project) == before
+
+
+def test_where_no_registry_answers_nothing_is_pinned_and_the_rest_is_told(
+    make_checkout: Make,
+) -> None:
+    port = free_port()
+    checkout = make_checkout(
+        f"FROM 127.0.0.1:{port}/x/alpine:3.22\nFROM 127.0.0.1:{port}/x/alpine:3.21\n",
+        '[bases]\nend-of-life = "ends.toml"\n',
+    )
+    _ends(checkout, days=-5)
+    before = _text(checkout)
+    done = checkout.invoke("docker-bases", "--update")
+    assert done.returncode == 6, done.stderr
+    assert "no answer" in done.stdout
+    assert "3.22: past its end of life" in done.stdout
+    assert done.stderr.count("did not answer") == 1
+    assert _text(checkout) == before
+
+
+def test_a_mirror_is_asked_instead_and_a_pinned_base_is_taken_from_it(
+    make_checkout: Make, shelf: Shelf, tmp_path: Path
+) -> None:
+    digest = shelf.put("3.22")
+    checkout = make_checkout(
+        "FROM alpine:3.22\n",
+        f'[base-images]\n"alpine:3.22" = "docker-image://{shelf.name}:3.22"\n',
+    )
+    env: Mapping[str, str | None] = {
+        "DOCKER_CONFIG": str(docker_config(tmp_path, shelf.server.host)),
+        "BUILDLIB_BASE_IMAGES": None,
+    }
+    done = checkout.invoke("docker-bases", "--update", **env)
+    assert done.returncode == 0, done.stderr
+    assert _text(checkout) == f"FROM alpine:3.22@{digest}\n"
+    line = checkout.invoke("docker-build", "--dry-run", **env).stdout
+    assert f"alpine:3.22@{digest}=docker-image://{shelf.name}:3.22@{digest}" in line
+    assert f"image.base.digest={digest}" in line
+    assert "image.base.name=docker.io/library/alpine:3.22 " in line
+
+
+@pytest.mark.engine
+def test_a_pinned_base_is_replaced_by_a_stand_in_for_real(make_checkout: Make, alpine: str) -> None:
+    digest = "sha256:" + "5" * 64
+    checkout = make_checkout(f"FROM {alpine}@{digest}\nLABEL a=b\n")
+    done = checkout.invoke("docker-build")
+    assert done.returncode == 0, done.stderr
+    line = checkout.invoke("docker-build", "--dry-run").stdout
+    assert f"--build-context {alpine}@{digest}=oci-layout://" in line
+    assert "image.base.digest" not in line

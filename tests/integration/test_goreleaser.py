@@ -1,0 +1,229 @@
+"""GoReleaser itself, on a throw-away copy of this repository, held against what we do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import GOTOOLS, docker, git
+from registries import Server, registry
+from releases import Release, own_release
+
+pytestmark = [pytest.mark.engine, pytest.mark.goreleaser, pytest.mark.timeout(2400)]
+PATH = "team/own"
+CONFIG = "dist/goreleaser.yaml"
+ARCHES = ("amd64", "arm64")
+SYSTEMS = [f"{system}_{arch}" for system in ("darwin", "linux", "windows") for arch in ARCHES]
+
+
+@dataclass
+class Going:
+    """A copy of this repository, and the environment in which GoReleaser releases it."""
+
+    release: Release
+    env: dict[str, str] = field(repr=False)
+
+    def goreleaser(self, *words: str, **more: str) -> None:
+        done = subprocess.run(
+            ["goreleaser", *words],
+            cwd=self.release.root,
+            env={**self.env, **more},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def invoke(self, *words: str) -> str:
+        done = self.release.invoke(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def commit(self, text: str, *tags: str) -> None:
+        (self.release.root / "CHANGELOG.md").write_text(f"# {text}\n", encoding="utf-8")
+        git(self.release.root, "add", "--all")
+        git(self.release.root, "commit", "--quiet", "--message", text)
+        for tag in tags:
+            git(self.release.root, "tag", tag)
+
+    @property
+    def dist(self) -> Path:
+        return self.release.root / "dist" / "goreleaser"
+
+    def program(self, system: str) -> Path:
+        (found,) = self.dist.glob(f"dockerutilities_{system}_*/dockerutilities*")
+        return found
+
+    def labels(self) -> dict[str, str]:
+        """Return the labels that our own build of this commit gives."""
+        words = shlex.split(self.invoke("docker-build", "--platform", "all", "--dry-run"))
+        pairs = [words[at + 1] for at, word in enumerate(words) if word == "--label"]
+        return _of_the_image(dict(pair.split("=", 1) for pair in pairs))
+
+
+def _of_the_image(labels: dict[str, str]) -> dict[str, str]:
+    """Return labels without those about stand-ins: where nothing is compiled, Go has none."""
+    return {name: value for name, value in labels.items() if ".stand-in" not in name}
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    folder = tmp_path_factory.mktemp("registries")
+    with registry(folder / "first") as first, registry(folder / "second") as second:
+        yield [first, second]
+
+
+def _toolchain(root: Path, env: dict[str, str]) -> str:
+    """Return the version of Go that the image's program is compiled with: `go1.24.3`."""
+    done = subprocess.run(
+        ["go", "version", str(root)], env=env, capture_output=True, text=True, check=True
+    )
+    return done.stdout.rsplit(" ", 1)[1].strip()
+
+
+@pytest.fixture(scope="module")
+def going(tmp_path_factory: pytest.TempPathFactory, servers: list[Server]) -> Going:
+    folder = tmp_path_factory.mktemp("own")
+    release = own_release(folder, servers, {}, path=PATH)
+    program = Path(GOTOOLS.ensure("goreleaser", os.environ))
+    env = {
+        **release.env,
+        "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+        "GORELEASER_NO_GITHUB": "true",
+        "COSIGN_PRIVATE_KEY": (folder / "cosign.key").read_text(encoding="utf-8"),
+        "COSIGN_TLOG_UPLOAD": "false",
+    }
+    going = Going(release, env)
+    git(release.root, "remote", "add", "origin", "https://github.com/someone/own.git")
+    going.commit("begin")
+    going.invoke("binary")
+    (built,) = (release.root / "bin").glob("*/*")
+    # The very compiler of the image: another one makes other programs of the same sources.
+    env["GOTOOLCHAIN"] = _toolchain(built, env)
+    return going
+
+
+def test_the_configuration_is_valid_and_nothing_in_it_is_deprecated(going: Going) -> None:
+    going.goreleaser("check")
+
+
+def test_a_snapshot_builds_every_program_and_both_images(going: Going) -> None:
+    version = going.invoke("version").strip()
+    assert "-SNAPSHOT-" in version
+    going.invoke("goreleaser-config", "--output", CONFIG)
+    going.goreleaser("release", "--snapshot", "--clean", "--config", CONFIG)
+    assert sorted(SYSTEMS) == sorted(
+        "_".join(path.name.split("_")[1:3])
+        for path in going.dist.glob("dockerutilities_*_*_*")
+        if path.is_dir()
+    )
+    names = {path.name for path in going.dist.iterdir() if path.is_file()}
+    endings = {system: "zip" if system.startswith("windows") else "tar.gz" for system in SYSTEMS}
+    archives = {f"dockerutilities_{version}_{system}.{end}" for system, end in endings.items()}
+    assert archives | {f"{name}.sbom.json" for name in archives} | {"checksums.txt"} <= names
+    first = f"{going.release.hosts['first']}/{PATH}"
+    images = [f"{first}:{version}-{arch}" for arch in ARCHES]
+    try:
+        for image in images:
+            arch = image.rsplit("-", 1)[1]
+            run = ("run", "--rm", "--platform", f"linux/{arch}", image, "version", "--json")
+            told = json.loads(docker(*run))
+            assert (told["version"], told["platform"]) == (version, f"linux/{arch}")
+            show = ("image", "inspect", "--format", "{{json .Config.Labels}}", image)
+            labels = json.loads(docker(*show))
+            assert _of_the_image(labels) == going.labels()
+    finally:
+        listed = docker("image", "ls", "--quiet", first)
+        listed += docker("image", "ls", "--quiet", f"{going.release.hosts['second']}/{PATH}")
+        docker("image", "rm", "--force", *sorted(set(listed.split())))
+    assert [server.tags(PATH) for server in going.release.servers] == [{}, {}]
+
+
+def _release(going: Going) -> dict[str, Any]:
+    """Release what is checked out; return what we would have done."""
+    planned = dict(json.loads(going.invoke("version", "--json")))
+    held_back = going.invoke("goreleaser-config", "--held-back").strip()
+    going.invoke("goreleaser-config", "--output", CONFIG)
+    # The bills take most of the time, and the snapshot has shown them.
+    words = ("release", "--clean", "--skip=sbom", "--config", CONFIG)
+    going.goreleaser(*words, BUILDLIB_HELD_BACK=held_back)
+    return planned
+
+
+def _compare(going: Going, planned: dict[str, Any]) -> None:
+    """Hold the registries against our plan, tag by tag, and the images' labels."""
+    digests = (going.dist / "digests.txt").read_text(encoding="utf-8").split("\n")
+    (digest,) = {line.split()[0] for line in digests if line.strip()}
+    for server in going.release.servers:
+        given = {tag for tag, held in server.tags(PATH).items() if held == f"sha256:{digest}"}
+        assert given == set(planned["published_tags"])
+    host = going.release.hosts["second"]
+    reference = f"{host}/{PATH}@sha256:{digest}"
+    show = ("buildx", "imagetools", "inspect", reference, "--format", "{{json .Image}}")
+    done = subprocess.run(
+        ["docker", *show], env=going.env, capture_output=True, text=True, check=True
+    )
+    images = json.loads(done.stdout)
+    assert sorted(images) == ["linux/amd64", "linux/arm64"]
+    for image in images.values():
+        labels = image["config"]["Labels"]
+        assert _of_the_image(labels) == going.labels()
+        assert labels["org.opencontainers.image.version"] == planned["version"]
+    words = ("--key", "../cosign.pub", "--insecure-ignore-tlog=true", reference)
+    verify = ["cosign", "verify", *words]
+    subprocess.run(verify, cwd=going.release.root, env=going.env, capture_output=True, check=True)
+
+
+def test_releases_get_the_tags_labels_and_versions_that_we_give(going: Going) -> None:
+    root = going.release.root
+    going.commit("one", "v1.2.3")
+    _compare(going, _release(going))
+    going.commit("two", "v1.3.0-rc.1")
+    planned = _release(going)
+    assert planned["published_tags"] == ["1.3.0-rc.1"]
+    _compare(going, planned)
+    git(root, "checkout", "--quiet", "-b", "backports", "v1.2.3")
+    going.commit("mended", "v1.2.4")
+    _compare(going, _release(going))
+    git(root, "checkout", "--quiet", "main")
+    going.commit("three", "v2.0.0")
+    planned = _release(going)
+    assert set(planned["published_tags"]) == {"2.0.0", "2.0", "2", "latest"}
+    _compare(going, planned)
+    git(root, "checkout", "--quiet", "backports")
+    going.commit("mended again", "v1.2.5")
+    planned = _release(going)
+    assert set(planned["published_tags"]) == {"1.2.5", "1.2", "1"}
+    _compare(going, planned)
+
+
+def test_both_ways_come_to_the_same_programs_to_the_byte(going: Going) -> None:
+    going.invoke("binary", "--platform", "all")
+    for arch in ARCHES:
+        ours = (going.release.root / "bin" / f"linux-{arch}" / "dockerutilities").read_bytes()
+        theirs = going.program(f"linux_{arch}").read_bytes()
+        assert hashlib.sha256(ours).hexdigest() == hashlib.sha256(theirs).hexdigest(), (
+            f"linux/{arch}: compiled by {going.env['GOTOOLCHAIN']} in both, so the sources, the "
+            "version or the flags in Dockerfile and .goreleaser.yaml differ"
+        )
+
+
+def test_where_nobody_says_what_is_held_back_no_tag_is_moved(going: Going) -> None:
+    before = [server.tags(PATH) for server in going.release.servers]
+    going.commit("more", "v1.2.6")
+    going.invoke("goreleaser-config", "--output", CONFIG)
+    going.goreleaser("release", "--clean", "--skip=sbom", "--config", CONFIG)
+    for server, tags in zip(going.release.servers, before, strict=True):
+        now = {tag: held for tag, held in server.tags(PATH).items() if tag[:7] != "sha256-"}
+        new = now.pop("1.2.6")
+        assert new not in now.values()
+        assert now == {tag: held for tag, held in tags.items() if tag[:7] != "sha256-"}

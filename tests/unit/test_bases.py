@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from buildlib.bases.flow import BaseReport, new_pins
+from buildlib.bases.lifetime import read_lifetimes
+from buildlib.bases.newer import Newer, find_newer
+from buildlib.bases.pins import Base, read_bases, repin
+from buildlib.bases.settings import Bases, parse_bases
+from buildlib.errors import InputError
+from buildlib.values import MismatchError
+
+OLD, NEW = "sha256:" + "0" * 64, "sha256:" + "1" * 64
+TEXT = f"""\
+# FROM alpine:3.22 in a comment stays
+ARG GO=1.24
+ARG WHOLE=busybox:1.36@{OLD}
+FROM --platform=$BUILDPLATFORM golang:${{GO}}-alpine AS build\r
+RUN <<EOF
+FROM alpine:3.22
+EOF
+FROM alpine:3.22@{OLD} AS one
+FROM build AS two
+FROM \\
+  alpine:3.22@{OLD}
+FROM ${{WHOLE}}
+FROM scratch
+COPY --from=alpine:3.22 /x /
+"""
+
+
+def test_bases_are_read_with_their_pins_and_lines() -> None:
+    assert read_bases(TEXT, {}) == (
+        Base(reference="golang:1.24-alpine", digests=("",), lines=(4,)),
+        Base(reference="alpine:3.22", digests=(OLD,), lines=(8, 10)),
+        Base(reference="busybox:1.36", digests=(OLD,), lines=(12,)),
+    )
+    assert read_bases(TEXT, {"GO": "1.26"})[0].reference == "golang:1.26-alpine"
+
+
+def test_a_base_has_a_pin_only_where_every_from_has_the_same() -> None:
+    (mixed,) = read_bases(f"FROM alpine:3.22@{OLD} AS a\nFROM alpine:3.22\n", {})
+    assert (mixed.digests, mixed.pinned) == ((OLD, ""), "")
+
+
+def test_pins_are_rewritten_in_place_and_nothing_else() -> None:
+    pins = {"golang:1.24-alpine": NEW, "alpine:3.22": NEW}
+    expected = TEXT.replace("${GO}-alpine AS", f"${{GO}}-alpine@{NEW} AS").replace(
+        f"alpine:3.22@{OLD}", f"alpine:3.22@{NEW}"
+    )
+    done = repin(TEXT, pins, {})
+    assert done == expected
+    assert f"busybox:1.36@{OLD}" in done
+    assert repin(done, pins, {}) == done
+
+
+def test_a_pin_that_an_arg_holds_is_rewritten_there() -> None:
+    done = repin(TEXT, {"busybox:1.36": NEW}, {})
+    assert done == TEXT.replace(f"busybox:1.36@{OLD}", f"busybox:1.36@{NEW}")
+
+
+@pytest.mark.parametrize(
+    ("tag", "newer"),
+    [
+        pytest.param("3.22", Newer(minor="3.23"), id="a tag of a line has no newer patch"),
+        pytest.param("3.22.1", Newer("3.22.10", "3.23.0"), id="numbers, not letters, are compared"),
+        pytest.param("1.24-alpine", Newer(minor="1.26-alpine"), id="only what ends alike"),
+        pytest.param("1.26-alpine", Newer(), id="the newest has none"),
+        pytest.param("1.24.1-alpine", Newer("1.24.2-alpine", ""), id="a patch alone"),
+        pytest.param("3", Newer(), id="a major tag moves by itself"),
+        pytest.param("edge", Newer(), id="one without numbers"),
+    ],
+)
+def test_newer_tags_are_found_by_their_numbers(tag: str, newer: Newer) -> None:
+    tags = (
+        *("3", "3.22", "3.23", "3.9", "4.0", "3.22.1", "3.22.2", "3.22.10", "3.23.0", "edge"),
+        *("1.24-alpine", "1.25-alpine", "1.26-alpine", "1.27", "1.27rc1-alpine", "2.0-alpine"),
+        *("1.24.1-alpine", "1.24.2-alpine", "1.24.9-bookworm", "20240101"),
+    )
+    assert find_newer(tag, tags) == newer
+
+
+def _table(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_table_knows_the_longest_line_that_a_tag_belongs_to(tmp_path: Path) -> None:
+    found = read_lifetimes(
+        _table(
+            tmp_path / "t.toml",
+            'checked = 2026-01-31\nsources = ["https://example.org"]\n'
+            '[lines.golang]\n"1.2" = 2020-01-01\n"1.24" = 2026-02-10\n"1" = 2030-01-01\n',
+        )
+    )
+    assert found.end("library/golang", "1.24-alpine") == date(2026, 2, 10)
+    assert found.end("golang", "1.24.3") == date(2026, 2, 10)
+    assert found.end("golang", "1.25") == date(2030, 1, 1)
+    assert found.end("golang", "10.2") is None
+    assert found.end("alpine", "3.22") is None
+    assert found.age(date(2026, 3, 2)) == 30
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("checked = ", id="no TOML"),
+        pytest.param("", id="not said when it was compared"),
+        pytest.param("checked = 2026-01-31T00:00:00Z\n", id="a time is no day"),
+        pytest.param('checked = 2026-01-31\n[lines]\nalpine = "x"\n', id="a line without days"),
+        pytest.param('checked = 2026-01-31\n[lines.a]\n"3" = "soon"\n', id="a day that is none"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_lifetimes(_table(tmp_path / "t.toml", text))
+    assert "t.toml" in str(caught.value)
+
+
+def test_this_repository_has_a_table_for_its_own_bases() -> None:
+    root = Path(__file__).parents[2]
+    found = read_lifetimes(root / "security" / "end-of-life.toml")
+    assert found.sources
+    for base in read_bases((root / "Dockerfile").read_text(encoding="utf-8"), {}):
+        repository, _, tag = base.reference.partition(":")
+        assert found.end(repository, tag), base.reference
+
+
+def test_nothing_is_pinned_where_one_lacks_a_platform() -> None:
+    def report(name: str, *platforms: str) -> BaseReport:
+        base = Base(reference=name, digests=("",), lines=(1,))
+        return BaseReport(base=base, current=NEW, platforms=platforms)
+
+    both = ("linux/amd64", "linux/arm64")
+    assert new_pins([report("a:1", *both)], both) == {"a:1": NEW}
+    with pytest.raises(InputError) as caught:
+        new_pins([report("a:1", *both), report("b:1", "linux/amd64")], both)
+    assert "b:1 is not there for linux/arm64" in str(caught.value)
+
+
+def test_the_settings_are_read() -> None:
+    read = parse_bases({"end-of-life": "x.toml", "table-max-age": 9})
+    assert read == Bases(end_of_life="x.toml", table_max_age=9)
+    with pytest.raises(InputError) as caught:
+        parse_bases({"end-of-live": "x"})
+    assert "end-of-life" in str(caught.value)
+    with pytest.raises(MismatchError):
+        parse_bases([])
