@@ -53,9 +53,19 @@ def _release_tools(session: nox.Session) -> None:
     session.run("scripts/bootstrap.sh", "--release-tools", "true", external=True)
 
 
+def _lint_workflows(session: nox.Session) -> None:
+    """Check the workflows; shellcheck, which actionlint calls, is the environment's."""
+    session.run("python", "scripts/gotools.py", "actionlint", "--", "actionlint")
+    # Offline: what is asked of GitHub would differ from day to day, and needs a token.
+    session.run(
+        *("zizmor", "--offline", "--no-progress", "--collect", "all", "--strict-collection"),
+        *("--persona", "auditor", ".github"),
+    )
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check Python, shell, Dockerfiles, and the Go program inside the build."""
+    """Check Python, shell, Dockerfiles, workflows, and the Go program inside the build."""
     _install(session)
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
@@ -63,6 +73,7 @@ def lint(session: nox.Session) -> None:
     session.run("shellcheck", *map(str, sorted(Path("scripts").glob("*.sh"))), ".ci/run")
     session.run("hadolint", "--config", ".hadolint.yaml", "Dockerfile")
     session.run("invoke", "goreleaser-config", "--check")
+    _lint_workflows(session)
     _build(session, "--target", "lint", "--output", "cacheonly")
 
 

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Build a pinned tool that is written in Go, once, and print the path of its program.
+"""Build pinned tools that are written in Go, once, and run a command that finds them.
 
-Usage: gotools.py NAME
+Usage: gotools.py NAME...
+       gotools.py NAME... -- COMMAND...
 
-What was built stays in the cache, $XDG_CACHE_HOME or ~/.cache, under
-buildlib/go/NAME@VERSION/. Needs `go`, or `uv`, which brings one; where both are missing this ends
-with 3, and with 4 where the tool can't be built. Runs on the standard library.
+The first prints the path of each program. The second puts them in front of PATH and becomes the
+command, whose exit code is then the answer.
+
+What was built stays in the cache, $XDG_CACHE_HOME or ~/.cache, under buildlib/go/NAME@VERSION/.
+Needs `go`, or `uv`, which brings one; where both are missing this ends with 3, and with 4 where a
+tool can't be built. Runs on the standard library.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +37,7 @@ class Tool(NamedTuple):
 # is the one that is inside the oldest engine that counts.
 _BUILDKIT = "github.com/moby/buildkit/cmd"
 TOOLS = {
+    "actionlint": Tool("github.com/rhysd/actionlint/cmd/actionlint", "v1.7.12"),
     "buildctl": Tool(f"{_BUILDKIT}/buildctl", "v0.13.2"),
     "buildkitd": Tool(f"{_BUILDKIT}/buildkitd", "v0.13.2"),
     "cosign": Tool("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
@@ -113,15 +118,38 @@ def _move(program: Path, home: Path) -> None:
     program.replace(home / program.name)
 
 
-def main() -> int:
-    """Print the path."""
-    parser = argparse.ArgumentParser(description="Build a pinned tool that is written in Go.")
-    parser.add_argument("name", choices=sorted(TOOLS))
+def _become(command: Sequence[str], programs: Sequence[Path], env: Mapping[str, str]) -> None:
+    """Start the command in place of this process.
+
+    Raises:
+        GoToolError: it can't be started (3).
+    """
+    path = os.pathsep.join([*(str(one.parent) for one in programs), env.get("PATH", os.defpath)])
     try:
-        print(ensure(parser.parse_args().name, os.environ))
+        os.execvpe(command[0], tuple(command), {**env, "PATH": path})  # noqa: S606 - that is what is asked
+    except OSError as error:
+        raise GoToolError(f"{command[0]} can't be started: {error.strerror}", 3) from error
+
+
+def main() -> int:
+    """Print the paths, or become the command."""
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    words, command = given[:end], given[end + 1 :]
+    parser = argparse.ArgumentParser(
+        description="Build pinned tools that are written in Go.",
+        usage="%(prog)s NAME... [-- COMMAND...]",
+    )
+    parser.add_argument("names", nargs="+", choices=sorted(TOOLS))
+    names = parser.parse_args(words).names
+    try:
+        programs = [ensure(name, os.environ) for name in names]
+        if command:
+            _become(command, programs, os.environ)
     except GoToolError as error:
         print(f"gotools: {error}", file=sys.stderr)
         return error.code
+    print(*programs, sep="\n")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -179,6 +179,27 @@ def make_report(
 
 def _worst_first(finding: Vulnerability) -> tuple[int, str, str, str]:
     return (-finding.severity.rank, finding.id, finding.package, finding.where)
+
+
+def join_reports(reports: Sequence[ScanReport]) -> ScanReport:
+    """Return one report of several images, by the same scanner and settings; each finding once.
+
+    What is told of a platform is told of it in any of them, and an ignore is unused that is
+    unused in all.
+    """
+    first, *others = reports
+    every = [finding for one in reports for finding in one.findings]
+    return replace(
+        first,
+        image=", ".join(one.image for one in reports),
+        database=min(one.database for one in reports),
+        platforms=tuple({name: seen for one in reports for name, seen in one.platforms}.items()),
+        findings=tuple(sorted(dict.fromkeys(every), key=_worst_first)),
+        ignored=tuple(dict.fromkeys(pair for one in reports for pair in one.ignored)),
+        expired=tuple(dict.fromkeys(pair for one in reports for pair in one.expired)),
+        unused=tuple(i for i in first.unused if all(i in other.unused for other in others)),
+        suppressed=tuple(dict.fromkeys(pair for one in reports for pair in one.suppressed)),
+    )
 
 
 def raise_failures(report: ScanReport) -> None:

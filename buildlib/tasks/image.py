@@ -57,19 +57,26 @@ def docker_policy(
     auto_shortflags=False,
     help={
         "image": _IMAGE,
+        "published": "look at what every configured registry has as latest, all platforms of it",
         "severity": "what is this bad or worse fails; default: that of the configuration, high",
         "sarif": "write SARIF 2.1.0 to this file, for code scanning",
         "json": "print it as JSON",
     },
 )
 def docker_scan(
-    context: Context, *, image: str = "", severity: str = "", sarif: str = "", json: bool = False
+    context: Context,
+    *,
+    image: str = "",
+    published: bool = False,
+    severity: str = "",
+    sarif: str = "",
+    json: bool = False,
 ) -> None:
     """Have grype or trivy look for known vulnerabilities; fail where one is bad enough."""
     with edge(context, quiet=json) as run:
-        from buildlib.tasks.scanning import scan  # noqa: PLC0415 - only this task needs it
+        from buildlib.tasks.scanning import Wanted, scan  # noqa: PLC0415 - only this task needs it
 
-        scan(run, image, severity=severity, sarif=sarif, as_json=json)
+        scan(run, Wanted(image, published), severity=severity, sarif=sarif, as_json=json)
 
 
 @task(

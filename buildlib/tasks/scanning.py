@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final, NamedTuple
 
+from buildlib.config import Config
+from buildlib.errors import InputError, raise_problems
+from buildlib.oci import Archive
+from buildlib.publish.plan import chosen_registries
+from buildlib.registry.pull import pulled
 from buildlib.report import to_json, write_text
 from buildlib.sarif import dockerfile_uri
 from buildlib.scan.flow import check_scan
-from buildlib.scan.report import raise_failures
+from buildlib.scan.report import ScanReport, join_reports, raise_failures
 from buildlib.scan.sarif import as_sarif
-from buildlib.scan.settings import parse_threshold
+from buildlib.scan.settings import ScanSettings, parse_threshold
 from buildlib.size import saved
 from buildlib.tasks.edge import Edge
+from buildlib.tasks.registries import Opened, open_registries
+
+# What people get who name no version.
+_PUBLISHED: Final = "latest"
 
 
-def scan(run: Edge, image: str, *, severity: str, sarif: str, as_json: bool) -> None:
+class Wanted(NamedTuple):
+    """What to look at: an image by its name, or what every configured registry has as latest."""
+
+    image: str
+    published: bool
+
+
+def scan(run: Edge, wanted: Wanted, *, severity: str, sarif: str, as_json: bool) -> None:
     """Scan, and report.
 
     Raises:
@@ -26,11 +43,8 @@ def scan(run: Edge, image: str, *, severity: str, sarif: str, as_json: bool) -> 
     settings = config.scan_settings()
     if severity:
         settings = settings._replace(severity=parse_threshold(severity))
-    named = image or f"{config.image}:latest"
-    with saved(run.executor, named) as archive:
-        report = check_scan(
-            archive, settings, run.executor, root=config.root, image=named, today=run.today()
-        )
+    look = _published if wanted.published else _named
+    report = look(run, config, settings, wanted.image)
     for ignore in report.unused:
         run.console.warn(f"nothing is left to ignore of {ignore.id} {ignore.package}".rstrip())
     if sarif:
@@ -39,3 +53,48 @@ def scan(run: Edge, image: str, *, severity: str, sarif: str, as_json: bool) -> 
         write_text(Path(sarif), to_json(document) + "\n")
     run.console.answer(to_json(report.as_dict()) if as_json else report.as_text())
     raise_failures(report)
+
+
+def _named(run: Edge, config: Config, settings: ScanSettings, image: str) -> ScanReport:
+    named = image or f"{config.image}:latest"
+    with saved(run.executor, named) as archive:
+        return _check(run, config, settings, archive, named)
+
+
+def _check(
+    run: Edge, config: Config, settings: ScanSettings, archive: Archive, named: str
+) -> ScanReport:
+    root, today = config.root, run.today()
+    return check_scan(archive, settings, run.executor, root=root, image=named, today=today)
+
+
+def _published(run: Edge, config: Config, settings: ScanSettings, image: str) -> ScanReport:
+    """Scan what the registries have; what is the same in several of them is looked at once."""
+    if image:
+        raise InputError("--published and --image are two things", hint="give one of them")
+    reports = []
+    for opened in _by_digest(run, config):
+        digest, first = opened[0]
+        named = ", ".join(f"{one.registry.repository}:{_PUBLISHED}" for _, one in opened)
+        run.console.note(f"{named} is {digest}")
+        with pulled(first.repository, digest) as archive:
+            reports.append(_check(run, config, settings, archive, named))
+    return join_reports(reports)
+
+
+def _by_digest(run: Edge, config: Config) -> list[list[tuple[str, Opened]]]:
+    """Return the registries, those together that have the same image.
+
+    Raises:
+        InputError: one of them has none (exit 2).
+    """
+    found: dict[str, list[tuple[str, Opened]]] = {}
+    problems = []
+    for opened in open_registries(run, chosen_registries(config.registries, ())):
+        digest = opened.repository.digest(_PUBLISHED)
+        if not digest:
+            named = f"{opened.registry.repository}:{_PUBLISHED}"
+            problems.append(InputError(f"there is no {named}", hint="a release publishes it"))
+        found.setdefault(digest, []).append((digest, opened))
+    raise_problems(problems)
+    return list(found.values())

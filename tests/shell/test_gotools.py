@@ -58,6 +58,17 @@ def test_a_tool_is_built_once_and_its_path_is_all_that_is_printed(
     )
 
 
+def test_a_command_finds_the_tools_first_and_its_end_is_the_answer(env: dict[str, str]) -> None:
+    done = _run(env, "grype", "--", "sh", "-c", 'grype; echo "$1"; exit 9', "sh", "two words")
+    assert (done.returncode, done.stdout) == (9, "built\ntwo words\n"), done.stderr
+
+
+def test_a_command_that_is_not_there_is_told(env: dict[str, str]) -> None:
+    done = _run(env, "grype", "--", "no-such-command")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "gotools: no-such-command can't be started" in done.stderr
+
+
 def test_what_can_not_be_built_leaves_nothing_behind(tmp_path: Path, env: dict[str, str]) -> None:
     done = _run({**env, "FATE": "fails"}, "grype")
     assert (done.returncode, done.stdout) == (4, "")

@@ -20,7 +20,7 @@ from buildlib.sarif import dockerfile_uri
 from buildlib.scan import grype, trivy
 from buildlib.scan.finding import Severity, Vulnerability, severity_of
 from buildlib.scan.flow import check_scan
-from buildlib.scan.report import ScanReport, make_report, raise_failures
+from buildlib.scan.report import ScanReport, join_reports, make_report, raise_failures
 from buildlib.scan.sarif import as_sarif
 from buildlib.scan.scanner import Scanned
 from buildlib.scan.settings import NO_SCAN, Ignore, ScanSettings
@@ -717,3 +717,28 @@ def test_without_a_table_there_are_defaults(tmp_path: Path) -> None:
     settings = load_config(tmp_path, {}).scan_settings()
     assert settings == NO_SCAN
     assert (settings.severity, settings.only_fixed) == (Severity.HIGH, False)
+
+
+def test_reports_of_several_images_become_one() -> None:
+    ignores = (_ignore("CVE-2"), _ignore("CVE-3"))
+    both, other = _finding(), _finding("critical", id="CVE-4", platform="linux/arm64")
+    waived = _finding(id="CVE-2")
+    settings = NO_SCAN._replace(ignore=ignores)
+    scans = {
+        "one": [("linux/amd64", Scanned((both, waived), (), 12, "2026-06-14"))],
+        "two": [
+            ("linux/amd64", Scanned((both,), (), 11, "2026-06-13")),
+            ("linux/arm64", Scanned((other,), (), 11, "2026-06-13")),
+        ],
+    }
+    reports = [
+        make_report(name, ("grype", "1"), scan, settings, TODAY) for name, scan in scans.items()
+    ]
+    joined = join_reports(reports)
+    assert (joined.image, joined.database) == ("one, two", "2026-06-13")
+    assert joined.platforms == (("linux/amd64", 11), ("linux/arm64", 11))
+    assert joined.findings == (other, both)
+    assert joined.ignored == ((waived, ignores[0]),)
+    # What one image needs is not unused for want of it in the other.
+    assert joined.unused == (ignores[1],)
+    assert join_reports(reports[:1]) == reports[0]

@@ -1,0 +1,303 @@
+"""The workflows: pinned, with as few rights as can be, and nothing in them that runs only there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from conftest import GOTOOLS, ROOT
+from invoke.loader import FilesystemLoader
+from invoke.parser import Parser
+
+from buildlib.config import load_config
+
+FOLDER = ROOT / ".github" / "workflows"
+NAMES = ["bases.yml", "ci.yml", "release.yml", "scan.yml"]
+# A session that they call, and another change brings.
+COMING = {"goreleaser"}
+# Whoever may do more than read, and what for is beside it in the file.
+WRITES = {
+    ("bases.yml", "bases"): {"contents", "pull-requests", "actions"},
+    ("release.yml", "images"): {"packages", "id-token"},
+    ("release.yml", "binaries"): {"contents"},
+    ("scan.yml", "scan"): {"issues"},
+}
+PINNED = re.compile(r"[a-z-]+/[a-z-]+@[0-9a-f]{40}")
+USES = re.compile(r"^\s*(?:- )?uses: \S+ # v\d+\.\d+\.\d+$")
+# Of bootstrap.sh, before its command.
+BOOTSTRAP = {"--install-engine", "--release-tools"}
+CONFIG = load_config(ROOT, {})
+
+
+class Step(NamedTuple):
+    """A step, and where it is."""
+
+    workflow: str
+    job: str
+    name: str
+    text: dict[str, Any]
+
+
+def _load(path: Path) -> dict[Any, Any]:
+    return dict(yaml.safe_load(path.read_text("utf-8")))
+
+
+WORKFLOWS = {path.name: _load(path) for path in sorted(FOLDER.iterdir())}
+JOBS = {
+    (name, job): dict(text)
+    for name, workflow in WORKFLOWS.items()
+    for job, text in workflow["jobs"].items()
+}
+STEPS = [
+    Step(name, job, str(step["name"]), step)
+    for (name, job), text in JOBS.items()
+    for step in text["steps"]
+]
+RUNS = [step for step in STEPS if "run" in step.text]
+each_step = pytest.mark.parametrize(
+    "step", RUNS, ids=[f"{one.workflow} {one.job}: {one.name}" for one in RUNS]
+)
+each_job = pytest.mark.parametrize("key", JOBS, ids=[" ".join(key) for key in JOBS])
+
+
+def _triggers(name: str) -> dict[str, Any]:
+    # YAML 1.1 takes the bare word for a truth value.
+    found: dict[str, Any] = WORKFLOWS[name][True]
+    return found
+
+
+def test_all_of_them_are_looked_at() -> None:
+    assert sorted(WORKFLOWS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_workflow_may_do_nothing_and_runs_once_at_a_time(name: str) -> None:
+    workflow = WORKFLOWS[name]
+    assert workflow["permissions"] == {}
+    assert workflow["concurrency"]["group"]
+    # What is half proposed, published or told is not broken off.
+    assert workflow["concurrency"]["cancel-in-progress"] is (name == "ci.yml")
+    assert set(_triggers(name)) <= {"push", "pull_request", "schedule", "workflow_dispatch"}
+    assert "env" not in workflow
+
+
+@each_job
+def test_a_job_has_an_end_and_only_the_rights_that_it_needs(key: tuple[str, str]) -> None:
+    job = JOBS[key]
+    assert 0 < job["timeout-minutes"] <= 120
+    assert set(job["permissions"].values()) <= {"read", "write"}
+    writes = {right for right, kind in job["permissions"].items() if kind == "write"}
+    assert writes == WRITES.get(key, set())
+    # A secret is for the step that needs it.
+    assert "env" not in job
+    # No name that is another system tomorrow.
+    assert "latest" not in str(job["runs-on"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_actions_are_pinned_by_commit_with_their_version_beside(name: str) -> None:
+    lines = (FOLDER / name).read_text("utf-8").splitlines()
+    lines = [line for line in lines if "uses:" in line]
+    assert lines
+    assert not [line for line in lines if not USES.match(line)]
+    used = {step.text["uses"] for step in STEPS if step.workflow == name and "uses" in step.text}
+    assert len(used) <= len(lines)
+    assert not [one for one in used if not PINNED.fullmatch(one)]
+
+
+def test_an_action_has_one_version_everywhere() -> None:
+    used = {step.text["uses"] for step in STEPS if "uses" in step.text}
+    assert sorted(one.partition("@")[0] for one in used) == [
+        "actions/checkout",
+        "actions/upload-artifact",
+    ]
+
+
+def test_no_checkout_leaves_a_token_behind() -> None:
+    checkouts = [one for one in STEPS if one.text.get("uses", "").startswith("actions/checkout@")]
+    assert len(checkouts) == len(JOBS)
+    assert all(one.text["with"]["persist-credentials"] is False for one in checkouts)
+
+
+def test_who_versions_and_builds_sees_the_whole_history() -> None:
+    for workflow in ("ci.yml", "release.yml"):
+        first = [one for one in STEPS if one.workflow == workflow and "uses" in one.text]
+        checkouts = [one for one in first if one.name == "Check out"]
+        assert all(one.text["with"]["fetch-depth"] == 0 for one in checkouts)
+
+
+# --- what steps run --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sessions() -> set[str]:
+    """Return the names of all sessions."""
+    argv = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--list", "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    listed = json.loads(done.stdout)
+    return {one["session"] for one in listed} | {one["name"] for one in listed}
+
+
+@pytest.fixture(scope="module")
+def parser() -> Parser:
+    """Return what parses the command line of invoke in this repository."""
+    module, _ = FilesystemLoader(start=str(ROOT)).load("tasks")
+    return Parser(contexts=module.namespace.to_contexts())
+
+
+def _expanded(step: Step) -> Iterator[list[str]]:
+    """Yield the words of a step, once for every entry of the matrix."""
+    matrix = JOBS[step.workflow, step.job].get("strategy", {}).get("matrix", {})
+    for entry in matrix.get("include", [{}]):
+        text = step.text["run"]
+        for name, value in step.text.get("env", {}).items():
+            for key, word in entry.items():
+                value = value.replace(f"${{{{ matrix.{key} }}}}", word)  # noqa: PLW2901 - its end
+            text = text.replace(f"${name}", value)
+        yield shlex.split(text)
+
+
+def _inner(words: list[str]) -> list[str]:
+    """Return the command that is run in the end, past the scripts that prepare for it."""
+    if words[0] == "scripts/gotools.py":
+        end = words.index("--")
+        assert set(words[1:end]) <= set(GOTOOLS.TOOLS)
+        return _inner(words[end + 1 :])
+    if words[0] == "scripts/bootstrap.sh":
+        own = [word for word in words[1:] if word in BOOTSTRAP]
+        assert words[1 : 1 + len(own)] == own
+        return _inner(words[1 + len(own) :])
+    return words
+
+
+@each_step
+def test_a_step_is_one_line_that_anybody_can_run(
+    step: Step, sessions: set[str], parser: Parser
+) -> None:
+    text = step.text["run"]
+    assert "\n" not in text
+    assert "${{" not in text
+    # Neither a pipe nor a condition: what has logic is a task, a session or a script.
+    assert not re.search(r"[|&;<>`]|\$\(", text)
+    for words in _expanded(step):
+        command = _inner(words)
+        if command[0] == "nox":
+            end = command.index("--") if "--" in command else len(command)
+            assert command[1] == "-s"
+            assert set(command[2:end]) <= sessions | COMING
+        elif command[0] == "invoke":
+            (parsed,) = parser.parse_argv(command[1:])
+            assert parsed.name == command[1]
+        else:
+            assert command[0].startswith("scripts/")
+            assert os.access(ROOT / command[0], os.X_OK)
+
+
+def test_what_the_scripts_are_told_they_understand(tmp_path: Path) -> None:
+    """Nothing is asked outside: in a dry run, and without a finding."""
+    report = tmp_path / "scan.sarif"
+    report.write_text('{"runs": []}', encoding="utf-8")
+    for step in RUNS:
+        words = shlex.split(step.text["run"])
+        if words[0] == "scripts/propose.py":
+            words = [str(report) if word.endswith(".sarif") else word for word in words]
+            argv = [sys.executable, *words, "--dry-run"]
+            done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+        if words[0] == "scripts/containerd-store.sh":
+            assert words[1:] == ["--restart"]
+
+
+def test_every_session_of_ci_runs_in_it(sessions: set[str]) -> None:
+    text = (ROOT / "noxfile.py").read_text("utf-8")
+    match = re.search(r"^nox\.options\.sessions = (\[.*\])$", text, re.MULTILINE)
+    assert match
+    wanted = set(json.loads(match[1]))
+    found = {
+        word.partition("(")[0]
+        for step in RUNS
+        if step.workflow == "ci.yml"
+        for words in _expanded(step)
+        for word in _inner(words)
+        if word.partition("(")[0] in wanted
+    }
+    assert found == wanted <= {name.partition("(")[0] for name in sessions}
+
+
+# --- secrets, and who signs ------------------------------------------------------------------
+
+
+def test_secrets_of_a_release_are_in_its_environment_only() -> None:
+    for step in STEPS:
+        named = set(re.findall(r"secrets\.(\w+)", json.dumps(step.text))) - {"GITHUB_TOKEN"}
+        if named:
+            assert JOBS[step.workflow, step.job]["environment"] == "release"
+    for key, job in JOBS.items():
+        released = key in {("release.yml", "images"), ("release.yml", "binaries")}
+        assert ("environment" in job) == released
+
+
+def test_publishing_has_the_credentials_of_every_registry() -> None:
+    (step,) = [
+        one for one in RUNS if _inner(shlex.split(one.text["run"])) == ["invoke", "docker-publish"]
+    ]
+    wanted = {
+        name for one in CONFIG.registries for name in (one.username_env, one.password_env) if name
+    }
+    assert set(step.text["env"]) == wanted
+    assert JOBS["release.yml", "binaries"]["needs"] == "images"
+
+
+def test_a_tag_is_a_release_and_only_a_release_signs() -> None:
+    assert _triggers("release.yml") == {
+        "push": {"tags": [f"{CONFIG.tag_prefix}*"]},
+        "workflow_dispatch": None,
+    }
+    pattern = CONFIG.verification().identity_pattern
+    home = f"{CONFIG.source}/.github/workflows"
+    assert re.match(pattern, f"{home}/release.yml@refs/tags/v1.2.3")
+    for other in (
+        f"{home}/release.yml@refs/heads/main",
+        f"{home}/release.yml@refs/heads/refs/tags/v1",
+        f"{home}/ci.yml@refs/tags/v1.2.3",
+        f"{home}/release.yml.yml@refs/tags/v1.2.3",
+        f"{home}/releaseXyml@refs/tags/v1.2.3",
+        f"{home.replace('/dockerutilities/', '/dockerutilities-fork/')}/release.yml@refs/tags/v1",
+        f"https://example.org/{home}/release.yml@refs/tags/v1.2.3",
+    ):
+        assert not re.match(pattern, other), other
+
+
+def test_each_platform_is_smoked_where_it_is_native() -> None:
+    entries = JOBS["ci.yml", "smoke"]["strategy"]["matrix"]["include"]
+    assert [one["platform"] for one in entries] == [str(one) for one in CONFIG.platforms]
+    for one in entries:
+        assert one["runner"].endswith("-arm") == one["platform"].endswith("arm64")
+
+
+# --- dependabot ------------------------------------------------------------------------------
+
+
+def test_dependencies_of_every_kind_are_proposed_together_and_not_on_their_first_day() -> None:
+    updates = _load(ROOT / ".github" / "dependabot.yml")["updates"]
+    kinds = {one["package-ecosystem"]: one for one in updates}
+    assert {name: one["directory"] for name, one in kinds.items()} == {
+        "github-actions": "/",
+        "pip": "/requirements",
+        "docker": "/",
+        "gomod": "/app",
+    }
+    for one in updates:
+        assert (ROOT / one["directory"].lstrip("/")).is_dir()
+        assert one["schedule"] == {"interval": "weekly"}
+        assert one["cooldown"] == {"default-days": 7}
+        assert [group["patterns"] for group in one["groups"].values()] == [["*"]]
