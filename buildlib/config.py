@@ -20,6 +20,7 @@ from buildlib.settings import BaseImage, Registry, Run, Smoke
 from buildlib.variables import BASE_IMAGES
 
 if TYPE_CHECKING:
+    from buildlib.builders.settings import BuilderSettings
     from buildlib.policy.settings import Policy
     from buildlib.publish.settings import Publish
     from buildlib.scan.settings import ScanSettings
@@ -65,6 +66,7 @@ class Config:
     labels: tuple[tuple[str, str], ...] = _key(values.parse_pairs, ())
     build_args: tuple[tuple[str, str], ...] = _key(values.parse_pairs, ())
     builder: str = _key(values.parse_text, "")
+    builders: tuple[BuilderSettings, ...] = _key(settings.parse_builders, ())
     cache_from: tuple[str, ...] = _key(values.parse_texts, ())
     cache_to: tuple[str, ...] = _key(values.parse_texts, ())
     progress: str = _key(values.parse_text, "auto")
@@ -123,6 +125,7 @@ _KEYS: Final = {f.name.replace("_", "-"): f for f in fields(Config) if "parse" i
 _TABLES: Final = {
     *("labels", "build-args", "base-images"),
     *("smoke", "run", "policy", "scan", "tags", "registries", "publish", "sign", "verify"),
+    "builders",
 }
 
 

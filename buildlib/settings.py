@@ -29,6 +29,7 @@ from buildlib.values import (
 )
 
 if TYPE_CHECKING:
+    from buildlib.builders.settings import BuilderSettings
     from buildlib.expectations import Command, Data
     from buildlib.policy.settings import Policy
     from buildlib.publish.settings import Publish
@@ -255,6 +256,12 @@ def parse_tag_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:
     from buildlib.tagrules import parse_rules  # noqa: PLC0415 - most projects have no rules
 
     return parse_rules(value, where=where)
+
+
+def parse_builders(value: object) -> tuple[BuilderSettings, ...]:
+    from buildlib.builders.settings import parse_builders as parse  # noqa: PLC0415 - few have any
+
+    return parse(value)
 
 
 def parse_policy(value: object) -> Policy:

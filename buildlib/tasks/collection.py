@@ -7,6 +7,7 @@ from pathlib import Path
 from invoke.collection import Collection
 
 from buildlib.tasks import (
+    builder,
     clean,
     docker,
     image,
@@ -30,6 +31,7 @@ def collection(root: Path | None = None) -> Collection:
     tasks = (
         docker.docker_build,
         docker.binary,
+        builder.docker_builder,
         run.docker_run,
         run.docker_stop,
         run.docker_logs,
