@@ -12,8 +12,10 @@ from buildlib.builders.plan import files_of
 from buildlib.builders.settings import NodeSettings
 
 _TIMEOUT: Final = 5.0
-# What a gRPC client says first (RFC 9113, 3.4), with settings that are empty. A certificate that
-# is refused is told after the handshake, in the answer to this.
+_PATIENCE: Final = 1.0
+_FRAME: Final = 9
+_SETTINGS: Final = b"\x04"
+# What a gRPC client says first (RFC 9113, 3.4), with settings that are empty.
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 
@@ -42,7 +44,7 @@ def _reason(error: OSError, where: str) -> str:
         case ssl.SSLCertVerificationError():
             return f"its certificate is not trusted: {error.verify_message}"
         case ssl.SSLError():
-            return f"TLS failed: {_alert(error)}"
+            return _alert(error)
         case TimeoutError():
             return f"{where} did not answer within {_TIMEOUT:g} s"
         case _:
@@ -50,7 +52,8 @@ def _reason(error: OSError, where: str) -> str:
 
 
 def _alert(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).replace("_", " ").lower()
+    text = (error.reason or str(error)).replace("_", " ").lower()
+    return f"it refuses the certificate ({text})" if "alert" in text else f"TLS failed: {text}"
 
 
 def _context(node: NodeSettings, root: Path) -> ssl.SSLContext:
@@ -73,8 +76,15 @@ def _talk(node: NodeSettings, root: Path, host: str, port: int) -> str:
 
 
 def _answer(connection: socket.socket, *, secured: bool) -> str:
-    connection.sendall(_PREFACE)
-    # The daemon's settings frame; a daemon that wants TLS answers nothing like it.
-    if connection.recv(9)[3:4] == b"\x04":
+    # A daemon says its settings first. To speak before it has judged our certificate would lose
+    # its reason: what it says is thrown away where it has closed the connection meanwhile.
+    connection.settimeout(_PATIENCE)
+    try:
+        said = connection.recv(_FRAME)
+    except TimeoutError:
+        connection.settimeout(_TIMEOUT)
+        connection.sendall(_PREFACE)
+        said = connection.recv(_FRAME)
+    if said[3:4] == _SETTINGS:
         return ""
     return "it speaks no gRPC" if secured else "it speaks no gRPC, or wants TLS"
