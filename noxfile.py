@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +17,15 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "app_tests", "tests", "smoke", "reproducible", "publish"]
+
+# Each of them builds tools that are written in Go: plain nox runs them where `go` is on PATH, and
+# says which it leaves out where it is not. Asked for by name they run, or fail.
+NEEDS_GO = ["builders"]
+HAS_GO = shutil.which("go") is not None
+nox.options.sessions = [
+    *("lint", "app_tests", "tests", "smoke", "reproducible", "publish"),
+    *(NEEDS_GO if HAS_GO else ["left_out"]),
+]
 
 REQUIREMENTS = "requirements/dev.txt"
 CONFIG = load_config(Path(__file__).parent, os.environ)
@@ -66,8 +75,9 @@ def tests(session: nox.Session) -> None:
     _release_tools(session)
     whole = not session.posargs
     session.run("coverage", "erase")
-    # The rehearsal of a release is a session of its own.
-    session.run("coverage", "run", "-m", "pytest", "-m", "not rehearsal", *session.posargs)
+    # The rehearsal of a release is a session of its own, and so are the machines that build.
+    alone = "not rehearsal and not builders"
+    session.run("coverage", "run", "-m", "pytest", "-m", alone, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", *(["--fail-under=95"] if whole else []))
 
@@ -97,6 +107,21 @@ def publish(session: nox.Session) -> None:
     _install(session)
     _release_tools(session)
     session.run("pytest", "-m", "rehearsal", "--capture=no", *session.posargs)
+
+
+@nox.session
+def builders(session: nox.Session) -> None:
+    """Build on two machines for real, one for each platform, and kill one: buildkitd with TLS."""
+    _install(session)
+    _release_tools(session)
+    session.run("pytest", "-m", "builders", *session.posargs)
+
+
+@nox.session(python=False, default=False)
+def left_out(session: nox.Session) -> None:
+    """Say which sessions plain nox does not run on this machine, and why."""
+    for name in NEEDS_GO if not HAS_GO else ():
+        session.warn(f"{name} was left out: no go on PATH (go.dev/doc/install); nox -s {name}")
 
 
 @nox.session(default=False)

@@ -361,7 +361,8 @@ def test_a_registry_makes_the_cold_build_of_another_machine_warm(
         other = make_user(dockerfile, _table([cold], shared, [both]), "other")
         other.succeed("docker-builder", "create")
         first = other.build("--platform", "all", "--output", "local")
-        assert first["cached"] == first["steps"] == 6
+        # Two for each platform, and the file that both of them copy.
+        assert first["cached"] == first["steps"] == 5
         made = [(_output(other) / slug / "made").read_text(encoding="utf-8") for slug in SLUGS]
         assert made == ["amd64\n", "arm64\n"]
 
