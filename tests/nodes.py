@@ -88,6 +88,10 @@ class Daemon:
         return f"tcp://127.0.0.1:{self.port}"
 
     @property
+    def socket(self) -> Path:
+        return self.folder / "s"
+
+    @property
     def log(self) -> str:
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
@@ -103,7 +107,9 @@ class Daemon:
         program = GOTOOLS.ensure("buildkitd", os.environ)
         argv = [
             *(str(program), "--debug", "--root", str(self.folder / "root"), "--addr"),
-            *(self.endpoint, "--tlscacert", str(self.authority.certificate)),
+            # The socket is what ssh leads to: it has no TLS of its own.
+            *(self.endpoint, "--addr", f"unix://{self.socket}"),
+            *("--tlscacert", str(self.authority.certificate)),
             *("--tlscert", str(certificate), "--tlskey", str(key)),
             *("--containerd-worker=false", "--oci-worker-net=host"),
             *("--oci-worker-binary", str(wrapper)),

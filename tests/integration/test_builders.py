@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from buildkit import image_of_buildkit
-from conftest import ROOT, Checkout
+from conftest import GOTOOLS, ROOT, Checkout
 from nodes import Authority, Daemon, built_here, daemon, make_authority
 from registries import Server, registry
 
@@ -278,6 +279,52 @@ def test_a_builder_of_somebody_else_is_never_removed(
     done = user.invoke("docker-build", "--builder", "farm")
     assert done.returncode == 4
     assert "is not what the configuration describes" in done.stderr
+
+
+def test_a_machine_behind_ssh(
+    make_user: Callable[..., User], farm: list[Daemon], tmp_path: Path
+) -> None:
+    # What ssh would start on the machine is started here, with the words that buildx gives it.
+    program = GOTOOLS.ensure("buildctl", os.environ)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift 3\n'
+    (folder / "ssh").write_text(f'{script}exec {program} "$@"\n', encoding="utf-8")
+    (folder / "ssh").chmod(0o755)
+    node = f'{{ endpoint = "ssh://me@machine{farm[1].socket}", platforms = ["linux/arm64"] }}'
+    user = make_user(COPIES, f'[builders.farm]\ndriver = "remote"\nnodes = [{node}]\n')
+    user.env["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    assert "running" in user.succeed("docker-builder", "create").stdout
+    user.build("--platform", "linux/arm64", "--output", "local")
+
+
+def test_a_node_that_hangs_is_not_waited_for_without_end(
+    make_user: Callable[..., User], farm: list[Daemon]
+) -> None:
+    user = make_user(COPIES, _two(farm))
+    user.succeed("docker-builder", "create")
+    process = farm[1].process
+    assert process
+    process.send_signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        done = user.invoke("docker-build", "--builder", "farm", "--platform", "linux/arm64")
+        assert time.monotonic() - started < LIMIT
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert done.returncode == 4
+    assert "node node1 of the builder farm does not answer" in done.stderr
+    user.build("--platform", "linux/arm64", "--output", "cacheonly")
+
+
+def test_what_several_nodes_write_to_one_place_is_warned_of(
+    make_user: Callable[..., User], farm: list[Daemon], server: Server
+) -> None:
+    reference = f"type=registry,ref={server.host}/one"
+    user = make_user(COPIES, _two(farm, f'cache-to = ["{reference}"]\n'))
+    user.succeed("docker-builder", "create")
+    done = user.build("--platform", "all", "--output", "cacheonly")
+    assert any("where the last one stays" in warning for warning in done["warnings"])
 
 
 def _wait_for(condition: Callable[[], object], seconds: float = LIMIT) -> None:
