@@ -17,24 +17,19 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
-SESSIONS = ["lint", "app_tests", "tests", "smoke", "reproducible", "publish"]
-# They compile programs in Go on this machine; our image and its tests need none.
-NEED_GO = ["goreleaser"]
+
+# Each of them builds tools that are written in Go: plain nox runs them where `go` is on PATH, and
+# says which it leaves out where it is not. Asked for by name they run, or fail.
+NEEDS_GO = ["goreleaser", "builders"]
+HAS_GO = shutil.which("go") is not None
+nox.options.sessions = [
+    *("lint", "app_tests", "tests", "smoke", "reproducible", "publish"),
+    *(NEEDS_GO if HAS_GO else ["left_out"]),
+]
 
 REQUIREMENTS = "requirements/dev.txt"
 CONFIG = load_config(Path(__file__).parent, os.environ)
 PLATFORMS = [str(platform) for platform in CONFIG.platforms]
-
-
-def _default_sessions() -> list[str]:
-    """Return what plain `nox` runs; what it leaves out, it says by name."""
-    if shutil.which("go"):
-        return [*SESSIONS, *NEED_GO]
-    print(f"nox > left out, as there is no go on PATH: {', '.join(NEED_GO)}", file=sys.stderr)
-    return SESSIONS
-
-
-nox.options.sessions = _default_sessions()
 
 
 def _install(session: nox.Session) -> None:
@@ -94,7 +89,8 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase")
     # What has a session of its own is left to it. A file's tests stay together: they share what
     # is slow to make, and two of them would mind each other.
-    words = ("-m", "not rehearsal and not goreleaser", "-n", "2", "--dist", "loadfile")
+    others = "not rehearsal and not goreleaser and not builders"
+    words = ("-m", others, "-n", "2", "--dist", "loadfile")
     session.run("coverage", "run", "-m", "pytest", *words, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", *(["--fail-under=95"] if whole else []))
@@ -141,6 +137,21 @@ def goreleaser(session: nox.Session) -> None:
     _release_tools(session)
     session.run(*run, "goreleaser", "check")
     session.run(*run, "pytest", "-m", "goreleaser", *session.posargs)
+
+
+@nox.session
+def builders(session: nox.Session) -> None:
+    """Build on two machines for real, one for each platform, and kill one: buildkitd with TLS."""
+    _install(session)
+    _release_tools(session)
+    session.run("pytest", "-m", "builders", *session.posargs)
+
+
+@nox.session(python=False, default=False)
+def left_out(session: nox.Session) -> None:
+    """Say which sessions plain nox does not run on this machine, and why."""
+    for name in NEEDS_GO if not HAS_GO else ():
+        session.warn(f"{name} was left out: no go on PATH (go.dev/doc/install); nox -s {name}")
 
 
 @nox.session(default=False)

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from buildlib import preflight
 from buildlib.background import Background
@@ -34,14 +34,28 @@ from buildlib.project import Project
 from buildlib.reference import parse_reference
 from buildlib.report import BuildResult
 
+if TYPE_CHECKING:
+    from buildlib.builders.settings import BuilderSettings
+
 _TAIL: Final = 40
 _REFUSED: Final = re.compile(
     r"401 unauthorized|403 forbidden|authorization failed|access denied", re.IGNORECASE
 )
 
 
+def _described(project: Project) -> BuilderSettings | None:
+    """Return the configuration's own builder, where one is to be used."""
+    config = project.config
+    if not (config.builder and config.builders):
+        return None
+    return next((one for one in config.builders if one.name == config.builder), None)
+
+
 def _check_plan(
-    plan: BuildPlan, request: BuildRequest, dockerfile: Dockerfile
+    plan: BuildPlan,
+    request: BuildRequest,
+    dockerfile: Dockerfile,
+    described: BuilderSettings | None,
 ) -> list[BuildlibError]:
     """Return the problems that need no engine to be seen."""
     problems = preflight.check_build_args(name for name, _ in plan.build_args)
@@ -51,18 +65,32 @@ def _check_plan(
         problems += preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan))
     if request.strict:
         problems += [InputError(text) for text in preflight.undeclared(plan, dockerfile)]
+    if described:
+        from buildlib.builders.check import check_platforms  # noqa: PLC0415 - see _check_engine
+
+        problems += check_platforms(described, plan.platforms)
     registries = [parse_reference(text).registry for text in plan.references]
     return problems + preflight.check_push(plan, registries)
 
 
 def _check_engine(
-    plan: BuildPlan, engine: EngineFacts, executor: Executor, env: Mapping[str, str]
+    plan: BuildPlan,
+    engine: EngineFacts,
+    executor: Executor,
+    env: Mapping[str, str],
+    described: BuilderSettings | None,
 ) -> list[BuildlibError]:
     """Return the problems that docker, buildx, the engine or the builder would have."""
     problems = preflight.check_engine(engine, endpoint=env.get("DOCKER_HOST", ""))
     asked = bool(engine.buildx) and preflight.needs_builder(plan, engine)
     builder = inspect_builder(executor, plan.builder) if asked else None
-    return problems + preflight.check_output(plan, engine, builder)
+    if not (builder and plan.builder):
+        return problems + preflight.check_output(plan, engine, builder)
+    from buildlib.builders import check  # noqa: PLC0415 - most builds name no builder
+
+    hint = {"hint": check.create_hint(described.name)} if described else {}
+    problems += preflight.check_output(plan, engine, builder, **hint)
+    return problems + check.check_builder(plan, engine, builder, described)
 
 
 def metadata_path() -> Path:
@@ -97,16 +125,22 @@ def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list
     """
     dockerfile = project.dockerfile()
     plan = make_build_plan(project, request, dockerfile, metadata_file=metadata_path())
-    raise_problems(_check_plan(plan, request, dockerfile))
+    raise_problems(_check_plan(plan, request, dockerfile, _described(project)))
     return plan, _warnings(project, plan, dockerfile)
 
 
 def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list[str]:
     stand_ins = ", ".join(plan.stand_ins)
+    caches: list[str] = []
+    if described := _described(project):
+        from buildlib.builders.check import cache_warnings  # noqa: PLC0415 - see _check_engine
+
+        caches = cache_warnings(plan, described)
     return [
         *project.version.warnings,
         *preflight.undeclared(plan, dockerfile),
         *([f"built on stand-ins for {stand_ins}: not for publishing"] if stand_ins else []),
+        *caches,
     ]
 
 
@@ -136,9 +170,10 @@ def build_image(
     facts = facts or Background(lambda: inspect_engine(executor))
     dockerfile = project.dockerfile()
     plan = make_build_plan(project, request, dockerfile, metadata_file=metadata_path())
-    problems = _check_plan(plan, request, dockerfile)
+    described = _described(project)
+    problems = _check_plan(plan, request, dockerfile, described)
     engine = facts.get()
-    raise_problems(problems + _check_engine(plan, engine, executor, project.env))
+    raise_problems(problems + _check_engine(plan, engine, executor, project.env, described))
     warnings = _warnings(project, plan, dockerfile)
     for warning in warnings:
         console.warn(warning)

@@ -21,6 +21,7 @@ from buildlib.variables import BASE_IMAGES
 
 if TYPE_CHECKING:
     from buildlib.bases.settings import Bases
+    from buildlib.builders.settings import BuilderSettings
     from buildlib.goreleaser.settings import GoReleaser
     from buildlib.policy.settings import Policy
     from buildlib.publish.settings import Publish
@@ -67,6 +68,7 @@ class Config:
     labels: tuple[tuple[str, str], ...] = _key(values.parse_pairs, ())
     build_args: tuple[tuple[str, str], ...] = _key(values.parse_pairs, ())
     builder: str = _key(values.parse_text, "")
+    builders: tuple[BuilderSettings, ...] = _key(settings.parse_builders, ())
     cache_from: tuple[str, ...] = _key(values.parse_texts, ())
     cache_to: tuple[str, ...] = _key(values.parse_texts, ())
     progress: str = _key(values.parse_text, "auto")
@@ -138,7 +140,7 @@ class Config:
 _KEYS: Final = {f.name.replace("_", "-"): f for f in fields(Config) if "parse" in f.metadata}
 _TABLES: Final = {
     *("labels", "build-args", "base-images"),
-    *("bases", "smoke", "run", "policy", "scan", "tags", "registries", "publish"),
+    *("bases", "builders", "smoke", "run", "policy", "scan", "tags", "registries", "publish"),
     *("goreleaser", "sign", "verify"),
 }
 

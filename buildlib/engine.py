@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,25 @@ _CONTAINERD_STORE: Final = "io.containerd.snapshotter.v1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """A machine of a builder.
+
+    Args:
+        given: the platforms that it was given, which buildx sends to it before others; `platforms`
+            are all that it can run, as far as it answers.
+        error: why buildx can't use it.
+    """
+
+    name: str
+    endpoint: str = ""
+    status: str = ""
+    buildkit: str = ""
+    given: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Builder:
     """A buildx builder; `platforms` are those that it can run, natively or emulated."""
 
@@ -26,6 +46,7 @@ class Builder:
     status: str = ""
     buildkit: str = ""
     platforms: tuple[str, ...] = ()
+    nodes: tuple[Node, ...] = ()
     error: str = ""
 
 
@@ -136,17 +157,52 @@ def inspect_builder(executor: Executor, name: str = "") -> Builder:
     return parse_builder(result.stdout)
 
 
+def _rows(text: str) -> dict[str, list[str]]:
+    """Return the values of each row of `NAME:  VALUE`, by the name in lower case."""
+    rows: dict[str, list[str]] = {}
+    for match in re.finditer(r"^[ \t]*([A-Z][\w ]*?):[ \t]+(.*)$", text, re.MULTILINE):
+        rows.setdefault(match[1].lower(), []).append(match[2].strip())
+    return rows
+
+
+def _first(rows: Mapping[str, Sequence[str]], *names: str) -> str:
+    return next((rows[name][0] for name in names if name in rows), "")
+
+
+def _names(rows: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return all platforms; one that the node was given bears a star."""
+    return [n for row in rows.get("platforms", ()) for n in re.split(r"[,\s]+", row) if n]
+
+
+def _plain(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.rstrip("*") for name in names))
+
+
+def _parse_node(text: str) -> Node:
+    rows = _rows(text)
+    names = _names(rows)
+    return Node(
+        name=_first(rows, "name"),
+        endpoint=_first(rows, "endpoint"),
+        status=_first(rows, "status"),
+        buildkit=_first(rows, "buildkit version", "buildkit"),
+        given=_plain(name for name in names if name.endswith("*")),
+        platforms=_plain(names),
+        error=_first(rows, "error"),
+    )
+
+
 def parse_builder(text: str) -> Builder:
     """Read what `docker buildx inspect` printed; it has no JSON form in every version."""
-    rows: dict[str, list[str]] = {}
-    for match in re.finditer(r"^\s*([A-Z][\w ]*?):\s+(.*)$", text, re.MULTILINE):
-        rows.setdefault(match[1].lower(), []).append(match[2].strip())
-    platforms = [name for row in rows.get("platforms", ()) for name in re.split(r"[,\s]+", row)]
+    rows = _rows(text)
+    _, _, nodes = text.partition("\nNodes:")
+    parts = [part for part in re.split(r"^(?=Name:)", nodes, flags=re.MULTILINE) if part.strip()]
     return Builder(
-        name=rows.get("name", [""])[0],
-        driver=rows.get("driver", [""])[0],
-        status=rows.get("status", [""])[0],
-        buildkit=next(iter(rows.get("buildkit version") or rows.get("buildkit") or ()), ""),
-        platforms=tuple(dict.fromkeys(name.rstrip("*") for name in platforms if name)),
-        error=next(iter(rows.get("error", ())), ""),
+        name=_first(rows, "name"),
+        driver=_first(rows, "driver"),
+        status=_first(rows, "status"),
+        buildkit=_first(rows, "buildkit version", "buildkit"),
+        platforms=_plain(_names(rows)),
+        nodes=tuple(map(_parse_node, parts)),
+        error=_first(rows, "error"),
     )

@@ -174,6 +174,26 @@ def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
     return found
 
 
+def _caches(
+    config: Config, platforms: Sequence[Platform]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return where cache is read from and written to: as configured, else as the builder has it."""
+    if not (config.builder and config.builders):
+        return config.cache_from, config.cache_to
+    from buildlib.builders.plan import caches  # noqa: PLC0415 - most builds name no builder
+    from buildlib.builders.settings import find_builder  # noqa: PLC0415 - the same
+
+    described = find_builder(config.builders, config.builder)
+    own = caches(described, platforms) if described else ((), ())
+    return config.cache_from or own[0], config.cache_to or own[1]
+
+
+def _builder(config: Config) -> str:
+    """Return what buildx calls the builder."""
+    named = (b.buildx_name for b in config.builders if b.name == config.builder)
+    return next(named, config.builder)
+
+
 def make_build_plan(
     project: Project,
     request: BuildRequest,
@@ -194,20 +214,22 @@ def make_build_plan(
     replaced = _replaced(config, dockerfile.bases(target, known))
     stand_ins = tuple(sorted(name for name, image in replaced.items() if image.stand_in))
     base = dockerfile.runtime_base(target, known)
+    platforms = chosen_platforms(request, project)
+    cache_from, cache_to = _caches(config, platforms)
     plan = BuildPlan(
         context=project.context,
         dockerfile=project.dockerfile_path,
         image=config.image,
         version=project.version.value,
         target=target,
-        platforms=chosen_platforms(request, project),
+        platforms=platforms,
         build_args=tuple(sorted(build_args.items())),
         build_contexts=tuple(sorted((name, image.source) for name, image in replaced.items())),
         stand_ins=stand_ins,
         secrets=request.secrets,
-        cache_from=config.cache_from,
-        cache_to=config.cache_to,
-        builder=config.builder,
+        cache_from=cache_from,
+        cache_to=cache_to,
+        builder=_builder(config),
         output=output,
         destination=_destination(project, request, output),
         no_cache=request.no_cache,

@@ -170,15 +170,26 @@ def needs_builder(plan: BuildPlan, facts: EngineFacts) -> bool:
 
 
 def check_output(
-    plan: BuildPlan, facts: EngineFacts, builder: Builder | None
+    plan: BuildPlan,
+    facts: EngineFacts,
+    builder: Builder | None,
+    *,
+    hint: str = "docker buildx ls shows those that there are",
 ) -> list[BuildlibError]:
-    """Return what the engine's image store or the builder's driver can't do."""
+    """Return what the engine's image store or the builder's driver can't do.
+
+    Args:
+        plan: what is to be built.
+        facts: what docker says.
+        builder: what buildx says about the builder; None: it was not asked.
+        hint: what to do where there is no such builder.
+    """
     if builder and builder.error and not builder.driver:
         return [
             EngineError(
                 f"builder {plan.builder or 'in use'} can't be used",
                 why=builder.error,
-                hint="docker buildx ls shows those that there are",
+                hint=hint,
             )
         ]
     if not facts.server or facts.containerd_store:

@@ -30,6 +30,7 @@ from buildlib.values import (
 
 if TYPE_CHECKING:
     from buildlib.bases.settings import Bases
+    from buildlib.builders.settings import BuilderSettings
     from buildlib.expectations import Command, Data
     from buildlib.goreleaser.settings import GoReleaser
     from buildlib.policy.settings import Policy
@@ -261,6 +262,12 @@ def parse_tag_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:
 
 def parse_bases(value: object) -> Bases:
     from buildlib.bases.settings import parse_bases as parse  # noqa: PLC0415 - as above
+
+    return parse(value)
+
+
+def parse_builders(value: object) -> tuple[BuilderSettings, ...]:
+    from buildlib.builders.settings import parse_builders as parse  # noqa: PLC0415 - few have any
 
     return parse(value)
 

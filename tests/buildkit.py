@@ -55,18 +55,29 @@ class Builder:
 
 
 @contextmanager
-def container_builder(folder: Path) -> Iterator[Builder]:
-    """Make a builder, and remove it with its container and image."""
-    name = f"buildlib-test-{secrets.token_hex(4)}"
-    builder = Builder(name, {"BUILDX_CONFIG": str(folder / "buildx")})
+def image_of_buildkit(folder: Path) -> Iterator[str]:
+    """Build the image that the driver would pull, and remove it; yield its tag."""
+    tag = f"buildlib-test-{secrets.token_hex(4)}:1"
     _fill(folder / "root")
     (folder / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
-    builder.docker("build", "--quiet", "--tag", f"{name}:1", str(folder))
+    argv = ["docker", "build", "--quiet", "--tag", tag, str(folder)]
+    subprocess.run(argv, capture_output=True, check=True)
     try:
-        options = ("--driver", "docker-container", "--driver-opt", f"image={name}:1")
-        builder.docker("buildx", "create", "--name", name, *options)
-        builder.docker("buildx", "inspect", "--bootstrap", name)
-        yield builder
+        yield tag
     finally:
-        builder.docker("buildx", "rm", "--force", name, check=False)
-        builder.docker("image", "rm", f"{name}:1", check=False)
+        subprocess.run(["docker", "image", "rm", tag], capture_output=True, check=False)
+
+
+@contextmanager
+def container_builder(folder: Path) -> Iterator[Builder]:
+    """Make a builder, and remove it with its container and image."""
+    with image_of_buildkit(folder) as image:
+        name = image.partition(":")[0]
+        builder = Builder(name, {"BUILDX_CONFIG": str(folder / "buildx")})
+        try:
+            options = ("--driver", "docker-container", "--driver-opt", f"image={image}")
+            builder.docker("buildx", "create", "--name", name, *options)
+            builder.docker("buildx", "inspect", "--bootstrap", name)
+            yield builder
+        finally:
+            builder.docker("buildx", "rm", "--force", name, check=False)

@@ -8,6 +8,7 @@ from invoke.collection import Collection
 
 from buildlib.tasks import (
     bases,
+    builder,
     clean,
     docker,
     goreleaser,
@@ -32,6 +33,7 @@ def collection(root: Path | None = None) -> Collection:
     tasks = (
         docker.docker_build,
         docker.binary,
+        builder.docker_builder,
         run.docker_run,
         run.docker_stop,
         run.docker_logs,

@@ -38,6 +38,8 @@ atexit.register(gc.freeze)
 # And while it loads, it looks for garbage every 700 objects; there is none among modules.
 gc.set_threshold(100_000)
 
+_PASSING = "buildlib-buildx-"
+
 
 class Beginning(NamedTuple):
     """What is on its way while a task still loads; `engine` is None where nothing may start."""
@@ -60,6 +62,11 @@ class Edge:
         """Keep them."""
         self.start, self.env, self.dry = start, env, dry
         self._quiet = quiet
+
+    @property
+    def passing_home(self) -> bool:
+        """Return whether what buildx remembers goes away with this task."""
+        return Path(self.env.get("BUILDX_CONFIG", "")).name.startswith(_PASSING)
 
     @cached_property
     def console(self) -> Console:
@@ -180,7 +187,7 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
     if "BUILDX_CONFIG" in env or os.access(existing, os.W_OK):
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="buildlib-buildx-") as folder:
+    with tempfile.TemporaryDirectory(prefix=_PASSING) as folder:
         env["BUILDX_CONFIG"] = folder
         yield
 

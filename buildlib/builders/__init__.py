@@ -1,0 +1,1 @@
+"""Builders that a project describes: made, looked at and removed with buildx."""

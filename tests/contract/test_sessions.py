@@ -1,0 +1,47 @@
+"""Which sessions plain nox runs, on a machine with Go and on one without."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import ROOT
+
+ALWAYS = {"lint", "app_tests", "tests", "smoke(linux/amd64)", "smoke(linux/arm64)"} | {
+    "reproducible",
+    "publish",
+}
+
+
+def _nox(path: Path, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), *words],
+        env={**os.environ, "PATH": str(path), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout + done.stderr
+
+
+def _chosen(path: Path) -> set[str]:
+    lines = [line.split() for line in _nox(path, "--list").splitlines()]
+    return {words[1] for words in lines if words[:1] == ["*"]}
+
+
+def test_with_go_everything_runs(tmp_path: Path) -> None:
+    (tmp_path / "go").write_text("#!/bin/sh\n", encoding="utf-8")
+    (tmp_path / "go").chmod(0o755)
+    chosen = _chosen(tmp_path)
+    assert chosen == ALWAYS | {"builders", "goreleaser"}
+    assert "left_out" not in chosen
+    assert "was left out" not in _nox(tmp_path, "--session", "left_out")
+
+
+def test_without_go_what_needs_it_is_left_out_by_name(tmp_path: Path) -> None:
+    assert _chosen(tmp_path) == ALWAYS | {"left_out"}
+    said = _nox(tmp_path, "--session", "left_out")
+    for name in ("builders", "goreleaser"):
+        assert f"{name} was left out: no go on PATH" in said

@@ -1,0 +1,464 @@
+"""Builders for real: two buildkitd on loopback as two machines, one for each platform, with TLS."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from buildkit import image_of_buildkit
+from conftest import GOTOOLS, ROOT, Checkout
+from nodes import Authority, Daemon, built_here, daemon, make_authority
+from registries import Server, registry
+
+from buildlib.elf import program_arch
+
+pytestmark = [pytest.mark.engine, pytest.mark.builders, pytest.mark.usefixtures("engine")]
+Make = Callable[..., Checkout]
+PLATFORMS = ("linux/amd64", "linux/arm64")
+SLUGS = ("linux_amd64", "linux_arm64")
+COPIES = "FROM scratch\nCOPY tasks.py /\n"
+# What a machine that is not there may cost before it is told, in seconds.
+LIMIT = 60
+
+
+@pytest.fixture(scope="module", name="authority")
+def _authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_authority(tmp_path_factory.mktemp("authority") / "ca")
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[list[Daemon]]:
+    """Run two machines: the first is for amd64, the second for arm64."""
+    folder = tmp_path_factory.mktemp("farm")
+    with ExitStack() as stack:
+        names = ("amd", "arm")
+        yield [stack.enter_context(daemon(folder / name, authority)) for name in names]
+
+
+@pytest.fixture(scope="module", name="golang")
+def _golang() -> str:
+    """Return the compiler's image that this repository uses."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    match = re.search(r"^ARG GO_VERSION=(\S+)", text, re.MULTILINE)
+    assert match
+    return f"golang:{match[1]}-alpine"
+
+
+@pytest.fixture(name="server")
+def _server(tmp_path: Path) -> Iterator[Server]:
+    with registry(tmp_path / "registry", password=False) as running:
+        yield running
+
+
+class User:
+    """Somebody with a checkout, and with builders of their own."""
+
+    def __init__(self, checkout: Checkout, env: Mapping[str, str | None]) -> None:
+        self.checkout = checkout
+        self.env = dict(env)
+
+    @property
+    def config(self) -> Path:
+        return self.checkout.root / "buildlib.toml"
+
+    def certify(self, authority: Authority, name: str = "client") -> None:
+        """Put certificates where the configuration says that they are."""
+        folder = self.checkout.root / "certs"
+        folder.mkdir(exist_ok=True)
+        certificate, key = authority.sign(name)
+        shutil.copy(certificate, folder / "cert.pem")
+        shutil.copy(key, folder / "key.pem")
+
+    def invoke(self, *words: str) -> subprocess.CompletedProcess[str]:
+        done = self.checkout.invoke(*words, **self.env)
+        assert "Traceback" not in done.stderr
+        assert "PRIVATE KEY" not in done.stdout + done.stderr
+        return done
+
+    def succeed(self, *words: str) -> subprocess.CompletedProcess[str]:
+        done = self.invoke(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def build(self, *words: str) -> dict[str, Any]:
+        done = self.succeed("docker-build", "--builder", "farm", "--json", *words)
+        return dict(json.loads(done.stdout))
+
+    def buildx(self, *words: str) -> str:
+        env = self.checkout.environment(self.env)
+        done = subprocess.run(
+            ["docker", "buildx", *words], env=env, capture_output=True, text=True, check=False
+        )
+        return done.stdout
+
+
+def _table(daemons: Sequence[Daemon], more: str = "", platforms: Sequence[str] = PLATFORMS) -> str:
+    tls = 'cacert = "certs/ca.pem", cert = "certs/cert.pem", key = "certs/key.pem"'
+    nodes = [
+        f'{{ name = "node{n}", endpoint = "{one.endpoint}", platforms = [{names}], {tls} }}'
+        for n, (one, names) in enumerate(zip(daemons, platforms, strict=True))
+    ]
+    joined = ",\n  ".join(nodes)
+    return f'[builders.farm]\ndriver = "remote"\n{more}nodes = [\n  {joined},\n]\n'
+
+
+def _two(daemons: Sequence[Daemon], more: str = "") -> str:
+    return _table(daemons, more, [f'"{platform}"' for platform in PLATFORMS])
+
+
+@pytest.fixture(name="make_user")
+def _make_user(
+    make_checkout: Make, tmp_path: Path, authority: Authority
+) -> Callable[[str, str], User]:
+    """Return a maker of users; buildx remembers no builder of theirs after the test."""
+
+    def make(dockerfile: str, table: str, folder: str = "repo") -> User:
+        top = 'platforms = ["linux/amd64", "linux/arm64"]\n'
+        checkout = make_checkout(dockerfile, top + table, folder)
+        user = User(checkout, {"BUILDX_CONFIG": str(tmp_path / f"buildx-{folder}")})
+        user.certify(authority)
+        shutil.copy(authority.certificate, checkout.root / "certs/ca.pem")
+        (checkout.root / ".dockerignore").write_text("certs\n", encoding="utf-8")
+        return user
+
+    return make
+
+
+def _output(user: User) -> Path:
+    (folder,) = (user.checkout.root / "dist").iterdir()
+    return folder
+
+
+def _states(user: User) -> dict[str, str]:
+    (found,) = json.loads(user.invoke("docker-builder", "status", "--json").stdout)["builders"]
+    return {"": found["state"], **{node["name"]: node["state"] for node in found["nodes"]}}
+
+
+def test_create_status_build_and_remove(
+    make_user: Callable[..., User], farm: list[Daemon], golang: str
+) -> None:
+    dockerfile = (
+        f"FROM --platform=$BUILDPLATFORM {golang} AS compile\n"
+        "ARG TARGETARCH\nWORKDIR /src\nCOPY go.mod main.go ./\n"
+        "RUN uname -m >/machine && CGO_ENABLED=0 GOARCH=$TARGETARCH go build -o /thing .\n"
+        "FROM scratch\nCOPY --from=compile /machine /thing /\n"
+    )
+    user = make_user(dockerfile, _two(farm))
+    (user.checkout.root / "go.mod").write_text("module thing\n", encoding="utf-8")
+    main = "package main\n\nfunc main() { println(1) }\n"
+    (user.checkout.root / "main.go").write_text(main, encoding="utf-8")
+
+    missing = user.invoke("docker-build", "--builder", "farm")
+    assert missing.returncode == 4
+    assert "invoke docker-builder create --name farm" in missing.stderr
+    assert "$ docker buildx build" not in missing.stderr
+
+    assert _states(user)[""] == "absent"
+    assert "running" in user.succeed("docker-builder", "create").stdout
+    assert _states(user) == {"": "ready", "node0": "running", "node1": "running"}
+    again = user.succeed("docker-builder", "create")
+    assert "is there already" in again.stderr
+    assert "$ docker buildx create" not in again.stderr
+
+    user.build("--platform", "all", "--output", "local")
+    # Compiled by this machine's own kind of program on both nodes, for two kinds of machine.
+    for slug, arch in zip(SLUGS, ("amd64", "arm64"), strict=True):
+        folder = _output(user) / slug
+        assert (folder / "machine").read_text(encoding="utf-8").strip() == os.uname().machine
+        assert program_arch((folder / "thing").read_bytes()[:64]) == arch
+    # Each daemon remembers that it built its platform, and none else.
+    assert [built_here(one) for one in farm] == [{name} for name in PLATFORMS]
+
+    assert user.succeed("docker-builder", "remove").stdout == "removed farm\n"
+    assert _states(user)[""] == "absent"
+    assert user.succeed("docker-builder", "remove").stdout == "farm was not there\n"
+
+
+def test_the_dry_run_can_be_pasted(
+    make_user: Callable[..., User], farm: list[Daemon], tmp_path: Path
+) -> None:
+    user = make_user(COPIES, _two(farm))
+    printed = user.succeed("docker-builder", "create", "--dry-run").stdout
+    assert _states(user)[""] == "absent"
+    env = user.checkout.environment(user.env)
+    subprocess.run(["sh", "-ec", printed], env=env, cwd=tmp_path, check=True, capture_output=True)
+    pasted = user.buildx("inspect", "farm")
+    user.buildx("rm", "--force", "farm")
+    user.succeed("docker-builder", "create")
+    kept = ("Name", "Driver:", "Endpoint", "Platforms", "Status")
+    made = user.buildx("inspect", "farm")
+    rows = [
+        [line for line in text.splitlines() if line.startswith(kept)] for text in (pasted, made)
+    ]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 10
+
+
+def test_several_nodes_push_one_index(
+    make_user: Callable[..., User], farm: list[Daemon], server: Server
+) -> None:
+    user = make_user(COPIES, _two(farm))
+    user.succeed("docker-builder", "create")
+    done = user.build("--platform", "all", "--push", "--tag", f"{server.host}/thing:1")
+    assert server.tags("thing") == {"1": done["digest"]}
+    shown = user.buildx("imagetools", "inspect", "--raw", f"{server.host}/thing:1")
+    found = [m["platform"]["architecture"] for m in json.loads(shown)["manifests"]]
+    assert sorted(found) == ["amd64", "arm64"]
+
+
+@pytest.mark.parametrize("output", ["load", "oci", "type=docker,dest=x.tar", "type=tar,dest=x.tar"])
+def test_what_several_nodes_can_not_put_together_is_told_before_work(
+    make_user: Callable[..., User], farm: list[Daemon], output: str
+) -> None:
+    user = make_user(COPIES, _two(farm))
+    user.succeed("docker-builder", "create")
+    words = ("docker-build", "--builder", "farm", "--output", output)
+    done = user.invoke(*words, "--platform", "all")
+    assert done.returncode == 4, done.stderr
+    assert "can't be put together from several nodes: node0, node1" in done.stderr
+    assert "--push, or --output local" in done.stderr
+    assert "$ docker buildx build" not in done.stderr
+    # The way out that the message gives.
+    user.succeed(*words, "--platform", "linux/arm64")
+
+
+def test_a_certificate_of_somebody_else_is_refused_and_told(
+    make_user: Callable[..., User], farm: list[Daemon], tmp_path: Path
+) -> None:
+    user = make_user(COPIES, _two(farm))
+    user.certify(make_authority(tmp_path / "stranger"))
+    started = time.monotonic()
+    for words in (("docker-builder", "create"), ("docker-builder", "status")):
+        done = user.invoke(*words)
+        assert done.returncode == 4
+        assert "node node0 of the builder farm does not answer" in done.stderr
+        assert "it refuses the certificate" in done.stderr
+    done = user.invoke("docker-build", "--builder", "farm", "--platform", "all", "--push")
+    assert done.returncode in {2, 4}
+    done = user.invoke("docker-build", "--builder", "farm", "--output", "cacheonly")
+    assert done.returncode == 4
+    assert "node node0" in done.stderr
+    assert "$ docker buildx build" not in done.stderr
+    assert time.monotonic() - started < LIMIT
+
+
+def test_a_node_whose_name_is_another_is_not_trusted(
+    make_user: Callable[..., User], farm: list[Daemon]
+) -> None:
+    user = make_user(COPIES, _two(farm).replace("key.pem", 'key.pem", servername = "else.test'))
+    done = user.invoke("docker-builder", "create")
+    assert done.returncode == 4
+    assert "its certificate is not trusted" in done.stderr
+    text = user.config.read_text(encoding="utf-8")
+    user.config.write_text(text.replace("else.test", "node.test"), encoding="utf-8")
+    done = user.succeed("docker-builder", "create")
+    assert "made anew" in done.stderr
+
+
+def test_a_builder_of_somebody_else_is_never_removed(
+    make_user: Callable[..., User], farm: list[Daemon]
+) -> None:
+    user = make_user(COPIES, _two(farm))
+    user.buildx("create", "--name", "farm", "--driver", "remote", "tcp://127.0.0.1:1")
+    for action in ("create", "remove", "status"):
+        done = user.invoke("docker-builder", action)
+        assert done.returncode == 4, done.stdout
+        assert "a builder farm that was not made here, so it stays" in done.stderr
+    assert "tcp://127.0.0.1:1" in user.buildx("inspect", "farm")
+    done = user.invoke("docker-build", "--builder", "farm")
+    assert done.returncode == 4
+    assert "is not what the configuration describes" in done.stderr
+
+
+def test_a_machine_behind_ssh(
+    make_user: Callable[..., User], farm: list[Daemon], tmp_path: Path
+) -> None:
+    # What ssh would start on the machine is started here, with the words that buildx gives it.
+    program = GOTOOLS.ensure("buildctl", os.environ)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift 3\n'
+    (folder / "ssh").write_text(f'{script}exec {program} "$@"\n', encoding="utf-8")
+    (folder / "ssh").chmod(0o755)
+    node = f'{{ endpoint = "ssh://me@machine{farm[1].socket}", platforms = ["linux/arm64"] }}'
+    user = make_user(COPIES, f'[builders.farm]\ndriver = "remote"\nnodes = [{node}]\n')
+    user.env["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    assert "running" in user.succeed("docker-builder", "create").stdout
+    user.build("--platform", "linux/arm64", "--output", "local")
+
+
+def test_a_node_that_hangs_is_not_waited_for_without_end(
+    make_user: Callable[..., User], farm: list[Daemon]
+) -> None:
+    user = make_user(COPIES, _two(farm))
+    user.succeed("docker-builder", "create")
+    process = farm[1].process
+    assert process
+    process.send_signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        done = user.invoke("docker-build", "--builder", "farm", "--platform", "linux/arm64")
+        assert time.monotonic() - started < LIMIT
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert done.returncode == 4
+    assert "node node1 of the builder farm does not answer" in done.stderr
+    user.build("--platform", "linux/arm64", "--output", "cacheonly")
+
+
+def test_what_several_nodes_write_to_one_place_is_warned_of(
+    make_user: Callable[..., User], farm: list[Daemon], server: Server
+) -> None:
+    reference = f"type=registry,ref={server.host}/one"
+    user = make_user(COPIES, _two(farm, f'cache-to = ["{reference}"]\n'))
+    user.succeed("docker-builder", "create")
+    done = user.build("--platform", "all", "--output", "cacheonly")
+    assert any("where the last one stays" in warning for warning in done["warnings"])
+
+
+def _wait_for(condition: Callable[[], object], seconds: float = LIMIT) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_node_that_is_killed_in_mid_build(
+    make_user: Callable[..., User],
+    tmp_path: Path,
+    authority: Authority,
+    alpine: str,
+    end_group: Callable[[subprocess.Popen[str]], None],
+) -> None:
+    slow = f"FROM --platform=$BUILDPLATFORM {alpine} AS compile\nARG TARGETARCH\n"
+    slow += (
+        "RUN echo $TARGETARCH >/made && sleep SECONDS\nFROM scratch\nCOPY --from=compile /made /\n"
+    )
+    with daemon(tmp_path / "amd", authority) as amd, daemon(tmp_path / "arm", authority) as arm:
+        user = make_user(slow.replace("SECONDS", "600"), _two([amd, arm]))
+        user.succeed("docker-builder", "create")
+        words = ("docker-build", "--builder", "farm", "--platform", "all", "--output", "local")
+        temporary = tmp_path / "t"
+        temporary.mkdir()
+        user.env["TMPDIR"] = str(temporary)
+        building = user.checkout.start(*words, **user.env)
+        end_group(building)
+        _wait_for(lambda: arm.containers() and amd.containers())
+        arm.kill()
+        killed = time.monotonic()
+        output, _ = building.communicate(timeout=LIMIT)
+        assert time.monotonic() - killed < LIMIT
+        assert building.returncode == 4, output
+        assert "Traceback" not in output
+        # Nothing is left of it: neither files of ours, nor the work of the node that lives.
+        assert list(temporary.iterdir()) == []
+        assert not [*(user.checkout.root / "dist").rglob("*")]
+        _wait_for(lambda: not amd.containers())
+
+        started = time.monotonic()
+        done = user.invoke(*words)
+        assert time.monotonic() - started < LIMIT
+        assert done.returncode == 4
+        assert "node node1 of the builder farm does not answer" in done.stderr
+        assert _states(user) == {"": "silent", "node0": "running", "node1": "inactive"}
+        # The platform of the node that lives can be built meanwhile.
+        user.checkout.dockerfile(slow.replace("SECONDS", "0"))
+        user.build("--platform", "linux/amd64", "--output", "cacheonly")
+
+        arm.start()
+        user.succeed(*words)
+        made = [(_output(user) / slug / "made").read_text(encoding="utf-8") for slug in SLUGS]
+        assert made == ["amd64\n", "arm64\n"]
+
+
+def test_a_registry_makes_the_cold_build_of_another_machine_warm(
+    make_user: Callable[..., User],
+    farm: list[Daemon],
+    tmp_path: Path,
+    authority: Authority,
+    alpine: str,
+    server: Server,
+) -> None:
+    dockerfile = (
+        f"FROM --platform=$BUILDPLATFORM {alpine} AS compile\n"
+        "ARG TARGETARCH\nCOPY tasks.py /\nRUN echo $TARGETARCH >/made\n"
+        "FROM scratch\nCOPY --from=compile /made /\n"
+    )
+    reference = f"type=registry,ref={server.host}/cache:{{platform}}"
+    shared = f'cache-from = ["{reference}"]\ncache-to = ["{reference},mode=max"]\n'
+    user = make_user(dockerfile, _two(farm, shared))
+    user.succeed("docker-builder", "create")
+    for platform in PLATFORMS:
+        user.build("--platform", platform, "--output", "cacheonly")
+    assert sorted(server.tags("cache")) == ["linux-amd64", "linux-arm64"]
+
+    with daemon(tmp_path / "cold", authority) as cold:
+        both = ", ".join(f'"{platform}"' for platform in PLATFORMS)
+        other = make_user(dockerfile, _table([cold], shared, [both]), "other")
+        other.succeed("docker-builder", "create")
+        first = other.build("--platform", "all", "--output", "local")
+        # Two for each platform, and the file that both of them copy.
+        assert first["cached"] == first["steps"] == 5
+        made = [(_output(other) / slug / "made").read_text(encoding="utf-8") for slug in SLUGS]
+        assert made == ["amd64\n", "arm64\n"]
+
+
+def test_a_container_as_a_builder(make_user: Callable[..., User], tmp_path: Path) -> None:
+    with image_of_buildkit(tmp_path / "image") as image:
+        name = image.partition(":")[0]
+        table = f'[builders."{name}"]\ndriver = "docker-container"\n'
+        table += (
+            f'gc = {{ keep-storage = "1 GB" }}\nnodes = [{{ options = {{ image = "{image}" }} }}]\n'
+        )
+        user = make_user(COPIES, table)
+        try:
+            assert "running" in user.succeed("docker-builder", "create").stdout
+            rules = user.buildx("inspect", name)
+            assert "953.7MiB" in rules
+            words = ("docker-build", "--builder", name, "--output")
+            user.succeed(*words, "oci")
+            user.succeed("docker-builder", "create")
+            # Other options: made anew, and the cache is kept.
+            text = user.config.read_text(encoding="utf-8").replace("1 GB", "2 GB")
+            user.config.write_text(text, encoding="utf-8")
+            assert "made anew" in user.succeed("docker-builder", "create").stderr
+            again = user.succeed(*words, "cacheonly", "--json", "--no-cache", "--dry-run")
+            assert shlex.split(again.stdout)[:5] == ["docker", "buildx", "build", "--builder", name]
+            done = json.loads(user.succeed(*words, "cacheonly", "--json").stdout)
+            assert done["cached"] == done["steps"]
+            user.succeed("docker-builder", "remove")
+            assert user.buildx("inspect", name) == ""
+        finally:
+            user.buildx("rm", "--force", name)
+
+
+def test_the_builder_of_docker_itself(make_user: Callable[..., User]) -> None:
+    user = make_user(COPIES, '[builders.own]\ndriver = "docker"\n')
+    done = user.succeed("docker-builder", "create")
+    assert "nothing to make" in done.stderr
+    assert "default" in done.stdout
+    built = user.succeed("docker-build", "--builder", "own", "--json")
+    assert "docker buildx build --builder default" in json.loads(built.stdout)["command"]
+    assert user.invoke("docker-builder", "remove").returncode == 2
+
+
+def test_a_cluster_that_is_not_there(make_user: Callable[..., User]) -> None:
+    table = '[builders.cluster]\ndriver = "kubernetes"\n'
+    user = make_user(COPIES, f"{table}nodes = [{{ options = {{ namespace = 'nowhere' }} }}]\n")
+    user.env["KUBECONFIG"] = "/nonexistent"
+    started = time.monotonic()
+    done = user.invoke("docker-builder", "create")
+    assert done.returncode == 4
+    assert time.monotonic() - started < LIMIT
+    assert _states(user)[""] == "absent"
