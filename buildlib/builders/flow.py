@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from buildlib.builders.check import RUNNING, create_hint, silent
+from buildlib.builders.check import RUNNING, missing_hint, silent
 from buildlib.builders.plan import (
     Step,
     boot_step,
@@ -50,16 +50,18 @@ class BuilderStatus:
     Args:
         state: `ready`, `absent`, `changed` where it is not as described, `strange` where somebody
             else made it, or `silent` where a node does not answer.
+        hint: what makes it as it is described.
     """
 
     name: str
     driver: str
     state: str
     nodes: tuple[NodeStatus, ...]
+    hint: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return every field, ready for JSON."""
-        return asdict(self)
+        """Return every field but the hint, ready for JSON."""
+        return {key: value for key, value in asdict(self).items() if key != "hint"}
 
     def as_text(self) -> str:
         """Return a table with a line for each node."""
@@ -73,13 +75,14 @@ class BuilderStatus:
 
     def problems(self) -> list[BuildlibError]:
         """Return why a build can't use it."""
-        hint = create_hint(self.name)
         match self.state:
             case "absent":
-                return [EngineError(f"the builder {self.name} is not there", hint=hint)]
+                return [EngineError(f"the builder {self.name} is not there", hint=self.hint)]
             case "changed":
                 return [
-                    EngineError(f"the builder {self.name} is not as it is described", hint=hint)
+                    EngineError(
+                        f"the builder {self.name} is not as it is described", hint=self.hint
+                    )
                 ]
             case "strange":
                 return [_stranger(self.name)]
@@ -242,7 +245,11 @@ class Flow:
         elif any(node.problem for node in nodes):
             state = "silent"
         return BuilderStatus(
-            name=builder.name, driver=found.driver or builder.driver, state=state, nodes=nodes
+            name=builder.name,
+            driver=found.driver or builder.driver,
+            state=state,
+            nodes=nodes,
+            hint=missing_hint(builder),
         )
 
     def _nodes(self, builder: BuilderSettings, found: Builder) -> tuple[NodeStatus, ...]:

@@ -689,3 +689,11 @@ def test_a_record_that_can_not_be_kept_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineError, match="can't write to"):
         Records({"BUILDX_CONFIG": str(tmp_path / "file")}).write("b", Record(driver="remote"))
+
+
+def test_a_context_that_is_not_there_is_not_for_us_to_make(tmp_path: Path) -> None:
+    own = _parse('[builders.own]\ndriver = "docker"\nnodes = [{ endpoint = "gone" }]\n')
+    with pytest.raises(EngineError) as caught:
+        _flow(tmp_path, FakeBuildx()).create(own)
+    assert "docker context ls" in str(caught.value)
+    assert check.missing_hint(_parse(FARM)) == "invoke docker-builder create --name farm"
