@@ -22,7 +22,7 @@ from buildlib.builders.record import Record, Records
 from buildlib.builders.settings import CONTAINER, DOCKER, REMOTE, BuilderSettings, NodeSettings
 from buildlib.console import Console, table
 from buildlib.engine import Builder, Node, inspect_builder
-from buildlib.errors import BuildlibError, EngineError, InputError, raise_problems
+from buildlib.errors import BuildlibError, EngineError, InputError, TimedOutError, raise_problems
 from buildlib.executor import Executor
 
 # buildx itself gives up on a node after 20 s; to start one it may have to pull an image.
@@ -181,15 +181,24 @@ class Flow:
                 made = True
             if boots(builder):
                 self._run(boot_step(builder.name), _BOOT_TIMEOUT)
-        except BaseException:
-            if made:
-                self._executor.run(remove_step(builder.name).argv, timeout=_TIMEOUT)
-            self.records.remove(builder.name)
+        except BaseException as error:
+            refused = isinstance(error, EngineError) and not isinstance(error, TimedOutError)
+            self._undo(builder.name, made=made, refused=refused)
             raise
         found = self._find(builder.name)
         nodes = {node.name: node.endpoint for node in found.nodes}
         done = replace(record, fingerprint=self._print(builder), nodes=nodes)
         self.records.write(builder.name, done)
+
+    def _undo(self, name: str, *, made: bool, refused: bool) -> None:
+        """Remove what was made, and forget it where it is surely gone."""
+        if made:
+            removed = self._executor.run(remove_step(name).argv, timeout=_TIMEOUT).code == 0
+        else:
+            # Broken off in the middle of the first command, it may be there: it stays ours.
+            removed = refused
+        if removed:
+            self.records.remove(name)
 
     def _run(self, step: Step, timeout: float = _TIMEOUT) -> None:
         self._console.note(self._console.style(f"$ {step.line()}", "dim"))
