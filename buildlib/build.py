@@ -43,14 +43,6 @@ _REFUSED: Final = re.compile(
 )
 
 
-def _described(project: Project) -> BuilderSettings | None:
-    """Return the configuration's own builder, where one is to be used."""
-    config = project.config
-    if not (config.builder and config.builders):
-        return None
-    return next((one for one in config.builders if one.name == config.builder), None)
-
-
 def _check_plan(
     plan: BuildPlan,
     request: BuildRequest,
@@ -88,7 +80,7 @@ def _check_engine(
         return problems + preflight.check_output(plan, engine, builder)
     from buildlib.builders import check  # noqa: PLC0415 - most builds name no builder
 
-    hint = {"hint": check.create_hint(described.name)} if described else {}
+    hint = {"hint": check.missing_hint(described)} if described else {}
     problems += preflight.check_output(plan, engine, builder, **hint)
     return problems + check.check_builder(plan, engine, builder, described)
 
@@ -125,14 +117,14 @@ def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list
     """
     dockerfile = project.dockerfile()
     plan = make_build_plan(project, request, dockerfile, metadata_file=metadata_path())
-    raise_problems(_check_plan(plan, request, dockerfile, _described(project)))
+    raise_problems(_check_plan(plan, request, dockerfile, project.config.described_builder()))
     return plan, _warnings(project, plan, dockerfile)
 
 
 def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list[str]:
     stand_ins = ", ".join(plan.stand_ins)
     caches: list[str] = []
-    if described := _described(project):
+    if described := project.config.described_builder():
         from buildlib.builders.check import cache_warnings  # noqa: PLC0415 - see _check_engine
 
         caches = cache_warnings(plan, described)
@@ -170,7 +162,7 @@ def build_image(
     facts = facts or Background(lambda: inspect_engine(executor))
     dockerfile = project.dockerfile()
     plan = make_build_plan(project, request, dockerfile, metadata_file=metadata_path())
-    described = _described(project)
+    described = project.config.described_builder()
     problems = _check_plan(plan, request, dockerfile, described)
     engine = facts.get()
     raise_problems(problems + _check_engine(plan, engine, executor, project.env, described))

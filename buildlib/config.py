@@ -88,6 +88,15 @@ class Config:
         """Return where the value of a key (with dashes, as in the file) came from."""
         return self.sources.get(key, Source(kind="default"))
 
+    def described_builder(self) -> BuilderSettings | None:
+        """Return what is configured about the builder that is to be used, where anything is."""
+        return next((one for one in self.builders if one.name == self.builder), None)
+
+    def buildx_builder(self) -> str:
+        """Return what buildx calls the builder that is to be used; empty: its current one."""
+        described = self.described_builder()
+        return described.buildx_name if described else self.builder
+
     def tag_rules(self, registry: Registry | None = None) -> tuple[TagRule, ...]:
         """Return the tag rules that count, for one registry or for all that have none."""
         from buildlib.tagrules import DEFAULT_RULES  # noqa: PLC0415 - only publishing asks

@@ -54,7 +54,8 @@ def diagnose(project: Project, executor: Executor) -> tuple[list[Check], list[Bu
     except ToolError as error:
         facts = EngineFacts()
         problems.append(error)
-    builder = inspect_builder(executor, project.config.builder) if facts.server else None
+    name = project.config.buildx_builder()
+    builder = inspect_builder(executor, name) if facts.server else None
     checks = [*_tools(facts, problems), *_endpoint(project, executor, facts)]
     return [*checks, *_images(project, facts, builder)], problems
 

@@ -178,20 +178,13 @@ def _caches(
     config: Config, platforms: Sequence[Platform]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return where cache is read from and written to: as configured, else as the builder has it."""
-    if not (config.builder and config.builders):
+    described = config.described_builder()
+    if not described:
         return config.cache_from, config.cache_to
     from buildlib.builders.plan import caches  # noqa: PLC0415 - most builds name no builder
-    from buildlib.builders.settings import find_builder  # noqa: PLC0415 - the same
 
-    described = find_builder(config.builders, config.builder)
-    own = caches(described, platforms) if described else ((), ())
+    own = caches(described, platforms)
     return config.cache_from or own[0], config.cache_to or own[1]
-
-
-def _builder(config: Config) -> str:
-    """Return what buildx calls the builder."""
-    named = (b.buildx_name for b in config.builders if b.name == config.builder)
-    return next(named, config.builder)
 
 
 def make_build_plan(
@@ -229,7 +222,7 @@ def make_build_plan(
         secrets=request.secrets,
         cache_from=cache_from,
         cache_to=cache_to,
-        builder=_builder(config),
+        builder=config.buildx_builder(),
         output=output,
         destination=_destination(project, request, output),
         no_cache=request.no_cache,

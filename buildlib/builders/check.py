@@ -28,6 +28,13 @@ def create_hint(name: str) -> str:
     return f"invoke docker-builder create --name {name}"
 
 
+def missing_hint(builder: BuilderSettings) -> str:
+    """Return what brings a described builder that is not there."""
+    if builder.driver == DOCKER:
+        return "docker context ls lists the contexts; docker context create makes one"
+    return create_hint(builder.name)
+
+
 def check_platforms(builder: BuilderSettings, platforms: Sequence[Platform]) -> list[BuildlibError]:
     """Return a problem where no node of a builder builds what is wanted of it."""
     known = builder.platforms

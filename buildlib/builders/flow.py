@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from buildlib.builders.check import RUNNING, create_hint, silent
+from buildlib.builders.check import RUNNING, missing_hint, silent
 from buildlib.builders.plan import (
     Step,
     boot_step,
@@ -22,7 +22,7 @@ from buildlib.builders.record import Record, Records
 from buildlib.builders.settings import CONTAINER, DOCKER, REMOTE, BuilderSettings, NodeSettings
 from buildlib.console import Console, table
 from buildlib.engine import Builder, Node, inspect_builder
-from buildlib.errors import BuildlibError, EngineError, InputError, raise_problems
+from buildlib.errors import BuildlibError, EngineError, InputError, TimedOutError, raise_problems
 from buildlib.executor import Executor
 
 # buildx itself gives up on a node after 20 s; to start one it may have to pull an image.
@@ -50,16 +50,18 @@ class BuilderStatus:
     Args:
         state: `ready`, `absent`, `changed` where it is not as described, `strange` where somebody
             else made it, or `silent` where a node does not answer.
+        hint: what makes it as it is described.
     """
 
     name: str
     driver: str
     state: str
     nodes: tuple[NodeStatus, ...]
+    hint: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return every field, ready for JSON."""
-        return asdict(self)
+        """Return every field but the hint, ready for JSON."""
+        return {key: value for key, value in asdict(self).items() if key != "hint"}
 
     def as_text(self) -> str:
         """Return a table with a line for each node."""
@@ -73,13 +75,14 @@ class BuilderStatus:
 
     def problems(self) -> list[BuildlibError]:
         """Return why a build can't use it."""
-        hint = create_hint(self.name)
         match self.state:
             case "absent":
-                return [EngineError(f"the builder {self.name} is not there", hint=hint)]
+                return [EngineError(f"the builder {self.name} is not there", hint=self.hint)]
             case "changed":
                 return [
-                    EngineError(f"the builder {self.name} is not as it is described", hint=hint)
+                    EngineError(
+                        f"the builder {self.name} is not as it is described", hint=self.hint
+                    )
                 ]
             case "strange":
                 return [_stranger(self.name)]
@@ -178,15 +181,24 @@ class Flow:
                 made = True
             if boots(builder):
                 self._run(boot_step(builder.name), _BOOT_TIMEOUT)
-        except BaseException:
-            if made:
-                self._executor.run(remove_step(builder.name).argv, timeout=_TIMEOUT)
-            self.records.remove(builder.name)
+        except BaseException as error:
+            refused = isinstance(error, EngineError) and not isinstance(error, TimedOutError)
+            self._undo(builder.name, made=made, refused=refused)
             raise
         found = self._find(builder.name)
         nodes = {node.name: node.endpoint for node in found.nodes}
         done = replace(record, fingerprint=self._print(builder), nodes=nodes)
         self.records.write(builder.name, done)
+
+    def _undo(self, name: str, *, made: bool, refused: bool) -> None:
+        """Remove what was made, and forget it where it is surely gone."""
+        if made:
+            removed = self._executor.run(remove_step(name).argv, timeout=_TIMEOUT).code == 0
+        else:
+            # Broken off in the middle of the first command, it may be there: it stays ours.
+            removed = refused
+        if removed:
+            self.records.remove(name)
 
     def _run(self, step: Step, timeout: float = _TIMEOUT) -> None:
         self._console.note(self._console.style(f"$ {step.line()}", "dim"))
@@ -242,7 +254,11 @@ class Flow:
         elif any(node.problem for node in nodes):
             state = "silent"
         return BuilderStatus(
-            name=builder.name, driver=found.driver or builder.driver, state=state, nodes=nodes
+            name=builder.name,
+            driver=found.driver or builder.driver,
+            state=state,
+            nodes=nodes,
+            hint=missing_hint(builder),
         )
 
     def _nodes(self, builder: BuilderSettings, found: Builder) -> tuple[NodeStatus, ...]:

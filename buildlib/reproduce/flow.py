@@ -151,7 +151,7 @@ def reproduce(
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
         base = Path(folder)
         builds = _prepared(project, wanted, base, (keep or base).absolute(), executor_in)
-        cache = Cache(executor_in({}), project.config.builder)
+        cache = Cache(executor_in({}), project.config.buildx_builder())
         with without_mounts(cache, [build.namespace for build in builds]):
             built = _build_all(builds, console)
         return _compared(project, builds, built, kept=keep is not None, started=started)

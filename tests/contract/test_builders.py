@@ -130,6 +130,28 @@ def test_docker_s_own_builder_is_nothing_to_make(make_checkout: Make) -> None:
     assert "docker's own builder" in done.stderr
 
 
+def test_docker_s_own_builder_is_told_about(make_checkout: Make, tmp_path: Path) -> None:
+    checkout = make_checkout(config='[builders.own]\ndriver = "docker"\n')
+    path = _no_docker(tmp_path / "bin")
+    says = "Name: default\nDriver: docker\n\nNodes:\nName: default\nStatus: running\n"
+    says += "BuildKit version: v0.13.2\nPlatforms: linux/amd64, linux/amd64/v2\n"
+    script = f"#!/bin/sh\ncat <<'END'\n{says}END\n"
+    (tmp_path / "bin/docker").write_text(script, encoding="utf-8")
+    made = checkout.invoke("docker-builder", "create", PATH=path)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.splitlines() == [
+        "own  docker  ready",
+        "  default    linux/amd64  running  v0.13.2",
+    ]
+    assert "there is nothing to make" in made.stderr
+    assert checkout.invoke("docker-builder", "status", PATH=path).stdout == made.stdout
+    for action in ("create", "status"):
+        done = checkout.invoke("docker-builder", action, "--json", PATH=path)
+        (found,) = json.loads(done.stdout)["builders"]
+        assert (found["name"], found["state"], done.stderr) == ("own", "ready", "")
+        assert found["nodes"][0]["platforms"] == ["linux/amd64"]
+
+
 def test_a_builder_that_is_described_no_longer_can_be_removed(
     user: Checkout, tmp_path: Path
 ) -> None:

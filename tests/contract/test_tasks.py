@@ -88,6 +88,7 @@ def test_every_task_has_help(make_checkout: Make) -> None:
         "clean",
         "config",
         "docker-build",
+        "docker-builder",
         "docker-smoke",
         "docker-run",
         "docker-stop",

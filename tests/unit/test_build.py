@@ -226,3 +226,34 @@ def test_stand_ins_are_told_on_the_terminal(tmp_path: Path) -> None:
     assert "warning: built on stand-ins for alpine:3.22" in shown
     assert result.stand_ins == ("alpine:3.22",)
     assert replace(result, stand_ins=()).as_text() != result.as_text()
+
+
+def test_a_builder_is_asked_for_only_where_one_is_named(tmp_path: Path) -> None:
+    farm = '[builders.farm]\ndriver = "remote"\nnodes = [{ endpoint = "tcp://x:1" }]\n'
+    write_project(tmp_path, f'image = "thing"\n{farm}')
+    docker = FakeDocker()
+    _build(tmp_path, docker)
+    assert not any(argv[1:3] == ("buildx", "inspect") for argv in docker.asked)
+    write_project(tmp_path, f'image = "thing"\nbuilder = "farm"\n{farm}')
+    with pytest.raises(EngineError) as caught:
+        _build(tmp_path, docker)
+    assert caught.value.hint == "invoke docker-builder create --name farm"
+    assert docker.asked[-1] == ("docker", "buildx", "inspect", "farm")
+
+
+def test_a_build_by_a_configured_builder(tmp_path: Path) -> None:
+    farm = (
+        'image = "thing"\nbuilder = "farm"\n[builders.farm]\ndriver = "remote"\n'
+        'cache-to = ["type=local,dest=c-{platform}"]\n'
+        'nodes = [{ name = "n", endpoint = "tcp://x:1", platforms = ["amd64", "arm64"] }]\n'
+    )
+    write_project(tmp_path, farm)
+    docker = FakeDocker()
+    found = "Name: farm\nDriver: remote\n\nNodes:\nName: n\nEndpoint: tcp://x:1\nStatus: running\n"
+    docker.answers["docker", "buildx", "inspect"] = Completed(code=0, stdout=found)
+    result, shown = _build(tmp_path, docker, platforms=("amd64", "arm64"))
+    assert "--builder farm" in result.command
+    assert "--cache-to" not in result.command
+    assert "builds of one platform alone" in shown
+    with pytest.raises(InputError, match="no node of the builder farm builds linux/386"):
+        _build(tmp_path, docker, platforms=("386",))

@@ -27,7 +27,7 @@ from buildlib.builders.record import Record, Records
 from buildlib.builders.settings import BuilderSettings, Collection, find_builder, parse_builders
 from buildlib.config import load_config
 from buildlib.engine import Builder, Node, parse_builder
-from buildlib.errors import EngineError, InputError, ProblemsError
+from buildlib.errors import CancelledError, EngineError, InputError, ProblemsError
 from buildlib.executor import Completed
 from buildlib.plan import BuildPlan
 from buildlib.planning import BuildRequest, make_build_plan
@@ -609,6 +609,30 @@ def test_what_fails_half_way_is_undone(tmp_path: Path) -> None:
     assert first.done == ["create"]
 
 
+@pytest.mark.parametrize(
+    ("node", "left"),
+    [
+        pytest.param("here", True, id="in the first command: it may be there"),
+        pytest.param("farm1", False, id="later: what was made is removed"),
+    ],
+)
+def test_what_is_interrupted_stays_ours_until_it_is_gone(
+    tmp_path: Path, node: str, *, left: bool
+) -> None:
+    class Interrupted(FakeBuildx):
+        def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+            if node in argv:
+                raise CancelledError("interrupted")
+            return super().run(argv, timeout=timeout)
+
+    buildx = Interrupted()
+    flow = _flow(tmp_path, buildx)
+    with pytest.raises(CancelledError):
+        flow.create(_parse(FARM))
+    assert buildx.builders == {}
+    assert (flow.records.read("farm") is not None) == left
+
+
 def test_what_was_broken_off_is_made_anew(tmp_path: Path) -> None:
     buildx = FakeBuildx()
     flow = _flow(tmp_path, buildx)
@@ -689,3 +713,11 @@ def test_a_record_that_can_not_be_kept_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineError, match="can't write to"):
         Records({"BUILDX_CONFIG": str(tmp_path / "file")}).write("b", Record(driver="remote"))
+
+
+def test_a_context_that_is_not_there_is_not_for_us_to_make(tmp_path: Path) -> None:
+    own = _parse('[builders.own]\ndriver = "docker"\nnodes = [{ endpoint = "gone" }]\n')
+    with pytest.raises(EngineError) as caught:
+        _flow(tmp_path, FakeBuildx()).create(own)
+    assert "docker context ls" in str(caught.value)
+    assert check.missing_hint(_parse(FARM)) == "invoke docker-builder create --name farm"
