@@ -27,7 +27,8 @@ def check_bases(bases: Iterable[str], stand_ins: Iterable[str] = ()) -> Iterator
     """
     for base in bases:
         if "@sha256:" not in base:
-            yield _finding("pinned-base", f"{base} is not named by its digest: invoke docker-bases --update", base)
+            told = f"{base} is not named by its digest: invoke docker-bases --update"
+            yield _finding("pinned-base", told, base)
             if normal_name(base).endswith(":latest"):
                 yield _finding("no-latest-base", f"{base} is whatever is latest", base)
     for base in stand_ins:
