@@ -27,7 +27,7 @@ USER, PASSWORD = "publisher", secrets.token_hex(16)
 _CONFIG = """\
 version: 0.1
 log: {{level: warn, accesslog: {{disabled: true}}}}
-storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
+storage: {{{storage}, delete: {{enabled: true}}}}
 http: {{addr: "127.0.0.1:{port}", secret: loopback}}
 """
 _AUTH = "auth: {{htpasswd: {{realm: loopback, path: {path}}}}}\n"
@@ -76,13 +76,18 @@ def _answers(port: int) -> bool:
 
 
 @contextmanager
-def registry(folder: Path, *, password: bool = True) -> Iterator[Server]:
-    """Run Debian's registry as a process of our own, and end it."""
+def registry(folder: Path, *, password: bool = True, memory: bool = False) -> Iterator[Server]:
+    """Run Debian's registry as a process of our own, and end it.
+
+    On its disk it does not write a tag in one step: who asks for one at that moment gets a 500. An
+    engine does, as it pushes the manifests of an index side by side. In memory it is no question.
+    """
     program = shutil.which("docker-registry")
     assert program, "docker-registry is needed; scripts/bootstrap.sh installs it"
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    text = _CONFIG.format(root=folder / "data", port=port)
+    storage = "inmemory: {}" if memory else f"filesystem: {{rootdirectory: {folder / 'data'}}}"
+    text = _CONFIG.format(storage=storage, port=port)
     if password:
         made = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
         (folder / "htpasswd").write_text(f"{USER}:{made}\n", encoding="utf-8")

@@ -14,9 +14,14 @@ from typing import Any
 
 import pytest
 from conftest import GOTOOLS, docker, git, remove_images
-from registries import Server, registry
+from registries import PASSWORD, USER, Server, registry
 from releases import Release, own_release
 
+from buildlib.registry.client import Repository
+from buildlib.registry.credentials import Credentials
+from buildlib.registry.transport import Transport
+
+KNOWN = Credentials(username=USER, secret=PASSWORD, source="the test")
 pytestmark = [pytest.mark.engine, pytest.mark.goreleaser, pytest.mark.timeout(2400)]
 PATH = "team/own"
 CONFIG = "dist/goreleaser.yaml"
@@ -78,7 +83,10 @@ def _of_the_image(labels: dict[str, str]) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
     folder = tmp_path_factory.mktemp("registries")
-    with registry(folder / "first") as first, registry(folder / "second") as second:
+    with (
+        registry(folder / "first", memory=True) as first,
+        registry(folder / "second", memory=True) as second,
+    ):
         yield [first, second]
 
 
@@ -143,7 +151,13 @@ def test_a_snapshot_builds_every_program_and_both_images(going: Going) -> None:
         assert (told["version"], told["platform"]) == (version, f"linux/{arch}")
         show = ("image", "inspect", "--format", "{{json .Config.Labels}}", image)
         assert _of_the_image(json.loads(docker(*show))) == going.labels()
-    assert [server.tags(PATH) for server in going.release.servers] == [{}, {}]
+    assert [_tags(server) for server in going.release.servers] == [{}, {}]
+
+
+def _tags(server: Server) -> dict[str, str]:
+    """Return tag and digest of everything in a registry but signatures."""
+    repository = Repository(Transport(server.host, KNOWN), PATH)
+    return {tag: repository.digest(tag) for tag in repository.tags() if tag[:7] != "sha256-"}
 
 
 def _release(going: Going) -> dict[str, Any]:
@@ -162,7 +176,7 @@ def _compare(going: Going, planned: dict[str, Any]) -> None:
     digests = (going.dist / "digests.txt").read_text(encoding="utf-8").split("\n")
     (digest,) = {line.split()[0] for line in digests if line.strip()}
     for server in going.release.servers:
-        given = {tag for tag, held in server.tags(PATH).items() if held == f"sha256:{digest}"}
+        given = {tag for tag, held in _tags(server).items() if held == f"sha256:{digest}"}
         assert given == set(planned["published_tags"])
     host = going.release.hosts["second"]
     reference = f"{host}/{PATH}@sha256:{digest}"
@@ -216,12 +230,11 @@ def test_both_ways_come_to_the_same_programs_to_the_byte(going: Going) -> None:
 
 
 def test_where_nobody_says_what_is_held_back_no_tag_is_moved(going: Going) -> None:
-    before = [server.tags(PATH) for server in going.release.servers]
+    before = [_tags(server) for server in going.release.servers]
     going.commit("more", "v1.2.6")
     going.invoke("goreleaser-config", "--output", CONFIG)
     going.goreleaser("release", "--clean", "--skip=sbom", "--config", CONFIG)
     for server, tags in zip(going.release.servers, before, strict=True):
-        now = {tag: held for tag, held in server.tags(PATH).items() if tag[:7] != "sha256-"}
-        new = now.pop("1.2.6")
-        assert new not in now.values()
-        assert now == {tag: held for tag, held in tags.items() if tag[:7] != "sha256-"}
+        now = _tags(server)
+        assert now.pop("1.2.6") not in now.values()
+        assert now == tags
