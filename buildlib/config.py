@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from buildlib import settings, values
 from buildlib.errors import InputError
 from buildlib.platforms import Platform
+from buildlib.record import record
 from buildlib.settings import BaseImage, Registry, Run, Smoke
 from buildlib.variables import BASE_IMAGES
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from buildlib.tagrules import TagRule
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Source:
     """Where a value came from; `detail` is a path, a variable or an option."""
 
@@ -46,7 +47,7 @@ def _key(parse: Callable[[object], Any], default: object) -> Any:  # noqa: ANN40
     return field(default=default, metadata={"parse": parse})
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Config:
     """Everything that a repository says about its image; frozen, and knows its sources."""
 
@@ -73,15 +74,15 @@ class Config:
     cache_to: tuple[str, ...] = _key(values.parse_texts, ())
     progress: str = _key(values.parse_text, "auto")
     base_images: tuple[tuple[str, BaseImage], ...] = _key(settings.parse_base_images, ())
-    smoke: Smoke = _key(settings.parse_smoke, settings.NO_SMOKE)  # noqa: RUF009 - as field(), with a frozen default
-    run: Run = _key(settings.parse_run, settings.NO_RUN)  # noqa: RUF009 - the same
-    bases: Bases | None = _key(settings.parse_bases, None)  # noqa: RUF009 - the same
-    policy: Policy | None = _key(settings.parse_policy, None)  # noqa: RUF009 - the same
-    scan: ScanSettings | None = _key(settings.parse_scan, None)  # noqa: RUF009 - the same
-    publish: Publish | None = _key(settings.parse_publish, None)  # noqa: RUF009 - the same
-    goreleaser: GoReleaser | None = _key(settings.parse_goreleaser, None)  # noqa: RUF009 - the same
-    sign: Sign | None = _key(settings.parse_sign, None)  # noqa: RUF009 - the same
-    verify: Verify | None = _key(settings.parse_verify, None)  # noqa: RUF009 - the same
+    smoke: Smoke = _key(settings.parse_smoke, settings.NO_SMOKE)
+    run: Run = _key(settings.parse_run, settings.NO_RUN)
+    bases: Bases | None = _key(settings.parse_bases, None)
+    policy: Policy | None = _key(settings.parse_policy, None)
+    scan: ScanSettings | None = _key(settings.parse_scan, None)
+    publish: Publish | None = _key(settings.parse_publish, None)
+    goreleaser: GoReleaser | None = _key(settings.parse_goreleaser, None)
+    sign: Sign | None = _key(settings.parse_sign, None)
+    verify: Verify | None = _key(settings.parse_verify, None)
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def source_of(self, key: str) -> Source:

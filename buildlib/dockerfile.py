@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from buildlib.record import record
 
 # Declared by BuildKit itself, in every Dockerfile.
 # Source: docs.docker.com/reference/dockerfile, "Predefined ARGs" and "global scope".
@@ -36,7 +38,7 @@ PREDEFINED = frozenset(
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?[-+][^}]*)?\}|(\w+))")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Stage:
     """One `FROM`.
 
@@ -54,7 +56,7 @@ class Stage:
     lines: tuple[int, int] = (0, 0)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Dockerfile:
     """Stages in order, and every ARG anywhere with its default (None: it has none)."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Completed, Executor
 from buildlib.platforms import Platform, parse_platform
+from buildlib.record import record
 
 # An engine that is there answers in milliseconds; one behind ssh may take seconds.
 _TIMEOUT: Final = 30.0
@@ -18,7 +18,7 @@ REGISTER_EMULATION: Final = "docker run --privileged --rm tonistiigi/binfmt --in
 _CONTAINERD_STORE: Final = "io.containerd.snapshotter.v1"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Node:
     """A machine of a builder.
 
@@ -37,7 +37,7 @@ class Node:
     error: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Builder:
     """A buildx builder; `platforms` are those that it can run, natively or emulated."""
 
@@ -50,7 +50,7 @@ class Builder:
     error: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class EngineFacts:
     """What `docker info` says; an empty version means that it is not there.
 

@@ -10,11 +10,11 @@ import contextlib
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from buildlib.errors import CancelledError, TimedOutError, ToolError
+from buildlib.record import record
 
 # How long an interrupted process may take to end by itself before it is killed, in seconds:
 # buildx needs a moment to cancel the build inside the engine.
@@ -24,7 +24,7 @@ _LONGEST_LINE: Final = 1 << 20
 _STARTING: Final = threading.Lock()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Completed:
     """How a process ended; output that was not captured is empty."""
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from buildlib.background import Background
 from buildlib.errors import ToolError
 
 _NOT_INSTALLED: Final = 127
 # A translated message could not be told apart.
 _ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 _SILENT: Final = {"GIT_TERMINAL_PROMPT": "0"}
+
+DESCRIBE: Final = ("describe", "--tags", "--always", "--dirty")
 
 
 class Answer(NamedTuple):
@@ -25,6 +29,48 @@ class Answer(NamedTuple):
     def installed(self) -> bool:
         """Return whether there is a git at all."""
         return self.code != _NOT_INSTALLED
+
+
+class Ahead(NamedTuple):
+    """The two answers that git takes longest for, on their way; `root` is where it was asked."""
+
+    root: Path
+    description: Background[Answer]
+    tags: Background[Answer]
+
+
+def ask_ahead(root: Path) -> Ahead:
+    """Ask for what takes long in a large repository, before anything slow is imported.
+
+    That of GitPython takes as long as git does here, and does not depend on what git says.
+    """
+    return Ahead(
+        root=root,
+        # --long ends in -<distance>-g<revision> whatever the tag looks like, so that a tag called
+        # x-dirty, or x-1-gabc, is not taken for something else.
+        description=Background(lambda: _answer(root, *DESCRIBE, "--long")),
+        tags=Background(lambda: _answer(root, "show-ref", "--tags", "--dereference")),
+    )
+
+
+def _answer(root: Path, *arguments: str) -> Answer:
+    """Run git as GitPython would, without it."""
+    env = os.environ | _ENV | _SILENT
+    try:
+        done = subprocess.run(
+            ["git", *arguments],  # noqa: S607 - the git that the user's PATH gives
+            cwd=root,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+        )
+    except OSError:
+        return Answer(_NOT_INSTALLED, "", "")
+    _check_ownership(done.stderr)
+    return Answer(done.returncode, done.stdout.removesuffix("\n"), done.stderr)
 
 
 class GitCommand:

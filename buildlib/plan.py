@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from buildlib.platforms import Platform
+from buildlib.record import record
 
 
 class Output(StrEnum):
@@ -19,7 +19,7 @@ class Output(StrEnum):
     CACHE_ONLY = "cacheonly"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class BuildPlan:
     """One `docker buildx build`.
 

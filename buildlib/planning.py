@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from buildlib.labels import image_labels, index_annotations
 from buildlib.plan import BuildPlan, Output
 from buildlib.platforms import Platform, parse_platforms
 from buildlib.project import Project
+from buildlib.record import record
 from buildlib.reference import parse_reference, to_tag
 from buildlib.settings import BaseImage
 from buildlib.tags import local_tags, references
@@ -25,7 +26,7 @@ _MIRROR: Final = "docker-image://"
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class BuildRequest:
     """What the user asked for; empty means: as configured, or the default.
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from buildlib.record import record
+
 # Kept for the message when the step fails; what was printed before is on the screen anyway.
 _KEPT_LINES: Final = 200
 _INTERNAL: Final = ("[internal]", "[context ", "[auth]", "exporting", "importing", "resolve image")
@@ -36,7 +38,7 @@ class Step:
         return self.name.startswith("[") and not self.name.startswith(_INTERNAL)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Event:
     """Something to show: a step that ended, or a line of its output, or of buildx itself."""
 

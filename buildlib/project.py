@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildlib.config import Config, load_config
+from buildlib.record import record
 from buildlib.vcs import GitFacts, NoGit, read_git_facts
 from buildlib.version import Version, resolve_version
 
 if TYPE_CHECKING:
     from buildlib.dockerfile import Dockerfile
+    from buildlib.gitcommand import Ahead
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Project:
     """What a plan is made from; `env` is the environment that everything read."""
 
@@ -57,6 +58,7 @@ def load_project(
     now: float,
     overrides: Mapping[str, object] | None = None,
     version: str = "",
+    ahead: Ahead | None = None,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Project:
     """Load the project that `start` lies in.
@@ -68,6 +70,7 @@ def load_project(
         now: the clock, seconds since the epoch.
         overrides: of the configuration, by key.
         version: from the command line; wins over VERSION.
+        ahead: what git was asked before, in `start`.
         meanwhile: called once while git works.
 
     Raises:
@@ -75,7 +78,9 @@ def load_project(
         ToolError: git refuses the repository (exit 3).
     """
     config = load_config(start, env, overrides)
-    git = read_git_facts(config.root, tag_prefix=config.tag_prefix, meanwhile=meanwhile)
+    git = read_git_facts(
+        config.root, tag_prefix=config.tag_prefix, ahead=ahead, meanwhile=meanwhile
+    )
     resolved = resolve_version(
         git,
         now=int(now),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from buildlib.errors import InputError
 from buildlib.platforms import Platform
 from buildlib.platforms import parse_platforms as split_platforms
+from buildlib.record import record
 from buildlib.reference import parse_reference
 from buildlib.values import (
     MismatchError,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from buildlib.tagrules import TagRule
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class BaseImage:
     """Another source for a `FROM` reference, handed over with `--build-context`.
 
@@ -53,7 +53,7 @@ class BaseImage:
     stand_in: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Smoke:
     """What a container of the image has to do.
 
@@ -95,7 +95,7 @@ class Smoke:
     size_growth: int = 5
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Run:
     """How a container of the image is run.
 
@@ -133,7 +133,7 @@ NO_RUN: Final = Run()
 NO_SMOKE: Final = Smoke()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Registry:
     """A place to publish to.
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
+from buildlib.background import Background
 from buildlib.errors import InputError
-from buildlib.gitcommand import GitCommand
+from buildlib.gitcommand import DESCRIBE, Ahead, Answer, GitCommand, ask_ahead
 from buildlib.precedence import highest, parse_semver, version_of
+from buildlib.record import record
 
 _DIRTY: Final = "-dirty"
 _PEELED: Final = "^{}"
 _TAG_FOLDER: Final = "refs/tags/"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class GitFacts:
     """What git says about HEAD.
 
@@ -54,7 +55,7 @@ class GitFacts:
     shallow: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class NoGit:
     """There is nothing to read, and why: no git, no repository, no commit."""
 
@@ -62,7 +63,7 @@ class NoGit:
     installed: bool = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Changes:
     """Paths that differ from HEAD, and paths that git neither tracks nor ignores."""
 
@@ -132,11 +133,8 @@ def without_credentials(address: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _describe(git: GitCommand) -> _Described:
-    # --long ends in -<distance>-g<revision> whatever the tag looks like, so that a tag called
-    # x-dirty, or x-1-gabc, is not taken for something else; the short form is made from it.
-    words = ("describe", "--tags", "--always", "--dirty")
-    answer = git.run(*words, "--long")
+def _described(git: GitCommand, answer: Answer) -> _Described:
+    """Take the long description apart; the short one is made from it."""
     dirty = answer.out.endswith(_DIRTY)
     suffix = _DIRTY if dirty else ""
     tag, _, rest = answer.out.removesuffix(_DIRTY).rpartition("-g")
@@ -146,7 +144,7 @@ def _describe(git: GitCommand) -> _Described:
     text = answer.out if int(distance) else tag + suffix
     if "externally known as" in answer.err:
         # An annotated tag under another name than its own: git itself says how it is described.
-        text = git.ask(*words)
+        text = git.ask(*DESCRIBE)
     return _Described(text, tag, int(distance), dirty)
 
 
@@ -227,34 +225,43 @@ def _top(git: GitCommand) -> tuple[Path, bool] | NoGit:
     return Path(top[0]), shallow == "true"
 
 
+def _tag_refs(ahead: Ahead) -> TagRefs:
+    answer = ahead.tags.get()
+    return TagRefs(answer.out if answer.code == 0 else "")
+
+
 def read_git_facts(
-    root: Path, *, tag_prefix: str = "v", meanwhile: Callable[[], object] = lambda: None
+    root: Path,
+    *,
+    tag_prefix: str = "v",
+    ahead: Ahead | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> GitFacts | NoGit:
     """Read the facts about the repository that `root` lies in.
 
     Args:
         root: a directory of it.
         tag_prefix: of the tags that name versions.
+        ahead: what was asked before; what was asked elsewhere does not count.
         meanwhile: called once while git works, for what is slow to load and needed later.
 
     Raises:
         ToolError: git refuses the repository because another user owns it (exit 3).
         InputError: the repository is bare (exit 2).
     """
+    if not ahead or ahead.root.resolve() != root.resolve():
+        ahead = ask_ahead(root)
     git = GitCommand(root)
-    # In a large repository each of these takes its time; together they take that of the longest.
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        describing = pool.submit(_describe, git)
-        listing = pool.submit(git.ask, "show-ref", "--tags", "--dereference")
-        top = _top(git)
-        if isinstance(top, NoGit):
-            return top
-        head, branch, remote = _head(git)
-        if not head:
-            return NoGit(reason="the repository has no commit yet")
-        parse_semver("")
-        meanwhile()
-    described, tags = describing.result(), TagRefs(listing.result())
+    asked = Background(lambda: _head(git))
+    top = _top(git)
+    if isinstance(top, NoGit):
+        return top
+    parse_semver("")
+    meanwhile()
+    head, branch, remote = asked.get()
+    if not head:
+        return NoGit(reason="the repository has no commit yet")
+    described, tags = _described(git, ahead.description.get()), _tag_refs(ahead)
     return GitFacts(
         root=top[0],
         revision=head[0],

@@ -20,6 +20,7 @@ from invoke.exceptions import Exit
 
 from buildlib.background import Background
 from buildlib.errors import BuildlibError, CancelledError, exit_code_of
+from buildlib.gitcommand import ask_ahead
 from buildlib.variables import BASE_IMAGES
 
 # Every task loads this module, and waits for it: what only some of them need comes later.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from buildlib.console import Console
     from buildlib.engine import EngineFacts
     from buildlib.executor import Executor, PlumbumExecutor
+    from buildlib.gitcommand import Ahead
     from buildlib.project import Project
 
 # What the interpreter does when it ends is to look for garbage in everything that was ever
@@ -96,10 +98,15 @@ class Edge:
             self._own_executor.close()
 
     def project(
-        self, overrides: Mapping[str, object] | None = None, *, version: str = ""
+        self,
+        overrides: Mapping[str, object] | None = None,
+        *,
+        version: str = "",
+        ahead: Ahead | None = None,
     ) -> Project:
         """Load the project that the task runs in."""
-        from buildlib.project import load_project  # noqa: PLC0415 - while docker is being asked
+        ahead = ahead or ask_ahead(self.start)
+        from buildlib.project import load_project  # noqa: PLC0415 - while git answers
 
         return load_project(
             self.start,
@@ -107,6 +114,7 @@ class Edge:
             now=time.time(),
             overrides=overrides,
             version=version,
+            ahead=ahead,
             # The printer is wanted afterwards, always.
             meanwhile=lambda: self.console,
         )
@@ -144,8 +152,9 @@ class Edge:
         self, overrides: Mapping[str, object] | None = None, *, version: str = ""
     ) -> Beginning:
         """Start to ask docker about itself, unless dry, and to load the project."""
+        ahead = ask_ahead(self.start)
         engine = self.ask_engine()
-        project = Background(lambda: self.project(overrides, version=version))
+        project = Background(lambda: self.project(overrides, version=version, ahead=ahead))
         return Beginning(project=project, engine=engine)
 
 

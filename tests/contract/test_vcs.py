@@ -9,6 +9,7 @@ import pytest
 from conftest import git
 
 from buildlib.errors import InputError, ToolError
+from buildlib.gitcommand import ask_ahead
 from buildlib.vcs import GitFacts, NoGit, TagRefs, read_git_facts
 
 
@@ -155,6 +156,32 @@ def test_dubious_ownership_names_the_command_and_never_a_star(
 @pytest.mark.parametrize("name", ["with blank", "quo'te\"", "new\nline", "ünï", "-dash"])
 def test_odd_paths(tmp_path: Path, name: str) -> None:
     assert _facts(_repository(tmp_path / name)).branch == "main"
+
+
+def test_what_was_asked_ahead_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _repository(tmp_path / "mine")
+    git(root, "tag", "v1.0.0")
+    ahead = ask_ahead(root)
+    ahead.description.wait()
+    ahead.tags.wait()
+    git(root, "tag", "v2.0.0")
+    facts = read_git_facts(root, ahead=ahead)
+    assert isinstance(facts, GitFacts)
+    assert (facts.description, facts.head_tags) == ("v1.0.0", ("v1.0.0",))
+    # The same directory by another name is the same directory.
+    monkeypatch.chdir(root)
+    assert read_git_facts(Path(), ahead=ahead) == facts
+
+
+def test_what_was_asked_ahead_elsewhere_does_not_count(tmp_path: Path) -> None:
+    root, other = _repository(tmp_path / "mine"), _repository(tmp_path / "other")
+    git(root, "tag", "v1.0.0")
+    git(other, "tag", "v2.0.0")
+    facts = read_git_facts(root, ahead=ask_ahead(other))
+    assert isinstance(facts, GitFacts)
+    assert (facts.description, facts.head_tags) == ("v1.0.0", ("v1.0.0",))
 
 
 LISTING = (

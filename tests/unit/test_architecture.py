@@ -17,6 +17,7 @@ ORDER = [
     "errors",
     "variables",
     "background",
+    "record",
     "platforms",
     "reference",
     "tagrules",
@@ -162,7 +163,7 @@ ORDER = [
     "tasks.collection",
 ]
 # Who may touch what is outside of this interpreter.
-PROCESSES = {"executor"}
+PROCESSES = {"executor", "gitcommand"}
 ENVIRONMENT = {"tasks.edge", "gitcommand"}
 
 
@@ -208,9 +209,18 @@ def _names(tree: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize("name", sorted(set(ORDER) - PROCESSES))
-def test_only_the_executor_starts_processes(name: str) -> None:
+def test_only_the_executor_and_git_start_processes(name: str) -> None:
     assert not _imports(MODULES[name]) & {"subprocess", "plumbum"}
     assert not _names(MODULES[name]) & {"os.system", "os.popen", "os.execvp", "os.fork"}
+
+
+def test_gitcommand_starts_git_and_nothing_else() -> None:
+    started = [
+        ast.unparse(node.args[0])
+        for node in ast.walk(MODULES["gitcommand"])
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("subprocess.")
+    ]
+    assert started == ["['git', *arguments]"]
 
 
 @pytest.mark.parametrize("name", sorted(set(ORDER) - ENVIRONMENT))
