@@ -26,6 +26,14 @@ namespace = collection(Path(__file__).parent)
 """
 
 
+def pytest_configure() -> None:
+    """Let an interrupt be one, in the tests and in all that they start.
+
+    A shell that starts pytest in the background has it ignored, and whoever inherits that waits.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def alpine() -> str:
     """Return the runtime base that this repository uses: one that is here, or can be had."""
