@@ -13,6 +13,7 @@ from buildlib.bases.newer import NOTHING_NEWER, Newer, find_newer
 from buildlib.bases.pins import Base
 from buildlib.console import table
 from buildlib.errors import EngineError, InputError
+from buildlib.platforms import platform_name
 from buildlib.reference import parse_reference
 from buildlib.registry.client import INDEX_TYPES, Document, Repository
 from buildlib.registry.push import manifests_of
@@ -128,8 +129,7 @@ def _images(top: Document, repository: Repository) -> list[tuple[str, datetime |
         made = _configuration(next(iter(listed), ""), repository).get("created")
         return [(platform, _time(made)) for platform in listed.values()]
     config = _config_of(top, repository)
-    parts = (config.get("os"), config.get("architecture"), config.get("variant"))
-    return [("/".join(str(part) for part in parts if part), _time(config.get("created")))]
+    return [(platform_name(config), _time(config.get("created")))]
 
 
 def _configuration(digest: str, repository: Repository) -> Mapping[str, Any]:

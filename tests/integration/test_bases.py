@@ -21,7 +21,9 @@ from buildlib.registry.push import push_archive, put_tag
 from buildlib.registry.transport import Transport
 
 KNOWN = Credentials(username=USER, secret=PASSWORD, source="the test")
-BOTH = ("amd64", "arm64")
+PLATFORMS = {"amd64": ("linux", "amd64"), "arm64": ("linux", "arm64", "v8")}
+BOTH = tuple(PLATFORMS)
+KEYS = ("os", "architecture", "variant")
 Make = Callable[..., Checkout]
 
 
@@ -43,22 +45,26 @@ class Shelf:
     def name(self) -> str:
         return f"{self.server.host}/{self.path}"
 
-    def put(self, *tags: str, arches: tuple[str, ...] = BOTH, days: int = 3) -> str:
-        """Let the tags stand for a new image that is so many days old; return its digest."""
+    def put(
+        self, *tags: str, arches: tuple[str, ...] = BOTH, days: int = 3, index: bool = True
+    ) -> str:
+        """Let the tags stand for a new image that is so many days old; return its digest.
+
+        It is as an official image is: with a variant that says nothing, and an attestation.
+        """
         writer = OciWriter()
         made = (datetime.now(UTC) - timedelta(days=days)).isoformat()
         images = [
             {
                 **writer.image(
-                    [writer.layer({"x": secrets.token_bytes(9)})],
-                    platform=("linux", arch),
-                    created=made,
+                    [writer.layer({"x": secrets.token_bytes(9)})], platform=platform, created=made
                 ),
-                "platform": {"os": "linux", "architecture": arch},
+                "platform": dict(zip(KEYS, platform, strict=False)),
             }
-            for arch in arches
+            for platform in [*(PLATFORMS[arch] for arch in arches), ("unknown", "unknown")]
         ]
-        path = writer.write(self.folder / "base.tar", writer.index(*images))
+        whole = writer.index(*images) if index else images[0]
+        path = writer.write(self.folder / "base.tar", whole)
         repository = Repository(Transport(self.server.host, KNOWN), self.path)
         with open_archive(path) as archive:
             digest = push_archive(archive, repository).digest
@@ -161,6 +167,29 @@ def test_a_table_that_is_old_itself_is_told(project: Checkout, shelf: Shelf) -> 
     assert "181 days ago: https://example.org/ends" in done.stderr
     _ends(project, checked=180)
     assert "days ago" not in project.invoke("docker-bases").stderr
+
+
+def test_an_image_of_one_platform_is_judged_by_its_configuration(
+    make_checkout: Make, shelf: Shelf, tmp_path: Path
+) -> None:
+    digest = shelf.put("3.22", arches=("arm64",), index=False)
+    checkout = make_checkout(f"FROM {shelf.name}:3.22\n", 'platforms = ["linux/arm64"]\n')
+    store = docker_config(tmp_path, shelf.server.host)
+    done = checkout.invoke("docker-bases", "--update", DOCKER_CONFIG=str(store))
+    assert done.returncode == 0, done.stderr
+    assert _text(checkout) == f"FROM {shelf.name}:3.22@{digest}\n"
+
+
+def test_a_newer_patch_fails_the_check(make_checkout: Make, shelf: Shelf, tmp_path: Path) -> None:
+    shelf.put("3.22.0")
+    checkout = make_checkout(f"FROM {shelf.name}:3.22.0\n")
+    known = {"DOCKER_CONFIG": str(docker_config(tmp_path, shelf.server.host))}
+    assert checkout.invoke("docker-bases", "--update", **known).returncode == 0
+    assert checkout.invoke("docker-bases", "--check", **known).returncode == 0
+    shelf.put("3.22.1", "3.23.0")
+    done = checkout.invoke("docker-bases", "--check", **known)
+    assert done.returncode == 7, done.stderr
+    assert f"{shelf.name}:3.22.0: 3.22.1 is newer" in done.stdout
 
 
 def test_an_index_without_a_platform_is_never_pinned(project: Checkout, shelf: Shelf) -> None:
