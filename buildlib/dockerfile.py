@@ -56,11 +56,17 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dockerfile:
-    """Stages in order, and every ARG anywhere with its default (None: it has none)."""
+    """Stages in order, and every ARG anywhere with its default (None: it has none).
+
+    Args:
+        global_args: those above the first stage, and `global_lines` the numbers of their lines,
+            from 0.
+    """
 
     stages: tuple[Stage, ...] = ()
     args: Mapping[str, str | None] = field(default_factory=dict)
     global_args: Mapping[str, str | None] = field(default_factory=dict)
+    global_lines: tuple[int, ...] = ()
 
     def stage(self, target: str = "") -> Stage | None:
         """Return the stage to build: the named one, by name or number, or the last."""
@@ -191,6 +197,7 @@ def parse_dockerfile(text: str) -> Dockerfile:
     stages: list[Stage] = []
     args: dict[str, str | None] = {}
     global_args: dict[str, str | None] = {}
+    global_lines: tuple[int, ...] = ()
     for lines, line in _logical_lines(text):
         instruction, _, rest = line.partition(" ")
         words = _words(rest)
@@ -202,6 +209,7 @@ def parse_dockerfile(text: str) -> Dockerfile:
                 found = {name: default if equals else None for name, equals, default in pairs}
                 args = found | args
                 global_args |= {} if stages else found
+                global_lines += () if stages else tuple(range(*lines))
             case "COPY" | "ADD" | "RUN" as name if stages:
                 last = stages[-1]
                 sources = () if name == "RUN" else _sources(words)
@@ -210,4 +218,6 @@ def parse_dockerfile(text: str) -> Dockerfile:
                 )
             case _:
                 pass
-    return Dockerfile(stages=tuple(stages), args=args, global_args=global_args)
+    return Dockerfile(
+        stages=tuple(stages), args=args, global_args=global_args, global_lines=global_lines
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from buildlib.dockerfile import Stage, parse_dockerfile
@@ -60,16 +60,19 @@ def repin(text: str, pins: Mapping[str, str], build_args: Mapping[str, str]) -> 
     """
     lines = text.splitlines(keepends=True)
     dockerfile = parse_dockerfile(text)
-    first = min((stage.lines[0] for stage in dockerfile.stages), default=0)
     for stage, base in dockerfile.external(build_args):
         name, _, old = base.partition("@")
         new = pins.get(name, old)
-        for number, pattern, put in _changes(stage, old, new, range(first)):
-            lines[number] = re.sub(pattern, put.replace("\\", r"\\"), lines[number])
+        for number, pattern, put in _changes(stage, old, new, dockerfile.global_lines):
+            # A comment may stand between the lines of one instruction.
+            if not lines[number].lstrip().startswith("#"):
+                lines[number] = re.sub(pattern, put.replace("\\", r"\\"), lines[number])
     return "".join(lines)
 
 
-def _changes(stage: Stage, old: str, new: str, above: range) -> Iterator[tuple[int, str, str]]:
+def _changes(
+    stage: Stage, old: str, new: str, above: Sequence[int]
+) -> Iterator[tuple[int, str, str]]:
     """Yield line, pattern and replacement for one FROM.
 
     A digest that the FROM does not spell out itself is in the ARG above it.
