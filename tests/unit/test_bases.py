@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.bases.flow import BaseReport, new_pins
-from buildlib.bases.lifetime import read_lifetimes
+from buildlib.bases.flow import BaseReport, as_text, new_pins, not_asked
+from buildlib.bases.lifetime import SUPPORTED, Lifetimes, read_lifetimes
 from buildlib.bases.newer import Newer, find_newer
 from buildlib.bases.pins import Base, read_bases, repin
 from buildlib.bases.settings import Bases, parse_bases
@@ -62,6 +62,28 @@ def test_a_pin_that_an_arg_holds_is_rewritten_there() -> None:
     assert done == TEXT.replace(f"busybox:1.36@{OLD}", f"busybox:1.36@{NEW}")
 
 
+def test_comments_keep_the_digests_that_they_tell_of() -> None:
+    text = (
+        f"# syntax=docker/dockerfile:1@{OLD}\n"
+        f"# was {OLD} until spring\n"
+        f"ARG WHOLE=alpine:3.22@{OLD} \\\n"
+        f"  # not {OLD} for ever\n"
+        f"  OTHER={OLD}\n"
+        f"FROM ${{WHOLE}} AS a\n"
+        f"FROM \\\n"
+        f"  # {OLD}, of alpine:3.22@{OLD}\n"
+        f"  alpine:3.22@{OLD}\n"
+        f"FROM \\\n  # busybox:1.36 has no pin yet\n  busybox:1.36\n"
+    )
+    done = repin(text, {"alpine:3.22": NEW, "busybox:1.36": NEW}, {})
+    before, after = text.splitlines(), done.splitlines()
+    comments = [line for line in before if line.lstrip().startswith("#")]
+    assert [line for line in after if line.lstrip().startswith("#")] == comments
+    assert after[2] == f"ARG WHOLE=alpine:3.22@{NEW} \\"
+    assert after[8].strip() == f"alpine:3.22@{NEW}"
+    assert after[11].strip() == f"busybox:1.36@{NEW}"
+
+
 @pytest.mark.parametrize(
     ("tag", "newer"),
     [
@@ -93,12 +115,14 @@ def test_the_table_knows_the_longest_line_that_a_tag_belongs_to(tmp_path: Path) 
         _table(
             tmp_path / "t.toml",
             'checked = 2026-01-31\nsources = ["https://example.org"]\n'
-            '[lines.golang]\n"1.2" = 2020-01-01\n"1.24" = 2026-02-10\n"1" = 2030-01-01\n',
+            '[lines.golang]\n"1.2" = 2020-01-01\n"1.24" = 2026-02-10\n"1" = 2030-01-01\n'
+            '"1.27" = "supported"\n',
         )
     )
     assert found.end("library/golang", "1.24-alpine") == date(2026, 2, 10)
     assert found.end("golang", "1.24.3") == date(2026, 2, 10)
     assert found.end("golang", "1.25") == date(2030, 1, 1)
+    assert found.end("golang", "1.27-alpine") == SUPPORTED
     assert found.end("golang", "10.2") is None
     assert found.end("alpine", "3.22") is None
     assert found.age(date(2026, 3, 2)) == 30
@@ -127,6 +151,23 @@ def test_this_repository_has_a_table_for_its_own_bases() -> None:
     for base in read_bases((root / "Dockerfile").read_text(encoding="utf-8"), {}):
         repository, _, tag = base.reference.partition(":")
         assert found.end(repository, tag), base.reference
+
+
+def test_the_table_knows_the_lines_of_go_that_are_supported() -> None:
+    root = Path(__file__).parents[2]
+    found = read_lifetimes(root / "security" / "end-of-life.toml")
+    ends = [found.end("golang", tag) for tag in ("1.25-alpine", "1.26-alpine", "1.27-alpine")]
+    assert ends == [date(2026, 8, 19), SUPPORTED, SUPPORTED]
+
+
+def test_a_line_that_is_supported_is_no_problem() -> None:
+    table = Lifetimes(checked=date(2026, 1, 1), lines={"golang": {"1.27": SUPPORTED}})
+    base = Base(reference="golang:1.27-alpine", digests=(NEW,), lines=(1,))
+    today = date(2030, 1, 1)
+    report = not_asked(base, table, today)
+    assert report.problems == ()
+    assert report.as_dict(today)["end_of_life"] == "supported"
+    assert as_text([report], today).endswith("supported")
 
 
 def test_nothing_is_pinned_where_one_lacks_a_platform() -> None:
