@@ -53,7 +53,7 @@ class BaseReport:
         if not any(self.base.digests):
             yield "not pinned"
         elif not self.base.pinned:
-            yield "not every FROM has the same digest"
+            yield "not pinned to the same digest everywhere"
         else:
             yield f"out of date: the tag is {self.current} now"
 

@@ -292,9 +292,23 @@ def test_a_mirror_is_asked_instead_and_a_pinned_base_is_taken_from_it(
 
 
 @pytest.mark.engine
-def test_a_pinned_base_is_replaced_by_a_stand_in_for_real(make_checkout: Make, alpine: str) -> None:
+@pytest.mark.parametrize(
+    "dockerfile",
+    [
+        pytest.param("FROM {base}\nLABEL a=b\n", id="what a stage stands on"),
+        pytest.param("FROM scratch\nCOPY --from={base} /etc/passwd /\n", id="what is copied from"),
+        pytest.param(
+            "FROM {alpine}\nRUN --mount=type=bind,from={base},target=/x cp /x/etc/passwd /y\n",
+            id="what is mounted",
+        ),
+    ],
+)
+def test_a_pinned_base_is_replaced_by_a_stand_in_for_real(
+    make_checkout: Make, alpine: str, dockerfile: str
+) -> None:
     digest = "sha256:" + "5" * 64
-    checkout = make_checkout(f"FROM {alpine}@{digest}\nLABEL a=b\n")
+    text = dockerfile.format(alpine=alpine, base=f"{alpine}@{digest}")
+    checkout = make_checkout(text)
     done = checkout.invoke("docker-build")
     assert done.returncode == 0, done.stderr
     line = checkout.invoke("docker-build", "--dry-run").stdout

@@ -35,7 +35,7 @@ COPY --from=alpine:3.22 /x /
 def test_bases_are_read_with_their_pins_and_lines() -> None:
     assert read_bases(TEXT, {}) == (
         Base(reference="golang:1.24-alpine", digests=("",), lines=(4,)),
-        Base(reference="alpine:3.22", digests=(OLD,), lines=(8, 10)),
+        Base(reference="alpine:3.22", digests=(OLD, ""), lines=(8, 10, 14)),
         Base(reference="busybox:1.36", digests=(OLD,), lines=(12,)),
     )
     assert read_bases(TEXT, {"GO": "1.26"})[0].reference == "golang:1.26-alpine"
@@ -48,8 +48,10 @@ def test_a_base_has_a_pin_only_where_every_from_has_the_same() -> None:
 
 def test_pins_are_rewritten_in_place_and_nothing_else() -> None:
     pins = {"golang:1.24-alpine": NEW, "alpine:3.22": NEW}
-    expected = TEXT.replace("${GO}-alpine AS", f"${{GO}}-alpine@{NEW} AS").replace(
-        f"alpine:3.22@{OLD}", f"alpine:3.22@{NEW}"
+    expected = (
+        TEXT.replace("${GO}-alpine AS", f"${{GO}}-alpine@{NEW} AS")
+        .replace(f"alpine:3.22@{OLD}", f"alpine:3.22@{NEW}")
+        .replace("--from=alpine:3.22 ", f"--from=alpine:3.22@{NEW} ")
     )
     done = repin(TEXT, pins, {})
     assert done == expected
@@ -60,6 +62,24 @@ def test_pins_are_rewritten_in_place_and_nothing_else() -> None:
 def test_a_pin_that_an_arg_holds_is_rewritten_there() -> None:
     done = repin(TEXT, {"busybox:1.36": NEW}, {})
     assert done == TEXT.replace(f"busybox:1.36@{OLD}", f"busybox:1.36@{NEW}")
+
+
+def test_images_that_files_are_taken_from_are_pinned() -> None:
+    text = (
+        "FROM scratch AS tools\n"
+        "FROM scratch\n"
+        "COPY --from=tools /tools /\n"
+        "COPY --chown=1 --from='tools:1' \\\n  tools:1 /\n"
+        f"RUN --mount=from=tools:1@{OLD},target=/t \\\n"
+        "  --mount=type=bind,from=tools:1,target=/u echo tools:1 tools:1.5\n"
+    )
+    (base,) = read_bases(text, {})
+    assert base == Base(reference="tools:1", digests=("", OLD), lines=(4, 6, 6))
+    done = repin(text, {"tools:1": NEW}, {})
+    assert done == text.replace("--from='tools:1'", f"--from='tools:1@{NEW}'").replace(
+        OLD, NEW
+    ).replace("from=tools:1,", f"from=tools:1@{NEW},")
+    assert repin(done, {"tools:1": NEW}, {}) == done
 
 
 def test_comments_keep_the_digests_that_they_tell_of() -> None:
