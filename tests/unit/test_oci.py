@@ -108,7 +108,7 @@ def test_the_digest_of_the_whole(tmp_path: Path) -> None:
 
 
 def test_the_default_variant_is_not_told(tmp_path: Path) -> None:
-    # BuildKit keeps that of the base, and official bases for arm64 have one.
+    # Official images for arm64 say it in their configuration.
     writer = OciWriter()
     image = writer.image([writer.layer({"a": b""})], platform=("linux", "arm64", "v8"))
     with open_archive(writer.write(tmp_path / "i.tar", image)) as archive:
