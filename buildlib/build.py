@@ -26,7 +26,7 @@ from buildlib.errors import (
     InputError,
     raise_problems,
 )
-from buildlib.executor import Executor
+from buildlib.executor import Executor, Watch
 from buildlib.plan import BuildPlan, Output
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.progress import BuildProgress
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from buildlib.builders.settings import BuilderSettings
 
 _TAIL: Final = 40
+# A builder whose build has said nothing for so many seconds is asked whether its nodes are there.
+# buildx gives a node 20 s to answer, and a node that is busy gets a second chance.
+_SILENCE: Final = 30.0
+_CHANCES: Final = 2
 _REFUSED: Final = re.compile(
     r"401 unauthorized|403 forbidden|authorization failed|access denied", re.IGNORECASE
 )
@@ -156,7 +160,7 @@ def build_image(
 
     Raises:
         InputError, ToolError, EngineError, AuthorisationError: all that the preflight finds, or
-            why the build failed (exit 2, 3, 4, 5).
+            why the build failed (exit 2, 3, 4, 5); a node of the builder that stopped answering.
         CancelledError: interrupted (exit 130).
     """
     facts = facts or Background(lambda: inspect_engine(executor))
@@ -169,7 +173,29 @@ def build_image(
     warnings = _warnings(project, plan, dockerfile)
     for warning in warnings:
         console.warn(warning)
-    return _run(plan, engine, warnings, executor, console)
+    watch = _watch(plan, executor, described)
+    return _run(plan, engine, warnings, executor, console, watch)
+
+
+def _watch(plan: BuildPlan, executor: Executor, described: BuilderSettings | None) -> Watch | None:
+    """Return what looks after the nodes of a builder: buildx waits for one for ever.
+
+    A daemon that is stopped or wedged keeps its connections, and nothing breaks.
+    """
+    if not plan.builder:
+        return None
+
+    def ask() -> None:
+        from buildlib.builders import check  # noqa: PLC0415 - most builds name no builder
+
+        problems: Sequence[BuildlibError] = ()
+        for _ in range(_CHANCES):
+            problems = check.check_nodes(plan, inspect_builder(executor, plan.builder), described)
+            if not problems:
+                return
+        raise_problems(problems)
+
+    return Watch(every=_SILENCE, ask=ask)
 
 
 def _run(
@@ -178,10 +204,11 @@ def _run(
     warnings: Sequence[str],
     executor: Executor,
     console: Console,
+    watch: Watch | None,
 ) -> BuildResult:
     started = time.monotonic()
     with _exclusive(plan.destination):
-        progress, metadata, size = _execute(plan, executor, console)
+        progress, metadata, size = _execute(plan, executor, console, watch)
     own = () if plan.platforms or not engine.platform else (engine.platform,)
     return BuildResult(
         image=plan.image,
@@ -229,14 +256,18 @@ class _Shown:
 
 
 def _execute(
-    plan: BuildPlan, executor: Executor, console: Console
+    plan: BuildPlan, executor: Executor, console: Console, watch: Watch | None
 ) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
     argv = buildx_argv(plan)
     console.command(argv)
     console.group(f"build {plan.image} {plan.version}")
     shown = _Shown(plan, executor, console)
     try:
-        code = executor.stream(argv, shown.take) if shown.progress else executor.attach(argv)
+        code = (
+            executor.stream(argv, shown.take, watch=watch)
+            if shown.progress
+            else executor.attach(argv, watch=watch)
+        )
         metadata = _read_metadata(plan.metadata_file)
     finally:
         console.end_group()

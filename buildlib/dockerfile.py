@@ -11,6 +11,8 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
+from itertools import takewhile
+from typing import NamedTuple
 
 from buildlib.record import record
 
@@ -35,7 +37,26 @@ PREDEFINED = frozenset(
     "SOURCE_DATE_EPOCH",
 }
 
+# Where files come from: COPY has an option of its own, RUN a key of each mount.
+_FROM = {
+    "COPY": re.compile(r"^--from=([^\s,]+)"),
+    "RUN": re.compile(r"^--mount=(?:.*,)?from=([^\s,]+)"),
+}
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?[-+][^}]*)?\}|(\w+))")
+
+
+class Place(NamedTuple):
+    """Where a stage, an image or a context is named.
+
+    Args:
+        name: as written.
+        lines: the numbers of the instruction's first line and of the one after its last, from 0.
+        option: it is the value of `from=`, and no word of its own.
+    """
+
+    name: str
+    lines: tuple[int, int]
+    option: bool = False
 
 
 @record(frozen=True, kw_only=True)
@@ -52,17 +73,23 @@ class Stage:
     base: str
     name: str = ""
     sources: tuple[str, ...] = ()
-    uses: tuple[str, ...] = ()
+    uses: tuple[Place, ...] = ()
     lines: tuple[int, int] = (0, 0)
 
 
 @record(frozen=True, kw_only=True)
 class Dockerfile:
-    """Stages in order, and every ARG anywhere with its default (None: it has none)."""
+    """Stages in order, and every ARG anywhere with its default (None: it has none).
+
+    Args:
+        global_args: those above the first stage, and `global_lines` the numbers of their lines,
+            from 0.
+    """
 
     stages: tuple[Stage, ...] = ()
     args: Mapping[str, str | None] = field(default_factory=dict)
     global_args: Mapping[str, str | None] = field(default_factory=dict)
+    global_lines: tuple[int, ...] = ()
 
     def stage(self, target: str = "") -> Stage | None:
         """Return the stage to build: the named one, by name or number, or the last."""
@@ -106,22 +133,35 @@ class Dockerfile:
             if stage and stage not in found:
                 found.append(stage)
                 waiting.append(self._below(stage, build_args or {}))
-                waiting += [self.stage(name) for name in stage.uses]
+                waiting += [self.stage(place.name) for place in stage.uses]
         return tuple(found)
 
     def bases(
         self, target: str = "", build_args: Mapping[str, str] | None = None
     ) -> tuple[str, ...]:
         """Return the external images that the target needs, expanded; `scratch` is none."""
-        names = (self.base_of(one, build_args) for one in self.needed(target, build_args))
+        needed = self.needed(target, build_args)
+        names = [self.base_of(stage, build_args) for stage in needed]
+        names += [place.name for stage in needed for place in self._foreign(stage)]
         return tuple(dict.fromkeys(name for name in names if name != "scratch"))
 
-    def external(self, build_args: Mapping[str, str]) -> Iterator[tuple[Stage, str]]:
-        """Yield each stage that stands on an external image itself, and that image, expanded."""
+    def external(self, build_args: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
+        """Yield each place where an external image is named, and that image, expanded."""
         for stage in self.stages:
             base = self.expand(stage.base, build_args)
             if base not in {"", "scratch"} and not self._below(stage, build_args):
-                yield stage, base
+                yield Place(stage.base, stage.lines), base
+            yield from ((place, place.name) for place in self._foreign(stage))
+
+    def _foreign(self, stage: Stage) -> Iterator[Place]:
+        """Yield the uses of a stage that are of no other stage, but of an image.
+
+        A number is always a stage's, and BuildKit replaces no variable there.
+        """
+        for place in stage.uses:
+            known = place.name == "scratch" or place.name.isdigit() or self.stage(place.name)
+            if not known and "$" not in place.name:
+                yield place
 
     def expand(self, text: str, build_args: Mapping[str, str]) -> str:
         """Replace the variables of a FROM line by build args, then by defaults."""
@@ -158,15 +198,18 @@ def _logical_lines(text: str) -> Iterator[tuple[tuple[int, int], str]]:
         yield (first, number + 1), pending
 
 
-def _uses(words: list[str]) -> tuple[str, ...]:
+def _uses(instruction: str, words: list[str]) -> tuple[str, ...]:
     """Return where a COPY or RUN takes files from: `--from=x`, `--mount=…,from=x`."""
-    options = " ".join(word for word in words if word.startswith("--"))
-    return tuple(re.findall(r"(?:--|,)from=([^\s,]+)", options))
+    pattern = _FROM.get(instruction)
+    # What follows the options is a command, which may have options of its own.
+    options = takewhile(lambda word: word.startswith("--"), words)
+    found = [pattern.match(option) for option in options] if pattern else []
+    return tuple(match[1] for match in found if match)
 
 
-def _sources(words: list[str]) -> tuple[str, ...]:
+def _sources(instruction: str, words: list[str]) -> tuple[str, ...]:
     """Return what a COPY or ADD takes from the build context."""
-    if _uses(words):
+    if instruction == "RUN" or _uses(instruction, words):
         return ()
     paths = [word for word in words if not word.startswith("--")]
     if paths[:1] and paths[0].startswith("["):
@@ -193,6 +236,7 @@ def parse_dockerfile(text: str) -> Dockerfile:
     stages: list[Stage] = []
     args: dict[str, str | None] = {}
     global_args: dict[str, str | None] = {}
+    global_lines: tuple[int, ...] = ()
     for lines, line in _logical_lines(text):
         instruction, _, rest = line.partition(" ")
         words = _words(rest)
@@ -204,12 +248,15 @@ def parse_dockerfile(text: str) -> Dockerfile:
                 found = {name: default if equals else None for name, equals, default in pairs}
                 args = found | args
                 global_args |= {} if stages else found
+                global_lines += () if stages else tuple(range(*lines))
             case "COPY" | "ADD" | "RUN" as name if stages:
                 last = stages[-1]
-                sources = () if name == "RUN" else _sources(words)
+                uses = tuple(Place(used, lines, option=True) for used in _uses(name, words))
                 stages[-1] = replace(
-                    last, sources=last.sources + sources, uses=last.uses + _uses(words)
+                    last, sources=last.sources + _sources(name, words), uses=last.uses + uses
                 )
             case _:
                 pass
-    return Dockerfile(stages=tuple(stages), args=args, global_args=global_args)
+    return Dockerfile(
+        stages=tuple(stages), args=args, global_args=global_args, global_lines=global_lines
+    )

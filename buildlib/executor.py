@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import selectors
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,19 @@ class Completed:
     stderr: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watch:
+    """What is done while a process says nothing.
+
+    Args:
+        every: seconds of silence before it, and before it is done again.
+        ask: raises where waiting has no sense: that ends the process.
+    """
+
+    every: float
+    ask: Callable[[], None]
+
+
 class Runner(Protocol):
     """Starts processes whose output is read."""
 
@@ -43,13 +57,15 @@ class Runner(Protocol):
 class Executor(Runner, Protocol):
     """Starts processes, or only says that it would."""
 
-    def stream(self, argv: Sequence[str], on_line: Callable[[str], None]) -> int:
+    def stream(
+        self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
+    ) -> int:
         """Run to the end, hand over each line of both streams as it comes, return the code."""
 
     def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
         """Run to the end with `text` on its standard input, and capture both streams."""
 
-    def attach(self, argv: Sequence[str]) -> int:
+    def attach(self, argv: Sequence[str], *, watch: Watch | None = None) -> int:
         """Run to the end on our own terminal, return the code."""
 
 
@@ -112,26 +128,33 @@ class PlumbumExecutor:
                 raise TimedOutError(f"{argv[0]} did not answer within {timeout:g} s") from error
         return Completed(code=process.returncode, stdout=_decode(out), stderr=_decode(err))
 
-    def stream(self, argv: Sequence[str], on_line: Callable[[str], None]) -> int:
+    def stream(
+        self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
+    ) -> int:
         """Run to the end and hand over each line as it comes; at most one line is in memory.
 
         Raises:
             ToolError, CancelledError: as `run`.
+            Exception: whatever `watch` raises; the process has ended then.
         """
         with self._process(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process:
-            for line in _lines(process.stdout):
+            for line in _lines(process.stdout, watch):
                 on_line(line)
             return int(process.wait())
 
-    def attach(self, argv: Sequence[str]) -> int:
-        """Run to the end on our own terminal.
+    def attach(self, argv: Sequence[str], *, watch: Watch | None = None) -> int:
+        """Run to the end on our own terminal, where nobody hears whether it says anything.
 
         Raises:
-            ToolError, CancelledError: as `run`.
+            ToolError, CancelledError, Exception: as `stream`.
         """
         with self._process(argv, stdin=None, stdout=None, stderr=None) as process:
+            while watch:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return int(process.wait(timeout=watch.every))
+                watch.ask()
             return int(process.wait())
 
     @contextlib.contextmanager
@@ -205,11 +228,24 @@ def _decode(data: bytes | str | None) -> str:
     return data or ""
 
 
-def _lines(stream: IO[bytes]) -> Iterator[str]:
+def _chunks(stream: IO[bytes], watch: Watch | None) -> Iterator[bytes]:
+    """Yield what comes, as it comes: never does `read1` keep anything back in its buffer."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            while watch and not selector.select(watch.every):
+                watch.ask()
+            chunk = stream.read1(_CHUNK)  # type: ignore[attr-defined]
+            if not chunk:
+                return
+            yield chunk
+
+
+def _lines(stream: IO[bytes], watch: Watch | None) -> Iterator[str]:
     """Yield lines without their ends; one that never ends is cut into pieces."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     pending = ""
-    while chunk := stream.read1(_CHUNK):  # type: ignore[attr-defined]
+    for chunk in _chunks(stream, watch):
         pending += decoder.decode(chunk)
         *whole, pending = pending.split("\n")
         yield from (line.rstrip("\r") for line in whole)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from buildlib.errors import InputError
+from buildlib.platforms import platform_name
 
 _INDEX_TYPES: Final = (
     "application/vnd.oci.image.index.v1+json",
@@ -247,7 +248,6 @@ class Archive:
     def _image(self, digest: str) -> Image:
         manifest = self._document(self._blob(digest))
         config = self._document(self._blob(str(manifest["config"]["digest"])))
-        parts = (config.get("os"), config.get("architecture"), config.get("variant"))
         # Where a base has no history, BuildKit fills up at the end, and every step would stand
         # beside the layer of another: the layers that nothing is known of are the base's.
         made: list[Mapping[str, Any]] = [
@@ -258,7 +258,7 @@ class Archive:
         stored = manifest.get("layers") or ()
         made = [{}] * (len(stored) - len(made)) + made
         return Image(
-            platform="/".join(str(part) for part in parts if part) or _NO_PLATFORM,
+            platform=platform_name(config) or _NO_PLATFORM,
             digest=digest,
             config=config,
             config_digest=str(manifest["config"]["digest"]),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
@@ -90,6 +90,19 @@ def parse_platform(text: str) -> Platform:
             hint=f"{guess}known are {', '.join(KNOWN)}",
         )
     return Platform(**dict(zip(("os", "arch", "variant"), name.split("/"), strict=False)))
+
+
+def platform_name(said: Mapping[str, object]) -> str:
+    """Return `os/arch[/variant]` of what an index or a configuration says, in the normal form.
+
+    Official images say `arm64` with the variant `v8`, buildx and people say `arm64`: they have to
+    meet in comparisons. What is not known stays as it is; empty where nothing is said.
+
+    Args:
+        said: with the keys `os`, `architecture` and `variant`, as the OCI image-spec has them.
+    """
+    arch = "/".join(str(said[key]) for key in ("architecture", "variant") if said.get(key))
+    return "/".join(part for part in (str(said.get("os") or ""), _ALIASES.get(arch, arch)) if part)
 
 
 def parse_platforms(texts: Iterable[str]) -> tuple[Platform, ...]:

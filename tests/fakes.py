@@ -10,7 +10,7 @@ from buildlib.config import Config, load_config
 from buildlib.console import Console
 from buildlib.engine import EngineFacts
 from buildlib.errors import ToolError
-from buildlib.executor import Completed
+from buildlib.executor import Completed, Watch
 from buildlib.project import Project
 from buildlib.vcs import GitFacts, NoGit
 from buildlib.version import resolve_version
@@ -45,6 +45,7 @@ class FakeExecutor:
         self.asked: list[tuple[str, ...]] = []
         self.texts: list[str] = []
         self.lines: Sequence[str] = ()
+        self.silences = 0
 
     def _answer(self, argv: Sequence[str]) -> Completed:
         self.asked.append(tuple(argv))
@@ -62,14 +63,25 @@ class FakeExecutor:
         self.texts.append(text)
         return self._answer(argv)
 
-    def stream(self, argv: Sequence[str], on_line: Callable[[str], None]) -> int:
+    def stream(
+        self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
+    ) -> int:
         answer = self._answer(argv)
         for line in self.lines:
             on_line(line)
+        self._silence(watch)
         return answer.code
 
-    def attach(self, argv: Sequence[str]) -> int:
-        return self._answer(argv).code
+    def attach(self, argv: Sequence[str], *, watch: Watch | None = None) -> int:
+        answer = self._answer(argv)
+        self._silence(watch)
+        return answer.code
+
+    def _silence(self, watch: Watch | None) -> None:
+        """Let time pass in which nothing is said."""
+        for _ in range(self.silences if watch else 0):
+            assert watch
+            watch.ask()
 
 
 def a_console(**options: object) -> tuple[Console, io.StringIO, io.StringIO]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from buildlib.bases.lifetime import Lifetimes
+from buildlib.bases.lifetime import End, Lifetimes
 from buildlib.bases.newer import NOTHING_NEWER, Newer, find_newer
 from buildlib.bases.pins import Base
 from buildlib.console import table
 from buildlib.errors import EngineError, InputError
+from buildlib.platforms import platform_name
 from buildlib.reference import parse_reference
 from buildlib.registry.client import INDEX_TYPES, Document, Repository
 from buildlib.registry.push import manifests_of
@@ -29,7 +30,7 @@ class BaseReport:
         created: when the image behind it was made; None where it does not say.
         platforms: that it is for.
         newer: tags that are.
-        end_of_life: the last day of its line; None where the table does not know.
+        end_of_life: of its line, as the table has it; None where that does not know.
         others: what is wrong beside its pin, in sentences.
     """
 
@@ -38,7 +39,7 @@ class BaseReport:
     created: datetime | None = None
     platforms: tuple[str, ...] = ()
     newer: Newer = NOTHING_NEWER
-    end_of_life: date | None = None
+    end_of_life: End | None = None
     others: tuple[str, ...] = ()
 
     @property
@@ -52,7 +53,7 @@ class BaseReport:
         if not any(self.base.digests):
             yield "not pinned"
         elif not self.base.pinned:
-            yield "not every FROM has the same digest"
+            yield "not pinned to the same digest everywhere"
         else:
             yield f"out of date: the tag is {self.current} now"
 
@@ -71,7 +72,7 @@ class BaseReport:
             "age_days": self.age(today),
             "platforms": list(self.platforms),
             "newer": {key: value for key, value in self.newer._asdict().items() if value},
-            "end_of_life": self.end_of_life.isoformat() if self.end_of_life else "",
+            "end_of_life": str(self.end_of_life or ""),
             "problems": list(self.problems),
         }
 
@@ -116,7 +117,7 @@ def not_asked(base: Base, lifetimes: Lifetimes | None, today: date) -> BaseRepor
     """Return what is known of a base image without its registry."""
     name = parse_reference(base.reference)
     end = lifetimes.end(name.repository, name.tag or "latest") if lifetimes else None
-    over = (f"past its end of life since {end}",) if end and end < today else ()
+    over = (f"past its end of life since {end}",) if isinstance(end, date) and end < today else ()
     return BaseReport(base=base, end_of_life=end, others=over)
 
 
@@ -128,8 +129,7 @@ def _images(top: Document, repository: Repository) -> list[tuple[str, datetime |
         made = _configuration(next(iter(listed), ""), repository).get("created")
         return [(platform, _time(made)) for platform in listed.values()]
     config = _config_of(top, repository)
-    parts = (config.get("os"), config.get("architecture"), config.get("variant"))
-    return [("/".join(str(part) for part in parts if part), _time(config.get("created")))]
+    return [(platform_name(config), _time(config.get("created")))]
 
 
 def _configuration(digest: str, repository: Repository) -> Mapping[str, Any]:

@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Final, Literal, TypeAlias
 
 from buildlib.errors import InputError
+
+# In place of a last day, where none is announced yet.
+SUPPORTED: Final = "supported"
+End: TypeAlias = date | Literal["supported"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,15 +24,16 @@ class Lifetimes:
     Args:
         checked: the day on which it was last compared with its sources.
         sources: where its days come from.
-        lines: last days, by the last part of a repository's name and the beginning of its tags.
+        lines: last days, or that a line is supported and has none yet, by the last part of a
+            repository's name and the beginning of its tags.
     """
 
     checked: date
     sources: tuple[str, ...] = ()
-    lines: Mapping[str, Mapping[str, date]] = field(default_factory=dict)
+    lines: Mapping[str, Mapping[str, End]] = field(default_factory=dict)
 
-    def end(self, repository: str, tag: str) -> date | None:
-        """Return the last day of the line that a tag belongs to, or None where it is not known."""
+    def end(self, repository: str, tag: str) -> End | None:
+        """Return the end of the line that a tag belongs to, or None where the line is not known."""
         lines = self.lines.get(repository.rpartition("/")[2], {})
         fitting = [line for line in lines if re.match(rf"v?{re.escape(line)}(?![0-9A-Za-z])", tag)]
         return lines[max(fitting, key=len)] if fitting else None
@@ -39,11 +45,15 @@ class Lifetimes:
 
 def _is_table(value: object) -> bool:
     """Return whether it is names with days."""
-    return isinstance(value, dict) and all(type(day) is date for day in value.values())
+    return isinstance(value, dict) and all(
+        type(end) is date or end == SUPPORTED for end in value.values()
+    )
 
 
 def read_lifetimes(path: Path) -> Lifetimes:
     """Read the table: `checked`, `sources`, and `[lines.NAME]` with `"1.2" = 2027-05-01`.
+
+    In place of a day there may be "supported".
 
     Raises:
         InputError: it can't be read, or is no such table.

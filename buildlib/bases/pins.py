@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from buildlib.dockerfile import Stage, parse_dockerfile
+from buildlib.dockerfile import Place, parse_dockerfile
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,8 +15,8 @@ class Base:
 
     Args:
         reference: as the Dockerfile has it once its variables are replaced, without digest.
-        digests: what it is pinned to; empty text where a FROM has none.
-        lines: of its FROMs, from 1.
+        digests: what it is pinned to; empty text where it has none somewhere.
+        lines: of the instructions that name it, from 1.
     """
 
     reference: str
@@ -25,21 +25,21 @@ class Base:
 
     @property
     def pinned(self) -> str:
-        """Return the one digest that all of its FROMs have, or nothing."""
+        """Return the one digest that it has everywhere, or nothing."""
         return self.digests[0] if len(self.digests) == 1 else ""
 
 
 def read_bases(text: str, build_args: Mapping[str, str]) -> tuple[Base, ...]:
-    """Return the base images of all stages, in the order of the Dockerfile.
+    """Return the images that all stages stand on or take files from, in the Dockerfile's order.
 
     Args:
         text: of the Dockerfile.
         build_args: that replace the defaults of its variables.
     """
     found: dict[str, list[tuple[str, int]]] = {}
-    for stage, base in parse_dockerfile(text).external(build_args):
+    for place, base in parse_dockerfile(text).external(build_args):
         name, _, digest = base.partition("@")
-        found.setdefault(name, []).append((digest, stage.lines[0] + 1))
+        found.setdefault(name, []).append((digest, place.lines[0] + 1))
     return tuple(
         Base(
             reference=name,
@@ -60,26 +60,31 @@ def repin(text: str, pins: Mapping[str, str], build_args: Mapping[str, str]) -> 
     """
     lines = text.splitlines(keepends=True)
     dockerfile = parse_dockerfile(text)
-    first = min((stage.lines[0] for stage in dockerfile.stages), default=0)
-    for stage, base in dockerfile.external(build_args):
+    for place, base in dockerfile.external(build_args):
         name, _, old = base.partition("@")
         new = pins.get(name, old)
-        for number, pattern, put in _changes(stage, old, new, range(first)):
-            lines[number] = re.sub(pattern, put.replace("\\", r"\\"), lines[number])
+        for number, pattern, put in _changes(place, old, new, dockerfile.global_lines):
+            # A comment may stand between the lines of one instruction.
+            if not lines[number].lstrip().startswith("#"):
+                lines[number] = re.sub(pattern, put.replace("\\", r"\\"), lines[number])
     return "".join(lines)
 
 
-def _changes(stage: Stage, old: str, new: str, above: range) -> Iterator[tuple[int, str, str]]:
-    """Yield line, pattern and replacement for one FROM.
+def _changes(
+    place: Place, old: str, new: str, above: Sequence[int]
+) -> Iterator[tuple[int, str, str]]:
+    """Yield line, pattern and replacement for one place.
 
-    A digest that the FROM does not spell out itself is in the ARG above it.
+    A digest that it does not spell out itself is in the ARG above it.
     """
     if new == old:
         return
-    if old:
-        for number in range(*stage.lines) if old in stage.base else above:
-            yield number, re.escape(old), new
+    if old and old not in place.name:
+        yield from ((number, re.escape(old), new) for number in above)
         return
-    word = rf"(?<![^\s]){re.escape(stage.base)}(?![^\s])"
-    for number in range(*stage.lines):
-        yield number, word, f"{stage.base}@{new}"
+    # A command that follows a mount may name the same image, and stays as it is.
+    before = r"(?:(?<=from=)|(?<=from=[\"']))" if place.option else r"(?<![^\s])"
+    word = rf"{before}{re.escape(place.name)}(?![^\s,\"'])"
+    name = place.name.partition("@")[0]
+    for number in range(*place.lines):
+        yield number, word, f"{name}@{new}"

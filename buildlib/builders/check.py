@@ -110,9 +110,22 @@ def check_builder(
             )
         ]
     nodes = needed_nodes(found, [str(platform) for platform in plan.platforms])
+    return [*check_nodes(plan, found, described), *_check_output(plan, nodes)]
+
+
+def check_nodes(
+    plan: BuildPlan, found: Builder, described: BuilderSettings | None
+) -> list[EngineError]:
+    """Return a problem for each node that the build needs and that does not answer.
+
+    Args:
+        plan: what is to be built, or is being built.
+        found: what buildx says about the builder.
+        described: what the configuration says about it; None: nothing.
+    """
+    nodes = needed_nodes(found, [str(platform) for platform in plan.platforms])
     name = described.name if described else ""
-    dead = [_dead(node, found, name) for node in nodes if silent(found.driver, node)]
-    return [*dead, *_check_output(plan, nodes)]
+    return [_dead(node, found, name) for node in nodes if silent(found.driver, node)]
 
 
 def _dead(node: Node, found: Builder, described: str) -> EngineError:

@@ -203,7 +203,7 @@ def make_publish_plan(
         signs=SIGN not in skipped,
         targets=tuple(target_of(registry, plans[registry.name]) for registry in registries),
     )
-    raise_problems(list(_problems(plan)))
+    raise_problems([*_problems(plan), *unpinned_bases(plan, dockerfile)])
     return plan
 
 
@@ -242,6 +242,25 @@ def _problems(plan: PublishPlan) -> Iterator[BuildlibError]:
     repositories = [target.repository for target in plan.targets]
     for repository in sorted({name for name in repositories if repositories.count(name) > 1}):
         yield InputError(f"two registries have the one repository {repository}")
+
+
+def unpinned_bases(plan: PublishPlan, dockerfile: Dockerfile) -> list[BuildlibError]:
+    """Return why what the Dockerfile stands on forbids a publication, whatever gates it has.
+
+    The policy says the same of the image, but only after the build, and it can be left out.
+    """
+    known = {name: value for name, value in plan.build.build_args if value is not None}
+    bases = dockerfile.bases(plan.build.target, known)
+    loose = [base for base in bases if "@sha256:" not in base]
+    if plan.rehearsal or not loose:
+        return []
+    return [
+        InputError(
+            f"what is published stands on bases that are not pinned: {', '.join(loose)}",
+            why="a tag may be another image tomorrow, and the same sources another release",
+            hint="invoke docker-bases --update names them by their digests; commit that",
+        )
+    ]
 
 
 def _gate_command(gate: str, plan: PublishPlan, archive: str) -> tuple[str, ...]:

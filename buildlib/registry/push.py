@@ -13,6 +13,7 @@ from functools import partial
 
 from buildlib.errors import GateError, InputError
 from buildlib.oci import Archive
+from buildlib.platforms import platform_name
 from buildlib.registry.client import INDEX, INDEX_TYPES, MANIFEST, Document, Repository
 
 
@@ -62,9 +63,8 @@ def manifests_of(document: Document) -> dict[str, str]:
     if document.media_type in INDEX_TYPES:
         for entry in json.loads(document.data).get("manifests") or ():
             kind = entry.get("platform") or {}
-            parts = (kind.get("os"), kind.get("architecture"), kind.get("variant"))
             if kind.get("os") != "unknown":
-                found[str(entry["digest"])] = "/".join(part for part in parts if part)
+                found[str(entry["digest"])] = platform_name(kind)
     return found
 
 

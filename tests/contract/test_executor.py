@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from buildlib import executor as module
 from buildlib.errors import CancelledError, EngineError, ToolError
-from buildlib.executor import PlumbumExecutor
+from buildlib.executor import PlumbumExecutor, Watch
 
 
 @pytest.fixture
@@ -88,6 +89,48 @@ def test_both_streams_come_line_by_line_while_it_runs(executor: PlumbumExecutor)
     executor.stream(("sh", "-c", script), lambda line: seen.append((line, time.monotonic())))
     assert [line for line, _ in seen] == ["one", "two"]
     assert seen[1][1] - seen[0][1] > 0.5
+
+
+@pytest.mark.parametrize("attached", [False, True], ids=["its lines are read", "on our terminal"])
+def test_silence_is_looked_after_and_may_end_the_process(
+    executor: PlumbumExecutor, tmp_path: Path, *, attached: bool
+) -> None:
+    pid = tmp_path / "pid"
+    asked = 0
+
+    def ask() -> None:
+        nonlocal asked
+        asked += 1
+        if asked >= 3 and pid.exists() and pid.read_text(encoding="utf-8"):
+            raise EngineError("nobody is there")
+
+    argv = ("sh", "-c", "echo $$ > pid; exec sleep 60")
+    watch = Watch(every=0.1, ask=ask)
+    run = executor.attach if attached else partial(executor.stream, on_line=print)
+    with pytest.raises(EngineError, match="nobody is there"):
+        run(argv, watch=watch)
+    assert _gone(int(pid.read_text(encoding="utf-8")))
+
+
+def test_whoever_speaks_in_time_is_not_asked_about(executor: PlumbumExecutor) -> None:
+    lines: list[str] = []
+
+    def ask() -> None:
+        raise AssertionError
+
+    watch = Watch(every=30, ask=ask)
+    assert executor.stream(("sh", "-c", "echo a; echo b; exit 3"), lines.append, watch=watch) == 3
+    assert lines == ["a", "b"]
+    assert executor.attach(("sh", "-c", "exit 4"), watch=watch) == 4
+
+
+def test_lines_that_come_after_a_silence_arrive(executor: PlumbumExecutor) -> None:
+    lines: list[str] = []
+    asked: list[int] = []
+    watch = Watch(every=0.1, ask=lambda: asked.append(len(lines)))
+    executor.stream(("sh", "-c", "echo a; sleep 1; echo b; echo c"), lines.append, watch=watch)
+    assert lines == ["a", "b", "c"]
+    assert 1 in asked
 
 
 def test_what_is_fed_arrives_and_is_in_no_command_line(executor: PlumbumExecutor) -> None:

@@ -23,7 +23,8 @@ repository = "first.example/thing"
 [registries.second]
 repository = "second.example/thing"
 """
-
+# What is not pinned is not published.
+PINNED = f"FROM alpine:3.22@sha256:{'0' * 64}\n"
 
 # What a box says is short for its step; the others are the last word of theirs.
 SHORT = {"build every platform, once": "build once"}
@@ -74,7 +75,7 @@ def _barrier() -> float:
 
 def _plan(root: Path) -> tuple[PublishPlan, list[str]]:
     """Return a release to two registries, and the titles of its steps as the picture has them."""
-    project = a_project(write_project(root, CONFIG))
+    project = a_project(write_project(root, CONFIG, PINNED))
     plan = make_publish_plan(
         project,
         project.dockerfile(),

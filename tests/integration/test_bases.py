@@ -21,7 +21,9 @@ from buildlib.registry.push import push_archive, put_tag
 from buildlib.registry.transport import Transport
 
 KNOWN = Credentials(username=USER, secret=PASSWORD, source="the test")
-BOTH = ("amd64", "arm64")
+PLATFORMS = {"amd64": ("linux", "amd64"), "arm64": ("linux", "arm64", "v8")}
+BOTH = tuple(PLATFORMS)
+KEYS = ("os", "architecture", "variant")
 Make = Callable[..., Checkout]
 
 
@@ -43,22 +45,26 @@ class Shelf:
     def name(self) -> str:
         return f"{self.server.host}/{self.path}"
 
-    def put(self, *tags: str, arches: tuple[str, ...] = BOTH, days: int = 3) -> str:
-        """Let the tags stand for a new image that is so many days old; return its digest."""
+    def put(
+        self, *tags: str, arches: tuple[str, ...] = BOTH, days: int = 3, index: bool = True
+    ) -> str:
+        """Let the tags stand for a new image that is so many days old; return its digest.
+
+        It is as an official image is: with a variant that says nothing, and an attestation.
+        """
         writer = OciWriter()
         made = (datetime.now(UTC) - timedelta(days=days)).isoformat()
         images = [
             {
                 **writer.image(
-                    [writer.layer({"x": secrets.token_bytes(9)})],
-                    platform=("linux", arch),
-                    created=made,
+                    [writer.layer({"x": secrets.token_bytes(9)})], platform=platform, created=made
                 ),
-                "platform": {"os": "linux", "architecture": arch},
+                "platform": dict(zip(KEYS, platform, strict=False)),
             }
-            for arch in arches
+            for platform in [*(PLATFORMS[arch] for arch in arches), ("unknown", "unknown")]
         ]
-        path = writer.write(self.folder / "base.tar", writer.index(*images))
+        whole = writer.index(*images) if index else images[0]
+        path = writer.write(self.folder / "base.tar", whole)
         repository = Repository(Transport(self.server.host, KNOWN), self.path)
         with open_archive(path) as archive:
             digest = push_archive(archive, repository).digest
@@ -163,6 +169,29 @@ def test_a_table_that_is_old_itself_is_told(project: Checkout, shelf: Shelf) -> 
     assert "days ago" not in project.invoke("docker-bases").stderr
 
 
+def test_an_image_of_one_platform_is_judged_by_its_configuration(
+    make_checkout: Make, shelf: Shelf, tmp_path: Path
+) -> None:
+    digest = shelf.put("3.22", arches=("arm64",), index=False)
+    checkout = make_checkout(f"FROM {shelf.name}:3.22\n", 'platforms = ["linux/arm64"]\n')
+    store = docker_config(tmp_path, shelf.server.host)
+    done = checkout.invoke("docker-bases", "--update", DOCKER_CONFIG=str(store))
+    assert done.returncode == 0, done.stderr
+    assert _text(checkout) == f"FROM {shelf.name}:3.22@{digest}\n"
+
+
+def test_a_newer_patch_fails_the_check(make_checkout: Make, shelf: Shelf, tmp_path: Path) -> None:
+    shelf.put("3.22.0")
+    checkout = make_checkout(f"FROM {shelf.name}:3.22.0\n")
+    known = {"DOCKER_CONFIG": str(docker_config(tmp_path, shelf.server.host))}
+    assert checkout.invoke("docker-bases", "--update", **known).returncode == 0
+    assert checkout.invoke("docker-bases", "--check", **known).returncode == 0
+    shelf.put("3.22.1", "3.23.0")
+    done = checkout.invoke("docker-bases", "--check", **known)
+    assert done.returncode == 7, done.stderr
+    assert f"{shelf.name}:3.22.0: 3.22.1 is newer" in done.stdout
+
+
 def test_an_index_without_a_platform_is_never_pinned(project: Checkout, shelf: Shelf) -> None:
     shelf.put("3.22", arches=("amd64",))
     before = _text(project)
@@ -263,9 +292,23 @@ def test_a_mirror_is_asked_instead_and_a_pinned_base_is_taken_from_it(
 
 
 @pytest.mark.engine
-def test_a_pinned_base_is_replaced_by_a_stand_in_for_real(make_checkout: Make, alpine: str) -> None:
+@pytest.mark.parametrize(
+    "dockerfile",
+    [
+        pytest.param("FROM {base}\nLABEL a=b\n", id="what a stage stands on"),
+        pytest.param("FROM scratch\nCOPY --from={base} /etc/passwd /\n", id="what is copied from"),
+        pytest.param(
+            "FROM {alpine}\nRUN --mount=type=bind,from={base},target=/x cp /x/etc/passwd /y\n",
+            id="what is mounted",
+        ),
+    ],
+)
+def test_a_pinned_base_is_replaced_by_a_stand_in_for_real(
+    make_checkout: Make, alpine: str, dockerfile: str
+) -> None:
     digest = "sha256:" + "5" * 64
-    checkout = make_checkout(f"FROM {alpine}@{digest}\nLABEL a=b\n")
+    text = dockerfile.format(alpine=alpine, base=f"{alpine}@{digest}")
+    checkout = make_checkout(text)
     done = checkout.invoke("docker-build")
     assert done.returncode == 0, done.stderr
     line = checkout.invoke("docker-build", "--dry-run").stdout

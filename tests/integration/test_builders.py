@@ -386,6 +386,37 @@ def test_a_node_that_is_killed_in_mid_build(
         assert made == ["amd64\n", "arm64\n"]
 
 
+def test_a_node_that_stops_in_mid_build_is_not_waited_for_without_end(
+    make_user: Callable[..., User],
+    tmp_path: Path,
+    authority: Authority,
+    alpine: str,
+    end_group: Callable[[subprocess.Popen[str]], None],
+) -> None:
+    # It keeps its connections, and says nothing: no network tells that it is gone.
+    slow = f"FROM --platform=$BUILDPLATFORM {alpine}\nARG TARGETARCH\n"
+    slow += "RUN echo $TARGETARCH && sleep 600\n"
+    with daemon(tmp_path / "amd", authority) as amd, daemon(tmp_path / "arm", authority) as arm:
+        user = make_user(slow, _two([amd, arm]))
+        user.succeed("docker-builder", "create")
+        words = ("docker-build", "--builder", "farm", "--platform", "all", "--output", "cacheonly")
+        building = user.checkout.start(*words, **user.env)
+        end_group(building)
+        _wait_for(lambda: arm.containers() and amd.containers())
+        assert arm.process
+        arm.process.send_signal(signal.SIGSTOP)
+        try:
+            output, _ = building.communicate(timeout=3 * LIMIT)
+        finally:
+            arm.process.send_signal(signal.SIGCONT)
+        assert building.returncode == 4, output
+        assert "node node1 of the builder farm does not answer" in output
+        assert "node0" not in output.partition("does not answer")[2]
+        assert "Traceback" not in output
+        # Neither the node that lives nor the one that comes back goes on with it.
+        _wait_for(lambda: not amd.containers() and not arm.containers())
+
+
 def test_a_registry_makes_the_cold_build_of_another_machine_warm(
     make_user: Callable[..., User],
     farm: list[Daemon],

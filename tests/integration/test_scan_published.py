@@ -24,7 +24,8 @@ from buildlib.registry.transport import Transport
 
 # Where the scanner is not in the cache yet it is compiled, which takes minutes.
 pytestmark = pytest.mark.timeout(2400)
-PLATFORMS = ["linux/amd64", "linux/arm64"]
+# As official images say it.
+PLATFORMS = ["linux/amd64", "linux/arm64/v8"]
 LEAKY = Advisory("GHSA-leak-leak-leak", "CVE-2026-0001", "high", "npm", "leaky", "<1.2.4", "1.2.4")
 LOOSE = Advisory("GHSA-lose-lose-lose", "CVE-2026-0003", "high", "npm", "loose", "<1.2.4", "1.2.4")
 SIGNED_IN = {"SCAN_USER": USER, "SCAN_PASSWORD": PASSWORD}

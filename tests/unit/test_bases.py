@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.bases.flow import BaseReport, new_pins
-from buildlib.bases.lifetime import read_lifetimes
+from buildlib.bases.flow import BaseReport, as_text, new_pins, not_asked
+from buildlib.bases.lifetime import SUPPORTED, Lifetimes, read_lifetimes
 from buildlib.bases.newer import Newer, find_newer
 from buildlib.bases.pins import Base, read_bases, repin
 from buildlib.bases.settings import Bases, parse_bases
@@ -35,7 +35,7 @@ COPY --from=alpine:3.22 /x /
 def test_bases_are_read_with_their_pins_and_lines() -> None:
     assert read_bases(TEXT, {}) == (
         Base(reference="golang:1.24-alpine", digests=("",), lines=(4,)),
-        Base(reference="alpine:3.22", digests=(OLD,), lines=(8, 10)),
+        Base(reference="alpine:3.22", digests=(OLD, ""), lines=(8, 10, 14)),
         Base(reference="busybox:1.36", digests=(OLD,), lines=(12,)),
     )
     assert read_bases(TEXT, {"GO": "1.26"})[0].reference == "golang:1.26-alpine"
@@ -48,8 +48,10 @@ def test_a_base_has_a_pin_only_where_every_from_has_the_same() -> None:
 
 def test_pins_are_rewritten_in_place_and_nothing_else() -> None:
     pins = {"golang:1.24-alpine": NEW, "alpine:3.22": NEW}
-    expected = TEXT.replace("${GO}-alpine AS", f"${{GO}}-alpine@{NEW} AS").replace(
-        f"alpine:3.22@{OLD}", f"alpine:3.22@{NEW}"
+    expected = (
+        TEXT.replace("${GO}-alpine AS", f"${{GO}}-alpine@{NEW} AS")
+        .replace(f"alpine:3.22@{OLD}", f"alpine:3.22@{NEW}")
+        .replace("--from=alpine:3.22 ", f"--from=alpine:3.22@{NEW} ")
     )
     done = repin(TEXT, pins, {})
     assert done == expected
@@ -60,6 +62,46 @@ def test_pins_are_rewritten_in_place_and_nothing_else() -> None:
 def test_a_pin_that_an_arg_holds_is_rewritten_there() -> None:
     done = repin(TEXT, {"busybox:1.36": NEW}, {})
     assert done == TEXT.replace(f"busybox:1.36@{OLD}", f"busybox:1.36@{NEW}")
+
+
+def test_images_that_files_are_taken_from_are_pinned() -> None:
+    text = (
+        "FROM scratch AS tools\n"
+        "FROM scratch\n"
+        "COPY --from=tools /tools /\n"
+        "COPY --chown=1 --from='tools:1' \\\n  tools:1 /\n"
+        f"RUN --mount=from=tools:1@{OLD},target=/t \\\n"
+        "  --mount=type=bind,from=tools:1,target=/u echo tools:1 tools:1.5\n"
+    )
+    (base,) = read_bases(text, {})
+    assert base == Base(reference="tools:1", digests=("", OLD), lines=(4, 6, 6))
+    done = repin(text, {"tools:1": NEW}, {})
+    assert done == text.replace("--from='tools:1'", f"--from='tools:1@{NEW}'").replace(
+        OLD, NEW
+    ).replace("from=tools:1,", f"from=tools:1@{NEW},")
+    assert repin(done, {"tools:1": NEW}, {}) == done
+
+
+def test_comments_keep_the_digests_that_they_tell_of() -> None:
+    text = (
+        f"# syntax=docker/dockerfile:1@{OLD}\n"
+        f"# was {OLD} until spring\n"
+        f"ARG WHOLE=alpine:3.22@{OLD} \\\n"
+        f"  # not {OLD} for ever\n"
+        f"  OTHER={OLD}\n"
+        f"FROM ${{WHOLE}} AS a\n"
+        f"FROM \\\n"
+        f"  # {OLD}, of alpine:3.22@{OLD}\n"
+        f"  alpine:3.22@{OLD}\n"
+        f"FROM \\\n  # busybox:1.36 has no pin yet\n  busybox:1.36\n"
+    )
+    done = repin(text, {"alpine:3.22": NEW, "busybox:1.36": NEW}, {})
+    before, after = text.splitlines(), done.splitlines()
+    comments = [line for line in before if line.lstrip().startswith("#")]
+    assert [line for line in after if line.lstrip().startswith("#")] == comments
+    assert after[2] == f"ARG WHOLE=alpine:3.22@{NEW} \\"
+    assert after[8].strip() == f"alpine:3.22@{NEW}"
+    assert after[11].strip() == f"busybox:1.36@{NEW}"
 
 
 @pytest.mark.parametrize(
@@ -93,12 +135,14 @@ def test_the_table_knows_the_longest_line_that_a_tag_belongs_to(tmp_path: Path) 
         _table(
             tmp_path / "t.toml",
             'checked = 2026-01-31\nsources = ["https://example.org"]\n'
-            '[lines.golang]\n"1.2" = 2020-01-01\n"1.24" = 2026-02-10\n"1" = 2030-01-01\n',
+            '[lines.golang]\n"1.2" = 2020-01-01\n"1.24" = 2026-02-10\n"1" = 2030-01-01\n'
+            '"1.27" = "supported"\n',
         )
     )
     assert found.end("library/golang", "1.24-alpine") == date(2026, 2, 10)
     assert found.end("golang", "1.24.3") == date(2026, 2, 10)
     assert found.end("golang", "1.25") == date(2030, 1, 1)
+    assert found.end("golang", "1.27-alpine") == SUPPORTED
     assert found.end("golang", "10.2") is None
     assert found.end("alpine", "3.22") is None
     assert found.age(date(2026, 3, 2)) == 30
@@ -127,6 +171,23 @@ def test_this_repository_has_a_table_for_its_own_bases() -> None:
     for base in read_bases((root / "Dockerfile").read_text(encoding="utf-8"), {}):
         repository, _, tag = base.reference.partition(":")
         assert found.end(repository, tag), base.reference
+
+
+def test_the_table_knows_the_lines_of_go_that_are_supported() -> None:
+    root = Path(__file__).parents[2]
+    found = read_lifetimes(root / "security" / "end-of-life.toml")
+    ends = [found.end("golang", tag) for tag in ("1.25-alpine", "1.26-alpine", "1.27-alpine")]
+    assert ends == [date(2026, 8, 19), SUPPORTED, SUPPORTED]
+
+
+def test_a_line_that_is_supported_is_no_problem() -> None:
+    table = Lifetimes(checked=date(2026, 1, 1), lines={"golang": {"1.27": SUPPORTED}})
+    base = Base(reference="golang:1.27-alpine", digests=(NEW,), lines=(1,))
+    today = date(2030, 1, 1)
+    report = not_asked(base, table, today)
+    assert report.problems == ()
+    assert report.as_dict(today)["end_of_life"] == "supported"
+    assert as_text([report], today).endswith("supported")
 
 
 def test_nothing_is_pinned_where_one_lacks_a_platform() -> None:

@@ -257,3 +257,81 @@ def test_a_build_by_a_configured_builder(tmp_path: Path) -> None:
     assert "builds of one platform alone" in shown
     with pytest.raises(InputError, match="no node of the builder farm builds linux/386"):
         _build(tmp_path, docker, platforms=("386",))
+
+
+FARM = (
+    'image = "thing"\nbuilder = "farm"\n[builders.farm]\ndriver = "remote"\nnodes = [\n'
+    '{ name = "a", endpoint = "tcp://a:1", platforms = ["amd64"] },\n'
+    '{ name = "b", endpoint = "tcp://b:1", platforms = ["arm64"] },\n]\n'
+)
+
+
+def _nodes(**errors: str) -> Completed:
+    """Return what buildx says about the farm; a node is named with what is wrong with it."""
+    text = "Name: farm\nDriver: remote\n\nNodes:\n"
+    for name, arch in (("a", "amd64"), ("b", "arm64")):
+        state = f"Error: {errors[name]}" if name in errors else "Status: running"
+        text += f"Name: {name}\nEndpoint: tcp://{name}:1\n{state}\nPlatforms: linux/{arch}*\n"
+    return Completed(code=0, stdout=text)
+
+
+class Farm(FakeDocker):
+    """A builder that says one thing after another, and the last one for ever."""
+
+    def __init__(self, *said: Completed, silences: int = 1) -> None:
+        super().__init__()
+        # The first is what is seen before the build.
+        self._said = [_nodes(), *said]
+        self.silences = silences
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        if tuple(argv[:3]) == ("docker", "buildx", "inspect"):
+            said = self._said.pop(0) if len(self._said) > 1 else self._said[0]
+            self.answers["docker", "buildx", "inspect"] = said
+        return super()._answer(argv)
+
+    @property
+    def looks(self) -> int:
+        """Return how often the builder was looked at while it built."""
+        return sum(argv[1:3] == ("buildx", "inspect") for argv in self.asked) - 1
+
+
+@pytest.mark.parametrize("progress", ["auto", "plain"])
+def test_a_node_that_stops_in_mid_build_ends_it(tmp_path: Path, progress: str) -> None:
+    write_project(tmp_path, FARM)
+    console, _, _ = a_console()
+    project = a_project(tmp_path, overrides={"progress": progress})
+    docker = Farm(_nodes(b="deadline exceeded"))
+    with pytest.raises(EngineError) as caught:
+        build_image(
+            project, BuildRequest(platforms=("amd64", "arm64"), output="local"), docker, console
+        )
+    assert caught.value.what == "node b of the builder farm does not answer"
+    assert caught.value.why == "deadline exceeded"
+    assert docker.looks == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "silences", "looks"),
+    [
+        pytest.param([_nodes()], 3, 3, id="a node that is busy, and answers"),
+        pytest.param([_nodes(b="late"), _nodes()], 1, 2, id="one that was too busy to answer once"),
+        pytest.param([_nodes(a="gone")], 1, 1, id="one that the build does not need"),
+        pytest.param([Completed(code=1, stderr="no builder")], 1, 1, id="buildx knows nothing"),
+        pytest.param([_nodes(b="gone")], 0, 0, id="a build that is never silent asks nobody"),
+    ],
+)
+def test_a_silent_build_goes_on(
+    tmp_path: Path, said: list[Completed], silences: int, looks: int
+) -> None:
+    write_project(tmp_path, FARM)
+    docker = Farm(*said, silences=silences)
+    _build(tmp_path, docker, platforms=("arm64",), output="local")
+    assert docker.looks == looks
+
+
+def test_without_a_builder_nobody_is_asked_in_mid_build(tmp_path: Path) -> None:
+    docker = FakeDocker()
+    docker.silences = 3
+    _build(write_project(tmp_path), docker)
+    assert not any(argv[1:3] == ("buildx", "inspect") for argv in docker.asked)

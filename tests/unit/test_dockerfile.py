@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildlib.dockerfile import parse_dockerfile
+from buildlib.dockerfile import Place, parse_dockerfile
 from buildlib.dockerignore import DockerIgnore
 
 TEXT = """\
@@ -32,7 +32,7 @@ def test_stages_bases_and_sources_are_read() -> None:
     found = parse_dockerfile(TEXT)
     assert [stage.name for stage in found.stages] == ["Build", "export", ""]
     assert found.stages[0].sources == ("app/", "go.mod", "two words")
-    assert found.stages[0].uses == ("tools",)
+    assert found.stages[0].uses == (Place("tools", (9, 10), option=True),)
     assert found.stages[2].sources == ("local.txt", "quoted name")
 
 
@@ -44,9 +44,37 @@ def test_args_are_read_with_their_defaults() -> None:
 
 def test_bases_follow_stages_and_expand_args() -> None:
     found = parse_dockerfile(TEXT)
-    assert found.bases("export") == ("golang:1.24-alpine",)
-    assert found.bases("build", {"GO": "1.25"}) == ("golang:1.25-alpine",)
-    assert set(found.bases("", {"BASE": "alpine:3.20"})) == {"alpine:3.20", "golang:1.24-alpine"}
+    assert found.bases("export") == ("golang:1.24-alpine", "tools")
+    assert found.bases("build", {"GO": "1.25"}) == ("golang:1.25-alpine", "tools")
+    assert found.bases("", {"BASE": "alpine:3.20"}) == (
+        "alpine:3.20",
+        "golang:1.24-alpine",
+        "tools",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        pytest.param("COPY --from=alpine:3.22 /x /", ("alpine:3.22",), id="an image"),
+        pytest.param("copy --chown=1 --from='a/b@sha256:1' /x /", ("a/b@sha256:1",), id="a digest"),
+        pytest.param("COPY --from=BUILD /x /", (), id="a stage, case aside"),
+        pytest.param("COPY --from=0 /x /", (), id="a stage by its number"),
+        pytest.param("COPY --from=9 /x /", (), id="a number is never an image"),
+        pytest.param("COPY --from=scratch / /", (), id="nothing"),
+        pytest.param("COPY --from=$X /x /", (), id="a variable, which BuildKit refuses"),
+        pytest.param("RUN --mount=type=bind,from=a,target=/x true", ("a",), id="a mount"),
+        pytest.param("RUN --mount=from=a --mount=type=cache,from=b x", ("a", "b"), id="mounts"),
+        pytest.param("RUN --mount=type=bind,from=build,target=/x true", (), id="a stage's mount"),
+        pytest.param("RUN --mount=source=/from=a,target=/x true", (), id="a path of that look"),
+        pytest.param("RUN --network=none tool --from=alpine x,from=b", (), id="a command's own"),
+        pytest.param("ADD --from=alpine /x /", (), id="ADD has no such option"),
+    ],
+)
+def test_images_that_files_are_taken_from_are_bases(line: str, found: tuple[str, ...]) -> None:
+    dockerfile = parse_dockerfile(f"FROM scratch AS build\nFROM scratch\n{line}\n")
+    assert dockerfile.bases() == found
+    assert tuple(name for _, name in dockerfile.external({})) == found
 
 
 def test_a_base_may_be_another_stage() -> None:

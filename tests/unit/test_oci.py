@@ -107,6 +107,15 @@ def test_the_digest_of_the_whole(tmp_path: Path) -> None:
         archive.top()
 
 
+def test_the_default_variant_is_not_told(tmp_path: Path) -> None:
+    # Official images for arm64 say it in their configuration.
+    writer = OciWriter()
+    image = writer.image([writer.layer({"a": b""})], platform=("linux", "arm64", "v8"))
+    with open_archive(writer.write(tmp_path / "i.tar", image)) as archive:
+        (found,) = archive.images()
+    assert found.platform == "linux/arm64"
+
+
 def test_an_image_that_is_there_twice_is_read_once(tmp_path: Path) -> None:
     writer = OciWriter()
     image = writer.image([writer.layer({"a": b""}, "application/vnd.oci.image.layer.v1.tar")])

@@ -225,6 +225,19 @@ def test_base_images_are_replaced_under_the_name_that_the_dockerfile_uses(tmp_pa
     assert "io.github.smiller333.buildlib.stand-ins=alpine:3.22" in words_after(argv, "--label")
 
 
+def test_images_that_files_are_taken_from_are_replaced_as_well(tmp_path: Path) -> None:
+    digest = "sha256:" + "0" * 64
+    write_project(
+        tmp_path,
+        'image = "thing"\n[base-images]\n"tools:1" = "docker-image://mirror/tools:1"\n',
+        f"FROM scratch\nCOPY --from=tools:1@{digest} /x /\n",
+    )
+    project = a_project(tmp_path)
+    plan = make_build_plan(project, BuildRequest(), project.dockerfile())
+    source = f"docker-image://mirror/tools:1@{digest}"
+    assert plan.build_contexts == ((f"tools:1@{digest}", source),)
+
+
 def test_the_real_base_has_no_stand_in_label(tmp_path: Path) -> None:
     write_project(tmp_path)
     assert "stand-ins" not in shell_line(_argv(tmp_path, BuildRequest()))

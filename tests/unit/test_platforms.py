@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from buildlib.errors import InputError
-from buildlib.platforms import KNOWN, host_platform, parse_platform, parse_platforms
+from buildlib.platforms import (
+    KNOWN,
+    host_platform,
+    parse_platform,
+    parse_platforms,
+    platform_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,3 +57,21 @@ def test_slug_has_no_slash() -> None:
 
 def test_this_machine_has_a_platform() -> None:
     assert str(host_platform()) in KNOWN
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        pytest.param(("linux", "arm64", "v8"), "linux/arm64", id="the default variant is left out"),
+        pytest.param(("linux", "amd64", "v1"), "linux/amd64", id="of amd64 as well"),
+        pytest.param(("linux", "arm64", ""), "linux/arm64", id="or was never there"),
+        pytest.param(("linux", "arm", "v7"), "linux/arm/v7", id="another variant stays"),
+        pytest.param(("linux", "amd64", "v3"), "linux/amd64/v3", id="one that is more as well"),
+        pytest.param(("linux", "mips", ""), "linux/mips", id="what is not known stays"),
+        pytest.param(("unknown", "unknown", None), "unknown/unknown", id="an attestation's"),
+        pytest.param((None, None, None), "", id="nothing is said"),
+    ],
+)
+def test_what_an_index_says_is_normalised(said: tuple[str | None, ...], expected: str) -> None:
+    keys = ("os", "architecture", "variant")
+    assert platform_name(dict(zip(keys, said, strict=True))) == expected

@@ -1,0 +1,76 @@
+"""What forbids a publication before anything is asked or built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildlib.errors import InputError
+from buildlib.publish.plan import PublishPlan, make_publish_plan, parse_skips
+from buildlib.refusals import Mode
+from buildlib.vcs import Changes
+
+from fakes import a_project, write_project
+
+DIGEST = "sha256:" + "0" * 64
+CONFIG = 'image = "thing"\n{more}[registries.one]\nrepository = "{host}/thing"\n'
+LOOSE = "FROM golang:1.27 AS compile\nFROM alpine:3.22@{digest}\nCOPY --from={tools} /x /\n"
+
+
+def _plan(
+    root: Path,
+    dockerfile: str,
+    *,
+    host: str = "one.example",
+    more: str = "",
+    skips: tuple[str, ...] = (),
+    mode: Mode = Mode.RELEASE,
+) -> PublishPlan:
+    write_project(root, CONFIG.format(host=host, more=more), dockerfile)
+    project = a_project(root)
+    return make_publish_plan(
+        project,
+        project.dockerfile(),
+        Changes(),
+        project.config.registries,
+        mode=mode,
+        in_registry={},
+        skips=parse_skips(skips, "for a test" if skips else ""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "skips", "mode"),
+    [
+        pytest.param("", (), Mode.RELEASE, id="a release"),
+        pytest.param("", ("policy",), Mode.RELEASE, id="without the policy"),
+        pytest.param('publish = { gates = ["smoke"] }\n', (), Mode.RELEASE, id="with other gates"),
+        pytest.param("", (), Mode.EDGE, id="edge"),
+    ],
+)
+def test_bases_that_are_not_pinned_forbid_it_before_the_build(
+    tmp_path: Path, more: str, skips: tuple[str, ...], mode: Mode
+) -> None:
+    text = LOOSE.format(digest=DIGEST, tools="tools:1")
+    with pytest.raises(InputError) as caught:
+        _plan(tmp_path, text, more=more, skips=skips, mode=mode)
+    assert caught.value.what.endswith("not pinned: tools:1")
+    assert "docker-bases --update" in caught.value.hint
+
+
+def test_a_stage_that_is_not_built_need_not_be_pinned(tmp_path: Path) -> None:
+    text = LOOSE.format(digest=DIGEST, tools=f"tools:1@{DIGEST}")
+    assert not _plan(tmp_path, text).rehearsal
+
+
+def test_a_rehearsal_may_stand_on_anything(tmp_path: Path) -> None:
+    assert _plan(tmp_path, "FROM alpine:3.22\n", host="127.0.0.1:5000").rehearsal
+
+
+def test_the_reasons_are_told_together(tmp_path: Path) -> None:
+    stand_in = '{ source = "oci-layout:///a", stand-in = true }'
+    more = f'base-images = {{ "alpine:3.22" = {stand_in} }}\n'
+    with pytest.raises(Exception, match="stand-ins") as caught:
+        _plan(tmp_path, "FROM alpine:3.22\n", more=more)
+    assert "not pinned: alpine:3.22" in str(caught.value)
