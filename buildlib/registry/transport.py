@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import IO, Final, NotRequired, TypedDict, TypeVar, Unpack
+from typing import Final, NotRequired, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
@@ -79,7 +79,14 @@ class Tally:
     waited: float = 0.0
 
 
-Body = Callable[[], "bytes | IO[bytes]"]
+class Readable(Protocol):
+    """What is read as it is sent; what it raises that is no OSError comes through."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Return so many bytes at most."""
+
+
+Body = Callable[[], "bytes | Readable"]
 T = TypeVar("T")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from encrypted import HOST, Encrypted, encrypted_registry
@@ -89,9 +88,7 @@ def test_who_wants_credentials_elsewhere_gets_none(server: Encrypted, address: s
 
 @pytest.mark.parametrize("address", ELSEWHERE)
 @pytest.mark.parametrize("how", ["a redirect", "the next page"])
-def test_reading_leads_them_nowhere_else_either(
-    server: Encrypted, address: str, how: str
-) -> None:
+def test_reading_leads_them_nowhere_else_either(server: Encrypted, address: str, how: str) -> None:
     first = f"GET https://{HOST}{PATH}/tags/list?n=1000"
     if how == "a redirect":
         server.answers[first] = (307, {"Location": address})
