@@ -166,19 +166,20 @@ def find_credentials(
 
 
 @contextmanager
-def docker_store(known: Mapping[str, Credentials | None]) -> Iterator[Path]:
+def docker_store(host: str, known: Credentials | None) -> Iterator[Path]:
     """Give a directory that docker's kin read credentials from, for the time of the block.
 
-    Nobody else can read it, and it holds these registries and no other.
+    Nobody else can read it, and it holds one registry's and no other's: two accounts on one host
+    would have one place in it.
 
     Args:
-        known: credentials by registry's host; one with None is left out.
+        host: of the registry.
+        known: the credentials; with None there are none in it.
     """
-    auths = {
-        _key(host): {"identitytoken": one.secret} if one.identity_token else {"auth": one.basic}
-        for host, one in known.items()
-        if one
-    }
+    auths = {}
+    if known:
+        token = known.identity_token
+        auths[_key(host)] = {"identitytoken": token} if token else {"auth": known.basic}
     with tempfile.TemporaryDirectory(prefix="buildlib-docker-") as folder:
         path = Path(folder, "config.json")
         path.touch(mode=0o600)

@@ -177,11 +177,11 @@ def _surroundings(
         executor_in=lambda changes: PlumbumExecutor({**run.env, **changes}, run.start),
         console=run.console,
     )
-    known = {one.registry.host: one.credentials for one in opened}
+    repositories = {one.registry.name: one.repository for one in opened}
     return Surroundings(
         subject=subject,
-        repositories={one.registry.name: one.repository for one in opened},
-        signer=CosignSigner(project, plan, run.executor, run.console, known),
+        repositories=repositories,
+        signer=CosignSigner(project, plan, run.executor, run.console, repositories),
         replan=planner.plan,
         now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         versions=lambda: _versions(_engine(run)),

@@ -18,7 +18,7 @@ from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.precedence import parse_semver
 from buildlib.publish.plan import chosen_registries
 from buildlib.publish.rollback import earlier_version, plan_rollback, roll_back
-from buildlib.publish.signing import Verifier, make_verifier
+from buildlib.publish.signing import make_verifier
 from buildlib.reference import check_tag, parse_reference
 from buildlib.registry.address import is_loopback
 from buildlib.registry.client import Repository
@@ -165,11 +165,6 @@ def never_moves(config: Config, registry: Registry, tag: str) -> bool:
     )
 
 
-def _verifier(run: Edge, config: Config, opened: Sequence[Opened]) -> Verifier:
-    known = {one.registry.host: one.credentials for one in opened}
-    return make_verifier(config, run.executor, run.env, known, run.console)
-
-
 def promote(run: Edge, digest: str, tag: str, names: Sequence[str], *, as_json: bool) -> None:
     """Verify the digest in each registry, and let the tag stand for it there."""
     check_tag(tag)
@@ -183,7 +178,7 @@ def promote(run: Edge, digest: str, tag: str, names: Sequence[str], *, as_json: 
             run.console.answer(shell_line((*words, registry.name)))
         return
     opened = open_registries(run, registries)
-    verify = _verifier(run, config, opened)
+    verify = make_verifier(config, run.executor, run.env, run.console)
     # Everywhere before anywhere: a tag that is given in one registry only misleads.
     for one in opened:
         verify(one.repository, digest)
@@ -230,7 +225,7 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
                 words = ("invoke", "docker-promote", plan.digest, tag)
                 run.console.answer(shell_line((*words, "--registry", one.registry.name)))
         return
-    verify = _verifier(run, config, opened)
+    verify = make_verifier(config, run.executor, run.env, run.console)
     rows: list[Mapping[str, str]] = []
     for plan in plans:
         verify(plan.repository, plan.digest)
