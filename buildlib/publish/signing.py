@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -14,6 +13,7 @@ from buildlib.config import Config
 from buildlib.console import Console
 from buildlib.errors import InputError, VerificationError
 from buildlib.executor import Executor
+from buildlib.passing import passing_folder
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.receipt import BILLS, Receipt
@@ -102,8 +102,8 @@ class CosignSigner:
         images = () if images == (receipt.digest,) else images
         with docker_store(transport.host, transport.credentials) as store:
             self._signed(signatory, reference, store, images)
-            with tempfile.TemporaryDirectory(prefix="buildlib-attest-") as folder:
-                for about, file, kind in self._statements(target, receipt, Path(folder)):
+            with passing_folder("attest") as folder:
+                for about, file, kind in self._statements(target, receipt, folder):
                     self._attested(signatory, about, file, kind, store)
             done = signatory.verify(reference, policy, store, images=images)
         self._console.note(f"{reference} is signed by {done.signed_by}, and verified")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from buildlib.errors import AuthorisationError, InputError, ToolError
 from buildlib.executor import Executor
+from buildlib.passing import passing_folder
 from buildlib.settings import Registry
 
 _TIMEOUT: Final = 30.0
@@ -180,8 +180,8 @@ def docker_store(host: str, known: Credentials | None) -> Iterator[Path]:
     if known:
         token = known.identity_token
         auths[_key(host)] = {"identitytoken": token} if token else {"auth": known.basic}
-    with tempfile.TemporaryDirectory(prefix="buildlib-docker-") as folder:
-        path = Path(folder, "config.json")
+    with passing_folder("docker") as folder:
+        path = folder / "config.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps({"auths": auths}), encoding="utf-8")
-        yield Path(folder)
+        yield folder

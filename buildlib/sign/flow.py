@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import random
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from buildlib.errors import (
     VerificationError,
 )
 from buildlib.executor import Completed, Executor
+from buildlib.passing import passing_folder
 from buildlib.registry.transport import Tally
 from buildlib.sign.cosign import (
     Cosign,
@@ -215,8 +215,8 @@ class Signatory:
         cloud = "://" in key and named == key
         own = _SIGNERS if cloud else (*_SIGNERS, *_CLOUDS)
         without = sorted(name for name in self._env if name.startswith(own) and name != named)
-        with tempfile.TemporaryDirectory(prefix="buildlib-verify-") as home:
-            having = {"HOME": home, "DOCKER_CONFIG": str(store)}
+        with passing_folder("verify") as home:
+            having = {"HOME": str(home), "DOCKER_CONFIG": str(store)}
             return self._persistently(surrounded(argv, without=without, having=having), problem)
 
     def verify(

@@ -13,6 +13,7 @@ from buildlib.console import table
 from buildlib.errors import AuthorisationError, InputError, raise_problems
 from buildlib.labels import STAND_INS
 from buildlib.oci import Image
+from buildlib.passing import remove_left_folders
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.precedence import parse_semver
@@ -56,6 +57,9 @@ def open_registries(
     Raises:
         BuildlibError: credentials that are configured can't be had; all that is wrong is told.
     """
+    if not run.dry:
+        # Passwords of earlier runs that were killed.
+        remove_left_folders()
     problems, found = [], []
     for registry in registries:
         try:

@@ -17,6 +17,7 @@ ORDER = [
     "errors",
     "variables",
     "background",
+    "passing",
     "platforms",
     "reference",
     "tagrules",
