@@ -137,6 +137,7 @@ class Transport:
         credentials: or None, for one that everybody may read.
         env: for the proxy's address.
         patience: how long what may work later is tried.
+        refused: why nothing can be asked, which is raised instead; None: it can.
         sleep, clock: of this machine.
         chance: spreads the waits; between 0 and 1.
     """
@@ -145,6 +146,7 @@ class Transport:
     credentials: Credentials | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
+    refused: BuildlibError | None = None
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
     chance: Callable[[], float] = random.random
@@ -202,6 +204,8 @@ class Transport:
             EngineError: the registry says that the request is wrong (exit 4).
             InputError: its certificate is not trusted (exit 2).
         """
+        if self.refused:
+            raise self.refused
         headers = dict(options.get("headers", {}))
         try:
             answer = self._signed_in(method, path, options["scope"], headers, options.get("body"))

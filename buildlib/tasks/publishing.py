@@ -135,7 +135,8 @@ def publish(
     planner = Planner(run, wanted)
     # What forbids it is said before anybody is asked.
     planner.plan({})
-    opened = open_registries(run, planner.registries, _ONCE if run.dry else patience)
+    patience = _ONCE if run.dry else patience
+    opened = open_registries(run, planner.registries, patience, spare_optional=True)
     plan = planner.plan(_held(run, opened))
     if run.dry:
         run.console.answer(as_script(plan, planner.project.config.root))

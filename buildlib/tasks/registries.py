@@ -10,7 +10,13 @@ from typing import NamedTuple
 from buildlib.command import shell_line
 from buildlib.config import Config
 from buildlib.console import table
-from buildlib.errors import AuthorisationError, InputError, raise_problems
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    CancelledError,
+    InputError,
+    raise_problems,
+)
 from buildlib.labels import STAND_INS
 from buildlib.oci import Image
 from buildlib.passing import remove_left_folders
@@ -50,9 +56,20 @@ def repository_path(registry: Registry) -> str:
 
 
 def open_registries(
-    run: Edge, registries: Iterable[Registry], patience: Patience | None = None
+    run: Edge,
+    registries: Iterable[Registry],
+    patience: Patience | None = None,
+    *,
+    spare_optional: bool = False,
 ) -> tuple[Opened, ...]:
     """Return the registries with their credentials; nothing is asked of them yet.
+
+    Args:
+        run: where it is.
+        registries: to be opened.
+        patience: with them; None: as usual.
+        spare_optional: one that is not required, and whose credentials can't be had, says so to
+            whoever asks anything of it.
 
     Raises:
         BuildlibError: credentials that are configured can't be had; all that is wrong is told.
@@ -60,15 +77,23 @@ def open_registries(
     if not run.dry:
         # Passwords of earlier runs that were killed.
         remove_left_folders()
-    problems, found = [], []
+    problems: list[BuildlibError] = []
+    found: list[Opened] = []
     for registry in registries:
+        credentials, refused = None, None
         try:
             credentials = find_credentials(registry, run.env, run.executor)
-        except (InputError, AuthorisationError) as error:
-            problems.append(error)
-            continue
+        except CancelledError:
+            raise
+        except BuildlibError as error:
+            refused = error
+            if registry.required or not spare_optional:
+                problems.append(error)
         transport = Transport(
-            registry.host, credentials, env=run.env, patience=patience or Patience()
+            *(registry.host, credentials),
+            env=run.env,
+            patience=patience or Patience(),
+            refused=refused,
         )
         found.append(
             Opened(registry, Repository(transport, repository_path(registry)), credentials)
