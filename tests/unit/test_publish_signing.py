@@ -51,6 +51,7 @@ class Cosign(FakeExecutor):
         super().__init__({HELP: Completed(code=0, stdout="--recursive")})
         self.there = there
         self.accounts: list[tuple[str, str]] = []
+        self.failing = 0
 
     def _answer(self, argv: Sequence[str]) -> Completed:
         if argv[0] != "env":
@@ -62,6 +63,9 @@ class Cosign(FakeExecutor):
         name = base64.b64decode(entry["auth"]).decode().partition(":")[0]
         self.accounts.append((words[-1].partition("@")[0], f"{name} at {host}"))
         self.asked.append(tuple(words))
+        if self.failing:
+            self.failing -= 1
+            return Completed(code=1, stderr="connection refused")
         if words[1] != "verify-attestation":
             return Completed(code=0)
         lines = "\n".join(map(_envelope, self.there))
@@ -122,6 +126,17 @@ def test_two_accounts_on_one_host_each_verify_their_own(tmp_path: Path) -> None:
     for name in ("one", "two"):
         verify(_Held(_repository(name).transport, f"{name}/thing"), DIGEST)
         assert cosign.accounts[-1][1] == f"{name} at registry.example"
+
+
+def test_what_cosign_did_again_is_counted_where_it_was(tmp_path: Path) -> None:
+    cosign = Cosign()
+    project, plan, receipt = _planned(tmp_path)
+    there = {name: _repository(name) for name in ("one", "two")}
+    cosign.failing = 1
+    signer = CosignSigner(project, plan, cosign, a_console()[0], there)
+    for target in plan.targets:
+        signer.sign(target, receipt)
+    assert [one.transport.tally.retries for one in there.values()] == [1, 0]
 
 
 OURS = {"runDetails": {"byproducts": [{"name": "gate/size", "annotations": {"state": "passed"}}]}}
