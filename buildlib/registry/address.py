@@ -37,13 +37,15 @@ def follow(base: str, address: str) -> tuple[str, bool]:
         address: relative to that, or whole.
 
     Raises:
-        LocationParseError: it is none.
+        LocationParseError: it is none, or one of another kind than http and https.
     """
     try:
         found = urljoin(base, address)
     except ValueError:
         raise LocationParseError(address) from None
     ours, theirs = parse_url(base), parse_url(found)
+    if theirs.scheme not in _PORTS:
+        raise LocationParseError(address)
     if _is_downgrade(ours, theirs):
         theirs = theirs._replace(scheme=ours.scheme, port=ours.port)
         found = theirs.url

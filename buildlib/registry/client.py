@@ -172,7 +172,13 @@ class Repository:
         address = answer.headers.get("location", "")
         if not address:
             raise EngineError(f"{self.name} does not say where to send a blob")
-        return urljoin(self._at("blobs", "uploads/"), address)
+        return self._onward(self._at("blobs", "uploads/"), address)
+
+    def _onward(self, base: str, address: str) -> str:
+        try:
+            return urljoin(base, address)
+        except ValueError:
+            raise EngineError(f"{self.name} names an address that is none") from None
 
     def check_writable(self) -> None:
         """Begin an upload, and call it off: nothing changes, and nobody may do that who can't push.
@@ -224,7 +230,7 @@ class Repository:
                 break
             found += self._listed(answer)
             following = _NEXT.search(answer.headers.get("link", ""))
-            path = urljoin(path, following[1]) if following else ""
+            path = self._onward(path, following[1]) if following else ""
         return tuple(found)
 
     def _listed(self, answer: Answer) -> Iterator[str]:

@@ -19,7 +19,7 @@ from typing import Final, NotRequired, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from buildlib.console import redact
@@ -209,6 +209,9 @@ class Transport:
         headers = dict(options.get("headers", {}))
         try:
             answer = self._signed_in(method, path, options["scope"], headers, options.get("body"))
+        except LocationValueError:
+            # Not what it said: an address may hold a secret, and this one can't be searched for it.
+            raise EngineError(f"{self.host} names an address that is none") from None
         except (HTTPError, OSError) as error:
             raise self._unreachable(method, error) from None
         if answer.status in options["expect"]:

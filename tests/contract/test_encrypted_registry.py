@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from encrypted import HOST, Encrypted, encrypted_registry
 
-from buildlib.errors import AuthorisationError, InputError, TransientError
+from buildlib.errors import AuthorisationError, EngineError, InputError, TransientError
 from buildlib.registry.client import Document, Repository
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Patience, Transport
@@ -113,10 +113,20 @@ def test_a_way_without_encryption_on_the_same_host_is_not_taken(
     assert all(one.address.startswith("https://") for one in server.seen)
 
 
-def test_what_is_no_address_is_told(server: Encrypted) -> None:
-    server.answers[f"GET https://{HOST}{PATH}/tags/list?n=1000"] = (307, {"Location": "http://["})
-    with pytest.raises(TransientError):
-        _repository(server).tags()
+@pytest.mark.parametrize("address", ["http://[plant", "https://plant:plant/x", "plant://x/"])
+@pytest.mark.parametrize("how", ["a redirect", "the next page", "an upload"])
+def test_what_is_no_address_is_told_without_it(server: Encrypted, how: str, address: str) -> None:
+    first = f"GET https://{HOST}{PATH}/tags/list?n=1000"
+    server.answers = {
+        "a redirect": {first: (307, {"Location": address})},
+        "the next page": {first: (200, {"Link": f'<{address}>; rel="next"'})},
+        "an upload": {f"POST {UPLOADS}": (202, {"Location": address})},
+    }[how]
+    repository = _repository(server)
+    with pytest.raises(EngineError, match="an address that is none") as caught:
+        repository.check_writable() if how == "an upload" else repository.tags()
+    assert "plant" not in str(caught.value)
+    assert repository.transport.tally.retries == 0
 
 
 def test_a_connection_that_breaks_while_encryption_is_agreed_on_is_tried_again(
