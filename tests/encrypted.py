@@ -10,10 +10,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import NamedTuple
 
 from nodes import Authority, make_authority
+from registries import serving
 
 HOST = "node.test"
 
@@ -120,18 +120,6 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def _running(server: _Server) -> Iterator[int]:
-    with server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield int(server.server_address[1])
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextmanager
 def encrypted_registry(folder: Path) -> Iterator[Encrypted]:
     """Run a registry that is `HOST` on any port, through the proxy; plain HTTP is the proxy's."""
     state = Encrypted(make_authority(folder))
@@ -144,6 +132,6 @@ def encrypted_registry(folder: Path) -> Iterator[Encrypted]:
         registry.socket, server_side=True, do_handshake_on_connect=False
     )
     with ExitStack() as stack:
-        state.registry_port = stack.enter_context(_running(registry))
-        state.port = stack.enter_context(_running(proxy))
+        state.registry_port = stack.enter_context(serving(registry))
+        state.port = stack.enter_context(serving(proxy))
         yield state

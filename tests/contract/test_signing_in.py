@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from registries import serving
 
 from buildlib.errors import AuthorisationError, TransientError
 from buildlib.registry.client import Repository
@@ -95,20 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    with _running(Hub()) as found:
+    found = Hub()
+    with serving(found):
         yield found
-
-
-@contextmanager
-def _running(server: Hub) -> Iterator[Hub]:
-    with server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def _tags(hub: Hub, credentials: Credentials | None, **env: str) -> tuple[str, ...]:
@@ -202,7 +190,8 @@ def test_a_registry_of_this_machine_is_asked_without_the_proxy(hub: Hub) -> None
 
 
 def test_another_registry_is_asked_through_the_proxy_that_learns_no_password() -> None:
-    with _running(Hub()) as proxy:
+    proxy = Hub()
+    with serving(proxy):
         env = {"HTTPS_PROXY": f"http://ann:secret@{proxy.host}"}
         transport = Transport("registry.example", KNOWN, env=env, patience=QUICK)
         with pytest.raises(TransientError) as caught:
