@@ -6,7 +6,6 @@ syft reads the very image that is stored: no engine is asked, and nothing is pul
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from buildlib.console import table
 from buildlib.errors import GateError, InputError, ToolError
 from buildlib.executor import Runner
 from buildlib.oci import Archive, Image
+from buildlib.passing import passing_folder
 from buildlib.platforms import parse_platform
 
 _TIMEOUT: Final = 300.0
@@ -72,8 +72,8 @@ def make_sboms(archive: Archive, name: str, folder: Path, executor: Runner) -> t
 def _sbom(archive: Archive, image: Image, name: str, folder: Path, executor: Runner) -> Sbom:
     slug = parse_platform(image.platform).slug
     files = {form: folder / f"{name}-{slug}.{end}" for form, end in FORMATS.items()}
-    with tempfile.TemporaryDirectory(prefix="buildlib-sbom-") as temporary:
-        single = Path(temporary, "image.tar")
+    with passing_folder("sbom") as temporary:
+        single = temporary / "image.tar"
         archive.write_image(image, single)
         _scan(single, image, name, files, executor)
     return Sbom(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import tempfile
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from buildlib.console import table
 from buildlib.errors import EngineError, GateError
 from buildlib.executor import Executor
 from buildlib.oci import Archive, Image, open_archive
+from buildlib.passing import passing_folder
 from buildlib.report import human_size
 
 
@@ -123,8 +123,8 @@ def saved(executor: Executor, image: str) -> Iterator[Archive]:
         with open_archive(Path(image)) as archive:
             yield archive
         return
-    with tempfile.TemporaryDirectory(prefix="buildlib-image-") as folder:
-        path = Path(folder, "image.tar")
+    with passing_folder("image") as folder:
+        path = folder / "image.tar"
         done = executor.run(("docker", "save", "--output", str(path), image))
         if done.code != 0:
             raise EngineError(

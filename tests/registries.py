@@ -290,18 +290,25 @@ class _Proxying(ThreadingHTTPServer):
 
 
 @contextmanager
-def fault_proxy(upstream: int) -> Iterator[Proxy]:
-    """Run a proxy before the registry on that port."""
-    proxy = Proxy(upstream)
-    with _Proxying(proxy) as server:
-        proxy.port = server.server_address[1]
+def serving(server: ThreadingHTTPServer) -> Iterator[int]:
+    """Let a server answer for the time of the block; yield its port."""
+    with server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:
-            yield proxy
+            yield int(server.server_address[1])
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def fault_proxy(upstream: int) -> Iterator[Proxy]:
+    """Run a proxy before the registry on that port."""
+    proxy = Proxy(upstream)
+    with serving(_Proxying(proxy)) as port:
+        proxy.port = port
+        yield proxy
 
 
 def docker_config(folder: Path, *hosts: str, password: str = PASSWORD) -> Path:

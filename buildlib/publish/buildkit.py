@@ -8,7 +8,6 @@ the very same. Source: docs.docker.com/build/metadata/attestations/attestation-s
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from buildlib.console import Console
 from buildlib.errors import BuildlibError, CancelledError
 from buildlib.executor import Executor
 from buildlib.oci import Archive, open_archive
+from buildlib.passing import passing_folder
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest
 from buildlib.platforms import parse_platform
@@ -73,8 +73,8 @@ def write_provenance(
 
 def _asked(project: Project, executor: Executor, console: Console) -> dict[str, dict[str, Any]]:
     """Return the statement about each image, by its digest."""
-    with tempfile.TemporaryDirectory(prefix="buildlib-provenance-") as folder:
-        path = Path(folder, "image.oci.tar")
+    with passing_folder("provenance") as folder:
+        path = folder / "image.oci.tar"
         request = BuildRequest(
             platforms=("all",) if project.config.platforms else (),
             output=Output.OCI,

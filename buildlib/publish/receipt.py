@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.config import Config
+from buildlib.console import redact
 from buildlib.errors import InputError
 from buildlib.platforms import parse_platform
 from buildlib.publish.plan import PublishPlan
@@ -94,8 +95,13 @@ class Receipt:
     finished: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Return every field, ready for JSON."""
-        return {"schema": SCHEMA, **asdict(self)}
+        """Return every field, ready for JSON; what others said is without their credentials."""
+        found = asdict(self)
+        for gate in found["gates"]:
+            gate["detail"] = redact(gate["detail"])
+        for target in found["targets"].values():
+            target["error"] = redact(target["error"])
+        return {"schema": SCHEMA, **found}
 
 
 def inside(path: Path, root: Path) -> str:

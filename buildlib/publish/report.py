@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from buildlib.console import table
+from buildlib.console import redact, table
 from buildlib.publish.receipt import Receipt, TargetRecord
 
 
@@ -23,7 +23,7 @@ def as_text(receipt: Receipt) -> str:
         *([table([("gate", "outcome", ""), *gates])] if gates else []),
         *([_registries(receipt)] if receipt.targets else []),
     ]
-    return "\n\n".join(parts)
+    return redact("\n\n".join(parts))
 
 
 def _registries(receipt: Receipt) -> str:

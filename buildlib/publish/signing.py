@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -13,17 +13,18 @@ from buildlib.config import Config
 from buildlib.console import Console
 from buildlib.errors import InputError, VerificationError
 from buildlib.executor import Executor
+from buildlib.passing import passing_folder
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.receipt import BILLS, Receipt
 from buildlib.publish.settings import SBOM
 from buildlib.publish.statement import make_statement
 from buildlib.registry.client import Repository
-from buildlib.registry.credentials import Credentials, docker_store
+from buildlib.registry.credentials import docker_store
 from buildlib.registry.push import manifests_of
 from buildlib.report import to_json
+from buildlib.sign.cosign import Cosign
 from buildlib.sign.flow import Signatory, find_cosign
-from buildlib.sign.settings import Verify
 
 _STATEMENT: Final = "slsaprovenance1"
 
@@ -57,7 +58,7 @@ class CosignSigner:
         plan: what is published.
         executor: starts cosign.
         console: shows what goes on.
-        known: credentials by registry's host.
+        repositories: by the registry's name; each knows who we are there.
     """
 
     def __init__(
@@ -66,16 +67,15 @@ class CosignSigner:
         plan: PublishPlan,
         executor: Executor,
         console: Console,
-        known: Mapping[str, Credentials | None],
+        repositories: Mapping[str, Repository],
     ) -> None:
         """Start nothing yet."""
         self._project, self._plan = project, plan
-        self._executor, self._console, self._known = executor, console, known
+        self._executor, self._console, self._repositories = executor, console, repositories
 
     @cached_property
-    def _signatory(self) -> Signatory:
-        cosign = find_cosign(self._executor)
-        return Signatory(cosign, self._executor, self._project.config.root, self._project.env)
+    def _cosign(self) -> Cosign:
+        return find_cosign(self._executor)
 
     def check(self) -> Mapping[str, str]:
         """Return the versions of the tools.
@@ -85,7 +85,7 @@ class CosignSigner:
             ToolError: cosign is not here (exit 3).
         """
         _wanted(self._project.config, self._plan.gates)
-        return {"cosign": find_cosign(self._executor).version}
+        return {"cosign": self._cosign.version}
 
     def sign(self, target: Target, receipt: Receipt) -> str:
         """Sign what a registry holds, and verify it; what is signed already is not signed again.
@@ -95,25 +95,29 @@ class CosignSigner:
         """
         reference = f"{target.repository}@{receipt.digest}"
         policy = self._project.config.verification()
-        host = target.registry.host
+        transport = self._repositories[target.name].transport
+        root, env = self._project.config.root, self._project.env
+        signatory = Signatory(self._cosign, self._executor, root, env, tally=transport.tally)
         images = tuple(receipt.platforms.values())
         images = () if images == (receipt.digest,) else images
-        with docker_store({host: self._known.get(host)}) as store:
-            self._signed(reference, policy, store, images)
-            with tempfile.TemporaryDirectory(prefix="buildlib-attest-") as folder:
-                for about, file, kind in self._statements(target, receipt, Path(folder)):
-                    self._attested(about, file, kind, policy, store)
-            done = self._signatory.verify(reference, policy, store, images=images)
+        with docker_store(transport.host, transport.credentials) as store:
+            self._signed(signatory, reference, store, images)
+            with passing_folder("attest") as folder:
+                for about, file, kind in self._statements(target, receipt, folder):
+                    self._attested(signatory, about, file, kind, store)
+            done = signatory.verify(reference, policy, store, images=images)
         self._console.note(f"{reference} is signed by {done.signed_by}, and verified")
         return done.signed_by
 
-    def _signed(self, reference: str, policy: Verify, store: Path, images: tuple[str, ...]) -> None:
-        plain = policy._replace(attestations=())
+    def _signed(
+        self, signatory: Signatory, reference: str, store: Path, images: tuple[str, ...]
+    ) -> None:
+        plain = self._project.config.verification()._replace(attestations=())
         try:
-            self._signatory.verify(reference, plain, store, images=images)
+            signatory.verify(reference, plain, store, images=images)
         except VerificationError:
             self._console.note(f"signing {reference}")
-            self._signatory.sign(reference, self._project.config.signing(), store)
+            signatory.sign(reference, self._project.config.signing(), store)
 
     def _statements(
         self, target: Target, receipt: Receipt, folder: Path
@@ -131,21 +135,27 @@ class CosignSigner:
         own.write_text(to_json(make_statement(self._project, self._plan, receipt)), "utf-8")
         yield f"{target.repository}@{receipt.digest}", own, _STATEMENT
 
-    def _attested(self, about: str, file: Path, kind: str, policy: Verify, store: Path) -> None:
+    def _attested(
+        self, signatory: Signatory, about: str, file: Path, kind: str, store: Path
+    ) -> None:
         # Attaching twice would leave two of them, but one that says something else is another one:
         # a gate that was left out then may have been passed now.
-        there = self._signatory.statements(about, kind, policy, store)
+        policy = self._project.config.verification()
+        there = signatory.statements(about, kind, policy, store)
         new = _said(json.loads(file.read_text(encoding="utf-8"))) if kind == _STATEMENT else None
         if not any(new is None or _said(one.get("predicate")) == new for one in there):
             self._console.note(f"attaching {kind} to {about}")
-            self._signatory.attest(about, file, kind, self._project.config.signing(), store)
+            signatory.attest(about, file, kind, self._project.config.signing(), store)
 
 
 def _said(predicate: object) -> object:
-    """Return what our own statement says of the gates: each with its outcome."""
+    """Return what our own statement says of the gates, each with its outcome; another's: None."""
     found = predicate if isinstance(predicate, Mapping) else {}
-    gates = (found.get("runDetails") or {}).get("byproducts") or ()
-    return sorted((gate["name"], gate["annotations"]["state"]) for gate in gates)
+    # Other tools have byproducts of other kinds; SLSA wants neither name nor annotations.
+    with suppress(LookupError, TypeError, AttributeError):
+        gates = (found.get("runDetails") or {}).get("byproducts") or ()
+        return sorted((gate["name"], gate["annotations"]["state"]) for gate in gates)
+    return None
 
 
 Verifier = Callable[[Repository, str], None]
@@ -155,7 +165,6 @@ def make_verifier(
     config: Config,
     executor: Executor,
     env: Mapping[str, str],
-    known: Mapping[str, Credentials | None],
     console: Console,
 ) -> Verifier:
     """Return what verifies a digest in a repository, or where nothing says how, warns once.
@@ -164,22 +173,22 @@ def make_verifier(
         config: says what counts as signed.
         executor: starts cosign.
         env: the environment.
-        known: credentials by registry's host.
         console: shows what was verified.
     """
     policy = config.verification()
     if not (policy.key or policy.by_identity):
         console.warn("nothing says what counts as signed: see [tool.buildlib.verify]")
         return lambda _repository, _digest: None
-    signatory = Signatory(find_cosign(executor), executor, config.root, env)
+    cosign = find_cosign(executor)
 
     def verify(repository: Repository, digest: str) -> None:
         document = repository.manifest(digest)
         if document is None:
             raise InputError(f"{repository.name} has no {digest}", hint="push it first")
-        host = repository.transport.host
+        transport = repository.transport
+        signatory = Signatory(cosign, executor, config.root, env, tally=transport.tally)
         reference = f"{repository.name}@{digest}"
-        with docker_store({host: known.get(host)}) as store:
+        with docker_store(transport.host, transport.credentials) as store:
             images = tuple(manifests_of(document))
             done = signatory.verify(reference, policy, store, images=images)
         console.note(f"{reference} is signed by {done.signed_by}")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 from urllib import request
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
+
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 def is_loopback(host: str) -> bool:
@@ -20,6 +24,46 @@ def is_loopback(host: str) -> bool:
         return ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def follow(base: str, address: str) -> tuple[str, bool]:
+    """Return where an address leads that somebody gave, and whether it is still the same server.
+
+    A registry that has its encryption from a proxy before it may take itself for one without, and
+    name itself so: on its own host it is asked with encryption all the same.
+
+    Args:
+        base: the whole address of who gave it.
+        address: relative to that, or whole.
+
+    Raises:
+        LocationParseError: it is none, or one of another kind than http and https.
+    """
+    try:
+        found = urljoin(base, address)
+    except ValueError:
+        raise LocationParseError(address) from None
+    ours, theirs = parse_url(base), parse_url(found)
+    if theirs.scheme not in _PORTS:
+        raise LocationParseError(address)
+    if _is_downgrade(ours, theirs):
+        theirs = theirs._replace(scheme=ours.scheme, port=ours.port)
+        found = theirs.url
+    return found, _origin(theirs) == _origin(ours)
+
+
+def _is_downgrade(ours: Url, theirs: Url) -> bool:
+    same = {_port(ours)} | ({_PORTS["http"]} if _port(ours) == _PORTS["https"] else set())
+    schemes = (ours.scheme, theirs.scheme)
+    return schemes == ("https", "http") and ours.host == theirs.host and _port(theirs) in same
+
+
+def _port(url: Url) -> int | None:
+    return url.port or _PORTS.get(url.scheme or "")
+
+
+def _origin(url: Url) -> tuple[str | None, str | None, int | None]:
+    return url.scheme, url.host, _port(url)
 
 
 def make_pool(host: str, scheme: str, env: Mapping[str, str], timeout: float) -> Any:  # noqa: ANN401 - urllib3's two kinds of manager

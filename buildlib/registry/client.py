@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 from urllib.parse import urlencode, urljoin
 
-from buildlib.errors import EngineError, GateError
+from buildlib.errors import EngineError, GateError, InputError
 from buildlib.registry.transport import Answer, Transport
 
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -25,6 +26,7 @@ _MADE: Final = frozenset({200, 201})
 _STARTED: Final = frozenset({201, 202})
 _NEXT: Final = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 _PAGE: Final = 1000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,32 @@ class Document:
     def digest(self) -> str:
         """Return what the bytes themselves come to, whatever anybody says."""
         return "sha256:" + hashlib.sha256(self.data).hexdigest()
+
+
+class _Content:
+    """What is sent from this machine: that it can't be read is no failure of the registry's.
+
+    Args:
+        opened: opens it.
+
+    Raises:
+        InputError: it can't be read (exit 2).
+    """
+
+    def __init__(self, opened: Callable[[], IO[bytes]]) -> None:
+        self._stream = self._trying(opened)
+
+    @staticmethod
+    def _trying(do: Callable[[], T]) -> T:
+        try:
+            return do()
+        except (OSError, tarfile.TarError) as error:
+            raise InputError(
+                "what is to be pushed can't be read", why=str(error), hint="see to the disk"
+            ) from error
+
+    def read(self, size: int = -1) -> bytes:
+        return self._trying(lambda: self._stream.read(size))
 
 
 class Repository:
@@ -114,6 +142,10 @@ class Repository:
             digest: of the content.
             size: bytes.
             content: opens it, anew for each attempt.
+
+        Raises:
+            InputError: the content can't be read (exit 2).
+            BuildlibError: as `Transport.ask`.
         """
         self.transport.persist(lambda: self._put_blob_once(digest, size, content))
 
@@ -127,7 +159,7 @@ class Repository:
             scope=self._push,
             expect=_MADE,
             headers=length,
-            body=content,
+            body=lambda: _Content(content),
         )
 
     def _begin_upload(self) -> str:
@@ -140,7 +172,13 @@ class Repository:
         address = answer.headers.get("location", "")
         if not address:
             raise EngineError(f"{self.name} does not say where to send a blob")
-        return urljoin(self._at("blobs", "uploads/"), address)
+        return self._onward(self._at("blobs", "uploads/"), address)
+
+    def _onward(self, base: str, address: str) -> str:
+        try:
+            return urljoin(base, address)
+        except ValueError:
+            raise EngineError(f"{self.name} names an address that is none") from None
 
     def check_writable(self) -> None:
         """Begin an upload, and call it off: nothing changes, and nobody may do that who can't push.
@@ -192,7 +230,7 @@ class Repository:
                 break
             found += self._listed(answer)
             following = _NEXT.search(answer.headers.get("link", ""))
-            path = urljoin(path, following[1]) if following else ""
+            path = self._onward(path, following[1]) if following else ""
         return tuple(found)
 
     def _listed(self, answer: Answer) -> Iterator[str]:

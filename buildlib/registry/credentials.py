@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from buildlib.errors import AuthorisationError, InputError, ToolError
 from buildlib.executor import Executor
+from buildlib.passing import passing_folder
 from buildlib.settings import Registry
 
 _TIMEOUT: Final = 30.0
@@ -166,21 +166,22 @@ def find_credentials(
 
 
 @contextmanager
-def docker_store(known: Mapping[str, Credentials | None]) -> Iterator[Path]:
+def docker_store(host: str, known: Credentials | None) -> Iterator[Path]:
     """Give a directory that docker's kin read credentials from, for the time of the block.
 
-    Nobody else can read it, and it holds these registries and no other.
+    Nobody else can read it, and it holds one registry's and no other's: two accounts on one host
+    would have one place in it.
 
     Args:
-        known: credentials by registry's host; one with None is left out.
+        host: of the registry.
+        known: the credentials; with None there are none in it.
     """
-    auths = {
-        _key(host): {"identitytoken": one.secret} if one.identity_token else {"auth": one.basic}
-        for host, one in known.items()
-        if one
-    }
-    with tempfile.TemporaryDirectory(prefix="buildlib-docker-") as folder:
-        path = Path(folder, "config.json")
+    auths = {}
+    if known:
+        token = known.identity_token
+        auths[_key(host)] = {"identitytoken": token} if token else {"auth": known.basic}
+    with passing_folder("docker") as folder:
+        path = folder / "config.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps({"auths": auths}), encoding="utf-8")
-        yield Path(folder)
+        yield folder

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from buildlib.errors import GateError, InputError
 from buildlib.oci import Archive, open_archive
+from buildlib.passing import passing_folder
 from buildlib.registry.client import Document, Repository
 from buildlib.registry.push import manifests_of
 
@@ -34,8 +33,8 @@ def pulled(repository: Repository, digest: str) -> Iterator[Archive]:
     top = repository.manifest(digest)
     if top is None:
         raise InputError(f"there is no {repository.name}@{digest}")
-    with tempfile.TemporaryDirectory(prefix="buildlib-pull-") as folder:
-        path = Path(folder, "image.tar")
+    with passing_folder("pull") as folder:
+        path = folder / "image.tar"
         with tarfile.open(path, "w") as tar:
             _add(tar, "index.json", _index(top))
             for name, data in _blobs(repository, top):

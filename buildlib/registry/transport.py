@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import IO, Final, NotRequired, TypedDict, TypeVar, Unpack
-from urllib.parse import urlencode, urljoin, urlsplit
+from typing import Final, NotRequired, Protocol, TypedDict, TypeVar, Unpack
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError, LocationValueError
+from urllib3.util.ssl_match_hostname import CertificateError
 
+from buildlib.console import redact
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -27,7 +30,7 @@ from buildlib.errors import (
     InputError,
     TransientError,
 )
-from buildlib.registry.address import is_loopback, make_pool
+from buildlib.registry.address import follow, is_loopback, make_pool
 from buildlib.registry.credentials import HUB, Credentials
 
 # Docker Hub's interface is not where its name points to.
@@ -76,7 +79,14 @@ class Tally:
     waited: float = 0.0
 
 
-Body = Callable[[], "bytes | IO[bytes]"]
+class Readable(Protocol):
+    """What is read as it is sent; what it raises that is no OSError comes through."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Return so many bytes at most."""
+
+
+Body = Callable[[], "bytes | Readable"]
 T = TypeVar("T")
 
 
@@ -127,6 +137,7 @@ class Transport:
         credentials: or None, for one that everybody may read.
         env: for the proxy's address.
         patience: how long what may work later is tried.
+        refused: why nothing can be asked, which is raised instead; None: it can.
         sleep, clock: of this machine.
         chance: spreads the waits; between 0 and 1.
     """
@@ -135,6 +146,7 @@ class Transport:
     credentials: Credentials | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
+    refused: BuildlibError | None = None
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
     chance: Callable[[], float] = random.random
@@ -146,6 +158,10 @@ class Transport:
         self._root = f"{scheme}://{_HUB_HOST if self.host == HUB else self.host}"
         self._pool = make_pool(self.host, scheme, self.env, self.patience.timeout)
         self._tokens: dict[str, str] = {}
+        # What is in no message, even if it is too old by then.
+        self._secrets: set[str] = set()
+        if self.credentials:
+            self._secrets |= {self.credentials.secret, self.credentials.basic}
         self._basic = False
 
     def close(self) -> None:
@@ -188,13 +204,14 @@ class Transport:
             EngineError: the registry says that the request is wrong (exit 4).
             InputError: its certificate is not trusted (exit 2).
         """
+        if self.refused:
+            raise self.refused
         headers = dict(options.get("headers", {}))
         try:
             answer = self._signed_in(method, path, options["scope"], headers, options.get("body"))
-        except SSLError as error:
-            raise InputError(
-                f"the certificate of {self.host} is not trusted", why=self._safe(str(error))
-            ) from None
+        except LocationValueError:
+            # Not what it said: an address may hold a secret, and this one can't be searched for it.
+            raise EngineError(f"{self.host} names an address that is none") from None
         except (HTTPError, OSError) as error:
             raise self._unreachable(method, error) from None
         if answer.status in options["expect"]:
@@ -211,14 +228,32 @@ class Transport:
     def _signed_in(
         self, method: str, path: str, scope: str, headers: dict[str, str], body: Body | None
     ) -> Answer:
-        answer = self._send(method, path, headers | self._authorisation(scope), body)
+        url, ours = follow(self._root, path)
+        if not ours:
+            # Where a registry keeps its blobs, for example: that is nobody to sign in to.
+            return self._sent_elsewhere(method, url, headers, body)
+        answer = self._send(method, url, headers | self._authorisation(scope), body)
         if answer.status != _UNAUTHORISED:
             return answer
         # A token that is too old counts as none.
         self._tokens.pop(scope, None)
         if not self._sign_in(answer.headers.get("www-authenticate", ""), scope):
             return answer
-        return self._send(method, path, headers | self._authorisation(scope), body)
+        return self._send(method, url, headers | self._authorisation(scope), body)
+
+    def _sent_elsewhere(
+        self, method: str, url: str, headers: dict[str, str], body: Body | None
+    ) -> Answer:
+        answer = self._send(method, url, headers, body)
+        if answer.status == _UNAUTHORISED:
+            parts = urlsplit(url)
+            raise AuthorisationError(
+                f"{self.host} sends {method} to {parts.scheme}://{parts.hostname}, "
+                "which wants credentials",
+                why="they are for the registry alone, and were not sent",
+                hint="whoever runs the registry has to give it its own address",
+            )
+        return answer
 
     def _authorisation(self, scope: str) -> dict[str, str]:
         if token := self._tokens.get(scope):
@@ -239,6 +274,7 @@ class Transport:
         token = self._fetch_token(parameters, scope)
         if token:
             self._tokens[scope] = token
+            self._secrets.add(token)
         return bool(token)
 
     def _fetch_token(self, parameters: Mapping[str, str], scope: str) -> str:
@@ -265,7 +301,7 @@ class Transport:
             answer = self._send("GET", f"{realm}?{urlencode(query)}", headers, None)
         if answer.status in _TRANSIENT:
             # As if the request itself had met it.
-            raise HTTPError(f"the token service answers {answer.status}")
+            raise self._later("a token", f"the token service answers {answer.status}", answer)
         if answer.status >= _FAILED:
             return ""
         with suppress(ValueError, AttributeError):
@@ -273,10 +309,8 @@ class Transport:
             return str(found.get("token") or found.get("access_token") or "")
         return ""
 
-    def _send(
-        self, method: str, path: str, headers: Mapping[str, str], body: Body | None
-    ) -> Answer:
-        response = self._request(method, urljoin(self._root, path), headers, body)
+    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Answer:
+        response = self._request(method, url, headers, body)
         return Answer(
             status=response.status,
             headers={name.lower(): value for name, value in response.headers.items()},
@@ -299,23 +333,22 @@ class Transport:
             redirect=False,
             retries=False,
         )
-        onward = urljoin(url, response.headers.get("Location", ""))
-        follows = response.status in _REDIRECTS and method in {"GET", "HEAD"} and redirects
-        if not follows or onward == url:
+        if response.status not in _REDIRECTS or method not in {"GET", "HEAD"} or not redirects:
             return response
-        if urlsplit(onward).netloc != urlsplit(url).netloc:
+        onward, same = follow(url, response.headers.get("Location", ""))
+        if onward == url:
+            return response
+        if not same:
             # Another host, such as the storage behind a registry, must not learn who we are.
             headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
         return self._request(method, onward, headers, body, redirects - 1)
 
     def _safe(self, text: str) -> str:
         """Return a registry's own words without what it was told, on one line, not too long."""
-        secrets = [*self._tokens.values()]
-        if self.credentials:
-            secrets += [self.credentials.secret, self.credentials.basic]
-        for secret in filter(None, secrets):
+        for secret in filter(None, self._secrets):
             text = text.replace(secret, "***")
         # Addresses may be signed, and then are a secret of their own.
+        text = redact(text)
         text = re.sub(r"(https?://[^\s?\"']+)\?[^\s\"']*", r"\1?***", text)
         return "".join(c if c.isprintable() else " " for c in text).strip()[:_LONGEST_REASON]
 
@@ -343,17 +376,21 @@ class Transport:
                 hint="see whether the account may write to this repository",
             )
         if answer.status in _TRANSIENT:
-            later = self._later(method, reason)
-            later.wait = _asked_wait(answer.headers, self.clock())
-            return later
+            return self._later(method, reason, answer)
         return EngineError(f"{self.host} refuses {method}", why=reason)
 
-    def _unreachable(self, method: str, error: Exception) -> LaterError:
-        return self._later(method, f"{type(error).__name__}: {self._safe(str(error))}")
+    def _unreachable(self, method: str, error: Exception) -> BuildlibError:
+        why = f"{type(error).__name__}: {self._safe(str(error))}"
+        # What breaks off an encrypted connection is of the same class as what is wrong with it.
+        if any(isinstance(one, (ssl.CertificateError, CertificateError)) for one in error.args):
+            return InputError(f"the certificate of {self.host} is not trusted", why=why)
+        return self._later(method, why)
 
-    def _later(self, method: str, why: str) -> LaterError:
-        return LaterError(
-            f"{self.host} did not answer {method} in {self.patience.attempts} attempts",
+    def _later(self, what: str, why: str, answer: Answer | None = None) -> LaterError:
+        later = LaterError(
+            f"{self.host} did not answer {what} in {self.patience.attempts} attempts",
             why=why,
             hint="try again later; what is there already is not sent again",
         )
+        later.wait = _asked_wait(answer.headers, self.clock()) if answer else 0.0
+        return later

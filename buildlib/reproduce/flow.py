@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from buildlib.command import buildx_argv, shell_line
 from buildlib.console import Console
 from buildlib.executor import Executor
 from buildlib.oci import open_archive
+from buildlib.passing import passing_folder
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest
 from buildlib.project import Project
@@ -28,7 +28,7 @@ from buildlib.reproduce.variation import Variation, variations
 
 # Every step of the second build happens in another second than the same step of the first.
 _PAUSE: Final = 1.1
-_PREFIX: Final = "buildlib-reproduce-"
+_KIND: Final = "reproduce"
 
 
 ExecutorIn = Callable[[Mapping[str, str]], Executor]
@@ -112,8 +112,7 @@ def build_lines(
     Raises:
         InputError: the request or the files are not usable (exit 2).
     """
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
-        base = Path(folder)
+    with passing_folder(_KIND) as base:
         wanted = _wanted(project, platforms)
         builds = _prepared(project, wanted, base, (keep or base).absolute(), executor_in)
         plans = [plan_build(build.project, build.request)[0] for build in builds]
@@ -148,8 +147,7 @@ def reproduce(
     """
     started = time.monotonic()
     wanted = _wanted(project, platforms)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
-        base = Path(folder)
+    with passing_folder(_KIND) as base:
         builds = _prepared(project, wanted, base, (keep or base).absolute(), executor_in)
         cache = Cache(executor_in({}), project.config.buildx_builder())
         with without_mounts(cache, [build.namespace for build in builds]):

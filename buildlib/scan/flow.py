@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 from buildlib.errors import GateError, InputError, ToolError
 from buildlib.executor import Runner
 from buildlib.oci import Archive, Image
+from buildlib.passing import passing_folder
 from buildlib.scan.grype import GRYPE
 from buildlib.scan.report import ScanReport, make_report
 from buildlib.scan.scanner import Scanned, Scanner
@@ -80,8 +80,8 @@ def _choose(name: str, executor: Runner) -> tuple[Scanner, str]:
 def _scan(
     archive: Archive, image: Image, scanner: Scanner, vex: Sequence[Path], executor: Runner
 ) -> Scanned:
-    with tempfile.TemporaryDirectory(prefix="buildlib-scan-") as folder:
-        single = Path(folder, "image.tar")
+    with passing_folder("scan") as folder:
+        single = folder / "image.tar"
         archive.write_image(image, single)
         scanned = scanner.scan(executor, single, image.platform, vex)
     # Nothing that is known of nothing is no good news: a program that is there was not recognised.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import tempfile
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,8 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.console import table
-from buildlib.errors import BuildlibError, InputError, ToolError, TransientError, VerificationError
+from buildlib.errors import (
+    BuildlibError,
+    InputError,
+    TimedOutError,
+    ToolError,
+    TransientError,
+    VerificationError,
+)
 from buildlib.executor import Completed, Executor
+from buildlib.passing import passing_folder
+from buildlib.registry.transport import Tally
 from buildlib.sign.cosign import (
     Cosign,
     is_missing_attestation,
@@ -31,6 +40,7 @@ _TIMEOUT: Final = 180.0
 # What belongs to whoever signs: a stranger has none of it.
 _CLOUDS: Final = ("AWS_", "GOOGLE_", "AZURE_", "VAULT_")
 _SIGNERS: Final = ("COSIGN_", "SIGSTORE_", "ACTIONS_ID_TOKEN_")
+_VARIABLE: Final = "env://"
 _ATTEMPTS: Final = 4
 _BASE: Final = 1.0
 
@@ -97,7 +107,9 @@ class Signatory:
         executor: starts it.
         root: of the project, for the keys' files.
         env: the environment; only the names of its variables are looked at.
+        tally: counts what had to be done again.
         sleep: of this machine.
+        chance: spreads the waits; between 0 and 1.
     """
 
     def __init__(
@@ -106,26 +118,46 @@ class Signatory:
         executor: Executor,
         root: Path,
         env: Mapping[str, str],
+        *,
+        tally: Tally | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         """Keep them."""
         self._cosign, self._executor, self._root = cosign, executor, root
-        self._env, self._sleep = env, sleep
+        self._env, self._sleep, self._chance = env, sleep, chance
+        self._tally = tally or Tally()
 
     def _persistently(
         self, argv: Sequence[str], problem: Callable[[Completed], BuildlibError | None]
     ) -> Completed:
         """Run, and again where it may work later: cosign gives up after a failed connection."""
-        attempt = 0
-        while True:
+        for attempt in range(_ATTEMPTS - 1):
+            try:
+                return self._once(argv, problem)
+            except TransientError:
+                seconds = _BASE * 2**attempt * self._chance()
+                self._tally.retries += 1
+                self._tally.waited += seconds
+                self._sleep(seconds)
+        return self._once(argv, problem)
+
+    def _once(
+        self, argv: Sequence[str], problem: Callable[[Completed], BuildlibError | None]
+    ) -> Completed:
+        try:
             done = self._executor.run(argv, timeout=_TIMEOUT)
-            found = problem(done) if done.code != 0 else None
-            attempt += 1
-            if not found:
-                return done
-            if not isinstance(found, TransientError) or attempt == _ATTEMPTS:
-                raise found
-            self._sleep(_BASE * 2 ** (attempt - 1))
+        except TimedOutError as error:
+            # It has no limit of its own, and what it waits for is the registry.
+            words = argv[argv.index("cosign") :][:2]
+            raise TransientError(
+                "the registry does not answer cosign",
+                why=f"{' '.join(words)} did not end within {_TIMEOUT:g} s",
+                hint="try again later",
+            ) from error
+        if done.code != 0 and (found := problem(done)):
+            raise found
+        return done
 
     def _sign(self, argv: Sequence[str], store: Path) -> None:
         self._persistently(
@@ -176,12 +208,15 @@ class Signatory:
     ) -> Completed:
         """Run with nothing of the signer's: neither variables nor files of the home directory.
 
-        Only who reads the public key from a cloud needs what opens that.
+        Only who reads the public key from a cloud needs what opens that, and only who has it in a
+        variable needs that one.
         """
-        own = _SIGNERS if "://" in policy.key else (*_SIGNERS, *_CLOUDS)
-        without = sorted(name for name in self._env if name.startswith(own))
-        with tempfile.TemporaryDirectory(prefix="buildlib-verify-") as home:
-            having = {"HOME": home, "DOCKER_CONFIG": str(store)}
+        key, named = policy.key, policy.key.removeprefix(_VARIABLE)
+        cloud = "://" in key and named == key
+        own = _SIGNERS if cloud else (*_SIGNERS, *_CLOUDS)
+        without = sorted(name for name in self._env if name.startswith(own) and name != named)
+        with passing_folder("verify") as home:
+            having = {"HOME": str(home), "DOCKER_CONFIG": str(store)}
             return self._persistently(surrounded(argv, without=without, having=having), problem)
 
     def verify(
@@ -254,7 +289,9 @@ class Signatory:
     ) -> tuple[Mapping[str, Any], ...]:
         """Return the signed statements of a type; source: in-toto attestation, spec/v1/envelope.md.
 
-        One whose content can't be read is an empty one.
+        Raises:
+            ToolError: cosign says that there are some, in a form that is not known (exit 3).
+            BuildlibError: as `verify`.
         """
         argv = self._cosign.verify_attestation(reference, kind, policy, self._root)
 
@@ -264,7 +301,7 @@ class Signatory:
             return verifying_problem(done.code, done.stderr, reference)
 
         done = self._strange(argv, policy, store, problem)
-        return tuple(map(_content, done.stdout.splitlines())) if done.code == 0 else ()
+        return _contents(done.stdout) if done.code == 0 else ()
 
     def _signed_by(self, text: str, policy: Verify) -> str:
         if policy.by_identity:
@@ -275,10 +312,27 @@ class Signatory:
         return fingerprint(policy.key, self._root)
 
 
+def _contents(text: str) -> tuple[Mapping[str, Any], ...]:
+    try:
+        found = tuple(map(_content, filter(str.strip, text.splitlines())))
+    except (ValueError, LookupError, TypeError) as error:
+        raise _strange_answer(type(error).__name__) from error
+    if not found:
+        raise _strange_answer("nothing")
+    return found
+
+
 def _content(line: str) -> Mapping[str, Any]:
-    with suppress(ValueError, LookupError, TypeError):
-        return dict(json.loads(base64.b64decode(json.loads(line)["payload"])))
-    return {}
+    return dict(json.loads(base64.b64decode(json.loads(line)["payload"])))
+
+
+def _strange_answer(why: str) -> ToolError:
+    # Taken for no statement, it would be attached once more with each publication.
+    return ToolError(
+        "cosign tells of signed statements in no known form",
+        why=why,
+        hint="install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)",
+    )
 
 
 def fingerprint(key: str, root: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Executor
 from buildlib.oci import open_archive
+from buildlib.passing import passing_folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +60,8 @@ def _load(path: Path, tag: str, executor: Executor) -> None:
         known = {archive.top()}
         for one in archive.images():
             known |= {one.digest, one.config_digest}
-    with tempfile.TemporaryDirectory(prefix="buildlib-smoke-") as folder:
-        copy = Path(folder, "image.tar")
+    with passing_folder("smoke") as folder:
+        copy = folder / "image.tar"
         rename(path, copy, tag)
         loaded = executor.run(("docker", "load", "--input", str(copy)))
     found = executor.run(("docker", "image", "inspect", "--format", "{{.Id}}", tag))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -13,34 +10,16 @@ from typing import Final
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed, Executor
 from buildlib.labels import NAMESPACE
+from buildlib.passing import has_ended, new_name
 
 LABEL: Final = f"{NAMESPACE}.smoke"
 # docker itself, beside what the container takes.
 _SLACK: Final = 10.0
-_RUN_ID: Final = re.compile(r"smoke-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}")
-
-
-def _this_machine() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def new_run_id() -> str:
     """Return a name that tells, later, whether the run that it stands for has ended."""
-    return f"smoke-{_this_machine()}-{os.getpid()}-{os.urandom(4).hex()}"
-
-
-def has_ended(run_id: str) -> bool:
-    """Return whether a run is one of this machine's, and its process is gone."""
-    match = _RUN_ID.fullmatch(run_id)
-    if not match or match[1] != _this_machine():
-        return False
-    try:
-        os.kill(int(match[2]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return new_name("smoke")
 
 
 class Lab:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from buildlib.config import Config
 from buildlib.errors import EngineError
+from buildlib.passing import passing_folder
 from buildlib.platforms import Platform
 from buildlib.run.ask import LOG_LINES, container_log, health_log, published_at
 from buildlib.run.call import Answer, call
@@ -142,8 +141,8 @@ class Server:
         return "its program could not be read"
 
     def _head(self, path: str) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="buildlib-smoke-") as folder:
-            copy = Path(folder, "program")
+        with passing_folder("smoke") as folder:
+            copy = folder / "program"
             # A link is followed inside the container, never on this machine.
             self._lab.docker("cp", "--follow-link", f"{self._name}:{path}", str(copy))
             if not copy.is_file() or copy.is_symlink():

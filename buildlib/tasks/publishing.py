@@ -135,7 +135,8 @@ def publish(
     planner = Planner(run, wanted)
     # What forbids it is said before anybody is asked.
     planner.plan({})
-    opened = open_registries(run, planner.registries, _ONCE if run.dry else patience)
+    patience = _ONCE if run.dry else patience
+    opened = open_registries(run, planner.registries, patience, spare_optional=True)
     plan = planner.plan(_held(run, opened))
     if run.dry:
         run.console.answer(as_script(plan, planner.project.config.root))
@@ -177,11 +178,11 @@ def _surroundings(
         executor_in=lambda changes: PlumbumExecutor({**run.env, **changes}, run.start),
         console=run.console,
     )
-    known = {one.registry.host: one.credentials for one in opened}
+    repositories = {one.registry.name: one.repository for one in opened}
     return Surroundings(
         subject=subject,
-        repositories={one.registry.name: one.repository for one in opened},
-        signer=CosignSigner(project, plan, run.executor, run.console, known),
+        repositories=repositories,
+        signer=CosignSigner(project, plan, run.executor, run.console, repositories),
         replan=planner.plan,
         now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         versions=lambda: _versions(_engine(run)),

@@ -10,15 +10,22 @@ from typing import NamedTuple
 from buildlib.command import shell_line
 from buildlib.config import Config
 from buildlib.console import table
-from buildlib.errors import AuthorisationError, InputError, raise_problems
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    CancelledError,
+    InputError,
+    raise_problems,
+)
 from buildlib.labels import STAND_INS
 from buildlib.oci import Image
+from buildlib.passing import remove_left_folders
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.precedence import parse_semver
 from buildlib.publish.plan import chosen_registries
 from buildlib.publish.rollback import earlier_version, plan_rollback, roll_back
-from buildlib.publish.signing import Verifier, make_verifier
+from buildlib.publish.signing import make_verifier
 from buildlib.reference import check_tag, parse_reference
 from buildlib.registry.address import is_loopback
 from buildlib.registry.client import Repository
@@ -49,22 +56,44 @@ def repository_path(registry: Registry) -> str:
 
 
 def open_registries(
-    run: Edge, registries: Iterable[Registry], patience: Patience | None = None
+    run: Edge,
+    registries: Iterable[Registry],
+    patience: Patience | None = None,
+    *,
+    spare_optional: bool = False,
 ) -> tuple[Opened, ...]:
     """Return the registries with their credentials; nothing is asked of them yet.
+
+    Args:
+        run: where it is.
+        registries: to be opened.
+        patience: with them; None: as usual.
+        spare_optional: one that is not required, and whose credentials can't be had, says so to
+            whoever asks anything of it.
 
     Raises:
         BuildlibError: credentials that are configured can't be had; all that is wrong is told.
     """
-    problems, found = [], []
+    if not run.dry:
+        # Passwords of earlier runs that were killed.
+        remove_left_folders()
+    problems: list[BuildlibError] = []
+    found: list[Opened] = []
     for registry in registries:
+        credentials, refused = None, None
         try:
             credentials = find_credentials(registry, run.env, run.executor)
-        except (InputError, AuthorisationError) as error:
-            problems.append(error)
-            continue
+        except CancelledError:
+            raise
+        except BuildlibError as error:
+            refused = error
+            if registry.required or not spare_optional:
+                problems.append(error)
         transport = Transport(
-            registry.host, credentials, env=run.env, patience=patience or Patience()
+            *(registry.host, credentials),
+            env=run.env,
+            patience=patience or Patience(),
+            refused=refused,
         )
         found.append(
             Opened(registry, Repository(transport, repository_path(registry)), credentials)
@@ -165,11 +194,6 @@ def never_moves(config: Config, registry: Registry, tag: str) -> bool:
     )
 
 
-def _verifier(run: Edge, config: Config, opened: Sequence[Opened]) -> Verifier:
-    known = {one.registry.host: one.credentials for one in opened}
-    return make_verifier(config, run.executor, run.env, known, run.console)
-
-
 def promote(run: Edge, digest: str, tag: str, names: Sequence[str], *, as_json: bool) -> None:
     """Verify the digest in each registry, and let the tag stand for it there."""
     check_tag(tag)
@@ -183,7 +207,7 @@ def promote(run: Edge, digest: str, tag: str, names: Sequence[str], *, as_json: 
             run.console.answer(shell_line((*words, registry.name)))
         return
     opened = open_registries(run, registries)
-    verify = _verifier(run, config, opened)
+    verify = make_verifier(config, run.executor, run.env, run.console)
     # Everywhere before anywhere: a tag that is given in one registry only misleads.
     for one in opened:
         verify(one.repository, digest)
@@ -230,7 +254,7 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
                 words = ("invoke", "docker-promote", plan.digest, tag)
                 run.console.answer(shell_line((*words, "--registry", one.registry.name)))
         return
-    verify = _verifier(run, config, opened)
+    verify = make_verifier(config, run.executor, run.env, run.console)
     rows: list[Mapping[str, str]] = []
     for plan in plans:
         verify(plan.repository, plan.digest)

@@ -75,7 +75,7 @@ def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> 
         _sign_release(run, opened, parsed)
         return
     signatory = Signatory(find_cosign(run.executor), run.executor, config.root, run.env)
-    with docker_store({opened.registry.host: opened.credentials}) as store:
+    with docker_store(opened.registry.host, opened.credentials) as store:
         signatory.sign(reference, settings, store)
         for kind, file in statements:
             signatory.attest(reference, file, kind, settings, store)
@@ -98,8 +98,8 @@ def _sign_release(run: Edge, opened: Opened, reference: Reference) -> None:
     # What gates said is not known here: only that there are bills.
     made = [GateRecord(gate=SBOM, state="by hand", figures={"sboms": bills})]
     receipt.gates = made if bills else []
-    known = {opened.registry.host: opened.credentials}
-    signer = CosignSigner(project, plan, run.executor, run.console, known)
+    there = {target.name: opened.repository}
+    signer = CosignSigner(project, plan, run.executor, run.console, there)
     run.console.answer(f"signed {reference} by {signer.sign(target, receipt)}")
 
 
@@ -188,7 +188,7 @@ def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:
     opened = _open(run, config, parsed)
     digest, images = _found(opened.repository, parsed)
     signatory = Signatory(cosign, run.executor, config.root, run.env)
-    with docker_store({opened.registry.host: opened.credentials}) as store:
+    with docker_store(opened.registry.host, opened.credentials) as store:
         done = signatory.verify(f"{parsed.name}@{digest}", policy, store, images=images)
     run.console.answer(to_json(done.as_dict()) if as_json else done.as_text())
 

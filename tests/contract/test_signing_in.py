@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from registries import serving
 
 from buildlib.errors import AuthorisationError, TransientError
 from buildlib.registry.client import Repository
@@ -31,6 +30,8 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[dict[str, list[str]]] = []
         self.valid: set[str] = set()
         self.failing = 0
+        self.later = ""
+        self.refusal = ""
         self.elsewhere = ""
         self.paths: list[str] = []
 
@@ -76,7 +77,12 @@ class _Handler(BaseHTTPRequestHandler):
         if urlsplit(path).path == "/token":
             if self.command == "POST":
                 query = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            self._say(*hub.give(query, authorisation))
+            later = {"Retry-After": hub.later} if hub.later and hub.failing else {}
+            status, given = hub.give(query, authorisation)
+            self._say(status, given, **later)
+        elif hub.refusal and authorisation.removeprefix("Bearer ") in hub.valid:
+            said = hub.refusal.replace("TOKEN", authorisation.removeprefix("Bearer "))
+            self._say(403, {"errors": [{"code": "DENIED", "message": said}]})
         elif authorisation.removeprefix("Bearer ") in hub.valid:
             self._say(200, {"tags": ["1.2.3"]})
         else:
@@ -88,20 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    with _running(Hub()) as found:
+    found = Hub()
+    with serving(found):
         yield found
-
-
-@contextmanager
-def _running(server: Hub) -> Iterator[Hub]:
-    with server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def _tags(hub: Hub, credentials: Credentials | None, **env: str) -> tuple[str, ...]:
@@ -149,6 +144,35 @@ def test_a_token_service_that_fails_for_now_is_asked_again(hub: Hub) -> None:
     assert _tags(hub, KNOWN) == ("1.2.3",)
 
 
+def test_the_token_service_says_how_long_to_wait(hub: Hub) -> None:
+    hub.failing, hub.later = 2, "7"
+    waits: list[float] = []
+    patience = Patience(attempts=3, base=0.5, ceiling=30.0)
+    transport = Transport(
+        hub.host, KNOWN, patience=patience, sleep=waits.append, chance=lambda: 1.0
+    )
+    assert Repository(transport, "team/thing").tags() == ("1.2.3",)
+    assert waits == [7.0, 7.0]
+
+
+def test_what_is_refused_is_told_without_what_opens_anything(hub: Hub) -> None:
+    hub.refusal = "no TOKEN, pass, https://me:plant@git.example/x or https://s3.example/y?key=plant"
+    with pytest.raises(AuthorisationError) as caught:
+        _tags(hub, KNOWN)
+    said = "no ***, ***, https://***@git.example/x or https://s3.example/y?***"
+    assert f"403 DENIED: {said}" in str(caught.value)
+
+
+def test_a_token_is_told_by_nobody_after_its_time_either(hub: Hub) -> None:
+    transport = Transport(hub.host, KNOWN, patience=QUICK)
+    repository = Repository(transport, "team/thing")
+    repository.tags()
+    hub.valid.clear()
+    hub.refusal = "token-1 has run out"
+    with pytest.raises(AuthorisationError, match=r"DENIED: \*\*\* has run out"):
+        repository.tags()
+
+
 def test_but_not_for_ever(hub: Hub) -> None:
     hub.failing = 99
     with pytest.raises(TransientError, match="token service answers 503"):
@@ -166,7 +190,8 @@ def test_a_registry_of_this_machine_is_asked_without_the_proxy(hub: Hub) -> None
 
 
 def test_another_registry_is_asked_through_the_proxy_that_learns_no_password() -> None:
-    with _running(Hub()) as proxy:
+    proxy = Hub()
+    with serving(proxy):
         env = {"HTTPS_PROXY": f"http://ann:secret@{proxy.host}"}
         transport = Transport("registry.example", KNOWN, env=env, patience=QUICK)
         with pytest.raises(TransientError) as caught:

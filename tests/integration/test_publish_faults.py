@@ -674,6 +674,23 @@ def _everything_readable(*folders: Path) -> Iterator[tuple[Path, bytes]]:
             yield path, base64.b64decode(json.loads(data)["payload"])
 
 
+def _indiscreet(proxy: Proxy, secret: str) -> Iterator[tuple[dict[str, Fault], int]]:
+    """Yield what a registry may say that holds a secret, and the code that it ends with."""
+
+    def saying(status: int, text: str, **headers: str) -> Fault:
+        said = {"errors": [{"code": "DENIED", "message": text}]}
+        return Fault(status=status, headers=headers, body=json.dumps(said).encode())
+
+    address = f"http://me:{secret}@{proxy.host}/v2/{PATH}/blobs/uploads/x?_state={secret}"
+    yield {"POST ": saying(403, f"see {address} or https://me:{secret}@git.example/x")}, 5
+    # Where a blob is to be sent: first nobody is there, and then it is no answer at all.
+    yield {"POST ": Fault(status=202, headers={"Location": address})}, 4
+    yield {"POST ": Fault(status=202, headers={"Location": f"https://{secret}:{secret}/x"})}, 4
+    challenge = {"WWW-Authenticate": f'Bearer realm="http://{proxy.host}/token",service="x"'}
+    given = Fault(status=200, body=json.dumps({"token": secret}).encode())
+    yield {"GET /token": given, ".": saying(401, f"{secret} is no token", **challenge)}, 5
+
+
 def test_row_53_secrets_are_in_nothing_that_was_written(setting: Setting, tmp_path: Path) -> None:
     planted = {
         "variable": "plant-variable-9d1f",
@@ -700,6 +717,16 @@ def test_row_53_secrets_are_in_nothing_that_was_written(setting: Setting, tmp_pa
         release.publish(PLAIN)
     assert PASSWORD not in str(caught.value)
     setting.proxy.plan.clear()
+    for faults, code in _indiscreet(setting.proxy, planted["answer"]):
+        setting.proxy.always.update(faults)
+        debugged = release.invoke("docker-publish", "--resume", "--json", BUILDLIB_DEBUG="1")
+        assert debugged.returncode == 1, debugged.stderr
+        told = release.invoke("docker-publish", "--resume")
+        assert told.returncode == code, told.stderr
+        kept = (release.root / "dist/receipt.json").read_text(encoding="utf-8")
+        assert '"finished": false' in kept
+        assert planted["answer"] not in kept
+        setting.proxy.always.clear()
     text = release.publish(PLAIN._replace(resume=True))
     done = release.invoke("docker-publish", "--resume", "--json", BUILDLIB_DEBUG="1")
     assert done.returncode == 0, done.stderr

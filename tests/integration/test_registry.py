@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
 import secrets
+import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import IO
 
 import pytest
 from ociwriter import MANIFEST, OciWriter
@@ -23,7 +28,7 @@ from buildlib.errors import (
     TransientError,
 )
 from buildlib.oci import Archive, open_archive
-from buildlib.registry.client import Repository
+from buildlib.registry.client import Document, Repository
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.push import Pushed, push_archive, put_tag
 from buildlib.registry.transport import Patience, Transport
@@ -343,3 +348,42 @@ def test_a_tag_that_somebody_else_moved_meanwhile_is_found_out(
     proxy.always["GET .*/manifests/1.2.3"] = Fault(status=200, body=b"{}")
     with pytest.raises(GateError, match=r"holds another image under 1\.2\.3"):
         put_tag(repository, digest, "1.2.3", immutable=False)
+
+
+class _BadDisk(io.BytesIO):
+    """A file that can be read up to a point."""
+
+    def __init__(self, data: bytes, whole: int) -> None:
+        super().__init__(data)
+        self._whole = whole
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() >= self._whole:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size)
+
+
+def _cut_off() -> IO[bytes]:
+    raise tarfile.ReadError("unexpected end of data")
+
+
+@pytest.mark.parametrize("how", ["while it is opened", "at the first byte", "in the middle"])
+def test_what_can_not_be_read_here_is_not_the_registrys_fault(
+    proxy: Proxy, path: str, how: str
+) -> None:
+    data = secrets.token_bytes(50_000)
+    blob = Document(data, "")
+    opens = {
+        "while it is opened": _cut_off,
+        "at the first byte": lambda: _BadDisk(data, 0),
+        "in the middle": lambda: _BadDisk(data, 20_000),
+    }
+    repository = to(proxy.host, path)
+    with pytest.raises(InputError, match="can't be read") as caught:
+        repository.put_blob(blob.digest, len(data), opens[how])
+    assert caught.value.exit_code == 2
+    assert repository.transport.tally.retries == 0
+    assert len(proxy.sent("PUT")) <= 1
+    # Nothing of it is left in the connections.
+    repository.put_blob(blob.digest, len(data), lambda: io.BytesIO(data))
+    assert repository.has_blob(blob.digest)

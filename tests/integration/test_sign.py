@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +17,10 @@ from ociwriter import OciWriter
 from registries import (
     PASSWORD,
     USER,
+    Fault,
     Server,
     docker_config,
+    fault_proxy,
     free_port,
     referrers_registry,
     registry,
@@ -60,8 +64,6 @@ class Signed:
             return push_archive(archive, self.repository).digest
 
     def invoke(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        import sys  # noqa: PLC0415 - for its path
-
         return subprocess.run(
             [sys.executable, "-m", "invoke", *words],
             cwd=self.root,
@@ -312,6 +314,42 @@ def test_without_the_password_nothing_waits_for_somebody_to_type_it(signed: Sign
     assert code == 2, error
     assert "COSIGN_PASSWORD" in error
     assert signed.code("docker-sign", reference, COSIGN_PASSWORD="wrong")[0] == 2  # noqa: S106 - on purpose
+
+
+def test_a_public_key_can_come_from_a_variable_of_cosigns(signed: Signed) -> None:
+    reference = f"{signed.name}@{signed.push('variable')}"
+    assert signed.code("docker-sign", reference)[0] == 0
+    public = (signed.root / "keys/cosign.pub").read_text(encoding="utf-8")
+    wanted = ("docker-verify", reference, "--key", "env://COSIGN_PUBLIC_KEY")
+    code, error = signed.code(*wanted, COSIGN_PUBLIC_KEY=public)
+    assert code == 0, error
+    other = (signed.root.parent / "other/cosign.pub").read_text(encoding="utf-8")
+    assert signed.code(*wanted, COSIGN_PUBLIC_KEY=other)[0] == 8
+
+
+def test_a_password_that_a_killed_run_left_is_gone_with_the_next(signed: Signed) -> None:
+    digest = signed.push("killed")
+    temporary = Path(signed.env["TMPDIR"])
+    with fault_proxy(signed.server.port) as proxy:
+        proxy.always["."] = Fault(stall=5, reset=True)
+        config = docker_config(signed.root.parent / "docker-killed", proxy.host)
+        run = subprocess.Popen(
+            [sys.executable, "-m", "invoke", "docker-sign", f"{proxy.host}/{PATH}@{digest}"],
+            cwd=signed.root,
+            env={**signed.env, "DOCKER_CONFIG": str(config)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while not proxy.seen:
+            assert run.poll() is None
+            time.sleep(0.05)
+        run.kill()
+        run.wait()
+    (left,) = temporary.glob("buildlib-docker-*/config.json")
+    assert "auth" in left.read_text(encoding="utf-8")
+    assert signed.code("docker-verify", f"{signed.name}@{digest}")[0] == 8
+    assert not left.parent.exists()
 
 
 def test_what_can_not_be_done_is_told_with_its_code(signed: Signed, tmp_path: Path) -> None:

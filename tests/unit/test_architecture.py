@@ -60,6 +60,7 @@ ORDER = [
     "progress",
     "console",
     "report",
+    "passing",
     "elf",
     "oci",
     "registry.credentials",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +14,13 @@ from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
     InputError,
+    TimedOutError,
     ToolError,
     TransientError,
     VerificationError,
 )
 from buildlib.executor import Completed
+from buildlib.registry.transport import Tally
 from buildlib.sign.cosign import (
     Cosign,
     is_missing_attestation,
@@ -186,23 +190,29 @@ def test_the_reason_is_told_once() -> None:
 
 
 class Answers(FakeExecutor):
-    """Gives one answer after the other."""
+    """Gives one answer after the other, or raises it."""
 
-    def __init__(self, *answers: Completed) -> None:
+    def __init__(self, *answers: Completed | BuildlibError) -> None:
         super().__init__()
         self.left = list(answers)
 
     def _answer(self, argv: Sequence[str]) -> Completed:
         self.asked.append(tuple(argv))
-        return self.left.pop(0)
+        answer = self.left.pop(0)
+        if isinstance(answer, BuildlibError):
+            raise answer
+        return answer
 
 
 BAD = Completed(code=1, stderr=LAST + BUSY)
 GOOD = Completed(code=0)
 
 
+STALL = TimedOutError("env did not answer within 180 s")
+
+
 def _signatory(executor: FakeExecutor, waits: list[float], **env: str) -> Signatory:
-    return Signatory(TWO, executor, ROOT, env, sleep=waits.append)
+    return Signatory(TWO, executor, ROOT, env, sleep=waits.append, chance=lambda: 1.0)
 
 
 def test_what_may_pass_is_tried_again() -> None:
@@ -213,6 +223,33 @@ def test_what_may_pass_is_tried_again() -> None:
     assert executor.asked[0][:3] == ("env", "DOCKER_CONFIG=/store", "cosign")
     with pytest.raises(TransientError):
         _signatory(Answers(*[BAD] * 4), waits).sign(REFERENCE, KEY, Path("/store"))
+
+
+def test_waits_spread_and_what_was_done_again_is_counted() -> None:
+    waits: list[float] = []
+    tally = Tally()
+    executor = Answers(BAD, BAD, BAD, GOOD)
+    chances = iter((0.5, 0.25, 0.0))
+    Signatory(
+        *(TWO, executor, ROOT, {}),
+        tally=tally,
+        sleep=waits.append,
+        chance=lambda: next(chances),
+    ).sign(REFERENCE, KEY, Path("/store"))
+    assert waits == [0.5, 0.5, 0.0]
+    assert (tally.retries, tally.waited) == (3, 1.0)
+
+
+def test_a_registry_that_stalls_is_asked_again_and_then_it_may_work_later() -> None:
+    waits: list[float] = []
+    _signatory(Answers(STALL, GOOD), waits).sign(REFERENCE, KEY, Path("/store"))
+    assert waits == [1.0]
+    with pytest.raises(TransientError, match="cosign sign did not end within 180 s") as caught:
+        _signatory(Answers(*[STALL] * 4), waits).sign(REFERENCE, KEY, Path("/store"))
+    assert caught.value.exit_code == 6
+    stalled = _signatory(Answers(*[STALL] * 4), waits)
+    with pytest.raises(TransientError, match="cosign verify-attestation did not end"):
+        stalled.count(REFERENCE, "spdxjson", PUBLIC, Path("/store"))
 
 
 def test_what_will_not_pass_is_not_tried_again() -> None:
@@ -249,6 +286,44 @@ def test_who_reads_the_key_from_a_cloud_needs_what_opens_it() -> None:
     found = _signatory(executor, [], **env).verify(REFERENCE, policy, Path("/store"))
     assert "AWS_SECRET_ACCESS_KEY" not in executor.asked[0]
     assert found.signed_by == policy.key
+
+
+def test_who_has_the_key_in_a_variable_needs_that_one_and_no_other() -> None:
+    executor = Answers(GOOD)
+    policy = Verify(key="env://COSIGN_PUBLIC_KEY")
+    env = {"COSIGN_PUBLIC_KEY": "k", "COSIGN_PASSWORD": "p", "AWS_SECRET_ACCESS_KEY": "v"}
+    _signatory(executor, [], **env).verify(REFERENCE, policy, Path("/store"))
+    argv = executor.asked[0]
+    unset = [argv[n + 1] for n, word in enumerate(argv) if word == "-u"]
+    assert unset == ["AWS_SECRET_ACCESS_KEY", "COSIGN_PASSWORD"]
+
+
+def _envelope(statement: object) -> str:
+    payload = base64.b64encode(json.dumps(statement).encode()).decode()
+    return json.dumps({"payload": payload})
+
+
+def test_a_signed_statement_is_read() -> None:
+    told = Completed(code=0, stdout=f"{_envelope({'a': 1})}\n\n{_envelope({'b': 2})}\n")
+    found = _signatory(Answers(told), []).statements(REFERENCE, "spdxjson", PUBLIC, Path("/store"))
+    assert found == ({"a": 1}, {"b": 2})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("Verified OK\n", id="no JSON"),
+        pytest.param('{"envelope": {}}\n', id="no payload"),
+        pytest.param('{"payload": "e30"}\n', id="half a payload"),
+        pytest.param('{"payload": "WzFd"}\n', id="a payload of another kind"),
+        pytest.param(f"{_envelope({'a': 1})}\n[]\n", id="one of two"),
+    ],
+)
+def test_a_form_that_is_not_known_is_not_taken_for_no_statement(text: str) -> None:
+    signatory = _signatory(Answers(Completed(code=0, stdout=text)), [])
+    with pytest.raises(ToolError, match="in no known form"):
+        signatory.statements(REFERENCE, "spdxjson", PUBLIC, Path("/store"))
 
 
 def test_an_identity_is_told_as_the_certificate_has_it() -> None:

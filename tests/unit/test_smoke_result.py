@@ -14,9 +14,10 @@ from ociwriter import OciWriter
 from buildlib.errors import EngineError, GateError, InputError, ProblemsError
 from buildlib.executor import Completed
 from buildlib.oci import open_archive
+from buildlib.passing import has_ended
 from buildlib.smoke.image import given, rename
 from buildlib.smoke.junit import as_junit
-from buildlib.smoke.lab import LABEL, has_ended, new_run_id, remove_stale
+from buildlib.smoke.lab import LABEL, new_run_id, remove_stale
 from buildlib.smoke.result import (
     Finding,
     SmokeResult,

@@ -1,0 +1,140 @@
+"""Publishing with each cosign that counts, where the second registry knows the referrers API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import git
+from registries import Fault, Proxy, Server, fault_proxy, referrers_registry, registry
+from releases import PATH, PLAIN, Release, make_release
+
+from buildlib.errors import TransientError
+from buildlib.registry.client import Repository
+from buildlib.registry.transport import Transport
+
+# Where cosign 3 is not in the cache yet it is compiled, which takes minutes.
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
+TAGS = ["1", "1.2", "1.2.3", "latest"]
+STATED = {"slsaprovenance1": 1, "slsaprovenance02": 2}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A registry that knows tags alone, and one that knows referrers, through a proxy."""
+
+    one: Server
+    two: Proxy
+    path: str
+
+    def release(self, root: Path) -> Release:
+        hosts = {"one": self.one.host, "two": self.two.host}
+        made = make_release(root, hosts, [self.one])
+        made.env["PATH"] = self.path
+        return made
+
+    def tags(self, release: Release) -> list[dict[str, str]]:
+        """Return the public tags of both."""
+        there = Repository(Transport(self.two.host), PATH)
+        names = [tag for tag in there.tags() if not tag.startswith("sha256-")]
+        return [release.tags[0], {tag: there.digest(tag) for tag in sorted(names)}]
+
+
+@pytest.fixture
+def setting(tmp_path: Path, cosign_path: str) -> Iterator[Setting]:
+    with (
+        registry(tmp_path / "one") as one,
+        referrers_registry(tmp_path) as two,
+        fault_proxy(int(two.rpartition(":")[2])) as proxy,
+    ):
+        yield Setting(one, proxy, cosign_path)
+
+
+def _check(release: Release, setting: Setting) -> None:
+    """See that both hold the digest, signed, with each statement once."""
+    digest = release.receipt["digest"]
+    assert setting.tags(release) == [dict.fromkeys(TAGS, digest)] * 2
+    wanted = [word for kind in STATED for word in ("--attestation", kind)]
+    for host in release.hosts.values():
+        done = release.invoke("docker-verify", f"{host}/{PATH}:1.2.3", "--json", *wanted)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert (found["digest"], found["attestations"]) == (digest, STATED)
+        assert sorted(found["images"]) == sorted(release.receipt["platforms"].values())
+
+
+def test_it_is_published_whole_and_a_second_time_is_nothing(
+    setting: Setting, tmp_path: Path
+) -> None:
+    release = setting.release(tmp_path / "repo")
+    release.publish(PLAIN)
+    receipt = release.receipt
+    assert receipt["finished"] is True
+    for target in receipt["targets"].values():
+        assert target["signed_by"].startswith("key sha256:")
+        assert sorted(target["tags"]) == TAGS
+    _check(release, setting)
+    # With what is known of the first time, and without.
+    for wanted in (PLAIN._replace(resume=True), PLAIN):
+        text = release.publish(wanted)
+        assert "signing" not in text
+        assert "attaching" not in text
+        assert [one["sent"] for one in release.receipt["targets"].values()] == [0, 0]
+    _check(release, setting)
+
+
+def test_one_that_breaks_off_in_the_second_registry_is_finished(
+    setting: Setting, tmp_path: Path
+) -> None:
+    release = setting.release(tmp_path / "repo")
+    # The image, its signature, what is stated about it: whatever comes first from here on.
+    setting.two.always["PUT .*/manifests/1"] = Fault(status=503)
+    with pytest.raises(TransientError):
+        release.publish(PLAIN)
+    one, two = setting.tags(release)
+    assert (set(one) - {"1.2.3"}, two) == (set(), {})
+    setting.two.always.clear()
+    text = release.publish(PLAIN._replace(resume=True))
+    assert "was passed by this very image" in text
+    assert "signing" not in text
+    assert "attaching" not in text
+    _check(release, setting)
+
+
+def test_a_signature_that_breaks_off_is_tried_again_counted_and_finished(
+    setting: Setting, tmp_path: Path
+) -> None:
+    release = setting.release(tmp_path / "repo")
+
+    def reached(step: str) -> None:
+        # From here on whatever is sent there is cosign's.
+        if step == "push two":
+            setting.two.always["POST "] = Fault(status=503)
+
+    with pytest.raises(TransientError, match="does not answer cosign"):
+        release.publish(PLAIN, reached=reached)
+    assert release.receipt["targets"]["two"]["retries"] == 3
+    setting.two.always.clear()
+    release.publish(PLAIN._replace(resume=True))
+    _check(release, setting)
+
+
+def test_one_that_is_not_required_is_left_behind_without_its_credentials(
+    setting: Setting, tmp_path: Path
+) -> None:
+    release = setting.release(tmp_path / "repo")
+    config = release.root / "buildlib.toml"
+    more = '[registries.two]\nrequired = false\nusername-env = "WHO"\npassword-env = "WITH"'
+    text = config.read_text(encoding="utf-8").replace("[registries.two]", more)
+    config.write_text(text, encoding="utf-8")
+    git(release.root, "commit", "--all", "--quiet", "--message", "x")
+    git(release.root, "tag", "--force", "v1.2.3")
+    release.env["WHO"] = "ann"
+    printed = release.publish(PLAIN)
+    assert "two is left behind: half of the credentials for two is missing: WITH" in printed
+    assert "missing: WITH" in release.receipt["targets"]["two"]["error"]
+    assert [sorted(tags) for tags in setting.tags(release)] == [TAGS, []]
+    assert release.receipt["finished"] is True
