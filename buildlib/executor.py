@@ -34,7 +34,7 @@ class Completed:
     stderr: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@record(frozen=True, kw_only=True)
 class Watch:
     """What is done while a process says nothing.
 

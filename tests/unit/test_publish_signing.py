@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from buildlib.dockerfile import parse_dockerfile
 from buildlib.executor import Completed
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, make_publish_plan
@@ -85,6 +86,9 @@ def _repository(name: str) -> Repository:
     return Repository(Transport("registry.example", known), f"{name}/thing")
 
 
+PINNED = parse_dockerfile(f"FROM alpine:3.22@{DIGEST}\n")
+
+
 class _Held(Repository):
     def manifest(self, reference: str) -> Document:
         assert reference == DIGEST
@@ -95,7 +99,7 @@ def _planned(root: Path) -> tuple[Project, PublishPlan, Receipt]:
     project = a_project(write_project(root, CONFIG), git=git_facts(root=root))
     registries = project.config.registries
     plan = make_publish_plan(
-        project, project.dockerfile(), Changes(), registries, mode=Mode.RELEASE, in_registry={}
+        project, PINNED, Changes(), registries, mode=Mode.RELEASE, in_registry={}
     )
     receipt = new_receipt(project.config, plan, started="")
     receipt.digest = DIGEST
