@@ -45,7 +45,7 @@ func serve(t *testing.T, err error) (http.Handler, string) {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	info := Info{Version: "1.2.3", Revision: "r", Created: "c", GoVersion: "go", Platform: "linux/amd64"}
-	return New(info, fakeEngine{err}, store, []string{"my.example"}, slog.New(slog.NewTextHandler(io.Discard, nil))), dir
+	return New(info, fakeEngine{err}, store, []string{"my.example", "Typed.Example"}, slog.New(slog.NewTextHandler(io.Discard, nil))), dir
 }
 
 type call struct {
@@ -169,6 +169,7 @@ func TestWhoMayAsk(t *testing.T) {
 		{"an address", "GET", "192.0.2.7:80", "", "", 200},
 		{"an IPv6 address", "GET", "[::1]:80", "", "", 200},
 		{"a name that was allowed", "GET", "MY.example", "", "", 200},
+		{"a name that was allowed in other letters", "GET", "typed.example:8080", "", "", 200},
 		{"a name of somebody's", "GET", "evil.example:8080", "", "", 403},
 		{"a name that looks like ours", "GET", "localhost.evil.example", "", "", 403},
 		{"no name", "GET", "-", "", "", 403},
