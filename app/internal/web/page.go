@@ -58,7 +58,7 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) { s.render(w, r, h
 func (s *server) render(w http.ResponseWriter, r *http.Request, status int, problem string) {
 	images, err := s.engine.Images(r.Context())
 	if err != nil && problem == "" {
-		problem = err.Error()
+		_, problem = s.explain(err)
 	}
 	data := pageData{
 		Info: s.info, Style: template.CSS(styleText), Images: images, //nolint:gosec // our own file
@@ -74,6 +74,12 @@ func (s *server) render(w http.ResponseWriter, r *http.Request, status int, prob
 	_, _ = body.WriteTo(w) // The client is gone; there is nobody to tell.
 }
 
+// sorry shows the page with what went wrong.
+func (s *server) sorry(w http.ResponseWriter, r *http.Request, err error) {
+	code, reason := s.explain(err)
+	s.render(w, r, code, reason)
+}
+
 func (s *server) pageAdd(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	image := r.PostFormValue("image")
@@ -82,7 +88,7 @@ func (s *server) pageAdd(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, err := s.make(r.Context(), image); err != nil {
-		s.render(w, r, status(err), err.Error())
+		s.sorry(w, r, err)
 		return
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
@@ -90,7 +96,7 @@ func (s *server) pageAdd(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) pageDelete(w http.ResponseWriter, r *http.Request) {
 	if err := s.store.Delete(r.PathValue("id")); err != nil {
-		s.render(w, r, status(err), err.Error())
+		s.sorry(w, r, err)
 		return
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)

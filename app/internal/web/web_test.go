@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -38,6 +39,11 @@ func (f fakeEngine) Inspect(_ context.Context, reference string) (engine.Details
 
 func serve(t *testing.T, err error) (http.Handler, string) {
 	t.Helper()
+	return serveLogging(t, err, io.Discard)
+}
+
+func serveLogging(t *testing.T, err error, log io.Writer) (http.Handler, string) {
+	t.Helper()
 	dir := t.TempDir()
 	store, openErr := report.Open(dir)
 	if openErr != nil {
@@ -45,7 +51,7 @@ func serve(t *testing.T, err error) (http.Handler, string) {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	info := Info{Version: "1.2.3", Revision: "r", Created: "c", GoVersion: "go", Platform: "linux/amd64"}
-	return New(info, fakeEngine{err}, store, []string{"my.example", "Typed.Example"}, slog.New(slog.NewTextHandler(io.Discard, nil))), dir
+	return New(info, fakeEngine{err}, store, []string{"my.example", "Typed.Example"}, slog.New(slog.NewTextHandler(log, nil))), dir
 }
 
 type call struct {
@@ -221,6 +227,44 @@ func TestThePageWithoutAnEngineSaysWhy(t *testing.T) {
 	handler, _ := serve(t, fmt.Errorf("%w: mount it", engine.ErrUnavailable))
 	if got := (call{method: "GET", path: "/"}).to(handler); got.Code != 200 || !strings.Contains(got.Body.String(), "mount it") {
 		t.Errorf("%d %s", got.Code, got.Body)
+	}
+}
+
+func TestWhatTheDiskSaysIsForTheLogAlone(t *testing.T) {
+	disk := errors.New("open /secret/path: input/output error")
+	form := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
+	id := strings.Repeat("0", 32)
+	cases := []struct {
+		name string
+		err  error
+		call call
+		code int
+	}{
+		{"the API", disk, call{method: "GET", path: "/api/images"}, 500},
+		{"the page", disk, call{method: "GET", path: "/"}, 200},
+		{"the form that adds", disk, call{method: "POST", path: "/reports", body: "image=a:1", headers: form}, 500},
+		{"the form that deletes", nil, call{method: "POST", path: "/reports/" + id + "/delete"}, 500},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var log bytes.Buffer
+			handler, dir := serveLogging(t, c.err, &log)
+			// A directory that is not empty, in the place of a report, can't be removed.
+			if err := os.MkdirAll(filepath.Join(dir, "reports", id+".json", "x"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			got := c.call.to(handler)
+			text := got.Body.String()
+			if got.Code != c.code || !strings.Contains(text, "internal error, see the log") {
+				t.Errorf("%d %s", got.Code, text)
+			}
+			if strings.Contains(text, "/secret/path") || strings.Contains(text, id) {
+				t.Errorf("the inside of an error went out: %s", text)
+			}
+			if !strings.Contains(log.String(), "request failed") {
+				t.Errorf("the log does not say why: %s", &log)
+			}
+		})
 	}
 }
 
