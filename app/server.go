@@ -95,8 +95,9 @@ func serve(ctx context.Context, args []string, env func(string) string, out, err
 	return serveUntilDone(ctx, listener, handler, log)
 }
 
-func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
-	server := &http.Server{
+// newServer bounds what one client may hold: time, and memory for headers.
+func newServer(ctx context.Context, handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
@@ -107,6 +108,10 @@ func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Han
 		// A request that waits for the engine must not hold up the end.
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
+}
+
+func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+	server := newServer(ctx, handler, log)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {

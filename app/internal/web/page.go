@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -82,6 +83,11 @@ func (s *server) sorry(w http.ResponseWriter, r *http.Request, err error) {
 
 func (s *server) pageAdd(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	var tooLarge *http.MaxBytesError
+	if err := r.ParseForm(); errors.As(err, &tooLarge) {
+		s.render(w, r, http.StatusRequestEntityTooLarge, "the request is too large")
+		return
+	}
 	image := r.PostFormValue("image")
 	if !engine.ValidReference(image) {
 		s.render(w, r, http.StatusBadRequest, "this is not a reference to an image")

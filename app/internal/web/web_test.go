@@ -274,9 +274,9 @@ func TestTheFormsOfThePage(t *testing.T) {
 	post := func(path, image string) *httptest.ResponseRecorder {
 		return call{method: "POST", path: path, body: url.Values{"image": {image}}.Encode(), headers: form}.to(handler)
 	}
-	for image, code := range map[string]int{"a:1": 303, "../x": 400, "absent": 404} {
+	for image, code := range map[string]int{"a:1": 303, "../x": 400, "absent": 404, strings.Repeat("a", maxBody): 413} {
 		if got := post("/reports", image); got.Code != code {
-			t.Errorf("%s: %d", image, got.Code)
+			t.Errorf("%.20s: %d", image, got.Code)
 		}
 	}
 	page := call{method: "GET", path: "/"}.to(handler).Body.String()
