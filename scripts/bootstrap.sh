@@ -275,12 +275,14 @@ advice() {
 # Several platforms under one tag, OCI archives, attestations and base images as OCI layouts need
 # the containerd store. Not where an engine has a configuration, or images in the classic store
 # already: they would vanish from sight.
+engine_config=/etc/docker/daemon.json
+engine_data=/var/lib/docker
 choose_store() {
-    [ ! -e /etc/docker/daemon.json ] && [ ! -e /var/lib/docker/image ] || return 0
-    as_root mkdir -p /etc/docker
+    [ ! -e "$engine_config" ] && [ ! -e "$engine_data/image" ] || return 0
+    as_root mkdir -p "$(dirname "$engine_config")"
     printf '{"features": {"containerd-snapshotter": true}}\n' |
-        as_root tee /etc/docker/daemon.json >/dev/null
-    say "set up the containerd image store (/etc/docker/daemon.json)"
+        as_root tee "$engine_config" >/dev/null
+    say "set up the containerd image store ($engine_config)"
 }
 
 add_engine() {
