@@ -512,13 +512,25 @@ bases_chosen() {
     esac
 }
 
+# What a registry says that was reached, and what a helper says that keeps its password; buildx has
+# no code for either. Not what a proxy answers in its stead: 403, 404, 407, a bad gateway. For a
+# public image, no registry says those.
+refusal='401 Unauthorized|unauthorized:|access denied|denied: |429 Too Many|toomanyrequests|getting credentials'
+
 ask_registry() {
-    local base
+    local base output reason answer=registry
     base=alpine:$(sed -n 's/^ARG ALPINE_VERSION=//p' "$root/Dockerfile")
     mkdir -p "$cache"
-    if bounded 15 docker buildx imagetools inspect "$base" >/dev/null 2>&1
-    then printf 'registry\n'; else printf 'stand-ins\n'; fi >"$cache/bases"
-    cat "$cache/bases"
+    if ! output=$(bounded 15 docker buildx imagetools inspect "$base" 2>&1 >/dev/null); then
+        if reason=$(printf '%s\n' "$output" | grep -E -m 1 "$refusal"); then
+            # Its images are wanted: what builds say next is the registry's own answer.
+            say "the image registry refuses: $reason"
+            say "mend that (docker login, or later again); BUILDLIB_BASES=stand-ins does without it"
+        else
+            answer=stand-ins
+        fi
+    fi
+    printf '%s\n' "$answer" | tee "$cache/bases"
 }
 
 # Newer than all that it was made from: no need to start Python to find the same out.
