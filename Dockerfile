@@ -54,7 +54,7 @@ COPY --chmod=0755 scripts/entrypoint.sh /out/usr/local/bin/entrypoint.sh
 # the day into /etc/shadow, which would make every day's image another one.
 # A file that is copied keeps the time of its checkout, and only times after SOURCE_DATE_EPOCH are
 # set to it in the image: touch makes sure that it is after.
-RUN touch /out/usr/local/bin/entrypoint.sh \
+RUN --network=none touch /out/usr/local/bin/entrypoint.sh \
     && mkdir -p /out/etc /out/app/data \
     && { cat /etc/passwd; echo 'dockerutilities:x:1001:1001::/app:/sbin/nologin'; } > /out/etc/passwd \
     && { cat /etc/group; echo 'dockerutilities:x:1001:'; } > /out/etc/group \

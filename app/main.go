@@ -39,6 +39,8 @@ Environment (an option wins over it):
   DOCKERUTILITIES_ALLOWED_HOSTS  --allow-host, separated by commas
   DOCKER_SOCKET                  --socket, default /var/run/docker.sock
 
+In a container, healthcheck asks where the server that was started there listens; --port wins.
+
 The service has no authentication: let it listen on loopback, or in a container whose port is
 published there. Exit codes: 0 fine, 1 failed, 2 bad usage.
 `

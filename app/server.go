@@ -95,8 +95,9 @@ func serve(ctx context.Context, args []string, env func(string) string, out, err
 	return serveUntilDone(ctx, listener, handler, log)
 }
 
-func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
-	server := &http.Server{
+// newServer bounds what one client may hold: time, and memory for headers.
+func newServer(ctx context.Context, handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
@@ -107,6 +108,10 @@ func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Han
 		// A request that waits for the engine must not hold up the end.
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
+}
+
+func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+	server := newServer(ctx, handler, log)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -122,37 +127,6 @@ func serveUntilDone(ctx context.Context, listener net.Listener, handler http.Han
 	}
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
 		return err
-	}
-	return nil
-}
-
-// healthcheck asks the server on this machine. It names 127.0.0.1, not localhost, which may mean
-// ::1 where nothing listens.
-func healthcheck(ctx context.Context, args []string, env func(string) string, out io.Writer) error {
-	flags := flag.NewFlagSet("healthcheck", flag.ContinueOnError)
-	port := flags.String("port", or(env("DOCKERUTILITIES_PORT"), "8080"), "")
-	timeout := flags.Duration("timeout", 2*time.Second, "")
-	if err := parse(flags, args, out); err != nil {
-		return err
-	}
-	if err := checkPort(*port); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, *timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+*port+"/api/health", nil)
-	if err != nil {
-		return err
-	}
-	// Never through a proxy that the environment names.
-	client := &http.Client{Transport: &http.Transport{}}
-	response, err := client.Do(request)
-	if err != nil {
-		return fmt.Errorf("not healthy: %w", err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("not healthy: %s", response.Status)
 	}
 	return nil
 }

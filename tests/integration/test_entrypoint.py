@@ -114,8 +114,8 @@ SERVED = {
 class Started:
     """The server in a container, until the block ends."""
 
-    def __init__(self, image: str, *options: str) -> None:
-        self.name = docker("run", "--detach", *options, image)
+    def __init__(self, image: str, *options: str, command: tuple[str, ...] = ()) -> None:
+        self.name = docker("run", "--detach", *options, image, *command)
         deadline = time.monotonic() + 20
         while "listening" not in self.log():
             assert time.monotonic() < deadline, self.log()
@@ -139,8 +139,8 @@ class Started:
 def start(own_image: str) -> Iterator[Callable[..., Started]]:
     started: list[Started] = []
 
-    def starter(*options: str) -> Started:
-        started.append(Started(own_image, *options))
+    def starter(*options: str, command: tuple[str, ...] = ()) -> Started:
+        started.append(Started(own_image, *options, command=command))
         return started[-1]
 
     yield starter
@@ -181,6 +181,23 @@ def test_the_program_is_the_first_process_and_stops_in_time(
     took = time.monotonic() - started
     assert docker("inspect", "--format", "{{.State.ExitCode}}", server.name) == "0"
     assert took < 2.5  # two seconds, and docker's own part
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--user", "0", *MINIMAL)],
+    ids=["as the first process", "from root, under an init"],
+)
+@pytest.mark.parametrize(
+    "words", [("--port", "9090"), ("--host", "127.0.0.1", "--port=9090")], ids=["port", "host"]
+)
+def test_a_server_with_options_of_its_own_is_healthy(
+    start: Callable[..., Started], options: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    server = start(*options, command=("server", *words))
+    # By the image's own HEALTHCHECK, run as the engine runs it: without the server's options.
+    check = json.loads(docker("inspect", "--format", "{{json .Config.Healthcheck}}", server.name))
+    docker("exec", server.name, *check["Test"][1:])
 
 
 def test_a_socket_of_the_real_engine_is_used_as_user_1001(

@@ -30,7 +30,7 @@ def _run(*words: str, **env: str | None) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def ready() -> None:
     """Make the machine ready once, so that what follows finds nothing to do."""
-    done = _run("true")
+    done = _run("true", BUILDLIB_BASE_IMAGES=None)
     assert done.returncode == 0, done.stderr
 
 
@@ -75,15 +75,17 @@ def test_the_command_runs_in_the_projects_environment() -> None:
 
 
 @pytest.mark.usefixtures("ready")
-def test_a_second_run_has_nothing_to_say_and_is_fast() -> None:
-    def seconds(*words: str) -> float:
+def test_a_second_run_has_nothing_to_say_and_adds_less_than_a_second() -> None:
+    def added() -> float:
         started = time.monotonic()
-        assert subprocess.run(words, capture_output=True, check=True).stderr == b""
-        return time.monotonic() - started
+        # With the base images too, which a map that was handed on would leave out.
+        done = _run("true", BUILDLIB_BASE_IMAGES=None)
+        took = time.monotonic() - started
+        assert (done.returncode, done.stderr) == (0, "")
+        return took
 
-    # Held against docker itself, which it has to ask: the machine's speed cancels out.
-    pairs = [(seconds(str(SCRIPT), "true"), seconds("docker", "info")) for _ in range(5)]
-    assert min(ours / theirs for ours, theirs in pairs) < 10
+    # Other tests run at the same time: what it takes by itself is nearest to the fastest.
+    assert min(added() for _ in range(5)) < 1
 
 
 @pytest.mark.usefixtures("ready")
@@ -155,15 +157,3 @@ def test_bases_can_be_chosen() -> None:
     text = Path(done.stdout.strip()).read_text(encoding="utf-8")
     assert text.count("stand-in = true") == 2
     assert _run("true", BUILDLIB_BASES="x", BUILDLIB_BASE_IMAGES=None).returncode == 2
-
-
-@pytest.mark.usefixtures("ready")
-def test_an_engine_that_was_not_started_here_is_not_stopped() -> None:
-    if Path("/run/buildlib/dockerd").exists():
-        recorded = Path("/run/buildlib/dockerd").read_text(encoding="utf-8").split()
-        assert int(recorded[0]) > 1
-        assert int(recorded[1]) > 0
-        return
-    done = _run("--stop-engine")
-    assert done.returncode == 0
-    assert "no engine that was started here" in done.stderr

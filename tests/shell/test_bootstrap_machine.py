@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-
-SCRIPT = ROOT / "scripts" / "bootstrap.sh"
+from bootstrap import define
 
 ONE_LINE = """\
 deb http://mirror.example.org/debian bookworm main contrib
@@ -32,19 +27,6 @@ URIs: http://tools.example.org/apt
 Suites: bookworm-tools
 Components: main
 """
-
-
-def _define(code: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a shell that has read the script, which then only defines its functions."""
-    return subprocess.run(
-        ["bash", "-c", f"source {shlex.quote(str(SCRIPT))}; {code}"],
-        env={**os.environ, **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +63,7 @@ def test_the_mirrors_are_those_of_the_machine_and_no_other_makers(
     conf.write_text(
         f'Dir::Etc::SourceList "/dev/null";\nDir::Etc::SourceParts "{parts}";\n', encoding="utf-8"
     )
-    done = _define(f"own_mirrors {shlex.quote(str(tmp_path / 'state'))}", APT_CONFIG=str(conf))
+    done = define(f"own_mirrors {shlex.quote(str(tmp_path / 'state'))}", APT_CONFIG=str(conf))
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.splitlines()) == expected
 
@@ -100,7 +82,7 @@ def test_only_debian_and_its_children_are_installed_on(
 ) -> None:
     file = tmp_path / "os-release"
     file.write_text(release, encoding="utf-8")
-    done = _define("is_debian_like", BUILDLIB_OS_RELEASE=str(file))
+    done = define("is_debian_like", BUILDLIB_OS_RELEASE=str(file))
     assert (done.returncode == 0) == debian_like
 
 
@@ -116,51 +98,12 @@ def test_who_may_install(*, uid: str, options: str, may: bool, tmp_path: Path) -
     file = tmp_path / "os-release"
     file.write_text("ID=debian\n", encoding="utf-8")
     code = f"id() {{ echo {uid}; }}; {options or ':'}; may_install"
-    assert (_define(code, BUILDLIB_OS_RELEASE=str(file)).returncode == 0) == may
-
-
-def test_without_leave_to_install_the_engine_is_only_asked_for(tmp_path: Path) -> None:
-    file = tmp_path / "os-release"
-    file.write_text("ID=debian\n", encoding="utf-8")
-    code = "id() { echo 1000; }; apt-get() { echo ran >&2; }; sudo() { echo ran >&2; }; add_engine"
-    done = _define(code, BUILDLIB_OS_RELEASE=str(file))
-    assert done.returncode == 3
-    assert "install Docker Engine 23 or later" in done.stderr
-    assert "--install-engine" in done.stderr
-    assert "ran" not in done.stderr
-
-
-def test_a_process_id_of_somebody_else_is_forgotten(tmp_path: Path) -> None:
-    file = tmp_path / "docker.pid"
-    with subprocess.Popen(["sleep", "60"]) as other:
-        file.write_text(str(other.pid), encoding="utf-8")
-        assert _define(f"forget_stale {file} sleep").returncode == 0
-        assert file.exists()
-        assert _define(f"forget_stale {file} dockerd").returncode == 0
-        assert not file.exists()
-        other.kill()
-        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
-        file.write_text(str(other.pid), encoding="utf-8")
-        assert _define(f"forget_stale {file} sleep").returncode == 0
-        assert not file.exists(), "it ended, and was not reaped"
-    file.write_text("not a number", encoding="utf-8")
-    assert _define(f"forget_stale {file} dockerd").returncode == 0
-    assert not file.exists()
-
-
-def test_a_process_that_ended_has_no_start_time_even_before_it_is_reaped() -> None:
-    with subprocess.Popen(["sleep", "60"]) as process:
-        done = _define(f"started_at {process.pid}")
-        assert done.stdout.strip().isdigit()
-        process.kill()
-        # Ended, and not reaped: what is left is a zombie.
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert _define(f"started_at {process.pid}").returncode != 0
+    assert (define(code, BUILDLIB_OS_RELEASE=str(file)).returncode == 0) == may
 
 
 def test_the_emulator_is_registered_as_the_kernel_wants_it(tmp_path: Path) -> None:
     code = 'as_root() { "$@"; }; ' + f"binfmt={shlex.quote(str(tmp_path))}; "
-    assert _define(f"{code} register_emulation aarch64 b7").returncode == 0
+    assert define(f"{code} register_emulation aarch64 b7").returncode == 0
     name, kind, offset, magic, mask, interpreter, flags = (
         (tmp_path / "register").read_text(encoding="utf-8").removeprefix(":").split(":")
     )
@@ -173,67 +116,3 @@ def test_the_emulator_is_registered_as_the_kernel_wants_it(tmp_path: Path) -> No
     assert mask.encode().decode("unicode_escape").encode("latin-1").hex() == (
         "ffffffffffffff00fffffffffffffffffeffffff"
     )
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> tuple[str, Path]:
-    """Return code that names an environment which looks finished, and where it is."""
-    venv = tmp_path / "venv"
-    (venv / "bin").mkdir(parents=True)
-    (venv / "bin" / "python").symlink_to(sys.executable)
-    real = Path(sys.executable).resolve().name
-    (venv / "lib" / real).mkdir(parents=True)
-    requirements = tmp_path / "dev.txt"
-    requirements.write_text("invoke==2.2.0\n", encoding="utf-8")
-    (venv / ".bootstrap").write_text("invoke==2.2.0\n", encoding="utf-8")
-    return f"venv={venv}; requirements={requirements}; venv_ready", tmp_path
-
-
-def test_an_environment_that_fits_is_ready(environment: tuple[str, Path]) -> None:
-    assert _define(environment[0]).returncode == 0
-
-
-def test_an_environment_that_was_broken_off_is_not_ready(environment: tuple[str, Path]) -> None:
-    code, folder = environment
-    (folder / "venv" / ".bootstrap").unlink()
-    assert _define(code).returncode != 0
-
-
-def test_other_requirements_make_an_environment_unready(environment: tuple[str, Path]) -> None:
-    code, folder = environment
-    (folder / "dev.txt").write_text("invoke==2.2.1\n", encoding="utf-8")
-    assert _define(code).returncode != 0
-
-
-def test_another_python_behind_the_link_makes_an_environment_unready(
-    environment: tuple[str, Path],
-) -> None:
-    code, folder = environment
-    other = folder / "python3.99"
-    other.write_text("#!/bin/sh\n", encoding="utf-8")
-    other.chmod(0o755)
-    (folder / "venv" / "bin" / "python").unlink()
-    (folder / "venv" / "bin" / "python").symlink_to(other)
-    assert _define(code).returncode != 0
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        pytest.param("/some/where", "/some/where", id="an absolute path is taken"),
-        pytest.param("where", f"{ROOT}/where", id="a relative one is below the current directory"),
-    ],
-)
-def test_the_environment_can_be_somewhere_else(given: str, expected: str) -> None:
-    code = f"cd {shlex.quote(str(ROOT))}; venv_path"
-    assert _define(code, BUILDLIB_VENV=given).stdout.strip() == expected
-
-
-def test_what_is_set_for_pip_holds_for_uv() -> None:
-    show = 'uv_like_pip false; echo "${UV_DEFAULT_INDEX:-none} ${SSL_CERT_FILE:-none}"'
-    unset = "unset UV_DEFAULT_INDEX PIP_INDEX_URL SSL_CERT_FILE PIP_CERT; "
-    assert _define(unset + show).stdout == "none none\n"
-    given = "PIP_INDEX_URL=https://index.example.org/simple PIP_CERT=/ca.pem; "
-    assert _define(unset + given + show).stdout == "https://index.example.org/simple /ca.pem\n"
-    stronger = "UV_DEFAULT_INDEX=https://uv.example.org; "
-    assert _define(unset + given + stronger + show).stdout.startswith("https://uv.example.org ")

@@ -12,6 +12,7 @@ import (
 // browser on this machine stands inside it: a page from elsewhere must neither reach us under a
 // name of its own (DNS rebinding) nor change anything here.
 func guard(allowed []string, style string, next http.Handler) http.Handler {
+	names := lower(allowed)
 	policy := "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; " +
 		"style-src '" + style + "'"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -22,7 +23,7 @@ func guard(allowed []string, style string, next http.Handler) http.Handler {
 		header.Set("Referrer-Policy", "same-origin")
 		header.Set("Cache-Control", "no-store")
 		switch {
-		case !allowedHost(r.Host, allowed):
+		case !allowedHost(r.Host, names):
 			fail(w, http.StatusForbidden, "this host name is not allowed; see --allow-host")
 		case changes(r.Method) && !sameOrigin(r):
 			fail(w, http.StatusForbidden, "this request comes from another site")
@@ -32,8 +33,17 @@ func guard(allowed []string, style string, next http.Handler) http.Handler {
 	})
 }
 
-// allowedHost takes localhost, the names that the user allowed, and any address: an address can't
-// be pointed elsewhere by somebody's DNS.
+// lower returns names as they are compared: DNS knows no case.
+func lower(names []string) []string {
+	same := make([]string, 0, len(names))
+	for _, name := range names {
+		same = append(same, strings.ToLower(name))
+	}
+	return same
+}
+
+// allowedHost takes localhost, the names that the user allowed, in lower case, and any address: an
+// address can't be pointed elsewhere by somebody's DNS.
 func allowedHost(host string, allowed []string) bool {
 	name := host
 	if split, _, err := net.SplitHostPort(host); err == nil {

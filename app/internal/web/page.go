@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -58,7 +59,7 @@ func (s *server) page(w http.ResponseWriter, r *http.Request) { s.render(w, r, h
 func (s *server) render(w http.ResponseWriter, r *http.Request, status int, problem string) {
 	images, err := s.engine.Images(r.Context())
 	if err != nil && problem == "" {
-		problem = err.Error()
+		_, problem = s.explain(err)
 	}
 	data := pageData{
 		Info: s.info, Style: template.CSS(styleText), Images: images, //nolint:gosec // our own file
@@ -74,15 +75,26 @@ func (s *server) render(w http.ResponseWriter, r *http.Request, status int, prob
 	_, _ = body.WriteTo(w) // The client is gone; there is nobody to tell.
 }
 
+// sorry shows the page with what went wrong.
+func (s *server) sorry(w http.ResponseWriter, r *http.Request, err error) {
+	code, reason := s.explain(err)
+	s.render(w, r, code, reason)
+}
+
 func (s *server) pageAdd(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	var tooLarge *http.MaxBytesError
+	if err := r.ParseForm(); errors.As(err, &tooLarge) {
+		s.render(w, r, http.StatusRequestEntityTooLarge, "the request is too large")
+		return
+	}
 	image := r.PostFormValue("image")
 	if !engine.ValidReference(image) {
 		s.render(w, r, http.StatusBadRequest, "this is not a reference to an image")
 		return
 	}
 	if _, err := s.make(r.Context(), image); err != nil {
-		s.render(w, r, status(err), err.Error())
+		s.sorry(w, r, err)
 		return
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
@@ -90,7 +102,7 @@ func (s *server) pageAdd(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) pageDelete(w http.ResponseWriter, r *http.Request) {
 	if err := s.store.Delete(r.PathValue("id")); err != nil {
-		s.render(w, r, status(err), err.Error())
+		s.sorry(w, r, err)
 		return
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)

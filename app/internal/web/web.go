@@ -104,15 +104,20 @@ func status(err error) int {
 	return http.StatusInternalServerError
 }
 
-func (s *server) refuse(w http.ResponseWriter, err error) {
+// explain returns what a client is told of an error. What the disk says is for the log: it may hold
+// paths.
+func (s *server) explain(err error) (int, string) {
 	code := status(err)
 	if code == http.StatusInternalServerError {
-		// What the disk says is for the log; it may hold paths.
 		s.log.Error("request failed", "error", err)
-		fail(w, code, "internal error, see the log")
-		return
+		return code, "internal error, see the log"
 	}
-	fail(w, code, err.Error())
+	return code, err.Error()
+}
+
+func (s *server) refuse(w http.ResponseWriter, err error) {
+	code, reason := s.explain(err)
+	fail(w, code, reason)
 }
 
 func (s *server) health(w http.ResponseWriter, _ *http.Request) {

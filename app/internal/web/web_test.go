@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -38,6 +39,11 @@ func (f fakeEngine) Inspect(_ context.Context, reference string) (engine.Details
 
 func serve(t *testing.T, err error) (http.Handler, string) {
 	t.Helper()
+	return serveLogging(t, err, io.Discard)
+}
+
+func serveLogging(t *testing.T, err error, log io.Writer) (http.Handler, string) {
+	t.Helper()
 	dir := t.TempDir()
 	store, openErr := report.Open(dir)
 	if openErr != nil {
@@ -45,7 +51,7 @@ func serve(t *testing.T, err error) (http.Handler, string) {
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	info := Info{Version: "1.2.3", Revision: "r", Created: "c", GoVersion: "go", Platform: "linux/amd64"}
-	return New(info, fakeEngine{err}, store, []string{"my.example"}, slog.New(slog.NewTextHandler(io.Discard, nil))), dir
+	return New(info, fakeEngine{err}, store, []string{"my.example", "Typed.Example"}, slog.New(slog.NewTextHandler(log, nil))), dir
 }
 
 type call struct {
@@ -169,6 +175,7 @@ func TestWhoMayAsk(t *testing.T) {
 		{"an address", "GET", "192.0.2.7:80", "", "", 200},
 		{"an IPv6 address", "GET", "[::1]:80", "", "", 200},
 		{"a name that was allowed", "GET", "MY.example", "", "", 200},
+		{"a name that was allowed in other letters", "GET", "typed.example:8080", "", "", 200},
 		{"a name of somebody's", "GET", "evil.example:8080", "", "", 403},
 		{"a name that looks like ours", "GET", "localhost.evil.example", "", "", 403},
 		{"no name", "GET", "-", "", "", 403},
@@ -223,15 +230,53 @@ func TestThePageWithoutAnEngineSaysWhy(t *testing.T) {
 	}
 }
 
+func TestWhatTheDiskSaysIsForTheLogAlone(t *testing.T) {
+	disk := errors.New("open /secret/path: input/output error")
+	form := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
+	id := strings.Repeat("0", 32)
+	cases := []struct {
+		name string
+		err  error
+		call call
+		code int
+	}{
+		{"the API", disk, call{method: "GET", path: "/api/images"}, 500},
+		{"the page", disk, call{method: "GET", path: "/"}, 200},
+		{"the form that adds", disk, call{method: "POST", path: "/reports", body: "image=a:1", headers: form}, 500},
+		{"the form that deletes", nil, call{method: "POST", path: "/reports/" + id + "/delete"}, 500},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var log bytes.Buffer
+			handler, dir := serveLogging(t, c.err, &log)
+			// A directory that is not empty, in the place of a report, can't be removed.
+			if err := os.MkdirAll(filepath.Join(dir, "reports", id+".json", "x"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			got := c.call.to(handler)
+			text := got.Body.String()
+			if got.Code != c.code || !strings.Contains(text, "internal error, see the log") {
+				t.Errorf("%d %s", got.Code, text)
+			}
+			if strings.Contains(text, "/secret/path") || strings.Contains(text, id) {
+				t.Errorf("the inside of an error went out: %s", text)
+			}
+			if !strings.Contains(log.String(), "request failed") {
+				t.Errorf("the log does not say why: %s", &log)
+			}
+		})
+	}
+}
+
 func TestTheFormsOfThePage(t *testing.T) {
 	handler, _ := serve(t, nil)
 	form := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
 	post := func(path, image string) *httptest.ResponseRecorder {
 		return call{method: "POST", path: path, body: url.Values{"image": {image}}.Encode(), headers: form}.to(handler)
 	}
-	for image, code := range map[string]int{"a:1": 303, "../x": 400, "absent": 404} {
+	for image, code := range map[string]int{"a:1": 303, "../x": 400, "absent": 404, strings.Repeat("a", maxBody): 413} {
 		if got := post("/reports", image); got.Code != code {
-			t.Errorf("%s: %d", image, got.Code)
+			t.Errorf("%.20s: %d", image, got.Code)
 		}
 	}
 	page := call{method: "GET", path: "/"}.to(handler).Body.String()

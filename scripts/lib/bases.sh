@@ -1,0 +1,65 @@
+# shellcheck shell=bash
+# Base images: a registry that answers, or stand-ins. Read by bootstrap.sh.
+
+# The answer is remembered for a day: asking costs a second where it is yes, more where it is no.
+bases_chosen() {
+    case ${BUILDLIB_BASES:-auto} in
+        registry | stand-ins) printf '%s\n' "$BUILDLIB_BASES" ;;
+        auto) [ -z "$(find "$cache/bases" -mmin -1440 2>/dev/null)" ] || cat "$cache/bases" ;;
+        *) die 2 "BUILDLIB_BASES is auto, registry or stand-ins, not $BUILDLIB_BASES" ;;
+    esac
+}
+
+# What a registry says that was reached, and what a helper says that keeps its password; buildx has
+# no code for either. Not what a proxy answers in its stead: 403, 404, 407, a bad gateway. For a
+# public image, no registry says those.
+refusal='401 Unauthorized|unauthorized:|access denied|denied: |429 Too Many|toomanyrequests|getting credentials'
+
+ask_registry() {
+    local base output reason answer=registry
+    base=alpine:$(sed -n 's/^ARG ALPINE_VERSION=//p' "$root/Dockerfile")
+    mkdir -p "$cache"
+    if ! output=$(bounded 15 docker buildx imagetools inspect "$base" 2>&1 >/dev/null); then
+        if reason=$(printf '%s\n' "$output" | grep -E -m 1 "$refusal"); then
+            # Its images are wanted: what builds say next is the registry's own answer.
+            say "the image registry refuses: $reason"
+            say "mend that (docker login, or later again); BUILDLIB_BASES=stand-ins does without it"
+        else
+            answer=stand-ins
+        fi
+    fi
+    printf '%s\n' "$answer" | tee "$cache/bases"
+}
+
+# Newer than all that it was made from: no need to start Python to find the same out.
+stand_ins_made() {
+    local map_of=$cache/stand-ins/map input
+    [ -r "$map_of" ] && [ -r "$(cat "$map_of")" ] || return 1
+    for input in Dockerfile scripts/standins.py requirements/stand-ins.txt; do
+        [ "$map_of" -nt "$root/$input" ] || return 1
+    done
+}
+
+make_stand_ins() {
+    local map_of=$cache/stand-ins/map uv=$venv/bin/uv
+    [ -x "$uv" ] || uv=uv
+    uv_like_pip "$(find_python || echo python3)"
+    mkdir -p "$cache/stand-ins"
+    "$venv/bin/python" "$root/scripts/standins.py" --cache "$cache" --uv "$uv" \
+        --dockerfile "$root/Dockerfile" --requirements "$root/requirements/stand-ins.txt" \
+        >"$map_of.new" || { rm -f "$map_of.new"; return 1; }
+    mv "$map_of.new" "$map_of"
+    say "no image registry answers: made stand-ins for the base images"
+}
+
+ensure_bases() {
+    local answer
+    [ -z "${BUILDLIB_BASE_IMAGES:-}" ] || return 0
+    answer=$(bases_chosen)
+    [ -n "$answer" ] || answer=$(ask_registry)
+    [ "$answer" = stand-ins ] || return 0
+    stand_ins_made || make_stand_ins || die 3 "no image registry answers, and no stand-ins can be" \
+        "made here; name a mirror in BUILDLIB_BASE_IMAGES, or give BUILDLIB_BASES=registry"
+    BUILDLIB_BASE_IMAGES=$(cat "$cache/stand-ins/map")
+    export BUILDLIB_BASE_IMAGES
+}

@@ -1,0 +1,136 @@
+"""The bootstrap and base images: a registry that answers, one that refuses, and none at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bootstrap import define
+from conftest import ROOT
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+Ask = Callable[..., subprocess.CompletedProcess[str]]
+
+# As docker buildx imagetools says it.
+HEAD = 'failed to do request: Head "https://registry.example.org/v2/library/alpine/manifests/3.22"'
+STATUS = "unexpected status from HEAD request to https://registry.example.org/v2/library/alpine"
+SIGNING_IN = (
+    "failed to authorize: failed to fetch anonymous token: unexpected status from GET request"
+)
+UNREACHABLE = [
+    pytest.param(f"{HEAD}: dial tcp: lookup registry.example.org: no such host", id="no name"),
+    pytest.param(f"{HEAD}: dial tcp 192.0.2.1:443: connect: connection refused", id="nobody there"),
+    pytest.param(f"{HEAD}: dial tcp 192.0.2.1:443: i/o timeout", id="no way"),
+    pytest.param(f"{HEAD}: Forbidden", id="a proxy that lets nothing through"),
+    pytest.param(f"{HEAD}: Proxy Authentication Required", id="a proxy that wants a password"),
+    pytest.param(f"{STATUS}: 403 Forbidden", id="something in between that forbids"),
+    pytest.param(f"{STATUS}: 502 Bad Gateway", id="a gateway with nothing behind it"),
+    pytest.param(f"{HEAD}: tls: failed to verify certificate: x509: unknown authority", id="TLS"),
+    pytest.param("", id="nothing said in time"),
+]
+REFUSING = [
+    pytest.param(f"{STATUS}: 429 Too Many Requests", id="too many requests"),
+    pytest.param("toomanyrequests: You have reached your pull rate limit.", id="the pull limit"),
+    pytest.param(
+        f"{SIGNING_IN} to https://auth.example.org/token: 401 Unauthorized", id="no token"
+    ),
+    pytest.param("unauthorized: incorrect username or password", id="a wrong password"),
+    pytest.param("pull access denied, repository does not exist", id="access denied"),
+    pytest.param("denied: requested access to the resource is denied", id="denied"),
+    pytest.param(
+        'error getting credentials - err: exec: "docker-credential-x": executable file not found',
+        id="a credential helper that is broken",
+    ),
+]
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Ask:
+    """Run code with a docker that says and ends as told, and a cache of its own."""
+
+    def run(
+        code: str, said: str = "", ends: int = 1, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        log, words = shlex.quote(str(tmp_path / "asked")), shlex.quote(said)
+        body = f"echo \"$*\" >>{log}; printf '%s\\n' {words} >&2; return {ends}"
+        stub = f"docker() {{ {body}; }}"
+        # What bounds it starts a program, and can't start a function.
+        bounded = 'bounded() { shift; "$@"; }'
+        given = {"BUILDLIB_BASES": "auto", "BUILDLIB_BASE_IMAGES": "", **env}
+        return define(f"{stub}; {bounded}; {code}", XDG_CACHE_HOME=str(tmp_path), **given)
+
+    return run
+
+
+def test_a_registry_that_answers_is_used_and_asked_for_the_dockerfiles_own_base(
+    ask: Ask, tmp_path: Path
+) -> None:
+    done = ask("ask_registry", ends=0)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "registry\n", "")
+    version = re.search(r"^ARG ALPINE_VERSION=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert version
+    asked = (tmp_path / "asked").read_text("utf-8")
+    assert asked == f"buildx imagetools inspect alpine:{version[1]}\n"
+
+
+@pytest.mark.parametrize("said", UNREACHABLE)
+def test_a_registry_that_can_not_be_reached_means_stand_ins(ask: Ask, said: str) -> None:
+    done = ask("ask_registry", said)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stand-ins\n", "")
+
+
+@pytest.mark.parametrize("said", REFUSING)
+def test_a_registry_that_refuses_is_told_and_nothing_takes_its_place(ask: Ask, said: str) -> None:
+    done = ask("ask_registry", f"ERROR: {said}")
+    assert (done.returncode, done.stdout) == (0, "registry\n")
+    assert f"the image registry refuses: ERROR: {said}\n" in done.stderr
+    assert "BUILDLIB_BASES=stand-ins" in done.stderr
+
+
+def test_the_answer_holds_for_a_day(ask: Ask, tmp_path: Path) -> None:
+    remembered = tmp_path / "buildlib" / "bases"
+    assert ask("bases_chosen").stdout == ""
+    ask("ask_registry", ends=0)
+    assert ask("bases_chosen").stdout == "registry\n"
+    yesterday = time.time() - 25 * 3600
+    os.utime(remembered, (yesterday, yesterday))
+    assert ask("bases_chosen").stdout == ""
+
+
+MADE = "make_stand_ins() { mkdir -p $cache/stand-ins; echo /some/map >$cache/stand-ins/map; }; "
+SHOW = '; echo "${BUILDLIB_BASE_IMAGES:-none}"'
+
+
+def test_without_a_registry_stand_ins_are_made_and_handed_on(ask: Ask) -> None:
+    done = ask(f"{MADE}ensure_bases{SHOW}", "no such host")
+    assert (done.returncode, done.stdout) == (0, "/some/map\n")
+
+
+def test_a_registry_that_refuses_gets_no_stand_ins(ask: Ask) -> None:
+    done = ask(f"{MADE}ensure_bases{SHOW}", "toomanyrequests: slow down")
+    assert (done.returncode, done.stdout) == (0, "none\n")
+
+
+def test_stand_ins_that_were_made_are_not_made_again(ask: Ask) -> None:
+    code = "stand_ins_made() { return 0; }; make_stand_ins() { echo again; }; "
+    code += "mkdir -p $cache/stand-ins; echo /some/map >$cache/stand-ins/map; ensure_bases"
+    done = ask(code + SHOW, "no such host")
+    assert (done.returncode, done.stdout) == (0, "/some/map\n")
+
+
+def test_where_no_stand_ins_can_be_made_it_says_what_to_do(ask: Ask) -> None:
+    done = ask(f"make_stand_ins() {{ return 1; }}; ensure_bases{SHOW}", "no such host")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "name a mirror in BUILDLIB_BASE_IMAGES" in done.stderr
+
+
+def test_a_map_of_ones_own_needs_no_registry(ask: Ask, tmp_path: Path) -> None:
+    done = ask(f"ensure_bases{SHOW}", BUILDLIB_BASE_IMAGES="/my/map")
+    assert (done.returncode, done.stdout) == (0, "/my/map\n")
+    assert not (tmp_path / "asked").exists()
