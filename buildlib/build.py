@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from buildlib import preflight
 from buildlib.background import Background
-from buildlib.command import buildx_argv, shell_line
+from buildlib.command import build_line, buildx_argv
 from buildlib.console import Console
 from buildlib.dockerfile import Dockerfile
 from buildlib.engine import EngineFacts, emulation_problem, inspect_builder, inspect_engine
@@ -109,6 +109,26 @@ def _exclusive(destination: Path | None) -> Iterator[None]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def _whole(plan: BuildPlan) -> Iterator[None]:
+    """Give an archive its name once the build is done; one that broke off leaves nothing.
+
+    Raises:
+        EngineError: there is no archive, or it can't have that name.
+    """
+    if plan.partial is None or plan.destination is None:
+        yield
+        return
+    try:
+        yield
+        try:
+            plan.partial.replace(plan.destination)
+        except OSError as error:
+            raise EngineError(f"no archive at {plan.destination}", why=str(error)) from error
+    finally:
+        plan.partial.unlink(missing_ok=True)
+
+
 def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list[str]]:
     """Return the plan and warnings about it, without asking any engine.
 
@@ -197,7 +217,7 @@ def _run(
         cached=progress.cached if progress else None,
         stand_ins=plan.stand_ins,
         warnings=tuple(warnings),
-        command=shell_line(buildx_argv(plan)),
+        command=build_line(plan),
     )
 
 
@@ -232,18 +252,19 @@ def _execute(
     plan: BuildPlan, executor: Executor, console: Console
 ) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
     argv = buildx_argv(plan)
-    console.command(argv)
+    console.line(build_line(plan))
     console.group(f"build {plan.image} {plan.version}")
     shown = _Shown(plan, executor, console)
-    try:
-        code = executor.stream(argv, shown.take) if shown.progress else executor.attach(argv)
-        metadata = _read_metadata(plan.metadata_file)
-    finally:
-        console.end_group()
-        if plan.metadata_file:
-            plan.metadata_file.unlink(missing_ok=True)
-    if code != 0:
-        raise _failure(code, shown.progress)
+    with _whole(plan):
+        try:
+            code = executor.stream(argv, shown.take) if shown.progress else executor.attach(argv)
+            metadata = _read_metadata(plan.metadata_file)
+        finally:
+            console.end_group()
+            if plan.metadata_file:
+                plan.metadata_file.unlink(missing_ok=True)
+        if code != 0:
+            raise _failure(code, shown.progress)
     return shown.progress, metadata, shown.size()
 
 

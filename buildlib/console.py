@@ -85,7 +85,11 @@ class Console:
 
     def command(self, argv: Sequence[str]) -> None:
         """Echo a command before it runs, ready to paste."""
-        self.note(self.style(f"$ {shell_line(argv)}", "dim"))
+        self.line(shell_line(argv))
+
+    def line(self, line: str) -> None:
+        """Echo what is about to run, as one line for a shell."""
+        self.note(self.style(f"$ {line}", "dim"))
 
     def group(self, title: str) -> None:
         """Begin a part that GitHub Actions can fold."""

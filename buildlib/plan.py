@@ -63,6 +63,16 @@ class BuildPlan:
     provenance: str = ""
 
     @property
+    def partial(self) -> Path | None:
+        """Return where an archive is written until it is whole: beside its destination.
+
+        buildx empties its destination before it knows whether there is anything to build.
+        """
+        if self.output != Output.OCI or self.destination is None:
+            return None
+        return self.destination.with_name(f"{self.destination.name}.part")
+
+    @property
     def loads(self) -> bool:
         """Return whether the image ends in the engine."""
         return self.output == Output.LOAD

@@ -332,6 +332,46 @@ def test_an_interrupted_build_leaves_nothing_and_can_be_run_again(
     assert checkout.invoke("docker-build", "--build-arg", "WAIT=0").returncode == 0
 
 
+def test_an_archive_outlives_a_build_that_fails_or_is_interrupted(
+    make_checkout: Make, alpine: str, end_group: Callable[[subprocess.Popen[str]], None]
+) -> None:
+    checkout = make_checkout(
+        _simple(alpine, "ARG WAIT=0", "RUN echo waiting; sleep $WAIT && test $WAIT = 0")
+    )
+    words = ("docker-build", "--output", "oci")
+    assert checkout.invoke(*words).returncode == 0
+    (archive,) = (checkout.root / "dist").iterdir()
+    before = archive.read_bytes()
+    assert checkout.invoke(*words, "--build-arg", "WAIT=1").returncode == 4
+    process = checkout.start(*words, "--build-arg", "WAIT=30")
+    end_group(process)
+    assert process.stdout
+    assert any("waiting" in line and "RUN" not in line for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    rest = process.stdout.read()
+    assert process.wait(timeout=30) == 130, rest
+    assert list((checkout.root / "dist").iterdir()) == [archive]
+    assert archive.read_bytes() == before
+
+
+def test_the_dry_run_of_an_archive_runs_in_a_fresh_clone(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(_simple(alpine))
+    line = checkout.invoke("docker-build", "--output", "oci", "--dry-run").stdout.strip()
+    assert not (checkout.root / "dist").exists()
+    ran = subprocess.run(
+        ["sh", "-c", line], cwd=checkout.root, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    (archive,) = (checkout.root / "dist").iterdir()
+    assert tarfile.is_tarfile(archive)
+    words = shlex.split(line)
+    Path(words[words.index("--metadata-file") + 1]).unlink()
+    echoed = checkout.invoke("docker-build", "--output", "oci").stderr
+    real = next(one for one in echoed.splitlines() if one.startswith("$ "))
+    assert shlex.split(real)[1:5] == words[:4]
+    assert shlex.split(real)[-5:] == words[-5:]
+
+
 def test_without_a_home_and_with_a_temporary_directory_elsewhere(
     make_checkout: Make, alpine: str, tmp_path: Path
 ) -> None:

@@ -56,11 +56,15 @@ class FakeDocker(FakeExecutor):
             }
         )
         self.metadata = metadata
+        self.archive = b"12345"
         self.lines = [json.dumps({"vertexes": [{**STEP, "cached": True}]})]
 
     def _answer(self, argv: Sequence[str]) -> Completed:
         for path in words_after(argv, "--metadata-file"):
             Path(path).write_text(self.metadata, encoding="utf-8")
+        for output in words_after(argv, "--output"):
+            if self.archive and output.startswith("type=oci,"):
+                Path(output.rpartition("dest=")[2]).write_bytes(self.archive)
         return super()._answer(argv)
 
 
@@ -124,10 +128,28 @@ def test_an_archive_has_its_own_size(tmp_path: Path) -> None:
     docker = FakeDocker()
     write_project(tmp_path)
     result, _ = _build(tmp_path, docker, output="oci")
-    assert result.size is None
-    (tmp_path / "dist/thing-1.2.3.oci.tar").write_bytes(b"12345")
-    result, _ = _build(tmp_path, docker, output="oci")
     assert result.size == 5
+    (archive,) = (tmp_path / "dist").iterdir()
+    assert archive.name == "thing-1.2.3.oci.tar"
+    assert str(archive) == result.destination
+
+
+def test_a_build_that_fails_leaves_the_archive_that_was_there(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    _build(tmp_path, FakeDocker(), output="oci")
+    docker = FakeDocker(code=1)
+    docker.archive = b"1"
+    with pytest.raises(EngineError):
+        _build(tmp_path, docker, output="oci")
+    (archive,) = (tmp_path / "dist").iterdir()
+    assert archive.read_bytes() == b"12345"
+
+
+def test_a_build_without_an_archive_has_failed(tmp_path: Path) -> None:
+    docker = FakeDocker()
+    docker.archive = b""
+    with pytest.raises(EngineError, match=r"no archive at .*thing-1\.2\.3\.oci\.tar"):
+        _build(write_project(tmp_path), docker, output="oci")
 
 
 def test_a_destination_that_can_not_be_is_refused(tmp_path: Path) -> None:
