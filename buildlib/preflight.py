@@ -151,9 +151,10 @@ def _check_source(context: Path, source: str, ignore: DockerIgnore) -> BuildlibE
     if re.search(r"[$*?\[]", source):
         # What a variable or a pattern comes to is the builder's to say.
         return None
-    if not (context / source.lstrip("/")).exists():
+    place = context / source.lstrip("/")
+    if not place.exists():
         return InputError(f"the Dockerfile copies {source}, which the build context does not have")
-    if ignore.excludes(source):
+    if ignore.excludes(source, directory=place.is_dir()):
         return InputError(
             f"the Dockerfile copies {source}, which .dockerignore keeps out of the build context",
             hint=f"add the line !{source} to .dockerignore",

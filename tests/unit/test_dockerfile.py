@@ -148,6 +148,11 @@ def test_what_is_no_dockerfile_has_no_stages() -> None:
     assert parse_dockerfile("RUN true \\").bases() == ()
 
 
+def test_a_file_is_no_way_to_anything() -> None:
+    assert DockerIgnore(["*", "!*/src"]).excludes("LICENSE", directory=False)
+    assert not DockerIgnore(["*", "!LICEN?E"]).excludes("LICENSE", directory=False)
+
+
 @pytest.mark.parametrize(
     ("lines", "path", "excluded"),
     [
@@ -168,6 +173,15 @@ def test_what_is_no_dockerfile_has_no_stages() -> None:
         pytest.param(["\\*x"], "*x", True, id="an escape"),
         pytest.param(["# app", "", "  "], "app", False, id="comments and blanks count for nothing"),
         pytest.param(["/app/"], "./app", True, id="slashes at the ends do not matter"),
+        pytest.param(
+            ["**", "!**/*.go"], "app", False, id="an exception anywhere opens a directory"
+        ),
+        pytest.param(["*", "!*/src"], "app/", False, id="one below any directory does so too"),
+        pytest.param(["*", "!*/src"], "app/x", True, id="and not what is beside it"),
+        pytest.param(["*", "!docs/*.md"], "app", True, id="one elsewhere does not"),
+        pytest.param(["*", "!*.md"], "app", True, id="nor one that reaches less deep"),
+        pytest.param(["**", "!a?p/**/x"], "app/b/c", False, id="two stars reach any depth"),
+        pytest.param(["!**/*.go", "*"], "app", True, id="a later line closes it again"),
         pytest.param(["app"], "apple", False, id="a name is matched whole"),
     ],
 )

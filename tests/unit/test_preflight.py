@@ -153,6 +153,9 @@ def test_a_dockerfile_without_from_is_refused(tmp_path: Path) -> None:
         pytest.param("FROM scratch\nCOPY app/ /\n", "*\n", "keeps out", id="an ignored source"),
         pytest.param("FROM scratch\nCOPY gone /\n", "", "does not have", id="a missing source"),
         pytest.param("FROM scratch\nCOPY app/ /\n", "*\n!app\n", "", id="an allowed source"),
+        pytest.param(
+            "FROM scratch\nCOPY app/ /\n", "**\n!**/*.go\n", "", id="one by an exception anywhere"
+        ),
         pytest.param("FROM scratch\nCOPY *.x $Y /\n", "*\n", "", id="patterns are the builder's"),
         pytest.param(
             "FROM scratch AS unused\nCOPY gone /\nFROM scratch\nCOPY app /\n",
