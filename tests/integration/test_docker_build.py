@@ -192,7 +192,7 @@ def test_a_compile_error_ends_with_the_compilers_own_lines(product: Checkout) ->
     good = source.read_text(encoding="utf-8")
     try:
         source.write_text(good + "\nfunc broken( {\n", encoding="utf-8")
-        done = product.invoke("docker-build")
+        done = product.invoke("docker-build", BUILDKIT_PROGRESS="plain")
     finally:
         source.write_text(good, encoding="utf-8")
     assert done.returncode == 4
@@ -383,7 +383,7 @@ def test_without_a_home_and_with_a_temporary_directory_elsewhere(
     assert list(elsewhere.iterdir()) == []
 
 
-def _as_somebody(words: list[str]) -> list[str]:
+def _as_somebody(words: list[str], uid: int = 65534) -> list[str]:
     """Return a command that runs as nobody, with the engine's group, and reads what root may.
 
     Reading only: an interpreter below root's home would otherwise not start.
@@ -392,7 +392,7 @@ def _as_somebody(words: list[str]) -> list[str]:
         return words
     group = Path("/var/run/docker.sock").stat().st_gid
     return [
-        *("setpriv", "--reuid=65534", "--regid=65534", f"--groups={group}"),
+        *("setpriv", f"--reuid={uid}", f"--regid={uid}", f"--groups={group}"),
         *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", *words),
     ]
 
@@ -418,6 +418,32 @@ def test_a_user_who_may_not_write_the_checkout_builds(make_checkout: Make, alpin
         "buildlib.toml",
         "tasks.py",
     }
+
+
+@pytest.mark.parametrize(
+    ("uid", "home"),
+    [
+        pytest.param(54321, None, id="a user whom the system does not know"),
+        pytest.param(65534, ".", id="docker's directory can't be written"),
+    ],
+)
+def test_a_user_without_a_home_to_write_to_builds(
+    make_checkout: Make, alpine: str, tmp_path: Path, uid: int, home: str | None
+) -> None:
+    checkout = make_checkout(_simple(alpine))
+    (tmp_path / ".docker").mkdir(mode=0o555)
+    tmp_path.chmod(0o777)
+    done = subprocess.run(
+        _as_somebody(checkout.command("docker-build"), uid),
+        cwd=checkout.root,
+        env=checkout.environment({"HOME": home and str(tmp_path), "DOCKER_CONFIG": None}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / ".docker").iterdir()) == []
 
 
 def test_a_terminal_gets_colour_unless_the_user_wants_none(
