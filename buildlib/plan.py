@@ -78,6 +78,19 @@ class BuildPlan:
         return self.output == Output.LOAD
 
     @property
+    def pushes(self) -> bool:
+        """Return whether the image ends in a registry, by whichever of buildx's words."""
+        if self.output == Output.PUSH or not self.output.startswith("type="):
+            return self.output == Output.PUSH
+        from csv import reader  # noqa: PLC0415 - buildx's own words are rare
+
+        pairs = (field.partition("=") for field in next(reader([self.output])))
+        fields = {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
+        kind = fields["type"]
+        push = fields.get("push", "true" if kind == "registry" else "false")
+        return kind in {"registry", "image"} and push in {"", "1", "t", "true"}
+
+    @property
     def uses_layouts(self) -> bool:
         """Return whether a base image is read from an OCI layout."""
         return any(source.startswith("oci-layout://") for _, source in self.build_contexts)

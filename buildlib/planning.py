@@ -241,7 +241,7 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) 
     names = references(plan.image, tags, request.tags)
     if plan.output in {Output.LOCAL, Output.CACHE_ONLY}:
         return plan
-    if plan.output == Output.PUSH:
+    if plan.pushes:
         # A name without a registry is for this machine; where none has one, preflight says so.
         names = tuple(name for name in names if parse_reference(name).registry) or names
     base_name, _, digest = base.partition("@")

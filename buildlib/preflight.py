@@ -230,7 +230,7 @@ def _driver_cannot(what: str) -> BuildlibError:
 
 def check_push(plan: BuildPlan, registries: Sequence[str]) -> list[BuildlibError]:
     """Return a problem where a push would go nowhere, or hold what is not the real base."""
-    if plan.output != Output.PUSH:
+    if not plan.pushes:
         return []
     if plan.stand_ins:
         return [
@@ -243,7 +243,7 @@ def check_push(plan: BuildPlan, registries: Sequence[str]) -> list[BuildlibError
         return []
     return [
         InputError(
-            "--push, but no registry is named",
+            f"{'--push' if plan.output == Output.PUSH else plan.output}, but no registry is named",
             why=f"{plan.references[0]} names none",
             hint="give --tag registry.example/name:tag, or name the registry in image",
         )

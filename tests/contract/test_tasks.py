@@ -130,6 +130,8 @@ BAD = {
     "an unknown platform": (["--platform", "linux/amd46"], {}, "did you mean linux/amd64"),
     "all platforms where none is configured": (["--platform", "all"], {}, "none is configured"),
     "a push to nowhere": (["--push"], {}, "no registry is named"),
+    "a push to nowhere in buildx's words": (
+        ["--output", "type=registry"], {}, "no registry is named"),
     "a push that contradicts the output": (["--push", "--output", "load"], {}, "contradicts"),
     "an unknown output": (["--output", "laod"], {}, "did you mean load"),
     "a stage that is not there": (["--target", "finl"], {}, "did you mean final"),

@@ -142,6 +142,8 @@ def test_a_push_takes_the_names_with_a_registry_where_there_are_any(tmp_path: Pa
     write_project(tmp_path)
     argv = _argv(tmp_path, BuildRequest(push=True, tags=("ghcr.io/me/thing:1", "extra")))
     assert words_after(argv, "--tag") == ["ghcr.io/me/thing:1"]
+    argv = _argv(tmp_path, BuildRequest(output="type=registry", tags=("ghcr.io/me/thing:1",)))
+    assert words_after(argv, "--tag") == ["ghcr.io/me/thing:1"]
     argv = _argv(tmp_path, BuildRequest(push=True))
     assert words_after(argv, "--tag") == ["thing:1.2.3", "thing:latest"]
 
