@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from buildlib import preflight
 from buildlib.background import Background
 from buildlib.command import build_line, buildx_argv
-from buildlib.console import Console
+from buildlib.console import Console, redact
 from buildlib.dockerfile import Dockerfile
 from buildlib.engine import EngineFacts, emulation_problem, inspect_builder, inspect_engine
 from buildlib.errors import (
@@ -217,7 +217,7 @@ def _run(
         cached=progress.cached if progress else None,
         stand_ins=plan.stand_ins,
         warnings=tuple(warnings),
-        command=build_line(plan),
+        command=redact(build_line(plan)),
     )
 
 

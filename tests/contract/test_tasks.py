@@ -80,6 +80,15 @@ def test_config_tells_every_value_and_its_source(make_checkout: Make) -> None:
     assert [line for line in text.splitlines() if line.startswith("image ")]
 
 
+def test_config_tells_no_secret(make_checkout: Make) -> None:
+    keys = 'source = "https://me:hunter2@example.org/x"\ncache-to = ["type=gha,token=hunter2"]\n'
+    checkout = make_checkout(config=f'{keys}[build-args]\nX = "http://me:hunter2@example.org"\n')
+    for words in (["config"], ["config", "--json"]):
+        shown = checkout.invoke(*words).stdout
+        assert "https://***@example.org/x" in shown
+        assert "hunter2" not in shown
+
+
 def test_every_task_has_help(make_checkout: Make) -> None:
     checkout = make_checkout()
     listing = checkout.invoke("--list").stdout

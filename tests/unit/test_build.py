@@ -92,6 +92,13 @@ def test_a_build_reports_all_that_came_out(tmp_path: Path) -> None:
     assert json.loads(result.as_json())["digest"] == "sha256:d"
 
 
+def test_a_result_holds_no_secret(tmp_path: Path) -> None:
+    cache = 'cache-to = ["type=s3,bucket=b,secret_access_key=hunter2,token=hunter2"]\n'
+    result, shown = _build(write_project(tmp_path, f'image = "thing"\n{cache}'), FakeDocker())
+    assert "secret_access_key=***" in shown
+    assert "hunter2" not in shown + result.as_json()
+
+
 def test_no_metadata_is_left_behind(tmp_path: Path) -> None:
     docker = FakeDocker()
     _build(write_project(tmp_path), docker)
