@@ -27,6 +27,7 @@ class BuildPlan:
         context, dockerfile: absolute paths.
         platforms: none means the builder's own.
         references: full references of the image.
+        mapped: (as asked for, as the tag grammar allows it) of tags where the two differ.
         build_args, labels: sorted pairs; a build arg without a value (None) is taken by buildx
             from its environment, so that the value is never in argv.
         annotations: of the index; sorted pairs.
@@ -45,6 +46,7 @@ class BuildPlan:
     target: str = ""
     platforms: tuple[Platform, ...] = ()
     references: tuple[str, ...] = ()
+    mapped: tuple[tuple[str, str], ...] = ()
     build_args: tuple[tuple[str, str | None], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()

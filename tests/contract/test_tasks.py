@@ -142,9 +142,11 @@ BAD = {
     "a push to nowhere in buildx's words": (
         ["--output", "type=registry"], {}, "no registry is named"),
     "a push that contradicts the output": (["--push", "--output", "load"], {}, "contradicts"),
+    "an unknown progress": (["--progress", "plan"], {}, "did you mean plain"),
     "an unknown output": (["--output", "laod"], {}, "did you mean load"),
     "a stage that is not there": (["--target", "finl"], {}, "did you mean final"),
-    "a tag that is none": (["--tag", "a b"], {}, "not a tag"),
+    "a tag that is none": (["--tag", "..."], {}, "not a tag"),
+    "two tags that come to one": (["--tag", "a+b", "--tag", "a/b"], {}, "both be the tag a-b"),
     "a version with a blank": (["--version", "1 2"], {}, "not a version"),
     "a negative epoch": ([], {"SOURCE_DATE_EPOCH": "-1"}, "SOURCE_DATE_EPOCH"),
     "an epoch that is no number": ([], {"SOURCE_DATE_EPOCH": "soon"}, "SOURCE_DATE_EPOCH"),

@@ -240,9 +240,10 @@ def test_a_failure_of_buildx_itself_shows_its_message(tmp_path: Path) -> None:
 def test_a_plan_needs_no_engine_and_tells_what_is_wrong(tmp_path: Path) -> None:
     write_project(tmp_path)
     project = a_project(tmp_path)
-    plan, warnings = plan_build(project, BuildRequest(build_args=("X=1",)))
-    assert plan.references == ("thing:1.2.3", "thing:latest")
-    assert "no ARG X" in warnings[0]
+    plan, warnings = plan_build(project, BuildRequest(build_args=("X=1",), tags=("feature/x",)))
+    assert plan.references == ("thing:1.2.3", "thing:latest", "thing:feature-x")
+    assert warnings[0] == "'feature/x' can't be a tag: it becomes feature-x"
+    assert "no ARG X" in warnings[1]
     (tmp_path / "Dockerfile").unlink()
     with pytest.raises(InputError, match="Dockerfile not found"):
         plan_build(project, BuildRequest())
