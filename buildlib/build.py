@@ -29,7 +29,7 @@ from buildlib.errors import (
 from buildlib.executor import Executor
 from buildlib.plan import BuildPlan, Output
 from buildlib.planning import BuildRequest, make_build_plan
-from buildlib.progress import BuildProgress
+from buildlib.progress import BuildProgress, PlainProgress
 from buildlib.project import Project
 from buildlib.reference import parse_reference
 from buildlib.report import BuildResult
@@ -232,13 +232,21 @@ class _Shown:
     _LAST: Final = "exporting to image"
 
     def __init__(self, plan: BuildPlan, executor: Executor, console: Console) -> None:
-        self.progress = BuildProgress() if plan.progress == "auto" else None
+        self.counts = plan.progress == "auto"
+        # Both say why a build failed; buildx's own drawing is shown as it is.
+        self.progress = (
+            BuildProgress() if self.counts or plan.progress == "rawjson" else PlainProgress()
+        )
         self._ask: Callable[[], int | None] = lambda: _size(plan, executor)
         self._console = console
         self._early: Background[int | None] | None = None
 
     def take(self, line: str) -> None:
-        for event in self.progress.feed(line) if self.progress else ():
+        events = self.progress.feed(line)
+        if not self.counts:
+            self._console.pass_on(line)
+            return
+        for event in events:
             self._console.event(event)
             step = event.step
             if step and not event.line and step.name == self._LAST and not step.error:
@@ -258,7 +266,9 @@ def _execute(
     shown = _Shown(plan, executor, console)
     with _whole(plan):
         try:
-            code = executor.stream(argv, shown.take) if shown.progress else executor.attach(argv)
+            # Only what is drawn on the terminal itself can't be read.
+            drawn = plan.progress == "tty"
+            code = executor.attach(argv) if drawn else executor.stream(argv, shown.take)
             metadata = _read_metadata(plan.metadata_file)
         finally:
             console.end_group()
@@ -266,7 +276,8 @@ def _execute(
                 plan.metadata_file.unlink(missing_ok=True)
         if code != 0:
             raise _failure(code, shown.progress)
-    return shown.progress, metadata, shown.size()
+    counted = shown.progress if isinstance(shown.progress, BuildProgress) else None
+    return counted if shown.counts else None, metadata, shown.size()
 
 
 def _read_metadata(path: Path | None) -> Mapping[str, object]:
@@ -277,10 +288,8 @@ def _read_metadata(path: Path | None) -> Mapping[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _failure(code: int, progress: BuildProgress | None) -> BuildlibError:
+def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibError:
     """Return the error for a failed build; BuildKit has no codes, so its words have to tell."""
-    if progress is None:
-        return EngineError(f"docker buildx build failed with exit code {code}")
     step = progress.failed
     message = step.error if step else "\n".join(list(progress.messages)[-3:])
     everything = "\n".join([message, *progress.messages, *(step.log if step else ())])
@@ -304,7 +313,7 @@ def _failure(code: int, progress: BuildProgress | None) -> BuildlibError:
             "base-images; scripts/bootstrap.sh does so on a machine without one",
         )
     log = [*step.log, step.partial][-_TAIL:] if step else []
-    where = f" in step {step.name}" if step else ""
+    where = f" in step {step.name}" if step else f" with exit code {code}"
     return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))
 
 

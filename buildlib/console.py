@@ -96,6 +96,10 @@ class Console:
         """Echo what is about to run, as one line for a shell."""
         self.note(self.style(f"$ {line}", "dim"))
 
+    def pass_on(self, line: str) -> None:
+        """Show a line of another program whose output the user asked for, quiet or not."""
+        self._say(line)
+
     def group(self, title: str) -> None:
         """Begin a part that GitHub Actions can fold."""
         if self._groups:

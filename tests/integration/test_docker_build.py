@@ -187,12 +187,15 @@ def test_binaries_come_out_of_the_build(product: Checkout) -> None:
     assert not (product.root / "bin/linux-amd64").exists()
 
 
-def test_a_compile_error_ends_with_the_compilers_own_lines(product: Checkout) -> None:
+@pytest.mark.parametrize("progress", ["auto", "plain", "rawjson"])
+def test_a_compile_error_ends_with_the_compilers_own_lines(
+    product: Checkout, progress: str
+) -> None:
     source = product.root / "app" / "main.go"
     good = source.read_text(encoding="utf-8")
     try:
         source.write_text(good + "\nfunc broken( {\n", encoding="utf-8")
-        done = product.invoke("docker-build", BUILDKIT_PROGRESS="plain")
+        done = product.invoke("docker-build", "--progress", progress, BUILDKIT_PROGRESS="plain")
     finally:
         source.write_text(good, encoding="utf-8")
     assert done.returncode == 4

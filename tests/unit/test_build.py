@@ -229,6 +229,58 @@ def test_a_failed_build_says_why(
     assert str(caught.value).endswith(text) or text in caught.value.hint
 
 
+PLAIN = """\
+#5 [2/2] RUN go build
+#5 0.480 {log}
+#5 ERROR: {error}
+------
+ > [2/2] RUN go build:
+0.480 {log}
+------
+Dockerfile:3
+--------------------
+   3 | >>> RUN go build
+--------------------
+ERROR: failed to solve: {error}
+"""
+
+
+@pytest.mark.parametrize(("error", "log", "kind", "text"), FAILURES.values(), ids=FAILURES)
+def test_a_failed_build_says_why_whatever_the_progress(
+    tmp_path: Path, error: str, log: str, kind: type[BuildlibError], text: str
+) -> None:
+    write_project(tmp_path)
+    docker = FakeDocker(code=1)
+    docker.lines = PLAIN.format(error=error, log=log.strip()).splitlines()
+    console, _, err = a_console()
+    project = a_project(tmp_path, overrides={"progress": "plain"})
+    with pytest.raises(kind) as caught:
+        build_image(project, BuildRequest(), docker, console)
+    assert str(caught.value).endswith(text) or text in caught.value.hint
+    assert "#5 [2/2] RUN go build\n" in err.getvalue()
+
+
+def test_raw_progress_is_passed_on_and_read(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    docker = FakeDocker(code=1)
+    docker.lines = [json.dumps({"vertexes": [{**STEP, "error": "401 unauthorized"}]})]
+    console, _, err = a_console()
+    project = a_project(tmp_path, overrides={"progress": "rawjson"})
+    with pytest.raises(AuthorisationError):
+        build_image(project, BuildRequest(), docker, console)
+    assert docker.lines[0] in err.getvalue()
+
+
+def test_what_is_drawn_on_the_terminal_is_left_to_it(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    docker = FakeDocker(code=1)
+    console, _, err = a_console()
+    project = a_project(tmp_path, overrides={"progress": "tty"})
+    with pytest.raises(EngineError, match="exit code 1"):
+        build_image(project, BuildRequest(), docker, console)
+    assert docker.lines[0] not in err.getvalue()
+
+
 def test_a_failure_of_buildx_itself_shows_its_message(tmp_path: Path) -> None:
     docker = FakeDocker(code=1)
     docker.lines = ["ERROR: something odd"]
