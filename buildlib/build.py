@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from buildlib import preflight
 from buildlib.background import Background
-from buildlib.command import buildx_argv, shell_line
-from buildlib.console import Console
+from buildlib.command import build_line, buildx_argv
+from buildlib.console import Console, redact
 from buildlib.dockerfile import Dockerfile
 from buildlib.engine import EngineFacts, emulation_problem, inspect_builder, inspect_engine
 from buildlib.errors import (
@@ -29,7 +29,7 @@ from buildlib.errors import (
 from buildlib.executor import Executor, Watch
 from buildlib.plan import BuildPlan, Output
 from buildlib.planning import BuildRequest, make_build_plan
-from buildlib.progress import BuildProgress
+from buildlib.progress import BuildProgress, PlainProgress
 from buildlib.project import Project
 from buildlib.reference import parse_reference
 from buildlib.report import BuildResult
@@ -113,6 +113,26 @@ def _exclusive(destination: Path | None) -> Iterator[None]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def _whole(plan: BuildPlan) -> Iterator[None]:
+    """Give an archive its name once the build is done; one that broke off leaves nothing.
+
+    Raises:
+        EngineError: there is no archive, or it can't have that name.
+    """
+    if plan.partial is None or plan.destination is None:
+        yield
+        return
+    try:
+        yield
+        try:
+            plan.partial.replace(plan.destination)
+        except OSError as error:
+            raise EngineError(f"no archive at {plan.destination}", why=str(error)) from error
+    finally:
+        plan.partial.unlink(missing_ok=True)
+
+
 def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list[str]]:
     """Return the plan and warnings about it, without asking any engine.
 
@@ -134,6 +154,7 @@ def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list
         caches = cache_warnings(plan, described)
     return [
         *project.version.warnings,
+        *(f"{text!r} can't be a tag: it becomes {tag}" for text, tag in plan.mapped),
         *preflight.undeclared(plan, dockerfile),
         *([f"built on stand-ins for {stand_ins}: not for publishing"] if stand_ins else []),
         *caches,
@@ -224,7 +245,7 @@ def _run(
         cached=progress.cached if progress else None,
         stand_ins=plan.stand_ins,
         warnings=tuple(warnings),
-        command=shell_line(buildx_argv(plan)),
+        command=redact(build_line(plan)),
     )
 
 
@@ -238,13 +259,21 @@ class _Shown:
     _LAST: Final = "exporting to image"
 
     def __init__(self, plan: BuildPlan, executor: Executor, console: Console) -> None:
-        self.progress = BuildProgress() if plan.progress == "auto" else None
+        self.counts = plan.progress == "auto"
+        # Both say why a build failed; buildx's own drawing is shown as it is.
+        self.progress = (
+            BuildProgress() if self.counts or plan.progress == "rawjson" else PlainProgress()
+        )
         self._ask: Callable[[], int | None] = lambda: _size(plan, executor)
         self._console = console
         self._early: Background[int | None] | None = None
 
     def take(self, line: str) -> None:
-        for event in self.progress.feed(line) if self.progress else ():
+        events = self.progress.feed(line)
+        if not self.counts:
+            self._console.pass_on(line)
+            return
+        for event in events:
             self._console.event(event)
             step = event.step
             if step and not event.line and step.name == self._LAST and not step.error:
@@ -259,23 +288,26 @@ def _execute(
     plan: BuildPlan, executor: Executor, console: Console, watch: Watch | None
 ) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
     argv = buildx_argv(plan)
-    console.command(argv)
+    console.line(build_line(plan))
     console.group(f"build {plan.image} {plan.version}")
     shown = _Shown(plan, executor, console)
-    try:
-        code = (
-            executor.stream(argv, shown.take, watch=watch)
-            if shown.progress
-            else executor.attach(argv, watch=watch)
-        )
-        metadata = _read_metadata(plan.metadata_file)
-    finally:
-        console.end_group()
-        if plan.metadata_file:
-            plan.metadata_file.unlink(missing_ok=True)
-    if code != 0:
-        raise _failure(code, shown.progress)
-    return shown.progress, metadata, shown.size()
+    with _whole(plan):
+        try:
+            # Only what is drawn on the terminal itself can't be read.
+            code = (
+                executor.attach(argv, watch=watch)
+                if plan.progress == "tty"
+                else executor.stream(argv, shown.take, watch=watch)
+            )
+            metadata = _read_metadata(plan.metadata_file)
+        finally:
+            console.end_group()
+            if plan.metadata_file:
+                plan.metadata_file.unlink(missing_ok=True)
+        if code != 0:
+            raise _failure(code, shown.progress)
+    counted = shown.progress if isinstance(shown.progress, BuildProgress) else None
+    return counted if shown.counts else None, metadata, shown.size()
 
 
 def _read_metadata(path: Path | None) -> Mapping[str, object]:
@@ -286,10 +318,8 @@ def _read_metadata(path: Path | None) -> Mapping[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _failure(code: int, progress: BuildProgress | None) -> BuildlibError:
+def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibError:
     """Return the error for a failed build; BuildKit has no codes, so its words have to tell."""
-    if progress is None:
-        return EngineError(f"docker buildx build failed with exit code {code}")
     step = progress.failed
     message = step.error if step else "\n".join(list(progress.messages)[-3:])
     everything = "\n".join([message, *progress.messages, *(step.log if step else ())])
@@ -313,7 +343,7 @@ def _failure(code: int, progress: BuildProgress | None) -> BuildlibError:
             "base-images; scripts/bootstrap.sh does so on a machine without one",
         )
     log = [*step.log, step.partial][-_TAIL:] if step else []
-    where = f" in step {step.name}" if step else ""
+    where = f" in step {step.name}" if step else f" with exit code {code}"
     return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))
 
 

@@ -30,7 +30,7 @@ def _output(plan: BuildPlan) -> list[str]:
         case Output.PUSH:
             return ["--push"]
         case Output.OCI | Output.LOCAL:
-            field = csv_field(f"dest={plan.destination}")
+            field = csv_field(f"dest={plan.partial or plan.destination}")
             # The files in the layers get no later time than SOURCE_DATE_EPOCH, as a local output
             # does by itself; see BuildKit's docs/build-repro.md.
             rewrite = "rewrite-timestamp=true," if plan.output == Output.OCI else ""
@@ -65,6 +65,19 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
         *(["--progress", plan.progress] if plan.progress != "auto" else []),
     ]
     return ("docker", "buildx", "build", *options, str(plan.context))
+
+
+def build_line(plan: BuildPlan) -> str:
+    """Return all that a build of the plan runs, as one line for a POSIX shell.
+
+    An archive gets its name only once it is whole, and buildx makes no directory for it.
+    """
+    built = shell_line(buildx_argv(plan))
+    if plan.partial is None or plan.destination is None:
+        return built
+    make = shell_line(("mkdir", "-p", "--", str(plan.destination.parent)))
+    move = shell_line(("mv", "-f", "--", str(plan.partial), str(plan.destination)))
+    return f"{make} && {built} && {move}"
 
 
 def shell_line(argv: Sequence[str]) -> str:

@@ -12,15 +12,20 @@ from buildlib.command import shell_line
 from buildlib.errors import BuildlibError, ProblemsError
 from buildlib.progress import Event, Step
 
-_CREDENTIALS: Final = re.compile(r"(\w[\w+.-]*://)[^/\s@]+@")
+# Up to the last @ of the host, as a password may hold one; a digest's @ is no such end.
+_CREDENTIALS: Final = re.compile(r"(\w[\w+.-]*://)[^/\s?#]+@(?!sha256:)")
+# What buildx takes as values of a cache's options: docs.docker.com/build/cache/backends.
+_KEYS: Final = "(?:secret_access_key|session_token|ghtoken|token|password)="
+# An option is in quotes where it holds a comma.
+_SECRETS: Final = re.compile(rf"""((?<="){_KEYS})[^"]+|(\b{_KEYS})[^,\s"']+""")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _WIDTH: Final = 100
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
 def redact(text: str) -> str:
-    """Return the text without user and password in any address."""
-    return _CREDENTIALS.sub(r"\1***@", text)
+    """Return the text without user and password in any address, and without a cache's keys."""
+    return _SECRETS.sub(r"\1\2***", _CREDENTIALS.sub(r"\1***@", text))
 
 
 def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
@@ -85,7 +90,15 @@ class Console:
 
     def command(self, argv: Sequence[str]) -> None:
         """Echo a command before it runs, ready to paste."""
-        self.note(self.style(f"$ {shell_line(argv)}", "dim"))
+        self.line(shell_line(argv))
+
+    def line(self, line: str) -> None:
+        """Echo what is about to run, as one line for a shell."""
+        self.note(self.style(f"$ {line}", "dim"))
+
+    def pass_on(self, line: str) -> None:
+        """Show a line of another program whose output the user asked for, quiet or not."""
+        self._say(line)
 
     def group(self, title: str) -> None:
         """Begin a part that GitHub Actions can fold."""

@@ -42,7 +42,17 @@ _FROM = {
     "COPY": re.compile(r"^--from=([^\s,]+)"),
     "RUN": re.compile(r"^--mount=(?:.*,)?from=([^\s,]+)"),
 }
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?[-+][^}]*)?\}|(\w+))")
+# $NAME, ${NAME}, ${NAME:-word}, ${NAME:+word}; the word may hold variables itself.
+_VARIABLE = re.compile(
+    r"\$(?:\{(?P<braced>\w+)(?:(?P<kind>:?[-+])(?P<word>(?:[^{}]|\$\{[^{}]*\})*))?\}|(?P<bare>\w+))"
+)
+# BuildKit's own rule: a word of its own, so neither `$((1<<2))` nor `<<<text` begins one.
+# Source: github.com/moby/buildkit frontend/dockerfile/parser/parser.go, reHeredoc.
+_HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
+_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
+_WITH_HEREDOC = re.compile(r"(?:ONBUILD\s+)?(?:ADD|COPY|RUN)\s", re.IGNORECASE)
+# A repository by ssh, as ADD takes it; one with :// is seen by that.
+_REMOTE = re.compile(r"[\w-]+@[\w.-]+:")
 
 
 class Place(NamedTuple):
@@ -167,8 +177,11 @@ class Dockerfile:
         """Replace the variables of a FROM line by build args, then by defaults."""
 
         def value(match: re.Match[str]) -> str:
-            name = match[1] or match[2]
-            return build_args.get(name) or self.global_args.get(name) or ""
+            name, kind, word = match["braced"] or match["bare"], match["kind"], match["word"]
+            found = build_args.get(name) or self.global_args.get(name) or ""
+            if not kind or (kind.endswith("-") and found):
+                return found
+            return self.expand(word, build_args) if kind.endswith("-") or found else ""
 
         return _VARIABLE.sub(value, text)
 
@@ -178,11 +191,12 @@ def _logical_lines(text: str) -> Iterator[tuple[tuple[int, int], str]]:
 
     Comments, blank lines and the bodies of here-documents are left out.
     """
-    pending, heredoc, first = "", "", 0
-    number = 0
+    pending, first, number = "", 0, 0
+    bodies: list[tuple[str, str]] = []
     for number, raw in enumerate(text.splitlines()):
-        if heredoc:
-            heredoc = "" if raw.strip() == heredoc else heredoc
+        if bodies:
+            strip, end = bodies[0]
+            bodies = bodies[1:] if raw.lstrip(strip) == end else bodies
             continue
         if raw.lstrip().startswith("#") or not raw.strip():
             continue
@@ -192,10 +206,17 @@ def _logical_lines(text: str) -> Iterator[tuple[tuple[int, int], str]]:
             pending = pending[:-1] + " "
             continue
         yield (first, number + 1), pending
-        match = re.search(r"<<-?[\"']?(\w+)", pending)
-        heredoc, pending = (match[1] if match else ""), ""
+        bodies, pending = _heredocs(pending), ""
     if pending:
         yield (first, number + 1), pending
+
+
+def _heredocs(line: str) -> list[tuple[str, str]]:
+    """Return what may stand before the last line of each here-document, and that line."""
+    if not _WITH_HEREDOC.match(line):
+        return []
+    words = (_HEREDOC.fullmatch(word) for word in _WORD.findall(line))
+    return [("\t" if word[1] else "", re.sub(r"[\"'\\]", "", word[2])) for word in words if word]
 
 
 def _uses(instruction: str, words: list[str]) -> tuple[str, ...]:
@@ -214,7 +235,8 @@ def _sources(instruction: str, words: list[str]) -> tuple[str, ...]:
     paths = [word for word in words if not word.startswith("--")]
     if paths[:1] and paths[0].startswith("["):
         paths = re.findall(r'"((?:[^"\\]|\\.)*)"', " ".join(paths))
-    return tuple(path for path in paths[:-1] if "://" not in path and "<<" not in path)
+    own = (path for path in paths[:-1] if "://" not in path and not _REMOTE.match(path))
+    return tuple(path for path in own if "<<" not in path)
 
 
 def _words(rest: str) -> list[str]:
@@ -238,8 +260,8 @@ def parse_dockerfile(text: str) -> Dockerfile:
     global_args: dict[str, str | None] = {}
     global_lines: tuple[int, ...] = ()
     for lines, line in _logical_lines(text):
-        instruction, _, rest = line.partition(" ")
-        words = _words(rest)
+        instruction, *rest = line.split(maxsplit=1)
+        words = _words("".join(rest))
         match instruction.upper():
             case "FROM":
                 stages.append(_from(words, lines))

@@ -35,6 +35,17 @@ def _to_regex(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(parts) + "(?:/.*)?", re.DOTALL)
 
 
+def _may_match_below(pattern: str, name: str) -> bool:
+    """Return whether the pattern could match something that lies in the directory."""
+    wanted, given = pattern.split("/"), name.split("/")
+    for part, own in zip(wanted, given, strict=False):
+        if "**" in part:
+            return True
+        if not _to_regex(part).fullmatch(own):
+            return False
+    return len(wanted) > len(given)
+
+
 class DockerIgnore:
     """The lines of one file, ready to be asked."""
 
@@ -49,10 +60,12 @@ class DockerIgnore:
             pattern = normpath(line.removeprefix("!").strip()).lstrip("/")
             self._rules.append((exclude, _to_regex(pattern), pattern))
 
-    def excludes(self, path: str) -> bool:
+    def excludes(self, path: str, *, directory: bool = True) -> bool:
         """Return whether the path, or all that lies below it, stays out of the context.
 
-        A directory is in as soon as a later exception names it or something below it.
+        Args:
+            path: relative to the context.
+            directory: it is one, and in as soon as a later exception could match below it.
         """
         name = normpath(path).strip("/")
         if name in {".", ""}:
@@ -61,6 +74,6 @@ class DockerIgnore:
         for exclude, regex, pattern in self._rules:
             if regex.fullmatch(name):
                 excluded = exclude
-            elif not exclude and pattern.startswith(f"{name}/"):
+            elif directory and not exclude and excluded and _may_match_below(pattern, name):
                 excluded = False
         return excluded

@@ -27,6 +27,7 @@ class BuildPlan:
         context, dockerfile: absolute paths.
         platforms: none means the builder's own.
         references: full references of the image.
+        mapped: (as asked for, as the tag grammar allows it) of tags where the two differ.
         build_args, labels: sorted pairs; a build arg without a value (None) is taken by buildx
             from its environment, so that the value is never in argv.
         annotations: of the index; sorted pairs.
@@ -45,6 +46,7 @@ class BuildPlan:
     target: str = ""
     platforms: tuple[Platform, ...] = ()
     references: tuple[str, ...] = ()
+    mapped: tuple[tuple[str, str], ...] = ()
     build_args: tuple[tuple[str, str | None], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
@@ -63,9 +65,32 @@ class BuildPlan:
     provenance: str = ""
 
     @property
+    def partial(self) -> Path | None:
+        """Return where an archive is written until it is whole: beside its destination.
+
+        buildx empties its destination before it knows whether there is anything to build.
+        """
+        if self.output != Output.OCI or self.destination is None:
+            return None
+        return self.destination.with_name(f"{self.destination.name}.part")
+
+    @property
     def loads(self) -> bool:
         """Return whether the image ends in the engine."""
         return self.output == Output.LOAD
+
+    @property
+    def pushes(self) -> bool:
+        """Return whether the image ends in a registry, by whichever of buildx's words."""
+        if self.output == Output.PUSH or not self.output.startswith("type="):
+            return self.output == Output.PUSH
+        from csv import reader  # noqa: PLC0415 - buildx's own words are rare
+
+        pairs = (field.partition("=") for field in next(reader([self.output])))
+        fields = {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
+        kind = fields["type"]
+        push = fields.get("push", "true" if kind == "registry" else "false")
+        return kind in {"registry", "image"} and push in {"", "1", "t", "true"}
 
     @property
     def uses_layouts(self) -> bool:

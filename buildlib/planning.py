@@ -19,11 +19,11 @@ from buildlib.project import Project
 from buildlib.record import record
 from buildlib.reference import parse_reference, to_tag
 from buildlib.settings import BaseImage
-from buildlib.tags import local_tags, references
+from buildlib.tags import local_tags, mapped_tags, references
+from buildlib.values import VARIABLE
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _MIRROR: Final = "docker-image://"
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @record(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def parse_build_args(texts: Sequence[str]) -> dict[str, str | None]:
     parsed: dict[str, str | None] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(VARIABLE, name):
             raise InputError(f"build arg without a usable name: {text!r}", hint="give NAME=value")
         parsed[name] = value if equals else None
     return parsed
@@ -238,10 +238,10 @@ def make_build_plan(
 def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) -> BuildPlan:
     """Return the plan with tags and labels; files and caches have neither."""
     tags = request.only_tags or local_tags(project.version)
-    names = references(plan.image, tags, request.tags)
+    names, mapped = references(plan.image, tags, request.tags), mapped_tags(request.tags)
     if plan.output in {Output.LOCAL, Output.CACHE_ONLY}:
         return plan
-    if plan.output == Output.PUSH:
+    if plan.pushes:
         # A name without a registry is for this machine; where none has one, preflight says so.
         names = tuple(name for name in names if parse_reference(name).registry) or names
     base_name, _, digest = base.partition("@")
@@ -257,6 +257,7 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) 
     return replace(
         plan,
         references=names,
+        mapped=mapped,
         labels=tuple(labels.items()),
         annotations=tuple(index_annotations(labels).items()) if _has_index(plan) else (),
     )

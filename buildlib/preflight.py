@@ -151,9 +151,10 @@ def _check_source(context: Path, source: str, ignore: DockerIgnore) -> BuildlibE
     if re.search(r"[$*?\[]", source):
         # What a variable or a pattern comes to is the builder's to say.
         return None
-    if not (context / source.lstrip("/")).exists():
+    place = context / source.lstrip("/")
+    if not place.exists():
         return InputError(f"the Dockerfile copies {source}, which the build context does not have")
-    if ignore.excludes(source):
+    if ignore.excludes(source, directory=place.is_dir()):
         return InputError(
             f"the Dockerfile copies {source}, which .dockerignore keeps out of the build context",
             hint=f"add the line !{source} to .dockerignore",
@@ -229,7 +230,7 @@ def _driver_cannot(what: str) -> BuildlibError:
 
 def check_push(plan: BuildPlan, registries: Sequence[str]) -> list[BuildlibError]:
     """Return a problem where a push would go nowhere, or hold what is not the real base."""
-    if plan.output != Output.PUSH:
+    if not plan.pushes:
         return []
     if plan.stand_ins:
         return [
@@ -242,7 +243,7 @@ def check_push(plan: BuildPlan, registries: Sequence[str]) -> list[BuildlibError
         return []
     return [
         InputError(
-            "--push, but no registry is named",
+            f"{'--push' if plan.output == Output.PUSH else plan.output}, but no registry is named",
             why=f"{plan.references[0]} names none",
             hint="give --tag registry.example/name:tag, or name the registry in image",
         )

@@ -8,9 +8,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Final
 
 from buildlib.record import record
@@ -141,6 +143,52 @@ class BuildProgress:
         lines = [line.rstrip("\r") for line in whole]
         step.log.extend(lines)
         return [Event(step=step, line=line) for line in lines]
+
+
+class PlainProgress:
+    """Takes lines that buildx drew for people, and keeps what tells why a build failed.
+
+    At the end of such a build they name the step and repeat its last lines:
+
+        ------
+         > [2/3] RUN go build:
+        0.480 ./main.go:3:1: syntax error
+        ------
+        ERROR: failed to solve: process "…" did not complete successfully: exit code: 1
+    """
+
+    _RULE: Final = "------"
+    _STEP: Final = " > "
+
+    def __init__(self) -> None:
+        """Begin with no line."""
+        self.messages: deque[str] = deque(maxlen=_KEPT_LINES)
+
+    @property
+    def failed(self) -> Step | None:
+        """Return the step that broke the build, as far as the last lines have one."""
+        lines = list(self.messages)
+        starts = [n for n, line in enumerate(lines) if line == self._RULE]
+        for begin, end in reversed(list(pairwise(starts))):
+            name, *log = lines[begin + 1 : end] or [""]
+            if name.startswith(self._STEP):
+                said = deque((re.sub(r"^\d+\.\d+ ", "", line) for line in log), _KEPT_LINES)
+                name = name.removeprefix(self._STEP).removesuffix(":")
+                return Step(name=name, error=self._error(lines), log=said)
+        return None
+
+    @staticmethod
+    def _error(lines: list[str]) -> str:
+        errors = [line for line in lines if line.startswith("ERROR: ")]
+        return (
+            errors[-1].removeprefix("ERROR: ").removeprefix("failed to solve: ") if errors else ""
+        )
+
+    def feed(self, line: str) -> list[Event]:
+        """Take one line; there is nothing to show but the line itself."""
+        if line.strip():
+            self.messages.append(line)
+        return []
 
 
 def _short(warning: dict[str, Any]) -> str:

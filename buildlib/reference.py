@@ -44,7 +44,7 @@ class Reference:
         return Reference(registry=self.registry, repository=self.repository, tag=check_tag(tag))
 
 
-def _is_registry(component: str) -> bool:
+def is_registry(component: str) -> bool:
     """Tell a registry's host from a first path component, as docker does."""
     return "." in component or ":" in component or component == "localhost"
 
@@ -57,7 +57,7 @@ def parse_reference(text: str) -> Reference:
     """
     rest, _, digest = text.strip().partition("@")
     first, slash, after = rest.partition("/")
-    registry, path = (first, after) if slash and _is_registry(first) else ("", rest)
+    registry, path = (first, after) if slash and is_registry(first) else ("", rest)
     repository, colon, tag = path.partition(":")
     repository = repository.lower()
     if not _PATH.fullmatch(repository) or len(f"{registry}/{repository}") > _MAX_NAME:

@@ -25,7 +25,7 @@ class BuildResult:
         steps, cached: instructions that took part, and those from the cache; None where buildx
             drew its own progress.
         stand_ins: base images that were not the real ones.
-        command: the line that was run.
+        command: the line that was run, without what is secret in it.
     """
 
     image: str

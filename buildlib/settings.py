@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from buildlib.errors import InputError
+from buildlib.errors import InputError, did_you_mean
 from buildlib.platforms import Platform
 from buildlib.platforms import parse_platforms as split_platforms
 from buildlib.record import record
@@ -20,6 +20,7 @@ from buildlib.values import (
     check_keys,
     parse_fields,
     parse_flag,
+    parse_names,
     parse_number,
     parse_numbers,
     parse_pattern,
@@ -129,6 +130,8 @@ class Run:
 
 
 _HUB: Final = "docker.io"
+# Of buildx; `none` came later than the oldest that does here.
+_PROGRESS: Final = ("auto", "plain", "tty", "rawjson", "quiet", "none")
 NO_RUN: Final = Run()
 NO_SMOKE: Final = Smoke()
 
@@ -170,6 +173,13 @@ def parse_image(value: object) -> str:
 
 def parse_platforms(value: object) -> tuple[Platform, ...]:
     return split_platforms(parse_texts(value))
+
+
+def parse_progress(value: object) -> str:
+    text = parse_text(value)
+    if text not in _PROGRESS:
+        raise InputError(f"unknown progress {text!r}", hint=did_you_mean(text, _PROGRESS))
+    return text
 
 
 def _base_image(value: object) -> BaseImage:
@@ -313,7 +323,7 @@ _REGISTRY_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "username-env": parse_text,
     "password-env": parse_text,
     "required": parse_flag,
-    "immutable": parse_texts,
+    "immutable": parse_names,
 }
 
 

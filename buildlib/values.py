@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from buildlib.errors import InputError, did_you_mean
 
+# What the name of a build arg, or of a variable, may be.
+VARIABLE: Final = "[A-Za-z_][A-Za-z0-9_]*"
 _UNITS: Final = {
     "B": 1,
     "kB": 10**3,
@@ -49,10 +51,22 @@ def parse_texts(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def parse_pairs(value: object) -> tuple[tuple[str, str], ...]:
+def parse_names(value: object) -> tuple[str, ...]:
+    """Read a list of what holds neither blanks nor commas; a text is split at both."""
+    return parse_texts(re.sub(r"[\s,]+", " ", value) if isinstance(value, str) else value)
+
+
+def parse_pairs(value: object, name: str = r"[^\s=]+") -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
         raise MismatchError("a table of texts")
+    for key in value:
+        if not re.fullmatch(name, key):
+            raise MismatchError(f"a table of NAME = text; {key!r} is no name")
     return tuple(sorted(value.items()))
+
+
+def parse_build_args(value: object) -> tuple[tuple[str, str], ...]:
+    return parse_pairs(value, VARIABLE)
 
 
 def parse_pattern(value: object) -> str:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from buildlib.command import buildx_argv, shell_line
+from buildlib.command import build_line, shell_line
 from buildlib.dockerfile import Dockerfile
 from buildlib.errors import BuildlibError, InputError, did_you_mean, raise_problems
 from buildlib.plan import BuildPlan, Output
@@ -281,7 +281,7 @@ def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
     """Yield every step with the line that does it by hand; together they are a shell script."""
     archive = plan.archive
     path = str(archive.relative_to(root) if archive.is_relative_to(root) else archive)
-    yield Step(title="build every platform, once", command=shell_line(buildx_argv(plan.build)))
+    yield Step(title="build every platform, once", command=build_line(plan.build))
     for gate in plan.gates:
         command = shell_line(_gate_command(gate, plan, path))
         yield Step(title=f"gate: {gate}", command=command)

@@ -35,9 +35,10 @@ def _walk(context: Path, below: str, ignore: DockerIgnore) -> Iterator[str]:
         raise InputError(f"can't read {context / below}", why=str(error)) from error
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
-        if ignore.excludes(path) and path != _IGNORE:
+        folder = entry.is_dir(follow_symlinks=False)
+        if ignore.excludes(path, directory=folder) and path != _IGNORE:
             continue
-        if entry.is_dir(follow_symlinks=False):
+        if folder:
             yield path
             yield from _walk(context, path, ignore)
         elif entry.is_symlink() or entry.is_file(follow_symlinks=False):

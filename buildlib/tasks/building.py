@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from buildlib.build import build_image, plan_build
-from buildlib.command import buildx_argv, shell_line
+from buildlib.command import build_line
 from buildlib.errors import InputError
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest, chosen_platforms
@@ -21,7 +21,7 @@ def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:
     plan, warnings = plan_build(project, request)
     for warning in warnings:
         run.console.warn(warning)
-    run.console.answer(shell_line(buildx_argv(plan)))
+    run.console.answer(build_line(plan))
 
 
 def build(run: Edge, beginning: Beginning, request: BuildRequest, *, as_json: bool) -> None:

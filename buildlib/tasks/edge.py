@@ -41,6 +41,7 @@ atexit.register(gc.freeze)
 gc.set_threshold(100_000)
 
 _PASSING = "buildlib-buildx-"
+_NO_HOME = "/nonexistent"
 
 
 class Beginning(NamedTuple):
@@ -176,13 +177,25 @@ def _environment() -> dict[str, str]:
     """Return the environment that every process of ours gets."""
     env = dict(os.environ)
     # buildx's one-line-JSON progress, set here and not in argv, so that a line printed by a dry
-    # run shows the ordinary progress when someone pastes it.
-    env.setdefault("BUILDKIT_PROGRESS", "rawjson")
+    # run shows the ordinary progress when someone pastes it. It counts where `progress` is auto
+    # alone: any other is an option, which comes before the variable, whatever that held.
+    env["BUILDKIT_PROGRESS"] = "rawjson"
     # For BuildKit's provenance, which is off: buildx need not ask git all over again.
     env.setdefault("BUILDX_GIT_INFO", "false")
     if path := env.get(BASE_IMAGES):
         env[BASE_IMAGES] = str(Path(path).absolute())
+    try:
+        Path.home()
+    except RuntimeError:
+        # A user whom the system does not know, and no HOME, as in many a container.
+        env["HOME"] = _NO_HOME
     return env
+
+
+def nearest(path: Path) -> Path:
+    """Return the path, or what is nearest above it, that is there as far as it can be seen."""
+    # Not Path.exists, which raises where a directory on the way can't be entered.
+    return next(one for one in (path, *path.parents) if os.path.exists(one))  # noqa: PTH110
 
 
 @contextlib.contextmanager
@@ -192,8 +205,7 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
     It keeps records of every build, and fails where it can't.
     """
     home = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME") or "~").expanduser() / ".docker")
-    existing = next(path for path in (home / "buildx", *home.parents) if path.exists())
-    if "BUILDX_CONFIG" in env or os.access(existing, os.W_OK):
+    if "BUILDX_CONFIG" in env or os.access(nearest(home.absolute() / "buildx"), os.W_OK):
         yield
         return
     with tempfile.TemporaryDirectory(prefix=_PASSING) as folder:

@@ -249,10 +249,10 @@ def _volumes(executor: Executor, config: Config) -> list[str]:
 
 
 def _ask(run: Edge, config: Config, what: Sequence[str], *, yes: bool) -> None:
-    root = config.root
+    root, home = config.root, Path(run.env.get("HOME") or "~").expanduser()
     for text in what:
         path = Path(text)
-        if path.is_absolute() and path.resolve() in {root, *root.parents, Path.home()}:
+        if path.is_absolute() and path.resolve() in {root, *root.parents, home}:
             raise InputError(f"not a data directory: {path}", hint="give another --data-dir")
     if not what or yes or run.dry:
         return

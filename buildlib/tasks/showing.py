@@ -8,7 +8,7 @@ from json import dumps
 from typing import Any
 
 from buildlib.config import known_keys
-from buildlib.console import table
+from buildlib.console import redact, table
 from buildlib.doctor import diagnose
 from buildlib.errors import raise_problems
 from buildlib.platforms import Platform
@@ -17,7 +17,9 @@ from buildlib.tasks.edge import Edge
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
-    """Return a configured value as JSON would have it."""
+    """Return a configured value as JSON would have it, without what is secret in it."""
+    if isinstance(value, str):
+        return redact(value)
     if isinstance(value, Platform | date):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):

@@ -80,6 +80,15 @@ def test_config_tells_every_value_and_its_source(make_checkout: Make) -> None:
     assert [line for line in text.splitlines() if line.startswith("image ")]
 
 
+def test_config_tells_no_secret(make_checkout: Make) -> None:
+    keys = 'source = "https://me:hunter2@example.org/x"\ncache-to = ["type=gha,token=hunter2"]\n'
+    checkout = make_checkout(config=f'{keys}[build-args]\nX = "http://me:hunter2@example.org"\n')
+    for words in (["config"], ["config", "--json"]):
+        shown = checkout.invoke(*words).stdout
+        assert "https://***@example.org/x" in shown
+        assert "hunter2" not in shown
+
+
 def test_every_task_has_help(make_checkout: Make) -> None:
     checkout = make_checkout()
     listing = checkout.invoke("--list").stdout
@@ -130,10 +139,14 @@ BAD = {
     "an unknown platform": (["--platform", "linux/amd46"], {}, "did you mean linux/amd64"),
     "all platforms where none is configured": (["--platform", "all"], {}, "none is configured"),
     "a push to nowhere": (["--push"], {}, "no registry is named"),
+    "a push to nowhere in buildx's words": (
+        ["--output", "type=registry"], {}, "no registry is named"),
     "a push that contradicts the output": (["--push", "--output", "load"], {}, "contradicts"),
+    "an unknown progress": (["--progress", "plan"], {}, "did you mean plain"),
     "an unknown output": (["--output", "laod"], {}, "did you mean load"),
     "a stage that is not there": (["--target", "finl"], {}, "did you mean final"),
-    "a tag that is none": (["--tag", "a b"], {}, "not a tag"),
+    "a tag that is none": (["--tag", "..."], {}, "not a tag"),
+    "two tags that come to one": (["--tag", "a+b", "--tag", "a/b"], {}, "both be the tag a-b"),
     "a version with a blank": (["--version", "1 2"], {}, "not a version"),
     "a negative epoch": ([], {"SOURCE_DATE_EPOCH": "-1"}, "SOURCE_DATE_EPOCH"),
     "an epoch that is no number": ([], {"SOURCE_DATE_EPOCH": "soon"}, "SOURCE_DATE_EPOCH"),

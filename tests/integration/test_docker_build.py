@@ -187,12 +187,15 @@ def test_binaries_come_out_of_the_build(product: Checkout) -> None:
     assert not (product.root / "bin/linux-amd64").exists()
 
 
-def test_a_compile_error_ends_with_the_compilers_own_lines(product: Checkout) -> None:
+@pytest.mark.parametrize("progress", ["auto", "plain", "rawjson"])
+def test_a_compile_error_ends_with_the_compilers_own_lines(
+    product: Checkout, progress: str
+) -> None:
     source = product.root / "app" / "main.go"
     good = source.read_text(encoding="utf-8")
     try:
         source.write_text(good + "\nfunc broken( {\n", encoding="utf-8")
-        done = product.invoke("docker-build")
+        done = product.invoke("docker-build", "--progress", progress, BUILDKIT_PROGRESS="plain")
     finally:
         source.write_text(good, encoding="utf-8")
     assert done.returncode == 4
@@ -332,6 +335,46 @@ def test_an_interrupted_build_leaves_nothing_and_can_be_run_again(
     assert checkout.invoke("docker-build", "--build-arg", "WAIT=0").returncode == 0
 
 
+def test_an_archive_outlives_a_build_that_fails_or_is_interrupted(
+    make_checkout: Make, alpine: str, end_group: Callable[[subprocess.Popen[str]], None]
+) -> None:
+    checkout = make_checkout(
+        _simple(alpine, "ARG WAIT=0", "RUN echo waiting; sleep $WAIT && test $WAIT = 0")
+    )
+    words = ("docker-build", "--output", "oci")
+    assert checkout.invoke(*words).returncode == 0
+    (archive,) = (checkout.root / "dist").iterdir()
+    before = archive.read_bytes()
+    assert checkout.invoke(*words, "--build-arg", "WAIT=1").returncode == 4
+    process = checkout.start(*words, "--build-arg", "WAIT=30")
+    end_group(process)
+    assert process.stdout
+    assert any("waiting" in line and "RUN" not in line for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    rest = process.stdout.read()
+    assert process.wait(timeout=30) == 130, rest
+    assert list((checkout.root / "dist").iterdir()) == [archive]
+    assert archive.read_bytes() == before
+
+
+def test_the_dry_run_of_an_archive_runs_in_a_fresh_clone(make_checkout: Make, alpine: str) -> None:
+    checkout = make_checkout(_simple(alpine))
+    line = checkout.invoke("docker-build", "--output", "oci", "--dry-run").stdout.strip()
+    assert not (checkout.root / "dist").exists()
+    ran = subprocess.run(
+        ["sh", "-c", line], cwd=checkout.root, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    (archive,) = (checkout.root / "dist").iterdir()
+    assert tarfile.is_tarfile(archive)
+    words = shlex.split(line)
+    Path(words[words.index("--metadata-file") + 1]).unlink()
+    echoed = checkout.invoke("docker-build", "--output", "oci").stderr
+    real = next(one for one in echoed.splitlines() if one.startswith("$ "))
+    assert shlex.split(real)[1:5] == words[:4]
+    assert shlex.split(real)[-5:] == words[-5:]
+
+
 def test_without_a_home_and_with_a_temporary_directory_elsewhere(
     make_checkout: Make, alpine: str, tmp_path: Path
 ) -> None:
@@ -343,7 +386,7 @@ def test_without_a_home_and_with_a_temporary_directory_elsewhere(
     assert list(elsewhere.iterdir()) == []
 
 
-def _as_somebody(words: list[str]) -> list[str]:
+def _as_somebody(words: list[str], uid: int = 65534) -> list[str]:
     """Return a command that runs as nobody, with the engine's group, and reads what root may.
 
     Reading only: an interpreter below root's home would otherwise not start.
@@ -352,7 +395,7 @@ def _as_somebody(words: list[str]) -> list[str]:
         return words
     group = Path("/var/run/docker.sock").stat().st_gid
     return [
-        *("setpriv", "--reuid=65534", "--regid=65534", f"--groups={group}"),
+        *("setpriv", f"--reuid={uid}", f"--regid={uid}", f"--groups={group}"),
         *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", *words),
     ]
 
@@ -378,6 +421,32 @@ def test_a_user_who_may_not_write_the_checkout_builds(make_checkout: Make, alpin
         "buildlib.toml",
         "tasks.py",
     }
+
+
+@pytest.mark.parametrize(
+    ("uid", "home"),
+    [
+        pytest.param(54321, None, id="a user whom the system does not know"),
+        pytest.param(65534, ".", id="docker's directory can't be written"),
+    ],
+)
+def test_a_user_without_a_home_to_write_to_builds(
+    make_checkout: Make, alpine: str, tmp_path: Path, uid: int, home: str | None
+) -> None:
+    checkout = make_checkout(_simple(alpine))
+    (tmp_path / ".docker").mkdir(mode=0o555)
+    tmp_path.chmod(0o777)
+    done = subprocess.run(
+        _as_somebody(checkout.command("docker-build"), uid),
+        cwd=checkout.root,
+        env=checkout.environment({"HOME": home and str(tmp_path), "DOCKER_CONFIG": None}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / ".docker").iterdir()) == []
 
 
 def test_a_terminal_gets_colour_unless_the_user_wants_none(

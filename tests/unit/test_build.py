@@ -56,11 +56,15 @@ class FakeDocker(FakeExecutor):
             }
         )
         self.metadata = metadata
+        self.archive = b"12345"
         self.lines = [json.dumps({"vertexes": [{**STEP, "cached": True}]})]
 
     def _answer(self, argv: Sequence[str]) -> Completed:
         for path in words_after(argv, "--metadata-file"):
             Path(path).write_text(self.metadata, encoding="utf-8")
+        for output in words_after(argv, "--output"):
+            if self.archive and output.startswith("type=oci,"):
+                Path(output.rpartition("dest=")[2]).write_bytes(self.archive)
         return super()._answer(argv)
 
 
@@ -86,6 +90,13 @@ def test_a_build_reports_all_that_came_out(tmp_path: Path) -> None:
     assert "5.818 MB" in text
     assert "1 of 1" in text
     assert json.loads(result.as_json())["digest"] == "sha256:d"
+
+
+def test_a_result_holds_no_secret(tmp_path: Path) -> None:
+    cache = 'cache-to = ["type=s3,bucket=b,secret_access_key=hunter2,token=hunter2"]\n'
+    result, shown = _build(write_project(tmp_path, f'image = "thing"\n{cache}'), FakeDocker())
+    assert "secret_access_key=***" in shown
+    assert "hunter2" not in shown + result.as_json()
 
 
 def test_no_metadata_is_left_behind(tmp_path: Path) -> None:
@@ -124,10 +135,28 @@ def test_an_archive_has_its_own_size(tmp_path: Path) -> None:
     docker = FakeDocker()
     write_project(tmp_path)
     result, _ = _build(tmp_path, docker, output="oci")
-    assert result.size is None
-    (tmp_path / "dist/thing-1.2.3.oci.tar").write_bytes(b"12345")
-    result, _ = _build(tmp_path, docker, output="oci")
     assert result.size == 5
+    (archive,) = (tmp_path / "dist").iterdir()
+    assert archive.name == "thing-1.2.3.oci.tar"
+    assert str(archive) == result.destination
+
+
+def test_a_build_that_fails_leaves_the_archive_that_was_there(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    _build(tmp_path, FakeDocker(), output="oci")
+    docker = FakeDocker(code=1)
+    docker.archive = b"1"
+    with pytest.raises(EngineError):
+        _build(tmp_path, docker, output="oci")
+    (archive,) = (tmp_path / "dist").iterdir()
+    assert archive.read_bytes() == b"12345"
+
+
+def test_a_build_without_an_archive_has_failed(tmp_path: Path) -> None:
+    docker = FakeDocker()
+    docker.archive = b""
+    with pytest.raises(EngineError, match=r"no archive at .*thing-1\.2\.3\.oci\.tar"):
+        _build(write_project(tmp_path), docker, output="oci")
 
 
 def test_a_destination_that_can_not_be_is_refused(tmp_path: Path) -> None:
@@ -200,6 +229,58 @@ def test_a_failed_build_says_why(
     assert str(caught.value).endswith(text) or text in caught.value.hint
 
 
+PLAIN = """\
+#5 [2/2] RUN go build
+#5 0.480 {log}
+#5 ERROR: {error}
+------
+ > [2/2] RUN go build:
+0.480 {log}
+------
+Dockerfile:3
+--------------------
+   3 | >>> RUN go build
+--------------------
+ERROR: failed to solve: {error}
+"""
+
+
+@pytest.mark.parametrize(("error", "log", "kind", "text"), FAILURES.values(), ids=FAILURES)
+def test_a_failed_build_says_why_whatever_the_progress(
+    tmp_path: Path, error: str, log: str, kind: type[BuildlibError], text: str
+) -> None:
+    write_project(tmp_path)
+    docker = FakeDocker(code=1)
+    docker.lines = PLAIN.format(error=error, log=log.strip()).splitlines()
+    console, _, err = a_console()
+    project = a_project(tmp_path, overrides={"progress": "plain"})
+    with pytest.raises(kind) as caught:
+        build_image(project, BuildRequest(), docker, console)
+    assert str(caught.value).endswith(text) or text in caught.value.hint
+    assert "#5 [2/2] RUN go build\n" in err.getvalue()
+
+
+def test_raw_progress_is_passed_on_and_read(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    docker = FakeDocker(code=1)
+    docker.lines = [json.dumps({"vertexes": [{**STEP, "error": "401 unauthorized"}]})]
+    console, _, err = a_console()
+    project = a_project(tmp_path, overrides={"progress": "rawjson"})
+    with pytest.raises(AuthorisationError):
+        build_image(project, BuildRequest(), docker, console)
+    assert docker.lines[0] in err.getvalue()
+
+
+def test_what_is_drawn_on_the_terminal_is_left_to_it(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    docker = FakeDocker(code=1)
+    console, _, err = a_console()
+    project = a_project(tmp_path, overrides={"progress": "tty"})
+    with pytest.raises(EngineError, match="exit code 1"):
+        build_image(project, BuildRequest(), docker, console)
+    assert docker.lines[0] not in err.getvalue()
+
+
 def test_a_failure_of_buildx_itself_shows_its_message(tmp_path: Path) -> None:
     docker = FakeDocker(code=1)
     docker.lines = ["ERROR: something odd"]
@@ -211,9 +292,10 @@ def test_a_failure_of_buildx_itself_shows_its_message(tmp_path: Path) -> None:
 def test_a_plan_needs_no_engine_and_tells_what_is_wrong(tmp_path: Path) -> None:
     write_project(tmp_path)
     project = a_project(tmp_path)
-    plan, warnings = plan_build(project, BuildRequest(build_args=("X=1",)))
-    assert plan.references == ("thing:1.2.3", "thing:latest")
-    assert "no ARG X" in warnings[0]
+    plan, warnings = plan_build(project, BuildRequest(build_args=("X=1",), tags=("feature/x",)))
+    assert plan.references == ("thing:1.2.3", "thing:latest", "thing:feature-x")
+    assert warnings[0] == "'feature/x' can't be a tag: it becomes feature-x"
+    assert "no ARG X" in warnings[1]
     (tmp_path / "Dockerfile").unlink()
     with pytest.raises(InputError, match="Dockerfile not found"):
         plan_build(project, BuildRequest())

@@ -46,6 +46,19 @@ def test_a_list_from_the_environment_splits_at_blanks(tmp_path: Path) -> None:
     assert config.cache_from == ("a,b=c", "d")
 
 
+@pytest.mark.parametrize(
+    "text", ["main,release/*", "main, release/*", "main release/*", " main\n,release/* ,"]
+)
+def test_release_branches_split_at_commas_as_well(tmp_path: Path, text: str) -> None:
+    env = {"BUILDLIB_RELEASE_BRANCHES": text}
+    config = load_config(_write(tmp_path, 'image = "thing"\n'), env)
+    assert config.release_branches == ("main", "release/*")
+    toml = f'image = "thing"\nrelease-branches = """{text}"""\n'
+    assert load_config(_write(tmp_path, toml), {}).release_branches == ("main", "release/*")
+    listed = 'image = "thing"\nrelease-branches = ["a,b"]\n'
+    assert load_config(_write(tmp_path, listed), {}).release_branches == ("a,b",)
+
+
 def test_an_upper_case_image_is_lower_cased(tmp_path: Path) -> None:
     assert (
         load_config(_write(tmp_path, 'image = "ghcr.io/Me/Thing"\n'), {}).image
@@ -64,6 +77,12 @@ BAD = {
     "a list where text belongs": ("image = []\n", "must be text"),
     "a list with a number in it": ('image = "t"\ncache-from = [1]\n', "a list of texts"),
     "a table with a number in it": ('image = "t"\n[labels]\na = 1\n', "a table of texts"),
+    "a label without a name": ('image = "t"\n[labels]\n"" = "v"\n', "'' is no name"),
+    "a label with a blank": ('image = "t"\n[labels]\n"a b" = "v"\n', "'a b' is no name"),
+    "a label with an equals sign": ('image = "t"\n[labels]\n"a=b" = "v"\n', "'a=b' is no name"),
+    "a build arg without a name": ('image = "t"\n[build-args]\n"" = "v"\n', "'' is no name"),
+    "a build arg with a dash": ('image = "t"\n[build-args]\na-b = "v"\n', "'a-b' is no name"),
+    "a progress that buildx has not": ('image = "t"\nprogress = "plan"\n', "did you mean plain"),
     "an image with a tag": ('image = "t:1"\n', "without tag or digest"),
     "an unknown platform": ('image = "t"\nplatforms = ["linux/amd46"]\n', "linux/amd64"),
     "bad TOML names the line": ('image = "t"\nx = = 1\n', "line 2"),

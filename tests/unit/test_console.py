@@ -68,10 +68,30 @@ def test_credentials_in_addresses_are_never_printed() -> None:
     assert redact("see https://me:hunter2@example.org/x and http://t@h") == (
         "see https://***@example.org/x and http://***@h"
     )
+    assert redact("https://me:p@ss@host/x") == "https://***@host/x"
+    assert redact("https://host/x?by=me@y https://host?by=me@y") == (
+        "https://host/x?by=me@y https://host?by=me@y"
+    )
+    pinned = "docker-image://golang:1.24@sha256:abc docker-image://mirror:5000/x@sha256:abc"
+    assert redact(pinned) == pinned
     console, _, err = a_console()
     console.command(("docker", "--build-arg", "P=http://me:hunter2@proxy"))
     assert "hunter2" not in err.getvalue()
     assert "hunter2" not in console.describe(InputError("http://me:hunter2@h"))
+
+
+def test_the_keys_of_a_cache_are_never_printed() -> None:
+    cache = (
+        'type=s3,bucket=b,secret_access_key=hunter2,session_token=hunter2,"token=hun,ter2",mode=max'
+    )
+    shown = 'type=s3,bucket=b,secret_access_key=***,session_token=***,"token=***",mode=max'
+    assert redact(cache) == shown
+    console, _, err = a_console()
+    console.command(("docker", "--cache-to", cache))
+    assert err.getvalue() == f"$ docker --cache-to '{shown}'\n"
+    assert (
+        redact("--secret id=token,env=TOKEN x_token=1") == "--secret id=token,env=TOKEN x_token=1"
+    )
 
 
 def test_each_problem_is_an_error_of_its_own() -> None:

@@ -77,6 +77,61 @@ def test_images_that_files_are_taken_from_are_bases(line: str, found: tuple[str,
     assert tuple(name for _, name in dockerfile.external({})) == found
 
 
+HEREDOCS = {
+    "a shift is none": "RUN echo $((1<<2))\n",
+    "a here-string is none": "RUN bash -c 'cat <<<text'; cat <<<text\n",
+    "nor is what is quoted": "RUN echo \"no << EOF, no <<EOF\" '<<X'\n",
+    "a word before it makes it none": "RUN cat<<EOF\n",
+    "one of an ARG's value is none": "ARG TEXT=<<EOF\n",
+    "its body is skipped": "RUN cat <<EOF\nFROM no\nEOF\n",
+    "with its name in quotes": "RUN cat <<'E O F' > x\nFROM no\nE O F\n",
+    "with tabs before its end": "RUN cat <<-EOF\nFROM no\n\tEOF\n",
+    "its end stands alone": "RUN cat <<EOF\nFROM no\n EOF\nFROM no\nEOF\n",
+    "two on one line": "COPY <<one <<two /x/\nFROM no\none\nFROM no\ntwo\n",
+    "one with a number": "RUN 3<<EOF cat /dev/fd/3\nFROM no\nEOF\n",
+    "one that waits": "ONBUILD RUN cat <<EOF\nFROM no\nEOF\n",
+    "over several lines": "RUN true \\\n && cat <<EOF\nFROM no\nEOF\n",
+}
+
+
+@pytest.mark.parametrize("lines", HEREDOCS.values(), ids=HEREDOCS)
+def test_here_documents_hide_their_bodies_and_nothing_else(lines: str) -> None:
+    found = parse_dockerfile(f"FROM one\n{lines}FROM two\nCOPY here /\n")
+    assert [stage.base for stage in found.stages] == ["one", "two"]
+    assert [stage.sources for stage in found.stages] == [(), ("here",)]
+
+
+@pytest.mark.parametrize(
+    ("base", "build_args", "expanded"),
+    [
+        pytest.param("${BASE:-alpine:3.22}", {}, "alpine:3.22", id="a default"),
+        pytest.param("${BASE-alpine:3.22}", {}, "alpine:3.22", id="one without a colon"),
+        pytest.param("${BASE:-alpine:3.22}", {"BASE": "x:1"}, "x:1", id="a value before it"),
+        pytest.param("${BASE:-alpine:${V}}", {}, "alpine:3", id="a default with a variable"),
+        pytest.param("${BASE:-alpine:${V:-9}}", {}, "alpine:3", id="with a default of its own"),
+        pytest.param("alpine:${V:+4}", {}, "alpine:4", id="another word where there is one"),
+        pytest.param("alpine${BASE:+:4}", {}, "alpine", id="and none where there is none"),
+        pytest.param("alpine:$V", {"V": "5"}, "alpine:5", id="without braces"),
+    ],
+)
+def test_the_words_of_a_from_line(base: str, build_args: dict[str, str], expanded: str) -> None:
+    found = parse_dockerfile(f"ARG V=3\nARG BASE\nFROM {base}\n")
+    assert found.bases("", build_args) == (expanded,)
+
+
+def test_any_blank_ends_the_instruction() -> None:
+    found = parse_dockerfile("FROM\talpine\tAS\tone\nCOPY\tapp /\n")
+    assert [(stage.base, stage.name, stage.sources) for stage in found.stages] == [
+        ("alpine", "one", ("app",))
+    ]
+
+
+def test_what_is_fetched_is_no_source() -> None:
+    lines = "ADD git@github.com:me/x.git /x\nADD https://example.org/x.git#v1 me@home /y\n"
+    (stage,) = parse_dockerfile(f"FROM scratch\n{lines}").stages
+    assert stage.sources == ("me@home",)
+
+
 def test_a_base_may_be_another_stage() -> None:
     found = parse_dockerfile("FROM alpine AS one\nFROM one AS two\nFROM two\n")
     last = found.stage()
@@ -121,6 +176,11 @@ def test_what_is_no_dockerfile_has_no_stages() -> None:
     assert parse_dockerfile("RUN true \\").bases() == ()
 
 
+def test_a_file_is_no_way_to_anything() -> None:
+    assert DockerIgnore(["*", "!*/src"]).excludes("LICENSE", directory=False)
+    assert not DockerIgnore(["*", "!LICEN?E"]).excludes("LICENSE", directory=False)
+
+
 @pytest.mark.parametrize(
     ("lines", "path", "excluded"),
     [
@@ -141,6 +201,15 @@ def test_what_is_no_dockerfile_has_no_stages() -> None:
         pytest.param(["\\*x"], "*x", True, id="an escape"),
         pytest.param(["# app", "", "  "], "app", False, id="comments and blanks count for nothing"),
         pytest.param(["/app/"], "./app", True, id="slashes at the ends do not matter"),
+        pytest.param(
+            ["**", "!**/*.go"], "app", False, id="an exception anywhere opens a directory"
+        ),
+        pytest.param(["*", "!*/src"], "app/", False, id="one below any directory does so too"),
+        pytest.param(["*", "!*/src"], "app/x", True, id="and not what is beside it"),
+        pytest.param(["*", "!docs/*.md"], "app", True, id="one elsewhere does not"),
+        pytest.param(["*", "!*.md"], "app", True, id="nor one that reaches less deep"),
+        pytest.param(["**", "!a?p/**/x"], "app/b/c", False, id="two stars reach any depth"),
+        pytest.param(["!**/*.go", "*"], "app", True, id="a later line closes it again"),
         pytest.param(["app"], "apple", False, id="a name is matched whole"),
     ],
 )

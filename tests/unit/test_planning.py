@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.command import buildx_argv, shell_line
+from buildlib.command import build_line, buildx_argv, shell_line
 from buildlib.errors import InputError
 from buildlib.planning import (
     BuildRequest,
@@ -97,11 +97,23 @@ def test_every_option_has_its_place(tmp_path: Path) -> None:
     assert words_after(argv, "--cache-from") == ["type=registry,ref=r/c"]
     assert words_after(argv, "--cache-to") == ["type=inline"]
     assert words_after(argv, "--output") == [
-        f"type=oci,rewrite-timestamp=true,dest={tmp_path}/dist/thing-1.2.3.oci.tar"
+        f"type=oci,rewrite-timestamp=true,dest={tmp_path}/dist/thing-1.2.3.oci.tar.part"
     ]
     assert words_after(argv, "--metadata-file") == ["/m.json"]
     assert words_after(argv, "--progress") == ["plain"]
     assert {"--no-cache", "--pull"} <= set(argv)
+
+
+def test_an_archive_gets_its_name_only_once_it_is_whole(tmp_path: Path) -> None:
+    project = a_project(write_project(tmp_path))
+    request = BuildRequest(output="oci", destination=Path("/a b/x.tar"))
+    plan = make_build_plan(project, request, project.dockerfile())
+    make, build, move = build_line(plan).split(" && ")
+    assert make == "mkdir -p -- '/a b'"
+    assert build == shell_line(buildx_argv(plan))
+    assert move == "mv -f -- '/a b/x.tar.part' '/a b/x.tar'"
+    loaded = make_build_plan(project, BuildRequest(), project.dockerfile())
+    assert build_line(loaded) == shell_line(buildx_argv(loaded))
 
 
 @pytest.mark.parametrize(
@@ -129,6 +141,8 @@ def test_output(tmp_path: Path, request_: BuildRequest, words: list[str]) -> Non
 def test_a_push_takes_the_names_with_a_registry_where_there_are_any(tmp_path: Path) -> None:
     write_project(tmp_path)
     argv = _argv(tmp_path, BuildRequest(push=True, tags=("ghcr.io/me/thing:1", "extra")))
+    assert words_after(argv, "--tag") == ["ghcr.io/me/thing:1"]
+    argv = _argv(tmp_path, BuildRequest(output="type=registry", tags=("ghcr.io/me/thing:1",)))
     assert words_after(argv, "--tag") == ["ghcr.io/me/thing:1"]
     argv = _argv(tmp_path, BuildRequest(push=True))
     assert words_after(argv, "--tag") == ["thing:1.2.3", "thing:latest"]

@@ -153,6 +153,9 @@ def test_a_dockerfile_without_from_is_refused(tmp_path: Path) -> None:
         pytest.param("FROM scratch\nCOPY app/ /\n", "*\n", "keeps out", id="an ignored source"),
         pytest.param("FROM scratch\nCOPY gone /\n", "", "does not have", id="a missing source"),
         pytest.param("FROM scratch\nCOPY app/ /\n", "*\n!app\n", "", id="an allowed source"),
+        pytest.param(
+            "FROM scratch\nCOPY app/ /\n", "**\n!**/*.go\n", "", id="one by an exception anywhere"
+        ),
         pytest.param("FROM scratch\nCOPY *.x $Y /\n", "*\n", "", id="patterns are the builder's"),
         pytest.param(
             "FROM scratch AS unused\nCOPY gone /\nFROM scratch\nCOPY app /\n",
@@ -279,3 +282,27 @@ def test_a_push_without_a_registry_is_refused(tmp_path: Path) -> None:
     stood_in = replace(plan, stand_ins=("alpine:3.22",))
     assert "can't be pushed: alpine:3.22" in _texts(preflight.check_push(stood_in, ["ghcr.io"]))
     assert preflight.check_push(_plan(tmp_path), [""]) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "pushes"),
+    [
+        ("type=registry", True),
+        ("type=image,push=true", True),
+        ('type=image,"name=a,b", push=1', True),
+        ("type=image,PUSH=True", True),
+        ("type=image", False),
+        ("type=image,push=false", False),
+        ("type=registry,push=false", False),
+        ("type=image,name=push", False),
+        ("type=oci,dest=x,push=true", False),
+    ],
+)
+def test_a_push_is_one_in_buildx_s_own_words_as_well(
+    tmp_path: Path, output: str, *, pushes: bool
+) -> None:
+    write_project(tmp_path)
+    plan = replace(_plan(tmp_path, BuildRequest(output=output)), stand_ins=("alpine:3.22",))
+    assert bool(preflight.check_push(plan, ["ghcr.io"])) is pushes
+    problems = _texts(preflight.check_push(replace(plan, stand_ins=()), [""]))
+    assert (f"{output}, but no registry is named" in problems) is pushes

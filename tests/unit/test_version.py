@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from buildlib.errors import InputError
-from buildlib.tags import local_tags, references
+from buildlib.tags import local_tags, mapped_tags, references
 from buildlib.vcs import GitFacts, NoGit
 from buildlib.version import parse_epoch, resolve_version
 
@@ -149,10 +149,10 @@ def test_a_local_build_is_tagged_with_its_version_and_latest() -> None:
 
 
 def test_references_take_tags_and_whole_references_each_once() -> None:
-    assert references("me/thing", ["1", "latest"], ["1", " ", "x/y", "x/y:2", "thing:3"]) == (
+    assert references("me/thing", ["1", "latest"], ["1", " ", "x.y/z", "x/y:2", "thing:3"]) == (
         "me/thing:1",
         "me/thing:latest",
-        "x/y:latest",
+        "x.y/z:latest",
         "x/y:2",
         "thing:3",
     )
@@ -167,6 +167,30 @@ def test_lists_in_one_option_are_taken_apart_and_never_glued() -> None:
         "x/y:5",
         "thing:6",
     )
+
+
+def test_an_extra_tag_is_mapped_into_the_grammar() -> None:
+    texts = ["feature/x", "a+b, c d", "ok", "localhost/x:1", "me.example/y"]
+    assert references("thing", [], texts) == (
+        "thing:feature-x",
+        "thing:a-b",
+        "thing:c-d",
+        "thing:ok",
+        "localhost/x:1",
+        "me.example/y:latest",
+    )
+    assert mapped_tags(texts) == (("feature/x", "feature-x"), ("a+b", "a-b"), ("c d", "c-d"))
+
+
+def test_two_extra_tags_never_come_to_one_unnoticed() -> None:
+    with pytest.raises(InputError, match=r"'a\+b' and 'a-b' would both be the tag a-b"):
+        mapped_tags(["a+b,a-b"])
+    assert mapped_tags(["a+b", "a+b"]) == (("a+b", "a-b"),)
+
+
+def test_an_extra_tag_of_which_nothing_is_left_is_refused() -> None:
+    with pytest.raises(InputError, match=r"not a tag: '\.\.\.'"):
+        references("thing", [], ["..."])
 
 
 def test_references_without_any_tag_are_refused() -> None:
