@@ -21,7 +21,6 @@ from buildlib.build import build_image
 from buildlib.console import Console
 from buildlib.errors import (
     BuildlibError,
-    CancelledError,
     InputError,
     ToolError,
     TransientError,
@@ -31,7 +30,8 @@ from buildlib.oci import open_archive
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest
 from buildlib.publish.buildkit import write_provenance
-from buildlib.publish.checks import archive_problems, conflicts, moved_meanwhile
+from buildlib.publish.checks import archive_problems
+from buildlib.publish.course import Course
 from buildlib.publish.gates import LEFT_OUT, PASSED, Subject, judge
 from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.receipt import (
@@ -41,11 +41,11 @@ from buildlib.publish.receipt import (
     TargetRecord,
     inside,
     new_receipt,
-    write_receipt,
 )
 from buildlib.publish.settings import SBOM, SIGN
+from buildlib.publish.tagging import Tagging
 from buildlib.registry.client import Repository
-from buildlib.registry.push import push_archive, put_tag
+from buildlib.registry.push import push_archive
 
 
 class Signer(Protocol):
@@ -70,6 +70,7 @@ class Surroundings:
         now: returns the time, RFC 3339.
         versions: returns those of the tools that build.
         cancel: ends every process that was started.
+        settle: waits longer than another publisher takes from looking at a tag to giving it.
         reached: is called after each step, with its name.
     """
 
@@ -80,6 +81,7 @@ class Surroundings:
     now: Callable[[], str]
     versions: Callable[[], Mapping[str, str]]
     cancel: Callable[[], None]
+    settle: Callable[[], object]
     reached: Callable[[str], None] = field(default=lambda _: None)
 
     @property
@@ -120,9 +122,16 @@ class PublishFlow:
         self._plan, self._around = plan, around
         self._project = around.subject.project
         self._console = around.console
-        self._path = plan.archive.parent / NAME
-        self._given_up: list[BuildlibError] = []
         self.receipt = self._taken_up(before)
+        path = plan.archive.parent / NAME
+        self._course = Course(self.receipt, path, self._console, around.reached)
+        self._tagging = Tagging(
+            self._course,
+            around.repositories,
+            self._console,
+            replan=around.replan,
+            settle=around.settle,
+        )
 
     def _taken_up(self, before: Receipt | None) -> Receipt:
         fresh = new_receipt(self._project.config, self._plan, started=self._around.now())
@@ -147,7 +156,7 @@ class PublishFlow:
             BuildlibError: as its exit code says; the receipt tells how far it came.
         """
         with _alone(self._project.config.root):
-            self._save("begun")
+            self._course.save("begun")
             try:
                 self._publish()
             finally:
@@ -155,22 +164,18 @@ class PublishFlow:
                 for name, repository in self._around.repositories.items():
                     if name in self.receipt.targets:
                         self.receipt.targets[name].retries = repository.transport.tally.retries
-                self._save("ended")
+                self._course.save("ended")
         return self.receipt
 
     def _publish(self) -> None:
         targets = self._preflight()
         self._build()
-        targets = self._unless(targets, self._conflicts)
+        targets = self._course.unless(targets, self._tagging.conflicts)
         self._judge()
         self._ask_buildkit()
         targets = self._arrive(targets)
-        self._tag(targets)
+        self._tagging.give(targets)
         self.receipt.finished = True
-
-    def _save(self, step: str) -> None:
-        write_receipt(self._path, self.receipt)
-        self._around.reached(step)
 
     # -- before anything is done
 
@@ -198,41 +203,10 @@ class PublishFlow:
             try:
                 answer.get()
             except BuildlibError as error:
-                problems += self._failed(target, error)
+                problems += self._course.failed(target, error)
         raise_problems(problems)
-        self._save("preflight")
-        return self._left(self._plan.targets)
-
-    def _failed(self, target: Target, error: BuildlibError) -> list[BuildlibError]:
-        """Note that a registry failed; return the problem that it is, if it is required."""
-        if isinstance(error, CancelledError):
-            raise error
-        self.receipt.targets[target.name].error = str(error)
-        self._given_up.append(error)
-        if target.registry.required:
-            return [error]
-        self._console.warn(f"{target.name} is left behind: {error}")
-        return []
-
-    def _left(self, targets: Sequence[Target]) -> tuple[Target, ...]:
-        left = tuple(t for t in targets if not self.receipt.targets[t.name].error)
-        if not left:
-            raise_problems(self._given_up)
-        return left
-
-    def _unless(
-        self, targets: Sequence[Target], do: Callable[[Target], object]
-    ) -> tuple[Target, ...]:
-        """Do something in each registry; return those where it worked, if it did where it must."""
-        problems: list[BuildlibError] = []
-        for target in targets:
-            try:
-                do(target)
-            except BuildlibError as error:
-                problems += self._failed(target, error)
-                self._save(f"failed {target.name}")
-        raise_problems(problems)
-        return self._left(targets)
+        self._course.save("preflight")
+        return self._course.left(self._plan.targets)
 
     # -- one archive
 
@@ -254,7 +228,7 @@ class PublishFlow:
         if before and before != self.receipt.digest:
             self._console.warn(f"built anew, and it is another image than {before}")
             self.receipt.judged, self.receipt.gates = "", []
-        self._save("build")
+        self._course.save("build")
 
     @staticmethod
     def _top(archive: Path) -> str:
@@ -263,9 +237,6 @@ class PublishFlow:
                 return opened.top()
         except BuildlibError:
             return ""
-
-    def _conflicts(self, target: Target) -> None:
-        raise_problems(conflicts([target], self._around.repositories, self.receipt.digest))
 
     # -- gates
 
@@ -304,7 +275,7 @@ class PublishFlow:
             for skip in self._plan.skipped
         ]
         self.receipt.judged = fingerprint
-        self._save("gates")
+        self._course.save("gates")
         for skip in self._plan.skipped:
             self._console.warn(f"{skip.gate} is left out: {skip.reason}")
         raise_problems([outcome.error for outcome in outcomes if outcome.error])
@@ -338,13 +309,13 @@ class PublishFlow:
         )
         for one in self.receipt.provenance:
             one["file"] = inside(Path(one["file"]), config.root)
-        self._save("provenance")
+        self._course.save("provenance")
 
     # -- registries
 
     def _arrive(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """Push, sign and verify everywhere; one that fails does not hold up the others."""
-        return self._unless(targets, self._arrive_at)
+        return self._course.unless(targets, self._arrive_at)
 
     def _arrive_at(self, target: Target) -> None:
         record = self.receipt.targets[target.name]
@@ -359,42 +330,7 @@ class PublishFlow:
             *(done.digest, done.sent, done.there),
             done.size,
         )
-        self._save(f"push {target.name}")
+        self._course.save(f"push {target.name}")
         if self._plan.signs:
             record.signed_by = self._around.signer.sign(target, self.receipt)
-            self._save(f"{SIGN} {target.name}")
-
-    # -- tags, last
-
-    def _tag(self, targets: Sequence[Target]) -> None:
-        targets = self._unless(targets, self._conflicts)
-        targets = self._unless(targets, lambda target: self._give(target, target.pinned))
-        held: dict[str, tuple[str, ...]] = {}
-        for_now = self._unless(targets, lambda target: held.update(self._held(target)))
-        # As the registries are now: a higher release may have come meanwhile.
-        again = [t for t in self._around.replan(held).targets if t.name in held]
-        for target in again:
-            record = self.receipt.targets[target.name]
-            record.wanted, record.held_back = list(target.tags), dict(target.held_back)
-        self._unless(again, lambda target: self._give(target, target.floating))
-        self._unless(self._left(for_now), self._moved)
-
-    def _held(self, target: Target) -> dict[str, tuple[str, ...]]:
-        return {target.name: self._around.repositories[target.name].tags()}
-
-    def _moved(self, target: Target) -> None:
-        raise_problems(moved_meanwhile([target], self._around.repositories, self.receipt.digest))
-
-    def _give(self, target: Target, tags: Sequence[str]) -> None:
-        record = self.receipt.targets[target.name]
-        for tag in tags:
-            done = put_tag(
-                self._around.repositories[target.name],
-                self.receipt.digest,
-                tag,
-                immutable=tag not in target.floating,
-            )
-            record.tags[tag] = {"digest": done.digest, "before": done.before}
-            became = "is tagged" if done.moved else "was tagged already"
-            self._console.note(f"{target.repository}:{tag} {became}")
-            self._save(f"tag {target.name} {tag}")
+            self._course.save(f"{SIGN} {target.name}")

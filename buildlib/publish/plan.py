@@ -163,6 +163,14 @@ def target_of(registry: Registry, tags: TagPlan) -> Target:
     )
 
 
+def required_first(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """Return the registries in the order in which versions are given there.
+
+    An optional one that fails holds up nobody, so none of them can decide who was first.
+    """
+    return tuple(sorted(targets, key=lambda target: not target.registry.required))
+
+
 def make_publish_plan(
     project: Project,
     dockerfile: Dockerfile,
@@ -270,7 +278,9 @@ def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
         yield Step(title=f"left out: {skip.gate}", command="", notes=(skip.reason,))
     for target in plan.targets:
         yield from _arrival(plan, target, path)
-    yield from (_tag_step(target, tag) for target in plan.targets for tag in target.pinned)
+    yield from (
+        _tag_step(target, tag) for target in required_first(plan.targets) for tag in target.pinned
+    )
     yield from (_tag_step(target, tag) for target in plan.targets for tag in target.floating)
     for target in plan.targets:
         notes = tuple(f"{tag} stays where it is: {reason}" for tag, reason in target.held_back)

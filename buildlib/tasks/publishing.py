@@ -34,6 +34,8 @@ from buildlib.tasks.registries import Opened, open_registries
 from buildlib.tasks.telling import mode
 from buildlib.vcs import Changes, GitFacts, read_changes
 
+# Longer than another machine takes from looking at a tag to giving it: three requests.
+SETTLE = 2.0
 # For what a dry run asks only to tell more.
 _ONCE = Patience(attempts=1, timeout=10.0)
 
@@ -119,6 +121,7 @@ def publish(
     wanted: Wanted,
     *,
     patience: Patience | None = None,
+    settle: float = SETTLE,
     reached: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Publish, and report how far it came.
@@ -127,6 +130,7 @@ def publish(
         run: where it is printed.
         wanted: the options.
         patience: with the registries; None: as usual.
+        settle: seconds from giving a new version to looking who has it.
         reached: is called after each step that is kept in the receipt, with its name.
 
     Raises:
@@ -141,7 +145,11 @@ def publish(
         run.console.answer(as_script(plan, planner.project.config.root))
         return
     before = _before(plan) if wanted.resume else None
-    around = replace(_surroundings(run, planner, plan, opened), reached=reached)
+    around = replace(
+        _surroundings(run, planner, plan, opened),
+        settle=lambda: time.sleep(settle),
+        reached=reached,
+    )
     flow = PublishFlow(plan, around, before)
     try:
         flow.run()
@@ -186,6 +194,7 @@ def _surroundings(
         now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         versions=lambda: _versions(_engine(run)),
         cancel=run.close,
+        settle=lambda: time.sleep(SETTLE),
     )
 
 

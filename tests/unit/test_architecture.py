@@ -117,6 +117,8 @@ ORDER = [
     "publish.plan",
     "publish.receipt",
     "publish.checks",
+    "publish.course",
+    "publish.tagging",
     "publish.buildkit",
     "publish.gates",
     "publish.statement",
