@@ -39,6 +39,7 @@ from buildlib.publish.receipt import (
     GateRecord,
     Receipt,
     TargetRecord,
+    bills_are_there,
     inside,
     new_receipt,
 )
@@ -262,7 +263,7 @@ class PublishFlow:
         known = {record.gate for record in self.receipt.gates if record.state == PASSED}
         if self.receipt.judged != fingerprint:
             known = set()
-        if not self._bills_are_there():
+        if not bills_are_there(self.receipt, self._project.config.root):
             known.discard(SBOM)
         wanted = tuple(gate for gate in self._plan.gates if gate not in known)
         for gate in known & set(self._plan.gates):
@@ -279,16 +280,6 @@ class PublishFlow:
         for skip in self._plan.skipped:
             self._console.warn(f"{skip.gate} is left out: {skip.reason}")
         raise_problems([outcome.error for outcome in outcomes if outcome.error])
-
-    def _bills_are_there(self) -> bool:
-        bills = [
-            file
-            for record in self.receipt.gates
-            for bill in record.figures.get("sboms", ())
-            for file in bill["files"]
-        ]
-        root = self._project.config.root
-        return bool(bills) and all((root / file).is_file() for file in bills)
 
     def _ask_buildkit(self) -> None:
         """Let BuildKit say what it built, where somebody signs that."""
