@@ -22,6 +22,8 @@ from buildlib.tags import local_tags, references
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _MIRROR: Final = "docker-image://"
+# Where archives go, and all that is told about them.
+DIST: Final = "dist"
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -143,7 +145,7 @@ def _destination(project: Project, request: BuildRequest, output: str) -> Path |
         return request.destination
     name = parse_reference(project.config.image).repository.rpartition("/")[2]
     suffix = ".oci.tar" if output == Output.OCI else ""
-    return project.config.root / "dist" / f"{name}-{to_tag(project.version.value)}{suffix}"
+    return project.config.root / DIST / f"{name}-{to_tag(project.version.value)}{suffix}"
 
 
 def _build_args(

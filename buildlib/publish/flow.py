@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from buildlib.planning import BuildRequest
 from buildlib.publish.buildkit import write_provenance
 from buildlib.publish.checks import archive_problems
 from buildlib.publish.course import Course
+from buildlib.publish.fingerprint import fingerprint
 from buildlib.publish.gates import LEFT_OUT, PASSED, Subject, judge
 from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.receipt import (
@@ -146,6 +146,12 @@ class PublishFlow:
                 why=f"and this is {getattr(fresh, other[0])}",
                 hint="publish without --resume",
             )
+        if before.uncommitted != fresh.uncommitted:
+            raise InputError(
+                "the files have changed since that receipt was written",
+                why="what is not committed is in the image as well",
+                hint="publish without --resume",
+            )
         fresh.digest, fresh.judged, fresh.gates = before.digest, before.judged, before.gates
         fresh.started, fresh.provenance = before.started, before.provenance
         return fresh
@@ -241,41 +247,27 @@ class PublishFlow:
 
     # -- gates
 
-    def _fingerprint(self) -> str:
-        """Return what the gates are asked about: the image, and how they are configured.
-
-        The day is part of it: what is known of an image, and what is ignored, changes with it.
-        """
-        config = self._project.config
-        asked = (
-            self.receipt.digest,
-            self._around.subject.today,
-            self._around.subject.release,
-            config.smoke,
-            config.run,
-            config.image_policy(),
-            config.scan_settings(),
-        )
-        return hashlib.sha256(repr(asked).encode()).hexdigest()
-
     def _judge(self) -> None:
-        fingerprint = self._fingerprint()
+        subject, digest = self._around.subject, self.receipt.digest
+        judged = fingerprint(
+            self._project.config, digest, today=subject.today, release=subject.release
+        )
         known = {record.gate for record in self.receipt.gates if record.state == PASSED}
-        if self.receipt.judged != fingerprint:
+        if self.receipt.judged != judged:
             known = set()
         if not bills_are_there(self.receipt, self._project.config.root):
             known.discard(SBOM)
         wanted = tuple(gate for gate in self._plan.gates if gate not in known)
         for gate in known & set(self._plan.gates):
             self._console.note(f"gate {gate} was passed by this very image")
-        outcomes = judge(wanted, self._around.subject, cancel=self._around.cancel)
+        outcomes = judge(wanted, subject, cancel=self._around.cancel)
         records = {record.gate: record for record in self.receipt.gates if record.gate in known}
         records |= {outcome.record.gate: outcome.record for outcome in outcomes}
         self.receipt.gates = [records[gate] for gate in self._plan.gates] + [
             GateRecord(gate=skip.gate, state=LEFT_OUT, detail=skip.reason)
             for skip in self._plan.skipped
         ]
-        self.receipt.judged = fingerprint
+        self.receipt.judged = judged
         self._course.save("gates")
         for skip in self._plan.skipped:
             self._console.warn(f"{skip.gate} is left out: {skip.reason}")

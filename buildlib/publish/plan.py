@@ -72,6 +72,7 @@ class PublishPlan:
     Args:
         version, revision: of what is published.
         mode: a release, or what was asked for by name.
+        uncommitted: one hash of all that is not; empty: everything is.
         build: of the archive, all platforms.
         archive: the one artefact, absolute.
         gates: that have to be passed; `skipped` are those that are left out by name.
@@ -82,6 +83,7 @@ class PublishPlan:
     version: str
     revision: str
     mode: Mode
+    uncommitted: str
     build: BuildPlan
     archive: Path
     gates: tuple[str, ...]
@@ -180,6 +182,7 @@ def make_publish_plan(
     mode: Mode,
     in_registry: Mapping[str, Sequence[str]],
     skips: Sequence[Skip] = (),
+    uncommitted: str = "",
 ) -> PublishPlan:
     """Return the plan; nothing is asked or changed.
 
@@ -191,6 +194,7 @@ def make_publish_plan(
         mode: a release, or what was asked for by name.
         in_registry: the tags that each registry holds already, by its name.
         skips: gates that are left out.
+        uncommitted: one hash of what `changes` are.
 
     Raises:
         InputError, ToolError, ProblemsError: it must not be published (exit 2, 3).
@@ -204,6 +208,7 @@ def make_publish_plan(
         version=project.version.value,
         revision=project.version.revision,
         mode=mode,
+        uncommitted=uncommitted,
         build=build,
         archive=build.destination or Path(),
         gates=tuple(gate for gate in config.publishing().gates if gate not in skipped),

@@ -68,6 +68,7 @@ class Receipt:
 
     Args:
         image, version, revision, mode: what is published.
+        uncommitted: one hash of all that was not; empty: everything was.
         archive: the file, relative to the project where it lies in it.
         digest: of the whole; empty: not built yet.
         platforms: the digest of each one's manifest.
@@ -82,6 +83,7 @@ class Receipt:
     revision: str
     mode: str
     archive: str
+    uncommitted: str = ""
     digest: str = ""
     platforms: dict[str, str] = field(default_factory=dict)
     judged: str = ""
@@ -112,6 +114,7 @@ def new_receipt(config: Config, plan: PublishPlan, *, started: str) -> Receipt:
         revision=plan.revision,
         mode=str(plan.mode),
         archive=inside(plan.archive, config.root),
+        uncommitted=plan.uncommitted,
         started=started,
         rehearsal=plan.rehearsal,
     )

@@ -52,7 +52,10 @@ def _source(project: Project, plan: PublishPlan) -> dict[str, Any]:
     address = without_credentials(project.config.source or project.remote)
     # A path on this machine is nobody else's business.
     known = address if "://" in address and not address.startswith("file:") else ""
-    return {"uri": f"git+{known}" if known else "git", "digest": {"gitCommit": plan.revision}}
+    source = {"uri": f"git+{known}" if known else "git", "digest": {"gitCommit": plan.revision}}
+    # The commit alone would be a lie where files differ from it.
+    dirt = {"annotations": {"dirty": True, "uncommitted": plan.uncommitted}}
+    return source | (dirt if plan.uncommitted else {})
 
 
 def _judgement(record: GateRecord) -> dict[str, Any]:

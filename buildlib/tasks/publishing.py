@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.executor import PlumbumExecutor
+from buildlib.planning import DIST
 from buildlib.preflight import check_engine
 from buildlib.project import Project
 from buildlib.publish.flow import PublishFlow, Surroundings
@@ -32,7 +33,7 @@ from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import Opened, open_registries
 from buildlib.tasks.telling import mode
-from buildlib.vcs import Changes, GitFacts, read_changes
+from buildlib.vcs import Changes, GitFacts, hash_changes, read_changes
 
 # Longer than another machine takes from looking at a tag to giving it: three requests.
 SETTLE = 2.0
@@ -81,6 +82,12 @@ class Planner:
         config, git = self.project.config, self.project.git
         self.registries = chosen_registries(config.registries, wanted.registries)
         self._changes = read_changes(git.root) if isinstance(git, GitFacts) else Changes()
+        # Once: what is built is what was there in the beginning.
+        self._uncommitted = (
+            hash_changes(git.root, self._changes, config.root / DIST)
+            if isinstance(git, GitFacts)
+            else ""
+        )
         self._dockerfile = self.project.dockerfile()
 
     def plan(self, in_registry: Mapping[str, Sequence[str]]) -> PublishPlan:
@@ -93,6 +100,7 @@ class Planner:
             mode=self._mode,
             in_registry=in_registry,
             skips=self._skips,
+            uncommitted=self._uncommitted,
         )
 
 

@@ -116,6 +116,7 @@ ORDER = [
     "sign.flow",
     "publish.plan",
     "publish.receipt",
+    "publish.fingerprint",
     "publish.checks",
     "publish.course",
     "publish.tagging",
