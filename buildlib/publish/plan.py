@@ -284,9 +284,11 @@ def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
     for target in plan.targets:
         yield from _arrival(plan, target, path)
     yield from (
-        _tag_step(target, tag) for target in required_first(plan.targets) for tag in target.pinned
+        _tag_step(plan, target, tag)
+        for target in required_first(plan.targets)
+        for tag in target.pinned
     )
-    yield from (_tag_step(target, tag) for target in plan.targets for tag in target.floating)
+    yield from (_tag_step(plan, target, tag) for target in plan.targets for tag in target.floating)
     for target in plan.targets:
         notes = tuple(f"{tag} stays where it is: {reason}" for tag, reason in target.held_back)
         if notes:
@@ -309,11 +311,25 @@ def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[Step]:
     )
 
 
-def _tag_step(target: Target, tag: str) -> Step:
-    rest = shell_line((tag, "--registry", target.name))
+def promote_line(digest: str, tag: str, registry: str, *, unverified: str = "") -> str:
+    """Return the line that gives a tag by hand.
+
+    Args:
+        digest: as a shell reads it.
+        tag: to be given.
+        registry: by its name in the configuration.
+        unverified: why nothing is verified; empty: it is.
+    """
+    reason = ("--unverified", unverified) if unverified else ()
+    rest = shell_line((tag, "--registry", registry, *reason))
+    return f"invoke docker-promote {digest} {rest}"
+
+
+def _tag_step(plan: PublishPlan, target: Target, tag: str) -> Step:
+    unverified = next((skip.reason for skip in plan.skipped if skip.gate == SIGN), "")
     return Step(
         title=f"tag {target.repository}:{tag}",
-        command=f'invoke docker-promote "{DIGEST}" {rest}',
+        command=promote_line(f'"{DIGEST}"', tag, target.name, unverified=unverified),
     )
 
 

@@ -105,6 +105,7 @@ def docker_push(
         "digest": "sha256:… of what was pushed",
         "tag": "to be given to it",
         "registry": _REGISTRY,
+        "unverified": "why it gets the tag without being verified",
         "dry-run": _DRY,
         "json": _JSON,
     },
@@ -115,6 +116,7 @@ def docker_promote(
     tag: str,
     registry: Sequence[str] | None = None,
     *,
+    unverified: str = "",
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
@@ -122,7 +124,8 @@ def docker_promote(
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks.registries import promote  # noqa: PLC0415 - only this task needs it
 
-        promote(run, digest, tag, tuple(registry or ()), as_json=json)
+        names = tuple(registry or ())
+        promote(run, digest, tag, names, unverified=unverified, as_json=json)
 
 
 @task(

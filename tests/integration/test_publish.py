@@ -119,13 +119,15 @@ def test_a_second_time_is_nothing_but_questions(make: Make) -> None:
     assert release.tags == tags
 
 
-@pytest.mark.parametrize("kind", ["release", "snapshot"])
+@pytest.mark.parametrize("kind", ["release", "snapshot", "unsigned"])
 def test_the_dry_run_is_a_script_that_does_the_same(make: Make, kind: str) -> None:
     release = make()
     options = []
     if kind == "snapshot":
         git(release.root, "commit", "--quiet", "--allow-empty", "--message", "further")
         options = ["--snapshot"]
+    if kind == "unsigned":
+        options = ["--skip-gate", "sign", "--reason", "there's no key yet"]
     plan = release.invoke("docker-publish", "--dry-run", *options)
     assert plan.returncode == 0, plan.stderr
     assert release.tags == [{}, {}]
@@ -141,10 +143,11 @@ def test_the_dry_run_is_a_script_that_does_the_same(make: Make, kind: str) -> No
     )
     assert done.returncode == 0, done.stdout + done.stderr
     by_hand = release.tags
-    assert len(by_hand[0]) == (1 if options else 4)
+    assert len(by_hand[0]) == (1 if kind == "snapshot" else 4)
+    assert ("nothing is verified: there's no key yet" in done.stderr) == (kind == "unsigned")
     assert by_hand[0] == by_hand[1]
     release.forget()
-    release.publish(UNSIGNED._replace(snapshot=bool(options)))
+    release.publish(UNSIGNED._replace(snapshot=kind == "snapshot"))
     assert release.tags == by_hand
 
 
