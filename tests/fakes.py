@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -70,6 +71,44 @@ class FakeExecutor:
 
     def attach(self, argv: Sequence[str]) -> int:
         return self._answer(argv).code
+
+
+DOCKER_INFO = {
+    "ServerVersion": "26.1.5",
+    "OSType": "linux",
+    "Architecture": "x86_64",
+    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
+    "ClientInfo": {"Version": "26.1.5", "Plugins": [{"Name": "buildx", "Version": "v0.13.1"}]},
+}
+STEP = {
+    "digest": "a",
+    "name": "[1/1] RUN x",
+    "started": "2026-01-01T00:00:00Z",
+    "completed": "2026-01-01T00:00:01Z",
+}
+
+
+class FakeDocker(FakeExecutor):
+    """Docker as far as a build needs it; writes the metadata that buildx would write."""
+
+    def __init__(
+        self, code: int = 0, metadata: str = '{"containerimage.digest": "sha256:d"}'
+    ) -> None:
+        super().__init__(
+            {
+                ("docker", "info"): Completed(code=0, stdout=json.dumps(DOCKER_INFO)),
+                ("docker", "buildx", "build"): Completed(code=code),
+                ("docker", "image", "inspect"): Completed(code=0, stdout="5818000\n"),
+                ("docker", "buildx", "inspect"): Completed(code=1, stderr="ERROR: no builder"),
+            }
+        )
+        self.metadata = metadata
+        self.lines = [json.dumps({"vertexes": [{**STEP, "cached": True}]})]
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        for path in words_after(argv, "--metadata-file"):
+            Path(path).write_text(self.metadata, encoding="utf-8")
+        return super()._answer(argv)
 
 
 def a_console(**options: object) -> tuple[Console, io.StringIO, io.StringIO]:

@@ -241,7 +241,7 @@ class PublishFlow:
     def _top(archive: Path) -> str:
         try:
             with open_archive(archive) as opened:
-                return opened.top()
+                return opened.top() if opened.images() else ""
         except BuildlibError:
             return ""
 

@@ -295,7 +295,8 @@ def test_gates_are_asked_again_where_they_changed_or_the_image_did(make: Make) -
     release = make(gates=("size",))
     release.publish()
     archive = release.root / "dist/thing-1.2.3.oci.tar"
-    archive.unlink()
+    # Half of one, as a run that was killed leaves it, is none.
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     text = release.publish(UNSIGNED._replace(resume=True))
     assert "docker buildx build" in text
     # Built again it is the same image, and what it passed counts.
