@@ -132,6 +132,16 @@ def subject_of(path: Path) -> str:
         return ""
 
 
+def made_by(path: Path) -> str:
+    """Return the tool and its version that an SPDX bill says it was made by; empty: it does not."""
+    try:
+        creators = json.loads(path.read_text(encoding="utf-8"))["creationInfo"]["creators"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    tools = [str(one).removeprefix("Tool: ") for one in creators if str(one).startswith("Tool: ")]
+    return " ".join(tools[0].rsplit("-", 1)) if tools else ""
+
+
 def as_text(bills: Sequence[Sbom]) -> str:
     """Return a row for each file."""
     rows = [

@@ -10,7 +10,7 @@ import pytest
 
 from buildlib.errors import InputError
 from buildlib.publish.receipt import BILLS, GateRecord, Receipt, bills_are_there, find_bills
-from buildlib.sbom import subject_of
+from buildlib.sbom import made_by, subject_of
 
 OWN, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 PLATFORMS = {"linux/amd64": OWN}
@@ -92,3 +92,12 @@ def test_a_bill_that_is_gone_is_not_there(tmp_path: Path) -> None:
     receipt.gates = [GateRecord(gate="sbom", state="passed", figures={"sboms": [found]})]
     path.unlink()
     assert not bills_are_there(receipt, tmp_path)
+
+
+def test_a_bill_says_what_made_it(tmp_path: Path) -> None:
+    creators = ["Organization: Anchore, Inc", "Tool: syft-1.18.1"]
+    path = _written(tmp_path, "spdxjson", {"creationInfo": {"creators": creators}})
+    assert made_by(path) == "syft 1.18.1"
+    unknown: list[object] = [{"creationInfo": {"creators": creators[:1]}}, {"creationInfo": 0}, []]
+    for content in unknown:
+        assert made_by(_written(tmp_path, "spdxjson", content)) == ""
