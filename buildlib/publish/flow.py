@@ -70,6 +70,7 @@ class Surroundings:
         replan: returns the plan as the registries are now, by the tags that each holds.
         now: returns the time, RFC 3339.
         versions: returns those of the tools that build.
+        buildkit: returns that of BuildKit; asked after a build, when the builder surely runs.
         cancel: ends every process that was started.
         settle: waits longer than another publisher takes from looking at a tag to giving it.
         reached: is called after each step, with its name.
@@ -81,6 +82,7 @@ class Surroundings:
     replan: Callable[[Mapping[str, Sequence[str]]], PublishPlan]
     now: Callable[[], str]
     versions: Callable[[], Mapping[str, str]]
+    buildkit: Callable[[], str]
     cancel: Callable[[], None]
     settle: Callable[[], object]
     reached: Callable[[str], None] = field(default=lambda _: None)
@@ -124,6 +126,7 @@ class PublishFlow:
         self._project = around.subject.project
         self._console = around.console
         self.receipt = self._taken_up(before)
+        self._builds_with: dict[str, str] = {}
         path = plan.archive.parent / NAME
         self._course = Course(self.receipt, path, self._console, around.reached)
         self._tagging = Tagging(
@@ -154,6 +157,7 @@ class PublishFlow:
             )
         fresh.digest, fresh.judged, fresh.gates = before.digest, before.judged, before.gates
         fresh.started, fresh.provenance = before.started, before.provenance
+        fresh.tools = before.tools
         return fresh
 
     def run(self) -> Receipt:
@@ -189,7 +193,9 @@ class PublishFlow:
     def _preflight(self) -> tuple[Target, ...]:
         """Return the registries that can be written to; every required one has to be."""
         problems: list[BuildlibError] = []
-        self.receipt.tools |= dict(self._around.versions())
+        self._builds_with = dict(self._around.versions())
+        # What is there already was built by what built it.
+        self.receipt.tools = self._builds_with | self.receipt.tools
         if self._plan.signs:
             try:
                 self.receipt.tools |= dict(self._around.signer.check())
@@ -227,6 +233,7 @@ class PublishFlow:
                 output=Output.OCI,
             )
             build_image(self._project, request, self._around.subject.executor, self._console)
+            self.receipt.tools |= self._builds_with | {"buildkit": self._around.buildkit()}
         with open_archive(archive) as opened:
             self.receipt.digest = opened.top()
             images = opened.images()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from buildlib.command import buildx_argv, shell_line
 from buildlib.dockerfile import Dockerfile
@@ -273,8 +273,7 @@ def _gate_command(gate: str, plan: PublishPlan, archive: str) -> tuple[str, ...]
 
 def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
     """Yield every step with the line that does it by hand; together they are a shell script."""
-    archive = plan.archive
-    path = str(archive.relative_to(root) if archive.is_relative_to(root) else archive)
+    path = _relative(plan.archive, root)
     yield Step(title="build every platform, once", command=shell_line(buildx_argv(plan.build)))
     for gate in plan.gates:
         command = shell_line(_gate_command(gate, plan, path))
@@ -344,3 +343,42 @@ def as_script(plan: PublishPlan, root: Path) -> str:
         lines += [f"#    {note}" for note in step.notes]
         lines += [step.command] if step.command else []
     return "\n".join(lines)
+
+
+def as_dict(plan: PublishPlan, root: Path) -> dict[str, Any]:
+    """Return the plan, ready for JSON: what a program asks a dry run for.
+
+    Args:
+        plan: as made.
+        root: of the project; paths are relative to it where they lie in it.
+    """
+    return {
+        "image": plan.build.image,
+        "version": plan.version,
+        "revision": plan.revision,
+        "mode": str(plan.mode),
+        "uncommitted": plan.uncommitted,
+        "rehearsal": plan.rehearsal,
+        "platforms": list(plan.platforms),
+        "archive": _relative(plan.archive, root),
+        "gates": list(plan.gates),
+        "skipped": [asdict(skip) for skip in plan.skipped],
+        "signs": plan.signs,
+        "targets": [_target_dict(target) for target in plan.targets],
+        "steps": [asdict(step) for step in steps(plan, root)],
+    }
+
+
+def _target_dict(target: Target) -> dict[str, Any]:
+    return {
+        "name": target.name,
+        "repository": target.repository,
+        "required": target.registry.required,
+        "tags": list(target.tags),
+        "floating": list(target.floating),
+        "held_back": dict(target.held_back),
+    }
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)

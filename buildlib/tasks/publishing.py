@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Final, NamedTuple
 
+from buildlib.engine import inspect_builder
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.executor import PlumbumExecutor
 from buildlib.planning import DIST
@@ -17,6 +19,7 @@ from buildlib.publish.flow import PublishFlow, Surroundings
 from buildlib.publish.gates import Subject
 from buildlib.publish.plan import (
     PublishPlan,
+    as_dict,
     as_script,
     chosen_registries,
     make_publish_plan,
@@ -150,7 +153,9 @@ def publish(
     opened = open_registries(run, planner.registries, _ONCE if run.dry else patience)
     plan = planner.plan(_held(run, opened))
     if run.dry:
-        run.console.answer(as_script(plan, planner.project.config.root))
+        root = planner.project.config.root
+        told = to_json(as_dict(plan, root)) if wanted.as_json else as_script(plan, root)
+        run.console.answer(told)
         return
     before = _before(plan) if wanted.resume else None
     around = replace(
@@ -201,6 +206,7 @@ def _surroundings(
         replan=planner.plan,
         now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         versions=lambda: _versions(_engine(run)),
+        buildkit=lambda: _buildkit(run, project),
         cancel=run.close,
         settle=lambda: time.sleep(SETTLE),
     )
@@ -208,7 +214,26 @@ def _surroundings(
 
 def _versions(engine: Engine) -> dict[str, str]:
     facts = engine.facts
-    return {"docker": facts.client, "buildx": facts.buildx, "engine": facts.server}
+    return {
+        "docker": facts.client,
+        "buildx": facts.buildx,
+        "engine": facts.server,
+        "buildlib": _own_version(),
+    }
+
+
+def _own_version() -> str:
+    """Return the version of the package that this is of; run from a checkout it is of none."""
+    package = __name__.partition(".")[0]
+    names = metadata.packages_distributions().get(package, ())
+    return metadata.version(names[0]) if names else "a checkout"
+
+
+def _buildkit(run: Edge, project: Project) -> str:
+    """Return the versions of BuildKit that a builder's nodes have, as buildx tells them."""
+    builder = inspect_builder(run.executor, project.config.buildx_builder())
+    versions = {node.buildkit for node in builder.nodes} | {builder.buildkit}
+    return ", ".join(sorted(filter(None, versions))) or "unknown"
 
 
 def _engine(run: Edge) -> Engine:

@@ -60,6 +60,8 @@ def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> 
     assert receipt["finished"] is True
     assert sorted(receipt["platforms"]) == ["linux/amd64", "linux/arm64"]
     assert [gate["state"] for gate in receipt["gates"]] == ["passed", "passed"]
+    tools = {"buildkit", "buildlib", "buildx", "cosign", "docker", "engine"}
+    assert {name for name, version in receipt["tools"].items() if version} == tools
     for name in ("one", "two"):
         target = receipt["targets"][name]
         assert target["digest"] == digest
@@ -107,11 +109,17 @@ def test_a_second_time_is_nothing_but_questions(make: Make) -> None:
     release = make()
     release.publish(PLAIN)
     tags = release.tags
+    # Who built it is remembered, whoever goes on.
+    path = release.root / "dist/receipt.json"
+    path.write_text(
+        path.read_text("utf-8").replace('"buildkit": "', '"buildkit": "other '), "utf-8"
+    )
     text = release.publish(PLAIN._replace(resume=True))
     assert release.tags == tags
     assert "docker buildx build" not in text
     assert "was passed by this very image" in text
     assert "signing" not in text
+    assert release.receipt["tools"]["buildkit"].startswith("other ")
     targets = release.receipt["targets"].values()
     assert [(target["sent"], target["there"]) for target in targets] == [(0, 3), (0, 3)]
     # Without --resume as well: the same sources are the same image.
@@ -130,6 +138,8 @@ def test_the_dry_run_is_a_script_that_does_the_same(make: Make, kind: str) -> No
         options = ["--skip-gate", "sign", "--reason", "there's no key yet"]
     plan = release.invoke("docker-publish", "--dry-run", *options)
     assert plan.returncode == 0, plan.stderr
+    told = json.loads(release.invoke("docker-publish", "--dry-run", "--json", *options).stdout)
+    assert all(step["command"] in plan.stdout for step in told["steps"])
     assert release.tags == [{}, {}]
     assert not (release.root / "dist").exists()
     script = plan.stdout.replace("invoke ", f"{release.command()[0]} -m invoke ")
