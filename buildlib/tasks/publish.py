@@ -21,6 +21,7 @@ _JSON: Final = "print the result as JSON on stdout, and nothing else there"
     help={
         "registry": _REGISTRY,
         "resume": "go on from dist/receipt.json; what is done is looked at, and not done twice",
+        "pick-up": "as --resume where there is a receipt, else begin: for a job that is run again",
         "snapshot": "publish a build that is no release, under its version alone",
         "edge": "publish a build of the branch, as edge",
         "skip-gate": "leave a gate out: smoke, policy, size, scan, sbom, reproducible or sign",
@@ -36,6 +37,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
     reason: str = "",
     *,
     resume: bool = False,
+    pick_up: bool = False,
     snapshot: bool = False,
     edge: bool = False,
     dry_run: bool = False,
@@ -50,6 +52,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
             skips=tuple(skip_gate or ()),
             reason=reason,
             resume=resume,
+            pick_up=pick_up,
             snapshot=snapshot,
             edge=edge,
             as_json=json,

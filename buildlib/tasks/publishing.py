@@ -47,18 +47,17 @@ _ONCE = Patience(attempts=1, timeout=10.0)
 class Wanted(NamedTuple):
     """The task's options."""
 
-    registries: tuple[str, ...]
-    skips: tuple[str, ...]
-    reason: str
-    resume: bool
-    snapshot: bool
-    edge: bool
-    as_json: bool
+    registries: tuple[str, ...] = ()
+    skips: tuple[str, ...] = ()
+    reason: str = ""
+    resume: bool = False
+    pick_up: bool = False
+    snapshot: bool = False
+    edge: bool = False
+    as_json: bool = False
 
 
-NOTHING: Final = Wanted(
-    registries=(), skips=(), reason="", resume=False, snapshot=False, edge=False, as_json=False
-)
+NOTHING: Final = Wanted()
 
 
 class Planner:
@@ -157,7 +156,7 @@ def publish(
         told = to_json(as_dict(plan, root)) if wanted.as_json else as_script(plan, root)
         run.console.answer(told)
         return
-    before = _before(plan) if wanted.resume else None
+    before = _before(plan, wanted)
     around = replace(
         _surroundings(run, planner, plan, opened),
         settle=lambda: time.sleep(settle),
@@ -170,10 +169,12 @@ def publish(
         _report(run, flow.receipt, as_json=wanted.as_json)
 
 
-def _before(plan: PublishPlan) -> Receipt:
+def _before(plan: PublishPlan, wanted: Wanted) -> Receipt | None:
+    if not (wanted.resume or wanted.pick_up):
+        return None
     path = plan.archive.parent / NAME
     receipt = read_receipt(path)
-    if receipt is None:
+    if receipt is None and wanted.resume:
         raise InputError(
             f"there is nothing to resume: {path} is missing", hint="publish without --resume"
         )

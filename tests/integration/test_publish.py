@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from buildkit import container_builder
-from conftest import git
+from conftest import ROOT, git
 from registries import PASSWORD, USER, Server, registry
 from releases import PATH, PLAIN, UNSIGNED, Release, make_release
 
 from buildlib.config import load_config
-from buildlib.errors import GateError, InputError, ProblemsError, exit_code_of
+from buildlib.errors import GateError, InputError, ProblemsError, TransientError, exit_code_of
 from buildlib.registry.client import Repository
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Transport
@@ -299,6 +302,31 @@ def test_a_receipt_of_another_version_is_not_gone_on_from(make: Make) -> None:
     path.write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="is no receipt"):
         release.publish(UNSIGNED._replace(resume=True))
+
+
+def test_another_machine_picks_up_what_was_kept(make: Make) -> None:
+    release = make(gates=["size"])
+
+    def reached(step: str) -> None:
+        if step == "tag one 1.2.3":
+            raise TransientError("the machine is gone")
+
+    # With nothing to pick up it begins.
+    picking_up = PLAIN._replace(pick_up=True)
+    with pytest.raises(TransientError, match="is gone"):
+        release.publish(picking_up, reached=reached)
+    digest = release.receipt["digest"]
+    workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text("utf-8"))
+    kept = workflow["jobs"]["images"]["steps"][-1]["with"]["path"].split()
+    other = release.root.parent / "other"
+    git(release.root, "clone", "--quiet", "--branch=v1.2.3", str(release.root), str(other))
+    (other / "dist").mkdir()
+    for file in (file for pattern in kept for file in release.root.glob(pattern)):
+        shutil.copy2(file, other / "dist")
+    text = replace(release, root=other).publish(picking_up)
+    assert release.tags == [dict.fromkeys(TAGS, digest)] * 2
+    assert "docker buildx build" not in text
+    assert "gate size was passed by this very image" in text
 
 
 def test_gates_are_asked_again_where_they_changed_or_the_image_did(make: Make) -> None:
