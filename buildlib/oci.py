@@ -340,11 +340,15 @@ def open_archive(path: Path) -> Iterator[Archive]:
     """Open an archive for the time of the block.
 
     Raises:
-        InputError: there is none, or it is no tar file (exit 2).
+        InputError: there is none, it is no tar file, or not a whole one (exit 2).
     """
     try:
         tar = tarfile.open(path)  # noqa: SIM115 - closed below
     except (OSError, tarfile.TarError) as error:
         raise InputError(f"{path} can't be read as an image", why=str(error)) from error
     with tar:
-        yield Archive(tar, path.name)
+        try:
+            yield Archive(tar, path.name)
+        except tarfile.TarError as error:
+            # Only what is read tells that the file ends too early.
+            raise InputError(f"{path} is no whole image", why=str(error)) from error

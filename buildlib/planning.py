@@ -24,6 +24,8 @@ from buildlib.values import VARIABLE
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _MIRROR: Final = "docker-image://"
+# Where archives go, and all that is told about them.
+DIST: Final = "dist"
 
 
 @record(frozen=True, kw_only=True)
@@ -144,7 +146,7 @@ def _destination(project: Project, request: BuildRequest, output: str) -> Path |
         return request.destination
     name = parse_reference(project.config.image).repository.rpartition("/")[2]
     suffix = ".oci.tar" if output == Output.OCI else ""
-    return project.config.root / "dist" / f"{name}-{to_tag(project.version.value)}{suffix}"
+    return project.config.root / DIST / f"{name}-{to_tag(project.version.value)}{suffix}"
 
 
 def _build_args(

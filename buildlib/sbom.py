@@ -113,6 +113,35 @@ def _packages(path: Path, platform: str) -> int:
     return len(listed) - 1
 
 
+def subject_of(path: Path) -> str:
+    """Return the digest that a bill of either format says it is about; empty where it says none.
+
+    The files of every release have the same names, so that is the only thing to go by.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if "bomFormat" in found:
+            return str(found["metadata"]["component"]["version"])
+        described = {
+            one["relatedSpdxElement"]
+            for one in found["relationships"]
+            if one["relationshipType"] == "DESCRIBES"
+        }
+        return next(str(p["versionInfo"]) for p in found["packages"] if p["SPDXID"] in described)
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return ""
+
+
+def made_by(path: Path) -> str:
+    """Return the tool and its version that an SPDX bill says it was made by; empty: it does not."""
+    try:
+        creators = json.loads(path.read_text(encoding="utf-8"))["creationInfo"]["creators"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    tools = [str(one).removeprefix("Tool: ") for one in creators if str(one).startswith("Tool: ")]
+    return " ".join(tools[0].rsplit("-", 1)) if tools else ""
+
+
 def as_text(bills: Sequence[Sbom]) -> str:
     """Return a row for each file."""
     rows = [

@@ -85,6 +85,40 @@ DEFAULT_RULES: Final = (
 )
 
 
+# What may stand where a name was, in a tag that somebody else wrote.
+_FORMS: Final = {
+    "version": r"v?[0-9][0-9A-Za-z_.-]*",
+    "major": r"(?:0|[1-9][0-9]*)",
+    "minor": r"(?:0|[1-9][0-9]*)",
+    "patch": r"(?:0|[1-9][0-9]*)",
+    "prerelease": r"[0-9A-Za-z_.-]+",
+    "branch": r"[0-9A-Za-z_.-]+",
+    "short": r"[0-9a-f]{7,40}",
+    "revision": r"[0-9a-f]{40}",
+}
+
+
+def _looks_like(rule: TagRule, tag: str) -> bool:
+    parts = _PLACEHOLDER.split(rule.template + rule.suffix)
+    pattern = "".join(
+        _FORMS[part] if number % 2 else re.escape(part) for number, part in enumerate(parts)
+    )
+    return bool(re.fullmatch(pattern, tag))
+
+
+def pins(rules: Sequence[TagRule], tag: str) -> bool:
+    """Return whether a tag looks like one that stands for one image for ever, and like none else.
+
+    Args:
+        rules: of a registry.
+        tag: as the tag grammar allows it.
+    """
+    # A branch may be called anything: a version stays one.
+    moving = (rule for rule in rules if rule.floating and "branch" not in rule.names)
+    pinned = any(_looks_like(rule, tag) for rule in rules if not rule.floating)
+    return pinned and not any(_looks_like(rule, tag) for rule in moving)
+
+
 Choice = TypeVar("Choice", Kind, Line)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from functools import cached_property
@@ -291,3 +293,47 @@ def read_changes(root: Path) -> Changes:
             if "R" in entry[:2] or "C" in entry[:2]:
                 next(entries, None)  # the name that it had before
     return Changes(tracked=tuple(tracked), untracked=tuple(untracked))
+
+
+def hash_changes(root: Path, changes: Changes, without: Path | None = None) -> str:
+    """Return one hash of all that is not committed, `sha256:…`; empty where everything is.
+
+    Args:
+        root: the top of the work tree.
+        changes: as `read_changes` lists them.
+        without: a directory that does not count.
+
+    Raises:
+        InputError: a file can't be read (exit 2).
+        ToolError: as `read_git_facts`.
+    """
+    if changes == Changes():
+        return ""
+    # What `git status` lists as a directory, by its files; what is ignored there stays so.
+    listing = GitCommand(root).ask("ls-files", "--others", "--exclude-standard", "-z")
+    names = {*changes.tracked, *filter(None, listing.split("\0"))}
+    counted = [n for n in names if not without or not Path(root, n).is_relative_to(without)]
+    if not counted:
+        return ""
+    whole = hashlib.sha256()
+    for name in sorted(counted):
+        whole.update(f"{name}\0{_content(root / name)}\0".encode(errors="surrogateescape"))
+    return f"sha256:{whole.hexdigest()}"
+
+
+def _content(path: Path) -> str:
+    """Return what tells one content from another; a file that was removed has none."""
+    try:
+        if path.is_symlink():
+            return f"link {path.readlink()}"
+        if path.is_dir():
+            # A repository in this one, which git lists as one entry.
+            head = GitCommand(path).ask("rev-parse", "HEAD")
+            return f"{head} {hash_changes(path, read_changes(path))}"
+        with path.open("rb") as file:
+            runs = bool(path.stat().st_mode & stat.S_IXUSR)
+            return f"{runs} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise InputError(f"can't read {path.name}", why=str(error)) from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from buildlib.config import Config, load_config
 from buildlib.console import Console
+from buildlib.dockerfile import parse_dockerfile
 from buildlib.engine import EngineFacts
 from buildlib.errors import ToolError
 from buildlib.executor import Completed, Watch
@@ -26,6 +28,10 @@ COPY app/ ./
 FROM alpine:3.22
 COPY --from=compile /out /out
 """
+# What may be published: the bases are named by their digests.
+PINNED = parse_dockerfile(
+    f"FROM golang:1.24@sha256:{'1' * 64}\nFROM alpine:3.22@sha256:{'2' * 64}\n"
+)
 GOOD = EngineFacts(
     client="26.1.5",
     buildx="v0.13.1",
@@ -82,6 +88,48 @@ class FakeExecutor:
         for _ in range(self.silences if watch else 0):
             assert watch
             watch.ask()
+
+
+DOCKER_INFO = {
+    "ServerVersion": "26.1.5",
+    "OSType": "linux",
+    "Architecture": "x86_64",
+    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
+    "ClientInfo": {"Version": "26.1.5", "Plugins": [{"Name": "buildx", "Version": "v0.13.1"}]},
+}
+STEP = {
+    "digest": "a",
+    "name": "[1/1] RUN x",
+    "started": "2026-01-01T00:00:00Z",
+    "completed": "2026-01-01T00:00:01Z",
+}
+
+
+class FakeDocker(FakeExecutor):
+    """Docker as far as a build needs it; writes the metadata that buildx would write."""
+
+    def __init__(
+        self, code: int = 0, metadata: str = '{"containerimage.digest": "sha256:d"}'
+    ) -> None:
+        super().__init__(
+            {
+                ("docker", "info"): Completed(code=0, stdout=json.dumps(DOCKER_INFO)),
+                ("docker", "buildx", "build"): Completed(code=code),
+                ("docker", "image", "inspect"): Completed(code=0, stdout="5818000\n"),
+                ("docker", "buildx", "inspect"): Completed(code=1, stderr="ERROR: no builder"),
+            }
+        )
+        self.metadata = metadata
+        self.archive = b"12345"
+        self.lines = [json.dumps({"vertexes": [{**STEP, "cached": True}]})]
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        for path in words_after(argv, "--metadata-file"):
+            Path(path).write_text(self.metadata, encoding="utf-8")
+        for output in words_after(argv, "--output"):
+            if self.archive and output.startswith("type=oci,"):
+                Path(output.rpartition("dest=")[2]).write_bytes(self.archive)
+        return super()._answer(argv)
 
 
 def a_console(**options: object) -> tuple[Console, io.StringIO, io.StringIO]:

@@ -76,7 +76,7 @@ class Release:
         run = Edge(self.root, self.env, dry=False, quiet=False)
         try:
             with redirect_stdout(out), redirect_stderr(out):
-                publish(run, wanted, patience=patience, reached=reached)
+                publish(run, wanted, patience=patience, settle=0.0, reached=reached)
         finally:
             run.close()
             self.printed.append(out.getvalue())

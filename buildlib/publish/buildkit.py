@@ -39,7 +39,10 @@ def write_provenance(
     stem: Path,
     platforms: Mapping[str, str],
 ) -> list[dict[str, str]]:
-    """Write BuildKit's statement about each platform's image; none where it gives none.
+    """Write BuildKit's statement about each platform's image; where it gives none, that is told.
+
+    The manifests are the same only as long as its cache has what was built, or where the build is
+    reproducible.
 
     Args:
         project: whose image it is.
@@ -58,13 +61,17 @@ def write_provenance(
     except BuildlibError as error:
         console.warn(f"BuildKit gives no provenance here: {error.what}")
         return []
+    known = {d: s for d, s in found.items() if s.get("predicateType") in _TYPES}
+    if missing := [name for name, digest in platforms.items() if digest not in known]:
+        same = set(found) & set(platforms.values())
+        why = "in a form that is not known" if same else "about another image, built anew"
+        console.warn(f"BuildKit's provenance is {why}: none for {', '.join(missing)}")
     written = []
     for platform, digest in platforms.items():
-        statement = found.get(digest, {})
-        kind = _TYPES.get(str(statement.get("predicateType")), "")
-        if kind:
+        if statement := known.get(digest):
             file = stem.with_name(f"{stem.name}-{parse_platform(platform).slug}.buildkit.json")
             write_text(file, to_json(statement["predicate"]) + "\n")
+            kind = _TYPES[statement["predicateType"]]
             written.append(
                 {"platform": platform, "digest": digest, "file": str(file), "type": kind}
             )

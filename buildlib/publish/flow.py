@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ from buildlib.build import build_image
 from buildlib.console import Console
 from buildlib.errors import (
     BuildlibError,
-    CancelledError,
     InputError,
     ToolError,
     TransientError,
@@ -31,7 +29,9 @@ from buildlib.oci import open_archive
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest
 from buildlib.publish.buildkit import write_provenance
-from buildlib.publish.checks import archive_problems, conflicts, moved_meanwhile
+from buildlib.publish.checks import archive_problems
+from buildlib.publish.course import Course
+from buildlib.publish.fingerprint import fingerprint
 from buildlib.publish.gates import LEFT_OUT, PASSED, Subject, judge
 from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.receipt import (
@@ -39,13 +39,14 @@ from buildlib.publish.receipt import (
     GateRecord,
     Receipt,
     TargetRecord,
+    bills_are_there,
     inside,
     new_receipt,
-    write_receipt,
 )
 from buildlib.publish.settings import SBOM, SIGN
+from buildlib.publish.tagging import Tagging
 from buildlib.registry.client import Repository
-from buildlib.registry.push import push_archive, put_tag
+from buildlib.registry.push import push_archive
 
 
 class Signer(Protocol):
@@ -69,7 +70,9 @@ class Surroundings:
         replan: returns the plan as the registries are now, by the tags that each holds.
         now: returns the time, RFC 3339.
         versions: returns those of the tools that build.
+        buildkit: returns that of BuildKit; asked after a build, when the builder surely runs.
         cancel: ends every process that was started.
+        settle: waits longer than another publisher takes from looking at a tag to giving it.
         reached: is called after each step, with its name.
     """
 
@@ -79,7 +82,9 @@ class Surroundings:
     replan: Callable[[Mapping[str, Sequence[str]]], PublishPlan]
     now: Callable[[], str]
     versions: Callable[[], Mapping[str, str]]
+    buildkit: Callable[[], str]
     cancel: Callable[[], None]
+    settle: Callable[[], object]
     reached: Callable[[str], None] = field(default=lambda _: None)
 
     @property
@@ -120,9 +125,17 @@ class PublishFlow:
         self._plan, self._around = plan, around
         self._project = around.subject.project
         self._console = around.console
-        self._path = plan.archive.parent / NAME
-        self._given_up: list[BuildlibError] = []
         self.receipt = self._taken_up(before)
+        self._builds_with: dict[str, str] = {}
+        path = plan.archive.parent / NAME
+        self._course = Course(self.receipt, path, self._console, around.reached)
+        self._tagging = Tagging(
+            self._course,
+            around.repositories,
+            self._console,
+            replan=around.replan,
+            settle=around.settle,
+        )
 
     def _taken_up(self, before: Receipt | None) -> Receipt:
         fresh = new_receipt(self._project.config, self._plan, started=self._around.now())
@@ -136,8 +149,15 @@ class PublishFlow:
                 why=f"and this is {getattr(fresh, other[0])}",
                 hint="publish without --resume",
             )
+        if before.uncommitted != fresh.uncommitted:
+            raise InputError(
+                "the files have changed since that receipt was written",
+                why="what is not committed is in the image as well",
+                hint="publish without --resume",
+            )
         fresh.digest, fresh.judged, fresh.gates = before.digest, before.judged, before.gates
         fresh.started, fresh.provenance = before.started, before.provenance
+        fresh.tools = before.tools
         return fresh
 
     def run(self) -> Receipt:
@@ -147,7 +167,7 @@ class PublishFlow:
             BuildlibError: as its exit code says; the receipt tells how far it came.
         """
         with _alone(self._project.config.root):
-            self._save("begun")
+            self._course.save("begun")
             try:
                 self._publish()
             finally:
@@ -155,29 +175,27 @@ class PublishFlow:
                 for name, repository in self._around.repositories.items():
                     if name in self.receipt.targets:
                         self.receipt.targets[name].retries = repository.transport.tally.retries
-                self._save("ended")
+                self._course.save("ended")
         return self.receipt
 
     def _publish(self) -> None:
         targets = self._preflight()
         self._build()
-        targets = self._unless(targets, self._conflicts)
+        targets = self._course.unless(targets, self._tagging.conflicts)
         self._judge()
         self._ask_buildkit()
         targets = self._arrive(targets)
-        self._tag(targets)
+        self._tagging.give(targets)
         self.receipt.finished = True
-
-    def _save(self, step: str) -> None:
-        write_receipt(self._path, self.receipt)
-        self._around.reached(step)
 
     # -- before anything is done
 
     def _preflight(self) -> tuple[Target, ...]:
         """Return the registries that can be written to; every required one has to be."""
         problems: list[BuildlibError] = []
-        self.receipt.tools |= dict(self._around.versions())
+        self._builds_with = dict(self._around.versions())
+        # What is there already was built by what built it.
+        self.receipt.tools = self._builds_with | self.receipt.tools
         if self._plan.signs:
             try:
                 self.receipt.tools |= dict(self._around.signer.check())
@@ -198,41 +216,10 @@ class PublishFlow:
             try:
                 answer.get()
             except BuildlibError as error:
-                problems += self._failed(target, error)
+                problems += self._course.failed(target, error)
         raise_problems(problems)
-        self._save("preflight")
-        return self._left(self._plan.targets)
-
-    def _failed(self, target: Target, error: BuildlibError) -> list[BuildlibError]:
-        """Note that a registry failed; return the problem that it is, if it is required."""
-        if isinstance(error, CancelledError):
-            raise error
-        self.receipt.targets[target.name].error = str(error)
-        self._given_up.append(error)
-        if target.registry.required:
-            return [error]
-        self._console.warn(f"{target.name} is left behind: {error}")
-        return []
-
-    def _left(self, targets: Sequence[Target]) -> tuple[Target, ...]:
-        left = tuple(t for t in targets if not self.receipt.targets[t.name].error)
-        if not left:
-            raise_problems(self._given_up)
-        return left
-
-    def _unless(
-        self, targets: Sequence[Target], do: Callable[[Target], object]
-    ) -> tuple[Target, ...]:
-        """Do something in each registry; return those where it worked, if it did where it must."""
-        problems: list[BuildlibError] = []
-        for target in targets:
-            try:
-                do(target)
-            except BuildlibError as error:
-                problems += self._failed(target, error)
-                self._save(f"failed {target.name}")
-        raise_problems(problems)
-        return self._left(targets)
+        self._course.save("preflight")
+        return self._course.left(self._plan.targets)
 
     # -- one archive
 
@@ -246,6 +233,7 @@ class PublishFlow:
                 output=Output.OCI,
             )
             build_image(self._project, request, self._around.subject.executor, self._console)
+            self.receipt.tools |= self._builds_with | {"buildkit": self._around.buildkit()}
         with open_archive(archive) as opened:
             self.receipt.digest = opened.top()
             images = opened.images()
@@ -254,70 +242,43 @@ class PublishFlow:
         if before and before != self.receipt.digest:
             self._console.warn(f"built anew, and it is another image than {before}")
             self.receipt.judged, self.receipt.gates = "", []
-        self._save("build")
+        self._course.save("build")
 
     @staticmethod
     def _top(archive: Path) -> str:
         try:
             with open_archive(archive) as opened:
-                return opened.top()
+                return opened.top() if opened.images() else ""
         except BuildlibError:
             return ""
 
-    def _conflicts(self, target: Target) -> None:
-        raise_problems(conflicts([target], self._around.repositories, self.receipt.digest))
-
     # -- gates
 
-    def _fingerprint(self) -> str:
-        """Return what the gates are asked about: the image, and how they are configured.
-
-        The day is part of it: what is known of an image, and what is ignored, changes with it.
-        """
-        config = self._project.config
-        asked = (
-            self.receipt.digest,
-            self._around.subject.today,
-            self._around.subject.release,
-            config.smoke,
-            config.run,
-            config.image_policy(),
-            config.scan_settings(),
-        )
-        return hashlib.sha256(repr(asked).encode()).hexdigest()
-
     def _judge(self) -> None:
-        fingerprint = self._fingerprint()
+        subject, digest = self._around.subject, self.receipt.digest
+        judged = fingerprint(
+            self._project.config, digest, today=subject.today, release=subject.release
+        )
         known = {record.gate for record in self.receipt.gates if record.state == PASSED}
-        if self.receipt.judged != fingerprint:
+        if self.receipt.judged != judged:
             known = set()
-        if not self._bills_are_there():
+        if not bills_are_there(self.receipt, self._project.config.root):
             known.discard(SBOM)
         wanted = tuple(gate for gate in self._plan.gates if gate not in known)
         for gate in known & set(self._plan.gates):
             self._console.note(f"gate {gate} was passed by this very image")
-        outcomes = judge(wanted, self._around.subject, cancel=self._around.cancel)
+        outcomes = judge(wanted, subject, cancel=self._around.cancel)
         records = {record.gate: record for record in self.receipt.gates if record.gate in known}
         records |= {outcome.record.gate: outcome.record for outcome in outcomes}
         self.receipt.gates = [records[gate] for gate in self._plan.gates] + [
             GateRecord(gate=skip.gate, state=LEFT_OUT, detail=skip.reason)
             for skip in self._plan.skipped
         ]
-        self.receipt.judged = fingerprint
-        self._save("gates")
+        self.receipt.judged = judged
+        self._course.save("gates")
         for skip in self._plan.skipped:
             self._console.warn(f"{skip.gate} is left out: {skip.reason}")
         raise_problems([outcome.error for outcome in outcomes if outcome.error])
-
-    def _bills_are_there(self) -> bool:
-        bills = [
-            file
-            for record in self.receipt.gates
-            for bill in record.figures.get("sboms", ())
-            for file in bill["files"]
-        ]
-        root = self._project.config.root
-        return bool(bills) and all((root / file).is_file() for file in bills)
 
     def _ask_buildkit(self) -> None:
         """Let BuildKit say what it built, where somebody signs that."""
@@ -338,13 +299,13 @@ class PublishFlow:
         )
         for one in self.receipt.provenance:
             one["file"] = inside(Path(one["file"]), config.root)
-        self._save("provenance")
+        self._course.save("provenance")
 
     # -- registries
 
     def _arrive(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """Push, sign and verify everywhere; one that fails does not hold up the others."""
-        return self._unless(targets, self._arrive_at)
+        return self._course.unless(targets, self._arrive_at)
 
     def _arrive_at(self, target: Target) -> None:
         record = self.receipt.targets[target.name]
@@ -359,42 +320,7 @@ class PublishFlow:
             *(done.digest, done.sent, done.there),
             done.size,
         )
-        self._save(f"push {target.name}")
+        self._course.save(f"push {target.name}")
         if self._plan.signs:
             record.signed_by = self._around.signer.sign(target, self.receipt)
-            self._save(f"{SIGN} {target.name}")
-
-    # -- tags, last
-
-    def _tag(self, targets: Sequence[Target]) -> None:
-        targets = self._unless(targets, self._conflicts)
-        targets = self._unless(targets, lambda target: self._give(target, target.pinned))
-        held: dict[str, tuple[str, ...]] = {}
-        for_now = self._unless(targets, lambda target: held.update(self._held(target)))
-        # As the registries are now: a higher release may have come meanwhile.
-        again = [t for t in self._around.replan(held).targets if t.name in held]
-        for target in again:
-            record = self.receipt.targets[target.name]
-            record.wanted, record.held_back = list(target.tags), dict(target.held_back)
-        self._unless(again, lambda target: self._give(target, target.floating))
-        self._unless(self._left(for_now), self._moved)
-
-    def _held(self, target: Target) -> dict[str, tuple[str, ...]]:
-        return {target.name: self._around.repositories[target.name].tags()}
-
-    def _moved(self, target: Target) -> None:
-        raise_problems(moved_meanwhile([target], self._around.repositories, self.receipt.digest))
-
-    def _give(self, target: Target, tags: Sequence[str]) -> None:
-        record = self.receipt.targets[target.name]
-        for tag in tags:
-            done = put_tag(
-                self._around.repositories[target.name],
-                self.receipt.digest,
-                tag,
-                immutable=tag not in target.floating,
-            )
-            record.tags[tag] = {"digest": done.digest, "before": done.before}
-            became = "is tagged" if done.moved else "was tagged already"
-            self._console.note(f"{target.repository}:{tag} {became}")
-            self._save(f"tag {target.name} {tag}")
+            self._course.save(f"{SIGN} {target.name}")

@@ -1,4 +1,7 @@
-"""The gates of a release, side by side: each one judges the very archive that is pushed later."""
+"""The gates of a release, side by side where they can be.
+
+Each one judges the very archive that is pushed later.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,15 @@ from buildlib.project import Project
 from buildlib.publish.receipt import GateRecord, inside
 from buildlib.publish.settings import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
 from buildlib.reference import parse_reference
+from buildlib.report import to_json, write_text
 from buildlib.reproduce.flow import ExecutorIn, reproduce
 from buildlib.reproduce.result import check_reproduction
 from buildlib.run.flow import Engine
-from buildlib.sbom import make_sboms
+from buildlib.sarif import dockerfile_uri
+from buildlib.sbom import made_by, make_sboms
 from buildlib.scan.flow import check_scan
 from buildlib.scan.report import raise_failures as raise_findings
+from buildlib.scan.sarif import as_sarif
 from buildlib.size import check_sizes, measure
 from buildlib.sizerecord import changes, check_growth, read_record
 from buildlib.smoke.flow import SmokeFlow, SmokeRequest
@@ -61,6 +67,10 @@ class Subject:
     executor: Executor
     executor_in: ExecutorIn
     console: Console
+
+    def beside(self, end: str) -> Path:
+        """Return the path of a file beside the archive that is called after it."""
+        return self.archive.with_name(f"{self.archive.name.removesuffix('.oci.tar')}.{end}")
 
     @property
     def name(self) -> str:
@@ -125,12 +135,23 @@ def _scan(subject: Subject, archive: Archive) -> Figures:
         image=subject.archive.name,
         today=subject.today,
     )
+    document = as_sarif(
+        report, dockerfile=dockerfile_uri(config.root, subject.project.dockerfile_path)
+    )
+    sarif = subject.beside("scan.sarif")
+    write_text(sarif, to_json(document) + "\n")
+    for warning in report.warnings():
+        subject.console.warn(warning)
     raise_findings(report)
+    if report.findings or report.ignored or report.suppressed:
+        # What fails is in the error; what passes is told as well, or nobody ever sees it.
+        subject.console.note(report.as_text())
     return {
         "scanner": f"{report.scanner} {report.version}".strip(),
         "database": report.database,
         "findings": len(report.findings),
         "ignored": len(report.ignored),
+        "sarif": inside(sarif, config.root),
     }
 
 
@@ -138,11 +159,12 @@ def _sbom(subject: Subject, archive: Archive) -> Figures:
     bills = make_sboms(archive, subject.name, subject.archive.parent, subject.executor)
     root = subject.project.config.root
     return {
+        "tool": made_by(Path(bills[0].files[0])),
         "sboms": [
             # Nothing of this machine goes into a receipt.
             bill.as_dict() | {"files": [inside(Path(file), root) for file in bill.files]}
             for bill in bills
-        ]
+        ],
     }
 
 
@@ -207,7 +229,8 @@ def judge(
     Raises:
         CancelledError: interrupted; nothing is left (exit 130).
     """
-    # Smoke cleans up where it is interrupted, and only this thread is.
+    # These two clean up containers and builds where they are interrupted, and only this thread is:
+    # they come one after the other, beside all others.
     others = {
         gate: Background(lambda gate=gate: _judge(gate, subject))  # type: ignore[misc]
         for gate in gates

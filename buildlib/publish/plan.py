@@ -8,13 +8,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from buildlib.command import build_line, shell_line
 from buildlib.dockerfile import Dockerfile
 from buildlib.errors import BuildlibError, InputError, did_you_mean, raise_problems
 from buildlib.plan import BuildPlan, Output
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.project import Project
-from buildlib.publish.settings import REPRODUCIBLE, SIGN, check_gate
+from buildlib.publish.settings import SIGN, check_gate
 from buildlib.refusals import Mode
 from buildlib.registry.address import is_loopback
 from buildlib.settings import Registry
@@ -72,6 +71,7 @@ class PublishPlan:
     Args:
         version, revision: of what is published.
         mode: a release, or what was asked for by name.
+        uncommitted: one hash of all that is not; empty: everything is.
         build: of the archive, all platforms.
         archive: the one artefact, absolute.
         gates: that have to be passed; `skipped` are those that are left out by name.
@@ -82,6 +82,7 @@ class PublishPlan:
     version: str
     revision: str
     mode: Mode
+    uncommitted: str
     build: BuildPlan
     archive: Path
     gates: tuple[str, ...]
@@ -98,15 +99,6 @@ class PublishPlan:
     def platforms(self) -> tuple[str, ...]:
         """Return `os/arch[/variant]` of each image."""
         return tuple(map(str, self.build.platforms))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """A step in words, and the line that does it by hand; `notes` are what it will not do."""
-
-    title: str
-    command: str
-    notes: tuple[str, ...] = ()
 
 
 def chosen_registries(known: Sequence[Registry], names: Iterable[str]) -> tuple[Registry, ...]:
@@ -163,6 +155,14 @@ def target_of(registry: Registry, tags: TagPlan) -> Target:
     )
 
 
+def required_first(targets: Iterable[Target]) -> tuple[Target, ...]:
+    """Return the registries in the order in which versions are given there.
+
+    An optional one that fails holds up nobody, so none of them can decide who was first.
+    """
+    return tuple(sorted(targets, key=lambda target: not target.registry.required))
+
+
 def make_publish_plan(
     project: Project,
     dockerfile: Dockerfile,
@@ -172,6 +172,7 @@ def make_publish_plan(
     mode: Mode,
     in_registry: Mapping[str, Sequence[str]],
     skips: Sequence[Skip] = (),
+    uncommitted: str = "",
 ) -> PublishPlan:
     """Return the plan; nothing is asked or changed.
 
@@ -183,6 +184,7 @@ def make_publish_plan(
         mode: a release, or what was asked for by name.
         in_registry: the tags that each registry holds already, by its name.
         skips: gates that are left out.
+        uncommitted: one hash of what `changes` are.
 
     Raises:
         InputError, ToolError, ProblemsError: it must not be published (exit 2, 3).
@@ -196,6 +198,7 @@ def make_publish_plan(
         version=project.version.value,
         revision=project.version.revision,
         mode=mode,
+        uncommitted=uncommitted,
         build=build,
         archive=build.destination or Path(),
         gates=tuple(gate for gate in config.publishing().gates if gate not in skipped),
@@ -261,74 +264,3 @@ def unpinned_bases(plan: PublishPlan, dockerfile: Dockerfile) -> list[BuildlibEr
             hint="invoke docker-bases --update names them by their digests; commit that",
         )
     ]
-
-
-def _gate_command(gate: str, plan: PublishPlan, archive: str) -> tuple[str, ...]:
-    image = ("--image", archive)
-    platforms = [word for name in plan.platforms for word in ("--platform", name)]
-    release = () if plan.rehearsal else ("--release",)
-    return {
-        "smoke": (
-            *("invoke", "docker-smoke", *image, *platforms),
-            *("--expect-version", plan.version),
-        ),
-        "policy": ("invoke", "docker-policy", *image, *release),
-        REPRODUCIBLE: ("invoke", "docker-reproduce"),
-    }.get(gate, ("invoke", f"docker-{gate}", *image))
-
-
-def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
-    """Yield every step with the line that does it by hand; together they are a shell script."""
-    archive = plan.archive
-    path = str(archive.relative_to(root) if archive.is_relative_to(root) else archive)
-    yield Step(title="build every platform, once", command=build_line(plan.build))
-    for gate in plan.gates:
-        command = shell_line(_gate_command(gate, plan, path))
-        yield Step(title=f"gate: {gate}", command=command)
-    for skip in plan.skipped:
-        yield Step(title=f"left out: {skip.gate}", command="", notes=(skip.reason,))
-    for target in plan.targets:
-        yield from _arrival(plan, target, path)
-    yield from (_tag_step(target, tag) for target in plan.targets for tag in target.pinned)
-    yield from (_tag_step(target, tag) for target in plan.targets for tag in target.floating)
-    for target in plan.targets:
-        notes = tuple(f"{tag} stays where it is: {reason}" for tag, reason in target.held_back)
-        if notes:
-            yield Step(title=f"held back in {target.name}", command="", notes=notes)
-
-
-def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[Step]:
-    push = shell_line(("invoke", "docker-push", "--image", path, "--registry", target.name))
-    yield Step(title=f"push to {target.name} by digest, without a tag", command=f"DIGEST=$({push})")
-    if not plan.signs:
-        return
-    at = f'"{target.repository}@{DIGEST}"'
-    yield Step(
-        title=f"sign in {target.name}, and attach the statements",
-        command=f"invoke docker-sign {at} --release",
-    )
-    yield Step(
-        title=f"verify in {target.name}, as a stranger would",
-        command=f"invoke docker-verify {at}",
-    )
-
-
-def _tag_step(target: Target, tag: str) -> Step:
-    rest = shell_line((tag, "--registry", target.name))
-    return Step(
-        title=f"tag {target.repository}:{tag}",
-        command=f'invoke docker-promote "{DIGEST}" {rest}',
-    )
-
-
-def as_script(plan: PublishPlan, root: Path) -> str:
-    """Return the steps as a shell script with comments: what `--dry-run` prints."""
-    lines = [f"# {plan.version} ({plan.mode}) of {plan.build.image}, {plan.revision[:7]}"]
-    if plan.rehearsal:
-        lines.append("# a rehearsal: every registry is on this machine")
-    lines += ["set -eu", shell_line(("mkdir", "-p", str(plan.archive.parent)))]
-    for number, step in enumerate(steps(plan, root), 1):
-        lines.append(f"# {number}. {step.title}")
-        lines += [f"#    {note}" for note in step.notes]
-        lines += [step.command] if step.command else []
-    return "\n".join(lines)

@@ -15,6 +15,7 @@ from buildlib.errors import InputError
 from buildlib.platforms import parse_platform
 from buildlib.publish.plan import PublishPlan
 from buildlib.report import to_json
+from buildlib.sbom import subject_of
 
 SCHEMA: Final = 1
 NAME: Final = "receipt.json"
@@ -68,6 +69,7 @@ class Receipt:
 
     Args:
         image, version, revision, mode: what is published.
+        uncommitted: one hash of all that was not; empty: everything was.
         archive: the file, relative to the project where it lies in it.
         digest: of the whole; empty: not built yet.
         platforms: the digest of each one's manifest.
@@ -82,6 +84,7 @@ class Receipt:
     revision: str
     mode: str
     archive: str
+    uncommitted: str = ""
     digest: str = ""
     platforms: dict[str, str] = field(default_factory=dict)
     judged: str = ""
@@ -117,6 +120,7 @@ def new_receipt(config: Config, plan: PublishPlan, *, started: str) -> Receipt:
         revision=plan.revision,
         mode=str(plan.mode),
         archive=inside(plan.archive, config.root),
+        uncommitted=plan.uncommitted,
         started=started,
         rehearsal=plan.rehearsal,
     )
@@ -129,14 +133,38 @@ def find_bills(folder: Path, name: str, platforms: Mapping[str, str]) -> list[di
         folder: that `docker-sbom` writes to.
         name: of the image.
         platforms: each with its manifest's digest.
+
+    Raises:
+        InputError: one of them is about another image (exit 2).
     """
     found = []
     for platform, digest in platforms.items():
         slug = parse_platform(platform).slug
         files = [folder / f"{name}-{slug}.{end}" for end in BILLS.values()]
         there = [str(file) for file in files if file.is_file()]
+        for file in there:
+            check_bill(Path(file), digest)
         found.append({"platform": platform, "digest": digest, "packages": 0, "files": there})
     return [bill for bill in found if bill["files"]]
+
+
+def check_bill(file: Path, digest: str) -> None:
+    """Raise InputError (exit 2) where a bill of materials is not about this image."""
+    said = subject_of(file)
+    if said != digest:
+        raise InputError(
+            f"{file.name} is about another image",
+            why=f"{said or 'it does not say which'}, and this is {digest}",
+            hint="invoke docker-sbom --image ARCHIVE makes it anew",
+        )
+
+
+def bills_are_there(receipt: Receipt, root: Path) -> bool:
+    """Return whether the bills that a receipt knows are there still, and about its images."""
+    bills = [bill for gate in receipt.gates for bill in gate.figures.get("sboms", ())]
+    return bool(bills) and all(
+        subject_of(root / file) == bill["digest"] for bill in bills for file in bill["files"]
+    )
 
 
 def write_receipt(path: Path, receipt: Receipt) -> None:

@@ -16,7 +16,7 @@ from buildlib.executor import Executor
 from buildlib.passing import passing_folder
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, Target
-from buildlib.publish.receipt import BILLS, Receipt
+from buildlib.publish.receipt import BILLS, Receipt, check_bill
 from buildlib.publish.settings import SBOM
 from buildlib.publish.statement import make_statement
 from buildlib.registry.client import Repository
@@ -128,6 +128,7 @@ class CosignSigner:
         for bill in figures.get("sboms", ()):
             for file in bill["files"]:
                 kind = next(kind for kind, end in BILLS.items() if file.endswith(end))
+                check_bill(root / file, bill["digest"])
                 yield f"{target.repository}@{bill['digest']}", root / file, kind
         for one in receipt.provenance:
             yield f"{target.repository}@{one['digest']}", root / one["file"], one["type"]

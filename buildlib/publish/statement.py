@@ -6,6 +6,8 @@ made by whoever publishes, on a machine of theirs: no level of SLSA is claimed b
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from buildlib.labels import NAMESPACE
@@ -52,12 +54,17 @@ def _source(project: Project, plan: PublishPlan) -> dict[str, Any]:
     address = without_credentials(project.config.source or project.remote)
     # A path on this machine is nobody else's business.
     known = address if "://" in address and not address.startswith("file:") else ""
-    return {"uri": f"git+{known}" if known else "git", "digest": {"gitCommit": plan.revision}}
+    source = {"uri": f"git+{known}" if known else "git", "digest": {"gitCommit": plan.revision}}
+    # The commit alone would be a lie where files differ from it.
+    dirt = {"annotations": {"dirty": True, "uncommitted": plan.uncommitted}}
+    return source | (dirt if plan.uncommitted else {})
 
 
 def _judgement(record: GateRecord) -> dict[str, Any]:
     figures = dict(record.figures)
     bills = figures.pop("sboms", ())
+    # A file that stays where it was made.
+    figures.pop("sarif", "")
     counted = {bill["platform"]: bill["packages"] for bill in bills if bill["packages"]}
     if counted:
         figures["packages"] = counted
@@ -67,9 +74,37 @@ def _judgement(record: GateRecord) -> dict[str, Any]:
 
 def _bases(project: Project, plan: PublishPlan) -> list[dict[str, Any]]:
     known = {name: value for name, value in plan.build.build_args if value is not None}
-    found = []
-    for base in project.dockerfile().bases(plan.build.target, known):
-        name, _, digest = base.partition("@")
-        kind, _, value = digest.partition(":")
-        found.append({"uri": f"docker:{name}", **({"digest": {kind: value}} if value else {})})
-    return found
+    others = dict(plan.build.build_contexts)
+    return [
+        _replaced(base, others[base], plan) if base in others else _resource("docker:", base)
+        for base in project.dockerfile().bases(plan.build.target, known)
+    ]
+
+
+def _resource(kind: str, reference: str) -> dict[str, Any]:
+    name, _, digest = reference.partition("@")
+    algorithm, _, value = digest.partition(":")
+    return {"uri": f"{kind}{name}", **({"digest": {algorithm: value}} if value else {})}
+
+
+def _replaced(base: str, source: str, plan: PublishPlan) -> dict[str, Any]:
+    """Return what a base image was replaced by: that is what is in the image, and not the name."""
+    scheme, _, place = source.partition("://")
+    if scheme == "docker-image":
+        found = _resource("docker:", place)
+    else:
+        # Where it lies on this machine is nobody else's business; what it is, its digest says.
+        path, at, digest = place.partition("@")
+        known = digest if at else _layout_digest(Path(path))
+        found = _resource(scheme, f"@{known}")
+    return found | {"annotations": {"replaces": base, "standIn": base in plan.build.stand_ins}}
+
+
+def _layout_digest(path: Path) -> str:
+    """Return the digest of the only image in a layout; empty where that can't be told."""
+    try:
+        index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+        digests = {str(entry["digest"]) for entry in index["manifests"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    return digests.pop() if len(digests) == 1 else ""

@@ -64,6 +64,13 @@ class ScanReport:
         """Return the ignore that has ended, of a finding that counts again."""
         return next((ignore for other, ignore in self.expired if other == finding), None)
 
+    def warnings(self) -> tuple[str, ...]:
+        """Return what to say of ignores that were about nothing."""
+        return tuple(
+            f"nothing is left to ignore of {ignore.id} {ignore.package}".rstrip()
+            for ignore in self.unused
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON; findings by platform."""
         return {

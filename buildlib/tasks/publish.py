@@ -21,6 +21,7 @@ _JSON: Final = "print the result as JSON on stdout, and nothing else there"
     help={
         "registry": _REGISTRY,
         "resume": "go on from dist/receipt.json; what is done is looked at, and not done twice",
+        "pick-up": "as --resume where there is a receipt, else begin: for a job that is run again",
         "snapshot": "publish a build that is no release, under its version alone",
         "edge": "publish a build of the branch, as edge",
         "skip-gate": "leave a gate out: smoke, policy, size, scan, sbom, reproducible or sign",
@@ -36,6 +37,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
     reason: str = "",
     *,
     resume: bool = False,
+    pick_up: bool = False,
     snapshot: bool = False,
     edge: bool = False,
     dry_run: bool = False,
@@ -50,6 +52,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
             skips=tuple(skip_gate or ()),
             reason=reason,
             resume=resume,
+            pick_up=pick_up,
             snapshot=snapshot,
             edge=edge,
             as_json=json,
@@ -105,6 +108,7 @@ def docker_push(
         "digest": "sha256:… of what was pushed",
         "tag": "to be given to it",
         "registry": _REGISTRY,
+        "unverified": "why it gets the tag without being verified",
         "dry-run": _DRY,
         "json": _JSON,
     },
@@ -115,6 +119,7 @@ def docker_promote(
     tag: str,
     registry: Sequence[str] | None = None,
     *,
+    unverified: str = "",
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
@@ -122,7 +127,8 @@ def docker_promote(
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks.registries import promote  # noqa: PLC0415 - only this task needs it
 
-        promote(run, digest, tag, tuple(registry or ()), as_json=json)
+        names = tuple(registry or ())
+        promote(run, digest, tag, names, unverified=unverified, as_json=json)
 
 
 @task(

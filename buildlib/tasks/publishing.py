@@ -6,23 +6,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Final, NamedTuple
 
+from buildlib.engine import inspect_builder
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.executor import PlumbumExecutor
+from buildlib.planning import DIST
 from buildlib.preflight import check_engine
 from buildlib.project import Project
 from buildlib.publish.flow import PublishFlow, Surroundings
 from buildlib.publish.gates import Subject
-from buildlib.publish.plan import (
-    PublishPlan,
-    as_script,
-    chosen_registries,
-    make_publish_plan,
-    parse_skips,
-)
+from buildlib.publish.plan import PublishPlan, chosen_registries, make_publish_plan, parse_skips
 from buildlib.publish.receipt import NAME, Receipt, read_receipt
 from buildlib.publish.report import as_text
+from buildlib.publish.script import as_dict, as_script
 from buildlib.publish.signing import CosignSigner
 from buildlib.refusals import Mode
 from buildlib.registry.transport import Patience
@@ -32,8 +30,10 @@ from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import Opened, open_registries
 from buildlib.tasks.telling import mode
-from buildlib.vcs import Changes, GitFacts, read_changes
+from buildlib.vcs import Changes, GitFacts, hash_changes, read_changes
 
+# Longer than another machine takes from looking at a tag to giving it: three requests.
+SETTLE = 2.0
 # For what a dry run asks only to tell more.
 _ONCE = Patience(attempts=1, timeout=10.0)
 
@@ -41,18 +41,17 @@ _ONCE = Patience(attempts=1, timeout=10.0)
 class Wanted(NamedTuple):
     """The task's options."""
 
-    registries: tuple[str, ...]
-    skips: tuple[str, ...]
-    reason: str
-    resume: bool
-    snapshot: bool
-    edge: bool
-    as_json: bool
+    registries: tuple[str, ...] = ()
+    skips: tuple[str, ...] = ()
+    reason: str = ""
+    resume: bool = False
+    pick_up: bool = False
+    snapshot: bool = False
+    edge: bool = False
+    as_json: bool = False
 
 
-NOTHING: Final = Wanted(
-    registries=(), skips=(), reason="", resume=False, snapshot=False, edge=False, as_json=False
-)
+NOTHING: Final = Wanted()
 
 
 class Planner:
@@ -79,6 +78,12 @@ class Planner:
         config, git = self.project.config, self.project.git
         self.registries = chosen_registries(config.registries, wanted.registries)
         self._changes = read_changes(git.root) if isinstance(git, GitFacts) else Changes()
+        # Once: what is built is what was there in the beginning.
+        self._uncommitted = (
+            hash_changes(git.root, self._changes, config.root / DIST)
+            if isinstance(git, GitFacts)
+            else ""
+        )
         self._dockerfile = self.project.dockerfile()
 
     def plan(self, in_registry: Mapping[str, Sequence[str]]) -> PublishPlan:
@@ -91,6 +96,7 @@ class Planner:
             mode=self._mode,
             in_registry=in_registry,
             skips=self._skips,
+            uncommitted=self._uncommitted,
         )
 
 
@@ -119,6 +125,7 @@ def publish(
     wanted: Wanted,
     *,
     patience: Patience | None = None,
+    settle: float = SETTLE,
     reached: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Publish, and report how far it came.
@@ -127,6 +134,7 @@ def publish(
         run: where it is printed.
         wanted: the options.
         patience: with the registries; None: as usual.
+        settle: seconds from giving a new version to looking who has it.
         reached: is called after each step that is kept in the receipt, with its name.
 
     Raises:
@@ -139,10 +147,16 @@ def publish(
     opened = open_registries(run, planner.registries, patience, spare_optional=True)
     plan = planner.plan(_held(run, opened))
     if run.dry:
-        run.console.answer(as_script(plan, planner.project.config.root))
+        root = planner.project.config.root
+        told = to_json(as_dict(plan, root)) if wanted.as_json else as_script(plan, root)
+        run.console.answer(told)
         return
-    before = _before(plan) if wanted.resume else None
-    around = replace(_surroundings(run, planner, plan, opened), reached=reached)
+    before = _before(plan, wanted)
+    around = replace(
+        _surroundings(run, planner, plan, opened),
+        settle=lambda: time.sleep(settle),
+        reached=reached,
+    )
     flow = PublishFlow(plan, around, before)
     try:
         flow.run()
@@ -150,10 +164,12 @@ def publish(
         _report(run, flow.receipt, as_json=wanted.as_json)
 
 
-def _before(plan: PublishPlan) -> Receipt:
+def _before(plan: PublishPlan, wanted: Wanted) -> Receipt | None:
+    if not (wanted.resume or wanted.pick_up):
+        return None
     path = plan.archive.parent / NAME
     receipt = read_receipt(path)
-    if receipt is None:
+    if receipt is None and wanted.resume:
         raise InputError(
             f"there is nothing to resume: {path} is missing", hint="publish without --resume"
         )
@@ -186,13 +202,34 @@ def _surroundings(
         replan=planner.plan,
         now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         versions=lambda: _versions(_engine(run)),
+        buildkit=lambda: _buildkit(run, project),
         cancel=run.close,
+        settle=lambda: time.sleep(SETTLE),
     )
 
 
 def _versions(engine: Engine) -> dict[str, str]:
     facts = engine.facts
-    return {"docker": facts.client, "buildx": facts.buildx, "engine": facts.server}
+    return {
+        "docker": facts.client,
+        "buildx": facts.buildx,
+        "engine": facts.server,
+        "buildlib": _own_version(),
+    }
+
+
+def _own_version() -> str:
+    """Return the version of the package that this is of; run from a checkout it is of none."""
+    package = __name__.partition(".")[0]
+    names = metadata.packages_distributions().get(package, ())
+    return metadata.version(names[0]) if names else "a checkout"
+
+
+def _buildkit(run: Edge, project: Project) -> str:
+    """Return the versions of BuildKit that a builder's nodes have, as buildx tells them."""
+    builder = inspect_builder(run.executor, project.config.buildx_builder())
+    versions = {node.buildkit for node in builder.nodes} | {builder.buildkit}
+    return ", ".join(sorted(filter(None, versions))) or "unknown"
 
 
 def _engine(run: Edge) -> Engine:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -22,11 +21,13 @@ from buildlib.oci import Image
 from buildlib.passing import remove_left_folders
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest, make_build_plan
-from buildlib.precedence import parse_semver
+from buildlib.precedence import parse_semver, version_of
+from buildlib.project import Project
 from buildlib.publish.plan import chosen_registries
 from buildlib.publish.rollback import earlier_version, plan_rollback, roll_back
+from buildlib.publish.script import promote_line
 from buildlib.publish.signing import make_verifier
-from buildlib.reference import check_tag, parse_reference
+from buildlib.reference import check_tag, legal_part, parse_reference
 from buildlib.registry.address import is_loopback
 from buildlib.registry.client import Repository
 from buildlib.registry.credentials import Credentials, find_credentials
@@ -35,7 +36,9 @@ from buildlib.registry.transport import Patience, Transport
 from buildlib.report import to_json
 from buildlib.settings import Registry
 from buildlib.size import saved
+from buildlib.tagrules import pins
 from buildlib.tasks.edge import Edge
+from buildlib.vcs import GitFacts
 
 _LOGIN_TIMEOUT = 60.0
 
@@ -182,40 +185,75 @@ def _stand_ins(images: Iterable[Image], registries: Iterable[Registry]) -> set[s
     return {name for one in images for name in one.labels.get(STAND_INS, "").split()}
 
 
-def never_moves(config: Config, registry: Registry, tag: str) -> bool:
-    """Return whether a tag stands for one image for ever: a version, a commit, or as configured."""
-    commits = [rule for rule in config.tag_rules(registry) if rule.names & {"short", "revision"}]
-    patterns = [re.escape(r.template + r.suffix).replace(r"\{", "{") for r in commits]
-    named = [re.sub(r"\{[a-z]+\\?\}", "[0-9a-f]{7,40}", pattern) for pattern in patterns]
+def never_moves(
+    config: Config, registry: Registry, tag: str, versions: Collection[str] = ()
+) -> bool:
+    """Return whether a tag stands for one image for ever: as publishing has it, or by SemVer.
+
+    Args:
+        config: has the rules of the project.
+        registry: may have its own.
+        tag: to be given.
+        versions: that git knows; one of them stays, whatever else it looks like.
+    """
+    rules = config.tag_rules(registry)
+    plain = [rule for rule in rules if rule.names == {"version"}]
     return (
         bool(parse_semver(tag))
-        or any(re.fullmatch(pattern, tag) for pattern in named)
+        or any(legal_part(r.render({"version": v})) == tag for r in plain for v in versions)
+        or pins(rules, tag)
         or any(fnmatchcase(tag, pattern) for pattern in registry.immutable)
     )
 
 
-def promote(run: Edge, digest: str, tag: str, names: Sequence[str], *, as_json: bool) -> None:
-    """Verify the digest in each registry, and let the tag stand for it there."""
+def _versions(project: Project) -> frozenset[str]:
+    git, prefix = project.git, project.config.tag_prefix
+    tags = git.tags if isinstance(git, GitFacts) else ()
+    return frozenset(filter(None, (version_of(tag, prefix) for tag in tags)))
+
+
+def promote(
+    run: Edge,
+    digest: str,
+    tag: str,
+    names: Sequence[str],
+    *,
+    unverified: str = "",
+    as_json: bool = False,
+) -> None:
+    """Verify the digest in each registry, and let the tag stand for it there.
+
+    Args:
+        run: where it is printed.
+        digest: of what is there.
+        tag: to be given.
+        names: of the registries; none: all.
+        unverified: why nothing is verified; empty: it is.
+        as_json: print JSON.
+    """
     check_tag(tag)
-    config = run.config()
+    project = run.project()
+    config, versions = project.config, _versions(project)
     registries = chosen_registries(config.registries, names)
     for registry in registries:
         parse_reference(f"{registry.repository}@{digest}")
     if run.dry:
-        words = ("invoke", "docker-promote", digest, tag, "--registry")
         for registry in registries:
-            run.console.answer(shell_line((*words, registry.name)))
+            line = promote_line(shell_line((digest,)), tag, registry.name, unverified=unverified)
+            run.console.answer(line)
         return
     opened = open_registries(run, registries)
-    verify = make_verifier(config, run.executor, run.env, run.console)
-    # Everywhere before anywhere: a tag that is given in one registry only misleads.
-    for one in opened:
-        verify(one.repository, digest)
+    if unverified:
+        run.console.warn(f"nothing is verified: {unverified}")
+    else:
+        verify = make_verifier(config, run.executor, run.env, run.console)
+        # Everywhere before anywhere: a tag that is given in one registry only misleads.
+        for one in opened:
+            verify(one.repository, digest)
     rows: list[Mapping[str, str]] = []
     for one in opened:
-        done = put_tag(
-            one.repository, digest, tag, immutable=never_moves(config, one.registry, tag)
-        )
+        stays = never_moves(config, one.registry, tag, versions)
+        done = put_tag(one.repository, digest, tag, immutable=stays)
         rows.append({"reference": f"{one.registry.repository}:{tag}", "before": done.before})
     _tell(run, digest, rows, as_json=as_json)
 

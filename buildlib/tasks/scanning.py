@@ -45,8 +45,8 @@ def scan(run: Edge, wanted: Wanted, *, severity: str, sarif: str, as_json: bool)
         settings = settings._replace(severity=parse_threshold(severity))
     look = _published if wanted.published else _named
     report = look(run, config, settings, wanted.image)
-    for ignore in report.unused:
-        run.console.warn(f"nothing is left to ignore of {ignore.id} {ignore.package}".rstrip())
+    for warning in report.warnings():
+        run.console.warn(warning)
     if sarif:
         file = dockerfile_uri(config.root, config.root / config.dockerfile)
         document = as_sarif(report, dockerfile=file)

@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 
 from conftest import ROOT
 
-from buildlib.publish.plan import PublishPlan, make_publish_plan, steps
+from buildlib.publish.plan import PublishPlan, make_publish_plan
+from buildlib.publish.script import steps
 from buildlib.refusals import Mode
 from buildlib.vcs import Changes
 

@@ -10,7 +10,14 @@ from conftest import git
 
 from buildlib.errors import InputError, ToolError
 from buildlib.gitcommand import ask_ahead
-from buildlib.vcs import GitFacts, NoGit, TagRefs, read_git_facts
+from buildlib.vcs import (
+    GitFacts,
+    NoGit,
+    TagRefs,
+    hash_changes,
+    read_changes,
+    read_git_facts,
+)
 
 
 def _repository(root: Path, *, commits: int = 1) -> Path:
@@ -201,3 +208,74 @@ def test_tags_are_found_one_by_one_and_all_together() -> None:
     assert dict(tags) == COMMITS
     assert {name: tags[name] for name in COMMITS} == COMMITS
     assert (len(tags), len(TagRefs(""))) == (3, 0)
+
+
+def _hash(root: Path) -> str:
+    return hash_changes(root, read_changes(root), root / "dist")
+
+
+def test_what_is_not_committed_has_one_hash(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    (root / ".gitignore").write_text("ignored\n", encoding="utf-8")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "clean")
+    assert _hash(root) == ""
+    (root / "ignored").write_text("x", encoding="utf-8")
+    (root / "dist").mkdir()
+    (root / "dist/receipt.json").write_text("x", encoding="utf-8")
+    assert _hash(root) == ""
+    seen = [""]
+    folder = root / "sub dir"
+    folder.mkdir()
+    for path, content in [
+        (root / "file", "changed"),
+        (root / "file", "changed again"),
+        (folder / "new", "untracked"),
+        (folder / "new", "untracked, and changed"),
+    ]:
+        path.write_text(content, encoding="utf-8")
+        seen.append(_hash(root))
+        assert _hash(root) == seen[-1]
+    (folder / "new").chmod(0o755)
+    seen.append(_hash(root))
+    (folder / "link").symlink_to("one")
+    seen.append(_hash(root))
+    (folder / "link").unlink()
+    (folder / "link").symlink_to("other")
+    seen.append(_hash(root))
+    (root / "file").unlink()
+    seen.append(_hash(root))
+    assert len(set(seen)) == len(seen)
+    # Nothing that is ignored counts, wherever it is.
+    (folder / "ignored").write_text("x", encoding="utf-8")
+    assert _hash(root) == seen[-1]
+
+
+def test_a_submodule_that_changed_is_seen(tmp_path: Path) -> None:
+    inner = _repository(tmp_path / "inner")
+    outer = _repository(tmp_path / "outer")
+    git(outer, "submodule", "--quiet", "add", str(inner), "sub")
+    git(outer, "commit", "--quiet", "--message", "with it")
+    assert _hash(outer) == ""
+    seen = [""]
+    for content in ("one", "two"):
+        (outer / "sub/file").write_text(content, encoding="utf-8")
+        seen.append(_hash(outer))
+    git(outer / "sub", "commit", "--quiet", "--all", "--message", "further")
+    seen.append(_hash(outer))
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_file_that_can_not_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _repository(tmp_path)
+    (root / "file").write_text("changed", encoding="utf-8")
+    changes = read_changes(root)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match="can't read file"):
+        hash_changes(root, changes)

@@ -116,6 +116,7 @@ def test_an_action_has_one_version_everywhere() -> None:
     used = {step.text["uses"] for step in STEPS if "uses" in step.text}
     assert sorted(one.partition("@")[0] for one in used) == [
         "actions/checkout",
+        "actions/download-artifact",
         "actions/upload-artifact",
     ]
 
@@ -247,9 +248,8 @@ def test_secrets_of_a_release_are_in_its_environment_only() -> None:
 
 
 def test_publishing_has_the_credentials_of_every_registry() -> None:
-    (step,) = [
-        one for one in RUNS if _inner(shlex.split(one.text["run"])) == ["invoke", "docker-publish"]
-    ]
+    publishing = ["invoke", "docker-publish", "--pick-up"]
+    (step,) = [one for one in RUNS if _inner(shlex.split(one.text["run"])) == publishing]
     wanted = {
         name for one in CONFIG.registries for name in (one.username_env, one.password_env) if name
     }
@@ -282,6 +282,26 @@ def test_each_platform_is_smoked_where_it_is_native() -> None:
     assert [one["platform"] for one in entries] == [str(one) for one in CONFIG.platforms]
     for one in entries:
         assert one["runner"].endswith("-arm") == one["platform"].endswith("arm64")
+
+
+def test_a_release_that_is_run_again_has_what_it_made_before() -> None:
+    steps = [one for one in STEPS if (one.workflow, one.job) == ("release.yml", "images")]
+    names = [one.text.get("uses", "").partition("@")[0] or "a command" for one in steps]
+    assert names[-3:] == ["actions/download-artifact", "a command", "actions/upload-artifact"]
+    back, publishes, kept = (one.text for one in steps[-3:])
+    assert publishes["run"].endswith("invoke docker-publish --pick-up")
+    # By a pattern, of which there may be none: the first time there is nothing yet.
+    assert back["with"] == {
+        "pattern": kept["with"]["name"],
+        "merge-multiple": True,
+        "path": "dist",
+    }
+    # A second attempt keeps its own in their place.
+    assert kept["with"]["overwrite"] is True
+    assert kept["if"] == "${{ !cancelled() }}"
+    paths = kept["with"]["path"].split()
+    # All of them together are what lies in that directory: it is their common one.
+    assert {str(Path(path).parent) for path in paths} == {"dist"}
 
 
 # --- dependabot ------------------------------------------------------------------------------

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from buildkit import container_builder
-from conftest import git
+from conftest import ROOT, git
 from registries import PASSWORD, USER, Server, registry
 from releases import PATH, PLAIN, UNSIGNED, Release, make_release
 
 from buildlib.config import load_config
-from buildlib.errors import GateError, InputError, ProblemsError, exit_code_of
+from buildlib.errors import GateError, InputError, ProblemsError, TransientError, exit_code_of
 from buildlib.registry.client import Repository
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Transport
@@ -60,6 +63,8 @@ def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> 
     assert receipt["finished"] is True
     assert sorted(receipt["platforms"]) == ["linux/amd64", "linux/arm64"]
     assert [gate["state"] for gate in receipt["gates"]] == ["passed", "passed"]
+    tools = {"buildkit", "buildlib", "buildx", "cosign", "docker", "engine"}
+    assert {name for name, version in receipt["tools"].items() if version} == tools
     for name in ("one", "two"):
         target = receipt["targets"][name]
         assert target["digest"] == digest
@@ -107,11 +112,17 @@ def test_a_second_time_is_nothing_but_questions(make: Make) -> None:
     release = make()
     release.publish(PLAIN)
     tags = release.tags
+    # Who built it is remembered, whoever goes on.
+    path = release.root / "dist/receipt.json"
+    path.write_text(
+        path.read_text("utf-8").replace('"buildkit": "', '"buildkit": "other '), "utf-8"
+    )
     text = release.publish(PLAIN._replace(resume=True))
     assert release.tags == tags
     assert "docker buildx build" not in text
     assert "was passed by this very image" in text
     assert "signing" not in text
+    assert release.receipt["tools"]["buildkit"].startswith("other ")
     targets = release.receipt["targets"].values()
     assert [(target["sent"], target["there"]) for target in targets] == [(0, 3), (0, 3)]
     # Without --resume as well: the same sources are the same image.
@@ -119,15 +130,19 @@ def test_a_second_time_is_nothing_but_questions(make: Make) -> None:
     assert release.tags == tags
 
 
-@pytest.mark.parametrize("kind", ["release", "snapshot"])
+@pytest.mark.parametrize("kind", ["release", "snapshot", "unsigned"])
 def test_the_dry_run_is_a_script_that_does_the_same(make: Make, kind: str) -> None:
     release = make()
     options = []
     if kind == "snapshot":
         git(release.root, "commit", "--quiet", "--allow-empty", "--message", "further")
         options = ["--snapshot"]
+    if kind == "unsigned":
+        options = ["--skip-gate", "sign", "--reason", "there's no key yet"]
     plan = release.invoke("docker-publish", "--dry-run", *options)
     assert plan.returncode == 0, plan.stderr
+    told = json.loads(release.invoke("docker-publish", "--dry-run", "--json", *options).stdout)
+    assert all(step["command"] in plan.stdout for step in told["steps"])
     assert release.tags == [{}, {}]
     assert not (release.root / "dist").exists()
     script = plan.stdout.replace("invoke ", f"{release.command()[0]} -m invoke ")
@@ -141,10 +156,11 @@ def test_the_dry_run_is_a_script_that_does_the_same(make: Make, kind: str) -> No
     )
     assert done.returncode == 0, done.stdout + done.stderr
     by_hand = release.tags
-    assert len(by_hand[0]) == (1 if options else 4)
+    assert len(by_hand[0]) == (1 if kind == "snapshot" else 4)
+    assert ("nothing is verified: there's no key yet" in done.stderr) == (kind == "unsigned")
     assert by_hand[0] == by_hand[1]
     release.forget()
-    release.publish(UNSIGNED._replace(snapshot=bool(options)))
+    release.publish(UNSIGNED._replace(snapshot=kind == "snapshot"))
     assert release.tags == by_hand
 
 
@@ -288,11 +304,37 @@ def test_a_receipt_of_another_version_is_not_gone_on_from(make: Make) -> None:
         release.publish(UNSIGNED._replace(resume=True))
 
 
+def test_another_machine_picks_up_what_was_kept(make: Make) -> None:
+    release = make(gates=["size"])
+
+    def reached(step: str) -> None:
+        if step == "tag one 1.2.3":
+            raise TransientError("the machine is gone")
+
+    # With nothing to pick up it begins.
+    picking_up = PLAIN._replace(pick_up=True)
+    with pytest.raises(TransientError, match="is gone"):
+        release.publish(picking_up, reached=reached)
+    digest = release.receipt["digest"]
+    workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text("utf-8"))
+    kept = workflow["jobs"]["images"]["steps"][-1]["with"]["path"].split()
+    other = release.root.parent / "other"
+    git(release.root, "clone", "--quiet", "--branch=v1.2.3", str(release.root), str(other))
+    (other / "dist").mkdir()
+    for file in (file for pattern in kept for file in release.root.glob(pattern)):
+        shutil.copy2(file, other / "dist")
+    text = replace(release, root=other).publish(picking_up)
+    assert release.tags == [dict.fromkeys(TAGS, digest)] * 2
+    assert "docker buildx build" not in text
+    assert "gate size was passed by this very image" in text
+
+
 def test_gates_are_asked_again_where_they_changed_or_the_image_did(make: Make) -> None:
     release = make(gates=("size",))
     release.publish()
     archive = release.root / "dist/thing-1.2.3.oci.tar"
-    archive.unlink()
+    # Half of one, as a run that was killed leaves it, is none.
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     text = release.publish(UNSIGNED._replace(resume=True))
     assert "docker buildx build" in text
     # Built again it is the same image, and what it passed counts.

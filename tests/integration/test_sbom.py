@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT, Checkout
 
 from buildlib.oci import open_archive
+from buildlib.sbom import subject_of
 
 pytestmark = pytest.mark.engine
 
@@ -29,6 +30,7 @@ def test_the_bill_of_each_platform_lists_our_program_and_its_library(
         assert [bill["digest"] for bill in bills] == [one.digest for one in opened.images()]
     version = own.invoke("version").stdout.strip()
     for bill in bills:
+        assert [subject_of(Path(file)) for file in bill["files"]] == [bill["digest"]] * 2
         spdx, cyclonedx = (json.loads(Path(file).read_text("utf-8")) for file in bill["files"])
         assert spdx["spdxVersion"].startswith("SPDX-2.")
         assert cyclonedx["bomFormat"] == "CycloneDX"

@@ -24,48 +24,8 @@ from buildlib.executor import Completed
 from buildlib.planning import BuildRequest
 from buildlib.report import BuildResult
 
-from fakes import FakeExecutor, a_console, a_project, words_after, write_project
-
-INFO = {
-    "ServerVersion": "26.1.5",
-    "OSType": "linux",
-    "Architecture": "x86_64",
-    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
-    "ClientInfo": {"Version": "26.1.5", "Plugins": [{"Name": "buildx", "Version": "v0.13.1"}]},
-}
-STEP = {
-    "digest": "a",
-    "name": "[1/1] RUN x",
-    "started": "2026-01-01T00:00:00Z",
-    "completed": "2026-01-01T00:00:01Z",
-}
-
-
-class FakeDocker(FakeExecutor):
-    """Docker as far as a build needs it; writes the metadata that buildx would write."""
-
-    def __init__(
-        self, code: int = 0, metadata: str = '{"containerimage.digest": "sha256:d"}'
-    ) -> None:
-        super().__init__(
-            {
-                ("docker", "info"): Completed(code=0, stdout=json.dumps(INFO)),
-                ("docker", "buildx", "build"): Completed(code=code),
-                ("docker", "image", "inspect"): Completed(code=0, stdout="5818000\n"),
-                ("docker", "buildx", "inspect"): Completed(code=1, stderr="ERROR: no builder"),
-            }
-        )
-        self.metadata = metadata
-        self.archive = b"12345"
-        self.lines = [json.dumps({"vertexes": [{**STEP, "cached": True}]})]
-
-    def _answer(self, argv: Sequence[str]) -> Completed:
-        for path in words_after(argv, "--metadata-file"):
-            Path(path).write_text(self.metadata, encoding="utf-8")
-        for output in words_after(argv, "--output"):
-            if self.archive and output.startswith("type=oci,"):
-                Path(output.rpartition("dest=")[2]).write_bytes(self.archive)
-        return super()._answer(argv)
+from fakes import DOCKER_INFO as INFO
+from fakes import STEP, FakeDocker, FakeExecutor, a_console, a_project, words_after, write_project
 
 
 def _build(root: Path, docker: FakeDocker, **request: object) -> tuple[BuildResult, str]:

@@ -222,3 +222,19 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(value: object) -> None:
     with pytest.raises(MismatchError):
         parse_size(value)
+
+
+def _read_all(path: Path) -> None:
+    with open_archive(path) as archive:
+        archive.bytes_of(archive.top())
+        for image in archive.images():
+            archive.write_image(image, path.with_name("single.tar"))
+
+
+def test_an_archive_that_ends_anywhere_is_no_whole_image(tmp_path: Path) -> None:
+    path = _two_platforms(tmp_path / "i.tar")
+    data = path.read_bytes().rstrip(b"\0")
+    for size in range(0, len(data), 199):
+        path.write_bytes(data[:size])
+        with pytest.raises(InputError):
+            _read_all(path)

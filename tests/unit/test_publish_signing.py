@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from buildlib.dockerfile import parse_dockerfile
 from buildlib.executor import Completed
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, make_publish_plan
@@ -27,7 +26,7 @@ from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Transport
 from buildlib.vcs import Changes
 
-from fakes import FakeExecutor, a_console, a_project, git_facts, write_project
+from fakes import PINNED, FakeExecutor, a_console, a_project, git_facts, write_project
 
 DIGEST = "sha256:" + "a" * 64
 CONFIG = """\
@@ -84,9 +83,6 @@ def _envelope(predicate: object) -> str:
 def _repository(name: str) -> Repository:
     known = Credentials(username=name, secret="x", source="the test")  # noqa: S106 - made up
     return Repository(Transport("registry.example", known), f"{name}/thing")
-
-
-PINNED = parse_dockerfile(f"FROM alpine:3.22@{DIGEST}\n")
 
 
 class _Held(Repository):

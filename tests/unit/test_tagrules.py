@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildlib.config import load_config
+from buildlib.config import Config, load_config
 from buildlib.errors import InputError
 from buildlib.reference import legal_part
+from buildlib.settings import Registry
 from buildlib.tagplan import plan_tags
-from buildlib.tagrules import DEFAULT_RULES, Kind, Line, TagRule, parse_rules
+from buildlib.tagrules import DEFAULT_RULES, Kind, Line, TagRule, parse_rules, pins
+from buildlib.tasks.registries import never_moves
 from buildlib.vcs import Changes
 from buildlib.version import resolve_version
 
@@ -209,3 +211,46 @@ def test_every_tag_of_a_plan_is_legal_and_what_was_changed_is_told(text: str) ->
     assert all(legal_part(tag) == tag for tag in plan.tags)
     if plan.tags and plan.tags[0] != text:
         assert (text, plan.tags[0]) in plan.mapped
+
+
+PINNED = {
+    "a version": ("{version}", "1.2.3", True),
+    "a version that is not SemVer": ("{version}", "20200110-RC2", True),
+    "a version with its prefix": ("v{version}", "v1.2.3", True),
+    "a version whose prefix was not cut": ("{version}", "v1.2.3", True),
+    "a version with a suffix": ("{version}-alpine", "20200110-alpine", True),
+    "another suffix": ("{version}-alpine", "20200110-debian", True),
+    "the three numbers": ("{major}.{minor}.{patch}", "1.2.3", True),
+    "a commit": ("sha-{short}", "sha-abc1234", True),
+    "what only begins like a commit": ("sha-{short}", "sha-thing", False),
+    "a line": ("{major}.{minor}", "1.2", False),
+    "a word": ("stable", "stable", False),
+    "a word that no rule has": ("{version}", "stable", False),
+    "a branch": ("{branch}", "main", False),
+}
+
+
+@pytest.mark.parametrize(("template", "tag", "expected"), PINNED.values(), ids=PINNED)
+def test_what_stands_for_one_image_for_ever(template: str, tag: str, *, expected: bool) -> None:
+    rules = parse_rules({"rules": list(dict.fromkeys(["{version}", "{major}.{minor}", template]))})
+    assert pins(rules, tag) is expected
+
+
+def test_what_a_rule_moves_is_not_pinned_by_another() -> None:
+    assert not any(pins(DEFAULT_RULES, tag) for tag in ("latest", "edge", "1", "1.2", "2020"))
+    # Where no rule gives a line, its tag is a version like any other.
+    assert pins(parse_rules({"rules": ["{version}"]}), "1.2")
+    # A branch may be called anything, and the version stays.
+    assert pins(parse_rules({"rules": ["{version}", "{branch}"]}), "20200110-RC2")
+
+
+@given(text=st.from_regex(r"v?[0-9]{1,4}[-.A-Za-z0-9]{0,20}", fullmatch=True))
+def test_what_publishing_pins_never_moves_by_hand(text: str) -> None:
+    facts = git_facts(head_tags=(f"v{text}",), nearest_tag=f"v{text}", description=f"v{text}")
+    plan = plan_tags(resolve_version(facts, now=0), facts, Changes(), rules=DEFAULT_RULES)
+    config = Config(root=Path(), image="thing")
+    registry = Registry(name="one", repository="one.example/thing")
+    for tag in set(plan.tags) - set(plan.floating):
+        assert never_moves(config, registry, tag, [text]), tag
+    for tag in set(plan.floating) - {text}:
+        assert not never_moves(config, registry, tag, [text]), tag

@@ -1,0 +1,44 @@
+"""What gates were asked about, as one hash: an outcome counts for that, and for nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from buildlib.config import Config
+
+
+def fingerprint(config: Config, digest: str, *, today: date, release: bool) -> str:
+    """Return the hash.
+
+    Args:
+        config: of the gates; the files that it names count by their content.
+        digest: of the image.
+        today: in UTC. What is known of an image, and what is ignored, changes from day to day.
+        release: the rules of a release count.
+    """
+    asked = (
+        digest,
+        today,
+        release,
+        config.smoke,
+        config.run,
+        config.image_policy(),
+        config.scan_settings(),
+        tuple(_contents(config)),
+    )
+    return hashlib.sha256(repr(asked).encode()).hexdigest()
+
+
+def _contents(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield the files that gates read beside the image, each with its hash; absent ones have none.
+
+    They may be ignored by git, or lie elsewhere: then the commit does not tell what is in them.
+    """
+    names = (*config.scan_settings().vex, config.smoke.size_record)
+    for name in filter(None, names):
+        path = Path(config.root, name)
+        content = path.read_bytes() if path.is_file() else b""
+        yield name, hashlib.sha256(content).hexdigest() if content else ""

@@ -1,0 +1,151 @@
+"""What publishing comes to, as a script that does it by hand, and as data for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.command import build_line, shell_line
+from buildlib.publish.plan import PublishPlan, Target, required_first
+from buildlib.publish.settings import REPRODUCIBLE, SIGN
+
+# What stands for the digest in lines that are printed before there is one.
+DIGEST: Final = "$DIGEST"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """A step in words, and the line that does it by hand; `notes` are what it will not do."""
+
+    title: str
+    command: str
+    notes: tuple[str, ...] = ()
+
+
+def _gate_command(gate: str, plan: PublishPlan, archive: str) -> tuple[str, ...]:
+    image = ("--image", archive)
+    platforms = [word for name in plan.platforms for word in ("--platform", name)]
+    release = () if plan.rehearsal else ("--release",)
+    return {
+        "smoke": (
+            *("invoke", "docker-smoke", *image, *platforms),
+            *("--expect-version", plan.version),
+        ),
+        "policy": ("invoke", "docker-policy", *image, *release),
+        REPRODUCIBLE: ("invoke", "docker-reproduce"),
+    }.get(gate, ("invoke", f"docker-{gate}", *image))
+
+
+def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
+    """Yield every step with the line that does it by hand; together they are a shell script."""
+    path = _relative(plan.archive, root)
+    yield Step(title="build every platform, once", command=build_line(plan.build))
+    for gate in plan.gates:
+        command = shell_line(_gate_command(gate, plan, path))
+        yield Step(title=f"gate: {gate}", command=command)
+    for skip in plan.skipped:
+        yield Step(title=f"left out: {skip.gate}", command="", notes=(skip.reason,))
+    for target in plan.targets:
+        yield from _arrival(plan, target, path)
+    yield from (
+        _tag_step(plan, target, tag)
+        for target in required_first(plan.targets)
+        for tag in target.pinned
+    )
+    yield from (_tag_step(plan, target, tag) for target in plan.targets for tag in target.floating)
+    for target in plan.targets:
+        notes = tuple(f"{tag} stays where it is: {reason}" for tag, reason in target.held_back)
+        if notes:
+            yield Step(title=f"held back in {target.name}", command="", notes=notes)
+
+
+def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[Step]:
+    push = shell_line(("invoke", "docker-push", "--image", path, "--registry", target.name))
+    yield Step(title=f"push to {target.name} by digest, without a tag", command=f"DIGEST=$({push})")
+    if not plan.signs:
+        return
+    at = f'"{target.repository}@{DIGEST}"'
+    yield Step(
+        title=f"sign in {target.name}, and attach the statements",
+        command=f"invoke docker-sign {at} --release",
+    )
+    yield Step(
+        title=f"verify in {target.name}, as a stranger would",
+        command=f"invoke docker-verify {at}",
+    )
+
+
+def promote_line(digest: str, tag: str, registry: str, *, unverified: str = "") -> str:
+    """Return the line that gives a tag by hand.
+
+    Args:
+        digest: as a shell reads it.
+        tag: to be given.
+        registry: by its name in the configuration.
+        unverified: why nothing is verified; empty: it is.
+    """
+    reason = ("--unverified", unverified) if unverified else ()
+    rest = shell_line((tag, "--registry", registry, *reason))
+    return f"invoke docker-promote {digest} {rest}"
+
+
+def _tag_step(plan: PublishPlan, target: Target, tag: str) -> Step:
+    unverified = next((skip.reason for skip in plan.skipped if skip.gate == SIGN), "")
+    return Step(
+        title=f"tag {target.repository}:{tag}",
+        command=promote_line(f'"{DIGEST}"', tag, target.name, unverified=unverified),
+    )
+
+
+def as_script(plan: PublishPlan, root: Path) -> str:
+    """Return the steps as a shell script with comments: what `--dry-run` prints."""
+    lines = [f"# {plan.version} ({plan.mode}) of {plan.build.image}, {plan.revision[:7]}"]
+    if plan.rehearsal:
+        lines.append("# a rehearsal: every registry is on this machine")
+    lines += ["set -eu", shell_line(("mkdir", "-p", str(plan.archive.parent)))]
+    for number, step in enumerate(steps(plan, root), 1):
+        lines.append(f"# {number}. {step.title}")
+        lines += [f"#    {note}" for note in step.notes]
+        lines += [step.command] if step.command else []
+    return "\n".join(lines)
+
+
+def as_dict(plan: PublishPlan, root: Path) -> dict[str, Any]:
+    """Return the plan, ready for JSON: what a program asks a dry run for.
+
+    Args:
+        plan: as made.
+        root: of the project; paths are relative to it where they lie in it.
+    """
+    return {
+        "image": plan.build.image,
+        "version": plan.version,
+        "revision": plan.revision,
+        "mode": str(plan.mode),
+        "uncommitted": plan.uncommitted,
+        "rehearsal": plan.rehearsal,
+        "platforms": list(plan.platforms),
+        "archive": _relative(plan.archive, root),
+        "gates": list(plan.gates),
+        "skipped": [asdict(skip) for skip in plan.skipped],
+        "signs": plan.signs,
+        "targets": [_target_dict(target) for target in plan.targets],
+        "steps": [asdict(step) for step in steps(plan, root)],
+    }
+
+
+def _target_dict(target: Target) -> dict[str, Any]:
+    return {
+        "name": target.name,
+        "repository": target.repository,
+        "required": target.registry.required,
+        "tags": list(target.tags),
+        "floating": list(target.floating),
+        "held_back": dict(target.held_back),
+    }
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)

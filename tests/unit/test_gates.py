@@ -1,0 +1,131 @@
+"""Gates: that they run side by side, and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+from ociwriter import OciWriter
+
+from buildlib.errors import CancelledError
+from buildlib.executor import Completed, Executor
+from buildlib.publish.gates import FAILED, PASSED, Subject, judge
+
+from fakes import FakeExecutor, a_console, a_project, words_after, write_project
+
+CONFIG = 'image = "thing"\nplatforms = ["linux/amd64"]\n'
+IGNORE = '[[scan.ignore]]\nid = "CVE-1"\nreason = "never reached"\nuntil = 2026-12-31\n'
+MATCH = {
+    "vulnerability": {"id": "GHSA-leak", "severity": "High", "fix": {"versions": ["2.0.0"]}},
+    "artifact": {"name": "leaky", "version": "1.2.3", "type": "npm", "locations": []},
+}
+
+
+class Tools(FakeExecutor):
+    """A scanner and a maker of bills; `meets` is called as each of them begins its work."""
+
+    def __init__(self, *matches: object) -> None:
+        super().__init__()
+        self.matches = matches
+
+    def meets(self) -> None:
+        """Let it go on."""
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        program = next(word for word in argv if word in {"syft", "grype"})
+        if "version" in argv:
+            return Completed(code=0, stdout=json.dumps({"version": "0.100.0"}))
+        self.meets()
+        spdx = {"packages": [{}, {}], "creationInfo": {"creators": ["Tool: syft-1.18.1"]}}
+        report = {"matches": self.matches, "descriptor": {}}
+        bill = {"components": [{"purl": "pkg:npm/leaky@1.2.3"}]}
+        says = {"syft": (spdx, {}), "grype": (report, bill)}[program]
+        for output, content in zip(words_after(argv, "--output"), says, strict=True):
+            Path(output.partition("=")[2]).write_text(json.dumps(content), encoding="utf-8")
+        return Completed(code=0)
+
+
+def _subject(root: Path, executor: Executor, config: str = CONFIG) -> tuple[Subject, Any]:
+    writer = OciWriter()
+    image = writer.image([writer.layer({"a": b"x"})])
+    write_project(root, config)
+    (root / "dist").mkdir()
+    archive = writer.write(root / "dist/thing-1.2.3.oci.tar", writer.index(image))
+    console, _, err = a_console()
+
+    def never() -> Any:  # noqa: ANN401 - it returns nothing
+        raise AssertionError
+
+    subject = Subject(
+        project=a_project(root),
+        archive=archive,
+        release=True,
+        today=date(2026, 1, 31),
+        engine=never,
+        executor=executor,
+        executor_in=lambda _: executor,
+        console=console,
+    )
+    return subject, err
+
+
+def test_gates_run_side_by_side(tmp_path: Path) -> None:
+    # Each waits for the other one: one after the other they would wait in vain.
+    barrier = Barrier(2, timeout=20)
+
+    class Meeting(Tools):
+        def meets(self) -> None:
+            barrier.wait()
+
+    subject, _ = _subject(tmp_path, Meeting())
+    outcomes = judge(("scan", "sbom"), subject, cancel=lambda: None)
+    assert [outcome.record.state for outcome in outcomes] == [PASSED, PASSED], outcomes
+    assert [outcome.record.gate for outcome in outcomes] == ["scan", "sbom"]
+
+
+def test_an_interruption_ends_all_of_them(tmp_path: Path) -> None:
+    class Interrupted(Tools):
+        def meets(self) -> None:
+            raise CancelledError("interrupted")
+
+    ended: list[str] = []
+    subject, _ = _subject(tmp_path, Interrupted())
+    with pytest.raises(CancelledError):
+        judge(("scan", "sbom"), subject, cancel=lambda: ended.append("cancelled"))
+    assert ended == ["cancelled"]
+
+
+def test_the_receipt_says_by_which_tools(tmp_path: Path) -> None:
+    subject, _ = _subject(tmp_path, Tools())
+    scan, sbom = judge(("scan", "sbom"), subject, cancel=lambda: None)
+    assert scan.record.figures["scanner"] == "grype 0.100.0"
+    assert sbom.record.figures["tool"] == "syft 1.18.1"
+
+
+def _scanned(root: Path, config: str) -> tuple[str, dict[str, Any], str]:
+    """Return the gate's outcome, the SARIF that it left, and what was told."""
+    subject, err = _subject(root, Tools(MATCH), config)
+    (outcome,) = judge(("scan",), subject, cancel=lambda: None)
+    sarif = root / "dist/thing-1.2.3.scan.sarif"
+    return outcome.record.state, json.loads(sarif.read_text("utf-8")), err.getvalue()
+
+
+def test_a_finding_that_fails_is_left_as_sarif(tmp_path: Path) -> None:
+    state, sarif, _ = _scanned(tmp_path, CONFIG)
+    assert state == FAILED
+    assert [result["ruleId"] for result in sarif["runs"][0]["results"]] == ["GHSA-leak"]
+
+
+def test_a_finding_that_passes_is_told_as_well(tmp_path: Path) -> None:
+    config = f'{CONFIG}[scan]\nseverity = "critical"\n{IGNORE}'
+    state, sarif, told = _scanned(tmp_path, config)
+    assert state == PASSED
+    assert [result["level"] for result in sarif["runs"][0]["results"]] == ["warning"]
+    assert "GHSA-leak" in told
+    assert "leaky 1.2.3" in told
+    assert "nothing is left to ignore of CVE-1" in told

@@ -1,0 +1,286 @@
+"""What a publication comes to, what it goes on from, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from ociwriter import OciWriter
+
+from buildlib.errors import InputError, exit_code_of
+from buildlib.labels import STAND_INS, VERSION_LABEL
+from buildlib.oci import open_archive
+from buildlib.publish.checks import archive_problems
+from buildlib.publish.fingerprint import fingerprint
+from buildlib.publish.flow import PublishFlow, Signer, Surroundings
+from buildlib.publish.gates import Subject
+from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan
+from buildlib.publish.receipt import Receipt, new_receipt
+from buildlib.publish.script import as_dict, as_script
+from buildlib.publish.statement import make_statement
+from buildlib.refusals import Mode
+from buildlib.report import to_json
+from buildlib.settings import Registry
+from buildlib.tasks.edge import Edge
+from buildlib.tasks.registries import push
+from buildlib.vcs import Changes
+
+from fakes import PINNED, FakeExecutor, a_console, a_project, git_facts, write_project
+
+CONFIG = 'image = "thing"\nplatforms = ["linux/amd64"]\n'
+TODAY = date(2026, 1, 31)
+DIGEST = "sha256:" + "a" * 64
+HASH = "sha256:" + "b" * 64
+
+
+def a_plan(root: Path, *registries: Registry, config: str = CONFIG, **more: Any) -> PublishPlan:  # noqa: ANN401 - the plan's own
+    """Return the plan of a release; `more` is what else `make_publish_plan` takes."""
+    project = a_project(write_project(root, config), git=git_facts(root=root))
+    return make_publish_plan(
+        project,
+        PINNED,
+        Changes(),
+        registries or (Registry(name="one", repository="one.example/thing"),),
+        **{"mode": Mode.RELEASE, "in_registry": {}, **more},
+    )
+
+
+def surroundings(root: Path) -> Surroundings:
+    """Return what a publication is given that is not run."""
+    console, _, _ = a_console()
+
+    def never() -> Any:  # noqa: ANN401 - it returns nothing
+        raise AssertionError
+
+    subject = Subject(
+        project=a_project(root, git=git_facts(root=root)),
+        archive=root / "dist/thing-1.2.3.oci.tar",
+        release=True,
+        today=TODAY,
+        engine=never,
+        executor=FakeExecutor(),
+        executor_in=lambda _: FakeExecutor(),
+        console=console,
+    )
+    return Surroundings(
+        subject=subject,
+        repositories={},
+        signer=cast("Signer", None),
+        replan=lambda _: never(),
+        now=lambda: "2026-01-31T12:00:00+00:00",
+        versions=never,
+        buildkit=never,
+        cancel=never,
+        settle=never,
+    )
+
+
+def _receipt(plan: PublishPlan, root: Path) -> Receipt:
+    return new_receipt(a_project(root).config, plan, started="2026-01-30T12:00:00+00:00")
+
+
+def test_a_snapshot_of_other_files_is_not_gone_on_from(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path, uncommitted=HASH)
+    before = _receipt(plan, tmp_path)
+    before.digest = DIGEST
+    assert PublishFlow(plan, surroundings(tmp_path), before).receipt.digest == DIGEST
+    for other in ("", "sha256:" + "c" * 64):
+        with pytest.raises(InputError, match="the files have changed since that receipt"):
+            PublishFlow(replace(plan, uncommitted=other), surroundings(tmp_path), before)
+
+
+def test_the_statement_says_that_files_differ_from_the_commit(tmp_path: Path) -> None:
+    clean = a_plan(tmp_path)
+    project = a_project(tmp_path)
+
+    def source(plan: PublishPlan) -> Any:  # noqa: ANN401 - JSON
+        statement = make_statement(project, plan, _receipt(plan, tmp_path))
+        return statement["buildDefinition"]["resolvedDependencies"][0]
+
+    assert source(clean) == {"uri": "git", "digest": {"gitCommit": clean.revision}}
+    dirty = source(replace(clean, uncommitted=HASH))
+    assert dirty["annotations"] == {"dirty": True, "uncommitted": HASH}
+
+
+def _vex(root: Path) -> None:
+    (root / "vex.json").write_text("{}", encoding="utf-8")
+
+
+def _sizes(root: Path) -> None:
+    (root / "sizes.json").write_text("{}", encoding="utf-8")
+
+
+def _budget(root: Path) -> None:
+    path = root / "buildlib.toml"
+    path.write_text(path.read_text("utf-8").replace("1 MB", "2 MB"), encoding="utf-8")
+
+
+ASKED_AGAIN: dict[str, tuple[Callable[[Path], object], dict[str, Any]]] = {
+    "a VEX file": (_vex, {}),
+    "the record of sizes": (_sizes, {}),
+    "the configuration": (_budget, {}),
+    "the day": (lambda _: None, {"today": date(2026, 2, 1)}),
+    "the rules of a release": (lambda _: None, {"release": False}),
+}
+
+
+@pytest.mark.parametrize(("change", "options"), ASKED_AGAIN.values(), ids=ASKED_AGAIN)
+def test_gates_are_asked_again_where_this_changed(
+    tmp_path: Path, change: Callable[[Path], object], options: dict[str, Any]
+) -> None:
+    text = f'{CONFIG}[scan]\nvex = ["vex.json"]\n[smoke]\nsize-budget = "1 MB"\n'
+    write_project(tmp_path, f'{text}size-record = "sizes.json"\n')
+    usual: dict[str, Any] = {"today": TODAY, "release": True}
+    before = fingerprint(a_project(tmp_path).config, DIGEST, **usual)
+    assert fingerprint(a_project(tmp_path).config, DIGEST, **usual) == before
+    assert fingerprint(a_project(tmp_path).config, HASH, **usual) != before
+    change(tmp_path)
+    assert fingerprint(a_project(tmp_path).config, DIGEST, **(usual | options)) != before
+
+
+# --- what it was built from ------------------------------------------------------------------
+
+BASES = "FROM golang:1.24 AS compile\nFROM alpine:3.22@{0}\nCOPY --from=compile /x /x\n"
+REPLACED = """
+[base-images]
+"golang:1.24" = "docker-image://mirror.example/golang:1.24@{0}"
+"alpine:3.22" = {{ source = "oci-layout://{1}", stand-in = true }}
+"""
+
+
+def _resolved(root: Path, config: str = CONFIG) -> list[Any]:
+    write_project(root, config, BASES.format(DIGEST))
+    project = a_project(root)
+    here = Registry(name="one", repository="127.0.0.1:5000/thing")
+    plan = make_publish_plan(
+        project, project.dockerfile(), Changes(), [here], mode=Mode.RELEASE, in_registry={}
+    )
+    statement = make_statement(project, plan, _receipt(plan, root))
+    return list(statement["buildDefinition"]["resolvedDependencies"][1:])
+
+
+def test_the_statement_names_the_bases(tmp_path: Path) -> None:
+    assert _resolved(tmp_path) == [
+        {"uri": "docker:alpine:3.22", "digest": {"sha256": "a" * 64}},
+        {"uri": "docker:golang:1.24"},
+    ]
+
+
+def test_the_statement_names_what_a_base_was_replaced_by(tmp_path: Path) -> None:
+    layout = tmp_path / "layout"
+    layout.mkdir()
+    config = CONFIG + REPLACED.format(HASH, layout)
+    expected: list[Any] = [
+        {
+            "uri": "oci-layout",
+            "annotations": {"replaces": f"alpine:3.22@{DIGEST}", "standIn": True},
+        },
+        {
+            "uri": "docker:mirror.example/golang:1.24",
+            "digest": {"sha256": "b" * 64},
+            "annotations": {"replaces": "golang:1.24", "standIn": False},
+        },
+    ]
+    assert _resolved(tmp_path, config) == expected
+    index = {"manifests": [{"digest": HASH}]}
+    (layout / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    expected[0]["digest"] = {"sha256": "b" * 64}
+    found = _resolved(tmp_path, config)
+    assert found == expected
+    assert str(tmp_path) not in str(found)
+
+
+# --- what must not be published --------------------------------------------------------------
+
+AWAY = Registry(name="away", repository="away.example/thing")
+HERE = Registry(name="here", repository="127.0.0.1:5000/thing")
+
+
+def test_one_repository_is_published_to_once(tmp_path: Path) -> None:
+    twice = replace(AWAY, name="again")
+    with pytest.raises(InputError, match=r"two registries have the one repository away\.example"):
+        a_plan(tmp_path, AWAY, HERE, twice)
+
+
+def test_stand_ins_are_published_nowhere_but_here(tmp_path: Path) -> None:
+    source = '"alpine:3.22" = { source = "oci-layout:///x", stand-in = true }\n'
+    config = f"{CONFIG}[base-images]\n{source}"
+    assert a_plan(tmp_path, HERE, config=config).rehearsal
+    with pytest.raises(InputError, match=r"on stand-ins can't be published: alpine:3\.22"):
+        a_plan(tmp_path, HERE, AWAY, config=config)
+
+
+def _archive(root: Path, *platforms: str, **labels: str) -> Path:
+    writer = OciWriter()
+    images = [
+        writer.image([], platform=tuple(name.split("/")), config={"Labels": labels})
+        for name in platforms
+    ]
+    return writer.write(root / "i.tar", writer.index(*images))
+
+
+def test_stand_ins_are_pushed_nowhere_but_here(tmp_path: Path) -> None:
+    tables = f'{CONFIG}[registries.away]\nrepository = "{AWAY.repository}"\n'
+    write_project(tmp_path, tables)
+    archive = _archive(tmp_path, "linux/amd64", **{STAND_INS: "alpine:3.22 golang:1.24"})
+    run = Edge(tmp_path, {}, dry=False, quiet=True)
+    with pytest.raises(InputError, match=r"can't be pushed: alpine:3\.22, golang:1\.24"):
+        push(run, str(archive), (), as_json=False)
+
+
+@pytest.mark.parametrize(
+    ("platforms", "version", "words"),
+    [
+        (("linux/amd64",), "1.2.3", "the archive is not for linux/arm64"),
+        (("linux/amd64", "linux/arm64"), "1.2.4", "that it is 1.2.4"),
+        (("linux/amd64", "linux/arm64"), "", "that it is no version"),
+    ],
+)
+def test_an_archive_of_something_else(
+    tmp_path: Path, platforms: tuple[str, ...], version: str, words: str
+) -> None:
+    both = 'image = "thing"\nplatforms = ["linux/amd64", "linux/arm64"]\n'
+    plan = a_plan(tmp_path, config=both)
+    labels = {VERSION_LABEL: version} if version else {}
+    with open_archive(_archive(tmp_path, *platforms, **labels)) as archive:
+        problems = archive_problems(archive.images(), plan)
+    assert problems
+    assert all(exit_code_of(problem) == 7 for problem in problems)
+    assert words in str(problems[0])
+    good = _archive(tmp_path, "linux/amd64", "linux/arm64", **{VERSION_LABEL: "1.2.3"})
+    with open_archive(good) as archive:
+        assert archive_problems(archive.images(), plan) == []
+
+
+# --- the plan as data ------------------------------------------------------------------------
+
+
+def test_the_plan_is_told_to_programs(tmp_path: Path) -> None:
+    skips = (Skip(gate="sign", reason="no key yet"),)
+    plan = a_plan(tmp_path, AWAY, replace(HERE, required=False), skips=skips)
+    told = json.loads(to_json(as_dict(plan, tmp_path)))
+    assert (told["image"], told["version"], told["mode"]) == ("thing", "1.2.3", "release")
+    assert told["archive"] == "dist/thing-1.2.3.oci.tar"
+    assert told["gates"] == ["smoke", "policy", "size", "scan", "sbom"]
+    assert told["skipped"] == [{"gate": "sign", "reason": "no key yet"}]
+    assert (told["signs"], told["rehearsal"]) == (False, False)
+    assert told["targets"][1] == {
+        "name": "here",
+        "repository": HERE.repository,
+        "required": False,
+        "tags": ["1.2.3", "1.2", "1", "latest"],
+        "floating": ["1.2", "1", "latest"],
+        "held_back": {},
+    }
+    script = as_script(plan, tmp_path)
+    commands = [step["command"] for step in told["steps"]]
+    assert all(command in script for command in commands)
+    assert (
+        "invoke docker-promote \"$DIGEST\" 1.2.3 --registry away --unverified 'no key yet'"
+        in commands
+    )

@@ -1,0 +1,224 @@
+"""Tags, and two publishers who give them at the same time, over registries in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from buildlib.errors import BuildlibError, GateError, TransientError
+from buildlib.publish.course import Course
+from buildlib.publish.plan import PublishPlan, Target, make_publish_plan, target_of
+from buildlib.publish.receipt import Receipt, TargetRecord, new_receipt
+from buildlib.publish.tagging import Tagging
+from buildlib.refusals import Mode
+from buildlib.registry.client import INDEX, Document, Repository
+from buildlib.registry.transport import Transport
+from buildlib.settings import Registry
+from buildlib.tagplan import plan_tags
+from buildlib.tagrules import DEFAULT_RULES
+from buildlib.vcs import Changes
+
+from fakes import PINNED, a_console, a_project, git_facts, write_project
+
+OURS = Document(json.dumps({"of": "ours"}).encode(), INDEX)
+THEIRS = Document(json.dumps({"of": "theirs"}).encode(), INDEX)
+TAGS = ("1.2.3", "1.2", "1", "latest")
+CONFIG = 'image = "thing"\nplatforms = ["linux/amd64"]\n'
+
+
+class Memory(Repository):
+    """A repository in memory that holds both images; `before` is called before each request."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(Transport(host), "thing")
+        self.given: dict[str, Document] = {}
+        self.before: Callable[[str, str], object] = lambda _method, _reference: None
+
+    def manifest(self, reference: str) -> Document | None:
+        self.before("GET", reference)
+        known = {one.digest: one for one in (OURS, THEIRS)}
+        return (known | self.given).get(reference)
+
+    def put_manifest(self, reference: str, document: Document) -> None:
+        self.before("PUT", reference)
+        self.given[reference] = document
+
+    def tags(self, *, page: int = 100) -> tuple[str, ...]:
+        assert page
+        return tuple(self.given)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Return which of the two images each tag is."""
+        names = {OURS.digest: "ours", THEIRS.digest: "theirs"}
+        return {tag: names[document.digest] for tag, document in self.given.items()}
+
+
+class World:
+    """Two registries, and as many publishers as a test wants."""
+
+    def __init__(self, root: Path, *, optional: Sequence[str] = ()) -> None:
+        self.root = write_project(root, CONFIG)
+        self.repositories = {name: Memory(f"{name}.example") for name in ("one", "two")}
+        self.registries = [
+            Registry(name=name, repository=f"{name}.example/thing", required=name not in optional)
+            for name in self.repositories
+        ]
+        self.project = a_project(self.root)
+
+    @property
+    def given(self) -> list[dict[str, str]]:
+        return [memory.versions for memory in self.repositories.values()]
+
+    def plan(self, held: Mapping[str, Sequence[str]]) -> PublishPlan:
+        return make_publish_plan(
+            self.project,
+            PINNED,
+            Changes(),
+            self.registries,
+            mode=Mode.RELEASE,
+            in_registry=held,
+        )
+
+    def publish(
+        self, document: Document = OURS, settle: Callable[[], object] = lambda: None
+    ) -> Receipt:
+        """Give the tags to an image that is pushed."""
+        plan = self.plan({})
+        receipt = new_receipt(self.project.config, plan, started="")
+        receipt.digest = document.digest
+        receipt.targets = {
+            target.name: TargetRecord(repository=target.repository) for target in plan.targets
+        }
+        console, _, _ = a_console()
+        course = Course(receipt, self.root / "receipt.json", console, lambda _: None)
+        tagging = Tagging(course, self.repositories, console, replan=self.plan, settle=settle)
+        tagging.give(plan.targets)
+        return receipt
+
+
+def test_versions_come_first_everywhere_and_then_what_moves(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    asked: list[str] = []
+    for name, memory in world.repositories.items():
+        memory.before = lambda method, tag, name=name: (  # type: ignore[misc]
+            asked.append(f"{name} {tag}") if method == "PUT" else None
+        )
+    waited: list[str] = []
+    world.publish(settle=lambda: waited.append("once"))
+    assert asked == [
+        *("one 1.2.3", "two 1.2.3"),
+        *("one 1.2", "one 1", "one latest", "two 1.2", "two 1", "two latest"),
+    ]
+    assert world.given == [dict.fromkeys(TAGS, "ours")] * 2
+    assert waited == ["once"]
+    # What is there already is nobody else's: no wait.
+    world.publish(settle=lambda: waited.append("again"))
+    assert waited == ["once"]
+
+
+def test_who_comes_second_gives_the_version_nowhere_else(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    def other_is_first(method: str, reference: str) -> None:
+        # Between the look at all of the registries and the first tag.
+        if (method, reference) == ("GET", "1.2.3"):
+            world.repositories["one"].given["1.2.3"] = THEIRS
+            world.repositories["two"].before = lambda _method, _reference: None
+
+    world.repositories["two"].before = other_is_first
+    with pytest.raises(GateError, match=r"one\.example/thing:1\.2\.3 is another image already"):
+        world.publish()
+    assert world.given == [{"1.2.3": "theirs"}, {}]
+    # The other one can finish.
+    world.publish(THEIRS)
+    assert world.given == [dict.fromkeys(TAGS, "theirs")] * 2
+
+
+def test_both_gave_the_version_and_the_last_one_has_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    one = world.repositories["one"]
+    # The other one had looked before we gave it, and gives it after we have read it back.
+    with pytest.raises(GateError, match="was moved by somebody else"):
+        world.publish(settle=lambda: one.put_manifest("1.2.3", THEIRS))
+    assert world.given == [{"1.2.3": "theirs"}, {}]
+    world.publish(THEIRS)
+    assert world.given == [dict.fromkeys(TAGS, "theirs")] * 2
+
+
+def test_a_registry_that_fails_first_gives_nobody_the_others(tmp_path: Path) -> None:
+    world = World(tmp_path)
+
+    def down(method: str, _reference: str) -> None:
+        if method == "PUT":
+            raise TransientError("down")
+
+    world.repositories["one"].before = down
+    with pytest.raises(TransientError):
+        world.publish()
+    assert world.given == [{}, {}]
+
+
+def test_an_optional_registry_decides_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, optional=["one"])
+    world.repositories["one"].given["1.2.3"] = THEIRS
+    world.publish()
+    assert world.given == [{"1.2.3": "theirs"}, dict.fromkeys(TAGS, "ours")]
+    # And is asked last: here the other one has the required registry, and gets this one as well.
+    other = World(tmp_path, optional=["one"])
+    two = other.repositories["two"]
+    with pytest.raises(GateError, match="was moved by somebody else"):
+        other.publish(settle=lambda: two.put_manifest("1.2.3", THEIRS))
+    assert other.given == [{}, {"1.2.3": "theirs"}]
+
+
+def test_nothing_moves_on_where_a_version_became_another_image(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    one, two = world.repositories.values()
+
+    def somebody(method: str, _reference: str) -> None:
+        if method == "PUT":
+            one.given["1.2.3"] = THEIRS
+
+    two.before = somebody
+    with pytest.raises(GateError, match="was moved by somebody else"):
+        world.publish()
+    assert world.given == [{"1.2.3": "theirs"}, {"1.2.3": "ours"}]
+
+
+def test_it_is_looked_at_once_more_at_the_very_end(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    one, two = world.repositories.values()
+
+    def somebody(method: str, reference: str) -> None:
+        if (method, reference) == ("PUT", "latest"):
+            one.given["1.2.3"] = THEIRS
+
+    two.before = somebody
+    with pytest.raises(GateError, match="was moved by somebody else"):
+        world.publish()
+
+
+def test_every_registry_was_optional_and_none_is_left(tmp_path: Path) -> None:
+    world = World(tmp_path, optional=["one", "two"])
+    for memory in world.repositories.values():
+        memory.given["1.2.3"] = THEIRS
+    with pytest.raises(BuildlibError) as caught:
+        world.publish()
+    # It is told what each of them said, and not that none is left.
+    assert str(caught.value).count("is another image already") == 2
+
+
+def test_a_tag_that_moves_must_not_be_forbidden_to(tmp_path: Path) -> None:
+    facts = git_facts()
+    project = a_project(write_project(tmp_path, CONFIG), git=facts)
+    tags = plan_tags(project.version, facts, Changes(), rules=DEFAULT_RULES)
+    registry = Registry(name="x", repository="x.example/thing", immutable=("1.?.*", "[0-9]"))
+    with pytest.raises(BuildlibError, match=r"registries\.x: 1 moves, and '\[0-9\]' forbids"):
+        target_of(registry, tags)
+    fine = target_of(Registry(name="x", repository="x.example/thing", immutable=("1.?.*",)), tags)
+    assert isinstance(fine, Target)
+    assert fine.pinned == ("1.2.3",)
