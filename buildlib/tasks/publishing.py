@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from typing import Final, NamedTuple
 
@@ -218,6 +219,7 @@ def _versions(engine: Engine) -> dict[str, str]:
     }
 
 
+@cache
 def _own_version() -> str:
     """Return the version of the package that this is of; run from a checkout it is of none."""
     package = __name__.partition(".")[0]
