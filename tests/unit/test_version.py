@@ -78,6 +78,19 @@ CASES = [
     Case("without git there is a version all the same", NoGit(reason="x"), "0.0.1-SNAPSHOT-none"),
     Case("VERSION wins over a tag", git_facts(), "9.8.7", override="v9.8.7"),
     Case("VERSION without the prefix is taken as it is", git_facts(), "9.8.7", override="9.8.7"),
+    Case(
+        "VERSION in a monorepo has its prefix or only a v",
+        git_facts(),
+        "9.8.7",
+        prefix="cli/v",
+        override="v9.8.7",
+    ),
+    Case(
+        "VERSION with the whole prefix", git_facts(), "9.8.7", prefix="cli/v", override="cli/v9.8.7"
+    ),
+    Case(
+        "VERSION that is no SemVer keeps its v", git_facts(), "v20", prefix="cli/v", override="v20"
+    ),
     Case("VERSION serves without git", NoGit(reason="x"), "9.8.7", override="v9.8.7"),
 ]
 
