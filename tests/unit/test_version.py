@@ -123,6 +123,13 @@ def test_a_snapshot_tells_how_far_it_is() -> None:
     )
 
 
+@pytest.mark.parametrize("clock", [0, 1, NOW, 4_102_444_800, 253402300799])
+def test_a_clock_far_off_matters_only_without_git(clock: int) -> None:
+    assert resolve_version(git_facts(), now=clock) == resolve_version(git_facts(), now=NOW)
+    found = resolve_version(NoGit(reason="x"), now=clock)
+    assert (found.created, len(found.created_text)) == (clock, 20)
+
+
 def test_an_override_is_a_release_of_its_own() -> None:
     found = resolve_version(_off("v1.2.3"), now=NOW, override="v2.0.0-rc.1")
     assert (found.origin, found.snapshot, found.prerelease) == ("override", False, True)
