@@ -43,7 +43,7 @@ def test_doctor_tells_versions_and_what_is_too_old(tmp_path: Path) -> None:
         "ServerVersion": "20.10.24+dfsg1",
         "ClientInfo": {"Version": "20.10.24", "Plugins": [{"Name": "buildx", "Version": "v0.13"}]},
     }
-    answers = {
+    answers: dict[tuple[str, ...], Completed] = {
         ("docker", "info"): Completed(code=0, stdout=json.dumps(info)),
         ("docker", "buildx"): Completed(code=0, stdout="Name: x\n"),
         ("git", "version"): Completed(code=0, stdout="git version 2.14.1 (Apple Git-1)\n"),
