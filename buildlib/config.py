@@ -73,6 +73,7 @@ class Config:
     cache_from: tuple[str, ...] = _key(values.parse_texts, ())
     cache_to: tuple[str, ...] = _key(values.parse_texts, ())
     progress: str = _key(settings.parse_progress, "auto")
+    clean: tuple[str, ...] = _key(settings.parse_paths_below, ())
     base_images: tuple[tuple[str, BaseImage], ...] = _key(settings.parse_base_images, ())
     smoke: Smoke = _key(settings.parse_smoke, settings.NO_SMOKE)
     run: Run = _key(settings.parse_run, settings.NO_RUN)

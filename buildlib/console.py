@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import textwrap
@@ -20,6 +21,9 @@ _KEYS: Final = "(?:secret_access_key|session_token|ghtoken|token|password)="
 _SECRETS: Final = re.compile(rf"""((?<="){_KEYS})[^"]+|(\b{_KEYS})[^,\s"']+""")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _WIDTH: Final = 100
+# A step's time, or what became of it, stands before its name.
+_BEFORE: Final = 10
+_NARROWEST: Final = 20
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
@@ -31,6 +35,16 @@ def redact(text: str) -> str:
 def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
     """Return whether to colour: a terminal, not dumb, and NO_COLOR (no-color.org) not set."""
     return not env.get("NO_COLOR") and env.get("TERM") != "dumb" and stream.isatty()
+
+
+def name_width(stream: TextIO) -> int:
+    """Return how long a step's name may be: a line of the terminal, where there is one."""
+    try:
+        columns = os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return _WIDTH
+    # A terminal that does not know its width says 0.
+    return min(_WIDTH, max(columns - _BEFORE, _NARROWEST)) if columns else _WIDTH
 
 
 class Console:
@@ -120,7 +134,7 @@ class Console:
             self.note(self._step(event.step))
 
     def _step(self, step: Step) -> str:
-        name = textwrap.shorten(step.name, width=_WIDTH, placeholder=" …")
+        name = textwrap.shorten(step.name, width=name_width(self._err), placeholder=" …")
         if step.error:
             return f"{self.style('   failed', 'red')} {name}"
         if step.cached:

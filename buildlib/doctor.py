@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from typing import Final
 
 from buildlib.engine import Builder, EngineFacts, inspect_builder, inspect_engine
 from buildlib.errors import BuildlibError, ToolError
 from buildlib.executor import Executor
-from buildlib.preflight import MINIMUM_BUILDX, check_engine
+from buildlib.preflight import MINIMUM_BUILDX, check_engine, version_numbers
 from buildlib.project import Project
 from buildlib.run.endpoint import Group
 from buildlib.run.flow import describe_engine
 from buildlib.run.ping import find_engine
 from buildlib.vcs import NoGit
+
+# Docker 23 is the first that builds with buildx by itself; git 2.15 the first that says whether a
+# clone is shallow.
+_MINIMUM_DOCKER: Final = "23"
+_MINIMUM_GIT: Final = "2.15"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +63,7 @@ def diagnose(project: Project, executor: Executor) -> tuple[list[Check], list[Bu
     name = project.config.buildx_builder()
     builder = inspect_builder(executor, name) if facts.server else None
     checks = [*_tools(facts, problems), *_endpoint(project, executor, facts)]
-    return [*checks, *_images(project, facts, builder)], problems
+    return [*checks, _git(project, executor), *_images(project, facts, builder)], problems
 
 
 def _endpoint(project: Project, executor: Executor, facts: EngineFacts) -> list[Check]:
@@ -86,30 +92,61 @@ def _fix(problems: list[BuildlibError], word: str) -> str:
     return next((p.hint for p in problems if word in p.what), "")
 
 
+def _old(found: str, minimum: str) -> str:
+    """Return what to do about a version that is older than the minimum; nothing if it is not."""
+    numbers = version_numbers(found)
+    old = numbers and numbers < version_numbers(minimum)
+    return f"{minimum} is the oldest that is known to do" if old else ""
+
+
+def _git(project: Project, executor: Executor) -> Check:
+    git = project.git
+    try:
+        version = executor.run(("git", "version")).stdout.removeprefix("git version ").strip()
+    except ToolError:
+        version = ""
+    said = git.reason if isinstance(git, NoGit) else f"HEAD is {project.version.describe}"
+    lacking = "the version can't come from git" if isinstance(git, NoGit) else ""
+    return _check(
+        "git",
+        ", ".join(filter(None, (version, said))),
+        minimum=_MINIMUM_GIT,
+        fix=lacking or _old(version, _MINIMUM_GIT),
+        needed=False,
+    )
+
+
 def _tools(facts: EngineFacts, problems: list[BuildlibError]) -> list[Check]:
     oldest = ".".join(map(str, MINIMUM_BUILDX))
     engine = f"{facts.server} {facts.os}/{facts.arch}" if facts.server else ""
     return [
         _check("python", platform.python_version(), minimum="3.11"),
-        _check("docker", facts.client, fix=_fix(problems, "docker not found")),
+        _check(
+            "docker",
+            facts.client,
+            minimum=_MINIMUM_DOCKER,
+            fix=_fix(problems, "docker not found") or _old(facts.client, _MINIMUM_DOCKER),
+            needed=not facts.client,
+        ),
         _check("buildx", facts.buildx, minimum=oldest, fix=_fix(problems, "buildx")),
-        _check("engine", engine, fix=_fix(problems, "engine") or ("" if engine else "start it")),
+        _check(
+            "engine",
+            engine,
+            minimum=_MINIMUM_DOCKER,
+            fix=_fix(problems, "engine")
+            or ("" if engine else "start it")
+            or _old(facts.server, _MINIMUM_DOCKER),
+            needed=not engine,
+        ),
     ]
 
 
 def _images(project: Project, facts: EngineFacts, builder: Builder | None) -> list[Check]:
-    git = project.git
     store = facts.storage if facts.containerd_store else ""
     here = set(builder.platforms) if builder else set()
     lacking = [str(p) for p in project.config.platforms if here and str(p) not in here]
     stand_ins = [name for name, image in project.config.base_images if image.stand_in]
     return [
-        _check(
-            "git",
-            git.reason if isinstance(git, NoGit) else project.version.describe,
-            fix="the version can't come from git" if isinstance(git, NoGit) else "",
-            needed=False,
-        ),
         _check(
             "containerd image store",
             store,

@@ -10,6 +10,7 @@ from buildlib.errors import InputError, ToolError
 from buildlib.gitcommand import Answer, GitCommand
 
 _BRANCHES: Final = "refs/remotes"
+_TAGS: Final = "refs/tags/"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,11 +41,17 @@ def read_lineage(root: Path, *, remote: str = "origin") -> Lineage:
     default = git.ask("symbolic-ref", "--quiet", f"{folder}HEAD")
     published = git.ask("for-each-ref", "--contains=HEAD", "--format=%(refname)", folder)
     return Lineage(
-        before=tuple(git.ask("tag", "--list", "--merged=HEAD").splitlines()),
-        after=tuple(git.ask("tag", "--list", "--contains=HEAD").splitlines()),
+        before=_tags(git, "--merged=HEAD"),
+        after=_tags(git, "--contains=HEAD"),
         default_branch=default.removeprefix(folder),
         published=tuple(name.removeprefix(folder) for name in published.splitlines()),
     )
+
+
+def _tags(git: GitCommand, which: str) -> tuple[str, ...]:
+    # Not `git tag --list`, which column.ui puts into columns.
+    names = git.ask("for-each-ref", which, "--format=%(refname)", _TAGS)
+    return tuple(name.removeprefix(_TAGS) for name in names.splitlines())
 
 
 def _done(answer: Answer, what: str, hint: str = "") -> None:

@@ -23,6 +23,7 @@ from buildlib.tags import local_tags, mapped_tags, references
 from buildlib.values import VARIABLE
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+_DEFAULT_PLATFORM: Final = "DOCKER_DEFAULT_PLATFORM"
 _MIRROR: Final = "docker-image://"
 # Where archives go, and all that is told about them.
 DIST: Final = "dist"
@@ -99,11 +100,15 @@ def chosen_output(request: BuildRequest) -> str:
 def chosen_platforms(request: BuildRequest, project: Project) -> tuple[Platform, ...]:
     """Return the platforms that the request comes to; none means the builder's own.
 
+    Where it names none, DOCKER_DEFAULT_PLATFORM counts, as for docker itself.
+
     Raises:
         InputError: one is not known, or `all` is asked for and none is configured.
     """
     if "all" not in request.platforms:
-        return parse_platforms(request.platforms)
+        # buildx goes by the variable where it is given none; said by name, everybody sees it.
+        default = project.env.get(_DEFAULT_PLATFORM, "")
+        return parse_platforms(request.platforms or ((default,) if default else ()))
     if not project.config.platforms:
         raise InputError("--platform all, but none is configured", hint='add platforms = ["…"]')
     return project.config.platforms

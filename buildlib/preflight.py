@@ -102,6 +102,15 @@ def undeclared(plan: BuildPlan, dockerfile: Dockerfile) -> tuple[str, ...]:
     )
 
 
+def other_version(plan: BuildPlan) -> tuple[str, ...]:
+    """Return a sentence where a build arg gives the program another version than the image has."""
+    given = dict(plan.build_args).get("VERSION")
+    if given is None or given == plan.version:
+        return ()
+    said = f"the build arg VERSION is {given}, and tag and label say {plan.version}"
+    return (f"{said}: --version sets all of them",)
+
+
 def check_files(plan: BuildPlan) -> list[BuildlibError]:
     """Return what is missing on disk: context and Dockerfile."""
     problems: list[BuildlibError] = []

@@ -50,7 +50,11 @@ def parse_step(text: str) -> Step:
 def _after(version: semver.Version, step: Step) -> semver.Version:
     # beta.1 goes on as beta.2, rc1 as rc2, and 1 as 2; a release's first candidate is rc.1.
     word = (version.prerelease or "rc").partition(".")[0]
-    return version.next_version(str(step), word.rstrip("0123456789"))
+    following = version.next_version(str(step), word.rstrip("0123456789"))
+    if following > version:
+        return following
+    # Always a step on, whatever the library makes of it: before 3.1 it had none after `beta`.
+    return version.replace(prerelease=f"{version.prerelease or 'rc'}.1")
 
 
 def next_tag(step: Step, before: Iterable[str], taken: Iterable[str], prefix: str) -> str:

@@ -175,6 +175,14 @@ def parse_platforms(value: object) -> tuple[Platform, ...]:
     return split_platforms(parse_texts(value))
 
 
+def parse_paths_below(value: object) -> tuple[str, ...]:
+    paths = parse_texts(value)
+    for path in paths:
+        if path.startswith("/") or set(path.split("/")) & {"", ".", ".."}:
+            raise MismatchError("a list of paths below the project")
+    return paths
+
+
 def parse_progress(value: object) -> str:
     text = parse_text(value)
     if text not in _PROGRESS:

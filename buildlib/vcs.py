@@ -21,6 +21,7 @@ from buildlib.record import record
 _DIRTY: Final = "-dirty"
 _PEELED: Final = "^{}"
 _TAG_FOLDER: Final = "refs/tags/"
+_BRANCH_FOLDER: Final = "refs/heads/"
 
 
 @record(frozen=True, kw_only=True)
@@ -153,7 +154,8 @@ def _described(git: GitCommand, answer: Answer) -> _Described:
 def _head(git: GitCommand) -> tuple[list[str], str, str]:
     """Return revision, abbreviation and time; branch; address of origin."""
     words = git.ask("log", "-1", "--no-show-signature", "--format=%H %h %ct").split()
-    branch = git.ask("symbolic-ref", "--quiet", "--short", "HEAD")
+    # Whole, as git's short name is `heads/x` where a tag is called x as well.
+    branch = git.ask("symbolic-ref", "--quiet", "HEAD").removeprefix(_BRANCH_FOLDER)
     return words, branch, without_credentials(git.ask("config", "--get", "remote.origin.url"))
 
 

@@ -88,6 +88,9 @@ def parse_epoch(text: str) -> int:
 def _overridden(override: str, prefix: str) -> str:
     text = override.strip()
     value = text.removeprefix(prefix)
+    if value == text and parse_semver(text.removeprefix("v")):
+        # In a monorepo someone may say v1.2.3 for cli/v1.2.3.
+        value = text.removeprefix("v")
     if not value or not value.isprintable() or any(c.isspace() for c in value):
         raise InputError(
             f"not a version: {override!r}", hint=f"give one without blanks, such as {prefix}1.2.3"

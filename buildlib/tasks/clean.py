@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def outputs(project: Project) -> list[Path]:
-    """Return what `docker-build` and `binary` wrote below the project, and nothing else."""
+    """Return what builds wrote below the project, by default or as configured, and nothing else."""
     from buildlib.platforms import KNOWN  # noqa: PLC0415 - only this task needs it
     from buildlib.reference import parse_reference  # noqa: PLC0415 - the same
 
@@ -24,7 +24,9 @@ def outputs(project: Project) -> list[Path]:
     name = parse_reference(project.config.image).repository.rpartition("/")[2]
     binaries = [root / "bin" / known.replace("/", "-") for known in KNOWN]
     archives = sorted((root / "dist").glob(f"{name}-*")) if (root / "dist").is_dir() else []
-    return [path for path in [*binaries, *archives] if path.exists()]
+    own = [root / name for name in project.config.clean]
+    # A link is removed, whatever it leads to.
+    return [path for path in [*binaries, *archives, *own] if path.exists() or path.is_symlink()]
 
 
 def _remove(path: Path) -> None:
@@ -36,7 +38,7 @@ def _remove(path: Path) -> None:
 
 @task(auto_shortflags=False, help={"dry-run": "print what would be removed, and do nothing"})
 def clean(context: Context, *, dry_run: bool = False) -> None:
-    """Remove what builds wrote: bin/<os>-<arch>/ and dist/<image>-*."""
+    """Remove what builds wrote: bin/<os>-<arch>/, dist/<image>-*, and as configured."""
     with edge(context, dry_run=dry_run) as run:
         project = run.project()
         for path in outputs(project):

@@ -265,6 +265,19 @@ def test_clean_touches_only_what_builds_wrote(make_checkout: Make) -> None:
     assert not any((checkout.root / name).exists() for name in gone)
 
 
+def test_clean_removes_what_is_configured_as_well(make_checkout: Make) -> None:
+    checkout = make_checkout(config='clean = ["coverage", "a/link", "never"]\n')
+    for name in ("coverage/deep/x", "a/kept", "elsewhere/x"):
+        (checkout.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout.root / name).write_text("x", encoding="utf-8")
+    (checkout.root / "a/link").symlink_to("../elsewhere")
+    assert checkout.invoke("clean").stdout.split() == ["coverage", "a/link"]
+    assert not (checkout.root / "coverage").exists()
+    assert not (checkout.root / "a/link").is_symlink()
+    assert (checkout.root / "elsewhere/x").exists()
+    assert (checkout.root / "a/kept").exists()
+
+
 def test_binary_needs_to_know_its_stage(make_checkout: Make) -> None:
     done = make_checkout().invoke("binary", "--dry-run")
     assert done.returncode == 2

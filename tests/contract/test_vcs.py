@@ -10,6 +10,7 @@ from conftest import git
 
 from buildlib.errors import InputError, ToolError
 from buildlib.gitcommand import ask_ahead
+from buildlib.lineage import read_lineage
 from buildlib.vcs import (
     GitFacts,
     NoGit,
@@ -92,6 +93,24 @@ def test_a_detached_head_has_no_branch(tmp_path: Path) -> None:
     root = _repository(tmp_path, commits=2)
     git(root, "checkout", "--quiet", "HEAD~1")
     assert _facts(root).branch == ""
+
+
+def test_a_tag_of_the_branch_s_name_changes_nothing(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "checkout", "--quiet", "-b", "release/1.2")
+    git(root, "tag", "release/1.2")
+    assert _facts(root).branch == "release/1.2"
+
+
+def test_tags_are_read_one_by_one_whatever_git_is_configured_to(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    names = ("v1.0.0", "v1.0.1", "v1.1.0")
+    for name in names:
+        git(root, "tag", name)
+    git(root, "branch", "v1.0.0")
+    git(root, "config", "column.ui", "always")
+    found = read_lineage(root)
+    assert found.before == found.after == names
 
 
 def test_a_worktree_is_a_repository(tmp_path: Path) -> None:

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import pty
+import struct
+import termios
 
 import pytest
 
@@ -116,6 +121,42 @@ def test_steps_are_shown_with_time_cache_or_failure() -> None:
     assert lines[2] == "   failed exporting"
     assert lines[3] == "          | out[31mput"
     assert lines[4] == "plain"
+
+
+class Screen(Terminal):
+    """A terminal of so many columns."""
+
+    def __init__(self, file: int, columns: int) -> None:
+        super().__init__()
+        self._file = file
+        fcntl.ioctl(file, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+    def fileno(self) -> int:
+        return self._file
+
+
+@pytest.mark.parametrize(
+    ("columns", "longest"),
+    [
+        pytest.param(60, 60, id="a narrow one"),
+        pytest.param(200, 110, id="a wide one"),
+        pytest.param(0, 110, id="one that does not know"),
+        pytest.param(5, 30, id="one that holds nothing"),
+    ],
+)
+def test_a_step_fits_on_a_line_of_the_terminal(columns: int, longest: int) -> None:
+    master, slave = pty.openpty()
+    try:
+        err = Screen(slave, columns)
+        console = Console({"TERM": "dumb"}, err=err)
+        for step in (Step(name="[1/1] RUN " + "y " * 100, seconds=1.0, cached=cached)
+                     for cached in (True, False)):  # fmt: skip
+            console.event(Event(step=step))
+        lines = err.getvalue().splitlines()
+        assert longest - 3 < max(map(len, lines)) <= longest
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 def test_a_terminal_gets_styles() -> None:

@@ -34,3 +34,23 @@ def test_doctor_tells_what_is_missing_for_the_platforms(tmp_path: Path) -> None:
     assert told["git"].found == "no git"
     assert told["containerd image store"].state == "note"
     assert told["engine"].found == "26 linux/x86_64"
+    assert (told["engine"].minimum, told["docker"].minimum) == ("23", "23")
+    assert {told[name].state for name in ("docker", "engine")} == {"ok"}
+
+
+def test_doctor_tells_versions_and_what_is_too_old(tmp_path: Path) -> None:
+    info = {
+        "ServerVersion": "20.10.24+dfsg1",
+        "ClientInfo": {"Version": "20.10.24", "Plugins": [{"Name": "buildx", "Version": "v0.13"}]},
+    }
+    answers: dict[tuple[str, ...], Completed] = {
+        ("docker", "info"): Completed(code=0, stdout=json.dumps(info)),
+        ("docker", "buildx"): Completed(code=0, stdout="Name: x\n"),
+        ("git", "version"): Completed(code=0, stdout="git version 2.14.1 (Apple Git-1)\n"),
+    }
+    checks, _ = diagnose(a_project(write_project(tmp_path)), FakeExecutor(answers))
+    told = {check.name: check for check in checks}
+    assert told["git"].found == "2.14.1 (Apple Git-1), HEAD is v1.2.3"
+    for name, minimum in (("git", "2.15"), ("docker", "23"), ("engine", "23")):
+        assert (told[name].state, told[name].minimum) == ("note", minimum)
+        assert f"{minimum} is the oldest" in told[name].fix

@@ -175,6 +175,17 @@ def test_all_means_the_configured_platforms(tmp_path: Path) -> None:
     assert words_after(argv, "--platform") == ["linux/amd64,linux/s390x"]
 
 
+def test_docker_s_own_default_platform_is_said_by_name(tmp_path: Path) -> None:
+    write_project(tmp_path, 'image = "t"\nplatforms = ["linux/amd64"]\n')
+    env = {"DOCKER_DEFAULT_PLATFORM": "linux/arm64"}
+    assert words_after(_argv(tmp_path, BuildRequest(), env=env), "--platform") == ["linux/arm64"]
+    for name in ("all", "linux/amd64"):
+        argv = _argv(tmp_path, BuildRequest(platforms=(name,)), env=env)
+        assert words_after(argv, "--platform") == ["linux/amd64"]
+    with pytest.raises(InputError, match="platform"):
+        _argv(tmp_path, BuildRequest(), env={"DOCKER_DEFAULT_PLATFORM": "linux/x"})
+
+
 def test_all_without_configured_platforms_is_refused(tmp_path: Path) -> None:
     write_project(tmp_path)
     with pytest.raises(InputError, match="none is configured"):

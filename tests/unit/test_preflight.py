@@ -118,6 +118,15 @@ def test_an_undeclared_build_arg_is_named_with_those_that_are(tmp_path: Path) ->
     assert "VERSION" in sentence
 
 
+def test_another_version_in_the_program_is_told(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    plan = _plan(tmp_path, BuildRequest(build_args=("VERSION=9.9.9",)))
+    (sentence,) = preflight.other_version(plan)
+    assert "VERSION is 9.9.9, and tag and label say 1.2.3: --version" in sentence
+    for args in ((), ("VERSION=1.2.3",), ("VERSION",)):
+        assert preflight.other_version(_plan(tmp_path, BuildRequest(build_args=args))) == ()
+
+
 def test_a_dockerfile_without_args_says_so(tmp_path: Path) -> None:
     write_project(tmp_path, dockerfile="FROM scratch\n")
     plan = _plan(tmp_path, BuildRequest(build_args=("X=1",)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+import semver
 
 from buildlib.errors import InputError, ToolError
 from buildlib.lineage import Lineage
@@ -26,6 +27,7 @@ NEXT = {
     "of a release": (["v1.2.3"], ["v2.0.0", "v1.3.0", "v1.2.4", "v1.2.4-rc.1"]),
     "of a candidate": (["v1.3.0-rc.1"], ["v2.0.0", "v1.3.0", "v1.3.0", "v1.3.0-rc.2"]),
     "of a beta": (["v2.0.8-beta.67"], ["v3.0.0", "v2.1.0", "v2.0.8", "v2.0.8-beta.68"]),
+    "of a beta alone": (["v1.0.0-beta"], ["v1.0.0", "v1.0.0", "v1.0.0", "v1.0.0-beta.0"]),
     "of a major's candidate": (["v2.0.0-rc.1"], ["v2.0.0", "v2.0.0", "v2.0.0", "v2.0.0-rc.2"]),
     "of the highest": (["v1.9.0", "v1.10.0"], ["v2.0.0", "v1.11.0", "v1.10.1", "v1.10.1-rc.1"]),
     "of nothing": ([], ["v1.0.0", "v0.1.0", "v0.0.1", "v0.0.1-rc.1"]),
@@ -40,6 +42,15 @@ NEXT = {
 @pytest.mark.parametrize(("before", "expected"), NEXT.values(), ids=NEXT)
 def test_next(before: list[str], expected: list[str]) -> None:
     assert [next_tag(step, before, before, "v") for step in Step] == expected
+
+
+def test_a_step_always_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stays(self: semver.Version, _step: str, _word: str) -> semver.Version:
+        return self
+
+    monkeypatch.setattr(semver.Version, "next_version", stays)
+    before = ["v1.0.0-beta"]
+    assert next_tag(Step.PRERELEASE, before, before, "v") == "v1.0.0-beta.1"
 
 
 def test_what_another_branch_has_taken_is_left_out() -> None:

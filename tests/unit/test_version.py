@@ -78,6 +78,19 @@ CASES = [
     Case("without git there is a version all the same", NoGit(reason="x"), "0.0.1-SNAPSHOT-none"),
     Case("VERSION wins over a tag", git_facts(), "9.8.7", override="v9.8.7"),
     Case("VERSION without the prefix is taken as it is", git_facts(), "9.8.7", override="9.8.7"),
+    Case(
+        "VERSION in a monorepo has its prefix or only a v",
+        git_facts(),
+        "9.8.7",
+        prefix="cli/v",
+        override="v9.8.7",
+    ),
+    Case(
+        "VERSION with the whole prefix", git_facts(), "9.8.7", prefix="cli/v", override="cli/v9.8.7"
+    ),
+    Case(
+        "VERSION that is no SemVer keeps its v", git_facts(), "v20", prefix="cli/v", override="v20"
+    ),
     Case("VERSION serves without git", NoGit(reason="x"), "9.8.7", override="v9.8.7"),
 ]
 
@@ -108,6 +121,13 @@ def test_a_snapshot_tells_how_far_it_is() -> None:
         True,
         True,
     )
+
+
+@pytest.mark.parametrize("clock", [0, 1, NOW, 4_102_444_800, 253402300799])
+def test_a_clock_far_off_matters_only_without_git(clock: int) -> None:
+    assert resolve_version(git_facts(), now=clock) == resolve_version(git_facts(), now=NOW)
+    found = resolve_version(NoGit(reason="x"), now=clock)
+    assert (found.created, len(found.created_text)) == (clock, 20)
 
 
 def test_an_override_is_a_release_of_its_own() -> None:
