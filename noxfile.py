@@ -142,6 +142,10 @@ def goreleaser(session: nox.Session) -> None:
 @nox.session
 def builders(session: nox.Session) -> None:
     """Build on two machines for real, one for each platform, and kill one: buildkitd with TLS."""
+    if os.geteuid() != 0:
+        session.error(
+            "buildkitd has to be root here: scripts/bootstrap.sh --as-root nox -s builders"
+        )
     _install(session)
     _release_tools(session)
     session.run("pytest", "-m", "builders", *session.posargs)

@@ -26,6 +26,31 @@ def _nox(path: Path, *words: str) -> str:
     return done.stdout + done.stderr
 
 
+def _program(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+def test_machines_that_build_are_not_started_by_who_is_not_root(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nos.geteuid = lambda: 1000\n", encoding="utf-8"
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py")),
+            *("--no-install", "--force-venv-backend", "none", "--session", "builders"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "PATH": str(tmp_path), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "scripts/bootstrap.sh --as-root nox -s builders" in done.stderr
+    assert "Running" in done.stderr
+    assert "bootstrap.sh --release-tools" not in done.stderr
+
+
 def _chosen(path: Path) -> set[str]:
     lines = [line.split() for line in _nox(path, "--list").splitlines()]
     return {words[1] for words in lines if words[:1] == ["*"]}

@@ -32,7 +32,7 @@ WRITES = {
 PINNED = re.compile(r"[a-z-]+/[a-z-]+@[0-9a-f]{40}")
 USES = re.compile(r"^\s*(?:- )?uses: \S+ # v\d+\.\d+\.\d+$")
 # Of bootstrap.sh, before its command.
-BOOTSTRAP = {"--install-engine", "--release-tools"}
+BOOTSTRAP = {"--install-engine", "--release-tools", "--as-root"}
 CONFIG = load_config(ROOT, {})
 
 
@@ -231,6 +231,14 @@ def test_every_session_of_ci_runs_in_it(sessions: set[str]) -> None:
         if word.partition("(")[0] in wanted
     }
     assert found == wanted <= {name.partition("(")[0] for name in sessions}
+
+
+def test_what_starts_daemons_runs_as_root() -> None:
+    """Nobody is root on a runner: the tests start a second engine, the others machines."""
+    for step in RUNS:
+        inner = _inner(shlex.split(step.text["run"]))
+        wanted = inner[:2] == ["nox", "-s"] and {"tests", "builders"} & set(inner)
+        assert ("--as-root" in step.text["run"]) is bool(wanted), step.name
 
 
 # --- secrets, and who signs ------------------------------------------------------------------
