@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Checkout
+from conftest import Checkout, load_script
 from ociwriter import OciWriter
 from registries import PASSWORD, USER, Server, docker_config, free_port, registry
 
@@ -21,6 +21,7 @@ from buildlib.registry.push import push_archive, put_tag
 from buildlib.registry.transport import Transport
 
 KNOWN = Credentials(username=USER, secret=PASSWORD, source="the test")
+STANDINS = load_script("standins")
 BOTH = ("amd64", "arm64")
 Make = Callable[..., Checkout]
 
@@ -263,11 +264,26 @@ def test_a_mirror_is_asked_instead_and_a_pinned_base_is_taken_from_it(
 
 
 @pytest.mark.engine
-def test_a_pinned_base_is_replaced_by_a_stand_in_for_real(make_checkout: Make, alpine: str) -> None:
+def test_a_pinned_base_is_replaced_by_a_stand_in_for_real(
+    make_checkout: Make, alpine: str, tmp_path: Path
+) -> None:
     digest = "sha256:" + "5" * 64
     checkout = make_checkout(f"FROM {alpine}@{digest}\nLABEL a=b\n")
-    done = checkout.invoke("docker-build")
+    env = {"BUILDLIB_BASE_IMAGES": str(_stand_in(tmp_path / "stand-ins", alpine))}
+    done = checkout.invoke("docker-build", **env)
     assert done.returncode == 0, done.stderr
-    line = checkout.invoke("docker-build", "--dry-run").stdout
+    line = checkout.invoke("docker-build", "--dry-run", **env).stdout
     assert f"--build-context {alpine}@{digest}=oci-layout://" in line
     assert "image.base.digest" not in line
+
+
+def _stand_in(folder: Path, reference: str) -> Path:
+    """Make a stand-in for a base, on any machine; return a map that names it."""
+    layout = STANDINS.Layout(folder / "base")
+    layer = STANDINS.Layer()
+    layer.folder("etc")
+    stored = layout.layer(layer)
+    index = layout.finish([layout.image(arch, [stored], {}) for arch in STANDINS.ARCHITECTURES])
+    path = folder / "map.toml"
+    path.write_text(STANDINS.map_text({"base": reference}, {"base": index}, folder), "utf-8")
+    return path
