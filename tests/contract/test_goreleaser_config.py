@@ -57,6 +57,17 @@ def test_it_is_written_checked_and_found_out_of_step(checkout: Checkout) -> None
     )
 
 
+def test_a_pin_makes_it_another_until_it_is_written_again(checkout: Checkout) -> None:
+    assert checkout.invoke("goreleaser-config").returncode == 0
+    digest = "sha256:" + "1" * 64
+    checkout.dockerfile(f"FROM alpine:3.22@{digest}\n")
+    done = checkout.invoke("goreleaser-config", "--check")
+    assert done.returncode == 7
+    assert f"+      org.opencontainers.image.base.digest: '{digest}'" in done.stdout
+    assert checkout.invoke("goreleaser-config").returncode == 0
+    assert checkout.invoke("goreleaser-config", "--check").returncode == 0
+
+
 def test_what_this_machine_adds_is_not_in_the_file(checkout: Checkout, tmp_path: Path) -> None:
     assert checkout.invoke("goreleaser-config").returncode == 0
     replaced = tmp_path / "map.toml"

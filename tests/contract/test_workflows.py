@@ -241,6 +241,13 @@ def test_what_starts_daemons_runs_as_root() -> None:
         assert ("--as-root" in step.text["run"]) is bool(wanted), step.name
 
 
+def test_bases_are_proposed_with_what_follows_from_them() -> None:
+    steps = [shlex.split(step.text["run"]) for step in RUNS if step.workflow == "bases.yml"]
+    inner = [_inner(words)[:3] for words in steps]
+    assert inner[:2] == [["invoke", "docker-bases", "--update"], ["invoke", "goreleaser-config"]]
+    assert inner[2][:2] == ["scripts/propose.py", "pull-request"]
+
+
 # --- secrets, and who signs ------------------------------------------------------------------
 
 
