@@ -31,6 +31,23 @@ def _program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
+def test_a_release_by_goreleaser_is_told_what_only_we_know(tmp_path: Path) -> None:
+    """The session itself, where every program only says what it was asked."""
+    held = (
+        'echo "a warning" >&2; case "$1" in *-config) echo latest 1;; binary) echo /of/ours;; esac'
+    )
+    _program(tmp_path / "invoke", held)
+    _program(tmp_path / "go", 'echo "$2: go1.24.99"')
+    _program(tmp_path / "python", 'echo "asked: $*"; echo "$GOTOOLCHAIN, $BUILDLIB_HELD_BACK"')
+    words = ("--no-install", "--force-venv-backend", "none", "--session", "goreleaser")
+    lines = _nox(tmp_path, *words, "--", "release", "--snapshot").splitlines()
+    at = lines.index("go1.24.99, latest 1")
+    assert lines[at - 1] == (
+        "asked: scripts/gotools.py goreleaser -- "
+        "goreleaser release --clean --skip=docker,sign --snapshot"
+    )
+
+
 def test_machines_that_build_are_not_started_by_who_is_not_root(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os\nos.geteuid = lambda: 1000\n", encoding="utf-8"
