@@ -248,6 +248,17 @@ def test_bases_are_proposed_with_what_follows_from_them() -> None:
     assert inner[2][:2] == ["scripts/propose.py", "pull-request"]
 
 
+def test_a_dry_run_of_a_release_rehearses_both_of_its_tools() -> None:
+    def commands(job: str) -> list[list[str]]:
+        steps = [step for step in RUNS if (step.workflow, step.job) == ("release.yml", job)]
+        inner = [_inner(shlex.split(step.text["run"])) for step in steps]
+        return [words for words in inner if words[0] in {"invoke", "nox"}]
+
+    (publish, binaries) = commands("dry-run")
+    assert [publish] == [[*words, "--dry-run"] for words in commands("images")]
+    assert [binaries] == [[*words, "--snapshot"] for words in commands("binaries")]
+
+
 # --- secrets, and who signs ------------------------------------------------------------------
 
 
