@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT, Checkout
 
 CONFIG = """
@@ -129,6 +130,13 @@ def test_our_own_file_is_what_follows_from_our_configuration() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_is_run_that_could_change_what_was_committed() -> None:
+    told = yaml.safe_load((ROOT / ".goreleaser.yaml").read_text(encoding="utf-8"))
+    assert "before" not in told
+    assert not [name for build in told["builds"] for name in build if name == "hooks"]
+    assert not [name for archive in told["archives"] for name in archive if name == "hooks"]
 
 
 def test_both_ways_compile_with_the_same_flags() -> None:
