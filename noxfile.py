@@ -140,16 +140,30 @@ def publish(session: nox.Session) -> None:
     session.run("pytest", "-m", "rehearsal", "--capture=no", *session.posargs)
 
 
+def _answer(session: nox.Session, *command: str) -> str:
+    """Return what a command prints; what it says beside that is shown."""
+    return str(session.run(*command, silent=True, stderr=None, external=True)).strip()
+
+
+def _like_docker_publish(session: nox.Session) -> dict[str, str]:
+    """Return what GoReleaser can't know: which tags don't move, and what compiled the image's."""
+    held_back = _answer(session, "invoke", "goreleaser-config", "--held-back")
+    program = _answer(session, "invoke", "binary")
+    # `PATH: go1.24.3`: another Go makes other programs of the same sources.
+    compiler = _answer(session, "go", "version", program).rpartition(": ")[2]
+    return {"BUILDLIB_HELD_BACK": held_back, "GOTOOLCHAIN": compiler}
+
+
 @nox.session
 def goreleaser(session: nox.Session) -> None:
-    """Check GoReleaser's configuration and release with it here; `-- release` does so for real."""
+    """Check GoReleaser's configuration and release with it here; `-- release` does it for real."""
     _install(session)
     # With the pinned GoReleaser on PATH.
     run = ("python", "scripts/gotools.py", "goreleaser", "--")
     if session.posargs[:1] == ["release"]:
         # The images are published by docker-publish, which judges them before.
         words = ("release", "--clean", "--skip=docker,sign", *session.posargs[1:])
-        session.run(*run, "goreleaser", *words)
+        session.run(*run, "goreleaser", *words, env=_like_docker_publish(session))
         return
     _release_tools(session)
     session.run(*run, "goreleaser", "check")
@@ -159,6 +173,10 @@ def goreleaser(session: nox.Session) -> None:
 @nox.session
 def builders(session: nox.Session) -> None:
     """Build on two machines for real, one for each platform, and kill one: buildkitd with TLS."""
+    if os.geteuid() != 0:
+        session.error(
+            "buildkitd has to be root here: scripts/bootstrap.sh --as-root nox -s builders"
+        )
     _install(session)
     _release_tools(session)
     session.run("pytest", "-m", "builders", *session.posargs)

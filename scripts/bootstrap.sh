@@ -6,6 +6,7 @@
 #   scripts/bootstrap.sh --check                 only tell what is here and what is missing
 #   scripts/bootstrap.sh --install-engine CMD    install the engine although we are not root (sudo)
 #   scripts/bootstrap.sh --release-tools CMD     install a registry server and cosign as well
+#   scripts/bootstrap.sh --as-root CMD           do all of it as root (sudo), with our PATH and HOME
 #   scripts/bootstrap.sh --stop-engine           stop the engine, if it was started by this script
 #
 # What it sees to, each only where it is missing: a virtual environment, git, a Docker engine with
@@ -112,12 +113,20 @@ prepare() {
     exec 9>&-
 }
 
+# become_root WORD...: this script again. sudo has a PATH of its own, and HOME is where the caches are.
+become_root() {
+    have sudo || die 3 "--as-root needs sudo; install it, or run this as root"
+    exec sudo --preserve-env env "PATH=$PATH" ${HOME:+"HOME=$HOME"} "${BASH_SOURCE[0]}" "$@"
+}
+
 main() {
+    local given=("$@") be_root=no
     while [ $# -gt 0 ]; do
         case $1 in
             --check) check=yes ;;
             --install-engine) may_sudo=yes ;;
             --release-tools) release_tools=yes ;;
+            --as-root) be_root=yes ;;
             --stop-engine) stop_engine; exit ;;
             -h | --help) usage; exit ;;
             --) shift; break ;;
@@ -126,6 +135,7 @@ main() {
         esac
         shift
     done
+    [ "$be_root" = no ] || is_root || become_root "${given[@]}"
     venv=$(venv_path)
     if [ "$check" = yes ]; then tell; exit; fi
     [ $# -gt 0 ] || { usage >&2; die 2 "give a command to run"; }

@@ -41,8 +41,7 @@ TOOLS = {
     "buildctl": Tool(f"{_BUILDKIT}/buildctl", "v0.13.2"),
     "buildkitd": Tool(f"{_BUILDKIT}/buildkitd", "v0.13.2"),
     "cosign": Tool("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
-    # The newest that the module proxy has whole: what later ones need of others is not to be had.
-    "goreleaser": Tool("github.com/goreleaser/goreleaser/v2", "v2.16.0", "main.version"),
+    "goreleaser": Tool("github.com/goreleaser/goreleaser/v2", "v2.18.2", "main.version"),
     "grype": Tool("github.com/anchore/grype/cmd/grype", "v0.121.2", "main.version"),
 }
 
@@ -102,8 +101,9 @@ def _install(tool: Tool, folder: Path, env: Mapping[str, str]) -> None:
     print(f"gotools: {tool.package}@{tool.version} is built, which takes minutes", file=sys.stderr)
     done = subprocess.run(
         argv,
-        # Without C: neither a compiler nor anybody's libraries are needed.
-        env={**env, "GOBIN": str(folder), "CGO_ENABLED": "0"},
+        # Without C: neither a compiler nor anybody's libraries are needed. By the Go that the tool
+        # asks for, whichever one the caller's own programs are to be made by.
+        env={**env, "GOBIN": str(folder), "CGO_ENABLED": "0", "GOTOOLCHAIN": "auto"},
         capture_output=True,
         text=True,
         check=False,

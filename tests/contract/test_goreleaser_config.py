@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT, Checkout
 
 CONFIG = """
@@ -55,6 +56,17 @@ def test_it_is_written_checked_and_found_out_of_step(checkout: Checkout) -> None
     assert _file(checkout).read_text(encoding="utf-8") == (
         f"# mine\n{text}# mine too\n".replace("one.example", "two.example")
     )
+
+
+def test_a_pin_makes_it_another_until_it_is_written_again(checkout: Checkout) -> None:
+    assert checkout.invoke("goreleaser-config").returncode == 0
+    digest = "sha256:" + "1" * 64
+    checkout.dockerfile(f"FROM alpine:3.22@{digest}\n")
+    done = checkout.invoke("goreleaser-config", "--check")
+    assert done.returncode == 7
+    assert f"+      org.opencontainers.image.base.digest: '{digest}'" in done.stdout
+    assert checkout.invoke("goreleaser-config").returncode == 0
+    assert checkout.invoke("goreleaser-config", "--check").returncode == 0
 
 
 def test_what_this_machine_adds_is_not_in_the_file(checkout: Checkout, tmp_path: Path) -> None:
@@ -118,6 +130,13 @@ def test_our_own_file_is_what_follows_from_our_configuration() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_is_run_that_could_change_what_was_committed() -> None:
+    told = yaml.safe_load((ROOT / ".goreleaser.yaml").read_text(encoding="utf-8"))
+    assert "before" not in told
+    assert not [name for build in told["builds"] for name in build if name == "hooks"]
+    assert not [name for archive in told["archives"] for name in archive if name == "hooks"]
 
 
 def test_both_ways_compile_with_the_same_flags() -> None:

@@ -26,6 +26,48 @@ def _nox(path: Path, *words: str) -> str:
     return done.stdout + done.stderr
 
 
+def _program(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+def test_a_release_by_goreleaser_is_told_what_only_we_know(tmp_path: Path) -> None:
+    """The session itself, where every program only says what it was asked."""
+    held = (
+        'echo "a warning" >&2; case "$1" in *-config) echo latest 1;; binary) echo /of/ours;; esac'
+    )
+    _program(tmp_path / "invoke", held)
+    _program(tmp_path / "go", 'echo "$2: go1.24.99"')
+    _program(tmp_path / "python", 'echo "asked: $*"; echo "$GOTOOLCHAIN, $BUILDLIB_HELD_BACK"')
+    words = ("--no-install", "--force-venv-backend", "none", "--session", "goreleaser")
+    lines = _nox(tmp_path, *words, "--", "release", "--snapshot").splitlines()
+    at = lines.index("go1.24.99, latest 1")
+    assert lines[at - 1] == (
+        "asked: scripts/gotools.py goreleaser -- "
+        "goreleaser release --clean --skip=docker,sign --snapshot"
+    )
+
+
+def test_machines_that_build_are_not_started_by_who_is_not_root(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nos.geteuid = lambda: 1000\n", encoding="utf-8"
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py")),
+            *("--no-install", "--force-venv-backend", "none", "--session", "builders"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "PATH": str(tmp_path), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "scripts/bootstrap.sh --as-root nox -s builders" in done.stderr
+    assert "Running" in done.stderr
+    assert "bootstrap.sh --release-tools" not in done.stderr
+
+
 def _chosen(path: Path) -> set[str]:
     lines = [line.split() for line in _nox(path, "--list").splitlines()]
     return {words[1] for words in lines if words[:1] == ["*"]}

@@ -32,7 +32,7 @@ WRITES = {
 PINNED = re.compile(r"[a-z-]+/[a-z-]+@[0-9a-f]{40}")
 USES = re.compile(r"^\s*(?:- )?uses: \S+ # v\d+\.\d+\.\d+$")
 # Of bootstrap.sh, before its command.
-BOOTSTRAP = {"--install-engine", "--release-tools"}
+BOOTSTRAP = {"--install-engine", "--release-tools", "--as-root"}
 CONFIG = load_config(ROOT, {})
 
 
@@ -232,6 +232,32 @@ def test_every_session_of_ci_runs_in_it(sessions: set[str]) -> None:
         if word.partition("(")[0] in wanted
     }
     assert found == wanted <= {name.partition("(")[0] for name in sessions}
+
+
+def test_what_starts_daemons_runs_as_root() -> None:
+    """Nobody is root on a runner: the tests start a second engine, the others machines."""
+    for step in RUNS:
+        inner = _inner(shlex.split(step.text["run"]))
+        wanted = inner[:2] == ["nox", "-s"] and {"tests", "builders"} & set(inner)
+        assert ("--as-root" in step.text["run"]) is bool(wanted), step.name
+
+
+def test_bases_are_proposed_with_what_follows_from_them() -> None:
+    steps = [shlex.split(step.text["run"]) for step in RUNS if step.workflow == "bases.yml"]
+    inner = [_inner(words)[:3] for words in steps]
+    assert inner[:2] == [["invoke", "docker-bases", "--update"], ["invoke", "goreleaser-config"]]
+    assert inner[2][:2] == ["scripts/propose.py", "pull-request"]
+
+
+def test_a_dry_run_of_a_release_rehearses_both_of_its_tools() -> None:
+    def commands(job: str) -> list[list[str]]:
+        steps = [step for step in RUNS if (step.workflow, step.job) == ("release.yml", job)]
+        inner = [_inner(shlex.split(step.text["run"])) for step in steps]
+        return [words for words in inner if words[0] in {"invoke", "nox"}]
+
+    (publish, binaries) = commands("dry-run")
+    assert [publish] == [[*words, "--dry-run"] for words in commands("images")]
+    assert [binaries] == [[*words, "--snapshot"] for words in commands("binaries")]
 
 
 # --- secrets, and who signs ------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Checkout
+from conftest import Checkout, load_script
 from ociwriter import OciWriter
 from registries import PASSWORD, USER, Server, docker_config, free_port, registry
 
@@ -21,6 +22,7 @@ from buildlib.registry.push import push_archive, put_tag
 from buildlib.registry.transport import Transport
 
 KNOWN = Credentials(username=USER, secret=PASSWORD, source="the test")
+STANDINS = load_script("standins")
 PLATFORMS = {"amd64": ("linux", "amd64"), "arm64": ("linux", "arm64", "v8")}
 BOTH = tuple(PLATFORMS)
 KEYS = ("os", "architecture", "variant")
@@ -304,13 +306,29 @@ def test_a_mirror_is_asked_instead_and_a_pinned_base_is_taken_from_it(
     ],
 )
 def test_a_pinned_base_is_replaced_by_a_stand_in_for_real(
-    make_checkout: Make, alpine: str, dockerfile: str
+    make_checkout: Make, alpine: str, tmp_path: Path, dockerfile: str
 ) -> None:
-    digest = "sha256:" + "5" * 64
-    text = dockerfile.format(alpine=alpine, base=f"{alpine}@{digest}")
-    checkout = make_checkout(text)
-    done = checkout.invoke("docker-build")
+    base = f"base.example/thing:1@sha256:{'5' * 64}"
+    checkout = make_checkout(dockerfile.format(alpine=alpine, base=base))
+    env = {"BUILDLIB_BASE_IMAGES": str(_stand_in(tmp_path / "stand-ins", "base.example/thing:1"))}
+    done = checkout.invoke("docker-build", **env)
     assert done.returncode == 0, done.stderr
-    line = checkout.invoke("docker-build", "--dry-run").stdout
-    assert f"--build-context {alpine}@{digest}=oci-layout://" in line
+    line = checkout.invoke("docker-build", "--dry-run", **env).stdout
+    assert f"--build-context {base}=oci-layout://" in line
     assert "image.base.digest" not in line
+
+
+def _stand_in(folder: Path, reference: str) -> Path:
+    """Make a stand-in for a base; return a map that names it, beside what this machine maps."""
+    layout = STANDINS.Layout(folder / "base")
+    layer = STANDINS.Layer()
+    layer.folder("etc")
+    layer.file("etc/passwd", b"")
+    stored = layout.layer(layer)
+    index = layout.finish([layout.image(arch, [stored], {}) for arch in STANDINS.ARCHITECTURES])
+    path = folder / "map.toml"
+    text = STANDINS.map_text({"base": reference}, {"base": index}, folder)
+    if known := os.environ.get("BUILDLIB_BASE_IMAGES"):
+        text = Path(known).read_text("utf-8") + text.partition("\n")[2]
+    path.write_text(text, "utf-8")
+    return path

@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import GOTOOLS, docker, git, remove_images
+from github import GitHub, github
 from registries import PASSWORD, USER, Server, registry
 from releases import Release, own_release
 
@@ -41,6 +43,22 @@ class Going:
             ["goreleaser", *words],
             cwd=self.release.root,
             env={**self.env, **more},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def session(self, *words: str, **more: str) -> None:
+        """Run our session of that name in the copy, in the environment that is here."""
+        chosen = ("--no-install", "--force-venv-backend", "none", "--session", "goreleaser")
+        # What the session itself has to see to.
+        env = {name: value for name, value in self.env.items() if name != "GOTOOLCHAIN"}
+        done = subprocess.run(
+            [sys.executable, "-m", "nox", *chosen, "--", *words],
+            cwd=self.release.root,
+            env={**env, **more},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -139,9 +157,7 @@ def test_a_snapshot_builds_every_program_and_both_images(going: Going) -> None:
         if path.is_dir()
     )
     names = {path.name for path in going.dist.iterdir() if path.is_file()}
-    endings = {system: "zip" if system.startswith("windows") else "tar.gz" for system in SYSTEMS}
-    archives = {f"dockerutilities_{version}_{system}.{end}" for system, end in endings.items()}
-    assert archives | {f"{name}.sbom.json" for name in archives} | {"checksums.txt"} <= names
+    assert _files(version) <= names
     first = f"{going.release.hosts['first']}/{PATH}"
     images = [f"{first}:{version}-{arch}" for arch in ARCHES]
     for image in images:
@@ -154,20 +170,31 @@ def test_a_snapshot_builds_every_program_and_both_images(going: Going) -> None:
     assert [_tags(server) for server in going.release.servers] == [{}, {}]
 
 
+def _archives(version: str) -> set[str]:
+    endings = {system: "zip" if system.startswith("windows") else "tar.gz" for system in SYSTEMS}
+    return {f"dockerutilities_{version}_{system}.{end}" for system, end in endings.items()}
+
+
+def _files(version: str) -> set[str]:
+    """Return the names of what a release gives to people."""
+    archives = _archives(version)
+    return archives | {f"{name}.sbom.json" for name in archives} | {"checksums.txt"}
+
+
 def _tags(server: Server) -> dict[str, str]:
     """Return tag and digest of everything in a registry but signatures."""
     repository = Repository(Transport(server.host, KNOWN), PATH)
     return {tag: repository.digest(tag) for tag in repository.tags() if tag[:7] != "sha256-"}
 
 
-def _release(going: Going) -> dict[str, Any]:
+def _release(going: Going, **more: str) -> dict[str, Any]:
     """Release what is checked out; return what we would have done."""
     planned = dict(json.loads(going.invoke("version", "--json")))
     held_back = going.invoke("goreleaser-config", "--held-back").strip()
     going.invoke("goreleaser-config", "--output", CONFIG)
     # The bills take most of the time, and the snapshot has shown them.
     words = ("release", "--clean", "--skip=sbom", "--config", CONFIG)
-    going.goreleaser(*words, BUILDLIB_HELD_BACK=held_back)
+    going.goreleaser(*words, BUILDLIB_HELD_BACK=held_back, **more)
     return planned
 
 
@@ -190,9 +217,54 @@ def _compare(going: Going, planned: dict[str, Any]) -> None:
         labels = image["config"]["Labels"]
         assert _of_the_image(labels) == going.labels()
         assert labels["org.opencontainers.image.version"] == planned["version"]
+    _verify(going, reference)
+
+
+def _verify(going: Going, reference: str, **more: str) -> None:
     words = ("--key", "../cosign.pub", "--insecure-ignore-tlog=true", reference)
     verify = ["cosign", "verify", *words]
-    subprocess.run(verify, cwd=going.release.root, env=going.env, capture_output=True, check=True)
+    env = {**going.env, **more}
+    subprocess.run(verify, cwd=going.release.root, env=env, capture_output=True, check=True)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What somebody who pulls an image is told about it."""
+
+    tags: list[str]
+    annotations: dict[str, str]
+    platforms: dict[str, Any]
+
+    @classmethod
+    def of(cls, server: Server, tag: str) -> Given:
+        repository = Repository(Transport(server.host, KNOWN), PATH)
+        digest = repository.digest(tag)
+        index = _document(repository, digest)
+        platforms = {}
+        for row in index["manifests"]:
+            if row["platform"]["os"] != "unknown":  # else it is an attestation
+                manifest = _document(repository, row["digest"])
+                config = json.loads(repository.blob(manifest["config"]["digest"]))
+                told = config["config"]
+                told["Labels"] = _of_the_image(told["Labels"])
+                known = [config["created"], manifest.get("annotations"), len(manifest["layers"])]
+                platforms["/".join(row["platform"].values())] = [told, *known]
+        tags = sorted(name for name, held in _tags(server).items() if held == digest)
+        return cls(tags, _of_the_image(index.get("annotations", {})), platforms)
+
+
+def _document(repository: Repository, digest: str) -> dict[str, Any]:
+    found = repository.manifest(digest)
+    assert found
+    return dict(json.loads(found.data))
+
+
+def _published(going: Going, tag: str) -> list[Given]:
+    """Publish what is checked out as we do, unjudged; return what is given to people."""
+    skips = ("smoke", "policy", "size", "scan", "sbom", "sign")
+    words = (word for gate in skips for word in ("--skip-gate", gate))
+    going.invoke("docker-publish", *words, "--reason", "held against GoReleaser")
+    return [Given.of(server, tag.removeprefix("v")) for server in going.release.servers]
 
 
 def test_releases_get_the_tags_labels_and_versions_that_we_give(going: Going) -> None:
@@ -207,10 +279,14 @@ def test_releases_get_the_tags_labels_and_versions_that_we_give(going: Going) ->
     going.commit("mended", "v1.2.4")
     _compare(going, _release(going))
     git(root, "checkout", "--quiet", "main")
-    going.commit("three", "v2.0.0")
+    # A candidate becomes the release as it is: two tags are on one commit.
+    going.commit("three", "v2.0.0-rc.1", "v2.0.0-rc.2", "v2.0.0")
+    ours = _published(going, "v2.0.0")
     planned = _release(going)
     assert set(planned["published_tags"]) == {"2.0.0", "2.0", "2", "latest"}
     _compare(going, planned)
+    theirs = [Given.of(server, "2.0.0") for server in going.release.servers]
+    assert theirs == ours
     git(root, "checkout", "--quiet", "backports")
     going.commit("mended again", "v1.2.5")
     planned = _release(going)
@@ -229,6 +305,16 @@ def test_both_ways_come_to_the_same_programs_to_the_byte(going: Going) -> None:
         )
 
 
+def test_either_cosign_signs_what_is_released(going: Going, cosign_path: str) -> None:
+    known = git(going.release.root, "tag").split()
+    going.commit(f"signed {len(known)}", f"v3.0.{len(known)}")
+    program = going.env["PATH"].partition(os.pathsep)[0]
+    path = f"{program}{os.pathsep}{cosign_path}"
+    planned = _release(going, PATH=path)
+    for host in going.release.hosts.values():
+        _verify(going, f"{host}/{PATH}:{planned['version']}", PATH=path)
+
+
 def test_where_nobody_says_what_is_held_back_no_tag_is_moved(going: Going) -> None:
     before = [_tags(server) for server in going.release.servers]
     going.commit("more", "v1.2.6")
@@ -238,3 +324,62 @@ def test_where_nobody_says_what_is_held_back_no_tag_is_moved(going: Going) -> No
         now = _tags(server)
         assert now.pop("1.2.6") not in now.values()
         assert now == tags
+
+
+@pytest.fixture
+def hub() -> Iterator[GitHub]:
+    with github() as found:
+        yield found
+
+
+def _release_to(hub: GitHub, going: Going, text: str, tag: str, *words: str) -> None:
+    """Release a new commit by the session, to that GitHub: its configuration names it."""
+    file = going.release.root / ".goreleaser.yaml"
+    urls = "".join(f"  {name}: {hub.address}\n" for name in ("api", "upload", "download"))
+    before = file.read_text(encoding="utf-8").partition("github_urls:")[0]
+    file.write_text(f"{before}github_urls:\n{urls}", encoding="utf-8")
+    going.commit(text, tag)
+    # The token is nobody's.
+    going.session("release", *words, GORELEASER_NO_GITHUB="false", GITHUB_TOKEN=hub.address)
+
+
+def test_the_session_releases_programs_and_leaves_images_alone(going: Going, hub: GitHub) -> None:
+    before = [_tags(server) for server in going.release.servers]
+    git(going.release.root, "checkout", "--quiet", "main")
+    _release_to(hub, going, "what people are told", "v9.0.0")
+    assert [_tags(server) for server in going.release.servers] == before
+    assert hub.told["tag_name"] == "v9.0.0"
+    assert "what people are told" in hub.told["body"]
+    assert (hub.told["prerelease"], hub.told["make_latest"]) == (False, "true")
+    assert set(hub.assets) == _files("9.0.0")
+    changes = (going.dist / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "what people are told" in changes
+    sums = (line.split() for line in hub.assets["checksums.txt"].decode().splitlines())
+    assert {name: digest for digest, name in sums} == {
+        name: hashlib.sha256(hub.assets[name]).hexdigest()
+        for name in hub.assets
+        if name != "checksums.txt"
+    }
+    for name in _archives("9.0.0"):
+        bill = json.loads(hub.assets[f"{name}.sbom.json"])
+        assert bill["spdxVersion"].startswith("SPDX-2.")
+        packages = {one["name"]: one.get("versionInfo", "") for one in bill["packages"]}
+        assert packages["stdlib"] == going.env["GOTOOLCHAIN"]
+        assert packages["github.com/smiller333/dockerutilities/app"] == "v9.0.0"
+        assert packages[name] == f"sha256:{hashlib.sha256(hub.assets[name]).hexdigest()}"
+
+
+def test_the_session_makes_the_programs_of_the_image_to_the_byte(going: Going) -> None:
+    """What the session before this one left."""
+    going.invoke("binary", "--platform", "all")
+    for arch in ARCHES:
+        ours = (going.release.root / "bin" / f"linux-{arch}" / "dockerutilities").read_bytes()
+        assert going.program(f"linux_{arch}").read_bytes() == ours
+
+
+def test_a_backport_is_not_what_github_calls_the_latest(going: Going, hub: GitHub) -> None:
+    going.commit("the newest", "v9.1.0")
+    git(going.release.root, "checkout", "--quiet", "--detach", "HEAD^")
+    _release_to(hub, going, "mended once more", "v1.2.7", "--skip=sbom")
+    assert (hub.told["tag_name"], hub.told["make_latest"]) == ("v1.2.7", "false")
+    assert set(hub.assets) == _archives("1.2.7") | {"checksums.txt"}

