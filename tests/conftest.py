@@ -17,8 +17,10 @@ from types import ModuleType
 
 import pytest
 from grypedb import Advisory, write_database
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
+SLOW = HealthCheck.too_slow
 TASKS = """\
 from pathlib import Path
 from buildlib.tasks import collection
@@ -27,11 +29,14 @@ namespace = collection(Path(__file__).parent)
 
 
 def pytest_configure() -> None:
-    """Let an interrupt be one, in the tests and in all that they start.
+    """Let an interrupt be one, in the tests and in all that they start, and time decide nothing.
 
     A shell that starts pytest in the background has it ignored, and whoever inherits that waits.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A slow machine is no finding.
+    settings.register_profile("any machine", deadline=None, suppress_health_check=[SLOW])
+    settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from buildlib.errors import InputError
@@ -76,7 +76,6 @@ def test_version_is_mapped_into_the_tag_grammar(version: str, tag: str) -> None:
     assert to_tag(version) == tag
 
 
-@settings(deadline=None)  # a slow machine is no finding
 @given(st.text(min_size=1, max_size=300))
 def test_every_mapped_tag_is_legal_and_stays_when_mapped_again(version: str) -> None:
     try:
