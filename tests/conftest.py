@@ -28,6 +28,11 @@ namespace = collection(Path(__file__).parent)
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take `--every-request`: each kind of fault at each request, not at every third of them."""
+    parser.addoption("--every-request", action="store_true", help="inject each fault everywhere")
+
+
 def pytest_configure() -> None:
     """Let an interrupt be one, in the tests and in all that they start, and time decide nothing.
 
