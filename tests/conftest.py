@@ -100,9 +100,6 @@ class Checkout:
             stderr=subprocess.STDOUT,
             text=True,
             process_group=0,
-            # A shell starts what it runs in the background with SIGINT ignored, and that is
-            # inherited: pytest may have been started so, and a terminal's programs never are.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread
         )
 
     def dockerfile(self, text: str) -> None:

@@ -642,7 +642,6 @@ def _started(
         stderr=subprocess.STDOUT,
         text=True,
         process_group=0,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread
     )
 
 
