@@ -14,9 +14,10 @@
 # An engine that already answers is used as it is. Whatever is installed or started is said in one
 # line on stderr; stdout belongs to the command.
 #
-# Environment: BUILDLIB_VENV (where the virtual environment is), BUILDLIB_BASES
-# (auto, registry or stand-ins), BUILDLIB_BASE_IMAGES (a map of one's own; nothing is made then),
-# BUILDLIB_OS_RELEASE (file that says which distribution this is).
+# Environment: BUILDLIB_VENV (where the virtual environment is), BUILDLIB_PYTHON (what makes it;
+# else the distribution's own, else the first on PATH), BUILDLIB_BASES (auto, registry or
+# stand-ins), BUILDLIB_BASE_IMAGES (a map of one's own; nothing is made then), BUILDLIB_OS_RELEASE
+# (file that says which distribution this is).
 #
 # What it does is in scripts/lib, a part in each file; the order is here.
 #

@@ -14,11 +14,25 @@ venv_path() {
     fi
 }
 
+# Distributions compile their Python with optimisations; one that a version manager has compiled here
+# may take half as long again to start, and every task waits for that.
+distribution_python=/usr/bin/python3
+
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+makes_environments() { "$1" -c 'import ensurepip, pip' 2>/dev/null; }
+
 find_python() {
     local name
+    if [ -n "${BUILDLIB_PYTHON:-}" ]; then
+        command -v "$BUILDLIB_PYTHON"
+        return
+    fi
+    if new_enough "$distribution_python" && makes_environments "$distribution_python"; then
+        printf '%s\n' "$distribution_python"
+        return
+    fi
     for name in python3 python3.14 python3.13 python3.12 python3.11; do
-        if have "$name" && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
-        then
+        if have "$name" && new_enough "$name"; then
             command -v "$name"
             return
         fi
@@ -79,6 +93,8 @@ fill_with_pip() {
 
 make_venv() {
     local python
+    [ -z "${BUILDLIB_PYTHON:-}" ] || new_enough "$BUILDLIB_PYTHON" ||
+        die 3 "BUILDLIB_PYTHON is no Python 3.11 or later: $BUILDLIB_PYTHON"
     python=$(find_python) || {
         may_install || die 3 "no Python 3.11 or later on PATH; install one"
         install_packages Python python3 python3-venv

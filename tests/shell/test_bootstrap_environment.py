@@ -76,10 +76,12 @@ def test_what_is_set_for_pip_holds_for_uv() -> None:
 
 
 # Says what it was called with, in the place of what would install, download or compile.
-NEVER = (
+FILLING = (
     'install_packages() { echo "installed: $*"; }; fill_with_uv() { echo "uv: $1"; };'
-    ' fill_with_pip() { echo "pip: $1"; }; find_python() { echo /the/python; }; '
+    ' fill_with_pip() { echo "pip: $1"; }; '
 )
+NEVER = FILLING + "find_python() { echo /the/python; }; "
+NO_DISTRIBUTION = "distribution_python=/no/such/python; "
 
 
 def _place(folder: Path) -> str:
@@ -145,8 +147,46 @@ def test_the_python_that_is_found_is_new_enough(tmp_path: Path, named: str) -> N
         # A Python's answer to whether it is older than 3.11 is its exit code.
         program.write_text(f"#!/bin/sh\nexit {int(name != named)}\n", encoding="utf-8")
         program.chmod(0o755)
-    done = define(f"PATH={shlex.quote(str(tmp_path))}:$PATH; find_python")
+    done = define(f"{NO_DISTRIBUTION}PATH={shlex.quote(str(tmp_path))}:$PATH; find_python")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / named}\n")
+
+
+@pytest.mark.parametrize(
+    ("new", "complete", "taken"),
+    [
+        pytest.param(0, 0, True, id="it is"),
+        pytest.param(1, 0, False, id="not where it is too old"),
+        pytest.param(0, 1, False, id="not where it can make no environment"),
+    ],
+)
+def test_the_distributions_python_comes_first(
+    tmp_path: Path, new: int, complete: int, *, taken: bool
+) -> None:
+    own = tmp_path / "own"
+    own.write_text(
+        f"#!/bin/sh\ncase $2 in *ensurepip*) exit {complete} ;; esac\nexit {new}\n",
+        encoding="utf-8",
+    )
+    own.chmod(0o755)
+    done = define(f"distribution_python={own}; find_python")
+    assert done.returncode == 0
+    assert (done.stdout == f"{own}\n") is taken
+
+
+def test_a_python_that_is_named_is_taken(tmp_path: Path) -> None:
+    done = define(f"{_place(tmp_path)}{FILLING}make_venv", BUILDLIB_PYTHON=sys.executable)
+    assert (done.returncode, done.stdout) == (0, f"uv: {sys.executable}\n"), done.stderr
+
+
+@pytest.mark.parametrize("named", ["old-python", "/no/such/python", "no-such-python"])
+def test_a_python_that_is_named_and_will_not_do_is_an_error(tmp_path: Path, named: str) -> None:
+    program = tmp_path / "old-python"
+    program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    program.chmod(0o755)
+    code = f"PATH={shlex.quote(str(tmp_path))}:$PATH; {_place(tmp_path)}{FILLING}make_venv"
+    done = define(code, BUILDLIB_PYTHON=named)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"BUILDLIB_PYTHON is no Python 3.11 or later: {named}" in done.stderr
 
 
 def test_uv_that_fails_says_so_and_leaves_the_rest_to_pip(tmp_path: Path) -> None:
