@@ -11,10 +11,12 @@ import selectors
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final, NamedTuple, Protocol
 
 from buildlib.errors import CancelledError, TimedOutError, ToolError
+from buildlib.parts import import_parts
 from buildlib.record import record
 
 # How long an interrupted process may take to end by itself before it is killed, in seconds:
@@ -178,8 +180,7 @@ class PlumbumExecutor:
                     pipe.close()
 
     def _start(self, argv: Sequence[str], *streams: int | None) -> Any:  # noqa: ANN401 - see _end
-        from plumbum import CommandNotFound, local  # noqa: PLC0415 - slow to import
-
+        local, not_found = _plumbum()
         # plumbum's environment is one for the whole interpreter.
         with _STARTING:
             if self._closed:
@@ -188,7 +189,7 @@ class PlumbumExecutor:
             local.env.update(self._env)
             try:
                 command = local[argv[0]]
-            except CommandNotFound as error:
+            except not_found as error:
                 raise ToolError(f"{argv[0]} not found", hint=_install_hint(argv[0])) from error
             stdin, stdout, stderr = streams
             process = command[list(argv[1:])].popen(
@@ -198,12 +199,33 @@ class PlumbumExecutor:
             return process
 
 
+class _Plumbum(NamedTuple):
+    """What of plumbum is used here."""
+
+    local: Any
+    not_found: type[Exception]
+
+
+@cache
+def _plumbum() -> _Plumbum:
+    """Import what starts processes here, and leave out colours, ssh, and machines elsewhere."""
+    return import_parts(("plumbum", "plumbum.machines"), _import_plumbum)
+
+
+def _import_plumbum() -> _Plumbum:
+    import plumbum.path  # noqa: F401, PLC0415 - the first, or its parts import each other in a circle
+    from plumbum.commands.processes import CommandNotFound  # noqa: PLC0415 - slow to import
+    from plumbum.machines.local import local  # noqa: PLC0415 - the same
+
+    return _Plumbum(local, CommandNotFound)
+
+
 def preload() -> None:
     """Import plumbum now, on this thread.
 
     For a task that is about to ask docker in the background.
     """
-    import plumbum  # noqa: F401, PLC0415 - for its effect
+    _plumbum()
 
 
 def _install_hint(program: str) -> str:

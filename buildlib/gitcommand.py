@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from buildlib.background import Background
 from buildlib.errors import ToolError
+from buildlib.parts import import_parts
 
 _NOT_INSTALLED: Final = 127
 # A translated message could not be told apart.
@@ -88,20 +87,9 @@ def _gitpython() -> _GitPython:
     """Import what starts git, and leave out the two thirds of GitPython that are not needed.
 
     `import git.cmd` runs the package itself first, which loads all of its modules and asks git for
-    its version twice: a third of what a build takes to start. So the package is an empty one while
-    `git.cmd` is imported, and is forgotten afterwards: who imports `git` gets the whole of it.
+    its version twice: a third of what a build takes to start.
     """
-    spec = importlib.util.find_spec("git")
-    if spec and "git" not in sys.modules:
-        sys.modules["git"] = importlib.util.module_from_spec(spec)
-        try:
-            return _import_gitpython()
-        except (ImportError, AttributeError):
-            pass  # a GitPython whose parts need the whole
-        finally:
-            for name in [name for name in sys.modules if name.partition(".")[0] == "git"]:
-                del sys.modules[name]
-    return _import_gitpython()
+    return import_parts(("git",), _import_gitpython)
 
 
 def _import_gitpython() -> _GitPython:

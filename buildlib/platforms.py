@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
 from buildlib.errors import InputError
+from buildlib.record import record
 
 KNOWN: Final = (
     "darwin/amd64",
@@ -51,13 +51,17 @@ _ALIASES: Final = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+@record(frozen=True, kw_only=True)
 class Platform:
-    """One platform; compare and sort by name."""
+    """One platform; sorted by name."""
 
     os: str
     arch: str
     variant: str = ""
+
+    def __lt__(self, other: Platform) -> bool:
+        """Return whether it comes before another."""
+        return (self.os, self.arch, self.variant) < (other.os, other.arch, other.variant)
 
     def __str__(self) -> str:
         """Return `os/arch[/variant]`, the form that buildx takes."""

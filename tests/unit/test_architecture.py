@@ -36,6 +36,7 @@ ORDER = [
     "builders.settings",
     "settings",
     "config",
+    "parts",
     "gitcommand",
     "precedence",
     "vcs",
