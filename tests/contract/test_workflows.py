@@ -21,7 +21,7 @@ from invoke.parser import Parser
 from buildlib.config import load_config
 
 FOLDER = ROOT / ".github" / "workflows"
-NAMES = ["bases.yml", "ci.yml", "release.yml", "scan.yml"]
+NAMES = ["bases.yml", "ci.yml", "faults.yml", "release.yml", "scan.yml"]
 # Whoever may do more than read, and what for is beside it in the file.
 WRITES = {
     ("bases.yml", "bases"): {"contents", "pull-requests", "actions"},
@@ -240,6 +240,22 @@ def test_what_starts_daemons_runs_as_root() -> None:
         inner = _inner(shlex.split(step.text["run"]))
         wanted = inner[:2] == ["nox", "-s"] and {"tests", "builders"} & set(inner)
         assert ("--as-root" in step.text["run"]) is bool(wanted), step.name
+
+
+def test_what_is_tried_every_week_is_among_the_tests() -> None:
+    (step,) = [step for step in RUNS if step.workflow == "faults.yml" and "nox" in step.text["run"]]
+    words = _inner(shlex.split(step.text["run"]))
+    assert words[:4] == ["nox", "-s", "tests", "--"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", *words[4:], "tests/integration"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("test_a_fault_at_any_request", "test_a_fault_while_it_is_signed"):
+        assert name in done.stdout
 
 
 def test_bases_are_proposed_with_what_follows_from_them() -> None:
