@@ -56,6 +56,7 @@ class EngineFacts:
 
     Args:
         client, buildx, server: versions.
+        buildx_path: the plugin's program.
         context: docker's current context; `endpoint` what it leads to, as far as it is known.
         os, arch: of the engine, in OCI's words.
         containerd_store: images are kept by containerd, with indexes and attestations.
@@ -66,6 +67,7 @@ class EngineFacts:
 
     client: str = ""
     buildx: str = ""
+    buildx_path: str = ""
     server: str = ""
     context: str = ""
     os: str = ""
@@ -116,6 +118,7 @@ def parse_info(result: Completed) -> EngineFacts:
     return EngineFacts(
         client=str(client.get("Version") or "unknown"),
         buildx="" if not buildx or buildx.get("Err") else str(buildx.get("Version") or "unknown"),
+        buildx_path="" if buildx.get("Err") else str(buildx.get("Path") or ""),
         server=server,
         context=str(client.get("Context") or ""),
         os=str(info.get("OSType") or ""),

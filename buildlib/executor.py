@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import selectors
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ GRACE: Final = 10.0
 _CHUNK: Final = 65536
 _LONGEST_LINE: Final = 1 << 20
 _STARTING: Final = threading.Lock()
+_BUILDX: Final = ("docker", "buildx")
 
 
 @record(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ class PlumbumExecutor:
         self._cwd = cwd
         self._running: set[Any] = set()
         self._closed = False
+        self._buildx = ""
 
     def close(self) -> None:
         """End what a thread still waits for; nothing that was started here outlives the task."""
@@ -97,6 +100,17 @@ class PlumbumExecutor:
     def setenv(self, name: str, value: str) -> None:
         """Set a variable for the processes that are started from now on."""
         self._env[name] = value
+
+    def start_directly(self, buildx: str) -> None:
+        """Start this program from now on where docker would look for it, ask it, and start it.
+
+        All that docker does for `docker buildx …` takes longer than git and configuration together.
+        Where either is a script, there is more to it than can be seen from here, and all stays as
+        it is: one that calls sudo, or another engine's.
+        """
+        docker = shutil.which("docker", path=self._env.get("PATH"))
+        if docker and _is_binary(docker) and _is_binary(buildx):
+            self._buildx = buildx
 
     def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
         """Run to the end and capture both streams.
@@ -181,6 +195,9 @@ class PlumbumExecutor:
 
     def _start(self, argv: Sequence[str], *streams: int | None) -> Any:  # noqa: ANN401 - see _end
         local, not_found = _plumbum()
+        if self._buildx and tuple(argv[:2]) == _BUILDX:
+            # buildx takes the same words by itself; docs.docker.com calls it standalone.
+            argv = (self._buildx, *argv[2:])
         # plumbum's environment is one for the whole interpreter.
         with _STARTING:
             if self._closed:
@@ -226,6 +243,14 @@ def preload() -> None:
     For a task that is about to ask docker in the background.
     """
     _plumbum()
+
+
+def _is_binary(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - a path that may be none at all
+            return file.read(2) not in {b"", b"#!"}
+    except OSError:
+        return False
 
 
 def _install_hint(program: str) -> str:

@@ -146,8 +146,14 @@ class Edge:
 
         # Two threads that import at the same time only hold each other up.
         preload()
-        executor = self.executor
-        return Background(lambda: inspect_engine(executor))
+        executor = self._own_executor
+
+        def ask() -> EngineFacts:
+            facts = inspect_engine(executor)
+            executor.start_directly(facts.buildx_path)
+            return facts
+
+        return Background(ask)
 
     def begin(
         self, overrides: Mapping[str, object] | None = None, *, version: str = ""

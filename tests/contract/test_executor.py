@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -40,6 +41,47 @@ def test_words_arrive_unchanged(executor: PlumbumExecutor) -> None:
     script = "import sys; print(ascii(sys.argv[1:]))"
     done = executor.run((sys.executable, "-c", script, *words))
     assert done.stdout.strip() == ascii(words)
+
+
+def _program(path: Path, *, script: bool) -> str:
+    """Make a program that prints its words; a script says so before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if script:
+        path.write_text(f'#!/bin/sh\necho {path.name} "$@"\n', encoding="utf-8")
+    else:
+        shutil.copy("/bin/echo", path)
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("docker", "buildx", "printed"),
+    [
+        pytest.param(False, False, "build --load .", id="buildx itself"),
+        pytest.param(True, False, "docker buildx build --load .", id="docker is a script"),
+        pytest.param(False, True, "buildx build --load .", id="buildx is a script"),
+        pytest.param(False, None, "buildx build --load .", id="buildx is not known"),
+    ],
+)
+def test_buildx_is_started_without_docker_where_nothing_stands_between(
+    tmp_path: Path, printed: str, *, docker: bool, buildx: bool | None
+) -> None:
+    _program(tmp_path / "bin" / "docker", script=docker)
+    path = "" if buildx is None else _program(tmp_path / "docker-buildx", script=buildx)
+    executor = PlumbumExecutor({"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}, tmp_path)
+    executor.start_directly(path)
+    argv = ("docker", "buildx", "build", "--load", ".")
+    assert executor.run(argv).stdout == f"{printed}\n"
+    assert executor.run(("docker", "info")).stdout == f"{'docker ' if docker else ''}info\n"
+
+
+@pytest.mark.parametrize("path", ["/nonexistent", "empty", "."])
+def test_what_can_not_be_buildx_is_not_started(tmp_path: Path, path: str) -> None:
+    _program(tmp_path / "docker", script=False)
+    (tmp_path / "empty").touch()
+    executor = PlumbumExecutor({"PATH": f"{tmp_path}"}, tmp_path)
+    executor.start_directly(str(tmp_path / path))
+    assert executor.run(("docker", "buildx", "version")).stdout == "buildx version\n"
 
 
 def test_it_starts_in_the_directory_given(executor: PlumbumExecutor, tmp_path: Path) -> None:

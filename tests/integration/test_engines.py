@@ -16,8 +16,8 @@ from conftest import Checkout, docker
 from registries import registry
 from releases import make_release
 
-from buildlib.engine import parse_info
-from buildlib.executor import Completed
+from buildlib.engine import inspect_engine, parse_info
+from buildlib.executor import Completed, PlumbumExecutor
 from buildlib.preflight import check_engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
@@ -46,6 +46,24 @@ def test_an_engine_that_is_not_there_exits_4_at_once_and_is_named(
     assert named in done.stderr
     assert "Traceback" not in done.stderr
     assert time.monotonic() - started < 10
+
+
+def test_buildx_is_started_by_itself_and_says_what_docker_lets_it_say(tmp_path: Path) -> None:
+    executor = PlumbumExecutor(os.environ, tmp_path)
+    facts = inspect_engine(executor)
+    assert Path(facts.buildx_path).name == "docker-buildx"
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY nothing /\n", encoding="utf-8")
+    questions = [
+        ("docker", "buildx", "version"),
+        ("docker", "buildx", "inspect"),
+        ("docker", "buildx", "inspect", "no-such-builder"),
+        ("docker", "buildx", "build", "--progress", "quiet", "--builder", "no-such-builder", "."),
+        ("docker", "buildx", "imagetools", "inspect", "127.0.0.1:1/nothing"),
+    ]
+    before = [executor.run(argv) for argv in questions]
+    executor.start_directly(facts.buildx_path)
+    assert [executor.run(argv) for argv in questions] == before
+    assert [done.code for done in before] == [0, 0, 1, 1, 1]
 
 
 def test_an_engine_that_hangs_is_not_waited_for_where_the_input_is_bad(

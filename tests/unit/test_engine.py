@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import pytest
+
 from buildlib.engine import inspect_builder, inspect_engine, parse_builder, parse_info
 from buildlib.errors import EngineError
 from buildlib.executor import Completed
@@ -78,6 +80,13 @@ def test_a_broken_plugin_is_none() -> None:
     plugins = [{"Name": "buildx", "Version": "1", "Err": "failed to fetch metadata"}]
     info = {**INFO, "ClientInfo": {"Plugins": plugins}}
     assert parse_info(Completed(code=0, stdout=json.dumps(info))).buildx == ""
+
+
+@pytest.mark.parametrize(("error", "path"), [("", "/lib/docker-buildx"), ("broken", "")])
+def test_where_buildx_is_counts_where_it_works(error: str, path: str) -> None:
+    plugin = {"Name": "buildx", "Version": "1", "Path": "/lib/docker-buildx", "Err": error}
+    info = {**INFO, "ClientInfo": {"Plugins": [plugin]}}
+    assert parse_info(Completed(code=0, stdout=json.dumps(info))).buildx_path == path
 
 
 def test_a_context_that_does_not_exist_is_a_problem() -> None:
