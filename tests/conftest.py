@@ -29,8 +29,8 @@ namespace = collection(Path(__file__).parent)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take `--every-request`: each kind of fault at each request, not at every third of them."""
-    parser.addoption("--every-request", action="store_true", help="inject each fault everywhere")
+    """Take `--every-request`: faults at each request, not only at some of them."""
+    parser.addoption("--every-request", action="store_true", help="inject faults everywhere")
 
 
 def pytest_configure() -> None:

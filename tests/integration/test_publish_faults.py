@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -185,32 +186,51 @@ def _breaks(release: Release, patience: Patience) -> bool:
     return False
 
 
-def test_a_fault_while_it_is_signed_publishes_nothing_wrong(setting: Setting, digest: str) -> None:
-    release, proxy = setting.release, setting.proxy
-    release.publish(PLAIN._replace(resume=True))
-    signed = [n for n, line in enumerate(proxy.seen) if ".sig" in line or ".att" in line]
-    assert len(signed) > 10
-    _forget(setting)
-    for number, fault in zip(
-        signed[:: len(signed) // 6],
-        [Fault(status=403), Fault(status=503), Fault(reset=True)] * 3,
-        strict=False,
-    ):
-        proxy.plan[number] = fault
-        code = _code(release)
+SIGNED = PLAIN._replace(resume=True)
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("which", [0, 1], ids=["first", "second"])
+def test_a_fault_while_it_is_signed_publishes_nothing_wrong(
+    setting: Setting, digest: str, request: pytest.FixtureRequest, which: int
+) -> None:
+    release, proxy = setting.release, setting.proxies[which]
+    signed = _signed_requests(setting, which)
+    step = 1 if request.config.getoption("--every-request") else len(signed) // (6, 3)[which]
+    # The kinds go on where those of the first registry's ordinary run end.
+    kinds = cycle([*KINDS.values()][6 * which :] + [*KINDS.values()][: 6 * which])
+    for number, kind in zip(signed[step // 2 :: step], kinds, strict=False):
+        proxy.plan[number] = kind.fault
+        code = _code(release, kind.patience)
+        assert len(proxy.seen) > number
         assert code in {0, 5, 6, 8}
         assert code == 0 or release.tags == [{}, {}]
         setting.check(digest)
         proxy.plan.clear()
-        release.publish(PLAIN._replace(resume=True))
+        release.publish(SIGNED)
         setting.finished(digest)
         _forget(setting)
 
 
-def _code(release: Release) -> int:
+def _signed_requests(setting: Setting, which: int) -> range:
+    """Return the numbers of the requests to a registry that only a run that signs makes."""
+    seen, marks = setting.proxies[which].seen, {}
+    setting.release.publish(RESUMED)
+    others = len(seen)
+    _forget(setting)
+    setting.release.publish(SIGNED, reached=lambda step: marks.update({step: len(seen)}))
+    name = list(setting.release.hosts)[which]
+    signed = range(marks[f"push {name}"], marks[f"sign {name}"])
+    assert len(seen) == others + len(signed)
+    assert len(signed) > 60
+    _forget(setting)
+    return signed
+
+
+def _code(release: Release, patience: Patience) -> int:
     """Publish with signatures, and return the code that the task would exit with."""
     try:
-        release.publish(PLAIN._replace(resume=True))
+        release.publish(SIGNED, patience=patience)
     except BuildlibError as error:
         return exit_code_of(error)
     return 0
