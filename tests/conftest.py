@@ -9,7 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,8 @@ import pytest
 from grypedb import Advisory, write_database
 from hypothesis import HealthCheck, settings
 
+# What is held in there is told as well as what is held in a test.
+pytest.register_assert_rewrite("faults")
 ROOT = Path(__file__).parent.parent
 SLOW = HealthCheck.too_slow
 TASKS = """\
@@ -29,8 +31,8 @@ namespace = collection(Path(__file__).parent)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take `--every-request`: each kind of fault at each request, not at every third of them."""
-    parser.addoption("--every-request", action="store_true", help="inject each fault everywhere")
+    """Take `--every-request`: faults at each request, not only at some of them."""
+    parser.addoption("--every-request", action="store_true", help="inject faults everywhere")
 
 
 def pytest_configure() -> None:
@@ -90,23 +92,28 @@ class Checkout:
         )
 
     def start(self, *words: str, **env: str | None) -> subprocess.Popen[str]:
-        """Start a task in a process group of its own, as a terminal does."""
-        return subprocess.Popen(
-            self.command(*words),
-            cwd=self.root,
-            env=self.environment(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            process_group=0,
-        )
+        """Start a task; a variable that is None is taken out of the environment."""
+        return start_task(self.command(*words), self.root, self.environment(env))
 
     def dockerfile(self, text: str) -> None:
         (self.root / "Dockerfile").write_text(text, encoding="utf-8")
 
     def git(self, *words: str) -> str:
         return git(self.root, *words)
+
+
+def start_task(argv: Sequence[str], root: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start a task in a process group of its own, as a terminal does."""
+    return subprocess.Popen(
+        argv,
+        cwd=root,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    )
 
 
 def git(root: Path, *words: str) -> str:

@@ -22,8 +22,11 @@ from threading import Lock, Thread
 import bcrypt
 from conftest import GOTOOLS
 
+from buildlib.registry.credentials import Credentials
+
 # Made anew for each run: no password is kept anywhere.
 USER, PASSWORD = "publisher", secrets.token_hex(16)
+KNOWN = Credentials(username=USER, secret=PASSWORD, source="the test")
 _CONFIG = """\
 version: 0.1
 log: {{level: warn, accesslog: {{disabled: true}}}}
@@ -64,15 +67,20 @@ class Server:
         return (self.root / f"docker/registry/v2/blobs/{kind}/{name[:2]}/{name}/data").is_file()
 
 
-def _answers(port: int) -> bool:
+def ping(port: int) -> int:
+    """Return what a registry says to somebody without credentials, as a status; 0: nothing."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/v2/")
-        return connection.getresponse().status in {200, 401}
+        return connection.getresponse().status
     except OSError:
-        return False
+        return 0
     finally:
         connection.close()
+
+
+def _answers(port: int) -> bool:
+    return ping(port) in {200, 401}
 
 
 @contextmanager
@@ -114,7 +122,10 @@ def registry(folder: Path, *, password: bool = True, memory: bool = False) -> It
 
 @contextmanager
 def referrers_registry(folder: Path) -> Iterator[str]:
-    """Run a registry that knows the referrers API, built from tests/referrers; yield its host."""
+    """Run a registry that knows the referrers API, built from tests/referrers; yield its host.
+
+    It wants the credentials that the others want.
+    """
     program = folder / "referrers"
     subprocess.run(
         [*GOTOOLS.go_command(os.environ), "build", "-o", str(program), "."],
@@ -124,6 +135,7 @@ def referrers_registry(folder: Path) -> Iterator[str]:
     port = free_port()
     process = subprocess.Popen(
         [str(program), f"127.0.0.1:{port}"],
+        env={"REFERRERS_USER": USER, "REFERRERS_PASSWORD": PASSWORD},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -131,6 +143,7 @@ def referrers_registry(folder: Path) -> Iterator[str]:
     try:
         deadline = time.monotonic() + 30
         while not _answers(port):
+            assert process.poll() is None, "the registry has ended"
             assert time.monotonic() < deadline, "the registry does not answer"
             time.sleep(0.02)
         yield f"127.0.0.1:{port}"

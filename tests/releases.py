@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT, TASKS, git
+from conftest import ROOT, TASKS, git, start_task
 from registries import Server, docker_config
 
 from buildlib.registry.transport import Patience
@@ -99,6 +99,10 @@ class Release:
         )
         self.printed += [done.stdout, done.stderr]
         return done
+
+    def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
+        """Start a task, as `Checkout.start` does."""
+        return start_task(self.command(*words), self.root, {**self.env, **env})
 
     def forget(self) -> None:
         """Empty the registries; what they hold is nowhere but on their disks."""
@@ -210,3 +214,16 @@ def own_release(
     subprocess.run(made, cwd=folder, env=merged, stdin=quiet, capture_output=True, check=True)
     git(root, "init", "--quiet", "--initial-branch=main")
     return Release(root, {"first": first, "second": second}, servers, merged)
+
+
+def only(folder: Path, *programs: str) -> dict[str, str]:
+    """Give a PATH with these programs of this machine's and no other."""
+    folder.mkdir()
+    for name in programs:
+        found = next(
+            Path(part, name)
+            for part in os.environ["PATH"].split(os.pathsep)
+            if Path(part, name).is_file()
+        )
+        (folder / name).symlink_to(found)
+    return {"PATH": str(folder)}

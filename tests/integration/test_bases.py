@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 from conftest import Checkout, load_script
 from ociwriter import OciWriter
-from registries import PASSWORD, USER, Server, docker_config, free_port, registry
+from registries import KNOWN, Server, docker_config, free_port, registry
 
 from buildlib.oci import open_archive
 from buildlib.registry.client import Repository
-from buildlib.registry.credentials import Credentials
 from buildlib.registry.push import push_archive, put_tag
 from buildlib.registry.transport import Transport
 
-KNOWN = Credentials(username=USER, secret=PASSWORD, source="the test")
 STANDINS = load_script("standins")
 PLATFORMS = {"amd64": ("linux", "amd64"), "arm64": ("linux", "arm64", "v8")}
 BOTH = tuple(PLATFORMS)

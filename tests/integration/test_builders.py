@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -338,83 +339,97 @@ def _wait_for(condition: Callable[[], object], seconds: float = LIMIT) -> None:
         time.sleep(0.1)
 
 
-def test_a_node_that_is_killed_in_mid_build(
+@dataclass(frozen=True)
+class Building:
+    """A build on two machines of a test's own, at a moment when both are at work."""
+
+    user: User
+    amd: Daemon
+    arm: Daemon
+    words: tuple[str, ...]
+    process: subprocess.Popen[str]
+
+
+@pytest.fixture
+def building(
     make_user: Callable[..., User],
     tmp_path: Path,
     authority: Authority,
-    alpine: str,
     end_group: Callable[[subprocess.Popen[str]], None],
+) -> Iterator[Callable[..., Building]]:
+    """Return a starter of such a build."""
+    with daemon(tmp_path / "amd", authority) as amd, daemon(tmp_path / "arm", authority) as arm:
+
+        def start(dockerfile: str, output: str, **env: str) -> Building:
+            user = make_user(dockerfile, _two([amd, arm]))
+            user.succeed("docker-builder", "create")
+            user.env |= env
+            words = ("docker-build", "--builder", "farm", "--platform", "all", "--output", output)
+            process = user.checkout.start(*words, **user.env)
+            end_group(process)
+            _wait_for(lambda: arm.containers() and amd.containers())
+            return Building(user, amd, arm, words, process)
+
+        yield start
+
+
+def test_a_node_that_is_killed_in_mid_build(
+    building: Callable[..., Building], tmp_path: Path, alpine: str
 ) -> None:
     slow = f"FROM --platform=$BUILDPLATFORM {alpine} AS compile\nARG TARGETARCH\n"
     slow += (
         "RUN echo $TARGETARCH >/made && sleep SECONDS\nFROM scratch\nCOPY --from=compile /made /\n"
     )
-    with daemon(tmp_path / "amd", authority) as amd, daemon(tmp_path / "arm", authority) as arm:
-        user = make_user(slow.replace("SECONDS", "600"), _two([amd, arm]))
-        user.succeed("docker-builder", "create")
-        words = ("docker-build", "--builder", "farm", "--platform", "all", "--output", "local")
-        temporary = tmp_path / "t"
-        temporary.mkdir()
-        user.env["TMPDIR"] = str(temporary)
-        building = user.checkout.start(*words, **user.env)
-        end_group(building)
-        _wait_for(lambda: arm.containers() and amd.containers())
-        arm.kill()
-        killed = time.monotonic()
-        output, _ = building.communicate(timeout=LIMIT)
-        assert time.monotonic() - killed < LIMIT
-        assert building.returncode == 4, output
-        assert "Traceback" not in output
-        # Nothing is left of it: neither files of ours, nor the work of the node that lives.
-        assert list(temporary.iterdir()) == []
-        assert not [*(user.checkout.root / "dist").rglob("*")]
-        _wait_for(lambda: not amd.containers())
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    begun = building(slow.replace("SECONDS", "600"), "local", TMPDIR=str(temporary))
+    user = begun.user
+    begun.arm.kill()
+    killed = time.monotonic()
+    output, _ = begun.process.communicate(timeout=LIMIT)
+    assert time.monotonic() - killed < LIMIT
+    assert begun.process.returncode == 4, output
+    assert "Traceback" not in output
+    # Nothing is left of it: neither files of ours, nor the work of the node that lives.
+    assert list(temporary.iterdir()) == []
+    assert not [*(user.checkout.root / "dist").rglob("*")]
+    _wait_for(lambda: not begun.amd.containers())
 
-        started = time.monotonic()
-        done = user.invoke(*words)
-        assert time.monotonic() - started < LIMIT
-        assert done.returncode == 4
-        assert "node node1 of the builder farm does not answer" in done.stderr
-        assert _states(user) == {"": "silent", "node0": "running", "node1": "inactive"}
-        # The platform of the node that lives can be built meanwhile.
-        user.checkout.dockerfile(slow.replace("SECONDS", "0"))
-        user.build("--platform", "linux/amd64", "--output", "cacheonly")
+    started = time.monotonic()
+    done = user.invoke(*begun.words)
+    assert time.monotonic() - started < LIMIT
+    assert done.returncode == 4
+    assert "node node1 of the builder farm does not answer" in done.stderr
+    assert _states(user) == {"": "silent", "node0": "running", "node1": "inactive"}
+    # The platform of the node that lives can be built meanwhile.
+    user.checkout.dockerfile(slow.replace("SECONDS", "0"))
+    user.build("--platform", "linux/amd64", "--output", "cacheonly")
 
-        arm.start()
-        user.succeed(*words)
-        made = [(_output(user) / slug / "made").read_text(encoding="utf-8") for slug in SLUGS]
-        assert made == ["amd64\n", "arm64\n"]
+    begun.arm.start()
+    user.succeed(*begun.words)
+    made = [(_output(user) / slug / "made").read_text(encoding="utf-8") for slug in SLUGS]
+    assert made == ["amd64\n", "arm64\n"]
 
 
 def test_a_node_that_stops_in_mid_build_is_not_waited_for_without_end(
-    make_user: Callable[..., User],
-    tmp_path: Path,
-    authority: Authority,
-    alpine: str,
-    end_group: Callable[[subprocess.Popen[str]], None],
+    building: Callable[..., Building], alpine: str
 ) -> None:
     # It keeps its connections, and says nothing: no network tells that it is gone.
     slow = f"FROM --platform=$BUILDPLATFORM {alpine}\nARG TARGETARCH\n"
     slow += "RUN echo $TARGETARCH && sleep 600\n"
-    with daemon(tmp_path / "amd", authority) as amd, daemon(tmp_path / "arm", authority) as arm:
-        user = make_user(slow, _two([amd, arm]))
-        user.succeed("docker-builder", "create")
-        words = ("docker-build", "--builder", "farm", "--platform", "all", "--output", "cacheonly")
-        building = user.checkout.start(*words, **user.env)
-        end_group(building)
-        _wait_for(lambda: arm.containers() and amd.containers())
-        assert arm.process
-        arm.process.send_signal(signal.SIGSTOP)
-        try:
-            output, _ = building.communicate(timeout=3 * LIMIT)
-        finally:
-            arm.process.send_signal(signal.SIGCONT)
-        assert building.returncode == 4, output
-        assert "node node1 of the builder farm does not answer" in output
-        assert "node0" not in output.partition("does not answer")[2]
-        assert "Traceback" not in output
-        # Neither the node that lives nor the one that comes back goes on with it.
-        _wait_for(lambda: not amd.containers() and not arm.containers())
+    begun = building(slow, "cacheonly")
+    assert begun.arm.process
+    begun.arm.process.send_signal(signal.SIGSTOP)
+    try:
+        output, _ = begun.process.communicate(timeout=3 * LIMIT)
+    finally:
+        begun.arm.process.send_signal(signal.SIGCONT)
+    assert begun.process.returncode == 4, output
+    assert "node node1 of the builder farm does not answer" in output
+    assert "node0" not in output.partition("does not answer")[2]
+    assert "Traceback" not in output
+    # Neither the node that lives nor the one that comes back goes on with it.
+    _wait_for(lambda: not begun.amd.containers() and not begun.arm.containers())
 
 
 def test_a_registry_makes_the_cold_build_of_another_machine_warm(

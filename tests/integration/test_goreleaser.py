@@ -16,14 +16,12 @@ from typing import Any
 import pytest
 from conftest import GOTOOLS, docker, git, remove_images
 from github import GitHub, github
-from registries import PASSWORD, USER, Server, registry
+from registries import KNOWN, Server, registry
 from releases import Release, own_release
 
 from buildlib.registry.client import Repository
-from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Transport
 
-KNOWN = Credentials(username=USER, secret=PASSWORD, source="the test")
 pytestmark = [pytest.mark.engine, pytest.mark.goreleaser, pytest.mark.timeout(2400)]
 PATH = "team/own"
 CONFIG = "dist/goreleaser.yaml"

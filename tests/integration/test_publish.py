@@ -16,13 +16,12 @@ import pytest
 import yaml
 from buildkit import container_builder
 from conftest import ROOT, git
-from registries import PASSWORD, USER, Server, registry
+from registries import KNOWN, PASSWORD, USER, Server, registry
 from releases import PATH, PLAIN, UNSIGNED, Release, make_release
 
 from buildlib.config import load_config
 from buildlib.errors import GateError, InputError, ProblemsError, TransientError, exit_code_of
 from buildlib.registry.client import Repository
-from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Transport
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import never_moves
@@ -77,8 +76,7 @@ def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> 
     steps = [line for line in asked.splitlines() if "COPY" in line]
     assert steps
     assert all("cached" in line for line in steps)
-    known = Credentials(username=USER, secret=PASSWORD, source="the test")
-    index = Repository(Transport(release.hosts["two"], known), PATH).manifest(digest)
+    index = Repository(Transport(release.hosts["two"], KNOWN), PATH).manifest(digest)
     assert index
     # The page of a registry shows what the index says.
     notes = json.loads(index.data)["annotations"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
-from registries import Fault, Proxy, Server, fault_proxy, referrers_registry, registry
+from registries import KNOWN, Fault, Proxy, Server, fault_proxy, referrers_registry, registry
 from releases import PATH, PLAIN, Release, make_release
 
 from buildlib.errors import TransientError
@@ -38,7 +38,7 @@ class Setting:
 
     def tags(self, release: Release) -> list[dict[str, str]]:
         """Return the public tags of both."""
-        there = Repository(Transport(self.two.host), PATH)
+        there = Repository(Transport(self.two.host, KNOWN), PATH)
         names = [tag for tag in there.tags() if not tag.startswith("sha256-")]
         return [release.tags[0], {tag: there.digest(tag) for tag in sorted(names)}]
 

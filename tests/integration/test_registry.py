@@ -17,7 +17,7 @@ from typing import IO
 
 import pytest
 from ociwriter import MANIFEST, OciWriter
-from registries import PASSWORD, USER, Fault, Proxy, Server, fault_proxy, free_port, registry
+from registries import KNOWN, PASSWORD, Fault, Proxy, Server, fault_proxy, free_port, registry
 
 from buildlib.errors import (
     AuthorisationError,
@@ -33,7 +33,6 @@ from buildlib.registry.credentials import Credentials
 from buildlib.registry.push import Pushed, push_archive, put_tag
 from buildlib.registry.transport import Patience, Transport
 
-KNOWN = Credentials(username=USER, secret=PASSWORD, source="the test")
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=2.0)
 
 

@@ -12,12 +12,11 @@ import pytest
 from conftest import Checkout
 from grypedb import Advisory
 from ociwriter import MANIFEST, OciWriter
-from registries import PASSWORD, USER, Server, registry
+from registries import KNOWN, PASSWORD, USER, Server, registry
 
 from buildlib.errors import GateError, InputError
 from buildlib.oci import open_archive
 from buildlib.registry.client import Document, Repository
-from buildlib.registry.credentials import Credentials
 from buildlib.registry.pull import pulled
 from buildlib.registry.push import push_archive, put_tag
 from buildlib.registry.transport import Transport
@@ -43,13 +42,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
 def made(servers: list[Server], make_checkout: Callable[..., Checkout]) -> Made:
     """Return a checkout with two registries, and its repository in each."""
     path = f"team/thing-{secrets.token_hex(4)}"
-    known = Credentials(username=USER, secret=PASSWORD, source="the test")
     tables = [
         f'[registries.{name}]\nrepository = "{server.host}/{path}"\n'
         'username-env = "SCAN_USER"\npassword-env = "SCAN_PASSWORD"\n'
         for name, server in zip(("one", "two"), servers, strict=True)
     ]
-    repositories = [Repository(Transport(server.host, known), path) for server in servers]
+    repositories = [Repository(Transport(server.host, KNOWN), path) for server in servers]
     return make_checkout(config="".join(tables)), repositories
 
 

@@ -15,20 +15,20 @@ import pytest
 from conftest import TASKS
 from ociwriter import OciWriter
 from registries import (
+    KNOWN,
     PASSWORD,
-    USER,
     Fault,
     Server,
     docker_config,
     fault_proxy,
     free_port,
+    ping,
     referrers_registry,
     registry,
 )
 
 from buildlib.oci import open_archive
 from buildlib.registry.client import Document, Repository
-from buildlib.registry.credentials import Credentials
 from buildlib.registry.push import push_archive
 from buildlib.registry.transport import Transport
 
@@ -124,8 +124,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory, cosign_path: str) -> Iterat
         text = CONFIG.format(name=f"{server.host}/{PATH}")
         (root / "buildlib.toml").write_text(text, encoding="utf-8")
         (root / "tasks.py").write_text(TASKS, encoding="utf-8")
-        known = Credentials(username=USER, secret=PASSWORD, source="the test")
-        repository = Repository(Transport(server.host, known), PATH)
+        repository = Repository(Transport(server.host, KNOWN), PATH)
         yield Signed(root, server, env, repository)
         # Whatever was done here, by whatever way it ended.
         assert list(temporary.iterdir()) == []
@@ -382,14 +381,20 @@ def test_a_registry_that_knows_referrers_is_signed_in_as_well(
     signed: Signed, tmp_path: Path
 ) -> None:
     with referrers_registry(tmp_path) as host:
-        repository = Repository(Transport(host), PATH)
-        there = replace(signed, repository=repository, host=host)
+        assert ping(int(host.rpartition(":")[2])) == 401
+        repository = Repository(Transport(host, KNOWN), PATH)
+        config = docker_config(tmp_path / "docker", host)
+        env = {**signed.env, "DOCKER_CONFIG": str(config)}
+        there = replace(signed, repository=repository, host=host, env=env)
         digest = there.push("referred")
         reference = f"{there.name}@{digest}"
-        assert signed.code("docker-verify", reference)[0] == 8
-        done = signed.invoke("docker-sign", reference)
+        assert there.code("docker-verify", reference)[0] == 8
+        # The store of the other registry has nothing for this one.
+        assert signed.code("docker-sign", reference)[0] == 5
+        assert signed.code("docker-verify", reference)[0] == 5
+        done = there.invoke("docker-sign", reference)
         assert done.returncode == 0, done.stderr
-        found = signed.invoke("docker-verify", reference, "--json")
+        found = there.invoke("docker-verify", reference, "--json")
         assert found.returncode == 0, found.stderr
         assert len(json.loads(found.stdout)["images"]) == 2
         # Version 3 asks the API, and leaves no tag; version 2 knows nothing but tags.
@@ -400,7 +405,7 @@ def test_a_registry_that_knows_referrers_is_signed_in_as_well(
         document = repository.manifest(digest)
         assert document
         repository.put_manifest("1.0.0", document)
-        assert signed.code("docker-verify", f"{there.name}:1.0.0")[0] == 0
+        assert there.code("docker-verify", f"{there.name}:1.0.0")[0] == 0
 
 
 def _help(signed: Signed) -> str:
