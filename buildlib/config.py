@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from buildlib.tagrules import TagRule
 
 
+OWN_FILE: Final = "buildlib.toml"
+
+
 @record(frozen=True, kw_only=True)
 class Source:
     """Where a value came from; `detail` is a path, a variable or an option."""
@@ -52,6 +55,8 @@ class Config:
     """Everything that a repository says about its image; frozen, and knows its sources."""
 
     root: Path
+    # The name of the file that it was read from, or nothing.
+    file: str = ""
     image: str = _key(settings.parse_image, "")
     context: str = _key(values.parse_text, ".")
     dockerfile: str = _key(values.parse_text, "Dockerfile")
@@ -89,6 +94,10 @@ class Config:
     def source_of(self, key: str) -> Source:
         """Return where the value of a key (with dashes, as in the file) came from."""
         return self.sources.get(key, Source(kind="default"))
+
+    def table(self, name: str) -> str:
+        """Return the heading of a table in the file at hand, for hints: `[verify]`, …."""
+        return f"[{name}]" if self.file == OWN_FILE else f"[tool.buildlib.{name}]"
 
     def described_builder(self) -> BuilderSettings | None:
         """Return what is configured about the builder that is to be used, where anything is."""
@@ -176,8 +185,8 @@ def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
     Where there is none, the root is `start` itself and the table is empty.
     """
     for folder in (start, *start.parents):
-        if (folder / "buildlib.toml").is_file():
-            return folder, folder / "buildlib.toml", _read_toml(folder / "buildlib.toml")
+        if (folder / OWN_FILE).is_file():
+            return folder, folder / OWN_FILE, _read_toml(folder / OWN_FILE)
         if (folder / "pyproject.toml").is_file():
             table = _read_toml(folder / "pyproject.toml").get("tool", {}).get("buildlib")
             if isinstance(table, dict):
@@ -256,4 +265,4 @@ def load_config(
             why=f"neither buildlib.toml nor [tool.buildlib] in pyproject.toml from {start} upwards",
             hint='add: image = "name"',
         )
-    return Config(root=root, sources=sources, **found)
+    return Config(root=root, file=file.name if file else "", sources=sources, **found)

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
+from buildlib.config import Config
 from buildlib.dockerfile import Dockerfile
 from buildlib.errors import BuildlibError, InputError, did_you_mean, raise_problems
 from buildlib.plan import BuildPlan, Output
@@ -101,16 +102,17 @@ class PublishPlan:
         return tuple(map(str, self.build.platforms))
 
 
-def chosen_registries(known: Sequence[Registry], names: Iterable[str]) -> tuple[Registry, ...]:
+def chosen_registries(config: Config, names: Iterable[str]) -> tuple[Registry, ...]:
     """Return the registries of these names, or all of them, in the order of the configuration.
 
     Raises:
         InputError: there is none, or none of that name (exit 2).
     """
+    known = config.registries
     if not known:
         raise InputError(
             "no registry is configured",
-            hint='add [tool.buildlib.registries.NAME] with repository = "registry.example/name"',
+            hint=f'add {config.table("registries.NAME")} with repository = "registry.example/name"',
         )
     wanted = list(names)
     for name in wanted:

@@ -6,6 +6,7 @@ import pytest
 
 from buildlib.config import load_config
 from buildlib.errors import InputError
+from buildlib.publish.plan import chosen_registries
 from buildlib.settings import BaseImage
 from buildlib.variables import BASE_IMAGES
 
@@ -37,6 +38,23 @@ def test_the_nearest_file_upwards_is_the_root(tmp_path: Path) -> None:
     below.mkdir(parents=True)
     _write(tmp_path / "a", "[project]\n", "pyproject.toml")
     assert load_config(below, {}).root == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "table"),
+    [
+        ("buildlib.toml", "", "[registries.NAME]"),
+        ("pyproject.toml", "[tool.buildlib]\n", "[tool.buildlib.registries.NAME]"),
+    ],
+)
+def test_hints_name_a_table_as_the_file_at_hand_has_it(
+    tmp_path: Path, name: str, heading: str, table: str
+) -> None:
+    config = load_config(_write(tmp_path, f'{heading}image = "thing"\n', name), {})
+    assert (config.file, config.table("registries.NAME")) == (name, table)
+    with pytest.raises(InputError) as caught:
+        chosen_registries(config, ())
+    assert f"add {table} with" in caught.value.hint
 
 
 def test_a_list_from_the_environment_splits_at_blanks(tmp_path: Path) -> None:
