@@ -55,6 +55,7 @@ def _check_plan(
 ) -> list[BuildlibError]:
     """Return the problems that need no engine to be seen."""
     problems = preflight.check_build_args(name for name, _ in plan.build_args)
+    problems += preflight.check_secrets(plan.secrets)
     missing = preflight.check_files(plan)
     problems += missing
     if not missing:

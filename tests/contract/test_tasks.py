@@ -136,6 +136,7 @@ def test_the_dry_run_of_two_builds_is_two_lines(make_checkout: Make, tmp_path: P
 BAD = {
     "a build arg without a name": (["--build-arg", "=x"], {}, "without a usable name"),
     "a build arg that is a secret": (["--build-arg", "API_TOKEN=x"], {}, "--secret id=API_TOKEN"),
+    "a secret that is none": (["--secret", "foo"], {}, "id=NAME,env=NAME"),
     "an unknown platform": (["--platform", "linux/amd46"], {}, "did you mean linux/amd64"),
     "all platforms where none is configured": (["--platform", "all"], {}, "none is configured"),
     "a push to nowhere": (["--push"], {}, "no registry is named"),
