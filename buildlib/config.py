@@ -18,7 +18,7 @@ from buildlib.errors import InputError
 from buildlib.platforms import Platform
 from buildlib.record import record
 from buildlib.settings import BaseImage, Registry, Run, Smoke
-from buildlib.variables import BASE_IMAGES
+from buildlib.variables import BASE_IMAGES, OTHERS, PREFIX
 
 if TYPE_CHECKING:
     from buildlib.bases.settings import Bases
@@ -165,6 +165,13 @@ _TABLES: Final = {
 }
 
 
+_VARIABLES: Final = {
+    PREFIX + key.upper().replace("-", "_"): key for key in _KEYS if key not in _TABLES
+}
+# How alike a misspelt name has to be: others may have variables of this prefix.
+_ALIKE: Final = 0.8
+
+
 def known_keys() -> tuple[str, ...]:
     """Return every key that the file may hold, in the order of the documentation."""
     return tuple(_KEYS)
@@ -219,9 +226,24 @@ def _from_file(file: Path | None, table: Mapping[str, object]) -> Iterator[_Laye
     yield from ((source, key, value) for key, value in table.items())
 
 
+def _check_variables(env: Mapping[str, str]) -> None:
+    """Raise where a variable is nearly one of ours; what is like none of them is another's."""
+    for name, value in env.items():
+        if not (value and name.startswith(PREFIX)) or name in _VARIABLES or name in OTHERS:
+            continue
+        from difflib import get_close_matches  # noqa: PLC0415 - only where something is odd
+
+        known = [one.removeprefix(PREFIX) for one in (*_VARIABLES, *sorted(OTHERS))]
+        if close := get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=_ALIKE):
+            raise InputError(
+                f"unknown variable {name}",
+                hint=f"did you mean {PREFIX}{close[0]}?",
+            )
+
+
 def _from_environment(env: Mapping[str, str]) -> Iterator[_Layer]:
-    for key in _KEYS.keys() - _TABLES:
-        variable = "BUILDLIB_" + key.upper().replace("-", "_")
+    _check_variables(env)
+    for variable, key in _VARIABLES.items():
         if value := env.get(variable):
             yield Source(kind="environment", detail=variable), key, value
 
