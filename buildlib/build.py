@@ -55,6 +55,7 @@ def _check_plan(
 ) -> list[BuildlibError]:
     """Return the problems that need no engine to be seen."""
     problems = preflight.check_build_args(name for name, _ in plan.build_args)
+    problems += preflight.check_secrets(plan.secrets)
     missing = preflight.check_files(plan)
     problems += missing
     if not missing:
@@ -337,15 +338,26 @@ def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibErro
             "the registry refused", why=message, hint="docker login, then again"
         )
     if step and "load metadata for" in step.name:
+        return _base_problem(step.name.partition("load metadata for ")[2], message)
+    log = [*step.log, step.partial][-_TAIL:] if step else []
+    where = f" in step {step.name}" if step else f" with exit code {code}"
+    return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))
+
+
+def _base_problem(base: str, message: str) -> EngineError:
+    if "no match for platform" not in message:
         return EngineError(
-            f"a base image can't be had: {step.name.partition('load metadata for ')[2]}",
+            f"a base image can't be had: {base}",
             why=message,
             hint="see whether the registry can be reached, or give another source for it in "
             "base-images; scripts/bootstrap.sh does so on a machine without one",
         )
-    log = [*step.log, step.partial][-_TAIL:] if step else []
-    where = f" in step {step.name}" if step else f" with exit code {code}"
-    return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))
+    return EngineError(
+        f"a base image is not there for the platform: {base}",
+        why=message,
+        hint="choose among its platforms with --platform, or another base: "
+        f"docker buildx imagetools inspect {base} lists those that a registry has",
+    )
 
 
 def _size(plan: BuildPlan, executor: Executor) -> int | None:

@@ -18,7 +18,7 @@ from buildlib.errors import InputError
 from buildlib.platforms import Platform
 from buildlib.record import record
 from buildlib.settings import BaseImage, Registry, Run, Smoke
-from buildlib.variables import BASE_IMAGES
+from buildlib.variables import BASE_IMAGES, OTHERS, PREFIX
 
 if TYPE_CHECKING:
     from buildlib.bases.settings import Bases
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from buildlib.scan.settings import ScanSettings
     from buildlib.sign.settings import Sign, Verify
     from buildlib.tagrules import TagRule
+
+
+OWN_FILE: Final = "buildlib.toml"
 
 
 @record(frozen=True, kw_only=True)
@@ -52,6 +55,8 @@ class Config:
     """Everything that a repository says about its image; frozen, and knows its sources."""
 
     root: Path
+    # The name of the file that it was read from, or nothing.
+    file: str = ""
     image: str = _key(settings.parse_image, "")
     context: str = _key(values.parse_text, ".")
     dockerfile: str = _key(values.parse_text, "Dockerfile")
@@ -89,6 +94,10 @@ class Config:
     def source_of(self, key: str) -> Source:
         """Return where the value of a key (with dashes, as in the file) came from."""
         return self.sources.get(key, Source(kind="default"))
+
+    def table(self, name: str) -> str:
+        """Return the heading of a table in the file at hand, for hints: `[verify]`, …."""
+        return f"[{name}]" if self.file == OWN_FILE else f"[tool.buildlib.{name}]"
 
     def described_builder(self) -> BuilderSettings | None:
         """Return what is configured about the builder that is to be used, where anything is."""
@@ -156,6 +165,13 @@ _TABLES: Final = {
 }
 
 
+_VARIABLES: Final = {
+    PREFIX + key.upper().replace("-", "_"): key for key in _KEYS if key not in _TABLES
+}
+# How alike a misspelt name has to be: others may have variables of this prefix.
+_ALIKE: Final = 0.8
+
+
 def known_keys() -> tuple[str, ...]:
     """Return every key that the file may hold, in the order of the documentation."""
     return tuple(_KEYS)
@@ -176,8 +192,8 @@ def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
     Where there is none, the root is `start` itself and the table is empty.
     """
     for folder in (start, *start.parents):
-        if (folder / "buildlib.toml").is_file():
-            return folder, folder / "buildlib.toml", _read_toml(folder / "buildlib.toml")
+        if (folder / OWN_FILE).is_file():
+            return folder, folder / OWN_FILE, _read_toml(folder / OWN_FILE)
         if (folder / "pyproject.toml").is_file():
             table = _read_toml(folder / "pyproject.toml").get("tool", {}).get("buildlib")
             if isinstance(table, dict):
@@ -210,9 +226,24 @@ def _from_file(file: Path | None, table: Mapping[str, object]) -> Iterator[_Laye
     yield from ((source, key, value) for key, value in table.items())
 
 
+def _check_variables(env: Mapping[str, str]) -> None:
+    """Raise where a variable is nearly one of ours; what is like none of them is another's."""
+    for name, value in env.items():
+        if not (value and name.startswith(PREFIX)) or name in _VARIABLES or name in OTHERS:
+            continue
+        from difflib import get_close_matches  # noqa: PLC0415 - only where something is odd
+
+        known = [one.removeprefix(PREFIX) for one in (*_VARIABLES, *sorted(OTHERS))]
+        if close := get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=_ALIKE):
+            raise InputError(
+                f"unknown variable {name}",
+                hint=f"did you mean {PREFIX}{close[0]}?",
+            )
+
+
 def _from_environment(env: Mapping[str, str]) -> Iterator[_Layer]:
-    for key in _KEYS.keys() - _TABLES:
-        variable = "BUILDLIB_" + key.upper().replace("-", "_")
+    _check_variables(env)
+    for variable, key in _VARIABLES.items():
         if value := env.get(variable):
             yield Source(kind="environment", detail=variable), key, value
 
@@ -256,4 +287,4 @@ def load_config(
             why=f"neither buildlib.toml nor [tool.buildlib] in pyproject.toml from {start} upwards",
             hint='add: image = "name"',
         )
-    return Config(root=root, sources=sources, **found)
+    return Config(root=root, file=file.name if file else "", sources=sources, **found)

@@ -335,6 +335,24 @@ class Archive:
                 ) from error
 
 
+def archive_file(image: str) -> Path | None:
+    """Return the file that an image was named by; None where it is a reference.
+
+    Raises:
+        InputError: it is named as an archive is, and there is none (exit 2).
+    """
+    path = Path(image)
+    if path.is_file():
+        return path
+    # A tag may end like that as well.
+    if image.endswith(".tar") and ":" not in path.name:
+        raise InputError(
+            f"no such file: {image}",
+            hint="invoke docker-build --output oci writes an archive, and names it",
+        )
+    return None
+
+
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
     """Open an archive for the time of the block.

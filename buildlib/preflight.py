@@ -17,6 +17,7 @@ from buildlib.plan import BuildPlan, Output
 # The first with `--progress rawjson`, which is how steps and cache hits are counted.
 MINIMUM_BUILDX: Final = (0, 13)
 
+_SECRET_KEYS: Final = frozenset({"id", "type", "src", "source", "env"})
 _SECRET: Final = re.compile(
     r"(?:^|_)(?:PASS(?:WORD|WD|PHRASE)?|PWD|SECRETS?|TOKENS?|CREDENTIALS?|AUTH"
     r"|(?:API|ACCESS|PRIVATE|SECRET|SIGNING|SSH|GPG|DEPLOY)_?KEYS?|APIKEYS?)(?:_|$)",
@@ -89,6 +90,38 @@ def check_build_args(names: Iterable[str]) -> list[BuildlibError]:
         for name in names
         if looks_secret(name)
     ]
+
+
+def check_secrets(texts: Iterable[str]) -> list[BuildlibError]:
+    """Return a problem for each secret whose form buildx would refuse."""
+    return [
+        # Never with what was given: somebody may have given the secret itself.
+        InputError(
+            f"a --secret can't be read: {why}",
+            hint="give id=NAME,env=NAME or id=NAME,src=FILE",
+        )
+        for text in texts
+        if (why := _wrong_with_secret(text))
+    ]
+
+
+def _wrong_with_secret(text: str) -> str:
+    """Return what buildx would say; it reads one line of CSV, its keys in any case."""
+    from csv import Error, reader  # noqa: PLC0415 - most builds have no secret
+
+    try:
+        fields = next(reader([text], strict=True), [])
+    except Error as error:
+        return str(error)
+    if not all("=" in field for field in fields):
+        return "it is no list of key=value"
+    pairs = [(key.lower(), value) for key, _, value in (field.partition("=") for field in fields)]
+    given = dict(pairs)
+    if given.keys() - _SECRET_KEYS:
+        return f"its keys are not all of {', '.join(sorted(_SECRET_KEYS))}"
+    if given.get("type", "file") not in {"file", "env"}:
+        return "its type is neither file nor env"
+    return "" if given.get("id") else "it has no id"
 
 
 def undeclared(plan: BuildPlan, dockerfile: Dockerfile) -> tuple[str, ...]:

@@ -7,13 +7,12 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from buildlib.console import table
 from buildlib.errors import EngineError, GateError
 from buildlib.executor import Executor
-from buildlib.oci import Archive, Image, open_archive
+from buildlib.oci import Archive, Image, archive_file, open_archive
 from buildlib.passing import passing_folder
 from buildlib.report import human_size
 
@@ -116,11 +115,11 @@ def saved(executor: Executor, image: str) -> Iterator[Archive]:
     """Open an image: an archive where there is a file of that name, else one of the engine's.
 
     Raises:
-        InputError: the file is no image (exit 2).
+        InputError: the file is no image, or there is no such archive (exit 2).
         EngineError: the engine has no such image, or can't save it (exit 4).
     """
-    if Path(image).is_file():
-        with open_archive(Path(image)) as archive:
+    if file := archive_file(image):
+        with open_archive(file) as archive:
             yield archive
         return
     with passing_folder("image") as folder:

@@ -186,7 +186,7 @@ def _problems(
             InputError(
                 f"no tag is left for {version.value}",
                 why=f"no rule gives one to {kind} here",
-                hint="see rules in [tool.buildlib.tags]",
+                hint="see the rules in the table tags",
             ),
         )
     clashes = sorted(literals & set(given)) if kind is Kind.OTHER else []

@@ -4,4 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-BASE_IMAGES: Final = "BUILDLIB_BASE_IMAGES"
+PREFIX: Final = "BUILDLIB_"
+BASE_IMAGES: Final = f"{PREFIX}BASE_IMAGES"
+# Those of this prefix that are no key of the configuration; scripts read some of them.
+OTHERS: Final = frozenset(
+    {
+        BASE_IMAGES,
+        *(f"{PREFIX}BASES", f"{PREFIX}DAEMON_JSON", f"{PREFIX}DEBUG", f"{PREFIX}HELD_BACK"),
+        *(f"{PREFIX}OS_RELEASE", f"{PREFIX}PYTHON", f"{PREFIX}VENV"),
+    }
+)

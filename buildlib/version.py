@@ -108,6 +108,13 @@ def _warnings(facts: GitFacts, tag: str) -> Iterator[str]:
         )
 
 
+def _odd(value: str) -> tuple[str, ...]:
+    """Return a warning where a version that was given by hand is none by SemVer."""
+    if not value or parse_semver(value):
+        return ()
+    return (f"the version {value!r} is none by SemVer, as 1.2.3 is one",)
+
+
 def _from_git(facts: GitFacts, prefix: str) -> tuple[str, str, str, bool]:
     """Return value, tag, origin and whether it is a snapshot."""
     on_head = highest(facts.head_tags, prefix)
@@ -134,7 +141,7 @@ def resolve_version(
     """
     value = _overridden(override, prefix) if override else ""
     if isinstance(facts, NoGit):
-        warning = () if value else (f"no version from git: {facts.reason}",)
+        warning = _odd(value) if value else (f"no version from git: {facts.reason}",)
         return Version(
             value=value or f"{_FIRST}{SNAPSHOT}none",
             created=parse_epoch(epoch) if epoch else now,
@@ -155,7 +162,7 @@ def resolve_version(
         snapshot=snapshot and not value,
         created=parse_epoch(epoch) if epoch else facts.committed,
         origin="override" if value else origin,
-        warnings=tuple(_warnings(facts, value or tag)),
+        warnings=(*_warnings(facts, value or tag), *_odd(value)),
     )
 
 

@@ -52,7 +52,14 @@ FILES = {
     "etc/os-release": 'ID=alpine-stand-in\nNAME="Stand-in for Alpine"\n',
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
 }
-FOLDERS = ("dev", "home", "lib", "opt", "proc", "root", "run", "srv", "sys", "usr/lib", "var/tmp")
+# Those that Alpine has; BusyBox's own names bring the rest.
+FOLDERS = (
+    *("dev", "home", "lib", "opt", "proc", "root", "run", "srv", "sys"),
+    *("media/cdrom", "media/floppy", "media/usb", "mnt"),
+    *("usr/lib", "usr/local/bin", "usr/local/lib", "usr/local/share", "usr/share"),
+    *("var/cache", "var/empty", "var/lib", "var/local", "var/log", "var/mail", "var/opt"),
+    *("var/spool", "var/tmp"),
+)
 
 
 class StandInError(Exception):

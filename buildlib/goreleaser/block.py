@@ -56,7 +56,7 @@ def make_block(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> str
     if not config.registries:
         raise InputError(
             "there is nowhere to publish to",
-            hint='add [tool.buildlib.registries.NAME] with repository = "…"',
+            hint=f'add {config.table("registries.NAME")} with repository = "…"',
         )
     lines = [BEGIN, "snapshot:", f"  version_template: {_quoted(SNAPSHOT)}", "dockers_v2:"]
     for registries in _alike(project):

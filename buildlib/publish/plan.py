@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
+from buildlib.config import Config
 from buildlib.dockerfile import Dockerfile
 from buildlib.errors import BuildlibError, InputError, did_you_mean, raise_problems
 from buildlib.plan import BuildPlan, Output
@@ -64,6 +65,10 @@ class Target:
         return tuple(tag for tag in self.tags if tag not in self.floating)
 
 
+def _stay_here(registries: Iterable[Registry]) -> bool:
+    return all(is_loopback(registry.host) for registry in registries)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublishPlan:
     """One publication.
@@ -93,7 +98,7 @@ class PublishPlan:
     @property
     def rehearsal(self) -> bool:
         """Return whether every registry is on this machine: nothing becomes public."""
-        return all(is_loopback(target.registry.host) for target in self.targets)
+        return _stay_here(target.registry for target in self.targets)
 
     @property
     def platforms(self) -> tuple[str, ...]:
@@ -101,16 +106,17 @@ class PublishPlan:
         return tuple(map(str, self.build.platforms))
 
 
-def chosen_registries(known: Sequence[Registry], names: Iterable[str]) -> tuple[Registry, ...]:
+def chosen_registries(config: Config, names: Iterable[str]) -> tuple[Registry, ...]:
     """Return the registries of these names, or all of them, in the order of the configuration.
 
     Raises:
         InputError: there is none, or none of that name (exit 2).
     """
+    known = config.registries
     if not known:
         raise InputError(
             "no registry is configured",
-            hint='add [tool.buildlib.registries.NAME] with repository = "registry.example/name"',
+            hint=f'add {config.table("registries.NAME")} with repository = "registry.example/name"',
         )
     wanted = list(names)
     for name in wanted:
@@ -191,8 +197,7 @@ def make_publish_plan(
     """
     plans = _tag_plans(project, changes, registries, mode, in_registry)
     config = project.config
-    request = BuildRequest(platforms=("all",) if config.platforms else (), output=Output.OCI)
-    build = make_build_plan(project, request, dockerfile)
+    build = release_build(project, dockerfile)
     skipped = {skip.gate for skip in skips}
     plan = PublishPlan(
         version=project.version.value,
@@ -206,8 +211,16 @@ def make_publish_plan(
         signs=SIGN not in skipped,
         targets=tuple(target_of(registry, plans[registry.name]) for registry in registries),
     )
-    raise_problems([*_problems(plan), *unpinned_bases(plan, dockerfile)])
+    raise_problems([*_problems(plan), *unpinned_bases(build, dockerfile, registries)])
     return plan
+
+
+def release_build(project: Project, dockerfile: Dockerfile) -> BuildPlan:
+    """Return the plan of the build that a publication makes."""
+    platforms = ("all",) if project.config.platforms else ()
+    return make_build_plan(
+        project, BuildRequest(platforms=platforms, output=Output.OCI), dockerfile
+    )
 
 
 def _tag_plans(
@@ -247,15 +260,17 @@ def _problems(plan: PublishPlan) -> Iterator[BuildlibError]:
         yield InputError(f"two registries have the one repository {repository}")
 
 
-def unpinned_bases(plan: PublishPlan, dockerfile: Dockerfile) -> list[BuildlibError]:
+def unpinned_bases(
+    build: BuildPlan, dockerfile: Dockerfile, registries: Iterable[Registry]
+) -> list[BuildlibError]:
     """Return why what the Dockerfile stands on forbids a publication, whatever gates it has.
 
     The policy says the same of the image, but only after the build, and it can be left out.
     """
-    known = {name: value for name, value in plan.build.build_args if value is not None}
-    bases = dockerfile.bases(plan.build.target, known)
+    known = {name: value for name, value in build.build_args if value is not None}
+    bases = dockerfile.bases(build.target, known)
     loose = [base for base in bases if "@sha256:" not in base]
-    if plan.rehearsal or not loose:
+    if _stay_here(registries) or not loose:
         return []
     return [
         InputError(

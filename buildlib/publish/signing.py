@@ -34,13 +34,13 @@ def _wanted(config: Config, gates: Collection[str]) -> None:
     if not (signing.key or signing.keyless):
         raise InputError(
             "nothing says what signs",
-            hint="add [tool.buildlib.sign] with key, or keyless = true; or leave it out by name: "
-            '--skip-gate sign --reason "…"',
+            hint=f"add {config.table('sign')} with key, or keyless = true; "
+            'or leave it out by name: --skip-gate sign --reason "…"',
         )
     if not (policy.key or policy.by_identity):
         raise InputError(
             "nothing says what a stranger would verify by",
-            hint="add [tool.buildlib.verify] with the public key, or with identity and issuer",
+            hint=f"add {config.table('verify')} with the public key, or with identity and issuer",
         )
     unmade = sorted(set(BILLS) & set(policy.attestations)) if SBOM not in gates else []
     if unmade:
@@ -178,7 +178,7 @@ def make_verifier(
     """
     policy = config.verification()
     if not (policy.key or policy.by_identity):
-        console.warn("nothing says what counts as signed: see [tool.buildlib.verify]")
+        console.warn(f"nothing says what counts as signed: see {config.table('verify')}")
         return lambda _repository, _digest: None
     cosign = find_cosign(executor)
 

@@ -163,6 +163,7 @@ class Transport:
         if self.credentials:
             self._secrets |= {self.credentials.secret, self.credentials.basic}
         self._basic = False
+        self._writes = False
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -207,6 +208,7 @@ class Transport:
         if self.refused:
             raise self.refused
         headers = dict(options.get("headers", {}))
+        self._writes |= method not in {"GET", "HEAD"}
         try:
             answer = self._signed_in(method, path, options["scope"], headers, options.get("body"))
         except LocationValueError:
@@ -387,10 +389,11 @@ class Transport:
         return self._later(method, why)
 
     def _later(self, what: str, why: str, answer: Answer | None = None) -> LaterError:
+        sent = "; what is there already is not sent again" if self._writes else ""
         later = LaterError(
             f"{self.host} did not answer {what} in {self.patience.attempts} attempts",
             why=why,
-            hint="try again later; what is there already is not sent again",
+            hint=f"try again later{sent}",
         )
         later.wait = _asked_wait(answer.headers, self.clock()) if answer else 0.0
         return later

@@ -125,10 +125,22 @@ class Containers:
         if taken and plan.published:
             return self._port_taken(plan.published[1])
         if "No such image" in stderr or "Unable to find image" in stderr:
-            return EngineError(f"the image {plan.image} is not here", why=why)
+            return self._no_image(plan, why)
         if code in {NOT_EXECUTABLE, NOT_FOUND}:
             return command_error(code, why)
         return EngineError("the engine could not start the container", why=why)
+
+    def _no_image(self, plan: RunPlan, why: str) -> EngineError:
+        there = self._docker(
+            "image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", plan.image
+        )
+        if not (plan.platform and there):
+            return EngineError(f"the image {plan.image} is not here", why=why)
+        return EngineError(
+            f"the image {plan.image} is not here for {plan.platform}",
+            why=f"it is for {there}",
+            hint=f"leave --no-build out, or invoke docker-build --platform {plan.platform}",
+        )
 
     def _port_taken(self, port: int) -> EngineError:
         holder = self._docker("ps", "--filter", f"publish={port}", "--format", "{{.Names}}")

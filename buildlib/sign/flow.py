@@ -239,7 +239,7 @@ class Signatory:
         if not (policy.key or policy.by_identity):
             raise InputError(
                 "nothing says what counts as signed",
-                hint="add [tool.buildlib.verify] with key, or with identity and issuer",
+                hint="give the table verify a key, or identity and issuer",
             )
         repository = reference.partition("@")[0]
         manifests = [f"{repository}@{image}" for image in images]

@@ -133,7 +133,8 @@ class SmokeFlow:
         wanted = self._config.smoke
         if not (wanted.commands or wanted.version_command or wanted.port):
             raise InputError(
-                "there is nothing to check", hint="add [tool.buildlib.smoke] with commands or port"
+                "there is nothing to check",
+                hint=f"add {self._config.table('smoke')} with commands or port",
             )
         for name in remove_stale(self._executor, self._config.image, keep=self._request.image):
             self._console.note(f"removed what {name} had left, a run that was killed")

@@ -13,7 +13,7 @@ from typing import Any
 
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Executor
-from buildlib.oci import open_archive
+from buildlib.oci import archive_file, open_archive
 from buildlib.passing import passing_folder
 
 
@@ -41,11 +41,11 @@ def given(image: str, tag: str, executor: Executor) -> Iterator[Given]:
         executor: starts docker.
 
     Raises:
-        InputError: the file is no image (exit 2).
+        InputError: the file is no image, or there is no such archive (exit 2).
         EngineError: the engine does not have it, or can't load it (exit 4).
     """
-    path = Path(image)
-    if not path.is_file():
+    path = archive_file(image)
+    if path is None:
         yield Given(reference=image)
         return
     try:

@@ -20,6 +20,8 @@ from buildlib.run.plan import Mount
 
 _CHUNK: Final = 65536
 _NAME: Final = "engine.sock"
+# What the one that the engine itself has is called.
+OWN: Final = "the engine's own socket"
 
 
 class Socket(NamedTuple):
@@ -49,25 +51,26 @@ def sockets(
     source = engine.mount.source
     if not source:
         note = engine.mount.note
-        yield tuple(Socket(group=g, name=_named(g), left_out=note) for g in groups)
+        yield tuple(Socket(group=g, name=named(g), left_out=note) for g in groups)
         return
     own = int(socket_group(engine, executor, image))
-    found = [Socket(group=own, name="the engine's own socket", source=source)]
+    found = [Socket(group=own, name=OWN, source=source)]
     with ExitStack() as stack:
         for group in dict.fromkeys(groups):
             if group == own:
                 continue
             if engine.kind is not Kind.LINUX or engine.mount.group is not Group.HOST:
                 reason = f"{engine.kind} can mount no socket of this machine but its own"
-                found.append(Socket(group=group, name=_named(group), left_out=reason))
+                found.append(Socket(group=group, name=named(group), left_out=reason))
                 continue
             path = stack.enter_context(relay(source))
             _give(path, group, executor, image)
-            found.append(Socket(group=group, name=_named(group), source=str(path)))
+            found.append(Socket(group=group, name=named(group), source=str(path)))
         yield tuple(found)
 
 
-def _named(group: int) -> str:
+def named(group: int) -> str:
+    """Return what the socket of a group is called."""
     return f"socket of group {group}"
 
 

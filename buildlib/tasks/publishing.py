@@ -77,7 +77,7 @@ class Planner:
         if by_version and self.project.version.snapshot:
             self._mode = Mode.SNAPSHOT
         config, git = self.project.config, self.project.git
-        self.registries = chosen_registries(config.registries, wanted.registries)
+        self.registries = chosen_registries(config, wanted.registries)
         self._changes = read_changes(git.root) if isinstance(git, GitFacts) else Changes()
         # Once: what is built is what was there in the beginning.
         self._uncommitted = (

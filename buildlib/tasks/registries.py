@@ -112,7 +112,7 @@ def login(run: Edge, names: Sequence[str]) -> None:
         AuthorisationError: there are none, or they are refused (exit 5).
     """
     config = run.config()
-    for registry in chosen_registries(config.registries, names):
+    for registry in chosen_registries(config, names):
         words = ("docker", "login", registry.host, "--password-stdin", "--username")
         if run.dry:
             name = f'"${registry.username_env}"' if registry.username_env else "NAME"
@@ -154,7 +154,7 @@ def _image(run: Edge, image: str) -> str:
 def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
     """Push by digest, and print the digest."""
     config = run.config()
-    registries = chosen_registries(config.registries, names)
+    registries = chosen_registries(config, names)
     name = _image(run, image)
     if run.dry:
         words = ("invoke", "docker-push", "--image", name, "--registry")
@@ -234,7 +234,7 @@ def promote(
     check_tag(tag)
     project = run.project()
     config, versions = project.config, _versions(project)
-    registries = chosen_registries(config.registries, names)
+    registries = chosen_registries(config, names)
     for registry in registries:
         parse_reference(f"{registry.repository}@{digest}")
     if run.dry:
@@ -280,7 +280,7 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
         VerificationError: it is not verified; nothing has moved (exit 8).
     """
     config = run.config()
-    opened = open_registries(run, chosen_registries(config.registries, names))
+    opened = open_registries(run, chosen_registries(config, names))
     wanted = version or earlier_version(opened[0].repository, "latest")
     # Everywhere before anywhere.
     plans = [

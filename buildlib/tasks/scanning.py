@@ -90,7 +90,7 @@ def _by_digest(run: Edge, config: Config) -> list[list[tuple[str, Opened]]]:
     """
     found: dict[str, list[tuple[str, Opened]]] = {}
     problems = []
-    for opened in open_registries(run, chosen_registries(config.registries, ())):
+    for opened in open_registries(run, chosen_registries(config, ())):
         digest = opened.repository.digest(_PUBLISHED)
         if not digest:
             named = f"{opened.registry.repository}:{_PUBLISHED}"

@@ -66,7 +66,7 @@ def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> 
             hint="give repository@sha256:…; invoke docker-push prints the digest",
         )
     if not (settings.key or settings.keyless):
-        raise InputError("nothing says what signs", hint="add [tool.buildlib.sign] with key")
+        raise InputError("nothing says what signs", hint=f"add {config.table('sign')} with key")
     if run.dry:
         _print_lines(run, config, settings, reference, statements)
         return
@@ -149,7 +149,7 @@ def _policy(config: Config, wanted: Wanted) -> Verify:
     if not (policy.key or policy.by_identity):
         raise InputError(
             "nothing says what counts as signed",
-            hint="give --key, or --identity and --issuer, or add [tool.buildlib.verify]",
+            hint=f"give --key, or --identity and --issuer, or add {config.table('verify')}",
         )
     return policy
 

@@ -16,6 +16,7 @@ from buildlib.report import to_json, write_text
 from buildlib.run.flow import describe_engine
 from buildlib.smoke.flow import SmokeFlow, SmokeRequest, planned
 from buildlib.smoke.junit import as_junit
+from buildlib.smoke.names import check_only
 from buildlib.smoke.result import SmokeResult, as_markdown, as_matrix, raise_failures
 from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
@@ -47,6 +48,7 @@ def docker_smoke(run: Edge, wanted: Wanted) -> None:
     answer = connect(run)
     begun = run.begin()
     project = begun.project.get()
+    check_only(project.config, wanted.only)
     request = _request(project, wanted, run.today())
     if begun.engine is None:
         for argv in planned(project, request):

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from buildlib.command import shell_line
-from buildlib.errors import InputError, raise_problems
+from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.explain import explain
 from buildlib.lineage import (
     Lineage,
@@ -182,6 +182,7 @@ def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: st
         branches=release_branches(config.release_branches, lineage),
         remote=remote,
     )
+    problems += _base_problems(project)
     if remote and not problems and remote_has_tag(config.root, name, remote=remote):
         problems.append(
             InputError(f"{remote} has a tag {name} already", hint=f"git fetch --tags {remote}")
@@ -191,6 +192,17 @@ def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: st
     if not run.dry:
         run.console.answer(name)
     return name
+
+
+def _base_problems(project: Project) -> list[BuildlibError]:
+    """Return what publishing would refuse about the bases, while it is still no tag's content."""
+    config = project.config
+    if not config.registries:
+        return []
+    from buildlib.publish.plan import release_build, unpinned_bases  # noqa: PLC0415 - few tag
+
+    dockerfile = project.dockerfile()
+    return unpinned_bases(release_build(project, dockerfile), dockerfile, config.registries)
 
 
 def _run(run: Edge, project: Project, commands: list[tuple[str, ...]]) -> None:

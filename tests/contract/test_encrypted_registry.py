@@ -150,6 +150,15 @@ def test_one_that_stays_broken_ends_with_six(server: Encrypted) -> None:
     with pytest.raises(TransientError, match="3 attempts") as caught:
         _repository(server).tags()
     assert caught.value.exit_code == 6
+    assert caught.value.hint == "try again later"
+
+
+def test_who_sends_is_told_that_nothing_is_sent_twice(server: Encrypted) -> None:
+    server.breaks = 99
+    transport = _repository(server).transport
+    with pytest.raises(TransientError) as caught:
+        transport.call("POST", "/v2/x/blobs/uploads/", scope="", expect=frozenset({202}))
+    assert caught.value.hint == "try again later; what is there already is not sent again"
 
 
 @pytest.mark.parametrize("wrong", ["nobody signed it", "it is another's"])

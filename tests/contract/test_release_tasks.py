@@ -23,8 +23,10 @@ PERSON = {
 }
 
 
-def _repository(make: Make, script: str = "", *, config: str = "") -> Checkout:
-    made = make(config=config)
+def _repository(
+    make: Make, script: str = "", *, config: str = "", dockerfile: str = "FROM scratch\n"
+) -> Checkout:
+    made = make(dockerfile, config)
     checkout = Checkout(made.root, made.image, PERSON)
     checkout.git("init", "--quiet", "--initial-branch=main")
     (checkout.root / "file").write_text("x", encoding="utf-8")
@@ -358,6 +360,30 @@ def test_release_branches_are_configured(make_checkout: Make) -> None:
     done = checkout.invoke("tag", "v1.2.5")
     assert done.returncode == 2
     assert "main, release/*" in done.stderr
+
+
+UNPINNED = "FROM alpine:3.22\n"
+HERE = '[registries.one]\nrepository = "127.0.0.1:5000/x"\n'
+
+
+def test_bases_that_publishing_would_refuse_forbid_the_tag(make_checkout: Make) -> None:
+    checkout = _repository(make_checkout, config=REGISTRIES, dockerfile=UNPINNED)
+    done = checkout.invoke("tag", "v1.0.0")
+    assert done.returncode == 2
+    assert "not pinned: alpine:3.22" in done.stderr
+    assert "docker-bases --update" in done.stderr
+    assert checkout.git("tag") == ""
+    checkout.dockerfile(f"FROM alpine:3.22@sha256:{'0' * 64}\n")
+    checkout.git("commit", "--quiet", "--all", "--message", "pinned")
+    assert checkout.invoke("tag", "v1.0.0").returncode == 0
+
+
+@pytest.mark.parametrize("config", ["", HERE], ids=["no registry", "a rehearsal"])
+def test_where_nothing_becomes_public_a_tag_may_stand_on_any_base(
+    make_checkout: Make, config: str
+) -> None:
+    checkout = _repository(make_checkout, config=config, dockerfile=UNPINNED)
+    assert checkout.invoke("tag", "v1.0.0").returncode == 0
 
 
 def test_everything_that_forbids_a_tag_is_told_at_once(make_checkout: Make) -> None:

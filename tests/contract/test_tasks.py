@@ -133,9 +133,21 @@ def test_the_dry_run_of_two_builds_is_two_lines(make_checkout: Make, tmp_path: P
     assert list((tmp_path / "t").iterdir()) == []
 
 
+def test_a_check_that_there_is_none_of_is_told_before_the_build(make_checkout: Make) -> None:
+    config = 'smoke = { commands = [["--help"]], version-command = ["version"], policy = false }\n'
+    checkout = make_checkout(config=config)
+    for words in ([], ["--dry-run"]):
+        done = checkout.invoke("docker-smoke", "--only", "--help", "--only", "nosuch", *words)
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert "no check is called nosuch" in done.stderr
+        assert "there are: --help; version of the program; version in the label" in done.stderr
+        assert "docker buildx build" not in done.stderr
+
+
 BAD = {
     "a build arg without a name": (["--build-arg", "=x"], {}, "without a usable name"),
     "a build arg that is a secret": (["--build-arg", "API_TOKEN=x"], {}, "--secret id=API_TOKEN"),
+    "a secret that is none": (["--secret", "foo"], {}, "id=NAME,env=NAME"),
     "an unknown platform": (["--platform", "linux/amd46"], {}, "did you mean linux/amd64"),
     "all platforms where none is configured": (["--platform", "all"], {}, "none is configured"),
     "a push to nowhere": (["--push"], {}, "no registry is named"),

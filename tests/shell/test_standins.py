@@ -69,6 +69,8 @@ def test_a_base_layer_has_what_a_dockerfile_expects(tmp_path: Path) -> None:
     assert members["bin/busybox"].isfile()
     assert members["tmp"].mode == 0o1777
     assert {"etc/passwd", "etc/group", "root", "var/run"} <= set(members)
+    empty = {"media", "mnt", "opt", "srv", "usr/local/bin", "usr/local/lib", "usr/local/share"}
+    assert {name for name in empty if members[name].isdir()} == empty
     assert {member.mtime for member in members.values()} == {0}
     assert list(members) == sorted(members)
 

@@ -115,6 +115,7 @@ ORDER = [
     "smoke.checks",
     "smoke.image",
     "smoke.flow",
+    "smoke.names",
     "sign.cosign",
     "sign.flow",
     "publish.plan",

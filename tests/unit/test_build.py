@@ -189,6 +189,31 @@ def test_a_failed_build_says_why(
     assert str(caught.value).endswith(text) or text in caught.value.hint
 
 
+BASES = {
+    "no match for platform in manifest: not found": (
+        "a base image is not there for the platform: docker.io/library/alpine:3.22",
+        "--platform",
+    ),
+    "dial tcp: lookup registry.example: no such host": (
+        "a base image can't be had: docker.io/library/alpine:3.22",
+        "scripts/bootstrap.sh",
+    ),
+}
+
+
+@pytest.mark.parametrize(("error", "said"), BASES.items(), ids=["platform", "network"])
+def test_a_base_image_that_is_missing_says_which_way(
+    tmp_path: Path, error: str, said: tuple[str, str]
+) -> None:
+    docker = FakeDocker(code=1)
+    name = "[internal] load metadata for docker.io/library/alpine:3.22"
+    docker.lines = [json.dumps({"vertexes": [{**STEP, "name": name, "error": error}]})]
+    with pytest.raises(EngineError) as caught:
+        _build(write_project(tmp_path), docker)
+    assert caught.value.what == said[0]
+    assert said[1] in caught.value.hint
+
+
 PLAIN = """\
 #5 [2/2] RUN go build
 #5 0.480 {log}

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-from buildlib.config import load_config
+from buildlib.config import known_keys, load_config
 from buildlib.errors import InputError
+from buildlib.publish.plan import chosen_registries
 from buildlib.settings import BaseImage
-from buildlib.variables import BASE_IMAGES
+from buildlib.variables import BASE_IMAGES, OTHERS
 
 
 def _write(root: Path, text: str, name: str = "buildlib.toml") -> Path:
@@ -37,6 +40,56 @@ def test_the_nearest_file_upwards_is_the_root(tmp_path: Path) -> None:
     below.mkdir(parents=True)
     _write(tmp_path / "a", "[project]\n", "pyproject.toml")
     assert load_config(below, {}).root == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("IMGAE", "IMAGE"),
+        ("RELEASE_BRANCH", "RELEASE_BRANCHES"),
+        ("PLATFORM", "PLATFORMS"),
+        ("BASE_IMAGE", "BASE_IMAGES"),
+    ],
+)
+def test_a_variable_that_is_nearly_one_of_ours_is_refused(
+    tmp_path: Path, name: str, meant: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(_write(tmp_path, 'image = "thing"\n'), {f"BUILDLIB_{name}": "x"})
+    assert caught.value.what == f"unknown variable BUILDLIB_{name}"
+    assert caught.value.hint == f"did you mean BUILDLIB_{meant}?"
+
+
+def test_variables_of_others_and_empty_ones_are_left_alone(tmp_path: Path) -> None:
+    env = dict.fromkeys([*OTHERS - {BASE_IMAGES}, "BUILDLIB_RUN_ID", "BUILDLIB_TOKEN"], "x")
+    root = _write(tmp_path, 'image = "thing"\n')
+    assert load_config(root, {**env, "BUILDLIB_IMGAE": "", "BUILDIMAGE": "x"}).image == "thing"
+
+
+def test_every_variable_that_scripts_and_code_read_is_known() -> None:
+    places = ("buildlib/**/*.py", "scripts/**/*", "noxfile.py", ".github/**/*.yml")
+    files = [path for place in places for path in ROOT.glob(place) if path.is_file()]
+    texts = [path.read_text(encoding="utf-8", errors="ignore") for path in files]
+    found = {name for text in texts for name in re.findall(r"BUILDLIB_[A-Z_]*[A-Z]", text)}
+    keys = {f"BUILDLIB_{key.upper().replace('-', '_')}" for key in known_keys()}
+    assert found <= OTHERS | keys
+
+
+@pytest.mark.parametrize(
+    ("name", "heading", "table"),
+    [
+        ("buildlib.toml", "", "[registries.NAME]"),
+        ("pyproject.toml", "[tool.buildlib]\n", "[tool.buildlib.registries.NAME]"),
+    ],
+)
+def test_hints_name_a_table_as_the_file_at_hand_has_it(
+    tmp_path: Path, name: str, heading: str, table: str
+) -> None:
+    config = load_config(_write(tmp_path, f'{heading}image = "thing"\n', name), {})
+    assert (config.file, config.table("registries.NAME")) == (name, table)
+    with pytest.raises(InputError) as caught:
+        chosen_registries(config, ())
+    assert f"add {table} with" in caught.value.hint
 
 
 def test_a_list_from_the_environment_splits_at_blanks(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Completed
 from buildlib.oci import File, open_archive
 from buildlib.size import check_sizes, measure, saved
+from buildlib.smoke.image import given
 from buildlib.values import MismatchError, parse_size
 
 from fakes import FakeExecutor
@@ -202,6 +203,20 @@ def test_an_image_over_its_budget_fails_by_how_much(tmp_path: Path) -> None:
     assert isinstance(problem, GateError)
     assert "linux/amd64 is 5 B over its budget" in str(problem)
     assert small.as_dict()["within"] is False
+
+
+def test_an_archive_that_is_not_there_is_no_reference(tmp_path: Path) -> None:
+    image = str(tmp_path / "none.oci.tar")
+    for opened in (saved(FakeExecutor(), image), given(image, "x:y", FakeExecutor())):
+        with pytest.raises(InputError, match=r"no such file: .*none\.oci\.tar") as caught, opened:
+            pass
+        assert "docker-build --output oci" in caught.value.hint
+
+
+def test_a_tag_may_end_as_an_archive_does() -> None:
+    docker = FakeExecutor({("docker", "save"): Completed(code=1, stderr="No such image: x")})
+    with pytest.raises(EngineError, match="No such image"), saved(docker, "thing:1.tar"):
+        pass
 
 
 def test_an_image_that_the_engine_does_not_have(tmp_path: Path) -> None:

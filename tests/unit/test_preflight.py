@@ -109,6 +109,39 @@ def test_a_harmless_name_is_left_alone(name: str) -> None:
     assert preflight.check_build_args([name]) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("id=x", "id=x,env=X", "ID=x,SRC=/a", "id=x,source=/a", "id=x,type=env,src=HOME"),
+        *("type=file,id=x,src=/a", 'id=x,"src=/a,b"', "id=x,src=/a=b", "id=x,src=/a,env=X"),
+    ],
+)
+def test_a_secret_that_buildx_takes_is_taken(text: str) -> None:
+    assert preflight.check_secrets([text]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("hunter2", "no list of key=value"),
+        ("id=x,hunter2", "no list of key=value"),
+        ("hunter2==", "its keys are not all of env, id, source, src, type"),
+        ("id=x, env=X", "its keys are not all of"),
+        ("id=x,type=hunter2", "neither file nor env"),
+        ("env=HUNTER", "it has no id"),
+        ("id=,env=X", "it has no id"),
+        ('id=x,"src=/a', "unexpected end"),
+        ("", "it has no id"),
+    ],
+)
+def test_a_secret_that_buildx_would_refuse_is_refused_and_not_shown(text: str, why: str) -> None:
+    (problem,) = preflight.check_secrets([text])
+    assert isinstance(problem, InputError)
+    assert why in problem.what
+    assert "hunter" not in str(problem).lower()
+    assert problem.hint == "give id=NAME,env=NAME or id=NAME,src=FILE"
+
+
 def test_an_undeclared_build_arg_is_named_with_those_that_are(tmp_path: Path) -> None:
     write_project(tmp_path)
     plan = _plan(tmp_path, BuildRequest(build_args=("VERISON=1", "HTTP_PROXY=x", "TARGETARCH=x")))

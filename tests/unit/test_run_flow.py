@@ -204,6 +204,22 @@ def test_why_it_did_not_start(code: int, stderr: str, message: str, exit_code: i
     assert caught.value.exit_code == exit_code
 
 
+@pytest.mark.parametrize("platform", ["", "linux/ppc64le"])
+def test_an_image_for_other_platforms_is_told_from_none(platform: str) -> None:
+    docker = Docker(
+        {
+            "run": Completed(code=125, stderr="Unable to find image 'thing:1' locally"),
+            "image inspect": Completed(code=0, stdout="linux/amd64\n"),
+        }
+    )
+    with pytest.raises(EngineError) as caught:
+        Containers(docker, "thing").start(
+            RunPlan(image="thing:1", name="n", labels=(), platform=platform)
+        )
+    assert caught.value.what.endswith(f"is not here for {platform}" if platform else "is not here")
+    assert (f"docker-build --platform {platform}" in caught.value.hint) == bool(platform)
+
+
 def test_a_strangers_port_is_named() -> None:
     docker = Docker(
         {

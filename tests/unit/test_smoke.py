@@ -15,7 +15,9 @@ from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed
 from buildlib.platforms import parse_platform
 from buildlib.smoke.checks import PlatformSmoke, Subject
+from buildlib.smoke.flow import POLICY
 from buildlib.smoke.lab import LABEL, Lab
+from buildlib.smoke.names import check_names
 from buildlib.smoke.result import Finding, State
 from buildlib.smoke.sockets import Socket
 
@@ -354,6 +356,17 @@ def test_only_what_is_named_is_checked(tmp_path: Path, service: Service) -> None
         "reaches the engine, socket of group 0",
     ]
     assert set(_findings(tmp_path / ".", docker, only=("--help",))) == {"--help"}
+
+
+def test_the_names_are_those_of_the_checks_that_are_made(tmp_path: Path, service: Service) -> None:
+    config = CONFIG.replace("[smoke]", "[smoke]\nsocket-groups = [0]")
+    made = set(_findings(tmp_path, Docker(service.port), config))
+    assert set(check_names(a_project(tmp_path).config)) == made | {POLICY}
+
+
+def test_without_a_server_there_are_commands_and_versions(tmp_path: Path) -> None:
+    project = a_project(write_project(tmp_path, COMMAND))
+    assert check_names(project.config) == ("--help", "version in the label", POLICY)
 
 
 def test_a_server_that_answers_with_an_error_is_not_healthy(

@@ -145,6 +145,15 @@ def test_without_git_the_reason_is_a_warning_and_the_clock_gives_the_time() -> N
     assert found.created == NOW
 
 
+@pytest.mark.parametrize("facts", [git_facts(), NoGit(reason="x")], ids=["git", "no git"])
+@pytest.mark.parametrize(("override", "odd"), [("v9.8.7", False), ("not..a..version", True)])
+def test_an_override_that_is_no_semver_is_taken_with_a_warning(
+    facts: GitFacts | NoGit, override: str, *, odd: bool
+) -> None:
+    found = resolve_version(facts, now=NOW, override=override)
+    assert any("none by SemVer" in warning for warning in found.warnings) == odd
+
+
 @pytest.mark.parametrize("override", [" ", "v", "1 2", "1\n2", "\x1b[31m"])
 def test_an_override_that_is_no_version_is_refused(override: str) -> None:
     with pytest.raises(InputError, match="not a version"):
