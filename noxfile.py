@@ -104,7 +104,7 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase")
     # What has a session of its own is left to it. A file's tests stay together: they share what
     # is slow to make, and two of them would mind each other.
-    others = "not rehearsal and not goreleaser and not builders"
+    others = "not reproducible and not rehearsal and not goreleaser and not builders"
     words = ("-m", others, "-n", "2", "--dist", "loadfile")
     session.run("coverage", "run", "-m", "pytest", *words, *session.posargs)
     session.run("coverage", "combine", "--quiet")
@@ -129,7 +129,11 @@ def smoke(session: nox.Session, platform: str) -> None:
 def reproducible(session: nox.Session) -> None:
     """Build every platform twice under other conditions; not a byte may differ."""
     _install(session)
-    session.run("invoke", "docker-reproduce", *session.posargs)
+    if session.posargs:
+        session.run("invoke", "docker-reproduce", *session.posargs)
+    else:
+        # The same, and what the archives hold besides.
+        session.run("pytest", "-m", "reproducible", "--capture=no")
 
 
 @nox.session

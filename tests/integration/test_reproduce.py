@@ -35,6 +35,7 @@ def _folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.reproducible
 def test_our_own_image_is_the_same_to_the_byte_on_every_platform(
     tmp_path: Path, folder: Path
 ) -> None:
