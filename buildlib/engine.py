@@ -112,13 +112,15 @@ def parse_info(result: Completed) -> EngineFacts:
     client = info.get("ClientInfo") or {}
     plugins = {str(p.get("Name")): p for p in client.get("Plugins") or ()}
     buildx = plugins.get("buildx", {})
+    if buildx.get("Err"):
+        buildx = {}
     errors = info.get("ServerErrors") or ()
     server = str(info.get("ServerVersion") or "")
     storage = dict(row for row in info.get("DriverStatus") or () if len(row) == 2)  # noqa: PLR2004
     return EngineFacts(
         client=str(client.get("Version") or "unknown"),
-        buildx="" if not buildx or buildx.get("Err") else str(buildx.get("Version") or "unknown"),
-        buildx_path="" if buildx.get("Err") else str(buildx.get("Path") or ""),
+        buildx=str(buildx.get("Version") or "unknown") if buildx else "",
+        buildx_path=str(buildx.get("Path") or ""),
         server=server,
         context=str(client.get("Context") or ""),
         os=str(info.get("OSType") or ""),

@@ -104,9 +104,8 @@ class PlumbumExecutor:
     def start_directly(self, buildx: str) -> None:
         """Start this program from now on where docker would look for it, ask it, and start it.
 
-        All that docker does for `docker buildx …` takes longer than git and configuration together.
-        Where either is a script, there is more to it than can be seen from here, and all stays as
-        it is: one that calls sudo, or another engine's.
+        benchmarks/README.md has what that takes. Where either is a script, as one that calls sudo,
+        there is more to it than can be seen from here, and all stays as it is.
         """
         docker = shutil.which("docker", path=self._env.get("PATH"))
         if docker and _is_binary(docker) and _is_binary(buildx):
@@ -196,7 +195,7 @@ class PlumbumExecutor:
     def _start(self, argv: Sequence[str], *streams: int | None) -> Any:  # noqa: ANN401 - see _end
         local, not_found = _plumbum()
         if self._buildx and tuple(argv[:2]) == _BUILDX:
-            # buildx takes the same words by itself; docs.docker.com calls it standalone.
+            # It takes the same words by itself: runStandalone in buildx's cmd/buildx/main.go.
             argv = (self._buildx, *argv[2:])
         # plumbum's environment is one for the whole interpreter.
         with _STARTING:

@@ -115,8 +115,7 @@ def _wrong_with_secret(text: str) -> str:
         return str(error)
     if not all("=" in field for field in fields):
         return "it is no list of key=value"
-    pairs = [(key.lower(), value) for key, _, value in (field.partition("=") for field in fields)]
-    given = dict(pairs)
+    given = {key.lower(): value for key, _, value in (field.partition("=") for field in fields)}
     if given.keys() - _SECRET_KEYS:
         return f"its keys are not all of {', '.join(sorted(_SECRET_KEYS))}"
     if given.get("type", "file") not in {"file", "env"}:

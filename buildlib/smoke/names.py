@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 
 from buildlib.config import Config
 from buildlib.errors import InputError
@@ -45,5 +44,5 @@ def check_only(config: Config, only: Sequence[str]) -> None:
     """
     known = check_names(config)
     for pattern in only:
-        if not any(fnmatchcase(name, pattern) for name in known):
+        if not checks.is_wanted((pattern,), *known):
             raise InputError(f"no check is called {pattern}", hint=f"there are: {'; '.join(known)}")
