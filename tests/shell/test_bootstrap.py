@@ -92,19 +92,26 @@ def test_a_second_run_has_nothing_to_say_and_adds_less_than_a_second() -> None:
 
 
 @pytest.mark.usefixtures("ready")
-def test_check_finds_everything_ready_and_changes_nothing() -> None:
-    before = _state()
-    done = _run("--check")
+def test_check_finds_everything_ready_and_changes_nothing(tmp_path: Path) -> None:
+    # Of a copy: into the checkout itself other tests write at the same time.
+    for name in ("scripts", "requirements"):
+        shutil.copytree(ROOT / name, tmp_path / "copy" / name)
+    shutil.copy2(ROOT / "Dockerfile", tmp_path / "copy")
+    script = tmp_path / "copy" / "scripts" / "bootstrap.sh"
+    venv = Path(os.environ.get("BUILDLIB_VENV", ROOT / ".venv"))
+    before = _state(tmp_path, venv)
+    done = _run("--check", script=script, BUILDLIB_VENV=str(venv), BUILDLIB_BASE_IMAGES=None)
     assert done.returncode == 0, done.stdout
     rows = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines()}
     names = ("environment", "git", "engine", "buildx", "emulation", "bases")
     assert rows == dict.fromkeys(names, "ok")
-    assert _state() == before
+    assert _state(tmp_path, venv) == before
 
 
-def _state() -> dict[str, int]:
-    places = [ROOT / ".venv", ROOT, Path("/etc/apt/sources.list.d"), Path("/etc/docker")]
-    return {str(place): place.stat().st_mtime_ns for place in places if place.exists()}
+def _state(folder: Path, venv: Path) -> dict[str, int]:
+    machine = (venv, Path("/etc/apt/sources.list.d"), Path("/etc/docker"))
+    places = [folder, *folder.rglob("*"), *(place for place in machine if place.exists())]
+    return {str(place): place.stat().st_mtime_ns for place in places}
 
 
 def test_check_on_an_empty_machine_tells_and_installs_nothing(tmp_path: Path) -> None:
