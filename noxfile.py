@@ -37,7 +37,7 @@ PLATFORMS = [str(platform) for platform in CONFIG.platforms]
 def _install(session: nox.Session) -> None:
     # Invoke writes no byte code: without this, every task that a test runs compiles its libraries.
     session.env["UV_COMPILE_BYTECODE"] = "1"
-    session.install("--require-hashes", "-r", REQUIREMENTS)
+    session.install("--no-deps", "--require-hashes", "-r", REQUIREMENTS)
 
 
 def _build(session: nox.Session, *options: str) -> None:

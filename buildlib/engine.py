@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from buildlib.errors import EngineError, InputError
@@ -14,6 +15,8 @@ from buildlib.record import record
 
 # An engine that is there answers in milliseconds; one behind ssh may take seconds.
 _TIMEOUT: Final = 30.0
+_LISTINGS: Final = 5
+_PAUSE: Final = 0.2
 REGISTER_EMULATION: Final = "docker run --privileged --rm tonistiigi/binfmt --install all"
 _CONTAINERD_STORE: Final = "io.containerd.snapshotter.v1"
 
@@ -211,3 +214,30 @@ def parse_builder(text: str) -> Builder:
         nodes=tuple(map(_parse_node, parts)),
         error=_first(rows, "error"),
     )
+
+
+def listed(
+    executor: Executor, *words: str, sleep: Callable[[float], None] = time.sleep
+) -> tuple[str, ...]:
+    """Return what docker lists, word by word.
+
+    The engine's listing can fail when an image goes while it is made (moby/moby#46077), so it is
+    made again a few times.
+
+    Args:
+        executor: starts docker.
+        words: of the command, such as `ps --quiet`.
+        sleep: waits for so many seconds.
+
+    Raises:
+        EngineError: it fails every time (exit 4).
+    """
+    answer = executor.run(("docker", *words))
+    for _ in range(_LISTINGS - 1):
+        if answer.code == 0:
+            break
+        sleep(_PAUSE)
+        answer = executor.run(("docker", *words))
+    if answer.code != 0:
+        raise EngineError(f"docker {words[0]} lists nothing", why=answer.stderr.strip())
+    return tuple(answer.stdout.split())

@@ -9,7 +9,9 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -171,7 +173,18 @@ def remove_images(repository: str) -> None:
 
 
 def docker(*words: str, check: bool = True) -> str:
-    """Run docker and return what it prints."""
+    """Run docker and return what it prints.
+
+    An image that another test removes while the engine lists them can make the listing fail.
+    """
+    for _ in range(4 if check and words[:2] == ("image", "ls") else 0):
+        with suppress(subprocess.CalledProcessError):
+            return _docker(words, check=True)
+        time.sleep(0.2)
+    return _docker(words, check=check)
+
+
+def _docker(words: Sequence[str], *, check: bool) -> str:
     try:
         done = subprocess.run(
             ["docker", *words], capture_output=True, text=True, check=check, timeout=120

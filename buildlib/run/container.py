@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
+from buildlib.engine import listed
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.run.ask import container_log, health_log
@@ -61,13 +62,18 @@ class Containers:
         )
 
     def ours(self, name: str = "") -> list[dict[str, Any]]:
-        """Return our containers, running or not: all, or the one of that name."""
+        """Return our containers, running or not: all, or the one of that name.
+
+        Raises:
+            EngineError: the engine does not list them (exit 4).
+        """
         only = ("--filter", f"name=^/?{name}$") if name else ()
         label = f"label={OWNER}={self._owner}"
-        listing = self._docker("ps", "--all", "--quiet", "--no-trunc", "--filter", label, *only)
-        if not listing:
+        words = ("ps", "--all", "--quiet", "--no-trunc", "--filter", label, *only)
+        identifiers = listed(self._executor, *words)
+        if not identifiers:
             return []
-        answer = self._executor.run(("docker", "container", "inspect", *listing.split()))
+        answer = self._executor.run(("docker", "container", "inspect", *identifiers))
         # One that has gone meanwhile is an error to docker, and none to us.
         found: list[dict[str, Any]] = json.loads(answer.stdout or "[]")
         return sorted(found, key=lambda container: str(container["Name"]))

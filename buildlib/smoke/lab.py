@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
+from buildlib.engine import listed
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed, Executor
 from buildlib.labels import NAMESPACE
@@ -99,13 +100,20 @@ class Lab:
         _remove(self._executor, self.run_id)
 
 
+def _listed(executor: Executor, *words: str) -> tuple[str, ...]:
+    """Return what docker lists; what it does not list now, the next run removes."""
+    with suppress(EngineError):
+        return listed(executor, *words)
+    return ()
+
+
 def _remove(executor: Executor, run_id: str) -> None:
     label = f"label={LABEL}={run_id}"
     for listing, removal in (
         (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
         (("volume", "ls", "--quiet"), ("volume", "rm", "--force")),
     ):
-        found = executor.run(("docker", *listing, "--filter", label)).stdout.split()
+        found = _listed(executor, *listing, "--filter", label)
         if found:
             executor.run(("docker", *removal, *found))
 
@@ -120,8 +128,8 @@ def remove_stale(executor: Executor, image: str, keep: str = "") -> tuple[str, .
     """
     label = f'{{{{.Label "{LABEL}"}}}}'
     listing = ("ps", "--all", "--filter", f"label={LABEL}", "--format", label)
-    containers = executor.run(("docker", *listing)).stdout.split()
-    tags = executor.run(("docker", "image", "ls", "--format", "{{.Tag}}", image)).stdout.split()
+    containers = _listed(executor, *listing)
+    tags = _listed(executor, "image", "ls", "--format", "{{.Tag}}", image)
     stale = tuple(sorted({name for name in [*containers, *tags] if has_ended(name)}))
     for run_id in stale:
         _remove(executor, run_id)

@@ -11,7 +11,7 @@ from buildlib.background import Background
 from buildlib.command import shell_line
 from buildlib.config import Config
 from buildlib.console import table
-from buildlib.engine import EngineFacts, inspect_engine
+from buildlib.engine import EngineFacts, inspect_engine, listed
 from buildlib.errors import EngineError, InputError, raise_problems
 from buildlib.executor import Executor
 from buildlib.labels import OWNER as IMAGE_OWNER
@@ -214,7 +214,7 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     """
     answer, config = connect(run), run.config()
     containers = Containers(run.executor, config.image)
-    volumes = _volumes(run.executor, config) if data else []
+    volumes = _volumes(run.executor, config) if data else ()
     folder = _folder(config, data_dir) if data else None
     _ask(run, config, [*volumes, *([str(folder)] if folder else [])], yes=yes)
     for container in containers.ours():
@@ -243,9 +243,8 @@ def _directory(run: Edge, config: Config, answer: Pinged) -> DataDirectory:
     return DataDirectory(run.executor, _latest(run, config)[0], config.run.user, kind)
 
 
-def _volumes(executor: Executor, config: Config) -> list[str]:
-    label = f"label={OWNER}={config.image}"
-    return executor.run(("docker", "volume", "ls", "--quiet", "--filter", label)).stdout.split()
+def _volumes(executor: Executor, config: Config) -> tuple[str, ...]:
+    return listed(executor, "volume", "ls", "--quiet", "--filter", f"label={OWNER}={config.image}")
 
 
 def _ask(run: Edge, config: Config, what: Sequence[str], *, yes: bool) -> None:
@@ -264,10 +263,8 @@ def _clean_images(run: Edge, config: Config) -> None:
     repository = parse_reference(config.image).name
     label = f"label={IMAGE_OWNER}={config.image}"
     template = "{{.Repository}}:{{.Tag}}"
-    listing = run.executor.run(
-        ("docker", "image", "ls", "--filter", label, "--format", template, repository)
-    )
-    for reference in listing.stdout.split():
+    words = ("image", "ls", "--filter", label, "--format", template, repository)
+    for reference in listed(run.executor, *words):
         _remove(run, "image", reference)
 
 

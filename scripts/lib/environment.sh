@@ -87,7 +87,9 @@ fill_with_pip() {
         install_packages "Python's venv module" python3-venv
     fi
     "$1" -m venv --clear "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    # The file names everything that is needed. Left to look for more, pip 23 takes an extra for a
+    # package without a hash, and installs nothing.
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
         --require-hashes -r "$requirements"
 }
 

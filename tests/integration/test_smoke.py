@@ -156,28 +156,13 @@ def _dockerfile(alpine: str, image: Image) -> str:
     )
 
 
-def _listed(*words: str) -> list[str]:
-    """Return what docker lists.
-
-    An image that somebody else removes while the engine lists them can make the listing fail.
-    """
-    problem = ""
-    for _ in range(5):
-        done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return done.stdout.split()
-        problem = done.stderr
-        time.sleep(0.2)
-    pytest.fail(problem)
-
-
 def _left(run: str) -> list[str]:
     """Return the containers, volumes and tags that a run has left: its name, or a part of it."""
     form = ("--format", f'{{{{.Label "{LABEL}"}}}}')
     found = [
-        *_listed("ps", "--all", "--filter", f"label={LABEL}", *form),
-        *_listed("volume", "ls", "--quiet"),
-        *_listed("image", "ls", "--format", "{{.Tag}}"),
+        *docker("ps", "--all", "--filter", f"label={LABEL}", *form).split(),
+        *docker("volume", "ls", "--quiet").split(),
+        *docker("image", "ls", "--format", "{{.Tag}}").split(),
     ]
     return [name for name in found if run in name]
 

@@ -199,10 +199,11 @@ def test_uv_that_fails_says_so_and_leaves_the_rest_to_pip(tmp_path: Path) -> Non
 @pytest.mark.parametrize("way", ["fill_with_uv", "fill_with_pip"])
 def test_either_way_gives_an_environment_that_is_ready(tmp_path: Path, way: str) -> None:
     other = {"fill_with_uv": "fill_with_pip", "fill_with_pip": "fill_with_uv"}[way]
+    # Of all that we require: what pip makes of a long file differs from what it makes of none.
     code = (
-        f"{_place(tmp_path)}{other}() {{ return 1; }}; "
-        f"find_python() {{ echo {sys.executable}; }}; make_venv && venv_ready && "
-        '"$venv/bin/python" -c "import sys; print(sys.prefix)"'
+        f"{_place(tmp_path)}requirements=$root/requirements/dev.txt; {other}() {{ return 1; }}; "
+        "make_venv && venv_ready && "
+        '"$venv/bin/python" -c "import sys, invoke, nox, git, plumbum, pytest; print(sys.prefix)"'
     )
     done = define(code)
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "venv")), done.stderr

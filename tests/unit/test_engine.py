@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from buildlib.engine import inspect_builder, inspect_engine, parse_builder, parse_info
+from buildlib.engine import inspect_builder, inspect_engine, listed, parse_builder, parse_info
 from buildlib.errors import EngineError
 from buildlib.executor import Completed
 
@@ -128,3 +128,32 @@ def test_the_current_builder_is_asked_for_without_a_name() -> None:
     fake = FakeExecutor({("docker",): Completed(code=0, stdout=INSPECT)})
     assert inspect_builder(fake).name == "cross"
     assert fake.asked == [("docker", "buildx", "inspect")]
+
+
+class _Listing(FakeExecutor):
+    """An engine that fails to list some times, as when an image goes meanwhile."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        self.asked.append(tuple(argv))
+        if len(self.asked) > self.failures:
+            return Completed(code=0, stdout="one\ntwo\n")
+        return Completed(code=1, stderr="content digest sha256:ab: not found\n")
+
+
+def test_a_listing_that_fails_is_made_again() -> None:
+    engine, pauses = _Listing(2), list[float]()
+    assert listed(engine, "image", "ls", sleep=pauses.append) == ("one", "two")
+    assert engine.asked == [("docker", "image", "ls")] * 3
+    assert len(pauses) == 2
+
+
+def test_an_engine_that_lists_nothing_is_told_and_not_taken_for_empty() -> None:
+    engine, pauses = _Listing(99), list[float]()
+    with pytest.raises(EngineError, match="docker image lists nothing") as caught:
+        listed(engine, "image", "ls", sleep=pauses.append)
+    assert caught.value.why == "content digest sha256:ab: not found"
+    assert len(engine.asked) == len(pauses) + 1
