@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from buildlib.errors import (
     raise_problems,
 )
 from buildlib.executor import Executor, Watch
+from buildlib.passing import passing_file, remove_left
 from buildlib.plan import BuildPlan, Output
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.progress import BuildProgress, PlainProgress
@@ -90,11 +90,6 @@ def _check_engine(
     return problems + check.check_builder(plan, engine, builder, described)
 
 
-def metadata_path() -> Path:
-    """Return a name for buildx's metadata that no other build, at any time, has."""
-    return Path(tempfile.gettempdir()) / f"buildlib-{os.getpid()}-{os.urandom(6).hex()}.json"
-
-
 @contextlib.contextmanager
 def _exclusive(destination: Path | None) -> Iterator[None]:
     """Let only one build at a time write below the destination's directory."""
@@ -141,7 +136,8 @@ def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list
         InputError: the request or the files are not usable; all that is wrong is told (exit 2).
     """
     dockerfile = project.dockerfile()
-    plan = make_build_plan(project, request, dockerfile, metadata_file=metadata_path())
+    metadata = passing_file("metadata", ".json")
+    plan = make_build_plan(project, request, dockerfile, metadata_file=metadata)
     raise_problems(_check_plan(plan, request, dockerfile, project.config.described_builder()))
     return plan, _warnings(project, plan, dockerfile)
 
@@ -188,7 +184,8 @@ def build_image(
     """
     facts = facts or Background(lambda: inspect_engine(executor))
     dockerfile = project.dockerfile()
-    plan = make_build_plan(project, request, dockerfile, metadata_file=metadata_path())
+    metadata = passing_file("metadata", ".json")
+    plan = make_build_plan(project, request, dockerfile, metadata_file=metadata)
     described = project.config.described_builder()
     problems = _check_plan(plan, request, dockerfile, described)
     engine = facts.get()
@@ -306,6 +303,8 @@ def _execute(
             console.end_group()
             if plan.metadata_file:
                 plan.metadata_file.unlink(missing_ok=True)
+            # Those of builds that were killed.
+            remove_left()
         if code != 0:
             raise _failure(code, shown.progress)
     counted = shown.progress if isinstance(shown.progress, BuildProgress) else None

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
-import socket
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 _OURS: Final = "buildlib-"
 # The kind, the machine, the process, and what tells two of them apart.
-_NAME: Final = re.compile(r"[a-z]+(?:-[a-z]+)*-([0-9a-f]{8})-(\d+)-\w+")
+_NAME: Final = re.compile(r"[a-z]+(?:-[a-z]+)*-([0-9a-f]{8})-(\d+)-\w+(?:\.[a-z]+)?")
 
 
 def _this_machine() -> str:
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return f"{zlib.crc32(os.uname().nodename.encode()):08x}"
 
 
 def _beginning(kind: str) -> str:
@@ -57,26 +56,41 @@ def passing_folder(kind: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def remove_left_folders() -> tuple[str, ...]:
-    """Remove the directories of processes that were killed, and return their names.
+def passing_file(kind: str, suffix: str) -> Path:
+    """Return a name for a file that nobody else has; who makes the file removes it.
+
+    Args:
+        kind: what for, in a word.
+        suffix: with its dot.
+    """
+    return Path(tempfile.gettempdir(), new_name(f"{_OURS}{kind}") + suffix)
+
+
+def remove_left() -> tuple[str, ...]:
+    """Remove the files and directories of processes that were killed, and return their names.
 
     There may be a registry's password in one.
     """
-    found = [
-        path
+    found = {
+        path: remove
         for path in sorted(Path(tempfile.gettempdir()).glob(f"{_OURS}*"))
-        if has_ended(path.name) and _is_own_folder(path)
-    ]
-    for path in found:
+        if has_ended(path.name) and (remove := _removal(path))
+    }
+    for path, remove in found.items():
         # Another start may be doing the same.
-        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            remove(path)
     return tuple(path.name for path in found)
 
 
-def _is_own_folder(path: Path) -> bool:
-    """Return whether it is a directory, no link to one, and belongs to who we are."""
+def _removal(path: Path) -> Callable[[Path], None] | None:
+    """Return what removes a file or a directory that belongs to who we are; no link to one."""
     try:
         about = path.lstat()
     except OSError:
-        return False
-    return stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid()
+        return None
+    if about.st_uid != os.getuid():
+        return None
+    if stat.S_ISDIR(about.st_mode):
+        return shutil.rmtree
+    return Path.unlink if stat.S_ISREG(about.st_mode) else None

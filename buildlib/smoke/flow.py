@@ -20,6 +20,7 @@ from buildlib.errors import CancelledError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.labels import VERSION_LABEL
 from buildlib.oci import Archive, open_archive
+from buildlib.passing import remove_left
 from buildlib.planning import BuildRequest
 from buildlib.platforms import Platform, parse_platform
 from buildlib.policy.flow import check_policy
@@ -138,6 +139,7 @@ class SmokeFlow:
             )
         for name in remove_stale(self._executor, self._config.image, keep=self._request.image):
             self._console.note(f"removed what {name} had left, a run that was killed")
+        remove_left()
         with self._image() as image, self._archive(image) as archive:
             subjects = [self._subject(image, archive, one) for one in self._request.platforms]
             results = self._judged(archive, subjects, self._side_by_side(subjects))

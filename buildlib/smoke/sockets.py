@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,6 +12,7 @@ from typing import Final, NamedTuple
 
 from buildlib.errors import EngineError
 from buildlib.executor import Executor
+from buildlib.passing import passing_folder
 from buildlib.run.ask import helper_argv
 from buildlib.run.endpoint import Group, Kind
 from buildlib.run.flow import Engine, socket_group
@@ -20,6 +20,8 @@ from buildlib.run.plan import Mount
 
 _CHUNK: Final = 65536
 _NAME: Final = "engine.sock"
+# What fits into a socket's address on every system; Linux has four more.
+_LONGEST: Final = 104
 # What the one that the engine itself has is called.
 OWN: Final = "the engine's own socket"
 
@@ -100,15 +102,27 @@ def relay(target: str) -> Iterator[Path]:
         target: path of the socket that it leads to.
     """
     # One that nobody else can get at: the socket in it is as good as the engine's.
-    with tempfile.TemporaryDirectory(prefix="buildlib-relay-") as folder, ExitStack() as stack:
+    with passing_folder("relay") as folder, ExitStack() as stack:
         listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-        path = Path(folder, _NAME)
-        listener.bind(str(path))
+        path = folder / _NAME
+        _bind(listener, path)
         listener.listen()
         threading.Thread(target=_accept, args=(listener, target), daemon=True).start()
         # Closing alone would leave the thread in accept().
         stack.callback(_shut, listener, socket.SHUT_RDWR)
         yield path
+
+
+def _bind(listener: socket.socket, path: Path) -> None:
+    """Bind it by the directory's descriptor where the path is too long for a socket's address."""
+    if len(os.fsencode(path)) < _LONGEST:
+        listener.bind(str(path))
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        listener.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
 
 
 def _accept(listener: socket.socket, target: str) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -40,7 +39,8 @@ atexit.register(gc.freeze)
 # And while it loads, it looks for garbage every 700 objects; there is none among modules.
 gc.set_threshold(100_000)
 
-_PASSING = "buildlib-buildx-"
+# What buildx remembers, where the user has no home for it.
+_BUILDX = "buildx"
 _NO_HOME = "/nonexistent"
 
 
@@ -69,7 +69,7 @@ class Edge:
     @property
     def passing_home(self) -> bool:
         """Return whether what buildx remembers goes away with this task."""
-        return Path(self.env.get("BUILDX_CONFIG", "")).name.startswith(_PASSING)
+        return Path(self.env.get("BUILDX_CONFIG", "")).name.startswith(f"buildlib-{_BUILDX}-")
 
     @cached_property
     def console(self) -> Console:
@@ -214,8 +214,10 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
     if "BUILDX_CONFIG" in env or os.access(nearest(home.absolute() / "buildx"), os.W_OK):
         yield
         return
-    with tempfile.TemporaryDirectory(prefix=_PASSING) as folder:
-        env["BUILDX_CONFIG"] = folder
+    from buildlib.passing import passing_folder  # noqa: PLC0415 - most users have a home
+
+    with passing_folder(_BUILDX) as folder:
+        env["BUILDX_CONFIG"] = str(folder)
         yield
 
 

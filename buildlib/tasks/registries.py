@@ -18,7 +18,7 @@ from buildlib.errors import (
 )
 from buildlib.labels import STAND_INS
 from buildlib.oci import Image
-from buildlib.passing import remove_left_folders
+from buildlib.passing import remove_left
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.precedence import parse_semver, version_of
@@ -79,7 +79,7 @@ def open_registries(
     """
     if not run.dry:
         # Passwords of earlier runs that were killed.
-        remove_left_folders()
+        remove_left()
     problems: list[BuildlibError] = []
     found: list[Opened] = []
     for registry in registries:

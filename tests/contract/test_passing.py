@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.passing import new_name, passing_folder, remove_left_folders
+from buildlib.passing import new_name, passing_file, passing_folder, remove_left
 from buildlib.registry.credentials import Credentials, docker_store
 
 KNOWN = Credentials(username="ann", secret="pass", source="the test")  # noqa: S106 - made up
@@ -49,7 +49,7 @@ def test_a_password_goes_with_its_block(temporary: Path) -> None:
         assert KNOWN.basic in (folder / "config.json").read_text(encoding="utf-8")
         assert folder.stat().st_mode & 0o077 == 0
         # And not while somebody has it.
-        assert remove_left_folders() == ()
+        assert remove_left() == ()
         assert folder.is_dir()
     assert list(temporary.iterdir()) == []
 
@@ -59,15 +59,15 @@ def test_what_a_killed_process_left_is_removed_and_not_before(
 ) -> None:
     process, folder = holder
     assert (folder / "config.json").is_file()
-    assert remove_left_folders() == ()
+    assert remove_left() == ()
     process.kill()
     process.wait()
     assert (folder / "config.json").is_file()
-    assert remove_left_folders() == (folder.name,)
+    assert remove_left() == (folder.name,)
     assert list(temporary.iterdir()) == []
 
 
-def test_what_is_no_directory_of_ours_stays(
+def test_what_is_not_ours_stays(
     temporary: Path, holder: tuple[subprocess.Popen[str], Path]
 ) -> None:
     process, folder = holder
@@ -78,15 +78,24 @@ def test_what_is_no_directory_of_ours_stays(
     kept = temporary / "kept"
     kept.mkdir()
     (temporary / f"{stale}alink").symlink_to(kept)
-    (temporary / f"{stale}afile").touch()
+    (temporary / f"{stale}afile.json").touch()
     # Another machine's, by a directory that both see; one without a process; a stranger's.
     for name in (stale.replace(machine, "00000000"), "buildlib-docker-", "other-"):
         (temporary / f"{name}abcdefgh").mkdir()
-    before = sorted(path.name for path in temporary.iterdir())
-    assert remove_left_folders() == (folder.name,)
-    assert sorted(path.name for path in temporary.iterdir()) == sorted({*before} - {folder.name})
+    before = {path.name for path in temporary.iterdir()}
+    ours = {f"{stale}afile.json", folder.name}
+    assert set(remove_left()) == ours
+    assert {path.name for path in temporary.iterdir()} == before - ours
 
 
 def test_two_folders_of_one_kind_are_two() -> None:
     with passing_folder("x") as one, passing_folder("x") as other:
         assert one != other
+
+
+def test_a_file_goes_with_who_made_it_and_not_before() -> None:
+    one, other = passing_file("metadata", ".json"), passing_file("metadata", ".json")
+    assert one != other
+    one.touch()
+    assert remove_left() == ()
+    assert one.exists()

@@ -81,6 +81,21 @@ def test_a_relay_to_nowhere_closes_at_once(tmp_path: Path) -> None:
         assert client.recv(1) == b""
 
 
+def test_a_relay_listens_below_a_path_that_is_too_long_for_a_socket(
+    echo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / ("long" * 30)
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with relay(echo) as path:
+        assert path.parent.parent == temporary
+        # A container has it mounted elsewhere, so the length is nothing to it.
+        short = tmp_path / "s"
+        short.symlink_to(path.parent)
+        assert _ask(short / path.name, b"one") == b"ONE"
+    assert list(temporary.iterdir()) == []
+
+
 def test_on_linux_each_group_has_a_socket_that_leads_to_the_engine(
     echo: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable
@@ -450,10 +451,14 @@ def test_what_a_killed_run_left_goes_with_the_next(own_image: str, end_group: En
     process.wait()
     left = _left(f"-{process.pid}-")
     assert len(left) > 1
+    # The relays' sockets.
+    temporary = Path(tempfile.gettempdir())
+    assert list(temporary.glob(f"buildlib-*-{process.pid}-*"))
     done = own.invoke("docker-smoke", "--image", own_image, "--only", "--help")
     assert done.returncode == 0, done.stderr
     assert f"removed what {left[0]} had left" in done.stderr
     assert _left(f"-{process.pid}-") == []
+    assert not list(temporary.glob(f"buildlib-*-{process.pid}-*"))
 
 
 def test_two_at_once_do_not_disturb_each_other(own_image: str, end_group: EndGroup) -> None:
