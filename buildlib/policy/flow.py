@@ -13,7 +13,7 @@ from buildlib.policy.finding import Finding
 from buildlib.policy.image import check_image, levelled, read_contents
 from buildlib.policy.report import PolicyReport, make_report
 from buildlib.policy.rules import HADOLINT
-from buildlib.policy.source import check_bases, run_hadolint
+from buildlib.policy.source import check_bases, find_hadolint, run_hadolint
 from buildlib.project import Project
 
 
@@ -67,9 +67,22 @@ def _sources(
     known = {name: value for name, value in plan.build_args if value is not None}
     stand_ins = {name for one in images for name in one.labels.get(STAND_INS, "").split()}
     yield from check_bases(dockerfile.bases(plan.target, known), sorted(stand_ins))
-    ignores = project.config.image_policy().ignore
-    # Who ignores all that hadolint says need not have it.
-    if any(i.rule == HADOLINT and not i.path and i.until >= today for i in ignores):
-        return
-    if project.dockerfile_path.is_file():
+    if _needs_hadolint(project, today):
         yield from run_hadolint(executor, project.dockerfile_path, project.config.root)
+
+
+def _needs_hadolint(project: Project, today: date) -> bool:
+    # Who ignores all that hadolint says need not have it.
+    ignores = project.config.image_policy().ignore
+    ignored = any(i.rule == HADOLINT and not i.path and i.until >= today for i in ignores)
+    return not ignored and project.dockerfile_path.is_file()
+
+
+def find_linter(project: Project, executor: Executor, today: date) -> None:
+    """Return where `check_policy` will find what it starts, which can be asked before a build.
+
+    Raises:
+        ToolError: hadolint is not here (exit 3).
+    """
+    if _needs_hadolint(project, today):
+        find_hadolint(executor)

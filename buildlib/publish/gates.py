@@ -6,7 +6,7 @@ Each one judges the very archive that is pushed later.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,7 +17,7 @@ from buildlib.console import Console
 from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
 from buildlib.oci import Archive, open_archive
-from buildlib.policy.flow import check_policy
+from buildlib.policy.flow import check_policy, find_linter
 from buildlib.policy.report import raise_failures
 from buildlib.project import Project
 from buildlib.publish.receipt import GateRecord, inside
@@ -28,8 +28,8 @@ from buildlib.reproduce.flow import ExecutorIn, reproduce
 from buildlib.reproduce.result import check_reproduction
 from buildlib.run.flow import Engine
 from buildlib.sarif import dockerfile_uri
-from buildlib.sbom import made_by, make_sboms
-from buildlib.scan.flow import check_scan
+from buildlib.sbom import find_syft, made_by, make_sboms
+from buildlib.scan.flow import check_scan, find_scanner
 from buildlib.scan.report import raise_failures as raise_findings
 from buildlib.scan.sarif import as_sarif
 from buildlib.size import check_sizes, measure
@@ -197,6 +197,43 @@ class Outcome:
 
     record: GateRecord
     error: BuildlibError | None = None
+
+
+def _find_linter(subject: Subject) -> None:
+    find_linter(subject.project, subject.executor, subject.today)
+
+
+def _find_scanner(subject: Subject) -> None:
+    config = subject.project.config
+    find_scanner(config.scan_settings(), subject.executor, config.root)
+
+
+_TOOLS: Final[Mapping[str, Callable[[Subject], None]]] = {
+    POLICY: _find_linter,
+    SCAN: _find_scanner,
+    SBOM: lambda subject: find_syft(subject.executor),
+}
+
+
+def missing_tools(gates: Iterable[str], subject: Subject) -> list[BuildlibError]:
+    """Return why gates can't judge, which is better known before there is anything to judge.
+
+    Args:
+        gates: names.
+        subject: what will be judged; the archive need not be there.
+    """
+    asked = [
+        Background(lambda find=find: find(subject))  # type: ignore[misc]
+        for gate in gates
+        if (find := _TOOLS.get(gate))
+    ]
+    problems: list[BuildlibError] = []
+    for answer in asked:
+        try:
+            answer.get()
+        except BuildlibError as error:
+            problems.append(error)
+    return problems
 
 
 def _judge(gate: str, subject: Subject) -> Outcome:

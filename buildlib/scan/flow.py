@@ -54,6 +54,19 @@ def check_scan(
     return make_report(image, (scanner.name, version), scans, settings, today)
 
 
+def find_scanner(settings: ScanSettings, executor: Runner, root: Path) -> None:
+    """Return where `check_scan` will find what it needs, which can be asked before a build.
+
+    Its database is the scanner's affair, and is looked at with the image.
+
+    Raises:
+        InputError: a VEX file is missing (exit 2).
+        ToolError: there is no scanner (exit 3).
+    """
+    _vex(settings, root)
+    _choose(settings.scanner, executor)
+
+
 def _vex(settings: ScanSettings, root: Path) -> tuple[Path, ...]:
     paths = tuple((root / path).resolve() for path in settings.vex)
     for named, path in zip(settings.vex, paths, strict=True):

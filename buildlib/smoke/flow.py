@@ -23,7 +23,7 @@ from buildlib.oci import Archive, open_archive
 from buildlib.passing import remove_left
 from buildlib.planning import BuildRequest
 from buildlib.platforms import Platform, parse_platform
-from buildlib.policy.flow import check_policy
+from buildlib.policy.flow import check_policy, find_linter
 from buildlib.policy.report import PolicyReport
 from buildlib.project import Project
 from buildlib.run.flow import Engine
@@ -128,6 +128,7 @@ class SmokeFlow:
         Raises:
             InputError: there is nothing to check (exit 2).
             EngineError: there is no such image, it can't be started, or not emulated (exit 4).
+            ToolError: the policy's linter is not here (exit 3).
             GateError: the image is not for a platform (exit 7).
             CancelledError: interrupted; nothing is left (exit 130).
         """
@@ -140,6 +141,8 @@ class SmokeFlow:
         for name in remove_stale(self._executor, self._config.image, keep=self._request.image):
             self._console.note(f"removed what {name} had left, a run that was killed")
         remove_left()
+        if self._wants_policy():
+            find_linter(self._project, self._executor, self._request.today)
         with self._image() as image, self._archive(image) as archive:
             subjects = [self._subject(image, archive, one) for one in self._request.platforms]
             results = self._judged(archive, subjects, self._side_by_side(subjects))
@@ -217,12 +220,15 @@ class SmokeFlow:
             raise error
         return [run.result() for run in runs]
 
+    def _wants_policy(self) -> bool:
+        wanted = self._request.policy and self._config.smoke.policy
+        return wanted and is_wanted(self._request.only, POLICY)
+
     def _judged(
         self, archive: Archive, subjects: Sequence[Subject], results: Sequence[SmokeResult]
     ) -> list[SmokeResult]:
         """Return the results with one finding more: whether the image keeps to its policy."""
-        wanted = self._request.policy and self._config.smoke.policy
-        if not (wanted and is_wanted(self._request.only, POLICY)):
+        if not self._wants_policy():
             return list(results)
         started = time.monotonic()
         image = subjects[0].image

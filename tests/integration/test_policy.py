@@ -145,9 +145,12 @@ def test_without_hadolint_the_gate_has_not_passed(tmp_path: Path, own_image: str
         found = shutil.which(program)
         assert found
         (tmp_path / program).symlink_to(found)
-    done = own.invoke("docker-policy", "--image", own_image, PATH=str(tmp_path))
-    assert done.returncode == 3, done.stdout + done.stderr
-    assert "hadolint not found: the policy can't be checked" in done.stderr
+    for words in (("docker-policy", "--image", own_image), ("docker-smoke",)):
+        done = own.invoke(*words, PATH=str(tmp_path))
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert "hadolint not found: the policy can't be checked" in done.stderr
+        # Smoke says so before it builds anything.
+        assert "buildx build" not in done.stderr
 
 
 def test_smoke_holds_the_image_against_the_policy(

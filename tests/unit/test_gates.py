@@ -14,7 +14,7 @@ from ociwriter import OciWriter
 
 from buildlib.errors import CancelledError
 from buildlib.executor import Completed, Executor
-from buildlib.publish.gates import FAILED, PASSED, Subject, judge
+from buildlib.publish.gates import FAILED, PASSED, Subject, judge, missing_tools
 
 from fakes import FakeExecutor, a_console, a_project, words_after, write_project
 
@@ -98,6 +98,43 @@ def test_an_interruption_ends_all_of_them(tmp_path: Path) -> None:
     with pytest.raises(CancelledError):
         judge(("scan", "sbom"), subject, cancel=lambda: ended.append("cancelled"))
     assert ended == ["cancelled"]
+
+
+GATES = ("smoke", "policy", "size", "scan", "sbom", "reproducible")
+
+
+def test_tools_that_are_missing_are_told_together_and_before_there_is_an_archive(
+    tmp_path: Path,
+) -> None:
+    # As env says it, by which syft is started.
+    nothing = FakeExecutor({("env",): Completed(code=127)})
+    subject, _ = _subject(tmp_path, nothing)
+    subject.archive.unlink()
+    found = missing_tools(GATES, subject)
+    assert [error.what.partition(" not found")[0] for error in found] == [
+        "hadolint",
+        "grype and trivy",
+        "syft",
+    ]
+    assert {error.exit_code for error in found} == {3}
+    assert missing_tools(("smoke", "size"), subject) == []
+
+
+def test_tools_that_are_here_are_not_missed(tmp_path: Path) -> None:
+    tools: dict[tuple[str, ...], Completed] = {
+        ("hadolint",): Completed(code=0),
+        ("env",): Completed(code=0, stdout='{"version": "1"}'),
+        ("grype",): Completed(code=0, stdout='{"version": "1"}'),
+    }
+    subject, _ = _subject(tmp_path, FakeExecutor(tools))
+    assert missing_tools(GATES, subject) == []
+
+
+def test_a_file_that_the_scanner_is_to_read_is_missed_as_well(tmp_path: Path) -> None:
+    subject, _ = _subject(tmp_path, Tools(), f'{CONFIG}[scan]\nvex = ["gone.json"]\n')
+    (problem,) = missing_tools(("scan",), subject)
+    assert "there is no file gone.json" in str(problem)
+    assert problem.exit_code == 2
 
 
 def test_the_receipt_says_by_which_tools(tmp_path: Path) -> None:
