@@ -297,6 +297,11 @@ def read_changes(root: Path) -> Changes:
     return Changes(tracked=tuple(tracked), untracked=tuple(untracked))
 
 
+def read_revision(root: Path) -> str:
+    """Return the commit that HEAD is now, whole; empty where there is none."""
+    return GitCommand(root).ask("rev-parse", "--verify", "--quiet", "HEAD")
+
+
 def hash_changes(root: Path, changes: Changes, without: Path | None = None) -> str:
     """Return one hash of all that is not committed, `sha256:…`; empty where everything is.
 

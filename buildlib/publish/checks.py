@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from buildlib.errors import BuildlibError, GateError
-from buildlib.labels import VERSION_LABEL
+from buildlib.labels import STAND_INS, VERSION_LABEL
 from buildlib.oci import Image
-from buildlib.publish.plan import PublishPlan, Target
+from buildlib.publish.plan import PublishPlan, Target, stand_in_problem
 from buildlib.registry.client import Repository
 
 Repositories = Mapping[str, Repository]
 
 
 def archive_problems(images: Sequence[Image], plan: PublishPlan) -> list[BuildlibError]:
-    """Return why an archive is not what was planned: a platform is missing, or the version."""
+    """Return why an archive is not what was planned, or is nothing that may be published."""
     found = {image.platform for image in images}
     missing = sorted(set(plan.platforms) - found)
     problems: list[BuildlibError] = []
@@ -29,6 +29,9 @@ def archive_problems(images: Sequence[Image], plan: PublishPlan) -> list[Buildli
                     why=f"and {plan.version} is to be published",
                 )
             )
+    stand_ins = {name for image in images for name in image.labels.get(STAND_INS, "").split()}
+    if stand_ins and not plan.rehearsal:
+        problems.append(stand_in_problem(stand_ins))
     return problems
 
 

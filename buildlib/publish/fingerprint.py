@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+from buildlib.command import buildx_argv
 from buildlib.config import Config
+from buildlib.console import redact
+from buildlib.plan import BuildPlan
 
 
 def fingerprint(config: Config, digest: str, *, today: date, release: bool) -> str:
@@ -30,6 +34,20 @@ def fingerprint(config: Config, digest: str, *, today: date, release: bool) -> s
         tuple(_contents(config)),
     )
     return hashlib.sha256(repr(asked).encode()).hexdigest()
+
+
+def built_by(plan: BuildPlan, root: Path) -> str:
+    """Return the hash of how an archive is built, wherever the project lies.
+
+    The commit alone does not tell: what replaces a base image may come from the environment.
+
+    Args:
+        plan: of the build.
+        root: of the project.
+    """
+    argv = buildx_argv(replace(plan, metadata_file=None))
+    line = "\0".join(redact(word).replace(str(root), ".") for word in argv)
+    return hashlib.sha256(line.encode(errors="surrogateescape")).hexdigest()
 
 
 def _contents(config: Config) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -31,7 +31,7 @@ from buildlib.planning import BuildRequest
 from buildlib.publish.buildkit import write_provenance
 from buildlib.publish.checks import archive_problems
 from buildlib.publish.course import Course
-from buildlib.publish.fingerprint import fingerprint
+from buildlib.publish.fingerprint import built_by, fingerprint
 from buildlib.publish.gates import LEFT_OUT, PASSED, Subject, judge, missing_tools
 from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.receipt import (
@@ -71,6 +71,7 @@ class Surroundings:
         now: returns the time, RFC 3339.
         versions: returns those of the tools that build.
         buildkit: returns that of BuildKit; asked after a build, when the builder surely runs.
+        check_unchanged: raises where the files are not those any more that the plan was made of.
         cancel: ends every process that was started.
         settle: waits longer than another publisher takes from looking at a tag to giving it.
         reached: is called after each step, with its name.
@@ -83,6 +84,7 @@ class Surroundings:
     now: Callable[[], str]
     versions: Callable[[], Mapping[str, str]]
     buildkit: Callable[[], str]
+    check_unchanged: Callable[[], None]
     cancel: Callable[[], None]
     settle: Callable[[], object]
     reached: Callable[[str], None] = field(default=lambda _: None)
@@ -99,14 +101,25 @@ def _alone(folder: Path) -> Iterator[None]:
     # On the directory itself: no lock file is left behind, and it ends with the process.
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TransientError(
+                "another publication is running here", hint="wait for it, and look at its receipt"
+            ) from None
         yield
-    except BlockingIOError:
-        raise TransientError(
-            "another publication is running here", hint="wait for it, and look at its receipt"
-        ) from None
     finally:
         os.close(handle)
+
+
+def _still_there(before: Receipt, plan: PublishPlan) -> dict[str, TargetRecord]:
+    """Return what a receipt knows of registries, without those that are other ones by now."""
+    places = {target.name: target.repository for target in plan.targets}
+    return {
+        name: record
+        for name, record in before.targets.items()
+        if places.get(name, record.repository) == record.repository
+    }
 
 
 class PublishFlow:
@@ -155,10 +168,14 @@ class PublishFlow:
                 why="what is not committed is in the image as well",
                 hint="publish without --resume",
             )
-        fresh.digest, fresh.judged, fresh.gates = before.digest, before.judged, before.gates
-        fresh.started, fresh.provenance = before.started, before.provenance
-        fresh.tools = before.tools
-        return fresh
+        return replace(
+            before,
+            archive=fresh.archive,
+            rehearsal=fresh.rehearsal,
+            targets=_still_there(before, self._plan),
+            ended="",
+            finished=False,
+        )
 
     def run(self) -> Receipt:
         """Publish.
@@ -205,11 +222,15 @@ class PublishFlow:
             except (InputError, ToolError) as error:
                 problems.append(error)
         for target in self._plan.targets:
-            self.receipt.targets[target.name] = TargetRecord(
+            # What became public before this run is so still, whatever comes of this one.
+            known = self.receipt.targets.get(target.name, TargetRecord(repository=""))
+            self.receipt.targets[target.name] = replace(
+                known,
                 repository=target.repository,
                 required=target.registry.required,
                 wanted=list(target.tags),
                 held_back=dict(target.held_back),
+                error="",
             )
         asked = {
             target: Background(self._around.repositories[target.name].check_writable)
@@ -228,7 +249,8 @@ class PublishFlow:
 
     def _build(self) -> None:
         archive, before = self._plan.archive, self.receipt.digest
-        if before and self._top(archive) == before:
+        line = built_by(self._plan.build, self._project.config.root)
+        if before and self.receipt.built_by == line and self._top(archive) == before:
             self._console.note(f"{archive.name} is there already: {before}")
         else:
             request = BuildRequest(
@@ -236,6 +258,8 @@ class PublishFlow:
                 output=Output.OCI,
             )
             build_image(self._project, request, self._around.subject.executor, self._console)
+            self._check_unchanged()
+            self.receipt.built_by = line
             self.receipt.tools |= self._builds_with | {"buildkit": self._around.buildkit()}
         with open_archive(archive) as opened:
             self.receipt.digest = opened.top()
@@ -246,6 +270,14 @@ class PublishFlow:
             self._console.warn(f"built anew, and it is another image than {before}")
             self.receipt.judged, self.receipt.gates = "", []
         self._course.save("build")
+
+    def _check_unchanged(self) -> None:
+        try:
+            self._around.check_unchanged()
+        except BaseException:
+            # It bears the name of what it is not.
+            self._plan.archive.unlink(missing_ok=True)
+            raise
 
     @staticmethod
     def _top(archive: Path) -> str:

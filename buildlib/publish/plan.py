@@ -133,6 +133,8 @@ def parse_skips(gates: Sequence[str], reason: str) -> tuple[Skip, ...]:
         raise InputError(
             "--skip-gate needs a --reason", why="it stays in the receipt, for who asks later"
         )
+    if not reason.isprintable():
+        raise InputError("--reason is one line of text", why=repr(reason))
     if reason and not gates:
         raise InputError("--reason, but no gate is left out", hint="give --skip-gate NAME")
     return tuple(
@@ -251,13 +253,18 @@ def _tag_plans(
 
 def _problems(plan: PublishPlan) -> Iterator[BuildlibError]:
     if plan.build.stand_ins and not plan.rehearsal:
-        yield InputError(
-            f"an image built on stand-ins can't be published: {', '.join(plan.build.stand_ins)}",
-            hint="build it where the real base images can be had, or give a mirror of them",
-        )
+        yield stand_in_problem(plan.build.stand_ins)
     repositories = [target.repository for target in plan.targets]
     for repository in sorted({name for name in repositories if repositories.count(name) > 1}):
         yield InputError(f"two registries have the one repository {repository}")
+
+
+def stand_in_problem(names: Iterable[str]) -> InputError:
+    """Return why an image that stands on these is not for others."""
+    return InputError(
+        f"an image built on stand-ins can't be published: {', '.join(sorted(names))}",
+        hint="build it where the real base images can be had, or give a mirror of them",
+    )
 
 
 def unpinned_bases(

@@ -5,9 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import (
+    Any,
+    Final,
+    TypedDict,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from buildlib.config import Config
 from buildlib.console import redact
@@ -17,6 +26,7 @@ from buildlib.publish.plan import PublishPlan
 from buildlib.report import to_json
 from buildlib.sbom import subject_of
 
+_T = TypeVar("_T")
 SCHEMA: Final = 1
 NAME: Final = "receipt.json"
 # The type that cosign knows a bill by, and how its file ends.
@@ -73,6 +83,7 @@ class Receipt:
         archive: the file, relative to the project where it lies in it.
         digest: of the whole; empty: not built yet.
         platforms: the digest of each one's manifest.
+        built_by: how it was built.
         judged: what the gates were asked about: the digest, and how they are configured.
         provenance: BuildKit's own statements, each with platform, digest, file and type.
         finished: every tag is where it belongs.
@@ -86,6 +97,7 @@ class Receipt:
     archive: str
     uncommitted: str = ""
     digest: str = ""
+    built_by: str = ""
     platforms: dict[str, str] = field(default_factory=dict)
     judged: str = ""
     gates: list[GateRecord] = field(default_factory=list)
@@ -180,9 +192,72 @@ def write_receipt(path: Path, receipt: Receipt) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _known(kind: type[Any], found: Mapping[str, Any]) -> dict[str, Any]:
-    names = {one.name for one in fields(kind)}
-    return {name: value for name, value in found.items() if name in names}
+class _Bill(TypedDict):
+    """What the gate notes of a bill of materials."""
+
+    platform: str
+    digest: str
+    packages: int
+    files: list[str]
+
+
+class _Provenance(TypedDict):
+    """What is noted of BuildKit's own statement."""
+
+    platform: str
+    digest: str
+    file: str
+    type: str
+
+
+class _Tag(TypedDict):
+    """What a tag stands for, and stood for before."""
+
+    digest: str
+    before: str
+
+
+def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - whatever a hint may be
+    """Return whether what JSON held is of a kind; a TypedDict's names all have to be there."""
+    if is_typeddict(kind):
+        hints = get_type_hints(kind)
+        return isinstance(value, dict) and all(_fits(value.get(n), hints[n]) for n in hints)
+    inner = get_args(kind)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_fits(one, inner[0]) for one in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
+    return kind is Any or isinstance(value, (int, float) if kind is float else kind)
+
+
+def _read(kind: type[_T], found: Mapping[str, Any], **made: object) -> _T:
+    """Return a record of what was kept; raises TypeError where that is not what it should be."""
+    hints = get_type_hints(kind)
+    known = {name: value for name, value in found.items() if name in hints} | made
+    for name in known.keys() - made.keys():
+        _check(name, known[name], hints[name])
+    return kind(**known)
+
+
+def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - see _fits
+    if not _fits(value, kind):
+        raise TypeError(f"{name}: {value!r}")
+
+
+def _read_gate(found: Mapping[str, Any]) -> GateRecord:
+    record = _read(GateRecord, found)
+    bills = record.figures.get("sboms", [])
+    _check("sboms", bills, list[_Bill])
+    for file in (file for bill in bills for file in bill["files"]):
+        if not file.endswith(tuple(BILLS.values())):
+            raise ValueError(f"{file} is no bill that is known here")
+    return record
+
+
+def _read_target(found: Mapping[str, Any]) -> TargetRecord:
+    record = _read(TargetRecord, found)
+    _check("tags", record.tags, dict[str, _Tag])
+    return record
 
 
 def read_receipt(path: Path) -> Receipt | None:
@@ -197,12 +272,13 @@ def read_receipt(path: Path) -> Receipt | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["schema"] != SCHEMA:
             raise InputError(f"{path} is a receipt of another version of this program")
-        receipt = Receipt(**_known(Receipt, found))
-        receipt.gates = [GateRecord(**_known(GateRecord, one)) for one in found["gates"]]
-        receipt.targets = {
-            name: TargetRecord(**_known(TargetRecord, one))
-            for name, one in found["targets"].items()
-        }
+        receipt = _read(
+            Receipt,
+            found,
+            gates=[_read_gate(one) for one in found["gates"]],
+            targets={name: _read_target(one) for name, one in found["targets"].items()},
+        )
+        _check("provenance", receipt.provenance, list[_Provenance])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is no receipt", why=str(error), hint="remove it, and publish without --resume"

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from buildlib.console import redact
 from buildlib.labels import NAMESPACE
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan
@@ -20,7 +21,8 @@ from buildlib.vcs import without_credentials
 def make_statement(project: Project, plan: PublishPlan, receipt: Receipt) -> dict[str, Any]:
     """Return the predicate; `cosign attest` puts the digest before it.
 
-    Nothing of the machine is in it, and no value of a build arg that came from the environment.
+    Nothing of the machine is in it, no value of a build arg that came from the environment, and
+    no credentials of an address.
     """
     return {
         "buildDefinition": {
@@ -46,7 +48,9 @@ def _parameters(project: Project, plan: PublishPlan) -> dict[str, Any]:
         "dockerfile": project.config.dockerfile,
         "target": plan.build.target,
         # One without a value comes from the environment, and stays there.
-        "buildArgs": {name: value for name, value in plan.build.build_args if value is not None},
+        "buildArgs": {
+            name: redact(value) for name, value in plan.build.build_args if value is not None
+        },
     }
 
 
@@ -68,7 +72,8 @@ def _judgement(record: GateRecord) -> dict[str, Any]:
     counted = {bill["platform"]: bill["packages"] for bill in bills if bill["packages"]}
     if counted:
         figures["packages"] = counted
-    told = {"state": record.state, **({"reason": record.detail} if record.detail else {})}
+    reason = redact(record.detail)
+    told = {"state": record.state, **({"reason": reason} if reason else {})}
     return {"name": f"gate/{record.gate}", "annotations": told | figures}
 
 

@@ -102,7 +102,11 @@ class Tagging:
                 immutable=tag not in target.floating,
             )
             is_new |= not done.before
-            record.tags[tag] = {"digest": done.digest, "before": done.before}
+            known = record.tags.get(tag, {})
+            # Given by the run that broke off: what it was before that is what one goes back to.
+            again = not done.moved and known.get("digest") == done.digest
+            before = known["before"] if again else done.before
+            record.tags[tag] = {"digest": done.digest, "before": before}
             became = "is tagged" if done.moved else "was tagged already"
             self._console.note(f"{target.repository}:{tag} {became}")
             self._course.save(f"tag {target.name} {tag}")

@@ -31,7 +31,7 @@ from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import Opened, open_registries
 from buildlib.tasks.telling import mode
-from buildlib.vcs import Changes, GitFacts, hash_changes, read_changes
+from buildlib.vcs import Changes, GitFacts, hash_changes, read_changes, read_revision
 
 # Longer than another machine takes from looking at a tag to giving it: three requests.
 SETTLE = 2.0
@@ -80,12 +80,30 @@ class Planner:
         self.registries = chosen_registries(config, wanted.registries)
         self._changes = read_changes(git.root) if isinstance(git, GitFacts) else Changes()
         # Once: what is built is what was there in the beginning.
-        self._uncommitted = (
-            hash_changes(git.root, self._changes, config.root / DIST)
-            if isinstance(git, GitFacts)
-            else ""
-        )
+        self._uncommitted = self._hashed(self._changes)
         self._dockerfile = self.project.dockerfile()
+
+    def _hashed(self, changes: Changes) -> str:
+        git = self.project.git
+        if not isinstance(git, GitFacts):
+            return ""
+        return hash_changes(git.root, changes, self.project.config.root / DIST)
+
+    def check_unchanged(self) -> None:
+        """Raise InputError (exit 2) where the files are not those that the plan was made of.
+
+        A build takes what is there while it runs, and that may be minutes after it was looked at.
+        """
+        git = self.project.git
+        if not isinstance(git, GitFacts):
+            return
+        same = self._hashed(read_changes(git.root)) == self._uncommitted
+        if not (same and read_revision(git.root) == git.revision):
+            raise InputError(
+                "the files changed while the image was built",
+                why=f"it would be called {self.project.version.value}, and be something else",
+                hint="leave them alone while docker-publish builds, and publish again",
+            )
 
     def plan(self, in_registry: Mapping[str, Sequence[str]]) -> PublishPlan:
         """Return the plan, by the tags that each registry holds."""
@@ -201,6 +219,7 @@ def _surroundings(
         repositories=repositories,
         signer=CosignSigner(project, plan, run.executor, run.console, repositories),
         replan=planner.plan,
+        check_unchanged=planner.check_unchanged,
         now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         versions=lambda: _versions(_engine(run)),
         buildkit=lambda: _buildkit(run, project),

@@ -157,9 +157,14 @@ def test_row_53_secrets_are_in_nothing_that_was_written(setting: Setting, tmp_pa
         "source": "plant-source-31c0",
         "answer": "plant-answer-52e8",
         "arg": "plant-arg-0b6c",
+        "configured": "plant-configured-c41d",
+        "reason": "plant-reason-88fa",
     }
     hosts = dict(setting.release.hosts)
-    source = f'source = "https://me:{planted["source"]}@git.example/x"\n'
+    source = (
+        f'source = "https://me:{planted["source"]}@git.example/x"\n'
+        f'build-args = {{ MIRROR = "https://me:{planted["configured"]}@mirror.example" }}\n'
+    )
     release = make_release(
         tmp_path / "work/repo", hosts, setting.servers, config=source, gates=["size"]
     )
@@ -186,8 +191,10 @@ def test_row_53_secrets_are_in_nothing_that_was_written(setting: Setting, tmp_pa
         assert '"finished": false' in kept
         assert planted["answer"] not in kept
         setting.proxy.always.clear()
-    text = release.publish(SIGNED)
-    done = release.invoke("docker-publish", "--resume", "--json", BUILDLIB_DEBUG="1")
+    reason = f"see https://me:{planted['reason']}@tracker.example/1"
+    text = release.publish(SIGNED._replace(skips=("scan",), reason=reason))
+    skipped = ("--skip-gate", "scan", "--reason", reason)
+    done = release.invoke("docker-publish", "--resume", "--json", *skipped, BUILDLIB_DEBUG="1")
     assert done.returncode == 0, done.stderr
     assert "1.2.3" in text
     key = (release.root.parent / "cosign.key").read_text(encoding="utf-8").splitlines()[1]

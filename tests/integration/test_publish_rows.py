@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,14 @@ from grypedb import Advisory
 from registries import Fault, Proxy, docker_config
 from releases import Release, make_release, only
 
-from buildlib.errors import BuildlibError, GateError, TransientError, exit_code_of
+from buildlib.errors import (
+    BuildlibError,
+    CancelledError,
+    GateError,
+    InputError,
+    TransientError,
+    exit_code_of,
+)
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 setting, digest, _afresh = faults.setting, faults.digest, faults.afresh
@@ -206,6 +214,66 @@ def test_row_48_a_tag_that_is_moved_while_others_are_given(setting: Setting, dig
     assert digest in str(caught.value)
     # What moves has not gone on to a digest that the version is not everywhere.
     assert setting.release.tags == [{"1.2.3": other[0]}, {"1.2.3": digest}]
+
+
+@pytest.mark.parametrize("change", ["edited", "committed"])
+def test_files_that_change_while_they_are_built_are_not_published(
+    setting: Setting, digest: str, change: str
+) -> None:
+    release = setting.release
+    revision = git(release.root, "rev-parse", "HEAD")
+    shutil.rmtree(release.root / "dist")
+
+    def meddle(step: str) -> None:
+        if step == "preflight":
+            (release.root / "program").write_text("another one", encoding="utf-8")
+            if change == "committed":
+                git(release.root, "commit", "--all", "--quiet", "--message", "meanwhile")
+
+    try:
+        with pytest.raises(InputError, match="the files changed while the image was built"):
+            release.publish(reached=meddle)
+    finally:
+        git(release.root, "reset", "--quiet", "--hard", revision)
+    assert release.tags == [{}, {}]
+    # Nor later: what was built bears the version's name.
+    assert not (release.root / "dist/thing-1.2.3.oci.tar").exists()
+    release.publish(RESUMED)
+    setting.finished(digest)
+
+
+def test_what_a_tag_stood_for_is_known_after_a_break_and_whatever_comes_then(
+    setting: Setting, digest: str
+) -> None:
+    other = something_else(setting.servers[0], "latest")
+
+    def broken_off(step: str) -> None:
+        if step == "tag one latest":
+            raise CancelledError("broken off")
+
+    with pytest.raises(CancelledError):
+        setting.release.publish(RESUMED, reached=broken_off)
+    expected = {"digest": digest, "before": other}
+    assert setting.release.receipt["targets"]["one"]["tags"]["latest"] == expected
+    setting.release.publish(RESUMED)
+    setting.finished(digest)
+    assert setting.release.receipt["targets"]["one"]["tags"]["latest"] == expected
+    # One that is refused before it begins has not made any of that undone.
+    setting.proxy.always["POST"] = Fault(status=403)
+    assert exit_code_of(setting.raised()) == 5
+    known = setting.release.receipt["targets"]["one"]
+    assert (known["digest"], known["tags"]["latest"]) == (digest, expected)
+    assert "403" in known["error"]
+
+
+def test_an_archive_that_was_built_otherwise_is_built_anew(setting: Setting, digest: str) -> None:
+    path = setting.release.root / "dist/receipt.json"
+    receipt = setting.release.receipt
+    assert "buildx build" not in setting.release.publish(RESUMED)
+    # As if another base image had been handed in by the environment then.
+    path.write_text(json.dumps(receipt | {"built_by": "0" * 64}), encoding="utf-8")
+    assert "buildx build" in setting.release.publish(RESUMED)
+    setting.finished(digest)
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ from buildlib.errors import InputError, exit_code_of
 from buildlib.labels import STAND_INS, VERSION_LABEL
 from buildlib.oci import open_archive
 from buildlib.publish.checks import archive_problems
-from buildlib.publish.fingerprint import fingerprint
+from buildlib.publish.fingerprint import built_by, fingerprint
 from buildlib.publish.flow import PublishFlow, Signer, Surroundings
 from buildlib.publish.gates import Subject
-from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan
-from buildlib.publish.receipt import Receipt, new_receipt
+from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_skips
+from buildlib.publish.receipt import GateRecord, Receipt, TargetRecord, new_receipt
 from buildlib.publish.script import as_dict, as_script
 from buildlib.publish.statement import make_statement
 from buildlib.refusals import Mode
@@ -75,6 +75,7 @@ def surroundings(root: Path) -> Surroundings:
         now=lambda: "2026-01-31T12:00:00+00:00",
         versions=never,
         buildkit=never,
+        check_unchanged=never,
         cancel=never,
         settle=never,
     )
@@ -255,6 +256,70 @@ def test_an_archive_of_something_else(
     good = _archive(tmp_path, "linux/amd64", "linux/arm64", **{VERSION_LABEL: "1.2.3"})
     with open_archive(good) as archive:
         assert archive_problems(archive.images(), plan) == []
+
+
+def test_an_archive_of_a_rehearsal_stays_here(tmp_path: Path) -> None:
+    # Whatever is configured by now, and whatever gates are left out.
+    labels = {VERSION_LABEL: "1.2.3", STAND_INS: "golang:1.24 alpine:3.22"}
+    with open_archive(_archive(tmp_path, "linux/amd64", **labels)) as archive:
+        assert archive_problems(archive.images(), a_plan(tmp_path, HERE)) == []
+        (problem,) = archive_problems(archive.images(), a_plan(tmp_path, HERE, AWAY))
+    assert exit_code_of(problem) == 2
+    assert "on stand-ins can't be published: alpine:3.22, golang:1.24" in str(problem)
+
+
+def test_how_an_archive_was_built_is_told_apart_and_not_where(tmp_path: Path) -> None:
+    def built(folder: str, config: str = CONFIG) -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        plan = a_plan(tmp_path / folder, HERE, config=config)
+        return built_by(plan.build, tmp_path / folder)
+
+    assert built("one") == built("two")
+    replaced = '[base-images]\n"alpine:3.22" = "docker-image://mirror.example/alpine:3.22"\n'
+    assert built("one", CONFIG + replaced) != built("one")
+    assert built("one", f'{CONFIG}build-args = {{ FLAVOUR = "x" }}\n') != built("one")
+
+
+def test_a_registry_that_is_another_one_by_now_begins_anew(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path, AWAY, HERE)
+    before = _receipt(plan, tmp_path)
+    records = {
+        "away": TargetRecord(repository=AWAY.repository, digest=DIGEST),
+        "here": TargetRecord(repository="elsewhere.example/thing", digest=DIGEST),
+        "gone": TargetRecord(repository="gone.example/thing", digest=DIGEST),
+    }
+    before.targets = records
+    found = PublishFlow(plan, surroundings(tmp_path), before).receipt.targets
+    assert found == {"away": records["away"], "gone": records["gone"]}
+
+
+def test_a_statement_holds_no_credentials(tmp_path: Path) -> None:
+    config = f'{CONFIG}build-args = {{ PROXY = "https://me:hunter2@proxy.example/x" }}\n'
+    plan = a_plan(tmp_path, HERE, config=config)
+    receipt = _receipt(plan, tmp_path)
+    reason = "see https://me:hunter2@tracker.example/1"
+    receipt.gates = [GateRecord(gate="scan", state="left out", detail=reason)]
+    text = to_json(make_statement(a_project(tmp_path), plan, receipt))
+    assert "https://***@proxy.example/x" in text
+    assert "https://***@tracker.example/1" in text
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize("reason", ["one\ntwo", "\x1b[2J", "tab\there"])
+def test_a_reason_is_one_line(reason: str) -> None:
+    with pytest.raises(InputError, match="--reason is one line of text"):
+        parse_skips(["scan"], reason)
+
+
+def test_only_the_lock_tells_of_another_publication(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path)
+
+    def would_block(_: str) -> None:
+        raise BlockingIOError("the terminal is full")
+
+    around = replace(surroundings(tmp_path), reached=would_block)
+    with pytest.raises(BlockingIOError, match="the terminal is full"):
+        PublishFlow(plan, around).run()
 
 
 # --- the plan as data ------------------------------------------------------------------------

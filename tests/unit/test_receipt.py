@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from buildlib.errors import InputError
-from buildlib.publish.receipt import BILLS, GateRecord, Receipt, bills_are_there, find_bills
+from buildlib.publish.receipt import (
+    BILLS,
+    GateRecord,
+    Receipt,
+    TargetRecord,
+    bills_are_there,
+    find_bills,
+    read_receipt,
+)
 from buildlib.sbom import made_by, subject_of
 
 OWN, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -101,3 +110,77 @@ def test_a_bill_says_what_made_it(tmp_path: Path) -> None:
     unknown: list[object] = [{"creationInfo": {"creators": creators[:1]}}, {"creationInfo": 0}, []]
     for content in unknown:
         assert made_by(_written(tmp_path, "spdxjson", content)) == ""
+
+
+def _whole() -> dict[str, Any]:
+    """Return a receipt as it lies on disk, of a publication that is done."""
+    bill = {"platform": "linux/amd64", "digest": OWN, "packages": 1, "files": ["a.spdx.json"]}
+    kept = {"platform": "linux/amd64", "digest": OWN, "file": "p.json", "type": "slsaprovenance1"}
+    receipt = Receipt(
+        image="thing",
+        version="1.2.3",
+        revision="0" * 40,
+        mode="release",
+        archive="dist/thing-1.2.3.oci.tar",
+        gates=[GateRecord(gate="sbom", state="passed", figures={"sboms": [bill]})],
+        provenance=[kept],
+        targets={"one": TargetRecord(repository="one.example/thing")},
+        tools={"docker": "28"},
+    )
+    receipt.targets["one"].tags["1.2.3"] = {"digest": OWN, "before": ""}
+    return receipt.as_dict()
+
+
+def test_a_receipt_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "receipt.json"
+    path.write_text(json.dumps(_whole()), encoding="utf-8")
+    receipt = read_receipt(path)
+    assert receipt
+    assert receipt.as_dict() == _whole()
+    # What a later version adds is nothing to this one.
+    path.write_text(json.dumps(_whole() | {"weather": "fine"}), encoding="utf-8")
+    assert read_receipt(path) == receipt
+
+
+def _gate(**changes: object) -> dict[str, Any]:
+    return {"gates": [_whole()["gates"][0] | changes]}
+
+
+def _bill(**changes: object) -> dict[str, Any]:
+    return _gate(figures={"sboms": [_whole()["gates"][0]["figures"]["sboms"][0] | changes]})
+
+
+def _target(**changes: object) -> dict[str, Any]:
+    return {"targets": {"one": _whole()["targets"]["one"] | changes}}
+
+
+NO_RECEIPTS: dict[str, object] = {
+    "a list": [],
+    "null": None,
+    "a version that is a number": {"version": 1},
+    "provenance that is null": {"provenance": None},
+    "provenance without a file": {"provenance": [{"platform": "linux/amd64"}]},
+    "tools that are null": {"tools": None},
+    "tools that are a list": {"tools": []},
+    "gates that are null": {"gates": None},
+    "a gate without a state": {"gates": [{"gate": "scan"}]},
+    "figures that are null": _gate(figures=None),
+    "bills that are null": _gate(figures={"sboms": None}),
+    "a bill without files": _gate(figures={"sboms": [{"digest": OWN}]}),
+    "a bill of a kind that nobody knows": _bill(files=["a.pdf"]),
+    "a bill whose files are a text": _bill(files="a.spdx.json"),
+    "a registry that is a text": {"targets": {"one": "x"}},
+    "tags that are a list": _target(tags=["1.2.3"]),
+    "a tag without what it was before": _target(tags={"1.2.3": {"digest": OWN}}),
+    "a registry's retries as a text": _target(retries="3"),
+}
+
+
+@pytest.mark.parametrize("found", NO_RECEIPTS.values(), ids=NO_RECEIPTS)
+def test_what_is_no_receipt_is_told(tmp_path: Path, found: object) -> None:
+    path = tmp_path / "receipt.json"
+    content = _whole() | found if isinstance(found, dict) else found
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match="is no receipt") as caught:
+        read_receipt(path)
+    assert "publish without --resume" in str(caught.value)
