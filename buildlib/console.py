@@ -14,7 +14,9 @@ from buildlib.errors import BuildlibError, ProblemsError
 from buildlib.progress import Event, Step
 
 # Up to the last @ of the host, as a password may hold one; a digest's @ is no such end.
-_CREDENTIALS: Final = re.compile(r"(\w[\w+.-]*://)[^/\s?#]+@(?!sha256:)")
+# Only the end of the scheme is looked at: to look for its beginning as well takes, on a long word,
+# the square of its length.
+_CREDENTIALS: Final = re.compile(r"((?<=\w)://)[^/\s?#]+@(?!sha256:)")
 # What buildx takes as values of a cache's options: docs.docker.com/build/cache/backends.
 _KEYS: Final = "(?:secret_access_key|session_token|ghtoken|token|password)="
 # An option is in quotes where it holds a comma.

@@ -79,6 +79,10 @@ def test_credentials_in_addresses_are_never_printed() -> None:
     )
     pinned = "docker-image://golang:1.24@sha256:abc docker-image://mirror:5000/x@sha256:abc"
     assert redact(pinned) == pinned
+    # A scheme is more than letters.
+    assert (
+        redact("git+https://t@host svn+ssh2://t@host") == "git+https://***@host svn+ssh2://***@host"
+    )
     console, _, err = a_console()
     console.command(("docker", "--build-arg", "P=http://me:hunter2@proxy"))
     assert "hunter2" not in err.getvalue()
@@ -175,3 +179,15 @@ def test_a_table_is_aligned() -> None:
 )
 def test_sizes(size: int | None, text: str) -> None:
     assert human_size(size) == text
+
+
+@pytest.mark.timeout(60)
+def test_a_long_word_does_not_hold_up_what_is_printed() -> None:
+    # A line of a build may be a megabyte; hours, if each beginning of it were tried.
+    word = "0a1b" * 250_000
+    assert redact(word) == word
+    assert redact(f"{word}://{word}") == f"{word}://{word}"
+    console, _, err = a_console()
+    console.note(f"{word} https://me:hunter2@host")
+    assert "hunter2" not in err.getvalue()
+    assert word in err.getvalue()
