@@ -29,7 +29,7 @@ from buildlib.executor import Executor, Watch
 from buildlib.passing import passing_file, remove_left
 from buildlib.plan import BuildPlan, Output
 from buildlib.planning import BuildRequest, make_build_plan
-from buildlib.progress import BuildProgress, PlainProgress
+from buildlib.progress import BuildProgress, PlainProgress, without_command
 from buildlib.project import Project
 from buildlib.reference import parse_reference
 from buildlib.report import BuildResult
@@ -42,9 +42,14 @@ _TAIL: Final = 40
 # buildx gives a node 20 s to answer, and a node that is busy gets a second chance.
 _SILENCE: Final = 30.0
 _CHANCES: Final = 2
+# What BuildKit and the engine pass on of a registry's answer.
 _REFUSED: Final = re.compile(
-    r"401 unauthorized|403 forbidden|authorization failed|access denied", re.IGNORECASE
+    r"401 unauthorized|403 forbidden|authorization failed|access denied"
+    r"|unauthorized: |\bdenied: ",
+    re.IGNORECASE,
 )
+# As every tool puts the system's own words behind what it was about to do.
+_FULL: Final = re.compile(r": no space left on device\b", re.IGNORECASE)
 
 
 def _check_plan(
@@ -323,8 +328,11 @@ def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibErro
     """Return the error for a failed build; BuildKit has no codes, so its words have to tell."""
     step = progress.failed
     message = step.error if step else "\n".join(list(progress.messages)[-3:])
-    everything = "\n".join([message, *progress.messages, *(step.log if step else ())])
-    if "no space left on device" in everything.lower():
+    # What somebody's command says of itself is no word of BuildKit's.
+    said = without_command(message)
+    told = map(without_command, progress.messages)
+    everything = "\n".join([said, *told, *(step.log if step else ())])
+    if _FULL.search(everything):
         return EngineError(
             "the engine's disk is full",
             why=message,
@@ -332,7 +340,7 @@ def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibErro
         )
     if problem := emulation_problem(everything):
         return problem
-    if _REFUSED.search(message):
+    if _REFUSED.search(said):
         return AuthorisationError(
             "the registry refused", why=message, hint="docker login, then again"
         )

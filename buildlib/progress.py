@@ -19,6 +19,8 @@ from buildlib.record import record
 
 # Kept for the message when the step fails; what was printed before is on the screen anyway.
 _KEPT_LINES: Final = 200
+# A RUN that failed: its command is quoted as Go does it, on one line.
+_COMMAND: Final = re.compile(r'process ".*" (?=did not complete)')
 _INTERNAL: Final = ("[internal]", "[context ", "[auth]", "exporting", "importing", "resolve image")
 
 
@@ -76,7 +78,7 @@ class BuildProgress:
     def failed(self) -> Step | None:
         """Return the step that broke the build; one that was only cancelled is not it."""
         broken = [step for step in self._steps.values() if step.error]
-        return next((step for step in broken if "canceled" not in step.error), None)
+        return next((s for s in broken if "canceled" not in without_command(s.error)), None)
 
     def feed(self, line: str) -> list[Event]:
         """Take one line; what is not JSON is buildx's own word and goes through as it is."""
@@ -189,6 +191,11 @@ class PlainProgress:
         if line.strip():
             self.messages.append(line)
         return []
+
+
+def without_command(error: str) -> str:
+    """Return an error without the command that failed: whatever it says is not BuildKit's word."""
+    return _COMMAND.sub("process ", error)
 
 
 def _short(warning: dict[str, Any]) -> str:

@@ -154,6 +154,7 @@ def test_a_builder_that_is_not_there_is_told(tmp_path: Path) -> None:
         build_image(project, BuildRequest(), FakeDocker(), console)
 
 
+RUN, FAILED = 'process "/bin/sh -c', "did not complete successfully: exit code: 1"
 FAILURES = {
     "a failed command shows its own lines last": (
         'process "/bin/sh -c go build" did not complete: exit code: 1',
@@ -169,6 +170,22 @@ FAILURES = {
         "exec /bin/sh: exec format error", "", EngineError, "tonistiigi/binfmt --install all"),
     "a refused base image is a matter of login": (
         "pull access denied, repository does not exist", "", AuthorisationError, "docker login"),
+    "a push that is denied is one as well": (
+        "denied: requested access to the resource is denied", "", AuthorisationError,
+        "docker login"),
+    "and one without credentials": (
+        "unauthorized: authentication required", "", AuthorisationError, "docker login"),
+    "a command that speaks of access is no registry": (
+        f'{RUN} curl x || (echo access denied; exit 1)" {FAILED}', "curl: (22)\n", EngineError,
+        "curl: (22)"),
+    "a command that speaks of a full disk is none": (
+        f'{RUN} test x: no space left on device" {FAILED}', "no, it is not\n", EngineError,
+        "no, it is not"),
+    "a test that wants a full disk is none": (
+        f'{RUN} go test" {FAILED}', "want no space left on device, got nil\n", EngineError,
+        "want no space left on device, got nil"),
+    "a command that speaks of what is canceled has failed all the same": (
+        f'{RUN} test canceled" {FAILED}', "not so\n", EngineError, "not so"),
 }  # fmt: skip
 
 
