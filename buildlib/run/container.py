@@ -18,6 +18,10 @@ _POLL: Final = 0.03
 # Asking docker takes longer than asking the server, so it is done now and then.
 _POLLS_PER_LOOK: Final = 10
 _STOP_SECONDS: Final = "10"
+# What docker says of one that somebody else removes, or the engine itself for `--rm`.
+_GOING: Final = "already in progress"
+_LOOKS: Final = 50
+_PAUSE: Final = 0.1
 # The codes of docker run itself; see docs.docker.com/reference/cli/docker/container/run.
 ENGINE_FAILED: Final = 125
 NOT_EXECUTABLE: Final = 126
@@ -83,9 +87,19 @@ class Containers:
         return bool(labels_of(container).get(OWNER) == self._owner)
 
     def remove(self, name: str) -> None:
-        """Stop it in an orderly way and remove it with its anonymous volumes."""
+        """Stop it in an orderly way and remove it with its anonymous volumes.
+
+        Raises:
+            EngineError: it is still there (exit 4).
+        """
         self._executor.run(("docker", "stop", "--time", _STOP_SECONDS, name))
-        self._executor.run(("docker", "rm", "--force", "--volumes", name))
+        done = self._executor.run(("docker", "rm", "--force", "--volumes", name))
+        for _ in range(_LOOKS if _GOING in done.stderr else 0):
+            if self.inspect(name) is None:
+                return
+            time.sleep(_PAUSE)
+        if done.code != 0 and self.inspect(name):
+            raise EngineError(f"the container {name} can't be removed", why=done.stderr.strip())
 
     def make_room(self, name: str) -> bool:
         """Remove our own older container of that name; return whether there was one.
@@ -106,9 +120,13 @@ class Containers:
         return True
 
     def clean_up(self, run_id: str) -> None:
-        """Remove what a run that failed has left, however far it came."""
+        """Remove what a run that failed has left, however far it came.
+
+        Raises:
+            EngineError: something of it stays (exit 4).
+        """
         label = f"label={RUN_ID}={run_id}"
-        for left in self._docker("ps", "--all", "--quiet", "--filter", label).split():
+        for left in listed(self._executor, "ps", "--all", "--quiet", "--filter", label):
             self.remove(left)
 
     def start(self, plan: RunPlan) -> str:

@@ -265,13 +265,17 @@ class Flow:
         Args:
             keep: the container stays where all went well.
         """
-        done = False
         try:
             yield
-            done = True
-        finally:
-            if not (done and keep):
+        except BaseException:
+            try:
                 self.containers.clean_up(self.run_id)
+            except EngineError as error:
+                # Why it failed is what has to be known first.
+                self._console.warn(f"something of it may be left: {error}")
+            raise
+        if not keep:
+            self.containers.clean_up(self.run_id)
 
     def _address(self, plan: RunPlan) -> str:
         if plan.published and not plan.published[1]:

@@ -151,8 +151,15 @@ class Server:
                 return stream.read(_HEAD)
 
     def diff(self) -> str:
-        """Return what changed in its file system, as `docker diff` prints it."""
-        return self._lab.docker("diff", self._name).stdout
+        """Return what changed in its file system, as `docker diff` prints it.
+
+        Raises:
+            OSError: it prints nothing of the kind.
+        """
+        done = self._lab.docker("diff", self._name)
+        if done.code != 0:
+            raise OSError(f"docker diff: {done.stderr.strip()}")
+        return done.stdout
 
     def stops(self) -> str:
         """Stop it as docker does; return why it did not end by itself, in time, in order."""

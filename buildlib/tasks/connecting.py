@@ -12,12 +12,12 @@ def connect(run: Edge, option: str = "") -> Pinged:
     """Return the engine that answers; a dry run supposes the usual one where none does.
 
     Raises:
-        EngineError: none does (exit 4).
+        EngineError: none does, or not the one whose socket was named (exit 4).
     """
     try:
         answer = find_engine(run.env, run.executor, option=option)
     except EngineError as error:
-        if not run.dry:
+        if not run.dry or option or run.env.get("DOCKER_SOCKET"):
             raise
         run.console.warn(f"{error.what}; the line below supposes the usual one")
         supposed = Candidate(source="supposed", address="unix:///var/run/docker.sock")

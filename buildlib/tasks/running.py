@@ -81,8 +81,11 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, detach: bool, as
     flow = Flow(config, run.env, request, engine, run.executor, run.console, Path.cwd())
     flow.check()
     if run.dry:
-        line = run_argv(flow.plan(f"{config.image}:latest", dry=True), detach=not request.args)
-        run.console.answer(shell_line(line))
+        plan = flow.plan(f"{config.image}:latest", dry=True)
+        line = run_argv(plan, detach=detach or not request.args)
+        # The engine that the socket leads to, as the real run has it.
+        host = start.answer.candidate.docker_host
+        run.console.answer(shell_line((*(["env", f"DOCKER_HOST={host}"] if host else []), *line)))
         return 0
     _check(facts, start.answer)
     if start.project:
@@ -135,12 +138,18 @@ def _follow(flow: Flow, running: Running, run: Edge) -> None:
     """Show the log until the container ends, or somebody interrupts.
 
     Raises:
-        EngineError: it ended with a code (exit 4).
+        EngineError: it ended with a code, or its log can't be shown (exit 4).
     """
     run.console.note("Ctrl-C stops and removes it")
-    run.executor.attach(("docker", "logs", "--follow", running.container))
+    followed = run.executor.attach(("docker", "logs", "--follow", running.container))
     # It may be gone as well, removed by somebody else.
     state = (flow.containers.inspect(running.container) or {}).get("State", {})
+    if followed and state.get("Running"):
+        raise EngineError(
+            f"the log of {running.name} can't be followed, so it is stopped",
+            why=f"docker logs ended with code {followed}",
+            hint="--detach leaves it running without its log",
+        )
     if code := int(state.get("ExitCode") or 0):
         raise EngineError(f"{running.name} ended with code {code}")
 
@@ -218,15 +227,15 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     folder = _folder(config, data_dir) if data else None
     _ask(run, config, [*volumes, *([str(folder)] if folder else [])], yes=yes)
     for container in containers.ours():
-        run.console.answer(f"container {name_of(container)}")
         if not run.dry:
             containers.remove(str(container["Id"]))
+        run.console.answer(f"container {name_of(container)}")
     for volume in volumes:
         _remove(run, "volume", volume)
     if folder:
-        run.console.answer(f"data {folder}")
         if not run.dry:
             _directory(run, config, answer).empty(folder)
+        run.console.answer(f"data {folder}")
     if images:
         _clean_images(run, config)
 

@@ -304,3 +304,38 @@ def test_nobody_of_ours_is_an_error_only_where_one_is_needed() -> None:
     assert containers.ours() == []
     with pytest.raises(InputError, match="none called x"):
         containers.only("x")
+
+
+class Going(Docker):
+    """A container that somebody else is removing: it is there for some questions more."""
+
+    def __init__(self, questions: int) -> None:
+        super().__init__(
+            {"rm": Completed(code=1, stderr="removal of container c is already in progress")}
+        )
+        self.questions = questions
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        answer = super()._answer(argv)
+        if argv[1] != "container":
+            return answer
+        self.questions -= 1
+        gone = Completed(code=1, stderr="No such container: c")
+        return _container() if self.questions > 0 else gone
+
+
+def test_a_container_that_somebody_else_removes_is_waited_for() -> None:
+    docker = Going(questions=3)
+    Containers(docker, "thing").remove("c")
+    assert docker.questions == 0
+
+
+def test_one_that_was_gone_before_is_removed() -> None:
+    missing = Completed(code=1, stderr="No such container: c")
+    Containers(Docker({"rm": missing, "container inspect": missing}), "thing").remove("c")
+
+
+def test_one_that_stays_is_told() -> None:
+    with pytest.raises(EngineError, match="the container c can't be removed") as caught:
+        Containers(Docker({"rm": FAILED, "container inspect": _container()}), "thing").remove("c")
+    assert caught.value.why == "no"

@@ -68,6 +68,7 @@ class Docker(FakeExecutor):
         self.health: dict[str, object] | None = {"Status": "healthy"}
         self.machine, self.diff, self.log, self.head = "aarch64", "", "out", ELF_ARM64
         self.groups: dict[str, str] = {}
+        self.differs = 0
 
     def _answer(self, argv: Sequence[str]) -> Completed:  # noqa: PLR0911 - one for each command
         self.asked.append(tuple(argv))
@@ -84,7 +85,7 @@ class Docker(FakeExecutor):
                 Path(argv[-1]).write_bytes(self.head)
                 return Completed(code=0)
             case "diff":
-                return Completed(code=0, stdout=self.diff)
+                return Completed(code=self.differs, stdout=self.diff, stderr="not implemented")
             case "logs":
                 return Completed(code=0, stdout=self.log, stderr="")
             case _:
@@ -287,6 +288,10 @@ FAULTS = {
     "a file where none belongs": (
         _set("diff", "C /etc\nA /etc/x\nC /data\nA /data/y\nC /sbin\nA /sbin/docker-init\n"),
         {"writes nowhere else": "A /etc/x"},
+    ),
+    "a file system that docker can't compare": (
+        _set("differs", 1),
+        {"writes nowhere else": "docker diff: not implemented"},
     ),
     "an error in the log": (
         _set("log", "all is well\nERROR: it is not"),
