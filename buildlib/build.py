@@ -23,6 +23,7 @@ from buildlib.errors import (
     BuildlibError,
     EngineError,
     InputError,
+    ToolError,
     raise_problems,
 )
 from buildlib.executor import Executor, Watch
@@ -193,13 +194,22 @@ def build_image(
     plan = make_build_plan(project, request, dockerfile, metadata_file=metadata)
     described = project.config.described_builder()
     problems = _check_plan(plan, request, dockerfile, described)
-    engine = facts.get()
+    engine = _engine(facts, problems)
     raise_problems(problems + _check_engine(plan, engine, executor, project.env, described))
     warnings = _warnings(project, plan, dockerfile)
     for warning in warnings:
         console.warn(warning)
     watch = _watch(plan, executor, described)
     return _run(plan, engine, warnings, executor, console, watch)
+
+
+def _engine(facts: Background[EngineFacts], problems: Sequence[BuildlibError]) -> EngineFacts:
+    """Return what the engine answers; where there is no docker to ask, all that is wrong."""
+    try:
+        return facts.get()
+    except ToolError as error:
+        raise_problems([*problems, error])
+        raise
 
 
 def _watch(plan: BuildPlan, executor: Executor, described: BuilderSettings | None) -> Watch | None:

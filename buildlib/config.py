@@ -195,7 +195,8 @@ def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
         if (folder / OWN_FILE).is_file():
             return folder, folder / OWN_FILE, _read_toml(folder / OWN_FILE)
         if (folder / "pyproject.toml").is_file():
-            table = _read_toml(folder / "pyproject.toml").get("tool", {}).get("buildlib")
+            tools = _read_toml(folder / "pyproject.toml").get("tool")
+            table = tools.get("buildlib") if isinstance(tools, dict) else None
             if isinstance(table, dict):
                 return folder, folder / "pyproject.toml", table
     return start, None, {}
@@ -205,7 +206,9 @@ def _parsed(key: str, value: object, source: Source) -> object:
     try:
         return _KEYS[key].metadata["parse"](value)
     except values.MismatchError as error:
-        raise InputError(f"{key} from {source} must be {error}, not {value!r}") from error
+        # What is in a table or a list may be a cache's key.
+        shown = type(value).__name__ if isinstance(value, (dict, list)) else repr(value)
+        raise InputError(f"{key} from {source} must be {error}, not {shown}") from error
 
 
 def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:

@@ -22,6 +22,8 @@ _KEYS: Final = "(?:secret_access_key|session_token|ghtoken|token|password)="
 # An option is in quotes where it holds a comma.
 _SECRETS: Final = re.compile(rf"""((?<="){_KEYS})[^"]+|(\b{_KEYS})[^,\s"']+""")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+# Of what SIGPIPE ends, as a shell has it.
+_NOBODY_READS: Final = 141
 _WIDTH: Final = 100
 # A step's time, or what became of it, stands before its name.
 _BEFORE: Final = 10
@@ -79,7 +81,12 @@ class Console:
 
     def answer(self, text: str) -> None:
         """Print what the task was asked for, to stdout, as it is."""
-        print(text, file=self._out, flush=True)
+        try:
+            print(text, file=self._out, flush=True)
+        except BrokenPipeError:
+            # Whoever read it has seen enough: end as others do, without another word.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+            raise SystemExit(_NOBODY_READS) from None
 
     def confirms(self, question: str) -> bool:
         """Ask a person; without a terminal the answer is no."""

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 
-from buildlib.errors import CancelledError, TimedOutError, ToolError
+from buildlib.errors import CancelledError, InputError, TimedOutError, ToolError
 from buildlib.parts import import_parts
 from buildlib.record import record
 
@@ -208,9 +208,16 @@ class PlumbumExecutor:
             except not_found as error:
                 raise ToolError(f"{argv[0]} not found", hint=_install_hint(argv[0])) from error
             stdin, stdout, stderr = streams
-            process = command[list(argv[1:])].popen(
-                cwd=str(self._cwd), stdin=stdin, stdout=stdout, stderr=stderr
-            )
+            try:
+                process = command[list(argv[1:])].popen(
+                    cwd=str(self._cwd), stdin=stdin, stdout=stdout, stderr=stderr
+                )
+            except OSError as error:
+                # Of another machine, a script without its interpreter, or a line that is too long.
+                raise ToolError(f"{argv[0]} can't be started", why=str(error)) from error
+            except ValueError as error:
+                # What no process can be given: a character of value 0.
+                raise InputError(f"{argv[0]} can't be given that", why=str(error)) from error
             self._running.add(process)
             return process
 

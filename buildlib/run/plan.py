@@ -176,7 +176,10 @@ def data_mount(config: Config, request: RunRequest, start: Path) -> Mount | None
         if not _NAME.fullmatch(name):
             raise InputError(f"not a name for a volume: {name!r}")
         return Mount(kind="volume", source=name, target=config.run.data_path)
-    chosen = Path(request.data_dir).expanduser() if request.data_dir else config.root / "data"
+    try:
+        chosen = Path(request.data_dir).expanduser() if request.data_dir else config.root / "data"
+    except RuntimeError as error:
+        raise InputError(f"no such data directory: {request.data_dir}", why=str(error)) from error
     source = str((start / chosen).absolute())
     return Mount(kind="bind", source=source, target=config.run.data_path)
 

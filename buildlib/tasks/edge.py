@@ -18,7 +18,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from buildlib.background import Background
-from buildlib.errors import BuildlibError, CancelledError, exit_code_of
+from buildlib.errors import BuildlibError, CancelledError, InputError, exit_code_of
 from buildlib.gitcommand import ask_ahead
 from buildlib.variables import BASE_IMAGES
 
@@ -221,6 +221,16 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
         yield
 
 
+def _of_the_system(error: OSError) -> InputError:
+    """Return what the system refused, of which no module of ours has more to say."""
+    names = " and ".join(str(name) for name in (error.filename, error.filename2) if name)
+    reason = error.strerror or str(error)
+    return InputError(
+        f"{names}: {reason}" if names else reason,
+        hint="BUILDLIB_DEBUG=1 shows what wanted it",
+    )
+
+
 @contextlib.contextmanager
 def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Iterator[Edge]:
     """Give a task its surroundings, and turn what it raises into a clean line and an exit code.
@@ -237,9 +247,12 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
     try:
         with _terminable(), _buildx_home(env), contextlib.closing(run):
             yield run
-    except BuildlibError as error:
+    except (BuildlibError, OSError) as error:
         if env.get("BUILDLIB_DEBUG") == "1":
-            raise
-        raise Exit(run.console.describe(error), code=exit_code_of(error)) from None
+            import traceback  # noqa: PLC0415 - nobody else wants it
+
+            traceback.print_exc()
+        known = error if isinstance(error, BuildlibError) else _of_the_system(error)
+        raise Exit(run.console.describe(known), code=exit_code_of(known)) from None
     except KeyboardInterrupt:
         raise Exit(run.console.describe(CancelledError("interrupted")), code=130) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -256,9 +257,57 @@ def test_doctor_without_docker_says_what_to_install(make_checkout: Make, tmp_pat
 
 def test_a_traceback_is_shown_only_when_asked_for(make_checkout: Make) -> None:
     checkout = make_checkout()
-    done = checkout.invoke("docker-build", "--platform", "x", BUILDLIB_DEBUG="1")
-    assert "Traceback" in done.stderr
-    assert "Traceback" not in checkout.invoke("docker-build", "--platform", "x").stderr
+    for debug, shown in (("1", True), (None, False)):
+        done = checkout.invoke("docker-build", "--platform", "x", BUILDLIB_DEBUG=debug)
+        assert ("Traceback" in done.stderr) == shown
+        # And nothing else is changed by it.
+        assert done.returncode == 2
+        assert "error: unknown platform" in done.stderr
+
+
+def test_whoever_has_read_enough_ends_a_task_without_another_word(make_checkout: Make) -> None:
+    checkout = make_checkout()
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        checkout.command("config"),
+        cwd=checkout.root,
+        env=checkout.environment({}),
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_docker_that_can_not_be_started_is_told(make_checkout: Make, tmp_path: Path) -> None:
+    checkout = make_checkout()
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    for content in ("#!/no/such/interpreter\n", "no program at all"):
+        docker.write_text(content, encoding="utf-8")
+        docker.chmod(0o755)
+        path = f"{docker.parent}{os.pathsep}{os.environ['PATH']}"
+        done = checkout.invoke("docker-build", PATH=path)
+        assert done.returncode == 3, done.stderr
+        assert "docker can't be started" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Traceback" not in checkout.invoke("doctor", PATH=path).stderr
+
+
+def test_all_that_is_wrong_is_told_where_docker_is_missing_too(
+    make_checkout: Make, tmp_path: Path
+) -> None:
+    checkout = make_checkout()
+    (checkout.root / "Dockerfile").write_text("FROM scratch\nCOPY gone /\n", encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    done = checkout.invoke("docker-build", PATH=str(tmp_path / "empty"))
+    assert done.returncode == 2, done.stderr
+    assert "docker not found" in done.stderr
+    assert "gone" in done.stderr
 
 
 def test_clean_touches_only_what_builds_wrote(make_checkout: Make) -> None:

@@ -235,3 +235,17 @@ def test_a_bad_map_in_the_environment_is_refused(
     with pytest.raises(InputError) as caught:
         load_config(root, {BASE_IMAGES: str(tmp_path / "map.toml")})
     assert message in str(caught.value)
+
+
+def test_what_may_hold_a_key_is_not_repeated_where_it_is_of_another_kind(tmp_path: Path) -> None:
+    cache = '[{ type = "s3", secret_access_key = "hunter2" }]'
+    text = f'image = "thing"\ncache-to = {cache}\n'
+    (tmp_path / "buildlib.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="must be a list of texts, not list") as caught:
+        load_config(tmp_path, {})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_pyproject_without_tables_of_tools_is_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("tool = 1\n", encoding="utf-8")
+    assert load_config(tmp_path, {"BUILDLIB_IMAGE": "thing"}).image == "thing"

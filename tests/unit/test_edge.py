@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from invoke.context import Context
+from invoke.exceptions import Exit
 
 from buildlib.tasks.edge import edge, nearest
 
@@ -56,3 +57,20 @@ def test_what_has_to_be_writable_is_the_nearest_that_is_there(
 def test_what_can_not_be_entered_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert nearest(tmp_path / "file" / ".docker" / "buildx") == tmp_path / "file"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/bin/x"), "/bin/x: Permission denied"),
+        (OSError(18, "Invalid cross-device link", "/a", None, "/b"), "/a and /b: Invalid"),
+        (OSError("no room"), "no room"),
+    ],
+    ids=["of a file", "of two files", "of none"],
+)
+def test_what_the_system_refuses_is_one_line_and_a_code(error: OSError, said: str) -> None:
+    with pytest.raises(Exit) as caught, edge(Context()):
+        raise error
+    assert caught.value.code == 2
+    assert said in str(caught.value)
+    assert "BUILDLIB_DEBUG=1" in str(caught.value)

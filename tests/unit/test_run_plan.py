@@ -210,3 +210,8 @@ def test_the_name_is_that_of_the_image(tmp_path: Path) -> None:
 def test_who_may_write(owner: int, group: int, mode: int, *, expected: bool) -> None:
     status = os.stat_result((0o040000 | mode, 0, 0, 1, owner, group, 0, 0, 0, 0))
     assert may_write(status, 1001) == expected
+
+
+def test_a_home_that_nobody_has_is_no_data_directory(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such data directory: ~nosuchuser/x"):
+        data_mount(_config(tmp_path), RunRequest(data_dir="~nosuchuser/x"), tmp_path)
