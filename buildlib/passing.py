@@ -19,7 +19,12 @@ _NAME: Final = re.compile(r"[a-z]+(?:-[a-z]+)*-([0-9a-f]{8})-(\d+)-\w+(?:\.[a-z]
 
 
 def _this_machine() -> str:
-    return f"{zlib.crc32(os.uname().nodename.encode()):08x}"
+    """Return what stands for where a process can be looked up; containers may share a name."""
+    space = ""
+    with suppress(OSError):
+        # Linux alone has such a link; the machine's own has the same number after every start.
+        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path
+    return f"{zlib.crc32(f'{os.uname().nodename} {space}'.encode()):08x}"
 
 
 def _beginning(kind: str) -> str:

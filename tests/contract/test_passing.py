@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.passing import new_name, passing_file, passing_folder, remove_left
+from buildlib.passing import (
+    has_ended,
+    new_name,
+    passing_file,
+    passing_folder,
+    remove_left,
+)
 from buildlib.registry.credentials import Credentials, docker_store
 
 KNOWN = Credentials(username="ann", secret="pass", source="the test")  # noqa: S106 - made up
@@ -99,3 +106,20 @@ def test_a_file_goes_with_who_made_it_and_not_before() -> None:
     one.touch()
     assert remove_left() == ()
     assert one.exists()
+
+
+def test_a_process_of_another_container_is_not_looked_up_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Which number it has there says nothing here, though both have the name of their machine.
+    name = f"{new_name('smoke').rpartition('-')[0].rpartition('-')[0]}-{_ended()}-ab12"
+    assert has_ended(name)
+    monkeypatch.setattr(os, "readlink", lambda _: "pid:[4026532999]")
+    assert not has_ended(name)
+
+
+def _ended() -> int:
+    """Return the number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
