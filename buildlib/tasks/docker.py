@@ -57,13 +57,13 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
     json: bool = False,
 ) -> None:
     """Build the image with docker buildx, tagged with its version and latest."""
-    overrides: dict[str, object] = {
-        "builder": builder,
-        "cache-from": tuple(cache_from or ()),
-        "cache-to": tuple(cache_to or ()),
-        "progress": progress,
-    }
     with edge(context, dry_run=dry_run, quiet=json) as run:
+        overrides: dict[str, object] = {
+            "builder": builder,
+            "cache-from": run.from_here(cache_from),
+            "cache-to": run.from_here(cache_to),
+            "progress": progress,
+        }
         beginning = run.begin(overrides, version=version)
         from buildlib.planning import BuildRequest  # noqa: PLC0415 - while git and docker answer
         from buildlib.tasks import building  # noqa: PLC0415 - the same
@@ -72,9 +72,9 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
             platforms=tuple(platform or ()),
             tags=tuple(tag or ()),
             build_args=tuple(build_arg or ()),
-            secrets=tuple(secret or ()),
+            secrets=run.from_here(secret),
             target=target,
-            output=output,
+            output="".join(run.from_here([output] if output else [])),
             push=push,
             no_cache=no_cache,
             pull=pull,

@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -88,6 +88,19 @@ class Edge:
     def executor(self) -> Executor:
         """Return what starts processes."""
         return self._own_executor
+
+    def from_here(self, texts: Iterable[str] | None) -> tuple[str, ...]:
+        """Return options of buildx for a build that is started in the project's directory.
+
+        Whoever types a relative path means the directory that they are in.
+        """
+        typed = tuple(texts or ())
+        here = Path.cwd()
+        if not typed or here == self.start.resolve():
+            return typed
+        from buildlib.command import anchored  # noqa: PLC0415 - see above
+
+        return tuple(anchored(text, here) for text in typed)
 
     def connect(self, docker_host: str) -> None:
         """Let docker use another engine than it would by itself."""

@@ -255,6 +255,22 @@ def test_doctor_without_docker_says_what_to_install(make_checkout: Make, tmp_pat
     assert rows["git"].startswith("note")
 
 
+def test_a_relative_path_means_the_directory_that_it_was_typed_in(make_checkout: Make) -> None:
+    checkout = make_checkout()
+    (checkout.root / "below").mkdir()
+    below = Checkout(checkout.root / "below", checkout.image)
+    words = (
+        *("--secret", "id=t,src=token.txt", "--output", "type=local,dest=out"),
+        *("--cache-from", "type=local,src=cache"),
+    )
+    for there, before in ((checkout, ""), (below, f"{below.root}/")):
+        done = there.invoke("docker-build", "--dry-run", *words)
+        assert done.returncode == 0, done.stderr
+        argv = shlex.split(done.stdout)
+        for word in ("id=t,src={}token.txt", "type=local,dest={}out", "type=local,src={}cache"):
+            assert word.format(before) in argv
+
+
 def test_a_traceback_is_shown_only_when_asked_for(make_checkout: Make) -> None:
     checkout = make_checkout()
     for debug, shown in (("1", True), (None, False)):
