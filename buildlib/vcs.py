@@ -10,7 +10,6 @@ from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple, TypedDict
-from urllib.parse import urlsplit, urlunsplit
 
 from buildlib.background import Background
 from buildlib.errors import InputError
@@ -22,6 +21,12 @@ _DIRTY: Final = "-dirty"
 _PEELED: Final = "^{}"
 _TAG_FOLDER: Final = "refs/tags/"
 _BRANCH_FOLDER: Final = "refs/heads/"
+# Credentials end with the last @ before the path. Where no host is left before it, a / ? or # is
+# part of the password, and they end with the last @ of all. Before the scheme may be a transport.
+_CREDENTIALS: Final = (
+    r"(?s)^(\s*(?:[\w-]+::)?[A-Za-z][\w+.-]*://)"
+    r"(?:(?:[^/?#]*@)?(?=(?:\[[^]/]*\]|[^:/?#@]*)(?:(?::[0-9]{0,5})?(?:/|\Z)|[?#]))|.*@)"
+)
 
 
 @record(frozen=True, kw_only=True)
@@ -130,10 +135,8 @@ class TagRefs(Mapping[str, str]):
 
 def without_credentials(address: str) -> str:
     """Cut user and password out of a git address; what has none stays as it is."""
-    if "://" not in address:
-        return address
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    # Not by urlsplit, which refuses brackets in a password, and tells it while it does.
+    return re.sub(_CREDENTIALS, r"\1", address) if "@" in address else address
 
 
 def _described(git: GitCommand, answer: Answer) -> _Described:
