@@ -37,7 +37,7 @@ class GitFacts:
         root: the top of the work tree.
         description: what `git describe --tags --always --dirty` prints.
         revision: the commit, 40 hex digits; `short` is git's own abbreviation.
-        committed: the commit's time, seconds since the epoch.
+        committed: the commit's time, seconds since the epoch; -1 where it has none that git reads.
         tags: every tag of the repository, annotated or not, and the commit that it is on.
         head_tags: those on HEAD.
         nearest_tag: the nearest reachable tag that names a version, `distance` commits away;
@@ -273,7 +273,7 @@ def read_git_facts(
         root=top[0],
         revision=head[0],
         short=head[1],
-        committed=int(head[2]),
+        committed=int(head[2]) if len(head) > 2 else -1,  # noqa: PLR2004
         branch=branch,
         remote=remote,
         shallow=top[1],

@@ -160,6 +160,25 @@ def test_no_git_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_git_facts(tmp_path) == NoGit(reason="git is not installed", installed=False)
 
 
+@pytest.mark.parametrize(
+    ("time", "committed"),
+    [
+        pytest.param("253402300800", 253402300800, id="the year 10000"),
+        pytest.param("-5", -1, id="before 1970"),
+        pytest.param("soon", -1, id="none"),
+    ],
+)
+def test_a_commit_of_any_time_is_read(tmp_path: Path, time: str, committed: int) -> None:
+    root = _repository(tmp_path)
+    person = f"T <t@example.org> {time} +0000"
+    tree = git(root, "rev-parse", "HEAD^{tree}")
+    text = f"tree {tree}\nauthor {person}\ncommitter {person}\n\nx\n"
+    (root / ".git/commit").write_text(text, encoding="utf-8")
+    words = ("hash-object", "-t", "commit", "-w", "--literally", ".git/commit")
+    git(root, "update-ref", "HEAD", git(root, *words))
+    assert _facts(root).committed == committed
+
+
 def test_a_password_in_the_remote_never_gets_in(tmp_path: Path) -> None:
     root = _repository(tmp_path)
     git(root, "remote", "add", "origin", "https://me:hunter2@example.org/me/x.git")
