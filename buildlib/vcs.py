@@ -17,6 +17,7 @@ from buildlib.gitcommand import DESCRIBE, Ahead, Answer, GitCommand, ask_ahead
 from buildlib.precedence import highest, parse_semver, version_of
 from buildlib.record import record
 
+_NONE: Final = "not a git repository"
 _DIRTY: Final = "-dirty"
 _PEELED: Final = "^{}"
 _TAG_FOLDER: Final = "refs/tags/"
@@ -150,16 +151,22 @@ def _described(git: GitCommand, answer: Answer) -> _Described:
     text = answer.out if int(distance) else tag + suffix
     if "externally known as" in answer.err:
         # An annotated tag under another name than its own: git itself says how it is described.
-        text = git.ask(*DESCRIBE)
+        text = git.must(*DESCRIBE)
     return _Described(text, tag, int(distance), dirty)
 
 
-def _head(git: GitCommand) -> tuple[list[str], str, str]:
+def _head(git: GitCommand) -> tuple[Answer, str, str]:
     """Return revision, abbreviation and time; branch; address of origin."""
-    words = git.ask("log", "-1", "--no-show-signature", "--format=%H %h %ct").split()
+    log = git.run("log", "-1", "--no-show-signature", "--format=%H %h %ct")
     # Whole, as git's short name is `heads/x` where a tag is called x as well.
     branch = git.ask("symbolic-ref", "--quiet", "HEAD").removeprefix(_BRANCH_FOLDER)
-    return words, branch, without_credentials(git.ask("config", "--get", "remote.origin.url"))
+    return log, branch, without_credentials(git.ask("config", "--get", "remote.origin.url"))
+
+
+def _no_commit(log: Answer) -> NoGit:
+    if "does not have any commits yet" in log.err:
+        return NoGit(reason="the repository has no commit yet")
+    return NoGit(reason=f"git can't read the commit of HEAD: {log.complaint}")
 
 
 def _match(git: GitCommand, prefix: str, pattern: str) -> tuple[str, int]:
@@ -222,7 +229,9 @@ def _top(git: GitCommand) -> tuple[Path, bool] | NoGit:
     if not answer.installed:
         return NoGit(reason="git is not installed", installed=False)
     if answer.code != 0 and not answer.out:
-        return NoGit(reason="not a git repository")
+        # In the plain case it goes on with where it looked.
+        plain = answer.complaint.startswith(f"{_NONE} (or any")
+        return NoGit(reason=_NONE if plain else answer.complaint or _NONE)
     # A path may hold anything, a line break as well: it comes last.
     bare, shallow, *top = answer.out.split("\n", 2)
     if bare == "true" or answer.code != 0:
@@ -234,7 +243,8 @@ def _top(git: GitCommand) -> tuple[Path, bool] | NoGit:
 
 def _tag_refs(ahead: Ahead) -> TagRefs:
     answer = ahead.tags.get()
-    return TagRefs(answer.out if answer.code == 0 else "")
+    # 1: there is none.
+    return TagRefs("" if answer.code == 1 else answer.checked().out)
 
 
 def read_git_facts(
@@ -253,7 +263,8 @@ def read_git_facts(
         meanwhile: called once while git works, for what is slow to load and needed later.
 
     Raises:
-        ToolError: git refuses the repository because another user owns it (exit 3).
+        ToolError: git refuses the repository because another user owns it, or fails to tell what
+            HEAD is, although there is a commit (exit 3).
         InputError: the repository is bare (exit 2).
     """
     if not ahead or ahead.root.resolve() != root.resolve():
@@ -265,19 +276,20 @@ def read_git_facts(
         return top
     parse_semver("")
     meanwhile()
-    head, branch, remote = asked.get()
-    if not head:
-        return NoGit(reason="the repository has no commit yet")
-    described, tags = _described(git, ahead.description.get()), _tag_refs(ahead)
+    log, branch, remote = asked.get()
+    if log.code != 0:
+        return _no_commit(log)
+    revision, short, *committed = log.out.split()
+    described, tags = _described(git, ahead.description.get().checked()), _tag_refs(ahead)
     return GitFacts(
         root=top[0],
-        revision=head[0],
-        short=head[1],
-        committed=int(head[2]) if len(head) > 2 else -1,  # noqa: PLR2004
+        revision=revision,
+        short=short,
+        committed=int(committed[0]) if committed else -1,
         branch=branch,
         remote=remote,
         shallow=top[1],
-        **_tag_facts(git, described, tags, head[0], tag_prefix),
+        **_tag_facts(git, described, tags, revision, tag_prefix),
     )
 
 
@@ -285,9 +297,9 @@ def read_changes(root: Path) -> Changes:
     """Return what `git status` would list, ignored files left out.
 
     Raises:
-        ToolError: as `read_git_facts`.
+        ToolError: git fails, so that nothing is known of them (exit 3).
     """
-    listing = GitCommand(root).ask("status", "--porcelain=v1", "-z", "--untracked-files=normal")
+    listing = GitCommand(root).must("status", "--porcelain=v1", "-z", "--untracked-files=normal")
     tracked, untracked = [], []
     entries = iter(listing.split("\0"))
     for entry in entries:
@@ -315,12 +327,12 @@ def hash_changes(root: Path, changes: Changes, without: Path | None = None) -> s
 
     Raises:
         InputError: a file can't be read (exit 2).
-        ToolError: as `read_git_facts`.
+        ToolError: as `read_changes`.
     """
     if changes == Changes():
         return ""
     # What `git status` lists as a directory, by its files; what is ignored there stays so.
-    listing = GitCommand(root).ask("ls-files", "--others", "--exclude-standard", "-z")
+    listing = GitCommand(root).must("ls-files", "--others", "--exclude-standard", "-z")
     names = {*changes.tracked, *filter(None, listing.split("\0"))}
     counted = [n for n in names if not without or not Path(root, n).is_relative_to(without)]
     if not counted:

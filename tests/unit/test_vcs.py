@@ -1,9 +1,13 @@
-"""What vcs takes apart without asking git."""
+"""What vcs takes apart without asking git: addresses, and git's complaints."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from buildlib.errors import ToolError
+from buildlib.gitcommand import Answer
 from buildlib.vcs import without_credentials
 
 PLAIN = {
@@ -55,3 +59,42 @@ def test_a_password_is_cut_whatever_is_in_it(address: str) -> None:
 @pytest.mark.parametrize("address", ["https://[x", "https://x]/@y", "://@", "https://", "a://[@"])
 def test_what_is_no_address_is_no_crash(address: str) -> None:
     assert without_credentials(without_credentials(address)) == without_credentials(address)
+
+
+def _failed(err: str, code: int = 128) -> Answer:
+    return Answer(code, "", err, Path("/the repo"), ("status", "-z"))
+
+
+@pytest.mark.parametrize(
+    ("err", "complaint"),
+    [
+        pytest.param("fatal: bad object HEAD\n", "bad object HEAD", id="the only line"),
+        pytest.param("error: bad tree object HEAD", "bad tree object HEAD", id="an error"),
+        pytest.param("warning: x\nfatal: y\nTo go on, z\n", "y", id="warning and advice"),
+        pytest.param("fatal: x\nfatal: y in submodule z", "x; y in submodule z", id="submodules"),
+        pytest.param("Killed", "Killed", id="whatever was said last"),
+        pytest.param("", "", id="nothing"),
+    ],
+)
+def test_the_reason_is_taken_out_of_what_git_says(err: str, complaint: str) -> None:
+    assert _failed(err).complaint == complaint
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        pytest.param(_failed("fatal: x"), "x", id="git's reason"),
+        pytest.param(_failed("", -9), "it ended with code -9", id="killed"),
+        pytest.param(_failed("", 127), "it is not installed", id="no git"),
+    ],
+)
+def test_an_answer_that_is_none_is_an_error_with_its_command(answer: Answer, why: str) -> None:
+    with pytest.raises(ToolError, match=r"^git status failed") as caught:
+        answer.checked()
+    assert caught.value.why == why
+    assert "git -C '/the repo' status -z" in caught.value.hint
+
+
+def test_an_answer_passes_with_its_warnings() -> None:
+    answer = _failed("warning: x", 0)
+    assert answer.checked() is answer
