@@ -22,6 +22,8 @@ _DIRTY: Final = "-dirty"
 _PEELED: Final = "^{}"
 _TAG_FOLDER: Final = "refs/tags/"
 _BRANCH_FOLDER: Final = "refs/heads/"
+# The tag's name here, and then the one in its object, which is what git prints.
+_RENAMED: Final = r"^warning: tag '(\S+)' is externally known as '"
 # Credentials end with the last @ before the path. Where no host is left before it, a / ? or # is
 # part of the password, and they end with the last @ of all. Before the scheme may be a transport.
 _CREDENTIALS: Final = (
@@ -140,19 +142,27 @@ def without_credentials(address: str) -> str:
     return re.sub(_CREDENTIALS, r"\1", address) if "@" in address else address
 
 
+def _apart(answer: Answer) -> tuple[str, str, int]:
+    """Return what a long description says, and what it means: text, tag, distance.
+
+    They differ for an annotated tag under another name than its own: git prints the one in the
+    tag's object, and only the other can be looked up.
+    """
+    name, _, _ = answer.out.removesuffix(_DIRTY).rpartition("-g")
+    name, _, distance = name.rpartition("-")
+    renamed = re.search(_RENAMED, answer.err, re.MULTILINE)
+    return name, renamed[1] if renamed else name, int(distance or 0)
+
+
 def _described(git: GitCommand, answer: Answer) -> _Described:
     """Take the long description apart; the short one is made from it."""
+    name, tag, distance = _apart(answer)
     dirty = answer.out.endswith(_DIRTY)
-    suffix = _DIRTY if dirty else ""
-    tag, _, rest = answer.out.removesuffix(_DIRTY).rpartition("-g")
-    if not tag:
-        return _Described(rest + suffix, "", 0, dirty)
-    tag, _, distance = tag.rpartition("-")
-    text = answer.out if int(distance) else tag + suffix
-    if "externally known as" in answer.err:
-        # An annotated tag under another name than its own: git itself says how it is described.
+    text = answer.out if distance or not name else name + (_DIRTY if dirty else "")
+    if tag != name:
+        # Such a tag git describes in a way of its own.
         text = git.must(*DESCRIBE)
-    return _Described(text, tag, int(distance), dirty)
+    return _Described(text, tag, distance, dirty)
 
 
 def _head(git: GitCommand) -> tuple[Answer, str, str]:
@@ -172,9 +182,9 @@ def _no_commit(log: Answer) -> NoGit:
 def _match(git: GitCommand, prefix: str, pattern: str) -> tuple[str, int]:
     """Return the nearest tag of this form, and its distance."""
     forms = [f"--match={prefix}{pattern}"] + ([f"--match={pattern}"] if prefix == "v" else [])
-    tag, _, rest = git.ask("describe", "--tags", "--long", "--abbrev=40", *forms).rpartition("-g")
-    tag, _, distance = tag.rpartition("-")
-    return (tag, int(distance)) if tag and rest else ("", 0)
+    answer = git.run("describe", "--tags", "--long", "--abbrev=40", *forms)
+    # It fails where there is none.
+    return _apart(answer)[1:] if answer.code == 0 else ("", 0)
 
 
 def _nearest(git: GitCommand, described: _Described, tags: TagRefs, prefix: str) -> tuple[str, int]:
@@ -189,7 +199,7 @@ def _nearest(git: GitCommand, described: _Described, tags: TagRefs, prefix: str)
         if not parse_semver(version_of(tag, prefix)):
             tag, distance = _match(git, prefix, "[0-9]*")
     # Of several on that commit git takes the newest; we take the highest, as on HEAD.
-    return (highest(tags.on(tags[tag]), prefix) or tag, distance) if tag else ("", 0)
+    return (highest(tags.on(tags.get(tag, "")), prefix) or tag, distance) if tag else ("", 0)
 
 
 class _TagFacts(TypedDict):

@@ -251,6 +251,44 @@ def test_a_repository_that_can_not_be_read_tells_why(tmp_path: Path) -> None:
     assert read_git_facts(headless) == NoGit(reason=reason)
 
 
+def _rename(root: Path, old: str, new: str) -> None:
+    """Rename an annotated tag the usual way: in its object it keeps its name."""
+    git(root, "tag", new, f"refs/tags/{old}")
+    git(root, "tag", "--delete", old)
+
+
+def test_a_renamed_tag_counts_by_the_name_that_it_has_now(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "tag", "--message", "x", "v1.0.0")
+    _rename(root, "v1.0.0", "v2.0.0")
+    facts = _facts(root)
+    assert (facts.head_tags, facts.nearest_tag, facts.dirty) == (("v2.0.0",), "", False)
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "more")
+    (root / "file").write_text("changed", encoding="utf-8")
+    facts = _facts(root)
+    assert (facts.nearest_tag, facts.distance, facts.dirty) == ("v2.0.0", 1, True)
+
+
+def test_a_renamed_tag_is_found_behind_one_that_names_no_version(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "tag", "--message", "x", "draft")
+    _rename(root, "draft", "v2.0.0")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "more")
+    git(root, "tag", "nightly")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "more")
+    facts = _facts(root)
+    assert (facts.nearest_tag, facts.distance) == ("v2.0.0", 2)
+
+
+def test_a_tag_that_was_a_version_before_it_was_renamed_is_none(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "tag", "--message", "x", "v1.0.0")
+    _rename(root, "v1.0.0", "withdrawn")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "more")
+    facts = _facts(root)
+    assert (facts.nearest_tag, facts.distance) == ("", 0)
+
+
 @pytest.mark.parametrize(
     ("time", "committed"),
     [
