@@ -13,6 +13,7 @@ from buildlib.errors import ToolError
 from buildlib.parts import import_parts
 
 _NOT_INSTALLED: Final = 127
+_FATAL: Final = "fatal: "
 # A translated message could not be told apart.
 _ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
 _SILENT: Final = {"GIT_TERMINAL_PROMPT": "0"}
@@ -21,16 +22,50 @@ DESCRIBE: Final = ("describe", "--tags", "--always", "--dirty")
 
 
 class Answer(NamedTuple):
-    """How git ended and what it printed; code 127: there is no git."""
+    """How git ended and what it printed; code 127: there is no git.
+
+    Args:
+        code, out, err: what `subprocess` calls returncode, stdout and stderr.
+        root: where it was asked.
+        asked: what came after `git`.
+    """
 
     code: int
     out: str
     err: str
+    root: Path
+    asked: tuple[str, ...]
 
     @property
     def installed(self) -> bool:
         """Return whether there is a git at all."""
         return self.code != _NOT_INSTALLED
+
+    @property
+    def complaint(self) -> str:
+        """Return why git failed, in its own words, without its warnings and its advice."""
+        lines = self.err.strip().splitlines()
+        # There are several where a git that git itself started failed, as in a submodule.
+        fatal = [line for line in lines if line.startswith(_FATAL)] or lines[-1:]
+        return "; ".join(line.removeprefix(_FATAL).removeprefix("error: ") for line in fatal)
+
+    def checked(self) -> Answer:
+        """Return the answer itself.
+
+        Raises:
+            ToolError: git failed, and what it printed is no answer (exit 3).
+        """
+        if self.code == 0:
+            return self
+        from shlex import join  # noqa: PLC0415 - only where something is wrong
+
+        why = self.complaint if self.installed else "it is not installed"
+        again = join(("git", "-C", str(self.root), *self.asked))
+        raise ToolError(
+            f"git {self.asked[0]} failed",
+            why=why or f"it ended with code {self.code}",
+            hint=f"once that is mended, this works: {again}",
+        )
 
 
 class Ahead(NamedTuple):
@@ -70,9 +105,9 @@ def _answer(root: Path, *arguments: str) -> Answer:
             check=False,
         )
     except OSError:
-        return Answer(_NOT_INSTALLED, "", "")
+        return Answer(_NOT_INSTALLED, "", "", root, arguments)
     _check_ownership(done.stderr)
-    return Answer(done.returncode, done.stdout.removesuffix("\n"), done.stderr)
+    return Answer(done.returncode, done.stdout.removesuffix("\n"), done.stderr, root, arguments)
 
 
 class _GitPython(NamedTuple):
@@ -111,6 +146,7 @@ class GitCommand:
 
     def __init__(self, root: Path) -> None:
         """Import GitPython, which is slow: no command that needs no git should come here."""
+        self._root = root
         self._git: Any = _gitpython().command(root)
 
     def run(self, *arguments: str, questions: bool = False) -> Answer:
@@ -129,14 +165,22 @@ class GitCommand:
                 ["git", *arguments], with_extended_output=True, with_exceptions=False, env=env
             )
         except _gitpython().not_found:
-            return Answer(_NOT_INSTALLED, "", "")
+            return Answer(_NOT_INSTALLED, "", "", self._root, arguments)
         _check_ownership(err)
-        return Answer(code, out, err)
+        return Answer(code, out, err, self._root, arguments)
 
     def ask(self, *arguments: str) -> str:
-        """Return what git prints, or nothing where it fails."""
+        """Return what git prints, or nothing where it fails: for what may be absent."""
         answer = self.run(*arguments)
         return answer.out if answer.code == 0 else ""
+
+    def must(self, *arguments: str) -> str:
+        """Return what git prints: where nothing would be an answer too.
+
+        Raises:
+            ToolError: it fails (exit 3).
+        """
+        return self.run(*arguments).checked().out
 
 
 def _check_ownership(stderr: str) -> None:

@@ -34,12 +34,12 @@ def read_lineage(root: Path, *, remote: str = "origin") -> Lineage:
     """Read it; nothing is fetched.
 
     Raises:
-        ToolError: git refuses the repository (exit 3).
+        ToolError: git refuses the repository, or fails to tell (exit 3).
     """
     git = GitCommand(root)
     folder = f"{_BRANCHES}/{remote}/"
     default = git.ask("symbolic-ref", "--quiet", f"{folder}HEAD")
-    published = git.ask("for-each-ref", "--contains=HEAD", "--format=%(refname)", folder)
+    published = git.must("for-each-ref", "--contains=HEAD", "--format=%(refname)", folder)
     return Lineage(
         before=_tags(git, "--merged=HEAD"),
         after=_tags(git, "--contains=HEAD"),
@@ -50,7 +50,7 @@ def read_lineage(root: Path, *, remote: str = "origin") -> Lineage:
 
 def _tags(git: GitCommand, which: str) -> tuple[str, ...]:
     # Not `git tag --list`, which column.ui puts into columns.
-    names = git.ask("for-each-ref", which, "--format=%(refname)", _TAGS)
+    names = git.must("for-each-ref", which, "--format=%(refname)", _TAGS)
     return tuple(name.removeprefix(_TAGS) for name in names.splitlines())
 
 

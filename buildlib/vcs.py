@@ -10,7 +10,6 @@ from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple, TypedDict
-from urllib.parse import urlsplit, urlunsplit
 
 from buildlib.background import Background
 from buildlib.errors import InputError
@@ -18,10 +17,19 @@ from buildlib.gitcommand import DESCRIBE, Ahead, Answer, GitCommand, ask_ahead
 from buildlib.precedence import highest, parse_semver, version_of
 from buildlib.record import record
 
+_NONE: Final = "not a git repository"
 _DIRTY: Final = "-dirty"
 _PEELED: Final = "^{}"
 _TAG_FOLDER: Final = "refs/tags/"
 _BRANCH_FOLDER: Final = "refs/heads/"
+# The tag's name here, and then the one in its object, which is what git prints.
+_RENAMED: Final = r"^warning: tag '(\S+)' is externally known as '"
+# Credentials end with the last @ before the path. Where no host is left before it, a / ? or # is
+# part of the password, and they end with the last @ of all. Before the scheme may be a transport.
+_CREDENTIALS: Final = (
+    r"(?s)^(\s*(?:[\w-]+::)?[A-Za-z][\w+.-]*://)"
+    r"(?:(?:[^/?#]*@)?(?=(?:\[[^]/]*\]|[^:/?#@]*)(?:(?::[0-9]{0,5})?(?:/|\Z)|[?#]))|.*@)"
+)
 
 
 @record(frozen=True, kw_only=True)
@@ -32,7 +40,7 @@ class GitFacts:
         root: the top of the work tree.
         description: what `git describe --tags --always --dirty` prints.
         revision: the commit, 40 hex digits; `short` is git's own abbreviation.
-        committed: the commit's time, seconds since the epoch.
+        committed: the commit's time, seconds since the epoch; -1 where it has none that git reads.
         tags: every tag of the repository, annotated or not, and the commit that it is on.
         head_tags: those on HEAD.
         nearest_tag: the nearest reachable tag that names a version, `distance` commits away;
@@ -130,41 +138,53 @@ class TagRefs(Mapping[str, str]):
 
 def without_credentials(address: str) -> str:
     """Cut user and password out of a git address; what has none stays as it is."""
-    if "://" not in address:
-        return address
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    # Not by urlsplit, which refuses brackets in a password, and tells it while it does.
+    return re.sub(_CREDENTIALS, r"\1", address) if "@" in address else address
+
+
+def _apart(answer: Answer) -> tuple[str, str, int]:
+    """Return what a long description says, and what it means: text, tag, distance.
+
+    They differ for an annotated tag under another name than its own: git prints the one in the
+    tag's object, and only the other can be looked up.
+    """
+    name, _, _ = answer.out.removesuffix(_DIRTY).rpartition("-g")
+    name, _, distance = name.rpartition("-")
+    renamed = re.search(_RENAMED, answer.err, re.MULTILINE)
+    return name, renamed[1] if renamed else name, int(distance or 0)
 
 
 def _described(git: GitCommand, answer: Answer) -> _Described:
     """Take the long description apart; the short one is made from it."""
+    name, tag, distance = _apart(answer)
     dirty = answer.out.endswith(_DIRTY)
-    suffix = _DIRTY if dirty else ""
-    tag, _, rest = answer.out.removesuffix(_DIRTY).rpartition("-g")
-    if not tag:
-        return _Described(rest + suffix, "", 0, dirty)
-    tag, _, distance = tag.rpartition("-")
-    text = answer.out if int(distance) else tag + suffix
-    if "externally known as" in answer.err:
-        # An annotated tag under another name than its own: git itself says how it is described.
-        text = git.ask(*DESCRIBE)
-    return _Described(text, tag, int(distance), dirty)
+    text = answer.out if distance or not name else name + (_DIRTY if dirty else "")
+    if tag != name:
+        # Such a tag git describes in a way of its own.
+        text = git.must(*DESCRIBE)
+    return _Described(text, tag, distance, dirty)
 
 
-def _head(git: GitCommand) -> tuple[list[str], str, str]:
+def _head(git: GitCommand) -> tuple[Answer, str, str]:
     """Return revision, abbreviation and time; branch; address of origin."""
-    words = git.ask("log", "-1", "--no-show-signature", "--format=%H %h %ct").split()
+    log = git.run("log", "-1", "--no-show-signature", "--format=%H %h %ct")
     # Whole, as git's short name is `heads/x` where a tag is called x as well.
     branch = git.ask("symbolic-ref", "--quiet", "HEAD").removeprefix(_BRANCH_FOLDER)
-    return words, branch, without_credentials(git.ask("config", "--get", "remote.origin.url"))
+    return log, branch, without_credentials(git.ask("config", "--get", "remote.origin.url"))
+
+
+def _no_commit(log: Answer) -> NoGit:
+    if "does not have any commits yet" in log.err:
+        return NoGit(reason="the repository has no commit yet")
+    return NoGit(reason=f"git can't read the commit of HEAD: {log.complaint}")
 
 
 def _match(git: GitCommand, prefix: str, pattern: str) -> tuple[str, int]:
     """Return the nearest tag of this form, and its distance."""
     forms = [f"--match={prefix}{pattern}"] + ([f"--match={pattern}"] if prefix == "v" else [])
-    tag, _, rest = git.ask("describe", "--tags", "--long", "--abbrev=40", *forms).rpartition("-g")
-    tag, _, distance = tag.rpartition("-")
-    return (tag, int(distance)) if tag and rest else ("", 0)
+    answer = git.run("describe", "--tags", "--long", "--abbrev=40", *forms)
+    # It fails where there is none.
+    return _apart(answer)[1:] if answer.code == 0 else ("", 0)
 
 
 def _nearest(git: GitCommand, described: _Described, tags: TagRefs, prefix: str) -> tuple[str, int]:
@@ -179,7 +199,7 @@ def _nearest(git: GitCommand, described: _Described, tags: TagRefs, prefix: str)
         if not parse_semver(version_of(tag, prefix)):
             tag, distance = _match(git, prefix, "[0-9]*")
     # Of several on that commit git takes the newest; we take the highest, as on HEAD.
-    return (highest(tags.on(tags[tag]), prefix) or tag, distance) if tag else ("", 0)
+    return (highest(tags.on(tags.get(tag, "")), prefix) or tag, distance) if tag else ("", 0)
 
 
 class _TagFacts(TypedDict):
@@ -219,7 +239,9 @@ def _top(git: GitCommand) -> tuple[Path, bool] | NoGit:
     if not answer.installed:
         return NoGit(reason="git is not installed", installed=False)
     if answer.code != 0 and not answer.out:
-        return NoGit(reason="not a git repository")
+        # In the plain case it goes on with where it looked.
+        plain = answer.complaint.startswith(f"{_NONE} (or any")
+        return NoGit(reason=_NONE if plain else answer.complaint or _NONE)
     # A path may hold anything, a line break as well: it comes last.
     bare, shallow, *top = answer.out.split("\n", 2)
     if bare == "true" or answer.code != 0:
@@ -231,7 +253,8 @@ def _top(git: GitCommand) -> tuple[Path, bool] | NoGit:
 
 def _tag_refs(ahead: Ahead) -> TagRefs:
     answer = ahead.tags.get()
-    return TagRefs(answer.out if answer.code == 0 else "")
+    # 1: there is none.
+    return TagRefs("" if answer.code == 1 else answer.checked().out)
 
 
 def read_git_facts(
@@ -250,7 +273,8 @@ def read_git_facts(
         meanwhile: called once while git works, for what is slow to load and needed later.
 
     Raises:
-        ToolError: git refuses the repository because another user owns it (exit 3).
+        ToolError: git refuses the repository because another user owns it, or fails to tell what
+            HEAD is, although there is a commit (exit 3).
         InputError: the repository is bare (exit 2).
     """
     if not ahead or ahead.root.resolve() != root.resolve():
@@ -262,19 +286,20 @@ def read_git_facts(
         return top
     parse_semver("")
     meanwhile()
-    head, branch, remote = asked.get()
-    if not head:
-        return NoGit(reason="the repository has no commit yet")
-    described, tags = _described(git, ahead.description.get()), _tag_refs(ahead)
+    log, branch, remote = asked.get()
+    if log.code != 0:
+        return _no_commit(log)
+    revision, short, *committed = log.out.split()
+    described, tags = _described(git, ahead.description.get().checked()), _tag_refs(ahead)
     return GitFacts(
         root=top[0],
-        revision=head[0],
-        short=head[1],
-        committed=int(head[2]),
+        revision=revision,
+        short=short,
+        committed=int(committed[0]) if committed else -1,
         branch=branch,
         remote=remote,
         shallow=top[1],
-        **_tag_facts(git, described, tags, head[0], tag_prefix),
+        **_tag_facts(git, described, tags, revision, tag_prefix),
     )
 
 
@@ -282,9 +307,9 @@ def read_changes(root: Path) -> Changes:
     """Return what `git status` would list, ignored files left out.
 
     Raises:
-        ToolError: as `read_git_facts`.
+        ToolError: git fails, so that nothing is known of them (exit 3).
     """
-    listing = GitCommand(root).ask("status", "--porcelain=v1", "-z", "--untracked-files=normal")
+    listing = GitCommand(root).must("status", "--porcelain=v1", "-z", "--untracked-files=normal")
     tracked, untracked = [], []
     entries = iter(listing.split("\0"))
     for entry in entries:
@@ -312,12 +337,12 @@ def hash_changes(root: Path, changes: Changes, without: Path | None = None) -> s
 
     Raises:
         InputError: a file can't be read (exit 2).
-        ToolError: as `read_git_facts`.
+        ToolError: as `read_changes`.
     """
     if changes == Changes():
         return ""
     # What `git status` lists as a directory, by its files; what is ignored there stays so.
-    listing = GitCommand(root).ask("ls-files", "--others", "--exclude-standard", "-z")
+    listing = GitCommand(root).must("ls-files", "--others", "--exclude-standard", "-z")
     names = {*changes.tracked, *filter(None, listing.split("\0"))}
     counted = [n for n in names if not without or not Path(root, n).is_relative_to(without)]
     if not counted:

@@ -35,7 +35,8 @@ class Version:
         dirty: a tracked file differs from HEAD.
         prerelease: it sorts before the release of the same number.
         snapshot: it was not made from a clean tag.
-        created: seconds since the epoch, and `created_text` the same by RFC 3339.
+        created: seconds since the epoch, from 1970 up to the year 9999, and `created_text` the same
+            by RFC 3339.
         origin: `override`, `tag`, `snapshot` or `none`.
         warnings: what the user should know, one sentence each.
     """
@@ -98,13 +99,23 @@ def _overridden(override: str, prefix: str) -> str:
     return value
 
 
-def _warnings(facts: GitFacts, tag: str) -> Iterator[str]:
+def _nearest_time(seconds: int) -> int:
+    """Return the time itself, or the nearest to it that can be written."""
+    return min(max(seconds, 0), _LAST_EPOCH)
+
+
+def _warnings(facts: GitFacts, tag: str, epoch: str) -> Iterator[str]:
     if facts.dirty:
         yield "the tree has changes that are not committed"
     if facts.shallow and not tag:
         yield (
             "the clone is shallow, and no release tag can be seen in it: "
             "git fetch --unshallow --tags brings them"
+        )
+    if not epoch and facts.committed != _nearest_time(facts.committed):
+        yield (
+            "the commit has no time from 1970 up to the year 9999, so the nearest counts: "
+            "SOURCE_DATE_EPOCH sets another"
         )
 
 
@@ -144,7 +155,7 @@ def resolve_version(
         warning = _odd(value) if value else (f"no version from git: {facts.reason}",)
         return Version(
             value=value or f"{_FIRST}{SNAPSHOT}none",
-            created=parse_epoch(epoch) if epoch else now,
+            created=parse_epoch(epoch) if epoch else _nearest_time(now),
             origin="override" if value else "none",
             prerelease=_is_prerelease(value) if value else True,
             snapshot=not value,
@@ -160,9 +171,9 @@ def resolve_version(
         dirty=facts.dirty,
         prerelease=_is_prerelease(value or from_git),
         snapshot=snapshot and not value,
-        created=parse_epoch(epoch) if epoch else facts.committed,
+        created=parse_epoch(epoch) if epoch else _nearest_time(facts.committed),
         origin="override" if value else origin,
-        warnings=(*_warnings(facts, value or tag), *_odd(value)),
+        warnings=(*_warnings(facts, value or tag, epoch), *_odd(value)),
     )
 
 

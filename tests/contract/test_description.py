@@ -20,7 +20,8 @@ TAGS = (
 def _forge(root: Path, chance: random.Random) -> None:
     """Give an annotated tag another name than its own, as a mirror that renames refs does."""
     git(root, "tag", "--force", "--message", "x", "inner")
-    git(root, "update-ref", f"refs/tags/outer{chance.randrange(3)}", "refs/tags/inner")
+    outer = chance.choice(("outer", "v3.0.")) + str(chance.randrange(3))
+    git(root, "update-ref", f"refs/tags/{outer}", "refs/tags/inner")
     git(root, "tag", "--delete", "inner")
 
 

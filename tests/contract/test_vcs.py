@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from buildlib.errors import InputError, ToolError
 from buildlib.gitcommand import ask_ahead
 from buildlib.lineage import read_lineage
 from buildlib.vcs import (
+    Changes,
     GitFacts,
     NoGit,
     TagRefs,
@@ -158,6 +160,152 @@ def test_no_repository_and_no_commit_are_told_apart(tmp_path: Path) -> None:
 def test_no_git_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert read_git_facts(tmp_path) == NoGit(reason="git is not installed", installed=False)
+
+
+def _lose(root: Path, revision: str) -> None:
+    """Remove an object, as a disk does that fails."""
+    name = git(root, "rev-parse", revision)
+    (root / ".git/objects" / name[:2] / name[2:]).unlink()
+
+
+def _break_the_index(root: Path) -> str:
+    (root / ".git/index").write_text("broken", encoding="utf-8")
+    return "index file smaller than expected"
+
+
+def _lose_a_submodule(root: Path) -> str:
+    inner = _repository(root.parent / "inner")
+    git(root, "submodule", "--quiet", "add", str(inner), "sub")
+    git(root, "commit", "--quiet", "--message", "with it")
+    (root / "sub/.git").write_text("gitdir: /nonexistent\n", encoding="utf-8")
+    return "not a git repository: /nonexistent"
+
+
+def _lose_the_tree(root: Path) -> str:
+    _lose(root, "HEAD^{tree}")
+    return "bad tree object HEAD"
+
+
+FAULTS = pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(_break_the_index, id="a broken index"),
+        pytest.param(_lose_a_submodule, id="a submodule whose repository is gone"),
+        pytest.param(_lose_the_tree, id="a tree that is missing"),
+    ],
+)
+
+
+@FAULTS
+def test_where_git_can_not_tell_what_changed_nothing_counts_as_clean(
+    tmp_path: Path, damage: Callable[[Path], str]
+) -> None:
+    root = _repository(tmp_path / "outer")
+    why = damage(root)
+    git(root, "tag", "v1.0.0", "HEAD")
+    for command, read in (("describe", read_git_facts), ("status", read_changes)):
+        with pytest.raises(ToolError, match=f"^git {command} failed") as caught:
+            read(root)
+        assert why in caught.value.why
+        assert f"git -C {root} {command} " in caught.value.hint
+
+
+def test_what_is_not_tracked_is_never_guessed(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    _break_the_index(root)
+    with pytest.raises(ToolError, match=r"^git ls-files failed"):
+        hash_changes(root, Changes(tracked=("file",)))
+
+
+def test_a_tag_that_leads_nowhere_hides_no_other(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "tag", "v1.0.0")
+    git(root, "tag", "--message", "x", "v0.9.0")
+    _lose(root, "v0.9.0")
+    with pytest.raises(ToolError, match=r"^git show-ref failed") as caught:
+        read_git_facts(root)
+    assert "bad ref refs/tags/v0.9.0" in caught.value.why
+
+
+def test_a_lineage_that_git_can_not_tell_is_no_empty_one(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    _lose(root, "HEAD")
+    with pytest.raises(ToolError, match=r"^git for-each-ref failed"):
+        read_lineage(root)
+
+
+def test_a_repository_that_can_not_be_read_tells_why(tmp_path: Path) -> None:
+    odd = _repository(tmp_path / "odd")
+    with (odd / ".git/config").open("a", encoding="utf-8") as file:
+        file.write("[bad\n")
+    found = read_git_facts(odd)
+    assert isinstance(found, NoGit)
+    assert found.reason.startswith("bad config line ")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    (gone / ".git").write_text("gitdir: /nonexistent\n", encoding="utf-8")
+    assert read_git_facts(gone) == NoGit(reason="not a git repository: /nonexistent")
+    headless = _repository(tmp_path / "headless")
+    _lose(headless, "HEAD")
+    reason = "git can't read the commit of HEAD: bad object HEAD"
+    assert read_git_facts(headless) == NoGit(reason=reason)
+
+
+def _rename(root: Path, old: str, new: str) -> None:
+    """Rename an annotated tag the usual way: in its object it keeps its name."""
+    git(root, "tag", new, f"refs/tags/{old}")
+    git(root, "tag", "--delete", old)
+
+
+def test_a_renamed_tag_counts_by_the_name_that_it_has_now(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "tag", "--message", "x", "v1.0.0")
+    _rename(root, "v1.0.0", "v2.0.0")
+    facts = _facts(root)
+    assert (facts.head_tags, facts.nearest_tag, facts.dirty) == (("v2.0.0",), "", False)
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "more")
+    (root / "file").write_text("changed", encoding="utf-8")
+    facts = _facts(root)
+    assert (facts.nearest_tag, facts.distance, facts.dirty) == ("v2.0.0", 1, True)
+
+
+def test_a_renamed_tag_is_found_behind_one_that_names_no_version(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "tag", "--message", "x", "draft")
+    _rename(root, "draft", "v2.0.0")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "more")
+    git(root, "tag", "nightly")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "more")
+    facts = _facts(root)
+    assert (facts.nearest_tag, facts.distance) == ("v2.0.0", 2)
+
+
+def test_a_tag_that_was_a_version_before_it_was_renamed_is_none(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    git(root, "tag", "--message", "x", "v1.0.0")
+    _rename(root, "v1.0.0", "withdrawn")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "more")
+    facts = _facts(root)
+    assert (facts.nearest_tag, facts.distance) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("time", "committed"),
+    [
+        pytest.param("253402300800", 253402300800, id="the year 10000"),
+        pytest.param("-5", -1, id="before 1970"),
+        pytest.param("soon", -1, id="none"),
+    ],
+)
+def test_a_commit_of_any_time_is_read(tmp_path: Path, time: str, committed: int) -> None:
+    root = _repository(tmp_path)
+    person = f"T <t@example.org> {time} +0000"
+    tree = git(root, "rev-parse", "HEAD^{tree}")
+    text = f"tree {tree}\nauthor {person}\ncommitter {person}\n\nx\n"
+    (root / ".git/commit").write_text(text, encoding="utf-8")
+    words = ("hash-object", "-t", "commit", "-w", "--literally", ".git/commit")
+    git(root, "update-ref", "HEAD", git(root, *words))
+    assert _facts(root).committed == committed
 
 
 def test_a_password_in_the_remote_never_gets_in(tmp_path: Path) -> None:

@@ -166,6 +166,36 @@ def test_source_date_epoch_is_the_time(facts: GitFacts | NoGit, epoch: str) -> N
     assert resolve_version(facts, now=NOW, epoch=epoch).created == int(epoch)
 
 
+@pytest.mark.parametrize(
+    ("committed", "text"),
+    [
+        pytest.param(253402300800, "9999-12-31T23:59:59Z", id="the year 10000"),
+        pytest.param(10**30, "9999-12-31T23:59:59Z", id="beyond any calendar"),
+        pytest.param(-1, "1970-01-01T00:00:00Z", id="before 1970"),
+    ],
+)
+def test_a_commit_time_that_can_not_be_written_is_the_nearest_and_warned_of(
+    committed: int, text: str
+) -> None:
+    facts = git_facts(committed=committed)
+    found = resolve_version(facts, now=NOW)
+    assert found.created_text == text
+    assert ["the commit has no time" in warning for warning in found.warnings] == [True]
+    given = resolve_version(facts, now=NOW, epoch="86400")
+    assert (given.created_text, given.warnings) == ("1970-01-02T00:00:00Z", ())
+
+
+@pytest.mark.parametrize("committed", [0, 253402300799])
+def test_a_commit_time_that_can_be_written_is_taken_as_it_is(committed: int) -> None:
+    found = resolve_version(git_facts(committed=committed), now=NOW)
+    assert (found.created, found.warnings) == (committed, ())
+
+
+@pytest.mark.parametrize("clock", [-1, 253402300800])
+def test_a_clock_that_can_not_be_written_is_no_crash(clock: int) -> None:
+    assert resolve_version(NoGit(reason="x"), now=clock).created in {0, 253402300799}
+
+
 @pytest.mark.parametrize("epoch", ["-1", "soon", "1.5", "253402300800", "9" * 40, "१"])
 def test_what_is_no_epoch_is_refused(epoch: str) -> None:
     with pytest.raises(InputError, match="SOURCE_DATE_EPOCH"):
