@@ -70,7 +70,7 @@ def docker_login(
 ) -> None:
     """Sign docker in to the registries, with the credentials that their variables hold."""
     with at_the_edge(context, dry_run=dry_run) as run:
-        from buildlib.tasks.registries import login  # noqa: PLC0415 - only this task needs it
+        from buildlib.tasks.login import login  # noqa: PLC0415 - only this task needs it
 
         login(run, tuple(registry or ()))
 

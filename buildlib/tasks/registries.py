@@ -1,4 +1,4 @@
-"""What `docker-login`, `docker-push`, `docker-promote` and `docker-rollback` do."""
+"""What `docker-push`, `docker-promote` and `docker-rollback` do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from buildlib.command import shell_line
 from buildlib.config import Config
 from buildlib.console import table
 from buildlib.errors import (
-    AuthorisationError,
     BuildlibError,
     CancelledError,
     InputError,
@@ -41,8 +40,6 @@ from buildlib.size import saved
 from buildlib.tagrules import pins
 from buildlib.tasks.edge import Edge
 from buildlib.vcs import GitFacts
-
-_LOGIN_TIMEOUT = 60.0
 
 
 class Opened(NamedTuple):
@@ -105,38 +102,6 @@ def open_registries(
         )
     raise_problems(problems)
     return tuple(found)
-
-
-def login(run: Edge, names: Sequence[str]) -> None:
-    """Hand the variables' credentials to docker, or see that docker has some.
-
-    Raises:
-        AuthorisationError: there are none, or they are refused (exit 5).
-    """
-    config = run.config()
-    for registry in chosen_registries(config, names):
-        words = ("docker", "login", registry.host, "--password-stdin", "--username")
-        if run.dry:
-            name = f'"${registry.username_env}"' if registry.username_env else "NAME"
-            secret = registry.password_env or "PASSWORD"
-            run.console.answer(f'printf %s "${secret}" | {shell_line(words)} {name}')
-            continue
-        known = find_credentials(registry, run.env, run.executor)
-        if known is None:
-            variables = " and ".join(filter(None, (registry.username_env, registry.password_env)))
-            raise AuthorisationError(
-                f"there are no credentials for {registry.name}",
-                hint=f"set {variables}" if variables else f"docker login {registry.host}",
-            )
-        if known.source.startswith("environment"):
-            argv = (*words, known.username)
-            done = run.executor.feed(argv, known.secret, timeout=_LOGIN_TIMEOUT)
-            if done.code != 0:
-                said = done.stderr.replace(known.secret, "***").strip()
-                raise AuthorisationError(f"{registry.host} refuses the credentials", why=said)
-            run.console.answer(f"{registry.name}: docker is signed in as {known.username}")
-        else:
-            run.console.answer(f"{registry.name}: {known.source} has credentials already")
 
 
 def _image(run: Edge, image: str) -> str:
