@@ -130,7 +130,7 @@ def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
         return
     digests: dict[str, str] = {}
     with saved(run.executor, name) as archive:
-        if stand_ins := _stand_ins(archive.images(), registries):
+        if stand_ins := stand_ins_away(archive.images(), registries):
             raise InputError(
                 f"an image built on stand-ins can't be pushed: {', '.join(sorted(stand_ins))}"
             )
@@ -146,7 +146,8 @@ def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
         run.console.answer("\n".join(dict.fromkeys(digests.values())))
 
 
-def _stand_ins(images: Iterable[Image], registries: Iterable[Registry]) -> set[str]:
+def stand_ins_away(images: Iterable[Image], registries: Iterable[Registry]) -> set[str]:
+    """Return the stand-ins of images; on this machine alone they may be, and there are none."""
     if all(is_loopback(registry.host) for registry in registries):
         return set()
     return {name for one in images for name in one.labels.get(STAND_INS, "").split()}

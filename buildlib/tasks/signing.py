@@ -20,7 +20,7 @@ _DRY: Final = "print the lines that would run, and change nothing"
     help={
         "reference": "repository@sha256:…",
         "attest": "TYPE=FILE: attach a signed statement as well; repeat it",
-        "release": "attach what a release attaches: the bills in dist, and how it was made",
+        "release": "attach what a release of this checkout has: its bills, and how it was made",
         "dry-run": _DRY,
     },
 )
