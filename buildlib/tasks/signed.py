@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from buildlib.command import shell_line
-from buildlib.config import Config
+from buildlib.config import Config, load_config
 from buildlib.errors import (
     BuildlibError,
     GateError,
@@ -31,7 +31,7 @@ from buildlib.registry.credentials import docker_store
 from buildlib.registry.push import manifests_of
 from buildlib.report import to_json
 from buildlib.settings import Registry
-from buildlib.sign.cosign import Cosign
+from buildlib.sign.cosign import Cosign, key_argument
 from buildlib.sign.flow import Signatory, find_cosign
 from buildlib.sign.settings import Sign, Verify, check_policy
 from buildlib.tasks.edge import Edge
@@ -62,7 +62,8 @@ def _attestations(texts: Sequence[str]) -> list[tuple[str, Path]]:
         kind, equals, file = text.rpartition("=")
         if not equals or not kind or not Path(file).is_file():
             raise InputError(f"not a type and a file: {text!r}", hint="give TYPE=FILE")
-        found.append((kind, Path(file)))
+        # It is meant from here, and cosign runs elsewhere.
+        found.append((kind, Path(file).absolute()))
     return found
 
 
@@ -207,10 +208,19 @@ def _print_lines(
         run.console.answer(shell_line(argv))
 
 
+def _config(run: Edge, reference: Reference, wanted: Wanted) -> Config:
+    """Return the configuration; who says what counts as signed needs none: a stranger has none."""
+    if wanted.key or wanted.identity:
+        return load_config(run.start, run.env, {"image": reference.name})
+    return run.config()
+
+
 def _policy(config: Config, wanted: Wanted) -> Verify:
     policy = config.verification()
     if wanted.key or wanted.identity:
-        own = Verify(key=wanted.key, identity=wanted.identity, issuer=wanted.issuer)
+        # A configured file is meant from the project, one of the command line from here.
+        key = wanted.key and key_argument(wanted.key, Path.cwd())
+        own = Verify(key=key, identity=wanted.identity, issuer=wanted.issuer)
         policy = own._replace(attestations=policy.attestations)
     elif wanted.issuer:
         policy = policy._replace(issuer=wanted.issuer)
@@ -248,8 +258,8 @@ def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:
     Raises:
         VerificationError: it is not verified (exit 8).
     """
-    config = run.config()
     parsed = parse_reference(reference)
+    config = _config(run, parsed, wanted)
     policy = _policy(config, wanted)
     if run.dry:
         _print_verifying(run, parsed, policy, config.root)

@@ -45,7 +45,7 @@ def docker_sign(
     iterable=["attestation"],
     help={
         "reference": "repository:tag, or repository@sha256:…, or both",
-        "key": "public key, instead of the configured one",
+        "key": "public key, a file or a reference, instead of the configured one",
         "identity": "who has to have signed, instead of the configured one",
         "issuer": "who has to vouch for the identity",
         "attestation": "a type of statement that has to be there; repeat it",

@@ -13,9 +13,9 @@ from buildlib.errors import BuildlibError, InputError, exit_code_of
 from buildlib.executor import Completed
 from buildlib.labels import REVISION_LABEL, VERSION_LABEL
 from buildlib.tasks.edge import Edge
-from buildlib.tasks.signed import sign
+from buildlib.tasks.signed import Wanted, sign, verify
 
-from fakes import FakeExecutor, write_project
+from fakes import FakeExecutor, words_after, write_project
 
 CONFIG = """\
 image = "thing"
@@ -80,6 +80,14 @@ class World:
         images = [self.registry.image(platform, **labels) for platform in platforms]
         return f"{self.registry.name}@{self.registry.index(*images)}"
 
+    def verify(self, reference: str, key: str = "", identity: str = "") -> tuple[str, ...]:
+        """Verify; return cosign's command line."""
+        issuer = "https://issuer.example" if identity else ""
+        wanted = Wanted(key=key, identity=identity, issuer=issuer, attestations=())
+        verify(self.run, reference, wanted, as_json=False)
+        (words,) = self.run.cosign.did("verify")
+        return words
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -133,3 +141,61 @@ def test_what_is_no_image_gets_none_either(world: World) -> None:
         sign(world.run, f"{world.registry.name}@{digest}", (), release=True)
     assert "says that its version is none" in str(caught.value)
     assert world.run.cosign.said == []
+
+
+# --- files that are named on the command line ------------------------------------------------
+
+
+def test_a_statement_is_the_file_that_is_meant_from_here(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = tmp_path / "repo/below"
+    below.mkdir()
+    for folder in (below, below.parent):
+        (folder / "said.json").write_text("{}", encoding="utf-8")
+    monkeypatch.chdir(below)
+    sign(world.run, world.push("1.2.3", *BOTH), ["slsaprovenance1=said.json"], release=False)
+    (attested,) = world.run.cosign.did("attest")
+    assert words_after(attested, "--predicate") == [str(below / "said.json")]
+
+
+def test_a_key_of_the_command_line_is_meant_from_here(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = world.verify(world.push("1.2.3", *BOTH), "my.pub")
+    assert words_after(words, "--key") == [str(tmp_path / "my.pub")]
+
+
+@pytest.mark.parametrize("key", ["env://MY_KEY", "awskms:///alias/mine"])
+def test_a_key_that_is_no_file_stays_what_it_is(world: World, key: str) -> None:
+    assert words_after(world.verify(world.push("1.2.3", *BOTH), key), "--key") == [key]
+
+
+def test_a_configured_key_is_meant_from_the_project(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = world.verify(world.push("1.2.3", *BOTH))
+    assert words_after(words, "--key") == [str(tmp_path / "repo/cosign.pub")]
+
+
+# --- a stranger ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("key", "identity"), [("my.pub", ""), ("", "ann@example.org")])
+def test_a_stranger_verifies_without_a_configuration(
+    world: World, tmp_path: Path, key: str, identity: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    world.run = _Edge(tmp_path / "elsewhere")
+    reference = world.push("1.2.3", *BOTH)
+    words = world.verify(reference, key, identity)
+    assert reference in words
+
+
+def test_without_one_something_has_to_say_what_counts(world: World, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    world.run = _Edge(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="no image is named"):
+        world.verify(world.push("1.2.3", *BOTH))
