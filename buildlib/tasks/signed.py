@@ -85,15 +85,14 @@ def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> 
         _print_lines(run, config, settings, reference, statements)
         return
     opened = _open(run, config, parsed)
-    if release:
-        run.console.answer(f"signed {reference} by {_sign_release(run, opened, parsed)}")
-        return
+    by = f" by {_sign_release(run, opened, parsed)}" if release else ""
     signatory = Signatory(find_cosign(run.executor), run.executor, config.root, run.env)
     with docker_store(opened.registry.host, opened.credentials) as store:
-        signatory.sign(reference, settings, store)
+        if not release:
+            signatory.sign(reference, settings, store)
         for kind, file in statements:
             signatory.attest(reference, file, kind, settings, store)
-    run.console.answer(f"signed {reference}")
+    run.console.answer(f"signed {reference}{by}")
 
 
 def _sign_release(run: Edge, opened: Opened, reference: Reference) -> str:

@@ -109,6 +109,16 @@ def test_a_release_is_signed_as_one(world: World) -> None:
     assert len(world.run.cosign.did("verify")[-1][-3:]) == 3
 
 
+def test_a_release_gets_the_statements_that_were_named_as_well(
+    world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "said.json").write_text("{}", encoding="utf-8")
+    attest = f"https://example.org/said={tmp_path / 'said.json'}"
+    sign(world.run, world.push("1.2.3", *BOTH), [attest], release=True)
+    kinds = [words_after(words, "--type") for words in world.run.cosign.did("attest")]
+    assert kinds == [["slsaprovenance1"], ["https://example.org/said"]]
+
+
 @pytest.mark.parametrize(
     ("version", "platforms", "words"),
     [
