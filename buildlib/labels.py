@@ -19,6 +19,7 @@ OWNER: Final = f"{NAMESPACE}.image"
 STAND_INS: Final = f"{NAMESPACE}.stand-ins"
 _OCI: Final = "org.opencontainers.image"
 VERSION_LABEL: Final = f"{_OCI}.version"
+REVISION_LABEL: Final = f"{_OCI}.revision"
 
 
 def web_address(remote: str) -> str:
@@ -66,7 +67,7 @@ def image_labels(
         f"{_OCI}.licenses": config.licenses,
         f"{_OCI}.source": without_credentials(config.source) or web_address(remote),
         VERSION_LABEL: version.value,
-        f"{_OCI}.revision": version.revision,
+        REVISION_LABEL: version.revision,
         f"{_OCI}.created": version.created_text,
         f"{_OCI}.base.name": base_name,
         f"{_OCI}.base.digest": base_digest,

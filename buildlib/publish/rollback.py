@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from buildlib.errors import InputError
 from buildlib.precedence import parse_semver
@@ -16,6 +16,9 @@ from buildlib.tagrules import Kind, TagRule
 
 if TYPE_CHECKING:
     import semver
+
+# What a release is found by that is to be taken back.
+LATEST: Final = "latest"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,29 +36,50 @@ def _releases(tags: Iterable[str]) -> list[semver.Version]:
     return sorted(version for version in found if not version.prerelease)
 
 
-def earlier_version(repository: Repository, moving: str) -> str:
-    """Return the highest release below the one that a tag stands for.
+def gives_latest(rules: Iterable[TagRule]) -> bool:
+    """Return whether a registry with these rules has `latest` from publishing."""
+    return any(rule.template + rule.suffix == LATEST and Kind.RELEASE in rule.on for rule in rules)
+
+
+def _standing(
+    repository: Repository, moving: str, releases: Sequence[semver.Version]
+) -> semver.Version | None:
+    """Return the release that a tag stands for; None: it is something else by now."""
+    now = repository.digest(moving)
+    # The highest is the likely one, and each is a question of its own.
+    highest_first = reversed(releases)
+    return next((v for v in highest_first if repository.digest(legal_part(str(v))) == now), None)
+
+
+def earlier_version(repositories: Iterable[Repository], moving: str = LATEST) -> str:
+    """Return the highest release below the one that a tag stands for, everywhere.
 
     Args:
-        repository: says what is there.
-        moving: the tag, such as `latest`.
+        repositories: say what is there; one that does not have the tag has no say.
+        moving: the tag.
 
     Raises:
-        InputError: the tag is not there, or there is no earlier release (exit 2).
+        InputError: the tag is nowhere, or not one release everywhere, as after a rollback that
+            broke off; or there is no earlier release (exit 2).
     """
-    tags = repository.tags()
-    if moving not in tags:
-        raise InputError(f"{repository.name} has no tag {moving}")
-    now = repository.digest(moving)
-    releases = _releases(tags)
-    current = [v for v in releases if repository.digest(legal_part(str(v))) == now]
-    below = [v for v in releases if v < max(current, default=releases[-1])] if releases else []
-    if not below:
+    held = [(one, one.tags()) for one in repositories]
+    asked = [(one, _releases(tags)) for one, tags in held if moving in tags]
+    found = {one.name: _standing(one, moving, releases) for one, releases in asked}
+    hint = "name the version: invoke docker-rollback --version VERSION"
+    if not found:
+        raise InputError(f"no registry has a tag {moving}", hint=hint)
+    if len(set(found.values())) > 1:
+        each = ", ".join(f"{name}: {version or 'no release'}" for name, version in found.items())
         raise InputError(
-            f"{repository.name} has no release before the one that {moving} stands for",
-            hint="name the version: invoke docker-rollback --version VERSION",
+            f"{moving} differs ({each})", why="an earlier rollback may have broken off", hint=hint
         )
-    return str(below[-1])
+    (current,) = set(found.values())
+    if current is None:
+        raise InputError(f"{moving} stands for no release that is there", hint=hint)
+    below = [v for _, releases in asked for v in releases if v < current]
+    if not below:
+        raise InputError(f"there is no release before {current}, which {moving} is", hint=hint)
+    return str(max(below))
 
 
 def plan_rollback(repository: Repository, version: str, rules: Sequence[TagRule]) -> Rollback:
@@ -92,13 +116,21 @@ def plan_rollback(repository: Repository, version: str, rules: Sequence[TagRule]
     )
 
 
-def roll_back(rollback: Rollback) -> tuple[Tagged, ...]:
-    """Move the tags; that the version is to be trusted was seen before.
+def moves(plans: Iterable[Rollback]) -> Iterator[tuple[Rollback, str]]:
+    """Yield each tag that moves, with the plan that it is of; everywhere `latest` comes last.
+
+    By that tag the way back is found: who breaks off before it has moved everywhere finds the
+    same way once more, or that it differs, and never one that leads a release too far.
+    """
+    pairs = [(plan, tag) for plan in plans for tag, _ in plan.tags]
+    yield from sorted(pairs, key=lambda pair: pair[1] == LATEST)
+
+
+def roll_back(plans: Iterable[Rollback]) -> Iterator[tuple[Rollback, Tagged]]:
+    """Move the tags, and yield each as it moves; that the version is to be trusted was seen before.
 
     Raises:
-        BuildlibError: the registry does not do it.
+        BuildlibError: a registry does not do it.
     """
-    return tuple(
-        put_tag(rollback.repository, rollback.digest, tag, immutable=False)
-        for tag, _ in rollback.tags
-    )
+    for plan, tag in moves(plans):
+        yield plan, put_tag(plan.repository, plan.digest, tag, immutable=False)

@@ -70,7 +70,7 @@ def docker_login(
 ) -> None:
     """Sign docker in to the registries, with the credentials that their variables hold."""
     with at_the_edge(context, dry_run=dry_run) as run:
-        from buildlib.tasks.registries import login  # noqa: PLC0415 - only this task needs it
+        from buildlib.tasks.login import login  # noqa: PLC0415 - only this task needs it
 
         login(run, tuple(registry or ()))
 
@@ -123,7 +123,7 @@ def docker_promote(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Let a tag stand for a digest that is there and verified; a version never moves."""
+    """Let a tag stand for a digest that is everywhere and verified; a version never moves."""
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks.registries import promote  # noqa: PLC0415 - only this task needs it
 
@@ -135,7 +135,7 @@ def docker_promote(
     auto_shortflags=False,
     iterable=["registry"],
     help={
-        "version": "to go back to; default: the release before the one that latest stands for",
+        "version": "to go back to; default: the release before the one that latest is everywhere",
         "registry": _REGISTRY,
         "dry-run": _DRY,
         "json": _JSON,

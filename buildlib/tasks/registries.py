@@ -1,8 +1,9 @@
-"""What `docker-login`, `docker-push`, `docker-promote` and `docker-rollback` do."""
+"""What `docker-push`, `docker-promote` and `docker-rollback` do."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -10,7 +11,6 @@ from buildlib.command import shell_line
 from buildlib.config import Config
 from buildlib.console import table
 from buildlib.errors import (
-    AuthorisationError,
     BuildlibError,
     CancelledError,
     InputError,
@@ -23,15 +23,16 @@ from buildlib.plan import Output
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.precedence import parse_semver, version_of
 from buildlib.project import Project
-from buildlib.publish.plan import chosen_registries
-from buildlib.publish.rollback import earlier_version, plan_rollback, roll_back
+from buildlib.publish.checks import conflicts
+from buildlib.publish.plan import Target, chosen_registries
+from buildlib.publish.rollback import earlier_version, gives_latest, moves, plan_rollback, roll_back
 from buildlib.publish.script import promote_line
 from buildlib.publish.signing import make_verifier
 from buildlib.reference import check_tag, legal_part, parse_reference
 from buildlib.registry.address import is_loopback
 from buildlib.registry.client import Repository
 from buildlib.registry.credentials import Credentials, find_credentials
-from buildlib.registry.push import push_archive, put_tag
+from buildlib.registry.push import Tagged, push_archive, put_tag
 from buildlib.registry.transport import Patience, Transport
 from buildlib.report import to_json
 from buildlib.settings import Registry
@@ -39,8 +40,6 @@ from buildlib.size import saved
 from buildlib.tagrules import pins
 from buildlib.tasks.edge import Edge
 from buildlib.vcs import GitFacts
-
-_LOGIN_TIMEOUT = 60.0
 
 
 class Opened(NamedTuple):
@@ -105,38 +104,6 @@ def open_registries(
     return tuple(found)
 
 
-def login(run: Edge, names: Sequence[str]) -> None:
-    """Hand the variables' credentials to docker, or see that docker has some.
-
-    Raises:
-        AuthorisationError: there are none, or they are refused (exit 5).
-    """
-    config = run.config()
-    for registry in chosen_registries(config, names):
-        words = ("docker", "login", registry.host, "--password-stdin", "--username")
-        if run.dry:
-            name = f'"${registry.username_env}"' if registry.username_env else "NAME"
-            secret = registry.password_env or "PASSWORD"
-            run.console.answer(f'printf %s "${secret}" | {shell_line(words)} {name}')
-            continue
-        known = find_credentials(registry, run.env, run.executor)
-        if known is None:
-            variables = " and ".join(filter(None, (registry.username_env, registry.password_env)))
-            raise AuthorisationError(
-                f"there are no credentials for {registry.name}",
-                hint=f"set {variables}" if variables else f"docker login {registry.host}",
-            )
-        if known.source.startswith("environment"):
-            argv = (*words, known.username)
-            done = run.executor.feed(argv, known.secret, timeout=_LOGIN_TIMEOUT)
-            if done.code != 0:
-                said = done.stderr.replace(known.secret, "***").strip()
-                raise AuthorisationError(f"{registry.host} refuses the credentials", why=said)
-            run.console.answer(f"{registry.name}: docker is signed in as {known.username}")
-        else:
-            run.console.answer(f"{registry.name}: {known.source} has credentials already")
-
-
 def _image(run: Edge, image: str) -> str:
     if image:
         return image
@@ -163,7 +130,7 @@ def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
         return
     digests: dict[str, str] = {}
     with saved(run.executor, name) as archive:
-        if stand_ins := _stand_ins(archive.images(), registries):
+        if stand_ins := stand_ins_away(archive.images(), registries):
             raise InputError(
                 f"an image built on stand-ins can't be pushed: {', '.join(sorted(stand_ins))}"
             )
@@ -179,7 +146,8 @@ def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
         run.console.answer("\n".join(dict.fromkeys(digests.values())))
 
 
-def _stand_ins(images: Iterable[Image], registries: Iterable[Registry]) -> set[str]:
+def stand_ins_away(images: Iterable[Image], registries: Iterable[Registry]) -> set[str]:
+    """Return the stand-ins of images; on this machine alone they may be, and there are none."""
     if all(is_loopback(registry.host) for registry in registries):
         return set()
     return {name for one in images for name in one.labels.get(STAND_INS, "").split()}
@@ -230,11 +198,16 @@ def promote(
         names: of the registries; none: all.
         unverified: why nothing is verified; empty: it is.
         as_json: print JSON.
+
+    Raises:
+        InputError: the digest is not everywhere (exit 2).
+        GateError: the tag never moves, and is another image in one of them (exit 7).
+        VerificationError: it is not verified; nothing is tagged (exit 8).
+        BuildlibError: a registry failed; what is tagged till then is told.
     """
     check_tag(tag)
     project = run.project()
-    config, versions = project.config, _versions(project)
-    registries = chosen_registries(config, names)
+    registries = chosen_registries(project.config, names)
     for registry in registries:
         parse_reference(f"{registry.repository}@{digest}")
     if run.dry:
@@ -243,18 +216,68 @@ def promote(
             run.console.answer(line)
         return
     opened = open_registries(run, registries)
+    targets = _targets(project, registries, tag)
+    # Everywhere before anywhere: a tag that is given in one registry only misleads.
+    _check_everywhere(opened, targets, digest)
     if unverified:
         run.console.warn(f"nothing is verified: {unverified}")
     else:
-        verify = make_verifier(config, run.executor, run.env, run.console)
-        # Everywhere before anywhere: a tag that is given in one registry only misleads.
+        verify = make_verifier(project.config, run.executor, run.env, run.console)
         for one in opened:
             verify(one.repository, digest)
+    with _telling(run, digest, as_json=as_json) as tagged:
+        for one, target in zip(opened, targets, strict=True):
+            done = put_tag(one.repository, digest, tag, immutable=bool(target.pinned))
+            tagged(done, {"reference": f"{target.repository}:{tag}", "before": done.before})
+
+
+def _targets(project: Project, registries: Iterable[Registry], tag: str) -> list[Target]:
+    config, versions = project.config, _versions(project)
+    return [
+        Target(
+            registry=registry,
+            tags=(tag,),
+            floating=() if never_moves(config, registry, tag, versions) else (tag,),
+        )
+        for registry in registries
+    ]
+
+
+def _check_everywhere(opened: Sequence[Opened], targets: Sequence[Target], digest: str) -> None:
+    """Raise where a registry does not have the digest, or another image under what never moves."""
+    names = [one.repository.name for one in opened if not one.repository.digest(digest)]
+    absent = [InputError(f"{name} has no {digest}", hint="push it first") for name in names]
+    repositories = {one.registry.name: one.repository for one in opened}
+    raise_problems([*absent, *conflicts(targets, repositories, digest)])
+
+
+@contextmanager
+def _telling(
+    run: Edge, digest: str, *, as_json: bool, goes_on: str = ""
+) -> Iterator[Callable[[Tagged, Mapping[str, str]], None]]:
+    """Give what is told each tag, and tell all of them afterwards, also where the block breaks off.
+
+    Args:
+        run: where it is printed.
+        digest: that the tags stand for.
+        as_json: print JSON.
+        goes_on: the line that does what is left, where the block breaks off; empty: the same one.
+    """
     rows: list[Mapping[str, str]] = []
-    for one in opened:
-        stays = never_moves(config, one.registry, tag, versions)
-        done = put_tag(one.repository, digest, tag, immutable=stays)
-        rows.append({"reference": f"{one.registry.repository}:{tag}", "before": done.before})
+
+    def tagged(done: Tagged, row: Mapping[str, str]) -> None:
+        rows.append(row)
+        became = "is tagged" if done.moved else "was tagged already"
+        run.console.note(f"{row['reference']} {became}")
+
+    try:
+        yield tagged
+    except BaseException:
+        if rows or as_json:
+            _tell(run, digest, rows, as_json=as_json)
+        if goes_on:
+            run.console.warn(f"broken off: {goes_on} goes on")
+        raise
     _tell(run, digest, rows, as_json=as_json)
 
 
@@ -262,43 +285,47 @@ def _tell(run: Edge, digest: str, rows: Sequence[Mapping[str, str]], *, as_json:
     if as_json:
         run.console.answer(to_json({"digest": digest, "tags": rows}))
         return
-    texts = [(row["reference"], digest, _was(row["before"], digest)) for row in rows]
-    run.console.answer(table(texts) if texts else "nothing to do")
+    run.console.answer(table([_told(row, digest) for row in rows]) if rows else "nothing to do")
 
 
-def _was(before: str, digest: str) -> str:
-    if before == digest:
-        return "as before"
-    return f"was {before}" if before else "new"
+def _told(row: Mapping[str, str], digest: str) -> tuple[str, str, str]:
+    # Two registries may have another image each under one version.
+    now, before = row.get("digest", digest), row["before"]
+    was = f"was {before}" if before else "new"
+    return row["reference"], now, "as before" if before == now else was
 
 
 def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) -> None:
     """Move the floating tags of every registry to an earlier version.
 
     Raises:
-        InputError: there is no such version everywhere (exit 2).
+        InputError: there is no such version everywhere, or none was given, and what is to be taken
+            back differs from registry to registry (exit 2).
         VerificationError: it is not verified; nothing has moved (exit 8).
+        BuildlibError: a registry failed; what has moved till then is told.
     """
     config = run.config()
     opened = open_registries(run, chosen_registries(config, names))
-    wanted = version or earlier_version(opened[0].repository, "latest")
+    wanted = version or earlier_version(
+        one.repository for one in opened if gives_latest(config.tag_rules(one.registry))
+    )
     # Everywhere before anywhere.
     plans = [
         plan_rollback(one.repository, wanted, config.tag_rules(one.registry)) for one in opened
     ]
     if run.dry:
-        for one, plan in zip(opened, plans, strict=True):
-            for tag, _ in plan.tags:
-                words = ("invoke", "docker-promote", plan.digest, tag)
-                run.console.answer(shell_line((*words, "--registry", one.registry.name)))
+        called = {one.repository.name: one.registry.name for one in opened}
+        for plan, tag in moves(plans):
+            words = ("invoke", "docker-promote", plan.digest, tag)
+            run.console.answer(shell_line((*words, "--registry", called[plan.repository.name])))
         return
     verify = make_verifier(config, run.executor, run.env, run.console)
-    rows: list[Mapping[str, str]] = []
     for plan in plans:
         verify(plan.repository, plan.digest)
-    for plan in plans:
-        for done in roll_back(plan):
+    only = [word for name in names for word in ("--registry", name)]
+    goes_on = shell_line(("invoke", "docker-rollback", "--version", wanted, *only))
+    with _telling(run, plans[0].digest, as_json=as_json, goes_on=goes_on) as tagged:
+        for plan, done in roll_back(plans):
             reference = f"{plan.repository.name}:{done.tag}"
-            rows.append({"reference": reference, "digest": done.digest, "before": done.before})
+            tagged(done, {"reference": reference, "digest": done.digest, "before": done.before})
     run.console.note(f"back to {wanted}")
-    _tell(run, plans[0].digest, rows, as_json=as_json)

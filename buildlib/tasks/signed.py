@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from buildlib.command import shell_line
-from buildlib.config import Config
-from buildlib.errors import InputError, ToolError, VerificationError
+from buildlib.config import Config, load_config
+from buildlib.errors import (
+    BuildlibError,
+    GateError,
+    InputError,
+    ToolError,
+    VerificationError,
+    raise_problems,
+)
+from buildlib.labels import REVISION_LABEL, VERSION_LABEL
+from buildlib.oci import Image
+from buildlib.platforms import platform_name
+from buildlib.publish.plan import PublishPlan
 from buildlib.publish.receipt import GateRecord, find_bills, new_receipt
 from buildlib.publish.settings import SBOM
 from buildlib.publish.signing import CosignSigner
@@ -18,12 +31,12 @@ from buildlib.registry.credentials import docker_store
 from buildlib.registry.push import manifests_of
 from buildlib.report import to_json
 from buildlib.settings import Registry
-from buildlib.sign.cosign import Cosign
+from buildlib.sign.cosign import Cosign, key_argument
 from buildlib.sign.flow import Signatory, find_cosign
 from buildlib.sign.settings import Sign, Verify, check_policy
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.publishing import NOTHING, Planner
-from buildlib.tasks.registries import Opened, open_registries
+from buildlib.tasks.registries import Opened, open_registries, stand_ins_away
 
 
 class Wanted(NamedTuple):
@@ -49,7 +62,8 @@ def _attestations(texts: Sequence[str]) -> list[tuple[str, Path]]:
         kind, equals, file = text.rpartition("=")
         if not equals or not kind or not Path(file).is_file():
             raise InputError(f"not a type and a file: {text!r}", hint="give TYPE=FILE")
-        found.append((kind, Path(file)))
+        # It is meant from here, and cosign runs elsewhere.
+        found.append((kind, Path(file).absolute()))
     return found
 
 
@@ -71,28 +85,33 @@ def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> 
         _print_lines(run, config, settings, reference, statements)
         return
     opened = _open(run, config, parsed)
-    if release:
-        _sign_release(run, opened, parsed)
-        return
+    by = f" by {_sign_release(run, opened, parsed)}" if release else ""
     signatory = Signatory(find_cosign(run.executor), run.executor, config.root, run.env)
     with docker_store(opened.registry.host, opened.credentials) as store:
-        signatory.sign(reference, settings, store)
+        if not release:
+            signatory.sign(reference, settings, store)
         for kind, file in statements:
             signatory.attest(reference, file, kind, settings, store)
-    run.console.answer(f"signed {reference}")
+    run.console.answer(f"signed {reference}{by}")
 
 
-def _sign_release(run: Edge, opened: Opened, reference: Reference) -> None:
-    """Sign what was pushed by hand as publishing does, with the bills that lie in dist."""
+def _sign_release(run: Edge, opened: Opened, reference: Reference) -> str:
+    """Sign what was pushed by hand as publishing does, with the bills that lie in dist.
+
+    Raises:
+        InputError: it is another image than the project would publish (exit 2).
+    """
     planner = Planner(run, NOTHING, by_version=True)
     plan = planner.plan({})
     target = next((t for t in plan.targets if t.repository == reference.name), None)
     if target is None:
         raise InputError(f"{reference.name} is no configured registry's repository")
+    images = tuple(_images(opened.repository, reference))
+    raise_problems(list(release_problems(images, plan, target.registry)))
     project = planner.project
     receipt = new_receipt(project.config, plan, started="")
     receipt.digest = reference.digest
-    receipt.platforms = _platforms(opened.repository, reference, plan.platforms)
+    receipt.platforms = {image.platform: image.digest for image in images}
     name = parse_reference(project.config.image).repository.rpartition("/")[2]
     bills = find_bills(plan.archive.parent, name, receipt.platforms)
     # What gates said is not known here: only that there are bills.
@@ -100,18 +119,69 @@ def _sign_release(run: Edge, opened: Opened, reference: Reference) -> None:
     receipt.gates = made if bills else []
     there = {target.name: opened.repository}
     signer = CosignSigner(project, plan, run.executor, run.console, there)
-    run.console.answer(f"signed {reference} by {signer.sign(target, receipt)}")
+    return signer.sign(target, receipt)
 
 
-def _platforms(
-    repository: Repository, reference: Reference, planned: Sequence[str]
-) -> dict[str, str]:
-    """Return the manifest's digest of each platform."""
-    document = repository.manifest(reference.digest)
-    if document is None:
+def _images(repository: Repository, reference: Reference) -> Iterator[Image]:
+    """Yield each platform's image as the registry has it, without its layers."""
+    top = repository.manifest(reference.digest)
+    if top is None:
         raise InputError(f"there is no {reference}", hint="invoke docker-push")
-    found = {name: one for one, name in manifests_of(document).items() if name in planned}
-    return found or dict.fromkeys(planned[:1], document.digest)
+    named = manifests_of(top)
+    for digest in named or [top.digest]:
+        manifest = repository.manifest(digest) if named else top
+        if manifest is None:
+            raise GateError(f"{repository.name} has no whole image: {digest} is missing")
+        part = _read(manifest.data).get("config") or {}
+        config = _read(repository.blob(str(part["digest"]))) if "digest" in part else {}
+        yield Image(
+            platform=named.get(digest) or platform_name(config),
+            digest=digest,
+            config=config,
+            config_digest=str(part.get("digest", "")),
+            config_size=int(part.get("size", 0)),
+            layers=(),
+        )
+
+
+def _read(data: bytes) -> Mapping[str, Any]:
+    """Return a document; what is none, as of another thing than an image, says nothing."""
+    with suppress(ValueError):
+        found = json.loads(data)
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def release_problems(
+    images: Sequence[Image], plan: PublishPlan, registry: Registry
+) -> Iterator[BuildlibError]:
+    """Yield why images are not what a statement by a plan would be about.
+
+    Args:
+        images: of each platform, as the registry has them.
+        plan: of the project as it is here.
+        registry: that they are in; one of this machine may have stand-ins.
+    """
+    for platform in sorted(set(plan.platforms) - {image.platform for image in images}):
+        yield InputError(f"the image is not for {platform}", hint="push one of all platforms")
+    known = dict(plan.build.labels)
+    # Of another version it is of another commit as well: that says no more.
+    for image in images:
+        for label in (VERSION_LABEL, REVISION_LABEL):
+            wanted, said = known.get(label, ""), image.labels.get(label, "")
+            if wanted and said != wanted:
+                word = label.rpartition(".")[2]
+                yield InputError(
+                    f"the image for {image.platform or 'no platform'} says that its {word} is "
+                    f"{said or 'none'}",
+                    why=f"and the project's is {wanted}",
+                    hint="check out the commit that it was built from",
+                )
+                break
+    if names := stand_ins_away(images, [registry]):
+        yield InputError(
+            f"an image built on stand-ins can't be signed as a release: {', '.join(sorted(names))}"
+        )
 
 
 def _for_its_lines(run: Edge) -> Cosign:
@@ -137,10 +207,19 @@ def _print_lines(
         run.console.answer(shell_line(argv))
 
 
+def _config(run: Edge, reference: Reference, wanted: Wanted) -> Config:
+    """Return the configuration; who says what counts as signed needs none: a stranger has none."""
+    if wanted.key or wanted.identity:
+        return load_config(run.start, run.env, {"image": reference.name})
+    return run.config()
+
+
 def _policy(config: Config, wanted: Wanted) -> Verify:
     policy = config.verification()
     if wanted.key or wanted.identity:
-        own = Verify(key=wanted.key, identity=wanted.identity, issuer=wanted.issuer)
+        # A configured file is meant from the project, one of the command line from here.
+        key = wanted.key and key_argument(wanted.key, Path.cwd())
+        own = Verify(key=key, identity=wanted.identity, issuer=wanted.issuer)
         policy = own._replace(attestations=policy.attestations)
     elif wanted.issuer:
         policy = policy._replace(issuer=wanted.issuer)
@@ -178,8 +257,8 @@ def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:
     Raises:
         VerificationError: it is not verified (exit 8).
     """
-    config = run.config()
     parsed = parse_reference(reference)
+    config = _config(run, parsed, wanted)
     policy = _policy(config, wanted)
     if run.dry:
         _print_verifying(run, parsed, policy, config.root)

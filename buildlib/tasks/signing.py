@@ -20,7 +20,7 @@ _DRY: Final = "print the lines that would run, and change nothing"
     help={
         "reference": "repository@sha256:…",
         "attest": "TYPE=FILE: attach a signed statement as well; repeat it",
-        "release": "attach what a release attaches: the bills in dist, and how it was made",
+        "release": "attach what a release of this checkout has: its bills, and how it was made",
         "dry-run": _DRY,
     },
 )
@@ -45,7 +45,7 @@ def docker_sign(
     iterable=["attestation"],
     help={
         "reference": "repository:tag, or repository@sha256:…, or both",
-        "key": "public key, instead of the configured one",
+        "key": "public key, a file or a reference, instead of the configured one",
         "identity": "who has to have signed, instead of the configured one",
         "issuer": "who has to vouch for the identity",
         "attestation": "a type of statement that has to be there; repeat it",

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from buildkit import container_builder
 from conftest import ROOT, git
-from registries import KNOWN, PASSWORD, USER, Server, registry
+from registries import KNOWN, PASSWORD, USER, Server, free_port, registry
 from releases import PATH, PLAIN, UNSIGNED, Release, make_release
 
 from buildlib.config import load_config
@@ -505,8 +505,7 @@ def test_nothing_goes_back_to_what_nobody_signed(make: Make) -> None:
     assert release.tags == before
 
 
-def test_docker_is_signed_in_with_what_the_variables_hold(make: Make, tmp_path: Path) -> None:
-    release = make()
+def _with_variables(release: Release) -> None:
     config = release.root / "buildlib.toml"
     text = config.read_text(encoding="utf-8")
     text = text.replace(
@@ -514,6 +513,10 @@ def test_docker_is_signed_in_with_what_the_variables_hold(make: Make, tmp_path: 
     )
     config.write_text(text, encoding="utf-8")
 
+
+def test_docker_is_signed_in_with_what_the_variables_hold(make: Make, tmp_path: Path) -> None:
+    release = make()
+    _with_variables(release)
     empty = {"DOCKER_CONFIG": str(tmp_path / "empty"), "WHO": USER, "WITH": PASSWORD}
     done = release.invoke("docker-login", "--registry", "one", **empty)
     assert done.returncode == 0, done.stderr
@@ -532,3 +535,22 @@ def test_docker_is_signed_in_with_what_the_variables_hold(make: Make, tmp_path: 
     assert PASSWORD not in "".join(release.printed)
     dry = release.invoke("docker-login", "--dry-run", **empty)
     assert f'printf %s "$WITH" | docker login {release.hosts["one"]}' in dry.stdout
+
+
+def test_docker_that_is_not_signed_in_says_why(make: Make, tmp_path: Path) -> None:
+    release = make()
+    _with_variables(release)
+    store = tmp_path / "helped"
+    store.mkdir()
+    (store / "config.json").write_text('{"credsStore": "nowhere"}', encoding="utf-8")
+    known = {"DOCKER_CONFIG": str(store), "WHO": USER, "WITH": PASSWORD}
+    helped = release.invoke("docker-login", "--registry", "one", **known)
+    assert helped.returncode == 3, helped.stderr
+    assert "docker-credential-nowhere" in helped.stderr
+    config = release.root / "buildlib.toml"
+    text = config.read_text(encoding="utf-8")
+    down = f"127.0.0.1:{free_port()}"
+    config.write_text(text.replace(release.hosts["one"], down), encoding="utf-8")
+    silent = release.invoke("docker-login", "--registry", "one", **known)
+    assert silent.returncode == 6, silent.stderr
+    assert f"{down} does not answer docker" in silent.stderr

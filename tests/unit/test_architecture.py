@@ -151,6 +151,7 @@ ORDER = [
     "tasks.smoking",
     "tasks.smoke",
     "tasks.sizing",
+    "tasks.login",
     "tasks.registries",
     "tasks.scanning",
     "tasks.image",

@@ -1,0 +1,173 @@
+"""What `docker-promote` and `docker-rollback` leave behind where something is in their way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from smallregistry import SmallRegistry, small_registry
+
+from buildlib.errors import AuthorisationError, BuildlibError, InputError, exit_code_of
+from buildlib.tasks.edge import Edge
+from buildlib.tasks.registries import promote, rollback
+
+from fakes import write_project
+
+
+class World:
+    """Two registries that hold three releases, of which the last is a bad one."""
+
+    def __init__(self, root: Path, one: SmallRegistry, two: SmallRegistry) -> None:
+        self.root, self.one, self.two = root, one, two
+        self.releases = {}
+        for here in (one, two):
+            for version in ("1.2.2", "1.2.3", "1.3.0"):
+                self.releases[version] = here.hold(version, version)
+            here.tags |= dict.fromkeys(("latest", "1"), self.releases["1.3.0"])
+        self.configure()
+
+    def configure(self, more: str = "") -> None:
+        tables = [
+            f'[registries.{name}]\nrepository = "{here.name}"\n'
+            for name, here in (("one", self.one), ("two", self.two))
+        ]
+        write_project(self.root, f'image = "thing"\n{"".join(tables)}{more}')
+
+    def edge(self, *, dry: bool = False) -> Edge:
+        # Nothing of docker's own store on this machine.
+        env = {"DOCKER_CONFIG": str(self.root / "docker")}
+        return Edge(self.root, env, dry=dry, quiet=False)
+
+    def back(self, version: str = "", *names: str, as_json: bool = False) -> None:
+        rollback(self.edge(), version, names, as_json=as_json)
+
+    def promote(self, digest: str, tag: str, *, as_json: bool = False) -> None:
+        promote(self.edge(), digest, tag, (), as_json=as_json)
+
+    def what(self, tag: str) -> list[str]:
+        """Return which release a tag is, in each registry."""
+        names = {digest: version for version, digest in self.releases.items()}
+        return [names.get(here.tags.get(tag, ""), "none") for here in (self.one, self.two)]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with small_registry() as one, small_registry() as two:
+        yield World(tmp_path, one, two)
+
+
+# --- rollback --------------------------------------------------------------------------------
+
+
+def test_a_rollback_that_broke_off_goes_no_release_too_far(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.two.refused = {"latest"}
+    with pytest.raises(AuthorisationError):
+        world.back()
+    told = capsys.readouterr()
+    assert f"{world.one.name}:latest is tagged" in told.err
+    assert f"{world.one.name}:latest" in told.out
+    assert "invoke docker-rollback --version 1.2.3 goes on" in told.err
+    assert world.what("latest") == ["1.2.3", "1.3.0"]
+    world.two.refused = set()
+    with pytest.raises(InputError, match="latest differs") as caught:
+        world.back()
+    assert f"({world.one.name}: 1.2.3, {world.two.name}: 1.3.0)" in caught.value.what
+    assert world.what("latest") == ["1.2.3", "1.3.0"]
+    world.back("1.2.3")
+    assert (world.what("latest"), world.what("1")) == (["1.2.3"] * 2, ["1.2.3"] * 2)
+
+
+def test_latest_moves_last_whatever_the_order_of_the_rules(world: World) -> None:
+    world.configure('[tags]\nrules = ["{version}", "latest", "{major}"]\n')
+    world.two.refused = {"1"}
+    with pytest.raises(AuthorisationError):
+        world.back()
+    assert (world.what("latest"), world.what("1")) == (["1.3.0"] * 2, ["1.2.3", "1.3.0"])
+    world.two.refused = set()
+    # So that the same once more does the rest, and leads to the same release.
+    world.back()
+    assert (world.what("latest"), world.what("1")) == (["1.2.3"] * 2, ["1.2.3"] * 2)
+
+
+def test_what_moved_is_told_to_programs_as_well(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.two.refused = {"1"}
+    with pytest.raises(AuthorisationError):
+        world.back(as_json=True)
+    good, bad = world.releases["1.2.3"], world.releases["1.3.0"]
+    row = {"reference": f"{world.one.name}:1", "digest": good, "before": bad}
+    assert json.loads(capsys.readouterr().out) == {"digest": good, "tags": [row]}
+
+
+def test_a_registry_that_gets_no_latest_has_no_say(world: World) -> None:
+    world.configure('tags = { rules = ["{version}", "{major}"] }\n')
+    world.two.tags["latest"] = world.releases["1.2.2"]
+    world.back()
+    assert (world.what("latest"), world.what("1")) == (["1.2.3", "1.2.2"], ["1.2.3"] * 2)
+
+
+def test_one_that_lacks_the_release_before_sends_nobody_further_back(world: World) -> None:
+    del world.one.tags["1.2.3"]
+    with pytest.raises(InputError, match=r"has no 1\.2\.3"):
+        world.back()
+    assert world.what("latest") == ["1.3.0"] * 2
+
+
+def test_where_latest_is_no_release_the_version_has_to_be_named(world: World) -> None:
+    for here in (world.one, world.two):
+        # Somebody removed the bad one, but not the tag that stands for it.
+        del here.tags["1.3.0"]
+    with pytest.raises(InputError, match="latest stands for no release"):
+        world.back()
+    world.back("1.2.3")
+    assert world.what("latest") == ["1.2.3"] * 2
+
+
+def test_the_dry_run_has_the_order_of_the_real_one(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rollback(world.edge(dry=True), "", (), as_json=False)
+    words = [line.split()[3:] for line in capsys.readouterr().out.splitlines()]
+    names = ("one", "two")
+    expected = [[tag, "--registry", name] for tag in ("1", "latest") for name in names]
+    assert words == expected
+    assert world.one.done == []
+
+
+# --- promote ---------------------------------------------------------------------------------
+
+
+def test_a_version_that_is_another_image_in_one_registry_is_given_in_none(world: World) -> None:
+    world.two.tags["1.4.0"] = world.releases["1.3.0"]
+    with pytest.raises(BuildlibError) as caught:
+        world.promote(world.releases["1.2.3"], "1.4.0")
+    assert exit_code_of(caught.value) == 7
+    assert f"{world.two.name}:1.4.0 is another image already" in str(caught.value)
+    assert world.what("1.4.0") == ["none", "1.3.0"]
+
+
+def test_what_one_registry_does_not_have_is_tagged_in_none(world: World) -> None:
+    digest = world.one.hold("new")
+    with pytest.raises(InputError, match=f"{world.two.name} has no {digest}"):
+        world.promote(digest, "1.4.0")
+    assert "1.4.0" not in world.one.tags
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["to people", "to programs"])
+def test_what_was_tagged_is_told_where_the_next_registry_fails(
+    world: World, capsys: pytest.CaptureFixture[str], *, as_json: bool
+) -> None:
+    world.two.refused = {"stable"}
+    with pytest.raises(AuthorisationError):
+        world.promote(world.releases["1.2.3"], "stable", as_json=as_json)
+    told = capsys.readouterr().out
+    assert f"{world.one.name}:stable" in told
+    assert f"{world.two.name}:stable" not in told
+    if as_json:
+        row = {"reference": f"{world.one.name}:stable", "before": ""}
+        assert json.loads(told)["tags"] == [row]

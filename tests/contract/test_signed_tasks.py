@@ -1,0 +1,211 @@
+"""What `docker-sign` and `docker-verify` have cosign do, of which registry, and from where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from conftest import git
+from smallregistry import SmallRegistry, small_registry
+
+from buildlib.errors import BuildlibError, InputError, exit_code_of
+from buildlib.executor import Completed
+from buildlib.labels import REVISION_LABEL, VERSION_LABEL
+from buildlib.tasks.edge import Edge
+from buildlib.tasks.signed import Wanted, sign, verify
+
+from fakes import FakeExecutor, words_after, write_project
+
+CONFIG = """\
+image = "thing"
+platforms = ["linux/amd64", "linux/arm64"]
+[registries.one]
+repository = "{name}"
+[sign]
+key = "cosign.key"
+[verify]
+key = "cosign.pub"
+"""
+NONE = "error during command execution: no matching attestations: \n"
+
+
+class Cosign(FakeExecutor):
+    """Does as it is told, and finds no statement; `said` are its own command lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[tuple[str, ...]] = []
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        words = tuple(argv[argv.index("cosign") :])
+        if words[1] == "version" or words[2] == "--help":
+            return Completed(code=0, stdout="--recursive")
+        self.said.append(words)
+        there = words[1] != "verify-attestation"
+        return Completed(code=0) if there else Completed(code=1, stderr=NONE)
+
+    def did(self, verb: str) -> list[tuple[str, ...]]:
+        return [words for words in self.said if words[1] == verb]
+
+
+class _Edge(Edge):
+    """An edge whose cosign signs nothing."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, {"DOCKER_CONFIG": str(root / "docker")}, dry=False, quiet=True)
+        self.cosign = Cosign()
+
+    @property
+    def executor(self) -> Cosign:
+        return self.cosign
+
+
+class World:
+    """A project on a release, the registry that it publishes to, and where a task is run."""
+
+    def __init__(self, root: Path, registry: SmallRegistry) -> None:
+        self.registry = registry
+        write_project(root, CONFIG.format(name=registry.name), "FROM scratch\nCOPY app /\n")
+        git(root, "init", "--quiet", "--initial-branch=main")
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "--message", "all")
+        git(root, "tag", "v1.2.3")
+        self.revision = git(root, "rev-parse", "HEAD")
+        self.run = _Edge(root)
+
+    def push(self, version: str, *platforms: str) -> str:
+        """Bring an image into the registry; return its reference."""
+        labels = {VERSION_LABEL: version, REVISION_LABEL: self.revision}
+        images = [self.registry.image(platform, **labels) for platform in platforms]
+        return f"{self.registry.name}@{self.registry.index(*images)}"
+
+    def verify(self, reference: str, key: str = "", identity: str = "") -> tuple[str, ...]:
+        """Verify; return cosign's command line."""
+        issuer = "https://issuer.example" if identity else ""
+        wanted = Wanted(key=key, identity=identity, issuer=issuer, attestations=())
+        verify(self.run, reference, wanted, as_json=False)
+        (words,) = self.run.cosign.did("verify")
+        return words
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    (tmp_path / "repo").mkdir()
+    with small_registry() as registry:
+        yield World(tmp_path / "repo", registry)
+
+
+BOTH = ("linux/amd64", "linux/arm64")
+
+# --- a release that was pushed by hand -------------------------------------------------------
+
+
+def test_a_release_is_signed_as_one(world: World) -> None:
+    reference = world.push("1.2.3", *BOTH)
+    sign(world.run, reference, (), release=True)
+    (statement,) = world.run.cosign.did("attest")
+    assert statement[-1] == reference
+    assert len(world.run.cosign.did("verify")[-1][-3:]) == 3
+
+
+def test_a_release_gets_the_statements_that_were_named_as_well(
+    world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "said.json").write_text("{}", encoding="utf-8")
+    attest = f"https://example.org/said={tmp_path / 'said.json'}"
+    sign(world.run, world.push("1.2.3", *BOTH), [attest], release=True)
+    kinds = [words_after(words, "--type") for words in world.run.cosign.did("attest")]
+    assert kinds == [["slsaprovenance1"], ["https://example.org/said"]]
+
+
+@pytest.mark.parametrize(
+    ("version", "platforms", "words"),
+    [
+        ("1.2.2", BOTH, "linux/arm64 says that its version is 1.2.2"),
+        ("1.2.3", BOTH[:1], "not for linux/arm64"),
+    ],
+    ids=["another version", "one platform"],
+)
+def test_another_image_gets_no_statement(
+    world: World, version: str, platforms: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(BuildlibError) as caught:
+        sign(world.run, world.push(version, *platforms), (), release=True)
+    assert exit_code_of(caught.value) == 2
+    assert words in str(caught.value)
+    assert world.run.cosign.said == []
+
+
+def test_neither_does_a_platform_that_says_by_itself_which_it_is(world: World) -> None:
+    labels = {VERSION_LABEL: "1.2.3", REVISION_LABEL: world.revision}
+    manifest = world.registry.image("linux/arm64", **labels)
+    with pytest.raises(InputError, match="not for linux/amd64"):
+        sign(world.run, f"{world.registry.name}@{manifest}", (), release=True)
+    assert world.run.cosign.said == []
+
+
+def test_what_is_no_image_gets_none_either(world: World) -> None:
+    digest = world.registry.keep({"layers": []}, "application/vnd.oci.image.manifest.v1+json")
+    with pytest.raises(BuildlibError) as caught:
+        sign(world.run, f"{world.registry.name}@{digest}", (), release=True)
+    assert "says that its version is none" in str(caught.value)
+    assert world.run.cosign.said == []
+
+
+# --- files that are named on the command line ------------------------------------------------
+
+
+def test_a_statement_is_the_file_that_is_meant_from_here(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = tmp_path / "repo/below"
+    below.mkdir()
+    for folder in (below, below.parent):
+        (folder / "said.json").write_text("{}", encoding="utf-8")
+    monkeypatch.chdir(below)
+    sign(world.run, world.push("1.2.3", *BOTH), ["slsaprovenance1=said.json"], release=False)
+    (attested,) = world.run.cosign.did("attest")
+    assert words_after(attested, "--predicate") == [str(below / "said.json")]
+
+
+def test_a_key_of_the_command_line_is_meant_from_here(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = world.verify(world.push("1.2.3", *BOTH), "my.pub")
+    assert words_after(words, "--key") == [str(tmp_path / "my.pub")]
+
+
+@pytest.mark.parametrize("key", ["env://MY_KEY", "awskms:///alias/mine"])
+def test_a_key_that_is_no_file_stays_what_it_is(world: World, key: str) -> None:
+    assert words_after(world.verify(world.push("1.2.3", *BOTH), key), "--key") == [key]
+
+
+def test_a_configured_key_is_meant_from_the_project(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = world.verify(world.push("1.2.3", *BOTH))
+    assert words_after(words, "--key") == [str(tmp_path / "repo/cosign.pub")]
+
+
+# --- a stranger ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("key", "identity"), [("my.pub", ""), ("", "ann@example.org")])
+def test_a_stranger_verifies_without_a_configuration(
+    world: World, tmp_path: Path, key: str, identity: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    world.run = _Edge(tmp_path / "elsewhere")
+    reference = world.push("1.2.3", *BOTH)
+    words = world.verify(reference, key, identity)
+    assert reference in words
+
+
+def test_without_one_something_has_to_say_what_counts(world: World, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    world.run = _Edge(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="no image is named"):
+        world.verify(world.push("1.2.3", *BOTH))
