@@ -41,7 +41,7 @@ TOOLS = {
     "buildctl": Tool(f"{_BUILDKIT}/buildctl", "v0.13.2"),
     "buildkitd": Tool(f"{_BUILDKIT}/buildkitd", "v0.13.2"),
     "cosign": Tool("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
-    "goreleaser": Tool("github.com/goreleaser/goreleaser/v2", "v2.18.2", "main.version"),
+    "goreleaser": Tool("github.com/goreleaser/goreleaser/v2", "v2.16.0", "main.version"),
     "grype": Tool("github.com/anchore/grype/cmd/grype", "v0.121.2", "main.version"),
 }
 
