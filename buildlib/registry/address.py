@@ -29,6 +29,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_private(address: str) -> bool:
+    """Return whether nobody on the way reads what is sent to an address.
+
+    Raises:
+        LocationParseError: it is none.
+    """
+    try:
+        parts = urlsplit(address)
+        return parts.scheme == "https" or is_loopback(parts.netloc)
+    except ValueError:
+        raise LocationParseError(address) from None
+
+
 def follow(base: str, address: str) -> tuple[str, bool]:
     """Return where an address leads that somebody gave, and whether it is still the same server.
 

@@ -9,7 +9,7 @@ import pytest
 import urllib3
 
 from buildlib.errors import InputError
-from buildlib.registry.address import make_pool
+from buildlib.registry.address import is_private, make_pool
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Transport
 
@@ -73,6 +73,21 @@ def test_what_is_not_needed_is_not_looked_at() -> None:
     env = {"HTTPS_PROXY": "socks5://proxy.example", "NO_PROXY": "spared.example"}
     for host in ("127.0.0.1:5000", "spared.example"):
         assert not isinstance(make_pool(host, "https", env, 1.0), urllib3.ProxyManager)
+
+
+@pytest.mark.parametrize(
+    ("address", "private"),
+    [
+        ("https://tokens.example/token", True),
+        ("http://127.0.0.1:5000/token", True),
+        ("http://[::1]:5000/token", True),
+        ("http://tokens.example/token", False),
+        ("http://127.0.0.1@tokens.example/token", False),
+        ("/token", False),
+    ],
+)
+def test_who_else_reads_what_is_sent(address: str, private: bool) -> None:  # noqa: FBT001 - a table
+    assert is_private(address) is private
 
 
 def test_a_password_that_is_no_text_is_sent_as_the_bytes_that_it_is() -> None:
