@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Final, TypeVar
 from urllib.parse import urlencode, urljoin
@@ -257,20 +257,33 @@ class Repository:
         """Return every tag, in the registry's order; none where there is no such repository.
 
         `page` is how many are asked for at a time; a registry may give fewer.
+
+        Raises:
+            EngineError: it is no list, or a part of it is missing (exit 4).
         """
         found: list[str] = []
-        path = self._at("tags", f"list?n={page}")
+        path, expect = self._at("tags", f"list?n={page}"), _MAYBE
         while path:
-            answer = self.transport.call("GET", path, scope=self._pull, expect=_MAYBE)
+            answer = self.transport.call("GET", path, scope=self._pull, expect=expect)
             if answer.status not in _FOUND:
                 break
             found += self._listed(answer)
             following = _NEXT.search(answer.headers.get("link", ""))
-            path = self._onward(path, following[1]) if following else ""
+            # A page that another one leads to is there: half of the tags would look like all.
+            path, expect = self._onward(path, following[1]) if following else "", _FOUND
         return tuple(found)
 
-    def _listed(self, answer: Answer) -> Iterator[str]:
+    def _listed(self, answer: Answer) -> list[str]:
         try:
-            yield from read_object(answer.body).get("tags") or ()
-        except ValueError as error:
-            raise EngineError(f"{self.name} lists its tags in no known form") from error
+            found = read_object(answer.body)["tags"]
+        except (ValueError, KeyError):
+            found = ""
+        # Nothing is what some say of a repository without tags.
+        tags = [] if found is None else found
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            # Taken for none, a tag that moves would move to an earlier version.
+            raise EngineError(
+                f"{self.name} lists its tags in no known form",
+                hint="see whether it is the registry that answers, and not a page of a proxy's",
+            )
+        return tags

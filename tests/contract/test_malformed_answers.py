@@ -38,6 +38,50 @@ def _found(body: object, **headers: str) -> Fault:
     "body",
     [
         pytest.param(b"<html>", id="a page"),
+        pytest.param({"message": "maintenance"}, id="a message"),
+        pytest.param({"tags": "latest"}, id="a word"),
+        pytest.param({"tags": 5}, id="a number"),
+        pytest.param({"tags": False}, id="a flag"),
+        pytest.param({"tags": {"latest": "x"}}, id="an object"),
+        pytest.param({"tags": [None, 1]}, id="a list of something else"),
+        pytest.param(["latest"], id="a list alone"),
+    ],
+)
+@pytest.mark.parametrize("page", ["first", "second"])
+def test_what_lists_no_tags_is_not_taken_for_none(proxy: Proxy, page: str, body: object) -> None:
+    if page == "second":
+        onward = {"Link": '</v2/team/thing/tags/list?last=b>; rel="next"'}
+        proxy.plan[0] = _found({"tags": ["b"]}, **onward)
+    proxy.always[LIST] = _found(body)
+    with pytest.raises(EngineError, match="lists its tags in no known form"):
+        _repository(proxy).tags()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(_found({"tags": None}), id="nothing"),
+        pytest.param(_found({"tags": []}), id="an empty list"),
+        pytest.param(Fault(status=404), id="no such repository"),
+    ],
+)
+def test_a_repository_may_have_no_tags(proxy: Proxy, answer: Fault) -> None:
+    proxy.always[LIST] = answer
+    assert _repository(proxy).tags() == ()
+
+
+def test_a_page_that_is_missing_is_not_the_end(proxy: Proxy) -> None:
+    onward = {"Link": '</v2/team/thing/tags/list?last=b>; rel="next"'}
+    proxy.plan[0] = _found({"tags": ["a", "b"]}, **onward)
+    proxy.always[LIST] = Fault(status=404)
+    with pytest.raises(EngineError, match="refuses GET"):
+        _repository(proxy).tags()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"<html>", id="a page"),
         pytest.param([], id="a list"),
         pytest.param({"manifests": ["x"]}, id="a word"),
         pytest.param({"manifests": [{}]}, id="nothing of it"),
