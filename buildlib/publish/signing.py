@@ -97,7 +97,9 @@ class CosignSigner:
         policy = self._project.config.verification()
         transport = self._repositories[target.name].transport
         root, env = self._project.config.root, self._project.env
-        signatory = Signatory(self._cosign, self._executor, root, env, tally=transport.tally)
+        signatory = Signatory(
+            *(self._cosign, self._executor, root, env), safe=transport.safe, tally=transport.tally
+        )
         images = tuple(receipt.platforms.values())
         images = () if images == (receipt.digest,) else images
         with docker_store(transport.host, transport.credentials) as store:
@@ -187,7 +189,9 @@ def make_verifier(
         if document is None:
             raise InputError(f"{repository.name} has no {digest}", hint="push it first")
         transport = repository.transport
-        signatory = Signatory(cosign, executor, config.root, env, tally=transport.tally)
+        signatory = Signatory(
+            *(cosign, executor, config.root, env), safe=transport.safe, tally=transport.tally
+        )
         reference = f"{repository.name}@{digest}"
         with docker_store(transport.host, transport.credentials) as store:
             images = tuple(manifests_of(document))

@@ -34,6 +34,8 @@ _PASSING: Final = re.compile(
     r"|INTERNAL_ERROR|UNAVAILABLE|server misbehaving|TOOMANYREQUESTS",
     re.MULTILINE,
 )
+# Go's words for an address that is none: what opens something may be anywhere in it.
+_UNREADABLE: Final = re.compile(r'parse "(?:[^"\\]|\\.)*": .*')
 _KEY: Final = re.compile(r"reading key|loading public key|getting signer|loading private key")
 _MISSING: Final = re.compile(
     r"none of the attestations matched|no matching attestations: *$", re.MULTILINE
@@ -127,10 +129,10 @@ def surrounded(
 
 
 def reason(stderr: str) -> str:
-    """Return cosign's own reason, once, and without its warnings."""
+    """Return cosign's own reason, once, and without its warnings; it may tell secrets."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     last = [line.removeprefix(_LAST) for line in lines if line.startswith(_LAST)]
-    return (last[-1] if last else "\n".join(lines[-3:]))[:600]
+    return _UNREADABLE.sub("an address that is none", last[-1] if last else "\n".join(lines[-3:]))
 
 
 def missing() -> ToolError:

@@ -41,6 +41,7 @@ _TIMEOUT: Final = 180.0
 _CLOUDS: Final = ("AWS_", "GOOGLE_", "AZURE_", "VAULT_")
 _SIGNERS: Final = ("COSIGN_", "SIGSTORE_", "ACTIONS_ID_TOKEN_")
 _VARIABLE: Final = "env://"
+_LONGEST: Final = 600
 _ATTEMPTS: Final = 4
 _BASE: Final = 1.0
 
@@ -107,6 +108,7 @@ class Signatory:
         executor: starts it.
         root: of the project, for the keys' files.
         env: the environment; only the names of its variables are looked at.
+        safe: returns words that may be the registry's without what it was told: its transport's.
         tally: counts what had to be done again.
         sleep: of this machine.
         chance: spreads the waits; between 0 and 1.
@@ -119,13 +121,14 @@ class Signatory:
         root: Path,
         env: Mapping[str, str],
         *,
+        safe: Callable[[str], str],
         tally: Tally | None = None,
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """Keep them."""
         self._cosign, self._executor, self._root = cosign, executor, root
-        self._env, self._sleep, self._chance = env, sleep, chance
+        self._env, self._safe, self._sleep, self._chance = env, safe, sleep, chance
         self._tally = tally or Tally()
 
     def _persistently(
@@ -156,6 +159,9 @@ class Signatory:
                 hint="try again later",
             ) from error
         if done.code != 0 and (found := problem(done)):
+            # What the registry says comes through cosign as it is. Cut off before, a half of a
+            # secret would not be known for one.
+            found.why = self._safe(found.why)[:_LONGEST]
             raise found
         return done
 

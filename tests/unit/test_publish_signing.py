@@ -7,6 +7,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from buildlib.errors import AuthorisationError
 from buildlib.executor import Completed
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, make_publish_plan
@@ -162,6 +165,27 @@ def test_and_ours_among_them_is_not_given_again(tmp_path: Path) -> None:
     signer, plan, receipt = _signer(tmp_path, cosign)
     signer.sign(plan.targets[0], receipt)
     assert cosign.did("attest") == 0
+
+
+class _Refused(Cosign):
+    """Meets a registry that tells what it was told."""
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        answer = super()._answer(argv)
+        refused = argv[0] == "env"
+        return Completed(code=1, stderr="DENIED: no pass-77ab\n") if refused else answer
+
+
+def test_what_cosign_is_refused_with_is_told_without_the_password(tmp_path: Path) -> None:
+    project, plan, receipt = _planned(tmp_path)
+    known = Credentials(username="one", secret="pass-77ab", source="the test")  # noqa: S106 - made up
+    there = Repository(Transport("registry.example", known), "one/thing")
+    signer = CosignSigner(project, plan, _Refused(), a_console()[0], {"one": there})
+    with pytest.raises(AuthorisationError, match=r"DENIED: no \*\*\*"):
+        signer.sign(plan.targets[0], receipt)
+    verify = make_verifier(project.config, _Refused(), {}, a_console()[0])
+    with pytest.raises(AuthorisationError, match=r"DENIED: no \*\*\*"):
+        verify(_Held(there.transport, "one/thing"), DIGEST)
 
 
 def test_a_receipt_has_nothing_that_opens_what_a_registry_spoke_of(tmp_path: Path) -> None:

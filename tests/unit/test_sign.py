@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,8 @@ from buildlib.errors import (
     VerificationError,
 )
 from buildlib.executor import Completed
-from buildlib.registry.transport import Tally
+from buildlib.registry.credentials import Credentials
+from buildlib.registry.transport import Tally, Transport
 from buildlib.sign.cosign import (
     Cosign,
     is_missing_attestation,
@@ -41,6 +42,8 @@ REFERENCE = f"registry.example/x@{DIGEST}"
 TWO, THREE = Cosign(version="2"), Cosign(version="3", signing_config=True)
 KEY = Sign(key="keys/cosign.key")
 PUBLIC = Verify(key="cosign.pub")
+KNOWN = Credentials(username="ann", secret="pass-9d1f", source="the test")  # noqa: S106 - made up
+REGISTRY = Transport("registry.example", KNOWN)
 GITHUB = "https://token.actions.githubusercontent.com"
 
 
@@ -212,7 +215,9 @@ STALL = TimedOutError("env did not answer within 180 s")
 
 
 def _signatory(executor: FakeExecutor, waits: list[float], **env: str) -> Signatory:
-    return Signatory(TWO, executor, ROOT, env, sleep=waits.append, chance=lambda: 1.0)
+    return Signatory(
+        *(TWO, executor, ROOT, env), safe=REGISTRY.safe, sleep=waits.append, chance=lambda: 1.0
+    )
 
 
 def test_what_may_pass_is_tried_again() -> None:
@@ -232,6 +237,7 @@ def test_waits_spread_and_what_was_done_again_is_counted() -> None:
     chances = iter((0.5, 0.25, 0.0))
     Signatory(
         *(TWO, executor, ROOT, {}),
+        safe=REGISTRY.safe,
         tally=tally,
         sleep=waits.append,
         chance=lambda: next(chances),
@@ -250,6 +256,65 @@ def test_a_registry_that_stalls_is_asked_again_and_then_it_may_work_later() -> N
     stalled = _signatory(Answers(*[STALL] * 4), waits)
     with pytest.raises(TransientError, match="cosign verify-attestation did not end"):
         stalled.count(REFERENCE, "spdxjson", PUBLIC, Path("/store"))
+
+
+TOKEN = "eyJhbGciOiJub25lIn0.plant.plant"  # noqa: S105 - made up
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        pytest.param(
+            "DENIED: no pass-9d1f of ann", "DENIED: no *** of ann", id="the password comes back"
+        ),
+        pytest.param(f"DENIED: no {KNOWN.basic}", "DENIED: no ***", id="as it was sent"),
+        pytest.param(
+            "GET https://s3.example/y?X-Amz-Signature=plant: DENIED",
+            "GET https://s3.example/y?*** DENIED",
+            id="an address is signed",
+        ),
+        pytest.param(
+            "PATCH http://me:plant@r/x: DENIED",
+            "PATCH http://***@r/x: DENIED",
+            id="an address has a password",
+        ),
+        pytest.param(
+            'parse "https://plant:plant/x": invalid port ":plant" after host: DENIED',
+            "an address that is none",
+            id="an address is none",
+        ),
+        pytest.param(f"DENIED: {TOKEN} is old", "DENIED: *** is old", id="cosign's token"),
+        pytest.param("DENIED: \x1b[31mred", "DENIED:  [31mred", id="a terminal is spoken to"),
+    ],
+)
+def test_what_the_registry_says_through_cosign_is_told_without_what_opens_anything(
+    said: str, told: str
+) -> None:
+    bad = Completed(code=1, stderr=f"Error: {said}\n{LAST}signing [x]: {said}\n")
+    with pytest.raises(BuildlibError) as caught:
+        _signatory(Answers(bad), []).sign(REFERENCE, KEY, Path("/store"))
+    assert caught.value.why == f"signing [x]: {told}"
+    with pytest.raises(BuildlibError) as caught:
+        _signatory(Answers(bad), []).verify(REFERENCE, PUBLIC, Path("/store"))
+    assert caught.value.why == f"signing [x]: {told}"
+
+
+def _why(said: str, safe: Callable[[str], str]) -> str:
+    answers = Answers(Completed(code=1, stderr=f"{LAST}{said}\n"))
+    with pytest.raises(InputError, match="the key can't be used") as caught:
+        Signatory(TWO, answers, ROOT, {}, safe=safe).sign(REFERENCE, KEY, Path("/store"))
+    return caught.value.why
+
+
+def test_a_password_of_one_letter_changes_nothing_about_what_went_wrong() -> None:
+    known = Credentials(username="ann", secret="e", source="the test")  # noqa: S106 - made up
+    why = _why(NO_FILE, Transport("registry.example", known).safe)
+    assert why == NO_FILE.replace("e", "***")
+
+
+def test_a_long_answer_is_not_cut_in_the_middle_of_a_password() -> None:
+    long = f"{NO_FILE} ".ljust(596, "x")
+    assert _why(f"{long}{KNOWN.secret} and more", REGISTRY.safe) == f"{long}*** "
 
 
 def test_what_will_not_pass_is_not_tried_again() -> None:
