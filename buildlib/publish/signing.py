@@ -23,7 +23,7 @@ from buildlib.registry.client import Repository
 from buildlib.registry.credentials import docker_store
 from buildlib.registry.push import manifests_of
 from buildlib.report import to_json
-from buildlib.sign.cosign import Cosign
+from buildlib.sign.cosign import Cosign, ForeignError
 from buildlib.sign.flow import Signatory, find_cosign
 
 _STATEMENT: Final = "slsaprovenance1"
@@ -144,7 +144,11 @@ class CosignSigner:
         # Attaching twice would leave two of them, but one that says something else is another one:
         # a gate that was left out then may have been passed now.
         policy = self._project.config.verification()
-        there = signatory.statements(about, kind, policy, store)
+        try:
+            there = signatory.statements(about, kind, policy, store)
+        except ForeignError:
+            # By the key before this one, or by a wrong one: the last verification decides.
+            there = ()
         new = _said(json.loads(file.read_text(encoding="utf-8"))) if kind == _STATEMENT else None
         if not any(new is None or _said(one.get("predicate")) == new for one in there):
             self._console.note(f"attaching {kind} to {about}")

@@ -143,6 +143,10 @@ def missing() -> ToolError:
     )
 
 
+class ForeignError(VerificationError):
+    """What is there is signed, and by nobody who counts."""
+
+
 def _general(code: int, stderr: str) -> BuildlibError | None:
     """Return what has to do with neither signing nor verifying."""
     if code == _NOT_FOUND:
@@ -182,7 +186,7 @@ def verifying_problem(code: int, stderr: str, what: str) -> BuildlibError:
     if "loading public key" in stderr:
         return InputError("the public key can't be read", why=why, hint="see verify.key")
     if code == _NO_MATCH or _OTHER_KEY.search(stderr):
-        return VerificationError(f"{what} is signed by somebody else, or is another image", why=why)
+        return ForeignError(f"{what} is signed by somebody else, or is another image", why=why)
     return VerificationError(f"{what} is not verified", why=why)
 
 

@@ -276,13 +276,23 @@ class Signatory:
         store: Path,
     ) -> int:
         """Return how many statements of a type there are: about the whole, or about each image."""
-        if found := self.count(reference, kind, policy, store):
+        others: list[str] = []
+
+        def count(about: str) -> int:
+            try:
+                return self.count(about, kind, policy, store)
+            except VerificationError as error:
+                others.append(error.why)
+                return 0
+
+        if found := count(reference):
             return found
-        counts = [self.count(one, kind, policy, store) for one in manifests]
+        counts = [count(one) for one in manifests]
         if not counts or not all(counts):
+            why = "neither about the whole nor about each platform's image"
             raise VerificationError(
                 f"{reference} has no signed statement of the type {kind}",
-                why="neither about the whole nor about each platform's image",
+                why=f"{why}; of what is there cosign says: {others[0]}" if others else why,
             )
         return sum(counts)
 
@@ -296,6 +306,7 @@ class Signatory:
         """Return the signed statements of a type; source: in-toto attestation, spec/v1/envelope.md.
 
         Raises:
+            ForeignError: there are some, and none by who counts (exit 8).
             ToolError: cosign says that there are some, in a form that is not known (exit 3).
             BuildlibError: as `verify`.
         """

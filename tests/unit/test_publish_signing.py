@@ -44,6 +44,10 @@ key = "cosign.key"
 key = "cosign.pub"
 """
 HELP: tuple[str, ...] = ("cosign", "sign", "--help")
+FOREIGN = (
+    "error during command execution: no matching attestations: "
+    "accepted signatures do not match threshold, Found: 0, Expected 1\n"
+)
 NONE = "error during command execution: no matching attestations: \n"
 
 
@@ -55,6 +59,7 @@ class Cosign(FakeExecutor):
         self.there = there
         self.accounts: list[tuple[str, str]] = []
         self.failing = 0
+        self.foreign = False
 
     def _answer(self, argv: Sequence[str]) -> Completed:
         if argv[0] != "env":
@@ -71,6 +76,8 @@ class Cosign(FakeExecutor):
             return Completed(code=1, stderr="connection refused")
         if words[1] != "verify-attestation":
             return Completed(code=0)
+        if self.foreign and not self.did("attest"):
+            return Completed(code=1, stderr=FOREIGN)
         lines = "\n".join(map(_envelope, self.there))
         return Completed(code=0 if lines else 1, stdout=lines, stderr="" if lines else NONE)
 
@@ -165,6 +172,16 @@ def test_and_ours_among_them_is_not_given_again(tmp_path: Path) -> None:
     signer, plan, receipt = _signer(tmp_path, cosign)
     signer.sign(plan.targets[0], receipt)
     assert cosign.did("attest") == 0
+
+
+def test_somebody_elses_statements_are_no_reason_not_to_give_ours(tmp_path: Path) -> None:
+    cosign = Cosign(OURS)
+    cosign.foreign = True
+    signer, plan, receipt = _signer(tmp_path, cosign)
+    signer.sign(plan.targets[0], receipt)
+    assert cosign.did("attest") == 1
+    signer.sign(plan.targets[0], receipt)
+    assert cosign.did("attest") == 1
 
 
 class _Refused(Cosign):

@@ -24,6 +24,7 @@ from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Tally, Transport
 from buildlib.sign.cosign import (
     Cosign,
+    ForeignError,
     is_missing_attestation,
     key_argument,
     reason,
@@ -162,8 +163,8 @@ def test_why_nothing_was_signed(
     [
         pytest.param(127, "", ToolError, "cosign not found", id="it is not here"),
         pytest.param(10, UNSIGNED, VerificationError, "is not signed", id="nobody signed"),
-        pytest.param(12, OTHER_2, VerificationError, "somebody else", id="another key, in 2"),
-        pytest.param(1, OTHER_3, VerificationError, "somebody else", id="another key, in 3"),
+        pytest.param(12, OTHER_2, ForeignError, "somebody else", id="another key, in 2"),
+        pytest.param(1, OTHER_3, ForeignError, "somebody else", id="another key, in 3"),
         pytest.param(11, NO_TAG, InputError, "there is no x", id="there is no such image"),
         pytest.param(1, NO_PUB, InputError, "public key can't be read", id="there is no key"),
         pytest.param(1, DENIED, AuthorisationError, "refuses", id="the registry refuses"),
@@ -389,6 +390,47 @@ def test_a_form_that_is_not_known_is_not_taken_for_no_statement(text: str) -> No
     signatory = _signatory(Answers(Completed(code=0, stdout=text)), [])
     with pytest.raises(ToolError, match="in no known form"):
         signatory.statements(REFERENCE, "spdxjson", PUBLIC, Path("/store"))
+
+
+VERIFIED = Completed(code=0, stdout="[]")
+FOREIGN = Completed(code=1, stderr=f"{LAST}{OTHER_3}\n")
+MISSING = Completed(code=1, stderr=f"{LAST}no matching attestations: \n")
+STATED = Completed(code=0, stdout=_envelope({"a": 1}))
+WITH_BILLS = PUBLIC._replace(attestations=("spdxjson",))
+IMAGES = ("sha256:" + "b" * 64, "sha256:" + "c" * 64)
+
+
+@pytest.mark.parametrize("whole", [FOREIGN, MISSING], ids=["somebody else's", "none"])
+def test_what_somebody_else_states_about_the_whole_hides_nothing_about_its_images(
+    whole: Completed,
+) -> None:
+    answers = Answers(VERIFIED, whole, STATED, STATED)
+    found = _signatory(answers, []).verify(REFERENCE, WITH_BILLS, Path("/store"), images=IMAGES)
+    assert found.attestations == (("spdxjson", 2),)
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        pytest.param((FOREIGN,) * 3, OTHER_3, id="all is somebody else's"),
+        pytest.param((MISSING, STATED, FOREIGN), OTHER_3, id="one image's is"),
+        pytest.param((FOREIGN, STATED, MISSING), OTHER_3, id="the whole's is, and one lacks"),
+        pytest.param((MISSING,) * 3, "each platform's image", id="there is none"),
+    ],
+)
+def test_what_nobody_who_counts_states_is_not_there(
+    answers: tuple[Completed, ...], told: str
+) -> None:
+    signatory = _signatory(Answers(VERIFIED, *answers), [])
+    with pytest.raises(VerificationError, match="no signed statement of the type") as caught:
+        signatory.verify(REFERENCE, WITH_BILLS, Path("/store"), images=IMAGES)
+    assert caught.value.why.endswith(told)
+
+
+def test_a_registry_that_is_down_is_no_missing_statement() -> None:
+    signatory = _signatory(Answers(VERIFIED, *[BAD] * 4), [])
+    with pytest.raises(TransientError):
+        signatory.verify(REFERENCE, WITH_BILLS, Path("/store"), images=IMAGES)
 
 
 def test_an_identity_is_told_as_the_certificate_has_it() -> None:
