@@ -23,6 +23,9 @@ from buildlib.errors import (
 )
 from buildlib.sign.settings import Sign, Verify
 
+HOW_TO_INSTALL: Final = (
+    "install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)"
+)
 NO_SIGNATURE: Final = 10
 _NO_TAG: Final = 11
 _NO_MATCH: Final = 12
@@ -139,7 +142,7 @@ def missing() -> ToolError:
     """Return the error where there is no cosign."""
     return ToolError(
         "cosign not found: nothing can be signed or verified",
-        hint="install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)",
+        hint=HOW_TO_INSTALL,
     )
 
 

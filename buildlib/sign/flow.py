@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from buildlib.executor import Completed, Executor
 from buildlib.passing import passing_folder
 from buildlib.registry.transport import Tally
 from buildlib.sign.cosign import (
+    HOW_TO_INSTALL,
     Cosign,
     is_missing_attestation,
     key_argument,
@@ -41,6 +43,9 @@ _TIMEOUT: Final = 180.0
 _CLOUDS: Final = ("AWS_", "GOOGLE_", "AZURE_", "VAULT_")
 _SIGNERS: Final = ("COSIGN_", "SIGSTORE_", "ACTIONS_ID_TOKEN_")
 _VARIABLE: Final = "env://"
+# By one or the other a signature is kept out of the public log.
+_LOG: Final = ("--tlog-upload", "--use-signing-config")
+_TOO_OLD: Final = re.compile(r"v?[01]\.")
 _LONGEST: Final = 600
 _ATTEMPTS: Final = 4
 _BASE: Final = 1.0
@@ -91,13 +96,18 @@ def find_cosign(executor: Executor) -> Cosign:
         options = executor.run(("cosign", "sign", "--help"), timeout=_TIMEOUT).stdout
     except ToolError:
         raise missing() from None
-    if "--recursive" not in options and "-r" not in options:
-        raise ToolError("cosign can't sign an index with its manifests", hint="install version 2")
     try:
         version = str(json.loads(told.stdout)["gitVersion"])
     except (ValueError, KeyError, TypeError):
         version = "unknown"
-    return Cosign(version=version, signing_config="--use-signing-config" in options)
+    # Version 1 knows neither, whatever it says that it is.
+    if _TOO_OLD.match(version) or not any(option in options for option in _LOG):
+        raise ToolError(
+            "cosign is too old",
+            why=f"it says that it is {version}, and version 2 is the first that does",
+            hint=HOW_TO_INSTALL,
+        )
+    return Cosign(version=version, signing_config=_LOG[1] in options)
 
 
 class Signatory:
@@ -348,7 +358,7 @@ def _strange_answer(why: str) -> ToolError:
     return ToolError(
         "cosign tells of signed statements in no known form",
         why=why,
-        hint="install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)",
+        hint=HOW_TO_INSTALL,
     )
 
 

@@ -55,7 +55,7 @@ class Cosign(FakeExecutor):
     """Signs, and remembers as whom; `there` are the statements that it finds."""
 
     def __init__(self, *there: object) -> None:
-        super().__init__({HELP: Completed(code=0, stdout="--recursive")})
+        super().__init__({HELP: Completed(code=0, stdout="--tlog-upload")})
         self.there = there
         self.accounts: list[tuple[str, str]] = []
         self.failing = 0

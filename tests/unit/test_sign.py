@@ -462,32 +462,51 @@ VERSION: tuple[str, ...] = ("cosign", "version", "--json")
 HELP: tuple[str, ...] = ("cosign", "sign", "--help")
 
 
+# A line of each version's own help.
+HELP_1 = "    --no-tlog-upload=false:  -r, --recursive=false:"
+HELP_2 = "    -r, --recursive=false:  --tlog-upload=true:"
+HELP_3 = "    -r, --recursive=false:  --use-signing-config=true:"
+
+
+def _here(told: str, options: str) -> FakeExecutor:
+    return FakeExecutor(
+        {VERSION: Completed(code=0, stdout=told), HELP: Completed(code=0, stdout=options)}
+    )
+
+
 @pytest.mark.parametrize(
     ("told", "options", "expected"),
     [
-        ('{"gitVersion": "devel"}', "--recursive", Cosign(version="devel")),
-        (
-            '{"gitVersion": "v3.1.3"}',
-            "--recursive --use-signing-config",
-            Cosign(version="v3.1.3", signing_config=True),
-        ),
-        ("hello", "--recursive", Cosign(version="unknown")),
+        ('{"gitVersion": "devel"}', HELP_2, Cosign(version="devel")),
+        ('{"gitVersion": "v2.5.0"}', HELP_2, Cosign(version="v2.5.0")),
+        ('{"gitVersion": "v3.1.3"}', HELP_3, Cosign(version="v3.1.3", signing_config=True)),
+        ('{"gitVersion": "v10.0.0"}', HELP_3, Cosign(version="v10.0.0", signing_config=True)),
+        ("hello", HELP_2, Cosign(version="unknown")),
     ],
 )
 def test_which_cosign_it_is_its_help_tells(told: str, options: str, expected: Cosign) -> None:
-    answers = {
-        VERSION: Completed(code=0, stdout=told),
-        HELP: Completed(code=0, stdout=options),
-    }
-    assert find_cosign(FakeExecutor(answers)) == expected
+    assert find_cosign(_here(told, options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "options"),
+    [
+        pytest.param('{"gitVersion": "v1.13.6"}', HELP_1, id="version 1"),
+        pytest.param('{"gitVersion": "devel"}', HELP_1, id="version 1 that nobody gave a number"),
+        pytest.param('{"gitVersion": "v1.13.6"}', HELP_2, id="its number alone"),
+        pytest.param('{"gitVersion": "0.6.0"}', HELP_2, id="version 0"),
+        pytest.param("", "--registry-username", id="something that is called so"),
+    ],
+)
+def test_a_cosign_that_is_too_old_is_refused(told: str, options: str) -> None:
+    with pytest.raises(ToolError, match="cosign is too old") as caught:
+        find_cosign(_here(told, options))
+    assert "install version 2 or 3" in caught.value.hint
 
 
 def test_without_cosign_there_is_a_hint() -> None:
     with pytest.raises(ToolError, match="install version 2 or 3"):
         find_cosign(FakeExecutor())
-    old = {VERSION: Completed(code=0), HELP: Completed(code=0, stdout="--key")}
-    with pytest.raises(ToolError, match="can't sign an index"):
-        find_cosign(FakeExecutor(old))
 
 
 @pytest.mark.parametrize(
