@@ -37,6 +37,8 @@ _PASSING: Final = re.compile(
     r"|INTERNAL_ERROR|UNAVAILABLE|server misbehaving|TOOMANYREQUESTS",
     re.MULTILINE,
 )
+# How cosign names what vouches for who signs without a key; a repository may be called oidc.
+_VOUCHING: Final = re.compile(r"Fulcio|OIDC|\b(?:ID|id) token\b|\bid_token not\b|: oidc: ")
 # Go's words for an address that is none: what opens something may be anywhere in it.
 _UNREADABLE: Final = re.compile(r'parse "(?:[^"\\]|\\.)*": .*')
 _KEY: Final = re.compile(r"reading key|loading public key|getting signer|loading private key")
@@ -162,11 +164,23 @@ def _general(code: int, stderr: str) -> BuildlibError | None:
     return None
 
 
+def _unvouched(why: str) -> BuildlibError:
+    if _PASSING.search(why):
+        return TransientError("who has to vouch for the signer does not answer cosign", why=why)
+    return AuthorisationError(
+        "nobody vouches for the signer",
+        why=why,
+        hint="a job of GitHub Actions needs the permission id-token: write; or sign by sign.key",
+    )
+
+
 def signing_problem(code: int, stderr: str) -> BuildlibError:
     """Return why nothing was signed."""
+    why = reason(stderr)
+    if _VOUCHING.search(why):
+        return _unvouched(why)
     if problem := _general(code, stderr):
         return problem
-    why = reason(stderr)
     if "decrypt" in stderr or "Enter password" in stderr:
         return InputError(
             "the key can't be used: its password is missing, or another one",

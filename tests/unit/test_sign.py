@@ -129,6 +129,11 @@ NO_FILE = "signing [x]: getting signer: reading key: open /k: no such file or di
 DENIED = "signing [x]: accessing entity: GET http://r/v2/: UNAUTHORIZED: authentication required"
 DOWN = 'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused'
 BUSY = "GET http://r/v2/: unexpected status code 503 Service Unavailable"
+SIGNER = "signing [r/me/x@sha256:a]: getting signer: "
+NOBODY = f"{SIGNER}getting key from Fulcio: retrieving cert: error obtaining token: expired_token"
+AMBIENT = "signing [x]: retrieving ID token: fetching ambient OIDC credentials: no token"
+FULCIO_DOWN = f'{SIGNER}getting key from Fulcio: Post "https://f/": dial tcp: i/o timeout'
+CALLED_SO = "signing [r/me/oidc-id-token@sha256:a]: getting signer: reading key: open /k: no such"
 UNSIGNED = "no signatures found"
 OTHER_2 = "no matching signatures: invalid signature when validating ASN.1 encoded signature"
 OTHER_3 = "no matching attestations: failed to verify signature: accepted signatures do not match"
@@ -146,6 +151,10 @@ NO_PUB = "loading public key: open no.pub: no such file or directory"
         pytest.param(1, DENIED, AuthorisationError, "refuses", id="the registry refuses"),
         pytest.param(1, DOWN, TransientError, "does not answer", id="the registry is down"),
         pytest.param(1, BUSY, TransientError, "does not answer", id="the registry is busy"),
+        pytest.param(1, NOBODY, AuthorisationError, "id-token: write", id="nobody vouches, in 2"),
+        pytest.param(1, AMBIENT, AuthorisationError, "id-token: write", id="nobody vouches, in 3"),
+        pytest.param(1, FULCIO_DOWN, TransientError, "to vouch", id="who vouches is down"),
+        pytest.param(1, CALLED_SO, InputError, "can't be used", id="a repository is called so"),
         pytest.param(1, "boom", VerificationError, "could not sign", id="something else"),
     ],
 )
