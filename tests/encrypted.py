@@ -16,6 +16,7 @@ from nodes import Authority, make_authority
 from registries import serving
 
 HOST = "node.test"
+NOTHING = b'{"tags": null}'
 
 
 class Seen(NamedTuple):
@@ -32,7 +33,7 @@ class Encrypted:
 
     Args:
         authority: signed the registry's certificate.
-        answers: status and headers by "METHOD address"; everything else is found, and empty.
+        answers: status and headers by "METHOD address"; everything else is found: no tags.
         breaks: how many connections still break off while encryption is agreed on.
         cuts: how many answers still break off in their middle.
         seen: each request, in order, by whatever way it came.
@@ -73,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         if wants:
             status, headers = 401, {"WWW-Authenticate": "Basic realm=x"}
         self.send_response_only(status)
-        for name, value in {**headers, "Content-Length": "2"}.items():
+        for name, value in {**headers, "Content-Length": str(len(NOTHING))}.items():
             self.send_header(name, value)
         self.end_headers()
         if self._state.cuts:
@@ -83,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
         elif self.command != "HEAD":
-            self.wfile.write(b"{}")
+            self.wfile.write(NOTHING)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any  # noqa: N815 - the base's names
 

@@ -153,16 +153,15 @@ def make_release(
     env.pop("VERSION", None)
     release = Release(root, hosts, servers, env)
     if not (root.parent / "cosign.key").exists():
-        subprocess.run(
-            ["cosign", "generate-key-pair"],
-            cwd=root.parent,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-        )
+        make_keys(root.parent, env)
     release.commit("one", "v1.2.3")
     return release
+
+
+def make_keys(folder: Path, env: Mapping[str, str]) -> None:
+    """Write a new key pair, `cosign.key` and `cosign.pub`."""
+    made, quiet = ["cosign", "generate-key-pair"], subprocess.DEVNULL
+    subprocess.run(made, cwd=folder, env=env, stdin=quiet, capture_output=True, check=True)
 
 
 TABLES = """
@@ -209,9 +208,7 @@ def own_release(
         "DOCKER_CONFIG": str(docker_config(folder / "docker", first, second)),
     }
     merged.pop("VERSION", None)
-    made = ["cosign", "generate-key-pair"]
-    quiet = subprocess.DEVNULL
-    subprocess.run(made, cwd=folder, env=merged, stdin=quiet, capture_output=True, check=True)
+    make_keys(folder, merged)
     git(root, "init", "--quiet", "--initial-branch=main")
     return Release(root, {"first": first, "second": second}, servers, merged)
 

@@ -23,7 +23,7 @@ from buildlib.registry.client import Repository
 from buildlib.registry.credentials import docker_store
 from buildlib.registry.push import manifests_of
 from buildlib.report import to_json
-from buildlib.sign.cosign import Cosign
+from buildlib.sign.cosign import Cosign, ForeignError
 from buildlib.sign.flow import Signatory, find_cosign
 
 _STATEMENT: Final = "slsaprovenance1"
@@ -97,7 +97,9 @@ class CosignSigner:
         policy = self._project.config.verification()
         transport = self._repositories[target.name].transport
         root, env = self._project.config.root, self._project.env
-        signatory = Signatory(self._cosign, self._executor, root, env, tally=transport.tally)
+        signatory = Signatory(
+            *(self._cosign, self._executor, root, env), safe=transport.safe, tally=transport.tally
+        )
         images = tuple(receipt.platforms.values())
         images = () if images == (receipt.digest,) else images
         with docker_store(transport.host, transport.credentials) as store:
@@ -142,7 +144,11 @@ class CosignSigner:
         # Attaching twice would leave two of them, but one that says something else is another one:
         # a gate that was left out then may have been passed now.
         policy = self._project.config.verification()
-        there = signatory.statements(about, kind, policy, store)
+        try:
+            there = signatory.statements(about, kind, policy, store)
+        except ForeignError:
+            # By the key before this one, or by a wrong one: the last verification decides.
+            there = ()
         new = _said(json.loads(file.read_text(encoding="utf-8"))) if kind == _STATEMENT else None
         if not any(new is None or _said(one.get("predicate")) == new for one in there):
             self._console.note(f"attaching {kind} to {about}")
@@ -187,7 +193,9 @@ def make_verifier(
         if document is None:
             raise InputError(f"{repository.name} has no {digest}", hint="push it first")
         transport = repository.transport
-        signatory = Signatory(cosign, executor, config.root, env, tally=transport.tally)
+        signatory = Signatory(
+            *(cosign, executor, config.root, env), safe=transport.safe, tally=transport.tally
+        )
         reference = f"{repository.name}@{digest}"
         with docker_store(transport.host, transport.credentials) as store:
             images = tuple(manifests_of(document))

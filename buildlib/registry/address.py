@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib import request
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import LocationParseError
+from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
+
+from buildlib.errors import InputError
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -24,6 +27,19 @@ def is_loopback(host: str) -> bool:
         return ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def is_private(address: str) -> bool:
+    """Return whether nobody on the way reads what is sent to an address.
+
+    Raises:
+        LocationParseError: it is none.
+    """
+    try:
+        parts = urlsplit(address)
+        return parts.scheme == "https" or is_loopback(parts.netloc)
+    except ValueError:
+        raise LocationParseError(address) from None
 
 
 def follow(base: str, address: str) -> tuple[str, bool]:
@@ -74,21 +90,42 @@ def make_pool(host: str, scheme: str, env: Mapping[str, str], timeout: float) ->
         scheme: http or https.
         env: for `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy`, in either case.
         timeout: seconds without a byte until a connection counts as dead.
+
+    Raises:
+        InputError: the proxy's address is none (exit 2).
     """
     limits = urllib3.Timeout(connect=min(10.0, timeout), read=timeout)
     options: dict[str, Any] = {"timeout": limits, "maxsize": 4, "retries": False}
-    lowered = {key.lower(): value for key, value in env.items()}
-    proxy = lowered.get(f"{scheme}_proxy") or lowered.get("all_proxy") or ""
+    said = {name.lower(): (name, value) for name, value in env.items()}
+    nothing = ("", "")
     # The standard library's reading of no_proxy is everybody's.
-    inside = request.proxy_bypass_environment(host, {"no": lowered.get("no_proxy", "")})  # type: ignore[attr-defined]
-    if not proxy or inside or is_loopback(host):
+    outside = {"no": said.get("no_proxy", nothing)[1]}
+    if is_loopback(host) or request.proxy_bypass_environment(host, outside):  # type: ignore[attr-defined]
         return urllib3.PoolManager(**options)
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    found = (said.get(name, nothing) for name in (f"{scheme}_proxy", "all_proxy"))
+    variable, proxy = next((one for one in found if one[1]), nothing)
+    if not proxy:
+        return urllib3.PoolManager(**options)
+    try:
+        return _make_proxy(proxy, options)
+    except (ValueError, HTTPError):
+        # Not what it says: there may be a password in it.
+        raise InputError(
+            f"{variable} is no address of a proxy that can be used here",
+            why="it has to be http://HOST:PORT or https://HOST:PORT; SOCKS is not supported",
+            hint="in a user and a password @ is written as %40, and : as %3A",
+        ) from None
+
+
+def _make_proxy(address: str, options: Mapping[str, Any]) -> urllib3.ProxyManager:
+    parts = urlsplit(address if "://" in address else f"http://{address}")
+    if not parts.hostname:
+        raise LocationParseError(address)
     headers = {}
     if parts.username:
-        pair = f"{parts.username}:{parts.password or ''}"
-        headers = urllib3.make_headers(proxy_basic_auth=pair)
+        pair = b":".join(map(unquote_to_bytes, (parts.username, parts.password or "")))
+        headers["proxy-authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+    # What is without its brackets now is an address of version 6.
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = f":{parts.port}" if parts.port else ""
-    return urllib3.ProxyManager(
-        f"{parts.scheme}://{parts.hostname}{port}", proxy_headers=headers, **options
-    )
+    return urllib3.ProxyManager(f"{parts.scheme}://{host}{port}", proxy_headers=headers, **options)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import IO, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 from urllib.parse import urlencode, urljoin
 
 from buildlib.errors import EngineError, GateError, InputError
-from buildlib.registry.transport import Answer, Transport
+from buildlib.registry.answer import Answer, clean, on_one_line, read_object
+from buildlib.registry.transport import Transport
 
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -40,6 +40,42 @@ class Document:
     def digest(self) -> str:
         """Return what the bytes themselves come to, whatever anybody says."""
         return "sha256:" + hashlib.sha256(self.data).hexdigest()
+
+    def manifests(self) -> tuple[Mapping[str, Any], ...]:
+        """Return the descriptors of what an index points to; OCI image-spec, descriptor.md.
+
+        Raises:
+            GateError: it is no index (exit 7).
+        """
+        return self._descriptors(lambda found: found.get("manifests") or ())
+
+    def blobs(self) -> tuple[Mapping[str, Any], ...]:
+        """Return the descriptors of a manifest's configuration and layers.
+
+        Raises:
+            GateError: it is no manifest (exit 7).
+        """
+        return self._descriptors(lambda found: (found["config"], *(found.get("layers") or ())))
+
+    def _descriptors(
+        self, of: Callable[[dict[str, Any]], Iterable[Any]]
+    ) -> tuple[Mapping[str, Any], ...]:
+        try:
+            found = tuple(of(read_object(self.data)))
+            known = all(
+                isinstance(one["digest"], str) and isinstance(one.get("platform") or {}, dict)
+                for one in found
+            )
+        except (ValueError, LookupError, TypeError, AttributeError):
+            found, known = (), False
+        if not known:
+            kind = on_one_line(clean(self.media_type, ()))
+            raise GateError(
+                f"{self.digest} is no image that is known here",
+                why=f"the registry calls it {kind or 'nothing'}",
+                hint="see whether it is the registry that answers, and not a page of a proxy's",
+            )
+        return found
 
 
 class _Content:
@@ -221,20 +257,33 @@ class Repository:
         """Return every tag, in the registry's order; none where there is no such repository.
 
         `page` is how many are asked for at a time; a registry may give fewer.
+
+        Raises:
+            EngineError: it is no list, or a part of it is missing (exit 4).
         """
         found: list[str] = []
-        path = self._at("tags", f"list?n={page}")
+        path, expect = self._at("tags", f"list?n={page}"), _MAYBE
         while path:
-            answer = self.transport.call("GET", path, scope=self._pull, expect=_MAYBE)
+            answer = self.transport.call("GET", path, scope=self._pull, expect=expect)
             if answer.status not in _FOUND:
                 break
             found += self._listed(answer)
             following = _NEXT.search(answer.headers.get("link", ""))
-            path = self._onward(path, following[1]) if following else ""
+            # A page that another one leads to is there: half of the tags would look like all.
+            path, expect = self._onward(path, following[1]) if following else "", _FOUND
         return tuple(found)
 
-    def _listed(self, answer: Answer) -> Iterator[str]:
+    def _listed(self, answer: Answer) -> list[str]:
         try:
-            yield from json.loads(answer.body).get("tags") or ()
-        except (ValueError, AttributeError) as error:
-            raise EngineError(f"{self.name} lists its tags in no known form") from error
+            found = read_object(answer.body)["tags"]
+        except (ValueError, KeyError):
+            found = ""
+        # Nothing is what some say of a repository without tags.
+        tags = [] if found is None else found
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            # Taken for none, a tag that moves would move to an earlier version.
+            raise EngineError(
+                f"{self.name} lists its tags in no known form",
+                hint="see whether it is the registry that answers, and not a page of a proxy's",
+            )
+        return tags

@@ -50,7 +50,9 @@ class Credentials:
     @property
     def basic(self) -> str:
         """Return what `Authorization: Basic` takes."""
-        return base64.b64encode(f"{self.username}:{self.secret}".encode()).decode()
+        # What a variable held that is no text goes out as it was.
+        pair = f"{self.username}:{self.secret}".encode(errors="surrogateescape")
+        return base64.b64encode(pair).decode()
 
 
 def config_folder(env: Mapping[str, str]) -> Path:

@@ -27,7 +27,7 @@ def pulled(repository: Repository, digest: str) -> Iterator[Archive]:
 
     Raises:
         InputError: there is no such image (exit 2).
-        GateError: the registry gives other bytes than those of the digests (exit 7).
+        GateError: the registry gives other bytes than those of the digests, or no image (exit 7).
         AuthorisationError, TransientError, EngineError: the registry does not give it.
     """
     top = repository.manifest(digest)
@@ -62,8 +62,7 @@ def _blobs(repository: Repository, top: Document) -> Iterator[tuple[str, bytes]]
     seen: set[str] = set()
     for manifest in [_manifest(repository, one) for one in images] or [top]:
         yield manifest.digest, manifest.data
-        found = json.loads(manifest.data)
-        parts = [str(part["digest"]) for part in (found["config"], *found.get("layers", ()))]
+        parts = [str(part["digest"]) for part in manifest.blobs()]
         for digest in dict.fromkeys(part for part in parts if part not in seen):
             seen.add(digest)
             yield digest, repository.blob(digest)

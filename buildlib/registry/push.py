@@ -58,10 +58,13 @@ def manifests_of(document: Document) -> dict[str, str]:
     """Return the manifests that an index points to: digest and platform; none of a manifest's.
 
     BuildKit's own attestations are manifests for no platform, and are left out.
+
+    Raises:
+        GateError: it says that it is an index, and is none (exit 7).
     """
     found: dict[str, str] = {}
     if document.media_type in INDEX_TYPES:
-        for entry in json.loads(document.data).get("manifests") or ():
+        for entry in document.manifests():
             kind = entry.get("platform") or {}
             if kind.get("os") != "unknown":
                 found[str(entry["digest"])] = platform_name(kind)

@@ -6,15 +6,11 @@ distribution.github.io/distribution/spec/auth/token.
 
 from __future__ import annotations
 
-import json
 import random
-import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Final, NotRequired, Protocol, TypedDict, TypeVar, Unpack
 from urllib.parse import urlencode, urlsplit
 
@@ -22,7 +18,6 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from buildlib.console import redact
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -30,7 +25,8 @@ from buildlib.errors import (
     InputError,
     TransientError,
 )
-from buildlib.registry.address import follow, is_loopback, make_pool
+from buildlib.registry.address import follow, is_loopback, is_private, make_pool
+from buildlib.registry.answer import Answer, clean, on_one_line
 from buildlib.registry.credentials import HUB, Credentials
 
 # Docker Hub's interface is not where its name points to.
@@ -40,8 +36,6 @@ _UNAUTHORISED: Final = 401
 _FORBIDDEN: Final = 403
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _FAILED: Final = 400
-_LONGEST_REASON: Final = 300
-_PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 _AGENT: Final = "buildlib"
 
 
@@ -60,15 +54,6 @@ class Patience:
     base: float = 0.5
     ceiling: float = 60.0
     timeout: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the registry said; header names are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass
@@ -110,22 +95,6 @@ class LaterError(TransientError):
     """It may work later; `wait` is the seconds that the registry asks for."""
 
     wait: float = 0.0
-
-
-def _challenge(header: str) -> tuple[str, dict[str, str]]:
-    scheme, _, rest = header.partition(" ")
-    return scheme.lower(), dict(_PARAMETER.findall(rest))
-
-
-def _asked_wait(headers: Mapping[str, str], now: float) -> float:
-    """Return the seconds that `Retry-After` asks for; RFC 9110, 10.2.3."""
-    text = headers.get("retry-after", "").strip()
-    if text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except ValueError:
-        return 0.0
 
 
 @dataclass
@@ -239,7 +208,7 @@ class Transport:
             return answer
         # A token that is too old counts as none.
         self._tokens.pop(scope, None)
-        if not self._sign_in(answer.headers.get("www-authenticate", ""), scope):
+        if not self._sign_in(answer, scope):
             return answer
         return self._send(method, url, headers | self._authorisation(scope), body)
 
@@ -264,9 +233,9 @@ class Transport:
             return {"Authorization": f"Basic {self.credentials.basic}"}
         return {}
 
-    def _sign_in(self, header: str, scope: str) -> bool:
+    def _sign_in(self, answer: Answer, scope: str) -> bool:
         """Return whether there is something to sign in with that was not tried yet."""
-        scheme, parameters = _challenge(header)
+        scheme, parameters = answer.challenge
         if scheme == "basic":
             fresh = not self._basic and bool(self.credentials and self.credentials.username)
             self._basic = fresh or self._basic
@@ -281,7 +250,7 @@ class Transport:
 
     def _fetch_token(self, parameters: Mapping[str, str], scope: str) -> str:
         realm = parameters["realm"]
-        if urlsplit(realm).scheme != "https" and not is_loopback(urlsplit(realm).netloc):
+        if not is_private(realm):
             raise AuthorisationError(
                 f"{self.host} wants the password sent without encryption", why="it was not sent"
             )
@@ -304,12 +273,7 @@ class Transport:
         if answer.status in _TRANSIENT:
             # As if the request itself had met it.
             raise self._later("a token", f"the token service answers {answer.status}", answer)
-        if answer.status >= _FAILED:
-            return ""
-        with suppress(ValueError, AttributeError):
-            found = json.loads(answer.body)
-            return str(found.get("token") or found.get("access_token") or "")
-        return ""
+        return "" if answer.status >= _FAILED else answer.token
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Answer:
         response = self._request(method, url, headers, body)
@@ -345,24 +309,15 @@ class Transport:
             headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
         return self._request(method, onward, headers, body, redirects - 1)
 
-    def _safe(self, text: str) -> str:
-        """Return a registry's own words without what it was told, on one line, not too long."""
-        for secret in filter(None, self._secrets):
-            text = text.replace(secret, "***")
-        # Addresses may be signed, and then are a secret of their own.
-        text = redact(text)
-        text = re.sub(r"(https?://[^\s?\"']+)\?[^\s\"']*", r"\1?***", text)
-        return "".join(c if c.isprintable() else " " for c in text).strip()[:_LONGEST_REASON]
+    def safe(self, text: str) -> str:
+        """Return words that may be the registry's, line by line, without what it was told."""
+        return clean(text, self._secrets)
 
-    def _reason(self, answer: Answer) -> str:
-        with suppress(ValueError, LookupError, TypeError, AttributeError):
-            first = json.loads(answer.body)["errors"][0]
-            words = ": ".join(str(first[key]) for key in ("code", "message") if first.get(key))
-            return self._safe(f"{answer.status} {words}")
-        return str(answer.status)
+    def _line(self, text: str) -> str:
+        return on_one_line(self.safe(text))
 
     def _problem(self, method: str, answer: Answer) -> BuildlibError:
-        reason = self._reason(answer)
+        reason = self._line(answer.reason)
         if answer.status == _UNAUTHORISED:
             known = self.credentials
             what = "refuses the credentials" if known else "wants credentials, and there are none"
@@ -382,7 +337,7 @@ class Transport:
         return EngineError(f"{self.host} refuses {method}", why=reason)
 
     def _unreachable(self, method: str, error: Exception) -> BuildlibError:
-        why = f"{type(error).__name__}: {self._safe(str(error))}"
+        why = f"{type(error).__name__}: {self._line(str(error))}"
         # What breaks off an encrypted connection is of the same class as what is wrong with it.
         if any(isinstance(one, (ssl.CertificateError, CertificateError)) for one in error.args):
             return InputError(f"the certificate of {self.host} is not trusted", why=why)
@@ -395,5 +350,5 @@ class Transport:
             why=why,
             hint=f"try again later{sent}",
         )
-        later.wait = _asked_wait(answer.headers, self.clock()) if answer else 0.0
+        later.wait = answer.asked_wait(self.clock()) if answer else 0.0
         return later

@@ -23,6 +23,9 @@ from buildlib.errors import (
 )
 from buildlib.sign.settings import Sign, Verify
 
+HOW_TO_INSTALL: Final = (
+    "install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)"
+)
 NO_SIGNATURE: Final = 10
 _NO_TAG: Final = 11
 _NO_MATCH: Final = 12
@@ -34,6 +37,10 @@ _PASSING: Final = re.compile(
     r"|INTERNAL_ERROR|UNAVAILABLE|server misbehaving|TOOMANYREQUESTS",
     re.MULTILINE,
 )
+# How cosign names what vouches for who signs without a key; a repository may be called oidc.
+_VOUCHING: Final = re.compile(r"Fulcio|OIDC|\b(?:ID|id) token\b|\bid_token not\b|: oidc: ")
+# Go's words for an address that is none: what opens something may be anywhere in it.
+_UNREADABLE: Final = re.compile(r'parse "(?:[^"\\]|\\.)*": .*')
 _KEY: Final = re.compile(r"reading key|loading public key|getting signer|loading private key")
 _MISSING: Final = re.compile(
     r"none of the attestations matched|no matching attestations: *$", re.MULTILINE
@@ -127,18 +134,22 @@ def surrounded(
 
 
 def reason(stderr: str) -> str:
-    """Return cosign's own reason, once, and without its warnings."""
+    """Return cosign's own reason, once, and without its warnings; it may tell secrets."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     last = [line.removeprefix(_LAST) for line in lines if line.startswith(_LAST)]
-    return (last[-1] if last else "\n".join(lines[-3:]))[:600]
+    return _UNREADABLE.sub("an address that is none", last[-1] if last else "\n".join(lines[-3:]))
 
 
 def missing() -> ToolError:
     """Return the error where there is no cosign."""
     return ToolError(
         "cosign not found: nothing can be signed or verified",
-        hint="install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)",
+        hint=HOW_TO_INSTALL,
     )
+
+
+class ForeignError(VerificationError):
+    """What is there is signed, and by nobody who counts."""
 
 
 def _general(code: int, stderr: str) -> BuildlibError | None:
@@ -153,11 +164,23 @@ def _general(code: int, stderr: str) -> BuildlibError | None:
     return None
 
 
+def _unvouched(why: str) -> BuildlibError:
+    if _PASSING.search(why):
+        return TransientError("who has to vouch for the signer does not answer cosign", why=why)
+    return AuthorisationError(
+        "nobody vouches for the signer",
+        why=why,
+        hint="a job of GitHub Actions needs the permission id-token: write; or sign by sign.key",
+    )
+
+
 def signing_problem(code: int, stderr: str) -> BuildlibError:
     """Return why nothing was signed."""
+    why = reason(stderr)
+    if _VOUCHING.search(why):
+        return _unvouched(why)
     if problem := _general(code, stderr):
         return problem
-    why = reason(stderr)
     if "decrypt" in stderr or "Enter password" in stderr:
         return InputError(
             "the key can't be used: its password is missing, or another one",
@@ -180,7 +203,7 @@ def verifying_problem(code: int, stderr: str, what: str) -> BuildlibError:
     if "loading public key" in stderr:
         return InputError("the public key can't be read", why=why, hint="see verify.key")
     if code == _NO_MATCH or _OTHER_KEY.search(stderr):
-        return VerificationError(f"{what} is signed by somebody else, or is another image", why=why)
+        return ForeignError(f"{what} is signed by somebody else, or is another image", why=why)
     return VerificationError(f"{what} is not verified", why=why)
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from buildlib.executor import Completed, Executor
 from buildlib.passing import passing_folder
 from buildlib.registry.transport import Tally
 from buildlib.sign.cosign import (
+    HOW_TO_INSTALL,
     Cosign,
     is_missing_attestation,
     key_argument,
@@ -41,6 +43,10 @@ _TIMEOUT: Final = 180.0
 _CLOUDS: Final = ("AWS_", "GOOGLE_", "AZURE_", "VAULT_")
 _SIGNERS: Final = ("COSIGN_", "SIGSTORE_", "ACTIONS_ID_TOKEN_")
 _VARIABLE: Final = "env://"
+# By one or the other a signature is kept out of the public log.
+_LOG: Final = ("--tlog-upload", "--use-signing-config")
+_TOO_OLD: Final = re.compile(r"v?[01]\.")
+_LONGEST: Final = 600
 _ATTEMPTS: Final = 4
 _BASE: Final = 1.0
 
@@ -90,13 +96,18 @@ def find_cosign(executor: Executor) -> Cosign:
         options = executor.run(("cosign", "sign", "--help"), timeout=_TIMEOUT).stdout
     except ToolError:
         raise missing() from None
-    if "--recursive" not in options and "-r" not in options:
-        raise ToolError("cosign can't sign an index with its manifests", hint="install version 2")
     try:
         version = str(json.loads(told.stdout)["gitVersion"])
     except (ValueError, KeyError, TypeError):
         version = "unknown"
-    return Cosign(version=version, signing_config="--use-signing-config" in options)
+    # Version 1 knows neither, whatever it says that it is.
+    if _TOO_OLD.match(version) or not any(option in options for option in _LOG):
+        raise ToolError(
+            "cosign is too old",
+            why=f"it says that it is {version}, and version 2 is the first that does",
+            hint=HOW_TO_INSTALL,
+        )
+    return Cosign(version=version, signing_config=_LOG[1] in options)
 
 
 class Signatory:
@@ -107,6 +118,7 @@ class Signatory:
         executor: starts it.
         root: of the project, for the keys' files.
         env: the environment; only the names of its variables are looked at.
+        safe: returns words that may be the registry's without what it was told: its transport's.
         tally: counts what had to be done again.
         sleep: of this machine.
         chance: spreads the waits; between 0 and 1.
@@ -119,13 +131,14 @@ class Signatory:
         root: Path,
         env: Mapping[str, str],
         *,
+        safe: Callable[[str], str],
         tally: Tally | None = None,
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """Keep them."""
         self._cosign, self._executor, self._root = cosign, executor, root
-        self._env, self._sleep, self._chance = env, sleep, chance
+        self._env, self._safe, self._sleep, self._chance = env, safe, sleep, chance
         self._tally = tally or Tally()
 
     def _persistently(
@@ -156,6 +169,9 @@ class Signatory:
                 hint="try again later",
             ) from error
         if done.code != 0 and (found := problem(done)):
+            # What the registry says comes through cosign as it is. Cut off before, a half of a
+            # secret would not be known for one.
+            found.why = self._safe(found.why)[:_LONGEST]
             raise found
         return done
 
@@ -270,13 +286,23 @@ class Signatory:
         store: Path,
     ) -> int:
         """Return how many statements of a type there are: about the whole, or about each image."""
-        if found := self.count(reference, kind, policy, store):
+        others: list[str] = []
+
+        def count(about: str) -> int:
+            try:
+                return self.count(about, kind, policy, store)
+            except VerificationError as error:
+                others.append(error.why)
+                return 0
+
+        if found := count(reference):
             return found
-        counts = [self.count(one, kind, policy, store) for one in manifests]
+        counts = [count(one) for one in manifests]
         if not counts or not all(counts):
+            why = "neither about the whole nor about each platform's image"
             raise VerificationError(
                 f"{reference} has no signed statement of the type {kind}",
-                why="neither about the whole nor about each platform's image",
+                why=f"{why}; of what is there cosign says: {others[0]}" if others else why,
             )
         return sum(counts)
 
@@ -290,6 +316,7 @@ class Signatory:
         """Return the signed statements of a type; source: in-toto attestation, spec/v1/envelope.md.
 
         Raises:
+            ForeignError: there are some, and none by who counts (exit 8).
             ToolError: cosign says that there are some, in a form that is not known (exit 3).
             BuildlibError: as `verify`.
         """
@@ -331,7 +358,7 @@ def _strange_answer(why: str) -> ToolError:
     return ToolError(
         "cosign tells of signed statements in no known form",
         why=why,
-        hint="install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)",
+        hint=HOW_TO_INSTALL,
     )
 
 

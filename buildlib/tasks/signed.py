@@ -86,7 +86,8 @@ def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> 
         return
     opened = _open(run, config, parsed)
     by = f" by {_sign_release(run, opened, parsed)}" if release else ""
-    signatory = Signatory(find_cosign(run.executor), run.executor, config.root, run.env)
+    safe = opened.repository.transport.safe
+    signatory = Signatory(find_cosign(run.executor), run.executor, config.root, run.env, safe=safe)
     with docker_store(opened.registry.host, opened.credentials) as store:
         if not release:
             signatory.sign(reference, settings, store)
@@ -266,7 +267,8 @@ def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:
     cosign = find_cosign(run.executor)
     opened = _open(run, config, parsed)
     digest, images = _found(opened.repository, parsed)
-    signatory = Signatory(cosign, run.executor, config.root, run.env)
+    safe = opened.repository.transport.safe
+    signatory = Signatory(cosign, run.executor, config.root, run.env, safe=safe)
     with docker_store(opened.registry.host, opened.credentials) as store:
         done = signatory.verify(f"{parsed.name}@{digest}", policy, store, images=images)
     run.console.answer(to_json(done.as_dict()) if as_json else done.as_text())

@@ -16,7 +16,7 @@ import faults
 import pytest
 from conftest import git
 from faults import KINDS, RESUMED, Setting
-from registries import PASSWORD, Fault, Proxy
+from registries import KNOWN, PASSWORD, Fault, Proxy
 from releases import PATH, PLAIN, Release, make_release, only
 
 from buildlib.errors import AuthorisationError, BuildlibError, VerificationError, exit_code_of
@@ -141,6 +141,7 @@ def _indiscreet(proxy: Proxy, secret: str) -> Iterator[tuple[dict[str, Fault], i
         return Fault(status=status, headers=headers, body=json.dumps(said).encode())
 
     address = f"http://me:{secret}@{proxy.host}/v2/{PATH}/blobs/uploads/x?_state={secret}"
+    yield {"POST ": saying(403, f"no {PASSWORD} and no {KNOWN.basic}")}, 5
     yield {"POST ": saying(403, f"see {address} or https://me:{secret}@git.example/x")}, 5
     # Where a blob is to be sent: first nobody is there, and then it is no answer at all.
     yield {"POST ": Fault(status=202, headers={"Location": address})}, 4
@@ -148,6 +149,23 @@ def _indiscreet(proxy: Proxy, secret: str) -> Iterator[tuple[dict[str, Fault], i
     challenge = {"WWW-Authenticate": f'Bearer realm="http://{proxy.host}/token",service="x"'}
     given = Fault(status=200, body=json.dumps({"token": secret}).encode())
     yield {"GET /token": given, ".": saying(401, f"{secret} is no token", **challenge)}, 5
+
+
+def _told_cosign(release: Release, proxy: Proxy, secret: str) -> None:
+    """Let cosign, which tells all that it hears, meet the same registry in what it sends."""
+    for said, _ in islice(_indiscreet(proxy, secret), 4):
+
+        def reached(step: str, said: dict[str, Fault] = said) -> None:
+            # From here on whatever is sent there is cosign's.
+            if step == "push one":
+                proxy.always.update(said)
+
+        with pytest.raises(BuildlibError, match="cosign") as caught:
+            release.publish(SIGNED, reached=reached)
+        told = str(caught.value), json.dumps(release.receipt)
+        assert not [text for text in told for one in (secret, PASSWORD, KNOWN.basic) if one in text]
+        assert release.receipt["targets"]["one"]["error"]
+        proxy.always.clear()
 
 
 def test_row_53_secrets_are_in_nothing_that_was_written(setting: Setting, tmp_path: Path) -> None:
@@ -192,6 +210,7 @@ def test_row_53_secrets_are_in_nothing_that_was_written(setting: Setting, tmp_pa
         assert '"finished": false' in kept
         assert planted["answer"] not in kept
         setting.proxy.always.clear()
+    _told_cosign(release, setting.proxy, planted["answer"])
     reason = f"see https://me:{planted['reason']}@tracker.example/1"
     text = release.publish(SIGNED._replace(skips=("scan",), reason=reason))
     skipped = ("--skip-gate", "scan", "--reason", reason)
@@ -199,7 +218,7 @@ def test_row_53_secrets_are_in_nothing_that_was_written(setting: Setting, tmp_pa
     assert done.returncode == 0, done.stderr
     assert "1.2.3" in text
     key = (release.root.parent / "cosign.key").read_text(encoding="utf-8").splitlines()[1]
-    wanted = [*planted.values(), PASSWORD, release.env["COSIGN_PASSWORD"], key]
+    wanted = [*planted.values(), PASSWORD, KNOWN.basic, release.env["COSIGN_PASSWORD"], key]
     written = "".join(release.printed)
     assert not [secret for secret in wanted if secret in written]
     folders = [release.root / "dist", *(server.root for server in setting.servers)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import git
 from registries import KNOWN, Fault, Proxy, Server, fault_proxy, referrers_registry, registry
-from releases import PATH, PLAIN, Release, make_release
+from releases import PATH, PLAIN, Release, make_keys, make_release
 
 from buildlib.errors import TransientError
 from buildlib.registry.client import Repository
@@ -83,6 +83,28 @@ def test_it_is_published_whole_and_a_second_time_is_nothing(
         assert "signing" not in text
         assert "attaching" not in text
         assert [one["sent"] for one in release.receipt["targets"].values()] == [0, 0]
+    _check(release, setting)
+
+
+def test_what_another_key_signed_and_stated_is_signed_and_stated_by_ours(
+    setting: Setting, tmp_path: Path
+) -> None:
+    release = setting.release(tmp_path / "repo")
+    release.publish(PLAIN)
+    _check(release, setting)
+    # The key of before: changed for a new one, or a wrong one that was used by mistake.
+    before = (tmp_path / "cosign.pub").rename(tmp_path / "before.pub")
+    (tmp_path / "cosign.key").unlink()
+    make_keys(tmp_path, release.env)
+    text = release.publish(PLAIN)
+    assert text.count("signing ") == 2
+    assert text.count("attaching ") == 2 * sum(STATED.values())
+    _check(release, setting)
+    # Who still has the other key finds what it signed, and once more is nothing.
+    kept = f"{setting.one.host}/{PATH}:1.2.3"
+    done = release.invoke("docker-verify", kept, "--key", str(before))
+    assert done.returncode == 0, done.stderr
+    assert "attaching" not in release.publish(PLAIN)
     _check(release, setting)
 
 

@@ -66,6 +66,7 @@ ORDER = [
     "oci",
     "registry.credentials",
     "registry.address",
+    "registry.answer",
     "registry.transport",
     "registry.client",
     "registry.push",

@@ -7,6 +7,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from buildlib.errors import AuthorisationError
 from buildlib.executor import Completed
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, make_publish_plan
@@ -41,6 +44,10 @@ key = "cosign.key"
 key = "cosign.pub"
 """
 HELP: tuple[str, ...] = ("cosign", "sign", "--help")
+FOREIGN = (
+    "error during command execution: no matching attestations: "
+    "accepted signatures do not match threshold, Found: 0, Expected 1\n"
+)
 NONE = "error during command execution: no matching attestations: \n"
 
 
@@ -48,10 +55,11 @@ class Cosign(FakeExecutor):
     """Signs, and remembers as whom; `there` are the statements that it finds."""
 
     def __init__(self, *there: object) -> None:
-        super().__init__({HELP: Completed(code=0, stdout="--recursive")})
+        super().__init__({HELP: Completed(code=0, stdout="--tlog-upload")})
         self.there = there
         self.accounts: list[tuple[str, str]] = []
         self.failing = 0
+        self.foreign = False
 
     def _answer(self, argv: Sequence[str]) -> Completed:
         if argv[0] != "env":
@@ -68,6 +76,8 @@ class Cosign(FakeExecutor):
             return Completed(code=1, stderr="connection refused")
         if words[1] != "verify-attestation":
             return Completed(code=0)
+        if self.foreign and not self.did("attest"):
+            return Completed(code=1, stderr=FOREIGN)
         lines = "\n".join(map(_envelope, self.there))
         return Completed(code=0 if lines else 1, stdout=lines, stderr="" if lines else NONE)
 
@@ -162,6 +172,37 @@ def test_and_ours_among_them_is_not_given_again(tmp_path: Path) -> None:
     signer, plan, receipt = _signer(tmp_path, cosign)
     signer.sign(plan.targets[0], receipt)
     assert cosign.did("attest") == 0
+
+
+def test_somebody_elses_statements_are_no_reason_not_to_give_ours(tmp_path: Path) -> None:
+    cosign = Cosign(OURS)
+    cosign.foreign = True
+    signer, plan, receipt = _signer(tmp_path, cosign)
+    signer.sign(plan.targets[0], receipt)
+    assert cosign.did("attest") == 1
+    signer.sign(plan.targets[0], receipt)
+    assert cosign.did("attest") == 1
+
+
+class _Refused(Cosign):
+    """Meets a registry that tells what it was told."""
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        answer = super()._answer(argv)
+        refused = argv[0] == "env"
+        return Completed(code=1, stderr="DENIED: no pass-77ab\n") if refused else answer
+
+
+def test_what_cosign_is_refused_with_is_told_without_the_password(tmp_path: Path) -> None:
+    project, plan, receipt = _planned(tmp_path)
+    known = Credentials(username="one", secret="pass-77ab", source="the test")  # noqa: S106 - made up
+    there = Repository(Transport("registry.example", known), "one/thing")
+    signer = CosignSigner(project, plan, _Refused(), a_console()[0], {"one": there})
+    with pytest.raises(AuthorisationError, match=r"DENIED: no \*\*\*"):
+        signer.sign(plan.targets[0], receipt)
+    verify = make_verifier(project.config, _Refused(), {}, a_console()[0])
+    with pytest.raises(AuthorisationError, match=r"DENIED: no \*\*\*"):
+        verify(_Held(there.transport, "one/thing"), DIGEST)
 
 
 def test_a_receipt_has_nothing_that_opens_what_a_registry_spoke_of(tmp_path: Path) -> None:

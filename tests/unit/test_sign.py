@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,11 @@ from buildlib.errors import (
     VerificationError,
 )
 from buildlib.executor import Completed
-from buildlib.registry.transport import Tally
+from buildlib.registry.credentials import Credentials
+from buildlib.registry.transport import Tally, Transport
 from buildlib.sign.cosign import (
     Cosign,
+    ForeignError,
     is_missing_attestation,
     key_argument,
     reason,
@@ -41,6 +43,8 @@ REFERENCE = f"registry.example/x@{DIGEST}"
 TWO, THREE = Cosign(version="2"), Cosign(version="3", signing_config=True)
 KEY = Sign(key="keys/cosign.key")
 PUBLIC = Verify(key="cosign.pub")
+KNOWN = Credentials(username="ann", secret="pass-9d1f", source="the test")  # noqa: S106 - made up
+REGISTRY = Transport("registry.example", KNOWN)
 GITHUB = "https://token.actions.githubusercontent.com"
 
 
@@ -125,6 +129,11 @@ NO_FILE = "signing [x]: getting signer: reading key: open /k: no such file or di
 DENIED = "signing [x]: accessing entity: GET http://r/v2/: UNAUTHORIZED: authentication required"
 DOWN = 'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused'
 BUSY = "GET http://r/v2/: unexpected status code 503 Service Unavailable"
+SIGNER = "signing [r/me/x@sha256:a]: getting signer: "
+NOBODY = f"{SIGNER}getting key from Fulcio: retrieving cert: error obtaining token: expired_token"
+AMBIENT = "signing [x]: retrieving ID token: fetching ambient OIDC credentials: no token"
+FULCIO_DOWN = f'{SIGNER}getting key from Fulcio: Post "https://f/": dial tcp: i/o timeout'
+CALLED_SO = "signing [r/me/oidc-id-token@sha256:a]: getting signer: reading key: open /k: no such"
 UNSIGNED = "no signatures found"
 OTHER_2 = "no matching signatures: invalid signature when validating ASN.1 encoded signature"
 OTHER_3 = "no matching attestations: failed to verify signature: accepted signatures do not match"
@@ -142,6 +151,10 @@ NO_PUB = "loading public key: open no.pub: no such file or directory"
         pytest.param(1, DENIED, AuthorisationError, "refuses", id="the registry refuses"),
         pytest.param(1, DOWN, TransientError, "does not answer", id="the registry is down"),
         pytest.param(1, BUSY, TransientError, "does not answer", id="the registry is busy"),
+        pytest.param(1, NOBODY, AuthorisationError, "id-token: write", id="nobody vouches, in 2"),
+        pytest.param(1, AMBIENT, AuthorisationError, "id-token: write", id="nobody vouches, in 3"),
+        pytest.param(1, FULCIO_DOWN, TransientError, "to vouch", id="who vouches is down"),
+        pytest.param(1, CALLED_SO, InputError, "can't be used", id="a repository is called so"),
         pytest.param(1, "boom", VerificationError, "could not sign", id="something else"),
     ],
 )
@@ -159,8 +172,8 @@ def test_why_nothing_was_signed(
     [
         pytest.param(127, "", ToolError, "cosign not found", id="it is not here"),
         pytest.param(10, UNSIGNED, VerificationError, "is not signed", id="nobody signed"),
-        pytest.param(12, OTHER_2, VerificationError, "somebody else", id="another key, in 2"),
-        pytest.param(1, OTHER_3, VerificationError, "somebody else", id="another key, in 3"),
+        pytest.param(12, OTHER_2, ForeignError, "somebody else", id="another key, in 2"),
+        pytest.param(1, OTHER_3, ForeignError, "somebody else", id="another key, in 3"),
         pytest.param(11, NO_TAG, InputError, "there is no x", id="there is no such image"),
         pytest.param(1, NO_PUB, InputError, "public key can't be read", id="there is no key"),
         pytest.param(1, DENIED, AuthorisationError, "refuses", id="the registry refuses"),
@@ -212,7 +225,9 @@ STALL = TimedOutError("env did not answer within 180 s")
 
 
 def _signatory(executor: FakeExecutor, waits: list[float], **env: str) -> Signatory:
-    return Signatory(TWO, executor, ROOT, env, sleep=waits.append, chance=lambda: 1.0)
+    return Signatory(
+        *(TWO, executor, ROOT, env), safe=REGISTRY.safe, sleep=waits.append, chance=lambda: 1.0
+    )
 
 
 def test_what_may_pass_is_tried_again() -> None:
@@ -232,6 +247,7 @@ def test_waits_spread_and_what_was_done_again_is_counted() -> None:
     chances = iter((0.5, 0.25, 0.0))
     Signatory(
         *(TWO, executor, ROOT, {}),
+        safe=REGISTRY.safe,
         tally=tally,
         sleep=waits.append,
         chance=lambda: next(chances),
@@ -250,6 +266,65 @@ def test_a_registry_that_stalls_is_asked_again_and_then_it_may_work_later() -> N
     stalled = _signatory(Answers(*[STALL] * 4), waits)
     with pytest.raises(TransientError, match="cosign verify-attestation did not end"):
         stalled.count(REFERENCE, "spdxjson", PUBLIC, Path("/store"))
+
+
+TOKEN = "eyJhbGciOiJub25lIn0.plant.plant"  # noqa: S105 - made up
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        pytest.param(
+            "DENIED: no pass-9d1f of ann", "DENIED: no *** of ann", id="the password comes back"
+        ),
+        pytest.param(f"DENIED: no {KNOWN.basic}", "DENIED: no ***", id="as it was sent"),
+        pytest.param(
+            "GET https://s3.example/y?X-Amz-Signature=plant: DENIED",
+            "GET https://s3.example/y?*** DENIED",
+            id="an address is signed",
+        ),
+        pytest.param(
+            "PATCH http://me:plant@r/x: DENIED",
+            "PATCH http://***@r/x: DENIED",
+            id="an address has a password",
+        ),
+        pytest.param(
+            'parse "https://plant:plant/x": invalid port ":plant" after host: DENIED',
+            "an address that is none",
+            id="an address is none",
+        ),
+        pytest.param(f"DENIED: {TOKEN} is old", "DENIED: *** is old", id="cosign's token"),
+        pytest.param("DENIED: \x1b[31mred", "DENIED:  [31mred", id="a terminal is spoken to"),
+    ],
+)
+def test_what_the_registry_says_through_cosign_is_told_without_what_opens_anything(
+    said: str, told: str
+) -> None:
+    bad = Completed(code=1, stderr=f"Error: {said}\n{LAST}signing [x]: {said}\n")
+    with pytest.raises(BuildlibError) as caught:
+        _signatory(Answers(bad), []).sign(REFERENCE, KEY, Path("/store"))
+    assert caught.value.why == f"signing [x]: {told}"
+    with pytest.raises(BuildlibError) as caught:
+        _signatory(Answers(bad), []).verify(REFERENCE, PUBLIC, Path("/store"))
+    assert caught.value.why == f"signing [x]: {told}"
+
+
+def _why(said: str, safe: Callable[[str], str]) -> str:
+    answers = Answers(Completed(code=1, stderr=f"{LAST}{said}\n"))
+    with pytest.raises(InputError, match="the key can't be used") as caught:
+        Signatory(TWO, answers, ROOT, {}, safe=safe).sign(REFERENCE, KEY, Path("/store"))
+    return caught.value.why
+
+
+def test_a_password_of_one_letter_changes_nothing_about_what_went_wrong() -> None:
+    known = Credentials(username="ann", secret="e", source="the test")  # noqa: S106 - made up
+    why = _why(NO_FILE, Transport("registry.example", known).safe)
+    assert why == NO_FILE.replace("e", "***")
+
+
+def test_a_long_answer_is_not_cut_in_the_middle_of_a_password() -> None:
+    long = f"{NO_FILE} ".ljust(596, "x")
+    assert _why(f"{long}{KNOWN.secret} and more", REGISTRY.safe) == f"{long}*** "
 
 
 def test_what_will_not_pass_is_not_tried_again() -> None:
@@ -326,6 +401,47 @@ def test_a_form_that_is_not_known_is_not_taken_for_no_statement(text: str) -> No
         signatory.statements(REFERENCE, "spdxjson", PUBLIC, Path("/store"))
 
 
+VERIFIED = Completed(code=0, stdout="[]")
+FOREIGN = Completed(code=1, stderr=f"{LAST}{OTHER_3}\n")
+MISSING = Completed(code=1, stderr=f"{LAST}no matching attestations: \n")
+STATED = Completed(code=0, stdout=_envelope({"a": 1}))
+WITH_BILLS = PUBLIC._replace(attestations=("spdxjson",))
+IMAGES = ("sha256:" + "b" * 64, "sha256:" + "c" * 64)
+
+
+@pytest.mark.parametrize("whole", [FOREIGN, MISSING], ids=["somebody else's", "none"])
+def test_what_somebody_else_states_about_the_whole_hides_nothing_about_its_images(
+    whole: Completed,
+) -> None:
+    answers = Answers(VERIFIED, whole, STATED, STATED)
+    found = _signatory(answers, []).verify(REFERENCE, WITH_BILLS, Path("/store"), images=IMAGES)
+    assert found.attestations == (("spdxjson", 2),)
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        pytest.param((FOREIGN,) * 3, OTHER_3, id="all is somebody else's"),
+        pytest.param((MISSING, STATED, FOREIGN), OTHER_3, id="one image's is"),
+        pytest.param((FOREIGN, STATED, MISSING), OTHER_3, id="the whole's is, and one lacks"),
+        pytest.param((MISSING,) * 3, "each platform's image", id="there is none"),
+    ],
+)
+def test_what_nobody_who_counts_states_is_not_there(
+    answers: tuple[Completed, ...], told: str
+) -> None:
+    signatory = _signatory(Answers(VERIFIED, *answers), [])
+    with pytest.raises(VerificationError, match="no signed statement of the type") as caught:
+        signatory.verify(REFERENCE, WITH_BILLS, Path("/store"), images=IMAGES)
+    assert caught.value.why.endswith(told)
+
+
+def test_a_registry_that_is_down_is_no_missing_statement() -> None:
+    signatory = _signatory(Answers(VERIFIED, *[BAD] * 4), [])
+    with pytest.raises(TransientError):
+        signatory.verify(REFERENCE, WITH_BILLS, Path("/store"), images=IMAGES)
+
+
 def test_an_identity_is_told_as_the_certificate_has_it() -> None:
     text = '[{"optional": {"Subject": "me@example.org", "Issuer": "https://i"}}]\n'
     policy = Verify(identity="me@example.org", issuer="https://i")
@@ -355,32 +471,51 @@ VERSION: tuple[str, ...] = ("cosign", "version", "--json")
 HELP: tuple[str, ...] = ("cosign", "sign", "--help")
 
 
+# A line of each version's own help.
+HELP_1 = "    --no-tlog-upload=false:  -r, --recursive=false:"
+HELP_2 = "    -r, --recursive=false:  --tlog-upload=true:"
+HELP_3 = "    -r, --recursive=false:  --use-signing-config=true:"
+
+
+def _here(told: str, options: str) -> FakeExecutor:
+    return FakeExecutor(
+        {VERSION: Completed(code=0, stdout=told), HELP: Completed(code=0, stdout=options)}
+    )
+
+
 @pytest.mark.parametrize(
     ("told", "options", "expected"),
     [
-        ('{"gitVersion": "devel"}', "--recursive", Cosign(version="devel")),
-        (
-            '{"gitVersion": "v3.1.3"}',
-            "--recursive --use-signing-config",
-            Cosign(version="v3.1.3", signing_config=True),
-        ),
-        ("hello", "--recursive", Cosign(version="unknown")),
+        ('{"gitVersion": "devel"}', HELP_2, Cosign(version="devel")),
+        ('{"gitVersion": "v2.5.0"}', HELP_2, Cosign(version="v2.5.0")),
+        ('{"gitVersion": "v3.1.3"}', HELP_3, Cosign(version="v3.1.3", signing_config=True)),
+        ('{"gitVersion": "v10.0.0"}', HELP_3, Cosign(version="v10.0.0", signing_config=True)),
+        ("hello", HELP_2, Cosign(version="unknown")),
     ],
 )
 def test_which_cosign_it_is_its_help_tells(told: str, options: str, expected: Cosign) -> None:
-    answers = {
-        VERSION: Completed(code=0, stdout=told),
-        HELP: Completed(code=0, stdout=options),
-    }
-    assert find_cosign(FakeExecutor(answers)) == expected
+    assert find_cosign(_here(told, options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "options"),
+    [
+        pytest.param('{"gitVersion": "v1.13.6"}', HELP_1, id="version 1"),
+        pytest.param('{"gitVersion": "devel"}', HELP_1, id="version 1 that nobody gave a number"),
+        pytest.param('{"gitVersion": "v1.13.6"}', HELP_2, id="its number alone"),
+        pytest.param('{"gitVersion": "0.6.0"}', HELP_2, id="version 0"),
+        pytest.param("", "--registry-username", id="something that is called so"),
+    ],
+)
+def test_a_cosign_that_is_too_old_is_refused(told: str, options: str) -> None:
+    with pytest.raises(ToolError, match="cosign is too old") as caught:
+        find_cosign(_here(told, options))
+    assert "install version 2 or 3" in caught.value.hint
 
 
 def test_without_cosign_there_is_a_hint() -> None:
     with pytest.raises(ToolError, match="install version 2 or 3"):
         find_cosign(FakeExecutor())
-    old = {VERSION: Completed(code=0), HELP: Completed(code=0, stdout="--key")}
-    with pytest.raises(ToolError, match="can't sign an index"):
-        find_cosign(FakeExecutor(old))
 
 
 @pytest.mark.parametrize(
