@@ -40,7 +40,7 @@ class Cosign(FakeExecutor):
     def _answer(self, argv: Sequence[str]) -> Completed:
         words = tuple(argv[argv.index("cosign") :])
         if words[1] == "version" or words[2] == "--help":
-            return Completed(code=0, stdout="--recursive")
+            return Completed(code=0, stdout="--recursive --tlog-upload")
         self.said.append(words)
         there = words[1] != "verify-attestation"
         return Completed(code=0) if there else Completed(code=1, stderr=NONE)
