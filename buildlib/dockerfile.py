@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from itertools import takewhile
 from typing import NamedTuple
 
 from buildlib.record import record
 
-# Declared by BuildKit itself, in every Dockerfile.
-# Source: docs.docker.com/reference/dockerfile, "Predefined ARGs" and "global scope".
-PREDEFINED = frozenset(
+# Of the build and the target platform; what a FROM may see without an ARG.
+_PLATFORM_ARGS = frozenset(
     f"{kind}{part}"
     for kind in ("BUILD", "TARGET")
     for part in ("PLATFORM", "OS", "ARCH", "VARIANT")
-) | {
+)
+# Declared by BuildKit itself, in every Dockerfile.
+# Source: docs.docker.com/reference/dockerfile, "Predefined ARGs" and "global scope".
+PREDEFINED = _PLATFORM_ARGS | {
     *(
         name
         for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -37,15 +39,16 @@ PREDEFINED = frozenset(
     "SOURCE_DATE_EPOCH",
 }
 
+_READ = frozenset({"ADD", "ARG", "COPY", "FROM", "RUN"})
 # Where files come from: COPY has an option of its own, RUN a key of each mount.
 _FROM = {
     "COPY": re.compile(r"^--from=([^\s,]+)"),
     "RUN": re.compile(r"^--mount=(?:.*,)?from=([^\s,]+)"),
 }
-# $NAME, ${NAME}, ${NAME:-word}, ${NAME:+word}; the word may hold variables itself.
-_VARIABLE = re.compile(
-    r"\$(?:\{(?P<braced>\w+)(?:(?P<kind>:?[-+])(?P<word>(?:[^{}]|\$\{[^{}]*\})*))?\}|(?P<bare>\w+))"
-)
+# Comments that say how the file is to be read stand above all else, even above other comments.
+# Source: github.com/moby/buildkit frontend/dockerfile/parser/directives.go.
+_DIRECTIVES = frozenset({"check", "escape", "syntax"})
+_BYTE_ORDER_MARK = "\ufeff"
 # BuildKit's own rule: a word of its own, so neither `$((1<<2))` nor `<<<text` begins one.
 # Source: github.com/moby/buildkit frontend/dockerfile/parser/parser.go, reHeredoc.
 _HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
@@ -92,29 +95,35 @@ class Dockerfile:
     """Stages in order, and every ARG anywhere with its default (None: it has none).
 
     Args:
-        global_args: those above the first stage, and `global_lines` the numbers of their lines,
-            from 0.
+        global_args: those above the first stage in their order, each default with its quotes and
+            variables; `global_lines` are the numbers of their lines, from 0.
+
+    What a FROM sees is asked for with `build_args`: values by name, BuildKit's own of a platform
+    among them.
     """
 
     stages: tuple[Stage, ...] = ()
     args: Mapping[str, str | None] = field(default_factory=dict)
-    global_args: Mapping[str, str | None] = field(default_factory=dict)
+    global_args: tuple[tuple[str, str | None], ...] = ()
     global_lines: tuple[int, ...] = ()
 
     def stage(self, target: str = "") -> Stage | None:
-        """Return the stage to build: the named one, by name or number, or the last."""
+        """Return the stage to build: the last of that name, or number, or the last of all."""
         if not target:
             return self.stages[-1] if self.stages else None
-        for number, stage in enumerate(self.stages):
+        for number, stage in reversed([*enumerate(self.stages)]):
             if target.lower() in {stage.name.lower(), str(number)} - {""}:
                 return stage
         return None
 
     def _below(self, stage: Stage, build_args: Mapping[str, str]) -> Stage | None:
-        """Return the stage that another one stands on; None where that is an external image."""
-        name = self.expand(stage.base, build_args)
-        below = self.stage(name) if name else None
-        return None if below is stage else below
+        """Return the stage that another one stands on; None where that is an external image.
+
+        A FROM sees the stages above it, and of two with one name the nearer.
+        """
+        name = self.expand(stage.base, build_args).lower()
+        above = [one for one in self.stages if one.lines < stage.lines]
+        return next((one for one in reversed(above) if name and one.name.lower() == name), None)
 
     def base_of(self, stage: Stage, build_args: Mapping[str, str] | None = None) -> str:
         """Return the external image that a stage stands on, through other stages, expanded."""
@@ -124,10 +133,13 @@ class Dockerfile:
         return self.expand(seen.base, known)
 
     def runtime_base(self, target: str, build_args: Mapping[str, str]) -> str:
-        """Return the external image that the target stands on; nothing for scratch."""
+        """Return the external image that the target stands on; nothing for scratch.
+
+        Nothing either where a variable can't be replaced: that is no image's name.
+        """
         stage = self.stage(target)
         base = self.base_of(stage, build_args) if stage else ""
-        return "" if base == "scratch" else base
+        return "" if base == "scratch" or "$" in base else base
 
     def needed(
         self, target: str = "", build_args: Mapping[str, str] | None = None
@@ -153,7 +165,7 @@ class Dockerfile:
         needed = self.needed(target, build_args)
         names = [self.base_of(stage, build_args) for stage in needed]
         names += [place.name for stage in needed for place in self._foreign(stage)]
-        return tuple(dict.fromkeys(name for name in names if name != "scratch"))
+        return tuple(dict.fromkeys(name for name in names if name not in {"", "scratch"}))
 
     def external(self, build_args: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
         """Yield each place where an external image is named, and that image, expanded."""
@@ -175,25 +187,33 @@ class Dockerfile:
 
     def expand(self, text: str, build_args: Mapping[str, str]) -> str:
         """Replace the variables of a FROM line by build args, then by defaults."""
+        if "$" not in text:
+            return text
+        from buildlib.expansion import expand, make_scope  # noqa: PLC0415 - not all vary
 
-        def value(match: re.Match[str]) -> str:
-            name, kind, word = match["braced"] or match["bare"], match["kind"], match["word"]
-            found = build_args.get(name) or self.global_args.get(name) or ""
-            if not kind or (kind.endswith("-") and found):
-                return found
-            return self.expand(word, build_args) if kind.endswith("-") or found else ""
-
-        return _VARIABLE.sub(value, text)
+        return expand(text, make_scope(self.global_args, build_args, _PLATFORM_ARGS))
 
 
-def _logical_lines(text: str) -> Iterator[tuple[tuple[int, int], str]]:
+def _escape(lines: Iterable[str]) -> str:
+    """Return the character that continues a line, which a parser directive may choose."""
+    for line in lines:
+        comment, equals, value = line.strip().partition("=")
+        name = comment.removeprefix("#").strip().lower()
+        if not (equals and comment.startswith("#") and name in _DIRECTIVES):
+            break
+        if name == "escape" and value.strip() == "`":
+            return "`"
+    return "\\"
+
+
+def _logical_lines(lines: Sequence[str], escape: str) -> Iterator[tuple[tuple[int, int], str]]:
     """Yield each line and where it stands; continued ones are joined.
 
     Comments, blank lines and the bodies of here-documents are left out.
     """
     pending, first, number = "", 0, 0
     bodies: list[tuple[str, str]] = []
-    for number, raw in enumerate(text.splitlines()):
+    for number, raw in enumerate(lines):
         if bodies:
             strip, end = bodies[0]
             bodies = bodies[1:] if raw.lstrip(strip) == end else bodies
@@ -201,14 +221,16 @@ def _logical_lines(text: str) -> Iterator[tuple[tuple[int, int], str]]:
         if raw.lstrip().startswith("#") or not raw.strip():
             continue
         first = first if pending else number
-        pending += raw.strip()
-        if pending.endswith("\\"):
-            pending = pending[:-1] + " "
+        line = (raw if pending else raw.lstrip()).rstrip()
+        # Two of them at the end are an escaped one.
+        more = line.endswith(escape) and not line.endswith(escape * 2)
+        pending += line[:-1] if more else line
+        if more:
             continue
         yield (first, number + 1), pending
         bodies, pending = _heredocs(pending), ""
-    if pending:
-        yield (first, number + 1), pending
+    if pending.strip():
+        yield (first, number + 1), pending.strip()
 
 
 def _heredocs(line: str) -> list[tuple[str, str]]:
@@ -239,9 +261,11 @@ def _sources(instruction: str, words: list[str]) -> tuple[str, ...]:
     return tuple(path for path in own if "<<" not in path)
 
 
-def _words(rest: str) -> list[str]:
+def _words(rest: str, escape: str) -> list[str]:
+    lexer = shlex.shlex(rest, posix=not rest.startswith("["))
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", escape
     try:
-        return shlex.split(rest, posix=not rest.lstrip().startswith("["))
+        return list(lexer)
     except ValueError:
         # An unbalanced quote is the build's own error to tell.
         return rest.split()
@@ -253,32 +277,40 @@ def _from(words: list[str], lines: tuple[int, int]) -> Stage:
     return Stage(base=base, name=rest[1] if named else "", lines=lines)
 
 
+def _pairs(words: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
+    """Return the names of an ARG and their defaults."""
+    parts = (word.partition("=") for word in words)
+    return tuple((name, default if equals else None) for name, equals, default in parts)
+
+
 def parse_dockerfile(text: str) -> Dockerfile:
     """Read a Dockerfile's text; what can't be understood is left out, never an error."""
     stages: list[Stage] = []
     args: dict[str, str | None] = {}
-    global_args: dict[str, str | None] = {}
+    global_args: tuple[tuple[str, str | None], ...] = ()
     global_lines: tuple[int, ...] = ()
-    for lines, line in _logical_lines(text):
-        instruction, *rest = line.split(maxsplit=1)
-        words = _words("".join(rest))
-        match instruction.upper():
-            case "FROM":
-                stages.append(_from(words, lines))
-            case "ARG":
-                pairs = [word.partition("=") for word in words]
-                found = {name: default if equals else None for name, equals, default in pairs}
-                args = found | args
-                global_args |= {} if stages else found
-                global_lines += () if stages else tuple(range(*lines))
-            case "COPY" | "ADD" | "RUN" as name if stages:
-                last = stages[-1]
-                uses = tuple(Place(used, lines, option=True) for used in _uses(name, words))
-                stages[-1] = replace(
-                    last, sources=last.sources + _sources(name, words), uses=last.uses + uses
-                )
-            case _:
-                pass
+    given = text.removeprefix(_BYTE_ORDER_MARK).splitlines()
+    escape = _escape(given)
+    for lines, line in _logical_lines(given, escape):
+        instruction, rest = (*line.split(maxsplit=1), "")[:2]
+        name = instruction.upper()
+        # To take a long command apart takes longer than all else.
+        if name not in _READ or (name == "RUN" and "from=" not in rest):
+            continue
+        words = _words(rest, escape)
+        if name == "FROM":
+            stages.append(_from(words, lines))
+        elif name == "ARG":
+            args = dict(_pairs(words)) | args
+            if not stages:
+                global_args += _pairs(_WORD.findall(rest))
+                global_lines += tuple(range(*lines))
+        elif stages:
+            last = stages[-1]
+            uses = tuple(Place(used, lines, option=True) for used in _uses(name, words))
+            stages[-1] = replace(
+                last, sources=last.sources + _sources(name, words), uses=last.uses + uses
+            )
     return Dockerfile(
         stages=tuple(stages), args=args, global_args=global_args, global_lines=global_lines
     )

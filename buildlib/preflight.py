@@ -174,12 +174,13 @@ def check_dockerfile(
     if dockerfile.stage(plan.target) is None:
         names = [stage.name for stage in dockerfile.stages if stage.name]
         close = get_close_matches(plan.target, names, n=1)
+        others = f"it has {', '.join(names)}" if names else ""
         return [
             InputError(
                 f"the Dockerfile has no stage {plan.target!r}"
                 if plan.target
                 else "the Dockerfile has no FROM",
-                hint=f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}",
+                hint=f"did you mean {close[0]}?" if close else others,
             )
         ]
     known = {name: value for name, value in plan.build_args if value is not None}
@@ -189,7 +190,7 @@ def check_dockerfile(
 
 
 def _check_source(context: Path, source: str, ignore: DockerIgnore) -> BuildlibError | None:
-    if re.search(r"[$*?\[]", source):
+    if re.search(r"[$*?\[\\]", source):
         # What a variable or a pattern comes to is the builder's to say.
         return None
     place = context / source.lstrip("/")

@@ -48,6 +48,7 @@ ORDER = [
     "release",
     "explain",
     "labels",
+    "expansion",
     "dockerfile",
     "dockerignore",
     "project",

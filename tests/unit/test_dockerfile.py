@@ -39,7 +39,7 @@ def test_stages_bases_and_sources_are_read() -> None:
 def test_args_are_read_with_their_defaults() -> None:
     found = parse_dockerfile(TEXT)
     assert found.args == {"GO": "1.24", "BASE": None, "VERSION": "dev", "REVISION": None}
-    assert found.global_args == {"GO": "1.24", "BASE": None}
+    assert found.global_args == (("GO", "1.24"), ("BASE", None))
 
 
 def test_bases_follow_stages_and_expand_args() -> None:
@@ -112,11 +112,76 @@ def test_here_documents_hide_their_bodies_and_nothing_else(lines: str) -> None:
         pytest.param("alpine:${V:+4}", {}, "alpine:4", id="another word where there is one"),
         pytest.param("alpine${BASE:+:4}", {}, "alpine", id="and none where there is none"),
         pytest.param("alpine:$V", {"V": "5"}, "alpine:5", id="without braces"),
+        pytest.param("${BASE-x}alpine", {"BASE": ""}, "alpine", id="an empty value is one"),
+        pytest.param("${BASE:-x}alpine", {"BASE": ""}, "xalpine", id="unless a colon says other"),
+        pytest.param("alpine${BASE+:4}", {"BASE": ""}, "alpine:4", id="for another word as well"),
+        pytest.param("a:3${V:?none}", {}, "a:33", id="a value that has to be there"),
+        pytest.param("a:${L%.*}", {}, "a:1.2", id="without the shortest end"),
+        pytest.param("a:${L%%.*}", {}, "a:1", id="without the longest end"),
+        pytest.param("a:${L#*.}", {}, "a:2.3", id="without the shortest beginning"),
+        pytest.param("a:${L##*.}", {}, "a:3", id="without the longest beginning"),
+        pytest.param("a:${L%x}", {}, "a:1.2.3", id="without an end that is not there"),
+        pytest.param("a:${L/./-}", {}, "a:1-2.3", id="the first of something replaced"),
+        pytest.param("a:${L//./-}", {}, "a:1-2-3", id="all of it replaced"),
+        pytest.param("a:$V${NO}", {"NO": "5"}, "a:3", id="no ARG declares it"),
     ],
 )
 def test_the_words_of_a_from_line(base: str, build_args: dict[str, str], expanded: str) -> None:
-    found = parse_dockerfile(f"ARG V=3\nARG BASE\nFROM {base}\n")
+    found = parse_dockerfile(f"ARG V=3\nARG BASE\nARG L=1.2.3\nFROM {base}\n")
     assert found.bases("", build_args) == (expanded,)
+
+
+@pytest.mark.parametrize(
+    ("args", "build_args", "expanded"),
+    [
+        pytest.param("ARG V=1\nARG I=go:${V}-x", {}, "go:1-x", id="sees those before it"),
+        pytest.param("ARG V=1\nARG I=go:$V", {"V": "2"}, "go:2", id="with what is given for them"),
+        pytest.param("ARG V=1\nARG I=go:$V", {"I": "x:$V"}, "x:$V", id="unless it is given itself"),
+        pytest.param("ARG I=go:$V\nARG V=1", {}, "go:", id="and not those after it"),
+        pytest.param("ARG V=1\nARG I=go:$V\nARG V=2", {}, "go:1", id="nor a later value"),
+        pytest.param("ARG V=1 I=go:$V", {}, "go:1", id="on one line as well"),
+        pytest.param('ARG V=1\nARG I="go:$V"', {}, "go:1", id="in double quotes"),
+        pytest.param("ARG V=1\nARG I='go:$V'", {}, "go:$V", id="but not in single ones"),
+        pytest.param("ARG V=1\nARG I=go:\\$V", {}, "go:$V", id="nor behind a backslash"),
+        pytest.param("ARG V=1\nARG V=${V}.2\nARG I=go:$V", {}, "go:1.2", id="or its own before"),
+        pytest.param("ARG V=1\nARG V\nARG I=go:$V", {}, "go:1", id="which no default keeps"),
+    ],
+)
+def test_the_default_of_an_arg(args: str, build_args: dict[str, str], expanded: str) -> None:
+    assert parse_dockerfile(f"{args}\nFROM $I\n").bases("", build_args) == (expanded,)
+
+
+def test_what_can_t_be_replaced_is_no_runtime_base() -> None:
+    found = parse_dockerfile("ARG V=1\nFROM alpine:${V^^}\n")
+    assert found.runtime_base("", {}) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("\ufeffFROM a\nCOPY b \\\n  c /", id="a byte order mark"),
+        pytest.param("# escape=`\nFROM a\nCOPY b `\n  c /", id="another sign continues lines"),
+        pytest.param("\ufeff# escape=`\nFROM a\nCOPY b `\n  c /", id="behind a byte order mark"),
+        pytest.param(" #Escape = ` \nFROM a\nCOPY b `\n  c /", id="in any spelling"),
+        pytest.param(
+            "#syntax=x\n# escape=`\nFROM a\nCOPY b `\n  c /", id="below another directive"
+        ),
+        pytest.param("# escape=\\\nFROM a\nCOPY b \\\n  c /", id="the usual sign"),
+        pytest.param("# told\n# escape=`\nFROM a\nCOPY b \\\n  c /", id="below a comment none is"),
+        pytest.param("\n# escape=`\nFROM a\nCOPY b \\\n  c /", id="nor below a blank line"),
+        pytest.param("#x=y\n# escape=`\nFROM a\nCOPY b \\\n  c /", id="nor below an unknown one"),
+        pytest.param("FR\\\nOM a\nCO\\\n# no\n\n\\\nPY b c /", id="a word may be broken"),
+        pytest.param("FROM a\nRUN x \\\\\nCOPY b c /", id="two signs continue nothing"),
+    ],
+)
+def test_lines_are_joined_as_the_builder_does(text: str) -> None:
+    (stage,) = parse_dockerfile(f"{text}\n").stages
+    assert (stage.base, stage.sources) == ("a", ("b", "c"))
+
+
+def test_with_another_sign_a_backslash_is_a_character() -> None:
+    (stage,) = parse_dockerfile("# escape=`\nFROM a\nCOPY b\\c d` e /\n").stages
+    assert stage.sources == ("b\\c", "d e")
 
 
 def test_any_blank_ends_the_instruction() -> None:
@@ -150,9 +215,24 @@ def test_a_stage_may_be_chosen_by_a_build_arg() -> None:
     assert [stage.sources for stage in found.needed("", {"HOW": "ready"})][-1] == ("made",)
 
 
-def test_a_stage_named_as_its_own_base_is_the_image() -> None:
-    found = parse_dockerfile("FROM alpine AS alpine\n")
-    assert found.bases() == ("alpine",)
+@pytest.mark.parametrize(
+    ("lines", "bases"),
+    [
+        pytest.param("FROM alpine AS alpine", ("alpine",), id="never itself"),
+        pytest.param("FROM a AS b\nFROM b AS a", ("a",), id="nor one below it"),
+        pytest.param("FROM a AS x\nFROM b AS X\nFROM x", ("b",), id="of two the nearer"),
+        pytest.param("FROM a AS x\nFROM x AS x\nFROM x", ("a",), id="also one on top of another"),
+        pytest.param("FROM a AS x\nFROM 0", ("0",), id="no number"),
+    ],
+)
+def test_a_from_sees_the_stages_above_it(lines: str, bases: tuple[str, ...]) -> None:
+    assert parse_dockerfile(f"{lines}\n").bases() == bases
+
+
+def test_of_two_stages_with_one_name_the_last_is_meant_elsewhere() -> None:
+    found = parse_dockerfile("FROM a AS x\nFROM b AS x\nFROM scratch\nCOPY --from=x /x /\n")
+    assert found.bases() == ("b",)
+    assert found.bases("x") == ("b",)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +254,8 @@ def test_what_is_no_dockerfile_has_no_stages() -> None:
     assert found.stage("x") is None
     assert parse_dockerfile("").stage() is None
     assert parse_dockerfile("RUN true \\").bases() == ()
+    assert parse_dockerfile("\\\n \\\n").stages == ()
+    assert parse_dockerfile("FROM $NONE\n").bases() == ()
 
 
 def test_a_file_is_no_way_to_anything() -> None:

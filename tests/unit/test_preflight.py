@@ -187,6 +187,7 @@ def test_a_dockerfile_without_from_is_refused(tmp_path: Path) -> None:
         _plan(tmp_path), a_project(tmp_path).dockerfile(), DockerIgnore(())
     )
     assert "has no FROM" in problem.what
+    assert not problem.hint
 
 
 @pytest.mark.parametrize(
@@ -199,6 +200,9 @@ def test_a_dockerfile_without_from_is_refused(tmp_path: Path) -> None:
             "FROM scratch\nCOPY app/ /\n", "**\n!**/*.go\n", "", id="one by an exception anywhere"
         ),
         pytest.param("FROM scratch\nCOPY *.x $Y /\n", "*\n", "", id="patterns are the builder's"),
+        pytest.param(
+            "# escape=`\nFROM scratch\nCOPY a\\b /\n", "*\n", "", id="and so are other separators"
+        ),
         pytest.param(
             "FROM scratch AS unused\nCOPY gone /\nFROM scratch\nCOPY app /\n",
             "",
