@@ -14,6 +14,7 @@ from dataclasses import field, replace
 from itertools import takewhile
 from typing import NamedTuple
 
+from buildlib.platforms import KNOWN, Platform, parse_platforms
 from buildlib.record import record
 
 # Of the build and the target platform; what a FROM may see without an ARG.
@@ -99,7 +100,7 @@ class Dockerfile:
             variables; `global_lines` are the numbers of their lines, from 0.
 
     What a FROM sees is asked for with `build_args`: values by name, BuildKit's own of a platform
-    among them.
+    among them; `views` has these.
     """
 
     stages: tuple[Stage, ...] = ()
@@ -168,10 +169,14 @@ class Dockerfile:
         return tuple(dict.fromkeys(name for name in names if name not in {"", "scratch"}))
 
     def external(self, build_args: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
-        """Yield each place where an external image is named, and that image, expanded."""
+        """Yield each place where an external image is named, and that image, expanded.
+
+        A place that names another image for each platform is left out.
+        """
+        views = self.views(build_args)
         for stage in self.stages:
-            base = self.expand(stage.base, build_args)
-            if base not in {"", "scratch"} and not self._below(stage, build_args):
+            base, *others = {self.expand(stage.base, view) for view in views}
+            if not others and base not in {"", "scratch"} and not self._below(stage, views[0]):
                 yield Place(stage.base, stage.lines), base
             yield from ((place, place.name) for place in self._foreign(stage))
 
@@ -185,6 +190,29 @@ class Dockerfile:
             if not known and "$" not in place.name:
                 yield place
 
+    def views(
+        self,
+        build_args: Mapping[str, str],
+        targets: Sequence[Platform] = (),
+        build: Platform | None = None,
+    ) -> list[Mapping[str, str]]:
+        """Return what its FROMs may see: one view where no platform matters to them.
+
+        Args:
+            build_args: win over BuildKit's own values, as they do there.
+            targets: the target platforms; none: it may be any.
+            build: the build platform; None: it may be any.
+        """
+        texts = [stage.base for stage in self.stages]
+        texts += [default for _, default in self.global_args if default]
+        named = [text for text in texts if "$" in text]
+        if not any(name in text for text in named for name in _PLATFORM_ARGS):
+            return [build_args]
+        anywhere = parse_platforms(KNOWN)
+        builds = (build,) if build else anywhere
+        pairs = [(target, one) for target in targets or anywhere for one in builds]
+        return [{**_platform_args(*pair), **build_args} for pair in pairs]
+
     def expand(self, text: str, build_args: Mapping[str, str]) -> str:
         """Replace the variables of a FROM line by build args, then by defaults."""
         if "$" not in text:
@@ -192,6 +220,20 @@ class Dockerfile:
         from buildlib.expansion import expand, make_scope  # noqa: PLC0415 - not all vary
 
         return expand(text, make_scope(self.global_args, build_args, _PLATFORM_ARGS))
+
+
+def _platform_args(target: Platform, build: Platform) -> dict[str, str]:
+    """Return what BuildKit says of the two platforms."""
+    return {
+        f"{kind}{part}": value
+        for kind, one in (("BUILD", build), ("TARGET", target))
+        for part, value in (
+            ("PLATFORM", str(one)),
+            ("OS", one.os),
+            ("ARCH", one.arch),
+            ("VARIANT", one.variant),
+        )
+    }
 
 
 def _escape(lines: Iterable[str]) -> str:

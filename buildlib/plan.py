@@ -31,6 +31,9 @@ class BuildPlan:
         build_args, labels: sorted pairs; a build arg without a value (None) is taken by buildx
             from its environment, so that the value is never in argv.
         annotations: of the index; sorted pairs.
+        bases: the external images that it stands on or takes files from, as the Dockerfile has
+            them once its variables are replaced.
+        sources: what it takes from the build context; patterns and variables as written.
         build_contexts: pairs of FROM reference and its other source.
         stand_ins: those of them that are not the real image.
         output: a name of `Output`, or buildx's own `type=…`.
@@ -50,6 +53,8 @@ class BuildPlan:
     build_args: tuple[tuple[str, str | None], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
+    bases: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     build_contexts: tuple[tuple[str, str], ...] = ()
     stand_ins: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()

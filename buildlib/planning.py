@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +14,7 @@ from buildlib.dockerfile import Dockerfile
 from buildlib.errors import InputError
 from buildlib.labels import image_labels, index_annotations
 from buildlib.plan import BuildPlan, Output
-from buildlib.platforms import Platform, parse_platforms
+from buildlib.platforms import Platform, engine_platform, parse_platforms
 from buildlib.project import Project
 from buildlib.record import record
 from buildlib.reference import parse_reference, to_tag
@@ -211,10 +211,6 @@ def make_build_plan(
     output = chosen_output(request)
     target = request.target or config.target
     build_args = _build_args(project, request, dockerfile)
-    known = {name: value for name, value in build_args.items() if value is not None}
-    replaced = _replaced(config, dockerfile.bases(target, known))
-    stand_ins = tuple(sorted(name for name, image in replaced.items() if image.stand_in))
-    base = dockerfile.runtime_base(target, known)
     platforms = chosen_platforms(request, project)
     cache_from, cache_to = _caches(config, platforms)
     plan = BuildPlan(
@@ -225,8 +221,6 @@ def make_build_plan(
         target=target,
         platforms=platforms,
         build_args=tuple(sorted(build_args.items())),
-        build_contexts=tuple(sorted((name, image.source) for name, image in replaced.items())),
-        stand_ins=stand_ins,
         secrets=request.secrets,
         cache_from=cache_from,
         cache_to=cache_to,
@@ -239,7 +233,37 @@ def make_build_plan(
         metadata_file=metadata_file,
         provenance=request.provenance,
     )
-    return _named(plan, project, request, base)
+    known = {name: value for name, value in build_args.items() if value is not None}
+    plan = _standing(plan, config, dockerfile, known)
+    return _named(plan, project, request, _runtime_base(plan, dockerfile, known))
+
+
+def _standing(
+    plan: BuildPlan, config: Config, dockerfile: Dockerfile, known: Mapping[str, str]
+) -> BuildPlan:
+    """Return the plan with what it stands on, and what it takes from the build context.
+
+    Where no platform is named, the builder's own is taken for that of an engine on this machine.
+    """
+    here = engine_platform()
+    views = dockerfile.views(known, plan.platforms or (here,), here)
+    bases = dict.fromkeys(base for view in views for base in dockerfile.bases(plan.target, view))
+    needed = (stage for view in views for stage in dockerfile.needed(plan.target, view))
+    replaced = _replaced(config, bases)
+    return replace(
+        plan,
+        bases=tuple(bases),
+        sources=tuple(dict.fromkeys(source for stage in needed for source in stage.sources)),
+        build_contexts=tuple(sorted((name, image.source) for name, image in replaced.items())),
+        stand_ins=tuple(sorted(name for name, image in replaced.items() if image.stand_in)),
+    )
+
+
+def _runtime_base(plan: BuildPlan, dockerfile: Dockerfile, known: Mapping[str, str]) -> str:
+    """Return the one image that the target stands on, on whichever builder; nothing otherwise."""
+    views = dockerfile.views(known, plan.platforms)
+    base, *others = {dockerfile.runtime_base(plan.target, view) for view in views}
+    return "" if others else base
 
 
 def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) -> BuildPlan:

@@ -115,6 +115,21 @@ def parse_platforms(texts: Iterable[str]) -> tuple[Platform, ...]:
     return tuple(dict.fromkeys(parse_platform(name) for name in names))
 
 
+def engine_platform(machine: str = "") -> Platform:
+    """Return the platform of an engine on this machine, whose containers are Linux's.
+
+    No engine is asked, and the one in use may be elsewhere.
+
+    Args:
+        machine: as uname calls it; empty: this one.
+    """
+    name = machine or os.uname().machine
+    try:
+        return parse_platform(f"linux/{name}")
+    except InputError:
+        return Platform(os="linux", arch=name)
+
+
 def host_platform() -> Platform:
     """Return the platform that this interpreter runs on, as a program built for it would need."""
     here = os.uname()

@@ -183,9 +183,7 @@ def check_dockerfile(
                 hint=f"did you mean {close[0]}?" if close else others,
             )
         ]
-    known = {name: value for name, value in plan.build_args if value is not None}
-    sources = [s for stage in dockerfile.needed(plan.target, known) for s in stage.sources]
-    problems = (_check_source(plan.context, source, ignore) for source in dict.fromkeys(sources))
+    problems = (_check_source(plan.context, source, ignore) for source in plan.sources)
     return [problem for problem in problems if problem]
 
 

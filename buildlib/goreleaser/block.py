@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from buildlib.dockerfile import Dockerfile
 from buildlib.errors import InputError
 from buildlib.goreleaser.templates import SNAPSHOT, VERSION, escape, tag_template
 from buildlib.labels import VERSION_LABEL
@@ -41,13 +40,12 @@ _Pairs = Iterable[tuple[str, str]]
 _Value = str | list[str] | dict[str, str]
 
 
-def make_block(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> str:
+def make_block(project: Project, plan: BuildPlan) -> str:
     """Return our part, as YAML.
 
     Args:
         project: gives registries and rules.
         plan: of a build of all platforms as GoReleaser does it.
-        dockerfile: tells which files it takes from the build context.
 
     Raises:
         InputError: no registry is configured, or a rule is not GoReleaser's to know (exit 2).
@@ -60,7 +58,7 @@ def make_block(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> str
         )
     lines = [BEGIN, "snapshot:", f"  version_template: {_quoted(SNAPSHOT)}", "dockers_v2:"]
     for registries in _alike(project):
-        entry = dict(_entry(project, plan, dockerfile, registries))
+        entry = dict(_entry(project, plan, registries))
         body = [line for key, value in entry.items() for line in _field(key, value)]
         lines += [f"  - {body[0]}", *(f"    {line}" for line in body[1:])]
     return "\n".join([*lines, END]) + "\n"
@@ -75,7 +73,7 @@ def _alike(project: Project) -> Iterator[list[Registry]]:
 
 
 def _entry(
-    project: Project, plan: BuildPlan, dockerfile: Dockerfile, registries: list[Registry]
+    project: Project, plan: BuildPlan, registries: list[Registry]
 ) -> Iterator[tuple[str, _Value]]:
     config = project.config
     own = registries[0]
@@ -86,7 +84,7 @@ def _entry(
     yield "images", [registry.repository for registry in registries]
     yield "platforms", [str(platform) for platform in plan.platforms]
     yield "tags", [template for template in templates if template]
-    yield "extra_files", list(_files(plan, dockerfile))
+    yield "extra_files", list(_files(plan))
     yield "labels", _told(plan.labels, config.labels, _FACTS)
     yield "annotations", _told(plan.annotations, config.labels, _FACTS)
     given = [(name, value) for name, value in plan.build_args if value is not None]
@@ -105,11 +103,9 @@ def _told(pairs: _Pairs, configured: _Pairs, facts: Mapping[str, str]) -> dict[s
     }
 
 
-def _files(plan: BuildPlan, dockerfile: Dockerfile) -> Iterator[str]:
+def _files(plan: BuildPlan) -> Iterator[str]:
     """Yield what the Dockerfile copies, but for the programs, which GoReleaser puts there."""
-    known = {name: value for name, value in plan.build_args if value is not None}
-    sources = [s for stage in dockerfile.needed(plan.target, known) for s in stage.sources]
-    for source in dict.fromkeys(sources):
+    for source in plan.sources:
         if "$" not in source:
             yield escape(source.rstrip("/"))
 

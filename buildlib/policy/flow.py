@@ -9,6 +9,7 @@ from buildlib.executor import Executor
 from buildlib.labels import STAND_INS
 from buildlib.oci import Archive, Image
 from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.platforms import KNOWN
 from buildlib.policy.finding import Finding
 from buildlib.policy.image import check_image, levelled, read_contents
 from buildlib.policy.report import PolicyReport, make_report
@@ -62,11 +63,11 @@ def check_policy(
 def _sources(
     project: Project, executor: Executor, images: Sequence[Image], today: date
 ) -> Iterator[Finding]:
-    dockerfile = project.dockerfile()
-    plan = make_build_plan(project, BuildRequest(), dockerfile)
-    known = {name: value for name, value in plan.build_args if value is not None}
+    # A base may depend on the platform, and those of the image are known.
+    platforms = tuple(dict.fromkeys(one.platform for one in images if one.platform in KNOWN))
+    plan = make_build_plan(project, BuildRequest(platforms=platforms), project.dockerfile())
     stand_ins = {name for one in images for name in one.labels.get(STAND_INS, "").split()}
-    yield from check_bases(dockerfile.bases(plan.target, known), sorted(stand_ins))
+    yield from check_bases(plan.bases, sorted(stand_ins))
     if _needs_hadolint(project, today):
         yield from run_hadolint(executor, project.dockerfile_path, project.config.root)
 

@@ -213,7 +213,7 @@ def make_publish_plan(
         signs=SIGN not in skipped,
         targets=tuple(target_of(registry, plans[registry.name]) for registry in registries),
     )
-    raise_problems([*_problems(plan), *unpinned_bases(build, dockerfile, registries)])
+    raise_problems([*_problems(plan), *unpinned_bases(build, registries)])
     return plan
 
 
@@ -267,16 +267,12 @@ def stand_in_problem(names: Iterable[str]) -> InputError:
     )
 
 
-def unpinned_bases(
-    build: BuildPlan, dockerfile: Dockerfile, registries: Iterable[Registry]
-) -> list[BuildlibError]:
+def unpinned_bases(build: BuildPlan, registries: Iterable[Registry]) -> list[BuildlibError]:
     """Return why what the Dockerfile stands on forbids a publication, whatever gates it has.
 
     The policy says the same of the image, but only after the build, and it can be left out.
     """
-    known = {name: value for name, value in build.build_args if value is not None}
-    bases = dockerfile.bases(build.target, known)
-    loose = [base for base in bases if "@sha256:" not in base]
+    loose = [base for base in build.bases if "@sha256:" not in base]
     if _stay_here(registries) or not loose:
         return []
     return [

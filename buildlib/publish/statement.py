@@ -29,7 +29,7 @@ def make_statement(project: Project, plan: PublishPlan, receipt: Receipt) -> dic
             "buildType": f"{NAMESPACE}/docker-publish/v1",
             "externalParameters": _parameters(project, plan),
             "internalParameters": {"standIns": list(plan.build.stand_ins)},
-            "resolvedDependencies": [_source(project, plan), *_bases(project, plan)],
+            "resolvedDependencies": [_source(project, plan), *_bases(plan)],
         },
         "runDetails": {
             "builder": {"id": f"{NAMESPACE}/local", "version": receipt.tools},
@@ -77,12 +77,11 @@ def _judgement(record: GateRecord) -> dict[str, Any]:
     return {"name": f"gate/{record.gate}", "annotations": told | figures}
 
 
-def _bases(project: Project, plan: PublishPlan) -> list[dict[str, Any]]:
-    known = {name: value for name, value in plan.build.build_args if value is not None}
+def _bases(plan: PublishPlan) -> list[dict[str, Any]]:
     others = dict(plan.build.build_contexts)
     return [
         _replaced(base, others[base], plan) if base in others else _resource("docker:", base)
-        for base in project.dockerfile().bases(plan.build.target, known)
+        for base in plan.build.bases
     ]
 
 

@@ -33,8 +33,7 @@ def _block(project: Project) -> str:
     args = tuple(f"{name}={value}" for name, value in config.goreleaser_settings().build_args)
     platforms = ("all",) if config.platforms else ("linux/amd64", "linux/arm64")
     request = BuildRequest(platforms=platforms, build_args=args, output=Output.OCI)
-    dockerfile = project.dockerfile()
-    return make_block(project, make_build_plan(project, request, dockerfile), dockerfile)
+    return make_block(project, make_build_plan(project, request, project.dockerfile()))
 
 
 def _read(path: Path) -> str:

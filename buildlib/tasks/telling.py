@@ -201,8 +201,7 @@ def _base_problems(project: Project) -> list[BuildlibError]:
         return []
     from buildlib.publish.plan import release_build, unpinned_bases  # noqa: PLC0415 - few tag
 
-    dockerfile = project.dockerfile()
-    return unpinned_bases(release_build(project, dockerfile), dockerfile, config.registries)
+    return unpinned_bases(release_build(project, project.dockerfile()), config.registries)
 
 
 def _run(run: Edge, project: Project, commands: list[tuple[str, ...]]) -> None:

@@ -104,6 +104,13 @@ def test_comments_keep_the_digests_that_they_tell_of() -> None:
     assert after[11].strip() == f"busybox:1.36@{NEW}"
 
 
+def test_a_byte_order_mark_stays_and_an_image_by_platform_is_not_pinned() -> None:
+    text = "\ufeffFROM alpine:3.22 AS amd64\nFROM $TARGETARCH/x:1\nFROM $TARGETARCH\n"
+    assert [base.reference for base in read_bases(text, {})] == ["alpine:3.22"]
+    done = repin(text, {"alpine:3.22": NEW, "/x:1": NEW}, {})
+    assert done == text.replace("alpine:3.22", f"alpine:3.22@{NEW}")
+
+
 @pytest.mark.parametrize(
     ("tag", "newer"),
     [

@@ -4,6 +4,7 @@ import pytest
 
 from buildlib.dockerfile import Place, parse_dockerfile
 from buildlib.dockerignore import DockerIgnore
+from buildlib.platforms import Platform, parse_platforms
 
 TEXT = """\
 # syntax is a comment here
@@ -233,6 +234,49 @@ def test_of_two_stages_with_one_name_the_last_is_meant_elsewhere() -> None:
     found = parse_dockerfile("FROM a AS x\nFROM b AS x\nFROM scratch\nCOPY --from=x /x /\n")
     assert found.bases() == ("b",)
     assert found.bases("x") == ("b",)
+
+
+BY_PLATFORM = """\
+ARG ON=${TARGETARCH}${TARGETVARIANT}
+FROM one AS base-amd64
+FROM two AS base-armv7
+FROM base-${ON}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "target", "bases"),
+    [
+        pytest.param({}, "amd64", ("one",), id="one platform's"),
+        pytest.param({}, "arm/v7", ("two",), id="another's, with its variant"),
+        pytest.param({"TARGETARCH": "amd64"}, "s390x", ("one",), id="what is given wins"),
+    ],
+)
+def test_a_from_sees_its_platform(
+    given: dict[str, str], target: str, bases: tuple[str, ...]
+) -> None:
+    found = parse_dockerfile(BY_PLATFORM)
+    (view,) = found.views(given, parse_platforms([target]), Platform(os="linux", arch="amd64"))
+    assert found.bases("", view) == bases
+
+
+def test_every_name_of_a_platform_can_be_seen() -> None:
+    names = ("PLATFORM", "OS", "ARCH", "VARIANT")
+    words = "/".join(f"${{{kind}{name}}}" for kind in ("BUILD", "TARGET") for name in names)
+    found = parse_dockerfile(f"FROM {words}\n")
+    (view,) = found.views({}, parse_platforms(["arm/v7"]), Platform(os="linux", arch="amd64"))
+    assert found.bases("", view) == ("linux/amd64/linux/amd64//linux/arm/v7/linux/arm/v7",)
+
+
+def test_where_no_platform_matters_there_is_one_view() -> None:
+    found = parse_dockerfile("FROM --platform=$BUILDPLATFORM a:${V} AS TARGETARCH\nFROM BUILDOS\n")
+    assert found.views({"V": "1"}) == [{"V": "1"}]
+    assert len(parse_dockerfile("FROM a-$BUILDOS\n").views({})) > 1
+
+
+def test_a_place_that_names_an_image_for_each_platform_is_no_external_image() -> None:
+    found = parse_dockerfile(f"{BY_PLATFORM}FROM $TARGETARCH/three\nFROM ${{TARGETOS:+four}}\n")
+    assert [name for _, name in found.external({})] == ["one", "two", "four"]
 
 
 @pytest.mark.parametrize(

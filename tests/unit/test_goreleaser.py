@@ -43,8 +43,7 @@ def a_block(root: Path, config: str = CONFIG, **env: str) -> str:
     write_project(root, config, DOCKERFILE)
     project = a_project(root, env=env)
     request = BuildRequest(platforms=("all",), build_args=("HOW=ready",), output="oci")
-    dockerfile = project.dockerfile()
-    return make_block(project, make_build_plan(project, request, dockerfile), dockerfile)
+    return make_block(project, make_build_plan(project, request, project.dockerfile()))
 
 
 def test_the_default_rules_are_templates_of_releases() -> None:

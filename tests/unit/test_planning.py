@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from buildlib.command import build_line, buildx_argv, shell_line
 from buildlib.errors import InputError
+from buildlib.labels import STAND_INS as STAND_INS_LABEL
 from buildlib.planning import (
     BuildRequest,
     chosen_output,
@@ -14,9 +16,12 @@ from buildlib.planning import (
     normal_name,
     parse_build_args,
 )
+from buildlib.platforms import engine_platform
 from buildlib.vcs import NoGit
 
 from fakes import REVISION, a_project, git_facts, words_after, write_project
+
+BASE_NAME = "org.opencontainers.image.base.name"
 
 
 def _argv(root: Path, request: BuildRequest, **options: object) -> tuple[str, ...]:
@@ -261,6 +266,78 @@ def test_images_that_files_are_taken_from_are_replaced_as_well(tmp_path: Path) -
     plan = make_build_plan(project, BuildRequest(), project.dockerfile())
     source = f"docker-image://mirror/tools:1@{digest}"
     assert plan.build_contexts == ((f"tools:1@{digest}", source),)
+
+
+BY_PLATFORM = """\
+FROM alpine:3.20 AS base-amd64
+COPY app /amd
+FROM alpine:3.21 AS base-arm64
+COPY app/main.go /arm
+FROM base-${TARGETARCH}
+"""
+BY_BUILDER = "FROM a AS tool-amd64\nFROM b AS tool-arm64\nFROM tool-$BUILDARCH\n"
+STAND_INS = """\
+image = "t"
+[base-images]
+"alpine:3.20" = { source = "oci-layout:///a", stand-in = true }
+"alpine:3.21" = { source = "oci-layout:///b", stand-in = true }
+"""
+
+
+@pytest.mark.parametrize(
+    ("platforms", "bases", "sources", "base"),
+    [
+        pytest.param(("amd64",), ("alpine:3.20",), ("app",), "alpine:3.20", id="of one platform"),
+        pytest.param(("arm64",), ("alpine:3.21",), ("app/main.go",), "alpine:3.21", id="another"),
+        pytest.param(
+            ("amd64", "arm64"),
+            ("alpine:3.20", "alpine:3.21"),
+            ("app", "app/main.go"),
+            "",
+            id="of both, which have no base in common",
+        ),
+    ],
+)
+def test_a_base_may_depend_on_the_platform(
+    tmp_path: Path,
+    platforms: tuple[str, ...],
+    bases: tuple[str, ...],
+    sources: tuple[str, ...],
+    base: str,
+) -> None:
+    project = a_project(write_project(tmp_path, STAND_INS, BY_PLATFORM))
+    plan = make_build_plan(project, BuildRequest(platforms=platforms), project.dockerfile())
+    assert (plan.bases, plan.sources, plan.stand_ins) == (bases, sources, bases)
+    assert [name for name, _ in plan.build_contexts] == [*bases]
+    labels = dict(plan.labels)
+    assert labels.get(BASE_NAME, "") == (f"docker.io/library/{base}" if base else "")
+    assert labels[STAND_INS_LABEL] == " ".join(bases)
+
+
+def test_where_no_platform_is_planned_it_is_this_machine_s_and_no_label_says_so(
+    tmp_path: Path,
+) -> None:
+    own, other = engine_platform().arch, "s390x" if engine_platform().arch != "s390x" else "amd64"
+    text = f"FROM one AS base-{own}\nFROM two AS base-{other}\nFROM base-${{TARGETARCH}}\n"
+    project = a_project(write_project(tmp_path, dockerfile=text))
+    plan = make_build_plan(project, BuildRequest(), project.dockerfile())
+    assert plan.bases == ("one",)
+    # The engine may be elsewhere, and a label has to be right.
+    assert BASE_NAME not in dict(plan.labels)
+    project = a_project(write_project(tmp_path, dockerfile="FROM x:${TARGETOS:+1}\n"))
+    plan = make_build_plan(project, BuildRequest(), project.dockerfile())
+    assert dict(plan.labels)[BASE_NAME] == "docker.io/library/x:1"
+
+
+def test_on_which_builder_it_will_be_built_nobody_knows(tmp_path: Path) -> None:
+    project = a_project(write_project(tmp_path, dockerfile=BY_BUILDER))
+    request = BuildRequest(platforms=("linux/amd64",))
+    plan = make_build_plan(project, request, project.dockerfile())
+    assert BASE_NAME not in dict(plan.labels)
+    given = replace(request, build_args=("BUILDARCH=arm64",))
+    plan = make_build_plan(project, given, project.dockerfile())
+    assert dict(plan.labels)[BASE_NAME] == "docker.io/library/b"
+    assert plan.bases == ("b",)
 
 
 def test_the_real_base_has_no_stand_in_label(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from buildlib.errors import InputError
 from buildlib.platforms import (
     KNOWN,
+    engine_platform,
     host_platform,
     parse_platform,
     parse_platforms,
@@ -57,6 +58,12 @@ def test_slug_has_no_slash() -> None:
 
 def test_this_machine_has_a_platform() -> None:
     assert str(host_platform()) in KNOWN
+
+
+def test_an_engine_here_has_this_machine_s_architecture_and_linux() -> None:
+    assert str(engine_platform()) in {f"linux/{host_platform().arch}", str(host_platform())}
+    assert str(engine_platform("aarch64")) == "linux/arm64"
+    assert str(engine_platform("sparc64")) == "linux/sparc64"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from buildlib.policy.sarif import as_sarif
 from buildlib.policy.settings import NO_POLICY, Ignore, Policy
 from buildlib.policy.source import check_bases, run_hadolint
 
-from fakes import FakeExecutor, a_project, write_project
+from fakes import DOCKERFILE, FakeExecutor, a_project, write_project
 
 TODAY = date(2026, 6, 15)
 LABELS = {
@@ -491,11 +491,18 @@ def test_a_finding_keeps_its_fingerprint_when_layers_and_lines_move() -> None:
 def whole(tmp_path: Path) -> Callable[..., PolicyReport]:
     """Return a check of a whole project, with a hadolint that answers as told."""
 
-    def check(config: str, executor: FakeExecutor, *, release: bool = False) -> PolicyReport:
-        project = a_project(write_project(tmp_path, config))
+    def check(
+        config: str,
+        executor: FakeExecutor,
+        *,
+        release: bool = False,
+        dockerfile: str = DOCKERFILE,
+        arch: str = "amd64",
+    ) -> PolicyReport:
+        project = a_project(write_project(tmp_path, config, dockerfile))
         writer = OciWriter()
         labels = {**LABELS, "io.github.smiller333.buildlib.stand-ins": "alpine:3.22"}
-        image = writer.image([], config={**RUNTIME, "Labels": labels})
+        image = writer.image([], platform=("linux", arch), config={**RUNTIME, "Labels": labels})
         with open_archive(writer.write(tmp_path / "i.tar", image)) as archive:
             return check_policy(
                 project, archive, executor, image="t:1", release=release, today=TODAY
@@ -513,6 +520,16 @@ def test_image_bases_and_hadolint_come_together(whole: Callable[..., PolicyRepor
         ("pinned-base", "alpine:3.22"),
         ("hadolint/DL3018", ""),
     ]
+
+
+@pytest.mark.parametrize("arch", ["amd64", "s390x"])
+def test_the_bases_are_those_of_the_image_s_platform(
+    whole: Callable[..., PolicyReport], arch: str
+) -> None:
+    executor = FakeExecutor({("hadolint",): Completed(code=0, stdout="[]")})
+    text = "FROM $TARGETARCH/x:1\n"
+    report = whole('image = "t"\n', executor, release=True, dockerfile=text, arch=arch)
+    assert [f.path for f in report.errors] == [f"{arch}/x:1", "alpine:3.22"]
 
 
 def test_who_ignores_hadolint_need_not_have_it(whole: Callable[..., PolicyReport]) -> None:
