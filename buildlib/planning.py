@@ -233,9 +233,22 @@ def make_build_plan(
         metadata_file=metadata_file,
         provenance=request.provenance,
     )
-    known = {name: value for name, value in build_args.items() if value is not None}
+    known = _known(project, build_args)
     plan = _standing(plan, config, dockerfile, known)
     return _named(plan, project, request, _runtime_base(plan, dockerfile, known))
+
+
+def _known(project: Project, build_args: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the values of the build args that a FROM may see.
+
+    One that is handed over by name has the environment's; it goes no further than into the name
+    of a base.
+    """
+    given = {
+        name: project.env.get(name) if value is None else value
+        for name, value in build_args.items()
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _standing(

@@ -340,6 +340,27 @@ def test_on_which_builder_it_will_be_built_nobody_knows(tmp_path: Path) -> None:
     assert plan.bases == ("b",)
 
 
+def test_a_build_arg_by_name_has_its_value_in_a_from_alone(tmp_path: Path) -> None:
+    text = "ARG V=3.22\nARG TOKEN\nFROM alpine:${V}\n"
+    config = 'image = "t"\n[base-images]\n"alpine:3.19" = "docker-image://mirror.example/alpine"\n'
+    write_project(tmp_path, config, text)
+    env = {"V": "3.19", "TOKEN": "hunter2"}
+    argv = _argv(tmp_path, BuildRequest(build_args=("V", "TOKEN", "NONE")), env=env)
+    assert words_after(argv, "--build-arg") == [
+        "NONE",
+        "SOURCE_DATE_EPOCH=1700000000",
+        "TOKEN",
+        "V",
+    ]
+    assert words_after(argv, "--build-context") == [
+        "alpine:3.19=docker-image://mirror.example/alpine"
+    ]
+    assert f"{BASE_NAME}=docker.io/library/alpine:3.19" in words_after(argv, "--label")
+    assert "hunter2" not in shell_line(argv)
+    argv = _argv(tmp_path, BuildRequest(build_args=("V",)))
+    assert f"{BASE_NAME}=docker.io/library/alpine:3.22" in words_after(argv, "--label")
+
+
 def test_the_real_base_has_no_stand_in_label(tmp_path: Path) -> None:
     write_project(tmp_path)
     assert "stand-ins" not in shell_line(_argv(tmp_path, BuildRequest()))
