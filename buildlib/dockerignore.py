@@ -2,6 +2,8 @@
 
 Source: docs.docker.com/build/concepts/context, ".dockerignore files": Go's filepath.Match plus
 `**`; the last line that matches decides; a pattern that matches a directory holds for all below.
+What that leaves open is as in github.com/moby/patternmatcher, by which the context is sent: it
+checks patterns by filepath.Match, and matches by a regular expression into which it turns them.
 """
 
 from __future__ import annotations
@@ -9,30 +11,90 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from posixpath import normpath
+from typing import Final
+
+from buildlib.errors import InputError
+
+_CHARACTER: Final = r"(?:\\.|[^\\\]-])"
+_SET: Final = rf"(?:\[\^|\[(?!\^))(?:{_CHARACTER}(?:-{_CHARACTER})?)+\]"
+_SPECIAL: Final = frozenset(r"*?[]\\")
+# What the builder's regular expression takes for its own, beside something special.
+_PASSED_ON: Final = frozenset("^{|}")
+# What a backslash makes a class of characters, there as here, whatever filepath.Match says.
+_CLASSES: Final = frozenset("dDsSwW")
 
 
-def _to_regex(pattern: str) -> re.Pattern[str]:
+class _UnknownError(Exception):
+    """What the builder matches can't be told here."""
+
+
+def _to_regex(pattern: str) -> re.Pattern[str] | None:
+    """Return what the builder matches; None where that can't be told here.
+
+    Raises:
+        ValueError: the builder refuses the pattern.
+    """
     parts: list[str] = []
     position = 0
-    while position < len(pattern):
-        rest = pattern[position:]
-        if rest.startswith("**/"):
-            parts.append("(?:.*/)?")
-            position += 3
-        elif rest.startswith("**"):
-            parts.append(".*")
-            position += 2
-        elif rest[0] in "*?":
-            parts.append("[^/]*" if rest[0] == "*" else "[^/]")
-            position += 1
-        elif (bracket := re.match(r"\[(\^?)([^]]+)\]", rest)) is not None:
-            parts.append(f"[{bracket[1]}{bracket[2]}]")
-            position += len(bracket[0])
-        else:
-            escaped = rest[0] == "\\" and len(rest) > 1
-            parts.append(re.escape(rest[1] if escaped else rest[0]))
-            position += 2 if escaped else 1
-    return re.compile("".join(parts) + "(?:/.*)?", re.DOTALL)
+    try:
+        while position < len(pattern):
+            length, part = _part(pattern, position)
+            parts.append(part)
+            position += length
+        return re.compile("".join(parts) + "(?:/.*)?", re.DOTALL | re.ASCII)
+    except _UnknownError:
+        return None
+    except re.error as error:
+        raise ValueError("a range that ends before it begins") from error
+
+
+def _part(pattern: str, start: int) -> tuple[int, str]:
+    """Return how long the next part of a pattern is, and its regular expression."""
+    rest, text = pattern[start:], pattern[start]
+    if rest.startswith("**"):
+        length = 3 if rest.startswith("**/") else 2
+        # At the beginning of a plain name they need no slash behind them.
+        free = not start and length < 3 and not _SPECIAL & {*rest[2:]}  # noqa: PLR2004 - see above
+        return length, ".*" if free or len(rest) == length else "(?:.*/)?"
+    if text in "*?":
+        return 1, "[^/]*" if text == "*" else "[^/]"
+    if text == "\\" and len(rest) > 1:
+        return 2, _character(rest[:2])
+    if text == "[" and (found := re.match(_SET, rest, re.DOTALL)):
+        return len(found[0]), _set(found[0])
+    unfinished = text in "[\\"
+    # filepath.Match looks no further than a star where nothing fits before it.
+    if unfinished and "*" not in pattern[:start]:
+        raise ValueError("a [ or a \\ that nothing ends")
+    if unfinished or (text in _PASSED_ON and _SPECIAL & {*pattern}):
+        raise _UnknownError
+    return 1, re.escape(text)
+
+
+def _set(text: str) -> str:
+    body = text[1:-1]
+    turned = "^" if body.startswith("^") else ""
+    parts = []
+    for first, last in re.findall(
+        rf"({_CHARACTER})(?:-({_CHARACTER}))?", body[len(turned) :], re.DOTALL
+    ):
+        # Stars are replaced there as well, and letters after a backslash end no range.
+        if {"*", "?"} & {first, last} or (last and _CLASSES & {first[1:], last[1:]}):
+            raise _UnknownError
+        parts.append("-".join(_character(one) for one in (first, last) if one))
+    if "[:" in body:
+        raise _UnknownError
+    return f"[{turned}{''.join(parts)}]"
+
+
+def _character(text: str) -> str:
+    """Return one that stands for itself, or with a backslash for itself or a class."""
+    escaped, character = len(text) > 1, text[-1]
+    if escaped and character in _CLASSES:
+        return text
+    if escaped and (character.isalnum() or not character.isascii()):
+        raise _UnknownError
+    return re.escape(character)
 
 
 def _may_match_below(pattern: str, name: str) -> bool:
@@ -41,7 +103,12 @@ def _may_match_below(pattern: str, name: str) -> bool:
     for part, own in zip(wanted, given, strict=False):
         if "**" in part:
             return True
-        if not _to_regex(part).fullmatch(own):
+        try:
+            regex = _to_regex(part)
+        except ValueError:
+            # A slash within brackets.
+            return True
+        if regex and not regex.fullmatch(own):
             return False
     return len(wanted) > len(given)
 
@@ -49,16 +116,29 @@ def _may_match_below(pattern: str, name: str) -> bool:
 class DockerIgnore:
     """The lines of one file, ready to be asked."""
 
-    def __init__(self, lines: Iterable[str]) -> None:
-        """Compile the patterns; comments and blank lines count for nothing."""
-        self._rules: list[tuple[bool, re.Pattern[str], str]] = []
-        for raw in lines:
+    def __init__(self, lines: Iterable[str], name: str = ".dockerignore") -> None:
+        """Compile the patterns; comments and blank lines count for nothing.
+
+        Args:
+            lines: of the file.
+            name: of the file, for messages.
+
+        Raises:
+            InputError: the builder would refuse a pattern (exit 2).
+        """
+        self._rules: list[tuple[bool, re.Pattern[str] | None, str]] = []
+        for number, raw in enumerate(lines, start=1):
             line = raw.strip()
-            if not line or line.startswith("#"):
+            if not line or raw.startswith("#"):
                 continue
-            exclude = not line.startswith("!")
-            pattern = normpath(line.removeprefix("!").strip()).lstrip("/")
-            self._rules.append((exclude, _to_regex(pattern), pattern))
+            try:
+                self._rules.append(_rule(line))
+            except ValueError as error:
+                raise InputError(
+                    f"line {number} of {name} is no pattern: {line}",
+                    why=str(error),
+                    hint="the builder would refuse it: mend the line, or take it out",
+                ) from error
 
     def excludes(self, path: str, *, directory: bool = True) -> bool:
         """Return whether the path, or all that lies below it, stays out of the context.
@@ -72,8 +152,24 @@ class DockerIgnore:
             return False
         excluded = False
         for exclude, regex, pattern in self._rules:
-            if regex.fullmatch(name):
+            if regex is None:
+                # Nothing is said to be kept out for what can't be told.
+                excluded = excluded and exclude
+            elif regex.fullmatch(name):
                 excluded = exclude
             elif directory and not exclude and excluded and _may_match_below(pattern, name):
                 excluded = False
         return excluded
+
+
+def _rule(line: str) -> tuple[bool, re.Pattern[str] | None, str]:
+    """Return whether it excludes, what it matches, and its pattern.
+
+    Raises:
+        ValueError: it is no pattern.
+    """
+    exclude = not line.startswith("!")
+    pattern = normpath(line.removeprefix("!").strip() or "/").lstrip("/").strip()
+    if not (exclude or pattern):
+        raise ValueError("there is nothing after the !")
+    return exclude, _to_regex(pattern), pattern

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Final
 
 from buildlib.dockerfile import PREDEFINED, Dockerfile
@@ -145,26 +146,43 @@ def other_version(plan: BuildPlan) -> tuple[str, ...]:
 
 def check_files(plan: BuildPlan) -> list[BuildlibError]:
     """Return what is missing on disk: context and Dockerfile."""
-    problems: list[BuildlibError] = []
-    if not plan.context.is_dir():
-        problems.append(InputError(f"build context not found: {plan.context}"))
-    if not plan.dockerfile.is_file():
-        problems.append(
-            InputError(
-                f"Dockerfile not found: {plan.dockerfile}",
-                hint='set dockerfile = "path" in the configuration',
-            )
-        )
-    return problems
+    found = (
+        _missing("build context", plan.context, Path.is_dir),
+        _missing(
+            "Dockerfile",
+            plan.dockerfile,
+            Path.is_file,
+            hint='set dockerfile = "path" in the configuration',
+        ),
+    )
+    return [problem for problem in found if problem]
+
+
+def _missing(
+    what: str, path: Path, there: Callable[[Path], bool], hint: str = ""
+) -> BuildlibError | None:
+    try:
+        return None if there(path) else InputError(f"{what} not found: {path}", hint=hint)
+    except OSError as error:
+        # A name that is too long, or a directory above it that is not for us.
+        return InputError(f"{what} can't be looked at: {path}", why=str(error.strerror))
 
 
 def read_ignore(plan: BuildPlan) -> DockerIgnore:
-    """Return the ignore file that BuildKit uses: the Dockerfile's own one, or the context's."""
+    """Return the ignore file that BuildKit uses: the Dockerfile's own one, or the context's.
+
+    Raises:
+        InputError: it can't be read, or has a pattern that is none (exit 2).
+    """
     own = plan.dockerfile.with_name(plan.dockerfile.name + ".dockerignore")
-    path = own if own.is_file() else plan.context / ".dockerignore"
-    if not path.is_file():
-        return DockerIgnore(())
-    return DockerIgnore(path.read_text(encoding="utf-8", errors="replace").splitlines())
+    try:
+        path = own if own.is_file() else plan.context / ".dockerignore"
+        if not path.is_file():
+            return DockerIgnore(())
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{error.filename} can't be read", why=str(error.strerror)) from error
+    return DockerIgnore(text.removeprefix("\ufeff").split("\n"), name=path.name)
 
 
 def check_dockerfile(
@@ -191,10 +209,14 @@ def _check_source(context: Path, source: str, ignore: DockerIgnore) -> BuildlibE
     if re.search(r"[$*?\[\\]", source):
         # What a variable or a pattern comes to is the builder's to say.
         return None
-    place = context / source.lstrip("/")
-    if not place.exists():
+    try:
+        folder = S_ISDIR((context / source.lstrip("/")).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
         return InputError(f"the Dockerfile copies {source}, which the build context does not have")
-    if ignore.excludes(source, directory=place.is_dir()):
+    except (OSError, ValueError):
+        # Who may not look can't say that it is not there.
+        return None
+    if ignore.excludes(source, directory=folder):
         return InputError(
             f"the Dockerfile copies {source}, which .dockerignore keeps out of the build context",
             hint=f"add the line !{source} to .dockerignore",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildlib.config import Config, load_config
+from buildlib.errors import InputError
 from buildlib.record import record
 from buildlib.vcs import GitFacts, NoGit, read_git_facts
 from buildlib.version import Version, resolve_version
@@ -41,11 +42,18 @@ class Project:
         return self.git.remote if isinstance(self.git, GitFacts) else ""
 
     def dockerfile(self) -> Dockerfile:
-        """Return the Dockerfile as read; an empty one where there is none to read."""
+        """Return the Dockerfile as read; an empty one where there is none to read.
+
+        Raises:
+            InputError: it is there, and not for us to read (exit 2).
+        """
         from buildlib.dockerfile import Dockerfile, parse_dockerfile  # noqa: PLC0415 - to build
 
+        path = self.dockerfile_path
         try:
-            text = self.dockerfile_path.read_text(encoding="utf-8", errors="replace")
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except PermissionError as error:
+            raise InputError(f"{path} can't be read", why=str(error.strerror)) from error
         except OSError:
             return Dockerfile()
         return parse_dockerfile(text)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from buildlib.dockerfile import Place, parse_dockerfile
-from buildlib.dockerignore import DockerIgnore
 from buildlib.platforms import Platform, parse_platforms
 
 TEXT = """\
@@ -300,44 +299,3 @@ def test_what_is_no_dockerfile_has_no_stages() -> None:
     assert parse_dockerfile("RUN true \\").bases() == ()
     assert parse_dockerfile("\\\n \\\n").stages == ()
     assert parse_dockerfile("FROM $NONE\n").bases() == ()
-
-
-def test_a_file_is_no_way_to_anything() -> None:
-    assert DockerIgnore(["*", "!*/src"]).excludes("LICENSE", directory=False)
-    assert not DockerIgnore(["*", "!LICEN?E"]).excludes("LICENSE", directory=False)
-
-
-@pytest.mark.parametrize(
-    ("lines", "path", "excluded"),
-    [
-        pytest.param([], "app", False, id="nothing is excluded by nothing"),
-        pytest.param(["*"], "app", True, id="a star takes the top"),
-        pytest.param(["*"], ".", False, id="the context itself is always there"),
-        pytest.param(["*", "!app"], "app/", False, id="an exception brings back"),
-        pytest.param(["*", "!app"], "app/main.go", False, id="with all that is below"),
-        pytest.param(["*", "!app/main.go"], "app", False, id="or the way to what is below"),
-        pytest.param(["*", "!app", "app"], "app", True, id="the last line decides"),
-        pytest.param(["**/*.md"], "a/b/c.md", True, id="two stars cross directories"),
-        pytest.param(["**/*.md"], "c.md", True, id="and match none as well"),
-        pytest.param(["*.md"], "a/c.md", False, id="one star does not cross"),
-        pytest.param(["a/**"], "a/b/c", True, id="two stars at the end"),
-        pytest.param(["te?t"], "test", True, id="a question mark is one character"),
-        pytest.param(["[a-c]x"], "bx", True, id="a class"),
-        pytest.param(["[^a-c]x"], "bx", False, id="a class turned round"),
-        pytest.param(["\\*x"], "*x", True, id="an escape"),
-        pytest.param(["# app", "", "  "], "app", False, id="comments and blanks count for nothing"),
-        pytest.param(["/app/"], "./app", True, id="slashes at the ends do not matter"),
-        pytest.param(
-            ["**", "!**/*.go"], "app", False, id="an exception anywhere opens a directory"
-        ),
-        pytest.param(["*", "!*/src"], "app/", False, id="one below any directory does so too"),
-        pytest.param(["*", "!*/src"], "app/x", True, id="and not what is beside it"),
-        pytest.param(["*", "!docs/*.md"], "app", True, id="one elsewhere does not"),
-        pytest.param(["*", "!*.md"], "app", True, id="nor one that reaches less deep"),
-        pytest.param(["**", "!a?p/**/x"], "app/b/c", False, id="two stars reach any depth"),
-        pytest.param(["!**/*.go", "*"], "app", True, id="a later line closes it again"),
-        pytest.param(["app"], "apple", False, id="a name is matched whole"),
-    ],
-)
-def test_dockerignore(lines: list[str], path: str, excluded: bool) -> None:  # noqa: FBT001
-    assert DockerIgnore(lines).excludes(path) is excluded

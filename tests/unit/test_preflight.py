@@ -204,6 +204,15 @@ def test_a_dockerfile_without_from_is_refused(tmp_path: Path) -> None:
             "# escape=`\nFROM scratch\nCOPY a\\b /\n", "*\n", "", id="and so are other separators"
         ),
         pytest.param(
+            "FROM scratch\nCOPY app/main.go/x /\n", "", "does not have", id="one below a file"
+        ),
+        pytest.param(
+            f"FROM scratch\nCOPY {'a' * 300} a\0b /\n", "", "", id="what can't be looked at"
+        ),
+        pytest.param(
+            "\ufeffFROM scratch\nCOPY app/ /\n", "\ufeffapp\r\n", "keeps out", id="byte order marks"
+        ),
+        pytest.param(
             "FROM scratch AS unused\nCOPY gone /\nFROM scratch\nCOPY app /\n",
             "",
             "",
@@ -221,6 +230,22 @@ def test_sources_that_the_context_will_not_have(
         plan, a_project(tmp_path).dockerfile(), preflight.read_ignore(plan)
     )
     assert [message in str(p) for p in problems] == ([True] if message else [])
+
+
+def test_a_pattern_that_is_none_is_told_with_its_file(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    (tmp_path / "Dockerfile.dockerignore").write_text("app\n[z-a]\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 2 of Dockerfile\.dockerignore is no pattern"):
+        preflight.read_ignore(_plan(tmp_path))
+
+
+def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    plan = replace(_plan(tmp_path), context=tmp_path / ("a" * 300), dockerfile=tmp_path / "No")
+    first, second = preflight.check_files(plan)
+    assert first.what.startswith("build context can't be looked at")
+    assert first.why == "File name too long"
+    assert "Dockerfile not found" in second.what
 
 
 def test_the_dockerfiles_own_ignore_file_wins(tmp_path: Path) -> None:
