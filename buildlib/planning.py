@@ -87,7 +87,10 @@ def chosen_output(request: BuildRequest) -> str:
         return Output.PUSH
     if re.search(r"\bdest=-(,|$)", name):
         raise InputError("a build can't be written to stdout", hint="give dest=FILE")
-    if not name or name in set(Output) or name.startswith("type="):
+    if name.startswith("type="):
+        _check_fields(name)
+        return name
+    if not name or name in set(Output):
         return name or Output.LOAD
     close = get_close_matches(name, list(Output), n=1)
     guess = f"did you mean {close[0]}? " if close else ""
@@ -95,6 +98,20 @@ def chosen_output(request: BuildRequest) -> str:
         f"unknown output {name!r}",
         hint=f"{guess}known are {', '.join(Output)}, and buildx's own type=…",
     )
+
+
+def _check_fields(output: str) -> None:
+    """Raise where buildx's own words are no line of CSV, as which they are read."""
+    from csv import Error, reader  # noqa: PLC0415 - buildx's own words are rare
+
+    try:
+        next(reader([output], strict=True))
+    except Error as error:
+        raise InputError(
+            f"--output can't be read: {output!r}",
+            why="it has to be one line of CSV",
+            hint="give type=KIND,KEY=value, and a field with a comma in double quotes",
+        ) from error
 
 
 def chosen_platforms(request: BuildRequest, project: Project) -> tuple[Platform, ...]:

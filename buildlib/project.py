@@ -29,12 +29,25 @@ class Project:
     @property
     def context(self) -> Path:
         """Return the build context, absolute."""
-        return (self.config.root / self.config.context).resolve()
+        return self._place("context", self.config.context)
 
     @property
     def dockerfile_path(self) -> Path:
         """Return the Dockerfile's path, absolute."""
-        return (self.config.root / self.config.dockerfile).resolve()
+        return self._place("dockerfile", self.config.dockerfile)
+
+    def _place(self, key: str, text: str) -> Path:
+        """Return a path of the configuration, absolute; it need not be there.
+
+        Raises:
+            InputError: nothing can be at such a path (exit 2).
+        """
+        try:
+            return (self.config.root / text).resolve()
+        except (RuntimeError, ValueError) as error:
+            # A loop of links, for a Python before 3.13; a NUL.
+            source = self.config.source_of(key)
+            raise InputError(f"{key} from {source} can't be a path", why=str(error)) from error
 
     @property
     def remote(self) -> str:

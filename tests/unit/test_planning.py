@@ -132,6 +132,11 @@ def test_an_archive_gets_its_name_only_once_it_is_whole(tmp_path: Path) -> None:
             BuildRequest(output="type=tar,dest=x"), ["--output", "type=tar,dest=x"], id="raw"
         ),
         pytest.param(
+            BuildRequest(output='type=tar,"dest=a\nb"'),
+            ["--output", 'type=tar,"dest=a\nb"'],
+            id="a line's end in quotes",
+        ),
+        pytest.param(
             BuildRequest(output="local", destination=Path('/a,b"c')),
             ["--output", 'type=local,"dest=/a,b""c"'],
             id="a destination with a comma is quoted as CSV",
@@ -166,12 +171,22 @@ def test_local_and_cache_only_outputs_have_no_tags(tmp_path: Path) -> None:
         pytest.param(BuildRequest(output="laod"), "did you mean load", id="a near miss"),
         pytest.param(BuildRequest(output="x"), "known are load", id="an unknown one"),
         pytest.param(BuildRequest(output="type=tar,dest=-"), "stdout", id="a build to stdout"),
+        pytest.param(BuildRequest(output="type=tar,dest=a\nb"), "one line of CSV", id="two lines"),
+        pytest.param(BuildRequest(output='type=tar,"dest=a'), "one line of CSV", id="half a field"),
     ],
 )
 def test_contradicting_or_unknown_outputs_are_refused(request_: BuildRequest, message: str) -> None:
     with pytest.raises(InputError) as caught:
         chosen_output(request_)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["context", "dockerfile"])
+def test_a_path_that_can_not_be_is_refused(tmp_path: Path, key: str) -> None:
+    write_project(tmp_path, f'image = "t"\n{key} = "a\\u0000b"\n')
+    with pytest.raises(InputError) as caught:
+        _argv(tmp_path, BuildRequest())
+    assert caught.value.what == f"{key} from file (buildlib.toml) can't be a path"
 
 
 def test_all_means_the_configured_platforms(tmp_path: Path) -> None:
