@@ -259,11 +259,15 @@ class Repository:
         `page` is how many are asked for at a time; a registry may give fewer.
 
         Raises:
-            EngineError: it is no list, or a part of it is missing (exit 4).
+            EngineError: it is no list, has no end, or a part of it is missing (exit 4).
         """
         found: list[str] = []
+        asked: set[str] = set()
         path, expect = self._at("tags", f"list?n={page}"), _MAYBE
         while path:
+            if path in asked:
+                raise EngineError(f"the list of the tags of {self.name} leads back to itself")
+            asked.add(path)
             answer = self.transport.call("GET", path, scope=self._pull, expect=expect)
             if answer.status not in _FOUND:
                 break

@@ -57,6 +57,13 @@ def test_what_lists_no_tags_is_not_taken_for_none(proxy: Proxy, page: str, body:
         _repository(proxy).tags()
 
 
+def test_a_list_that_leads_back_to_itself_has_an_end(proxy: Proxy) -> None:
+    onward = {"Link": '</v2/team/thing/tags/list?last=b>; rel="next"'}
+    proxy.always[LIST] = _found({"tags": ["b"]}, **onward)
+    with pytest.raises(EngineError, match="leads back to itself"):
+        _repository(proxy).tags()
+
+
 @pytest.mark.parametrize(
     "answer",
     [
