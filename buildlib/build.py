@@ -160,6 +160,7 @@ def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list
         *(f"{text!r} can't be a tag: it becomes {tag}" for text, tag in plan.mapped),
         *preflight.undeclared(plan, dockerfile),
         *preflight.other_version(plan),
+        *(preflight.unset_secrets(plan.secrets, project.env) if plan.secrets else ()),
         *([f"built on stand-ins for {stand_ins}: not for publishing"] if stand_ins else []),
         *caches,
     ]

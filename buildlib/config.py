@@ -207,8 +207,10 @@ def _parsed(key: str, value: object, source: Source) -> object:
         return _KEYS[key].metadata["parse"](value)
     except values.MismatchError as error:
         # What is in a table or a list may be a cache's key.
-        shown = type(value).__name__ if isinstance(value, (dict, list)) else repr(value)
-        raise InputError(f"{key} from {source} must be {error}, not {shown}") from error
+        found = error.value if error.key else value
+        shown = type(found).__name__ if isinstance(found, (dict, list)) else repr(found)
+        where = error.key or key
+        raise InputError(f"{where} from {source} must be {error}, not {shown}") from error
 
 
 def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
@@ -234,6 +236,12 @@ def _check_variables(env: Mapping[str, str]) -> None:
     for name, value in env.items():
         if not (value and name.startswith(PREFIX)) or name in _VARIABLES or name in OTHERS:
             continue
+        key = name.removeprefix(PREFIX).lower().replace("_", "-")
+        if key in _TABLES:
+            raise InputError(
+                f"{name} can't be set: {key} is a table",
+                hint=f"it is for {OWN_FILE}, or for [tool.buildlib.{key}] in pyproject.toml",
+            )
         from difflib import get_close_matches  # noqa: PLC0415 - only where something is odd
 
         known = [one.removeprefix(PREFIX) for one in (*_VARIABLES, *sorted(OTHERS))]

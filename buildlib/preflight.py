@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from stat import S_ISDIR
@@ -68,6 +68,12 @@ def _no_engine(facts: EngineFacts, endpoint: str) -> BuildlibError:
             hint="join the group that owns the socket (usually docker) and log in again, "
             "or choose another context: docker context ls",
         )
+    if "context not found" in facts.problem.lower():
+        return EngineError(
+            "docker's current context does not exist",
+            why=facts.problem,
+            hint="docker context ls lists them",
+        )
     return EngineError(
         f"the Docker engine at {where} does not answer",
         why=facts.problem,
@@ -122,6 +128,24 @@ def _wrong_with_secret(text: str) -> str:
     if given.get("type", "file") not in {"file", "env"}:
         return "its type is neither file nor env"
     return "" if given.get("id") else "it has no id"
+
+
+def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a sentence for each secret whose variable is not set: a build would get none.
+
+    Args:
+        texts: of `--secret`, of the form that `check_secrets` wants.
+        env: that docker gets.
+    """
+    from csv import reader  # noqa: PLC0415 - most builds have no secret
+
+    found = []
+    for fields in reader(texts):
+        given = {key.lower(): value for key, _, value in (field.partition("=") for field in fields)}
+        variable = given.get("env", "")
+        if variable and variable not in env:
+            found.append(f"the secret {given.get('id', variable)} is empty: {variable} is not set")
+    return tuple(found)
 
 
 def undeclared(plan: BuildPlan, dockerfile: Dockerfile) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from buildlib.values import (
     parse_number,
     parse_numbers,
     parse_pattern,
+    parse_port,
     parse_size,
     parse_text,
     parse_texts,
@@ -221,7 +222,7 @@ def _data(value: object) -> Data:
 _SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "commands": _commands,
     "version-command": parse_texts,
-    "port": parse_number,
+    "port": parse_port,
     "health-path": parse_text,
     "start-timeout": parse_number,
     "stop-timeout": parse_number,
@@ -239,7 +240,7 @@ _SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
 
 
 _RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "port": parse_number,
+    "port": parse_port,
     "health-path": parse_text,
     "start-timeout": parse_number,
     "data-path": parse_text,

@@ -13,6 +13,7 @@ from buildlib.errors import InputError, did_you_mean
 
 # What the name of a build arg, or of a variable, may be.
 VARIABLE: Final = "[A-Za-z_][A-Za-z0-9_]*"
+_LAST_PORT: Final = 65535
 _UNITS: Final = {
     "B": 1,
     "kB": 10**3,
@@ -25,7 +26,18 @@ _UNITS: Final = {
 
 
 class MismatchError(Exception):
-    """The value is not of the type that this key takes; the text says which."""
+    """The value is not of the type that this key takes; the text says which.
+
+    Args:
+        wanted: what it has to be.
+        key: of a table in which it is, whole; empty: it is the value itself.
+        value: the value there.
+    """
+
+    def __init__(self, wanted: str, key: str = "", value: object = None) -> None:
+        """Keep them."""
+        super().__init__(wanted)
+        self.key, self.value = key, value
 
 
 def check_keys(table: Mapping[str, object], known: Mapping[str, object], *, where: str) -> None:
@@ -97,6 +109,13 @@ def parse_size(value: object) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
+def parse_port(value: object) -> int:
+    """Read a TCP port; 0 stands for none, or for any that is free."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LAST_PORT:
+        raise MismatchError(f"a port, from 0 to {_LAST_PORT}")
+    return value
+
+
 def parse_flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise MismatchError("true or false")
@@ -116,4 +135,11 @@ def parse_fields(
     if not isinstance(value, Mapping):
         raise MismatchError("a table")
     check_keys(value, known, where=where)
-    return {key.replace("-", "_"): known[key](item) for key, item in value.items()}
+    return {key.replace("-", "_"): _field(known[key], where + key, value[key]) for key in value}
+
+
+def _field(parse: Callable[[object], Any], key: str, value: object) -> Any:  # noqa: ANN401 - see above
+    try:
+        return parse(value)
+    except MismatchError as error:
+        raise error if error.key else MismatchError(str(error), key, value) from error

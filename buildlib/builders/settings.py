@@ -148,10 +148,7 @@ def _node(builder: str, index: int, value: object) -> NodeSettings:
     where = f"builders.{builder}.nodes[{index}]"
     if not isinstance(value, Mapping):
         raise MismatchError(f"a list of tables; {where} is none")
-    try:
-        fields = parse_fields(value, _NODE_KEYS, f"{where}.")
-    except MismatchError as error:
-        raise InputError(f"{where}: a value must be {error}") from error
+    fields = parse_fields(value, _NODE_KEYS, f"{where}.")
     # The name that buildx would give.
     node = NodeSettings(**{"name": f"{builder}{index}", **fields})
     _check_name(node.name, where)
@@ -166,10 +163,7 @@ def _nodes(builder: str, value: object) -> tuple[NodeSettings, ...]:
 
 
 def _gc(builder: str, value: object) -> Collection:
-    try:
-        return Collection(**parse_fields(value, _GC_KEYS, f"builders.{builder}.gc."))
-    except MismatchError as error:
-        raise InputError(f"builders.{builder}.gc: a value must be {error}") from error
+    return Collection(**parse_fields(value, _GC_KEYS, f"builders.{builder}.gc."))
 
 
 def _driver(builder: str, table: Mapping[str, object]) -> str:

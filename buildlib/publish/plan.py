@@ -200,8 +200,12 @@ def make_publish_plan(
     plans = _tag_plans(project, changes, registries, mode, in_registry)
     config = project.config
     build = release_build(project, dockerfile)
+    # The same for every registry, mostly; each is told once.
+    refused = {str(r): r for plan in plans.values() for r in plan.refusals}
+    forbidden = _problems(build, registries), unpinned_bases(build, registries)
+    raise_problems([*refused.values(), *(problem for found in forbidden for problem in found)])
     skipped = {skip.gate for skip in skips}
-    plan = PublishPlan(
+    return PublishPlan(
         version=project.version.value,
         revision=project.version.revision,
         mode=mode,
@@ -213,8 +217,6 @@ def make_publish_plan(
         signs=SIGN not in skipped,
         targets=tuple(target_of(registry, plans[registry.name]) for registry in registries),
     )
-    raise_problems([*_problems(plan), *unpinned_bases(build, registries)])
-    return plan
 
 
 def release_build(project: Project, dockerfile: Dockerfile) -> BuildPlan:
@@ -233,7 +235,7 @@ def _tag_plans(
     in_registry: Mapping[str, Sequence[str]],
 ) -> dict[str, TagPlan]:
     config = project.config
-    plans = {
+    return {
         registry.name: plan_tags(
             project.version,
             project.git,
@@ -245,16 +247,12 @@ def _tag_plans(
         )
         for registry in registries
     }
-    # The same for every registry, mostly; each is told once.
-    refused = {str(r): r for plan in plans.values() for r in plan.refusals}
-    raise_problems(list(refused.values()))
-    return plans
 
 
-def _problems(plan: PublishPlan) -> Iterator[BuildlibError]:
-    if plan.build.stand_ins and not plan.rehearsal:
-        yield stand_in_problem(plan.build.stand_ins)
-    repositories = [target.repository for target in plan.targets]
+def _problems(build: BuildPlan, registries: Sequence[Registry]) -> Iterator[BuildlibError]:
+    if build.stand_ins and not _stay_here(registries):
+        yield stand_in_problem(build.stand_ins)
+    repositories = [registry.repository for registry in registries]
     for repository in sorted({name for name in repositories if repositories.count(name) > 1}):
         yield InputError(f"two registries have the one repository {repository}")
 

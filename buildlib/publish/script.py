@@ -104,7 +104,11 @@ def as_script(plan: PublishPlan, root: Path) -> str:
     lines = [f"# {plan.version} ({plan.mode}) of {plan.build.image}, {plan.revision[:7]}"]
     if plan.rehearsal:
         lines.append("# a rehearsal: every registry is on this machine")
-    lines += ["set -eu", shell_line(("mkdir", "-p", str(plan.archive.parent)))]
+    lines += [
+        "set -eu",
+        shell_line(("cd", "--", str(root))),
+        shell_line(("mkdir", "-p", str(plan.archive.parent))),
+    ]
     for number, step in enumerate(steps(plan, root), 1):
         lines.append(f"# {number}. {step.title}")
         lines += [f"#    {note}" for note in step.notes]

@@ -29,7 +29,13 @@ from buildlib.sign.flow import Signatory, find_cosign
 _STATEMENT: Final = "slsaprovenance1"
 
 
-def _wanted(config: Config, gates: Collection[str]) -> None:
+def check_signing(config: Config, gates: Collection[str]) -> None:
+    """Raise InputError (exit 2) where nothing says what signs, or what counts as signed.
+
+    Args:
+        config: of the project.
+        gates: that will be passed; one of them makes bills of materials.
+    """
     signing, policy = config.signing(), config.verification()
     if not (signing.key or signing.keyless):
         raise InputError(
@@ -84,7 +90,7 @@ class CosignSigner:
             InputError: nothing says what signs, or what counts as signed (exit 2).
             ToolError: cosign is not here (exit 3).
         """
-        _wanted(self._project.config, self._plan.gates)
+        check_signing(self._project.config, self._plan.gates)
         return {"cosign": self._cosign.version}
 
     def sign(self, target: Target, receipt: Receipt) -> str:

@@ -232,8 +232,8 @@ class Containers:
         if len(found) == 1:
             return found[0]
         if not found:
-            which = f"none called {name}" if name else "none"
-            raise InputError(f"no container of ours: {which}", hint="invoke docker-run starts one")
+            which = f" is called {name}" if name else ""
+            raise InputError(f"no container of ours{which}", hint="invoke docker-run starts one")
         names = ", ".join(name_of(container) for container in found)
         raise InputError("several containers of ours", hint=f"give --name, one of {names}")
 

@@ -22,7 +22,7 @@ from buildlib.publish.plan import PublishPlan, chosen_registries, make_publish_p
 from buildlib.publish.receipt import NAME, Receipt, read_receipt
 from buildlib.publish.report import as_text
 from buildlib.publish.script import as_dict, as_script
-from buildlib.publish.signing import CosignSigner
+from buildlib.publish.signing import CosignSigner, check_signing
 from buildlib.refusals import Mode
 from buildlib.registry.transport import Patience
 from buildlib.report import to_json
@@ -167,6 +167,8 @@ def publish(
     plan = planner.plan(_held(run, opened))
     if run.dry:
         root = planner.project.config.root
+        if plan.signs:
+            check_signing(planner.project.config, plan.gates)
         told = to_json(as_dict(plan, root)) if wanted.as_json else as_script(plan, root)
         run.console.answer(told)
         return

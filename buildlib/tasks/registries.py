@@ -134,6 +134,9 @@ def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
             raise InputError(
                 f"an image built on stand-ins can't be pushed: {', '.join(sorted(stand_ins))}"
             )
+        there = {image.platform for image in archive.images()}
+        if missing := sorted(set(map(str, config.platforms)) - there):
+            run.console.warn(f"{name} is not for {', '.join(missing)}, as the configuration has it")
         for opened in open_registries(run, registries):
             done = push_archive(archive, opened.repository, progress=run.console.note)
             run.console.note(
@@ -306,7 +309,7 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
     """
     config = run.config()
     opened = open_registries(run, chosen_registries(config, names))
-    wanted = version or earlier_version(
+    wanted = version_of(version, config.tag_prefix) or earlier_version(
         one.repository for one in opened if gives_latest(config.tag_rules(one.registry))
     )
     # Everywhere before anywhere.

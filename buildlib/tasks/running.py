@@ -152,6 +152,7 @@ def _follow(flow: Flow, running: Running, run: Edge) -> None:
         )
     if code := int(state.get("ExitCode") or 0):
         raise EngineError(f"{running.name} ended with code {code}")
+    run.console.note(f"{running.name} has ended")
 
 
 def _containers(run: Edge) -> Containers:

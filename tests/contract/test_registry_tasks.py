@@ -77,7 +77,8 @@ def test_a_rollback_that_broke_off_goes_no_release_too_far(
         world.back()
     assert f"({world.one.name}: 1.2.3, {world.two.name}: 1.3.0)" in caught.value.what
     assert world.what("latest") == ["1.2.3", "1.3.0"]
-    world.back("1.2.3")
+    # As git calls it, or as the tag is called.
+    world.back("v1.2.3")
     assert (world.what("latest"), world.what("1")) == (["1.2.3"] * 2, ["1.2.3"] * 2)
 
 

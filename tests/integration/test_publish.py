@@ -146,7 +146,8 @@ def test_the_dry_run_is_a_script_that_does_the_same(make: Make, kind: str) -> No
     script = plan.stdout.replace("invoke ", f"{release.command()[0]} -m invoke ")
     done = subprocess.run(
         ["bash", "-c", script],
-        cwd=release.root,
+        # It knows where it belongs.
+        cwd=release.root.parent,
         env=release.env,
         capture_output=True,
         text=True,

@@ -193,7 +193,7 @@ BAD = {
     ),
     "a value of another kind": (
         'driver = "docker-container"\nnodes = [{ name = 1 }]',
-        "a value must be text",
+        "builders.b.nodes[0].name from file (buildlib.toml) must be text, not 1",
     ),
     "a name that buildx would change": (
         'driver = "docker-container"\nnodes = [{ name = "A" }]',

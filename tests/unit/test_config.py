@@ -184,8 +184,19 @@ BAD = {
         "whole number",
     ),
     "one socket group": ('image = "t"\n[smoke]\nsocket-groups = 1\n', "a list of whole numbers"),
-    "a negative port": ('image = "t"\n[smoke]\nport = -1\n', "not negative"),
-    "a port that is true": ('image = "t"\n[smoke]\nport = true\n', "whole number"),
+    "a negative port": (
+        'image = "t"\n[run]\nport = -1\n',
+        "run.port from file (buildlib.toml) must be a port, from 0 to 65535, not -1",
+    ),
+    "a port beyond the last": (
+        'image = "t"\n[smoke]\nport = 99999\n',
+        "smoke.port from file (buildlib.toml) must be a port",
+    ),
+    "a port that is true": ('image = "t"\n[smoke]\nport = true\n', "a port, from 0 to 65535"),
+    "a registry that has a tag": (
+        'image = "t"\n[registries.x]\nrepository = "127.0.0.1:5/x:1"\n',
+        "registries.x.repository from file (buildlib.toml) must be a repository without tag",
+    ),
 }
 
 
@@ -249,3 +260,10 @@ def test_what_may_hold_a_key_is_not_repeated_where_it_is_of_another_kind(tmp_pat
 def test_a_pyproject_without_tables_of_tools_is_none_of_ours(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("tool = 1\n", encoding="utf-8")
     assert load_config(tmp_path, {"BUILDLIB_IMAGE": "thing"}).image == "thing"
+
+
+@pytest.mark.parametrize("name", ["BUILDLIB_SMOKE", "BUILDLIB_BUILD_ARGS"])
+def test_a_table_is_not_set_by_a_variable_without_a_word(tmp_path: Path, name: str) -> None:
+    root = _write(tmp_path, 'image = "thing"\n')
+    with pytest.raises(InputError, match=f"{name} can't be set: .* is a table"):
+        load_config(root, {name: "x"})

@@ -47,6 +47,14 @@ def test_a_good_engine_has_no_problem() -> None:
             id="no permission",
         ),
         pytest.param(
+            replace(
+                GOOD, server="", problem='unable to resolve: context "x": context not found: y'
+            ),
+            EngineError,
+            "current context does not exist",
+            id="a context that is not there",
+        ),
+        pytest.param(
             EngineFacts(client="1", buildx="9", problem="x"),
             EngineError,
             "the current",
@@ -377,3 +385,18 @@ def test_a_push_is_one_in_buildx_s_own_words_as_well(
     assert bool(preflight.check_push(plan, ["ghcr.io"])) is pushes
     problems = _texts(preflight.check_push(replace(plan, stand_ins=()), [""]))
     assert (f"{output}, but no registry is named" in problems) is pushes
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id=token,env=NOPE", ("the secret token is empty: NOPE is not set",)),
+        ("ID=token,ENV=NOPE", ("the secret token is empty: NOPE is not set",)),
+        ("id=token,env=SET", ()),
+        # Set, and to nothing: somebody means it.
+        ("id=token,env=NOTHING", ()),
+        ("id=token,src=file", ()),
+    ],
+)
+def test_a_secret_without_a_value_is_told(text: str, said: tuple[str, ...]) -> None:
+    assert preflight.unset_secrets([text], {"SET": "x", "NOTHING": ""}) == said

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from ociwriter import OciWriter
 
-from buildlib.errors import InputError, exit_code_of
+from buildlib.errors import BuildlibError, InputError, ProblemsError, exit_code_of
 from buildlib.labels import STAND_INS, VERSION_LABEL
 from buildlib.oci import open_archive
 from buildlib.publish.checks import archive_problems
@@ -232,6 +232,37 @@ def test_stand_ins_are_pushed_nowhere_but_here(tmp_path: Path) -> None:
     run = Edge(tmp_path, {}, dry=False, quiet=True)
     with pytest.raises(InputError, match=r"can't be pushed: alpine:3\.22, golang:1\.24"):
         push(run, str(archive), (), as_json=False)
+
+
+def test_a_push_of_fewer_platforms_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = CONFIG.replace('"]', '", "linux/arm64"]')
+    write_project(tmp_path, f'{both}[registries.here]\nrepository = "127.0.0.1:1/thing"\n')
+    archive = _archive(tmp_path, "linux/amd64")
+    with pytest.raises(BuildlibError):
+        push(Edge(tmp_path, {}, dry=False, quiet=True), str(archive), (), as_json=False)
+    assert "is not for linux/arm64, as the configuration has it" in capsys.readouterr().err
+
+
+def test_all_that_forbids_a_release_is_told_at_once(tmp_path: Path) -> None:
+    source = '"alpine:3.22" = { source = "oci-layout:///x", stand-in = true }\n'
+    write_project(tmp_path, f"{CONFIG}[base-images]\n{source}", "FROM alpine:3.22\n")
+    project = a_project(tmp_path, git=git_facts(head_tags=(), distance=3))
+    with pytest.raises(ProblemsError) as caught:
+        make_publish_plan(
+            project,
+            project.dockerfile(),
+            Changes(),
+            [AWAY, AWAY],
+            mode=Mode.RELEASE,
+            in_registry={},
+        )
+    told = str(caught.value)
+    assert "no release" in told
+    assert "on stand-ins can't be published" in told
+    assert "not pinned" in told
+    assert "two registries have the one repository" in told
 
 
 @pytest.mark.parametrize(
