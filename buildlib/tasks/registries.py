@@ -309,7 +309,8 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
     """
     config = run.config()
     opened = open_registries(run, chosen_registries(config, names))
-    wanted = version_of(version, config.tag_prefix) or earlier_version(
+    # What is no version is for the registries to refuse; only nothing at all stands for the last.
+    wanted = (version_of(version, config.tag_prefix) or version) or earlier_version(
         one.repository for one in opened if gives_latest(config.tag_rules(one.registry))
     )
     # Everywhere before anywhere.

@@ -82,6 +82,13 @@ def test_a_rollback_that_broke_off_goes_no_release_too_far(
     assert (world.what("latest"), world.what("1")) == (["1.2.3"] * 2, ["1.2.3"] * 2)
 
 
+@pytest.mark.parametrize("version", ["nonsense", "v", "9.9.9", "cli/v1.2.3"])
+def test_what_is_no_version_here_moves_nothing(world: World, version: str) -> None:
+    with pytest.raises(InputError):
+        world.back(version)
+    assert (world.what("latest"), world.what("1")) == (["1.3.0"] * 2, ["1.3.0"] * 2)
+
+
 def test_latest_moves_last_whatever_the_order_of_the_rules(world: World) -> None:
     world.configure('[tags]\nrules = ["{version}", "latest", "{major}"]\n')
     world.two.refused = {"1"}
