@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Thread
+from threading import Event, Thread
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -24,22 +24,26 @@ class Background(Generic[T]):
         self._function = function
         self._results: list[T] = []
         self._error: BaseException | None = None
-        self._thread = Thread(target=self._call, daemon=True)
-        self._thread.start()
+        # Not the thread's own join: interrupted once, it takes the thread for ended ever after
+        # (CPython up to 3.12, bpo-45274), and who then waits for it does not.
+        self._ended = Event()
+        Thread(target=self._call, daemon=True).start()
 
     def _call(self) -> None:
         try:
             self._results.append(self._function())
         except BaseException as error:  # noqa: BLE001 - raised again where it is asked for
             self._error = error
+        finally:
+            self._ended.set()
 
     def wait(self) -> None:
         """Wait until it has ended, however it did."""
-        self._thread.join()
+        self._ended.wait()
 
     def get(self) -> T:
         """Wait, and return what the function returned, or raise what it raised."""
-        self._thread.join()
+        self._ended.wait()
         if self._error:
             raise self._error
         return self._results[0]

@@ -157,7 +157,11 @@ def test_row_31_interrupted_it_ends_and_leaves_nothing(
         # A scanner that takes its time, and notes that it was started.
         slow = tmp_path / "bin" / "grype"
         slow.parent.mkdir()
-        slow.write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/pids\nexec sleep 120\n", "utf-8")
+        slow.write_text(
+            '#!/bin/sh\ncase "$*" in *version*) echo \'{"version": "0.100.0"}\'; exit ;; esac\n'
+            f"echo $$ >> {tmp_path}/pids\nexec sleep 120\n",
+            "utf-8",
+        )
         slow.chmod(0o755)
         env["PATH"] = f"{slow.parent}{os.pathsep}{release.env['PATH']}"
         config.write_text(kept.replace('"policy"]', '"policy", "scan"]'), encoding="utf-8")
