@@ -12,12 +12,11 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 
 from buildlib.errors import CancelledError, InputError, TimedOutError, ToolError
-from buildlib.parts import import_parts
+from buildlib.parts import import_parts, once
 from buildlib.record import record
 
 # How long an interrupted process may take to end by itself before it is killed, in seconds:
@@ -229,7 +228,7 @@ class _Plumbum(NamedTuple):
     not_found: type[Exception]
 
 
-@cache
+@once
 def _plumbum() -> _Plumbum:
     """Import what starts processes here, and leave out colours, ssh, and machines elsewhere."""
     return import_parts(("plumbum", "plumbum.machines"), _import_plumbum)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from buildlib.background import Background
 from buildlib.errors import ToolError
-from buildlib.parts import import_parts
+from buildlib.parts import import_parts, once
 
 _NOT_INSTALLED: Final = 127
 _FATAL: Final = "fatal: "
@@ -117,7 +116,7 @@ class _GitPython(NamedTuple):
     not_found: type[Exception]
 
 
-@cache
+@once
 def _gitpython() -> _GitPython:
     """Import what starts git, and leave out the two thirds of GitPython that are not needed.
 

@@ -5,9 +5,29 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def once(load: Callable[[], T]) -> Callable[[], T]:
+    """Let only the first caller load something, and all others wait for it.
+
+    Two threads that import the modules of a package in another order wait for each other, and
+    what is a hollow package for the one is no package for the other.
+    """
+    lock = Lock()
+    found: list[T] = []
+
+    def loaded() -> T:
+        if not found:
+            with lock:
+                if not found:
+                    found.append(load())
+        return found[0]
+
+    return loaded
 
 
 def import_parts(packages: Sequence[str], load: Callable[[], T]) -> T:

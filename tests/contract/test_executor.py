@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from buildlib import executor as module
 from buildlib.errors import CancelledError, EngineError, ToolError
@@ -249,3 +251,39 @@ def test_a_listener_that_fails_ends_the_process_too(
     with pytest.raises(RuntimeError):
         executor.stream(("sh", "-c", "echo $$ > pid; echo x; exec sleep 60"), fail)
     assert _gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
+
+
+TOGETHER = """
+import sys
+from pathlib import Path
+from threading import Barrier, Thread
+from buildlib.executor import PlumbumExecutor
+
+start, codes = Barrier(8), []
+
+def ask():
+    executor = PlumbumExecutor({"PATH": sys.argv[1]}, Path("/"))
+    start.wait()
+    codes.append(executor.run(("true",)).code)
+
+threads = [Thread(target=ask) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit(codes != [0] * 8)
+"""
+
+
+def test_several_may_ask_at_once_before_anybody_has_asked() -> None:
+    # What starts processes is imported by whoever is the first, and is no package meanwhile.
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-c", TOGETHER, os.environ["PATH"]],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
