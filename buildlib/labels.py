@@ -76,3 +76,8 @@ def image_labels(
         **dict(config.labels),
     }
     return {name: value for name, value in sorted(labels.items()) if value}
+
+
+def stand_ins_of(images: Iterable[Mapping[str, str]]) -> set[str]:
+    """Return the stand-ins that images say they were built on, by the labels of each."""
+    return {name for labels in images for name in labels.get(STAND_INS, "").split()}

@@ -122,12 +122,16 @@ def _wrong_with_secret(text: str) -> str:
         return str(error)
     if not all("=" in field for field in fields):
         return "it is no list of key=value"
-    given = {key.lower(): value for key, _, value in (field.partition("=") for field in fields)}
+    given = _pairs(fields)
     if given.keys() - _SECRET_KEYS:
         return f"its keys are not all of {', '.join(sorted(_SECRET_KEYS))}"
     if given.get("type", "file") not in {"file", "env"}:
         return "its type is neither file nor env"
     return "" if given.get("id") else "it has no id"
+
+
+def _pairs(fields: Iterable[str]) -> dict[str, str]:
+    return {key.lower(): value for key, _, value in (field.partition("=") for field in fields)}
 
 
 def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ...]:
@@ -141,7 +145,7 @@ def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ..
 
     found = []
     for fields in reader(texts):
-        given = {key.lower(): value for key, _, value in (field.partition("=") for field in fields)}
+        given = _pairs(fields)
         variable = given.get("env", "")
         if variable and variable not in env:
             found.append(f"the secret {given.get('id', variable)} is empty: {variable} is not set")

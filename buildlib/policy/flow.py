@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 from buildlib.executor import Executor
-from buildlib.labels import STAND_INS
+from buildlib.labels import stand_ins_of
 from buildlib.oci import Archive, Image
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.platforms import KNOWN
@@ -66,7 +66,7 @@ def _sources(
     # A base may depend on the platform, and those of the image are known.
     platforms = tuple(dict.fromkeys(one.platform for one in images if one.platform in KNOWN))
     plan = make_build_plan(project, BuildRequest(platforms=platforms), project.dockerfile())
-    stand_ins = {name for one in images for name in one.labels.get(STAND_INS, "").split()}
+    stand_ins = stand_ins_of(one.labels for one in images)
     yield from check_bases(plan.bases, sorted(stand_ins))
     if _needs_hadolint(project, today):
         yield from run_hadolint(executor, project.dockerfile_path, project.config.root)

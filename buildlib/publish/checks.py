@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from buildlib.errors import BuildlibError, GateError
-from buildlib.labels import STAND_INS, VERSION_LABEL
+from buildlib.labels import VERSION_LABEL, stand_ins_of
 from buildlib.oci import Image
 from buildlib.publish.plan import PublishPlan, Target, stand_in_problem
 from buildlib.registry.client import Repository
@@ -29,7 +29,7 @@ def archive_problems(images: Sequence[Image], plan: PublishPlan) -> list[Buildli
                     why=f"and {plan.version} is to be published",
                 )
             )
-    stand_ins = {name for image in images for name in image.labels.get(STAND_INS, "").split()}
+    stand_ins = stand_ins_of(image.labels for image in images)
     if stand_ins and not plan.rehearsal:
         problems.append(stand_in_problem(stand_ins))
     return problems

@@ -16,7 +16,7 @@ from buildlib.errors import (
     InputError,
     raise_problems,
 )
-from buildlib.labels import STAND_INS
+from buildlib.labels import stand_ins_of
 from buildlib.oci import Image
 from buildlib.passing import remove_left
 from buildlib.plan import Output
@@ -153,7 +153,7 @@ def stand_ins_away(images: Iterable[Image], registries: Iterable[Registry]) -> s
     """Return the stand-ins of images; on this machine alone they may be, and there are none."""
     if all(is_loopback(registry.host) for registry in registries):
         return set()
-    return {name for one in images for name in one.labels.get(STAND_INS, "").split()}
+    return stand_ins_of(one.labels for one in images)
 
 
 def never_moves(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +25,7 @@ from buildlib.publish.receipt import GateRecord, find_bills, new_receipt
 from buildlib.publish.settings import SBOM
 from buildlib.publish.signing import CosignSigner
 from buildlib.reference import Reference, parse_reference
+from buildlib.registry.answer import read_object
 from buildlib.registry.client import Repository
 from buildlib.registry.credentials import docker_store
 from buildlib.registry.push import manifests_of
@@ -148,8 +148,7 @@ def _images(repository: Repository, reference: Reference) -> Iterator[Image]:
 def _read(data: bytes) -> Mapping[str, Any]:
     """Return a document; what is none, as of another thing than an image, says nothing."""
     with suppress(ValueError):
-        found = json.loads(data)
-        return found if isinstance(found, dict) else {}
+        return read_object(data)
     return {}
 
 
