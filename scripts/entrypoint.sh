@@ -29,7 +29,7 @@ is_program_command() {
 # followed everywhere here, as the program follows it.
 warn_if_no_socket() {
     if [ -L "$socket" ] && ! [ -e "$socket" ]; then
-        say "$socket is a link that leads nowhere"
+        say "$socket is a dangling symbolic link"
     elif [ -d "$socket" ]; then
         say "$socket is a directory: the path that was mounted is not there on the engine's side"
     elif [ -e "$socket" ] && ! [ -S "$socket" ]; then

@@ -249,10 +249,10 @@ def test_the_group_that_is_missing_is_that_of_what_a_link_leads_to(
 
 
 @pytest.mark.parametrize("user", ["0", "1001"])
-def test_a_link_that_leads_nowhere_is_reported(
+def test_a_dangling_link_is_reported(
     start: Callable[..., Started], linked: tuple[str, ...], user: str
 ) -> None:
-    assert "/sockets/link is a link that leads nowhere" in start("--user", user, *linked).log()
+    assert "/sockets/link is a dangling symbolic link" in start("--user", user, *linked).log()
 
 
 def test_a_path_with_control_characters_is_one_line_of_the_log(

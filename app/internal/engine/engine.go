@@ -158,7 +158,7 @@ func (c *Client) Images(ctx context.Context, each func(Image) error) error {
 		})
 	})
 	if tooLarge+withoutID > 0 {
-		c.log.Warn("images are left out of the list", "too large", tooLarge, "without an ID", withoutID)
+		c.log.Warn("images are left out of the list", "too_large", tooLarge, "without_id", withoutID)
 	}
 	return err
 }

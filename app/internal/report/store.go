@@ -31,7 +31,7 @@ var (
 )
 
 const (
-	maxReport = 4 << 20 // bytes of one file
+	maxReport = 2 << 20 // bytes of one file
 	maxListed = 500     // reports in a list
 	maxNamed  = 20      // files whose reason is given where a list leaves them out
 )
@@ -217,11 +217,11 @@ func damaged(id string, err error) error {
 // check looks at what every list of reports shows.
 func check(id, image string, made *time.Time) error {
 	if !engine.ValidReference(image) {
-		return damaged(id, errors.New("it names no image"))
+		return damaged(id, errors.New("its image is not a valid reference"))
 	}
 	*made = made.UTC()
 	if made.Year() < 0 || made.Year() > 9999 {
-		return damaged(id, errors.New("it is of an impossible time"))
+		return damaged(id, errors.New("its time is outside of the years 0 to 9999"))
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ const (
 	maxUnsent = 32 << 20 // of all answers that are sent outside of a gate
 
 	engineRequests = 4 // at once, which need the engine
-	diskRequests   = 4 // at once, which need the data directory alone
+	diskRequests   = 2 // at once, which need the data directory alone
 	maxWaiting     = 64
 
 	// requestTime is less than a client has to take the answer; see the server's WriteTimeout.
@@ -30,8 +30,8 @@ const (
 
 var errAnswerSize = fmt.Errorf("%w: more than %d bytes to show", engine.ErrUnexpected, maxAnswer)
 
-// gate bounds how many requests are worked on at once. Some more wait for a while; whoever comes
-// then, or has waited in vain, is turned away.
+// gate bounds how many requests are served at once. Some more wait for a while; the others are
+// refused, as is one that has waited too long.
 type gate struct {
 	slots, waiting chan struct{}
 	patience       time.Duration
@@ -142,7 +142,7 @@ func (r *reply) sendTo(w http.ResponseWriter) {
 	w.WriteHeader(r.status)
 	for i, piece := range r.pieces {
 		if _, err := w.Write(piece); err != nil {
-			return // The client is gone; there is nobody to tell.
+			return // The client is gone.
 		}
 		r.pieces[i] = nil
 	}

@@ -98,7 +98,7 @@ func TestWhereTheEngineHangsTheRestAnswers(t *testing.T) {
 	group.Wait()
 }
 
-func TestAGateLetsNobodyWaitForEver(t *testing.T) {
+func TestNoRequestWaitsForeverAtAGate(t *testing.T) {
 	g := newGate(1)
 	g.patience = time.Millisecond
 	if !g.enter(context.Background()) || g.enter(context.Background()) {
@@ -112,7 +112,7 @@ func TestAGateLetsNobodyWaitForEver(t *testing.T) {
 	}
 	g.leave()
 	if !g.enter(context.Background()) {
-		t.Error("nobody was let in after the first had left")
+		t.Error("no request was let in after the first had left")
 	}
 }
 
@@ -163,7 +163,7 @@ func ask(t *testing.T, open func(string) net.Conn, path string) int {
 }
 
 // Clients that do not send their request, or do not take the answer, hold nothing that others need.
-func TestSlowClientsAreInNobodysWay(t *testing.T) {
+func TestSlowClientsDoNotBlockOthers(t *testing.T) {
 	// More than a connection takes on its own, and less than a tenth of what may be unsent.
 	image := engine.Image{ID: "x", Labels: json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`)}
 	handler, _, _ := serveWith(t, manyImages{number: 3, image: image}, io.Discard)
@@ -182,7 +182,7 @@ func TestSlowClientsAreInNobodysWay(t *testing.T) {
 	}
 }
 
-func TestAnswersThatNobodyTakesAreBounded(t *testing.T) {
+func TestAnswersThatAreNotReadAreBounded(t *testing.T) {
 	image := engine.Image{ID: "x", Labels: json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`)}
 	s := &server{engine: manyImages{number: 30, image: image}}
 	g := newGate(engineRequests)

@@ -99,7 +99,7 @@ func encode(body any) ([]byte, error) {
 func send(w http.ResponseWriter, status int, text []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // The client is gone; there is nobody to tell.
+	_, _ = w.Write(text) // It fails where the client is gone.
 }
 
 // answer encodes before it writes the header: what has no JSON is an error that the client sees.
