@@ -70,6 +70,8 @@ ORDER = [
     "registry.answer",
     "registry.transport",
     "registry.client",
+    "registry.claim",
+    "registry.tags",
     "registry.push",
     "registry.pull",
     "bases.lifetime",
