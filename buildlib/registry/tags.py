@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from buildlib.errors import EngineError, GateError, InputError, TransientError
-from buildlib.registry.claim import Claim
+from buildlib.registry.claim import Claim, Intent
 from buildlib.registry.client import Document, Repository
 from buildlib.registry.transport import LaterError
 
@@ -115,7 +115,7 @@ def fixed(repository: Repository, document: Document, tag: str) -> Decide:
 
 
 def put_tag(
-    repository: Repository, digest: str, tag: str, *, immutable: bool, claim: Claim
+    repository: Repository, digest: str, tag: str, *, immutable: bool, claim: Claim | None = None
 ) -> Tagged:
     """Point a tag at a digest that is there.
 
@@ -124,7 +124,7 @@ def put_tag(
         digest: of an index or a manifest.
         tag: to be given, or moved.
         immutable: it must not move: what it points to already may only be this.
-        claim: on the repository.
+        claim: on the repository; None: nobody else gives tags there.
 
     Raises:
         InputError: the digest is not there (exit 2).
@@ -133,7 +133,8 @@ def put_tag(
     """
     document = find_document(repository, digest)
     decide = fixed(repository, document, tag) if immutable else lambda _now, _written: document
-    return write_tag(repository, tag, decide, claim)
+    alone = Claim(repository, Intent(owner=""), enabled=False)
+    return write_tag(repository, tag, decide, claim or alone)
 
 
 def check_lapse(claim: Claim, repository: Repository, tag: str) -> None:

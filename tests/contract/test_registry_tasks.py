@@ -155,7 +155,7 @@ def test_a_version_that_is_another_image_in_one_registry_is_given_in_none(world:
     with pytest.raises(BuildlibError) as caught:
         world.promote(world.releases["1.2.3"], "1.4.0")
     assert exit_code_of(caught.value) == 7
-    assert f"{world.two.name}:1.4.0 is another image already" in str(caught.value)
+    assert f"{world.two.name}:1.4.0 already exists with a different digest" in str(caught.value)
     assert world.what("1.4.0") == ["none", "1.3.0"]
 
 

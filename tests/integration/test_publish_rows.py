@@ -129,7 +129,7 @@ def test_row_46_a_version_that_is_another_image_stays_so(setting: Setting, diges
     other = something_else(setting.servers[1], "1.2.3")
     error = setting.raised()
     assert isinstance(error, GateError)
-    assert "1.2.3 is another image already" in str(error)
+    assert "1.2.3 already exists with a different digest" in str(error)
     assert setting.release.tags == [{}, {"1.2.3": other}]
     # Found before anything was sent.
     assert not setting.servers[0].holds(digest)
@@ -168,7 +168,7 @@ def test_row_47_two_publishers_of_one_version(setting: Setting, tmp_path: Path) 
     assert {release.receipt["digest"] for release in releases} > {digest}
     setting.finished(digest)
     # Whoever tries again: it stays so.
-    with pytest.raises(BuildlibError, match="is another image already"):
+    with pytest.raises(BuildlibError, match="already exists with a different digest"):
         releases[codes.index(7)].publish(RESUMED)
     winner.publish(RESUMED)
     setting.finished(digest)
@@ -355,6 +355,6 @@ def test_an_optional_registry_that_fails_is_left_behind(
     release.forget()
     setting.proxy.always.clear()
     other = something_else(setting.servers[0], "1.2.3")
-    assert "is another image already" in release.publish()
+    assert "already exists with a different digest" in release.publish()
     assert release.tags[0] == {"1.2.3": other}
     assert sorted(release.tags[1]) == TAGS

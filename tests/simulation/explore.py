@@ -44,6 +44,7 @@ class Found:
     wrong: list[tuple[tuple[Choice, ...], str]] = field(default_factory=list)
 
     def __str__(self) -> str:
+        """Return how much was tried, on one line."""
         share = "all" if self.complete else "as far as time allowed"
         return f"{self.runs} interleavings, {self.states} states, {share}"
 
@@ -81,7 +82,7 @@ def explore(
     return found
 
 
-def _follow(  # noqa: PLR0913 - one run of `explore`
+def _follow(
     make: Make,
     faults: int,
     choices: tuple[Choice, ...],

@@ -10,6 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+from simulation.explore import Scenario
+from simulation.world import LONG, Publisher, Registry, World
+
 from buildlib.console import Console
 from buildlib.publish.course import Course
 from buildlib.publish.plan import Target, target_of
@@ -23,8 +26,6 @@ from buildlib.tagplan import TagPlan, plan_tags, rightful_tag
 from buildlib.tagrules import TagRule, parse_rules
 from buildlib.vcs import Changes
 from buildlib.version import resolve_version
-from simulation.explore import Scenario
-from simulation.world import LONG, Publisher, Registry, World
 
 from fakes import REVISION, git_facts
 
@@ -64,9 +65,7 @@ def image(name: str) -> bytes:
 def _tag_plan(version: str, rules: tuple[TagRule, ...], held: tuple[str, ...]) -> TagPlan:
     name = f"v{version}"
     facts = git_facts(tags={name: REVISION}, head_tags=(name,), nearest_tag=name, description=name)
-    return plan_tags(
-        resolve_version(facts, now=0), facts, Changes(), rules=rules, in_registry=held
-    )
+    return plan_tags(resolve_version(facts, now=0), facts, Changes(), rules=rules, in_registry=held)
 
 
 class Party:
@@ -211,7 +210,7 @@ def check_versions(world: World, parties: Sequence[Party]) -> None:
         if publisher_of(world, party).exit_code == 0:
             for registry in world.registries.values():
                 held = registry.tags.get(party.version)
-                assert held == party.digest, f"{party.name} ended with 0, and is not {party.version}"
+                assert held == party.digest, f"{party.name} ended with 0 without {party.version}"
 
 
 def is_version(tag: str) -> bool:
@@ -287,9 +286,7 @@ class Case:
     def _party(self, world: World, number: int, version: str) -> Party:
         name = "abc"[number]
         content = self.contents[number] if self.contents else name
-        return Party(
-            world, name, version, rules=self.rules, claims=self.claims, content=content
-        )
+        return Party(world, name, version, rules=self.rules, claims=self.claims, content=content)
 
     def _others(self, world: World) -> list[Party]:
         others = []

@@ -120,7 +120,8 @@ class SimTransport(Transport):
         super().__init__(
             registry.host,
             patience=PATIENCE,
-            sleep=lambda seconds: world.current.sleep(seconds),
+            # Whoever is the current one by then.
+            sleep=lambda seconds: world.current.sleep(seconds),  # noqa: PLW0108
             clock=lambda: world.now,
             chance=lambda: 1.0,
         )
@@ -162,6 +163,7 @@ class Request:
         return self.method in {"PUT", "DELETE"}
 
     def __str__(self) -> str:
+        """Return the request as a trace has it."""
         return f"{self.method} {self.registry.host}{self.path}"
 
 
@@ -357,4 +359,3 @@ class World:
         for publisher in self.publishers:
             if not publisher.over:
                 self._let(publisher, publisher.kill)
-
