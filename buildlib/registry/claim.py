@@ -40,10 +40,10 @@ _TYPE: Final = f"application/vnd.{_NAMESPACE}.v1"
 # What a manifest without content points to; OCI image-spec, manifest.md, "Guidelines for Artifact
 # Usage".
 _EMPTY: Final = b"{}"
-_EMPTY_DIGEST: Final = "sha256:" + hashlib.sha256(_EMPTY).hexdigest()
+EMPTY_DIGEST: Final = "sha256:" + hashlib.sha256(_EMPTY).hexdigest()
 _EMPTY_DESCRIPTOR: Final = {
     "mediaType": "application/vnd.oci.empty.v1+json",
-    "digest": _EMPTY_DIGEST,
+    "digest": EMPTY_DIGEST,
     "size": len(_EMPTY),
 }
 # A claim is `waiting` until its owner may write tags, then `held`, then gone or `released`.
@@ -291,8 +291,8 @@ class Claim:
     def _raise(self, state: str) -> None:
         began = self.clock()
         with self._explained():
-            if not self._count and not self.repository.has_blob(_EMPTY_DIGEST):
-                self.repository.put_bytes(_EMPTY_DIGEST, _EMPTY)
+            if not self._count and not self.repository.has_blob(EMPTY_DIGEST):
+                self.repository.put_bytes(EMPTY_DIGEST, _EMPTY)
             self._put(state)
         # From before it was sent: others see it later than that, and wait as long.
         self._raised = began
