@@ -149,6 +149,7 @@ class Registry:
             own store is asked.
         required: nothing is published anywhere where this one fails.
         immutable: patterns of tags that never move, beside those that stand for one version.
+        claim: publishers claim the repository before they give tags there.
     """
 
     name: str
@@ -158,6 +159,7 @@ class Registry:
     password_env: str = ""
     required: bool = True
     immutable: tuple[str, ...] = ()
+    claim: bool = True
 
     @property
     def host(self) -> str:
@@ -333,6 +335,7 @@ _REGISTRY_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "password-env": parse_text,
     "required": parse_flag,
     "immutable": parse_names,
+    "claim": parse_flag,
 }
 
 

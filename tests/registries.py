@@ -184,12 +184,14 @@ class Proxy:
         upstream: port of the registry.
         plan: by the number of the request.
         always: what happens to each request whose "METHOD path" matches the pattern.
+        once: the same, for the first such request, which takes it out.
         seen: "METHOD path" of each request, in order.
     """
 
     upstream: int
     plan: dict[int, Fault] = field(default_factory=dict)
     always: dict[str, Fault] = field(default_factory=dict)
+    once: dict[str, Fault] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     port: int = 0
     lock: Lock = field(default_factory=Lock)
@@ -206,6 +208,8 @@ class Proxy:
         with self.lock:
             number = len(self.seen)
             self.seen.append(line)
+            if first := next((one for one in self.once if re.search(one, line)), ""):
+                return self.once.pop(first)
         found = [fault for pattern, fault in self.always.items() if re.search(pattern, line)]
         return self.plan.get(number) or (found[0] if found else Fault())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +11,13 @@ from dataclasses import dataclass
 from typing import IO, Any, Final, TypeVar
 from urllib.parse import urlencode, urljoin
 
-from buildlib.errors import EngineError, GateError, InputError
+from buildlib.errors import (
+    BuildlibError,
+    CancelledError,
+    EngineError,
+    GateError,
+    InputError,
+)
 from buildlib.registry.answer import Answer, clean, on_one_line, read_object
 from buildlib.registry.transport import Transport
 
@@ -24,6 +31,7 @@ _FOUND: Final = frozenset({200})
 _MAYBE: Final = frozenset({200, 404})
 _MADE: Final = frozenset({200, 201})
 _STARTED: Final = frozenset({201, 202})
+_DELETED: Final = frozenset({200, 202})
 _NEXT: Final = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
 _PAGE: Final = 1000
 T = TypeVar("T")
@@ -228,9 +236,20 @@ class Repository:
             "DELETE", address, scope=self._push, expect=frozenset({200, 202, 204, 400, 404, 405})
         )
 
+    def put_bytes(self, digest: str, data: bytes) -> None:
+        """Send a blob that is in memory; errors are those of `put_blob`."""
+        self.put_blob(digest, len(data), lambda: io.BytesIO(data))
+
     def put_manifest(self, reference: str, document: Document) -> None:
-        """Put a manifest under a tag, or under its own digest alone; see `check` for afterwards."""
-        self.transport.call(
+        """Put a manifest under its own digest, or under a tag that nobody else writes.
+
+        The request is repeated as it is; see `registry.tags` for a tag that others may write.
+        """
+        self.transport.persist(lambda: self.put_manifest_once(reference, document))
+
+    def put_manifest_once(self, reference: str, document: Document) -> None:
+        """Put a manifest with one request; raises LaterError where it may be made again."""
+        self.transport.ask(
             "PUT",
             self._at("manifests", reference),
             scope=self._push,
@@ -238,6 +257,24 @@ class Repository:
             headers={"Content-Type": document.media_type},
             body=lambda: document.data,
         )
+
+    def delete_manifest(self, digest: str) -> bool:
+        """Delete a manifest with every tag that points to it; return whether the registry did.
+
+        Many registries delete nothing, or not with credentials that may push: that is no error.
+        """
+        try:
+            self.transport.ask(
+                "DELETE",
+                self._at("manifests", digest),
+                scope=f"repository:{self._path}:pull,push,delete",
+                expect=_DELETED,
+            )
+        except CancelledError:
+            raise
+        except BuildlibError:
+            return False
+        return True
 
     def check(self, reference: str, document: Document) -> None:
         """Read a manifest back.

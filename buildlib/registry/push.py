@@ -1,4 +1,4 @@
-"""An image into a repository by its digest, and tags onto what is there.
+"""An image into a repository by its digest; `registry.tags` has what points to it.
 
 Nothing that is pushed by digest can be found by a tag: a push that breaks off has published
 nothing, and one that is repeated sends only what is missing.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from buildlib.errors import GateError, InputError
+from buildlib.errors import InputError
 from buildlib.oci import Archive
 from buildlib.platforms import platform_name
 from buildlib.registry.client import INDEX, INDEX_TYPES, MANIFEST, Document, Repository
@@ -31,20 +31,6 @@ class Pushed:
     sent: int
     there: int
     size: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tagged:
-    """What became of a tag: `before` is its digest until now, empty where it is new."""
-
-    tag: str
-    digest: str
-    before: str
-
-    @property
-    def moved(self) -> bool:
-        """Return whether anything changed."""
-        return self.before != self.digest
 
 
 def _document(data: bytes) -> tuple[Document, dict[str, object]]:
@@ -117,33 +103,3 @@ def _blobs(manifest: dict[str, object]) -> Iterator[tuple[str, int]]:
     entries = [manifest.get("config"), *(manifest.get("layers") or ())]  # type: ignore[misc]
     for entry in filter(None, entries):
         yield str(entry["digest"]), int(entry["size"])
-
-
-def put_tag(repository: Repository, digest: str, tag: str, *, immutable: bool) -> Tagged:
-    """Let a tag stand for a digest that is there, and read it back.
-
-    Args:
-        repository: holds the digest.
-        digest: of an index or a manifest.
-        tag: to be given, or moved.
-        immutable: it must not move: what it stands for already may only be this.
-
-    Raises:
-        InputError: the digest is not there (exit 2).
-        GateError: the tag stands for something else and must not move, or did not keep (exit 7).
-    """
-    before = repository.digest(tag)
-    if before == digest:
-        return Tagged(tag=tag, digest=digest, before=before)
-    if before and immutable:
-        raise GateError(
-            f"{repository.name}:{tag} is another image already, and stays what it is",
-            why=f"{before}, and this is {digest}",
-            hint="a version is published once: publish this as another version",
-        )
-    document = repository.manifest(digest)
-    if document is None:
-        raise InputError(f"{repository.name} has no {digest}", hint="push it first")
-    repository.put_manifest(tag, document)
-    repository.check(tag, document)
-    return Tagged(tag=tag, digest=digest, before=before)

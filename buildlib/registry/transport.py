@@ -152,8 +152,7 @@ class Transport:
             try:
                 return once()
             except LaterError as problem:
-                self._wait(attempt, problem.wait)
-                self.tally.retries += 1
+                self.pause(attempt, problem)
         return once()
 
     def call(self, method: str, path: str, **options: Unpack[Options]) -> Answer:
@@ -189,10 +188,15 @@ class Transport:
             return answer
         raise self._problem(method, answer)
 
-    def _wait(self, attempt: int, asked: float) -> None:
+    def pause(self, attempt: int, problem: LaterError) -> None:
+        """Wait after a failed attempt, the first of which is 0, and count it.
+
+        A caller that has to look again before it repeats a request makes its own loop of this.
+        """
+        self.tally.retries += 1
         # "Full jitter": many clients that failed together do not come back together.
         longest = min(self.patience.ceiling, self.patience.base * 2**attempt)
-        seconds = min(self.patience.ceiling, max(asked, longest * self.chance()))
+        seconds = min(self.patience.ceiling, max(problem.wait, longest * self.chance()))
         self.tally.waited += seconds
         self.sleep(seconds)
 

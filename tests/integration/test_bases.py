@@ -17,7 +17,8 @@ from registries import KNOWN, Server, docker_config, free_port, registry
 
 from buildlib.oci import open_archive
 from buildlib.registry.client import Repository
-from buildlib.registry.push import push_archive, put_tag
+from buildlib.registry.push import push_archive
+from buildlib.registry.tags import put_tag
 from buildlib.registry.transport import Transport
 
 STANDINS = load_script("standins")

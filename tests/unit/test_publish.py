@@ -23,6 +23,7 @@ from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_sk
 from buildlib.publish.receipt import GateRecord, Receipt, TargetRecord, new_receipt
 from buildlib.publish.script import as_dict, as_script
 from buildlib.publish.statement import make_statement
+from buildlib.publish.tagging import Rules
 from buildlib.refusals import Mode
 from buildlib.report import to_json
 from buildlib.settings import Registry
@@ -71,13 +72,12 @@ def surroundings(root: Path) -> Surroundings:
         subject=subject,
         repositories={},
         signer=cast("Signer", None),
-        replan=lambda _: never(),
+        rules=cast("Rules", None),
         now=lambda: "2026-01-31T12:00:00+00:00",
         versions=never,
         buildkit=never,
         check_unchanged=never,
         cancel=never,
-        settle=never,
     )
 
 
