@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from registries import KNOWN, Fault, Proxy, fault_proxy
+from registries import KNOWN, Fault, Proxy, fault_proxy, unknown
 
 from buildlib.errors import AuthorisationError, EngineError, GateError, TransientError
 from buildlib.registry.client import INDEX, Repository
@@ -69,7 +69,7 @@ def test_a_list_that_leads_back_to_itself_has_an_end(proxy: Proxy) -> None:
     [
         pytest.param(_found({"tags": None}), id="nothing"),
         pytest.param(_found({"tags": []}), id="an empty list"),
-        pytest.param(Fault(status=404), id="no such repository"),
+        pytest.param(unknown("NAME_UNKNOWN"), id="no such repository"),
     ],
 )
 def test_a_repository_may_have_no_tags(proxy: Proxy, answer: Fault) -> None:
@@ -80,7 +80,7 @@ def test_a_repository_may_have_no_tags(proxy: Proxy, answer: Fault) -> None:
 def test_a_page_that_is_missing_is_not_the_end(proxy: Proxy) -> None:
     onward = {"Link": '</v2/team/thing/tags/list?last=b>; rel="next"'}
     proxy.plan[0] = _found({"tags": ["a", "b"]}, **onward)
-    proxy.always[LIST] = Fault(status=404)
+    proxy.always[LIST] = unknown("NAME_UNKNOWN")
     with pytest.raises(EngineError, match="refuses GET"):
         _repository(proxy).tags()
 
@@ -122,7 +122,7 @@ def test_what_is_no_image_is_not_pulled(proxy: Proxy, body: object, kind: str) -
 def test_a_token_service_that_is_nowhere_is_told_without_its_address(proxy: Proxy) -> None:
     challenge = {"WWW-Authenticate": 'Bearer realm="http://[::1/plant",service="x"'}
     proxy.always[LIST] = Fault(status=401, headers=challenge)
-    with pytest.raises(EngineError, match="an address that is none") as caught:
+    with pytest.raises(EngineError, match="an invalid address") as caught:
         _repository(proxy).tags()
     assert "plant" not in str(caught.value)
 

@@ -77,7 +77,9 @@ WRONG_INDEXES = [
     pytest.param(b'{"manifests": ["x"]}', id="a word"),
     pytest.param(b'{"manifests": [{}]}', id="nothing of it"),
     pytest.param(b'{"manifests": [{"digest": 5}]}', id="a digest that is none"),
-    pytest.param(b'{"manifests": [{"digest": "x", "platform": "linux"}]}', id="half a platform"),
+    pytest.param(
+        b'{"manifests": [{"digest": "sha256:x", "platform": "linux"}]}', id="half a platform"
+    ),
 ]
 
 
@@ -94,8 +96,10 @@ def test_an_index_that_is_none_is_told_by_its_type(data: bytes) -> None:
         pytest.param(b"<html>captive portal", id="a page"),
         pytest.param(b'{"schemaVersion": 1, "fsLayers": []}', id="one of the first schema"),
         pytest.param(b'{"config": {}, "layers": []}', id="nothing of its configuration"),
-        pytest.param(b'{"config": {"digest": "x"}, "layers": 5}', id="a number"),
-        pytest.param(b'{"config": {"digest": "x"}, "layers": [{}]}', id="nothing of a layer"),
+        pytest.param(b'{"config": {"digest": "sha256:x"}, "layers": 5}', id="a number"),
+        pytest.param(
+            b'{"config": {"digest": "sha256:x"}, "layers": [{}]}', id="nothing of a layer"
+        ),
     ],
 )
 def test_a_manifest_that_is_none_is_told(data: bytes) -> None:
@@ -104,5 +108,5 @@ def test_a_manifest_that_is_none_is_told(data: bytes) -> None:
 
 
 def test_a_manifest_needs_no_layers() -> None:
-    data = b'{"config": {"digest": "x"}}'
-    assert [one["digest"] for one in Document(data, MANIFEST).blobs()] == ["x"]
+    data = b'{"config": {"digest": "sha256:x"}}'
+    assert [one["digest"] for one in Document(data, MANIFEST).blobs()] == ["sha256:x"]
