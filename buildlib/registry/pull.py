@@ -74,9 +74,8 @@ class _Pull:
         for digest in images or [top.digest]:
             manifest = self._manifest(digest) if images else top
             self._document(manifest)
-            for part in manifest.blobs():
-                if self._is_new(str(part["digest"])):
-                    self._blob(str(part["digest"]), part.get("size"))
+            for part in [one for one in manifest.blobs() if self._is_new(str(one["digest"]))]:
+                self._blob(str(part["digest"]), part.get("size"))
 
     def _is_new(self, digest: str) -> bool:
         new = digest not in self._seen
