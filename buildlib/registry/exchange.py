@@ -154,8 +154,8 @@ class Exchange:
     def _received(
         self, method: str, url: Url, response: BaseHTTPResponse, options: Options
     ) -> Answer:
-        # Several of one name are one list, and a long line may go on in the next one; RFC 9110, 5.3,
-        # and RFC 9112, 5.2.
+        # Several of one name are one list, and a long line may go on in the next one:
+        # RFC 9110, 5.3, and RFC 9112, 5.2.
         headers = {
             name.lower(): _FOLDED.sub(" ", response.headers[name]) for name in response.headers
         }
