@@ -65,10 +65,12 @@ class Answer:
         A 404 alone says nothing: a proxy and a server that is set up wrongly give one as well, and
         a version that is taken for new would be overwritten.
         """
-        code, message = self._error.get("code"), self._error.get("message")
-        # A code of their own have some, as Red Hat's, and say it in words.
-        words = code and isinstance(message, str) and "not found" in message.lower()
-        return self.status == _NOT_FOUND and bool(code in _UNKNOWN or words)
+        code, message = (self._error.get(key) for key in ("code", "message"))
+        if self.status != _NOT_FOUND or not isinstance(code, str):
+            return False
+        # Some have a code of their own, as Red Hat's, and say it in words.
+        words = isinstance(message, str) and "not found" in message.lower()
+        return code in _UNKNOWN or (bool(code) and words)
 
     @property
     def token(self) -> str:

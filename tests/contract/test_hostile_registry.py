@@ -8,16 +8,19 @@ whatever it answers instead, nothing may change.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import re
-import resource
+import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -232,7 +235,7 @@ DIGEST = "sha256:" + "0" * 64
 # A request of its own, behind as many bytes as the descriptor says.
 SMUGGLED = bytes(100) + f"PUT /v2/{PATH}/manifests/smuggled HTTP/1.1\r\n\r\n".encode()
 NEXT = f"<{TAGS[4:]}?page=2>"
-GZIP = gzip.compress(bytes(50 << 20), 9)
+GZIP = gzip.compress(bytes(20 << 20), 9)
 HTML = b"<html>404 not found</html>"
 ROWS = [
     # --- lists that go on
@@ -474,7 +477,7 @@ ROWS = [
     Row(
         "a body that expands, as deflate",
         VERSION,
-        _body(zlib.compress(bytes(50 << 20)), "content-encoding: DEFLATE"),
+        _body(zlib.compress(bytes(20 << 20)), "content-encoding: DEFLATE"),
         words="not asked for",
     ),
     Row(
@@ -1028,20 +1031,65 @@ BIG = [
 ]
 
 
+@contextmanager
+def _growing() -> Iterator[list[int]]:
+    """Give a list that gets, after the block, by how many bytes this process grew in it at most."""
+    status = Path("/proc/self/status")
+    found: list[int] = []
+
+    def read(name: str) -> int:
+        return int(status.read_text(encoding="utf-8").partition(f"{name}:")[2].split()[0]) * 1024
+
+    # Forget the highest until now; proc(5).
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    before = read("VmRSS")
+    yield found
+    found.append(read("VmHWM") - before)
+
+
 def growth(folder: Path) -> int:
     """Return by how many bytes the largest rows, with the usual limits, let a process grow."""
     for row in ROWS[:1]:
         with hostile_registry() as state, suppress(BuildlibError):
             run(row, state, folder, CALM, SMALL)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for row in BIG:
-        with hostile_registry() as state, suppress(BuildlibError):
-            run(row, state, folder, CALM, Limits())
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    with _growing() as found:
+        for row in BIG:
+            with hostile_registry() as state, suppress(BuildlibError):
+                run(row, state, folder, CALM, Limits())
+    return found[0]
 
 
-def test_none_takes_more_memory_than_is_there(tmp_path: Path) -> None:
-    code = "import sys, test_hostile_registry as rows; print(rows.growth(rows.Path(sys.argv[1])))"
+def growth_of_a_pull(*_: Path) -> int:
+    """Return by how many bytes a process grows that pulls a layer of 96 MB."""
+    part, parts = bytes(1 << 20), 96
+    sums = hashlib.sha256()
+    for _n in range(parts):
+        sums.update(part)
+
+    def behave(wire: Wire) -> None:
+        wire.head(f"Content-Length: {len(part) * parts}")
+        for _n in range(parts):
+            wire.send(part)
+
+    layer = {"digest": f"sha256:{sums.hexdigest()}", "size": len(part) * parts}
+    with hostile_registry() as state, _growing() as found:
+        config = {"digest": Document(LAYER, "").digest, "size": len(LAYER)}
+        state.behaviours[f"GET .*{layer['digest']}"] = behave
+        repository = Repository(Transport(state.host, patience=CALM), PATH)
+        document = Document(json.dumps({"config": config, "layers": [layer]}).encode(), MANIFEST)
+        state.documents[document.digest] = document
+        with pulled(repository, document.digest) as archive:
+            assert archive.has(str(layer["digest"]))
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("measure", "most"), [("growth", 200 << 20), ("growth_of_a_pull", 48 << 20)]
+)
+def test_none_takes_more_memory_than_is_there(tmp_path: Path, measure: str, most: int) -> None:
+    code = (
+        f"import sys, test_hostile_registry as rows; print(rows.{measure}(rows.Path(sys.argv[1])))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
         env={
@@ -1053,4 +1101,67 @@ def test_none_takes_more_memory_than_is_there(tmp_path: Path) -> None:
         timeout=120,
         check=True,
     )
-    assert 0 < int(done.stdout) < 200 << 20
+    assert int(done.stdout) < most
+
+
+def _interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _interrupted(then: Callable[[Wire], object]) -> Callable[[Wire], object]:
+    def behave(wire: Wire) -> None:
+        _interrupt()
+        then(wire)
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        Row("silence", VERSION, _interrupted(Wire.stall)),
+        Row("drops", VERSION, _head(then=_interrupted(_drip(b"a")))),
+        Row("an upload", UPLOAD, _interrupted(Wire.stall), act=_push),
+    ],
+    ids=lambda row: row.name,
+)
+def test_an_interrupt_is_heard_at_once(state: Hostile, tmp_path: Path, row: Row) -> None:
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(row, state, tmp_path, CALM, SMALL)
+    assert time.monotonic() - began < LONGEST
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Return what makes every name take until the end of the test, after having done something."""
+    over = threading.Event()
+
+    def block(first: Callable[[], object]) -> None:
+        def resolve(*_: object, **__: object) -> object:
+            first()
+            over.wait()
+            raise socket.gaierror
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    yield block
+    over.set()
+
+
+def test_a_name_that_is_not_resolved_is_given_up(
+    resolver: Callable[[Callable[[], object]], None],
+) -> None:
+    resolver(lambda: None)
+    began = time.monotonic()
+    with pytest.raises(TransientError, match=r"registry\.example"):
+        Repository(Transport("registry.example", patience=QUICK, limits=BRIEF), PATH).tags()
+    assert time.monotonic() - began < LONGEST
+
+
+def test_an_interrupt_is_heard_while_a_name_is_resolved(
+    resolver: Callable[[Callable[[], object]], None],
+) -> None:
+    resolver(_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        Repository(Transport("registry.example", patience=CALM, limits=SMALL), PATH).tags()

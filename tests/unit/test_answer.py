@@ -37,6 +37,47 @@ def test_how_long_to_wait(said: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        pytest.param("MANIFEST_UNKNOWN", "manifest unknown", id="distribution 2.8 and 3"),
+        pytest.param(
+            "NAME_UNKNOWN", "repository name not known to registry", id="its lists, zot's"
+        ),
+        pytest.param("MANIFEST_UNKNOWN", "Requested image not found", id="ECR"),
+        pytest.param("NAME_UNKNOWN", 'Repository "x" not found', id="Artifact Registry"),
+        pytest.param("NOT_FOUND", "artifact team/thing:v2 not found", id="Harbor 2"),
+        pytest.param("TAG_EXPIRED", "Tag x was deleted or has expired", id="Quay"),
+        pytest.param("UNKNOWN", "Not Found", id="Red Hat"),
+    ],
+)
+def test_what_registries_say_of_what_they_do_not_have(code: str, message: str) -> None:
+    data = json.dumps({"errors": [{"code": code, "message": message, "detail": None}]}).encode()
+    assert Answer(404, {}, data).is_unknown
+    assert not Answer(200, {}, data).is_unknown
+    assert not Answer(400, {}, data).is_unknown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        {},
+        {"errors": []},
+        {"errors": {}},
+        {"errors": ["NOT_FOUND"]},
+        {"errors": [{"status": 404, "message": "Not Found"}]},
+        {"errors": [{"code": "DENIED", "message": "requested access to the resource is denied"}]},
+        {"errors": [{"code": [], "message": "not found"}]},
+        {"errors": [{"code": "UNKNOWN", "message": ["not found"]}]},
+        {"error": "NOT_FOUND"},
+        {"message": "page not found"},
+    ],
+)
+def test_a_404_that_may_be_of_somebody_else(body: object) -> None:
+    assert not Answer(404, {}, json.dumps(body).encode()).is_unknown
+
+
+@pytest.mark.parametrize(
     ("body", "token"),
     [
         pytest.param({"token": "abc-._~+/="}, "abc-._~+/=", id="a token"),
