@@ -11,9 +11,10 @@ import http.client
 import io
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Event
 from typing import Any, Final
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -180,13 +181,28 @@ class _Timed:
     def _new_conn(self) -> socket.socket:
         deadline = _DEADLINE.get()
         self.timeout = min(self.timeout, deadline.left())
-        # Looking up a name has no timeout, and hears no interrupt; each of its addresses has one.
-        opening = Background(super()._new_conn)  # type: ignore[misc]
-        if not opening.wait(min(deadline.left(), 2 * self.timeout)):
+        given_up = Event()
+        connect: Callable[[], socket.socket] = super()._new_conn  # type: ignore[misc]
+
+        def open_it() -> socket.socket:
+            found = connect()
+            if given_up.is_set():
+                found.close()
+            return found
+
+        # Looking up a name has no timeout, and hears no interrupt; then each of its addresses has
+        # the whole of one.
+        opening = Background(open_it)
+        try:
+            opening.wait(deadline.left())
+        finally:
+            in_time = opening.wait(0)
+            if not in_time:
+                given_up.set()
+        if not in_time:
             deadline.left()
             raise ConnectTimeoutError(self, "the host is not reached in time")
-        found: socket.socket = opening.get()
-        return found
+        return opening.get()
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - as the base has it
         deadline = _DEADLINE.get()

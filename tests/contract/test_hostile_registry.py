@@ -54,7 +54,7 @@ SMALL = Limits(
 QUICK = Patience(attempts=2, base=0.01, ceiling=0.02, timeout=0.3)
 BRIEF = Limits(seconds=0.5, rate=4 << 20, document=64 * KIB, headers=16 * KIB)
 # What any of them may take on a machine that does something else as well.
-LONGEST = 15.0
+LONGEST = 60.0
 TESTS = ROOT / "tests"
 BLOBS = f"GET /v2/{PATH}/blobs/{Document(LAYER, '').digest}"
 UPLOAD = "PUT .*digest="
@@ -630,6 +630,12 @@ ROWS = [
         words="invalid address",
     ),
     Row(
+        "a redirect to a name that is too long",
+        VERSION,
+        _location(f"http://{'a' * 100}.example/x", 302),
+        words="invalid address",
+    ),
+    Row(
         "a redirect that other programs read otherwise",
         VERSION,
         _location("http://evil.example\\@127.0.0.1/x", 302),
@@ -1049,9 +1055,6 @@ def _growing() -> Iterator[list[int]]:
 
 def growth(folder: Path) -> int:
     """Return by how many bytes the largest rows, with the usual limits, let a process grow."""
-    for row in ROWS[:1]:
-        with hostile_registry() as state, suppress(BuildlibError):
-            run(row, state, folder, CALM, SMALL)
     with _growing() as found:
         for row in BIG:
             with hostile_registry() as state, suppress(BuildlibError):
@@ -1059,7 +1062,7 @@ def growth(folder: Path) -> int:
     return found[0]
 
 
-def growth_of_a_pull(*_: Path) -> int:
+def growth_of_a_pull() -> int:
     """Return by how many bytes a process grows that pulls a layer of 96 MB."""
     part, parts = bytes(1 << 20), 96
     sums = hashlib.sha256()
@@ -1083,12 +1086,10 @@ def growth_of_a_pull(*_: Path) -> int:
     return found[0]
 
 
-@pytest.mark.parametrize(
-    ("measure", "most"), [("growth", 200 << 20), ("growth_of_a_pull", 48 << 20)]
-)
-def test_none_takes_more_memory_than_is_there(tmp_path: Path, measure: str, most: int) -> None:
+def test_none_takes_more_memory_than_is_there(tmp_path: Path) -> None:
     code = (
-        f"import sys, test_hostile_registry as rows; print(rows.{measure}(rows.Path(sys.argv[1])))"
+        "import sys, test_hostile_registry as rows; folder = rows.Path(sys.argv[1]); "
+        "print(rows.growth(folder), rows.growth_of_a_pull())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
@@ -1098,10 +1099,12 @@ def test_none_takes_more_memory_than_is_there(tmp_path: Path, measure: str, most
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=True,
     )
-    assert int(done.stdout) < most
+    all_of_them, a_pull = map(int, done.stdout.split())
+    assert all_of_them < 200 << 20
+    assert a_pull < 48 << 20
 
 
 def _interrupt() -> None:
