@@ -98,7 +98,7 @@ def push_archive(
         GateError: it holds something else afterwards (exit 7).
     """
     top = archive.top()
-    documents = _documents(archive, top)
+    documents = documents_of(archive, top)
     blobs = dict.fromkeys(part for found in documents.values() for part in _blobs(found))
     for blob, length in blobs:
         _check_blob(archive, blob, length)
@@ -120,10 +120,13 @@ def _damaged(why: str) -> InputError:
     return InputError("the archive is damaged", why=why, hint="build the image again")
 
 
-def _documents(archive: Archive, top: str) -> dict[str, Document]:
+def documents_of(archive: Archive, top: str) -> dict[str, Document]:
     """Return an archive's index and manifests by their digests.
 
     What is pointed to comes before what points to it: a registry wants it so.
+
+    Raises:
+        InputError: one of them is malformed or missing, or they have no end (exit 2).
     """
     found: dict[str, Document] = {}
 
