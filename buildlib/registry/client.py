@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from urllib3.exceptions import LocationValueError
 from urllib3.util import Url
 
-from buildlib.errors import EngineError, GateError
+from buildlib.errors import EngineError, GateError, InputError
 from buildlib.registry.address import add_query, follow
 from buildlib.registry.answer import WHO_ANSWERS, Answer, clean, on_one_line, read_object
 from buildlib.registry.exchange import Content
@@ -133,7 +133,7 @@ class Repository:
         Raises:
             GateError: the bytes are not those of the digest that was asked for (exit 7).
         """
-        answer = self._get("manifests", reference, accept=_ACCEPT)
+        answer = self._get("manifests", reference, _ACCEPT)
         if answer is None:
             return None
         found = Document(answer.body, answer.headers.get("content-type", "").partition(";")[0])
@@ -146,7 +146,7 @@ class Repository:
         found = self.manifest(tag)
         return found.digest if found else ""
 
-    def _get(self, kind: str, what: str, *, accept: str = "*/*") -> Answer | None:
+    def _get(self, kind: str, what: str, accept: str = "application/json") -> Answer | None:
         """Return what is there, or None where the registry says that it is not.
 
         Raises:
@@ -176,8 +176,10 @@ class Repository:
         Raises:
             GateError: it is not there, or its bytes are not those of the digest (exit 7).
         """
-        answer = self._get("blobs", digest)
-        if answer is None or Document(answer.body, "").digest != digest:
+        answer = self.transport.call(
+            "GET", self._at("blobs", digest), scope=self._pull, expect=_MAYBE
+        )
+        if answer.status not in _FOUND or Document(answer.body, "").digest != digest:
             raise GateError(f"{self.name} has no whole blob {digest}")
         return answer.body
 
@@ -187,7 +189,7 @@ class Repository:
         Raises:
             GateError: it is not there, or its bytes are not those of the digest (exit 7).
             EngineError: it is larger than its size (exit 4).
-            OSError: the file can't be written.
+            InputError: the file can't be written (exit 2).
         """
         self.transport.persist(lambda: self._save_blob_once(digest, size, path))
 
@@ -197,7 +199,11 @@ class Repository:
 
             def take(part: bytes) -> None:
                 sums.update(part)
-                file.write(part)
+                try:
+                    file.write(part)
+                except OSError as error:
+                    # Nothing is wrong with the registry.
+                    raise InputError(f"can't write {path}", why=str(error)) from error
 
             answer = self.transport.ask(
                 "GET",

@@ -193,7 +193,7 @@ class Transport:
             raise self._unreachable(method, error) from None
         if answer.status in options["expect"]:
             return answer
-        raise self.problem(method, answer)
+        raise self._problem(method, answer)
 
     def _wait(self, attempt: int, asked: float) -> None:
         # "Full jitter": many clients that failed together do not come back together.
@@ -289,8 +289,7 @@ class Transport:
     def _line(self, text: str) -> str:
         return on_one_line(self.safe(text)) if len(text) <= _LONGEST else "a very long text"
 
-    def problem(self, method: str, answer: Answer) -> BuildlibError:
-        """Return the error that an answer is which can't be used."""
+    def _problem(self, method: str, answer: Answer) -> BuildlibError:
         reason = self._line(answer.reason)
         if answer.status == _UNAUTHORISED:
             known = self.credentials

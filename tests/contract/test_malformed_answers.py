@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from registries import KNOWN, Fault, Proxy, fault_proxy, unknown
 
-from buildlib.errors import AuthorisationError, EngineError, GateError, TransientError
-from buildlib.registry.client import INDEX, Repository
+from buildlib.errors import (
+    AuthorisationError,
+    EngineError,
+    GateError,
+    InputError,
+    TransientError,
+)
+from buildlib.registry.client import INDEX, Document, Repository
 from buildlib.registry.pull import pulled
 from buildlib.registry.push import manifests_of
 from buildlib.registry.transport import Patience, Transport
@@ -151,3 +158,19 @@ def test_a_wait_that_is_no_number_is_none(proxy: Proxy) -> None:
     proxy.always[LIST] = Fault(status=503, headers={"Retry-After": "²"})
     with pytest.raises(TransientError, match="in 2 attempts"):
         _repository(proxy).tags()
+
+
+@pytest.mark.parametrize("code", ["BLOB_UNKNOWN", "NAME_UNKNOWN"])
+def test_a_blob_that_is_missing_is_told(proxy: Proxy, code: str) -> None:
+    proxy.always["GET .*/blobs/"] = unknown(code)
+    with pytest.raises(GateError, match="no whole blob"):
+        _repository(proxy).blob("sha256:" + "1" * 64)
+
+
+def test_a_disk_that_is_full_is_not_the_registrys_fault(proxy: Proxy) -> None:
+    data = bytes(1 << 20)
+    proxy.always["GET .*/blobs/"] = _found(data)
+    repository = _repository(proxy)
+    with pytest.raises(InputError, match="can't write /dev/full"):
+        repository.save_blob(Document(data, "").digest, len(data), Path("/dev/full"))
+    assert len(proxy.seen) == 1
