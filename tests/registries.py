@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import os
 import re
 import secrets
@@ -174,6 +175,12 @@ class Fault:
     done: bool = False
     stall: float = 0.0
     cut: int = -1
+
+
+def unknown(code: str, message: str = "") -> Fault:
+    """Return what a registry says of something that it does not have."""
+    body = {"errors": [{"code": code, "message": message}]}
+    return Fault(status=404, body=json.dumps(body).encode())
 
 
 @dataclass

@@ -94,7 +94,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "blobs" and what in here.blobs:
             self._say(200, here.blobs[what])
         else:
-            self._say(404)
+            code = "NAME_UNKNOWN" if kind == "tags" else "MANIFEST_UNKNOWN"
+            self._say(404, json.dumps({"errors": [{"code": code}]}).encode())
 
     def do_HEAD(self) -> None:
         # It has whatever anybody wants to send.

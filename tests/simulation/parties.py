@@ -187,16 +187,20 @@ def publisher_of(world: World, party: Party) -> Publisher:
     return next(one for one in world.publishers if one.name == party.name)
 
 
-def finish_killed(world: World, parties: Sequence[Party]) -> None:
-    """Run each publication that was killed again, one after another, and without faults."""
+def finish(world: World, parties: Sequence[Party]) -> None:
+    """Run what was killed or has failed again, one after another, and without faults.
+
+    Twice: what one that was killed has claimed may be in another's way until it is run again.
+    """
     world.faults = 0
-    for party in parties:
-        if publisher_of(world, party).exit_code == -9:
+    for party in [*parties, *parties]:
+        before = publisher_of(world, party)
+        if before.exit_code != 0:
             again = world.add(f"{party.name} resumed", party.resume())
             world.start_one(again)
             while not again.over:
                 world.step(world.publishers.index(again))
-            world.publishers[world.publishers.index(publisher_of(world, party))] = again
+            world.publishers[world.publishers.index(before)] = again
             again.name = party.name
 
 
@@ -275,7 +279,7 @@ class Case:
 
         def check(world: World) -> None:
             check_versions(world, parties)
-            finish_killed(world, parties)
+            finish(world, parties)
             check_versions(world, parties)
             check_ends(world, [*parties, *others])
             # A promotion to a version moves nothing else.

@@ -20,7 +20,8 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from buildlib.errors import BuildlibError, EngineError, exit_code_of
 from buildlib.registry.answer import Answer
 from buildlib.registry.client import INDEX, Repository
-from buildlib.registry.transport import LaterError, Options, Patience, Transport
+from buildlib.registry.exchange import Options
+from buildlib.registry.transport import LaterError, Patience, Transport
 
 # Longer than any claim lasts, and than anybody waits between two attempts; seconds.
 LONG: Final = 500.0

@@ -18,7 +18,8 @@ from buildlib.errors import (
 from buildlib.registry.answer import Answer
 from buildlib.registry.claim import PREFIX, Claim, ClaimTerms, Intent, all_claimed
 from buildlib.registry.client import Repository
-from buildlib.registry.transport import Options, Transport
+from buildlib.registry.exchange import Options
+from buildlib.registry.transport import Transport
 
 TERMS = ClaimTerms(duration=90.0, poll=10.0, patience=300.0)
 OURS = Intent("1.3.0 (abc1234)", "sha256:" + "a" * 64, ("1.3.0",))
