@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Directories that nobody else can write: what is run, or read as instructions, comes from no other
-# place. Read by bootstrap.sh.
+# place. Read by bootstrap.sh; scripts/gotools.py has the same rules.
 
 # The home that the system knows for us, where HOME names none; nothing where we can't write it.
 own_home() {
