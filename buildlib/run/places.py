@@ -7,9 +7,13 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from buildlib.errors import InputError
 from buildlib.gitcommand import GitCommand
+
+# By which people have git keep a directory that is empty otherwise.
+_PLACEHOLDERS: Final = frozenset({".gitignore", ".gitkeep", ".keep"})
 
 
 class DataPlaces:
@@ -83,8 +87,9 @@ class DataPlaces:
         return self._tracked(path) if inside else self._foreign(path, owned=owned)
 
     def _tracked(self, path: Path) -> str:
-        tracked = GitCommand(self._root).ask("ls-files", "--", f":(literal){path}")
-        return "git tracks files in it" if tracked else ""
+        tracked = GitCommand(self._root).ask("ls-files", "-z", "--", f":(literal){path}")
+        names = {name.rpartition("/")[2] for name in tracked.split("\0") if name}
+        return "git tracks files in it" if names - _PLACEHOLDERS else ""
 
     def _foreign(self, path: Path, *, owned: bool) -> str:
         """Return why a directory outside of the project is not for data, or nothing."""

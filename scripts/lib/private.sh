@@ -56,9 +56,9 @@ set_others() {
 # first_open_above PATH: prints a directory on the way to it that others could replace, by renaming
 # what is in it. Where the sticky bit is set they can't: /tmp has it.
 first_open_above() {
-    local at=$1 above=()
+    local at=$1 above=(/)
     while [ -n "${at%/*}" ]; do at=${at%/*}; above+=("$at"); done
-    find / "${above[@]}" -prune \( "${foreign[@]}" -o "${writable[@]}" ! -perm -1000 \) -print |
+    find "${above[@]}" -prune \( "${foreign[@]}" -o "${writable[@]}" ! -perm -1000 \) -print |
         sed -n 1p
 }
 

@@ -383,12 +383,14 @@ def test_clean_takes_what_is_named_twice(make_checkout: Make) -> None:
 
 def test_a_directory_that_git_tracks_is_no_data_directory(make_checkout: Make) -> None:
     checkout = make_checkout(config='[run]\ndata-path = "/data"\n')
-    for name in ("src", "src/generated", "free"):
+    for name in ("src", "src/generated", "free", "kept"):
         (checkout.root / name).mkdir()
         (checkout.root / name / "file").write_text("x", encoding="utf-8")
+    (checkout.root / "kept" / ".gitkeep").touch()
     checkout.git("init", "--quiet")
-    checkout.git("add", "src/file")
-    for name, code in (("src", 2), ("src/generated", 0), ("free", 0), (".git", 2), ("/etc", 2)):
+    checkout.git("add", "src/file", "kept/.gitkeep")
+    codes = {"src": 2, "src/generated": 0, "free": 0, "kept": 0, ".git": 2, "/etc": 2}
+    for name, code in codes.items():
         done = checkout.invoke("docker-run", "--dry-run", "--data-dir", name)
         assert done.returncode == code, done.stderr
         assert ("not a data directory" in done.stderr) == bool(code)
