@@ -161,10 +161,13 @@ def _check_private(path: Path, env: Mapping[str, str], variable: str = "XDG_CACH
 
 
 @contextmanager
-def _private() -> Iterator[None]:
-    """Let what is made in the block be for nobody else."""
+def _private(folder: Path, env: Mapping[str, str]) -> Iterator[None]:
+    """Make a directory, and let all that is made in the block be for nobody else."""
     before = os.umask(0o077)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Somebody may have been quicker.
+        _check_private(folder, env)
         yield
     finally:
         os.umask(before)
@@ -200,13 +203,14 @@ def _pinned_go(env: Mapping[str, str]) -> Path:
     program = home / "go" / "bin" / "go"
     _check_private(program, env)
     if not program.is_file():
-        with _private():
-            home.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".go-", dir=home.parent) as folder:
-                _install_go(Path(folder, "new"), env)
-                # Another may have been quicker: it is the same.
-                with suppress(OSError):
-                    Path(folder, "new").rename(home)
+        with (
+            _private(home.parent, env),
+            tempfile.TemporaryDirectory(prefix=".go-", dir=home.parent) as folder,
+        ):
+            _install_go(Path(folder, "new"), env)
+            # Another may have been quicker: it is the same.
+            with suppress(OSError):
+                Path(folder, "new").rename(home)
     return program
 
 
@@ -237,13 +241,12 @@ def ensure(name: str, env: Mapping[str, str]) -> Path:
     home = cache_of(env).resolve() / f"{name}@{tool.version}"
     _check_private(home / name, env)
     if not (home / name).is_file():
-        with _private():
-            home.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=home.parent) as folder:
-                _build(tool, Path(folder, name), env)
-                _move(Path(folder, name), home)
-        # Somebody may have been quicker in making the directory.
-        _check_private(home / name, env)
+        with (
+            _private(home.parent, env),
+            tempfile.TemporaryDirectory(prefix=f".{name}-", dir=home.parent) as folder,
+        ):
+            _build(tool, Path(folder, name), env)
+            _move(Path(folder, name), home)
     return home / name
 
 

@@ -202,6 +202,12 @@ def test_what_is_made_is_closed_to_others_and_the_command_gets_the_mask_that_was
     assert _bash(RUN, **env).returncode == 0
 
 
+def test_a_directory_that_somebody_else_is_quicker_to_make_is_refused(tmp_path: Path) -> None:
+    quicker = 'mkdir() { command mkdir -p "$2" && chmod 777 "$2"; }; '
+    done = _bash(quicker + RUN, XDG_CACHE_HOME=str(tmp_path))
+    _refused(done, tmp_path / "buildlib")
+
+
 def test_what_can_not_be_looked_at_counts_as_open(tmp_path: Path) -> None:
     (tmp_path / "buildlib").mkdir()
     done = _bash(f"find() {{ false; }}; {RUN}", XDG_CACHE_HOME=str(tmp_path))

@@ -175,6 +175,24 @@ def test_a_program_that_somebody_else_could_have_put_there_is_not_run(
     assert done.stderr.count("\n") == 1
 
 
+def test_a_directory_that_somebody_else_is_quicker_to_make_is_refused(
+    env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making = os.mkdir
+
+    def quicker(path: Path, mode: int) -> None:
+        making(path, mode)
+        path.chmod(0o777)
+
+    monkeypatch.setattr(os, "mkdir", quicker)
+    monkeypatch.setattr(gotools, "_new_enough", lambda *_: False)
+    with pytest.raises(gotools.GoToolError, match="can be written by them"):
+        gotools.ensure("grype", env)
+    with pytest.raises(gotools.GoToolError, match="can be written by them"):
+        gotools.go_command(env)
+    assert not list(gotools.cache_of(env).iterdir())
+
+
 def test_a_directory_like_tmp_above_it_is_not_in_the_way(
     tmp_path: Path, env: dict[str, str]
 ) -> None:
