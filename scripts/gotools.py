@@ -219,7 +219,9 @@ def _install_go(target: Path, env: Mapping[str, str]) -> None:
     uv = shutil.which("uv", path=env.get("PATH", ""))
     pip = (uv, "pip", "install", "--python", sys.executable) if uv else _PIP
     argv = (*pip, "--quiet", *wanted, "-r", str(REQUIREMENTS))
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    # What uv has unpacked once it takes as it is, without a look at its hash.
+    fresh = {**env, "UV_CACHE_DIR": str(target.parent / "uv")}
+    done = subprocess.run(argv, env=fresh, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         needed = ".".join(map(str, NEEDED))
         why = done.stderr.strip()[-500:]

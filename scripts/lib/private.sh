@@ -70,13 +70,19 @@ first_open_in() {
         -type d ! -perm -0001 ! -perm -0010 -prune | sed -n 1p
 }
 
+# first_open PATH: both. What can't be looked at counts as open.
+first_open() {
+    local open
+    open=$(first_open_above "$1") || open=${open:-$1}
+    [ -n "$open" ] || open=$(first_open_in "$1") || open=${open:-$1}
+    [ -z "$open" ] || printf '%s\n' "$open"
+}
+
 # refuse_open HINT PATH: ends where somebody else could have put something there, or could now.
 refuse_open() {
     local open
     [ -e "$2" ] || return 0
-    open=$(first_open_above "$2") || open=${open:-$2}
-    [ -n "$open" ] || open=$(first_open_in "$2") || open=${open:-$2}
-    # What can't be looked at counts as open.
+    open=$(first_open "$2")
     [ -z "$open" ] || refuse "$1" "$open"
 }
 refuse() { die 3 "$2 belongs to somebody else, or can be written by them; $1"; }
@@ -117,4 +123,14 @@ make_cache() {
     fi
     # Somebody may have been quicker.
     refuse_open "$another_cache" "$cache"
+    private_uv_cache
+}
+
+# uv takes what it has unpacked once as it is, without a look at its hash. By itself it keeps that
+# beside our cache, in a home; where it is told of another place, others may be there as well.
+private_uv_cache() {
+    local place=${UV_CACHE_DIR:-${XDG_CACHE_HOME:+$XDG_CACHE_HOME/uv}}
+    [ -n "$place" ] || return 0
+    place=$(physical "$place") && (umask 077 && mkdir -p "$place") 2>/dev/null &&
+        [ -z "$(first_open "$place")" ] || export UV_CACHE_DIR=$cache/uv-cache
 }

@@ -109,6 +109,24 @@ def test_what_somebody_else_has_put_into_our_cache_is_refused(shared: Path) -> N
     _refused(_bash(RUN, XDG_CACHE_HOME=str(shared)), cache / "uv")
 
 
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "UV_CACHE_DIR"])
+def test_uv_does_not_use_a_cache_of_somebody_else(
+    shared: Path, tmp_path: Path, variable: str
+) -> None:
+    env = {"XDG_CACHE_HOME": str(shared)}
+    if variable == "UV_CACHE_DIR":
+        env[variable] = str(shared / "uv")
+    show = f'{RUN}echo "${{UV_CACHE_DIR:-as it is}}"'
+    # Ours, where everybody could have made one.
+    usual = "as it is" if variable == "XDG_CACHE_HOME" else f"{shared}/uv"
+    assert _bash(show, **env).stdout == f"{usual}\n"
+    (shared / "uv").rmdir()
+    _plant(shared / "uv" / "archive-v0" / "x" / "module.py")
+    assert _bash(show, **env).stdout == f"{shared}/buildlib/uv-cache\n"
+    # In a home it is beside ours.
+    assert _bash(show, HOME=str(tmp_path)).stdout == "as it is\n"
+
+
 def test_a_link_is_followed_before_anything_is_checked(shared: Path, tmp_path: Path) -> None:
     theirs = shared / "theirs"
     _plant(theirs / "buildlib" / "bases")
