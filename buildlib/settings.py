@@ -181,8 +181,8 @@ def parse_platforms(value: object) -> tuple[Platform, ...]:
 def parse_paths_below(value: object) -> tuple[str, ...]:
     paths = parse_texts(value)
     for path in paths:
-        if path.startswith("/") or set(path.split("/")) & {"", ".", ".."}:
-            raise MismatchError("a list of paths below the project")
+        if path.startswith("/") or set(path.split("/")) & {"", ".", "..", ".git"}:
+            raise MismatchError("a list of paths below the project, outside of .git")
     return paths
 
 

@@ -129,7 +129,7 @@ def referrers_registry(folder: Path) -> Iterator[str]:
     """
     program = folder / "referrers"
     subprocess.run(
-        [*GOTOOLS.go_command(os.environ), "build", "-o", str(program), "."],
+        [GOTOOLS.go_command(os.environ), "build", "-o", str(program), "."],
         cwd=Path(__file__).parent / "referrers",
         check=True,
     )

@@ -135,6 +135,21 @@ def test_a_base_is_pinned_found_out_of_date_and_pinned_anew(
     assert json.loads(again.stdout)["changed"] is False
 
 
+def test_what_lies_beside_the_dockerfile_stays_and_no_link_is_followed(
+    project: Checkout, shelf: Shelf, tmp_path: Path
+) -> None:
+    shelf.put("3.22")
+    (tmp_path / "theirs").touch(mode=0o600)
+    for name in (".Dockerfile.new", ".Dockerfile.part", ".Dockerfile.tmp"):
+        (project.root / name).symlink_to(tmp_path / "theirs")
+    before = sorted(project.root.iterdir())
+    assert project.invoke("docker-bases", "--update").returncode == 0
+    assert "@sha256:" in _text(project)
+    assert sorted(project.root.iterdir()) == before
+    assert (tmp_path / "theirs").read_bytes() == b""
+    assert (tmp_path / "theirs").stat().st_mode & 0o777 == 0o600
+
+
 def test_json_says_everything(project: Checkout, shelf: Shelf) -> None:
     digest = shelf.put("3.22", "3.24")
     found = json.loads(project.invoke("docker-bases", "--json").stdout)
