@@ -220,6 +220,35 @@ class Archive:
             return False
         return True
 
+    def size_of(self, digest: str) -> int:
+        """Return how many bytes a blob really has here, whatever is said of it.
+
+        Raises:
+            InputError: it is not here (exit 2).
+        """
+        with self._open(self._blob(digest)) as stream:
+            return stream.seek(0, io.SEEK_END)
+
+    def check_blob(self, digest: str, size: int) -> None:
+        """Check that a blob has the bytes of its digest, and as many as its descriptor says.
+
+        Raises:
+            InputError: it has not, or it is not here (exit 2).
+        """
+        length = self.size_of(digest)
+        if length != size:
+            raise InputError(
+                f"{self._name} is damaged: {digest} has {length} bytes, not the {size} it should"
+            )
+        found = hashlib.sha256()
+        with self.open_blob(digest) as stream:
+            while chunk := stream.read(_CHUNK):
+                found.update(chunk)
+        if digest != f"sha256:{found.hexdigest()}":
+            raise InputError(
+                f"{self._name} is damaged: {digest} has the bytes of sha256:{found.hexdigest()}"
+            )
+
     def images(self) -> tuple[Image, ...]:
         """Return the image of each platform that is here, each once.
 

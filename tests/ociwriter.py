@@ -83,6 +83,10 @@ class OciWriter:
     def drop(self, entry: Mapping[str, object]) -> None:
         del self._blobs[str(entry["digest"])]
 
+    def replace(self, entry: Mapping[str, object], data: bytes) -> None:
+        """Have other bytes stand under the digest of a blob."""
+        self._blobs[str(entry["digest"])] = data
+
     def write(self, path: Path, *manifests: dict[str, object]) -> Path:
         with tarfile.open(path, "w") as tar:
             documents = {"index.json": json.dumps({"manifests": list(manifests)}).encode()}

@@ -253,3 +253,22 @@ def test_an_archive_that_ends_anywhere_is_no_whole_image(tmp_path: Path) -> None
         path.write_bytes(data[:size])
         with pytest.raises(InputError):
             _read_all(path)
+
+
+def test_a_blob_has_the_length_and_the_bytes_of_its_descriptor(tmp_path: Path) -> None:
+    writer = OciWriter()
+    image = writer.image([writer.layer({"a": b"1"})])
+    digest = str(image["digest"])
+    whole = writer.write(tmp_path / "whole.tar", image)
+    writer.replace(image, b"something else")
+    other = writer.write(tmp_path / "other.tar", image)
+    with open_archive(whole) as archive:
+        size = archive.size_of(digest)
+        assert size == image["size"]
+        archive.check_blob(digest, size)
+        with pytest.raises(InputError, match=f"{digest} has {size} bytes, not the 7"):
+            archive.check_blob(digest, 7)
+    with open_archive(other) as archive:
+        assert archive.size_of(digest) == 14
+        with pytest.raises(InputError, match=f"{digest} has the bytes of sha256:"):
+            archive.check_blob(digest, 14)
