@@ -11,16 +11,16 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from buildlib.elf import program_arch
-from buildlib.oci import Archive, File, Image
+from buildlib.layer import LayerError
+from buildlib.oci import Archive, Image
 from buildlib.policy.finding import Finding, Level
 from buildlib.policy.rules import rule_of
 from buildlib.policy.settings import Policy
 from buildlib.preflight import looks_secret
 from buildlib.report import human_size
+from buildlib.rootfs import Rootfs, Stored
 
 _SHELLS: Final = {"sh", "bash", "ash", "dash", "zsh", "ksh", "busybox"}
-_WHITEOUT: Final = ".wh."
-_OPAQUE: Final = ".wh..wh..opq"
 _CACHES: Final = (
     ("var/cache/apk/", "apk"),
     ("etc/apk/cache/", "apk"),
@@ -50,14 +50,6 @@ _ASSIGNED: Final = re.compile(r"\b([A-Za-z_][A-Za-z0-9_]*)=(\S+)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stored:
-    """A file, and the layer that holds it, counted from the base, 1."""
-
-    file: File
-    layer: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Contents:
     """One platform's image, read.
 
@@ -76,33 +68,16 @@ def read_contents(archive: Archive, image: Image) -> Contents:
     """Read every layer, with the beginning of each file.
 
     Raises:
-        InputError: a layer can't be read (exit 2).
+        InputError: a layer can't be read, or engines could not unpack it (exit 2).
     """
-    stored = tuple(
-        Stored(file=file, layer=number)
-        for number, layer in enumerate(image.layers, 1)
-        for file in archive.files(layer, contents=True)
-    )
-    return Contents(image=image, stored=stored, visible=_overlaid(stored))
-
-
-def _overlaid(stored: Iterable[Stored]) -> dict[str, Stored]:
-    """Lay the layers over each other; source: OCI image-spec, layer.md, "Whiteouts"."""
-    seen: dict[str, Stored] = {}
-    for one in stored:
-        path = PurePosixPath(one.file.path)
-        if path.name == _OPAQUE:
-            below = f"{path.parent}/"
-            gone = [p for p, s in seen.items() if p.startswith(below) and s.layer < one.layer]
-        elif path.name.startswith(_WHITEOUT):
-            name = str(path.with_name(path.name.removeprefix(_WHITEOUT)))
-            gone = [p for p in seen if p == name or p.startswith(f"{name}/")]
-        else:
-            gone = []
-            seen[one.file.path] = one
-        for name in gone:
-            del seen[name]
-    return seen
+    rootfs = Rootfs()
+    stored: list[Stored] = []
+    for layer in image.layers:
+        try:
+            stored += rootfs.unpack(archive.files(layer))
+        except LayerError as error:
+            raise archive.unreadable(layer, error) from error
+    return Contents(image=image, stored=tuple(stored), visible=rootfs.visible())
 
 
 def check_image(
