@@ -87,6 +87,7 @@ ORDER = [
     "sbom",
     "sizerecord",
     "sarif",
+    "policy.commands",
     "policy.image",
     "policy.source",
     "policy.report",
