@@ -49,6 +49,7 @@ ORDER = [
     "explain",
     "labels",
     "expansion",
+    "dockerlines",
     "dockerfile",
     "dockerignore",
     "project",
