@@ -21,7 +21,7 @@ from buildlib.tarheader import REGULAR, TarError
 from buildlib.tarstream import TarStream
 
 INDEX: Final = "index.json"
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 1 << 18
 
 
 class _Blob(io.RawIOBase):
@@ -102,7 +102,8 @@ class BlobFile:
     def _open(self, path: str) -> io.BufferedReader:
         if path not in self._members:
             raise InputError(f"{self._name} is no whole image: {path} is missing")
-        return io.BufferedReader(_Blob(self._file, *self._members[path]), _CHUNK)
+        start, size = self._members[path]
+        return io.BufferedReader(_Blob(self._file, start, size), min(max(size, 1), _CHUNK))
 
     def _text(self, path: str) -> bytes:
         with self._open(path) as stream:

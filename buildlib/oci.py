@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,6 +105,7 @@ class Archive(BlobFile):
         except DocumentError as error:
             raise self._damaged(str(error)) from error
 
+    @cached_property
     def _index(self) -> list[Descriptor]:
         index = self._document(self._text(INDEX), MANIFEST, INDEX)
         return [self._descriptor(one, INDEX) for one in index.get("manifests") or ()]
@@ -114,7 +116,7 @@ class Archive(BlobFile):
         Raises:
             InputError: it is no image, or holds several (exit 2).
         """
-        digests = {one.digest for one in self._index()}
+        digests = {one.digest for one in self._index}
         if len(digests) != 1:
             raise InputError(f"{self._name} holds {len(digests)} images, and one is wanted")
         return digests.pop()
@@ -129,7 +131,7 @@ class Archive(BlobFile):
             for layer in image.layers:
                 for _ in self.files(layer):
                     pass
-        for _, found in self._manifests():
+        for _, found in self._manifests:
             for part in (found.get("config"), *(found.get("layers") or ())):
                 blob = self._descriptor(part, "a part of a manifest")
                 self.check_blob(blob.digest, blob.size)
@@ -140,17 +142,23 @@ class Archive(BlobFile):
         Raises:
             InputError: the archive is no image, or not whole (exit 2).
         """
-        found = [self._image(one, manifest) for one, manifest in self._manifests()]
+        return self._images
+
+    @cached_property
+    def _images(self) -> tuple[Image, ...]:
+        found = [self._image(one, manifest) for one, manifest in self._manifests]
         images = tuple(image for image in found if image.platform != _NO_PLATFORM)
         if not images:
             raise InputError(f"{self._name} holds no image")
         self._check_docker_list(found)
         return images
 
-    def _manifests(self) -> Iterator[tuple[Descriptor, dict[str, Any]]]:
-        """Yield each manifest that is here once, whatever points to it."""
+    @cached_property
+    def _manifests(self) -> list[tuple[Descriptor, dict[str, Any]]]:
+        """Return each manifest that is here once, whatever points to it."""
+        manifests = []
         seen: set[str] = set()
-        waiting = [(one, 1) for one in reversed(self._index())]
+        waiting = [(one, 1) for one in reversed(self._index)]
         while waiting:
             one, depth = waiting.pop()
             if one.digest in seen or not self.has(one.digest):
@@ -169,7 +177,8 @@ class Archive(BlobFile):
                 inside = [self._descriptor(i, one.digest) for i in found.get("manifests") or ()]
                 waiting += [(i, depth + 1) for i in reversed(inside)]
             else:
-                yield one, found
+                manifests.append((one, found))
+        return manifests
 
     def _image(self, one: Descriptor, manifest: Mapping[str, Any]) -> Image:
         about = self._descriptor(manifest.get("config"), f"the configuration of {one.digest}")
@@ -271,7 +280,7 @@ class Archive(BlobFile):
         Raises:
             InputError: it holds several images, is damaged, or can't be written (exit 2).
         """
-        top, entries = self.top(), self._index()
+        top, entries = self.top(), self._index
         entry = {
             "mediaType": entries[0].media_type,
             "digest": top,

@@ -22,6 +22,8 @@ BLOCK_DEVICE, GLOBAL, OLD_SPARSE = b"4", b"g", b"S"
 HEADER_ONLY: Final = frozenset((LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO))
 _DECIMAL: Final = re.compile(rb"[+-]?[0-9]+")
 _OCTAL: Final = re.compile(rb"[0-7]+")
+# Nearly every number looks like this.
+_FIELD: Final = re.compile(rb"([0-7]{1,12})[ \0]*")
 # Their values may hold no NUL.
 _TEXTS: Final = frozenset((b"path", b"linkpath", b"uname", b"gname"))
 # What the pax records of a sparse file begin with.
@@ -74,6 +76,8 @@ def text_of(data: bytes) -> bytes:
 
 def number(data: bytes) -> int:
     """Return a number of a header: octal, or base-256 where the first bit is set."""
+    if usual := _FIELD.fullmatch(data):
+        return int(usual[1], 8)
     if not data[0] & 0x80:
         digits = data.strip(b" \0")
         return _octal(digits) if digits else 0
