@@ -35,10 +35,15 @@ _SAME: Final = 0xFFFFFFFF
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stored:
-    """A file, and the layer that holds it, counted from the base, 1."""
+    """A file, and the layer that holds it, counted from the base, 1.
+
+    Args:
+        inode: of all names of one file the same; nothing else is known of it.
+    """
 
     file: File
     layer: int
+    inode: int = 0
 
 
 @dataclass(slots=True)
@@ -314,7 +319,7 @@ class Rootfs:
                 path = f"{prefix}/{name}" if prefix else name
                 node, layer = nodes[0]
                 file = node.file if node.file.path == path else replace(node.file, path=path)
-                found[path] = Stored(file=file, layer=layer)
+                found[path] = Stored(file=file, layer=layer, inode=id(node))
                 if node.entries is not None:
                     waiting.append((path, nodes))
         return found

@@ -138,7 +138,7 @@ class TarStream:
     def _special(self) -> bytes:
         if self._left > LARGEST_SPECIAL:
             raise TarError("a name or a pax record is too long")
-        size, self._left = self._left, 0
+        size, self._left, self._end = self._left, 0, 0
         return self._exactly(size)
 
     def _finish(self, entry: Entry, name: bytes, target: bytes, block: bytes) -> None:

@@ -89,6 +89,9 @@ class OciWriter:
         whole = {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(manifests)}
         return {"mediaType": INDEX, **self.document(whole)}
 
+    def bytes_of(self, entry: Mapping[str, object]) -> bytes:
+        return self._blobs[str(entry["digest"])]
+
     def drop(self, entry: Mapping[str, object]) -> None:
         del self._blobs[str(entry["digest"])]
 
