@@ -204,7 +204,7 @@ class Rootfs:
     def __init__(self) -> None:
         """Begin with nothing."""
         self._layers: list[_Directory] = []
-        self._entries = 0
+        self._entries = self._names = 0
 
     def unpack(self, files: Iterable[File]) -> Iterator[Stored]:
         """Unpack the next layer, over those before it.
@@ -239,8 +239,9 @@ class Rootfs:
     def _add(self, file: File) -> str:
         """Unpack an entry; return where it is found."""
         self._entries += 1
-        if self._entries > MOST_ENTRIES:
-            raise LayerError(f"the image has more than {MOST_ENTRIES} entries")
+        self._names += len(file.path) + len(file.target)
+        if self._entries > MOST_ENTRIES or self._names > MOST_NAMES:
+            raise LayerError("the image has too many entries, or their names are too long")
         if not file.path:
             return file.path
         top = self._layers[0]
