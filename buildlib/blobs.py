@@ -15,13 +15,14 @@ from typing import IO, Any, BinaryIO, Final
 
 from buildlib.documents import is_digest
 from buildlib.errors import InputError
-from buildlib.layer import Hashing, LayerError, normal_path
+from buildlib.layer import Hashing, LayerError, normal_path, printable
 from buildlib.limits import LARGEST_DOCUMENT, MOST_BLOBS
 from buildlib.tarheader import REGULAR, TarError
 from buildlib.tarstream import TarStream
 
 INDEX: Final = "index.json"
 _CHUNK: Final = 1 << 18
+_GZIP: Final = b"\x1f\x8b"
 
 
 class _Blob(io.RawIOBase):
@@ -75,7 +76,7 @@ def _members(file: BinaryIO, name: str) -> dict[str, tuple[int, int]]:
         path = normal_path(entry.name)
         if path in found or entry.parts is not None:
             what = "stored as a sparse file" if entry.parts is not None else "there twice"
-            raise InputError(f"{name} is not a valid image: {path} is {what}")
+            raise InputError(f"{name} is not a valid image: {printable(path)[:200]} is {what}")
         found[path] = (tar.offset, entry.size)
     return found
 
@@ -94,7 +95,13 @@ class BlobFile:
         try:
             self._members = _members(file, name)
         except (TarError, LayerError, OSError) as error:
-            raise InputError(f"{name} can't be read as an image", why=str(error)) from error
+            file.seek(0)
+            packed = file.read(len(_GZIP)) == _GZIP
+            raise InputError(
+                f"{name} can't be read as an image",
+                why=str(error),
+                hint="it is compressed: unpack it with gunzip" if packed else "",
+            ) from error
 
     def _damaged(self, what: str, error: Exception | None = None) -> InputError:
         return InputError(f"{self._name} is not a valid image: {what}", why=str(error or ""))
@@ -172,8 +179,10 @@ class BlobFile:
         """Return whether the archive holds a blob: one of another platform may be left out."""
         return self._blob(digest) in self._members
 
-    def _digest(self, name: str) -> str:
-        return name.removeprefix("blobs/").replace("/", ":", 1)
+    def _digests(self) -> list[str]:
+        """Return the digests of all blobs; what is called in another way is none."""
+        names = (name.removeprefix("blobs/") for name in self._members if name[:6] == "blobs/")
+        return [digest for name in names if is_digest(digest := name.replace("/", ":", 1))]
 
     def _write(self, path: Path, index: Mapping[str, object], parts: list[tuple[str, int]]) -> None:
         """Write an archive of an index and some of the blobs, which are compared on the way."""

@@ -265,7 +265,9 @@ def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -
         return ()
     paths = json_words(rest)
     if paths is None:
-        paths = _words(rest, escape)
+        # Blanks separate even within quotes, which go afterwards.
+        words = re.split(f"[{BLANKS}]+", rest)
+        paths = ["".join(_words(word.removesuffix(escape), escape)) for word in words]
     own = (path for path in paths[:-1] if "://" not in path and not _REMOTE.match(path))
     return tuple(path for path in own if "<<" not in path)
 

@@ -147,7 +147,8 @@ class Archive(BlobFile):
     @cached_property
     def _images(self) -> tuple[Image, ...]:
         found = [self._image(one, manifest) for one, manifest in self._manifests]
-        images = tuple(image for image in found if image.platform != _NO_PLATFORM)
+        known = {(one.digest, one.platform): one for one in found if one.platform != _NO_PLATFORM}
+        images = tuple(known.values())
         if not images:
             raise InputError(f"{self._name} holds no image")
         self._check_docker_list(found)
@@ -155,15 +156,15 @@ class Archive(BlobFile):
 
     @cached_property
     def _manifests(self) -> list[tuple[Descriptor, dict[str, Any]]]:
-        """Return each manifest that is here once, whatever points to it."""
+        """Return each manifest that is here, once for all that say the same of it."""
         manifests = []
         seen: set[str] = set()
         waiting = [(one, 1) for one in reversed(self._index)]
         while waiting:
             one, depth = waiting.pop()
-            if one.digest in seen or not self.has(one.digest):
+            if repr(one) in seen or not self.has(one.digest):
                 continue
-            seen.add(one.digest)
+            seen.add(repr(one))
             if len(seen) > MOST_MANIFESTS or depth > DEEPEST_INDEX:
                 raise self._damaged("it has too many manifests, or indexes in indexes")
             self._check_size(one.digest, one.size)
@@ -287,8 +288,7 @@ class Archive(BlobFile):
             "size": entries[0].size,
             "annotations": dict(annotations),
         }
-        digests = [self._digest(name) for name in self._members if name.startswith("blobs/")]
-        parts = [(digest, self.size_of(digest)) for digest in digests]
+        parts = [(digest, self.size_of(digest)) for digest in self._digests()]
         self._write(path, {"schemaVersion": 2, "manifests": [entry]}, parts)
 
     def files(self, layer: Layer, *, contents: bool = False) -> Iterator[File]:

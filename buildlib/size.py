@@ -78,7 +78,10 @@ class SizeReport:
 
 def _short(layer: LayerSize) -> str:
     words = " ".join(layer.created_by.removeprefix("/bin/sh -c #(nop) ").split())
-    return textwrap.shorten(words, width=80, placeholder=" …") or "(base, without a history)"
+    return (
+        textwrap.shorten(printable(words), width=80, placeholder=" …")
+        or "(base, without a history)"
+    )
 
 
 def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) -> SizeReport:

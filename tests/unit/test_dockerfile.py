@@ -24,7 +24,7 @@ COPY --from=build /out /
 FROM ${BASE:-alpine:3.22}
 ADD https://example.org/x local.txt /
 COPY --from=0 /out /
-COPY "quoted name" /
+COPY "quoted" 'name' /
 """
 
 
@@ -33,7 +33,7 @@ def test_stages_bases_and_sources_are_read() -> None:
     assert [stage.name for stage in found.stages] == ["Build", "export", ""]
     assert found.stages[0].sources == ("app/", "go.mod", "two words")
     assert found.stages[0].uses == (Place("tools", (9, 10), option=True),)
-    assert found.stages[2].sources == ("local.txt", "quoted name")
+    assert found.stages[2].sources == ("local.txt", "quoted", "name")
 
 
 def test_args_are_read_with_their_defaults() -> None:
@@ -218,6 +218,7 @@ def test_what_stands_between_an_instruction_and_its_words() -> None:
         pytest.param('ADD --chmod=755 --link ["a b","c","/d"]', ("a b", "c"), id="behind several"),
         pytest.param('COPY ["a", "/d"] more', ("a",), id="before something else"),
         pytest.param('COPY --chown="a b" c /d', ("c",), id="an option in quotes"),
+        pytest.param("COPY a\\ b /d", ("a", "b"), id="a blank separates, escaped or not"),
         pytest.param('COPY ["\\u0061", "/d"]', ("a",), id="escaped as JSON is"),
         pytest.param("COPY [a] /d", ("[a]",), id="what is no list is words"),
         pytest.param("COPY [1, 2]", ("[1,",), id="nor is one of other things"),
@@ -230,7 +231,7 @@ def test_a_list_of_sources(line: str, sources: tuple[str, ...]) -> None:
 
 def test_with_another_sign_a_backslash_is_a_character() -> None:
     (stage,) = parse_dockerfile("# escape=`\nFROM a\nCOPY b\\c d` e /\n").stages
-    assert stage.sources == ("b\\c", "d e")
+    assert stage.sources == ("b\\c", "d", "e")
 
 
 def test_any_blank_ends_the_instruction() -> None:

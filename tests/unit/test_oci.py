@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -428,6 +429,27 @@ def test_files_beside_the_blobs(tmp_path: Path, entry: TarEntry, reason: str) ->
     _refused(path, reason)
 
 
+def test_other_files_are_not_copied_with_the_blobs(tmp_path: Path) -> None:
+    writer = OciWriter()
+    path = writer.write(tmp_path / "i.tar", writer.image([writer.layer({"a": b""})]))
+    more = [TarEntry("blobs/a/b", data=b"x"), TarEntry("blobs/sha256/x"), TarEntry("x")]
+    path.write_bytes(b"".join(map(bytes, more)) + path.read_bytes())
+    with open_archive(path) as archive:
+        archive.write_renamed(tmp_path / "o.tar", {})
+    with tarfile.open(tmp_path / "o.tar") as tar_file:
+        names = set(tar_file.getnames())
+    assert len(names) == 7
+    assert not names & {"blobs/a/b", "blobs/sha256/x", "x"}
+
+
+def test_a_compressed_archive_is_refused_with_a_hint(tmp_path: Path) -> None:
+    path = tmp_path / "i.tar.gz"
+    path.write_bytes(gzip.compress(_two_platforms(tmp_path / "i.tar").read_bytes()))
+    with pytest.raises(InputError, match="can't be read as an image") as caught:
+        _images(path)
+    assert "gunzip" in caught.value.hint
+
+
 def test_directories_and_links_in_an_archive_are_no_blobs(tmp_path: Path) -> None:
     writer = OciWriter()
     path = writer.write(tmp_path / "i.tar", writer.image([writer.layer({"a": b""})]))
@@ -518,6 +540,15 @@ def test_the_platform_by_the_index(
             assert [one.platform for one in archive.images()] == [found]
     else:
         _refused(path, found)
+
+
+def test_an_image_that_is_called_an_attestation_as_well_is_read(tmp_path: Path) -> None:
+    writer = OciWriter()
+    image = writer.image([writer.layer({"a": b""})], platform=("unknown", "unknown"))
+    nowhere = {"os": "unknown", "architecture": "unknown"}
+    index = writer.index({**image, "platform": nowhere}, {**image, "platform": PLATFORM}, image)
+    with open_archive(writer.write(tmp_path / "i.tar", index)) as archive:
+        assert [one.platform for one in archive.images()] == ["linux/arm64"]
 
 
 def test_docker_s_own_list_is_of_the_same_image(tmp_path: Path) -> None:
