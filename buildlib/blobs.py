@@ -108,7 +108,7 @@ class BlobFile:
 
     def _open(self, path: str) -> io.BufferedReader:
         if path not in self._members:
-            raise InputError(f"{self._name} is no whole image: {path} is missing")
+            raise InputError(f"{self._name} is not a complete image: {path} is missing")
         start, size = self._members[path]
         return io.BufferedReader(_Blob(self._file, start, size), min(max(size, 1), _CHUNK))
 
@@ -180,7 +180,7 @@ class BlobFile:
         return self._blob(digest) in self._members
 
     def _digests(self) -> list[str]:
-        """Return the digests of all blobs; what is called in another way is none."""
+        """Return the digests of all blobs; files with other names are not blobs."""
         names = (name.removeprefix("blobs/") for name in self._members if name[:6] == "blobs/")
         return [digest for name in names if is_digest(digest := name.replace("/", ":", 1))]
 

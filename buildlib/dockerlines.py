@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
-# What stands between an instruction and its words.
+# Between an instruction and its words.
 BLANKS = "\t\v\f\r "
 # Comments that say how the file is to be read stand above all else, even above other comments.
 _DIRECTIVES = frozenset({"check", "escape", "syntax"})
@@ -114,7 +114,7 @@ def split_options(rest: str) -> tuple[list[str], str]:
 
 
 def json_words(text: str) -> list[str] | None:
-    """Return the strings of a JSON list, whatever follows it; None: it is no such list."""
+    """Return the strings of a JSON list, whatever follows it; None: it is not a list of strings."""
     try:
         found, _ = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):

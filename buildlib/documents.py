@@ -70,7 +70,7 @@ class Descriptor:
     Args:
         digest: of a known algorithm, well formed.
         size: bytes.
-        media_type: empty where there is none.
+        media_type: empty if it has none.
         platform: as it is written.
     """
 

@@ -41,7 +41,7 @@ _HEAD: Final = 64
 _CHUNK: Final = 1 << 18
 # How tar stores an extended attribute; see GNU tar and the OCI image-spec, layer.md.
 _ATTRIBUTE: Final = b"SCHILY.xattr."
-# What the engine keeps for itself in the layers that it has unpacked.
+# Attributes that the engine keeps for itself in unpacked layers.
 _RESERVED: Final = ("trusted.overlay.", "user.overlay.")
 _KINDS: Final = {
     REGULAR: "file",

@@ -21,14 +21,14 @@ MOST_ENTRIES: Final = 1_000_000
 MOST_NAMES: Final = 256 << 20
 # Of a layer when it is unpacked, in bytes.
 LARGEST_LAYER: Final = 64 << 30
-# What Linux takes: a path and a link's target, and each name in a path; bytes.
+# The longest that Linux accepts: a path or a link's target, and each name in a path; bytes.
 LONGEST_PATH: Final = 4095
 LONGEST_NAME: Final = 255
 # Extended attributes of a file; the kernel takes no more than fit into 64 KiB.
 MOST_ATTRIBUTES: Final = 1000
 # Names in the paths that are looked up while a layer is unpacked.
 MOST_STEPS: Final = 50_000_000
-# What describes the next entry of a tar (a long name, pax records) and a sparse map; Go's.
+# A long name, pax records, or a sparse map in a tar, in bytes; the limit of Go's archive/tar.
 LARGEST_SPECIAL: Final = 1 << 20
-# What a sparse file may pretend to be, holes included.
+# Of a sparse file, holes included.
 LARGEST_SPARSE: Final = 64 << 30

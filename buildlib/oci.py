@@ -190,7 +190,7 @@ class Archive(BlobFile):
         platform = self._platform(one, config)
         if len(stored) > MOST_LAYERS:
             raise self._damaged(f"it has more than {MOST_LAYERS} layers")
-        # What is for no platform is never unpacked.
+        # An attestation has no platform, and engines never unpack it.
         if platform == _NO_PLATFORM:
             diff_ids = [""] * len(stored)
         elif len(diff_ids) != len(stored) or not all(map(is_digest, diff_ids)):
@@ -270,7 +270,7 @@ class Archive(BlobFile):
         self._write(path, {"schemaVersion": 2, "manifests": [entry]}, parts)
 
     def write_renamed(self, path: Path, annotations: Mapping[str, str]) -> None:
-        """Write the archive anew, and give the image in it another name: its own may be in use.
+        """Copy the archive, and give the image in it another name: its own may be in use.
 
         A name stands beside the image, in the outermost index, and no digest depends on it.
 

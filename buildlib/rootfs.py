@@ -29,7 +29,7 @@ _WHITE: Final = File(
 _MOST_LINKS: Final = 255
 _MOST_SYSTEM_LINKS: Final = 40
 _CAPABILITY: Final = "security.capability"
-# What the system calls take for "as it is".
+# System calls leave an owner with this number as it is.
 _SAME: Final = 0xFFFFFFFF
 
 
@@ -91,7 +91,7 @@ class _Directory:
     root: _Node = field(default_factory=lambda: _directory(""))
     # In the base, which engines unpack in another way: what was not only made as a parent.
     unpacked: set[str] = field(default_factory=set)
-    # What it has cost so far: names of paths that were looked up, bytes of parents' paths.
+    # The cost so far: names in paths that were looked up, bytes of the paths of parents.
     steps: int = 0
     made: int = 0
 

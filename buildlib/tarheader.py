@@ -26,7 +26,7 @@ _OCTAL: Final = re.compile(rb"[0-7]+")
 _FIELD: Final = re.compile(rb"([0-7]{1,12})[ \0]*")
 # Their values may hold no NUL.
 _TEXTS: Final = frozenset((b"path", b"linkpath", b"uname", b"gname"))
-# What the pax records of a sparse file begin with.
+# The pax records of a sparse file begin with this.
 SPARSE: Final = b"GNU.sparse."
 # A pax record is `length key=value` and the end of the line; the shortest that Go takes.
 _SHORTEST: Final = 5

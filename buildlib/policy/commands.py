@@ -27,7 +27,7 @@ _WINDOWS: Final = {
     "powershell": ("-c", "-command"),
     "pwsh": ("-c", "-command"),
 }
-# These options of shells have an argument, which is no script.
+# These options of shells have an argument, which is not a script.
 _WITH_ARGUMENT: Final = frozenset(("--rcfile", "--init-file"))
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
 _LARGEST_NUMBER: Final = (1 << 63) - 1

@@ -159,7 +159,7 @@ def test_what_is_no_image(tmp_path: Path) -> None:
     for name, message in (
         ("gone", "can't be read as an image"),
         ("text", "can't be read as an image"),
-        ("empty.tar", "is no whole image: index.json is missing"),
+        ("empty.tar", "is not a complete image: index.json is missing"),
         ("none.tar", "holds no image"),
     ):
         with pytest.raises(InputError, match=message):

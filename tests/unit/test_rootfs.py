@@ -57,7 +57,7 @@ def test_a_hard_link_is_another_name_and_has_the_last_mode_and_owner() -> None:
     seen = _seen([TarEntry("a", mode=0o4755, records=[CAPABILITY]), link])
     for path in ("a", "b"):
         file = seen[path].file
-        # Who gives a file to another one takes its capabilities away.
+        # A change of the owner removes capabilities.
         assert (file.mode, file.user, file.attributes) == (0o600, 5, ())
     kept = _seen([TarEntry("a"), TarEntry("b", b"1", link="a", records=[CAPABILITY])])
     assert kept["a"].file.attributes == ("security.capability",)
@@ -118,7 +118,7 @@ def test_a_parent_without_an_entry_is_as_it_is_below() -> None:
     base = [_folder("d", mode=0o2770, user=5, group=6)]
     seen = _seen(base, [TarEntry("d/e/f")])
     assert (seen["d"].file.mode, seen["d"].file.user, seen["d"].layer) == (0o2770, 5, 2)
-    # What is made in it is of its group.
+    # A setgid directory passes its group on.
     assert (seen["d/e"].file.mode, seen["d/e"].file.group) == (0o755, 6)
     far = _seen(base, [TarEntry("x")], [TarEntry("d/f")])
     assert far["d"].file.mode == 0o2770
@@ -161,7 +161,7 @@ def test_what_hides_something_in_the_base_removes_it() -> None:
     assert set(_seen([*BELOW, TarEntry("d/.wh.one"), TarEntry(".wh.top")])) == {"d", "d/two"}
     opaque = TarEntry("d/.wh..wh..opq")
     assert set(_seen([*BELOW, opaque])) == {"d", "d/one", "d/two", "top"}
-    # What was made as a parent only is not the layer's own.
+    # A directory that was only made as a parent is removed as well.
     assert set(_seen([TarEntry("d/e/f"), TarEntry("d/g"), opaque])) == {"d", "d/g"}
 
 
@@ -185,7 +185,7 @@ def test_devices_and_fifos_and_modes() -> None:
         "c 1:3",
     ]
     assert seen["pipe"].file.kind == "fifo"
-    # Nobody is no owner, and numbers have 32 bits.
+    # The owner -1 changes nothing, and numbers have 32 bits.
     assert (seen["f"].file.mode, seen["f"].file.user, seen["f"].file.group) == (0o7777, 0, 7)
 
 
