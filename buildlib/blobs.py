@@ -103,7 +103,10 @@ class BlobFile:
                 hint="it is compressed: unpack it with gunzip" if packed else "",
             ) from error
 
-    def _damaged(self, what: str, error: Exception | None = None) -> InputError:
+    def _damaged(self, what: str) -> InputError:
+        return InputError(f"{self._name} is damaged: {what}")
+
+    def _invalid(self, what: str, error: Exception | None = None) -> InputError:
         return InputError(f"{self._name} is not a valid image: {what}", why=str(error or ""))
 
     def _open(self, path: str) -> io.BufferedReader:
@@ -116,7 +119,7 @@ class BlobFile:
         with self._open(path) as stream:
             text = stream.read(LARGEST_DOCUMENT + 1)
         if len(text) > LARGEST_DOCUMENT:
-            raise self._damaged(f"{path} is larger than {LARGEST_DOCUMENT} bytes")
+            raise self._invalid(f"{path} is larger than {LARGEST_DOCUMENT} bytes")
         return text
 
     def _blob(self, digest: str) -> str:
@@ -156,7 +159,7 @@ class BlobFile:
             InputError: it has not, or it is not here (exit 2).
         """
         if not is_digest(digest):
-            raise self._damaged(f"{digest[:80]!r} is not a digest")
+            raise self._invalid(f"{digest[:80]!r} is not a digest")
         self._check_size(digest, size)
         if (digest, size) in self._checked:
             return

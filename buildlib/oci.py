@@ -97,13 +97,13 @@ class Archive(BlobFile):
         try:
             return parse_document(text, shape)
         except DocumentError as error:
-            raise self._damaged(f"{name} can't be understood", error) from error
+            raise self._invalid(f"{name} can't be understood", error) from error
 
     def _descriptor(self, found: Mapping[str, Any] | None, where: str) -> Descriptor:
         try:
             return descriptor(found, where)
         except DocumentError as error:
-            raise self._damaged(str(error)) from error
+            raise self._invalid(str(error)) from error
 
     @cached_property
     def _index(self) -> list[Descriptor]:
@@ -166,14 +166,14 @@ class Archive(BlobFile):
                 continue
             seen.add(repr(one))
             if len(seen) > MOST_MANIFESTS or depth > DEEPEST_INDEX:
-                raise self._damaged("it has too many manifests, or indexes in indexes")
+                raise self._invalid("it has too many manifests, or indexes in indexes")
             self._check_size(one.digest, one.size)
             found = self._document(self.bytes_of(one.digest), MANIFEST, one.digest)
             is_index = one.media_type in INDEX_TYPES
             own = found.get("mediaType") or one.media_type
             if (own in INDEX_TYPES) != is_index or found.get("layers" if is_index else "manifests"):
                 # Programs disagree about what such a document is.
-                raise self._damaged(f"{one.digest} is both an index and a manifest")
+                raise self._invalid(f"{one.digest} is both an index and a manifest")
             if is_index:
                 inside = [self._descriptor(i, one.digest) for i in found.get("manifests") or ()]
                 waiting += [(i, depth + 1) for i in reversed(inside)]
@@ -189,12 +189,12 @@ class Archive(BlobFile):
         diff_ids = (config.get("rootfs") or {}).get("diff_ids") or ()
         platform = self._platform(one, config)
         if len(stored) > MOST_LAYERS:
-            raise self._damaged(f"it has more than {MOST_LAYERS} layers")
+            raise self._invalid(f"it has more than {MOST_LAYERS} layers")
         # An attestation has no platform, and engines never unpack it.
         if platform == _NO_PLATFORM:
             diff_ids = [""] * len(stored)
         elif len(diff_ids) != len(stored) or not all(map(is_digest, diff_ids)):
-            raise self._damaged(f"{about.digest} does not have the digest of each layer unpacked")
+            raise self._invalid(f"{about.digest} does not have the digest of each layer unpacked")
         # Where a base has no history, BuildKit fills up at the end, and every step would stand
         # beside the layer of another: the layers that nothing is known of are the base's.
         made: list[Mapping[str, Any]] = [
@@ -228,12 +228,12 @@ class Archive(BlobFile):
         said = platform_name(one.platform)
         own = platform_name(config) or _NO_PLATFORM
         if not _PLATFORM.fullmatch(own):
-            raise self._damaged(f"{one.digest} is for the platform {own[:80]!r}")
+            raise self._invalid(f"{one.digest} is for the platform {own[:80]!r}")
         if said in {"", own, _NO_PLATFORM}:
             return own
         if own == _NO_PLATFORM or own == platform_name({**one.platform, "variant": ""}):
             return said
-        raise self._damaged(f"its index says that {one.digest} is for {said}, and that says {own}")
+        raise self._invalid(f"its index says that {one.digest} is for {said}, and that says {own}")
 
     def _check_docker_list(self, images: list[Image]) -> None:
         """Check docker's older list of images, by which some engines go instead of the index."""
@@ -247,9 +247,9 @@ class Archive(BlobFile):
         }
         for one in self._document(text, shape, "manifest.json").get("list") or ():
             if known.get(one.get("Config") or "") != (one.get("Layers") or []):
-                raise self._damaged(f"manifest.json is of another image than {INDEX}")
+                raise self._invalid(f"manifest.json is of another image than {INDEX}")
         if "oci-layout" not in self._members:
-            raise self._damaged(f"without oci-layout, engines do not read its {INDEX}")
+            raise self._invalid(f"without oci-layout, engines do not read its {INDEX}")
 
     def write_image(self, image: Image, path: Path) -> None:
         """Write one platform's image as an archive of its own; its manifest stays what it is.
