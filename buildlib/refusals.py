@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from buildlib.errors import BuildlibError, InputError, ToolError
+from buildlib.hidden import Hidden
 from buildlib.precedence import version_of
 from buildlib.reference import legal_part
 from buildlib.vcs import Changes, GitFacts, NoGit
@@ -44,6 +45,29 @@ def change_problems(changes: Changes) -> Iterator[BuildlibError]:
             "the tree has files that git does not track",
             why=_listing(changes.untracked),
             hint="add them, remove them, or ignore them in .gitignore",
+        )
+    yield from _hidden_problems(changes.hidden)
+
+
+def _hidden_problems(hidden: Hidden) -> Iterator[BuildlibError]:
+    if hidden.assumed:
+        yield InputError(
+            "git does not look at files that are assumed unchanged",
+            why=_listing(hidden.assumed),
+            hint="git update-index --no-assume-unchanged FILE, then commit or restore it",
+        )
+    if hidden.skipped:
+        yield InputError(
+            "git does not look at files that are skipped in the work tree",
+            why=_listing(hidden.skipped),
+            hint="git sparse-checkout disable, or git update-index --no-skip-worktree FILE, "
+            "then commit or restore it",
+        )
+    if hidden.replaced:
+        yield InputError(
+            "git replace shows other objects than the commit has",
+            why=_listing(hidden.replaced),
+            hint="git replace --delete OBJECT, then git status shows what differs",
         )
 
 

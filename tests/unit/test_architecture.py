@@ -39,6 +39,7 @@ ORDER = [
     "parts",
     "gitcommand",
     "precedence",
+    "hidden",
     "vcs",
     "version",
     "tags",
