@@ -176,6 +176,15 @@ def parse_platforms(value: object) -> tuple[Platform, ...]:
     return split_platforms(parse_texts(value))
 
 
+def parse_context(value: object) -> dict[str, Any]:
+    """Return the fields that the key sets: a path, or a table of it and of what is included."""
+    if not isinstance(value, Mapping):
+        return {"context": parse_text(value)}
+    keys = {"path": parse_text, "include": parse_paths_below}
+    fields = parse_fields(value, keys, "context.")
+    return {"context": fields.get("path", "."), "context_include": fields.get("include", ())}
+
+
 def parse_paths_below(value: object) -> tuple[str, ...]:
     paths = parse_texts(value)
     for path in paths:

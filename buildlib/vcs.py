@@ -89,6 +89,11 @@ class Changes:
     untracked: tuple[str, ...] = ()
     hidden: Hidden = Hidden()
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Return every file that differs, or may differ."""
+        return (*self.tracked, *self.untracked, *self.hidden.assumed, *self.hidden.skipped)
+
 
 class _Described(NamedTuple):
     """A description taken apart; `tag` is empty where no tag can be reached."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from typing import Final, NamedTuple
 
+from buildlib.checkout import changes_of, from_commit, is_of_commit
 from buildlib.engine import inspect_builder
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.executor import PlumbumExecutor
@@ -31,7 +33,7 @@ from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import Opened, open_registries
 from buildlib.tasks.telling import mode
-from buildlib.vcs import Changes, GitFacts, hash_changes, read_changes, read_revision
+from buildlib.vcs import Changes, GitFacts, hash_changes, read_revision
 
 # Longer than another machine takes from looking at a tag to giving it: three requests.
 SETTLE = 2.0
@@ -76,12 +78,29 @@ class Planner:
         self.project: Project = run.project()
         if by_version and self.project.version.snapshot:
             self._mode = Mode.SNAPSHOT
-        config, git = self.project.config, self.project.git
+        config = self.project.config
         self.registries = chosen_registries(config, wanted.registries)
-        self._changes = read_changes(git.root) if isinstance(git, GitFacts) else Changes()
+        self._changes = changes_of(self.project)
         # Once: what is built is what was there in the beginning.
         self._uncommitted = self._hashed(self._changes)
         self._dockerfile = self.project.dockerfile()
+
+    @contextmanager
+    def files(self) -> Iterator[None]:
+        """Take the files of the commit for the time of the block, unless others are published.
+
+        Raises:
+            InputError, ToolError: as `from_commit`.
+        """
+        release = self._mode is not Mode.SNAPSHOT
+        if not is_of_commit(self.project, self._changes, release=release):
+            yield
+            return
+        before = self.project, self._dockerfile
+        with from_commit(self.project) as project:
+            self.project, self._dockerfile = project, project.dockerfile()
+            yield
+        self.project, self._dockerfile = before
 
     def _hashed(self, changes: Changes) -> str:
         git = self.project.git
@@ -97,7 +116,7 @@ class Planner:
         git = self.project.git
         if not isinstance(git, GitFacts):
             return
-        same = self._hashed(read_changes(git.root)) == self._uncommitted
+        same = self._hashed(changes_of(self.project)) == self._uncommitted
         if not (same and read_revision(git.root) == git.revision):
             raise InputError(
                 "the files changed while the image was built",
@@ -162,6 +181,19 @@ def publish(
     planner = Planner(run, wanted)
     # What forbids it is said before anybody is asked.
     planner.plan({})
+    with planner.files():
+        _publish(run, planner, wanted, patience=patience, settle=settle, reached=reached)
+
+
+def _publish(
+    run: Edge,
+    planner: Planner,
+    wanted: Wanted,
+    *,
+    patience: Patience | None,
+    settle: float,
+    reached: Callable[[str], None],
+) -> None:
     patience = _ONCE if run.dry else patience
     opened = open_registries(run, planner.registries, patience, spare_optional=True)
     plan = planner.plan(_held(run, opened))
