@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from posixpath import normpath
 from stat import S_ISDIR
 from typing import Final
 
@@ -150,6 +151,24 @@ def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ..
         if variable and variable not in env:
             found.append(f"the secret {given.get('id', variable)} is empty: {variable} is not set")
     return tuple(found)
+
+
+def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
+    """Return a sentence where the whole build context is copied, with what is no source in it.
+
+    Args:
+        plan: what is to be built.
+        names: of files and directories that no image should have, relative to the context.
+    """
+    if plan.checkout or not any(
+        normpath(source).strip("/") in {"", "."} for source in plan.sources
+    ):
+        return ()
+    there = [name for name in names if (plan.context / name).exists()]
+    ignore = read_ignore(plan) if there else DockerIgnore(())
+    found = [name for name in there if not ignore.excludes(name, directory=False)]
+    told = f"the image gets {', '.join(found)}, which the Dockerfile copies with all of the context"
+    return (f"{told}: add these names to .dockerignore, one a line",) if found else ()
 
 
 def undeclared(plan: BuildPlan, dockerfile: Dockerfile) -> tuple[str, ...]:

@@ -109,6 +109,16 @@ class Project:
         return self.checkout.place(self.config.root) if self.checkout else self.config.root
 
     @property
+    def not_source(self) -> tuple[str, ...]:
+        """Return what no image should have, relative to the context: .git, what tasks write."""
+        written = ["dist", *(["data"] if self.config.run.data_path else [])]
+        places = [self.config.root / name for name in written]
+        if isinstance(self.git, GitFacts):
+            places.append(self.git.root / ".git")
+        context = self.context
+        return tuple(str(p.relative_to(context)) for p in places if p.is_relative_to(context))
+
+    @property
     def remote(self) -> str:
         """Return the address of `origin`, without credentials, or nothing."""
         return self.git.remote if isinstance(self.git, GitFacts) else ""
