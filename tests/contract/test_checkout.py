@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from conftest import git
+from conftest import TASKS, Checkout, git
 
 from buildlib.checkout import changes_of, from_commit
 from buildlib.command import build_line
@@ -666,3 +666,74 @@ def _about(root: Path) -> dict[str, tuple[int, int, str]]:
         content = path.read_text("utf-8") if path.is_file() and not content else content
         found[str(path.relative_to(root))] = (about.st_mode, int(about.st_mtime), content)
     return found
+
+
+# -- as tasks
+
+
+@pytest.fixture
+def task(root: Path) -> Checkout:
+    commit(root, {"tasks.py": TASKS, ".gitignore": ".env\ngen/\n__pycache__/\n"})
+    git(root, "tag", "v1.1.0")
+    return Checkout(root, "thing")
+
+
+def test_an_archive_of_a_release_is_planned_from_its_commit(task: Checkout) -> None:
+    git(task.root, "update-index", "--assume-unchanged", "program")
+    write(task.root, {"program": "EVIL"})
+    done = task.invoke("docker-build", "--output", "oci", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "1.1.0 is built from its commit, without what differs: program" in done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "CONTEXT=$(mktemp -d) &&"
+    assert lines[-1] == 'rm -rf -- "$CONTEXT"'
+    assert ' "$CONTEXT"/files && mv -f ' in lines[-2]
+    assert '--file "$CONTEXT"/files/Dockerfile' in lines[-2]
+    # What is no release is what somebody sees, and says so by its name.
+    git(task.root, "update-index", "--no-assume-unchanged", "program")
+    done = task.invoke("docker-build", "--output", "oci", "--dry-run")
+    assert "CONTEXT" not in done.stdout
+    assert f" {task.root}" in done.stdout
+    git(task.root, "checkout", "--quiet", "program")
+    git(task.root, "tag", "--delete", "v1.1.0")
+    assert "CONTEXT" in task.invoke("docker-build", "--output", "oci", "--dry-run").stdout
+
+
+def test_a_local_build_of_a_release_takes_the_work_tree_and_warns(task: Checkout) -> None:
+    done = task.invoke("docker-build", "--dry-run")
+    assert "may not have" not in done.stderr
+    assert "CONTEXT" not in done.stdout
+    told = "the image gets .git, which the Dockerfile copies with all of the context"
+    assert told in done.stderr
+    git(task.root, "update-index", "--skip-worktree", "program")
+    done = task.invoke("docker-build", "--dry-run")
+    assert "1.1.0 is built from files that its commit may not have: program" in done.stderr
+
+
+def test_two_builds_are_planned_from_the_commit(task: Checkout) -> None:
+    write(task.root, {".env": "x", "untracked": ""})
+    done = task.invoke("docker-reproduce", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_a_publication_is_planned_from_the_commit(task: Checkout) -> None:
+    pinned = "FROM scratch\nCOPY program /\n"
+    registry = '[registries.one]\nrepository = "127.0.0.1:9/thing"\n'
+    text = f'image = "thing"\n{registry}[publish]\ngates = []\n'
+    commit(task.root, {"buildlib.toml": text, "Dockerfile": pinned})
+    git(task.root, "tag", "v1.2.0")
+    words = ("docker-publish", "--dry-run", "--skip-gate", "sign", "--reason", "no key")
+    done = task.invoke(*words)
+    assert done.returncode == 0, done.stderr
+    assert "\nCONTEXT=$(mktemp -d) &&\n" in done.stdout
+    # Nothing of what is hidden is taken, and all of it is told.
+    git(task.root, "update-index", "--assume-unchanged", "program")
+    git(task.root, "update-index", "--skip-worktree", "Dockerfile")
+    done = task.invoke(*words)
+    assert done.returncode == 2
+    assert "assumed unchanged" in done.stderr
+    assert "skipped in the work tree" in done.stderr
+    done = task.invoke("tag", "v1.2.1", "--dry-run")
+    assert done.returncode == 2
+    assert "assumed unchanged" in done.stderr
