@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import subprocess
@@ -16,7 +17,7 @@ from conftest import TASKS, Checkout, git
 from buildlib.checkout import changes_of, from_commit
 from buildlib.command import build_line
 from buildlib.dockerignore import DockerIgnore, context_paths
-from buildlib.errors import BuildlibError, InputError
+from buildlib.errors import BuildlibError, InputError, ToolError
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.project import Project, load_project
 from buildlib.refusals import Mode, refusals
@@ -344,6 +345,27 @@ def test_a_submodule_that_is_told_to_be_ignored_is_refused_by_name(
     git(sub, "update-index", "--assume-unchanged", "file")
     write(sub, {"file": "EVIL"})
     assert [problem.why for problem in problems_of(root)] == ["vendor/sub/file"]
+
+
+def test_a_submodule_that_is_not_checked_out_hides_nothing(root: Path, tmp_path: Path) -> None:
+    _with_submodule(root, tmp_path)
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(root), str(clone))
+    assert changes_of(load(clone)).paths == ()
+
+
+def test_a_clone_that_has_only_the_files_that_it_checked_out(
+    root: Path, tmp_path: Path, checked_out: CheckOut
+) -> None:
+    commit(root, {"program": "newer\n"})
+    git(root, "config", "uploadpack.allowFilter", "true")
+    options = ("--quiet", "--filter=blob:none", f"file://{root}")
+    git(tmp_path, "clone", *options, str(tmp_path / "partial"))
+    assert files_of(checked_out(tmp_path / "partial"))["program"] == "newer\n"
+    git(tmp_path, "clone", "--no-checkout", *options, str(tmp_path / "empty"))
+    write(tmp_path / "empty", {"buildlib.toml": 'image = "thing"\n'})
+    with pytest.raises(ToolError, match=r"^git read-tree failed"):
+        checked_out(tmp_path / "empty")
 
 
 def test_a_submodule_that_is_missing_is_told_unless_nobody_reads_it(
@@ -715,6 +737,12 @@ def test_two_builds_are_planned_from_the_commit(task: Checkout) -> None:
     done = task.invoke("docker-reproduce", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_what_is_included_is_shown_with_the_configuration(task: Checkout) -> None:
+    commit(task.root, {"buildlib.toml": INCLUDE})
+    shown = json.loads(task.invoke("config", "--json").stdout)["context"]
+    assert shown["value"] == {"path": ".", "include": ["gen/**/*.js", ".env"]}
 
 
 def test_a_publication_is_planned_from_the_commit(task: Checkout) -> None:
