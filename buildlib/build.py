@@ -158,6 +158,7 @@ def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list
     return [
         *project.version.warnings,
         *(f"{text!r} can't be a tag: it becomes {tag}" for text, tag in plan.mapped),
+        *preflight.unwanted_files(plan, project.not_source),
         *preflight.undeclared(plan, dockerfile),
         *preflight.other_version(plan),
         *(preflight.unset_secrets(plan.secrets, project.env) if plan.secrets else ()),

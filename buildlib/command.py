@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from buildlib.plan import BuildPlan, Output
+from buildlib.project import Checkout
 
 
 def _repeated(option: str, values: Iterable[str]) -> list[str]:
@@ -92,18 +93,36 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
 
 
 def build_line(plan: BuildPlan) -> str:
-    """Return all that a build of the plan runs, as one line for a POSIX shell.
+    """Return all that a build of the plan runs, as one command for a POSIX shell.
 
-    An archive gets its name only once it is whole, and buildx makes no directory for it.
+    An archive gets its name only once it is whole, and buildx makes no directory for it. The files
+    of a commit are written by as many lines as that takes, and removed after the build.
     """
-    built = shell_line(buildx_argv(plan))
-    if plan.partial is None or plan.destination is None:
+    built = shell_line(buildx_argv(plan), plan.checkout)
+    if plan.partial and plan.destination:
+        make = shell_line(("mkdir", "-p", "--", str(plan.destination.parent)))
+        move = shell_line(("mv", "-f", "--", str(plan.partial), str(plan.destination)))
+        built = f"{make} && {built} && {move}"
+    if plan.checkout is None:
         return built
-    make = shell_line(("mkdir", "-p", "--", str(plan.destination.parent)))
-    move = shell_line(("mv", "-f", "--", str(plan.partial), str(plan.destination)))
-    return f"{make} && {built} && {move}"
+    written = ("CONTEXT=$(mktemp -d)", *plan.checkout.lines)
+    return " &&\n".join((*written, built, 'rm -rf -- "$CONTEXT"'))
 
 
-def shell_line(argv: Sequence[str]) -> str:
-    """Return argv quoted for a POSIX shell."""
-    return shlex.join(argv)
+def shell_line(argv: Sequence[str], checkout: Checkout | None = None) -> str:
+    """Return argv quoted for a POSIX shell.
+
+    Args:
+        argv: the words.
+        checkout: what the shell calls $CONTEXT.
+    """
+    if checkout is None:
+        return shlex.join(argv)
+    folder = str(checkout.folder)
+    return " ".join(_named(word, folder) for word in argv)
+
+
+def _named(word: str, folder: str) -> str:
+    before, found, after = word.partition(folder)
+    parts = (shlex.quote(before) if before else "", '"$CONTEXT"', shlex.quote(after))
+    return "".join(parts) if found else shlex.quote(word)

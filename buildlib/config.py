@@ -58,7 +58,9 @@ class Config:
     # The name of the file that it was read from, or nothing.
     file: str = ""
     image: str = _key(settings.parse_image, "")
-    context: str = _key(values.parse_text, ".")
+    context: str = _key(settings.parse_context, ".")
+    # Of the table of that key.
+    context_include: tuple[str, ...] = ()
     dockerfile: str = _key(values.parse_text, "Dockerfile")
     target: str = _key(values.parse_text, "")
     binary_target: str = _key(values.parse_text, "")
@@ -286,7 +288,9 @@ def load_config(
     found: dict[str, Any] = {}
     sources: dict[str, Source] = {}
     for source, key, value in chain(*layers):
-        found[key.replace("-", "_")] = _parsed(key, value, source)
+        parsed = _parsed(key, value, source)
+        # One key that sets more than one field.
+        found |= parsed if isinstance(parsed, dict) else {key.replace("-", "_"): parsed}
         sources[key] = source
     if mapped := _map_from_environment(env):
         merged = {**dict(found.get("base_images", ())), **mapped}

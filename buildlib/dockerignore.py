@@ -8,13 +8,17 @@ checks patterns by filepath.Match, and matches by a regular expression into whic
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from posixpath import normpath
 from typing import Final
 
 from buildlib.errors import InputError
 
+# The builder reads it in any case.
+_OWN: Final = ".dockerignore"
 _CHARACTER: Final = r"(?:\\.|[^\\\]-])"
 _SET: Final = rf"(?:\[\^|\[(?!\^))(?:{_CHARACTER}(?:-{_CHARACTER})?)+\]"
 _SPECIAL: Final = frozenset(r"*?[]\\")
@@ -173,3 +177,29 @@ def _rule(line: str) -> tuple[bool, re.Pattern[str] | None, str]:
     if not (exclude or pattern):
         raise ValueError("there is nothing after the !")
     return exclude, _to_regex(pattern), pattern
+
+
+def context_paths(context: Path, ignore: DockerIgnore) -> tuple[str, ...]:
+    """Return what the builder gets of a context, sorted: a directory before what is in it.
+
+    Raises:
+        InputError: a directory can't be read (exit 2).
+    """
+    return tuple(sorted(_walk(context, "", ignore)))
+
+
+def _walk(context: Path, below: str, ignore: DockerIgnore) -> Iterator[str]:
+    try:
+        entries = list(os.scandir(context / below))
+    except OSError as error:
+        raise InputError(f"can't read {context / below}", why=str(error)) from error
+    for entry in entries:
+        path = f"{below}/{entry.name}" if below else entry.name
+        folder = entry.is_dir(follow_symlinks=False)
+        if ignore.excludes(path, directory=folder) and path != _OWN:
+            continue
+        if folder:
+            yield path
+            yield from _walk(context, path, ignore)
+        elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
+            yield path

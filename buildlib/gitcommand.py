@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,11 +14,28 @@ from buildlib.parts import import_parts, once
 
 _NOT_INSTALLED: Final = 127
 _FATAL: Final = "fatal: "
-# A translated message could not be told apart.
-_ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+# A translated message could not be told apart, and no clone has what `git replace` shows here.
+_ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
 _SILENT: Final = {"GIT_TERMINAL_PROMPT": "0"}
+_NOTHING: Final[Mapping[str, str]] = {}
+
+# One length of an abbreviated commit for every user, as versions and tags are made of it.
+_ABBREVIATION: Final = ("core.abbrev", "auto")
+_COUNT: Final = "GIT_CONFIG_COUNT"
 
 DESCRIBE: Final = ("describe", "--tags", "--always", "--dirty")
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of every git, beside those that the user has."""
+    count = os.environ.get(_COUNT) or "0"
+    if not count.isdecimal():
+        # git itself refuses that, in its own words.
+        return dict(_ENV)
+    key, value = _ABBREVIATION
+    number = int(count)
+    config = {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return _ENV | config | {_COUNT: str(number + 1)}
 
 
 class Answer(NamedTuple):
@@ -91,7 +109,7 @@ def ask_ahead(root: Path) -> Ahead:
 
 def _answer(root: Path, *arguments: str) -> Answer:
     """Run git as GitPython would, without it."""
-    env = os.environ | _ENV | _SILENT
+    env = os.environ | _environment() | _SILENT
     try:
         done = subprocess.run(
             ["git", *arguments],  # noqa: S607 - the git that the user's PATH gives
@@ -148,20 +166,26 @@ class GitCommand:
         self._root = root
         self._git: Any = _gitpython().command(root)
 
-    def run(self, *arguments: str, questions: bool = False) -> Answer:
+    def run(
+        self, *arguments: str, questions: bool = False, env: Mapping[str, str] = _NOTHING
+    ) -> Answer:
         """Run git to its end.
 
         Args:
             arguments: what comes after `git`.
             questions: it may ask for a password, on the terminal itself.
+            env: variables that it gets besides.
 
         Raises:
             ToolError: it refuses the repository because another user owns it (exit 3).
         """
-        env = _ENV if questions else _ENV | _SILENT
+        silent = {} if questions else _SILENT
         try:
             code, out, err = self._git.execute(
-                ["git", *arguments], with_extended_output=True, with_exceptions=False, env=env
+                ["git", *arguments],
+                with_extended_output=True,
+                with_exceptions=False,
+                env={**_environment(), **silent, **env},
             )
         except _gitpython().not_found:
             return Answer(_NOT_INSTALLED, "", "", self._root, arguments)
@@ -173,13 +197,13 @@ class GitCommand:
         answer = self.run(*arguments)
         return answer.out if answer.code == 0 else ""
 
-    def must(self, *arguments: str) -> str:
+    def must(self, *arguments: str, env: Mapping[str, str] = _NOTHING) -> str:
         """Return what git prints: where nothing would be an answer too.
 
         Raises:
             ToolError: it fails (exit 3).
         """
-        return self.run(*arguments).checked().out
+        return self.run(*arguments, env=env).checked().out
 
 
 def _check_ownership(stderr: str) -> None:

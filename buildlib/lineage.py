@@ -44,14 +44,19 @@ def read_lineage(root: Path, *, remote: str = "origin") -> Lineage:
         before=_tags(git, "--merged=HEAD"),
         after=_tags(git, "--contains=HEAD"),
         default_branch=default.removeprefix(folder),
-        published=tuple(name.removeprefix(folder) for name in published.splitlines()),
+        published=tuple(name.removeprefix(folder) for name in _lines(published)),
     )
 
 
 def _tags(git: GitCommand, which: str) -> tuple[str, ...]:
     # Not `git tag --list`, which column.ui puts into columns.
     names = git.must("for-each-ref", which, "--format=%(refname)", _TAGS)
-    return tuple(name.removeprefix(_TAGS) for name in names.splitlines())
+    return tuple(name.removeprefix(_TAGS) for name in _lines(names))
+
+
+def _lines(printed: str) -> list[str]:
+    # Not by splitlines, which also cuts at characters that a name may hold, such as U+2028.
+    return [line for line in printed.split("\n") if line]
 
 
 def _done(answer: Answer, what: str, hint: str = "") -> None:
@@ -77,7 +82,7 @@ def check_remote(root: Path, remote: str) -> None:
     Raises:
         InputError: there is none (exit 2).
     """
-    known = GitCommand(root).ask("remote").splitlines()
+    known = _lines(GitCommand(root).ask("remote"))
     if remote not in known:
         raise InputError(
             f"no remote is called {remote!r}", hint=f"known: {', '.join(known) or 'none'}"

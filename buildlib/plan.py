@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from buildlib.platforms import Platform
+from buildlib.project import Checkout
 from buildlib.record import record
 
 
@@ -40,6 +41,7 @@ class BuildPlan:
         destination: of the outputs oci and local.
         metadata_file: where buildx writes the digest.
         provenance: as buildx's `--provenance` takes it; empty: none is made.
+        checkout: in which context and Dockerfile are; None: in the work tree.
     """
 
     context: Path
@@ -68,6 +70,7 @@ class BuildPlan:
     progress: str = "auto"
     metadata_file: Path | None = None
     provenance: str = ""
+    checkout: Checkout | None = None
 
     @property
     def partial(self) -> Path | None:

@@ -249,6 +249,7 @@ def make_build_plan(
         progress=config.progress,
         metadata_file=metadata_file,
         provenance=request.provenance,
+        checkout=project.checkout,
     )
     known = _known(project, build_args)
     plan = _standing(plan, config, dockerfile, known)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from posixpath import normpath
 from stat import S_ISDIR
 from typing import Final
 
@@ -152,6 +153,24 @@ def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ..
     return tuple(found)
 
 
+def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
+    """Return a sentence where the whole build context is copied, with what is no source in it.
+
+    Args:
+        plan: what is to be built.
+        names: of files and directories that no image should have, relative to the context.
+    """
+    if plan.checkout or not any(
+        normpath(source).strip("/") in {"", "."} for source in plan.sources
+    ):
+        return ()
+    there = [name for name in names if (plan.context / name).exists()]
+    ignore = read_ignore(plan) if there else DockerIgnore(())
+    found = [name for name in there if not ignore.excludes(name, directory=False)]
+    told = f"the image gets {', '.join(found)}, which the Dockerfile copies with all of the context"
+    return (f"{told}: add these names to .dockerignore, one a line",) if found else ()
+
+
 def undeclared(plan: BuildPlan, dockerfile: Dockerfile) -> tuple[str, ...]:
     """Return a sentence for each build arg that the Dockerfile does not declare."""
     declared = sorted(dockerfile.args)
@@ -197,14 +216,19 @@ def _missing(
 
 
 def read_ignore(plan: BuildPlan) -> DockerIgnore:
+    """Return the ignore file that BuildKit uses for a plan; raises as `ignore_of`."""
+    return ignore_of(plan.dockerfile, plan.context)
+
+
+def ignore_of(dockerfile: Path, context: Path) -> DockerIgnore:
     """Return the ignore file that BuildKit uses: the Dockerfile's own one, or the context's.
 
     Raises:
         InputError: it can't be read, or has a pattern that is none (exit 2).
     """
-    own = plan.dockerfile.with_name(plan.dockerfile.name + ".dockerignore")
+    own = dockerfile.with_name(dockerfile.name + ".dockerignore")
     try:
-        path = own if own.is_file() else plan.context / ".dockerignore"
+        path = own if own.is_file() else context / ".dockerignore"
         if not path.is_file():
             return DockerIgnore(())
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -229,17 +253,23 @@ def check_dockerfile(
                 hint=f"did you mean {close[0]}?" if close else others,
             )
         ]
-    problems = (_check_source(plan.context, source, ignore) for source in plan.sources)
+    problems = (_check_source(plan, source, ignore) for source in plan.sources)
     return [problem for problem in problems if problem]
 
 
-def _check_source(context: Path, source: str, ignore: DockerIgnore) -> BuildlibError | None:
+def _check_source(plan: BuildPlan, source: str, ignore: DockerIgnore) -> BuildlibError | None:
     if re.search(r"[$*?\[\\]", source):
         # What a variable or a pattern comes to is the builder's to say.
         return None
     try:
-        folder = S_ISDIR((context / source.lstrip("/")).stat().st_mode)
+        folder = S_ISDIR((plan.context / source.lstrip("/")).stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
+        if plan.checkout:
+            return InputError(
+                f"the Dockerfile copies {source}, which the commit does not have",
+                why="what is released is built from the commit, not from the work tree",
+                hint="commit it; what is made before the build is named in [context] include",
+            )
         return InputError(f"the Dockerfile copies {source}, which the build context does not have")
     except (OSError, ValueError):
         # Who may not look can't say that it is not there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,36 +19,104 @@ if TYPE_CHECKING:
 
 
 @record(frozen=True, kw_only=True)
+class Checkout:
+    """The files of a commit, apart from the work tree.
+
+    Args:
+        folder: what holds them, and goes away with this process.
+        top: of the work tree that they stand for.
+        included: files of the work tree that the commit does not have, by their path in the build
+            context, each with its digest.
+        lines: for a shell, which make the same in a directory that they call $CONTEXT.
+    """
+
+    folder: Path
+    top: Path
+    included: tuple[tuple[str, str], ...] = ()
+    lines: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        """Return what stands for the top of the work tree."""
+        return self.folder / "files"
+
+    def place(self, path: Path) -> Path:
+        """Return what stands for a path of the work tree, its parent without links.
+
+        Raises:
+            InputError: it is in no commit (exit 2).
+        """
+        inner = os.path.relpath(os.path.normpath(path), self.top)
+        found = self.root / inner
+        if not (found.resolve().is_relative_to(self.root.resolve()) and ".." not in found.parts):
+            raise InputError(
+                f"{path} is in no commit",
+                why=f"it leads out of {self.top}",
+                hint="what is released is made from files of the repository",
+            )
+        return found
+
+
+@record(frozen=True, kw_only=True)
 class Project:
-    """What a plan is made from; `env` is the environment that everything read."""
+    """What a plan is made from.
+
+    Args:
+        env: the environment that everything read.
+        checkout: where the files are that are built; None: in the work tree.
+    """
 
     config: Config
     git: GitFacts | NoGit
     version: Version
     env: Mapping[str, str]
+    checkout: Checkout | None = None
 
     @property
     def context(self) -> Path:
         """Return the build context, absolute."""
-        return self._place("context", self.config.context)
+        return self._place("context", self.config.context).resolve()
 
     @property
     def dockerfile_path(self) -> Path:
-        """Return the Dockerfile's path, absolute."""
-        return self._place("dockerfile", self.config.dockerfile)
+        """Return the Dockerfile's path, absolute.
+
+        A link to what lies below its own directory stays one: beside it may be an ignore file that
+        is called after it. Anywhere else buildx would not follow it.
+        """
+        path = self._place("dockerfile", self.config.dockerfile)
+        folder, file = path.parent.resolve(), path.resolve()
+        return folder / path.name if file.is_relative_to(folder) else file
 
     def _place(self, key: str, text: str) -> Path:
-        """Return a path of the configuration, absolute; it need not be there.
+        """Return a path of the configuration, absolute, links and all; it need not be there.
 
         Raises:
             InputError: nothing can be at such a path (exit 2).
         """
         try:
-            return (self.config.root / text).resolve()
+            path = self.config.root / text
+            path.resolve()
+            return self.checkout.place(path) if self.checkout else path
         except (RuntimeError, ValueError) as error:
             # A loop of links, for a Python before 3.13; a NUL.
             source = self.config.source_of(key)
             raise InputError(f"{key} from {source} can't be a path", why=str(error)) from error
+
+    @property
+    def files(self) -> Path:
+        """Return what holds the project's files: its root, or what stands for it."""
+        return self.checkout.place(self.config.root) if self.checkout else self.config.root
+
+    @property
+    def not_source(self) -> tuple[str, ...]:
+        """Return what no image should have, relative to the context: .git, what tasks write."""
+        written = ["dist", *(["data"] if self.config.run.data_path else [])]
+        places = [self.config.root / name for name in written]
+        if isinstance(self.git, GitFacts):
+            places.append(self.git.root / ".git")
+        context = self.context
+        return tuple(str(p.relative_to(context)) for p in places if p.is_relative_to(context))
 
     @property
     def remote(self) -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from buildlib.errors import BuildlibError, InputError, ToolError
+from buildlib.hidden import Hidden
 from buildlib.precedence import version_of
 from buildlib.reference import legal_part
 from buildlib.vcs import Changes, GitFacts, NoGit
@@ -24,7 +25,8 @@ class Mode(StrEnum):
     EDGE = "edge"
 
 
-def _listing(paths: Sequence[str]) -> str:
+def listing(paths: Sequence[str]) -> str:
+    """Return the first paths of some, on one line."""
     # A name may hold anything: whatever would not print as itself is escaped.
     names = [path if path.isprintable() else ascii(path) for path in paths[:_LISTED]]
     more = len(paths) - _LISTED
@@ -36,14 +38,37 @@ def change_problems(changes: Changes) -> Iterator[BuildlibError]:
     if changes.tracked:
         yield InputError(
             "the tree has changes that are not committed",
-            why=_listing(changes.tracked),
+            why=listing(changes.tracked),
             hint="commit them, or git stash",
         )
     if changes.untracked:
         yield InputError(
             "the tree has files that git does not track",
-            why=_listing(changes.untracked),
+            why=listing(changes.untracked),
             hint="add them, remove them, or ignore them in .gitignore",
+        )
+    yield from _hidden_problems(changes.hidden)
+
+
+def _hidden_problems(hidden: Hidden) -> Iterator[BuildlibError]:
+    if hidden.assumed:
+        yield InputError(
+            "git does not look at files that are assumed unchanged",
+            why=listing(hidden.assumed),
+            hint="git update-index --no-assume-unchanged FILE, then commit or restore it",
+        )
+    if hidden.skipped:
+        yield InputError(
+            "git does not look at files that are skipped in the work tree",
+            why=listing(hidden.skipped),
+            hint="git sparse-checkout disable, or git update-index --no-skip-worktree FILE, "
+            "then commit or restore it",
+        )
+    if hidden.replaced:
+        yield InputError(
+            "git replace shows other objects than the commit has",
+            why=listing(hidden.replaced),
+            hint="git replace --delete OBJECT, then git status shows what differs",
         )
 
 

@@ -178,11 +178,31 @@ def parse_platforms(value: object) -> tuple[Platform, ...]:
     return split_platforms(parse_texts(value))
 
 
+def parse_context(value: object) -> dict[str, Any]:
+    """Return the fields that the key sets: a path, or a table of it and of what is included."""
+    if not isinstance(value, Mapping):
+        return {"context": parse_text(value)}
+    keys = {"path": parse_text, "include": _included}
+    fields = parse_fields(value, keys, "context.")
+    return {"context": fields.get("path", "."), "context_include": fields.get("include", ())}
+
+
+def _included(value: object) -> tuple[str, ...]:
+    paths = _paths_below(value, "context")
+    if any(path.startswith("!") for path in paths):
+        raise MismatchError("a list of paths below the context, without exceptions")
+    return paths
+
+
 def parse_paths_below(value: object) -> tuple[str, ...]:
+    return _paths_below(value, "project")
+
+
+def _paths_below(value: object, what: str) -> tuple[str, ...]:
     paths = parse_texts(value)
     for path in paths:
         if path.startswith("/") or set(path.split("/")) & {"", ".", "..", ".git"}:
-            raise MismatchError("a list of paths below the project, outside of .git")
+            raise MismatchError(f"a list of paths below the {what}, outside of .git")
     return paths
 
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypedDict
 from buildlib.background import Background
 from buildlib.errors import InputError
 from buildlib.gitcommand import DESCRIBE, Ahead, Answer, GitCommand, ask_ahead
+from buildlib.hidden import Hidden, read_hidden
 from buildlib.precedence import highest, parse_semver, version_of
 from buildlib.record import record
 
@@ -76,10 +77,22 @@ class NoGit:
 
 @record(frozen=True, kw_only=True)
 class Changes:
-    """Paths that differ from HEAD, and paths that git neither tracks nor ignores."""
+    """How a work tree differs from HEAD, or may differ without git noticing.
+
+    Args:
+        tracked: paths that differ.
+        untracked: paths that git neither tracks nor ignores.
+        hidden: what `git status` does not show.
+    """
 
     tracked: tuple[str, ...] = ()
     untracked: tuple[str, ...] = ()
+    hidden: Hidden = Hidden()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Return every file that differs, or may differ."""
+        return (*self.tracked, *self.untracked, *self.hidden.assumed, *self.hidden.skipped)
 
 
 class _Described(NamedTuple):
@@ -304,12 +317,17 @@ def read_git_facts(
 
 
 def read_changes(root: Path) -> Changes:
-    """Return what `git status` would list, ignored files left out.
+    """Return what `git status` would list, and what it hides; ignored files are left out.
 
     Raises:
         ToolError: git fails, so that nothing is known of them (exit 3).
     """
-    listing = GitCommand(root).must("status", "--porcelain=v1", "-z", "--untracked-files=normal")
+    hidden = Background(lambda: read_hidden(root))
+    listing = GitCommand(root).must(
+        *("status", "--porcelain=v1", "-z", "--untracked-files=normal"),
+        # A committed .gitmodules may say `ignore = all`.
+        "--ignore-submodules=none",
+    )
     tracked, untracked = [], []
     entries = iter(listing.split("\0"))
     for entry in entries:
@@ -319,7 +337,7 @@ def read_changes(root: Path) -> Changes:
             tracked.append(entry[3:])
             if "R" in entry[:2] or "C" in entry[:2]:
                 next(entries, None)  # the name that it had before
-    return Changes(tracked=tuple(tracked), untracked=tuple(untracked))
+    return Changes(tracked=tuple(tracked), untracked=tuple(untracked), hidden=hidden.get())
 
 
 def read_revision(root: Path) -> str:
@@ -343,7 +361,8 @@ def hash_changes(root: Path, changes: Changes, without: Path | None = None) -> s
         return ""
     # What `git status` lists as a directory, by its files; what is ignored there stays so.
     listing = GitCommand(root).must("ls-files", "--others", "--exclude-standard", "-z")
-    names = {*changes.tracked, *filter(None, listing.split("\0"))}
+    hidden = {*changes.hidden.assumed, *changes.hidden.skipped}
+    names = {*changes.tracked, *hidden, *filter(None, listing.split("\0"))}
     counted = [n for n in names if not without or not Path(root, n).is_relative_to(without)]
     if not counted:
         return ""

@@ -46,6 +46,11 @@ def built_by(plan: BuildPlan, root: Path) -> str:
         root: of the project.
     """
     argv = buildx_argv(replace(plan, metadata_file=None))
+    if made := plan.checkout:
+        # Its files are those of the commit and these, wherever it lies.
+        argv = tuple(word.replace(str(made.place(root)), ".") for word in argv)
+        argv = tuple(word.replace(str(made.root), "commit") for word in argv)
+        argv += tuple(word for pair in (("files", "commit"), *made.included) for word in pair)
     line = "\0".join(redact(word).replace(str(root), ".") for word in argv)
     return hashlib.sha256(line.encode(errors="surrogateescape")).hexdigest()
 

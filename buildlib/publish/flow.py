@@ -167,6 +167,7 @@ class PublishFlow:
         return replace(
             before,
             archive=fresh.archive,
+            included=fresh.included,
             rehearsal=fresh.rehearsal,
             targets=_still_there(before, self._plan),
             ended="",

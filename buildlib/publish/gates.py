@@ -136,7 +136,7 @@ def _scan(subject: Subject, archive: Archive) -> Figures:
         today=subject.today,
     )
     document = as_sarif(
-        report, dockerfile=dockerfile_uri(config.root, subject.project.dockerfile_path)
+        report, dockerfile=dockerfile_uri(subject.project.files, subject.project.dockerfile_path)
     )
     sarif = subject.beside("scan.sarif")
     write_text(sarif, to_json(document) + "\n")

@@ -96,6 +96,11 @@ class PublishPlan:
     targets: tuple[Target, ...]
 
     @property
+    def included(self) -> tuple[tuple[str, str], ...]:
+        """Return the files that are built and not in the commit, each with its digest."""
+        return self.build.checkout.included if self.build.checkout else ()
+
+    @property
     def rehearsal(self) -> bool:
         """Return whether every registry is on this machine: nothing becomes public."""
         return _stay_here(target.registry for target in self.targets)

@@ -82,6 +82,7 @@ class Receipt:
     Args:
         image, version, revision, mode: what is published.
         uncommitted: one hash of all that was not; empty: everything was.
+        included: files beside those of the commit, each with its digest.
         archive: the file, relative to the project where it lies in it.
         digest: of the whole; empty: not built yet.
         platforms: the digest of each one's manifest.
@@ -98,6 +99,7 @@ class Receipt:
     mode: str
     archive: str
     uncommitted: str = ""
+    included: dict[str, str] = field(default_factory=dict)
     digest: str = ""
     built_by: str = ""
     platforms: dict[str, str] = field(default_factory=dict)
@@ -135,6 +137,7 @@ def new_receipt(config: Config, plan: PublishPlan, *, started: str) -> Receipt:
         mode=str(plan.mode),
         archive=inside(plan.archive, config.root),
         uncommitted=plan.uncommitted,
+        included=dict(plan.included),
         started=started,
         rehearsal=plan.rehearsal,
     )

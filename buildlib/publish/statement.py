@@ -29,7 +29,7 @@ def make_statement(project: Project, plan: PublishPlan, receipt: Receipt) -> dic
             "buildType": f"{NAMESPACE}/docker-publish/v1",
             "externalParameters": _parameters(project, plan),
             "internalParameters": {"standIns": list(plan.build.stand_ins)},
-            "resolvedDependencies": [_source(project, plan), *_bases(plan)],
+            "resolvedDependencies": [_source(project, plan), *_included(plan), *_bases(plan)],
         },
         "runDetails": {
             "builder": {"id": f"{NAMESPACE}/local", "version": receipt.tools},
@@ -62,6 +62,18 @@ def _source(project: Project, plan: PublishPlan) -> dict[str, Any]:
     # The commit alone would be a lie where files differ from it.
     dirt = {"annotations": {"dirty": True, "uncommitted": plan.uncommitted}}
     return source | (dirt if plan.uncommitted else {})
+
+
+def _included(plan: PublishPlan) -> list[dict[str, Any]]:
+    """Return the files that the commit does not have, by their paths in the build context."""
+    return [
+        {
+            "name": path,
+            "digest": {"sha256": digest.removeprefix("sha256:")},
+            "annotations": {"inCommit": False},
+        }
+        for path, digest in plan.included
+    ]
 
 
 def _judgement(record: GateRecord) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from buildlib.dockerignore import DockerIgnore
+from buildlib.dockerignore import DockerIgnore, context_paths
 from buildlib.errors import InputError
 from buildlib.project import Project
 from buildlib.reproduce.variation import Variation
@@ -17,32 +16,6 @@ from buildlib.reproduce.variation import Variation
 _CONTEXT: Final = "context"
 _DOCKERFILE: Final = "dockerfile"
 _IGNORE: Final = ".dockerignore"
-
-
-def context_paths(context: Path, ignore: DockerIgnore) -> tuple[str, ...]:
-    """Return what the builder gets of a context, sorted: a directory before what is in it.
-
-    Raises:
-        InputError: a directory can't be read (exit 2).
-    """
-    return tuple(sorted(_walk(context, "", ignore)))
-
-
-def _walk(context: Path, below: str, ignore: DockerIgnore) -> Iterator[str]:
-    try:
-        entries = list(os.scandir(context / below))
-    except OSError as error:
-        raise InputError(f"can't read {context / below}", why=str(error)) from error
-    for entry in entries:
-        path = f"{below}/{entry.name}" if below else entry.name
-        folder = entry.is_dir(follow_symlinks=False)
-        if ignore.excludes(path, directory=folder) and path != _IGNORE:
-            continue
-        if folder:
-            yield path
-            yield from _walk(context, path, ignore)
-        elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
-            yield path
 
 
 def copy_context(context: Path, target: Path, ignore: DockerIgnore, variation: Variation) -> None:
@@ -109,7 +82,8 @@ def copy_project(
     (root / _DOCKERFILE).mkdir()
     for path in (dockerfile, own_ignore):
         if path.is_file():
-            _copy(path, root / _DOCKERFILE / path.name)
+            # It may be a link, and what it leads to is not copied.
+            _copy(path.resolve(), root / _DOCKERFILE / path.name)
     config = replace(
         project.config,
         root=root,
@@ -121,4 +95,4 @@ def copy_project(
         cache_from=(),
         cache_to=(),
     )
-    return replace(project, config=config)
+    return replace(project, config=config, checkout=None)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from buildlib import preflight
 from buildlib.build import build_image, plan_build
+from buildlib.checkout import changes_of, from_commit, is_of_commit
 from buildlib.command import buildx_argv, shell_line
 from buildlib.console import Console
 from buildlib.executor import Executor
@@ -19,6 +21,7 @@ from buildlib.passing import passing_folder
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest
 from buildlib.project import Project
+from buildlib.refusals import listing
 from buildlib.reproduce.cache import Cache, without_mounts
 from buildlib.reproduce.compare import compare
 from buildlib.reproduce.copy import copy_project
@@ -112,11 +115,35 @@ def build_lines(
     Raises:
         InputError: the request or the files are not usable (exit 2).
     """
-    with passing_folder(_KIND) as base:
+    with _sources(project) as sources, passing_folder(_KIND) as base:
         wanted = _wanted(project, platforms)
-        builds = _prepared(project, wanted, base, (keep or base).absolute(), executor_in)
+        builds = _prepared(sources, wanted, base, (keep or base).absolute(), executor_in)
         plans = [plan_build(build.project, build.request)[0] for build in builds]
     return tuple(shell_line(buildx_argv(plan)) for plan in plans)
+
+
+@contextmanager
+def _sources(project: Project, console: Console | None = None) -> Iterator[Project]:
+    """Give the project with the files that are built: those of the commit, unless others differ."""
+    if project.checkout:
+        yield project
+        return
+    changes = changes_of(project)
+    if is_of_commit(project, changes, release=False):
+        with from_commit(project) as committed:
+            yield committed
+        return
+    if console and changes.paths:
+        console.warn(
+            f"the work tree is built, which differs from the commit: {listing(changes.paths)}"
+        )
+    yield project
+
+
+def _source(project: Project) -> str:
+    if project.checkout:
+        return f"commit {project.version.revision}"
+    return "the work tree, which differs from the commit" if project.version.revision else ""
 
 
 def _wanted(project: Project, platforms: tuple[str, ...]) -> tuple[str, ...]:
@@ -147,12 +174,12 @@ def reproduce(
     """
     started = time.monotonic()
     wanted = _wanted(project, platforms)
-    with passing_folder(_KIND) as base:
-        builds = _prepared(project, wanted, base, (keep or base).absolute(), executor_in)
+    with _sources(project, console) as sources, passing_folder(_KIND) as base:
+        builds = _prepared(sources, wanted, base, (keep or base).absolute(), executor_in)
         cache = Cache(executor_in({}), project.config.buildx_builder())
         with without_mounts(cache, [build.namespace for build in builds]):
             built = _build_all(builds, console)
-        return _compared(project, builds, built, kept=keep is not None, started=started)
+        return _compared(sources, builds, built, kept=keep is not None, started=started)
 
 
 def _build_all(builds: list[Build], console: Console) -> tuple[str, ...]:
@@ -181,6 +208,7 @@ def _compared(
             image=project.config.image,
             version=project.version.value,
             platforms=platforms,
+            source=_source(project),
             epoch=epoch,
             digests=(first.top(), second.top()),
             archives=tuple(str(build.archive) for build in builds) if kept else (),

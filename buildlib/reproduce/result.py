@@ -23,6 +23,8 @@ class Reproduction:
     Args:
         image, version: what was built.
         platforms: `os/arch`, of both builds.
+        source: whose files were built: `commit …`, or those of the work tree; empty: there is no
+            commit.
         epoch: SOURCE_DATE_EPOCH, seconds.
         digests: of the two, `sha256:…`.
         archives: where the two are kept; empty: nowhere.
@@ -39,6 +41,7 @@ class Reproduction:
     seconds: float
     differences: tuple[Difference, ...]
     late: tuple[Late, ...]
+    source: str = ""
 
     @property
     def reproducible(self) -> bool:
@@ -56,6 +59,7 @@ class Reproduction:
         first, second = self.digests
         rows = [
             ("version", self.version),
+            ("built from", self.source),
             ("platforms", ", ".join(self.platforms)),
             ("epoch", f"{self.epoch} ({time_text(self.epoch)})"),
             ("digest", first if first == second else f"{first} and {second}"),

@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from buildlib.build import build_image, plan_build
 from buildlib.command import build_line
 from buildlib.errors import InputError
 from buildlib.plan import Output
-from buildlib.planning import BuildRequest, chosen_platforms
+from buildlib.planning import BuildRequest, chosen_output, chosen_platforms
 from buildlib.platforms import host_platform
 from buildlib.project import Project
+from buildlib.refusals import listing
 from buildlib.report import BuildResult, to_json
 from buildlib.tasks.edge import Beginning, Edge
+
+# What stays on this machine: it is built many times a day, from what is there.
+_HERE: Final = (Output.LOAD, Output.LOCAL, Output.CACHE_ONLY)
+
+
+@contextmanager
+def _files(run: Edge, project: Project, request: BuildRequest) -> Iterator[Project]:
+    """Give the project with the files that are built.
+
+    What leaves this machine as a release, or as an archive, is the commit, as `docker-publish`
+    has it; what is no release is the commit only where nothing was changed.
+    """
+    here, release = chosen_output(request) in _HERE, project.version.origin == "tag"
+    if here and not release:
+        yield project
+        return
+    from buildlib.checkout import changes_of, from_commit, is_of_commit  # noqa: PLC0415 - few ask
+
+    changes = changes_of(project)
+    name, paths = project.version.value, listing(changes.paths)
+    if here:
+        if paths:
+            run.console.warn(f"{name} is built from files that its commit may not have: {paths}")
+        yield project
+    elif is_of_commit(project, changes, release=release):
+        if paths:
+            run.console.warn(f"{name} is built from its commit, without what differs: {paths}")
+        with from_commit(project) as committed:
+            yield committed
+    else:
+        yield project
 
 
 def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:
@@ -26,11 +60,11 @@ def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:
 
 def build(run: Edge, beginning: Beginning, request: BuildRequest, *, as_json: bool) -> None:
     """Build the image, or only say how."""
-    project = beginning.project.get()
-    if run.dry:
-        _plan_only(run, project, request)
-        return
-    result = build_image(project, request, run.executor, run.console, facts=beginning.engine)
+    with _files(run, beginning.project.get(), request) as project:
+        if run.dry:
+            _plan_only(run, project, request)
+            return
+        result = build_image(project, request, run.executor, run.console, facts=beginning.engine)
     run.console.answer(result.as_json() if as_json else result.as_text())
 
 
@@ -49,9 +83,10 @@ def build_binaries(
         request = BuildRequest(
             platforms=(str(one),), target=target, output=Output.LOCAL, destination=folder
         )
-        if run.dry:
-            _plan_only(run, project, request)
-        else:
+        with _files(run, project, request):
+            if run.dry:
+                _plan_only(run, project, request)
+                continue
             done = build_image(project, request, run.executor, run.console, facts=beginning.engine)
             results.append(done)
     if as_json:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from typing import Final, NamedTuple
 
+from buildlib.checkout import changes_of, from_commit, is_of_commit
 from buildlib.engine import inspect_builder
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.executor import PlumbumExecutor
@@ -41,7 +43,7 @@ from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import Opened, make_claim, open_registries
 from buildlib.tasks.telling import mode
-from buildlib.vcs import Changes, GitFacts, hash_changes, read_changes, read_revision
+from buildlib.vcs import Changes, GitFacts, hash_changes, read_revision
 
 # For what a dry run asks only to tell more.
 _ONCE = Patience(attempts=1, timeout=10.0)
@@ -85,12 +87,29 @@ class Planner:
         self.project: Project = run.project()
         if by_version and self.project.version.snapshot:
             self._mode = Mode.SNAPSHOT
-        config, git = self.project.config, self.project.git
+        config = self.project.config
         self.registries = chosen_registries(config, wanted.registries)
-        self._changes = read_changes(git.root) if isinstance(git, GitFacts) else Changes()
+        self._changes = changes_of(self.project)
         # Once: what is built is what was there in the beginning.
         self._uncommitted = self._hashed(self._changes)
         self._dockerfile = self.project.dockerfile()
+
+    @contextmanager
+    def files(self) -> Iterator[None]:
+        """Take the files of the commit for the time of the block, unless others are published.
+
+        Raises:
+            InputError, ToolError: as `from_commit`.
+        """
+        release = self._mode is not Mode.SNAPSHOT
+        if not is_of_commit(self.project, self._changes, release=release):
+            yield
+            return
+        before = self.project, self._dockerfile
+        with from_commit(self.project) as project:
+            self.project, self._dockerfile = project, project.dockerfile()
+            yield
+        self.project, self._dockerfile = before
 
     def _hashed(self, changes: Changes) -> str:
         git = self.project.git
@@ -106,7 +125,7 @@ class Planner:
         git = self.project.git
         if not isinstance(git, GitFacts):
             return
-        same = self._hashed(read_changes(git.root)) == self._uncommitted
+        same = self._hashed(changes_of(self.project)) == self._uncommitted
         if not (same and read_revision(git.root) == git.revision):
             raise InputError(
                 "the files changed while the image was built",
@@ -189,6 +208,19 @@ def publish(
     planner = Planner(run, wanted)
     # What forbids it is said before anybody is asked.
     planner.plan({})
+    with planner.files():
+        _publish(run, planner, wanted, patience=patience, terms=terms, reached=reached)
+
+
+def _publish(
+    run: Edge,
+    planner: Planner,
+    wanted: Wanted,
+    *,
+    patience: Patience | None,
+    terms: ClaimTerms | None,
+    reached: Callable[[str], None],
+) -> None:
     patience = _ONCE if run.dry else patience
     opened = open_registries(run, planner.registries, patience, spare_optional=True)
     plan = planner.plan(_held(run, opened))
@@ -201,8 +233,7 @@ def publish(
         return
     before = _before(plan, wanted)
     around = replace(
-        _surroundings(run, planner, plan, opened),
-        rules=planner.rules(run, opened, terms),
+        _surroundings(run, planner, plan, opened, planner.rules(run, opened, terms)),
         discarded=wanted.discard_claims,
         reached=reached,
     )
@@ -230,7 +261,7 @@ def _report(run: Edge, receipt: Receipt, *, as_json: bool) -> None:
 
 
 def _surroundings(
-    run: Edge, planner: Planner, plan: PublishPlan, opened: Sequence[Opened]
+    run: Edge, planner: Planner, plan: PublishPlan, opened: Sequence[Opened], rules: Rules
 ) -> Surroundings:
     project = planner.project
     subject = Subject(
@@ -248,7 +279,7 @@ def _surroundings(
         subject=subject,
         repositories=repositories,
         signer=CosignSigner(project, plan, run.executor, run.console, repositories),
-        rules=planner.rules(run, opened, None),
+        rules=rules,
         check_unchanged=planner.check_unchanged,
         now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         versions=lambda: _versions(_engine(run)),

@@ -40,6 +40,8 @@ def show_config(run: Edge, *, as_json: bool) -> None:
     """Print every configured value, and where it came from."""
     found = run.project().config
     values = {key: getattr(found, key.replace("-", "_")) for key in known_keys()}
+    if found.context_include:
+        values["context"] = {"path": found.context, "include": found.context_include}
     values["tags"] = found.tag_rules()
     values["policy"] = found.image_policy()
     values["scan"] = found.scan_settings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Final
 
+from buildlib.checkout import changes_of
 from buildlib.command import shell_line
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.explain import explain
@@ -31,7 +32,7 @@ from buildlib.settings import Registry
 from buildlib.tagplan import TagPlan, plan_tags
 from buildlib.tags import local_tags
 from buildlib.tasks.edge import Edge
-from buildlib.vcs import Changes, GitFacts, NoGit, read_changes
+from buildlib.vcs import GitFacts, NoGit
 
 _REMOTE: Final = "origin"
 
@@ -56,7 +57,7 @@ class Telling:
     def __init__(self, project: Project, mode: Mode) -> None:
         """Read what has changed, which the version alone does not need."""
         self._project, self._mode = project, mode
-        self._changes = _changes(project)
+        self._changes = changes_of(project)
 
     def plan(self, registry: Registry | None = None) -> TagPlan:
         """Return the tags of a publication, to one registry or by the project's own rules."""
@@ -111,11 +112,6 @@ class Telling:
         plan = self.plan()
         raise_problems(plan.refusals)
         return plan.tags
-
-
-def _changes(project: Project) -> Changes:
-    git = project.git
-    return read_changes(git.root) if isinstance(git, GitFacts) else Changes()
 
 
 def _as_dict(plan: TagPlan) -> dict[str, Any]:
@@ -176,7 +172,7 @@ def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: st
     problems = tag_problems(
         name,
         project.git,
-        _changes(project),
+        changes_of(project),
         lineage,
         prefix=config.tag_prefix,
         branches=release_branches(config.release_branches, lineage),

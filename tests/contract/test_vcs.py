@@ -418,6 +418,41 @@ def test_what_is_not_committed_has_one_hash(tmp_path: Path) -> None:
     assert _hash(root) == seen[-1]
 
 
+def test_a_line_separator_in_a_tag_ends_no_name(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    names = ["a\x85refs/tags/v8.8.8", "v1.0.0", "x\u2028refs/tags/v9.9.9"]
+    for name in names:
+        git(root, "tag", name)
+        git(root, "update-ref", f"refs/remotes/origin/{name}", "HEAD")
+    found = read_lineage(root)
+    assert sorted(found.before) == sorted(found.after) == names
+    assert sorted(found.published) == names
+    facts = read_git_facts(root)
+    assert isinstance(facts, GitFacts)
+    assert sorted(facts.tags) == names
+
+
+@pytest.mark.parametrize("by", ["configuration", "environment"])
+def test_abbreviations_are_of_one_length_for_every_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    root = _repository(tmp_path)
+    before = read_git_facts(root)
+    assert isinstance(before, GitFacts)
+    if by == "configuration":
+        git(root, "config", "core.abbrev", "4")
+    else:
+        monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+        monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.abbrev")
+        monkeypatch.setenv("GIT_CONFIG_VALUE_0", "4")
+    assert read_git_facts(root) == before
+    assert len(before.short) == 7
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "many")
+    refused = read_git_facts(root)
+    assert isinstance(refused, NoGit)
+    assert "command-line config" in refused.reason
+
+
 def test_a_submodule_that_changed_is_seen(tmp_path: Path) -> None:
     inner = _repository(tmp_path / "inner")
     outer = _repository(tmp_path / "outer")

@@ -42,6 +42,20 @@ def test_the_nearest_file_upwards_is_the_root(tmp_path: Path) -> None:
     assert load_config(below, {}).root == tmp_path
 
 
+def test_the_context_is_a_path_or_a_table(tmp_path: Path) -> None:
+    config = load_config(_write(tmp_path, 'image = "t"\ncontext = "app"\n'), {})
+    assert (config.context, config.context_include) == ("app", ())
+    table = '[context]\npath = "app"\ninclude = ["gen", "a/**/*.js"]\n'
+    config = load_config(_write(tmp_path, f'image = "t"\n{table}'), {})
+    assert (config.context, config.context_include) == ("app", ("gen", "a/**/*.js"))
+    assert str(config.source_of("context")) == "file (buildlib.toml)"
+    # Another path leaves what is included.
+    config = load_config(tmp_path, {"BUILDLIB_CONTEXT": "other"})
+    assert (config.context, config.context_include) == ("other", ("gen", "a/**/*.js"))
+    config = load_config(_write(tmp_path, 'image = "t"\n[context]\ninclude = ["gen"]\n'), {})
+    assert (config.context, config.context_include) == (".", ("gen",))
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -130,6 +144,16 @@ BAD = {
     "a list where text belongs": ("image = []\n", "must be text"),
     "a list with a number in it": ('image = "t"\ncache-from = [1]\n', "a list of texts"),
     "a table with a number in it": ('image = "t"\n[labels]\na = 1\n', "a table of texts"),
+    "an unknown key of the context": ('image = "t"\n[context]\nallow = 1\n', "key context.allow"),
+    "a context that is a number": ('image = "t"\ncontext = 1\n', "context from file"),
+    "a file from elsewhere in the context": (
+        'image = "t"\n[context]\ninclude = ["../x"]\n',
+        "context.include from file (buildlib.toml) must be a list of paths below the context",
+    ),
+    "an exception among what is included": (
+        'image = "t"\n[context]\ninclude = ["!x"]\n',
+        "paths below the context",
+    ),
     "a label without a name": ('image = "t"\n[labels]\n"" = "v"\n', "'' is no name"),
     "a label with a blank": ('image = "t"\n[labels]\n"a b" = "v"\n', "'a b' is no name"),
     "a label with an equals sign": ('image = "t"\n[labels]\n"a=b" = "v"\n', "'a=b' is no name"),

@@ -12,6 +12,7 @@ from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
 from buildlib.plan import BuildPlan
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.platforms import parse_platforms
+from buildlib.project import Checkout
 
 from fakes import GOOD, a_project, write_project
 
@@ -172,6 +173,33 @@ def test_a_dockerfile_without_args_says_so(tmp_path: Path) -> None:
     write_project(tmp_path, dockerfile="FROM scratch\n")
     plan = _plan(tmp_path, BuildRequest(build_args=("X=1",)))
     assert "declares none" in preflight.undeclared(plan, a_project(tmp_path).dockerfile())[0]
+
+
+@pytest.mark.parametrize(
+    ("sources", "ignore", "told"),
+    [
+        ((".",), "", ".git, dist"),
+        (("./", "app"), "dist\n", ".git"),
+        (("/",), ".git\ndist\n", ""),
+        ((".",), "*\n!app\n", ""),
+        (("dist/program", "app"), "", ""),
+    ],
+)
+def test_what_is_no_source_is_told_where_the_whole_context_is_copied(
+    tmp_path: Path, sources: tuple[str, ...], ignore: str, told: str
+) -> None:
+    write_project(tmp_path)
+    for name in (".git", "dist"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".dockerignore").write_text(ignore, encoding="utf-8")
+    plan = replace(_plan(tmp_path), sources=sources)
+    found = preflight.unwanted_files(plan, (".git", "dist", "data"))
+    assert [text.startswith(f"the image gets {told},") for text in found] == (
+        [True] if told else []
+    )
+    # The files of a commit hold none of that.
+    made = Checkout(folder=tmp_path, top=tmp_path)
+    assert preflight.unwanted_files(replace(plan, checkout=made), (".git",)) == ()
 
 
 def test_context_and_dockerfile_that_are_missing_are_both_told(tmp_path: Path) -> None:
@@ -400,3 +428,16 @@ def test_a_push_is_one_in_buildx_s_own_words_as_well(
 )
 def test_a_secret_without_a_value_is_told(text: str, said: tuple[str, ...]) -> None:
     assert preflight.unset_secrets([text], {"SET": "x", "NOTHING": ""}) == said
+
+
+def test_a_source_that_the_commit_does_not_have_is_told_with_the_way_to_include_it(
+    tmp_path: Path,
+) -> None:
+    made = Checkout(folder=tmp_path, top=tmp_path)
+    project = a_project(write_project(tmp_path, dockerfile="FROM scratch\nCOPY gone /\n"))
+    plan = make_build_plan(project, BuildRequest(), project.dockerfile())
+    problems = preflight.check_dockerfile(
+        replace(plan, checkout=made), project.dockerfile(), DockerIgnore(())
+    )
+    assert "copies gone, which the commit does not have" in _texts(problems)
+    assert "[context] include" in _texts(problems)

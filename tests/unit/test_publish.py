@@ -16,6 +16,7 @@ from ociwriter import OciWriter
 from buildlib.errors import BuildlibError, InputError, ProblemsError, exit_code_of
 from buildlib.labels import STAND_INS, VERSION_LABEL
 from buildlib.oci import open_archive
+from buildlib.project import Checkout
 from buildlib.publish.checks import archive_problems
 from buildlib.publish.fingerprint import built_by, fingerprint
 from buildlib.publish.flow import PublishFlow, Signer, Surroundings
@@ -310,6 +311,33 @@ def test_how_an_archive_was_built_is_told_apart_and_not_where(tmp_path: Path) ->
     replaced = '[base-images]\n"alpine:3.22" = "docker-image://mirror.example/alpine:3.22"\n'
     assert built("one", CONFIG + replaced) != built("one")
     assert built("one", f'{CONFIG}build-args = {{ FLAVOUR = "x" }}\n') != built("one")
+
+
+def test_the_files_of_a_commit_are_told_apart_by_what_is_beside_them(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path, HERE).build
+
+    def built(folder: str, *included: tuple[str, str]) -> str:
+        made = Checkout(folder=tmp_path / folder, top=tmp_path, included=included)
+        there = replace(plan, checkout=made, context=made.root, dockerfile=made.root / "Dockerfile")
+        return built_by(there, tmp_path)
+
+    assert built("one") == built("another")
+    assert built("one") != built_by(plan, tmp_path)
+    assert len({built("one"), built("one", ("gen", DIGEST)), built("one", ("gen", "x"))}) == 3
+
+
+def test_the_statement_and_the_receipt_name_what_the_commit_does_not_have(tmp_path: Path) -> None:
+    made = Checkout(folder=tmp_path, top=tmp_path, included=(("gen/a.js", DIGEST),))
+    plan = a_plan(tmp_path)
+    plan = replace(plan, build=replace(plan.build, checkout=made))
+    receipt = _receipt(plan, tmp_path)
+    assert receipt.as_dict()["included"] == {"gen/a.js": DIGEST}
+    statement = make_statement(a_project(tmp_path), plan, receipt)
+    assert statement["buildDefinition"]["resolvedDependencies"][1] == {
+        "name": "gen/a.js",
+        "digest": {"sha256": DIGEST.removeprefix("sha256:")},
+        "annotations": {"inCommit": False},
+    }
 
 
 def test_a_registry_that_is_another_one_by_now_begins_anew(tmp_path: Path) -> None:

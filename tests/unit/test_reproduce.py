@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from ociwriter import OciWriter
 
-from buildlib.dockerignore import DockerIgnore
+from buildlib.dockerignore import DockerIgnore, context_paths
 from buildlib.errors import GateError, InputError
 from buildlib.executor import Completed
 from buildlib.oci import open_archive
 from buildlib.reproduce.cache import Cache, mounts_of, without_mounts
 from buildlib.reproduce.compare import Difference, compare
-from buildlib.reproduce.copy import context_paths, copy_context, copy_project
+from buildlib.reproduce.copy import copy_context, copy_project
 from buildlib.reproduce.epoch import late
 from buildlib.reproduce.result import Reproduction, check_reproduction
 from buildlib.reproduce.variation import variations
