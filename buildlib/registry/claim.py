@@ -78,7 +78,7 @@ class ClaimTerms:
         patience: until a publisher stops waiting for another.
     """
 
-    duration: float = 120.0
+    duration: float = 240.0
     poll: float = 2.0
     patience: float = 600.0
 
