@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from buildlib import interrupts
 from buildlib.background import Background
 from buildlib.errors import ToolError
 from buildlib.parts import import_parts, once
@@ -92,21 +93,34 @@ def ask_ahead(root: Path) -> Ahead:
 def _answer(root: Path, *arguments: str) -> Answer:
     """Run git as GitPython would, without it."""
     env = os.environ | _ENV | _SILENT
+    interrupts.check_start()
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             ["git", *arguments],  # noqa: S607 - the git that the user's PATH gives
             cwd=root,
             env=env,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
     except OSError:
         return Answer(_NOT_INSTALLED, "", "", root, arguments)
-    _check_ownership(done.stderr)
-    return Answer(done.returncode, done.stdout.removesuffix("\n"), done.stderr, root, arguments)
+    return _finished(process, root, arguments)
+
+
+def _finished(process: subprocess.Popen[bytes], root: Path, arguments: tuple[str, ...]) -> Answer:
+    """Wait for git, and read what it printed; interrupted, it is ended."""
+    interrupts.CHILDREN.add(process)
+    try:
+        out, err = process.communicate()
+    except BaseException:
+        interrupts.end(process)
+        raise
+    finally:
+        interrupts.CHILDREN.discard(process)
+    printed, said = (text.decode("utf-8", "surrogateescape") for text in (out, err))
+    _check_ownership(said)
+    return Answer(process.returncode, printed.removesuffix("\n"), said, root, arguments)
 
 
 class _GitPython(NamedTuple):
@@ -159,14 +173,13 @@ class GitCommand:
             ToolError: it refuses the repository because another user owns it (exit 3).
         """
         env = _ENV if questions else _ENV | _SILENT
+        interrupts.check_start()
         try:
-            code, out, err = self._git.execute(
-                ["git", *arguments], with_extended_output=True, with_exceptions=False, env=env
-            )
+            # It ends the process where nobody refers to it any more.
+            started = self._git.execute(["git", *arguments], as_process=True, env=env)
         except _gitpython().not_found:
             return Answer(_NOT_INSTALLED, "", "", self._root, arguments)
-        _check_ownership(err)
-        return Answer(code, out, err, self._root, arguments)
+        return _finished(started.proc, self._root, arguments)
 
     def ask(self, *arguments: str) -> str:
         """Return what git prints, or nothing where it fails: for what may be absent."""

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from buildlib import interrupts
 from buildlib.config import Config
 from buildlib.console import Console, table
 from buildlib.engine import EngineFacts
@@ -269,12 +270,16 @@ class Flow:
             yield
         except BaseException:
             try:
-                self.containers.clean_up(self.run_id)
+                self._clean_up()
             except EngineError as error:
                 # Why it failed is what has to be known first.
                 self._console.warn(f"something of it may be left: {error}")
             raise
         if not keep:
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        with interrupts.cleaning("its container", "invoke docker-stop removes it"):
             self.containers.clean_up(self.run_id)
 
     def _address(self, plan: RunPlan) -> str:

@@ -16,6 +16,7 @@ PACKAGE = Path(buildlib.__file__).parent
 ORDER = [
     "errors",
     "variables",
+    "interrupts",
     "background",
     "record",
     "platforms",

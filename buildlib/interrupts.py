@@ -1,0 +1,218 @@
+"""Ctrl-C, SIGTERM and SIGHUP: the first one ends the task, and none disturbs what cleans up.
+
+Python raises KeyboardInterrupt for each Ctrl-C, and a second one ends the clean-up that the first
+began. Here the first signal raises it, once; those that follow are only counted while the task
+cleans up. A signal that comes after more than PATIENCE seconds of that ends the process at once,
+with a line that says what is left.
+
+What is not in our hands: until Invoke imports the first line of `buildlib.tasks`, an interrupt is
+handled by Python and Invoke. Nothing has been started by then.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Final, NoReturn, Protocol
+
+from buildlib.errors import CancelledError
+
+# How long a clean-up goes on undisturbed, in seconds: a container has ten to end by itself.
+PATIENCE: Final = 10.0
+# How long a process that is ended may take for it, before it is killed.
+_GRACE: Final = 5.0
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_WHAT: Final = "error: interrupted"
+
+
+class Process(Protocol):
+    """A process that we started."""
+
+    def terminate(self) -> object:
+        """Send SIGTERM."""
+
+    def kill(self) -> object:
+        """Send SIGKILL."""
+
+    def wait(self, timeout: float | None = None) -> object:
+        """Wait for its end; raises an Exception where that takes longer."""
+
+
+@dataclass(slots=True)
+class _State:
+    """What has been heard, and what goes on.
+
+    Args:
+        permanent: the handlers stay until the process ends.
+        tasks: how many tasks run, one in the other.
+        held: how many blocks may not be interrupted, one in the other.
+        first: when the first signal came.
+        pending: that one has not been raised yet.
+        ended: what is started from now on would outlive the task.
+        left: what is being cleaned up, and the command that does it by hand.
+    """
+
+    permanent: bool = False
+    tasks: int = 0
+    held: int = 0
+    first: float | None = None
+    pending: bool = False
+    ended: bool = False
+    left: list[tuple[str, str]] = field(default_factory=list)
+
+
+# The processes that run; whoever starts one adds it, and takes it out again.
+CHILDREN: Final[set[Process]] = set()
+_state = _State()
+
+
+def _exit(text: str) -> NoReturn:
+    """Print one line, and end the process without anything that could be interrupted."""
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode(errors="replace"))
+    os._exit(CancelledError.exit_code)
+
+
+def _hear(_number: int, _frame: FrameType | None) -> None:
+    if _state.first is None:
+        if not _state.tasks:
+            # Modules are being loaded, or all is done: there is nothing to clean up.
+            _exit(_WHAT)
+        _state.first = time.monotonic()
+        if not _state.held:
+            raise KeyboardInterrupt
+        _state.pending = True
+    elif time.monotonic() - _state.first > PATIENCE:
+        _give_up()
+
+
+def _give_up() -> NoReturn:
+    for process in tuple(CHILDREN):
+        with suppress(OSError):
+            process.kill()
+    left = dict.fromkeys(f"; {what} may be left: {remedy}" for what, remedy in _state.left)
+    _exit(_WHAT + "".join(left))
+
+
+def _take() -> dict[signal.Signals, object]:
+    """Install the handler, and return those before; a signal that is ignored stays so."""
+    before: dict[signal.Signals, object] = {}
+    if threading.current_thread() is threading.main_thread():
+        for one in _SIGNALS:
+            if signal.getsignal(one) not in {None, signal.SIG_IGN, _hear}:
+                before[one] = signal.signal(one, _hear)
+    return before
+
+
+def _ignore() -> None:
+    # The interpreter gives them back to the system while it ends, and what is done is done.
+    for one in _SIGNALS:
+        if signal.getsignal(one) is _hear:
+            signal.signal(one, signal.SIG_IGN)
+
+
+def install() -> None:
+    """Handle signals from now until the process ends, if it is Invoke's own program.
+
+    A program that imports this package for something else keeps its handlers; they are replaced
+    only while a task runs.
+    """
+    if "invoke.main" in sys.modules and not _state.permanent:
+        _state.permanent = True
+        _take()
+        atexit.register(_ignore)
+
+
+def _reset() -> None:
+    _state.first, _state.pending, _state.ended = None, False, False
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Handle signals for the time of a task: the first raises KeyboardInterrupt in the block."""
+    if not _state.tasks:
+        _reset()
+    before = _take()
+    _state.tasks += 1
+    try:
+        yield
+    finally:
+        _state.tasks -= 1
+        if not (_state.permanent or _state.tasks):
+            _reset()
+        for one, handler in before.items():
+            signal.signal(one, handler)  # type: ignore[arg-type]
+
+
+def heard() -> bool:
+    """Return whether the task was interrupted, and is cleaning up."""
+    return _state.first is not None
+
+
+def is_held() -> bool:
+    """Return whether an interrupt would wait, or has come already."""
+    return bool(_state.held) or heard()
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Let an interrupt wait until the end of the block, in the thread that hears it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _state.held += 1
+    try:
+        yield
+    finally:
+        _state.held -= 1
+        if _state.pending and not _state.held:
+            _state.pending = False
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def cleaning(what: str, remedy: str) -> Iterator[None]:
+    """Clean up in the block, without being interrupted.
+
+    Args:
+        what: is removed.
+        remedy: how to remove it by hand, for whoever can't wait.
+    """
+    with held():
+        _state.left.append((what, remedy))
+        try:
+            yield
+        finally:
+            _state.left.remove((what, remedy))
+
+
+def check_start() -> None:
+    """Raise CancelledError where what is started now would outlive the task."""
+    if _state.ended:
+        raise CancelledError("interrupted")
+
+
+def end(process: Process, grace: float = _GRACE) -> None:
+    """Ask a process to end, wait a bounded time, then kill it."""
+    with suppress(OSError):
+        process.terminate()
+    try:
+        process.wait(timeout=grace)
+    except Exception:  # noqa: BLE001 - subprocess's own, which only the executor imports
+        process.kill()
+        process.wait()
+
+
+def end_children() -> None:
+    """End what threads still wait for, and let them start nothing more."""
+    _state.ended = True
+    for process in tuple(CHILDREN):
+        end(process)
