@@ -266,16 +266,18 @@ def kinds(
                 release.root, publish_env, lambda _: ("docker-publish", *SKIP), of_publish
             ),
         }
+    for name in _labelled_by(f"{LABEL}.run={run.image}"):
+        docker("rm", "--force", "--volumes", name)
     for checkout in (build, run, smoke):
         remove_images(checkout.image)
 
 
 def _labelled_by(label: str) -> list[str]:
-    """Return the containers and volumes with a label, with all their labels."""
+    """Return the names of the containers and volumes with a label."""
     only = ("--filter", f"label={label}")
     return [
-        *docker("ps", "--all", *only, "--format", "{{.Names}} {{.Labels}}").splitlines(),
-        *docker("volume", "ls", *only, "--format", "{{.Name}} {{.Labels}}").splitlines(),
+        *docker("ps", "--all", *only, "--format", "{{.Names}}").split(),
+        *docker("volume", "ls", *only, "--format", "{{.Name}}").split(),
     ]
 
 
