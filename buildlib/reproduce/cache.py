@@ -58,7 +58,7 @@ class Cache:
     def remove(self, identities: Sequence[str]) -> None:
         """Remove records; those that are in use stay."""
         # A regular expression in every version of buildx, which has no other way to name several.
-        pattern = "|".join(identities)
+        pattern = "|".join(map(re.escape, identities))
         argv = ("docker", "buildx", "prune", "--force", *self._options)
         self._executor.run((*argv, "--filter", f"id=/^({pattern})$/"), timeout=_TIMEOUT)
 

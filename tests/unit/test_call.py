@@ -1,0 +1,128 @@
+"""Servers that never come to an end, asked by what asks the container's server."""
+
+from __future__ import annotations
+
+import socket
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from threading import Event, Thread
+
+import pytest
+
+from buildlib.run.call import LONGEST, call
+
+Send = Callable[[bytes], None]
+Serve = Callable[[Callable[[Send, Event], None]], str]
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Return a server of what a function sends, until it is told to stop."""
+    over, threads = Event(), list[Thread]()
+    with ExitStack() as stack:
+
+        def start(act: Callable[[Send, Event], None]) -> str:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def run() -> None:
+                with suppress(OSError):
+                    client, _ = listener.accept()
+                    with client:
+                        client.recv(65536)
+                        act(client.sendall, over)
+
+            threads.append(Thread(target=run))
+            threads[-1].start()
+            return f"http://127.0.0.1:{listener.getsockname()[1]}/health"
+
+        yield start
+        over.set()
+        for thread in threads:
+            thread.join(timeout=30)
+
+
+def _drips(before: bytes, drop: bytes) -> Callable[[Send, Event], None]:
+    def act(send: Send, over: Event) -> None:
+        send(before)
+        while not over.wait(0.05):
+            send(drop)
+
+    return act
+
+
+def _streams(before: bytes, part: bytes) -> Callable[[Send, Event], None]:
+    def act(send: Send, over: Event) -> None:
+        send(before)
+        while not over.is_set():
+            send(part)
+
+    return act
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(_drips(b"", b""), id="silence"),
+        pytest.param(_drips(b"", b"H"), id="a status line that never ends"),
+        pytest.param(_drips(OK, b"a"), id="a header that never ends"),
+        pytest.param(_drips(OK, b"a: b\r\n"), id="headers that never end"),
+        pytest.param(_drips(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), id="Continue for ever"),
+        pytest.param(_streams(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), id="Continue, quickly"),
+        pytest.param(_drips(OK + b"\r\n", b"x"), id="a body that drips"),
+        pytest.param(
+            _drips(OK + b"Content-Length: 1000\r\n\r\n", b"x"),
+            id="a body of known length that drips",
+        ),
+        pytest.param(
+            _drips(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+            id="chunks that drip",
+        ),
+    ],
+)
+def test_the_deadline_is_of_the_whole_call(
+    serve: Serve, act: Callable[[Send, Event], None]
+) -> None:
+    address, started = serve(act), time.monotonic()
+    with pytest.raises(OSError, match=r"does not end within 0\.5 s|no HTTP"):
+        call(address, timeout=0.5)
+    assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize(
+    ("before", "part"),
+    [
+        pytest.param(OK + b"\r\n", b"x" * 65536, id="without a length"),
+        pytest.param(
+            OK + b"Content-Length: 1000000000000\r\n\r\n", b"x" * 65536, id="of a terabyte"
+        ),
+        pytest.param(
+            OK + b"Transfer-Encoding: chunked\r\n\r\n",
+            b"10000\r\n" + b"x" * 65536 + b"\r\n",
+            id="in chunks",
+        ),
+    ],
+)
+def test_a_body_without_end_is_read_to_a_limit(serve: Serve, before: bytes, part: bytes) -> None:
+    address = serve(_streams(before, part))
+    tracemalloc.start()
+    with pytest.raises(OSError, match=r"longer than 16 MB"):
+        call(address, timeout=60)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * LONGEST
+
+
+def test_headers_without_end_are_no_http(serve: Serve) -> None:
+    with pytest.raises(OSError, match="no HTTP"):
+        call(serve(_streams(OK, b"a: b\r\n")), timeout=60)
+
+
+def test_an_answer_that_ends_is_returned_whole(serve: Serve) -> None:
+    def act(send: Send, _: Event) -> None:
+        send(OK + b"Content-Length: 5\r\n\r\nhe")
+        send(b"llo")
+
+    assert call(serve(act)) == (200, b"hello")
