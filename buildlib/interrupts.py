@@ -1,7 +1,7 @@
 """Ctrl-C, SIGTERM and SIGHUP: the first one ends the task, and none disturbs what cleans up.
 
 Python raises KeyboardInterrupt for each Ctrl-C, and a second one ends the clean-up that the first
-began. Here the first signal raises it, once; those that follow are only counted while the task
+began. Here the first signal raises one, once; those that follow are only counted while the task
 cleans up. A signal that comes after more than PATIENCE seconds of that ends the process at once,
 with a line that says what is left.
 
@@ -11,6 +11,7 @@ handled by Python and Invoke. Nothing has been started by then.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
 import signal
@@ -29,8 +30,19 @@ from buildlib.errors import CancelledError
 PATIENCE: Final = 10.0
 # How long a process that is ended may take for it, before it is killed.
 _GRACE: Final = 5.0
+# How long after a lost interrupt it is raised again.
+_SOON: Final = 0.005
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WHAT: Final = "error: interrupted"
+
+
+class Interrupt(KeyboardInterrupt):
+    """What the first signal raises.
+
+    Of a plain one that was raised in text that is executed, as `namedtuple` and `dataclass` do it,
+    CPython remembers that nobody caught it, and in the end kills itself by SIGINT whatever the exit
+    code (`_Py_UnhandledKeyboardInterrupt`).
+    """
 
 
 class Process(Protocol):
@@ -47,7 +59,7 @@ class Process(Protocol):
 
 
 @dataclass(slots=True)
-class _State:
+class State:
     """What has been heard, and what goes on.
 
     Args:
@@ -71,7 +83,7 @@ class _State:
 
 # The processes that run; whoever starts one adds it, and takes it out again.
 CHILDREN: Final[set[Process]] = set()
-_state = _State()
+_state = State()
 
 
 def _exit(text: str) -> NoReturn:
@@ -86,12 +98,31 @@ def _hear(_number: int, _frame: FrameType | None) -> None:
         if not _state.tasks:
             # Modules are being loaded, or all is done: there is nothing to clean up.
             _exit(_WHAT)
-        _state.first = time.monotonic()
-        if not _state.held:
-            raise KeyboardInterrupt
-        _state.pending = True
+        _state.first, _state.pending = time.monotonic(), True
     elif time.monotonic() - _state.first > PATIENCE:
         _give_up()
+    if _state.pending and not _state.held:
+        _state.pending = False
+        raise Interrupt
+
+
+def _lost(lost: sys.UnraisableHookArgs) -> None:
+    """Raise an interrupt again that came in a place that can raise nothing, such as a finaliser."""
+    if not issubclass(lost.exc_type, Interrupt):
+        sys.__unraisablehook__(lost)
+        return
+    _state.held += 1
+    _state.pending = True
+    # Not from here, which can't raise either; and without a lock that may be held now.
+    _thread.start_new_thread(_hear_again, ())
+    _state.held -= 1
+
+
+def _hear_again() -> None:
+    time.sleep(_SOON)
+    ours = [one for one in _SIGNALS if signal.getsignal(one) is _hear]
+    if ours and (ident := threading.main_thread().ident):
+        signal.pthread_kill(ident, ours[0])
 
 
 def _give_up() -> NoReturn:
@@ -140,12 +171,15 @@ def listening() -> Iterator[None]:
     """Handle signals for the time of a task: the first raises KeyboardInterrupt in the block."""
     if not _state.tasks:
         _reset()
-    before = _take()
+    before, hook = _take(), sys.unraisablehook
+    sys.unraisablehook = _lost
     _state.tasks += 1
     try:
         yield
     finally:
         _state.tasks -= 1
+        _state.pending = False
+        sys.unraisablehook = hook
         if not (_state.permanent or _state.tasks):
             _reset()
         for one, handler in before.items():
@@ -175,7 +209,7 @@ def held() -> Iterator[None]:
         _state.held -= 1
         if _state.pending and not _state.held:
             _state.pending = False
-            raise KeyboardInterrupt
+            raise Interrupt
 
 
 @contextmanager

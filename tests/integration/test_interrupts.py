@@ -27,6 +27,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONGEST_GAP = 3.0
 # A container has ten seconds to end, and the machine may be busy.
 LIMIT = 60.0
+# What an interpreter takes at most to end, once all is done.
+END = 2.0
 LABEL = "io.github.smiller333.buildlib"
 SERVE = "cp /version /tmp/index.html; httpd -p 8080 -h /tmp; trap exit TERM; sleep 600 & wait"
 CONFIG = """
@@ -135,19 +137,21 @@ class Run:
         return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
     def interrupt(self, pair: Pair) -> bool:
-        """Send both signals; return whether it had ended before the first."""
+        """Send both signals; return whether all was done before the first."""
         while not self._listens():
             assert self.process.poll() is None
             time.sleep(0.002)
         if self.wait(pair.moment * self._kind.seconds):
             return True
+        first = time.monotonic()
         for number, seconds in zip(pair.numbers, (pair.gap, LIMIT), strict=True):
             if pair.group:
                 os.killpg(self.process.pid, number)
             else:
                 self.process.send_signal(number)
             if self.wait(seconds):
-                return False
+                # It may have been about to end.
+                return self.process.returncode == 0 and time.monotonic() - first < END
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         return False
