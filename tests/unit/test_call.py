@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
+from buildlib.config import load_config
+from buildlib.errors import GateError
+from buildlib.executor import Completed
 from buildlib.run.call import LONGEST, call
+from buildlib.run.container import Containers
+from buildlib.run.plan import RunPlan
+from buildlib.smoke.lab import Lab
+from buildlib.smoke.server import Server
+
+from fakes import FakeExecutor, write_project
 
 Send = Callable[[bytes], None]
 Serve = Callable[[Callable[[Send, Event], None]], str]
@@ -126,3 +137,59 @@ def test_an_answer_that_ends_is_returned_whole(serve: Serve) -> None:
         send(b"llo")
 
     assert call(serve(act)) == (200, b"hello")
+
+
+ENDLESS = pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        pytest.param(_drips(OK + b"\r\n", b"x"), "does not end within", id="drips"),
+        pytest.param(_streams(OK + b"\r\n", b"x" * 65536), "", id="streams"),
+    ],
+)
+RUNS = Completed(code=0, stdout=json.dumps([{"State": {"Running": True}}]))
+DOCKER: dict[tuple[str, ...], Completed] = {
+    ("docker", "container"): RUNS,
+    ("docker", "logs"): Completed(code=0, stdout="its log"),
+}
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let little be too long, so that it is read in no time on any machine."""
+    monkeypatch.setattr("buildlib.run.call.LONGEST", 1_000_000)
+
+
+@ENDLESS
+@pytest.mark.usefixtures("short")
+def test_docker_run_waits_no_longer_than_it_says(
+    serve: Serve, act: Callable[[Send, Event], None], reason: str
+) -> None:
+    address = serve(act).removesuffix("/health")
+    plan = RunPlan(image="i", name="n", labels=(), health="/health", timeout=1)
+    started = time.monotonic()
+    with pytest.raises(GateError, match="n was not healthy within 1 s") as caught:
+        Containers(FakeExecutor(DOCKER), "thing").wait_until_healthy(plan, "c", address)
+    assert time.monotonic() - started < 30
+    assert "its log" in caught.value.why
+    assert reason in caught.value.why
+
+
+@ENDLESS
+@pytest.mark.usefixtures("short")
+def test_smoke_waits_no_longer_than_it_says(
+    tmp_path: Path, serve: Serve, act: Callable[[Send, Event], None], reason: str
+) -> None:
+    address = serve(act).removesuffix("/health")
+    config = load_config(
+        write_project(
+            tmp_path,
+            'image = "thing"\n[smoke]\nport = 80\nhealth-path = "/health"\nstart-timeout = 1\n',
+        ),
+        {},
+    )
+    server = Server(Lab(FakeExecutor(DOCKER), "smoke-1"), "c", config, address)
+    started = time.monotonic()
+    said = server.healthy()
+    assert time.monotonic() - started < 30
+    assert "not healthy within 1 s" in said
+    assert reason in said
