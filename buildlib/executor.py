@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 
@@ -111,9 +112,14 @@ class PlumbumExecutor:
         benchmarks/README.md has what that takes. Where either is a script, as one that calls sudo,
         there is more to it than can be seen from here, and all stays as it is.
         """
-        docker = shutil.which("docker", path=self._env.get("PATH"))
-        if docker and _is_binary(docker) and _is_binary(buildx):
+        if self._has_binary and _is_binary(buildx):
             self._buildx = buildx
+
+    @cached_property
+    def _has_binary(self) -> bool:
+        """Return whether docker is a program, and no script."""
+        docker = shutil.which("docker", path=self._env.get("PATH"))
+        return bool(docker) and _is_binary(docker or "")
 
     def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
         """Run to the end and capture both streams.
@@ -183,11 +189,12 @@ class PlumbumExecutor:
         """Start the process, and see to it that it has ended whatever happens.
 
         A terminal sends Ctrl-C to its whole foreground group. What makes or removes something, and
-        whatever cleans up, has a group of its own: it does its work to the end.
+        whatever cleans up, has a group of its own: it does its work to the end. Where docker is a
+        script it may have to ask for a password, which only the foreground can.
         """
         captured = stdin is not None
         makes = captured and argv[0] == "docker" and argv[1] in _MAKES
-        apart = makes or (captured and interrupts.is_held())
+        apart = captured and (interrupts.heard() or (makes and self._has_binary))
         process = None
         try:
             with interrupts.held():

@@ -20,7 +20,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Final, NoReturn, Protocol
 
@@ -58,27 +57,21 @@ class Process(Protocol):
         """Wait for its end; raises an Exception where that takes longer."""
 
 
-@dataclass(slots=True)
 class State:
     """What has been heard, and what goes on.
 
-    Args:
-        permanent: the handlers stay until the process ends.
-        tasks: how many tasks run, one in the other.
-        held: how many blocks may not be interrupted, one in the other.
-        first: when the first signal came.
-        pending: that one has not been raised yet.
-        ended: what is started from now on would outlive the task.
-        left: what is being cleaned up, and the command that does it by hand.
+    `permanent`: the handlers stay until the process ends. `tasks`: how many run, one in the other.
+    `held`: how many blocks may not be interrupted, one in the other. `first`: when the first signal
+    came; `pending`: it has not been raised yet. `ended`: what is started from now on would outlive
+    the task. `left`: what is being cleaned up, and what does it by hand.
     """
 
-    permanent: bool = False
-    tasks: int = 0
-    held: int = 0
-    first: float | None = None
-    pending: bool = False
-    ended: bool = False
-    left: list[tuple[str, str]] = field(default_factory=list)
+    def __init__(self) -> None:
+        """Know of nothing."""
+        self.permanent = self.pending = self.ended = False
+        self.tasks = self.held = 0
+        self.first: float | None = None
+        self.left: list[tuple[str, str]] = []
 
 
 # The processes that run; whoever starts one adds it, and takes it out again.
@@ -189,11 +182,6 @@ def listening() -> Iterator[None]:
 def heard() -> bool:
     """Return whether the task was interrupted, and is cleaning up."""
     return _state.first is not None
-
-
-def is_held() -> bool:
-    """Return whether an interrupt would wait, or has come already."""
-    return bool(_state.held) or heard()
 
 
 @contextmanager

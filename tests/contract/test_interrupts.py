@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -227,13 +228,13 @@ def test_who_ignores_a_signal_goes_on_ignoring_it(place: Place) -> None:
 
 @WHOM
 def test_what_makes_a_container_is_let_finish(place: Place, send: Send) -> None:
+    # A shell, which runs the file that is called like docker's command.
     docker = place.root / "bin" / "docker"
     docker.parent.mkdir()
-    docker.write_text(
-        "#!/bin/sh\necho $$ > making\nuntil [ -e go ]; do sleep 0.05; done\necho 1 > made\n",
-        "utf-8",
+    shutil.copy(Path("/bin/sh").resolve(), docker)
+    (place.root / "run").write_text(
+        "echo $$ > making\nuntil [ -e go ]; do sleep 0.05; done\necho 1 > made\n", "utf-8"
     )
-    docker.chmod(0o755)
     process = place.start("makes", PATH=f"{docker.parent}:{os.environ['PATH']}")
     place.reached("making")
     send(process, signal.SIGINT)

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
-from threading import Thread
+from threading import Event, Thread
 from typing import NoReturn
 
 import pytest
@@ -139,13 +139,24 @@ def test_an_interrupt_waits_for_the_end_of_what_may_not_be_interrupted() -> None
 
 
 def test_other_threads_hold_nothing() -> None:
+    done: list[str] = []
+
     def hold() -> None:
         with interrupts.held():
-            assert not interrupts.is_held()
+            waiting.set()
+            over.wait(60)
+        done.append("thread")
 
+    waiting, over = Event(), Event()
     thread = Thread(target=hold)
-    thread.start()
-    thread.join()
+    with interrupts.listening():
+        thread.start()
+        assert waiting.wait(60)
+        with pytest.raises(KeyboardInterrupt):
+            _send()
+        over.set()
+        thread.join()
+    assert done == ["thread"]
 
 
 def test_a_clean_up_that_takes_too_long_can_be_left(
