@@ -193,7 +193,7 @@ class PlumbumExecutor:
         script it may have to ask for a password, which only the foreground can.
         """
         captured = stdin is not None
-        makes = captured and argv[0] == "docker" and argv[1] in _MAKES
+        makes = captured and argv[0] == "docker" and not _MAKES.isdisjoint(argv[1:2])
         apart = captured and (interrupts.heard() or (makes and self._has_binary))
         process = None
         try:
