@@ -13,12 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from buildlib import interrupts
 from buildlib.executor import Runner
 
 _TIMEOUT: Final = 60.0
 # A build that was interrupted lets go of its mounts a moment later.
 _TRIES: Final = 15
 _PAUSE: Final = 0.2
+_REMEDY: Final = "docker buildx prune --filter type=exec.cachemount removes them, and all others"
 
 
 def mounts_of(text: str, namespaces: Sequence[str]) -> tuple[str, ...]:
@@ -69,9 +71,10 @@ def without_mounts(cache: Cache, namespaces: Sequence[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        for _ in range(_TRIES):
-            left = cache.mounts(namespaces)
-            if not left:
-                break
-            cache.remove(left)
-            time.sleep(_PAUSE)
+        with interrupts.cleaning("cache mounts of the two builds", _REMEDY):
+            for _ in range(_TRIES):
+                left = cache.mounts(namespaces)
+                if not left:
+                    break
+                cache.remove(left)
+                time.sleep(_PAUSE)

@@ -252,19 +252,21 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
                 if interrupted := interrupts.heard():
                     _sweep()
     except KeyboardInterrupt:
-        raise _interrupted(run) from None
+        interrupted = True
     except Exception as error:
         if env.get("BUILDLIB_DEBUG") == "1":
             import traceback  # noqa: PLC0415 - nobody else wants it
 
             traceback.print_exc()
-        if interrupted:
-            # Whatever else went wrong, went wrong because of that.
-            raise _interrupted(run) from None
-        if not isinstance(error, BuildlibError | OSError):
-            raise
-        known = error if isinstance(error, BuildlibError) else _of_the_system(error)
-        raise Exit(run.console.describe(known), code=exit_code_of(known)) from None
+        if not interrupted:
+            if not isinstance(error, BuildlibError | OSError):
+                raise
+            known = error if isinstance(error, BuildlibError) else _of_the_system(error)
+            raise Exit(run.console.describe(known), code=exit_code_of(known)) from None
+    if interrupted:
+        # Whatever else went wrong, went wrong because of that.
+        stopped = CancelledError("interrupted")
+        raise Exit(run.console.describe(stopped), code=stopped.exit_code)
 
 
 def _sweep() -> None:
@@ -273,8 +275,3 @@ def _sweep() -> None:
 
     interrupts.end_children()
     remove_own()
-
-
-def _interrupted(run: Edge) -> Exit:
-    error = CancelledError("interrupted")
-    return Exit(run.console.describe(error), code=error.exit_code)

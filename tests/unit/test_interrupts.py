@@ -112,6 +112,14 @@ def test_what_fails_because_of_an_interrupt_is_not_what_is_said(error: Exception
     assert _ended_by(work) == ("error: interrupted", 130)
 
 
+def test_a_task_that_went_on_all_the_same_was_interrupted() -> None:
+    def work() -> None:
+        with suppress(KeyboardInterrupt):
+            _send()
+
+    assert _ended_by(work) == ("error: interrupted", 130)
+
+
 def test_what_is_no_error_of_ours_stays_one() -> None:
     with pytest.raises(ValueError, match="a bug"), edge(Context()):
         raise ValueError("a bug")
