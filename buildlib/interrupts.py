@@ -1,12 +1,12 @@
 """Ctrl-C, SIGTERM and SIGHUP: the first one ends the task, and none disturbs what cleans up.
 
-Python raises KeyboardInterrupt for each Ctrl-C, and a second one ends the clean-up that the first
-began. Here the first signal raises one, once; those that follow are only counted while the task
-cleans up. A signal that comes after more than PATIENCE seconds of that ends the process at once,
-with a line that says what is left.
+Python raises KeyboardInterrupt for each Ctrl-C, so a second one ends the clean-up that the first
+began. Here only the first signal raises; those that follow are ignored while the task cleans up.
+A signal that comes more than PATIENCE seconds after the first ends the process at once, with a line
+that says what may be left.
 
-What is not in our hands: until Invoke imports the first line of `buildlib.tasks`, an interrupt is
-handled by Python and Invoke. Nothing has been started by then.
+Until Invoke imports the first line of `buildlib.tasks`, Python and Invoke handle interrupts, which
+can't be changed from here. Nothing has been started by then.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _WHAT: Final = "error: interrupted"
 class Interrupt(KeyboardInterrupt):
     """What the first signal raises.
 
-    Of a plain one that was raised in text that is executed, as `namedtuple` and `dataclass` do it,
-    CPython remembers that nobody caught it, and in the end kills itself by SIGINT whatever the exit
-    code (`_Py_UnhandledKeyboardInterrupt`).
+    CPython remembers a plain KeyboardInterrupt that left the `exec` of a string, which `namedtuple`
+    and `dataclass` use, and kills itself by SIGINT at exit, whatever the exit code
+    (`_Py_UnhandledKeyboardInterrupt`). It does not do so for a subclass.
     """
 
 
@@ -67,7 +67,7 @@ class State:
     """
 
     def __init__(self) -> None:
-        """Know of nothing."""
+        """Start with nothing heard."""
         self.permanent = self.pending = self.ended = False
         self.tasks = self.held = 0
         self.first: float | None = None
