@@ -111,6 +111,8 @@ def call(
     headers = {"Content-Type": "application/json"} if body is not None else {}
     connection = _connect(parts.hostname or "", parts.port, deadline)
     try:
+        connection.connect()
+        connection.sock.settimeout(_left(deadline))
         connection.request(method, target, body=body, headers=headers)
         with connection.getresponse() as answer:
             text = answer.read(LONGEST + 1)

@@ -126,6 +126,16 @@ def test_a_body_without_end_is_read_to_a_limit(serve: Serve, before: bytes, part
     assert peak < 4 * LONGEST
 
 
+def test_a_body_that_nobody_takes_is_sent_no_longer_either(serve: Serve) -> None:
+    def act(_: Send, over: Event) -> None:
+        over.wait(60)
+
+    started = time.monotonic()
+    with pytest.raises(OSError, match=r"does not end within 0\.5 s"):
+        call(serve(act), method="POST", body=b"x" * 50_000_000, timeout=0.5)
+    assert time.monotonic() - started < 15
+
+
 def test_headers_without_end_are_no_http(serve: Serve) -> None:
     with pytest.raises(OSError, match="no HTTP"):
         call(serve(_streams(OK, b"a: b\r\n")), timeout=60)
