@@ -197,7 +197,7 @@ class PlumbumExecutor:
         apart = captured and (interrupts.heard() or (makes and self._has_binary))
         process = None
         try:
-            with interrupts.held():
+            with interrupts.starting():
                 process = self._start(argv, stdin, stdout, stderr, apart=apart)
             yield process
         except KeyboardInterrupt as error:
@@ -220,7 +220,6 @@ class PlumbumExecutor:
                     pipe.close()
 
     def _start(self, argv: Sequence[str], *streams: int | None, apart: bool) -> Any:  # noqa: ANN401 - see _finish
-        interrupts.check_start()
         local, not_found = _plumbum()
         if self._buildx and tuple(argv[:2]) == _BUILDX:
             # It takes the same words by itself: runStandalone in buildx's cmd/buildx/main.go.

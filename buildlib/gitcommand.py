@@ -93,24 +93,24 @@ def ask_ahead(root: Path) -> Ahead:
 def _answer(root: Path, *arguments: str) -> Answer:
     """Run git as GitPython would, without it."""
     env = os.environ | _ENV | _SILENT
-    interrupts.check_start()
     try:
-        process = subprocess.Popen(
-            ["git", *arguments],  # noqa: S607 - the git that the user's PATH gives
-            cwd=root,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        with interrupts.starting():
+            process = subprocess.Popen(
+                ["git", *arguments],  # noqa: S607 - the git that the user's PATH gives
+                cwd=root,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            interrupts.CHILDREN.add(process)
     except OSError:
         return Answer(_NOT_INSTALLED, "", "", root, arguments)
     return _finished(process, root, arguments)
 
 
 def _finished(process: subprocess.Popen[bytes], root: Path, arguments: tuple[str, ...]) -> Answer:
-    """Wait for git, and read what it printed; interrupted, it is ended."""
-    interrupts.CHILDREN.add(process)
+    """Wait for git, one of CHILDREN, and read what it printed; interrupted, it is ended."""
     try:
         out, err = process.communicate()
     except BaseException:
@@ -173,10 +173,11 @@ class GitCommand:
             ToolError: it refuses the repository because another user owns it (exit 3).
         """
         env = _ENV if questions else _ENV | _SILENT
-        interrupts.check_start()
         try:
-            # It ends the process where nobody refers to it any more.
-            started = self._git.execute(["git", *arguments], as_process=True, env=env)
+            with interrupts.starting():
+                # It ends the process where nobody refers to it any more.
+                started = self._git.execute(["git", *arguments], as_process=True, env=env)
+                interrupts.CHILDREN.add(started.proc)
         except _gitpython().not_found:
             return Answer(_NOT_INSTALLED, "", "", self._root, arguments)
         return _finished(started.proc, self._root, arguments)

@@ -63,12 +63,14 @@ class State:
     `permanent`: the handlers stay until the process ends. `tasks`: how many run, one in the other.
     `held`: how many blocks may not be interrupted, one in the other. `first`: when the first signal
     came; `pending`: it has not been raised yet. `ended`: what is started from now on would outlive
-    the task. `left`: what is being cleaned up, and what does it by hand.
+    the task. `hurried`: the clean-up is not waited for any longer. `starting`: an entry for each
+    process that is being started. `left`: what there may be to clean up, and what does it by hand.
     """
 
     def __init__(self) -> None:
         """Start with nothing heard."""
-        self.permanent = self.pending = self.ended = False
+        self.permanent = self.pending = self.ended = self.hurried = False
+        self.starting: list[None] = []
         self.tasks = self.held = 0
         self.first: float | None = None
         self.left: list[tuple[str, str]] = []
@@ -93,7 +95,8 @@ def _hear(_number: int, _frame: FrameType | None) -> None:
             _exit(_WHAT)
         _state.first, _state.pending = time.monotonic(), True
     elif time.monotonic() - _state.first > PATIENCE:
-        _give_up()
+        _state.hurried = True
+        _check_hurried()
     if _state.pending and not _state.held:
         _state.pending = False
         raise Interrupt
@@ -116,6 +119,12 @@ def _hear_again() -> None:
     ours = [one for one in _SIGNALS if signal.getsignal(one) is _hear]
     if ours and (ident := threading.main_thread().ident):
         signal.pthread_kill(ident, ours[0])
+
+
+def _check_hurried() -> None:
+    """Give up, unless a process is being started that could not be ended yet."""
+    if _state.hurried and not _state.starting:
+        _give_up()
 
 
 def _give_up() -> NoReturn:
@@ -156,7 +165,8 @@ def install() -> None:
 
 
 def _reset() -> None:
-    _state.first, _state.pending, _state.ended = None, False, False
+    _state.first = None
+    _state.pending = _state.ended = _state.hurried = False
 
 
 @contextmanager
@@ -201,25 +211,36 @@ def held() -> Iterator[None]:
 
 
 @contextmanager
-def cleaning(what: str, remedy: str) -> Iterator[None]:
-    """Clean up in the block, without being interrupted.
+def starting() -> Iterator[None]:
+    """Start a process in the block, and add it to CHILDREN: no signal comes in between.
 
-    Args:
-        what: is removed.
-        remedy: how to remove it by hand, for whoever can't wait.
+    Raises:
+        CancelledError: it would outlive the task.
     """
     with held():
-        _state.left.append((what, remedy))
+        _state.starting.append(None)
         try:
+            if _state.ended:
+                raise CancelledError("interrupted")
             yield
         finally:
-            _state.left.remove((what, remedy))
+            _state.starting.pop()
+            _check_hurried()
 
 
-def check_start() -> None:
-    """Raise CancelledError where what is started now would outlive the task."""
-    if _state.ended:
-        raise CancelledError("interrupted")
+@contextmanager
+def leaving(what: str, remedy: str) -> Iterator[None]:
+    """Say what the block may leave, where its clean-up is not waited for.
+
+    Args:
+        what: may be left.
+        remedy: how to remove it by hand.
+    """
+    _state.left.append((what, remedy))
+    try:
+        yield
+    finally:
+        _state.left.remove((what, remedy))
 
 
 def end(process: Process, grace: float = _GRACE) -> None:
@@ -236,5 +257,7 @@ def end(process: Process, grace: float = _GRACE) -> None:
 def end_children() -> None:
     """End what threads still wait for, and let them start nothing more."""
     _state.ended = True
+    while _state.starting:
+        time.sleep(_SOON)
     for process in tuple(CHILDREN):
         end(process)

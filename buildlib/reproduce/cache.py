@@ -68,13 +68,18 @@ class Cache:
 @contextmanager
 def without_mounts(cache: Cache, namespaces: Sequence[str]) -> Iterator[None]:
     """Remove the cache mounts that the builds in the block leave, however the block ends."""
-    try:
-        yield
-    finally:
-        with interrupts.cleaning("cache mounts of the two builds", _REMEDY):
-            for _ in range(_TRIES):
-                left = cache.mounts(namespaces)
-                if not left:
-                    break
-                cache.remove(left)
-                time.sleep(_PAUSE)
+    with interrupts.leaving("cache mounts of the two builds", _REMEDY):
+        try:
+            yield
+        finally:
+            with interrupts.held():
+                _remove(cache, namespaces)
+
+
+def _remove(cache: Cache, namespaces: Sequence[str]) -> None:
+    for _ in range(_TRIES):
+        left = cache.mounts(namespaces)
+        if not left:
+            return
+        cache.remove(left)
+        time.sleep(_PAUSE)

@@ -40,7 +40,7 @@ from buildlib.smoke.sockets import Socket, sockets
 # How often a run that is being cancelled looks whether its containers have let go, in seconds.
 _LOOK: Final = 0.2
 POLICY: Final = "policy"
-_REMEDY: Final = "the next invoke docker-smoke removes it"
+_LEAVES: Final = ("what smoke started", "invoke docker-smoke removes it before it starts anew")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,7 +145,11 @@ class SmokeFlow:
         remove_left()
         if self._wants_policy():
             find_linter(self._project, self._executor, self._request.today)
-        with self._image() as image, self._archive(image) as archive:
+        with (
+            interrupts.leaving(*_LEAVES),
+            self._image() as image,
+            self._archive(image) as archive,
+        ):
             subjects = [self._subject(image, archive, one) for one in self._request.platforms]
             results = self._judged(archive, subjects, self._side_by_side(subjects))
             self._keep_for_a_closer_look(image, results)
@@ -172,7 +176,7 @@ class SmokeFlow:
         finally:
             if not self._keeps:
                 # The tag alone: layers that other images share stay.
-                with interrupts.cleaning(f"the image {tag}", _REMEDY):
+                with interrupts.held():
                     self._executor.run(("docker", "image", "rm", "--no-prune", tag))
 
     @contextmanager
@@ -268,7 +272,7 @@ class SmokeFlow:
 
     def _cancel(self, runs: Sequence[Future[SmokeResult]]) -> None:
         """End every container until nobody waits for one any more."""
-        with interrupts.cleaning("containers of smoke", _REMEDY):
+        with interrupts.held():
             for run in runs:
                 run.cancel()
             self._lab.cancel()

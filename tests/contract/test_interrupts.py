@@ -47,11 +47,11 @@ interrupts.PATIENCE = float(os.environ.get("PATIENCE", interrupts.PATIENCE))
 @task
 def work(context):
     with edge(context) as run:
-        try:
-            reached("working")
-            until("never")
-        finally:
-            with interrupts.cleaning("the thing", "rm thing removes it"):
+        with interrupts.leaving("the thing", "rm thing removes it"):
+            try:
+                reached("working")
+                until("never")
+            finally:
                 reached("cleaning")
                 until("go")
                 reached("cleaned")

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from typing import NoReturn
 
 import pytest
@@ -50,6 +50,22 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(os, "write", write)
     monkeypatch.setattr(os, "_exit", end)
     return printed
+
+
+class Started:
+    """A process that notes what is done to it."""
+
+    def __init__(self, seen: list[str]) -> None:
+        self._seen = seen
+
+    def terminate(self) -> None:
+        self._seen.append("SIGTERM")
+
+    def kill(self) -> None:
+        self._seen.append("SIGKILL")
+
+    def wait(self, timeout: float | None = None) -> None:
+        self._seen.append(f"waited {timeout}")
 
 
 def _send(number: int = signal.SIGINT) -> None:
@@ -186,7 +202,7 @@ def test_a_clean_up_that_takes_too_long_can_be_left(
     def work() -> None:
         with suppress(KeyboardInterrupt):
             _send()
-        with interrupts.cleaning("its container", "invoke docker-stop removes it"):
+        with interrupts.leaving("its container", "invoke docker-stop removes it"):
             _send()
             monkeypatch.setattr(interrupts, "PATIENCE", 0.0)
             _send()
@@ -206,11 +222,32 @@ def test_a_clean_up_that_takes_too_long_can_be_left(
         interrupts.CHILDREN.discard(process)
 
 
+def test_a_process_that_is_being_started_is_ended_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, ends: list[str]
+) -> None:
+    monkeypatch.setattr(interrupts, "PATIENCE", 0.0)
+    seen: list[str] = []
+
+    process = Started(seen)
+
+    def start() -> None:
+        with suppress(KeyboardInterrupt):
+            _send()
+        _within(interrupts.starting(), _send, lambda: interrupts.CHILDREN.add(process))
+
+    try:
+        with pytest.raises(EndedError):
+            _within(interrupts.listening(), start)
+    finally:
+        interrupts.CHILDREN.discard(process)
+    assert (seen, ends) == (["SIGKILL"], ["error: interrupted\n"])
+
+
 def test_a_clean_up_that_nobody_has_interrupted_yet_is_held_as_well() -> None:
     seen: list[str] = []
 
     def clean() -> None:
-        _within(interrupts.cleaning("a", "b"), _send, lambda: seen.append("all of it"))
+        _within(interrupts.held(), _send, lambda: seen.append("all of it"))
 
     with pytest.raises(KeyboardInterrupt):
         _within(interrupts.listening(), clean)
@@ -246,11 +283,35 @@ def test_other_errors_in_a_finaliser_are_printed_as_ever(
 
 def test_nothing_starts_once_the_task_ends() -> None:
     with interrupts.listening():
-        interrupts.check_start()
+        _within(interrupts.starting())
         interrupts.end_children()
         with pytest.raises(CancelledError, match="interrupted"):
-            interrupts.check_start()
-    interrupts.check_start()
+            _within(interrupts.starting())
+    _within(interrupts.starting())
+
+
+def test_what_a_thread_is_starting_is_waited_for_and_ended() -> None:
+    seen: list[str] = []
+
+    process, begun, go_on = Started(seen), Event(), Event()
+
+    def start() -> None:
+        with interrupts.starting():
+            begun.set()
+            go_on.wait(60)
+            interrupts.CHILDREN.add(process)
+
+    thread = Thread(target=start)
+    try:
+        with interrupts.listening():
+            thread.start()
+            assert begun.wait(60)
+            Timer(0.1, go_on.set).start()
+            interrupts.end_children()
+        assert seen == ["SIGTERM", "waited 5.0"]
+    finally:
+        thread.join()
+        interrupts.CHILDREN.discard(process)
 
 
 def test_while_modules_load_an_interrupt_is_a_line_and_a_code(
