@@ -21,7 +21,17 @@ _CREDENTIALS: Final = re.compile(r"((?<=\w)://)[^/\s?#]+@(?!sha256:)")
 _KEYS: Final = "(?:secret_access_key|session_token|ghtoken|token|password)="
 # An option is in quotes where it holds a comma.
 _SECRETS: Final = re.compile(rf"""((?<="){_KEYS})[^"]+|(\b{_KEYS})[^,\s"']+""")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+# What a terminal does not show but obeys: ECMA-48's sequences and strings, in seven bits and in
+# eight, single controls, and what turns the direction of text. No string goes over a line's end.
+_CONTROL: Final = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\n\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-~]"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+_OWN_STYLE: Final = re.compile(r"\x1b\[(?:0|1|2|3[1-3])m")
+# What GitHub's runner takes for a command: `::` where a line begins, and `##[` anywhere in it.
+_COMMAND: Final = re.compile(r"^([^\S\n]*:)(?=:)|(##)(?=\[)", re.MULTILINE)
 # Of what SIGPIPE ends, as a shell has it.
 _NOBODY_READS: Final = 141
 _WIDTH: Final = 100
@@ -34,6 +44,14 @@ _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow":
 def redact(text: str) -> str:
     """Return the text without user and password in any address, and without a cache's keys."""
     return _SECRETS.sub(r"\1\2***", _CREDENTIALS.sub(r"\1***@", text))
+
+
+def clean(text: str) -> str:
+    """Return the text without anything that a terminal obeys; lines and tabs stay.
+
+    What comes from containers, registries and tools is theirs to choose.
+    """
+    return _CONTROL.sub("", text)
 
 
 def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
@@ -68,11 +86,11 @@ class Console:
         err: TextIO | None = None,
         quiet: bool = False,
     ) -> None:
-        """Keep the streams."""
+        """Keep the streams; `reads_commands`: some lines are commands to the reader."""
         self._out = out or sys.stdout
         self._err = err or sys.stderr
         self._colour = wants_colour(self._err, env)
-        self._groups = env.get("GITHUB_ACTIONS") == "true"
+        self.reads_commands = env.get("GITHUB_ACTIONS") == "true"
         self._quiet = quiet
 
     def style(self, text: str, style: str) -> str:
@@ -80,9 +98,10 @@ class Console:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._colour else text
 
     def answer(self, text: str) -> None:
-        """Print what the task was asked for, to stdout, as it is."""
+        """Print what the task was asked for, to stdout: as it is where a program reads it."""
+        shown = self._shown(text) if self.reads_commands or self._out.isatty() else text
         try:
-            print(text, file=self._out, flush=True)
+            print(shown, file=self._out, flush=True)
         except BrokenPipeError:
             # Whoever read it has seen enough: end as others do, without another word.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
@@ -102,14 +121,16 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Say what the user should know."""
-        prefix = "::warning::" if self._groups else self.style("warning: ", "yellow")
-        self._say(prefix + text)
+        if self.reads_commands:
+            self._command("warning", text)
+        else:
+            self._say(self.style("warning: ", "yellow") + text)
 
     def describe(self, error: BuildlibError) -> str:
         """Return the text of an error, for whoever prints it last."""
         problems = error.problems if isinstance(error, ProblemsError) else (error,)
         mark = self.style("error: ", "red")
-        return "\n".join(mark + redact(str(problem)) for problem in problems)
+        return self._shown("\n".join(mark + redact(clean(str(problem))) for problem in problems))
 
     def command(self, argv: Sequence[str]) -> None:
         """Echo a command before it runs, ready to paste."""
@@ -125,20 +146,20 @@ class Console:
 
     def group(self, title: str) -> None:
         """Begin a part that GitHub Actions can fold."""
-        if self._groups:
-            self._say(f"::group::{title}")
+        if self.reads_commands:
+            self._command("group", title)
 
     def end_group(self) -> None:
         """End it."""
-        if self._groups:
-            self._say("::endgroup::")
+        if self.reads_commands:
+            self._command("endgroup", "")
 
     def event(self, event: Event) -> None:
         """Show a step that ended, or a line of its output."""
         if event.step is None:
             self.note(event.line)
         elif event.line:
-            self.note(self.style(f"          | {_CONTROL.sub('', event.line)}", "dim"))
+            self.note(self.style(f"          | {event.line}", "dim"))
         elif event.step.counts or event.step.error:
             self.note(self._step(event.step))
 
@@ -151,7 +172,27 @@ class Console:
         return f"{step.seconds or 0:7.1f} s {name}"
 
     def _say(self, text: str) -> None:
-        print(redact(text), file=self._err, flush=True)
+        self._print(self._shown(redact(text)))
+
+    def _shown(self, text: str) -> str:
+        """Return a text as the reader may have it: with our own styles, and nobody else's."""
+        text = _CONTROL.sub(lambda found: found[0] if self._is_style(found[0]) else "", text)
+        return _COMMAND.sub(r"\1\2 ", text) if self.reads_commands else text
+
+    def _is_style(self, sequence: str) -> bool:
+        return self._colour and bool(_OWN_STYLE.fullmatch(sequence))
+
+    def _command(self, name: str, text: str) -> None:
+        """Give GitHub Actions a command, of one line whatever the text holds."""
+        data = redact(clean(text)).replace("%", "%25").replace("\n", "%0A")
+        self._print(f"::{name}::{data}")
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, file=self._err, flush=True)
+        except OSError:
+            # The terminal is gone. What goes on, or cleans up, is more important than its words.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._err.fileno())
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

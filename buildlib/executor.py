@@ -12,9 +12,11 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 
+from buildlib import interrupts
 from buildlib.errors import CancelledError, InputError, TimedOutError, ToolError
 from buildlib.parts import import_parts, once
 from buildlib.record import record
@@ -26,6 +28,9 @@ _CHUNK: Final = 65536
 _LONGEST_LINE: Final = 1 << 20
 _STARTING: Final = threading.Lock()
 _BUILDX: Final = ("docker", "buildx")
+# What makes or removes something in the engine: a client that dies in the middle of it leaves
+# open whether it was done.
+_MAKES: Final = {"create", "image", "load", "rm", "run", "start", "stop", "volume"}
 
 
 @record(frozen=True, kw_only=True)
@@ -90,11 +95,12 @@ class PlumbumExecutor:
 
     def close(self) -> None:
         """End what a thread still waits for; nothing that was started here outlives the task."""
-        with _STARTING:
-            self._closed = True
-            running = tuple(self._running)
-        for process in running:
-            _end(process)
+        with interrupts.held():
+            with _STARTING:
+                self._closed = True
+                running = tuple(self._running)
+            for process in running:
+                interrupts.end(process, GRACE)
 
     def setenv(self, name: str, value: str) -> None:
         """Set a variable for the processes that are started from now on."""
@@ -106,9 +112,14 @@ class PlumbumExecutor:
         benchmarks/README.md has what that takes. Where either is a script, as one that calls sudo,
         there is more to it than can be seen from here, and all stays as it is.
         """
-        docker = shutil.which("docker", path=self._env.get("PATH"))
-        if docker and _is_binary(docker) and _is_binary(buildx):
+        if self._has_binary and _is_binary(buildx):
             self._buildx = buildx
+
+    @cached_property
+    def _has_binary(self) -> bool:
+        """Return whether docker is a program, and no script."""
+        docker = shutil.which("docker", path=self._env.get("PATH"))
+        return bool(docker) and _is_binary(docker or "")
 
     def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
         """Run to the end and capture both streams.
@@ -175,23 +186,40 @@ class PlumbumExecutor:
     def _process(
         self, argv: Sequence[str], *, stdin: int | None, stdout: int | None, stderr: int | None
     ) -> Iterator[Any]:
-        """Start the process, and see to it that it has ended whatever happens."""
-        process = self._start(argv, stdin, stdout, stderr)
+        """Start the process, and see to it that it has ended whatever happens.
+
+        A terminal sends Ctrl-C to its whole foreground group. What makes or removes something, and
+        whatever cleans up, has a group of its own: it does its work to the end. Where docker is a
+        script it may have to ask for a password, which only the foreground can.
+        """
+        captured = stdin is not None
+        makes = captured and argv[0] == "docker" and not _MAKES.isdisjoint(argv[1:2])
+        apart = captured and (interrupts.heard() or (makes and self._has_binary))
+        process = None
         try:
+            with interrupts.starting():
+                process = self._start(argv, stdin, stdout, stderr, apart=apart)
             yield process
         except KeyboardInterrupt as error:
-            _end(process)
+            if process and makes:
+                _let_end(process)
             raise CancelledError("interrupted") from error
-        except BaseException:
-            _end(process)
-            raise
         finally:
+            if process:
+                self._finish(process)
+
+    def _finish(self, process: Any) -> None:  # noqa: ANN401 - plumbum's machine-dependent Popen
+        """See to it that a process has ended, and forget it."""
+        with interrupts.held():
+            if process.poll() is None:
+                interrupts.end(process, GRACE)
             self._running.discard(process)
+            interrupts.CHILDREN.discard(process)
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe:
                     pipe.close()
 
-    def _start(self, argv: Sequence[str], *streams: int | None) -> Any:  # noqa: ANN401 - see _end
+    def _start(self, argv: Sequence[str], *streams: int | None, apart: bool) -> Any:  # noqa: ANN401 - see _finish
         local, not_found = _plumbum()
         if self._buildx and tuple(argv[:2]) == _BUILDX:
             # It takes the same words by itself: runStandalone in buildx's cmd/buildx/main.go.
@@ -209,7 +237,11 @@ class PlumbumExecutor:
             stdin, stdout, stderr = streams
             try:
                 process = command[list(argv[1:])].popen(
-                    cwd=str(self._cwd), stdin=stdin, stdout=stdout, stderr=stderr
+                    cwd=str(self._cwd),
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    process_group=0 if apart else None,
                 )
             except OSError as error:
                 # Of another machine, a script without its interpreter, or a line that is too long.
@@ -218,6 +250,7 @@ class PlumbumExecutor:
                 # What no process can be given: a character of value 0.
                 raise InputError(f"{argv[0]} can't be given that", why=str(error)) from error
             self._running.add(process)
+            interrupts.CHILDREN.add(process)
             return process
 
 
@@ -264,14 +297,10 @@ def _install_hint(program: str) -> str:
     return f"install {program}, and see that it is on PATH"
 
 
-def _end(process: Any) -> None:  # noqa: ANN401 - plumbum's machine-dependent Popen
-    """Ask the process to end, wait a bounded time, then kill it."""
-    process.terminate()
-    try:
-        process.wait(timeout=GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _let_end(process: Any) -> None:  # noqa: ANN401 - plumbum's machine-dependent Popen
+    """Wait a bounded time for a process to end by itself."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=GRACE)
 
 
 def _decode(data: bytes | str | None) -> str:

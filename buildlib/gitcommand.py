@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from buildlib import interrupts
 from buildlib.background import Background
 from buildlib.errors import ToolError
 from buildlib.parts import import_parts, once
@@ -111,20 +112,33 @@ def _answer(root: Path, *arguments: str) -> Answer:
     """Run git as GitPython would, without it."""
     env = os.environ | _environment() | _SILENT
     try:
-        done = subprocess.run(
-            ["git", *arguments],  # noqa: S607 - the git that the user's PATH gives
-            cwd=root,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            check=False,
-        )
+        with interrupts.starting():
+            process = subprocess.Popen(
+                ["git", *arguments],  # noqa: S607 - the git that the user's PATH gives
+                cwd=root,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            interrupts.CHILDREN.add(process)
     except OSError:
         return Answer(_NOT_INSTALLED, "", "", root, arguments)
-    _check_ownership(done.stderr)
-    return Answer(done.returncode, done.stdout.removesuffix("\n"), done.stderr, root, arguments)
+    return _finished(process, root, arguments)
+
+
+def _finished(process: subprocess.Popen[bytes], root: Path, arguments: tuple[str, ...]) -> Answer:
+    """Wait for git, one of CHILDREN, and read what it printed; interrupted, it is ended."""
+    try:
+        out, err = process.communicate()
+    except BaseException:
+        interrupts.end(process)
+        raise
+    finally:
+        interrupts.CHILDREN.discard(process)
+    printed, said = (text.decode("utf-8", "surrogateescape") for text in (out, err))
+    _check_ownership(said)
+    return Answer(process.returncode, printed.removesuffix("\n"), said, root, arguments)
 
 
 class _GitPython(NamedTuple):
@@ -181,16 +195,17 @@ class GitCommand:
         """
         silent = {} if questions else _SILENT
         try:
-            code, out, err = self._git.execute(
-                ["git", *arguments],
-                with_extended_output=True,
-                with_exceptions=False,
-                env={**_environment(), **silent, **env},
-            )
+            with interrupts.starting():
+                # It ends the process where nobody refers to it any more.
+                started = self._git.execute(
+                    ["git", *arguments],
+                    as_process=True,
+                    env={**_environment(), **silent, **env},
+                )
+                interrupts.CHILDREN.add(started.proc)
         except _gitpython().not_found:
             return Answer(_NOT_INSTALLED, "", "", self._root, arguments)
-        _check_ownership(err)
-        return Answer(code, out, err, self._root, arguments)
+        return _finished(started.proc, self._root, arguments)
 
     def ask(self, *arguments: str) -> str:
         """Return what git prints, or nothing where it fails: for what may be absent."""

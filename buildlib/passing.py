@@ -76,10 +76,27 @@ def remove_left() -> tuple[str, ...]:
 
     There may be a registry's password in one.
     """
+    return _remove(has_ended)
+
+
+def remove_own() -> tuple[str, ...]:
+    """Remove the files and directories of this process, and return their names.
+
+    An interrupt may come between the making of one and the block that removes it.
+    """
+    return _remove(_is_own)
+
+
+def _is_own(name: str) -> bool:
+    match = _NAME.fullmatch(name)
+    return bool(match and match[1] == _this_machine() and int(match[2]) == os.getpid())
+
+
+def _remove(wanted: Callable[[str], bool]) -> tuple[str, ...]:
     found = {
         path: remove
         for path in sorted(Path(tempfile.gettempdir()).glob(f"{_OURS}*"))
-        if has_ended(path.name) and (remove := _removal(path))
+        if wanted(path.name) and (remove := _removal(path))
     }
     for path, remove in found.items():
         # Another start may be doing the same.

@@ -13,12 +13,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from buildlib import interrupts
 from buildlib.executor import Runner
 
 _TIMEOUT: Final = 60.0
 # A build that was interrupted lets go of its mounts a moment later.
 _TRIES: Final = 15
 _PAUSE: Final = 0.2
+_REMEDY: Final = "docker buildx prune --filter type=exec.cachemount removes them, and all others"
 
 
 def mounts_of(text: str, namespaces: Sequence[str]) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ class Cache:
     def remove(self, identities: Sequence[str]) -> None:
         """Remove records; those that are in use stay."""
         # A regular expression in every version of buildx, which has no other way to name several.
-        pattern = "|".join(identities)
+        pattern = "|".join(map(re.escape, identities))
         argv = ("docker", "buildx", "prune", "--force", *self._options)
         self._executor.run((*argv, "--filter", f"id=/^({pattern})$/"), timeout=_TIMEOUT)
 
@@ -66,12 +68,18 @@ class Cache:
 @contextmanager
 def without_mounts(cache: Cache, namespaces: Sequence[str]) -> Iterator[None]:
     """Remove the cache mounts that the builds in the block leave, however the block ends."""
-    try:
-        yield
-    finally:
-        for _ in range(_TRIES):
-            left = cache.mounts(namespaces)
-            if not left:
-                break
-            cache.remove(left)
-            time.sleep(_PAUSE)
+    with interrupts.leaving("cache mounts of the two builds", _REMEDY):
+        try:
+            yield
+        finally:
+            with interrupts.held():
+                _remove(cache, namespaces)
+
+
+def _remove(cache: Cache, namespaces: Sequence[str]) -> None:
+    for _ in range(_TRIES):
+        left = cache.mounts(namespaces)
+        if not left:
+            return
+        cache.remove(left)
+        time.sleep(_PAUSE)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from buildlib.errors import EngineError
 from buildlib.executor import Runner
 from buildlib.labels import VERSION_LABEL
-from buildlib.run.plan import Mount
+from buildlib.run.plan import Mount, local_address
 
 LOG_LINES: Final = 50
 
@@ -45,8 +45,8 @@ def health_log(health: Mapping[str, Any]) -> str:
 def published_at(executor: Runner, container: str, port: int) -> str:
     """Return where the engine has published a port of a container, `http://…`, or nothing."""
     answer = executor.run(("docker", "port", container, f"{port}/tcp")).stdout.splitlines()
-    here = answer[0].strip().replace("0.0.0.0:", "127.0.0.1:", 1) if answer else ""
-    return f"http://{here}" if here else ""
+    host, _, number = answer[0].strip().rpartition(":") if answer else ("", "", "")
+    return local_address(host.strip("[]"), number) if number else ""
 
 
 def helper_argv(

@@ -1,12 +1,24 @@
-"""Asks a container's server over HTTP, on this machine: never through a proxy."""
+"""Asks a container's server over HTTP, on this machine: never through a proxy.
+
+Nobody knows what a container answers: a body without end, a byte each second, headers that never
+end. One deadline stands for the whole of a call, and one limit for its body.
+"""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+import socket
+import time
+from io import BufferedReader, RawIOBase
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
 
 _TIMEOUT: Final = 2.0
 _OK: Final = 200
+# Enough for what a list of reports or images comes to.
+LONGEST: Final = 16_000_000
 
 
 class Answer(NamedTuple):
@@ -21,6 +33,62 @@ class Answer(NamedTuple):
         return self.status == _OK
 
 
+class _Stream(RawIOBase):
+    """What a socket receives until a deadline.
+
+    Args:
+        connection: a socket that is connected.
+        deadline: by the monotonic clock.
+    """
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection, self._deadline = connection, deadline
+        self._raw = connection.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - as its base class has it
+        self._connection.settimeout(_left(self._deadline))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Timed:
+    """As much of a socket as an answer of `http.client` wants of one."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection, self._deadline = connection, deadline
+
+    def makefile(self, _mode: str) -> BufferedReader:
+        return BufferedReader(_Stream(self._connection, self._deadline))
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
+
+def receive(connection: socket.socket, longest: int, deadline: float) -> bytes:
+    """Return what comes next, however little.
+
+    Args:
+        connection: a socket that is connected.
+        longest: how many bytes at most.
+        deadline: by the monotonic clock.
+
+    Raises:
+        OSError: nothing comes until then.
+    """
+    connection.settimeout(_left(deadline))
+    return connection.recv(longest)
+
+
 def call(
     address: str, *, method: str = "GET", body: bytes | None = None, timeout: float = _TIMEOUT
 ) -> Answer:
@@ -30,24 +98,45 @@ def call(
         address: `http://host:port/path`.
         method: of HTTP.
         body: JSON, where the method takes one.
-        timeout: seconds to wait for each part of the answer.
+        timeout: seconds for the whole call.
 
     Raises:
-        OSError: there is no answer, or it is not HTTP.
+        OSError: there is no answer, it is not HTTP, or it does not end within the time or LONGEST.
     """
-    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - while it starts
+    from http.client import HTTPException  # noqa: PLC0415 - while it starts
 
-    parts = urlsplit(address)
-    # urllib would take a proxy from the environment, for an address that only we can reach.
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    parts, deadline = urlsplit(address), time.monotonic() + timeout
     path = parts.path or "/"
+    target = f"{path}?{parts.query}" if parts.query else path
     headers = {"Content-Type": "application/json"} if body is not None else {}
+    connection = _connect(parts.hostname or "", parts.port, deadline)
     try:
-        target = f"{path}?{parts.query}" if parts.query else path
+        connection.connect()
+        connection.sock.settimeout(_left(deadline))
         connection.request(method, target, body=body, headers=headers)
-        answer = connection.getresponse()
-        return Answer(answer.status, answer.read())
+        with connection.getresponse() as answer:
+            text = answer.read(LONGEST + 1)
+        if len(text) > LONGEST:
+            raise OSError(f"its answer is longer than {LONGEST // 1_000_000} MB")
+        return Answer(answer.status, text)
+    except TimeoutError as error:
+        raise TimeoutError(f"its answer does not end within {timeout:.3g} s") from error
     except HTTPException as error:
         raise OSError(f"no HTTP: {error!r}") from error
     finally:
         connection.close()
+
+
+def _connect(host: str, port: int | None, deadline: float) -> HTTPConnection:
+    """Return a connection whose answers have come by a deadline.
+
+    urllib would take a proxy from the environment, for an address that only we can reach.
+    """
+    from http.client import HTTPConnection, HTTPResponse  # noqa: PLC0415 - as above
+
+    connection = HTTPConnection(host, port, timeout=_left(deadline))
+    connection.response_class = lambda sock, **options: HTTPResponse(  # type: ignore[assignment]
+        _Timed(sock, deadline),  # type: ignore[arg-type]
+        **options,
+    )
+    return connection

@@ -15,6 +15,8 @@ from buildlib.run.call import call
 from buildlib.run.plan import OWNER, RUN_ID, RunPlan, run_argv
 
 _POLL: Final = 0.03
+# How long a server may take for one answer.
+_CALL: Final = 2.0
 # Asking docker takes longer than asking the server, so it is done now and then.
 _POLLS_PER_LOOK: Final = 10
 _STOP_SECONDS: Final = "10"
@@ -71,16 +73,17 @@ class Containers:
         Raises:
             EngineError: the engine does not list them (exit 4).
         """
-        only = ("--filter", f"name=^/?{name}$") if name else ()
         label = f"label={OWNER}={self._owner}"
-        words = ("ps", "--all", "--quiet", "--no-trunc", "--filter", label, *only)
+        words = ("ps", "--all", "--quiet", "--no-trunc", "--filter", label)
         identifiers = listed(self._executor, *words)
         if not identifiers:
             return []
         answer = self._executor.run(("docker", "container", "inspect", *identifiers))
         # One that has gone meanwhile is an error to docker, and none to us.
         found: list[dict[str, Any]] = json.loads(answer.stdout or "[]")
-        return sorted(found, key=lambda container: str(container["Name"]))
+        # docker's own filter takes a name for a regular expression.
+        wanted = [container for container in found if not name or name_of(container) == name]
+        return sorted(wanted, key=name_of)
 
     def is_ours(self, container: dict[str, Any]) -> bool:
         """Return whether it carries our label."""
@@ -108,7 +111,8 @@ class Containers:
             EngineError: the name is a stranger's (exit 4).
         """
         there = self.inspect(name)
-        if there is None:
+        # What is called by another name has an ID that begins so.
+        if there is None or name_of(there) != name:
             return False
         if not self.is_ours(there):
             raise EngineError(
@@ -191,14 +195,21 @@ class Containers:
             EngineError: its command is not there, or can't be executed (exit 4).
         """
         deadline = time.monotonic() + plan.timeout
+        problem = ""
         for poll in _polls(deadline):
-            if _answers(address + plan.health) if address else self._well_inside(container):
+            if address:
+                problem = _unhealthy(address + plan.health, deadline - time.monotonic())
+                well = not problem
+            else:
+                well = self._well_inside(container)
+            if well:
                 return
             if poll % _POLLS_PER_LOOK == 0:
                 self._check_running(container)
+        log = f"{self._health_log(container)}{container_log(self._executor, container)}".strip()
         raise GateError(
             f"{plan.name} was not healthy within {plan.timeout} s",
-            why=f"{self._health_log(container)}{container_log(self._executor, container)}".strip(),
+            why="\n".join(filter(None, [problem and f"{plan.health}: {problem}", log])),
         )
 
     def _check_running(self, container: str) -> None:
@@ -267,8 +278,15 @@ def _polls(deadline: float) -> Iterator[int]:
         time.sleep(_POLL)
 
 
-def _answers(address: str) -> bool:
+def _unhealthy(address: str, left: float) -> str:
+    """Ask a server, and return why it is not healthy, or nothing.
+
+    Args:
+        address: `http://host:port/path`.
+        left: seconds that it may take, if it is less than for any other.
+    """
     try:
-        return call(address).ok
-    except OSError:
-        return False
+        answer = call(address, timeout=max(min(_CALL, left), _POLL))
+    except OSError as error:
+        return str(error)
+    return "" if answer.ok else f"HTTP {answer.status}"

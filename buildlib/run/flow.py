@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from buildlib import interrupts
 from buildlib.config import Config
 from buildlib.console import Console, table
 from buildlib.engine import EngineFacts
@@ -268,16 +269,21 @@ class Flow:
         Args:
             keep: the container stays where all went well.
         """
-        try:
-            yield
-        except BaseException:
+        with interrupts.leaving("its container", "invoke docker-stop removes it"):
             try:
-                self.containers.clean_up(self.run_id)
-            except EngineError as error:
-                # Why it failed is what has to be known first.
-                self._console.warn(f"something of it may be left: {error}")
-            raise
-        if not keep:
+                yield
+            except BaseException:
+                try:
+                    self._clean_up()
+                except EngineError as error:
+                    # Why it failed is what has to be known first.
+                    self._console.warn(f"something of it may be left: {error}")
+                raise
+            if not keep:
+                self._clean_up()
+
+    def _clean_up(self) -> None:
+        with interrupts.held():
             self.containers.clean_up(self.run_id)
 
     def _address(self, plan: RunPlan) -> str:

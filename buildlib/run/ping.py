@@ -7,11 +7,13 @@ import json
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from buildlib.errors import EngineError
+from buildlib.run.call import receive
 from buildlib.run.endpoint import Candidate, Pinged, candidates, choose
 
 if TYPE_CHECKING:
@@ -61,13 +63,14 @@ def ping(candidate: Candidate) -> Pinged:
 
 def _ask(path: str) -> bytes:
     """Return the beginning of the answer to a ping; http.client would take longer to load."""
+    deadline = time.monotonic() + _TIMEOUT
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_TIMEOUT)
         connection.connect(path)
         connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")
         head = b""
         while b"\r\n\r\n" not in head and len(head) < _LONGEST_HEAD:
-            part = connection.recv(_LONGEST_HEAD)
+            part = receive(connection, _LONGEST_HEAD, deadline)
             if not part:
                 break
             head += part

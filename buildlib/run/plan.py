@@ -104,9 +104,18 @@ def published_address(plan: RunPlan) -> str:
     if plan.published is None:
         return ""
     address, port, _ = plan.published
-    here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, address)  # noqa: S104 - named
-    here = f"[{here}]" if ":" in here and not here.startswith("[") else here
-    return f"http://{here}:{port}"
+    return local_address(address, port)
+
+
+def local_address(host: str, port: int | str) -> str:
+    """Return where this machine finds what is published on an address: `http://…`."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - named
+    return f"http://{bracketed(here)}:{port}"
+
+
+def bracketed(host: str) -> str:
+    """Return an address as it stands before a port."""
+    return f"[{host}]" if ":" in host else host
 
 
 def container_name(config: Config, name: str = "") -> str:
@@ -262,8 +271,7 @@ def _published(plan: RunPlan) -> list[str]:
     if plan.published is None:
         return []
     address, port, inside = plan.published
-    here = f"[{address}]" if ":" in address else address
-    return ["--publish", f"{here}:{port or ''}:{inside}"]
+    return ["--publish", f"{bracketed(address)}:{port or ''}:{inside}"]
 
 
 def run_argv(plan: RunPlan, *, detach: bool = True, terminal: bool = False) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
 
+from buildlib import interrupts
 from buildlib.background import Background
 from buildlib.build import build_image, plan_build
 from buildlib.command import buildx_argv, shell_line
@@ -39,6 +40,7 @@ from buildlib.smoke.sockets import Socket, sockets
 # How often a run that is being cancelled looks whether its containers have let go, in seconds.
 _LOOK: Final = 0.2
 POLICY: Final = "policy"
+_LEAVES: Final = ("what smoke started", "invoke docker-smoke removes it before it starts anew")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +145,11 @@ class SmokeFlow:
         remove_left()
         if self._wants_policy():
             find_linter(self._project, self._executor, self._request.today)
-        with self._image() as image, self._archive(image) as archive:
+        with (
+            interrupts.leaving(*_LEAVES),
+            self._image() as image,
+            self._archive(image) as archive,
+        ):
             subjects = [self._subject(image, archive, one) for one in self._request.platforms]
             results = self._judged(archive, subjects, self._side_by_side(subjects))
             self._keep_for_a_closer_look(image, results)
@@ -170,7 +176,8 @@ class SmokeFlow:
         finally:
             if not self._keeps:
                 # The tag alone: layers that other images share stay.
-                self._executor.run(("docker", "image", "rm", "--no-prune", tag))
+                with interrupts.held():
+                    self._executor.run(("docker", "image", "rm", "--no-prune", tag))
 
     @contextmanager
     def _archive(self, image: Given) -> Iterator[Archive]:
@@ -203,8 +210,10 @@ class SmokeFlow:
         jobs = self._request.jobs or os.cpu_count() or 1
         image = subjects[0].image
         with self._sockets(image) as found, ThreadPoolExecutor(min(jobs, len(subjects))) as pool:
-            runs = [pool.submit(self._one, subject, found) for subject in subjects]
+            runs: list[Future[SmokeResult]] = []
             try:
+                with interrupts.held():
+                    runs += [pool.submit(self._one, subject, found) for subject in subjects]
                 # One that can't be run at all ends the others.
                 wait(runs, return_when=FIRST_EXCEPTION)
                 if any(run.done() and run.exception() for run in runs):
@@ -263,12 +272,13 @@ class SmokeFlow:
 
     def _cancel(self, runs: Sequence[Future[SmokeResult]]) -> None:
         """End every container until nobody waits for one any more."""
-        for run in runs:
-            run.cancel()
-        self._lab.cancel()
-        while wait(runs, timeout=_LOOK).not_done:
+        with interrupts.held():
+            for run in runs:
+                run.cancel()
+            self._lab.cancel()
+            while wait(runs, timeout=_LOOK).not_done:
+                self._lab.sweep()
             self._lab.sweep()
-        self._lab.sweep()
 
     @contextmanager
     def _sockets(self, image: str) -> Iterator[tuple[Socket, ...]]:

@@ -66,16 +66,27 @@ class Server:
         """Return the last lines of its log."""
         return container_log(self._lab, self._name, lines)
 
-    def ask(self, path: str, method: str = "GET", body: str | None = None) -> Answer:
+    def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        body: str | None = None,
+        *,
+        timeout: float = _REQUEST_SECONDS,
+    ) -> Answer:
         """Return what it answers; raises OSError where it does not."""
         data = None if body is None else body.encode()
-        return call(f"{self._address}{path}", method=method, body=data, timeout=_REQUEST_SECONDS)
+        return call(f"{self._address}{path}", method=method, body=data, timeout=timeout)
 
-    def _until(self, ready: Callable[[], str]) -> str:
-        """Ask until nothing is wrong, or it has ended, or the time is over."""
+    def _until(self, ready: Callable[[float], str]) -> str:
+        """Ask until nothing is wrong, or it has ended, or the time is over.
+
+        Args:
+            ready: is given the seconds that are left; returns what is wrong.
+        """
         deadline = time.monotonic() + self._wanted.start_timeout
         while True:
-            reason = ready()
+            reason = ready(max(deadline - time.monotonic(), _POLL))
             if not reason:
                 return ""
             ended = not self._state().get("Running")
@@ -88,9 +99,9 @@ class Server:
     def healthy(self) -> str:
         """Wait until the health path answers 200; return why it did not."""
 
-        def ready() -> str:
+        def ready(left: float) -> str:
             try:
-                answer = self.ask(self._wanted.health_path)
+                answer = self.ask(self._wanted.health_path, timeout=left)
             except OSError as error:
                 return str(error)
             return "" if answer.ok else f"HTTP {answer.status}"
@@ -104,7 +115,7 @@ class Server:
     def healthcheck(self) -> str:
         """Wait until the image's own HEALTHCHECK says healthy; return why it did not."""
 
-        def ready() -> str:
+        def ready(_: float) -> str:
             health = self._state().get("Health") or {}
             return "" if health.get("Status") == "healthy" else health_log(health) or "starting"
 

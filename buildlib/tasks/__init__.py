@@ -1,5 +1,10 @@
 """Invoke tasks that any repository can mount: `namespace = collection(Path(__file__).parent)`."""
 
-from buildlib.tasks.collection import collection
+from buildlib import interrupts
+
+# Before anything else is loaded: until then a Ctrl-C prints where in Python it came.
+interrupts.install()
+
+from buildlib.tasks.collection import collection  # noqa: E402 - see above
 
 __all__ = ["collection"]

@@ -6,17 +6,16 @@ import atexit
 import contextlib
 import gc
 import os
-import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from buildlib import interrupts
 from buildlib.background import Background
 from buildlib.errors import BuildlibError, CancelledError, InputError, exit_code_of
 from buildlib.gitcommand import ask_ahead
@@ -178,20 +177,6 @@ class Edge:
         return Beginning(project=project, engine=engine)
 
 
-def _stop(_signum: int, _frame: FrameType | None) -> None:
-    # SIGTERM ends a task exactly as Ctrl-C does.
-    raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _environment() -> dict[str, str]:
     """Return the environment that every process of ours gets."""
     env = dict(os.environ)
@@ -257,15 +242,36 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
     env = _environment()
     start = Path(context.config.get("buildlib", {}).get("root", "."))
     run = Edge(start, env, dry=dry_run or bool(context.config.run.dry), quiet=quiet)
+    interrupted = False
     try:
-        with _terminable(), _buildx_home(env), contextlib.closing(run):
-            yield run
-    except (BuildlibError, OSError) as error:
+        with interrupts.listening():
+            try:
+                with _buildx_home(env), contextlib.closing(run):
+                    yield run
+            finally:
+                if interrupted := interrupts.heard():
+                    _sweep()
+    except KeyboardInterrupt:
+        interrupted = True
+    except Exception as error:
         if env.get("BUILDLIB_DEBUG") == "1":
             import traceback  # noqa: PLC0415 - nobody else wants it
 
             traceback.print_exc()
-        known = error if isinstance(error, BuildlibError) else _of_the_system(error)
-        raise Exit(run.console.describe(known), code=exit_code_of(known)) from None
-    except KeyboardInterrupt:
-        raise Exit(run.console.describe(CancelledError("interrupted")), code=130) from None
+        if not interrupted:
+            if not isinstance(error, BuildlibError | OSError):
+                raise
+            known = error if isinstance(error, BuildlibError) else _of_the_system(error)
+            raise Exit(run.console.describe(known), code=exit_code_of(known)) from None
+    if interrupted:
+        # Whatever else went wrong, went wrong because of that.
+        stopped = CancelledError("interrupted")
+        raise Exit(run.console.describe(stopped), code=stopped.exit_code)
+
+
+def _sweep() -> None:
+    """End and remove what an interrupt left because it came in between."""
+    from buildlib.passing import remove_own  # noqa: PLC0415 - only after an interrupt
+
+    interrupts.end_children()
+    remove_own()

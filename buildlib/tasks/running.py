@@ -30,6 +30,7 @@ from buildlib.run.plan import (
     OWNER,
     RunPlan,
     RunRequest,
+    bracketed,
     data_mount,
     data_path,
     run_argv,
@@ -151,7 +152,7 @@ def _follow(flow: Flow, running: Running, run: Edge) -> None:
         EngineError: it ended with a code, or its log can't be shown (exit 4).
     """
     run.console.note("Ctrl-C stops and removes it")
-    followed = run.executor.attach(("docker", "logs", "--follow", running.container))
+    followed = _show_log(run, running.container, "--follow")
     # It may be gone as well, removed by somebody else.
     state = (flow.containers.inspect(running.container) or {}).get("State", {})
     if followed and state.get("Running"):
@@ -185,8 +186,16 @@ def stop(run: Edge, name: str) -> None:
 def logs(run: Edge, name: str, *, follow: bool) -> int:
     """Show the log of our container; return docker's code."""
     containers = _containers(run)
-    option = ("--follow",) if follow else ()
-    return run.executor.attach(("docker", "logs", *option, str(containers.only(name)["Id"])))
+    return _show_log(run, str(containers.only(name)["Id"]), *(["--follow"] if follow else []))
+
+
+def _show_log(run: Edge, container: str, *options: str) -> int:
+    """Show the log of a container as docker does; return docker's code."""
+    argv = ("docker", "logs", *options, container)
+    if run.console.reads_commands:
+        # What a container prints is no command to whoever reads our output.
+        return run.executor.stream(argv, run.console.answer)
+    return run.executor.attach(argv)
 
 
 def shell(run: Edge, name: str, command: str) -> int:
@@ -201,7 +210,8 @@ def _status(container: dict[str, Any]) -> dict[str, str]:
     state, labels = container.get("State", {}), labels_of(container)
     health = (state.get("Health") or {}).get("Status", "")
     ports = (container.get("NetworkSettings", {}).get("Ports") or {}).values()
-    published = [f"{p['HostIp']}:{p['HostPort']}" for listed in ports for p in listed or ()]
+    places = [place for listed in ports for place in listed or ()]
+    published = [f"{bracketed(place['HostIp'])}:{place['HostPort']}" for place in places]
     return {
         "name": name_of(container),
         "state": str(state.get("Status", "")),

@@ -27,10 +27,13 @@ NEEDY = {
     "__init__.py": "class Whole: pass\n",
     "exc.py": "class GitCommandNotFound(Exception): pass\n",
     "cmd.py": """\
+from subprocess import PIPE, Popen
 from git import Whole
+class Started:
+    def __init__(self, argv): self.proc = Popen(argv, stdout=PIPE, stderr=PIPE)
 class Git:
     def __init__(self, root): pass
-    def execute(self, argv, **options): return 0, f"git version of {Whole.__name__}", ""
+    def execute(self, argv, **options): return Started(["echo", f"git version of {Whole.__name__}"])
 """,
 }
 

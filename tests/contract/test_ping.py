@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +99,27 @@ def test_one_that_never_answers_is_given_up(tmp_path: Path) -> None:
         listener.bind(str(tmp_path / "s"))
         listener.listen()
         assert ping(_at(tmp_path / "s")).problem == "no answer within 2 s"
+
+
+def test_one_that_drips_is_given_up(tmp_path: Path) -> None:
+    over = threading.Event()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+
+        def serve() -> None:
+            peer, _ = listener.accept()
+            with peer, contextlib.suppress(OSError):
+                while not over.wait(0.2):
+                    peer.sendall(b"H")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        started = time.monotonic()
+        assert ping(_at(tmp_path / "s")).problem == "no answer within 2 s"
+        assert time.monotonic() - started < 60
+        over.set()
+        thread.join()
 
 
 def test_without_permission() -> None:

@@ -313,6 +313,22 @@ def test_an_interruption_at_any_stage_leaves_nothing(
     assert _ours(project) == []
 
 
+@pytest.mark.parametrize("gap", [0.0, 0.05, 0.3, 0.8])
+def test_a_second_ctrl_c_leaves_nothing_either(
+    project: Checkout, end_group: EndGroup, gap: float
+) -> None:
+    process, _ = _foreground(project, end_group)
+    os.killpg(process.pid, signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired, ProcessLookupError):
+        process.wait(timeout=gap)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert out.count("interrupted") == 1
+    assert _ours(project) == []
+
+
 def test_one_that_was_left_by_a_killed_run_is_replaced(
     project: Checkout, end_group: EndGroup
 ) -> None:

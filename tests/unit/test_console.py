@@ -4,12 +4,13 @@ import fcntl
 import io
 import os
 import pty
+import re
 import struct
 import termios
 
 import pytest
 
-from buildlib.console import Console, redact, table, wants_colour
+from buildlib.console import Console, clean, redact, table, wants_colour
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.progress import Event, Step
 from buildlib.report import human_size
@@ -123,7 +124,7 @@ def test_steps_are_shown_with_time_cache_or_failure() -> None:
     assert lines[1].startswith("   cached [2/3] RUN y")
     assert len(lines[1]) < 120
     assert lines[2] == "   failed exporting"
-    assert lines[3] == "          | out[31mput"
+    assert lines[3] == "          | output"
     assert lines[4] == "plain"
 
 
@@ -161,6 +162,88 @@ def test_a_step_fits_on_a_line_of_the_terminal(columns: int, longest: int) -> No
     finally:
         os.close(master)
         os.close(slave)
+
+
+EVIL = (
+    "\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m\x9b2J\x9d0;t\x9c\x90q\x1b\\\x1b(B\x1bc\rback\b"
+    "\x00\x7f\u202eright\u2066\u2028"
+)
+TAME = "redbackright"
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_what_others_say_does_nothing_to_the_terminal(*, colour: bool) -> None:
+    err = Terminal() if colour else io.StringIO()
+    console = Console({"TERM": "xterm"}, out=Terminal(), err=err)
+    problem = console.describe(EngineError("it ended", why=f"{EVIL}\n\ttab"))
+    assert problem.replace("\x1b[31merror: \x1b[0m", "error: ") == (
+        f"error: it ended\n  {TAME}\n\ttab"
+    )
+    console.note(EVIL.replace("\x1b[31m", ""))
+    console.event(Event(step=Step(name="x"), line=EVIL.replace("\x1b[31m", "")))
+    shown = err.getvalue().replace("\x1b[0m", "").replace("\x1b[2m", "")
+    assert shown == f"{TAME}\n          | {TAME}\n"
+
+
+def test_a_string_that_never_ends_hides_nothing_of_the_next_line() -> None:
+    assert clean("\x1b]0;a\nb\x07c") == "0;a\nbc"
+
+
+@pytest.mark.timeout(60)
+def test_a_million_beginnings_of_sequences_are_taken_away_in_time() -> None:
+    for beginning in ("\x1b[", "\x1b]", "\x1b[0", "\x1bP0;", "\x9b;", "\n ", "::"):
+        assert len(clean(beginning * 300_000)) <= 900_000
+        a_console(GITHUB_ACTIONS="true")[0].note(beginning * 300_000)
+
+
+def test_an_answer_is_as_it_is_to_a_program_and_clean_on_a_terminal() -> None:
+    out, screen = io.StringIO(), Terminal()
+    Console({}, out=out).answer(EVIL)
+    Console({"TERM": "xterm"}, out=screen).answer(EVIL)
+    assert out.getvalue() == f"{EVIL}\n"
+    assert screen.getvalue() == f"{TAME}\n"
+
+
+COMMANDS = [
+    "::set-output name=x::1",
+    " \t::error::x",
+    "\u00a0::add-mask::x",
+    "\x1b[0m::stop-commands::x",
+    "first\n::error::second",
+    "first\r::error::second",
+    "\x07::error::x",
+    "x ##[add-path]/tmp",
+    "##[##[error]x",
+    ":::error::x",
+]
+
+
+@pytest.mark.parametrize("text", COMMANDS)
+def test_what_others_say_is_no_command_to_github(text: str) -> None:
+    console, out, err = a_console(GITHUB_ACTIONS="true")
+    console.note(text)
+    console.pass_on(text)
+    console.answer(text)
+    printed = err.getvalue() + out.getvalue() + console.describe(EngineError(text, why=text))
+    # As the runner reads it: actions/runner, ActionCommand.cs.
+    lines = re.split(r"\r\n|\r|\n", printed)
+    assert not [line for line in lines if line.strip().startswith("::") or "##[" in line]
+
+
+def test_a_warning_of_several_lines_is_one_annotation() -> None:
+    console, _, err = a_console(GITHUB_ACTIONS="true")
+    console.warn("50%\n::error::x\r\n\x1b[2J")
+    console.group("a\n::error::x")
+    assert err.getvalue() == "::warning::50%25%0A::error::x%0A\n::group::a%0A::error::x\n"
+
+
+def test_a_terminal_that_is_gone_ends_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as err:
+        console = Console({}, err=err)
+        console.note("one")
+        console.note("two")
 
 
 def test_a_terminal_gets_styles() -> None:

@@ -14,6 +14,7 @@ from buildlib.engine import EngineFacts
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError
 from buildlib.executor import Completed
 from buildlib.gitcommand import GitCommand
+from buildlib.run.ask import published_at
 from buildlib.run.container import Containers, command_error
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import Candidate, Kind, Pinged
@@ -319,6 +320,47 @@ def test_nobody_of_ours_is_an_error_only_where_one_is_needed() -> None:
     assert containers.ours() == []
     with pytest.raises(InputError, match="no container of ours is called x"):
         containers.only("x")
+
+
+def _listed(*names: str) -> Docker:
+    found = [{"Id": name, "Name": f"/{name}"} for name in names]
+    return Docker(
+        {
+            "ps": Completed(code=0, stdout="\n".join(names)),
+            "container inspect": Completed(code=0, stdout=json.dumps(found)),
+        }
+    )
+
+
+@pytest.mark.parametrize("name", ["adv.run2", "adv", "adv.*", "run2", "a|adv.run2"])
+def test_a_name_is_no_pattern(name: str) -> None:
+    docker = _listed("advXrun2", "adv.run2", "adv.run22")
+    found = [container["Id"] for container in Containers(docker, "thing").ours(name)]
+    assert found == (["adv.run2"] if name == "adv.run2" else [])
+    assert not any("name=" in word for argv in docker.asked for word in argv)
+
+
+def test_room_is_made_for_a_name_not_for_the_beginning_of_an_identity() -> None:
+    other = Completed(code=0, stdout=json.dumps([{"Id": "feed01", "Name": "/other"}]))
+    docker = Docker({"container inspect feed": other})
+    assert not Containers(docker, "thing").make_room("feed")
+    assert docker.said("rm") == []
+
+
+@pytest.mark.parametrize(
+    ("printed", "address"),
+    [
+        ("127.0.0.1:32768\n", "http://127.0.0.1:32768"),
+        ("0.0.0.0:32768\n[::]:32768\n", "http://127.0.0.1:32768"),
+        ("[::]:32768\n", "http://[::1]:32768"),
+        (":::32768\n", "http://[::1]:32768"),
+        ("[::1]:32768\n", "http://[::1]:32768"),
+        ("", ""),
+    ],
+)
+def test_where_a_free_port_is_found(printed: str, address: str) -> None:
+    docker = Docker({"port": Completed(code=0, stdout=printed)})
+    assert published_at(docker, "c", 80) == address
 
 
 class Going(Docker):
