@@ -24,7 +24,7 @@ nox.options.error_on_missing_interpreters = True
 NEEDS_GO = ["goreleaser", "builders"]
 HAS_GO = shutil.which("go") is not None
 nox.options.sessions = [
-    *("lint", "app_tests", "tests", "smoke", "reproducible", "publish"),
+    *("lint", "app_tests", "tests", "simulation", "smoke", "reproducible", "publish"),
     *(NEEDS_GO if HAS_GO else ["left_out"]),
 ]
 
@@ -104,13 +104,22 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "erase")
     # What has a session of its own is left to it. A file's tests stay together: they share what
     # is slow to make, and two of them would mind each other.
-    others = "not reproducible and not rehearsal and not goreleaser and not builders"
+    sessions = ("reproducible", "rehearsal", "goreleaser", "builders", "simulation")
+    others = " and ".join(f"not {name}" for name in sessions)
     words = ("-m", others, "-n", "2", "--dist", "loadfile")
     session.run("coverage", "run", "-m", "pytest", *words, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", *(["--fail-under=95"] if whole else []))
     if whole:
         _check_branches(session)
+
+
+@nox.session
+def simulation(session: nox.Session) -> None:
+    """Race publishers in simulated registries for two minutes: `-- --simulate 240` for an hour."""
+    _install(session)
+    words = ("-m", "simulation", "-n", "2", *(session.posargs or ("--simulate", "6")))
+    session.run("pytest", *words, "tests/simulation")
 
 
 @nox.session

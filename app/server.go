@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,10 @@ import (
 
 // shutdownTime leaves half a second of the two that a container's stop is to take at most.
 const shutdownTime = 1500 * time.Millisecond
+
+// memoryLimit is where the garbage collector works harder: half of what docker-run gives a container.
+// What requests may hold at once is less; see internal/web/limits.go.
+const memoryLimit = 256 << 20
 
 // names collects a repeated option.
 type names []string
@@ -90,7 +95,10 @@ func serve(ctx context.Context, args []string, env func(string) string, out, err
 	if err != nil {
 		return fmt.Errorf("can't listen: %w", err)
 	}
-	handler := web.New(info(), engine.New(o.socket), store, o.allowed, log)
+	if env("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	handler := web.New(info(), engine.New(o.socket, log), store, o.allowed, log)
 	log.Info("listening", "address", listener.Addr().String(), "version", version)
 	return serveUntilDone(ctx, listener, handler, log)
 }

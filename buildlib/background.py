@@ -37,9 +37,9 @@ class Background(Generic[T]):
         finally:
             self._ended.set()
 
-    def wait(self) -> None:
-        """Wait until it has ended, however it did."""
-        self._ended.wait()
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it has ended, however it did, or for so long; return whether it has."""
+        return self._ended.wait(seconds)
 
     def get(self) -> T:
         """Wait, and return what the function returned, or raise what it raised."""

@@ -11,9 +11,19 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from itertools import takewhile
 from typing import NamedTuple
 
+from buildlib.dockerlines import (
+    BLANKS,
+    WORD,
+    escape_of,
+    json_words,
+    logical_lines,
+    mount_value,
+    split_instruction,
+    split_lines,
+    split_options,
+)
 from buildlib.platforms import KNOWN, Platform, parse_platforms
 from buildlib.record import record
 
@@ -41,20 +51,9 @@ PREDEFINED = _PLATFORM_ARGS | {
 }
 
 _READ = frozenset({"ADD", "ARG", "COPY", "FROM", "RUN"})
-# Where files come from: COPY has an option of its own, RUN a key of each mount.
-_FROM = {
-    "COPY": re.compile(r"^--from=([^\s,]+)"),
-    "RUN": re.compile(r"^--mount=(?:.*,)?from=([^\s,]+)"),
-}
-# Comments that say how the file is to be read stand above all else, even above other comments.
-# Source: github.com/moby/buildkit frontend/dockerfile/parser/directives.go.
-_DIRECTIVES = frozenset({"check", "escape", "syntax"})
 _BYTE_ORDER_MARK = "\ufeff"
-# BuildKit's own rule: a word of its own, so neither `$((1<<2))` nor `<<<text` begins one.
-# Source: github.com/moby/buildkit frontend/dockerfile/parser/parser.go, reHeredoc.
-_HEREDOC = re.compile(r"\d*<<(-?)([^<]+)")
-_WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
-_WITH_HEREDOC = re.compile(r"(?:ONBUILD\s+)?(?:ADD|COPY|RUN)\s", re.IGNORECASE)
+# What Go's Atoi takes.
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 # A repository by ssh, as ADD takes it; one with :// is seen by that.
 _REMOTE = re.compile(r"[\w-]+@[\w.-]+:")
 
@@ -66,11 +65,13 @@ class Place(NamedTuple):
         name: as written.
         lines: the numbers of the instruction's first line and of the one after its last, from 0.
         option: it is the value of `from=`, and no word of its own.
+        by_number: a number means the stage of that number, and not an image.
     """
 
     name: str
     lines: tuple[int, int]
     option: bool = False
+    by_number: bool = False
 
 
 @record(frozen=True, kw_only=True)
@@ -117,6 +118,14 @@ class Dockerfile:
                 return stage
         return None
 
+    def _used(self, place: Place) -> Stage | None:
+        """Return the stage that files are taken from; None: it is not a stage."""
+        if place.by_number and _NUMBER.fullmatch(place.name):
+            number = int(place.name)
+            return self.stages[number] if 0 <= number < len(self.stages) else None
+        named = (one for one in reversed(self.stages) if one.name.lower() == place.name.lower())
+        return next(named, None)
+
     def _below(self, stage: Stage, build_args: Mapping[str, str]) -> Stage | None:
         """Return the stage that another one stands on; None where that is an external image.
 
@@ -156,7 +165,7 @@ class Dockerfile:
             if stage and stage not in found:
                 found.append(stage)
                 waiting.append(self._below(stage, build_args or {}))
-                waiting += [self.stage(place.name) for place in stage.uses]
+                waiting += [self._used(place) for place in stage.uses]
         return tuple(found)
 
     def bases(
@@ -183,10 +192,11 @@ class Dockerfile:
     def _foreign(self, stage: Stage) -> Iterator[Place]:
         """Yield the uses of a stage that are of no other stage, but of an image.
 
-        A number is always a stage's, and BuildKit replaces no variable there.
+        BuildKit replaces no variable there.
         """
         for place in stage.uses:
-            known = place.name == "scratch" or place.name.isdigit() or self.stage(place.name)
+            numbered = place.by_number and _NUMBER.fullmatch(place.name)
+            known = place.name == "scratch" or numbered or self._used(place)
             if not known and "$" not in place.name:
                 yield place
 
@@ -236,76 +246,36 @@ def _platform_args(target: Platform, build: Platform) -> dict[str, str]:
     }
 
 
-def _escape(lines: Iterable[str]) -> str:
-    """Return the character that continues a line, which a parser directive may choose."""
-    for line in lines:
-        comment, equals, value = line.strip().partition("=")
-        name = comment.removeprefix("#").strip().lower()
-        if not (equals and comment.startswith("#") and name in _DIRECTIVES):
-            break
-        if name == "escape" and value.strip() == "`":
-            return "`"
-    return "\\"
+def _uses(instruction: str, options: Sequence[str]) -> tuple[tuple[str, bool], ...]:
+    """Return where a COPY or RUN takes files from, and whether a number there is a stage's.
 
-
-def _logical_lines(lines: Sequence[str], escape: str) -> Iterator[tuple[tuple[int, int], str]]:
-    """Yield each line and where it stands; continued ones are joined.
-
-    Comments, blank lines and the bodies of here-documents are left out.
+    COPY has an option of its own, RUN a key of each mount.
     """
-    pending, first, number = "", 0, 0
-    bodies: list[tuple[str, str]] = []
-    for number, raw in enumerate(lines):
-        if bodies:
-            strip, end = bodies[0]
-            bodies = bodies[1:] if raw.lstrip(strip) == end else bodies
-            continue
-        if raw.lstrip().startswith("#") or not raw.strip():
-            continue
-        first = first if pending else number
-        line = (raw if pending else raw.lstrip()).rstrip()
-        # Two of them at the end are an escaped one.
-        more = line.endswith(escape) and not line.endswith(escape * 2)
-        pending += line[:-1] if more else line
-        if more:
-            continue
-        yield (first, number + 1), pending
-        bodies, pending = _heredocs(pending), ""
-    if pending.strip():
-        yield (first, number + 1), pending.strip()
+    if instruction == "COPY":
+        found = [option.removeprefix("--from=") for option in options if option[:7] == "--from="]
+    else:
+        mounts = [option[8:] for option in options if option.startswith("--mount=")]
+        found = [mount_value(mount, "from") for mount in mounts if instruction == "RUN"]
+    return tuple((name, instruction == "COPY") for name in found if name)
 
 
-def _heredocs(line: str) -> list[tuple[str, str]]:
-    """Return what may stand before the last line of each here-document, and that line."""
-    if not _WITH_HEREDOC.match(line):
-        return []
-    words = (_HEREDOC.fullmatch(word) for word in _WORD.findall(line))
-    return [("\t" if word[1] else "", re.sub(r"[\"'\\]", "", word[2])) for word in words if word]
-
-
-def _uses(instruction: str, words: list[str]) -> tuple[str, ...]:
-    """Return where a COPY or RUN takes files from: `--from=x`, `--mount=…,from=x`."""
-    pattern = _FROM.get(instruction)
-    # What follows the options is a command, which may have options of its own.
-    options = takewhile(lambda word: word.startswith("--"), words)
-    found = [pattern.match(option) for option in options] if pattern else []
-    return tuple(match[1] for match in found if match)
-
-
-def _sources(instruction: str, words: list[str]) -> tuple[str, ...]:
+def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -> tuple[str, ...]:
     """Return what a COPY or ADD takes from the build context."""
-    if instruction == "RUN" or _uses(instruction, words):
+    if instruction == "RUN" or _uses(instruction, options):
         return ()
-    paths = [word for word in words if not word.startswith("--")]
-    if paths[:1] and paths[0].startswith("["):
-        paths = re.findall(r'"((?:[^"\\]|\\.)*)"', " ".join(paths))
+    paths = json_words(rest)
+    if paths is None:
+        # Blanks separate even within quotes, which go afterwards.
+        words = re.split(f"[{BLANKS}]+", rest)
+        paths = ["".join(_words(word.removesuffix(escape), escape)) for word in words]
     own = (path for path in paths[:-1] if "://" not in path and not _REMOTE.match(path))
     return tuple(path for path in own if "<<" not in path)
 
 
 def _words(rest: str, escape: str) -> list[str]:
-    lexer = shlex.shlex(rest, posix=not rest.startswith("["))
+    lexer = shlex.shlex(rest, posix=True)
     lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", escape
+    lexer.whitespace = BLANKS
     try:
         return list(lexer)
     except ValueError:
@@ -314,7 +284,7 @@ def _words(rest: str, escape: str) -> list[str]:
 
 
 def _from(words: list[str], lines: tuple[int, int]) -> Stage:
-    base, *rest = [word for word in words if not word.startswith("--")] or [""]
+    base, *rest = words or [""]
     named = len(rest) > 1 and rest[0].upper() == "AS"
     return Stage(base=base, name=rest[1] if named else "", lines=lines)
 
@@ -331,28 +301,29 @@ def parse_dockerfile(text: str) -> Dockerfile:
     args: dict[str, str | None] = {}
     global_args: tuple[tuple[str, str | None], ...] = ()
     global_lines: tuple[int, ...] = ()
-    given = text.removeprefix(_BYTE_ORDER_MARK).splitlines()
-    escape = _escape(given)
-    for lines, line in _logical_lines(given, escape):
-        instruction, rest = (*line.split(maxsplit=1), "")[:2]
+    given = split_lines(text.removeprefix(_BYTE_ORDER_MARK))
+    escape = escape_of(given)
+    for lines, line in logical_lines(given, escape):
+        instruction, rest = split_instruction(line)
         name = instruction.upper()
-        # To take a long command apart takes longer than all else.
-        if name not in _READ or (name == "RUN" and "from=" not in rest):
+        if name not in _READ:
             continue
-        words = _words(rest, escape)
+        options, rest = split_options(rest)
         if name == "FROM":
-            stages.append(_from(words, lines))
+            stages.append(_from(_words(rest, escape), lines))
         elif name == "ARG":
-            args = dict(_pairs(words)) | args
+            args = dict(_pairs(_words(rest, escape))) | args
             if not stages:
-                global_args += _pairs(_WORD.findall(rest))
+                global_args += _pairs(WORD.findall(rest))
                 global_lines += tuple(range(*lines))
         elif stages:
             last = stages[-1]
-            uses = tuple(Place(used, lines, option=True) for used in _uses(name, words))
-            stages[-1] = replace(
-                last, sources=last.sources + _sources(name, words), uses=last.uses + uses
+            uses = tuple(
+                Place(used, lines, option=True, by_number=number)
+                for used, number in _uses(name, options)
             )
+            sources = _sources(name, options, rest, escape)
+            stages[-1] = replace(last, sources=last.sources + sources, uses=last.uses + uses)
     return Dockerfile(
         stages=tuple(stages), args=args, global_args=global_args, global_lines=global_lines
     )

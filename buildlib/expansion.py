@@ -24,16 +24,14 @@ def make_scope(
     """Return the variables that a FROM sees: an ARG's default sees those before it.
 
     Args:
-        args: those above the first stage, in their order; None is no default.
+        args: those above the first stage, in their order; without a default one is empty.
         given: values by name, which win over defaults.
         own: the names of those that are there without an ARG.
     """
     scope = {name: given[name] for name in own if name in given}
     for name, default in args:
-        if name in given:
-            scope[name] = given[name]
-        elif default is not None:
-            scope[name] = expand(default, scope)
+        # One without a default is there, and empty.
+        scope[name] = given[name] if name in given else expand(default or "", scope)
     return scope
 
 
@@ -49,6 +47,8 @@ def expand(text: str, scope: Mapping[str, str]) -> str:
             # The builder refuses it.
             return match[0]
         found = scope.get(bare or name)
+        if sign[-1:] == "?" and not (found or (sign == "?" and found is not None)):
+            return match[0]
         return _substituted(found, sign, rest[len(sign) :], scope) if sign else found or ""
 
     return _VARIABLE.sub(value, text)

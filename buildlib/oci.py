@@ -1,50 +1,50 @@
 """Reads an image as it is stored: index, manifests, configurations, layers, and their files.
 
 Source: OCI image-spec, image-layout.md, manifest.md, config.md and layer.md. An archive is a tar
-of such a layout, as `docker save` and BuildKit's `type=oci` write it.
+of such a layout, as `docker save` and BuildKit's `type=oci` write it. Whatever is read of it is
+compared with its digest and its size, and what is not as it should be is an error that names it.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
-import json
-import tarfile
-import zlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
+from buildlib.blobs import INDEX, BlobFile
+from buildlib.documents import (
+    CONFIG,
+    MANIFEST,
+    Descriptor,
+    DocumentError,
+    Shape,
+    descriptor,
+    is_digest,
+    parse_document,
+)
 from buildlib.errors import InputError
+from buildlib.layer import File, Layer, LayerError, read_layer
+from buildlib.limits import (
+    DEEPEST_INDEX,
+    MOST_LAYERS,
+    MOST_MANIFESTS,
+)
 from buildlib.platforms import platform_name
 
-_INDEX_TYPES: Final = (
+__all__ = ["Archive", "File", "Image", "Layer", "archive_file", "open_archive"]
+
+INDEX_TYPES: Final = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 # An attestation is a manifest of its own, for no platform.
 _NO_PLATFORM: Final = "unknown/unknown"
+_PLATFORM: Final = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+){0,2}")
 _FILLED: Final = "buildkit.exporter.image.v0"
-_LARGEST_DOCUMENT: Final = 4 << 20
-# Enough to tell what kind of program it is: the header of ELF is 64 bytes.
-_HEAD: Final = 64
-_CHUNK: Final = 1 << 20
-# How tar stores an extended attribute; see GNU tar and the OCI image-spec, layer.md.
-_ATTRIBUTE: Final = "SCHILY.xattr."
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layer:
-    """A layer as it is stored: `size` bytes, compressed; `created_by` is what made it, and when."""
-
-    digest: str
-    size: int
-    media_type: str
-    created_by: str = ""
-    created: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,116 +90,25 @@ class Image:
         return bool(layer.created) and layer.created == self.config.get("created")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class File:
-    """An entry of a layer.
-
-    Args:
-        path: without a slash at either end.
-        kind: `file`, `directory`, `link` or `other`.
-        size: bytes.
-        mode: permission bits, setuid, setgid and sticky included.
-        user, group: by number.
-        modified: seconds since the epoch.
-        target: of a link.
-        attributes: names of its extended attributes, such as `security.capability`.
-        sha256: of the content, and `head` its first bytes; both empty where nobody asked.
-    """
-
-    path: str
-    kind: str
-    size: int
-    mode: int
-    user: int
-    group: int
-    modified: int
-    target: str = ""
-    attributes: tuple[str, ...] = ()
-    sha256: str = ""
-    head: bytes = b""
-
-
-def _kind(entry: tarfile.TarInfo) -> str:
-    if entry.isreg():
-        return "file"
-    if entry.isdir():
-        return "directory"
-    return "link" if entry.islnk() or entry.issym() else "other"
-
-
-def _entry(tar: tarfile.TarFile, entry: tarfile.TarInfo, *, contents: bool) -> File:
-    sha256, head = "", b""
-    content = tar.extractfile(entry) if contents and entry.isreg() else None
-    if content:
-        head = content.read(_HEAD)
-        digest = hashlib.sha256(head)
-        while chunk := content.read(_CHUNK):
-            digest.update(chunk)
-        sha256 = digest.hexdigest()
-    return File(
-        path=entry.name.removeprefix("./").rstrip("/"),
-        kind=_kind(entry),
-        size=entry.size,
-        mode=entry.mode,
-        user=entry.uid,
-        group=entry.gid,
-        modified=int(entry.mtime),
-        target=entry.linkname,
-        attributes=tuple(
-            sorted(
-                name.removeprefix(_ATTRIBUTE)
-                for name in entry.pax_headers
-                if name.startswith(_ATTRIBUTE)
-            )
-        ),
-        sha256=sha256,
-        head=head,
-    )
-
-
-class Archive:
+class Archive(BlobFile):
     """A layout in a tar file; open it with `open_archive`."""
 
-    def __init__(self, tar: tarfile.TarFile, name: str) -> None:
-        """Keep the open file."""
-        self._tar, self._name = tar, name
-
-    def _open(self, path: str) -> IO[bytes]:
+    def _document(self, text: bytes, shape: Shape, name: str) -> dict[str, Any]:
         try:
-            found = self._tar.extractfile(path)
-        except KeyError:
-            found = None
-        if found is None:
-            raise InputError(f"{self._name} is no whole image: {path} is missing")
-        return found
+            return parse_document(text, shape)
+        except DocumentError as error:
+            raise self._invalid(f"{name} can't be understood", error) from error
 
-    def _document(self, path: str) -> dict[str, Any]:
-        with self._open(path) as stream:
-            text = stream.read(_LARGEST_DOCUMENT)
+    def _descriptor(self, found: Mapping[str, Any] | None, where: str) -> Descriptor:
         try:
-            return dict(json.loads(text))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{self._name} is no image: {path} is not JSON") from error
+            return descriptor(found, where)
+        except DocumentError as error:
+            raise self._invalid(str(error)) from error
 
-    def _blob(self, digest: str) -> str:
-        return "blobs/" + digest.replace(":", "/", 1)
-
-    def bytes_of(self, digest: str) -> bytes:
-        """Return a blob that is a document: an index, a manifest or a configuration.
-
-        Raises:
-            InputError: it is not here (exit 2).
-        """
-        with self._open(self._blob(digest)) as stream:
-            return stream.read(_LARGEST_DOCUMENT)
-
-    def open_blob(self, digest: str) -> IO[bytes]:
-        """Open any blob, such as a layer, for reading.
-
-        Raises:
-            InputError: it is not here (exit 2).
-        """
-        return self._open(self._blob(digest))
+    @cached_property
+    def _index(self) -> list[Descriptor]:
+        index = self._document(self._text(INDEX), MANIFEST, INDEX)
+        return [self._descriptor(one, INDEX) for one in index.get("manifests") or ()]
 
     def top(self) -> str:
         """Return the digest by which the whole is known: of its index, or its only manifest.
@@ -207,18 +116,25 @@ class Archive:
         Raises:
             InputError: it is no image, or holds several (exit 2).
         """
-        digests = {str(e.get("digest")) for e in self._document("index.json")["manifests"]}
+        digests = {one.digest for one in self._index}
         if len(digests) != 1:
             raise InputError(f"{self._name} holds {len(digests)} images, and one is wanted")
         return digests.pop()
 
-    def has(self, digest: str) -> bool:
-        """Return whether the archive holds a blob: one of another platform may be left out."""
-        try:
-            self._tar.getmember(self._blob(digest))
-        except KeyError:
-            return False
-        return True
+    def verify(self) -> None:
+        """Check every blob that the index leads to, and everything that is in the layers.
+
+        Raises:
+            InputError: one is missing, or is not what it should be (exit 2).
+        """
+        for image in self.images():
+            for layer in image.layers:
+                for _ in self.files(layer):
+                    pass
+        for _, found in self._manifests:
+            for part in (found.get("config"), *(found.get("layers") or ())):
+                blob = self._descriptor(part, "a part of a manifest")
+                self.check_blob(blob.digest, blob.size)
 
     def images(self) -> tuple[Image, ...]:
         """Return the image of each platform that is here, each once.
@@ -226,28 +142,59 @@ class Archive:
         Raises:
             InputError: the archive is no image, or not whole (exit 2).
         """
-        found: dict[str, Image] = {}
-        for digest in self._manifests(self._document("index.json")):
-            image = self._image(digest)
-            if image.platform != _NO_PLATFORM:
-                found.setdefault(image.digest, image)
-        if not found:
+        return self._images
+
+    @cached_property
+    def _images(self) -> tuple[Image, ...]:
+        found = [self._image(one, manifest) for one, manifest in self._manifests]
+        known = {(one.digest, one.platform): one for one in found if one.platform != _NO_PLATFORM}
+        images = tuple(known.values())
+        if not images:
             raise InputError(f"{self._name} holds no image")
-        return tuple(found.values())
+        self._check_docker_list(found)
+        return images
 
-    def _manifests(self, index: Mapping[str, Any]) -> Iterator[str]:
-        for entry in index.get("manifests") or ():
-            digest = str(entry.get("digest", ""))
-            if not self.has(digest):
+    @cached_property
+    def _manifests(self) -> list[tuple[Descriptor, dict[str, Any]]]:
+        """Return each manifest that is here, once for all that say the same of it."""
+        manifests = []
+        seen: set[str] = set()
+        waiting = [(one, 1) for one in reversed(self._index)]
+        while waiting:
+            one, depth = waiting.pop()
+            if repr(one) in seen or not self.has(one.digest):
                 continue
-            if entry.get("mediaType") in _INDEX_TYPES:
-                yield from self._manifests(self._document(self._blob(digest)))
+            seen.add(repr(one))
+            if len(seen) > MOST_MANIFESTS or depth > DEEPEST_INDEX:
+                raise self._invalid("it has too many manifests, or indexes in indexes")
+            self._check_size(one.digest, one.size)
+            found = self._document(self.bytes_of(one.digest), MANIFEST, one.digest)
+            is_index = one.media_type in INDEX_TYPES
+            own = found.get("mediaType") or one.media_type
+            if (own in INDEX_TYPES) != is_index or found.get("layers" if is_index else "manifests"):
+                # Programs disagree about what such a document is.
+                raise self._invalid(f"{one.digest} is both an index and a manifest")
+            if is_index:
+                inside = [self._descriptor(i, one.digest) for i in found.get("manifests") or ()]
+                waiting += [(i, depth + 1) for i in reversed(inside)]
             else:
-                yield digest
+                manifests.append((one, found))
+        return manifests
 
-    def _image(self, digest: str) -> Image:
-        manifest = self._document(self._blob(digest))
-        config = self._document(self._blob(str(manifest["config"]["digest"])))
+    def _image(self, one: Descriptor, manifest: Mapping[str, Any]) -> Image:
+        about = self._descriptor(manifest.get("config"), f"the configuration of {one.digest}")
+        self._check_size(about.digest, about.size)
+        config = self._document(self.bytes_of(about.digest), CONFIG, about.digest)
+        stored = manifest.get("layers") or ()
+        diff_ids = (config.get("rootfs") or {}).get("diff_ids") or ()
+        platform = self._platform(one, config)
+        if len(stored) > MOST_LAYERS:
+            raise self._invalid(f"it has more than {MOST_LAYERS} layers")
+        # An attestation has no platform, and engines never unpack it.
+        if platform == _NO_PLATFORM:
+            diff_ids = [""] * len(stored)
+        elif len(diff_ids) != len(stored) or not all(map(is_digest, diff_ids)):
+            raise self._invalid(f"{about.digest} does not have the digest of each layer unpacked")
         # Where a base has no history, BuildKit fills up at the end, and every step would stand
         # beside the layer of another: the layers that nothing is known of are the base's.
         made: list[Mapping[str, Any]] = [
@@ -255,25 +202,54 @@ class Archive:
             for step in config.get("history") or ()
             if not step.get("empty_layer") and step.get("comment") != _FILLED
         ]
-        stored = manifest.get("layers") or ()
         made = [{}] * (len(stored) - len(made)) + made
+        layers = [self._descriptor(part, f"a layer of {one.digest}") for part in stored]
         return Image(
-            platform=platform_name(config) or _NO_PLATFORM,
-            digest=digest,
+            platform=platform,
+            digest=one.digest,
             config=config,
-            config_digest=str(manifest["config"]["digest"]),
-            config_size=int(manifest["config"]["size"]),
+            config_digest=about.digest,
+            config_size=about.size,
             layers=tuple(
                 Layer(
-                    digest=str(layer["digest"]),
-                    size=int(layer["size"]),
-                    media_type=str(layer.get("mediaType", "")),
-                    created_by=str(step.get("created_by", "")),
-                    created=str(step.get("created", "")),
+                    digest=layer.digest,
+                    size=layer.size,
+                    media_type=layer.media_type,
+                    diff_id=diff_id,
+                    created_by=step.get("created_by") or "",
+                    created=step.get("created") or "",
                 )
-                for layer, step in zip(stored, made, strict=False)
+                for layer, diff_id, step in zip(layers, diff_ids, made, strict=False)
             ),
         )
+
+    def _platform(self, one: Descriptor, config: Mapping[str, Any]) -> str:
+        """Return the platform that an image is for: engines go by the index before all else."""
+        said = platform_name(one.platform)
+        own = platform_name(config) or _NO_PLATFORM
+        if not _PLATFORM.fullmatch(own):
+            raise self._invalid(f"{one.digest} is for the platform {own[:80]!r}")
+        if said in {"", own, _NO_PLATFORM}:
+            return own
+        if own == _NO_PLATFORM or own == platform_name({**one.platform, "variant": ""}):
+            return said
+        raise self._invalid(f"its index says that {one.digest} is for {said}, and that says {own}")
+
+    def _check_docker_list(self, images: list[Image]) -> None:
+        """Check docker's older list of images, by which some engines go instead of the index."""
+        if "manifest.json" not in self._members:
+            return
+        text = b'{"list": ' + self._text("manifest.json") + b"}"
+        shape: Shape = {"list": [{"Config": str, "Layers": [str]}]}
+        known = {
+            self._blob(image.config_digest): [self._blob(layer.digest) for layer in image.layers]
+            for image in images
+        }
+        for one in self._document(text, shape, "manifest.json").get("list") or ():
+            if known.get(one.get("Config") or "") != (one.get("Layers") or []):
+                raise self._invalid(f"manifest.json is of another image than {INDEX}")
+        if "oci-layout" not in self._members:
+            raise self._invalid(f"without oci-layout, engines do not read its {INDEX}")
 
     def write_image(self, image: Image, path: Path) -> None:
         """Write one platform's image as an archive of its own; its manifest stays what it is.
@@ -281,58 +257,63 @@ class Archive:
         Not every program finds its way through an index of several platforms.
 
         Raises:
-            InputError: a part of it is missing, or the file can't be written (exit 2).
+            InputError: a part is missing or damaged, or the file can't be written (exit 2).
         """
+        size = self.size_of(image.digest)
         entry = {
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "digest": image.digest,
-            "size": self._tar.getmember(self._blob(image.digest)).size,
+            "size": size,
         }
-        index = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
-        layout = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
-        digests = (image.digest, image.config_digest, *(layer.digest for layer in image.layers))
-        try:
-            with tarfile.open(path, "w") as tar:
-                for name, data in (("oci-layout", layout), ("index.json", index)):
-                    file = tarfile.TarInfo(name)
-                    file.size = len(data)
-                    tar.addfile(file, io.BytesIO(data))
-                for name in ("blobs/", "blobs/sha256/"):
-                    folder = tarfile.TarInfo(name)
-                    folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-                    tar.addfile(folder)
-                for digest in dict.fromkeys(digests):
-                    with self._open(self._blob(digest)) as stream:
-                        tar.addfile(self._tar.getmember(self._blob(digest)), stream)
-        except OSError as error:
-            raise InputError(f"can't write {path}", why=str(error)) from error
+        parts = [(image.digest, size), (image.config_digest, image.config_size)]
+        parts += [(layer.digest, layer.size) for layer in image.layers]
+        self._write(path, {"schemaVersion": 2, "manifests": [entry]}, parts)
+
+    def write_renamed(self, path: Path, annotations: Mapping[str, str]) -> None:
+        """Copy the archive, and give the image in it another name: its own may be in use.
+
+        A name stands beside the image, in the outermost index, and no digest depends on it.
+
+        Args:
+            path: of the new archive.
+            annotations: of the image's entry in that index.
+
+        Raises:
+            InputError: it holds several images, is damaged, or can't be written (exit 2).
+        """
+        top, entries = self.top(), self._index
+        entry = {
+            "mediaType": entries[0].media_type,
+            "digest": top,
+            "size": entries[0].size,
+            "annotations": dict(annotations),
+        }
+        parts = [(digest, self.size_of(digest)) for digest in self._digests()]
+        self._write(path, {"schemaVersion": 2, "manifests": [entry]}, parts)
 
     def files(self, layer: Layer, *, contents: bool = False) -> Iterator[File]:
         """Yield the entries of a layer, in the order in which they are stored.
 
+        The digests are known at the end: nothing may be concluded before.
+
         Args:
             layer: of an image that is here.
-            contents: read the files as well, for their `sha256` and `head`.
+            contents: read the files as well, for their `sha256`.
 
         Raises:
-            InputError: it is compressed in a way that can't be read here, or broken (exit 2).
+            InputError: it can't be read here, or is not what its digests say (exit 2).
         """
-        if layer.media_type.endswith("zstd"):
-            raise InputError(
-                f"a layer of {self._name} is compressed with zstd, which can't be read here",
-                hint="build it with compression=gzip",
-            )
-        with self._open(self._blob(layer.digest)) as stream:
-            packed = layer.media_type.endswith("gzip")
-            plain = gzip.GzipFile(fileobj=stream) if packed else stream
+        self._check_size(layer.digest, layer.size)
+        with self.open_blob(layer.digest) as stream:
             try:
-                with tarfile.open(fileobj=plain, mode="r|") as tar:
-                    for entry in tar:
-                        yield _entry(tar, entry, contents=contents)
-            except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-                raise InputError(
-                    f"a layer of {self._name} can't be read: {layer.digest}", why=str(error)
-                ) from error
+                yield from read_layer(stream, layer, contents=contents)
+            except LayerError as error:
+                raise self.unreadable(layer, error) from error
+        self._checked.add((layer.digest, layer.size))
+
+    def unreadable(self, layer: Layer, error: LayerError) -> InputError:
+        """Return the error of a layer that can't be read or unpacked."""
+        return InputError(f"a layer of {self._name} can't be read: {layer.digest}", why=str(error))
 
 
 def archive_file(image: str) -> Path | None:
@@ -361,12 +342,8 @@ def open_archive(path: Path) -> Iterator[Archive]:
         InputError: there is none, it is no tar file, or not a whole one (exit 2).
     """
     try:
-        tar = tarfile.open(path)  # noqa: SIM115 - closed below
-    except (OSError, tarfile.TarError) as error:
+        file = path.open("rb")
+    except OSError as error:
         raise InputError(f"{path} can't be read as an image", why=str(error)) from error
-    with tar:
-        try:
-            yield Archive(tar, path.name)
-        except tarfile.TarError as error:
-            # Only what is read tells that the file ends too early.
-            raise InputError(f"{path} is no whole image", why=str(error)) from error
+    with file:
+        yield Archive(file, path.name)

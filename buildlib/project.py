@@ -133,7 +133,8 @@ class Project:
 
         path = self.dockerfile_path
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            # No line end is converted: a carriage return alone ends no line.
+            text = path.read_bytes().decode("utf-8", "replace")
         except PermissionError as error:
             raise InputError(f"{path} can't be read", why=str(error.strerror)) from error
         except OSError:

@@ -115,15 +115,16 @@ def _check_found(done: Completed) -> None:
 def _packages(path: Path, platform: str) -> int:
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))["packages"]
-    except (OSError, ValueError, KeyError) as error:
+        count = len(listed)
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise GateError(f"syft wrote no bill for {platform}", why=str(error)) from error
     # The first is the image itself.
-    if len(listed) < 2:  # noqa: PLR2004 - it and one package
+    if count < 2:  # noqa: PLR2004 - it and one package
         raise GateError(
             f"the bill of materials for {platform} lists nothing",
             why="an image that holds a program holds a package",
         )
-    return len(listed) - 1
+    return count - 1
 
 
 def subject_of(path: Path) -> str:

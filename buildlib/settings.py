@@ -149,6 +149,7 @@ class Registry:
             own store is asked.
         required: nothing is published anywhere where this one fails.
         immutable: patterns of tags that never move, beside those that stand for one version.
+        claim: publishers claim the repository before they give tags there.
     """
 
     name: str
@@ -158,6 +159,7 @@ class Registry:
     password_env: str = ""
     required: bool = True
     immutable: tuple[str, ...] = ()
+    claim: bool = True
 
     @property
     def host(self) -> str:
@@ -199,8 +201,8 @@ def parse_paths_below(value: object) -> tuple[str, ...]:
 def _paths_below(value: object, what: str) -> tuple[str, ...]:
     paths = parse_texts(value)
     for path in paths:
-        if path.startswith("/") or set(path.split("/")) & {"", ".", ".."}:
-            raise MismatchError(f"a list of paths below the {what}")
+        if path.startswith("/") or set(path.split("/")) & {"", ".", "..", ".git"}:
+            raise MismatchError(f"a list of paths below the {what}, outside of .git")
     return paths
 
 
@@ -353,6 +355,7 @@ _REGISTRY_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "password-env": parse_text,
     "required": parse_flag,
     "immutable": parse_names,
+    "claim": parse_flag,
 }
 
 

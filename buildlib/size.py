@@ -7,14 +7,18 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from buildlib.console import table
 from buildlib.errors import EngineError, GateError
 from buildlib.executor import Executor
+from buildlib.layer import printable
 from buildlib.oci import Archive, Image, archive_file, open_archive
 from buildlib.passing import passing_folder
 from buildlib.report import human_size
+
+# How many files are kept before all but the largest are dropped.
+_MANY: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +78,10 @@ class SizeReport:
 
 def _short(layer: LayerSize) -> str:
     words = " ".join(layer.created_by.removeprefix("/bin/sh -c #(nop) ").split())
-    return textwrap.shorten(words, width=80, placeholder=" …") or "(base, without a history)"
+    return (
+        textwrap.shorten(printable(words), width=80, placeholder=" …")
+        or "(base, without a history)"
+    )
 
 
 def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) -> SizeReport:
@@ -86,16 +93,22 @@ def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) ->
         budget: bytes that it may have as it is pulled; 0: any.
         top: how many of the largest files to name.
     """
-    layers, files = [], []
+    layers: list[LayerSize] = []
+    largest: list[FileSize] = []
     for number, layer in enumerate(image.layers, 1):
-        entries = [entry for entry in archive.files(layer) if entry.kind == "file"]
-        files += [FileSize(path=e.path, size=e.size, layer=number) for e in entries]
+        unpacked = count = 0
+        for entry in archive.files(layer):
+            if entry.kind == "file":
+                unpacked, count = unpacked + entry.size, count + 1
+                largest.append(FileSize(path=printable(entry.path), size=entry.size, layer=number))
+            if len(largest) > _MANY:
+                largest = _largest(largest, top)
         layers.append(
             LayerSize(
                 digest=layer.digest,
                 stored=layer.size,
-                unpacked=sum(entry.size for entry in entries),
-                files=len(entries),
+                unpacked=unpacked,
+                files=count,
                 created_by=layer.created_by,
             )
         )
@@ -106,8 +119,12 @@ def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) ->
         unpacked=sum(layer.unpacked for layer in layers),
         budget=budget,
         layers=tuple(layers),
-        largest=tuple(heapq.nlargest(top, files, key=lambda file: (file.size, file.path))),
+        largest=tuple(_largest(largest, top)),
     )
+
+
+def _largest(files: Iterable[FileSize], top: int) -> list[FileSize]:
+    return heapq.nlargest(top, files, key=lambda file: (file.size, file.path))
 
 
 @contextmanager

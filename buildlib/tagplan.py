@@ -128,6 +128,42 @@ def _values(version: Version, git: GitFacts) -> dict[str, str]:
     }
 
 
+def rightful_tag(tag: str, own: str, rules: Iterable[TagRule], in_registry: Iterable[str]) -> str:
+    """Return the version tag of the highest release in the registry that a tag is for by the rules.
+
+    Args:
+        tag: that moves.
+        own: a version that it could be for.
+        rules: of the registry.
+        in_registry: every tag that it holds.
+
+    Returns:
+        One of `in_registry`, or nothing where there is no higher release than `own`.
+    """
+    parsed = parse_semver(own)
+    rule = next((r for r in rules if r.highest and _renders(r, parsed) == tag), None)
+    if parsed is None or rule is None or rule.highest is None:
+        return ""
+    depth = _DEPTH[rule.highest]
+    prereleases = Kind.PRERELEASE in rule.on
+    versions = {
+        version: held
+        for held in in_registry
+        if held.endswith(rule.suffix)
+        and (version := parse_semver(held.removesuffix(rule.suffix)))
+        and not version.build
+        and version > parsed
+        and version.to_tuple()[:depth] == parsed.to_tuple()[:depth]
+        and (prereleases or not version.prerelease)
+    }
+    return versions[max(versions)] if versions else ""
+
+
+def _renders(rule: TagRule, parsed: semver.Version | None) -> str:
+    values = line_values(parsed) if parsed else {}
+    return legal_part(rule.render(values)) if rule.names <= values.keys() else ""
+
+
 class _Planner:
     """One version, one set of rules."""
 

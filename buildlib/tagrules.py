@@ -123,9 +123,10 @@ Choice = TypeVar("Choice", Kind, Line)
 
 
 def _choice(where: str, key: str, value: object, kind: type[Choice]) -> Choice:
-    if value not in set(kind):
+    # What is no text can't be looked up in a set.
+    if not isinstance(value, str) or value not in set(kind):
         raise InputError(f"{where}: unknown {key} {value!r}", hint=did_you_mean(value, kind))
-    return kind(str(value))
+    return kind(value)
 
 
 def _strings(where: str, key: str, value: object) -> tuple[str, ...]:

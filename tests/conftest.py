@@ -35,6 +35,15 @@ namespace = collection(Path(__file__).parent)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take `--every-request`: faults at each request, not only at some of them."""
     parser.addoption("--every-request", action="store_true", help="inject faults everywhere")
+    parser.addoption("--simulate", default="3", help="seconds that each simulation may go on")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many interleavings each simulation went through."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "simulation" and report.when == "call":
+                terminalreporter.write_line(str(value))
 
 
 def pytest_configure() -> None:

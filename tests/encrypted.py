@@ -34,6 +34,7 @@ class Encrypted:
     Args:
         authority: signed the registry's certificate.
         answers: status and headers by "METHOD address"; everything else is found: no tags.
+        challenge: for who has no credentials.
         breaks: how many connections still break off while encryption is agreed on.
         cuts: how many answers still break off in their middle.
         seen: each request, in order, by whatever way it came.
@@ -41,6 +42,7 @@ class Encrypted:
 
     authority: Authority
     answers: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
+    challenge: str = "Basic realm=x"
     breaks: int = 0
     cuts: int = 0
     seen: list[Seen] = field(default_factory=list)
@@ -72,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         wants = address.startswith(f"https://{HOST}/") and not authorisation
         status, headers = self._state.answers.get(f"{self.command} {address}", (200, {}))
         if wants:
-            status, headers = 401, {"WWW-Authenticate": "Basic realm=x"}
+            status, headers = 401, {"WWW-Authenticate": self._state.challenge}
         self.send_response_only(status)
         for name, value in {**headers, "Content-Length": str(len(NOTHING))}.items():
             self.send_header(name, value)

@@ -54,6 +54,7 @@ class Setting:
 
     def finished(self, digest: str) -> None:
         assert self.release.tags == [dict.fromkeys(TAGS, digest)] * 2
+        assert self.release.claims == []
 
     def forget(self) -> None:
         """Be as if nothing had been published."""

@@ -21,6 +21,8 @@ class OciWriter:
 
     def __init__(self) -> None:
         self._blobs: dict[str, bytes] = {}
+        # Of each layer when it is unpacked.
+        self._diff_ids: dict[str, str] = {}
 
     def blob(self, data: bytes) -> dict[str, object]:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
@@ -51,12 +53,17 @@ class OciWriter:
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for entry in entries:
-                content = (contents or {}).get(entry.name, b"")
+                content = (contents or {}).get(entry.name, b"") if entry.isreg() else b""
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))
-        data = stream.getvalue()
+        return self.tar(stream.getvalue(), media_type, level)
+
+    def tar(self, data: bytes, media_type: str = GZIP, level: int = 9) -> dict[str, object]:
+        """Return a layer of a tar stream that is made elsewhere."""
         packed = gzip.compress(data, level, mtime=0) if media_type.endswith("gzip") else data
-        return {"mediaType": media_type, **self.blob(packed)}
+        layer = self.blob(packed)
+        self._diff_ids[str(layer["digest"])] = "sha256:" + hashlib.sha256(data).hexdigest()
+        return {"mediaType": media_type, **layer}
 
     def image(
         self,
@@ -67,7 +74,9 @@ class OciWriter:
     ) -> dict[str, object]:
         """Return a manifest; `more` is what else its configuration holds."""
         keys = dict(zip(("os", "architecture", "variant"), platform, strict=False))
-        config = self.document({**keys, "history": list(history), **more})
+        diff_ids = [self._diff_ids.get(str(one["digest"]), one["digest"]) for one in layers]
+        rootfs = {"type": "layers", "diff_ids": diff_ids}
+        config = self.document({**keys, "history": list(history), "rootfs": rootfs, **more})
         manifest = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
@@ -80,8 +89,15 @@ class OciWriter:
         whole = {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(manifests)}
         return {"mediaType": INDEX, **self.document(whole)}
 
+    def bytes_of(self, entry: Mapping[str, object]) -> bytes:
+        return self._blobs[str(entry["digest"])]
+
     def drop(self, entry: Mapping[str, object]) -> None:
         del self._blobs[str(entry["digest"])]
+
+    def replace(self, entry: Mapping[str, object], data: bytes) -> None:
+        """Have other bytes stand under the digest of a blob."""
+        self._blobs[str(entry["digest"])] = data
 
     def write(self, path: Path, *manifests: dict[str, object]) -> Path:
         with tarfile.open(path, "w") as tar:

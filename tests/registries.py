@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import os
 import re
 import secrets
@@ -128,7 +129,7 @@ def referrers_registry(folder: Path) -> Iterator[str]:
     """
     program = folder / "referrers"
     subprocess.run(
-        [*GOTOOLS.go_command(os.environ), "build", "-o", str(program), "."],
+        [GOTOOLS.go_command(os.environ), "build", "-o", str(program), "."],
         cwd=Path(__file__).parent / "referrers",
         check=True,
     )
@@ -176,6 +177,12 @@ class Fault:
     cut: int = -1
 
 
+def unknown(code: str, message: str = "") -> Fault:
+    """Return what a registry says of something that it does not have."""
+    body = {"errors": [{"code": code, "message": message}]}
+    return Fault(status=404, body=json.dumps(body).encode())
+
+
 @dataclass
 class Proxy:
     """Stands before a registry; `plan` says what happens to the how-manieth request, from 0.
@@ -184,12 +191,14 @@ class Proxy:
         upstream: port of the registry.
         plan: by the number of the request.
         always: what happens to each request whose "METHOD path" matches the pattern.
+        once: the same, for the first such request, which takes it out.
         seen: "METHOD path" of each request, in order.
     """
 
     upstream: int
     plan: dict[int, Fault] = field(default_factory=dict)
     always: dict[str, Fault] = field(default_factory=dict)
+    once: dict[str, Fault] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     port: int = 0
     lock: Lock = field(default_factory=Lock)
@@ -206,6 +215,8 @@ class Proxy:
         with self.lock:
             number = len(self.seen)
             self.seen.append(line)
+            if first := next((one for one in self.once if re.search(one, line)), ""):
+                return self.once.pop(first)
         found = [fault for pattern, fault in self.always.items() if re.search(pattern, line)]
         return self.plan.get(number) or (found[0] if found else Fault())
 

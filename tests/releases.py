@@ -17,11 +17,14 @@ from typing import Any
 from conftest import ROOT, TASKS, git, start_task
 from registries import Server, docker_config
 
+from buildlib.registry.claim import PREFIX, ClaimTerms
 from buildlib.registry.transport import Patience
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.publishing import NOTHING, Wanted, publish
 
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=5.0)
+# The claim of a publication that was killed is not waited for long.
+TERMS = ClaimTerms(duration=5.0, poll=0.05, patience=60.0)
 PLAIN = NOTHING
 UNSIGNED = PLAIN._replace(skips=("sign",), reason="signatures are another test's")
 PATH = "team/thing"
@@ -58,11 +61,17 @@ class Release:
 
     @property
     def tags(self) -> list[dict[str, str]]:
-        """Return the public tags of each registry, from its disk: without those of cosign."""
+        """Return the public tags of each registry, from its disk: without cosign's, and claims."""
+        others = ("sha256-", PREFIX)
         return [
-            {tag: digest for tag, digest in server.tags(PATH).items() if tag[:7] != "sha256-"}
+            {tag: held for tag, held in server.tags(PATH).items() if not tag.startswith(others)}
             for server in self.servers
         ]
+
+    @property
+    def claims(self) -> list[str]:
+        """Return the claims that are left in the registries."""
+        return [tag for one in self.servers for tag in one.tags(PATH) if tag.startswith(PREFIX)]
 
     def publish(
         self,
@@ -76,7 +85,7 @@ class Release:
         run = Edge(self.root, self.env, dry=False, quiet=False)
         try:
             with redirect_stdout(out), redirect_stderr(out):
-                publish(run, wanted, patience=patience, settle=0.0, reached=reached)
+                publish(run, wanted, patience=patience, terms=TERMS, reached=reached)
         finally:
             run.close()
             self.printed.append(out.getvalue())

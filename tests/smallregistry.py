@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from registries import serving
 
+from buildlib.registry.claim import PREFIX
 from buildlib.registry.client import INDEX, MANIFEST, Document
 
 PATH = "team/thing"
@@ -18,7 +19,8 @@ class SmallRegistry(ThreadingHTTPServer):
     """Holds one repository.
 
     Its `tags` are by name, `documents` and `blobs` by digest. Whoever puts one of `refused` is told
-    that it may not, and `done` are the tags that were put, in order.
+    that it may not, and `done` are the tags that were put, in order, but for
+    claims.
     """
 
     daemon_threads = True
@@ -92,7 +94,18 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "blobs" and what in here.blobs:
             self._say(200, here.blobs[what])
         else:
-            self._say(404)
+            code = "NAME_UNKNOWN" if kind == "tags" else "MANIFEST_UNKNOWN"
+            self._say(404, json.dumps({"errors": [{"code": code}]}).encode())
+
+    def do_HEAD(self) -> None:
+        # It has whatever anybody wants to send.
+        self._say(200)
+
+    def do_DELETE(self) -> None:
+        here, digest = self._registry, self.path.rpartition("/")[2]
+        here.documents.pop(digest)
+        here.tags = {tag: held for tag, held in here.tags.items() if held != digest}
+        self._say(202)
 
     def do_PUT(self) -> None:
         here, tag = self._registry, self.path.rpartition("/")[2]
@@ -103,7 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
         document = Document(data, self.headers["Content-Type"])
         here.documents[document.digest] = document
         here.tags[tag] = document.digest
-        here.done.append(tag)
+        if not tag.startswith(PREFIX):
+            here.done.append(tag)
         self._say(201)
 
 

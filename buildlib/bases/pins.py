@@ -58,7 +58,7 @@ def repin(text: str, pins: Mapping[str, str], build_args: Mapping[str, str]) -> 
         pins: digest by reference, as `Base` has it.
         build_args: as for `read_bases`.
     """
-    lines = text.splitlines(keepends=True)
+    lines = re.split(r"(?<=\n)", text)
     dockerfile = parse_dockerfile(text)
     for place, base in dockerfile.external(build_args):
         name, _, old = base.partition("@")
@@ -83,7 +83,7 @@ def _changes(
         yield from ((number, re.escape(old), new) for number in above)
         return
     # A command that follows a mount may name the same image, and stays as it is.
-    before = r"(?:(?<=from=)|(?<=from=[\"']))" if place.option else r"(?<![^\s])"
+    before = r"(?:(?<=(?i:from=))|(?<=(?i:from=)[\"']))" if place.option else r"(?<![^\s])"
     word = rf"{before}{re.escape(place.name)}(?![^\s,\"'])"
     name = place.name.partition("@")[0]
     for number in range(*place.lines):

@@ -5,7 +5,6 @@ What is between our two marks is ours; everything else is a person's, and stays 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -118,10 +117,17 @@ def _flags(plan: BuildPlan) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
+    """Return text as a YAML scalar that stays text whatever it looks like."""
     if text.isprintable() and "'" not in text:
         return f"'{text}'"
-    # A JSON string is a YAML one.
-    return json.dumps(text, ensure_ascii=False)
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(char: str) -> str:
+    """Return a character as it stands between double quotes; a raw line break would be a blank."""
+    if char in '"\\':
+        return f"\\{char}"
+    return char if char.isprintable() else f"\\U{ord(char):08x}"
 
 
 def _field(key: str, value: _Value) -> list[str]:
@@ -131,7 +137,9 @@ def _field(key: str, value: _Value) -> list[str]:
         return []
     if isinstance(value, list):
         return [f"{key}:", *(f"  - {_quoted(item)}" for item in value)]
-    return [f"{key}:", *(f"  {name}: {_quoted(item)}" for name, item in value.items())]
+    # Names are templates to GoReleaser as well.
+    pairs = ((_quoted(escape(name)), _quoted(item)) for name, item in value.items())
+    return [f"{key}:", *(f"  {name}: {item}" for name, item in pairs)]
 
 
 def with_block(text: str, block: str) -> str:

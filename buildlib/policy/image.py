@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 from buildlib.elf import program_arch
-from buildlib.oci import Archive, File, Image
+from buildlib.layer import LayerError, printable
+from buildlib.oci import Archive, Image
+from buildlib.policy.commands import LAST_USER, starts_shell, user_number
 from buildlib.policy.finding import Finding, Level
 from buildlib.policy.rules import rule_of
 from buildlib.policy.settings import Policy
 from buildlib.preflight import looks_secret
 from buildlib.report import human_size
+from buildlib.rootfs import Rootfs, Stored
 
-_SHELLS: Final = {"sh", "bash", "ash", "dash", "zsh", "ksh", "busybox"}
-_WHITEOUT: Final = ".wh."
-_OPAQUE: Final = ".wh..wh..opq"
 _CACHES: Final = (
     ("var/cache/apk/", "apk"),
     ("etc/apk/cache/", "apk"),
@@ -50,14 +49,6 @@ _ASSIGNED: Final = re.compile(r"\b([A-Za-z_][A-Za-z0-9_]*)=(\S+)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stored:
-    """A file, and the layer that holds it, counted from the base, 1."""
-
-    file: File
-    layer: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Contents:
     """One platform's image, read.
 
@@ -76,33 +67,16 @@ def read_contents(archive: Archive, image: Image) -> Contents:
     """Read every layer, with the beginning of each file.
 
     Raises:
-        InputError: a layer can't be read (exit 2).
+        InputError: a layer can't be read, or engines could not unpack it (exit 2).
     """
-    stored = tuple(
-        Stored(file=file, layer=number)
-        for number, layer in enumerate(image.layers, 1)
-        for file in archive.files(layer, contents=True)
-    )
-    return Contents(image=image, stored=stored, visible=_overlaid(stored))
-
-
-def _overlaid(stored: Iterable[Stored]) -> dict[str, Stored]:
-    """Lay the layers over each other; source: OCI image-spec, layer.md, "Whiteouts"."""
-    seen: dict[str, Stored] = {}
-    for one in stored:
-        path = PurePosixPath(one.file.path)
-        if path.name == _OPAQUE:
-            below = f"{path.parent}/"
-            gone = [p for p, s in seen.items() if p.startswith(below) and s.layer < one.layer]
-        elif path.name.startswith(_WHITEOUT):
-            name = str(path.with_name(path.name.removeprefix(_WHITEOUT)))
-            gone = [p for p in seen if p == name or p.startswith(f"{name}/")]
-        else:
-            gone = []
-            seen[one.file.path] = one
-        for name in gone:
-            del seen[name]
-    return seen
+    rootfs = Rootfs()
+    stored: list[Stored] = []
+    for layer in image.layers:
+        try:
+            stored += rootfs.unpack(archive.files(layer))
+        except LayerError as error:
+            raise archive.unreadable(layer, error) from error
+    return Contents(image=image, stored=tuple(stored), visible=rootfs.visible())
 
 
 def check_image(
@@ -138,41 +112,40 @@ def check_image(
 
 def _user(user: str) -> Iterator[_Part]:
     name = user.partition(":")[0]
-    if name in {"", "0", "root"}:
-        yield {"message": f"it runs as {name or 'root, as no USER is set'}"}
-    elif not name.isdigit():
+    number = user_number(user)
+    if number == 0 or name == "root":
+        yield {"message": f"it runs as {printable(name) or 'root, as no USER is set'}"}
+    elif number is None:
+        name = printable(name)
         yield {"message": f"USER {name} is a name; give its number", "path": name}
-
-
-def _is_shell(words: Sequence[str]) -> bool:
-    return len(words) > 1 and PurePosixPath(words[0]).name in _SHELLS and "-c" in words[1:3]
+    elif not 0 < number <= LAST_USER:
+        yield {"message": f"USER {name} is a number that no user can have", "path": name}
 
 
 def _healthcheck(check: Mapping[str, Any], *, serves: bool) -> Iterator[_Part]:
-    test = [str(word) for word in check.get("Test") or ()]
-    if not test or test[0] == "NONE":
-        if serves:
-            yield {"message": "it serves, and has no HEALTHCHECK"}
-    elif test[0] == "CMD-SHELL" or _is_shell(test[1:]):
+    kind, *words = check.get("Test") or ("NONE",)
+    if kind == "CMD-SHELL" or (kind == "CMD" and starts_shell(words)):
         yield {"message": "HEALTHCHECK needs a shell; give a list of words"}
+    elif kind != "CMD" and serves:
+        # Engines run no check of a kind that they do not know.
+        yield {"message": "it serves, and has no HEALTHCHECK"}
 
 
 def _commands(runtime: Mapping[str, Any]) -> Iterator[_Part]:
-    for name in ("Entrypoint", "Cmd"):
-        words = [str(word) for word in runtime.get(name) or ()]
-        # A CMD behind an ENTRYPOINT is words for that, whatever they are.
-        shadowed = name == "Cmd" and runtime.get("Entrypoint")
-        if _is_shell(words) and not shadowed:
-            instruction = name.upper()
-            yield {
-                "message": f"{instruction} is a line for a shell; give a list of words",
-                "path": instruction,
-            }
+    entrypoint, command = (list(runtime.get(name) or ()) for name in ("Entrypoint", "Cmd"))
+    # A CMD behind an ENTRYPOINT is words for that.
+    if starts_shell([*entrypoint, *command]):
+        instruction = "ENTRYPOINT" if entrypoint else "CMD"
+        yield {
+            "message": f"{instruction} is a line for a shell; give a list of words",
+            "path": instruction,
+        }
 
 
 def _secrets(image: Image) -> Iterator[_Part]:
     for text in image.runtime.get("Env") or ():
-        name, _, value = str(text).partition("=")
+        name, _, value = text.partition("=")
+        name = printable(name)
         if (looks_secret(name) and value) or _TOKENS.search(value):
             yield {"message": f"the variable {name} looks like a secret", "path": name}
     for number, step in enumerate(image.config.get("history") or (), 1):
@@ -249,7 +222,7 @@ def _files(contents: Contents) -> Iterator[Stored]:
 
 
 def _about(one: Stored, message: str) -> _Part:
-    return {"message": message, "layer": one.layer, "path": f"/{one.file.path}"}
+    return {"message": message, "layer": one.layer, "path": f"/{printable(one.file.path)}"}
 
 
 def _modes(contents: Contents, bits: int, what: str) -> Iterator[_Part]:

@@ -49,7 +49,7 @@ def conflicts(
     """Return the versions that are another image already: no gate need be asked."""
     return [
         GateError(
-            f"{reference} is another image already, and stays what it is",
+            f"{reference} already exists with a different digest and will not be overwritten",
             why=f"{held}, and this is {digest}",
             hint="a version is published once: publish this as another version",
         )

@@ -46,7 +46,7 @@ from buildlib.publish.receipt import (
     new_receipt,
 )
 from buildlib.publish.settings import SBOM, SIGN
-from buildlib.publish.tagging import Tagging
+from buildlib.publish.tagging import Rules, Tagging
 from buildlib.registry.client import Repository
 from buildlib.registry.push import push_archive
 
@@ -69,13 +69,13 @@ class Surroundings:
         subject: what the gates need.
         repositories: by the registry's name.
         signer: signs, where the plan wants it.
-        replan: returns the plan as the registries are now, by the tags that each holds.
+        rules: how tags are decided, and claimed.
+        discarded: identifiers of claims that are not to be waited for.
         now: returns the time, RFC 3339.
         versions: returns those of the tools that build.
         buildkit: returns that of BuildKit; asked after a build, when the builder surely runs.
         check_unchanged: raises where the files are not those any more that the plan was made of.
         cancel: ends every process that was started.
-        settle: waits longer than another publisher takes from looking at a tag to giving it.
         reached: is called after each step, with its name.
         files: gives the project with the files that are published; None: the subject's own.
     """
@@ -83,13 +83,13 @@ class Surroundings:
     subject: Subject
     repositories: Mapping[str, Repository]
     signer: Signer
-    replan: Callable[[Mapping[str, Sequence[str]]], PublishPlan]
+    rules: Rules
     now: Callable[[], str]
     versions: Callable[[], Mapping[str, str]]
     buildkit: Callable[[], str]
     check_unchanged: Callable[[], None]
     cancel: Callable[[], None]
-    settle: Callable[[], object]
+    discarded: tuple[str, ...] = ()
     reached: Callable[[str], None] = field(default=lambda _: None)
     files: Callable[[], AbstractContextManager[Project]] | None = None
 
@@ -151,11 +151,7 @@ class PublishFlow:
         path = plan.archive.parent / NAME
         self._course = Course(self.receipt, path, self._console, around.reached)
         self._tagging = Tagging(
-            self._course,
-            around.repositories,
-            self._console,
-            replan=around.replan,
-            settle=around.settle,
+            self._course, around.repositories, self._console, around.rules, around.discarded
         )
 
     def _taken_up(self, before: Receipt | None) -> Receipt:

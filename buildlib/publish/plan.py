@@ -168,6 +168,15 @@ def target_of(registry: Registry, tags: TagPlan) -> Target:
     )
 
 
+def plan_target(
+    project: Project, changes: Changes, registry: Registry, mode: Mode, held: Sequence[str]
+) -> Target:
+    """Return what happens in one registry, by the tags that it holds; see `make_publish_plan`."""
+    plan = _tag_plans(project, changes, [registry], mode, {registry.name: held})[registry.name]
+    raise_problems(plan.refusals)
+    return target_of(registry, plan)
+
+
 def required_first(targets: Iterable[Target]) -> tuple[Target, ...]:
     """Return the registries in the order in which versions are given there.
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from buildlib.errors import InputError
+from buildlib.errors import GateError, InputError
 from buildlib.precedence import parse_semver
 from buildlib.reference import legal_part
+from buildlib.registry.claim import Claim, all_claimed
 from buildlib.registry.client import Repository
-from buildlib.registry.push import Tagged, put_tag
+from buildlib.registry.tags import Tagged, check_lapse, put_tag
 from buildlib.tagplan import line_values
 from buildlib.tagrules import Kind, TagRule
 
@@ -82,11 +84,23 @@ def earlier_version(repositories: Iterable[Repository], moving: str = LATEST) ->
     return str(max(below))
 
 
-def plan_rollback(repository: Repository, version: str, rules: Sequence[TagRule]) -> Rollback:
+def plan_rollback(
+    repository: Repository,
+    version: str,
+    rules: Sequence[TagRule],
+    immutable: Iterable[str] = (),
+) -> Rollback:
     """Return what a rollback to a version moves: every floating tag that the version could have.
+
+    Args:
+        repository: says what is there.
+        version: to go back to.
+        rules: of the registry.
+        immutable: patterns of tags that never move there.
 
     Raises:
         InputError: the version is no release, or not there (exit 2).
+        GateError: a tag would have to move that must not (exit 7).
     """
     parsed = parse_semver(version)
     if parsed is None or parsed.prerelease:
@@ -108,12 +122,16 @@ def plan_rollback(repository: Repository, version: str, rules: Sequence[TagRule]
     ]
     there = set(repository.tags())
     held = [(tag, repository.digest(tag)) for tag in dict.fromkeys(names) if tag in there]
-    return Rollback(
-        repository=repository,
-        version=version,
-        digest=digest,
-        tags=tuple((tag, before) for tag, before in held if before != digest),
-    )
+    moving = tuple((tag, before) for tag, before in held if before != digest)
+    for pattern in immutable:
+        for tag, _ in moving:
+            if fnmatchcase(tag, pattern):
+                raise GateError(
+                    f"{repository.name}:{tag} would have to move, and immutable forbids that",
+                    why=f"it matches {pattern!r}",
+                    hint="change immutable in that registry's table if the tag may move",
+                )
+    return Rollback(repository=repository, version=version, digest=digest, tags=moving)
 
 
 def moves(plans: Iterable[Rollback]) -> Iterator[tuple[Rollback, str]]:
@@ -126,11 +144,29 @@ def moves(plans: Iterable[Rollback]) -> Iterator[tuple[Rollback, str]]:
     yield from sorted(pairs, key=lambda pair: pair[1] == LATEST)
 
 
-def roll_back(plans: Iterable[Rollback]) -> Iterator[tuple[Rollback, Tagged]]:
+def roll_back(
+    plans: Sequence[Rollback],
+    replan: Callable[[], Sequence[Rollback]],
+    claims: Mapping[str, Claim],
+) -> Iterator[tuple[Rollback, Tagged]]:
     """Move the tags, and yield each as it moves; that the version is to be trusted was seen before.
 
+    Args:
+        plans: one for each registry.
+        replan: makes them again, when nobody else gives tags.
+        claims: on the repositories, by their names.
+
     Raises:
+        GateError: a tag was moved by somebody else since the plans were made (exit 7).
         BuildlibError: a registry does not do it.
     """
-    for plan, tag in moves(plans):
-        yield plan, put_tag(plan.repository, plan.digest, tag, immutable=False)
+    with all_claimed(claims.values()):
+        if tuple(replan()) != tuple(plans):
+            raise GateError(
+                "tags were moved while the version to go back to was verified",
+                hint="see what they point to now, and run invoke docker-rollback again",
+            )
+        for plan, tag in moves(plans):
+            claim = claims[plan.repository.name]
+            yield plan, put_tag(plan.repository, plan.digest, tag, immutable=False, claim=claim)
+            check_lapse(claim, plan.repository, tag)

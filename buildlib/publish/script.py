@@ -101,19 +101,26 @@ def _tag_step(plan: PublishPlan, target: Target, tag: str) -> Step:
 
 def as_script(plan: PublishPlan, root: Path) -> str:
     """Return the steps as a shell script with comments: what `--dry-run` prints."""
-    lines = [f"# {plan.version} ({plan.mode}) of {plan.build.image}, {plan.revision[:7]}"]
+    about = f"{plan.version} ({plan.mode}) of {plan.build.image}, {plan.revision[:7]}"
+    lines = [_comment(about)]
     if plan.rehearsal:
-        lines.append("# a rehearsal: every registry is on this machine")
+        lines.append(_comment("a rehearsal: every registry is on this machine"))
     lines += [
         "set -eu",
         shell_line(("cd", "--", str(root))),
         shell_line(("mkdir", "-p", str(plan.archive.parent))),
     ]
     for number, step in enumerate(steps(plan, root), 1):
-        lines.append(f"# {number}. {step.title}")
-        lines += [f"#    {note}" for note in step.notes]
+        lines.append(_comment(f"{number}. {step.title}"))
+        lines += [_comment(f"   {note}") for note in step.notes]
         lines += [step.command] if step.command else []
     return "\n".join(lines)
+
+
+def _comment(text: str) -> str:
+    """Return text as one line that a shell passes over, whatever is in it."""
+    shown = (char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return f"# {''.join(shown)}"
 
 
 def as_dict(plan: PublishPlan, root: Path) -> dict[str, Any]:

@@ -1,21 +1,41 @@
 """The last step of a release: tags, registry after registry, for what is there and verified.
 
-Two publishers of one version may be at work on two machines, and registries know no "only if it
-is still so". The first required registry is their lock: everybody gives the version there first,
-waits, and looks who has it. Who has not gives it nowhere else, and the other one can finish.
+Versions come before the tags that move, and these only where every required registry has the
+version. What a tag that moves points to is decided in each registry at the moment when it is
+written, from what that registry holds then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 from buildlib.console import Console
 from buildlib.errors import raise_problems
 from buildlib.publish.checks import conflicts, moved_meanwhile
 from buildlib.publish.course import Course
-from buildlib.publish.plan import PublishPlan, Target, required_first
-from buildlib.registry.client import Repository
-from buildlib.registry.push import put_tag
+from buildlib.publish.plan import Target, required_first
+from buildlib.registry.claim import Claim, Intent
+from buildlib.registry.client import Document, Repository
+from buildlib.registry.tags import Tagged, find_document, fixed, write_tag
+from buildlib.settings import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How tags are decided.
+
+    Args:
+        target: returns a registry's part of the plan, by the tags that it holds.
+        rightful: returns the version tag in a registry that a tag that moves is for instead of
+            ours, by the tags that it holds; empty: it is for none.
+        claim: returns the claim on a registry, not acquired yet.
+    """
+
+    target: Callable[[Registry, Sequence[str]], Target]
+    rightful: Callable[[Registry, str, Sequence[str]], str]
+    claim: Callable[[Target, Intent, tuple[str, ...]], Claim]
 
 
 class Tagging:
@@ -25,8 +45,8 @@ class Tagging:
         course: of the publication.
         repositories: by the registry's name.
         console: is told each tag.
-        replan: returns the plan as the registries are now, by the tags that each holds.
-        settle: waits longer than another publisher takes from looking at a tag to giving it.
+        rules: how tags are decided.
+        discarded: identifiers of claims that are not to be waited for.
     """
 
     def __init__(
@@ -34,14 +54,14 @@ class Tagging:
         course: Course,
         repositories: Mapping[str, Repository],
         console: Console,
-        *,
-        replan: Callable[[Mapping[str, Sequence[str]]], PublishPlan],
-        settle: Callable[[], object],
+        rules: Rules,
+        discarded: Sequence[str] = (),
     ) -> None:
         """Ask nothing yet."""
         self._course, self._repositories, self._console = course, repositories, console
-        self._replan, self._settle = replan, settle
-        self._locked = False
+        self._rules, self._discarded = rules, tuple(discarded)
+        self._claims: dict[str, Claim] = {}
+        self._documents: dict[str, Document] = {}
 
     @property
     def _digest(self) -> str:
@@ -54,60 +74,122 @@ class Tagging:
             targets: the registries that hold the digest.
 
         Raises:
-            GateError: a version is another image, or became one meanwhile (exit 7).
+            GateError: a version has another digest, or got one meanwhile (exit 7).
             BuildlibError: a required registry does not do it.
         """
         unless = self._course.unless
-        targets = unless(targets, self.conflicts)
-        # Only what every one of them would do in the same order can be a lock.
-        targets = unless(required_first(targets), self._pin, one_by_one=True)
-        held: dict[str, tuple[str, ...]] = {}
-        targets = unless(targets, lambda target: held.update(self._held(target)))
-        # Where a version is somebody else's by now, nothing that moves may go on to ours.
-        targets = unless(targets, self._moved)
-        left = {target.name for target in targets}
-        # As the registries are now: a higher release may have come meanwhile.
-        again = [target for target in self._replan(held).targets if target.name in left]
-        for target in again:
-            record = self._course.receipt.targets[target.name]
-            record.wanted, record.held_back = list(target.tags), dict(target.held_back)
-        unless(again, lambda target: self._give(target, target.floating))
-        unless(self._course.left(targets), self._moved)
+        with ExitStack() as claims:
+            # In an order that is the same for every publisher, so that no two of them wait for
+            # each other; and all of them before anything is written.
+            in_order = sorted(targets, key=lambda target: target.repository)
+            held = unless(in_order, lambda target: self._acquire(target, claims), one_by_one=True)
+            targets = unless([t for t in targets if t in held], self.conflicts)
+            targets = unless(required_first(targets), self._pin, one_by_one=True)
+            # Where a version is somebody else's by now, nothing that moves may go on to ours.
+            targets = unless(targets, self._moved)
+            unless(targets, self._float)
+            unless(self._course.left(targets), self._moved)
+        for target in targets:
+            self._course.receipt.targets[target.name].claim = ""
 
     def conflicts(self, target: Target) -> None:
-        """Raise GateError (exit 7) where a version is another image already."""
+        """Raise GateError (exit 7) where a version has another digest already."""
         raise_problems(conflicts([target], self._repositories, self._digest))
 
     def _moved(self, target: Target) -> None:
         raise_problems(moved_meanwhile([target], self._repositories, self._digest))
 
-    def _held(self, target: Target) -> dict[str, tuple[str, ...]]:
-        return {target.name: self._repositories[target.name].tags()}
+    def _acquire(self, target: Target, claims: ExitStack) -> None:
+        receipt = self._course.receipt
+        record = receipt.targets[target.name]
+        owner = f"{receipt.version} ({receipt.revision[:7]}), begun {receipt.started}"
+        intent = Intent(owner, self._digest, target.pinned)
+        # That of a run of this publication which was killed: its receipt is taken up only after it.
+        known = tuple(filter(None, (record.claim, *self._discarded)))
+        claim = self._rules.claim(target, intent, known)
+        record.claim = claim.identifier
+        self._course.save(f"claim {target.name}")
+        self._claims[target.name] = claims.enter_context(claim)
 
     def _pin(self, target: Target) -> None:
-        is_new = self._give(target, target.pinned)
-        if is_new and not self._locked:
-            self._settle()
-            self._moved(target)
-        self._locked = True
+        repository = self._repositories[target.name]
+        document = find_document(repository, self._digest)
+        self._documents[target.name] = document
+        for tag in target.pinned:
+            decide = fixed(repository, document, tag)
+            self._note(target, write_tag(repository, tag, decide, self._claims[target.name]))
 
-    def _give(self, target: Target, tags: Sequence[str]) -> bool:
-        """Give tags; return whether one of them was not there."""
-        record, is_new = self._course.receipt.targets[target.name], False
-        for tag in tags:
-            done = put_tag(
-                self._repositories[target.name],
-                self._digest,
-                tag,
-                immutable=tag not in target.floating,
+    def _float(self, target: Target) -> None:
+        record = self._course.receipt.targets[target.name]
+        for tag in target.floating:
+            moving = _Moving(
+                target=target,
+                repository=self._repositories[target.name],
+                tag=tag,
+                document=self._documents[target.name],
+                given=record.tags.get(tag, {}).get("digest", ""),
+                rules=self._rules,
             )
-            is_new |= not done.before
-            known = record.tags.get(tag, {})
-            # Given by the run that broke off: what it was before that is what one goes back to.
-            again = not done.moved and known.get("digest") == done.digest
-            before = known["before"] if again else done.before
-            record.tags[tag] = {"digest": done.digest, "before": before}
-            became = "is tagged" if done.moved else "was tagged already"
-            self._console.note(f"{target.repository}:{tag} {became}")
-            self._course.save(f"tag {target.name} {tag}")
-        return is_new
+            done = write_tag(moving.repository, tag, moving.decide, self._claims[target.name])
+            record.wanted = list(moving.target.tags)
+            record.held_back = dict(moving.target.held_back) | moving.left
+            if reason := moving.left.get(tag, ""):
+                self._console.warn(f"{target.repository}:{tag} stays where it is: {reason}")
+            elif moving.repaired:
+                self._console.warn(f"{target.repository}:{tag} is {moving.repaired} again")
+            elif tag in moving.target.floating:
+                self._note(target, done)
+
+    def _note(self, target: Target, done: Tagged) -> None:
+        record = self._course.receipt.targets[target.name]
+        known = record.tags.get(done.tag, {})
+        # Given by the run that was interrupted: what it was before that is what one goes back to.
+        again = not done.moved and known.get("digest") == done.digest
+        before = known["before"] if again else done.before
+        record.tags[done.tag] = {"digest": done.digest, "before": before}
+        became = "is tagged" if done.moved else "was tagged already"
+        self._console.note(f"{target.repository}:{done.tag} {became}")
+        self._course.save(f"tag {target.name} {done.tag}")
+
+
+@dataclass(kw_only=True)
+class _Moving:
+    """A tag that moves, in one registry.
+
+    Args:
+        target: as the registry is now.
+        repository: that it is in.
+        tag: that moves.
+        document: that is published.
+        given: what an earlier run of this publication pointed the tag to; empty: nothing yet.
+        rules: how it is decided.
+    """
+
+    target: Target
+    repository: Repository
+    tag: str
+    document: Document
+    given: str
+    rules: Rules
+
+    def __post_init__(self) -> None:
+        """Decide nothing yet."""
+        # Why the tag stays where somebody moved it, by its name.
+        self.left: dict[str, str] = {}
+        # The version that the tag was given back to.
+        self.repaired = ""
+
+    def decide(self, now: str, written: bool) -> Document | None:  # noqa: FBT001 - see Decide
+        """Return what the tag is to point to; see `registry.tags.Decide`."""
+        held, ours = self.repository.tags(), self.document.digest
+        self.target = self.rules.target(self.target.registry, held)
+        if self.tag in self.target.floating:
+            if now not in {"", ours} and self.given == ours and not written:
+                self.left = {self.tag: f"it was moved to {now} after this was published"}
+                return None
+            return self.document
+        if not written or now != ours:
+            return None
+        # The request took so long that a higher release came meanwhile.
+        self.repaired = self.rules.rightful(self.target.registry, self.tag, held)
+        return self.repository.manifest(self.repaired) if self.repaired else None

@@ -1,10 +1,15 @@
-"""How a registry is reached: with or without encryption, directly or through a proxy."""
+"""How a registry is reached: with or without encryption, directly or through a proxy.
+
+There is one parser of addresses, urllib3's: what is decided about an address is decided about the
+very object that leads to the connection.
+"""
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 from urllib import request
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
@@ -14,13 +19,27 @@ from urllib3.exceptions import HTTPError, LocationParseError
 from urllib3.util import Url, parse_url
 
 from buildlib.errors import InputError
+from buildlib.registry.connection import POOLS
 
 _PORTS: Final = {"http": 80, "https": 443}
+# What an address consists of, but for the backslash, which some parsers take for a slash.
+_WRITTEN: Final = re.compile(r"[!-\[\]-~]*")
+_USER: Final = re.compile(r"[^/?#]*//[^/?#]*@")
+_HOST: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
+_SECONDS_TO_CONNECT: Final = 10.0
+
+
+def _host(text: str) -> str | None:
+    """Return a host as an address has it, without its port; None where it is malformed."""
+    try:
+        return parse_url(f"//{text}").host
+    except LocationParseError:
+        return None
 
 
 def is_loopback(host: str) -> bool:
     """Return whether a registry's host, with or without port, is this machine itself."""
-    name = urlsplit(f"//{host}").hostname or ""
+    name = (_host(host) or "").strip("[]")
     if name == "localhost":
         return True
     try:
@@ -29,92 +48,159 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_private(address: str) -> bool:
-    """Return whether nobody on the way reads what is sent to an address.
+def _is_host(host: str) -> bool:
+    if not host.startswith("["):
+        return bool(_HOST.fullmatch(host))
+    try:
+        return not IPv6Address(host[1:-1]).scope_id
+    except ValueError:
+        return False
+
+
+def parse_address(text: str) -> Url:
+    """Return an address that a registry gave, or that leads to it.
 
     Raises:
-        LocationParseError: it is none.
+        LocationParseError: it is malformed, of another kind than http and https, or has a user or
+            something else that programs read in several ways.
     """
-    try:
-        parts = urlsplit(address)
-        return parts.scheme == "https" or is_loopback(parts.netloc)
-    except ValueError:
-        raise LocationParseError(address) from None
+    _check(text)
+    url = parse_url(text)
+    if url.scheme not in _PORTS or _USER.match(text) or not _is_host(url.host or ""):
+        raise LocationParseError(text)
+    return url._replace(fragment=None)
 
 
-def follow(base: str, address: str) -> tuple[str, bool]:
-    """Return where an address leads that somebody gave, and whether it is still the same server.
+def _check(text: str) -> None:
+    if not _WRITTEN.fullmatch(text):
+        raise LocationParseError(text)
+
+
+def is_private(url: Url) -> bool:
+    """Return whether nobody on the way reads what is sent to an address."""
+    return url.scheme == "https" or is_loopback(url.host or "")
+
+
+def follow(base: Url, address: str) -> Url:
+    """Return where an address leads that a server gave.
 
     A registry that has its encryption from a proxy before it may take itself for one without, and
-    name itself so: on its own host it is asked with encryption all the same.
+    name itself so: on its own host it is asked with encryption all the same. To any other host the
+    way from one with encryption has it as well: who reads along must not be able to choose what is
+    in a list.
 
     Args:
-        base: the whole address of who gave it.
+        base: the address of who gave it.
         address: relative to that, or whole.
 
     Raises:
-        LocationParseError: it is none, or one of another kind than http and https.
+        LocationParseError: it is malformed, or leads to where there is no encryption.
     """
+    _check(address)
     try:
-        found = urljoin(base, address)
+        found = parse_address(urljoin(base.url, address))
     except ValueError:
         raise LocationParseError(address) from None
-    ours, theirs = parse_url(base), parse_url(found)
-    if theirs.scheme not in _PORTS:
+    if (base.scheme, found.scheme) != ("https", "http"):
+        return found
+    same = {_port(base)} | ({_PORTS["http"]} if _port(base) == _PORTS["https"] else set())
+    if found.host != base.host or _port(found) not in same:
         raise LocationParseError(address)
-    if _is_downgrade(ours, theirs):
-        theirs = theirs._replace(scheme=ours.scheme, port=ours.port)
-        found = theirs.url
-    return found, _origin(theirs) == _origin(ours)
-
-
-def _is_downgrade(ours: Url, theirs: Url) -> bool:
-    same = {_port(ours)} | ({_PORTS["http"]} if _port(ours) == _PORTS["https"] else set())
-    schemes = (ours.scheme, theirs.scheme)
-    return schemes == ("https", "http") and ours.host == theirs.host and _port(theirs) in same
+    return found._replace(scheme=base.scheme, port=base.port)
 
 
 def _port(url: Url) -> int | None:
     return url.port or _PORTS.get(url.scheme or "")
 
 
-def _origin(url: Url) -> tuple[str | None, str | None, int | None]:
-    return url.scheme, url.host, _port(url)
+def same_server(one: Url, other: Url) -> bool:
+    """Return whether two addresses lead to one server: what one may know, the other may."""
+    ours, theirs = ((url.scheme, url.host, _port(url)) for url in (one, other))
+    return ours == theirs
 
 
-def make_pool(host: str, scheme: str, env: Mapping[str, str], timeout: float) -> Any:  # noqa: ANN401 - urllib3's two kinds of manager
-    """Return urllib3's connections to a host, through the environment's proxy where there is one.
+def add_query(url: Url, text: str) -> Url:
+    """Return an address with more in its query than it had."""
+    return url._replace(query="&".join(filter(None, (url.query, text))))
+
+
+class Routes:
+    """The ways to all servers that are asked: each directly, or through a proxy.
+
+    A registry leads to others, for tokens, blobs and uploads: each of them may be one that the
+    environment wants asked without the proxy.
 
     Args:
-        host: of the registry, with its port.
-        scheme: http or https.
         env: for `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy`, in either case.
         timeout: seconds without a byte until a connection counts as dead.
-
-    Raises:
-        InputError: the proxy's address is none (exit 2).
     """
-    limits = urllib3.Timeout(connect=min(10.0, timeout), read=timeout)
-    options: dict[str, Any] = {"timeout": limits, "maxsize": 4, "retries": False}
-    said = {name.lower(): (name, value) for name, value in env.items()}
-    nothing = ("", "")
-    # The standard library's reading of no_proxy is everybody's.
-    outside = {"no": said.get("no_proxy", nothing)[1]}
-    if is_loopback(host) or request.proxy_bypass_environment(host, outside):  # type: ignore[attr-defined]
-        return urllib3.PoolManager(**options)
-    found = (said.get(name, nothing) for name in (f"{scheme}_proxy", "all_proxy"))
-    variable, proxy = next((one for one in found if one[1]), nothing)
-    if not proxy:
-        return urllib3.PoolManager(**options)
-    try:
-        return _make_proxy(proxy, options)
-    except (ValueError, HTTPError):
-        # Not what it says: there may be a password in it.
-        raise InputError(
-            f"{variable} is no address of a proxy that can be used here",
-            why="it has to be http://HOST:PORT or https://HOST:PORT; SOCKS is not supported",
-            hint="in a user and a password @ is written as %40, and : as %3A",
-        ) from None
+
+    def __init__(self, env: Mapping[str, str], timeout: float) -> None:
+        """Connect to nothing yet."""
+        self._said = {name.lower(): (name, value) for name, value in env.items()}
+        limits = urllib3.Timeout(connect=min(_SECONDS_TO_CONNECT, timeout), read=timeout)
+        self._options: dict[str, Any] = {"timeout": limits, "maxsize": 4, "retries": False}
+        self._managers: dict[str, urllib3.PoolManager] = {}
+
+    def manager(self, url: Url) -> urllib3.PoolManager:
+        """Return urllib3's connections for an address.
+
+        Raises:
+            InputError: the proxy's address can't be used (exit 2).
+        """
+        variable, proxy = self._proxy(url)
+        if proxy not in self._managers:
+            made = self._through(variable, proxy) if proxy else urllib3.PoolManager(**self._options)
+            made.pool_classes_by_scheme = POOLS
+            self._managers[proxy] = made
+        return self._managers[proxy]
+
+    def open(
+        self, method: str, url: Url, body: object, headers: Mapping[str, str]
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request, and return its answer as soon as its headers are there."""
+        manager = self.manager(url)
+        pool = manager.connection_from_host(url.host, url.port, url.scheme)
+        # Only a proxy that forwards what is not encrypted has to hear the whole of it.
+        forwards = isinstance(manager, urllib3.ProxyManager) and url.scheme == "http"
+        found: urllib3.BaseHTTPResponse = pool.urlopen(
+            method,
+            url.url if forwards else url.request_uri,
+            body=body,  # type: ignore[arg-type]
+            headers={**headers},
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        return found
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        for manager in self._managers.values():
+            manager.clear()
+
+    def _proxy(self, url: Url) -> tuple[str, str]:
+        """Return the proxy for an address, and the variable that names it; or nothing twice."""
+        nothing = ("", "")
+        # The standard library's reading of no_proxy is everybody's.
+        outside = {"no": self._said.get("no_proxy", nothing)[1]}
+        host = url.netloc or ""
+        if is_loopback(host) or request.proxy_bypass_environment(host, outside):  # type: ignore[attr-defined]
+            return nothing
+        found = (self._said.get(name, nothing) for name in (f"{url.scheme}_proxy", "all_proxy"))
+        return next((one for one in found if one[1]), nothing)
+
+    def _through(self, variable: str, proxy: str) -> urllib3.ProxyManager:
+        try:
+            return _make_proxy(proxy, self._options)
+        except (ValueError, HTTPError):
+            # Not what it says: there may be a password in it.
+            raise InputError(
+                f"{variable} is not the address of a proxy that can be used here",
+                why="it has to be http://HOST:PORT or https://HOST:PORT; SOCKS is not supported",
+                hint="in a user and a password @ is written as %40, and : as %3A",
+            ) from None
 
 
 def _make_proxy(address: str, options: Mapping[str, Any]) -> urllib3.ProxyManager:

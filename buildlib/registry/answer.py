@@ -10,10 +10,17 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from buildlib.console import redact
+from urllib3.util import Url
 
+from buildlib.console import redact
+from buildlib.registry.header import Challenge, read_challenges, read_links
+
+WHO_ANSWERS: Final = "see whether it is the registry that answers, and not a page of a proxy's"
 _LONGEST: Final = 300
-_PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
+_NOT_FOUND: Final = 404
+# What registries say of what they do not have. By the distribution-spec, as distribution, Docker
+# Hub, GHCR, ECR, Artifact Registry and zot have it; then Harbor's own word; then Quay's.
+_UNKNOWN: Final = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND", "TAG_EXPIRED"})
 # Addresses may be signed, and then are a secret of their own.
 _QUERY: Final = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']*")
 # The tokens that most services give; RFC 7519. Another program's are not known here.
@@ -23,20 +30,47 @@ _VISIBLE: Final = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the registry said; header names are in lower case."""
+    """What the registry said.
+
+    Args:
+        status: of HTTP.
+        headers: by their names in lower case; several of one name are joined by commas.
+        body: of a document the whole; of an error no more than its beginning.
+        url: that gave it, after redirects.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    url: Url = Url()  # noqa: RUF009 - a tuple
 
     @property
     def reason(self) -> str:
         """Return the status, and the registry's own words where it has some; see `clean`."""
-        with suppress(ValueError, LookupError, TypeError, AttributeError):
+        words = (self._error.get(key) for key in ("code", "message"))
+        said = ": ".join(word for word in words if isinstance(word, str) and word)
+        return f"{self.status} {said}".rstrip()
+
+    @property
+    def _error(self) -> Mapping[str, Any]:
+        with suppress(ValueError, LookupError, TypeError):
             first = read_object(self.body)["errors"][0]
-            words = ": ".join(str(first[key]) for key in ("code", "message") if first.get(key))
-            return f"{self.status} {words}"
-        return str(self.status)
+            return first if isinstance(first, dict) else {}
+        return {}
+
+    @property
+    def is_unknown(self) -> bool:
+        """Return whether a registry says itself that it does not have what was asked for.
+
+        A 404 alone says nothing: a proxy and a server that is set up wrongly give one as well, and
+        a version that is taken for new would be overwritten.
+        """
+        code, message = (self._error.get(key) for key in ("code", "message"))
+        if self.status != _NOT_FOUND or not isinstance(code, str):
+            return False
+        # Some have a code of their own, as Red Hat's, and say it in words.
+        words = isinstance(message, str) and "not found" in message.lower()
+        return code in _UNKNOWN or (bool(code) and words)
 
     @property
     def token(self) -> str:
@@ -49,10 +83,19 @@ class Answer:
         return ""
 
     @property
-    def challenge(self) -> tuple[str, dict[str, str]]:
-        """Return how to sign in: the scheme, and its parameters."""
-        scheme, _, rest = self.headers.get("www-authenticate", "").partition(" ")
-        return scheme.lower(), dict(_PARAMETER.findall(rest))
+    def challenges(self) -> tuple[Challenge, ...]:
+        """Return how to sign in, in the registry's order."""
+        return read_challenges(self.headers.get("www-authenticate", ""))
+
+    @property
+    def onward(self) -> tuple[str, ...]:
+        """Return where the next page of a list is; nothing on the last one.
+
+        Raises:
+            ValueError: there is a header that may say so, and can't be read.
+        """
+        links = read_links(self.headers.get("link", ""))
+        return tuple(dict.fromkeys(one.target for one in links if "next" in one.relations))
 
     def asked_wait(self, now: float) -> float:
         """Return the seconds that `Retry-After` asks for; RFC 9110, 10.2.3."""

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
-import tarfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import IO, Any, Final, TypeVar
-from urllib.parse import urlencode, urljoin
+from pathlib import Path
+from typing import IO, Any, Final
+from urllib.parse import urlencode
 
-from buildlib.errors import EngineError, GateError, InputError
-from buildlib.registry.answer import Answer, clean, on_one_line, read_object
+from urllib3.exceptions import LocationValueError
+from urllib3.util import Url
+
+from buildlib.errors import (
+    BuildlibError,
+    CancelledError,
+    EngineError,
+    GateError,
+    InputError,
+)
+from buildlib.registry.address import add_query, follow
+from buildlib.registry.answer import WHO_ANSWERS, Answer, clean, on_one_line, read_object
+from buildlib.registry.exchange import Content
+from buildlib.registry.limits import Limits
 from buildlib.registry.transport import Transport
 
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -24,9 +38,15 @@ _FOUND: Final = frozenset({200})
 _MAYBE: Final = frozenset({200, 404})
 _MADE: Final = frozenset({200, 201})
 _STARTED: Final = frozenset({201, 202})
-_NEXT: Final = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
+_DELETED: Final = frozenset({200, 202})
 _PAGE: Final = 1000
-T = TypeVar("T")
+# OCI image-spec, descriptor.md; distribution-spec, "Pulling manifests". Neither leads elsewhere in
+# a path, or does anything to a terminal.
+_DIGEST: Final = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
+_TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+# RFC 6838, 4.2.
+MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*")
+_PARTS: Final = Limits().parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +82,7 @@ class Document:
     ) -> tuple[Mapping[str, Any], ...]:
         try:
             found = tuple(of(read_object(self.data)))
-            known = all(
-                isinstance(one["digest"], str) and isinstance(one.get("platform") or {}, dict)
-                for one in found
-            )
+            known = len(found) <= _PARTS and all(map(_is_descriptor, found))
         except (ValueError, LookupError, TypeError, AttributeError):
             found, known = (), False
         if not known:
@@ -73,35 +90,27 @@ class Document:
             raise GateError(
                 f"{self.digest} is no image that is known here",
                 why=f"the registry calls it {kind or 'nothing'}",
-                hint="see whether it is the registry that answers, and not a page of a proxy's",
+                hint=WHO_ANSWERS,
             )
         return found
 
 
-class _Content:
-    """What is sent from this machine: that it can't be read is no failure of the registry's.
+def is_digest(text: object) -> bool:
+    """Return whether something is a digest, which can be a part of an address."""
+    return isinstance(text, str) and bool(_DIGEST.fullmatch(text))
 
-    Args:
-        opened: opens it.
 
-    Raises:
-        InputError: it can't be read (exit 2).
-    """
-
-    def __init__(self, opened: Callable[[], IO[bytes]]) -> None:
-        self._stream = self._trying(opened)
-
-    @staticmethod
-    def _trying(do: Callable[[], T]) -> T:
-        try:
-            return do()
-        except (OSError, tarfile.TarError) as error:
-            raise InputError(
-                "what is to be pushed can't be read", why=str(error), hint="see to the disk"
-            ) from error
-
-    def read(self, size: int = -1) -> bytes:
-        return self._trying(lambda: self._stream.read(size))
+def _is_descriptor(found: Mapping[str, Any]) -> bool:
+    size, platform = found.get("size", 0), found.get("platform") or {}
+    return (
+        is_digest(found["digest"])
+        and isinstance(size, int)
+        and size >= 0
+        and isinstance(platform, dict)
+        and all(
+            isinstance(platform.get(key) or "", str) for key in ("os", "architecture", "variant")
+        )
+    )
 
 
 class Repository:
@@ -132,14 +141,8 @@ class Repository:
         Raises:
             GateError: the bytes are not those of the digest that was asked for (exit 7).
         """
-        answer = self.transport.call(
-            "GET",
-            self._at("manifests", reference),
-            scope=self._pull,
-            expect=_MAYBE,
-            headers={"Accept": _ACCEPT},
-        )
-        if answer.status not in _FOUND:
+        answer = self._get("manifests", reference, _ACCEPT)
+        if answer is None:
             return None
         found = Document(answer.body, answer.headers.get("content-type", "").partition(";")[0])
         if reference.startswith("sha256:") and found.digest != reference:
@@ -150,6 +153,30 @@ class Repository:
         """Return the digest that a tag stands for, or nothing where it is not there."""
         found = self.manifest(tag)
         return found.digest if found else ""
+
+    def _get(self, kind: str, what: str, accept: str = "application/json") -> Answer | None:
+        """Return what is there, or None where the registry says that it is not.
+
+        Raises:
+            EngineError: there is a 404 that is not known to be the registry's own (exit 4).
+        """
+        answer = self.transport.call(
+            "GET",
+            self._at(kind, what),
+            scope=self._pull,
+            expect=_MAYBE,
+            headers={"Accept": accept},
+        )
+        if answer.status in _FOUND:
+            return answer
+        if not answer.is_unknown:
+            raise EngineError(
+                f"{self.transport.host} answers GET {self._at(kind, what)} with 404 in no form "
+                "that registries use",
+                why="it does not say whether it has it; taken for new, a tag would be overwritten",
+                hint=WHO_ANSWERS,
+            )
+        return None
 
     def blob(self, digest: str) -> bytes:
         """Return a blob that is a document, such as a configuration.
@@ -163,6 +190,40 @@ class Repository:
         if answer.status not in _FOUND or Document(answer.body, "").digest != digest:
             raise GateError(f"{self.name} has no whole blob {digest}")
         return answer.body
+
+    def save_blob(self, digest: str, size: int, path: Path) -> None:
+        """Write a blob of any size into a file; no more than a part of it is in memory.
+
+        Raises:
+            GateError: it is not there, or its bytes are not those of the digest (exit 7).
+            EngineError: it is larger than its size (exit 4).
+            InputError: the file can't be written (exit 2).
+        """
+        self.transport.persist(lambda: self._save_blob_once(digest, size, path))
+
+    def _save_blob_once(self, digest: str, size: int, path: Path) -> None:
+        sums = hashlib.sha256()
+        with path.open("wb") as file:
+
+            def take(part: bytes) -> None:
+                sums.update(part)
+                try:
+                    file.write(part)
+                except OSError as error:
+                    # Nothing is wrong with the registry.
+                    raise InputError(f"can't write {path}", why=str(error)) from error
+
+            answer = self.transport.ask(
+                "GET",
+                self._at("blobs", digest),
+                scope=self._pull,
+                expect=_MAYBE,
+                limit=size,
+                into=take,
+            )
+            whole = answer.status in _FOUND and file.tell() == size
+        if not whole or f"sha256:{sums.hexdigest()}" != digest:
+            raise GateError(f"{self.name} has no whole blob {digest}")
 
     def has_blob(self, digest: str) -> bool:
         """Return whether a blob is there already."""
@@ -187,34 +248,33 @@ class Repository:
 
     def _put_blob_once(self, digest: str, size: int, content: Callable[[], IO[bytes]]) -> None:
         address = self._begin_upload()
-        query = "&" if "?" in address else "?"
         length = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         self.transport.ask(
             "PUT",
-            f"{address}{query}{urlencode({'digest': digest})}",
+            add_query(address, urlencode({"digest": digest})).url,
             scope=self._push,
             expect=_MADE,
             headers=length,
-            body=lambda: _Content(content),
+            body=lambda: Content(content, size),
         )
 
-    def _begin_upload(self) -> str:
+    def _begin_upload(self) -> Url:
         begun = self.transport.ask(
             "POST", self._at("blobs", "uploads/"), scope=self._push, expect=_STARTED
         )
-        return self._location(begun)
-
-    def _location(self, answer: Answer) -> str:
-        address = answer.headers.get("location", "")
+        address = begun.headers.get("location", "")
         if not address:
             raise EngineError(f"{self.name} does not say where to send a blob")
-        return self._onward(self._at("blobs", "uploads/"), address)
+        return self._onward(begun, address)
 
-    def _onward(self, base: str, address: str) -> str:
+    def _onward(self, answer: Answer, address: str) -> Url:
         try:
-            return urljoin(base, address)
-        except ValueError:
-            raise EngineError(f"{self.name} names an address that is none") from None
+            return follow(answer.url, address)
+        except LocationValueError:
+            raise EngineError(
+                f"{self.name} names an invalid address",
+                why="it is malformed, has a user in it, or leads out of the encryption",
+            ) from None
 
     def check_writable(self) -> None:
         """Begin an upload, and call it off: nothing changes, and nobody may do that who can't push.
@@ -225,12 +285,26 @@ class Repository:
         address = self.transport.persist(self._begin_upload)
         # Registries forget an upload by themselves; one that does not know the call is no problem.
         self.transport.call(
-            "DELETE", address, scope=self._push, expect=frozenset({200, 202, 204, 400, 404, 405})
+            "DELETE",
+            address.url,
+            scope=self._push,
+            expect=frozenset({200, 202, 204, 400, 404, 405}),
         )
 
+    def put_bytes(self, digest: str, data: bytes) -> None:
+        """Send a blob that is in memory; errors are those of `put_blob`."""
+        self.put_blob(digest, len(data), lambda: io.BytesIO(data))
+
     def put_manifest(self, reference: str, document: Document) -> None:
-        """Put a manifest under a tag, or under its own digest alone; see `check` for afterwards."""
-        self.transport.call(
+        """Put a manifest under its own digest, or under a tag that nobody else writes.
+
+        The request is repeated as it is; see `registry.tags` for a tag that others may write.
+        """
+        self.transport.persist(lambda: self.put_manifest_once(reference, document))
+
+    def put_manifest_once(self, reference: str, document: Document) -> None:
+        """Put a manifest with one request; raises LaterError where it may be made again."""
+        self.transport.ask(
             "PUT",
             self._at("manifests", reference),
             scope=self._push,
@@ -238,6 +312,24 @@ class Repository:
             headers={"Content-Type": document.media_type},
             body=lambda: document.data,
         )
+
+    def delete_manifest(self, digest: str) -> bool:
+        """Delete a manifest with every tag that points to it; return whether the registry did.
+
+        Many registries delete nothing, or not with credentials that may push: that is no error.
+        """
+        try:
+            self.transport.ask(
+                "DELETE",
+                self._at("manifests", digest),
+                scope=f"repository:{self._path}:pull,push,delete",
+                expect=_DELETED,
+            )
+        except CancelledError:
+            raise
+        except BuildlibError:
+            return False
+        return True
 
     def check(self, reference: str, document: Document) -> None:
         """Read a manifest back.
@@ -261,21 +353,52 @@ class Repository:
         Raises:
             EngineError: it is no list, has no end, or a part of it is missing (exit 4).
         """
+        limits, began = self.transport.limits, time.monotonic()
         found: list[str] = []
         asked: set[str] = set()
-        path, expect = self._at("tags", f"list?n={page}"), _MAYBE
-        while path:
+        answer, size = self._get("tags", f"list?n={page}"), 0
+        while answer:
+            found += self._listed(answer)
+            size += len(answer.body)
+            path = self._next(answer)
+            if not path:
+                break
             if path in asked:
                 raise EngineError(f"the list of the tags of {self.name} leads back to itself")
             asked.add(path)
-            answer = self.transport.call("GET", path, scope=self._pull, expect=expect)
-            if answer.status not in _FOUND:
-                break
-            found += self._listed(answer)
-            following = _NEXT.search(answer.headers.get("link", ""))
+            left = {
+                f"{limits.pages} pages": limits.pages - len(asked),
+                f"{limits.tags} tags": limits.tags - len(found),
+                f"{limits.listing} bytes": limits.listing - size,
+                f"{limits.listing_seconds:g} s": limits.listing_seconds - time.monotonic() + began,
+            }
+            if over := [what for what, rest in left.items() if rest <= 0]:
+                raise EngineError(
+                    f"the list of the tags of {self.name} does not end",
+                    why=f"more than {over[0]}",
+                    hint="remove tags that are no longer needed, or " + WHO_ANSWERS,
+                )
             # A page that another one leads to is there: half of the tags would look like all.
-            path, expect = self._onward(path, following[1]) if following else "", _FOUND
+            answer = self.transport.call("GET", path, scope=self._pull, expect=_FOUND)
         return tuple(found)
+
+    def _next(self, answer: Answer) -> str:
+        """Return the address of the page after this one; nothing where it is the last one.
+
+        Raises:
+            EngineError: the registry does not say so clearly (exit 4).
+        """
+        try:
+            onward = answer.onward
+        except ValueError:
+            onward = ("", "")
+        if len(onward) > 1:
+            raise EngineError(
+                f"{self.name} does not say where its list of tags goes on",
+                why="the header Link can't be read, or has several links to the next page",
+                hint=WHO_ANSWERS,
+            )
+        return self._onward(answer, onward[0]).url if onward else ""
 
     def _listed(self, answer: Answer) -> list[str]:
         try:
@@ -284,10 +407,9 @@ class Repository:
             found = ""
         # Nothing is what some say of a repository without tags.
         tags = [] if found is None else found
-        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        if not isinstance(tags, list) or not all(
+            isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags
+        ):
             # Taken for none, a tag that moves would move to an earlier version.
-            raise EngineError(
-                f"{self.name} lists its tags in no known form",
-                hint="see whether it is the registry that answers, and not a page of a proxy's",
-            )
+            raise EngineError(f"{self.name} lists its tags in no known form", hint=WHO_ANSWERS)
         return tags

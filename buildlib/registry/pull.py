@@ -7,6 +7,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from buildlib.errors import GateError, InputError
 from buildlib.oci import Archive, open_archive
@@ -37,8 +38,7 @@ def pulled(repository: Repository, digest: str) -> Iterator[Archive]:
         path = folder / "image.tar"
         with tarfile.open(path, "w") as tar:
             _add(tar, "index.json", _index(top))
-            for name, data in _blobs(repository, top):
-                _add(tar, "blobs/" + name.replace(":", "/", 1), data)
+            _Pull(repository, tar, folder / "blob").add_all(top)
         with open_archive(path) as archive:
             yield archive
 
@@ -54,22 +54,55 @@ def _index(top: Document) -> bytes:
     return json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
 
 
-def _blobs(repository: Repository, top: Document) -> Iterator[tuple[str, bytes]]:
-    """Yield everything that the archive holds, each blob once, by its digest."""
-    images = manifests_of(top)
-    if images:
-        yield top.digest, top.data
-    seen: set[str] = set()
-    for manifest in [_manifest(repository, one) for one in images] or [top]:
-        yield manifest.digest, manifest.data
-        parts = [str(part["digest"]) for part in manifest.blobs()]
-        for digest in dict.fromkeys(part for part in parts if part not in seen):
-            seen.add(digest)
-            yield digest, repository.blob(digest)
+class _Pull:
+    """Everything that an archive holds, each blob once; none of them is held in memory.
+
+    Args:
+        repository: that has it.
+        tar: that gets it.
+        aside: a file for one blob at a time, until it is known to be whole.
+    """
+
+    def __init__(self, repository: Repository, tar: tarfile.TarFile, aside: Path) -> None:
+        self._repository, self._tar, self._aside = repository, tar, aside
+        self._seen: set[str] = set()
+
+    def add_all(self, top: Document) -> None:
+        images = manifests_of(top)
+        if images:
+            self._document(top)
+        for digest in images or [top.digest]:
+            manifest = self._manifest(digest) if images else top
+            self._document(manifest)
+            for part in [one for one in manifest.blobs() if self._is_new(str(one["digest"]))]:
+                self._blob(str(part["digest"]), part.get("size"))
+
+    def _is_new(self, digest: str) -> bool:
+        new = digest not in self._seen
+        self._seen.add(digest)
+        if len(self._seen) > self._repository.transport.limits.parts:
+            raise GateError(f"{self._repository.name} has an image of too many parts")
+        return new
+
+    def _document(self, document: Document) -> None:
+        if self._is_new(document.digest):
+            _add(self._tar, _path(document.digest), document.data)
+
+    def _blob(self, digest: str, size: object) -> None:
+        if not isinstance(size, int):
+            raise GateError(f"{self._repository.name} does not say how large {digest} is")
+        self._repository.save_blob(digest, size, self._aside)
+        entry = tarfile.TarInfo(_path(digest))
+        entry.size = size
+        with self._aside.open("rb") as file:
+            self._tar.addfile(entry, file)
+
+    def _manifest(self, digest: str) -> Document:
+        found = self._repository.manifest(digest)
+        if found is None:
+            raise GateError(f"{self._repository.name} has no whole image: {digest} is missing")
+        return found
 
 
-def _manifest(repository: Repository, digest: str) -> Document:
-    found = repository.manifest(digest)
-    if found is None:
-        raise GateError(f"{repository.name} has no whole image: {digest} is missing")
-    return found
+def _path(digest: str) -> str:
+    return "blobs/" + digest.replace(":", "/", 1)

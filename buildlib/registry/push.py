@@ -1,4 +1,4 @@
-"""An image into a repository by its digest, and tags onto what is there.
+"""An image into a repository by its digest; `registry.tags` has what points to it.
 
 Nothing that is pushed by digest can be found by a tag: a push that breaks off has published
 nothing, and one that is repeated sends only what is missing.
@@ -6,15 +6,27 @@ nothing, and one that is repeated sends only what is missing.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Final
 
 from buildlib.errors import GateError, InputError
 from buildlib.oci import Archive
 from buildlib.platforms import platform_name
-from buildlib.registry.client import INDEX, INDEX_TYPES, MANIFEST, Document, Repository
+from buildlib.registry.answer import read_object
+from buildlib.registry.client import (
+    INDEX,
+    INDEX_TYPES,
+    MANIFEST,
+    MEDIA_TYPE,
+    Document,
+    Repository,
+    is_digest,
+)
+from buildlib.registry.limits import MIB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,25 +45,10 @@ class Pushed:
     size: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tagged:
-    """What became of a tag: `before` is its digest until now, empty where it is new."""
-
-    tag: str
-    digest: str
-    before: str
-
-    @property
-    def moved(self) -> bool:
-        """Return whether anything changed."""
-        return self.before != self.digest
-
-
-def _document(data: bytes) -> tuple[Document, dict[str, object]]:
-    found = json.loads(data)
-    # An OCI document need not name its own type.
-    own = found.get("mediaType") or (INDEX if "manifests" in found else MANIFEST)
-    return Document(data, str(own)), found
+# What is held at once: an index, its manifests, and theirs.
+_DOCUMENTS: Final = 64 * MIB
+_DEEPEST: Final = 8
+_CHUNK: Final = 1 << 20
 
 
 def manifests_of(document: Document) -> dict[str, str]:
@@ -87,63 +84,101 @@ def push_archive(
         GateError: it holds something else afterwards (exit 7).
     """
     top = archive.top()
+    documents = documents_of(archive, top)
+    blobs = dict.fromkeys(part for found in documents.values() for part in _blobs(found))
+    for blob, length in blobs:
+        _check_blob(archive, blob, length)
     sent = there = size = 0
-    documents = list(_documents(archive, top))
-    for blob, length in dict.fromkeys(pair for _, found in documents for pair in _blobs(found)):
+    for blob, length in blobs:
         if repository.has_blob(blob):
             there += 1
             continue
         progress(f"{blob[:19]} {length / 1e6:.1f} MB")
         repository.put_blob(blob, length, partial(archive.open_blob, blob))
         sent, size = sent + 1, size + length
-    # What is pointed to comes before what points to it: a registry wants it so.
-    for document, _ in reversed(documents):
-        repository.put_manifest(document.digest, document)
-    repository.check(top, documents[0][0])
+    for digest, document in documents.items():
+        repository.put_manifest(digest, document)
+    repository.check(top, documents[top])
     return Pushed(digest=top, sent=sent, there=there, size=size)
 
 
-def _documents(archive: Archive, digest: str) -> Iterator[tuple[Document, dict[str, object]]]:
-    document, found = _document(archive.bytes_of(digest))
-    if document.digest != digest:
-        raise InputError(f"the archive is damaged: {digest} is {document.digest}")
-    yield document, found
-    if document.media_type in INDEX_TYPES:
-        for entry in found.get("manifests") or ():  # type: ignore[attr-defined]
-            yield from _documents(archive, str(entry["digest"]))
+def _damaged(why: str) -> InputError:
+    return InputError("the archive is damaged", why=why, hint="build the image again")
 
 
-def _blobs(manifest: dict[str, object]) -> Iterator[tuple[str, int]]:
-    entries = [manifest.get("config"), *(manifest.get("layers") or ())]  # type: ignore[misc]
-    for entry in filter(None, entries):
-        yield str(entry["digest"]), int(entry["size"])
+def documents_of(archive: Archive, top: str) -> dict[str, Document]:
+    """Return an archive's index and manifests by their digests.
 
-
-def put_tag(repository: Repository, digest: str, tag: str, *, immutable: bool) -> Tagged:
-    """Let a tag stand for a digest that is there, and read it back.
-
-    Args:
-        repository: holds the digest.
-        digest: of an index or a manifest.
-        tag: to be given, or moved.
-        immutable: it must not move: what it stands for already may only be this.
+    What is pointed to comes before what points to it: a registry wants it so.
 
     Raises:
-        InputError: the digest is not there (exit 2).
-        GateError: the tag stands for something else and must not move, or did not keep (exit 7).
+        InputError: one of them is malformed or missing, or they have no end (exit 2).
     """
-    before = repository.digest(tag)
-    if before == digest:
-        return Tagged(tag=tag, digest=digest, before=before)
-    if before and immutable:
-        raise GateError(
-            f"{repository.name}:{tag} is another image already, and stays what it is",
-            why=f"{before}, and this is {digest}",
-            hint="a version is published once: publish this as another version",
-        )
-    document = repository.manifest(digest)
-    if document is None:
-        raise InputError(f"{repository.name} has no {digest}", hint="push it first")
-    repository.put_manifest(tag, document)
-    repository.check(tag, document)
-    return Tagged(tag=tag, digest=digest, before=before)
+    found: dict[str, Document] = {}
+
+    def add(digest: str, depth: int) -> None:
+        if digest in found:
+            return
+        document = _document(archive, digest)
+        if depth > _DEEPEST or sum(len(one.data) for one in found.values()) > _DOCUMENTS:
+            raise _damaged("its indexes are nested too deeply, or too large")
+        if document.media_type in INDEX_TYPES:
+            for entry in _entries(document.manifests):
+                add(str(entry["digest"]), depth + 1)
+        found[digest] = document
+
+    add(top, 0)
+    return found
+
+
+def _document(archive: Archive, digest: str) -> Document:
+    if not is_digest(digest):
+        raise _damaged("what it names is not a digest")
+    data = archive.bytes_of(digest)
+    try:
+        found = read_object(data)
+    except ValueError:
+        raise _damaged(f"{digest} is not a JSON object") from None
+    # An OCI document need not name its own type.
+    own = found.get("mediaType") or (INDEX if "manifests" in found else MANIFEST)
+    if not isinstance(own, str) or not MEDIA_TYPE.fullmatch(own):
+        raise _damaged(f"{digest} has an invalid media type")
+    document = Document(data, own)
+    if document.digest != digest:
+        raise _damaged(f"{digest} is {document.digest}")
+    return document
+
+
+def _entries(read: Callable[[], tuple[Mapping[str, Any], ...]]) -> tuple[Mapping[str, Any], ...]:
+    try:
+        return read()
+    except GateError as error:
+        # Whoever wrote it, it lies here.
+        raise _damaged(error.what) from None
+
+
+def _blobs(document: Document) -> Iterator[tuple[str, int]]:
+    if document.media_type not in INDEX_TYPES:
+        for entry in _entries(document.blobs):
+            size = entry.get("size")
+            if not isinstance(size, int):
+                raise _damaged(f"{document.digest} does not say how large {entry['digest']} is")
+            yield str(entry["digest"]), size
+
+
+def _check_blob(archive: Archive, digest: str, size: int) -> None:
+    """Raise where a blob is not what its descriptor says, before a byte of it is sent."""
+    sums, length = hashlib.sha256(), 0
+    try:
+        with archive.open_blob(digest) as stream:
+            while part := stream.read(_CHUNK):
+                length += len(part)
+                sums.update(part)
+    except (OSError, tarfile.TarError) as error:
+        raise InputError(
+            "what is to be pushed can't be read", why=str(error), hint="see to the disk"
+        ) from error
+    if length != size:
+        raise _damaged(f"{digest} has {length} bytes, and its descriptor says {size}")
+    if f"sha256:{sums.hexdigest()}" != digest:
+        raise _damaged(f"{digest} is sha256:{sums.hexdigest()}")

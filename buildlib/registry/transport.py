@@ -11,11 +11,12 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NotRequired, Protocol, TypedDict, TypeVar, Unpack
-from urllib.parse import urlencode, urlsplit
+from http.client import HTTPException
+from typing import Final, TypeVar, Unpack
+from urllib.parse import urlencode
 
-import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError
+from urllib3.util import Url
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from buildlib.errors import (
@@ -25,18 +26,30 @@ from buildlib.errors import (
     InputError,
     TransientError,
 )
-from buildlib.registry.address import follow, is_loopback, is_private, make_pool
+from buildlib.registry.address import (
+    Routes,
+    add_query,
+    follow,
+    is_loopback,
+    is_private,
+    parse_address,
+    same_server,
+)
 from buildlib.registry.answer import Answer, clean, on_one_line
+from buildlib.registry.connection import Deadline, until
 from buildlib.registry.credentials import HUB, Credentials
+from buildlib.registry.exchange import AGENT, Exchange, Options
+from buildlib.registry.header import Challenge
+from buildlib.registry.limits import Limits
 
 # Docker Hub's interface is not where its name points to.
 _HUB_HOST: Final = "registry-1.docker.io"
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNAUTHORISED: Final = 401
 _FORBIDDEN: Final = 403
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_FAILED: Final = 400
-_AGENT: Final = "buildlib"
+_DONE: Final = 300
+# What takes the square of its length to be cleaned is left out where it is longer.
+_LONGEST: Final = 8192
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,31 +77,7 @@ class Tally:
     waited: float = 0.0
 
 
-class Readable(Protocol):
-    """What is read as it is sent; what it raises that is no OSError comes through."""
-
-    def read(self, size: int = -1) -> bytes:
-        """Return so many bytes at most."""
-
-
-Body = Callable[[], "bytes | Readable"]
 T = TypeVar("T")
-
-
-class Options(TypedDict):
-    """What belongs to a request.
-
-    Args:
-        scope: what for, as the token specification has it.
-        expect: codes that are answers; every other one is an error.
-        headers: beside those of the authorisation.
-        body: returns what is sent, anew for each attempt.
-    """
-
-    scope: str
-    expect: frozenset[int]
-    headers: NotRequired[Mapping[str, str]]
-    body: NotRequired[Body]
 
 
 class LaterError(TransientError):
@@ -106,6 +95,7 @@ class Transport:
         credentials: or None, for one that everybody may read.
         env: for the proxy's address.
         patience: how long what may work later is tried.
+        limits: of what a server may send, and of the time that it takes.
         refused: why nothing can be asked, which is raised instead; None: it can.
         sleep, clock: of this machine.
         chance: spreads the waits; between 0 and 1.
@@ -115,6 +105,7 @@ class Transport:
     credentials: Credentials | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
+    limits: Limits = field(default_factory=Limits)
     refused: BuildlibError | None = None
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
@@ -124,8 +115,16 @@ class Transport:
     def __post_init__(self) -> None:
         """Open nothing yet."""
         scheme = "http" if is_loopback(self.host) else "https"
-        self._root = f"{scheme}://{_HUB_HOST if self.host == HUB else self.host}"
-        self._pool = make_pool(self.host, scheme, self.env, self.patience.timeout)
+        try:
+            self._root = parse_address(
+                f"{scheme}://{_HUB_HOST if self.host == HUB else self.host}/"
+            )
+        except LocationValueError:
+            raise InputError(f"{self.host} is not the address of a registry") from None
+        self._routes = Routes(self.env, self.patience.timeout)
+        self._exchange = Exchange(self.host, self._routes, self.limits)
+        # What can't be used is said before anything is asked.
+        self._routes.manager(self._root)
         self._tokens: dict[str, str] = {}
         # What is in no message, even if it is too old by then.
         self._secrets: set[str] = set()
@@ -136,7 +135,7 @@ class Transport:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._pool.clear()
+        self._routes.close()
 
     def persist(self, once: Callable[[], T]) -> T:
         """Do something until it works, as long as what it raises may pass.
@@ -152,8 +151,7 @@ class Transport:
             try:
                 return once()
             except LaterError as problem:
-                self._wait(attempt, problem.wait)
-                self.tally.retries += 1
+                self.pause(attempt, problem)
         return once()
 
     def call(self, method: str, path: str, **options: Unpack[Options]) -> Answer:
@@ -176,50 +174,57 @@ class Transport:
         """
         if self.refused:
             raise self.refused
-        headers = dict(options.get("headers", {}))
         self._writes |= method not in {"GET", "HEAD"}
+        size = options.get("limit", self.limits.document)
+        deadline = Deadline(
+            self.host, method, self.limits, silence=self.patience.timeout, size=size
+        )
         try:
-            answer = self._signed_in(method, path, options["scope"], headers, options.get("body"))
+            with until(deadline):
+                answer = self._signed_in(method, path, options)
         except LocationValueError:
             # Not what it said: an address may hold a secret, and this one can't be searched for it.
-            raise EngineError(f"{self.host} names an address that is none") from None
-        except (HTTPError, OSError) as error:
+            raise EngineError(
+                f"{self.host} names an invalid address in its answer to {method}",
+                why="it is malformed, has a user in it, or leads out of the encryption",
+            ) from None
+        except (HTTPError, HTTPException, OSError, ValueError) as error:
             raise self._unreachable(method, error) from None
         if answer.status in options["expect"]:
             return answer
         raise self._problem(method, answer)
 
-    def _wait(self, attempt: int, asked: float) -> None:
+    def pause(self, attempt: int, problem: LaterError) -> None:
+        """Wait after a failed attempt, the first of which is 0, and count it.
+
+        A caller that has to look again before it repeats a request makes its own loop of this.
+        """
+        self.tally.retries += 1
         # "Full jitter": many clients that failed together do not come back together.
         longest = min(self.patience.ceiling, self.patience.base * 2**attempt)
-        seconds = min(self.patience.ceiling, max(asked, longest * self.chance()))
+        seconds = min(self.patience.ceiling, max(problem.wait, longest * self.chance()))
         self.tally.waited += seconds
         self.sleep(seconds)
 
-    def _signed_in(
-        self, method: str, path: str, scope: str, headers: dict[str, str], body: Body | None
-    ) -> Answer:
-        url, ours = follow(self._root, path)
-        if not ours:
-            # Where a registry keeps its blobs, for example: that is nobody to sign in to.
-            return self._sent_elsewhere(method, url, headers, body)
-        answer = self._send(method, url, headers | self._authorisation(scope), body)
+    def _signed_in(self, method: str, path: str, options: Options) -> Answer:
+        url = follow(self._root, path)
+        answer = self._sent(method, url, options)
         if answer.status != _UNAUTHORISED:
             return answer
         # A token that is too old counts as none.
-        self._tokens.pop(scope, None)
-        if not self._sign_in(answer, scope):
+        self._tokens.pop(options["scope"], None)
+        if not self._sign_in(answer, options["scope"]):
             return answer
-        return self._send(method, url, headers | self._authorisation(scope), body)
+        return self._sent(method, url, options)
 
-    def _sent_elsewhere(
-        self, method: str, url: str, headers: dict[str, str], body: Body | None
-    ) -> Answer:
-        answer = self._send(method, url, headers, body)
-        if answer.status == _UNAUTHORISED:
-            parts = urlsplit(url)
+    def _sent(self, method: str, url: Url, options: Options) -> Answer:
+        # Where a registry keeps its blobs, for example, is nothing to sign in to.
+        ours = same_server(url, self._root)
+        secret = self._authorisation(options["scope"]) if ours else {}
+        answer = self._exchange.send(method, url, secret, options)
+        if answer.status == _UNAUTHORISED and not same_server(answer.url, self._root):
             raise AuthorisationError(
-                f"{self.host} sends {method} to {parts.scheme}://{parts.hostname}, "
+                f"{self.host} sends {method} to {answer.url.scheme}://{answer.url.host}, "
                 "which wants credentials",
                 why="they are for the registry alone, and were not sent",
                 hint="whoever runs the registry has to give it its own address",
@@ -235,86 +240,58 @@ class Transport:
 
     def _sign_in(self, answer: Answer, scope: str) -> bool:
         """Return whether there is something to sign in with that was not tried yet."""
-        scheme, parameters = answer.challenge
-        if scheme == "basic":
-            fresh = not self._basic and bool(self.credentials and self.credentials.username)
-            self._basic = fresh or self._basic
-            return fresh
-        if scheme != "bearer" or "realm" not in parameters:
-            return False
-        token = self._fetch_token(parameters, scope)
-        if token:
-            self._tokens[scope] = token
-            self._secrets.add(token)
-        return bool(token)
+        offered: dict[str, Challenge] = {}
+        for challenge in answer.challenges:
+            offered.setdefault(challenge.scheme, challenge)
+        bearer = offered.get("bearer")
+        if bearer and "realm" in bearer.parameters:
+            token = self._fetch_token(bearer.parameters, scope)
+            if token:
+                self._tokens[scope] = token
+                self._secrets.add(token)
+            return bool(token)
+        fresh = not self._basic and bool(self.credentials and self.credentials.username)
+        fresh = fresh and "basic" in offered
+        self._basic |= fresh
+        return fresh
 
     def _fetch_token(self, parameters: Mapping[str, str], scope: str) -> str:
-        realm = parameters["realm"]
+        realm = parse_address(parameters["realm"])
         if not is_private(realm):
             raise AuthorisationError(
                 f"{self.host} wants the password sent without encryption", why="it was not sent"
             )
         query = {"service": parameters.get("service", ""), "scope": scope}
         known = self.credentials
+        options = Options(scope="", expect=frozenset(), limit=self.limits.token)
         if known and known.identity_token:
             form = urlencode(
                 {
                     **query,
                     "grant_type": "refresh_token",
                     "refresh_token": known.identity_token,
-                    "client_id": _AGENT,
+                    "client_id": AGENT,
                 }
             )
-            kind = {"Content-Type": "application/x-www-form-urlencoded"}
-            answer = self._send("POST", realm, kind, form.encode)
+            options["headers"] = {"Content-Type": "application/x-www-form-urlencoded"}
+            options["body"] = form.encode
+            answer = self._exchange.send("POST", realm, {}, options)
         else:
             headers = {"Authorization": f"Basic {known.basic}"} if known else {}
-            answer = self._send("GET", f"{realm}?{urlencode(query)}", headers, None)
+            answer = self._exchange.send(
+                "GET", add_query(realm, urlencode(query)), headers, options
+            )
         if answer.status in _TRANSIENT:
             # As if the request itself had met it.
             raise self._later("a token", f"the token service answers {answer.status}", answer)
-        return "" if answer.status >= _FAILED else answer.token
-
-    def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Answer:
-        response = self._request(method, url, headers, body)
-        return Answer(
-            status=response.status,
-            headers={name.lower(): value for name, value in response.headers.items()},
-            body=response.data,
-        )
-
-    def _request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str],
-        body: Body | None,
-        redirects: int = 5,
-    ) -> urllib3.BaseHTTPResponse:
-        response: urllib3.BaseHTTPResponse = self._pool.request(
-            method,
-            url,
-            body=body() if body else None,
-            headers={"User-Agent": _AGENT, **headers},
-            redirect=False,
-            retries=False,
-        )
-        if response.status not in _REDIRECTS or method not in {"GET", "HEAD"} or not redirects:
-            return response
-        onward, same = follow(url, response.headers.get("Location", ""))
-        if onward == url:
-            return response
-        if not same:
-            # Another host, such as the storage behind a registry, must not learn who we are.
-            headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
-        return self._request(method, onward, headers, body, redirects - 1)
+        return "" if answer.status >= _DONE else answer.token
 
     def safe(self, text: str) -> str:
         """Return words that may be the registry's, line by line, without what it was told."""
         return clean(text, self._secrets)
 
     def _line(self, text: str) -> str:
-        return on_one_line(self.safe(text))
+        return on_one_line(self.safe(text)) if len(text) <= _LONGEST else "a very long text"
 
     def _problem(self, method: str, answer: Answer) -> BuildlibError:
         reason = self._line(answer.reason)

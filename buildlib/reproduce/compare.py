@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any, Final
 
+from buildlib.layer import printable
 from buildlib.oci import Archive, File, Image, Layer
 
 _SHORT: Final = 60
@@ -177,11 +178,11 @@ def _diff_id(image: Image, number: int) -> str:
 def _layer_difference(
     platform: str, number: int, layer: Layer | None, item: str, what: str, *values: str
 ) -> Difference:
-    first, second = values or ("", "")
+    first, second = map(printable, values or ("", ""))
     return Difference(
         platform=platform,
         part=f"layer {number}",
-        item=item,
+        item=printable(item),
         what=what,
         first=first,
         second=second,

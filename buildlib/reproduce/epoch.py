@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from buildlib.layer import printable
 from buildlib.oci import Archive, Image
 from buildlib.reproduce.compare import time_text
 
@@ -72,7 +73,7 @@ def _layers(archive: Archive, image: Image, epoch: int) -> Iterator[Late]:
                 yield Late(
                     platform=image.platform,
                     part=f"layer {number}",
-                    item=file.path,
+                    item=printable(file.path),
                     time=time_text(file.modified),
                     made_by=layer.created_by,
                 )

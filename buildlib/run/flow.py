@@ -27,6 +27,7 @@ from buildlib.run.endpoint import (
     kind_of,
     socket_mount,
 )
+from buildlib.run.places import DataPlaces
 from buildlib.run.plan import (
     Mount,
     RunPlan,
@@ -136,6 +137,7 @@ class Flow:
         self._config, self._env = config, env
         self._request, self._engine = request, engine
         self._executor, self._console, self._start = executor, console, start
+        self._places = DataPlaces(config.root, env, config.run.user)
         self.containers = Containers(executor, config.image)
         self.run_id = os.urandom(8).hex()
 
@@ -145,7 +147,9 @@ class Flow:
         Raises:
             InputError: an option is not usable (exit 2).
         """
-        self._bare_plan("")
+        for mount in self._bare_plan("").mounts:
+            if mount.kind == "bind" and self._engine.kind is not Kind.REMOTE:
+                self._places.check(Path(mount.source))
 
     def _bare_plan(self, image: str) -> RunPlan:
         return make_run_plan(
@@ -241,9 +245,8 @@ class Flow:
         config = self._config
         for mount in plan.mounts:
             if mount.target == config.run.data_path:
-                directory = DataDirectory(
-                    self._executor, plan.image, config.run.user, self._engine.kind
-                )
+                user, kind = config.run.user, self._engine.kind
+                directory = DataDirectory(self._executor, plan.image, user, kind, self._places)
                 directory.prepare(mount, config.image)
 
     def _make_room(self, plan: RunPlan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -176,12 +177,22 @@ def data_mount(config: Config, request: RunRequest, start: Path) -> Mount | None
         if not _NAME.fullmatch(name):
             raise InputError(f"not a name for a volume: {name!r}")
         return Mount(kind="volume", source=name, target=config.run.data_path)
+    # As docker would follow links: what is checked is what is mounted.
+    source = os.path.realpath(data_path(config, request, start))
+    return Mount(kind="bind", source=source, target=config.run.data_path)
+
+
+def data_path(config: Config, request: RunRequest, start: Path) -> Path:
+    """Return the data directory as it was given, made absolute.
+
+    Raises:
+        InputError: there is no such user, whose home it is in.
+    """
     try:
         chosen = Path(request.data_dir).expanduser() if request.data_dir else config.root / "data"
     except RuntimeError as error:
         raise InputError(f"no such data directory: {request.data_dir}", why=str(error)) from error
-    source = str((start / chosen).absolute())
-    return Mount(kind="bind", source=source, target=config.run.data_path)
+    return (start / chosen).absolute()
 
 
 def confined_options(run: Run) -> tuple[str, ...]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from buildlib.errors import EngineError, InputError
+from buildlib.errors import EngineError
 from buildlib.executor import Executor
 from buildlib.oci import archive_file, open_archive
 from buildlib.passing import passing_folder
@@ -56,13 +52,12 @@ def given(image: str, tag: str, executor: Executor) -> Iterator[Given]:
 
 
 def _load(path: Path, tag: str, executor: Executor) -> None:
-    with open_archive(path) as archive:
+    with open_archive(path) as archive, passing_folder("smoke") as folder:
         known = {archive.top()}
         for one in archive.images():
             known |= {one.digest, one.config_digest}
-    with passing_folder("smoke") as folder:
         copy = folder / "image.tar"
-        rename(path, copy, tag)
+        archive.write_renamed(copy, name_of(tag))
         loaded = executor.run(("docker", "load", "--input", str(copy)))
     found = executor.run(("docker", "image", "inspect", "--format", "{{.Id}}", tag))
     if loaded.code != 0 or found.code != 0:
@@ -77,38 +72,9 @@ def _load(path: Path, tag: str, executor: Executor) -> None:
         )
 
 
-def rename(source: Path, target: Path, tag: str) -> None:
-    """Copy an archive, and give the image in it another name: its own may be in use.
-
-    A name stands beside the image, in the outermost index, and no digest depends on it.
-
-    Raises:
-        InputError: it has no such index (exit 2).
-    """
-    with tarfile.open(source) as old, tarfile.open(target, "w") as new:
-        for entry in old:
-            # docker's older list of names; where it is missing, the index counts.
-            if entry.name == "manifest.json":
-                continue
-            content = old.extractfile(entry) if entry.isreg() else None
-            if entry.name == "index.json" and content:
-                data = _renamed(content.read(), tag, source.name)
-                entry.size, content = len(data), io.BytesIO(data)
-            new.addfile(entry, content)
-
-
-def _renamed(text: bytes, tag: str, name: str) -> bytes:
-    try:
-        index: dict[str, Any] = json.loads(text)
-        # Each name that it was built under has an entry of its own.
-        entries = {entry["digest"]: entry for entry in index["manifests"]}
-        (entry,) = entries.values()
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{name} holds no image, or several") from error
-    index["manifests"] = [entry]
-    full = f"docker.io/library/{tag}" if "/" not in tag else tag
-    entry["annotations"] = {
-        "io.containerd.image.name": full,
+def name_of(tag: str) -> dict[str, str]:
+    """Return the annotations by which an engine gives a tag to what it loads."""
+    return {
+        "io.containerd.image.name": f"docker.io/library/{tag}" if "/" not in tag else tag,
         "org.opencontainers.image.ref.name": tag.rpartition(":")[2],
     }
-    return json.dumps(index).encode()

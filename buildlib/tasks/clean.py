@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,19 +29,24 @@ def outputs(project: Project) -> list[Path]:
     return [path for path in [*binaries, *archives, *own] if path.exists() or path.is_symlink()]
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 @task(auto_shortflags=False, help={"dry-run": "print what would be removed, and do nothing"})
 def clean(context: Context, *, dry_run: bool = False) -> None:
     """Remove what builds wrote: bin/<os>-<arch>/, dist/<image>-*, and as configured."""
     with edge(context, dry_run=dry_run) as run:
         project = run.project()
+        from buildlib.removal import link_on_the_way, remove  # noqa: PLC0415 - while git answers
+
+        root = project.config.root
+        links = set()
         for path in outputs(project):
-            run.console.answer(str(path.relative_to(project.config.root)))
+            if link := link_on_the_way(path, root):
+                links.add(link)
+                continue
+            run.console.answer(str(path.relative_to(root)))
             if not run.dry:
-                _remove(path)
+                # It may have gone together with what was removed before.
+                with suppress(FileNotFoundError):
+                    remove(path)
+        for link in sorted(links):
+            where = f"{link.relative_to(root)} is a link to {link.readlink()}"
+            run.console.warn(f"{where}: nothing there is removed")

@@ -17,7 +17,7 @@ _JSON: Final = "print the result as JSON on stdout, and nothing else there"
 
 @task(
     auto_shortflags=False,
-    iterable=["registry", "skip_gate"],
+    iterable=["registry", "skip_gate", "discard_claim"],
     help={
         "registry": _REGISTRY,
         "resume": "go on from dist/receipt.json; what is done is looked at, and not done twice",
@@ -26,6 +26,7 @@ _JSON: Final = "print the result as JSON on stdout, and nothing else there"
         "edge": "publish a build of the branch, as edge",
         "skip-gate": "leave a gate out: smoke, policy, size, scan, sbom, reproducible or sign",
         "reason": "why a gate is left out; it stays in the receipt",
+        "discard-claim": "identifier of a publication's claim that certainly has ended; repeat it",
         "dry-run": "print every step with the line that does it by hand, and change nothing",
         "json": "print the receipt as JSON on stdout, and nothing else there",
     },
@@ -34,6 +35,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
     context: Context,
     registry: Sequence[str] | None = None,
     skip_gate: Sequence[str] | None = None,
+    discard_claim: Sequence[str] | None = None,
     reason: str = "",
     *,
     resume: bool = False,
@@ -55,6 +57,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
             pick_up=pick_up,
             snapshot=snapshot,
             edge=edge,
+            discard_claims=tuple(discard_claim or ()),
             as_json=json,
         )
         publish(run, wanted)

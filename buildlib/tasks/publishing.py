@@ -21,23 +21,31 @@ from buildlib.preflight import check_engine
 from buildlib.project import Project
 from buildlib.publish.flow import PublishFlow, Surroundings
 from buildlib.publish.gates import Subject
-from buildlib.publish.plan import PublishPlan, chosen_registries, make_publish_plan, parse_skips
+from buildlib.publish.plan import (
+    PublishPlan,
+    Target,
+    chosen_registries,
+    make_publish_plan,
+    parse_skips,
+    plan_target,
+)
 from buildlib.publish.receipt import NAME, Receipt, read_receipt
 from buildlib.publish.report import as_text
 from buildlib.publish.script import as_dict, as_script
 from buildlib.publish.signing import CosignSigner, check_signing
+from buildlib.publish.tagging import Rules
 from buildlib.refusals import Mode
+from buildlib.registry.claim import Claim, ClaimTerms, Intent
 from buildlib.registry.transport import Patience
 from buildlib.report import to_json
 from buildlib.run.flow import Engine, describe_engine
+from buildlib.tagplan import rightful_tag
 from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
-from buildlib.tasks.registries import Opened, open_registries
+from buildlib.tasks.registries import Opened, make_claim, open_registries
 from buildlib.tasks.telling import mode
 from buildlib.vcs import Changes, GitFacts, hash_changes, read_revision
 
-# Longer than another machine takes from looking at a tag to giving it: three requests.
-SETTLE = 2.0
 # For what a dry run asks only to tell more.
 _ONCE = Patience(attempts=1, timeout=10.0)
 
@@ -52,6 +60,7 @@ class Wanted(NamedTuple):
     pick_up: bool = False
     snapshot: bool = False
     edge: bool = False
+    discard_claims: tuple[str, ...] = ()
     as_json: bool = False
 
 
@@ -154,6 +163,24 @@ class Planner:
             uncommitted=self._uncommitted,
         )
 
+    def rules(self, run: Edge, opened: Sequence[Opened], terms: ClaimTerms | None) -> Rules:
+        """Return how tags are decided when they are given."""
+        repositories = {one.registry.name: one.repository for one in opened}
+        project, mode, changes = self.project, self._mode, self._changes
+        version, config = project.version.value, project.config
+
+        def claim(target: Target, intent: Intent, known: tuple[str, ...]) -> Claim:
+            registry, repository = target.registry, repositories[target.name]
+            return make_claim(run, registry, repository, intent, known=known, terms=terms)
+
+        return Rules(
+            target=lambda registry, held: plan_target(project, changes, registry, mode, held),
+            rightful=lambda registry, tag, held: rightful_tag(
+                tag, version, config.tag_rules(registry), held
+            ),
+            claim=claim,
+        )
+
 
 def _held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...]]:
     """Return the tags of each registry; where it can't be told, that is said.
@@ -180,7 +207,7 @@ def publish(
     wanted: Wanted,
     *,
     patience: Patience | None = None,
-    settle: float = SETTLE,
+    terms: ClaimTerms | None = None,
     reached: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Publish, and report how far it came.
@@ -189,7 +216,7 @@ def publish(
         run: where it is printed.
         wanted: the options.
         patience: with the registries; None: as usual.
-        settle: seconds from giving a new version to looking who has it.
+        terms: how long claims last; None: as usual.
         reached: is called after each step that is kept in the receipt, with its name.
 
     Raises:
@@ -212,7 +239,8 @@ def publish(
     before = _before(plan, wanted)
     around = replace(
         _surroundings(run, planner, plan, opened),
-        settle=lambda: time.sleep(settle),
+        rules=planner.rules(run, opened, terms),
+        discarded=wanted.discard_claims,
         reached=reached,
     )
     flow = PublishFlow(plan, around, before)
@@ -257,14 +285,13 @@ def _surroundings(
         subject=subject,
         repositories=repositories,
         signer=CosignSigner(project, plan, run.executor, run.console, repositories),
-        replan=planner.plan,
+        rules=planner.rules(run, opened, None),
         check_unchanged=planner.check_unchanged,
         files=planner.files,
         now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         versions=lambda: _versions(_engine(run)),
         buildkit=lambda: _buildkit(run, project),
         cancel=run.close,
-        settle=lambda: time.sleep(SETTLE),
     )
 
 

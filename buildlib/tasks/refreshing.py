@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -149,7 +150,12 @@ def _difference(name: str, before: str, after: str) -> str:
 
 def _write(path: Path, text: str) -> None:
     """Write the whole file or nothing, with its old permissions."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
-    temporary.chmod(path.stat().st_mode)
-    temporary.replace(path)
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    try:
+        # Nothing may be there, not even a link to somewhere else.
+        with temporary.open("xb") as stream:
+            stream.write(text.encode("utf-8", "surrogateescape"))
+        temporary.chmod(path.stat().st_mode)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

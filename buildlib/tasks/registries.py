@@ -25,14 +25,23 @@ from buildlib.precedence import parse_semver, version_of
 from buildlib.project import Project
 from buildlib.publish.checks import conflicts
 from buildlib.publish.plan import Target, chosen_registries
-from buildlib.publish.rollback import earlier_version, gives_latest, moves, plan_rollback, roll_back
+from buildlib.publish.rollback import (
+    Rollback,
+    earlier_version,
+    gives_latest,
+    moves,
+    plan_rollback,
+    roll_back,
+)
 from buildlib.publish.script import promote_line
 from buildlib.publish.signing import make_verifier
 from buildlib.reference import check_tag, legal_part, parse_reference
 from buildlib.registry.address import is_loopback
+from buildlib.registry.claim import Claim, ClaimTerms, Intent, all_claimed
 from buildlib.registry.client import Repository
 from buildlib.registry.credentials import Credentials, find_credentials
-from buildlib.registry.push import Tagged, push_archive, put_tag
+from buildlib.registry.push import push_archive
+from buildlib.registry.tags import Tagged, check_lapse, put_tag
 from buildlib.registry.transport import Patience, Transport
 from buildlib.report import to_json
 from buildlib.settings import Registry
@@ -228,10 +237,52 @@ def promote(
         verify = make_verifier(project.config, run.executor, run.env, run.console)
         for one in opened:
             verify(one.repository, digest)
-    with _telling(run, digest, as_json=as_json) as tagged:
-        for one, target in zip(opened, targets, strict=True):
-            done = put_tag(one.repository, digest, tag, immutable=bool(target.pinned))
+    claims = [
+        make_claim(
+            run,
+            target.registry,
+            one.repository,
+            Intent(f"a promotion to {tag}", digest, target.pinned),
+        )
+        for one, target in zip(opened, targets, strict=True)
+    ]
+    with _telling(run, digest, as_json=as_json) as tagged, all_claimed(claims):
+        # Once more, as nobody else gives tags from now on.
+        _check_everywhere(opened, targets, digest)
+        for claim, target in zip(claims, targets, strict=True):
+            never = bool(target.pinned)
+            done = put_tag(claim.repository, digest, tag, immutable=never, claim=claim)
             tagged(done, {"reference": f"{target.repository}:{tag}", "before": done.before})
+            check_lapse(claim, claim.repository, tag)
+
+
+def make_claim(
+    run: Edge,
+    registry: Registry,
+    repository: Repository,
+    intent: Intent,
+    *,
+    known: tuple[str, ...] = (),
+    terms: ClaimTerms | None = None,
+) -> Claim:
+    """Return a registry's claim, not acquired yet.
+
+    Args:
+        run: where it is printed that another publisher is waited for.
+        registry: as configured; it may forbid claims.
+        repository: to be claimed.
+        intent: what for.
+        known: identifiers of claims whose publishers have ended.
+        terms: how long it lasts; None: as usual.
+    """
+    return Claim(
+        repository,
+        intent,
+        terms=terms or ClaimTerms(),
+        known=known,
+        note=run.console.note,
+        enabled=registry.claim,
+    )
 
 
 def _targets(project: Project, registries: Iterable[Registry], tag: str) -> list[Target]:
@@ -314,9 +365,17 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
         one.repository for one in opened if gives_latest(config.tag_rules(one.registry))
     )
     # Everywhere before anywhere.
-    plans = [
-        plan_rollback(one.repository, wanted, config.tag_rules(one.registry)) for one in opened
-    ]
+
+    def replan() -> list[Rollback]:
+        return [
+            plan_rollback(
+                *(one.repository, wanted, config.tag_rules(one.registry)),
+                immutable=one.registry.immutable,
+            )
+            for one in opened
+        ]
+
+    plans = replan()
     if run.dry:
         called = {one.repository.name: one.registry.name for one in opened}
         for plan, tag in moves(plans):
@@ -326,10 +385,14 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
     verify = make_verifier(config, run.executor, run.env, run.console)
     for plan in plans:
         verify(plan.repository, plan.digest)
+    intent = Intent(f"a rollback to {wanted}")
+    claims = {
+        one.repository.name: make_claim(run, one.registry, one.repository, intent) for one in opened
+    }
     only = [word for name in names for word in ("--registry", name)]
     goes_on = shell_line(("invoke", "docker-rollback", "--version", wanted, *only))
     with _telling(run, plans[0].digest, as_json=as_json, goes_on=goes_on) as tagged:
-        for plan, done in roll_back(plans):
+        for plan, done in roll_back(plans, replan, claims):
             reference = f"{plan.repository.name}:{done.tag}"
             tagged(done, {"reference": reference, "digest": done.digest, "before": done.before})
     run.console.note(f"back to {wanted}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,16 @@ from buildlib.run.container import Containers, command_error, labels_of, name_of
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import Pinged
 from buildlib.run.flow import Flow, Running, describe_engine
-from buildlib.run.plan import DATA, OWNER, RunPlan, RunRequest, data_mount, run_argv
+from buildlib.run.places import DataPlaces
+from buildlib.run.plan import (
+    DATA,
+    OWNER,
+    RunPlan,
+    RunRequest,
+    data_mount,
+    data_path,
+    run_argv,
+)
 from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
 
@@ -219,23 +229,26 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     """Remove our containers, and what else is asked for.
 
     Raises:
-        InputError: data, and nobody has said yes (exit 2).
+        InputError: it is no data directory, or there was no confirmation (exit 2).
         EngineError: the data can't be removed (exit 4).
     """
     answer, config = connect(run), run.config()
     containers = Containers(run.executor, config.image)
     volumes = _volumes(run.executor, config) if data else ()
+    places = DataPlaces(config.root, run.env, config.run.user)
     folder = _folder(config, data_dir) if data else None
-    _ask(run, config, [*volumes, *([str(folder)] if folder else [])], yes=yes)
+    # What was asked about, and nothing that takes its place meanwhile, is removed.
+    checked = places.check_removable(folder) if folder else None
+    _ask(run, [*volumes, *([str(folder)] if folder else [])], yes=yes)
     for container in containers.ours():
         if not run.dry:
             containers.remove(str(container["Id"]))
         run.console.answer(f"container {name_of(container)}")
     for volume in volumes:
         _remove(run, "volume", volume)
-    if folder:
+    if folder and checked:
         if not run.dry:
-            _directory(run, config, answer).empty(folder)
+            _directory(run, config, answer, places).remove(folder, checked)
         run.console.answer(f"data {folder}")
     if images:
         _clean_images(run, config)
@@ -243,26 +256,24 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
 
 def _folder(config: Config, data_dir: str) -> Path | None:
     """Return the data directory, where there is one."""
-    mount = data_mount(config, RunRequest(persistent=True, data_dir=data_dir), Path.cwd())
-    folder = Path(mount.source) if mount and mount.kind == "bind" else None
-    return folder if folder and folder.is_dir() else None
+    request = RunRequest(persistent=True, data_dir=data_dir)
+    mount = data_mount(config, request, Path.cwd())
+    if not mount or mount.kind != "bind" or not Path(mount.source).is_dir():
+        return None
+    return Path(os.path.normpath(data_path(config, request, Path.cwd())))
 
 
-def _directory(run: Edge, config: Config, answer: Pinged) -> DataDirectory:
+def _directory(run: Edge, config: Config, answer: Pinged, places: DataPlaces) -> DataDirectory:
     kind = describe_engine(answer, inspect_engine(run.executor)).kind
-    return DataDirectory(run.executor, _latest(run, config)[0], config.run.user, kind)
+    image = f"{config.image}:latest"
+    return DataDirectory(run.executor, image, config.run.user, kind, places)
 
 
 def _volumes(executor: Executor, config: Config) -> tuple[str, ...]:
     return listed(executor, "volume", "ls", "--quiet", "--filter", f"label={OWNER}={config.image}")
 
 
-def _ask(run: Edge, config: Config, what: Sequence[str], *, yes: bool) -> None:
-    root, home = config.root, Path(run.env.get("HOME") or "~").expanduser()
-    for text in what:
-        path = Path(text)
-        if path.is_absolute() and path.resolve() in {root, *root.parents, home}:
-            raise InputError(f"not a data directory: {path}", hint="give another --data-dir")
+def _ask(run: Edge, what: Sequence[str], *, yes: bool) -> None:
     if not what or yes or run.dry:
         return
     if not run.console.confirms(f"Remove the data in {', '.join(what)}?"):

@@ -134,8 +134,13 @@ def _images(repository: Repository, reference: Reference) -> Iterator[Image]:
         manifest = repository.manifest(digest) if named else top
         if manifest is None:
             raise GateError(f"{repository.name} has no whole image: {digest} is missing")
-        part = _read(manifest.data).get("config") or {}
-        config = _read(repository.blob(str(part["digest"]))) if "digest" in part else {}
+        parts = manifest.blobs() if "config" in _read(manifest.data) else ()
+        part = parts[0] if parts else {}
+        config = _read(repository.blob(str(part["digest"]))) if part else {}
+        if not _is_configuration(config):
+            raise GateError(
+                f"{repository.name}@{digest} has a configuration that is not one of an image"
+            )
         yield Image(
             platform=named.get(digest) or platform_name(config),
             digest=digest,
@@ -144,6 +149,13 @@ def _images(repository: Repository, reference: Reference) -> Iterator[Image]:
             config_size=int(part.get("size", 0)),
             layers=(),
         )
+
+
+def _is_configuration(found: Mapping[str, Any]) -> bool:
+    """Return whether a configuration has the form that is relied on; what is missing has it."""
+    runtime = found.get("config") or {}
+    labels = runtime.get("Labels") or {} if isinstance(runtime, dict) else None
+    return isinstance(labels, dict) and all(isinstance(value, str) for value in labels.values())
 
 
 def _read(data: bytes) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from encrypted import HOST, Encrypted, encrypted_registry
+from registries import Fault, fault_proxy
 
 from buildlib.errors import AuthorisationError, EngineError, InputError, TransientError
 from buildlib.registry.client import Document, Repository
@@ -32,6 +33,7 @@ def server(running: Encrypted, monkeypatch: pytest.MonkeyPatch) -> Encrypted:
     running.answers.clear()
     running.seen.clear()
     running.breaks = running.cuts = 0
+    running.challenge = "Basic realm=x"
     return running
 
 
@@ -43,7 +45,9 @@ def _put(repository: Repository) -> None:
     repository.put_blob(BLOB.digest, len(BLOB.data), lambda: io.BytesIO(BLOB.data))
 
 
-ELSEWHERE = ["https://node.test:8443/up", "http://evil.test/up", "http://node.test:8080/up"]
+ELSEWHERE = ["https://node.test:8443/up"]
+# On the way there anybody could read, and change, what is sent.
+IN_CLEAR = ["http://evil.test/up", "http://node.test:8080/up", "http://127.0.0.1:5000/up"]
 OURS = ["/up", "https://node.test/up", "https://node.test:443/up", "https://NODE.test/up"]
 # What a registry says of itself that knows nothing of the encryption before it.
 UNAWARE = ["http://node.test/up", "http://node.test:80/up", "http://node.test:443/up"]
@@ -99,6 +103,43 @@ def test_reading_leads_them_nowhere_else_either(server: Encrypted, address: str,
     assert server.seen[-1].authorisation == ""
 
 
+@pytest.mark.parametrize("address", IN_CLEAR)
+@pytest.mark.parametrize("how", ["a redirect", "the next page", "an upload"])
+def test_nothing_leads_out_of_the_encryption(server: Encrypted, how: str, address: str) -> None:
+    first = f"GET https://{HOST}{PATH}/tags/list?n=1000"
+    server.answers = {
+        "a redirect": {first: (307, {"Location": address})},
+        "the next page": {first: (200, {"Link": f'<{address}>; rel="next"'})},
+        "an upload": {f"POST {UPLOADS}": (202, {"Location": address})},
+    }[how]
+    repository = _repository(server)
+    with pytest.raises(EngineError, match="leads out of the encryption"):
+        _put(repository) if how == "an upload" else repository.tags()
+    assert all(one.address.startswith("https://") for one in server.seen)
+
+
+def test_a_token_service_of_this_machine_is_asked_without_the_proxy(server: Encrypted) -> None:
+    with fault_proxy(0) as tokens:
+        tokens.always["GET /token"] = Fault(status=200, body=b'{"token": "abc"}')
+        server.challenge = f'Bearer realm="http://{tokens.host}/token",service="x"'
+        assert _repository(server).tags() == ()
+        assert len(tokens.sent("GET", "/token")) == 1
+    assert {one.address.partition("/v2/")[0] for one in server.seen} == {f"https://{HOST}"}
+    assert server.seen[-1].authorisation == "Bearer abc"
+
+
+def test_credentials_wanted_where_a_redirect_leads_are_not_sent(server: Encrypted) -> None:
+    (address,) = ELSEWHERE
+    server.answers = {
+        f"GET https://{HOST}{PATH}/tags/list?n=1000": (307, {"Location": address}),
+        f"GET {address}": (401, {"WWW-Authenticate": 'Bearer realm="https://evil.test/token"'}),
+    }
+    with pytest.raises(AuthorisationError, match="were not sent"):
+        _repository(server).tags()
+    assert server.seen[-1].address == address
+    assert server.seen[-1].authorisation == ""
+
+
 @pytest.mark.parametrize("how", ["a redirect", "the next page"])
 def test_a_way_without_encryption_on_the_same_host_is_not_taken(
     server: Encrypted, how: str
@@ -113,7 +154,17 @@ def test_a_way_without_encryption_on_the_same_host_is_not_taken(
     assert all(one.address.startswith("https://") for one in server.seen)
 
 
-@pytest.mark.parametrize("address", ["http://[plant", "https://plant:plant/x", "plant://x/"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[plant",
+        "https://plant:plant/x",
+        "plant://x/",
+        "https://plant@node.test/",
+        "https://plant\\@node.test/",
+        "https://node.test/a plant",
+    ],
+)
 @pytest.mark.parametrize("how", ["a redirect", "the next page", "an upload"])
 def test_what_is_no_address_is_told_without_it(server: Encrypted, how: str, address: str) -> None:
     first = f"GET https://{HOST}{PATH}/tags/list?n=1000"
@@ -123,7 +174,7 @@ def test_what_is_no_address_is_told_without_it(server: Encrypted, how: str, addr
         "an upload": {f"POST {UPLOADS}": (202, {"Location": address})},
     }[how]
     repository = _repository(server)
-    with pytest.raises(EngineError, match="an address that is none") as caught:
+    with pytest.raises(EngineError, match="an invalid address") as caught:
         repository.check_writable() if how == "an upload" else repository.tags()
     assert "plant" not in str(caught.value)
     assert repository.transport.tally.retries == 0

@@ -64,7 +64,7 @@ def test_a_pin_makes_it_another_until_it_is_written_again(checkout: Checkout) ->
     checkout.dockerfile(f"FROM alpine:3.22@{digest}\n")
     done = checkout.invoke("goreleaser-config", "--check")
     assert done.returncode == 7
-    assert f"+      org.opencontainers.image.base.digest: '{digest}'" in done.stdout
+    assert f"+      'org.opencontainers.image.base.digest': '{digest}'" in done.stdout
     assert checkout.invoke("goreleaser-config").returncode == 0
     assert checkout.invoke("goreleaser-config", "--check").returncode == 0
 
@@ -89,7 +89,7 @@ def test_what_this_machine_adds_is_not_in_the_file(checkout: Checkout, tmp_path:
     assert checkout.invoke("goreleaser-config", "--output", str(other), **env).returncode == 0
     text = other.read_text(encoding="utf-8")
     assert "--build-context=alpine:3.22=oci-layout:///x" in text
-    assert "buildlib.stand-ins: 'alpine:3.22'" in text
+    assert "buildlib.stand-ins': 'alpine:3.22'" in text
     assert "'of this machine'" in text
     assert "stand-in" not in _file(checkout).read_text(encoding="utf-8")
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from registries import KNOWN, Fault, Proxy, fault_proxy
+from registries import KNOWN, Fault, Proxy, fault_proxy, unknown
 
-from buildlib.errors import AuthorisationError, EngineError, GateError, TransientError
-from buildlib.registry.client import INDEX, Repository
+from buildlib.errors import (
+    AuthorisationError,
+    EngineError,
+    GateError,
+    InputError,
+    TransientError,
+)
+from buildlib.registry.client import INDEX, Document, Repository
 from buildlib.registry.pull import pulled
 from buildlib.registry.push import manifests_of
 from buildlib.registry.transport import Patience, Transport
@@ -69,7 +76,7 @@ def test_a_list_that_leads_back_to_itself_has_an_end(proxy: Proxy) -> None:
     [
         pytest.param(_found({"tags": None}), id="nothing"),
         pytest.param(_found({"tags": []}), id="an empty list"),
-        pytest.param(Fault(status=404), id="no such repository"),
+        pytest.param(unknown("NAME_UNKNOWN"), id="no such repository"),
     ],
 )
 def test_a_repository_may_have_no_tags(proxy: Proxy, answer: Fault) -> None:
@@ -80,7 +87,7 @@ def test_a_repository_may_have_no_tags(proxy: Proxy, answer: Fault) -> None:
 def test_a_page_that_is_missing_is_not_the_end(proxy: Proxy) -> None:
     onward = {"Link": '</v2/team/thing/tags/list?last=b>; rel="next"'}
     proxy.plan[0] = _found({"tags": ["a", "b"]}, **onward)
-    proxy.always[LIST] = Fault(status=404)
+    proxy.always[LIST] = unknown("NAME_UNKNOWN")
     with pytest.raises(EngineError, match="refuses GET"):
         _repository(proxy).tags()
 
@@ -122,7 +129,7 @@ def test_what_is_no_image_is_not_pulled(proxy: Proxy, body: object, kind: str) -
 def test_a_token_service_that_is_nowhere_is_told_without_its_address(proxy: Proxy) -> None:
     challenge = {"WWW-Authenticate": 'Bearer realm="http://[::1/plant",service="x"'}
     proxy.always[LIST] = Fault(status=401, headers=challenge)
-    with pytest.raises(EngineError, match="an address that is none") as caught:
+    with pytest.raises(EngineError, match="an invalid address") as caught:
         _repository(proxy).tags()
     assert "plant" not in str(caught.value)
 
@@ -151,3 +158,19 @@ def test_a_wait_that_is_no_number_is_none(proxy: Proxy) -> None:
     proxy.always[LIST] = Fault(status=503, headers={"Retry-After": "²"})
     with pytest.raises(TransientError, match="in 2 attempts"):
         _repository(proxy).tags()
+
+
+@pytest.mark.parametrize("code", ["BLOB_UNKNOWN", "NAME_UNKNOWN"])
+def test_a_blob_that_is_missing_is_told(proxy: Proxy, code: str) -> None:
+    proxy.always["GET .*/blobs/"] = unknown(code)
+    with pytest.raises(GateError, match="no whole blob"):
+        _repository(proxy).blob("sha256:" + "1" * 64)
+
+
+def test_a_disk_that_is_full_is_not_the_registrys_fault(proxy: Proxy) -> None:
+    data = bytes(1 << 20)
+    proxy.always["GET .*/blobs/"] = _found(data)
+    repository = _repository(proxy)
+    with pytest.raises(InputError, match="can't write /dev/full"):
+        repository.save_blob(Document(data, "").digest, len(data), Path("/dev/full"))
+    assert len(proxy.seen) == 1

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from smallregistry import SmallRegistry, small_registry
 
-from buildlib.errors import AuthorisationError, BuildlibError, InputError, exit_code_of
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    GateError,
+    InputError,
+    exit_code_of,
+)
+from buildlib.registry.claim import PREFIX
+from buildlib.registry.client import Repository
+from buildlib.tasks import registries
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import promote, rollback
 
@@ -147,6 +156,42 @@ def test_the_dry_run_has_the_order_of_the_real_one(
     assert world.one.done == []
 
 
+def test_what_never_moves_is_not_rolled_back_either(world: World) -> None:
+    world.configure()
+    path = world.root / "buildlib.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(
+        text.replace("[registries.two]\n", '[registries.two]\nimmutable = ["lat*"]\n'), "utf-8"
+    )
+    with pytest.raises(GateError, match=r":latest would have to move, and immutable forbids") as e:
+        world.back()
+    assert "'lat*'" in str(e.value)
+    assert (world.what("latest"), world.what("1")) == (["1.3.0"] * 2, ["1.3.0"] * 2)
+    # What stays where it is anyway is fine.
+    world.one.tags["latest"] = world.two.tags["latest"] = world.releases["1.2.3"]
+    world.back("1.2.3")
+    assert world.what("1") == ["1.2.3"] * 2
+
+
+def test_a_release_that_came_meanwhile_is_not_rolled_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verifying(*_: object) -> Callable[[Repository, str], None]:
+        def verify(repository: Repository, _digest: str) -> None:
+            # It takes its time, and another publisher does not.
+            here = world.one if repository.name == world.one.name else world.two
+            here.tags["latest"] = here.tags["1.4.0"] = here.hold("1.4.0")
+
+        return verify
+
+    monkeypatch.setattr(registries, "make_verifier", verifying)
+    with pytest.raises(GateError, match="tags were moved while"):
+        world.back()
+    assert world.one.tags["latest"] == world.one.tags["1.4.0"]
+    assert world.what("1") == ["1.3.0"] * 2
+    assert not [tag for tag in world.one.tags if tag.startswith(PREFIX)]
+
+
 # --- promote ---------------------------------------------------------------------------------
 
 
@@ -155,7 +200,7 @@ def test_a_version_that_is_another_image_in_one_registry_is_given_in_none(world:
     with pytest.raises(BuildlibError) as caught:
         world.promote(world.releases["1.2.3"], "1.4.0")
     assert exit_code_of(caught.value) == 7
-    assert f"{world.two.name}:1.4.0 is another image already" in str(caught.value)
+    assert f"{world.two.name}:1.4.0 already exists with a different digest" in str(caught.value)
     assert world.what("1.4.0") == ["none", "1.3.0"]
 
 

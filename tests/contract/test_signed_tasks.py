@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 from conftest import git
 from smallregistry import SmallRegistry, small_registry
 
-from buildlib.errors import BuildlibError, InputError, exit_code_of
+from buildlib.errors import BuildlibError, GateError, InputError, exit_code_of
 from buildlib.executor import Completed
 from buildlib.labels import REVISION_LABEL, VERSION_LABEL
+from buildlib.registry.client import Document
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.signed import Wanted, sign, verify
 
@@ -150,6 +152,46 @@ def test_what_is_no_image_gets_none_either(world: World) -> None:
     with pytest.raises(BuildlibError) as caught:
         sign(world.run, f"{world.registry.name}@{digest}", (), release=True)
     assert "says that its version is none" in str(caught.value)
+    assert world.run.cosign.said == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param([], id="a list"),
+        pytest.param("sha256:x", id="a word"),
+        pytest.param({"size": 3}, id="no digest"),
+        pytest.param({"digest": 5, "size": 3}, id="a digest that is a number"),
+        pytest.param({"digest": "sha256:../x", "size": 3}, id="a digest that is a path"),
+        pytest.param({"digest": "sha256:x", "size": "3"}, id="a size in words"),
+        pytest.param({"digest": "sha256:x", "size": -3}, id="a size of less than nothing"),
+    ],
+)
+def test_neither_does_an_image_whose_manifest_is_malformed(world: World, part: object) -> None:
+    manifest = {"config": part, "layers": []}
+    digest = world.registry.keep(manifest, "application/vnd.oci.image.manifest.v1+json")
+    with pytest.raises(GateError, match="no image that is known here"):
+        sign(world.run, f"{world.registry.name}@{digest}", (), release=True)
+    assert world.run.cosign.said == []
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"config": ["x"]},
+        {"config": "x"},
+        {"config": {"Labels": ["a"]}},
+        {"config": {"Labels": {"a": 1}}},
+    ],
+)
+def test_neither_does_one_whose_configuration_is_malformed(world: World, config: object) -> None:
+    data = Document(json.dumps(config).encode(), "")
+    world.registry.blobs[data.digest] = data.data
+    part = {"digest": data.digest, "size": len(data.data)}
+    manifest = {"config": part, "layers": []}
+    digest = world.registry.keep(manifest, "application/vnd.oci.image.manifest.v1+json")
+    with pytest.raises(GateError, match="a configuration that is not one of an image"):
+        sign(world.run, f"{world.registry.name}@{digest}", (), release=True)
     assert world.run.cosign.said == []
 
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from registries import serving
 
-from buildlib.errors import AuthorisationError, TransientError
+from buildlib.errors import AuthorisationError, EngineError, TransientError
 from buildlib.registry.client import Repository
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Patience, Transport
@@ -33,6 +33,7 @@ class Hub(ThreadingHTTPServer):
         self.later = ""
         self.refusal = ""
         self.elsewhere = ""
+        self.challenge = 'Bearer realm="REALM",service="hub",scope="x"'
         self.paths: list[str] = []
 
     @property
@@ -86,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif authorisation.removeprefix("Bearer ") in hub.valid:
             self._say(200, {"tags": ["1.2.3"]})
         else:
-            challenge = f'Bearer realm="{hub.realm}",service="hub",scope="x"'
+            challenge = hub.challenge.replace("REALM", hub.realm)
             self._say(401, {}, **{"WWW-Authenticate": challenge})
 
     do_POST = do_GET  # noqa: N815 - the base's name
@@ -123,6 +124,32 @@ def test_a_token_that_has_run_out_is_changed_for_a_new_one(hub: Hub) -> None:
 
 def test_what_everybody_may_read_needs_a_token_as_well(hub: Hub) -> None:
     assert _tags(hub, None) == ("1.2.3",)
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        pytest.param("Bearer realm=REALM,service=hub", id="without quotes"),
+        pytest.param('bearer Realm="REALM" , SERVICE="hub"', id="in other letters"),
+        pytest.param('Basic realm="x", Bearer realm="REALM",service="hub"', id="the second one"),
+        pytest.param('Bearer realm="REALM",service="hub", Basic realm="x"', id="the first one"),
+        pytest.param('Negotiate, Bearer realm="REALM",service="hub"', id="after an unknown one"),
+        pytest.param(
+            'Bearer error="a, \\"b\\"",realm="REALM",service="hub"', id="after what looks like one"
+        ),
+    ],
+)
+def test_a_challenge_is_read_in_every_form(hub: Hub, challenge: str) -> None:
+    hub.challenge = challenge
+    assert _tags(hub, KNOWN) == ("1.2.3",)
+    assert hub.asked == [{"service": ["hub"], "scope": ["repository:team/thing:pull"]}]
+
+
+def test_a_token_service_may_have_a_query_of_its_own(hub: Hub) -> None:
+    hub.elsewhere = f"http://{hub.host}/token?account=ann"
+    assert _tags(hub, KNOWN) == ("1.2.3",)
+    scope = ["repository:team/thing:pull"]
+    assert hub.asked == [{"account": ["ann"], "service": ["hub"], "scope": scope}]
 
 
 def test_an_identity_token_is_sent_in_the_body(hub: Hub) -> None:
@@ -182,6 +209,20 @@ def test_but_not_for_ever(hub: Hub) -> None:
 def test_a_password_is_not_sent_without_encryption(hub: Hub) -> None:
     hub.elsewhere = "http://tokens.example/token"
     with pytest.raises(AuthorisationError, match="without encryption"):
+        _tags(hub, KNOWN)
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "http://tokens.example\\\\@127.0.0.1/token",
+        "http://ann@127.0.0.1/token",
+        "http:/127.0.0.1/token",
+    ],
+)
+def test_a_password_goes_to_no_address_that_can_be_read_in_two_ways(hub: Hub, realm: str) -> None:
+    hub.elsewhere = realm
+    with pytest.raises(EngineError, match="an invalid address"):
         _tags(hub, KNOWN)
 
 

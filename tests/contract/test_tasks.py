@@ -355,6 +355,47 @@ def test_clean_removes_what_is_configured_as_well(make_checkout: Make) -> None:
     assert (checkout.root / "a/kept").exists()
 
 
+@pytest.mark.parametrize("link", ["dist", "bin", "a"])
+def test_clean_removes_nothing_that_a_link_leads_to(
+    make_checkout: Make, tmp_path: Path, link: str
+) -> None:
+    checkout = make_checkout(config='clean = ["a/b", "coverage"]\n')
+    theirs = tmp_path / "theirs"
+    for name in (f"{checkout.image}-1.tar", "linux-amd64/x", "b/x"):
+        (theirs / name).parent.mkdir(parents=True, exist_ok=True)
+        (theirs / name).write_text("x", encoding="utf-8")
+    (checkout.root / link).symlink_to(theirs)
+    (checkout.root / "coverage").mkdir()
+    before = sorted(theirs.rglob("*"))
+    done = checkout.invoke("clean")
+    assert (done.returncode, done.stdout) == (0, "coverage\n"), done.stderr
+    assert f"{link} is a link to {theirs}: nothing there is removed" in done.stderr
+    assert sorted(theirs.rglob("*")) == before
+    assert (checkout.root / link).is_symlink()
+
+
+def test_clean_takes_what_is_named_twice(make_checkout: Make) -> None:
+    checkout = make_checkout(config='clean = ["a", "a/b"]\n')
+    (checkout.root / "a" / "b").mkdir(parents=True)
+    assert checkout.invoke("clean").stdout.split() == ["a", "a/b"]
+    assert not (checkout.root / "a").exists()
+
+
+def test_a_directory_that_git_tracks_is_no_data_directory(make_checkout: Make) -> None:
+    checkout = make_checkout(config='[run]\ndata-path = "/data"\n')
+    for name in ("src", "src/generated", "free", "kept"):
+        (checkout.root / name).mkdir()
+        (checkout.root / name / "file").write_text("x", encoding="utf-8")
+    (checkout.root / "kept" / ".gitkeep").touch()
+    checkout.git("init", "--quiet")
+    checkout.git("add", "src/file", "kept/.gitkeep")
+    codes = {"src": 2, "src/generated": 0, "free": 0, "kept": 0, ".git": 2, "/etc": 2}
+    for name, code in codes.items():
+        done = checkout.invoke("docker-run", "--dry-run", "--data-dir", name)
+        assert done.returncode == code, done.stderr
+        assert ("not a data directory" in done.stderr) == bool(code)
+
+
 def test_binary_needs_to_know_its_stage(make_checkout: Make) -> None:
     done = make_checkout().invoke("binary", "--dry-run")
     assert done.returncode == 2

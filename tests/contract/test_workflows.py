@@ -82,8 +82,10 @@ def test_a_workflow_may_do_nothing_and_runs_once_at_a_time(name: str) -> None:
     workflow = WORKFLOWS[name]
     assert workflow["permissions"] == {}
     assert workflow["concurrency"]["group"]
-    # What is half proposed, published or told is not broken off.
+    # What is half proposed, published or told is not interrupted.
     assert workflow["concurrency"]["cancel-in-progress"] is (name == "ci.yml")
+    # Of three tags that are pushed together, the second would be cancelled by the third.
+    assert workflow["concurrency"].get("queue") == ("max" if name == "release.yml" else None)
     assert set(_triggers(name)) <= {"push", "pull_request", "schedule", "workflow_dispatch"}
     assert "env" not in workflow
 
@@ -243,7 +245,9 @@ def test_what_starts_daemons_runs_as_root() -> None:
 
 
 def test_what_is_tried_every_week_is_among_the_tests() -> None:
-    (step,) = [step for step in RUNS if step.workflow == "faults.yml" and "nox" in step.text["run"]]
+    runs = [step for step in RUNS if step.workflow == "faults.yml" and "nox" in step.text["run"]]
+    step, simulation = runs
+    assert _inner(shlex.split(simulation.text["run"]))[:3] == ["nox", "-s", "simulation"]
     words = _inner(shlex.split(step.text["run"]))
     assert words[:4] == ["nox", "-s", "tests", "--"]
     done = subprocess.run(

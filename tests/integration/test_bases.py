@@ -17,7 +17,8 @@ from registries import KNOWN, Server, docker_config, free_port, registry
 
 from buildlib.oci import open_archive
 from buildlib.registry.client import Repository
-from buildlib.registry.push import push_archive, put_tag
+from buildlib.registry.push import push_archive
+from buildlib.registry.tags import put_tag
 from buildlib.registry.transport import Transport
 
 STANDINS = load_script("standins")
@@ -132,6 +133,21 @@ def test_a_base_is_pinned_found_out_of_date_and_pinned_anew(
     assert _text(project) == before.replace("${LINE}", f"${{LINE}}@{second}")
     again = project.invoke("docker-bases", "--update", "--json")
     assert json.loads(again.stdout)["changed"] is False
+
+
+def test_what_lies_beside_the_dockerfile_stays_and_no_link_is_followed(
+    project: Checkout, shelf: Shelf, tmp_path: Path
+) -> None:
+    shelf.put("3.22")
+    (tmp_path / "theirs").touch(mode=0o600)
+    for name in (".Dockerfile.new", ".Dockerfile.part", ".Dockerfile.tmp"):
+        (project.root / name).symlink_to(tmp_path / "theirs")
+    before = sorted(project.root.iterdir())
+    assert project.invoke("docker-bases", "--update").returncode == 0
+    assert "@sha256:" in _text(project)
+    assert sorted(project.root.iterdir()) == before
+    assert (tmp_path / "theirs").read_bytes() == b""
+    assert (tmp_path / "theirs").stat().st_mode & 0o777 == 0o600
 
 
 def test_json_says_everything(project: Checkout, shelf: Shelf) -> None:

@@ -17,7 +17,11 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import pytest
-from conftest import TASKS, Checkout, docker
+from conftest import TASKS, Checkout, docker, git
+
+from buildlib.run import data
+from buildlib.run.ask import helper_argv
+from buildlib.run.plan import Mount
 
 pytestmark = pytest.mark.engine
 OWNER = "io.github.smiller333.buildlib.run"
@@ -550,6 +554,83 @@ def test_clean_removes_what_is_ours_and_nothing_else(project: Checkout, own_imag
         assert docker("inspect", "--format", "{{.State.Running}}", stranger) == "true"
     finally:
         docker("rm", "--force", "--volumes", stranger)
+
+
+@pytest.mark.parametrize("through", ["the directory", "a directory above it"])
+def test_clean_leaves_alone_what_a_link_leads_to(
+    project: Checkout, tmp_path: Path, through: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "data").mkdir(parents=True)
+    (elsewhere / "data" / "precious").touch()
+    if through == "the directory":
+        (project.root / "data").symlink_to(elsewhere / "data")
+        options = ["--data", "--yes"]
+    else:
+        (project.root / "way").symlink_to(elsewhere)
+        options = ["--data", "--yes", "--data-dir", "way/data"]
+    done = project.invoke("docker-clean", *options)
+    assert done.returncode == 2, done.stderr
+    assert f"it leads to {elsewhere}/data, where nothing is removed" in done.stderr
+    assert (elsewhere / "data" / "precious").exists()
+
+
+def test_a_directory_elsewhere_is_data_once_it_was_used(project: Checkout, tmp_path: Path) -> None:
+    place, env = tmp_path / "elsewhere", {"XDG_STATE_HOME": str(tmp_path / "state")}
+    words = ("docker-run", "--no-build", "--detach", "--port", "0", "--data-dir", str(place))
+    cleaning = ("docker-clean", "--data", "--yes", "--data-dir", str(place))
+    for _ in range(2):
+        done = project.invoke(*words, **env)
+        assert done.returncode == 0, done.stderr
+        (place / "one more").touch()
+    # The user of another machine, or another user.
+    assert project.invoke(*cleaning, XDG_STATE_HOME=str(tmp_path / "other")).returncode == 2
+    assert place.is_dir()
+    done = project.invoke(*cleaning, **env)
+    assert done.returncode == 0, done.stderr
+    assert not place.exists()
+    assert not list((tmp_path / "state" / "buildlib" / "data").iterdir())
+
+
+def test_a_container_gives_away_and_removes_only_what_was_checked(
+    project: Checkout, own_image: str, tmp_path: Path
+) -> None:
+    checked, other = tmp_path / "checked", tmp_path / "other"
+    for folder in (checked, other):
+        folder.mkdir()
+        (folder / "file").touch()
+    about = checked.stat()
+    right, wrong = f"{about.st_dev}:{about.st_ino}", f"{about.st_dev}:{other.stat().st_ino}"
+    mount = Mount(kind="bind", source=str(checked), target="/data")
+    options = ("--user", "0")
+
+    def ends(script: str, *words: str) -> int:
+        argv = helper_argv(own_image, mount, "sh", "-c", script, *words, options=options)
+        return subprocess.run(argv, check=False, capture_output=True).returncode
+
+    assert ends(data.CHOWN, wrong, "1001:1001") != 0
+    assert ends(data.EMPTY, wrong) != 0
+    assert (checked.stat().st_uid, (checked / "file").exists()) == (about.st_uid, True)
+    assert ends(data.CHOWN, right, "1001:1001") == 0
+    assert checked.stat().st_uid == 1001
+    assert ends(data.EMPTY, right) == 0
+    assert not (checked / "file").exists()
+    assert project.root.exists()
+
+
+@pytest.mark.parametrize("path", ["/etc", "/usr/bin", ".git", "src"])
+def test_what_was_not_made_for_data_is_refused(project: Checkout, path: str) -> None:
+    (project.root / "src").mkdir()
+    (project.root / "src" / "file").touch()
+    git(project.root, "init", "--quiet")
+    git(project.root, "add", "src")
+    for words in (("docker-run", "--no-build"), ("docker-clean", "--data", "--yes")):
+        done = project.invoke(*words, "--data-dir", path)
+        assert done.returncode == 2, done.stderr
+        assert f"not a data directory: {'' if path[0] == '/' else project.root / ''}" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert (project.root / "src" / "file").exists()
+    assert _ours(project) == []
 
 
 @pytest.mark.parametrize("path", [".", "/", "~"])

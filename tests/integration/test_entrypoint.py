@@ -26,9 +26,9 @@ ROOT_GROUP = "DOCKERUTILITIES_ALLOW_ROOT_GROUP=1"
 
 
 @contextmanager
-def _socket(folder: Path, group: int) -> Iterator[str]:
+def _socket(folder: Path, group: int, name: str = "s.sock") -> Iterator[str]:
     """Give a socket that belongs to root and a group, as an engine's does; the option to mount."""
-    path = folder / "s.sock"
+    path = folder / name
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -75,6 +75,46 @@ def test_group_root_is_not_joined_silently(own_image: str, tmp_path: Path) -> No
         code, out, err = _run(own_image, *options, "--env", ROOT_GROUP)
         assert (code, out) == (0, "1001 1001 1001 0\nwritable\n")
         assert "joining group root" in err
+
+
+IS_IT = 'id -G; test -w "$DOCKER_SOCKET" && echo writable; exit 0'
+# What a shell, stat or the program could take for something else than a path.
+ODD_PATHS = ["-x", "--help", "!", "(", "@s", "a\nb * it's $HOME", "/sockets/-x", "/sockets/a b"]
+
+
+@pytest.mark.parametrize("path", ODD_PATHS)
+def test_the_variable_is_a_path_whatever_it_looks_like(
+    own_image: str, tmp_path: Path, path: str
+) -> None:
+    tmp_path.chmod(0o755)
+    options = ("--user", "0", "--volume", f"{tmp_path}:/sockets", "--workdir", "/sockets")
+    variable = ("--env", f"DOCKER_SOCKET={path}")
+    with _socket(tmp_path, 4242, path.removeprefix("/sockets/")):
+        done = _run(own_image, *options, *variable, command=("sh", "-c", IS_IT))
+    assert done == (0, "1001 4242\nwritable\n", "")
+
+
+def test_an_empty_variable_is_the_usual_path(own_image: str, tmp_path: Path) -> None:
+    with _socket(tmp_path, 4242) as mount:
+        options = ("--user", "0", "--volume", mount, "--env", "DOCKER_SOCKET=")
+        assert _run(own_image, *options) == (0, "1001 1001 1001 4242\nwritable\n", "")
+
+
+@pytest.fixture(name="linked")
+def _linked(tmp_path: Path) -> tuple[str, ...]:
+    """Return the options that mount a folder in which `link` leads over `first` to `s.sock`."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "first").symlink_to("s.sock")
+    (tmp_path / "link").symlink_to("/sockets/first")
+    return ("--volume", f"{tmp_path}:/sockets", "--env", "DOCKER_SOCKET=/sockets/link")
+
+
+def test_of_a_socket_that_is_a_link_the_sockets_group_counts(
+    own_image: str, tmp_path: Path, linked: tuple[str, ...]
+) -> None:
+    with _socket(tmp_path, 4242):
+        done = _run(own_image, "--user", "0", *linked, command=("sh", "-c", IS_IT))
+    assert done == (0, "1001 4242\nwritable\n", "")
 
 
 def test_root_without_a_socket_drops_all_the_same(own_image: str) -> None:
@@ -198,6 +238,45 @@ def test_a_server_with_options_of_its_own_is_healthy(
     # By the image's own HEALTHCHECK, run as the engine runs it: without the server's options.
     check = json.loads(docker("inspect", "--format", "{{json .Config.Healthcheck}}", server.name))
     docker("exec", server.name, *check["Test"][1:])
+
+
+def test_the_group_that_is_missing_is_that_of_what_a_link_leads_to(
+    start: Callable[..., Started], tmp_path: Path, linked: tuple[str, ...]
+) -> None:
+    with _socket(tmp_path, 4242):
+        server = start("--user", "1001", *linked)
+        assert "/sockets/link is not accessible to UID 1001; add --group-add 4242" in server.log()
+
+
+@pytest.mark.parametrize("user", ["0", "1001"])
+def test_a_dangling_link_is_reported(
+    start: Callable[..., Started], linked: tuple[str, ...], user: str
+) -> None:
+    assert "/sockets/link is a dangling symbolic link" in start("--user", user, *linked).log()
+
+
+def test_a_path_with_control_characters_is_one_line_of_the_log(
+    start: Callable[..., Started], tmp_path: Path
+) -> None:
+    (tmp_path / "a\n\x1b]0;b").mkdir()
+    tmp_path.chmod(0o755)
+    variable = "DOCKER_SOCKET=/sockets/a\n\x1b]0;b"
+    server = start("--volume", f"{tmp_path}:/sockets", "--env", variable)
+    first = server.log().splitlines()[0]
+    assert first.startswith("entrypoint: /sockets/a??]0;b is a directory")
+
+
+def test_the_real_engine_is_reached_through_a_link_with_an_odd_name(
+    start: Callable[..., Started], own_image: str, tmp_path: Path
+) -> None:
+    (tmp_path / "-x").symlink_to("/engine.sock")
+    tmp_path.chmod(0o755)
+    mounts = ("--volume", f"{SOCKET}:/engine.sock", "--volume", f"{tmp_path}:/sockets")
+    variables = ("--env", "DOCKER_SOCKET=-x", "--env", ROOT_GROUP)
+    server = start("--user", "0", "--workdir", "/sockets", *mounts, *variables)
+    ask = ("exec", server.name, "wget", "-q", "-O", "-", "http://127.0.0.1:8080/api/images")
+    images = json.loads(docker(*ask))["images"]
+    assert own_image in [tag for image in images for tag in image["tags"]]
 
 
 def test_a_socket_of_the_real_engine_is_used_as_user_1001(

@@ -347,7 +347,7 @@ def test_gates_are_asked_again_where_they_changed_or_the_image_did(make: Make) -
     # Another revision is another image: the version is taken.
     with pytest.raises(InputError, match="another revision"):
         release.publish(UNSIGNED._replace(resume=True))
-    with pytest.raises(ProblemsError, match="is another image already") as caught:
+    with pytest.raises(ProblemsError, match="already exists with a different digest") as caught:
         release.publish()
     assert exit_code_of(caught.value) == 7
 

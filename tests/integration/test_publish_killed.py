@@ -32,7 +32,7 @@ def kill(step):
         os.kill(os.getpid(), signal.SIGKILL)
 wanted = NOTHING._replace(resume={resume}, skips={skips!r}, reason={reason!r})
 run = Edge(Path("."), dict(os.environ), dry=False, quiet=True)
-publish(run, wanted, settle=0.0, reached=kill)
+publish(run, wanted, reached=kill)
 """
 
 

@@ -30,7 +30,8 @@ from buildlib.errors import (
 from buildlib.oci import Archive, open_archive
 from buildlib.registry.client import Document, Repository
 from buildlib.registry.credentials import Credentials
-from buildlib.registry.push import Pushed, push_archive, put_tag
+from buildlib.registry.push import Pushed, push_archive
+from buildlib.registry.tags import put_tag
 from buildlib.registry.transport import Patience, Transport
 
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=2.0)
@@ -134,7 +135,7 @@ def test_a_version_never_becomes_another_image(
     put_tag(repository, digest, "latest", immutable=False)
     with open_archive(an_archive(tmp_path, "other")) as other:
         second = push_archive(other, repository).digest
-    with pytest.raises(GateError, match=r"1\.2\.3 is another image already") as caught:
+    with pytest.raises(GateError, match=r"1\.2\.3 already exists with a different") as caught:
         put_tag(repository, second, "1.2.3", immutable=True)
     assert caught.value.exit_code == 7
     assert put_tag(repository, second, "latest", immutable=False).before == digest

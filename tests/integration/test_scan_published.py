@@ -18,7 +18,8 @@ from buildlib.errors import GateError, InputError
 from buildlib.oci import open_archive
 from buildlib.registry.client import Document, Repository
 from buildlib.registry.pull import pulled
-from buildlib.registry.push import push_archive, put_tag
+from buildlib.registry.push import push_archive
+from buildlib.registry.tags import put_tag
 from buildlib.registry.transport import Transport
 
 # Where the scanner is not in the cache yet it is compiled, which takes minutes.

@@ -149,6 +149,7 @@ def test_as_root_it_starts_itself_again_with_our_path_and_home(tmp_path: Path) -
 )
 def test_what_is_not_done_again_as_root(uid: str, options: str, code: int, said: str) -> None:
     without = f"id() {{ echo {uid}; }}; have() {{ [ $1 != sudo ]; }}; prepare() {{ :; }}"
+    without += "; check_private() { :; }"
     done = define(f"{without}; main {options} echo done")
     assert (done.returncode, done.stdout) == (code, "" if code else "done\n"), done.stderr
     assert said in done.stderr

@@ -7,17 +7,30 @@ from collections.abc import Mapping
 
 import pytest
 import urllib3
+from urllib3.exceptions import LocationParseError
 
 from buildlib.errors import InputError
-from buildlib.registry.address import is_private, make_pool
+from buildlib.registry.address import (
+    Routes,
+    add_query,
+    follow,
+    is_loopback,
+    is_private,
+    parse_address,
+    same_server,
+)
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Transport
 
 
 def _proxy(env: Mapping[str, str]) -> urllib3.ProxyManager:
-    pool = make_pool("registry.example", "https", env, 1.0)
-    assert isinstance(pool, urllib3.ProxyManager)
-    return pool
+    found = _manager(env, "https://registry.example/")
+    assert isinstance(found, urllib3.ProxyManager)
+    return found
+
+
+def _manager(env: Mapping[str, str], address: str) -> urllib3.PoolManager:
+    return Routes(env, 1.0).manager(parse_address(address))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +76,7 @@ def test_a_proxy_learns_user_and_password_as_they_are_meant(written: str, pair: 
     ],
 )
 def test_what_is_no_proxy_is_told_by_its_variable_alone(variable: str, said: str) -> None:
-    with pytest.raises(InputError, match=f"{variable} is no address") as caught:
+    with pytest.raises(InputError, match=f"{variable} is not the address") as caught:
         Transport("registry.example", env={variable: said})
     assert "plant" not in str(caught.value)
     assert "SOCKS" in str(caught.value)
@@ -72,7 +85,28 @@ def test_what_is_no_proxy_is_told_by_its_variable_alone(variable: str, said: str
 def test_what_is_not_needed_is_not_looked_at() -> None:
     env = {"HTTPS_PROXY": "socks5://proxy.example", "NO_PROXY": "spared.example"}
     for host in ("127.0.0.1:5000", "spared.example"):
-        assert not isinstance(make_pool(host, "https", env, 1.0), urllib3.ProxyManager)
+        assert not isinstance(_manager(env, f"https://{host}/"), urllib3.ProxyManager)
+
+
+@pytest.mark.parametrize(
+    ("address", "through"),
+    [
+        pytest.param("https://registry.example/v2/", "http://encrypted.example:3128", id="itself"),
+        pytest.param("http://blobs.example/x", "http://plain.example:3128", id="in the clear"),
+        pytest.param("https://tokens.spared.example/token", "", id="a spared token service"),
+        pytest.param("http://127.0.0.1:5001/token", "", id="a token service of this machine"),
+        pytest.param("http://localhost/token", "", id="the same by its name"),
+        pytest.param("http://[::1]:5001/token", "", id="the same of version 6"),
+    ],
+)
+def test_each_address_has_its_own_way(address: str, through: str) -> None:
+    env = {
+        "HTTPS_PROXY": "http://encrypted.example:3128",
+        "HTTP_PROXY": "http://plain.example:3128",
+        "NO_PROXY": ".spared.example",
+    }
+    proxy = _manager(env, address).proxy
+    assert (proxy.url if proxy else "") == through
 
 
 @pytest.mark.parametrize(
@@ -82,12 +116,100 @@ def test_what_is_not_needed_is_not_looked_at() -> None:
         ("http://127.0.0.1:5000/token", True),
         ("http://[::1]:5000/token", True),
         ("http://tokens.example/token", False),
-        ("http://127.0.0.1@tokens.example/token", False),
-        ("/token", False),
+        ("http://127.0.0.1.tokens.example/token", False),
+        ("http://0x7f000001/token", False),
+        ("http://2130706433/token", False),
+        ("http://127.1/token", False),
     ],
 )
 def test_who_else_reads_what_is_sent(address: str, private: bool) -> None:  # noqa: FBT001 - a table
-    assert is_private(address) is private
+    assert is_private(parse_address(address)) is private
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://evil.example\\@127.0.0.1/token",
+        "http://evil.example\\127.0.0.1/token",
+        "http://127.0.0.1\\@evil.example/token",
+        "http://127.0.0.1@tokens.example/token",
+        "http://@tokens.example/token",
+        "http://me:secret@127.0.0.1/token",
+        "http:\\\\127.0.0.1/token",
+        "http://127.0.0.1\t.evil.example/token",
+        "http://127.0.0.1\n/token",
+        "http://127.0.0.1 /token",
+        " http://127.0.0.1/token",
+        "http://127.0.0.1\x00/token",
+        "http://127.0.0.1\u3002evil.example/token",
+        "http://evil.example\uff0f@127.0.0.1/token",
+        "http://127.0.0.1:80:80/token",
+        "http://127.0.0.1:x/token",
+        "http://127.0.0.1:99999/token",
+        "http://[::1/token",
+        "http://[::1%25lo]/token",
+        "http://[v1.x]/token",
+        "http://%31%32%37.0.0.1%2f/token",
+        "http://a..example/token",
+        "http:///token",
+        "http:127.0.0.1/token",
+        "//127.0.0.1/token",
+        "/token",
+        "",
+        "ftp://127.0.0.1/token",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+    ],
+)
+def test_what_programs_read_in_several_ways_is_no_address(address: str) -> None:
+    with pytest.raises(LocationParseError):
+        parse_address(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("/up?a=b", "https://registry.example/up?a=b"),
+        ("more?n=2", "https://registry.example/v2/more?n=2"),
+        ("?n=2", "https://registry.example/v2/tags?n=2"),
+        ("//other.example/up", "https://other.example/up"),
+        ("http://registry.example/up", "https://registry.example/up"),
+        ("http://REGISTRY.example:443/up#part", "https://registry.example/up"),
+        ("https://other.example/up@x", "https://other.example/up@x"),
+    ],
+)
+def test_an_address_is_relative_to_the_one_that_was_asked(address: str, found: str) -> None:
+    base = parse_address("https://registry.example/v2/tags")
+    assert follow(base, address).url == found
+    assert same_server(base, follow(base, address)) is ("registry" in found)
+
+
+@pytest.mark.parametrize(
+    "address", ["/\\evil.example/up", "\\\\evil.example/up", "http://[x", "h x"]
+)
+def test_a_relative_one_is_held_to_the_same(address: str) -> None:
+    with pytest.raises(LocationParseError):
+        follow(parse_address("https://registry.example/v2/"), address)
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("https://r.example/token", "https://r.example/token?a=1"),
+        ("https://r.example/token?account=x", "https://r.example/token?account=x&a=1"),
+        ("https://r.example/token?", "https://r.example/token?a=1"),
+        ("https://r.example", "https://r.example?a=1"),
+    ],
+)
+def test_a_query_is_added_to_the_one_that_is_there(address: str, found: str) -> None:
+    assert add_query(parse_address(address), "a=1").url == found
+
+
+@pytest.mark.parametrize("host", ["registry.example\\", "a b", "registry.example:x"])
+def test_a_host_that_is_none_is_told(host: str) -> None:
+    with pytest.raises(InputError, match="is not the address of a registry"):
+        Transport(host)
+    assert not is_loopback(host)
 
 
 def test_a_password_that_is_no_text_is_sent_as_the_bytes_that_it_is() -> None:

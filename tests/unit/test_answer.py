@@ -37,6 +37,47 @@ def test_how_long_to_wait(said: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        pytest.param("MANIFEST_UNKNOWN", "manifest unknown", id="distribution 2.8 and 3"),
+        pytest.param(
+            "NAME_UNKNOWN", "repository name not known to registry", id="its lists, zot's"
+        ),
+        pytest.param("MANIFEST_UNKNOWN", "Requested image not found", id="ECR"),
+        pytest.param("NAME_UNKNOWN", 'Repository "x" not found', id="Artifact Registry"),
+        pytest.param("NOT_FOUND", "artifact team/thing:v2 not found", id="Harbor 2"),
+        pytest.param("TAG_EXPIRED", "Tag x was deleted or has expired", id="Quay"),
+        pytest.param("UNKNOWN", "Not Found", id="Red Hat"),
+    ],
+)
+def test_what_registries_say_of_what_they_do_not_have(code: str, message: str) -> None:
+    data = json.dumps({"errors": [{"code": code, "message": message, "detail": None}]}).encode()
+    assert Answer(404, {}, data).is_unknown
+    assert not Answer(200, {}, data).is_unknown
+    assert not Answer(400, {}, data).is_unknown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        {},
+        {"errors": []},
+        {"errors": {}},
+        {"errors": ["NOT_FOUND"]},
+        {"errors": [{"status": 404, "message": "Not Found"}]},
+        {"errors": [{"code": "DENIED", "message": "requested access to the resource is denied"}]},
+        {"errors": [{"code": [], "message": "not found"}]},
+        {"errors": [{"code": "UNKNOWN", "message": ["not found"]}]},
+        {"error": "NOT_FOUND"},
+        {"message": "page not found"},
+    ],
+)
+def test_a_404_that_may_be_of_somebody_else(body: object) -> None:
+    assert not Answer(404, {}, json.dumps(body).encode()).is_unknown
+
+
+@pytest.mark.parametrize(
     ("body", "token"),
     [
         pytest.param({"token": "abc-._~+/="}, "abc-._~+/=", id="a token"),
@@ -77,7 +118,9 @@ WRONG_INDEXES = [
     pytest.param(b'{"manifests": ["x"]}', id="a word"),
     pytest.param(b'{"manifests": [{}]}', id="nothing of it"),
     pytest.param(b'{"manifests": [{"digest": 5}]}', id="a digest that is none"),
-    pytest.param(b'{"manifests": [{"digest": "x", "platform": "linux"}]}', id="half a platform"),
+    pytest.param(
+        b'{"manifests": [{"digest": "sha256:x", "platform": "linux"}]}', id="half a platform"
+    ),
 ]
 
 
@@ -94,8 +137,10 @@ def test_an_index_that_is_none_is_told_by_its_type(data: bytes) -> None:
         pytest.param(b"<html>captive portal", id="a page"),
         pytest.param(b'{"schemaVersion": 1, "fsLayers": []}', id="one of the first schema"),
         pytest.param(b'{"config": {}, "layers": []}', id="nothing of its configuration"),
-        pytest.param(b'{"config": {"digest": "x"}, "layers": 5}', id="a number"),
-        pytest.param(b'{"config": {"digest": "x"}, "layers": [{}]}', id="nothing of a layer"),
+        pytest.param(b'{"config": {"digest": "sha256:x"}, "layers": 5}', id="a number"),
+        pytest.param(
+            b'{"config": {"digest": "sha256:x"}, "layers": [{}]}', id="nothing of a layer"
+        ),
     ],
 )
 def test_a_manifest_that_is_none_is_told(data: bytes) -> None:
@@ -104,5 +149,5 @@ def test_a_manifest_that_is_none_is_told(data: bytes) -> None:
 
 
 def test_a_manifest_needs_no_layers() -> None:
-    data = b'{"config": {"digest": "x"}}'
-    assert [one["digest"] for one in Document(data, MANIFEST).blobs()] == ["x"]
+    data = b'{"config": {"digest": "sha256:x"}}'
+    assert [one["digest"] for one in Document(data, MANIFEST).blobs()] == ["sha256:x"]

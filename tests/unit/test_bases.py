@@ -64,6 +64,13 @@ def test_a_pin_that_an_arg_holds_is_rewritten_there() -> None:
     assert done == TEXT.replace(f"busybox:1.36@{OLD}", f"busybox:1.36@{NEW}")
 
 
+def test_a_mount_is_pinned_in_any_case_and_at_its_line() -> None:
+    text = "FROM scratch\n# \x0c\u2028 told\nRUN --mount=From=tools:1,target=/x cat tools:1\r\n"
+    (base,) = read_bases(text, {})
+    assert base.lines == (3,)
+    assert repin(text, {"tools:1": NEW}, {}) == text.replace("tools:1,", f"tools:1@{NEW},")
+
+
 def test_images_that_files_are_taken_from_are_pinned() -> None:
     text = (
         "FROM scratch AS tools\n"

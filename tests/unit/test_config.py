@@ -163,6 +163,8 @@ BAD = {
     "an absolute path to clean": ('image = "t"\nclean = ["/x"]\n', "paths below the project"),
     "a path to clean that leads out": ('image = "t"\nclean = ["x/../.."]\n', "paths below"),
     "the project itself to clean": ('image = "t"\nclean = ["."]\n', "paths below the project"),
+    "a NUL": ('image = "t"\ndockerfile = "a\\u0000b"\n', "text without a NUL character"),
+    "the repository to clean": ('image = "t"\nclean = ["a/.git"]\n', "outside of .git"),
     "nothing to clean": ('image = "t"\nclean = [""]\n', "paths below the project"),
     "an image with a tag": ('image = "t:1"\n', "without tag or digest"),
     "an unknown platform": ('image = "t"\nplatforms = ["linux/amd46"]\n', "linux/amd64"),

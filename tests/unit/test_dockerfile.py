@@ -24,7 +24,7 @@ COPY --from=build /out /
 FROM ${BASE:-alpine:3.22}
 ADD https://example.org/x local.txt /
 COPY --from=0 /out /
-COPY "quoted name" /
+COPY "quoted" 'name' /
 """
 
 
@@ -33,7 +33,7 @@ def test_stages_bases_and_sources_are_read() -> None:
     assert [stage.name for stage in found.stages] == ["Build", "export", ""]
     assert found.stages[0].sources == ("app/", "go.mod", "two words")
     assert found.stages[0].uses == (Place("tools", (9, 10), option=True),)
-    assert found.stages[2].sources == ("local.txt", "quoted name")
+    assert found.stages[2].sources == ("local.txt", "quoted", "name")
 
 
 def test_args_are_read_with_their_defaults() -> None:
@@ -69,6 +69,18 @@ def test_bases_follow_stages_and_expand_args() -> None:
         pytest.param("RUN --mount=source=/from=a,target=/x true", (), id="a path of that look"),
         pytest.param("RUN --network=none tool --from=alpine x,from=b", (), id="a command's own"),
         pytest.param("ADD --from=alpine /x /", (), id="ADD has no such option"),
+        pytest.param("RUN --mount=type=bind,From=a:1,target=/x true", ("a:1",), id="in any case"),
+        pytest.param("RUN --mount=FROM=a --network=none true", ("a",), id="before other options"),
+        pytest.param("RUN --mount=from=b,from=a true", ("a",), id="the last one of two"),
+        pytest.param("RUN --mount='\"from=a\",target=/x' true", ("a",), id="in quotes of CSV"),
+        pytest.param('RUN --mount="from=a",target="/x y" true', ("a",), id="in quotes"),
+        pytest.param('RUN --mount="from=a true', (), id="which have to end"),
+        pytest.param("RUN --mount='\"from=a\"b' true", (), id="in CSV as well"),
+        pytest.param("RUN -- --mount=from=a true", (), id="none after the end of the options"),
+        pytest.param("RUN --mount=from=0 true", ("0",), id="a number is an image to a mount"),
+        pytest.param("COPY --from=+0 /x /", (), id="and a stage to COPY, with a sign as well"),
+        pytest.param("COPY --from=00 /x /", (), id="and with more digits"),
+        pytest.param('COPY --from=\'a\' ["/x y", "/"]', ("a",), id="before a list"),
     ],
 )
 def test_images_that_files_are_taken_from_are_bases(line: str, found: tuple[str, ...]) -> None:
@@ -105,7 +117,13 @@ def test_here_documents_hide_their_bodies_and_nothing_else(lines: str) -> None:
     ("base", "build_args", "expanded"),
     [
         pytest.param("${BASE:-alpine:3.22}", {}, "alpine:3.22", id="a default"),
-        pytest.param("${BASE-alpine:3.22}", {}, "alpine:3.22", id="one without a colon"),
+        pytest.param("${NONE-alpine:3.22}", {}, "alpine:3.22", id="one without a colon"),
+        pytest.param("${BASE-x}alpine", {}, "alpine", id="an ARG without a default is empty"),
+        pytest.param("alpine${BASE+:4}", {}, "alpine:4", id="and there all the same"),
+        pytest.param("alpine${BASE:+:4}", {}, "alpine", id="unless a colon says that"),
+        pytest.param("alpine${BASE?none}", {}, "alpine", id="and may be wanted"),
+        pytest.param("a${BASE:?none}", {}, "a${BASE:?none}", id="what has to have a value"),
+        pytest.param("a${NONE?none}", {}, "a${NONE?none}", id="what has to be there"),
         pytest.param("${BASE:-alpine:3.22}", {"BASE": "x:1"}, "x:1", id="a value before it"),
         pytest.param("${BASE:-alpine:${V}}", {}, "alpine:3", id="a default with a variable"),
         pytest.param("${BASE:-alpine:${V:-9}}", {}, "alpine:3", id="with a default of its own"),
@@ -144,7 +162,7 @@ def test_the_words_of_a_from_line(base: str, build_args: dict[str, str], expande
         pytest.param("ARG V=1\nARG I='go:$V'", {}, "go:$V", id="but not in single ones"),
         pytest.param("ARG V=1\nARG I=go:\\$V", {}, "go:$V", id="nor behind a backslash"),
         pytest.param("ARG V=1\nARG V=${V}.2\nARG I=go:$V", {}, "go:1.2", id="or its own before"),
-        pytest.param("ARG V=1\nARG V\nARG I=go:$V", {}, "go:1", id="which no default keeps"),
+        pytest.param("ARG V=1\nARG V\nARG I=go:$V", {}, "go:", id="or nothing, said again"),
     ],
 )
 def test_the_default_of_an_arg(args: str, build_args: dict[str, str], expanded: str) -> None:
@@ -179,9 +197,41 @@ def test_lines_are_joined_as_the_builder_does(text: str) -> None:
     assert (stage.base, stage.sources) == ("a", ("b", "c"))
 
 
+@pytest.mark.parametrize("sign", ["\v", "\f", "\x85", "\u2028", "\x1c", "\r"])
+def test_only_a_line_feed_ends_a_line(sign: str) -> None:
+    (stage,) = parse_dockerfile(f"FROM a\n# told{sign}COPY no /\nCOPY b{sign}c d /\n").stages
+    assert len(stage.sources) in {2, 3}
+    assert "no" not in stage.sources
+
+
+def test_what_stands_between_an_instruction_and_its_words() -> None:
+    found = parse_dockerfile("ARG\fNAME=1\nFROM\vx:$NAME\vAS\fone\r\nCOPY\r b\v/\n")
+    assert found.args == {"NAME": "1"}
+    (stage,) = found.stages
+    assert (stage.base, stage.name, stage.sources) == ("x:$NAME", "one", ("b",))
+
+
+@pytest.mark.parametrize(
+    ("line", "sources"),
+    [
+        pytest.param('COPY --chown=1001 ["a", "/d"]', ("a",), id="behind an option"),
+        pytest.param('ADD --chmod=755 --link ["a b","c","/d"]', ("a b", "c"), id="behind several"),
+        pytest.param('COPY ["a", "/d"] more', ("a",), id="before something else"),
+        pytest.param('COPY --chown="a b" c /d', ("c",), id="an option in quotes"),
+        pytest.param("COPY a\\ b /d", ("a", "b"), id="a blank separates, escaped or not"),
+        pytest.param('COPY ["\\u0061", "/d"]', ("a",), id="escaped as JSON is"),
+        pytest.param("COPY [a] /d", ("[a]",), id="what is no list is words"),
+        pytest.param("COPY [1, 2]", ("[1,",), id="nor is one of other things"),
+    ],
+)
+def test_a_list_of_sources(line: str, sources: tuple[str, ...]) -> None:
+    (stage,) = parse_dockerfile(f"FROM scratch\n{line}\n").stages
+    assert stage.sources == sources
+
+
 def test_with_another_sign_a_backslash_is_a_character() -> None:
     (stage,) = parse_dockerfile("# escape=`\nFROM a\nCOPY b\\c d` e /\n").stages
-    assert stage.sources == ("b\\c", "d e")
+    assert stage.sources == ("b\\c", "d", "e")
 
 
 def test_any_blank_ends_the_instruction() -> None:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import random
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from buildlib.errors import InputError
 from buildlib.goreleaser.block import BEGIN, END, make_block, with_block
@@ -101,18 +104,54 @@ def test_facts_of_the_commit_are_templates_and_the_rest_is_as_configured(tmp_pat
         "- 'one.example/thing'",
         "- 'two.example/thing'",
         "- 'linux/arm64'",
-        "org.opencontainers.image.version: '{{ .Version }}'",
-        "org.opencontainers.image.revision: '{{ .FullCommit }}'",
-        "org.opencontainers.image.created: '{{ .CommitDate }}'",
-        "org.opencontainers.image.title: 'A {{ \"{{\" }} thing }}'",
-        "HOW: 'ready'",
-        "VERSION: '{{ .Version }}'",
-        "SOURCE_DATE_EPOCH: '{{ .CommitTimestamp }}'",
+        "'org.opencontainers.image.version': '{{ .Version }}'",
+        "'org.opencontainers.image.revision': '{{ .FullCommit }}'",
+        "'org.opencontainers.image.created': '{{ .CommitDate }}'",
+        "'org.opencontainers.image.title': 'A {{ \"{{\" }} thing }}'",
+        "'HOW': 'ready'",
+        "'VERSION': '{{ .Version }}'",
+        "'SOURCE_DATE_EPOCH': '{{ .CommitTimestamp }}'",
     ]
     assert [line for line in expected if line not in lines] == []
     assert "stand-in" not in block
     assert lines.count("- id: 'one'") == 1
     assert "- id: 'two'" not in lines
+
+
+NAMES = [
+    *("#x", "yes", "no", "null", "~", "1e3", "0x1f", "*x", "&x", "!t", "|", ">", "-", "?", "[a]"),
+    *("{a}", "@x", "`x`", "%x", "a: b", "a #b", "'", '"', "\\", "{{.Env.X}}", "{{", "2001-01-01"),
+    *("\x7f", "\x85", "\u2028", "\ufeff", "\u00a0", "\x1b", "\t", "\U0001f600", "<<", "...", "---"),
+]
+
+
+SEED = 16
+
+
+def _applied(template: str) -> str:
+    """Return what GoReleaser makes of text in which nothing is a template of its own."""
+    parts = template.split('{{ "{{" }}')
+    assert not any("{{" in part for part in parts), template
+    return "{{".join(parts)
+
+
+def test_names_and_values_of_labels_stay_what_they_are(tmp_path: Path) -> None:
+    chars = [*map(chr, range(1, 0x100)), *"\u2028\u2029\ufeff\ufffe\U0001f600'\"\\{{}}#:-"]
+    chance = random.Random(SEED)
+
+    def text(least: int) -> str:
+        return "".join(chance.choices(chars, k=chance.randint(least, 12)))
+
+    words = [*NAMES, *(text(1) for _ in range(300))]
+    labels = {re.sub(r"[\s=]", "_", word): word for word in words}
+    table = "\n".join(f"{_toml(name)} = {_toml(value)}" for name, value in labels.items())
+    (entry,) = yaml.safe_load(a_block(tmp_path, f"{CONFIG}[labels]\n{table}\n"))["dockers_v2"]
+    told = {_applied(name): value for name, value in entry["labels"].items()}
+    assert {name: _applied(told[name]) for name in labels} == labels, SEED
+
+
+def _toml(text: str) -> str:
+    return '"' + "".join(f"\\U{ord(char):08x}" for char in text) + '"'
 
 
 def test_files_are_those_that_this_way_of_building_copies(tmp_path: Path) -> None:
@@ -127,9 +166,9 @@ def test_what_is_configured_wins_over_the_facts(tmp_path: Path) -> None:
         '[build-args]\nVERSION = "7"\nQUOTED = "a\\nb"\n'
     )
     block = a_block(tmp_path, CONFIG + more)
-    assert 'org.opencontainers.image.version: "it\'s fixed"' in block
-    assert "VERSION: '7'" in block
-    assert 'QUOTED: "a\\nb"' in block
+    (entry,) = yaml.safe_load(block)["dockers_v2"]
+    assert entry["labels"]["org.opencontainers.image.version"] == "it's fixed"
+    assert (entry["build_args"]["VERSION"], entry["build_args"]["QUOTED"]) == ("7", "a\nb")
 
 
 def test_registries_with_other_tags_are_images_of_their_own(tmp_path: Path) -> None:

@@ -183,9 +183,12 @@ def test_contradicting_or_unknown_outputs_are_refused(request_: BuildRequest, me
 
 @pytest.mark.parametrize("key", ["context", "dockerfile"])
 def test_a_path_that_can_not_be_is_refused(tmp_path: Path, key: str) -> None:
-    write_project(tmp_path, f'image = "t"\n{key} = "a\\u0000b"\n')
+    write_project(tmp_path, f'image = "t"\n{key} = "a"\n')
+    project = a_project(tmp_path)
+    changed = {key: "a\0b"}
+    project = replace(project, config=replace(project.config, **changed))  # type: ignore[arg-type]
     with pytest.raises(InputError) as caught:
-        _argv(tmp_path, BuildRequest())
+        _ = (project.context, project.dockerfile_path)
     assert caught.value.what == f"{key} from file (buildlib.toml) can't be a path"
 
 

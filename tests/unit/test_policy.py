@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from ociwriter import OciWriter
+from tarwriter import V7, TarEntry, tar
 
 from buildlib.config import load_config
 from buildlib.errors import GateError, InputError, ToolError
 from buildlib.executor import Completed
 from buildlib.oci import open_archive
+from buildlib.policy.commands import starts_shell
 from buildlib.policy.finding import Finding, Level
 from buildlib.policy.flow import check_policy
 from buildlib.policy.image import check_image, levelled, read_contents
@@ -100,6 +102,21 @@ BROKEN: dict[str, Case] = {
     "no user": ({"User": ""}, (), "non-root", "it runs as root, as no USER is set"),
     "root by number": ({"User": "0:1001"}, (), "non-root", "it runs as 0"),
     "root by name": ({"User": "root"}, (), "non-root", "it runs as root"),
+    "root in two digits": ({"User": "00"}, (), "non-root", "it runs as 00"),
+    "root with a sign": ({"User": "+0:5"}, (), "non-root", "it runs as +0"),
+    "root below zero": ({"User": "-0"}, (), "non-root", "it runs as -0"),
+    "a group alone": ({"User": ":5"}, (), "non-root", "it runs as root, as no USER is set"),
+    "a number with a blank": ({"User": " 0"}, (), "non-root", "USER  0 is a name"),
+    "a number in hexadecimal": ({"User": "0x0"}, (), "non-root", "USER 0x0 is a name"),
+    "a number that is too large": (
+        {"User": "4294967296"},
+        (),
+        "non-root",
+        "USER 4294967296 is a number that no user can have",
+    ),
+    "a number of any length": ({"User": "1" * 50}, (), "non-root", "is a name"),
+    "a number below zero": ({"User": "-1"}, (), "non-root", "that no user can have"),
+    "a name that a terminal would obey": ({"User": "\x1b[2J"}, (), "non-root", "USER \\x1b[2J is"),
     "a name": ({"User": "app"}, (), "non-root", "USER app is a name; give its number"),
     "no health check": (
         {"Healthcheck": None},
@@ -124,6 +141,12 @@ BROKEN: dict[str, Case] = {
         (),
         "exec-healthcheck",
         "HEALTHCHECK needs a shell; give a list of words",
+    ),
+    "a health check of no known kind": (
+        {"Healthcheck": {"Test": ["cmd", "/app"]}},
+        (),
+        "exec-healthcheck",
+        "it serves, and has no HEALTHCHECK",
     ),
     "an entrypoint for a shell": (
         {"Entrypoint": ["/bin/sh", "-c", "exec x"]},
@@ -202,10 +225,34 @@ BROKEN: dict[str, Case] = {
         {"contents": {"var/lib/apt/lists/x": b"x" * 2000}},
         (
             (_entry("var/lib/apt/lists/x"),),
-            (_entry("var/lib/apt/lists/.wh..wh..opq"), _entry("var/lib/apt/.wh.lists")),
+            (_entry("var/lib/apt/.wh.lists"),),
         ),
         "no-package-cache",
         "2 kB that apt has kept, which a later layer hides and does not remove",
+    ),
+    "setuid behind a link whose first name goes": (
+        {},
+        (
+            (
+                _entry("opt/a", 0o4755),
+                _entry("opt/b", 0o4755, type=tarfile.LNKTYPE, linkname="opt/a"),
+            ),
+            (_entry("opt/.wh.a"),),
+        ),
+        "no-setuid",
+        "setuid or setgid: mode 4755",
+    ),
+    "a link whose first name is replaced and that everybody writes": (
+        {},
+        (
+            (
+                _entry("opt/a", 0o666),
+                _entry("opt/b", 0o666, type=tarfile.LNKTYPE, linkname="opt/a"),
+            ),
+            (_entry("opt/a", 0o644),),
+        ),
+        "no-world-writable",
+        "everybody can write it: mode 0666",
     ),
     "setuid": ({}, ((_entry("bin/su", 0o4755),),), "no-setuid", "setuid or setgid: mode 4755"),
     "setgid": ({}, ((_entry("bin/wall", 0o2755),),), "no-setuid", "setuid or setgid: mode 2755"),
@@ -247,6 +294,64 @@ def test_each_rule_finds_what_breaks_it_and_no_other_does(
     assert TOKEN not in str(found)
 
 
+SHELLS = [
+    ["sh", "-c", "x"],
+    ["/bin/sh", "-ec", "x"],
+    ["bash", "-lc", "x"],
+    ["bash", "-l", "-c", "x"],
+    ["bash", "--login", "-c", "x"],
+    ["bash", "--rcfile", "/etc/rc", "-c", "x"],
+    ["bash", "-euo", "pipefail", "-c", "x"],
+    ["bash", "+x", "-O", "extglob", "-c", "x"],
+    ["/bin/busybox", "sh", "-c", "x"],
+    ["busybox", "env", "A=b", "ash", "-c", "x"],
+    ["env", "sh", "-c", "x"],
+    ["/usr/bin/env", "-i", "-u", "A", "B=c", "dash", "-c", "x"],
+    ["env", "-S", "sh -ec x"],
+    ["env", "-iS", "sh", "-c", "x"],
+    ["env", "-vSsh -c 'x y'"],
+    ["env", "--split-string=sh -c 'x"],
+    ["env", "--split-string", "A=b sh", "-c", "x"],
+    ["tini", "--", "sh", "-c", "x"],
+    ["timeout", "5", "fish", "--command=x"],
+    ["cmd", "/S", "/C", "x"],
+    ["C:\\Windows\\powershell.exe", "-Command", "x"],
+]
+PROGRAMS = [
+    ["/entrypoint.sh"],
+    ["sh"],
+    ["sh", "/entrypoint.sh", "-c"],
+    ["sh", "-e", "/entrypoint.sh"],
+    ["bash", "--", "-c"],
+    ["sh", "-", "-c"],
+    ["env", "A=b", "/app", "-c"],
+    ["busybox", "httpd", "-c", "x"],
+    ["tini"],
+    ["env", "-S", ""],
+    ["/app", "sh", "-c", "x"],
+    ["cmd", "/x"],
+    [],
+]
+
+
+@pytest.mark.parametrize("words", SHELLS, ids=" ".join)
+def test_a_line_for_a_shell_in_any_form(tmp_path: Path, words: list[str]) -> None:
+    forms: list[dict[str, object]] = [
+        {"Entrypoint": words, "Cmd": None},
+        {"Entrypoint": words[:1], "Cmd": words[1:]},
+        {"Entrypoint": None, "Cmd": words},
+        {"Healthcheck": {"Test": ["CMD", *words]}},
+    ]
+    for form in forms:
+        (found,) = _findings(tmp_path, **form)  # type: ignore[arg-type]
+        assert found.rule in {"exec-entrypoint", "exec-healthcheck"}
+
+
+@pytest.mark.parametrize("words", PROGRAMS, ids=" ".join)
+def test_what_is_no_line_for_a_shell(words: list[str]) -> None:
+    assert not starts_shell(words)
+
+
 def test_every_rule_of_an_image_has_a_case_here() -> None:
     elsewhere = {"pinned-base", "no-latest-base", "hadolint"}
     assert {rule for _, _, rule, _ in BROKEN.values()} | elsewhere == set(RULES)
@@ -258,6 +363,35 @@ def test_what_a_later_layer_replaces_or_removes_is_not_seen(tmp_path: Path) -> N
         (_entry("bin/su"), _entry("bin/.wh.old"), _entry("opt/x/.wh..wh..opq")),
     )
     assert _findings(tmp_path, *layers) == []
+
+
+def test_a_file_after_a_header_that_only_engines_like_is_seen(tmp_path: Path) -> None:
+    writer = OciWriter()
+    odd = TarEntry("a", magic=V7, fields={329: b"letters"})
+    layer = writer.tar(tar(odd, TarEntry("usr/bin/evil", mode=0o4755, data=AMD64)))
+    image = writer.image([layer], config=RUNTIME)
+    with open_archive(writer.write(tmp_path / "i.tar", image)) as archive:
+        (one,) = archive.images()
+        (found,) = check_image(read_contents(archive, one), NO_POLICY)
+    assert (found.rule, found.path) == ("no-setuid", "/usr/bin/evil")
+
+
+def test_a_layer_that_no_engine_unpacks_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a layer of i\.tar can't be read") as caught:
+        _findings(tmp_path, (_entry("a", type=tarfile.LNKTYPE, linkname="none"),))
+    assert "missing in its layer" in caught.value.why
+
+
+def test_a_sparse_program_is_of_a_platform_as_well(tmp_path: Path) -> None:
+    writer = OciWriter()
+    records = [(b"GNU.sparse.size", b"64"), (b"GNU.sparse.numblocks", b"2")]
+    records += [(b"GNU.sparse.map", b"0,10,10,30")]
+    layer = writer.tar(tar(TarEntry("bin/other", data=ARM64[:40], records=records)))
+    image = writer.image([layer], config=RUNTIME)
+    with open_archive(writer.write(tmp_path / "i.tar", image)) as archive:
+        (one,) = archive.images()
+        (found,) = check_image(read_contents(archive, one), NO_POLICY)
+    assert found.rule == "platform-matches"
 
 
 def test_a_file_is_told_with_its_layer(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -24,6 +25,7 @@ from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_sk
 from buildlib.publish.receipt import GateRecord, Receipt, TargetRecord, new_receipt
 from buildlib.publish.script import as_dict, as_script
 from buildlib.publish.statement import make_statement
+from buildlib.publish.tagging import Rules
 from buildlib.refusals import Mode
 from buildlib.report import to_json
 from buildlib.settings import Registry
@@ -72,13 +74,12 @@ def surroundings(root: Path) -> Surroundings:
         subject=subject,
         repositories={},
         signer=cast("Signer", None),
-        replan=lambda _: never(),
+        rules=cast("Rules", None),
         now=lambda: "2026-01-31T12:00:00+00:00",
         versions=never,
         buildkit=never,
         check_unchanged=never,
         cancel=never,
-        settle=never,
     )
 
 
@@ -408,3 +409,19 @@ def test_the_plan_is_told_to_programs(tmp_path: Path) -> None:
         "invoke docker-promote \"$DIGEST\" 1.2.3 --registry away --unverified 'no key yet'"
         in commands
     )
+
+
+def test_nothing_gets_out_of_a_comment_of_the_script(tmp_path: Path) -> None:
+    breaks = "\ntouch out #", "\rtouch out", "\x1b]0;out\x07", "\x85touch out", "\u2028touch out"
+    name = "reg" + "".join(breaks)
+    plan = a_plan(tmp_path, replace(AWAY, name=name), skips=(Skip(gate="sign", reason=name),))
+    (target,) = plan.targets
+    held = tuple(("latest", f"only on x{text}, and this is main") for text in breaks)
+    plan = replace(plan, targets=(replace(target, held_back=held),), version=f"1{breaks[0]}")
+    script = as_script(plan, tmp_path)
+    comments = [line for line in script.split("\n") if line.startswith("#")]
+    assert all(line.isprintable() for line in comments)
+    assert sum("stays where it is" in line for line in comments) == len(breaks)
+    # What is left without comments is as quoted as before: words of a shell.
+    rest = "\n".join(line for line in script.split("\n") if not line.startswith("#"))
+    assert "touch" not in shlex.split(rest)

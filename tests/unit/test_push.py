@@ -1,11 +1,18 @@
-"""What an index says of itself; that it is pushed is held against real registries."""
+"""What an index says of itself, and what of an archive is not pushed."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from buildlib.registry.client import INDEX, MANIFEST, Document
-from buildlib.registry.push import manifests_of
+import pytest
+from ociwriter import OciWriter
+
+from buildlib.errors import InputError
+from buildlib.oci import open_archive
+from buildlib.registry.client import INDEX, MANIFEST, Document, Repository
+from buildlib.registry.push import documents_of, manifests_of, push_archive
+from buildlib.registry.transport import Transport
 
 
 def _entry(digest: str, **platform: str) -> dict[str, object]:
@@ -28,3 +35,66 @@ def test_an_index_of_an_official_image_is_read() -> None:
         "sha256:5": "",
     }
     assert manifests_of(Document(data, MANIFEST)) == {}
+
+
+def _push(folder: Path, writer: OciWriter, top: dict[str, object]) -> InputError:
+    """Push an archive; return why that ends before anything is asked of a registry."""
+    repository = Repository(Transport("registry.invalid"), "team/thing")
+    with (
+        open_archive(writer.write(folder / "image.tar", top)) as archive,
+        pytest.raises(InputError) as caught,
+    ):
+        push_archive(archive, repository)
+    return caught.value
+
+
+LAYER = {"digest": "sha256:" + "1" * 64, "size": 3}
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        pytest.param([], id="a list"),
+        pytest.param({"layers": []}, id="no configuration"),
+        pytest.param({"config": [], "layers": []}, id="a configuration that is a list"),
+        pytest.param({"config": LAYER, "layers": 5}, id="layers that are a number"),
+        pytest.param({"config": LAYER, "layers": ["x"]}, id="a layer that is a word"),
+        pytest.param({"config": LAYER, "layers": [{"digest": "x"}]}, id="no digest"),
+        pytest.param({"config": {**LAYER, "digest": "sha256:../x"}}, id="a path"),
+        pytest.param({"config": {**LAYER, "size": "3"}}, id="a size in words"),
+        pytest.param({"config": {"digest": LAYER["digest"]}}, id="no size"),
+        pytest.param({"config": LAYER, "mediaType": "a\r\nb: c"}, id="a type on two lines"),
+        pytest.param({"config": LAYER, "mediaType": 5}, id="a type that is a number"),
+        pytest.param({"mediaType": INDEX, "manifests": [{}]}, id="an index of nothing"),
+        pytest.param({"mediaType": INDEX, "manifests": [LAYER]}, id="an index of what is not here"),
+    ],
+)
+def test_a_malformed_document_is_not_pushed(tmp_path: Path, manifest: object) -> None:
+    writer = OciWriter()
+    assert _push(tmp_path, writer, writer.document(manifest)).exit_code == 2
+
+
+def test_indexes_in_indexes_have_an_end(tmp_path: Path) -> None:
+    writer = OciWriter()
+    top = writer.image([writer.layer({"a": b"a"})])
+    for _ in range(30):
+        # Each twice: whoever reads both goes through a thousand million of them.
+        top = writer.index(top, top)
+    assert "nested too deeply" in _push(tmp_path, writer, top).why
+
+
+def test_what_is_in_two_indexes_is_pushed_once_and_before_both(tmp_path: Path) -> None:
+    writer = OciWriter()
+    image = writer.image([writer.layer({"a": b"a"})])
+    inner = writer.index(image)
+    top = writer.index(inner, image, inner)
+    with open_archive(writer.write(tmp_path / "image.tar", top)) as archive:
+        found = documents_of(archive, archive.top())
+    assert list(found) == [image["digest"], inner["digest"], top["digest"]]
+
+
+def test_bytes_of_another_digest_are_not_pushed(tmp_path: Path) -> None:
+    writer = OciWriter()
+    layer = writer.layer({"a": b"a"})
+    writer._blobs[str(layer["digest"])] = bytes(int(str(layer["size"])))  # noqa: SLF001 - damaged on purpose
+    assert f"{layer['digest']} is sha256:" in _push(tmp_path, writer, writer.image([layer])).why

@@ -13,11 +13,13 @@ from buildlib.config import load_config
 from buildlib.engine import EngineFacts
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError
 from buildlib.executor import Completed
+from buildlib.gitcommand import GitCommand
 from buildlib.run.container import Containers, command_error
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import Candidate, Kind, Pinged
 from buildlib.run.flow import Flow, describe_engine
 from buildlib.run.ping import find_engine
+from buildlib.run.places import DataPlaces
 from buildlib.run.plan import Mount, RunPlan, RunRequest
 
 from fakes import GOOD, FakeExecutor, a_console, write_project
@@ -36,6 +38,12 @@ root-group-env = "ALLOW=1"
 ROOTLESS = replace(GOOD, security=("name=rootless",))
 OK = Completed(code=0)
 FAILED = Completed(code=1, stderr="no")
+
+
+@pytest.fixture(autouse=True)
+def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have git track nothing: it is asked about a data directory below the project."""
+    monkeypatch.setattr(GitCommand, "ask", lambda *_: "")
 
 
 class Docker(FakeExecutor):
@@ -241,8 +249,12 @@ def test_codes_of_docker_run() -> None:
     assert "ended with code 5" in str(command_error(5))
 
 
+def _directory(docker: Docker, root: Path, kind: Kind) -> DataDirectory:
+    return DataDirectory(docker, "i", 1001, kind, DataPlaces(root, {"HOME": "/h"}, 1001))
+
+
 def test_a_directory_here_is_nothing_to_a_remote_engine(tmp_path: Path) -> None:
-    directory = DataDirectory(Docker(), "i", 1001, Kind.REMOTE)
+    directory = _directory(Docker(), tmp_path, Kind.REMOTE)
     with pytest.raises(InputError, match="engine elsewhere") as caught:
         directory.prepare(Mount(kind="bind", source=str(tmp_path), target="/d"), "thing")
     assert "volume:NAME" in caught.value.hint
@@ -252,42 +264,45 @@ def test_on_other_engines_a_new_directory_is_given_away_by_a_container(tmp_path:
     docker = Docker()
     path = tmp_path / "a" / "b"
     mount = Mount(kind="bind", source=str(path), target="/d")
-    DataDirectory(docker, "i", 1001, Kind.ROOTLESS).prepare(mount, "thing")
+    _directory(docker, tmp_path, Kind.ROOTLESS).prepare(mount, "thing")
     assert path.is_dir()
     (line,) = docker.said("run")
     assert "--user 0 --cap-drop ALL --cap-add CHOWN" in line
-    assert line.endswith("--entrypoint chown i 1001:1001 /data")
+    about = path.stat()
+    assert 'chown "$1" /data' in line
+    assert line.endswith(f" {about.st_dev}:{about.st_ino} 1001:1001")
+
+
+def test_an_engine_with_a_kernel_of_its_own_compares_no_numbers(tmp_path: Path) -> None:
+    docker = Docker()
+    mount = Mount(kind="bind", source=str(tmp_path / "d"), target="/d")
+    _directory(docker, tmp_path, Kind.COLIMA).prepare(mount, "thing")
+    assert docker.asked[0][-2:] == ("", "1001:1001")
 
 
 def test_on_other_engines_a_container_tells_whether_it_can_write(tmp_path: Path) -> None:
-    mount = Mount(kind="bind", source=str(tmp_path), target="/d")
+    folder = tmp_path / "there"
+    folder.mkdir()
+    mount = Mount(kind="bind", source=str(folder), target="/d")
     docker = Docker()
-    DataDirectory(docker, "i", 1001, Kind.DOCKER_DESKTOP).prepare(mount, "thing")
+    _directory(docker, tmp_path, Kind.DOCKER_DESKTOP).prepare(mount, "thing")
     assert docker.said("run")[0].endswith("--entrypoint test i -w /data")
     with pytest.raises(InputError, match="sudo chown 1001:1001"):
-        DataDirectory(Docker({"run": FAILED}), "i", 1001, Kind.DOCKER_DESKTOP).prepare(
-            mount, "thing"
-        )
+        _directory(Docker({"run": FAILED}), tmp_path, Kind.DOCKER_DESKTOP).prepare(mount, "thing")
 
 
 def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     mount = Mount(kind="bind", source=str(tmp_path / "file" / "d"), target="/d")
     with pytest.raises(InputError, match="can't be made"):
-        DataDirectory(Docker(), "i", 1001, Kind.LINUX).prepare(mount, "thing")
+        _directory(Docker(), tmp_path, Kind.LINUX).prepare(mount, "thing")
 
 
 def test_a_volume_that_can_not_be_made() -> None:
     mount = Mount(kind="volume", source="v", target="/d")
     docker = Docker({"volume": FAILED})
     with pytest.raises(EngineError, match="the volume v can't be made"):
-        DataDirectory(docker, "i", 1001, Kind.LINUX).prepare(mount, "thing")
-
-
-def test_data_that_can_not_be_removed_stays_with_the_command(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="sudo rm -r"):
-        DataDirectory(Docker({"run": FAILED}), "i", 1001, Kind.LINUX).empty(tmp_path)
-    assert tmp_path.is_dir()
+        _directory(docker, Path("/repo"), Kind.LINUX).prepare(mount, "thing")
 
 
 def test_the_current_context_is_asked_of_docker() -> None:

@@ -15,7 +15,7 @@ from buildlib.errors import EngineError, GateError, InputError, ProblemsError
 from buildlib.executor import Completed
 from buildlib.oci import open_archive
 from buildlib.passing import has_ended
-from buildlib.smoke.image import given, rename
+from buildlib.smoke.image import given, name_of
 from buildlib.smoke.junit import as_junit
 from buildlib.smoke.lab import LABEL, new_run_id, remove_stale
 from buildlib.smoke.result import (
@@ -166,7 +166,8 @@ def _archive(path: Path) -> tuple[Path, str]:
 
 def test_an_archive_gets_a_name_of_our_own_and_keeps_its_digest(tmp_path: Path) -> None:
     path, digest = _archive(tmp_path / "i.tar")
-    rename(path, tmp_path / "o.tar", "thing:smoke-1")
+    with open_archive(path) as archive:
+        archive.write_renamed(tmp_path / "o.tar", name_of("thing:smoke-1"))
     with open_archive(tmp_path / "o.tar") as archive:
         assert archive.top() == digest
     with tarfile.open(tmp_path / "o.tar") as tar:
@@ -219,9 +220,10 @@ def test_an_archive_of_several_images_is_refused(tmp_path: Path) -> None:
     writer = OciWriter()
     images = [writer.image([writer.layer({name: b""})]) for name in ("a", "b")]
     named_twice = writer.write(tmp_path / "n.tar", images[0], images[0])
-    rename(named_twice, tmp_path / "o.tar", "thing:1")
+    with open_archive(named_twice) as archive:
+        archive.write_renamed(tmp_path / "o.tar", name_of("thing:1"))
     with open_archive(tmp_path / "o.tar") as archive:
         assert archive.top() == images[0]["digest"]
     path = writer.write(tmp_path / "i.tar", *images)
-    with pytest.raises(InputError, match="several"):
-        rename(path, tmp_path / "o.tar", "thing:1")
+    with open_archive(path) as archive, pytest.raises(InputError, match="holds 2 images"):
+        archive.write_renamed(tmp_path / "o.tar", name_of("thing:1"))

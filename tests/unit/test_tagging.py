@@ -10,10 +10,17 @@ import pytest
 
 from buildlib.errors import BuildlibError, GateError, TransientError
 from buildlib.publish.course import Course
-from buildlib.publish.plan import PublishPlan, Target, make_publish_plan, target_of
+from buildlib.publish.plan import (
+    PublishPlan,
+    Target,
+    make_publish_plan,
+    plan_target,
+    target_of,
+)
 from buildlib.publish.receipt import Receipt, TargetRecord, new_receipt
-from buildlib.publish.tagging import Tagging
+from buildlib.publish.tagging import Rules, Tagging
 from buildlib.refusals import Mode
+from buildlib.registry.claim import Claim
 from buildlib.registry.client import INDEX, Document, Repository
 from buildlib.registry.transport import Transport
 from buildlib.settings import Registry
@@ -42,7 +49,7 @@ class Memory(Repository):
         known = {one.digest: one for one in (OURS, THEIRS)}
         return (known | self.given).get(reference)
 
-    def put_manifest(self, reference: str, document: Document) -> None:
+    def put_manifest_once(self, reference: str, document: Document) -> None:
         self.before("PUT", reference)
         self.given[reference] = document
 
@@ -83,20 +90,27 @@ class World:
             in_registry=held,
         )
 
-    def publish(
-        self, document: Document = OURS, settle: Callable[[], object] = lambda: None
-    ) -> Receipt:
-        """Give the tags to an image that is pushed."""
+    def target(self, registry: Registry, held: Sequence[str]) -> Target:
+        return plan_target(self.project, Changes(), registry, Mode.RELEASE, held)
+
+    def publish(self, document: Document = OURS, before: Receipt | None = None) -> Receipt:
+        """Give the tags to an image that is pushed; simulations show what claims are for."""
         plan = self.plan({})
-        receipt = new_receipt(self.project.config, plan, started="")
+        receipt = before or new_receipt(self.project.config, plan, started="")
         receipt.digest = document.digest
-        receipt.targets = {
+        receipt.targets = receipt.targets or {
             target.name: TargetRecord(repository=target.repository) for target in plan.targets
         }
-        console, _, _ = a_console()
+        console, _, self.printed = a_console()
         course = Course(receipt, self.root / "receipt.json", console, lambda _: None)
-        tagging = Tagging(course, self.repositories, console, replan=self.plan, settle=settle)
-        tagging.give(plan.targets)
+        rules = Rules(
+            target=self.target,
+            rightful=lambda _registry, _tag, _held: "",
+            claim=lambda target, intent, _: Claim(
+                self.repositories[target.name], intent, enabled=False
+            ),
+        )
+        Tagging(course, self.repositories, console, rules).give(plan.targets)
         return receipt
 
 
@@ -107,17 +121,31 @@ def test_versions_come_first_everywhere_and_then_what_moves(tmp_path: Path) -> N
         memory.before = lambda method, tag, name=name: (  # type: ignore[misc]
             asked.append(f"{name} {tag}") if method == "PUT" else None
         )
-    waited: list[str] = []
-    world.publish(settle=lambda: waited.append("once"))
+    world.publish()
     assert asked == [
         *("one 1.2.3", "two 1.2.3"),
         *("one 1.2", "one 1", "one latest", "two 1.2", "two 1", "two latest"),
     ]
     assert world.given == [dict.fromkeys(TAGS, "ours")] * 2
-    assert waited == ["once"]
-    # What is there already is nobody else's: no wait.
-    world.publish(settle=lambda: waited.append("again"))
-    assert waited == ["once"]
+    world.publish()
+    assert len(asked) == 8
+
+
+def test_what_was_moved_after_a_publication_stays_where_it_is(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    receipt = world.publish()
+    for memory in world.repositories.values():
+        memory.given |= {"latest": THEIRS, "1": THEIRS}
+    again = world.publish(before=receipt)
+    moved = {"1.2.3": "ours", "1.2": "ours", "1": "theirs", "latest": "theirs"}
+    assert world.given == [moved] * 2
+    assert again.targets["one"].held_back["latest"].startswith("it was moved to sha256:")
+    assert "one.example/thing:latest stays where it is: it was moved" in world.printed.getvalue()
+    # One that is gone is given again.
+    for memory in world.repositories.values():
+        del memory.given["latest"]
+    world.publish(before=receipt)
+    assert world.given == [{**moved, "latest": "ours"}] * 2
 
 
 def test_who_comes_second_gives_the_version_nowhere_else(tmp_path: Path) -> None:
@@ -130,21 +158,10 @@ def test_who_comes_second_gives_the_version_nowhere_else(tmp_path: Path) -> None
             world.repositories["two"].before = lambda _method, _reference: None
 
     world.repositories["two"].before = other_is_first
-    with pytest.raises(GateError, match=r"one\.example/thing:1\.2\.3 is another image already"):
+    with pytest.raises(GateError, match=r"one\.example/thing:1\.2\.3 already exists"):
         world.publish()
     assert world.given == [{"1.2.3": "theirs"}, {}]
     # The other one can finish.
-    world.publish(THEIRS)
-    assert world.given == [dict.fromkeys(TAGS, "theirs")] * 2
-
-
-def test_both_gave_the_version_and_the_last_one_has_it(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    one = world.repositories["one"]
-    # The other one had looked before we gave it, and gives it after we have read it back.
-    with pytest.raises(GateError, match="was moved by somebody else"):
-        world.publish(settle=lambda: one.put_manifest("1.2.3", THEIRS))
-    assert world.given == [{"1.2.3": "theirs"}, {}]
     world.publish(THEIRS)
     assert world.given == [dict.fromkeys(TAGS, "theirs")] * 2
 
@@ -167,12 +184,15 @@ def test_an_optional_registry_decides_nothing(tmp_path: Path) -> None:
     world.repositories["one"].given["1.2.3"] = THEIRS
     world.publish()
     assert world.given == [{"1.2.3": "theirs"}, dict.fromkeys(TAGS, "ours")]
-    # And is asked last: here the other one has the required registry, and gets this one as well.
+    # And is asked last, so that one that can't be had holds nobody up.
     other = World(tmp_path, optional=["one"])
-    two = other.repositories["two"]
-    with pytest.raises(GateError, match="was moved by somebody else"):
-        other.publish(settle=lambda: two.put_manifest("1.2.3", THEIRS))
-    assert other.given == [{}, {"1.2.3": "theirs"}]
+    asked: list[str] = []
+    for name, memory in other.repositories.items():
+        memory.before = lambda method, tag, name=name: (  # type: ignore[misc]
+            asked.append(f"{name} {tag}") if method == "PUT" else None
+        )
+    other.publish()
+    assert asked[:2] == ["two 1.2.3", "one 1.2.3"]
 
 
 def test_nothing_moves_on_where_a_version_became_another_image(tmp_path: Path) -> None:
@@ -209,7 +229,7 @@ def test_every_registry_was_optional_and_none_is_left(tmp_path: Path) -> None:
     with pytest.raises(BuildlibError) as caught:
         world.publish()
     # It is told what each of them said, and not that none is left.
-    assert str(caught.value).count("is another image already") == 2
+    assert str(caught.value).count("already exists with a different digest") == 2
 
 
 def test_a_tag_that_moves_must_not_be_forbidden_to(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ BAD = {
     "no kind": ('rules = [{ template = "x", on = [] }]', "can never apply: on is empty"),
     "no branch": ('rules = [{ template = "x", branches = [] }]', "can never apply: branches"),
     "an unknown line": ('rules = [{ template = "x", highest = "mayor" }]', "did you mean major"),
+    "a list of lines": ('rules = [{ template = "x", highest = ["x"] }]', "unknown highest ['x']"),
+    "a table of lines": ('rules = [{ template = "x", highest = {} }]', "unknown highest {}"),
     "a word for yes": ('rules = [{ template = "x", zero = "no" }]', "true or false"),
     "a suffix with a slash": ('suffix = "/x"', "can't be part of a tag"),
     "a suffix that is a number": ("suffix = 1", "can't be part of a tag"),

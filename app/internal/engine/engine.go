@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,8 +22,13 @@ import (
 // newestAPI is the newest version of the API that this package was written for.
 const newestAPI = "1.51"
 
-// maxAnswer bounds what an engine may send: a list of many thousand images stays below it.
-const maxAnswer = 32 << 20
+// What an engine may send. A list is read element by element and never held, so that it may be long;
+// any other answer is held whole.
+const (
+	maxList   = 256 << 20
+	maxObject = 2 << 20
+	maxSteps  = 10_000 // in one image's history
+)
 
 const callTime = 20 * time.Second
 
@@ -32,75 +39,128 @@ var (
 	ErrUnexpected  = errors.New("the Docker engine gave an unexpected answer")
 )
 
-// Image is one image that the engine has; Size is in bytes.
+// Image is one image that the engine has; Size is in bytes, Created is nil where it is unknown, and
+// Labels is an object as the engine sent it.
 type Image struct {
-	ID      string            `json:"id"`
-	Tags    []string          `json:"tags"`
-	Created time.Time         `json:"created"`
-	Size    int64             `json:"size"`
-	Labels  map[string]string `json:"labels"`
+	ID      string          `json:"id"`
+	Tags    []string        `json:"tags"`
+	Created *time.Time      `json:"created"`
+	Size    int64           `json:"size"`
+	Labels  json.RawMessage `json:"labels"`
 }
 
-// Layer is one step of an image's history.
+// Reference returns what Inspect takes for this image, or nothing where it has no usable name.
+func (i Image) Reference() string {
+	for _, name := range append(slices.Clip(i.Tags), i.ID) {
+		if ValidReference(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// Layer is one step of an image's history; Created is nil where it is unknown.
 type Layer struct {
-	Created   time.Time `json:"created"`
-	CreatedBy string    `json:"created_by"`
-	Size      int64     `json:"size"`
+	Created   *time.Time `json:"created"`
+	CreatedBy string     `json:"created_by"`
+	Size      int64      `json:"size"`
 }
 
 // Details is what the engine knows of one image.
 type Details struct {
-	ID           string            `json:"id"`
-	Tags         []string          `json:"tags"`
-	Digests      []string          `json:"digests"`
-	Created      string            `json:"created"`
-	Size         int64             `json:"size"`
-	OS           string            `json:"os"`
-	Architecture string            `json:"architecture"`
-	User         string            `json:"user"`
-	Labels       map[string]string `json:"labels"`
-	History      []Layer           `json:"history"`
+	ID           string          `json:"id"`
+	Tags         []string        `json:"tags"`
+	Digests      []string        `json:"digests"`
+	Created      string          `json:"created"`
+	Size         int64           `json:"size"`
+	OS           string          `json:"os"`
+	Architecture string          `json:"architecture"`
+	User         string          `json:"user"`
+	Labels       json.RawMessage `json:"labels"`
+	History      []Layer         `json:"history"`
+}
+
+// moment is a time that the engine gives in seconds since 1970. It is nil for one that is missing or
+// that JSON can't hold, so that one image's bad time spoils nothing else.
+type moment struct{ *time.Time }
+
+// The zero time is what the engine has for an image that does not say when it was made.
+var (
+	zeroTime = time.Time{}.Unix()
+	lastTime = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).Unix()
+)
+
+func (m *moment) UnmarshalJSON(text []byte) error {
+	if seconds, err := strconv.ParseInt(string(text), 10, 64); err == nil && zeroTime < seconds && seconds <= lastTime {
+		at := time.Unix(seconds, 0).UTC()
+		m.Time = &at
+	}
+	return nil
 }
 
 // Client talks to the engine behind one socket. It is safe for use by many goroutines.
 type Client struct {
 	socket string
 	http   *http.Client
+	log    *slog.Logger
 }
 
-// New returns a client; nothing is connected yet.
-func New(socket string) *Client {
+// New returns a client; nothing is connected yet. The socket is always a path, also one that begins
+// with @, which Go would take for the name of an abstract socket.
+func New(socket string, log *slog.Logger) *Client {
+	if strings.HasPrefix(socket, "@") {
+		socket = "./" + socket
+	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var dialer net.Dialer
 		return dialer.DialContext(ctx, "unix", socket)
 	}
-	return &Client{socket: socket, http: &http.Client{
-		Timeout:       callTime,
-		Transport:     &http.Transport{DialContext: dial, MaxIdleConns: 2, IdleConnTimeout: 30 * time.Second},
+	return &Client{socket: socket, log: log, http: &http.Client{
+		Timeout: callTime,
+		Transport: &http.Transport{
+			DialContext: dial, MaxIdleConns: 2, IdleConnTimeout: 30 * time.Second,
+			DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// Images returns the images that the engine has.
-func (c *Client) Images(ctx context.Context) ([]Image, error) {
-	var rows []struct {
-		ID       string `json:"Id"`
-		RepoTags []string
-		Created  int64
-		Size     int64
-		Labels   map[string]string
+// Images calls each with one image of the engine's after the other, while the answer comes in. An
+// image that is too large to hold or has no ID is left out, and a line in the log says so.
+func (c *Client) Images(ctx context.Context, each func(Image) error) error {
+	body, err := c.open(ctx, "/images/json", maxList)
+	if err != nil {
+		return err
 	}
-	if err := c.get(ctx, "/images/json", &rows); err != nil {
-		return nil, err
-	}
-	images := make([]Image, 0, len(rows))
-	for _, row := range rows {
-		images = append(images, Image{
-			ID: row.ID, Tags: orEmpty(row.RepoTags), Created: time.Unix(row.Created, 0).UTC(),
-			Size: row.Size, Labels: row.Labels,
+	defer body.Close()
+	tooLarge, withoutID := 0, 0
+	err = elements(body, func(text []byte) error {
+		var row struct {
+			ID       string `json:"Id"`
+			RepoTags []string
+			Created  moment
+			Size     int64
+			Labels   json.RawMessage
+		}
+		if text == nil {
+			tooLarge++
+			return nil
+		}
+		if err := lenient(text, &row); err != nil {
+			return err
+		}
+		if row.ID == "" {
+			withoutID++
+			return nil
+		}
+		return each(Image{
+			ID: row.ID, Tags: named(row.RepoTags), Created: row.Created.Time, Size: row.Size, Labels: row.Labels,
 		})
+	})
+	if tooLarge+withoutID > 0 {
+		c.log.Warn("images are left out of the list", "too_large", tooLarge, "without_id", withoutID)
 	}
-	return images, nil
+	return err
 }
 
 // Inspect returns what the engine knows of one image, its history included.
@@ -115,70 +175,128 @@ func (c *Client) Inspect(ctx context.Context, reference string) (Details, error)
 		Architecture string
 		Config       struct {
 			User   string
-			Labels map[string]string
+			Labels json.RawMessage
 		}
 	}
 	path := "/images/" + url.PathEscape(reference)
 	if err := c.get(ctx, path+"/json", &found); err != nil {
 		return Details{}, err
 	}
-	var history []struct {
-		Created   int64
-		CreatedBy string
-		Size      int64
-	}
-	if err := c.get(ctx, path+"/history", &history); err != nil {
+	layers, err := c.history(ctx, path)
+	if err != nil {
 		return Details{}, err
 	}
-	layers := make([]Layer, 0, len(history))
-	for _, step := range history {
-		layers = append(layers, Layer{
-			Created: time.Unix(step.Created, 0).UTC(), CreatedBy: step.CreatedBy, Size: step.Size,
-		})
-	}
 	return Details{
-		ID: found.ID, Tags: orEmpty(found.RepoTags), Digests: orEmpty(found.RepoDigests),
+		ID: found.ID, Tags: named(found.RepoTags), Digests: named(found.RepoDigests),
 		Created: found.Created, Size: found.Size, OS: found.Os, Architecture: found.Architecture,
 		User: found.Config.User, Labels: found.Config.Labels, History: layers,
 	}, nil
 }
 
-func orEmpty(list []string) []string {
-	if list == nil {
-		return []string{}
+// history fails where a step can't be read: without it, it would be another image's.
+func (c *Client) history(ctx context.Context, path string) ([]Layer, error) {
+	body, err := c.open(ctx, path+"/history", maxObject)
+	if err != nil {
+		return nil, err
 	}
-	return list
+	defer body.Close()
+	layers := []Layer{}
+	err = elements(body, func(text []byte) error {
+		var step struct {
+			Created   moment
+			CreatedBy string
+			Size      int64
+		}
+		if len(layers) == maxSteps {
+			return unexpected(fmt.Errorf("a history of more than %d steps", maxSteps))
+		}
+		if err := lenient(text, &step); err != nil {
+			return err
+		}
+		layers = append(layers, Layer{Created: step.Created.Time, CreatedBy: step.CreatedBy, Size: step.Size})
+		return nil
+	})
+	return layers, err
 }
 
+// lenient decodes an element of a list. A value of another type than expected leaves its field empty:
+// what is odd in one element does not make the list unreadable.
+func lenient(text []byte, into any) error {
+	var other *json.UnmarshalTypeError
+	if err := json.Unmarshal(text, into); err != nil && !errors.As(err, &other) {
+		return unexpected(err)
+	}
+	return nil
+}
+
+// unexpected cuts the reason short: it may quote what the engine sent.
+func unexpected(err error) error { return fmt.Errorf("%w: %.200s", ErrUnexpected, err) }
+
+// named returns the names that an image really has. Engines before API 1.43 list <none>:<none> and
+// <none>@<none> for one without a tag.
+func named(names []string) []string {
+	found := []string{}
+	for _, name := range names {
+		if !strings.Contains(name, "<none>") {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// get decodes an answer that is held whole.
 func (c *Client) get(ctx context.Context, path string, into any) error {
-	api, err := c.negotiate(ctx)
+	body, err := c.open(ctx, path, maxObject)
 	if err != nil {
 		return err
 	}
-	body, status, _, err := c.call(ctx, "/v"+api+path)
-	switch {
-	case err != nil:
+	defer body.Close()
+	return decode(body, into)
+}
+
+func decode(body io.Reader, into any) error {
+	text, err := io.ReadAll(body)
+	if err != nil {
 		return err
-	case status == http.StatusNotFound:
-		return ErrNotFound
-	case status != http.StatusOK:
-		return fmt.Errorf("%w: status %d", ErrUnexpected, status)
 	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnexpected, err)
+	if err := json.Unmarshal(text, into); err != nil {
+		return unexpected(err)
 	}
 	return nil
+}
+
+// open asks the engine, in a version of the API that both know, and returns the answer's body.
+func (c *Client) open(ctx context.Context, path string, limit int64) (io.ReadCloser, error) {
+	api, err := c.negotiate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.call(ctx, "/v"+api+path, limit)
+	if err != nil {
+		return nil, err
+	}
+	switch response.StatusCode {
+	case http.StatusOK:
+		return response.Body, nil
+	case http.StatusNotFound:
+		err = ErrNotFound
+	default:
+		err = fmt.Errorf("%w: status %d", ErrUnexpected, response.StatusCode)
+	}
+	_ = response.Body.Close()
+	return nil, err
 }
 
 // negotiate returns the newest version that both sides know, or the engine's oldest where it has
 // left ours behind. It asks each time: an engine may be replaced while we run, and it costs little.
 func (c *Client) negotiate(ctx context.Context) (string, error) {
-	_, status, header, err := c.call(ctx, "/_ping")
+	response, err := c.call(ctx, "/_ping", maxObject)
 	if err != nil {
 		return "", err
 	}
-	theirs := header.Get("Api-Version")
-	if status != http.StatusOK || !valid(theirs) {
+	_ = response.Body.Close()
+	theirs := response.Header.Get("Api-Version")
+	if response.StatusCode != http.StatusOK || !valid(theirs) {
 		return "", fmt.Errorf("%w: no API version", ErrUnexpected)
 	}
 	if older(theirs, newestAPI) {
@@ -192,12 +310,13 @@ func (c *Client) negotiate(ctx context.Context) (string, error) {
 
 // oldest asks for the oldest version that the engine still takes.
 func (c *Client) oldest(ctx context.Context) (string, error) {
-	body, _, _, err := c.call(ctx, "/version")
+	response, err := c.call(ctx, "/version", maxObject)
 	if err != nil {
 		return "", err
 	}
+	defer response.Body.Close()
 	var answer struct{ MinAPIVersion string }
-	err = json.Unmarshal(body, &answer)
+	err = decode(response.Body, &answer)
 	return answer.MinAPIVersion, err
 }
 
@@ -219,24 +338,37 @@ func older(a, b string) bool {
 	return majorA < majorB || majorA == majorB && minorA < minorB
 }
 
-func (c *Client) call(ctx context.Context, path string) ([]byte, int, http.Header, error) {
+func (c *Client) call(ctx context.Context, path string, limit int64) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker"+path, nil)
 	if err != nil {
-		return nil, 0, nil, fmt.Errorf("%w: %w", ErrUnexpected, err)
+		return nil, unexpected(err)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, 0, nil, c.explain(err)
+		return nil, c.explain(err)
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	response.Body = &answer{ReadCloser: response.Body, client: c, left: limit, limit: limit}
+	return response, nil
+}
+
+// answer is the body of what the engine answers, up to a limit.
+type answer struct {
+	io.ReadCloser
+	client      *Client
+	left, limit int64
+}
+
+func (a *answer) Read(into []byte) (int, error) {
+	// One byte more than allowed shows that there are more.
+	count, err := a.ReadCloser.Read(into[:min(int64(len(into)), a.left+1)])
+	a.left -= int64(count)
 	switch {
-	case err != nil:
-		return nil, 0, nil, c.explain(err)
-	case len(body) > maxAnswer:
-		return nil, 0, nil, fmt.Errorf("%w: more than %d bytes", ErrUnexpected, maxAnswer)
+	case a.left < 0:
+		return 0, fmt.Errorf("%w: more than %d bytes", ErrUnexpected, a.limit)
+	case err != nil && !errors.Is(err, io.EOF):
+		return count, a.client.explain(err)
 	}
-	return body, response.StatusCode, response.Header, nil
+	return count, err
 }
 
 // explain says why the engine can't be reached, and what to do about it.

@@ -1,15 +1,22 @@
 package engine
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -42,18 +49,29 @@ func fake(t *testing.T, api string, bodies map[string]string) *Client {
 	})}}
 	server.Start()
 	t.Cleanup(server.Close)
-	return New(socket)
+	return New(socket, quiet)
+}
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+func list(client *Client) ([]Image, error) {
+	var images []Image
+	err := client.Images(context.Background(), func(image Image) error {
+		images = append(images, image)
+		return nil
+	})
+	return images, err
 }
 
 func TestImages(t *testing.T) {
 	client := fake(t, "1.45", map[string]string{
 		"/v1.45/images/json": `[{"Id":"sha256:1","RepoTags":["a:1"],"Created":1700000000,"Size":5,"Labels":{"x":"y"}},{"Id":"sha256:2"}]`,
 	})
-	images, err := client.Images(context.Background())
+	images, err := list(client)
 	if err != nil || len(images) != 2 {
 		t.Fatal(images, err)
 	}
-	if images[0].Tags[0] != "a:1" || images[0].Size != 5 || images[0].Created.Year() != 2023 || images[0].Labels["x"] != "y" {
+	if images[0].Tags[0] != "a:1" || images[0].Size != 5 || images[0].Created.Year() != 2023 || string(images[0].Labels) != `{"x":"y"}` {
 		t.Errorf("%+v", images[0])
 	}
 	if images[1].Tags == nil {
@@ -95,7 +113,7 @@ func TestTheNewestVersionThatBothKnowIsUsed(t *testing.T) {
 			client := fake(t, c.theirs, map[string]string{
 				"/version": `{"MinAPIVersion":"` + c.oldest + `"}`, "/v" + c.want + "/images/json": "[]",
 			})
-			if _, err := client.Images(context.Background()); err != nil {
+			if _, err := list(client); err != nil {
 				t.Error(err)
 			}
 		})
@@ -107,12 +125,16 @@ func TestUnexpectedAnswers(t *testing.T) {
 		{"no version", "", "[]"},
 		{"not JSON", "1.45", "<html>"},
 		{"a failure", "1.45", "500"},
-		{"too much", "1.45", `"` + strings.Repeat("x", maxAnswer+1) + `"`},
+		{"no list", "1.45", "{}"},
+		{"a list that does not end", "1.45", `[{"Id":"a"}`},
+		{"a list with a gap", "1.45", `[{"Id":"a"},,{"Id":"b"}]`},
+		{"two lists", "1.45", "[][]"},
+		{"nothing", "1.45", ""},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			client := fake(t, c.api, map[string]string{"/v1.45/images/json": c.body})
-			if _, err := client.Images(context.Background()); !errors.Is(err, ErrUnexpected) {
+			if _, err := list(client); !errors.Is(err, ErrUnexpected) {
 				t.Error(err)
 			}
 		})
@@ -134,7 +156,7 @@ func TestAnEngineThatCanNotBeReachedSaysWhy(t *testing.T) {
 	for socket, why := range map[string]string{
 		"/nonexistent/s": "does not exist", file: "is not a socket", dead: "refused",
 	} {
-		_, err := New(socket).Images(context.Background())
+		_, err := list(New(socket, quiet))
 		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v", why, err)
 		}
@@ -148,15 +170,180 @@ func TestPermissionAndTimeAreExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	client := New(socket)
+	client := New(socket, quiet)
 	if err := client.explain(os.ErrPermission); !strings.Contains(err.Error(), "--group-add") {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := client.Images(ctx); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "in time") {
+	if err := client.Images(ctx, nil); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "in time") {
 		t.Error(err)
 	}
+}
+
+func TestAnAnswerIsBounded(t *testing.T) {
+	long := `{"Id":"` + strings.Repeat("x", maxObject) + `"}`
+	steps := "[" + strings.Repeat("{},", maxSteps) + "{}]"
+	for name, bodies := range map[string]map[string]string{
+		"an image":            {"/v1.45/images/a/json": long},
+		"its history":         {"/v1.45/images/a/json": "{}", "/v1.45/images/a/history": "[" + long + "]"},
+		"its history's steps": {"/v1.45/images/a/json": "{}", "/v1.45/images/a/history": steps},
+	} {
+		if _, err := fake(t, "1.45", bodies).Inspect(context.Background(), "a"); !errors.Is(err, ErrUnexpected) || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	client := fake(t, "1.45", map[string]string{"/v1.45/images/json": "[1, 2, 3]"})
+	body, err := client.open(context.Background(), "/images/json", 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(body); !errors.Is(err, ErrUnexpected) || len(text) > 8 {
+		t.Errorf("a list: %q %v", text, err)
+	}
+}
+
+func TestAnAnswerThatBreaksOffIsToldFromOneThatIsWrong(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Api-Version", "1.45")
+		if r.URL.Path != "/_ping" {
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, `[{"Id":"a"}`)
+		}
+	})}}
+	server.Start()
+	defer server.Close()
+	if _, err := list(New(socket, quiet)); !errors.Is(err, ErrUnavailable) {
+		t.Error(err)
+	}
+}
+
+// In the list of many images, one that is odd is the exception: the others are there all the same.
+func TestOneOddImageDoesNotSpoilTheList(t *testing.T) {
+	for name, c := range map[string]struct {
+		row   string
+		found bool
+	}{
+		"made after the year 9999":     {`{"Id":"odd","Created":253402343999}`, true},
+		"made before the year 1":       {`{"Id":"odd","Created":-62135596801}`, true},
+		"that does not say when":       {`{"Id":"odd","Created":-62135596800}`, true},
+		"made at no time":              {`{"Id":"odd","Created":null}`, true},
+		"made at a time that is large": {`{"Id":"odd","Created":9223372036854775807}`, true},
+		"made at a time that is huge":  {`{"Id":"odd","Created":1e30}`, true},
+		"made at a time in words":      {`{"Id":"odd","Created":"yesterday"}`, true},
+		"with a size in words":         {`{"Id":"odd","Size":"large"}`, true},
+		"without an ID":                {`{"Size":1}`, false},
+		"that is none":                 {`null`, false},
+		"that is a list":               {`[{"Id":"x]"}]`, false},
+		"that is huge":                 {`{"Id":"odd","Labels":{"a":"` + strings.Repeat("]},[{", maxElement/5) + `"}}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log strings.Builder
+			client := fake(t, "1.45", map[string]string{"/v1.45/images/json": `[{"Id":"a","Created":1},` + c.row + `, {"Id":"z","Created":1}]`})
+			client.log = slog.New(slog.NewTextHandler(&log, nil))
+			images, err := list(client)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first, last := images[0], images[len(images)-1]; first.ID != "a" || last.ID != "z" || first.Created == nil {
+				t.Errorf("%+v", images)
+			}
+			if found := len(images) == 3; found != c.found || found != (log.Len() == 0) {
+				t.Errorf("%d images, and the log says %q", len(images), &log)
+			}
+			if len(images) == 3 && images[1].Created != nil && strings.Contains(c.row, "Created") {
+				t.Errorf("made %s", images[1].Created)
+			}
+		})
+	}
+}
+
+func TestTheLastTimesThatCanBeWrittenAreKept(t *testing.T) {
+	for seconds, want := range map[int64]string{
+		zeroTime + 1: "0001-01-01T00:00:01Z", 0: "1970-01-01T00:00:00Z", lastTime: "9999-12-31T23:59:59Z",
+	} {
+		var at moment
+		if err := at.UnmarshalJSON(fmt.Append(nil, seconds)); err != nil || at.Time == nil {
+			t.Fatal(seconds, err)
+		}
+		if got, err := at.MarshalText(); err != nil || string(got) != want {
+			t.Errorf("%d: %s %v", seconds, got, err)
+		}
+	}
+}
+
+// Engines before API 1.43 have a name for what has none.
+func TestANameThatSaysNoneIsNone(t *testing.T) {
+	client := fake(t, "1.42", map[string]string{
+		"/v1.42/images/json":      `[{"Id":"sha256:0123456789ab","RepoTags":["<none>:<none>"]}]`,
+		"/v1.42/images/a/json":    `{"RepoTags":["<none>:<none>"],"RepoDigests":["<none>@<none>","a@sha256:1"]}`,
+		"/v1.42/images/a/history": "[]",
+	})
+	images, err := list(client)
+	if err != nil || len(images[0].Tags) != 0 || images[0].Reference() != "sha256:0123456789ab" {
+		t.Errorf("%+v %v", images, err)
+	}
+	details, err := client.Inspect(context.Background(), "a")
+	if err != nil || len(details.Tags) != 0 || len(details.Digests) != 1 {
+		t.Errorf("%+v %v", details, err)
+	}
+}
+
+func TestTheReferenceOfAnImageIsOneThatIsTaken(t *testing.T) {
+	const id = "sha256:0123456789ab"
+	for want, image := range map[string]Image{
+		"a:1": {ID: id, Tags: []string{"a:1", "b:1"}},
+		"b:1": {ID: id, Tags: []string{"A B", "b:1"}},
+		id:    {ID: id, Tags: []string{"-"}},
+		"":    {ID: "x y"},
+	} {
+		if got := image.Reference(); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+}
+
+func TestASocketIsAPathAlsoWhereItBeginsWithAnAt(t *testing.T) {
+	t.Chdir(t.TempDir())
+	listener, err := net.Listen("unix", "./@s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.NotFoundHandler()}}
+	server.Start()
+	defer server.Close()
+	if _, err := list(New("@s", quiet)); !errors.Is(err, ErrUnexpected) {
+		t.Error(err)
+	}
+}
+
+// What elements reads as a list of elements is what encoding/json reads.
+func FuzzElements(f *testing.F) {
+	for _, text := range []string{"[]", " [ ] ", "[1]", `["a,]\\\"",{"b":[1,[2]]}]`, "[1,]", "[,]", "[1}", "[1]x", "[", "", "{}", "[\u0085]"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var want, got []json.RawMessage
+		wanted := strings.HasPrefix(strings.TrimLeft(text, blanks), "[") && json.Unmarshal([]byte(text), &want) == nil
+		err := elements(iotest.OneByteReader(strings.NewReader(text)), func(element []byte) error {
+			if !json.Valid(element) {
+				return errors.New("not JSON")
+			}
+			got = append(got, json.RawMessage(bytes.Trim(bytes.Clone(element), blanks)))
+			return nil
+		})
+		if (err == nil) != wanted {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if err == nil && !slices.EqualFunc(want, got, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
+			t.Errorf("%q: %q, not %q", text, got, want)
+		}
+	})
 }
 
 func FuzzValidReference(f *testing.F) {

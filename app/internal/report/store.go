@@ -2,33 +2,65 @@
 package report
 
 import (
+	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/smiller333/dockerutilities/app/internal/engine"
 )
 
-// ErrNotFound is returned for an ID that names no report.
-var ErrNotFound = errors.New("no such report")
+// Errors that a caller may tell apart.
+var (
+	ErrNotFound = errors.New("no such report")
+	ErrTooLarge = errors.New("the details of this image are too large for a report")
+
+	errNotRegular = errors.New("not a regular file")
+)
+
+const (
+	maxReport = 2 << 20 // bytes of one file
+	maxListed = 500     // reports in a list
+	maxNamed  = 20      // files whose reason is given where a list leaves them out
+)
 
 var idGrammar = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// Report is what was known of an image at one time.
+// Report is what was known of an image at one time. Its ID is the name of its file, whatever that
+// holds.
 type Report struct {
 	ID      string         `json:"id"`
 	Image   string         `json:"image"`
 	Made    time.Time      `json:"made"`
 	Details engine.Details `json:"details"`
+}
+
+// Summary is a report without its details.
+type Summary struct {
+	ID    string    `json:"id"`
+	Image string    `json:"image"`
+	Made  time.Time `json:"made"`
+	Size  int64     `json:"size"`
+}
+
+// Listing is what a directory of reports holds.
+type Listing struct {
+	Reports []Summary // The newest first.
+	Older   int       // How many more there are.
+	Skipped []error   // Why a file is left out, for the first of them.
+	Unnamed int       // How many more are left out.
 }
 
 // Store is a directory of reports. It is safe for use by many goroutines and processes.
@@ -66,11 +98,17 @@ func (s *Store) Add(image string, details engine.Details, now time.Time) (Report
 		return Report{}, err
 	}
 	made := Report{ID: hex.EncodeToString(random[:]), Image: image, Made: now.UTC(), Details: details}
-	data, err := json.MarshalIndent(made, "", "  ")
-	if err != nil {
+	var data bytes.Buffer
+	encoder := json.NewEncoder(&data)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(made); err != nil {
 		return Report{}, err
 	}
-	return made, s.write(made.ID+".json", data)
+	if data.Len() > maxReport {
+		return Report{}, ErrTooLarge
+	}
+	return made, s.write(made.ID+".json", data.Bytes())
 }
 
 // write puts a file in its place whole or not at all, also when the power fails.
@@ -101,54 +139,199 @@ func (s *Store) Get(id string) (Report, error) {
 	if !ValidID(id) {
 		return Report{}, ErrNotFound
 	}
-	data, err := fs.ReadFile(s.root.FS(), id+".json")
-	if errors.Is(err, fs.ErrNotExist) {
+	var found Report
+	err := s.read(id, &found)
+	if errors.Is(err, errNotRegular) {
 		return Report{}, ErrNotFound
+	}
+	if err == nil {
+		err = check(id, found.Image, &found.Made)
 	}
 	if err != nil {
 		return Report{}, err
 	}
-	var found Report
-	if err := json.Unmarshal(data, &found); err != nil {
-		return Report{}, fmt.Errorf("report %s is damaged: %w", id, err)
-	}
+	found.ID = id
 	return found, nil
 }
 
-// Delete removes one report.
-func (s *Store) Delete(id string) error {
-	if !ValidID(id) {
-		return ErrNotFound
+// read decodes the file of a report. Whatever is in the place of a report, it never waits and never
+// takes more memory than a report may have.
+func (s *Store) read(id string, into any) error {
+	name := id + ".json"
+	seen, err := s.root.Lstat(name)
+	if err != nil {
+		return orNotFound(err)
 	}
-	err := s.root.Remove(id + ".json")
+	file, err := s.open(name, seen)
+	if err != nil {
+		return orNotFound(err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxReport)) // It may grow meanwhile.
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, into); err != nil {
+		return damaged(id, err)
+	}
+	return nil
+}
+
+// open opens a regular file that is not too large, and still the one that was seen. A link shows only
+// when it is looked at: os.Root follows one that stays in the directory. A device is not even opened.
+func (s *Store) open(name string, seen fs.FileInfo) (*os.File, error) {
+	if !seen.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w", name, errNotRegular)
+	}
+	// Without O_NONBLOCK, to open what is a FIFO by now would wait for its writer.
+	file, err := s.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	state, err := file.Stat()
+	switch {
+	case err != nil:
+	case !state.Mode().IsRegular() || !os.SameFile(seen, state):
+		err = fmt.Errorf("%s: %w", name, errNotRegular)
+	case state.Size() > maxReport:
+		err = fmt.Errorf("%s has %d bytes, more than the %d of a report", name, state.Size(), maxReport)
+	default:
+		return file, nil
+	}
+	_ = file.Close()
+	return nil, err
+}
+
+func orNotFound(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrNotFound
 	}
 	return err
 }
 
-// List returns every report, the newest first. What can't be read is left out of it, and why is in
-// the errors.
-func (s *Store) List() ([]Report, []error) {
-	entries, err := fs.ReadDir(s.root.FS(), ".")
-	if err != nil {
-		return nil, []error{err}
+// damaged cuts the reason short: it may quote what the file holds.
+func damaged(id string, err error) error {
+	return fmt.Errorf("report %s is damaged: %.200s", id, err)
+}
+
+// check looks at what every list of reports shows.
+func check(id, image string, made *time.Time) error {
+	if !engine.ValidReference(image) {
+		return damaged(id, errors.New("its image is not a valid reference"))
 	}
-	found := []Report{}
-	var damaged []error
-	for _, entry := range entries {
-		id, isJSON := strings.CutSuffix(entry.Name(), ".json")
-		if !isJSON || !ValidID(id) {
-			continue
+	*made = made.UTC()
+	if made.Year() < 0 || made.Year() > 9999 {
+		return damaged(id, errors.New("its time is outside of the years 0 to 9999"))
+	}
+	return nil
+}
+
+// Delete removes one report, and nothing that is not a regular file.
+func (s *Store) Delete(id string) error {
+	if !ValidID(id) {
+		return ErrNotFound
+	}
+	name := id + ".json"
+	state, err := s.root.Lstat(name)
+	if err == nil && !state.Mode().IsRegular() {
+		return ErrNotFound
+	}
+	if err == nil {
+		err = s.root.Remove(name)
+	}
+	return orNotFound(err)
+}
+
+// List returns the newest reports.
+func (s *Store) List(ctx context.Context) (Listing, error) {
+	found := Listing{Reports: []Summary{}}
+	newest, err := s.newest(ctx, &found)
+	if err != nil {
+		return Listing{}, err
+	}
+	for _, one := range newest {
+		if err := ctx.Err(); err != nil {
+			return Listing{}, err
 		}
-		one, err := s.Get(id)
+		summary, err := s.summary(one.id)
 		switch {
 		case err == nil:
-			found = append(found, one)
+			found.Reports = append(found.Reports, summary)
 		case !errors.Is(err, ErrNotFound): // Deleted since is no damage.
-			damaged = append(damaged, err)
+			found.skip(err)
 		}
 	}
-	slices.SortFunc(found, func(a, b Report) int { return b.Made.Compare(a.Made) })
-	return found, damaged
+	slices.SortStableFunc(found.Reports, func(a, b Summary) int { return b.Made.Compare(a.Made) })
+	return found, nil
+}
+
+func (l *Listing) skip(err error) {
+	if len(l.Skipped) < maxNamed {
+		l.Skipped = append(l.Skipped, err)
+	} else {
+		l.Unnamed++
+	}
+}
+
+func (s *Store) summary(id string) (Summary, error) {
+	var found struct {
+		Image   string
+		Made    time.Time
+		Details struct{ Size int64 }
+	}
+	err := s.read(id, &found)
+	if err == nil {
+		err = check(id, found.Image, &found.Made)
+	}
+	return Summary{ID: id, Image: found.Image, Made: found.Made, Size: found.Details.Size}, err
+}
+
+// candidate is a file that may be a report.
+type candidate struct {
+	id      string
+	written time.Time
+}
+
+// newest returns the files that were written last, and counts the others; it reads the directory
+// piece by piece.
+func (s *Store) newest(ctx context.Context, found *Listing) ([]candidate, error) {
+	folder, err := s.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	var files []candidate
+	for {
+		names, err := folder.Readdirnames(maxListed)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		for _, name := range names {
+			id, isJSON := strings.CutSuffix(name, ".json")
+			if !isJSON || !ValidID(id) {
+				continue
+			}
+			state, err := s.root.Lstat(name)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil:
+				found.skip(err)
+			case !state.Mode().IsRegular():
+				found.skip(fmt.Errorf("%s: %w", name, errNotRegular))
+			default:
+				files = append(files, candidate{id, state.ModTime()})
+			}
+		}
+		slices.SortFunc(files, func(a, b candidate) int { return b.written.Compare(a.written) })
+		if surplus := len(files) - maxListed; surplus > 0 {
+			found.Older += surplus
+			files = files[:maxListed]
+		}
+		if len(names) == 0 {
+			return files, nil
+		}
+	}
 }

@@ -1,11 +1,9 @@
 package web
 
 import (
-	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -27,12 +25,16 @@ var (
 	}).Parse(pageText))
 )
 
+// maxShown bounds the images on the page; the API has all of them.
+const maxShown = 1000
+
 type pageData struct {
-	Info    Info
-	Style   template.CSS
-	Images  []engine.Image
-	Problem string
-	Reports []report.Report
+	Info       Info
+	Style      template.CSS
+	Images     []engine.Image
+	MoreImages int
+	Problem    string
+	report.Listing
 }
 
 // size returns bytes as docker prints them, in powers of 1000.
@@ -53,41 +55,46 @@ func styleHash() string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-func (s *server) page(w http.ResponseWriter, r *http.Request) { s.render(w, r, http.StatusOK, "") }
+func (s *server) page(w *reply, r *http.Request) { s.render(w, r, http.StatusOK, "") }
 
 // render shows the page; problem is what went wrong with what the user asked for.
-func (s *server) render(w http.ResponseWriter, r *http.Request, status int, problem string) {
-	images, err := s.engine.Images(r.Context())
-	if err != nil && problem == "" {
-		_, problem = s.explain(err)
+func (s *server) render(w *reply, r *http.Request, status int, problem string) {
+	data := pageData{Info: s.info, Style: template.CSS(styleText)} //nolint:gosec // our own file
+	failed := s.engine.Images(r.Context(), func(image engine.Image) error {
+		if len(data.Images) == maxShown {
+			data.MoreImages++
+			return nil
+		}
+		image.Labels = nil // They are not shown.
+		data.Images = append(data.Images, image)
+		return nil
+	})
+	if failed != nil {
+		data.Images, data.MoreImages = nil, 0
 	}
-	data := pageData{
-		Info: s.info, Style: template.CSS(styleText), Images: images, //nolint:gosec // our own file
-		Problem: problem, Reports: s.reports(),
+	var err error
+	if data.Listing, err = s.reports(r.Context()); failed == nil {
+		failed = err
 	}
-	var body bytes.Buffer
-	if err := pageTemplate.Execute(&body, data); err != nil {
-		s.refuse(w, err)
-		return
+	if failed != nil && problem == "" {
+		_, problem = s.explain(failed)
 	}
+	data.Problem = problem
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = body.WriteTo(w) // The client is gone; there is nobody to tell.
+	if err := pageTemplate.Execute(w, data); err != nil {
+		w.reset()
+		s.refuse(w, err)
+	}
 }
 
 // sorry shows the page with what went wrong.
-func (s *server) sorry(w http.ResponseWriter, r *http.Request, err error) {
+func (s *server) sorry(w *reply, r *http.Request, err error) {
 	code, reason := s.explain(err)
 	s.render(w, r, code, reason)
 }
 
-func (s *server) pageAdd(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	var tooLarge *http.MaxBytesError
-	if err := r.ParseForm(); errors.As(err, &tooLarge) {
-		s.render(w, r, http.StatusRequestEntityTooLarge, "the request is too large")
-		return
-	}
+func (s *server) pageAdd(w *reply, r *http.Request) {
 	image := r.PostFormValue("image")
 	if !engine.ValidReference(image) {
 		s.render(w, r, http.StatusBadRequest, "this is not a reference to an image")
@@ -100,7 +107,7 @@ func (s *server) pageAdd(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-func (s *server) pageDelete(w http.ResponseWriter, r *http.Request) {
+func (s *server) pageDelete(w *reply, r *http.Request) {
 	if err := s.store.Delete(r.PathValue("id")); err != nil {
 		s.sorry(w, r, err)
 		return

@@ -2,6 +2,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,14 +10,12 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/smiller333/dockerutilities/app/internal/engine"
 	"github.com/smiller333/dockerutilities/app/internal/report"
 )
-
-// maxBody is far more than a reference can be long.
-const maxBody = 64 << 10
 
 // Info says what was built from what.
 type Info struct {
@@ -29,7 +28,7 @@ type Info struct {
 
 // Engine is what the server needs of a Docker engine.
 type Engine interface {
-	Images(ctx context.Context) ([]engine.Image, error)
+	Images(ctx context.Context, each func(engine.Image) error) error
 	Inspect(ctx context.Context, reference string) (engine.Details, error)
 }
 
@@ -38,20 +37,22 @@ type server struct {
 	engine Engine
 	store  *report.Store
 	log    *slog.Logger
+	unsent atomic.Int64 // bytes of answers that are not sent yet
 }
 
 // New returns the whole service. allowed are host names beside localhost and plain addresses.
 func New(info Info, eng Engine, store *report.Store, allowed []string, log *slog.Logger) http.Handler {
 	s := &server{info: info, engine: eng, store: store, log: log}
 	mux := http.NewServeMux()
+	asking, keeping := newGate(engineRequests), newGate(diskRequests)
 	routes := map[string]map[string]http.HandlerFunc{
-		"/{$}":                 {"GET": s.page},
-		"/reports":             {"POST": s.pageAdd},
-		"/reports/{id}/delete": {"POST": s.pageDelete},
-		"/api/health":          {"GET": s.health},
-		"/api/images":          {"GET": s.images},
-		"/api/reports":         {"GET": s.list, "POST": s.add},
-		"/api/reports/{id}":    {"GET": s.get, "DELETE": s.remove},
+		"/{$}":                 {"GET": s.bounded(asking, s.page)},
+		"/reports":             {"POST": s.bounded(asking, s.pageAdd)},
+		"/reports/{id}/delete": {"POST": s.bounded(asking, s.pageDelete)}, // It may show the page.
+		"/api/health":          {"GET": s.health},                         // It never waits.
+		"/api/images":          {"GET": s.bounded(asking, s.images)},
+		"/api/reports":         {"GET": s.bounded(keeping, s.list), "POST": s.bounded(asking, s.add)},
+		"/api/reports/{id}":    {"GET": s.bounded(keeping, s.get), "DELETE": s.bounded(keeping, s.remove)},
 	}
 	for path, methods := range routes {
 		allow := ""
@@ -81,14 +82,34 @@ func joined(list, word string) string {
 	}
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // The client is gone; there is nobody to tell.
+// fail answers with the reason why a request is refused.
+func fail(w http.ResponseWriter, status int, reason string) {
+	text, _ := encode(map[string]string{"error": reason}) // A map of strings always has JSON.
+	send(w, status, text)
 }
 
-func fail(w http.ResponseWriter, status int, reason string) {
-	answer(w, status, map[string]string{"error": reason})
+func encode(body any) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // No browser takes it for HTML: see guard.
+	err := encoder.Encode(body)
+	return text.Bytes(), err
+}
+
+func send(w http.ResponseWriter, status int, text []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // It fails where the client is gone.
+}
+
+// answer encodes before it writes the header: what has no JSON is an error that the client sees.
+func (s *server) answer(w http.ResponseWriter, status int, body any) {
+	text, err := encode(body)
+	if err != nil {
+		s.refuse(w, err)
+		return
+	}
+	send(w, status, text)
 }
 
 // status returns what an error means over HTTP.
@@ -100,6 +121,8 @@ func status(err error) int {
 		return http.StatusBadGateway
 	case errors.Is(err, engine.ErrNotFound), errors.Is(err, report.ErrNotFound):
 		return http.StatusNotFound
+	case errors.Is(err, report.ErrTooLarge):
+		return http.StatusUnprocessableEntity
 	}
 	return http.StatusInternalServerError
 }
@@ -121,43 +144,61 @@ func (s *server) refuse(w http.ResponseWriter, err error) {
 }
 
 func (s *server) health(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, struct {
+	s.answer(w, http.StatusOK, struct {
 		Status string `json:"status"`
 		Info
 	}{"healthy", s.info})
 }
 
-func (s *server) images(w http.ResponseWriter, r *http.Request) {
-	images, err := s.engine.Images(r.Context())
+// images writes one image after the other, as the engine sends them.
+func (s *server) images(w *reply, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, err := io.WriteString(w, `{"images":[`)
+	comma := ""
+	if err == nil {
+		err = s.engine.Images(r.Context(), func(image engine.Image) error {
+			text, err := encode(image)
+			if err == nil {
+				_, err = io.WriteString(w, comma)
+			}
+			if err == nil {
+				_, err = w.Write(bytes.TrimSpace(text))
+			}
+			comma = ","
+			return err
+		})
+	}
+	if err == nil {
+		_, err = io.WriteString(w, "]}\n")
+	}
+	if err != nil {
+		w.reset()
+		s.refuse(w, err)
+	}
+}
+
+// reports lists the reports; what is left out is for the log.
+func (s *server) reports(ctx context.Context) (report.Listing, error) {
+	found, err := s.store.List(ctx)
+	for _, reason := range found.Skipped {
+		s.log.Warn("a report can't be read", "error", reason)
+	}
+	if found.Unnamed > 0 {
+		s.log.Warn("more reports can't be read", "number", found.Unnamed)
+	}
+	return found, err
+}
+
+func (s *server) list(w *reply, r *http.Request) {
+	found, err := s.reports(r.Context())
 	if err != nil {
 		s.refuse(w, err)
 		return
 	}
-	answer(w, http.StatusOK, map[string]any{"images": images})
-}
-
-// summary is a report without its details.
-type summary struct {
-	ID    string    `json:"id"`
-	Image string    `json:"image"`
-	Made  time.Time `json:"made"`
-	Size  int64     `json:"size"`
-}
-
-func (s *server) reports() []report.Report {
-	found, damaged := s.store.List()
-	for _, err := range damaged {
-		s.log.Warn("a report can't be read", "error", err)
-	}
-	return found
-}
-
-func (s *server) list(w http.ResponseWriter, _ *http.Request) {
-	rows := []summary{}
-	for _, one := range s.reports() {
-		rows = append(rows, summary{ID: one.ID, Image: one.Image, Made: one.Made, Size: one.Details.Size})
-	}
-	answer(w, http.StatusOK, map[string]any{"reports": rows})
+	s.answer(w, http.StatusOK, struct {
+		Reports []report.Summary `json:"reports"`
+		Older   int              `json:"older,omitempty"`
+	}{found.Reports, found.Older})
 }
 
 // make inspects an image and keeps the report.
@@ -169,21 +210,16 @@ func (s *server) make(ctx context.Context, image string) (report.Report, error) 
 	return s.store.Add(image, details, time.Now())
 }
 
-func (s *server) add(w http.ResponseWriter, r *http.Request) {
+func (s *server) add(w *reply, r *http.Request) {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if kind != "application/json" {
 		fail(w, http.StatusUnsupportedMediaType, "send application/json")
 		return
 	}
 	var wanted struct{ Image string }
-	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&wanted); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			fail(w, http.StatusRequestEntityTooLarge, "the request is too large")
-			return
-		}
 		fail(w, http.StatusBadRequest, `send {"image": "name:tag"}`)
 		return
 	}
@@ -201,19 +237,19 @@ func (s *server) add(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Location", "/api/reports/"+made.ID)
-	answer(w, http.StatusCreated, made)
+	s.answer(w, http.StatusCreated, made)
 }
 
-func (s *server) get(w http.ResponseWriter, r *http.Request) {
+func (s *server) get(w *reply, r *http.Request) {
 	found, err := s.store.Get(r.PathValue("id"))
 	if err != nil {
 		s.refuse(w, err)
 		return
 	}
-	answer(w, http.StatusOK, found)
+	s.answer(w, http.StatusOK, found)
 }
 
-func (s *server) remove(w http.ResponseWriter, r *http.Request) {
+func (s *server) remove(w *reply, r *http.Request) {
 	if err := s.store.Delete(r.PathValue("id")); err != nil {
 		s.refuse(w, err)
 		return

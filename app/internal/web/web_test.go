@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/smiller333/dockerutilities/app/internal/engine"
 	"github.com/smiller333/dockerutilities/app/internal/report"
@@ -25,9 +26,16 @@ import (
 
 type fakeEngine struct{ err error }
 
-func (f fakeEngine) Images(context.Context) ([]engine.Image, error) {
-	images := []engine.Image{{ID: "sha256:1", Tags: []string{"a<b>:1"}, Size: 1234567}, {ID: "sha256:2", Tags: []string{}}}
-	return images, f.err
+func (f fakeEngine) Images(_ context.Context, each func(engine.Image) error) error {
+	for _, image := range []engine.Image{
+		{ID: "sha256:1", Tags: []string{"a<b>:1"}, Size: 1234567, Labels: json.RawMessage(`{"l":"1"}`)},
+		{ID: "sha256:0123456789ab", Tags: []string{}},
+	} {
+		if err := each(image); err != nil {
+			return err
+		}
+	}
+	return f.err
 }
 
 func (f fakeEngine) Inspect(_ context.Context, reference string) (engine.Details, error) {
@@ -44,6 +52,12 @@ func serve(t *testing.T, err error) (http.Handler, string) {
 
 func serveLogging(t *testing.T, err error, log io.Writer) (http.Handler, string) {
 	t.Helper()
+	handler, _, dir := serveWith(t, fakeEngine{err}, log)
+	return handler, dir
+}
+
+func serveWith(t *testing.T, eng Engine, log io.Writer) (http.Handler, *report.Store, string) {
+	t.Helper()
 	dir := t.TempDir()
 	store, openErr := report.Open(dir)
 	if openErr != nil {
@@ -51,7 +65,7 @@ func serveLogging(t *testing.T, err error, log io.Writer) (http.Handler, string)
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	info := Info{Version: "1.2.3", Revision: "r", Created: "c", GoVersion: "go", Platform: "linux/amd64"}
-	return New(info, fakeEngine{err}, store, []string{"my.example", "Typed.Example"}, slog.New(slog.NewTextHandler(log, nil))), dir
+	return New(info, eng, store, []string{"my.example", "Typed.Example"}, slog.New(slog.NewTextHandler(log, nil))), store, dir
 }
 
 type call struct {
@@ -104,6 +118,7 @@ func TestStatusCodes(t *testing.T) {
 		{"two values", nil, call{method: "POST", path: "/api/reports", body: body + body}, 400},
 		{"an unknown field", nil, call{method: "POST", path: "/api/reports", body: `{"img":"a"}`}, 400},
 		{"no reference", nil, call{method: "POST", path: "/api/reports", body: `{"image":"../etc"}`}, 400},
+		{"another type of value", nil, call{method: "POST", path: "/api/reports", body: `{"image":1}`}, 400},
 		{"too large", nil, call{method: "POST", path: "/api/reports", body: `{"image":"` + strings.Repeat("a", maxBody) + `"}`}, 413},
 		{"another type", nil, call{method: "POST", path: "/api/reports", body: body, headers: map[string]string{"Content-Type": "text/plain"}}, 415},
 		{"no such report", nil, call{method: "GET", path: "/api/reports/" + strings.Repeat("0", 32)}, 404},
@@ -223,6 +238,22 @@ func TestThePageShowsTheDataEscapedAndItsStylePassesThePolicy(t *testing.T) {
 	}
 }
 
+// An image is reported on under a name that the form takes; one without such a name has no button.
+func TestEachReportButtonSendsWhatIsTaken(t *testing.T) {
+	sent := func(eng Engine) string {
+		handler, _, _ := serveWith(t, eng, io.Discard)
+		page := call{method: "GET", path: "/"}.to(handler).Body.String()
+		return fmt.Sprint(regexp.MustCompile(`name="image" value=".*?"><button>Report`).FindAllString(page, -1))
+	}
+	// The tag a<b>:1 is no reference.
+	if got := sent(fakeEngine{}); !strings.Contains(got, `"sha256:1"`) || !strings.Contains(got, `"sha256:0123456789ab"`) {
+		t.Error(got)
+	}
+	if got := sent(manyImages{number: 1, image: engine.Image{ID: "x y", Tags: []string{"A"}}}); got != "[]" {
+		t.Error(got)
+	}
+}
+
 func TestThePageWithoutAnEngineSaysWhy(t *testing.T) {
 	handler, _ := serve(t, fmt.Errorf("%w: mount it", engine.ErrUnavailable))
 	if got := (call{method: "GET", path: "/"}).to(handler); got.Code != 200 || !strings.Contains(got.Body.String(), "mount it") {
@@ -244,14 +275,15 @@ func TestWhatTheDiskSaysIsForTheLogAlone(t *testing.T) {
 		{"the page", disk, call{method: "GET", path: "/"}, 200},
 		{"the form that adds", disk, call{method: "POST", path: "/reports", body: "image=a:1", headers: form}, 500},
 		{"the form that deletes", nil, call{method: "POST", path: "/reports/" + id + "/delete"}, 500},
+		{"the API's list", nil, call{method: "GET", path: "/api/reports"}, 500},
+		{"the page's list", nil, call{method: "GET", path: "/"}, 200},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			var log bytes.Buffer
-			handler, dir := serveLogging(t, c.err, &log)
-			// A directory that is not empty, in the place of a report, can't be removed.
-			if err := os.MkdirAll(filepath.Join(dir, "reports", id+".json", "x"), 0o700); err != nil {
-				t.Fatal(err)
+			handler, store, _ := serveWith(t, fakeEngine{c.err}, &log)
+			if c.err == nil {
+				_ = store.Close() // A disk that does not answer any more.
 			}
 			got := c.call.to(handler)
 			text := got.Body.String()
@@ -286,6 +318,114 @@ func TestTheFormsOfThePage(t *testing.T) {
 	}
 	if got := post(action, ""); got.Code != 404 {
 		t.Errorf("delete again: %d", got.Code)
+	}
+}
+
+// manyImages is an engine with a number of images, each of which has the same labels.
+type manyImages struct {
+	number int
+	image  engine.Image
+	err    error
+}
+
+func (m manyImages) Images(_ context.Context, each func(engine.Image) error) error {
+	for range m.number {
+		if err := each(m.image); err != nil {
+			return err
+		}
+	}
+	return m.err
+}
+
+func (m manyImages) Inspect(context.Context, string) (engine.Details, error) {
+	return engine.Details{Labels: m.image.Labels}, m.err
+}
+
+func TestTheAPIListsEveryImageAndThePageSome(t *testing.T) {
+	handler, _, _ := serveWith(t, manyImages{number: maxShown + 2, image: engine.Image{ID: "x"}}, io.Discard)
+	var got struct{ Images []map[string]any }
+	text := call{method: "GET", path: "/api/images"}.to(handler).Body.Bytes()
+	if err := json.Unmarshal(text, &got); err != nil || len(got.Images) != maxShown+2 {
+		t.Errorf("%d images, %v", len(got.Images), err)
+	}
+	page := call{method: "GET", path: "/"}.to(handler).Body.String()
+	if count := strings.Count(page, "<code>x</code>"); count != maxShown || !strings.Contains(page, "And 2 more") {
+		t.Errorf("%d images on the page", count)
+	}
+}
+
+func TestATimeThatIsUnknown(t *testing.T) {
+	handler, _ := serve(t, nil)
+	if got := (call{method: "GET", path: "/api/images"}).to(handler).Body.String(); !strings.Contains(got, `"created":null`) {
+		t.Error(got)
+	}
+	if got := (call{method: "GET", path: "/"}).to(handler).Body.String(); !strings.Contains(got, "<td>unknown</td>") {
+		t.Error(got)
+	}
+}
+
+// What has no JSON must not be an answer of 200 without a body.
+func TestWhatHasNoJSONIsAnErrorOfTheServer(t *testing.T) {
+	never := time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
+	wrong := engine.Image{ID: "x", Created: &never, Labels: json.RawMessage("{")}
+	for name, c := range map[string]call{
+		"a list": {method: "GET", path: "/api/images"}, "a report": {method: "POST", path: "/api/reports", body: `{"image":"a"}`},
+	} {
+		var log bytes.Buffer
+		handler, _, _ := serveWith(t, manyImages{number: 2, image: wrong}, &log)
+		got := c.to(handler)
+		if got.Code != 500 || got.Body.String() != `{"error":"internal error, see the log"}`+"\n" || !strings.Contains(log.String(), "request failed") {
+			t.Errorf("%s: %d %s; log %s", name, got.Code, got.Body, &log)
+		}
+	}
+	var log bytes.Buffer
+	s := &server{log: slog.New(slog.NewTextHandler(&log, nil))}
+	recorder := httptest.NewRecorder()
+	s.answer(recorder, 200, never)
+	if recorder.Code != 500 || log.Len() == 0 {
+		t.Errorf("%d %s", recorder.Code, &log)
+	}
+}
+
+// An engine that fails in the middle of its list has no list.
+func TestAListThatBreaksOffIsNotShown(t *testing.T) {
+	handler, _ := serve(t, engine.ErrUnavailable)
+	if got := (call{method: "GET", path: "/api/images"}).to(handler); got.Code != 503 || strings.Contains(got.Body.String(), "sha256") {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+	if got := (call{method: "GET", path: "/"}).to(handler); strings.Contains(got.Body.String(), "1.23 MB") {
+		t.Errorf("%s", got.Body)
+	}
+}
+
+func TestAnAnswerThatIsTooLargeIsNone(t *testing.T) {
+	large := engine.Image{ID: "x", Labels: json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`), Tags: []string{strings.Repeat("t", 1<<20)}}
+	handler, _, _ := serveWith(t, manyImages{number: 40, image: large}, io.Discard)
+	for _, path := range []string{"/api/images", "/"} {
+		if got := (call{method: "GET", path: path}).to(handler); got.Code != 502 || got.Body.Len() > 1000 || got.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %d, %d bytes", path, got.Code, got.Body.Len())
+		}
+	}
+	large.Labels = json.RawMessage(`"` + strings.Repeat("x", 5<<20) + `"`)
+	handler, _, _ = serveWith(t, manyImages{image: large}, io.Discard)
+	if got := (call{method: "POST", path: "/api/reports", body: `{"image":"a"}`}).to(handler); got.Code != 422 {
+		t.Errorf("a report: %d", got.Code)
+	}
+}
+
+func TestWhatIsSkippedIsInTheLog(t *testing.T) {
+	var log bytes.Buffer
+	handler, dir := serveLogging(t, nil, &log)
+	for i := range 23 {
+		if err := os.Mkdir(filepath.Join(dir, "reports", fmt.Sprintf("%032x.json", i)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := (call{method: "GET", path: "/api/reports"}).to(handler); strings.TrimSpace(got.Body.String()) != `{"reports":[]}` {
+		t.Errorf("%s", got.Body)
+	}
+	if lines := strings.Count(log.String(), "not a regular file"); lines != 20 || !strings.Contains(log.String(), "number=3") {
+		t.Errorf("%s", &log)
 	}
 }
 

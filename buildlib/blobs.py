@@ -1,0 +1,212 @@
+"""The blobs of an image in an archive, each under its digest, and whether they are what they say.
+
+Source: OCI image-spec, image-layout.md.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Final
+
+from buildlib.documents import is_digest
+from buildlib.errors import InputError
+from buildlib.layer import Hashing, LayerError, normal_path, printable
+from buildlib.limits import LARGEST_DOCUMENT, MOST_BLOBS
+from buildlib.tarheader import REGULAR, TarError
+from buildlib.tarstream import TarStream
+
+INDEX: Final = "index.json"
+_CHUNK: Final = 1 << 18
+_GZIP: Final = b"\x1f\x8b"
+
+
+class _Blob(io.RawIOBase):
+    """A part of a file, read where it stands: several may be read side by side."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._file, self._start, self.size = file, start, size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
+        self._at = max(begin + offset, 0)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - as in the standard library
+        wanted = min(len(buffer), max(self.size - self._at, 0))
+        data = os.pread(self._file.fileno(), wanted, self._start + self._at)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+class _FileSource:
+    """A file that an archive is read from; what is passed over is not read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._size = file, os.fstat(file.fileno()).st_size
+
+    def read(self, size: int, /) -> bytes:
+        return self._file.read(size)
+
+    def skip(self, size: int, /) -> int:
+        at = self._file.tell()
+        return self._file.seek(min(at + size, self._size)) - at
+
+
+def _members(file: BinaryIO, name: str) -> dict[str, tuple[int, int]]:
+    """Return where the files of an archive begin, and how long they are."""
+    tar, found = TarStream(_FileSource(file)), dict[str, tuple[int, int]]()
+    for number, entry in enumerate(tar):
+        if number > MOST_BLOBS:
+            raise InputError(f"{name} holds more than {MOST_BLOBS} files")
+        if entry.type != REGULAR:
+            continue
+        path = normal_path(entry.name)
+        if path in found or entry.parts is not None:
+            what = "stored as a sparse file" if entry.parts is not None else "there twice"
+            raise InputError(f"{name} is not a valid image: {printable(path)[:200]} is {what}")
+        found[path] = (tar.offset, entry.size)
+    return found
+
+
+class BlobFile:
+    """The files of an archive, and blobs among them by their digests."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        """Read where everything is in an open file.
+
+        Raises:
+            InputError: it is not a tar archive, or not a whole one (exit 2).
+        """
+        self._file, self._name = file, name
+        self._checked: set[tuple[str, int]] = set()
+        try:
+            self._members = _members(file, name)
+        except (TarError, LayerError, OSError) as error:
+            file.seek(0)
+            packed = file.read(len(_GZIP)) == _GZIP
+            raise InputError(
+                f"{name} can't be read as an image",
+                why=str(error),
+                hint="it is compressed: unpack it with gunzip" if packed else "",
+            ) from error
+
+    def _damaged(self, what: str) -> InputError:
+        return InputError(f"{self._name} is damaged: {what}")
+
+    def _invalid(self, what: str, error: Exception | None = None) -> InputError:
+        return InputError(f"{self._name} is not a valid image: {what}", why=str(error or ""))
+
+    def _open(self, path: str) -> io.BufferedReader:
+        if path not in self._members:
+            raise InputError(f"{self._name} is not a complete image: {path} is missing")
+        start, size = self._members[path]
+        return io.BufferedReader(_Blob(self._file, start, size), min(max(size, 1), _CHUNK))
+
+    def _text(self, path: str) -> bytes:
+        with self._open(path) as stream:
+            text = stream.read(LARGEST_DOCUMENT + 1)
+        if len(text) > LARGEST_DOCUMENT:
+            raise self._invalid(f"{path} is larger than {LARGEST_DOCUMENT} bytes")
+        return text
+
+    def _blob(self, digest: str) -> str:
+        return "blobs/" + digest.replace(":", "/", 1)
+
+    def bytes_of(self, digest: str) -> bytes:
+        """Return a blob that is a document: an index, a manifest or a configuration.
+
+        Raises:
+            InputError: it is not here, is too large, or is not what its digest says (exit 2).
+        """
+        text = self._text(self._blob(digest))
+        self.check_blob(digest, len(text))
+        return text
+
+    def open_blob(self, digest: str) -> IO[bytes]:
+        """Open any blob, such as a layer, for reading; see `check_blob`.
+
+        Raises:
+            InputError: it is not here (exit 2).
+        """
+        return self._open(self._blob(digest))
+
+    def size_of(self, digest: str) -> int:
+        """Return how many bytes a blob really has here, whatever is said of it.
+
+        Raises:
+            InputError: it is not here (exit 2).
+        """
+        with self.open_blob(digest) as stream:
+            return stream.seek(0, os.SEEK_END)
+
+    def check_blob(self, digest: str, size: int) -> None:
+        """Check that a blob has the bytes of its digest, and as many as its descriptor says.
+
+        Raises:
+            InputError: it has not, or it is not here (exit 2).
+        """
+        if not is_digest(digest):
+            raise self._invalid(f"{digest[:80]!r} is not a digest")
+        self._check_size(digest, size)
+        if (digest, size) in self._checked:
+            return
+        with self.open_blob(digest) as stream:
+            self._read_checked(Hashing(stream, digest.partition(":")[0]), digest, size)
+
+    def _check_size(self, digest: str, size: int) -> None:
+        length = self.size_of(digest)
+        if length != size:
+            raise self._damaged(f"{digest} has {length} bytes, not the {size} it should")
+
+    def _read_checked(self, stream: Hashing, digest: str, size: int) -> None:
+        """Read the rest of a blob, and compare it with its digest."""
+        stream.drain()
+        if stream.digest != digest:
+            raise self._damaged(f"{digest} has the bytes of {stream.digest}")
+        self._checked.add((digest, size))
+
+    def has(self, digest: str) -> bool:
+        """Return whether the archive holds a blob: one of another platform may be left out."""
+        return self._blob(digest) in self._members
+
+    def _digests(self) -> list[str]:
+        """Return the digests of all blobs; files with other names are not blobs."""
+        names = (name.removeprefix("blobs/") for name in self._members if name[:6] == "blobs/")
+        return [digest for name in names if is_digest(digest := name.replace("/", ":", 1))]
+
+    def _write(self, path: Path, index: Mapping[str, object], parts: list[tuple[str, int]]) -> None:
+        """Write an archive of an index and some of the blobs, which are compared on the way."""
+        layout = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
+        try:
+            with tarfile.open(path, "w") as tar:
+                for name, data in (("oci-layout", layout), (INDEX, json.dumps(index).encode())):
+                    file = tarfile.TarInfo(name)
+                    file.size = len(data)
+                    tar.addfile(file, io.BytesIO(data))
+                for name in ("blobs/", "blobs/sha256/"):
+                    folder = tarfile.TarInfo(name)
+                    folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+                    tar.addfile(folder)
+                for digest, size in dict.fromkeys(parts):
+                    self._check_size(digest, size)
+                    file = tarfile.TarInfo(self._blob(digest))
+                    file.size, file.mode = size, 0o644
+                    with self.open_blob(digest) as stream:
+                        checked = Hashing(stream, digest.partition(":")[0])
+                        tar.addfile(file, checked)
+                        self._read_checked(checked, digest, size)
+        except OSError as error:
+            raise InputError(f"can't write {path}", why=str(error)) from error

@@ -1,0 +1,404 @@
+"""A short-lived claim on a repository: one publisher at a time gives tags there.
+
+Registries have no compare-and-swap, so two publishers that both read a tag before either writes it
+would overwrite one another. Each of them therefore puts a tag of its own, `buildlib-claim-ID`, and
+then reads the list of tags: of two publishers, at least the second sees the other's. This is the
+one-bit algorithm of J. Burns and L. Lamport for mutual exclusion with single-writer registers
+(L. Lamport, "The Mutual Exclusion Problem, Part II", 1986). Waiting longer is never what makes it
+safe; only that the claim of a killed publisher expires depends on time.
+
+A claim is an OCI manifest without content that says in its annotations what is being published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    CancelledError,
+    EngineError,
+    GateError,
+    TransientError,
+)
+from buildlib.registry.answer import read_object
+from buildlib.registry.client import MANIFEST, Document, Repository
+
+PREFIX: Final = "buildlib-claim-"
+_NAMESPACE: Final = "io.github.smiller333.buildlib.claim"
+_TYPE: Final = f"application/vnd.{_NAMESPACE}.v1"
+# What a manifest without content points to; OCI image-spec, manifest.md, "Guidelines for Artifact
+# Usage".
+_EMPTY: Final = b"{}"
+EMPTY_DIGEST: Final = "sha256:" + hashlib.sha256(_EMPTY).hexdigest()
+_EMPTY_DESCRIPTOR: Final = {
+    "mediaType": "application/vnd.oci.empty.v1+json",
+    "digest": EMPTY_DIGEST,
+    "size": len(_EMPTY),
+}
+# A claim is `waiting` until its owner may write tags, then `held`, then gone or `released`.
+_WAITING: Final = "waiting"
+_HELD: Final = "held"
+_RELEASED: Final = "released"
+# By the clocks of two machines, in seconds: a claim of yesterday need not be watched to expire.
+_STALE: Final = 3600.0
+
+
+class Intent(NamedTuple):
+    """What a publisher is about to do, for others to read.
+
+    Args:
+        owner: who it is, in words; no names of machines or people, as a repository may be public.
+        digest: that its tags will point to; empty: not one alone.
+        versions: the tags among them that never move.
+    """
+
+    owner: str
+    digest: str = ""
+    versions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimTerms:
+    """How long a claim lasts, and how long others wait for it; seconds.
+
+    Args:
+        duration: from its last renewal until it has expired; renewed after a third of it.
+        poll: between two looks at the claims of others.
+        patience: until a publisher stops waiting for another.
+    """
+
+    duration: float = 120.0
+    poll: float = 2.0
+    patience: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """The claim of another publisher, as it was read."""
+
+    id: str
+    digest: str
+    state: str
+    intent: Intent
+    expired: bool
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
+@dataclass
+class Claim:
+    """The exclusive right to give tags in one repository; a context manager that acquires it.
+
+    Args:
+        repository: where.
+        intent: what for.
+        terms: how long it lasts.
+        known: identifiers of claims whose publishers have certainly ended; they count as none.
+        identifier: of this claim.
+        clock: monotonic, seconds.
+        note: prints a line while another publisher is waited for.
+        enabled: False: nothing is claimed, and every other method does nothing.
+    """
+
+    repository: Repository
+    intent: Intent
+    terms: ClaimTerms = field(default_factory=ClaimTerms)
+    known: tuple[str, ...] = ()
+    identifier: str = field(default_factory=_new_id)
+    clock: Callable[[], float] = time.monotonic
+    note: Callable[[str], None] = lambda _: None
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        """Claim nothing yet."""
+        self.lapsed = False
+        self._document: Document | None = None
+        self._state = ""
+        self._told = False
+        self._raised = 0.0
+        self._count = 0
+        # When the present content of another's claim was first seen here.
+        self._seen: dict[str, tuple[str, float]] = {}
+        # Manifests that are to be deleted: own earlier claims, and those of publishers that ended.
+        self._leftovers: list[str] = []
+        self._deletes = True
+
+    @property
+    def tag(self) -> str:
+        """Return the tag that this claim is kept under."""
+        return f"{PREFIX}{self.identifier}"
+
+    def __enter__(self) -> Self:
+        """Acquire the claim.
+
+        Raises:
+            GateError: another publication may still give a version another digest (exit 7).
+            TransientError: another publisher did not end in time (exit 6).
+            BuildlibError: the registry does not take the claim.
+        """
+        if self.enabled:
+            try:
+                self._acquire()
+            except BaseException:
+                self._release()
+                raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Release the claim; one that can't be released expires by itself."""
+        self._release()
+
+    def keep(self) -> None:
+        """Renew the claim where it is due; called before each request that writes a tag.
+
+        Where it has expired, it is acquired once more, and `lapsed` is set: another publisher may
+        have given tags meanwhile.
+
+        Raises:
+            BuildlibError: as when it is acquired.
+        """
+        if not self.enabled or self._age() < self.terms.duration / 3:
+            return
+        if not (self._age() < self.terms.duration and self._renewed(_HELD)):
+            self.lapsed = True
+            self._acquire()
+
+    def expired(self) -> bool:
+        """Return whether another publisher may take this claim for one that has expired."""
+        return self.enabled and self._age() >= self.terms.duration
+
+    def _age(self) -> float:
+        return self.clock() - self._raised
+
+    # -- acquiring
+
+    def _acquire(self) -> None:
+        deadline = self.clock() + self.terms.patience
+        # Held at once, for most publishers are alone, and then it is put only once.
+        self._raise(_HELD)
+        while rivals := self._rivals():
+            self._wait(rivals, deadline)
+        if self._state == _WAITING and not self._renewed(_HELD):
+            self._acquire()
+
+    def _wait(self, rivals: list[_Other], deadline: float) -> None:
+        if not self._told:
+            self.note(f"{self.repository.name}: waiting for {rivals[0].intent.owner}")
+            self._told = True
+        if self.clock() >= deadline:
+            raise self._kept_waiting(rivals[0])
+        first = [one for one in rivals if one.id < self.identifier]
+        if first:
+            # Of two that see each other, the one that sorts first keeps its claim.
+            self._lower()
+            while any(one.id < self.identifier for one in self._rivals()):
+                if self.clock() >= deadline:
+                    raise self._kept_waiting(first[0])
+                self._pause()
+            self._raise(_WAITING)
+            return
+        if self._state != _WAITING or self._age() >= self.terms.duration / 3:
+            self._raise(_WAITING)
+        self._pause()
+
+    def _renewed(self, state: str) -> bool:
+        """Put the claim again; return whether it was there all the time, and had not expired."""
+        before = self._raised
+        self._raise(state)
+        return self.clock() - before < self.terms.duration
+
+    def _pause(self) -> None:
+        self.repository.transport.sleep(self.terms.poll)
+
+    def _kept_waiting(self, other: _Other) -> TransientError:
+        return TransientError(
+            f"another publication gives tags in {self.repository.name}: {other.intent.owner}",
+            why=f"it did not end within {self.terms.patience:.0f} s",
+            hint="wait for it, and look at what it did",
+        )
+
+    def _rivals(self) -> list[_Other]:
+        """Return the claims of others that count.
+
+        Raises:
+            GateError: one that has expired may still give a version another digest (exit 7).
+        """
+        alive = []
+        for one in self._others():
+            ended = one.id in self.known
+            if not (ended or one.expired):
+                alive.append(one)
+            elif ended or one.state == _WAITING or self._is_settled(one):
+                self._leftovers.append(one.digest)
+        return alive
+
+    def _is_settled(self, silent: _Other) -> bool:
+        """Return whether nothing of a publisher that went silent can be wrong if it comes late.
+
+        Raises:
+            GateError: it may still give one of our versions another digest (exit 7).
+        """
+        theirs = silent.intent
+        absent = [tag for tag in theirs.versions if not self.repository.digest(tag)]
+        if theirs.digest != self.intent.digest and set(absent) & set(self.intent.versions):
+            raise GateError(
+                f"{self.repository.name}:{absent[0]} may still become another image",
+                why=f"{theirs.owner} began to publish {theirs.digest}, and has not ended",
+                hint="finish that publication with --resume; or, if it certainly has ended, "
+                f"add --discard-claim {silent.id}",
+            )
+        return not absent
+
+    def _others(self) -> Iterator[_Other]:
+        for tag in self.repository.tags():
+            if not tag.startswith(PREFIX) or tag == self.tag:
+                continue
+            document = self.repository.manifest(tag)
+            if document is None:
+                continue
+            state, intent, renewed = _read(document)
+            if state == _RELEASED:
+                continue
+            digest, since = self._seen.get(tag, ("", 0.0))
+            if digest != document.digest:
+                since = self.clock()
+                self._seen[tag] = document.digest, since
+            unchanged = self.clock() - since >= self.terms.duration
+            stale = self.repository.transport.clock() - renewed > self.terms.duration + _STALE
+            name = tag.removeprefix(PREFIX)
+            yield _Other(name, document.digest, state, intent, unchanged or stale)
+
+    # -- the claim itself
+
+    def _raise(self, state: str) -> None:
+        began = self.clock()
+        with self._explained():
+            if not self._count and not self.repository.has_blob(EMPTY_DIGEST):
+                self.repository.put_bytes(EMPTY_DIGEST, _EMPTY)
+            self._put(state)
+        # From before it was sent: others see it later than that, and wait as long.
+        self._raised = began
+
+    def _put(self, state: str) -> None:
+        if self._document:
+            self._leftovers.append(self._document.digest)
+        self._count += 1
+        renewed = f"{self.repository.transport.clock():.0f} {self._count}"
+        document = _make(self.intent, state, f"{renewed} {self.identifier}")
+        self.repository.put_manifest(self.tag, document)
+        self._document, self._state = document, state
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (EngineError, AuthorisationError) as error:
+            raise type(error)(
+                f"{self.repository.name} does not take the claim that keeps publishers apart",
+                why=str(error),
+                hint="where the registry can't hold it: claim = false in its table, "
+                "and let one publisher run at a time",
+            ) from error
+
+    def _delete(self, digest: str) -> bool:
+        self._deletes = self._deletes and self.repository.delete_manifest(digest)
+        return self._deletes
+
+    def _lower(self) -> None:
+        """Take the claim back: delete it, or mark it where the registry deletes nothing."""
+        if self._document and not self._delete(self._document.digest):
+            self._put(_RELEASED)
+        self._document = None
+
+    def _release(self) -> None:
+        if self._document is None:
+            return
+        try:
+            self._lower()
+        except CancelledError:
+            raise
+        except BuildlibError:
+            self.note(
+                f"{self.repository.name}: the claim could not be released; "
+                f"it expires within {self.terms.duration:.0f} s"
+            )
+        # By digest: a claim that is renewed at this moment is another manifest, and stays.
+        for digest in dict.fromkeys(self._leftovers):
+            self._delete(digest)
+
+
+@contextmanager
+def all_claimed(claims: Iterable[Claim]) -> Iterator[None]:
+    """Acquire several claims, in an order that is the same for everybody; release them afterwards.
+
+    Two publishers that take the same repositories in other orders would wait for each other.
+
+    Raises:
+        BuildlibError: as `Claim`; none of them is left then.
+    """
+    with ExitStack() as stack:
+        for claim in sorted(claims, key=lambda claim: claim.repository.name):
+            stack.enter_context(claim)
+        yield
+
+
+def _make(intent: Intent, state: str, renewed: str) -> Document:
+    annotations = {
+        f"{_NAMESPACE}.{name}": value
+        for name, value in {
+            "state": state,
+            "owner": intent.owner,
+            "digest": intent.digest,
+            "versions": " ".join(intent.versions),
+            # Seconds since 1970, and what makes each renewal another manifest.
+            "renewed": renewed,
+        }.items()
+    }
+    content = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": _TYPE,
+        "config": _EMPTY_DESCRIPTOR,
+        "layers": [_EMPTY_DESCRIPTOR],
+        "annotations": annotations,
+    }
+    return Document(json.dumps(content, sort_keys=True).encode(), MANIFEST)
+
+
+def _read(document: Document) -> tuple[str, Intent, float]:
+    """Return a claim's state, intent and time; one in no known form counts until it expires."""
+    try:
+        found = read_object(document.data).get("annotations")
+    except ValueError:
+        found = None
+    known: Mapping[str, object] = found if isinstance(found, Mapping) else {}
+
+    def text(name: str) -> str:
+        return str(known.get(f"{_NAMESPACE}.{name}", ""))
+
+    intent = Intent(
+        owner=text("owner") or "an unknown publisher",
+        digest=text("digest"),
+        versions=tuple(text("versions").split()),
+    )
+    renewed = text("renewed").partition(" ")[0]
+    seconds = float(renewed) if renewed.isascii() and renewed.isdigit() else math.inf
+    return text("state") or _HELD, intent, seconds

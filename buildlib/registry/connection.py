@@ -1,0 +1,236 @@
+"""Connections of urllib3 on which everything ends in time, and no header fills the memory.
+
+urllib3 and http.client know a timeout for each wait alone: a server that sends a byte before it has
+passed holds them for ever, as does one that sends `100 Continue` without end, which is before any
+code of urllib3's is reached. So the time is taken where bytes are read and sent.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Event
+from typing import Any, Final
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, HeaderParsingError
+from urllib3.util.response import assert_header_parsing
+
+from buildlib.background import Background
+from buildlib.errors import EngineError, TransientError
+from buildlib.registry.limits import Limits
+
+# Longer than any line with the size of a chunk; http.client has its own limit for other lines.
+_LONGEST: Final = 4096
+
+
+class Deadline:
+    """Until when a request has to be done, whatever it consists of.
+
+    Args:
+        host: that is asked, for people.
+        method: of the request.
+        limits: that count.
+        silence: seconds without a byte until a connection counts as dead.
+        size: bytes of the largest body that may come.
+    """
+
+    def __init__(
+        self, host: str, method: str, limits: Limits, *, silence: float, size: int = 0
+    ) -> None:
+        """Begin now."""
+        self.host, self.method, self.limits = host, method, limits
+        self.size = max(size, limits.document)
+        self._silence = silence
+        self._until = time.monotonic() + limits.seconds
+
+    def left(self) -> float:
+        """Return the seconds that the next step may take.
+
+        Raises:
+            TransientError: the request has taken too long (exit 6).
+        """
+        left = self._until - time.monotonic()
+        if left <= 0:
+            limits = self.limits
+            raise TransientError(
+                f"{self.host} takes too long for {self.method}",
+                why=f"more than {limits.seconds:g} s, at less than {limits.rate} bytes per second",
+                hint="try again later",
+            )
+        return min(left, self._silence)
+
+    def moved(self, count: int) -> None:
+        """Count bytes that were sent or read: they take their time."""
+        self._until += count / self.limits.rate
+
+    def too_much(self, what: str) -> EngineError:
+        """Return the error for an answer that is larger than a limit."""
+        return EngineError(
+            f"{self.host} answers {self.method} with more than {what}",
+            hint="see whether it is the registry that answers, and not a page of a proxy's",
+        )
+
+
+_DEADLINE: ContextVar[Deadline] = ContextVar("deadline")
+
+
+@contextmanager
+def until(deadline: Deadline) -> Iterator[None]:
+    """Hold all that is read and sent in the block to a deadline."""
+    before = _DEADLINE.set(deadline)
+    try:
+        yield
+    finally:
+        _DEADLINE.reset(before)
+
+
+class _Incoming(io.RawIOBase):
+    """What comes in on a socket, in time, and as many bytes as are allowed."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock, self._raw = sock, sock.makefile("rb", buffering=0)
+        self._deadline = _DEADLINE.get()
+        self.allow(self._deadline.limits.headers, "of headers")
+
+    def allow(self, count: int, what: str) -> None:
+        """Let so many bytes come from now on."""
+        self._left, self._what = count, f"{count} bytes {what}"
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401 - as the base has it
+        self._sock.settimeout(self._deadline.left())
+        try:
+            count = self._raw.readinto(buffer)
+        except TimeoutError:
+            # It may be the deadline that has passed.
+            self._deadline.left()
+            raise
+        self._deadline.moved(count or 0)
+        self._left -= count or 0
+        if self._left < 0:
+            raise self._deadline.too_much(self._what)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Lines(io.BufferedReader):
+    """A reader that returns no line and no rest of unlimited length."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(_LONGEST if size is None or size < 0 else size)
+        if len(line) == _LONGEST and not line.endswith(b"\n"):
+            raise http.client.LineTooLong("chunk size")
+        return line
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        # The size of a chunk is read as a number, and may have a sign.
+        if size is None or size < 0:
+            raise http.client.HTTPException("a chunk of a negative size")
+        return super().read(size)
+
+
+class _Response(http.client.HTTPResponse):
+    """A response whose headers are read in time, completely, and within their limit."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:  # noqa: ANN401 - http.client's own
+        super().__init__(sock, *args, **options)
+        self.fp.close()
+        self._incoming = _Incoming(sock)
+        self.fp = _Lines(self._incoming)
+
+    def begin(self) -> None:
+        deadline = _DEADLINE.get()
+        try:
+            super().begin()
+            # http.client takes every interim answer but `100 Continue` for the last one, and the
+            # last one for the answer to the next request; RFC 9110, 15.2.
+            while self.status < http.HTTPStatus.OK:
+                self.headers = None  # type: ignore[assignment]
+                super().begin()
+            assert_header_parsing(self.msg)
+        except http.client.HTTPException as error:
+            if type(error) in {http.client.HTTPException, http.client.LineTooLong}:
+                raise deadline.too_much("100 headers, or lines of 64 KiB") from None
+            raise
+        except HeaderParsingError:
+            # All after a line that is no header would be lost in silence.
+            raise http.client.HTTPException("headers that can't be read") from None
+        # Twice its size is enough for a body in chunks, unless each has but a few bytes.
+        self._incoming.allow(2 * deadline.size, "in the chunks of a body")
+
+
+class _Timed:
+    """A connection that is opened, and that sends, until the deadline."""
+
+    response_class = _Response
+    sock: socket.socket | None
+    timeout: float
+
+    def _new_conn(self) -> socket.socket:
+        deadline = _DEADLINE.get()
+        self.timeout = min(self.timeout, deadline.left())
+        given_up = Event()
+        connect: Callable[[], socket.socket] = super()._new_conn  # type: ignore[misc]
+
+        def open_it() -> socket.socket:
+            found = connect()
+            if given_up.is_set():
+                found.close()
+            return found
+
+        # Looking up a name has no timeout, and hears no interrupt; then each of its addresses has
+        # the whole of one.
+        opening = Background(open_it)
+        try:
+            opening.wait(deadline.left())
+        finally:
+            in_time = opening.wait(0)
+            if not in_time:
+                given_up.set()
+        if not in_time:
+            deadline.left()
+            raise ConnectTimeoutError(self, "the host is not reached in time")
+        return opening.get()
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - as the base has it
+        deadline = _DEADLINE.get()
+        left = deadline.left()
+        if self.sock is not None:
+            self.sock.settimeout(left)
+        try:
+            super().send(data)  # type: ignore[misc]
+        except TimeoutError:
+            deadline.left()
+            raise
+        deadline.moved(len(data))
+
+
+class _Plain(_Timed, HTTPConnection):  # type: ignore[misc]
+    """Without encryption."""
+
+
+class _Encrypted(_Timed, HTTPSConnection):  # type: ignore[misc]
+    """With encryption."""
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain  # type: ignore[assignment]
+
+
+class _EncryptedPool(HTTPSConnectionPool):
+    ConnectionCls = _Encrypted  # type: ignore[assignment]
+
+
+POOLS: Final = {"http": _PlainPool, "https": _EncryptedPool}

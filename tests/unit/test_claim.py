@@ -1,0 +1,270 @@
+"""The claim that keeps publishers apart, over a registry in memory; simulations race it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Unpack
+
+import pytest
+from simulation.world import Registry
+
+from buildlib.errors import (
+    AuthorisationError,
+    CancelledError,
+    EngineError,
+    GateError,
+    TransientError,
+)
+from buildlib.registry.answer import Answer
+from buildlib.registry.claim import PREFIX, Claim, ClaimTerms, Intent, all_claimed
+from buildlib.registry.client import Repository
+from buildlib.registry.exchange import Options
+from buildlib.registry.transport import Transport
+
+TERMS = ClaimTerms(duration=90.0, poll=10.0, patience=300.0)
+OURS = Intent("1.3.0 (abc1234)", "sha256:" + "a" * 64, ("1.3.0",))
+THEIRS = Intent("1.3.0 (def5678)", "sha256:" + "b" * 64, ("1.3.0",))
+OTHER = Intent("1.4.0 (def5678)", "sha256:" + "c" * 64, ("1.4.0",))
+
+
+class Direct(Transport):
+    """The way to a registry in memory; `fails` is asked before each request."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.now, self.asked = 1000.0, list[str]()
+        self.fails: Callable[[str, str], object] = lambda _method, _path: None
+        super().__init__(registry.host, sleep=self.pass_time, clock=lambda: self.now)
+        self._registry = registry
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    def ask(self, method: str, path: str, **options: Unpack[Options]) -> Answer:
+        self.asked.append(f"{method} {path}")
+        self.fails(method, path)
+        make = options.get("body")
+        body = make() if make else b""
+        data = body if isinstance(body, bytes) else body.read()
+        answer = self._registry.answer(method, path, data)
+        if answer.status not in options["expect"]:
+            raise EngineError(f"{self.host} refuses {method}")
+        return answer
+
+
+class World:
+    """One registry, and those who claim it."""
+
+    def __init__(self, *, deletes: bool = True) -> None:
+        self.registry = Registry("r.example", deletes=deletes)
+        self.way = Direct(self.registry)
+        self.notes: list[str] = []
+
+    def claim(self, name: str, intent: Intent = OURS, **more: object) -> Claim:
+        given = {"terms": TERMS, "identifier": name, "clock": lambda: self.way.now, **more}
+        repository = Repository(self.way, "thing")
+        return Claim(repository, intent, note=self.notes.append, **given)  # type: ignore[arg-type]
+
+    @property
+    def there(self) -> set[str]:
+        return {tag.removeprefix(PREFIX) for tag in self.registry.tags}
+
+
+def test_a_claim_is_a_tag_as_long_as_it_lasts() -> None:
+    world = World()
+    with world.claim("a") as claim:
+        assert world.there == {"a"}
+        assert claim.tag == "buildlib-claim-a"
+    assert world.registry.tags == {}
+    assert world.registry.manifests == {}
+
+
+def test_where_nothing_is_deleted_it_is_marked_and_waited_for_by_nobody() -> None:
+    world = World(deletes=False)
+    with world.claim("a"):
+        pass
+    assert world.there == {"a"}
+    with world.claim("b"):
+        assert world.notes == []
+    # It is not tried again and again.
+    assert sum(line.startswith("DELETE") for line in world.way.asked) == 2
+
+
+def test_another_publisher_is_waited_for() -> None:
+    world = World()
+    first = world.claim("a").__enter__()
+    asked = len(world.way.asked)
+
+    def ends(_method: str, _path: str) -> None:
+        if world.way.now > 1025 and "a" in world.there:
+            world.way.fails = lambda _method, _path: None
+            first.__exit__(None, None, None)
+
+    world.way.fails = ends
+    with world.claim("b", OTHER):
+        assert world.there == {"b"}
+    assert world.notes == ["r.example/thing: waiting for 1.3.0 (abc1234)"]
+    assert len(world.way.asked) > asked
+    assert world.way.now < 1090
+
+
+@pytest.mark.parametrize("name", ["b", "0"], ids=["sorts after", "sorts before"])
+def test_it_is_not_waited_for_longer_than_patience(name: str) -> None:
+    world = World()
+    first = world.claim("a").__enter__()
+
+    def renews(method: str, path: str) -> None:
+        if method == "GET" and path.endswith(first.tag):
+            world.way.fails = lambda _method, _path: None
+            first.keep()
+            world.way.fails = renews
+
+    world.way.fails = renews
+    with pytest.raises(TransientError, match="another publication gives tags") as caught:
+        world.claim(name, OTHER).__enter__()
+    assert "1.3.0 (abc1234)" in str(caught.value)
+    assert world.there == {"a"}
+
+
+def test_that_of_a_killed_publisher_expires_and_is_removed() -> None:
+    world = World()
+    world.claim("a", Intent("a rollback")).__enter__()
+    with world.claim("b"):
+        assert 1090 <= world.way.now < 1110
+    assert world.registry.tags == {}
+
+
+def test_yesterdays_is_not_waited_for() -> None:
+    world = World()
+    world.claim("a", Intent("a rollback")).__enter__()
+    world.way.now += 24 * 3600
+    before = world.way.now
+    with world.claim("b"):
+        assert world.way.now == before
+
+
+def test_a_version_that_may_still_come_late_is_left_to_its_publisher() -> None:
+    world = World()
+    world.claim("a", THEIRS).__enter__()
+    with pytest.raises(GateError, match=r"1\.3\.0 may still become another image") as caught:
+        world.claim("b", OURS).__enter__()
+    assert "add --discard-claim a" in str(caught.value)
+    assert world.there == {"a"}
+    # Another version is published all the same, and does not forget it.
+    with world.claim("c", OTHER):
+        pass
+    assert world.there == {"a"}
+    # Nor does the same image have to wait for a decision.
+    with world.claim("d", THEIRS):
+        pass
+    assert world.there == {"a"}
+    # It is over when the version is there, or somebody says so.
+    with world.claim("e", OURS, known=("a",)):
+        pass
+    assert world.there == set()
+
+
+def test_what_a_killed_publisher_finished_is_forgotten() -> None:
+    world = World()
+    world.claim("a", THEIRS).__enter__()
+    world.registry.holds(b"{}", "1.3.0")
+    with world.claim("b", OURS):
+        pass
+    assert world.there == {"1.3.0"}
+
+
+def test_it_is_renewed_when_it_is_due() -> None:
+    world = World()
+    with world.claim("a") as claim:
+        before = world.registry.tags[claim.tag]
+        world.way.now += 20
+        claim.keep()
+        assert world.registry.tags[claim.tag] == before
+        world.way.now += 20
+        claim.keep()
+        assert world.registry.tags[claim.tag] != before
+        lapsed = [claim.lapsed]
+        world.way.now += 89
+        assert not claim.expired()
+        world.way.now += 1
+        assert claim.expired()
+        claim.keep()
+        assert [*lapsed, claim.lapsed] == [False, True]
+        assert not claim.expired()
+    assert world.registry.manifests == {}
+
+
+def test_a_renewal_that_takes_too_long_is_none() -> None:
+    world = World()
+    with world.claim("a") as claim:
+        world.way.now += 40
+        world.way.fails = lambda method, _path: world.way.pass_time(60) if method == "PUT" else None
+        claim.keep()
+        assert claim.lapsed
+
+
+@pytest.mark.parametrize("kind", [EngineError, AuthorisationError])
+def test_a_registry_that_does_not_take_it_is_told_with_the_setting(
+    kind: type[EngineError | AuthorisationError],
+) -> None:
+    world = World()
+
+    def refuses(method: str, path: str) -> None:
+        if method == "PUT" and "manifests" in path:
+            raise kind("it is no image")
+
+    world.way.fails = refuses
+    with pytest.raises(kind, match="does not take the claim") as caught:
+        world.claim("a").__enter__()
+    assert "it is no image" in str(caught.value)
+    assert "claim = false" in str(caught.value)
+    with world.claim("a", enabled=False) as claim:
+        claim.keep()
+        assert not claim.expired()
+
+
+def test_one_in_no_known_form_counts_until_it_expires() -> None:
+    world = World()
+    world.registry.holds(b"[]", f"{PREFIX}0")
+    with world.claim("b"):
+        assert world.way.now >= 1090
+    assert world.notes == ["r.example/thing: waiting for an unknown publisher"]
+    assert world.there == set()
+
+
+def test_one_that_cannot_be_released_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    claim = world.claim("a").__enter__()
+
+    def down(_method: str, _path: str) -> None:
+        raise TransientError("down")
+
+    world.way.fails = down
+    claim.__exit__(None, None, None)
+    assert world.notes == [
+        "r.example/thing: the claim could not be released; it expires within 90 s"
+    ]
+
+    def interrupted(_method: str, _path: str) -> None:
+        raise CancelledError("interrupted")
+
+    again = world.claim("b")
+    monkeypatch.setattr(again, "_document", claim._document or object())  # noqa: SLF001
+    world.way.fails = interrupted
+    monkeypatch.setattr(again, "_lower", lambda: interrupted("", ""))
+    with pytest.raises(CancelledError):
+        again.__exit__(None, None, None)
+
+
+def test_several_are_taken_in_one_order_and_none_is_left_where_one_fails() -> None:
+    world = World()
+    other = World()
+
+    def refuses(_method: str, _path: str) -> None:
+        raise EngineError("no")
+
+    other.way.host = "s.example"
+    other.way.fails = refuses
+    with pytest.raises(EngineError), all_claimed([other.claim("a"), world.claim("a")]):
+        pass
+    assert world.way.asked[0].startswith("HEAD")
+    assert world.there == set()
