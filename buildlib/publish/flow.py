@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -28,11 +29,12 @@ from buildlib.errors import (
 from buildlib.oci import open_archive
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest
+from buildlib.project import Project
 from buildlib.publish.buildkit import write_provenance
 from buildlib.publish.checks import archive_problems
 from buildlib.publish.course import Course
 from buildlib.publish.fingerprint import built_by, fingerprint
-from buildlib.publish.gates import LEFT_OUT, PASSED, Subject, judge, missing_tools
+from buildlib.publish.gates import LEFT_OUT, PASSED, Outcome, Subject, judge, missing_tools
 from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.receipt import (
     NAME,
@@ -75,6 +77,7 @@ class Surroundings:
         check_unchanged: raises where the files are not those any more that the plan was made of.
         cancel: ends every process that was started.
         reached: is called after each step, with its name.
+        files: gives the project with the files that are published; None: the subject's own.
     """
 
     subject: Subject
@@ -88,6 +91,11 @@ class Surroundings:
     cancel: Callable[[], None]
     discarded: tuple[str, ...] = ()
     reached: Callable[[str], None] = field(default=lambda _: None)
+    files: Callable[[], AbstractContextManager[Project]] | None = None
+
+    def sources(self) -> AbstractContextManager[Project]:
+        """Give the project with its files, no longer than they are needed."""
+        return self.files() if self.files else contextlib.nullcontext(self.subject.project)
 
     @property
     def console(self) -> Console:
@@ -254,7 +262,8 @@ class PublishFlow:
                 platforms=("all",) if self._project.config.platforms else (),
                 output=Output.OCI,
             )
-            build_image(self._project, request, self._around.subject.executor, self._console)
+            with self._around.sources() as project:
+                build_image(project, request, self._around.subject.executor, self._console)
             self._check_unchanged()
             self.receipt.built_by = line
             self.receipt.tools |= self._builds_with | {"buildkit": self._around.buildkit()}
@@ -299,7 +308,11 @@ class PublishFlow:
         wanted = tuple(gate for gate in self._plan.gates if gate not in known)
         for gate in known & set(self._plan.gates):
             self._console.note(f"gate {gate} was passed by this very image")
-        outcomes = judge(wanted, subject, cancel=self._around.cancel)
+        outcomes: tuple[Outcome, ...] = ()
+        if wanted:
+            with self._around.sources() as project:
+                asked = replace(subject, project=project)
+                outcomes = judge(wanted, asked, cancel=self._around.cancel)
         records = {record.gate: record for record in self.receipt.gates if record.gate in known}
         records |= {outcome.record.gate: outcome.record for outcome in outcomes}
         self.receipt.gates = [records[gate] for gate in self._plan.gates] + [
@@ -322,13 +335,14 @@ class PublishFlow:
         if same and all((config.root / one["file"]).is_file() for one in known):
             return
         archive = self._plan.archive
-        self.receipt.provenance = write_provenance(
-            self._project,
-            self._around.subject.executor,
-            self._console,
-            stem=archive.with_name(archive.name.removesuffix(".oci.tar")),
-            platforms=self.receipt.platforms,
-        )
+        with self._around.sources() as project:
+            self.receipt.provenance = write_provenance(
+                project,
+                self._around.subject.executor,
+                self._console,
+                stem=archive.with_name(archive.name.removesuffix(".oci.tar")),
+                platforms=self.receipt.platforms,
+            )
         for one in self.receipt.provenance:
             one["file"] = inside(Path(one["file"]), config.root)
         self._course.save("provenance")

@@ -6,8 +6,6 @@ nothing, and one that is repeated sends only what is missing.
 
 from __future__ import annotations
 
-import hashlib
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -87,7 +85,7 @@ def push_archive(
     documents = documents_of(archive, top)
     blobs = dict.fromkeys(part for found in documents.values() for part in _blobs(found))
     for blob, length in blobs:
-        _check_blob(archive, blob, length)
+        archive.check_blob(blob, length)
     sent = there = size = 0
     for blob, length in blobs:
         if repository.has_blob(blob):
@@ -164,21 +162,3 @@ def _blobs(document: Document) -> Iterator[tuple[str, int]]:
             if not isinstance(size, int):
                 raise _damaged(f"{document.digest} does not say how large {entry['digest']} is")
             yield str(entry["digest"]), size
-
-
-def _check_blob(archive: Archive, digest: str, size: int) -> None:
-    """Raise where a blob is not what its descriptor says, before a byte of it is sent."""
-    sums, length = hashlib.sha256(), 0
-    try:
-        with archive.open_blob(digest) as stream:
-            while part := stream.read(_CHUNK):
-                length += len(part)
-                sums.update(part)
-    except (OSError, tarfile.TarError) as error:
-        raise InputError(
-            "what is to be pushed can't be read", why=str(error), hint="see to the disk"
-        ) from error
-    if length != size:
-        raise _damaged(f"{digest} has {length} bytes, and its descriptor says {size}")
-    if f"sha256:{sums.hexdigest()}" != digest:
-        raise _damaged(f"{digest} is sha256:{sums.hexdigest()}")

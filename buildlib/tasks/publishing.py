@@ -15,6 +15,7 @@ from buildlib.checkout import changes_of, from_commit, is_of_commit
 from buildlib.engine import inspect_builder
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.executor import PlumbumExecutor
+from buildlib.included import INCLUDE
 from buildlib.planning import DIST
 from buildlib.preflight import check_engine
 from buildlib.project import Project
@@ -87,6 +88,8 @@ class Planner:
         self.project: Project = run.project()
         if by_version and self.project.version.snapshot:
             self._mode = Mode.SNAPSHOT
+        # With the files of the commit, once they have been looked at.
+        self._planned = self.project
         config = self.project.config
         self.registries = chosen_registries(config, wanted.registries)
         self._changes = changes_of(self.project)
@@ -94,22 +97,36 @@ class Planner:
         self._uncommitted = self._hashed(self._changes)
         self._dockerfile = self.project.dockerfile()
 
-    @contextmanager
-    def files(self) -> Iterator[None]:
-        """Take the files of the commit for the time of the block, unless others are published.
+    def take_commit(self) -> None:
+        """Plan by the files of the commit from now on, unless others are published.
 
         Raises:
             InputError, ToolError: as `from_commit`.
         """
         release = self._mode is not Mode.SNAPSHOT
         if not is_of_commit(self.project, self._changes, release=release):
-            yield
             return
-        before = self.project, self._dockerfile
         with from_commit(self.project) as project:
-            self.project, self._dockerfile = project, project.dockerfile()
-            yield
-        self.project, self._dockerfile = before
+            self._planned, self._dockerfile = project, project.dockerfile()
+
+    @contextmanager
+    def files(self) -> Iterator[Project]:
+        """Give the project with the files that are published, as they were planned.
+
+        Raises:
+            InputError, ToolError: as `from_commit`; a file that is included has changed (exit 2).
+        """
+        planned = self._planned.checkout
+        if planned is None:
+            yield self.project
+            return
+        with from_commit(self.project) as project:
+            if project.checkout and project.checkout.included != planned.included:
+                raise InputError(
+                    f"files that {INCLUDE} names have changed meanwhile",
+                    hint="leave them alone while docker-publish runs, and publish again",
+                )
+            yield project
 
     def _hashed(self, changes: Changes) -> str:
         git = self.project.git
@@ -136,7 +153,7 @@ class Planner:
     def plan(self, in_registry: Mapping[str, Sequence[str]]) -> PublishPlan:
         """Return the plan, by the tags that each registry holds."""
         return make_publish_plan(
-            self.project,
+            self._planned,
             self._dockerfile,
             self._changes,
             self.registries,
@@ -208,19 +225,7 @@ def publish(
     planner = Planner(run, wanted)
     # What forbids it is said before anybody is asked.
     planner.plan({})
-    with planner.files():
-        _publish(run, planner, wanted, patience=patience, terms=terms, reached=reached)
-
-
-def _publish(
-    run: Edge,
-    planner: Planner,
-    wanted: Wanted,
-    *,
-    patience: Patience | None,
-    terms: ClaimTerms | None,
-    reached: Callable[[str], None],
-) -> None:
+    planner.take_commit()
     patience = _ONCE if run.dry else patience
     opened = open_registries(run, planner.registries, patience, spare_optional=True)
     plan = planner.plan(_held(run, opened))
@@ -281,6 +286,7 @@ def _surroundings(
         signer=CosignSigner(project, plan, run.executor, run.console, repositories),
         rules=rules,
         check_unchanged=planner.check_unchanged,
+        files=planner.files,
         now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         versions=lambda: _versions(_engine(run)),
         buildkit=lambda: _buildkit(run, project),

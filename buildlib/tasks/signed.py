@@ -103,11 +103,7 @@ def _sign_release(run: Edge, opened: Opened, reference: Reference) -> str:
         InputError: it is another image than the project would publish (exit 2).
     """
     planner = Planner(run, NOTHING, by_version=True)
-    with planner.files():
-        return _sign_planned(run, planner, opened, reference)
-
-
-def _sign_planned(run: Edge, planner: Planner, opened: Opened, reference: Reference) -> str:
+    planner.take_commit()
     plan = planner.plan({})
     target = next((t for t in plan.targets if t.repository == reference.name), None)
     if target is None:
