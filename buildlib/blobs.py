@@ -169,7 +169,7 @@ class BlobFile:
     def _check_size(self, digest: str, size: int) -> None:
         length = self.size_of(digest)
         if length != size:
-            raise self._damaged(f"{digest} has {length} bytes, not the {size} it should")
+            raise self._damaged(f"{digest} has {length} bytes, and its descriptor says {size}")
 
     def _read_checked(self, stream: Hashing, digest: str, size: int) -> None:
         """Read the rest of a blob, and compare it with its digest."""

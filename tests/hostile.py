@@ -97,8 +97,10 @@ class Hostile:
 
     def __post_init__(self) -> None:
         """Hold what a right registry does."""
-        config = self.keep_blob(b'{"os": "linux", "architecture": "amd64"}')
         layer = self.keep_blob(LAYER)
+        rootfs = {"type": "layers", "diff_ids": [layer["digest"]]}
+        about = {"os": "linux", "architecture": "amd64", "rootfs": rootfs}
+        config = self.keep_blob(json.dumps(about).encode())
         for name in ("1.2.3", "1.4.0", ""):
             found = {"config": config, "layers": [layer], "annotations": {"of": name}}
             manifest = Document(json.dumps(found).encode(), MANIFEST)

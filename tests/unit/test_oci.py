@@ -333,7 +333,7 @@ def test_a_size_that_is_not_that_of_the_blob(tmp_path: Path, part: str) -> None:
         image = {**image, **writer.document(manifest)}
     if part == "manifest":
         image["size"] = 7
-    _refused(writer.write(tmp_path / "i.tar", image), "bytes, not the 7 it should")
+    _refused(writer.write(tmp_path / "i.tar", image), "bytes, and its descriptor says 7")
 
 
 def test_the_blobs_of_an_attestation_are_compared_as_well(tmp_path: Path) -> None:
