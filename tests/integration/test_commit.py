@@ -153,7 +153,7 @@ def test_generated_files_are_named_in_the_configuration_and_in_the_receipt(
     assert receipt["included"] == {"gen/made.js": f"sha256:{found['app/gen/made.js'][0]}"}
     # Another content is another image, and no receipt goes on from one to the other.
     (root / "gen/made.js").write_text("other", encoding="utf-8")
-    with pytest.raises(GateError, match=r"1\.4\.0 is another image"):
+    with pytest.raises(GateError, match=r"1\.4\.0 already exists with a different digest"):
         release.publish(UNSIGNED._replace(resume=True))
     (root / "gen/made.js").unlink()
     with pytest.raises(InputError, match="files that are not there: gen/"):
