@@ -27,15 +27,13 @@ from buildlib.errors import (
     raise_problems,
 )
 from buildlib.oci import open_archive
-from buildlib.plan import Output
-from buildlib.planning import BuildRequest
 from buildlib.project import Project
 from buildlib.publish.buildkit import write_provenance
 from buildlib.publish.checks import archive_problems
 from buildlib.publish.course import Course
 from buildlib.publish.fingerprint import built_by, fingerprint
 from buildlib.publish.gates import LEFT_OUT, PASSED, Outcome, Subject, judge, missing_tools
-from buildlib.publish.plan import PublishPlan, Target
+from buildlib.publish.plan import PublishPlan, Target, release_request
 from buildlib.publish.receipt import (
     NAME,
     GateRecord,
@@ -258,10 +256,7 @@ class PublishFlow:
         if before and self.receipt.built_by == line and self._top(archive) == before:
             self._console.note(f"{archive.name} is there already: {before}")
         else:
-            request = BuildRequest(
-                platforms=("all",) if self._project.config.platforms else (),
-                output=Output.OCI,
-            )
+            request = release_request(self._project.config)
             with self._around.sources() as project:
                 build_image(project, request, self._around.subject.executor, self._console)
             self._check_unchanged()

@@ -233,12 +233,22 @@ def make_publish_plan(
     )
 
 
+def release_request(config: Config) -> BuildRequest:
+    """Return the request for the archive that a publication builds.
+
+    Without the builder's cache: BuildKit compares what files hold, not their times, and a layer of
+    an earlier build has those of then. The same commit would be one image here and another there.
+    """
+    return BuildRequest(
+        platforms=("all",) if config.platforms else (),
+        output=Output.OCI,
+        no_cache=not config.publishing().cache,
+    )
+
+
 def release_build(project: Project, dockerfile: Dockerfile) -> BuildPlan:
     """Return the plan of the build that a publication makes."""
-    platforms = ("all",) if project.config.platforms else ()
-    return make_build_plan(
-        project, BuildRequest(platforms=platforms, output=Output.OCI), dockerfile
-    )
+    return make_build_plan(project, release_request(project.config), dockerfile)
 
 
 def _tag_plans(

@@ -26,10 +26,12 @@ class Publish(NamedTuple):
         gates: that it has to pass, in this order of the report.
         provenance: what BuildKit knows of the build is attached as well, where the driver
             gives it.
+        cache: layers may be those of earlier builds, with the times that their files had then.
     """
 
     gates: tuple[str, ...] = (SMOKE, POLICY, SIZE, SCAN, SBOM)
     provenance: bool = True
+    cache: bool = False
 
 
 NO_PUBLISH: Final = Publish()
@@ -53,6 +55,7 @@ def _gates(value: object) -> tuple[str, ...]:
 _KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "gates": _gates,
     "provenance": parse_flag,
+    "cache": parse_flag,
 }
 
 

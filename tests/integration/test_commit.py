@@ -187,3 +187,21 @@ def test_two_builds_are_of_the_commit_where_nothing_differs(release: Release) ->
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["source"] == "the work tree, which differs from the commit"
     assert "the work tree is built, which differs from the commit: program" in done.stderr
+
+
+def test_a_release_does_not_take_what_was_built_before_its_commit(release: Release) -> None:
+    # The same file, some years before, is in the builder's cache.
+    (release.root / ".dockerignore").write_text("*\n!program\n", encoding="utf-8")
+    (release.root / "program").write_text(f"of {release.root}", encoding="utf-8")
+    os.utime(release.root / "program", (1_500_000_000, 1_500_000_000))
+    git(release.root, "add", "--all")
+    built = release.invoke("docker-build")
+    assert built.returncode == 0, built.stderr
+    git(release.root, "commit", "--all", "--quiet", "--message", "another")
+    git(release.root, "tag", "v1.4.0")
+    release.publish()
+    committed = int(git(release.root, "log", "-1", "--format=%ct"))
+    with open_archive(release.root / "dist/thing-1.4.0.oci.tar") as archive:
+        for image in archive.images():
+            times = {file.modified for layer in image.layers for file in archive.files(layer)}
+            assert times == {committed}

@@ -425,3 +425,10 @@ def test_nothing_gets_out_of_a_comment_of_the_script(tmp_path: Path) -> None:
     # What is left without comments is as quoted as before: words of a shell.
     rest = "\n".join(line for line in script.split("\n") if not line.startswith("#"))
     assert "touch" not in shlex.split(rest)
+
+
+def test_a_release_is_built_without_the_cache_unless_it_is_asked_for(tmp_path: Path) -> None:
+    for text, no_cache in (("", True), ("[publish]\ncache = true\n", False)):
+        plan = a_plan(tmp_path, config=CONFIG + text)
+        assert plan.build.no_cache is no_cache
+        assert ("--no-cache" in as_script(plan, tmp_path)) is no_cache
