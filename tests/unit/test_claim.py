@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from typing import Unpack
 
@@ -147,7 +149,7 @@ def test_a_version_that_may_still_come_late_is_left_to_its_publisher() -> None:
     world.claim("a", THEIRS).__enter__()
     with pytest.raises(GateError, match=r"1\.3\.0 may still become another image") as caught:
         world.claim("b", OURS).__enter__()
-    assert "add --discard-claim a" in str(caught.value)
+    assert "invoke docker-publish --discard-claim a" in str(caught.value)
     assert world.there == {"a"}
     # Another version is published all the same, and does not forget it.
     with world.claim("c", OTHER):
@@ -224,11 +226,126 @@ def test_a_registry_that_does_not_take_it_is_told_with_the_setting(
 
 def test_one_in_no_known_form_counts_until_it_expires() -> None:
     world = World()
-    world.registry.holds(b"[]", f"{PREFIX}0")
+    later = {"artifactType": "application/vnd.io.github.smiller333.buildlib.claim.v2"}
+    world.registry.holds(json.dumps(later).encode(), f"{PREFIX}0")
     with world.claim("b"):
         assert world.way.now >= 1090
     assert world.notes == ["r.example/thing: waiting for an unknown publisher"]
     assert world.there == set()
+
+
+@pytest.mark.parametrize("data", [b"[]", b"{}", b'{"artifactType": "application/vnd.other.v1"}'])
+def test_an_image_under_the_tag_of_a_claim_is_neither_waited_for_nor_deleted(data: bytes) -> None:
+    world = World()
+    world.registry.holds(data, f"{PREFIX}0", "1.2.0", "latest")
+    with world.claim("b"):
+        assert world.way.now == 1000
+    world.way.now += 24 * 3600
+    with world.claim("c", known=("0",)):
+        pass
+    assert world.there == {"0", "1.2.0", "latest"}
+
+
+@pytest.mark.parametrize("deletes", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TransientError("no answer")])
+def test_one_whose_request_got_no_answer_is_released_as_well(
+    error: type[KeyboardInterrupt] | TransientError,
+    deletes: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    world = World(deletes=deletes)
+    put = world.registry.answer
+
+    def breaks_off(method: str, path: str, body: bytes) -> Answer:
+        answer = put(method, path, body)
+        if method == "PUT" and PREFIX in path:
+            world.registry.answer = put  # type: ignore[method-assign]
+            raise error
+        return answer
+
+    world.registry.answer = breaks_off  # type: ignore[method-assign]
+    with pytest.raises(type(error) if isinstance(error, Exception) else error):
+        world.claim("a").__enter__()
+    assert world.there == (set() if deletes else {"a"})
+    with world.claim("b"):
+        assert world.way.now == 1000
+
+
+def test_a_claim_that_was_never_there_leaves_no_tag() -> None:
+    world = World()
+
+    def refuses(method: str, path: str) -> None:
+        if method == "PUT" and PREFIX in path:
+            raise EngineError("no")
+
+    world.way.fails = refuses
+    with pytest.raises(EngineError, match="does not take the claim"):
+        world.claim("a").__enter__()
+    assert world.notes == []
+    assert not any(line.startswith("DELETE") for line in world.way.asked)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, CancelledError, GateError])
+def test_an_interrupt_waits_for_no_registry(kind: type[BaseException]) -> None:
+    world = World()
+    before = world.way.patience
+    with pytest.raises(kind), world.claim("a"):
+        raise kind("stop")
+    assert world.there == set()
+    if kind is GateError:
+        assert world.way.patience == before
+    else:
+        assert world.way.patience.attempts == 1
+        assert max(world.way.patience.timeout, world.way.limits.seconds) <= 5
+
+
+def test_a_list_of_tags_that_is_too_old_is_not_believed() -> None:
+    world = World()
+    old = Answer(200, {}, b'{"tags": ["1.2.0"]}')
+    answer, until = world.registry.answer, 1015.0
+
+    def lags(method: str, path: str, body: bytes) -> Answer:
+        late = "/tags/" in path and world.way.now < until
+        return old if late else answer(method, path, body)
+
+    world.registry.answer = lags  # type: ignore[method-assign]
+    with world.claim("a"):
+        assert world.way.now >= until
+    until = math.inf
+    with pytest.raises(TransientError, match="does not list the tag that was put there") as caught:
+        world.claim("b").__enter__()
+    assert "claim = false" in str(caught.value)
+    assert world.there == set()
+
+
+def test_released_ones_are_read_once_while_another_is_waited_for() -> None:
+    world = World(deletes=False)
+    for name in ("c", "d", "e"):
+        with world.claim(name):
+            pass
+    world.claim("a", Intent("a rollback")).__enter__()
+    world.way.asked.clear()
+    with world.claim("b"):
+        pass
+    read = [line for line in world.way.asked if line.startswith("GET") and line.endswith("-c")]
+    looks = [line for line in world.way.asked if "/tags/" in line]
+    put = [line for line in world.way.asked if line.startswith("PUT") and line.endswith("-b")]
+    assert len(looks) > 8
+    assert len(read) <= len(put) + 1
+
+
+def test_more_claims_than_can_be_read_are_no_reason_to_wait_for_ever() -> None:
+    world = World()
+    for number in range(100):
+        world.registry.holds(b'{"number": %d}' % number, f"{PREFIX}{number:03}")
+
+    def slow(method: str, path: str) -> None:
+        if method == "GET" and PREFIX in path:
+            world.way.pass_time(60)
+
+    world.way.fails = slow
+    with pytest.raises(TransientError, match="can't all be read"):
+        world.claim("b").__enter__()
+    assert world.way.now < 1500
 
 
 def test_one_that_cannot_be_released_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
