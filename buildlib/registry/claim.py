@@ -382,6 +382,19 @@ class Claim:
         if kind and (kind is CancelledError or not issubclass(kind, Exception)):
             self.repository.transport.hurry()
         try:
+            self._lower_or_tell()
+        except (KeyboardInterrupt, CancelledError):
+            # It may be gone already.
+            self._sure = False
+            self.repository.transport.hurry()
+            self._lower_or_tell()
+            raise
+        # By digest: a claim that is renewed at this moment is another manifest, and stays.
+        for digest in dict.fromkeys(self._leftovers):
+            self._delete(digest)
+
+    def _lower_or_tell(self) -> None:
+        try:
             self._lower()
         except CancelledError:
             raise
@@ -390,9 +403,6 @@ class Claim:
                 f"{self.repository.name}: the claim could not be released; "
                 f"it expires within {self.terms.duration:.0f} s"
             )
-        # By digest: a claim that is renewed at this moment is another manifest, and stays.
-        for digest in dict.fromkeys(self._leftovers):
-            self._delete(digest)
 
 
 @contextmanager

@@ -348,7 +348,7 @@ def test_more_claims_than_can_be_read_are_no_reason_to_wait_for_ever() -> None:
     assert world.way.now < 1500
 
 
-def test_one_that_cannot_be_released_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_be_released_is_told() -> None:
     world = World()
     claim = world.claim("a").__enter__()
 
@@ -361,15 +361,26 @@ def test_one_that_cannot_be_released_is_told(monkeypatch: pytest.MonkeyPatch) ->
         "r.example/thing: the claim could not be released; it expires within 90 s"
     ]
 
-    def interrupted(_method: str, _path: str) -> None:
-        raise CancelledError("interrupted")
 
-    again = world.claim("b")
-    monkeypatch.setattr(again, "_document", claim._document or object())  # noqa: SLF001
+@pytest.mark.parametrize("deletes", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, CancelledError("interrupted")])
+def test_an_interrupt_of_the_release_does_not_leave_it(
+    error: type[KeyboardInterrupt] | CancelledError,
+    deletes: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    world = World(deletes=deletes)
+    claim = world.claim("a").__enter__()
+
+    def interrupted(_method: str, _path: str) -> None:
+        world.way.fails = lambda _method, _path: None
+        raise error
+
     world.way.fails = interrupted
-    monkeypatch.setattr(again, "_lower", lambda: interrupted("", ""))
-    with pytest.raises(CancelledError):
-        again.__exit__(None, None, None)
+    with pytest.raises(type(error) if isinstance(error, Exception) else error):
+        claim.__exit__(None, None, None)
+    assert world.way.patience.attempts == 1
+    with world.claim("b"):
+        assert world.way.now == 1000
 
 
 def test_several_are_taken_in_one_order_and_none_is_left_where_one_fails() -> None:
