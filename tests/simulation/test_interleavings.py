@@ -36,6 +36,10 @@ LARGE = {
     "every tag that moves": Case(versions=("1.2.9", "1.3.0"), rules=ALL_RULES),
     "three publishers": Case(versions=("1.3.0", "1.2.9", "1.3.0")),
     "two publishers and a rollback": Case(versions=("1.2.9", "1.3.0"), rollback=True),
+    # Of two, the claim of the one that is named first is kept.
+    "a higher and a lower version": Case(versions=("1.3.0", "1.2.9")),
+    "one that is run again meanwhile": Case(versions=("1.3.0", "1.3.0"), resumed=True),
+    "a lower one that is run again": Case(versions=("1.2.9", "1.3.0"), resumed=True),
 }
 Report = Callable[[str, object], None]
 
