@@ -133,7 +133,8 @@ class Claim:
         self._count = 0
         # When the present content of another's claim was first seen here.
         self._seen: dict[str, tuple[str, float]] = {}
-        # Manifests that are to be deleted: own earlier claims, and those of publishers that ended.
+        # Manifests that are to be deleted: own earlier claims, and those of publishers that ended,
+        # one of whose requests to delete them may have failed.
         self._leftovers: list[str] = []
         self._deletes = True
         # The document is what the tag points to.
@@ -319,6 +320,7 @@ class Claim:
             state, intent, renewed = _read(document)
             if state == _RELEASED:
                 self._down.add(tag)
+                self._leftovers.append(document.digest)
                 continue
             digest, since = self._seen.get(tag, ("", 0.0))
             if digest != document.digest:

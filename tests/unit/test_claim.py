@@ -91,6 +91,23 @@ def test_where_nothing_is_deleted_it_is_marked_and_waited_for_by_nobody() -> Non
     assert sum(line.startswith("DELETE") for line in world.way.asked) == 2
 
 
+def test_what_could_not_be_deleted_once_is_deleted_by_the_next_publisher() -> None:
+    world = World()
+    world.way.fails = lambda method, _path: _fail(method == "DELETE")
+    with world.claim("a"):
+        pass
+    assert world.there == {"a"}
+    world.way.fails = lambda _method, _path: None
+    with world.claim("b"):
+        assert world.way.now == 1000
+    assert world.registry.tags == {}
+
+
+def _fail(now: bool) -> None:  # noqa: FBT001 - said by its caller
+    if now:
+        raise TransientError("down")
+
+
 def test_another_publisher_is_waited_for() -> None:
     world = World()
     first = world.claim("a").__enter__()
