@@ -7,7 +7,7 @@ one-bit algorithm of J. Burns and L. Lamport for mutual exclusion with single-wr
 (L. Lamport, "The Mutual Exclusion Problem, Part II", 1986). Waiting longer is never what makes it
 safe; only that the claim of a killed publisher expires depends on time.
 
-A claim is an OCI manifest without content that says in its annotations what is being published.
+A claim is an empty image that says in its manifest's annotations what is being published.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from buildlib.registry.answer import read_object
 from buildlib.registry.client import MANIFEST, Document, Repository
 
 PREFIX: Final = "buildlib-claim-"
-_NAMESPACE: Final = "io.github.smiller333.buildlib.claim"
-_TYPES: Final = f"application/vnd.{_NAMESPACE}."
-_TYPE: Final = f"{_TYPES}v1"
-# What a manifest without content points to; OCI image-spec, manifest.md, "Guidelines for Artifact
-# Usage".
-_EMPTY: Final = b"{}"
-EMPTY_DIGEST: Final = "sha256:" + hashlib.sha256(_EMPTY).hexdigest()
-_EMPTY_DESCRIPTOR: Final = {
-    "mediaType": "application/vnd.oci.empty.v1+json",
-    "digest": EMPTY_DIGEST,
-    "size": len(_EMPTY),
-}
+_PREFIXED: Final = "io.github.smiller333.buildlib.claim."
+# An image whose only layer is an archive without entries. Some registries, such as GitLab's, take
+# no artifacts of a type that they do not know: any that takes images takes this one.
+_LAYER: Final = bytes(1024)
+_CONFIG: Final = json.dumps(
+    {
+        "architecture": "unknown",
+        "os": "unknown",
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(_LAYER).hexdigest()}"]},
+    }
+).encode()
+BLOBS: Final = {f"sha256:{hashlib.sha256(blob).hexdigest()}": blob for blob in (_CONFIG, _LAYER)}
 # A claim is `waiting` until its owner may write tags, then `held`, then gone or `released`.
 _WAITING: Final = "waiting"
 _HELD: Final = "held"
@@ -315,9 +315,10 @@ class Claim:
             if self.clock() - began >= self.terms.patience:
                 raise self._too_many()
             document = self.repository.manifest(tag)
-            if document is None or not _is_claim(document):
+            found = _annotations(document) if document else {}
+            if document is None or not found:
                 continue
-            state, intent, renewed = _read(document)
+            state, intent, renewed = _read(found)
             if state == _RELEASED:
                 self._down.add(tag)
                 self._leftovers.append(document.digest)
@@ -337,8 +338,9 @@ class Claim:
         began = self.clock()
         self._down.clear()
         with self._explained():
-            if not self._count and not self.repository.has_blob(EMPTY_DIGEST):
-                self.repository.put_bytes(EMPTY_DIGEST, _EMPTY)
+            for digest, blob in BLOBS.items() if not self._count else ():
+                if not self.repository.has_blob(digest):
+                    self.repository.put_bytes(digest, blob)
             self._put(state)
         # From before it was sent: others see it later than that, and wait as long.
         self._raised = began
@@ -424,7 +426,7 @@ def all_claimed(claims: Iterable[Claim]) -> Iterator[None]:
 
 def _make(intent: Intent, state: str, renewed: str) -> Document:
     annotations = {
-        f"{_NAMESPACE}.{name}": value
+        f"{_PREFIXED}{name}": value
         for name, value in {
             "state": state,
             "owner": intent.owner,
@@ -434,32 +436,41 @@ def _make(intent: Intent, state: str, renewed: str) -> Document:
             "renewed": renewed,
         }.items()
     }
+    config, layer = (
+        {"mediaType": f"application/vnd.oci.image.{kind}", "digest": digest, "size": len(blob)}
+        for kind, (digest, blob) in zip(
+            ("config.v1+json", "layer.v1.tar"), BLOBS.items(), strict=True
+        )
+    )
     content = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "artifactType": _TYPE,
-        "config": _EMPTY_DESCRIPTOR,
-        "layers": [_EMPTY_DESCRIPTOR],
+        "config": config,
+        "layers": [layer],
         "annotations": annotations,
     }
     return Document(json.dumps(content, sort_keys=True).encode(), MANIFEST)
 
 
-def _is_claim(document: Document) -> bool:
-    """Return whether something was put as a claim; all else under such a tag is nobody's."""
+def _annotations(document: Document) -> Mapping[str, object]:
+    """Return what a claim says; nothing where it is none: whatever else has such a tag stays."""
     try:
-        return str(read_object(document.data).get("artifactType")).startswith(_TYPES)
+        found = read_object(document.data).get("annotations")
     except ValueError:
-        return False
+        found = None
+    known: Mapping[object, object] = found if isinstance(found, Mapping) else {}
+    return {
+        name.removeprefix(_PREFIXED): value
+        for name, value in known.items()
+        if isinstance(name, str) and name.startswith(_PREFIXED)
+    }
 
 
-def _read(document: Document) -> tuple[str, Intent, float]:
+def _read(found: Mapping[str, object]) -> tuple[str, Intent, float]:
     """Return a claim's state, intent and time; one in no known form counts until it expires."""
-    found = read_object(document.data).get("annotations")
-    known: Mapping[str, object] = found if isinstance(found, Mapping) else {}
 
     def text(name: str) -> str:
-        return str(known.get(f"{_NAMESPACE}.{name}", ""))
+        return str(found.get(name, ""))
 
     intent = Intent(
         owner=text("owner") or "an unknown publisher",

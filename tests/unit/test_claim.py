@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import tarfile
 from collections.abc import Callable
 from typing import Unpack
 
@@ -18,8 +20,8 @@ from buildlib.errors import (
     TransientError,
 )
 from buildlib.registry.answer import Answer
-from buildlib.registry.claim import PREFIX, Claim, ClaimTerms, Intent, all_claimed
-from buildlib.registry.client import Repository
+from buildlib.registry.claim import BLOBS, PREFIX, Claim, ClaimTerms, Intent, all_claimed
+from buildlib.registry.client import Document, Repository
 from buildlib.registry.exchange import Options
 from buildlib.registry.transport import Transport
 
@@ -78,6 +80,27 @@ def test_a_claim_is_a_tag_as_long_as_it_lasts() -> None:
         assert claim.tag == "buildlib-claim-a"
     assert world.registry.tags == {}
     assert world.registry.manifests == {}
+
+
+def test_a_claim_is_an_image_that_any_registry_takes() -> None:
+    world = World()
+    with world.claim("a") as claim:
+        document = world.registry.manifests[world.registry.tags[claim.tag]]
+    found = json.loads(document)
+    # Some know only the types of images, and some compare the layers with the configuration.
+    assert "artifactType" not in found
+    assert found["config"]["mediaType"] == "application/vnd.oci.image.config.v1+json"
+    assert [one["mediaType"] for one in found["layers"]] == [
+        "application/vnd.oci.image.layer.v1.tar"
+    ]
+    for part in (found["config"], *found["layers"]):
+        data = BLOBS[part["digest"]]
+        assert (part["digest"], part["size"]) == (Document(data, "").digest, len(data))
+    config = json.loads(BLOBS[found["config"]["digest"]])
+    assert config["rootfs"]["diff_ids"] == [one["digest"] for one in found["layers"]]
+    layer = io.BytesIO(BLOBS[found["layers"][0]["digest"]])
+    with tarfile.open(fileobj=layer) as archive:
+        assert archive.getnames() == []
 
 
 def test_where_nothing_is_deleted_it_is_marked_and_waited_for_by_nobody() -> None:
@@ -243,7 +266,7 @@ def test_a_registry_that_does_not_take_it_is_told_with_the_setting(
 
 def test_one_in_no_known_form_counts_until_it_expires() -> None:
     world = World()
-    later = {"artifactType": "application/vnd.io.github.smiller333.buildlib.claim.v2"}
+    later = {"annotations": {"io.github.smiller333.buildlib.claim.other": ""}}
     world.registry.holds(json.dumps(later).encode(), f"{PREFIX}0")
     with world.claim("b"):
         assert world.way.now >= 1090
@@ -251,7 +274,7 @@ def test_one_in_no_known_form_counts_until_it_expires() -> None:
     assert world.there == set()
 
 
-@pytest.mark.parametrize("data", [b"[]", b"{}", b'{"artifactType": "application/vnd.other.v1"}'])
+@pytest.mark.parametrize("data", [b"[]", b"{}", b'{"annotations": {"a": ""}}'])
 def test_an_image_under_the_tag_of_a_claim_is_neither_waited_for_nor_deleted(data: bytes) -> None:
     world = World()
     world.registry.holds(data, f"{PREFIX}0", "1.2.0", "latest")
