@@ -82,7 +82,7 @@ def mounts_in(path: Path) -> tuple[str, ...]:
         path: without links.
     """
     try:
-        lines = _MOUNTS.read_bytes().splitlines()
+        lines = _MOUNTS.read_bytes().strip().split(b"\n")
     except OSError:
         return ()
     points = (os.fsdecode(_ESCAPED.sub(_unescaped, line.split()[4])) for line in lines)

@@ -52,9 +52,10 @@ class Setting:
             assert all(server.holds(digest) for server in self.servers)
             assert all("1.2.3" in tags for tags in self.release.tags)
 
-    def finished(self, digest: str) -> None:
+    def finished(self, digest: str, *, marked: bool = False) -> None:
+        """See that all is published; `marked`: the tag of one claim may be there."""
         assert self.release.tags == [dict.fromkeys(TAGS, digest)] * 2
-        assert self.release.claims == []
+        assert len(self.release.claims) <= marked
 
     def forget(self) -> None:
         """Be as if nothing had been published."""

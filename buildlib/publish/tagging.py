@@ -81,7 +81,7 @@ class Tagging:
         with ExitStack() as claims:
             # In an order that is the same for every publisher, so that no two of them wait for
             # each other; and all of them before anything is written.
-            in_order = sorted(targets, key=lambda target: target.repository)
+            in_order = sorted(targets, key=lambda target: self._repositories[target.name].name)
             held = unless(in_order, lambda target: self._acquire(target, claims), one_by_one=True)
             targets = unless([t for t in targets if t in held], self.conflicts)
             targets = unless(required_first(targets), self._pin, one_by_one=True)

@@ -7,7 +7,7 @@ one-bit algorithm of J. Burns and L. Lamport for mutual exclusion with single-wr
 (L. Lamport, "The Mutual Exclusion Problem, Part II", 1986). Waiting longer is never what makes it
 safe; only that the claim of a killed publisher expires depends on time.
 
-A claim is an OCI manifest without content that says in its annotations what is being published.
+A claim is an empty image that says in its manifest's annotations what is being published.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ from buildlib.registry.answer import read_object
 from buildlib.registry.client import MANIFEST, Document, Repository
 
 PREFIX: Final = "buildlib-claim-"
-_NAMESPACE: Final = "io.github.smiller333.buildlib.claim"
-_TYPE: Final = f"application/vnd.{_NAMESPACE}.v1"
-# What a manifest without content points to; OCI image-spec, manifest.md, "Guidelines for Artifact
-# Usage".
-_EMPTY: Final = b"{}"
-EMPTY_DIGEST: Final = "sha256:" + hashlib.sha256(_EMPTY).hexdigest()
-_EMPTY_DESCRIPTOR: Final = {
-    "mediaType": "application/vnd.oci.empty.v1+json",
-    "digest": EMPTY_DIGEST,
-    "size": len(_EMPTY),
-}
+_PREFIXED: Final = "io.github.smiller333.buildlib.claim."
+# An image whose only layer is an archive without entries. Some registries, such as GitLab's, take
+# no artifacts of a type that they do not know: any that takes images takes this one.
+_LAYER: Final = bytes(1024)
+_CONFIG: Final = json.dumps(
+    {
+        "architecture": "unknown",
+        "os": "unknown",
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(_LAYER).hexdigest()}"]},
+    }
+).encode()
+BLOBS: Final = {f"sha256:{hashlib.sha256(blob).hexdigest()}": blob for blob in (_CONFIG, _LAYER)}
 # A claim is `waiting` until its owner may write tags, then `held`, then gone or `released`.
 _WAITING: Final = "waiting"
 _HELD: Final = "held"
@@ -132,9 +133,16 @@ class Claim:
         self._count = 0
         # When the present content of another's claim was first seen here.
         self._seen: dict[str, tuple[str, float]] = {}
-        # Manifests that are to be deleted: own earlier claims, and those of publishers that ended.
+        # Manifests that are to be deleted: own earlier claims, and those of publishers that ended,
+        # one of whose requests to delete them may have failed.
         self._leftovers: list[str] = []
         self._deletes = True
+        # The document is what the tag points to.
+        self._sure = False
+        # Tags of claims that were seen as released since this one was put. Who claims again after
+        # that sees this one.
+        self._down: set[str] = set()
+        self._deadline = math.inf
 
     @property
     def tag(self) -> str:
@@ -152,8 +160,8 @@ class Claim:
         if self.enabled:
             try:
                 self._acquire()
-            except BaseException:
-                self._release()
+            except BaseException as error:
+                self._release(type(error))
                 raise
         return self
 
@@ -164,7 +172,7 @@ class Claim:
         trace: TracebackType | None,
     ) -> None:
         """Release the claim; one that can't be released expires by itself."""
-        self._release()
+        self._release(kind)
 
     def keep(self) -> None:
         """Renew the claim where it is due; called before each request that writes a tag.
@@ -191,26 +199,29 @@ class Claim:
     # -- acquiring
 
     def _acquire(self) -> None:
-        deadline = self.clock() + self.terms.patience
+        self._deadline = self.clock() + self.terms.patience
+        while not self._acquired():
+            pass
+
+    def _acquired(self) -> bool:
         # Held at once, for most publishers are alone, and then it is put only once.
         self._raise(_HELD)
         while rivals := self._rivals():
-            self._wait(rivals, deadline)
-        if self._state == _WAITING and not self._renewed(_HELD):
-            self._acquire()
+            self._wait(rivals)
+        return self._state != _WAITING or self._renewed(_HELD)
 
-    def _wait(self, rivals: list[_Other], deadline: float) -> None:
+    def _wait(self, rivals: list[_Other]) -> None:
         if not self._told:
             self.note(f"{self.repository.name}: waiting for {rivals[0].intent.owner}")
             self._told = True
-        if self.clock() >= deadline:
+        if self.clock() >= self._deadline:
             raise self._kept_waiting(rivals[0])
         first = [one for one in rivals if one.id < self.identifier]
         if first:
             # Of two that see each other, the one that sorts first keeps its claim.
             self._lower()
             while any(one.id < self.identifier for one in self._rivals()):
-                if self.clock() >= deadline:
+                if self.clock() >= self._deadline:
                     raise self._kept_waiting(first[0])
                 self._pause()
             self._raise(_WAITING)
@@ -233,6 +244,13 @@ class Claim:
             f"another publication gives tags in {self.repository.name}: {other.intent.owner}",
             why=f"it did not end within {self.terms.patience:.0f} s",
             hint="wait for it, and look at what it did",
+        )
+
+    def _too_many(self) -> TransientError:
+        return TransientError(
+            f"the claims in {self.repository.name} can't all be read",
+            why=f"more than {self.terms.patience:.0f} s",
+            hint=f"remove tags that begin with {PREFIX} and are of no publication that runs",
         )
 
     def _rivals(self) -> list[_Other]:
@@ -263,19 +281,47 @@ class Claim:
                 f"{self.repository.name}:{absent[0]} may still become another image",
                 why=f"{theirs.owner} began to publish {theirs.digest}, and has not ended",
                 hint="finish that publication with --resume; or, if it certainly has ended, "
-                f"add --discard-claim {silent.id}",
+                f"invoke docker-publish --discard-claim {silent.id}",
             )
         return not absent
 
+    def _listed(self) -> tuple[str, ...]:
+        """Return every tag, by a list that is new enough to have this claim.
+
+        Raises:
+            TransientError: the registry gives an old one, which may lack another's too (exit 6).
+        """
+        began = self.clock()
+        while True:
+            tags = self.repository.tags()
+            # One that is not put, or has expired, need not be there; and then nothing is written.
+            put = self._document is not None and self._age() < self.terms.duration
+            if self.tag in tags or not put:
+                return tags
+            if self.clock() - began >= self.terms.duration / 3:
+                raise TransientError(
+                    f"{self.repository.name} does not list the tag that was put there",
+                    why=f"its list of tags lacks {self.tag}, and may lack another publisher's",
+                    hint="try again later; where the registry never lists it: claim = false in "
+                    "its table, and let one publisher run at a time",
+                )
+            self._pause()
+
     def _others(self) -> Iterator[_Other]:
-        for tag in self.repository.tags():
-            if not tag.startswith(PREFIX) or tag == self.tag:
+        began = self.clock()
+        for tag in self._listed():
+            if not tag.startswith(PREFIX) or tag == self.tag or tag in self._down:
                 continue
+            if self.clock() - began >= self.terms.patience:
+                raise self._too_many()
             document = self.repository.manifest(tag)
-            if document is None:
+            found = _annotations(document) if document else {}
+            if document is None or not found:
                 continue
-            state, intent, renewed = _read(document)
+            state, intent, renewed = _read(found)
             if state == _RELEASED:
+                self._down.add(tag)
+                self._leftovers.append(document.digest)
                 continue
             digest, since = self._seen.get(tag, ("", 0.0))
             if digest != document.digest:
@@ -290,9 +336,11 @@ class Claim:
 
     def _raise(self, state: str) -> None:
         began = self.clock()
+        self._down.clear()
         with self._explained():
-            if not self._count and not self.repository.has_blob(EMPTY_DIGEST):
-                self.repository.put_bytes(EMPTY_DIGEST, _EMPTY)
+            for digest, blob in BLOBS.items() if not self._count else ():
+                if not self.repository.has_blob(digest):
+                    self.repository.put_bytes(digest, blob)
             self._put(state)
         # From before it was sent: others see it later than that, and wait as long.
         self._raised = began
@@ -303,8 +351,10 @@ class Claim:
         self._count += 1
         renewed = f"{self.repository.transport.clock():.0f} {self._count}"
         document = _make(self.intent, state, f"{renewed} {self.identifier}")
+        # What gets no answer, or is interrupted, may be there all the same.
+        self._document, self._sure = document, False
         self.repository.put_manifest(self.tag, document)
-        self._document, self._state = document, state
+        self._sure, self._state = True, state
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -324,13 +374,30 @@ class Claim:
 
     def _lower(self) -> None:
         """Take the claim back: delete it, or mark it where the registry deletes nothing."""
-        if self._document and not self._delete(self._document.digest):
-            self._put(_RELEASED)
+        if self._document:
+            digest = self._document.digest if self._sure else self.repository.digest(self.tag)
+            if digest and not self._delete(digest):
+                self._put(_RELEASED)
         self._document = None
 
-    def _release(self) -> None:
+    def _release(self, kind: type[BaseException] | None) -> None:
         if self._document is None:
             return
+        if kind and (kind is CancelledError or not issubclass(kind, Exception)):
+            self.repository.transport.hurry()
+        try:
+            self._lower_or_tell()
+        except (KeyboardInterrupt, CancelledError):
+            # It may be gone already.
+            self._sure = False
+            self.repository.transport.hurry()
+            self._lower_or_tell()
+            raise
+        # By digest: a claim that is renewed at this moment is another manifest, and stays.
+        for digest in dict.fromkeys(self._leftovers):
+            self._delete(digest)
+
+    def _lower_or_tell(self) -> None:
         try:
             self._lower()
         except CancelledError:
@@ -340,9 +407,6 @@ class Claim:
                 f"{self.repository.name}: the claim could not be released; "
                 f"it expires within {self.terms.duration:.0f} s"
             )
-        # By digest: a claim that is renewed at this moment is another manifest, and stays.
-        for digest in dict.fromkeys(self._leftovers):
-            self._delete(digest)
 
 
 @contextmanager
@@ -362,7 +426,7 @@ def all_claimed(claims: Iterable[Claim]) -> Iterator[None]:
 
 def _make(intent: Intent, state: str, renewed: str) -> Document:
     annotations = {
-        f"{_NAMESPACE}.{name}": value
+        f"{_PREFIXED}{name}": value
         for name, value in {
             "state": state,
             "owner": intent.owner,
@@ -372,27 +436,41 @@ def _make(intent: Intent, state: str, renewed: str) -> Document:
             "renewed": renewed,
         }.items()
     }
+    config, layer = (
+        {"mediaType": f"application/vnd.oci.image.{kind}", "digest": digest, "size": len(blob)}
+        for kind, (digest, blob) in zip(
+            ("config.v1+json", "layer.v1.tar"), BLOBS.items(), strict=True
+        )
+    )
     content = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
-        "artifactType": _TYPE,
-        "config": _EMPTY_DESCRIPTOR,
-        "layers": [_EMPTY_DESCRIPTOR],
+        "config": config,
+        "layers": [layer],
         "annotations": annotations,
     }
     return Document(json.dumps(content, sort_keys=True).encode(), MANIFEST)
 
 
-def _read(document: Document) -> tuple[str, Intent, float]:
-    """Return a claim's state, intent and time; one in no known form counts until it expires."""
+def _annotations(document: Document) -> Mapping[str, object]:
+    """Return what a claim says; nothing where it is none: whatever else has such a tag stays."""
     try:
         found = read_object(document.data).get("annotations")
     except ValueError:
         found = None
-    known: Mapping[str, object] = found if isinstance(found, Mapping) else {}
+    known: Mapping[object, object] = found if isinstance(found, Mapping) else {}
+    return {
+        name.removeprefix(_PREFIXED): value
+        for name, value in known.items()
+        if isinstance(name, str) and name.startswith(_PREFIXED)
+    }
+
+
+def _read(found: Mapping[str, object]) -> tuple[str, Intent, float]:
+    """Return a claim's state, intent and time; one in no known form counts until it expires."""
 
     def text(name: str) -> str:
-        return str(known.get(f"{_NAMESPACE}.{name}", ""))
+        return str(found.get(name, ""))
 
     intent = Intent(
         owner=text("owner") or "an unknown publisher",

@@ -10,7 +10,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from typing import Final, TypeVar, Unpack
 from urllib.parse import urlencode
@@ -48,6 +48,8 @@ _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNAUTHORISED: Final = 401
 _FORBIDDEN: Final = 403
 _DONE: Final = 300
+# Seconds that a request may take which only cleans up after an interrupt.
+_HURRY: Final = 5.0
 # What takes the square of its length to be cleaned is left out where it is longer.
 _LONGEST: Final = 8192
 
@@ -136,6 +138,12 @@ class Transport:
     def close(self) -> None:
         """Let go of the connections."""
         self._routes.close()
+
+    def hurry(self) -> None:
+        """Make each request once from now on, and for seconds only: it was interrupted."""
+        timeout, seconds = min(self.patience.timeout, _HURRY), min(self.limits.seconds, _HURRY)
+        self.patience = replace(self.patience, attempts=1, timeout=timeout)
+        self.limits = replace(self.limits, seconds=seconds)
 
     def persist(self, once: Callable[[], T]) -> T:
         """Do something until it works, as long as what it raises may pass.

@@ -237,19 +237,21 @@ def promote(
         verify = make_verifier(project.config, run.executor, run.env, run.console)
         for one in opened:
             verify(one.repository, digest)
-    claims = [
-        make_claim(
+    # One for each repository: two registries may be the same, and nobody waits for himself.
+    claims = {
+        one.repository.name: make_claim(
             run,
             target.registry,
             one.repository,
             Intent(f"a promotion to {tag}", digest, target.pinned),
         )
         for one, target in zip(opened, targets, strict=True)
-    ]
-    with _telling(run, digest, as_json=as_json) as tagged, all_claimed(claims):
+    }
+    with _telling(run, digest, as_json=as_json) as tagged, all_claimed(claims.values()):
         # Once more, as nobody else gives tags from now on.
         _check_everywhere(opened, targets, digest)
-        for claim, target in zip(claims, targets, strict=True):
+        for one, target in zip(opened, targets, strict=True):
+            claim = claims[one.repository.name]
             never = bool(target.pinned)
             done = put_tag(claim.repository, digest, tag, immutable=never, claim=claim)
             tagged(done, {"reference": f"{target.repository}:{tag}", "before": done.before})

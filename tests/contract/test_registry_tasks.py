@@ -211,6 +211,13 @@ def test_what_one_registry_does_not_have_is_tagged_in_none(world: World) -> None
     assert "1.4.0" not in world.one.tags
 
 
+@pytest.mark.timeout(60)
+def test_a_repository_that_two_registries_have_is_claimed_once(world: World) -> None:
+    world.configure(f'[registries.three]\nrepository = "{world.one.name}"\n')
+    world.promote(world.releases["1.2.3"], "stable")
+    assert world.what("stable") == ["1.2.3"] * 2
+
+
 @pytest.mark.parametrize("as_json", [False, True], ids=["to people", "to programs"])
 def test_what_was_tagged_is_told_where_the_next_registry_fails(
     world: World, capsys: pytest.CaptureFixture[str], *, as_json: bool

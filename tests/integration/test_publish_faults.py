@@ -32,8 +32,10 @@ def test_a_fault_at_any_request_publishes_nothing_wrong(
     for number in range(list(KINDS).index(name) % step, total, step):
         proxy.plan[number] = kind.fault
         broken = _breaks(release, kind.patience)
+        # A claim that can't be deleted is marked as released, and the publication is finished.
+        marked = proxy.seen[number].startswith("DELETE ") and "/manifests/" in proxy.seen[number]
         # What may pass is survived at once; what may not ends the run.
-        assert broken == kind.refused, proxy.seen[number]
+        assert broken == (kind.refused and not marked), proxy.seen[number]
         setting.check(digest)
         arrived = [line for line in proxy.seen if "digest=" in line]
         if broken:
@@ -41,10 +43,10 @@ def test_a_fault_at_any_request_publishes_nothing_wrong(
             proxy.seen.clear()
             release.publish(RESUMED)
             arrived += [line for line in proxy.seen if "digest=" in line]
-        setting.finished(digest)
-        # Three blobs, and that of a claim; one more upload for the one that broke off, and no other
+        setting.finished(digest, marked=marked)
+        # Three blobs, and two of a claim; one more upload for the one that broke off, and no other
         # twice.
-        assert len(arrived) <= 5, number
+        assert len(arrived) <= 6, number
         setting.forget()
 
 

@@ -64,6 +64,9 @@ def explore(
 ) -> Found:
     """Follow every choice once from every state.
 
+    Which one is next is chosen by chance, the same each time: where there is no time for all of
+    them, those that differ only in the end are not the only ones.
+
     Args:
         make: returns a new scenario with so many faults.
         faults: how many requests may fail.
@@ -72,11 +75,13 @@ def explore(
         most_wrong: so many violations end it.
     """
     found, known = Found(), set[bytes]()
-    deadline = time.monotonic() + seconds
+    deadline, chance = time.monotonic() + seconds, random.Random(0)
     ahead = [start]
     while ahead:
         if time.monotonic() > deadline or len(found.wrong) >= most_wrong:
             return found
+        number = chance.randrange(len(ahead))
+        ahead[number], ahead[-1] = ahead[-1], ahead[number]
         _follow(make, faults, ahead.pop(), known, ahead, found)
     found.complete = True
     return found

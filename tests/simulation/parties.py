@@ -252,6 +252,7 @@ class Case:
         rules: of the tags.
         rollback: somebody moves `latest` back to 1.2.0 meanwhile; it is 1.2.5 in the beginning.
         promoted: somebody points this tag to another image meanwhile.
+        resumed: the first publisher is run again as soon as it has ended, while others go on.
     """
 
     versions: tuple[str, ...]
@@ -262,6 +263,7 @@ class Case:
     rules: tuple[TagRule, ...] = RULES
     rollback: bool = False
     promoted: str = ""
+    resumed: bool = False
 
     def __call__(self, faults: int) -> Scenario:
         """Return it with so many requests that may fail."""
@@ -276,9 +278,15 @@ class Case:
         for party in parties:
             world.add(party.name, party.publish)
         others = self._others(world)
+        again = self._again(world, parties[0]) if self.resumed else None
 
         def check(world: World) -> None:
             check_versions(world, parties)
+            if again and again.exit_code == 0:
+                held = {one.tags.get(parties[0].version) for one in world.registries.values()}
+                assert held == {parties[0].digest}, (
+                    "the second run ended with 0 without its version"
+                )
             finish(world, parties)
             check_versions(world, parties)
             check_ends(world, [*parties, *others])
@@ -291,6 +299,16 @@ class Case:
         name = "abc"[number]
         content = self.contents[number] if self.contents else name
         return Party(world, name, version, rules=self.rules, claims=self.claims, content=content)
+
+    def _again(self, world: World, party: Party) -> Publisher:
+        first = publisher_of(world, party)
+
+        def publish() -> None:
+            while not first.over:
+                world.current.sleep(TERMS.poll)
+            party.resume()()
+
+        return world.add(f"{party.name} again", publish)
 
     def _others(self, world: World) -> list[Party]:
         others = []

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 import pytest
 from simulation.explore import Found, explore, replay, wander
 from simulation.parties import ALL_RULES, Case
-from simulation.world import Kind
+from simulation.world import Kind, Registry, World
 
 from buildlib.publish.plan import Target
 from buildlib.publish.tagging import Rules, _Moving
 from buildlib.registry.claim import Claim
 from buildlib.registry.client import Document, Repository
-from buildlib.settings import Registry
+from buildlib.settings import Registry as Configured
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(4000)]
 SAME_VERSION = Case(versions=("1.3.0", "1.3.0"))
@@ -36,6 +36,10 @@ LARGE = {
     "every tag that moves": Case(versions=("1.2.9", "1.3.0"), rules=ALL_RULES),
     "three publishers": Case(versions=("1.3.0", "1.2.9", "1.3.0")),
     "two publishers and a rollback": Case(versions=("1.2.9", "1.3.0"), rollback=True),
+    # Of two, the claim of the one that is named first is kept.
+    "a higher and a lower version": Case(versions=("1.3.0", "1.2.9")),
+    "one that is run again meanwhile": Case(versions=("1.3.0", "1.3.0"), resumed=True),
+    "a lower one that is run again": Case(versions=("1.2.9", "1.3.0"), resumed=True),
 }
 Report = Callable[[str, object], None]
 
@@ -112,10 +116,10 @@ def test_it_finds_latest_moved_back_where_it_is_decided_before_the_claim(
     class Early:
         """Decides by the tags that were there in the beginning."""
 
-        def __init__(self, of: Callable[[Registry, Sequence[str]], Target]) -> None:
+        def __init__(self, of: Callable[[Configured, Sequence[str]], Target]) -> None:
             self._of = of
 
-        def __call__(self, registry: Registry, _held: Sequence[str]) -> Target:
+        def __call__(self, registry: Configured, _held: Sequence[str]) -> Target:
             return self._of(registry, ())
 
     made = Rules.__init__
@@ -151,6 +155,24 @@ def _decide_once(moving: _Moving, now: str, written: bool) -> Document | None:  
 def test_the_same_seed_takes_the_same_way() -> None:
     first = wander(TWO_VERSIONS, 2, seconds=300, seed=7, most=20)
     assert first.runs == wander(TWO_VERSIONS, 2, seconds=300, seed=7, most=20).runs == 20
+
+
+@pytest.mark.parametrize("kind", [Kind.SLOW_ANSWER, Kind.SLOW_EFFECT])
+def test_a_late_answer_about_what_has_changed_is_another_state(kind: Kind) -> None:
+    def state(*, first: bool) -> bytes:
+        registry = Registry("r.example")
+        world = World([registry], 1)
+        world.add("a", lambda: world.repository("r.example").tags())
+        world.start()
+        if not first:
+            registry.holds(b"{}", "1.3.0")
+        world.step(0, kind)
+        registry.holds(b"{}", "1.3.0")
+        found = world.key()
+        world.end()
+        return found
+
+    assert (state(first=True) == state(first=False)) is (kind is Kind.SLOW_EFFECT)
 
 
 def test_every_kind_of_fault_is_tried() -> None:

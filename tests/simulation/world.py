@@ -347,7 +347,9 @@ class World:
         """Return what the future depends on: two ways to the same need not both be followed."""
         parts = [f"{self.now} {self.faults}"]
         for one in self.publishers:
-            state = one.pending.answer is None if isinstance(one.pending, Delivery) else ""
+            # What was read before it changed is not what is read now.
+            late = one.pending.answer if isinstance(one.pending, Delivery) else None
+            state = f"{late.status} {late.body.hex()}" if late else ""
             kind = type(one.pending).__name__
             parts.append(f"{one.past.hex()} {one.exit_code} {kind} {state} {one.due}")
         for registry in self.registries.values():

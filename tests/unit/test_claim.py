@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import math
+import tarfile
 from collections.abc import Callable
 from typing import Unpack
 
@@ -16,8 +20,8 @@ from buildlib.errors import (
     TransientError,
 )
 from buildlib.registry.answer import Answer
-from buildlib.registry.claim import PREFIX, Claim, ClaimTerms, Intent, all_claimed
-from buildlib.registry.client import Repository
+from buildlib.registry.claim import BLOBS, PREFIX, Claim, ClaimTerms, Intent, all_claimed
+from buildlib.registry.client import Document, Repository
 from buildlib.registry.exchange import Options
 from buildlib.registry.transport import Transport
 
@@ -78,6 +82,27 @@ def test_a_claim_is_a_tag_as_long_as_it_lasts() -> None:
     assert world.registry.manifests == {}
 
 
+def test_a_claim_is_an_image_that_any_registry_takes() -> None:
+    world = World()
+    with world.claim("a") as claim:
+        document = world.registry.manifests[world.registry.tags[claim.tag]]
+    found = json.loads(document)
+    # Some know only the types of images, and some compare the layers with the configuration.
+    assert "artifactType" not in found
+    assert found["config"]["mediaType"] == "application/vnd.oci.image.config.v1+json"
+    assert [one["mediaType"] for one in found["layers"]] == [
+        "application/vnd.oci.image.layer.v1.tar"
+    ]
+    for part in (found["config"], *found["layers"]):
+        data = BLOBS[part["digest"]]
+        assert (part["digest"], part["size"]) == (Document(data, "").digest, len(data))
+    config = json.loads(BLOBS[found["config"]["digest"]])
+    assert config["rootfs"]["diff_ids"] == [one["digest"] for one in found["layers"]]
+    layer = io.BytesIO(BLOBS[found["layers"][0]["digest"]])
+    with tarfile.open(fileobj=layer) as archive:
+        assert archive.getnames() == []
+
+
 def test_where_nothing_is_deleted_it_is_marked_and_waited_for_by_nobody() -> None:
     world = World(deletes=False)
     with world.claim("a"):
@@ -87,6 +112,23 @@ def test_where_nothing_is_deleted_it_is_marked_and_waited_for_by_nobody() -> Non
         assert world.notes == []
     # It is not tried again and again.
     assert sum(line.startswith("DELETE") for line in world.way.asked) == 2
+
+
+def test_what_could_not_be_deleted_once_is_deleted_by_the_next_publisher() -> None:
+    world = World()
+    world.way.fails = lambda method, _path: _fail(method == "DELETE")
+    with world.claim("a"):
+        pass
+    assert world.there == {"a"}
+    world.way.fails = lambda _method, _path: None
+    with world.claim("b"):
+        assert world.way.now == 1000
+    assert world.registry.tags == {}
+
+
+def _fail(now: bool) -> None:  # noqa: FBT001 - said by its caller
+    if now:
+        raise TransientError("down")
 
 
 def test_another_publisher_is_waited_for() -> None:
@@ -147,7 +189,7 @@ def test_a_version_that_may_still_come_late_is_left_to_its_publisher() -> None:
     world.claim("a", THEIRS).__enter__()
     with pytest.raises(GateError, match=r"1\.3\.0 may still become another image") as caught:
         world.claim("b", OURS).__enter__()
-    assert "add --discard-claim a" in str(caught.value)
+    assert "invoke docker-publish --discard-claim a" in str(caught.value)
     assert world.there == {"a"}
     # Another version is published all the same, and does not forget it.
     with world.claim("c", OTHER):
@@ -224,14 +266,129 @@ def test_a_registry_that_does_not_take_it_is_told_with_the_setting(
 
 def test_one_in_no_known_form_counts_until_it_expires() -> None:
     world = World()
-    world.registry.holds(b"[]", f"{PREFIX}0")
+    later = {"annotations": {"io.github.smiller333.buildlib.claim.other": ""}}
+    world.registry.holds(json.dumps(later).encode(), f"{PREFIX}0")
     with world.claim("b"):
         assert world.way.now >= 1090
     assert world.notes == ["r.example/thing: waiting for an unknown publisher"]
     assert world.there == set()
 
 
-def test_one_that_cannot_be_released_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("data", [b"[]", b"{}", b'{"annotations": {"a": ""}}'])
+def test_an_image_under_the_tag_of_a_claim_is_neither_waited_for_nor_deleted(data: bytes) -> None:
+    world = World()
+    world.registry.holds(data, f"{PREFIX}0", "1.2.0", "latest")
+    with world.claim("b"):
+        assert world.way.now == 1000
+    world.way.now += 24 * 3600
+    with world.claim("c", known=("0",)):
+        pass
+    assert world.there == {"0", "1.2.0", "latest"}
+
+
+@pytest.mark.parametrize("deletes", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TransientError("no answer")])
+def test_one_whose_request_got_no_answer_is_released_as_well(
+    error: type[KeyboardInterrupt] | TransientError,
+    deletes: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    world = World(deletes=deletes)
+    put = world.registry.answer
+
+    def breaks_off(method: str, path: str, body: bytes) -> Answer:
+        answer = put(method, path, body)
+        if method == "PUT" and PREFIX in path:
+            world.registry.answer = put  # type: ignore[method-assign]
+            raise error
+        return answer
+
+    world.registry.answer = breaks_off  # type: ignore[method-assign]
+    with pytest.raises(type(error) if isinstance(error, Exception) else error):
+        world.claim("a").__enter__()
+    assert world.there == (set() if deletes else {"a"})
+    with world.claim("b"):
+        assert world.way.now == 1000
+
+
+def test_a_claim_that_was_never_there_leaves_no_tag() -> None:
+    world = World()
+
+    def refuses(method: str, path: str) -> None:
+        if method == "PUT" and PREFIX in path:
+            raise EngineError("no")
+
+    world.way.fails = refuses
+    with pytest.raises(EngineError, match="does not take the claim"):
+        world.claim("a").__enter__()
+    assert world.notes == []
+    assert not any(line.startswith("DELETE") for line in world.way.asked)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, CancelledError, GateError])
+def test_an_interrupt_waits_for_no_registry(kind: type[BaseException]) -> None:
+    world = World()
+    before = world.way.patience
+    with pytest.raises(kind), world.claim("a"):
+        raise kind("stop")
+    assert world.there == set()
+    if kind is GateError:
+        assert world.way.patience == before
+    else:
+        assert world.way.patience.attempts == 1
+        assert max(world.way.patience.timeout, world.way.limits.seconds) <= 5
+
+
+def test_a_list_of_tags_that_is_too_old_is_not_believed() -> None:
+    world = World()
+    old = Answer(200, {}, b'{"tags": ["1.2.0"]}')
+    answer, until = world.registry.answer, 1015.0
+
+    def lags(method: str, path: str, body: bytes) -> Answer:
+        late = "/tags/" in path and world.way.now < until
+        return old if late else answer(method, path, body)
+
+    world.registry.answer = lags  # type: ignore[method-assign]
+    with world.claim("a"):
+        assert world.way.now >= until
+    until = math.inf
+    with pytest.raises(TransientError, match="does not list the tag that was put there") as caught:
+        world.claim("b").__enter__()
+    assert "claim = false" in str(caught.value)
+    assert world.there == set()
+
+
+def test_released_ones_are_read_once_while_another_is_waited_for() -> None:
+    world = World(deletes=False)
+    for name in ("c", "d", "e"):
+        with world.claim(name):
+            pass
+    world.claim("a", Intent("a rollback")).__enter__()
+    world.way.asked.clear()
+    with world.claim("b"):
+        pass
+    read = [line for line in world.way.asked if line.startswith("GET") and line.endswith("-c")]
+    looks = [line for line in world.way.asked if "/tags/" in line]
+    put = [line for line in world.way.asked if line.startswith("PUT") and line.endswith("-b")]
+    assert len(looks) > 8
+    assert len(read) <= len(put) + 1
+
+
+def test_more_claims_than_can_be_read_are_no_reason_to_wait_for_ever() -> None:
+    world = World()
+    for number in range(100):
+        world.registry.holds(b'{"number": %d}' % number, f"{PREFIX}{number:03}")
+
+    def slow(method: str, path: str) -> None:
+        if method == "GET" and PREFIX in path:
+            world.way.pass_time(60)
+
+    world.way.fails = slow
+    with pytest.raises(TransientError, match="can't all be read"):
+        world.claim("b").__enter__()
+    assert world.way.now < 1500
+
+
+def test_one_that_cannot_be_released_is_told() -> None:
     world = World()
     claim = world.claim("a").__enter__()
 
@@ -244,15 +401,26 @@ def test_one_that_cannot_be_released_is_told(monkeypatch: pytest.MonkeyPatch) ->
         "r.example/thing: the claim could not be released; it expires within 90 s"
     ]
 
-    def interrupted(_method: str, _path: str) -> None:
-        raise CancelledError("interrupted")
 
-    again = world.claim("b")
-    monkeypatch.setattr(again, "_document", claim._document or object())  # noqa: SLF001
+@pytest.mark.parametrize("deletes", [True, False])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, CancelledError("interrupted")])
+def test_an_interrupt_of_the_release_does_not_leave_it(
+    error: type[KeyboardInterrupt] | CancelledError,
+    deletes: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    world = World(deletes=deletes)
+    claim = world.claim("a").__enter__()
+
+    def interrupted(_method: str, _path: str) -> None:
+        world.way.fails = lambda _method, _path: None
+        raise error
+
     world.way.fails = interrupted
-    monkeypatch.setattr(again, "_lower", lambda: interrupted("", ""))
-    with pytest.raises(CancelledError):
-        again.__exit__(None, None, None)
+    with pytest.raises(type(error) if isinstance(error, Exception) else error):
+        claim.__exit__(None, None, None)
+    assert world.way.patience.attempts == 1
+    with world.claim("b"):
+        assert world.way.now == 1000
 
 
 def test_several_are_taken_in_one_order_and_none_is_left_where_one_fails() -> None:

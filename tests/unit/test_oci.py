@@ -276,7 +276,9 @@ def test_a_blob_has_the_length_and_the_bytes_of_its_descriptor(tmp_path: Path) -
         size = archive.size_of(digest)
         assert size == image["size"]
         archive.check_blob(digest, size)
-        with pytest.raises(InputError, match=f"{digest} has {size} bytes, not the 7"):
+        with pytest.raises(
+            InputError, match=f"{digest} has {size} bytes, and its descriptor says 7"
+        ):
             archive.check_blob(digest, 7)
     with open_archive(other) as archive:
         assert archive.size_of(digest) == 14

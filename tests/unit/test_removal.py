@@ -78,7 +78,8 @@ def test_what_is_mounted_in_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyP
     folder = _tree(tmp_path / "with blank")
     listed = tmp_path / "mountinfo"
     name = str(folder / "deep").replace(" ", "\\040")
-    listed.write_text(f"1 0 0:1 / {name} rw - x x rw\n2 0 0:1 / / rw - x x rw\n", encoding="utf-8")
+    others = "2 0 0:1 / / rw - x x rw\n3 0 0:1 /a\rb /c rw - x x rw\n"
+    listed.write_bytes(f"1 0 0:1 / {name} rw - x x rw\n{others}".encode())
     monkeypatch.setattr(removal, "_MOUNTS", listed)
     assert mounts_in(folder) == (str(folder / "deep"),)
     with pytest.raises(OSError, match="is mounted, so nothing is removed"):

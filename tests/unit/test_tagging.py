@@ -20,7 +20,7 @@ from buildlib.publish.plan import (
 from buildlib.publish.receipt import Receipt, TargetRecord, new_receipt
 from buildlib.publish.tagging import Rules, Tagging
 from buildlib.refusals import Mode
-from buildlib.registry.claim import Claim
+from buildlib.registry.claim import Claim, Intent
 from buildlib.registry.client import INDEX, Document, Repository
 from buildlib.registry.transport import Transport
 from buildlib.settings import Registry
@@ -75,6 +75,7 @@ class World:
             for name in self.repositories
         ]
         self.project = a_project(self.root)
+        self.claimed: list[str] = []
 
     @property
     def given(self) -> list[dict[str, str]]:
@@ -93,6 +94,10 @@ class World:
     def target(self, registry: Registry, held: Sequence[str]) -> Target:
         return plan_target(self.project, Changes(), registry, Mode.RELEASE, held)
 
+    def claim(self, target: Target, intent: Intent, _known: tuple[str, ...]) -> Claim:
+        self.claimed.append(target.name)
+        return Claim(self.repositories[target.name], intent, enabled=False)
+
     def publish(self, document: Document = OURS, before: Receipt | None = None) -> Receipt:
         """Give the tags to an image that is pushed; simulations show what claims are for."""
         plan = self.plan({})
@@ -106,9 +111,7 @@ class World:
         rules = Rules(
             target=self.target,
             rightful=lambda _registry, _tag, _held: "",
-            claim=lambda target, intent, _: Claim(
-                self.repositories[target.name], intent, enabled=False
-            ),
+            claim=self.claim,
         )
         Tagging(course, self.repositories, console, rules).give(plan.targets)
         return receipt
@@ -193,6 +196,14 @@ def test_an_optional_registry_decides_nothing(tmp_path: Path) -> None:
         )
     other.publish()
     assert asked[:2] == ["two 1.2.3", "one 1.2.3"]
+
+
+def test_registries_are_claimed_in_the_order_of_their_real_names(tmp_path: Path) -> None:
+    # As a rollback does: Docker Hub's own repositories are called otherwise than configured.
+    world = World(tmp_path)
+    world.repositories = {"one": Memory("z.example"), "two": Memory("y.example")}
+    world.publish()
+    assert world.claimed == ["two", "one"]
 
 
 def test_nothing_moves_on_where_a_version_became_another_image(tmp_path: Path) -> None:
