@@ -189,6 +189,10 @@ class Claim:
             self.lapsed = True
             self._acquire()
 
+    def leave(self) -> None:
+        """Leave the claim where it is until it expires: a request may still be carried out."""
+        self._document = None
+
     def expired(self) -> bool:
         """Return whether another publisher may take this claim for one that has expired."""
         return self.enabled and self._age() >= self.terms.duration

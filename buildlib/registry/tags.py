@@ -69,6 +69,8 @@ def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) ->
         except LaterError as problem:
             failures += 1
             if failures >= transport.patience.attempts:
+                # One of them may still be carried out.
+                claim.leave()
                 raise
             transport.pause(failures - 1, problem)
         except EngineError:

@@ -23,7 +23,8 @@ from buildlib.registry.answer import Answer
 from buildlib.registry.claim import BLOBS, PREFIX, Claim, ClaimTerms, Intent, all_claimed
 from buildlib.registry.client import Document, Repository
 from buildlib.registry.exchange import Options
-from buildlib.registry.transport import Transport
+from buildlib.registry.tags import put_tag
+from buildlib.registry.transport import LaterError, Transport
 
 TERMS = ClaimTerms(duration=90.0, poll=10.0, patience=300.0)
 OURS = Intent("1.3.0 (abc1234)", "sha256:" + "a" * 64, ("1.3.0",))
@@ -436,3 +437,25 @@ def test_several_are_taken_in_one_order_and_none_is_left_where_one_fails() -> No
         pass
     assert world.way.asked[0].startswith("HEAD")
     assert world.there == set()
+
+
+def test_a_tag_that_may_still_be_written_keeps_its_claim() -> None:
+    world = World()
+    world.registry.holds(b"{}")
+
+    def silent(method: str, path: str) -> None:
+        if method == "PUT" and path.endswith("/1.3.0"):
+            raise LaterError("no answer")
+
+    world.way.fails = silent
+    digest = next(iter(world.registry.manifests))
+    with pytest.raises(LaterError), world.claim("a") as claim:
+        put_tag(claim.repository, digest, "1.3.0", immutable=True, claim=claim)
+    assert world.there == {"a"}
+    # Whoever publishes the same image goes on, and another one does not.
+    world.way.fails = lambda _method, _path: None
+    with pytest.raises(GateError, match=r"1\.3\.0 may still become another image"):
+        world.claim("b", THEIRS).__enter__()
+    with world.claim("c", known=("a",)) as claim:
+        put_tag(claim.repository, digest, "1.3.0", immutable=True, claim=claim)
+    assert world.there == {"1.3.0"}
