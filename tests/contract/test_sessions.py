@@ -12,6 +12,7 @@ from conftest import ROOT
 ALWAYS = {"lint", "app_tests", "tests", "smoke(linux/amd64)", "smoke(linux/arm64)"} | {
     "reproducible",
     "publish",
+    "simulation",
 }
 
 
