@@ -121,6 +121,7 @@ class Tagging:
 
     def _float(self, target: Target) -> None:
         record = self._course.receipt.targets[target.name]
+        kept: dict[str, str] = {}
         for tag in target.floating:
             moving = _Moving(
                 target=target,
@@ -132,9 +133,10 @@ class Tagging:
             )
             done = write_tag(moving.repository, tag, moving.decide, self._claims[target.name])
             record.wanted = list(moving.target.tags)
-            record.held_back = dict(moving.target.held_back) | moving.left
-            if reason := moving.left.get(tag, ""):
-                self._console.warn(f"{target.repository}:{tag} stays where it is: {reason}")
+            kept |= {tag: moving.kept} if moving.kept else {}
+            record.held_back = dict(moving.target.held_back) | kept
+            if moving.kept:
+                self._console.warn(f"{target.repository}:{tag} stays where it is: {moving.kept}")
             elif moving.repaired:
                 self._console.warn(f"{target.repository}:{tag} is {moving.repaired} again")
             elif tag in moving.target.floating:
@@ -174,8 +176,8 @@ class _Moving:
 
     def __post_init__(self) -> None:
         """Decide nothing yet."""
-        # Why the tag stays where somebody moved it, by its name.
-        self.left: dict[str, str] = {}
+        # Why the tag stays where somebody moved it.
+        self.kept = ""
         # The version that the tag was given back to.
         self.repaired = ""
 
@@ -185,7 +187,7 @@ class _Moving:
         self.target = self.rules.target(self.target.registry, held)
         if self.tag in self.target.floating:
             if now not in {"", ours} and self.given == ours and not written:
-                self.left = {self.tag: f"it was moved to {now} after this was published"}
+                self.kept = f"it was moved to {now} after this was published"
                 return None
             return self.document
         if not written or now != ours:
