@@ -25,6 +25,10 @@ from hypothesis import HealthCheck, settings
 pytest.register_assert_rewrite("faults")
 ROOT = Path(__file__).parent.parent
 SLOW = HealthCheck.too_slow
+# Those that a test has to be marked for; the session `unit` runs the others.
+SESSIONS = (
+    *("engine", "release", "simulation", "reproducible", "rehearsal", "goreleaser", "builders"),
+)
 TASKS = """\
 from pathlib import Path
 from buildlib.tasks import collection
@@ -36,6 +40,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Take `--every-request`: faults at each request, not only at some of them."""
     parser.addoption("--every-request", action="store_true", help="inject faults everywhere")
     parser.addoption("--simulate", default="3", help="seconds that each simulation may go on")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the mark of the one session that runs it.
+
+    Raises:
+        pytest.UsageError: no session would run it, or two would.
+    """
+    for item in items:
+        sessions = [name for name in SESSIONS if item.get_closest_marker(name)]
+        if not sessions and "integration" not in item.path.parts:
+            item.add_marker("unit")
+        elif len(sessions) != 1:
+            problem = "two sessions run it" if sessions else "no session runs it"
+            raise pytest.UsageError(f"{item.nodeid}: {problem}: mark it with one of {SESSIONS}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,7 +19,7 @@ from releases import UNSIGNED, Release, make_release
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import rollback
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 HELD_UP = Fault(status=503, headers={"Retry-After": "6"})
 
 
