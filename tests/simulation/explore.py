@@ -127,7 +127,7 @@ class Order:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._known: dict[tuple[int, State], Touched] = {}
+        self._known: dict[tuple[int, bytes], Touched] = {}
 
     def choices(self, state: State) -> list[Choice]:
         """Return the choices that have to be followed from a state."""
@@ -146,7 +146,7 @@ class Order:
 
     def _touched_by_others(self, state: State, one: int) -> Touched:
         """Return all that may be read and written before time passes, or it is this one's turn."""
-        key = one, _without(state, one)
+        key = one, self._world.key(_without(state, one))
         if key not in self._known:
             found = NOTHING
             for other, kind in self._world.choices(state):

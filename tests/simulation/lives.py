@@ -33,6 +33,9 @@ class SimTransport(Transport):
         )
         self._run, self._number = run, number
 
+    def __post_init__(self) -> None:
+        """Open nothing: every request is answered here."""
+
     def ask(self, method: str, path: str, **options: Unpack[Options]) -> Answer:
         make = options.get("body")
         body = make() if make else b""
@@ -70,6 +73,8 @@ class Run:
         self.error = ""
         # The receipt, as it is on disk.
         self.disk = life.disk
+        # It does what it did before: what it saves is known.
+        self.repeats = False
         self._hosts = life.hosts
         self._body = life.make(self)
         self._let = greenlet(self._run, getcurrent())
@@ -91,6 +96,11 @@ class Run:
         """Let the scheduler decide when it happens; None: it failed, and may be tried again."""
         self.wants, self.due = request, self.now
         return self._hand_over().reply
+
+    def save(self, write: Callable[[], str]) -> None:
+        """Keep a receipt, which survives it."""
+        if self.code is None and not self.repeats:
+            self.disk = write()
 
     def sleep(self, seconds: float) -> None:
         self.wants, self.due = None, self.now + seconds
@@ -201,8 +211,10 @@ class Life:
         else:
             self.close()
             run = Run(self)
+            run.repeats = True
             for before in moment.past():
                 run.go_on(before)
+            run.repeats, run.disk = False, moment.disk
         self._live = None
         run.go_on(told)
         return self._reached(Moment(self, run, moment, told), run)

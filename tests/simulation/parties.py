@@ -54,8 +54,7 @@ class _Course(Course):
 
     def save(self, step: str) -> None:
         assert step
-        if self._run.code is None:
-            self._run.disk = json.dumps(self.receipt, default=vars)
+        self._run.save(lambda: json.dumps(self.receipt, default=vars))
 
 
 def _read(disk: str) -> Receipt:

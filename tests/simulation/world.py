@@ -7,9 +7,11 @@ changes, so that each of them can be followed in every direction.
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 from typing import Final, NamedTuple
 
 from simulation.lives import Life, Moment, Run, Told
@@ -117,7 +119,7 @@ class World:
         self.registries, self.parts = Registries(registries), parts
         self._ends: dict[tuple[str, int, str], Moment] = {}
         self._lives: dict[tuple[str, int, float, str], Life] = {}
-        self._numbers: dict[object, int] = {}
+        self._numbers = defaultdict[object, int](count().__next__)
 
     def first(self, faults: Sequence[int]) -> State:
         """Return the beginning, where so many requests of each publisher may fail."""
@@ -145,17 +147,8 @@ class World:
 
     def key(self, state: State) -> bytes:
         """Return what is equal for equal states alone, and takes less memory than a state."""
-        numbers = self._numbers
-        parts: list[object] = list(state.held)
-        due = [state.now]
-        for place in state.places:
-            parts += (place.at, place.late, place.faults)
-            due.append(place.due)
-        for time, request in state.orphans:
-            parts.append(request)
-            due.append(time)
-        due += [numbers.setdefault(part, len(numbers)) for part in parts]
-        return array("d", due).tobytes()
+        parts = (*state.held, *state.places, state.orphans)
+        return array("d", (state.now, *[self._numbers[part] for part in parts])).tobytes()
 
     # -- whose turn it may be
 
