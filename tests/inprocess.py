@@ -100,7 +100,7 @@ def _isolated(
     """Give the block the surroundings of a new process, and this process its own afterwards."""
     with ExitStack() as stack:
         stack.enter_context(_streams(out, err))
-        stack.enter_context(_modules(root))
+        stack.enter_context(_modules())
         stack.enter_context(_interpreter(argv, root))
         stack.enter_context(_environment(env))
         stack.enter_context(_directory(root))
@@ -138,22 +138,19 @@ def _streams(out: IO[bytes], err: IO[bytes]) -> Iterator[None]:
 
 
 @contextmanager
-def _modules(root: Path) -> Iterator[None]:
+def _modules() -> Iterator[None]:
     """Forget a project's `tasks.py`, and what it imports from beside it."""
-    before = dict(sys.modules)
-    sys.modules.pop("tasks", None)
+    before = set(sys.modules)
     try:
         yield
     finally:
-        tasks = getattr(sys.modules.pop("tasks", None), "__file__", None)
-        folder = Path(tasks).parent if tasks else root
-        for name in sys.modules.keys() - before.keys():
+        tasks = sys.modules.pop("tasks", None)
+        folder = Path(tasks.__file__ or "").parent if tasks else ROOT
+        for name in sys.modules.keys() - before:
             file = getattr(sys.modules[name], "__file__", None)
             # This repository's own tasks stand beside buildlib, which stays.
             if folder != ROOT and file and Path(file).is_relative_to(folder):
                 del sys.modules[name]
-        if "tasks" in before:
-            sys.modules["tasks"] = before["tasks"]
 
 
 @contextmanager

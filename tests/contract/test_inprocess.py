@@ -8,20 +8,21 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import inprocess
 import pytest
-from conftest import Checkout
+from conftest import ROOT, Checkout
 
 from buildlib import executor, interrupts
 
 Make = Callable[..., Checkout]
 TASKS = """\
 import beside
-import logging, os, signal, subprocess, sys, tempfile, threading
+import logging, os, signal, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 from invoke import Exit, task
 from buildlib import errors
@@ -55,6 +56,8 @@ def prints(context):
     sys.stdout.flush()
     subprocess.run(["sh", "-c", "echo two; echo three >&2; exit 9"])
     print(repr(sys.stdin.read()), sys.stdout.isatty(), os.getcwd(), sys.argv[1:])
+    print("c\\udcff", os.getcwd() in sys.path, beside.NAME)
+    print(tempfile.gettempdir(), time.strftime("%z"))
     print("a\\r\\nb\\udcff", file=sys.stderr)
 
 
@@ -94,13 +97,17 @@ for one in (fails, ends, breaks, prints, interrupted, begins, messes):
 @pytest.fixture
 def checkout(make_checkout: Make) -> Checkout:
     made = make_checkout("FROM scratch AS final\n")
-    (made.root / "tasks.py").write_text(TASKS, encoding="utf-8")
-    (made.root / "beside.py").write_text("", encoding="utf-8")
+    _with_tasks(made.root)
     made.git("init", "--quiet", "--initial-branch=main")
     made.git("add", "--all")
     made.git("commit", "--quiet", "--message", "all")
     made.git("tag", "v1.2.3")
     return made
+
+
+def _with_tasks(root: Path) -> None:
+    (root / "tasks.py").write_text(TASKS, encoding="utf-8")
+    (root / "beside.py").write_text(f"NAME = {str(root)!r}\n", encoding="utf-8")
 
 
 def _state() -> dict[str, Any]:
@@ -120,6 +127,7 @@ def _state() -> dict[str, Any]:
         "streams": (sys.stdin, sys.stdout, sys.stderr),
         "hooks": (sys.excepthook, sys.unraisablehook, threading.excepthook),
         "temporary": tempfile.tempdir,
+        "time": time.strftime("%z"),
         "logging": (root.level, list(root.handlers)),
         "descriptors": [os.fstat(one)[:3] for one in _descriptors()],
         "threads": threading.enumerate(),
@@ -134,15 +142,20 @@ def _descriptors() -> list[int]:
     return [one for one in found if Path("/dev/fd", str(one)).exists()]
 
 
-def test_tasks_leave_the_process_as_it_was(checkout: Checkout, tmp_path: Path) -> None:
-    # What is imported stays.
+def test_tasks_leave_the_process_as_it_was(
+    checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(executor._plumbum().local.env, "SOMEBODYS", "1")  # noqa: SLF001 - as above
+    # What is imported stays, but for what is the project's own.
     for words in ("version", "docker-build --dry-run", "doctor"):
         checkout.invoke(*words.split())
     before = _state()
+    assert before["modules"].isdisjoint({"tasks", "beside"})
+    assert before["plumbum"]["SOMEBODYS"] == "1"
     elsewhere = Checkout(tmp_path / "elsewhere", "x")
     elsewhere.root.mkdir()
     (elsewhere.root / "buildlib.toml").write_text('image = "x"\n', encoding="utf-8")
-    (elsewhere.root / "tasks.py").write_text(TASKS.replace("import beside\n", ""), encoding="utf-8")
+    _with_tasks(elsewhere.root)
     for one, line, code, env in (
         (checkout, "version", 0, {"VERSION": "7.0.0"}),
         (elsewhere, "version", 0, {"TMPDIR": str(tmp_path), "TZ": "Asia/Tokyo"}),
@@ -150,6 +163,7 @@ def test_tasks_leave_the_process_as_it_was(checkout: Checkout, tmp_path: Path) -
         (elsewhere, "docker-build --platform x", 2, {"HOME": str(tmp_path)}),
         (checkout, "--debug fails GateError", 7, {}),
         (checkout, "messes", 0, {}),
+        (Checkout(ROOT, "x"), "--list", 0, {}),
         (elsewhere, "no-such-task", 1, {}),
     ):
         done = one.invoke(*line.split(), **env)
@@ -185,6 +199,16 @@ def test_a_task_ends_and_prints_as_in_a_process_of_its_own(checkout: Checkout, l
     here, there = checkout.invoke(*line.split()), checkout.invoke_process(*line.split())
     assert (here.returncode, here.stdout) == (there.returncode, there.stdout)
     assert here.stderr == there.stderr
+
+
+def test_a_task_sees_what_it_would_in_a_process_of_its_own(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    below = Checkout(checkout.root / "below", "x")
+    below.root.mkdir()
+    for one, env in ((checkout, {"TMPDIR": str(tmp_path)}), (below, {"TZ": "Asia/Tokyo"})):
+        here, there = one.invoke("prints", **env), one.invoke_process("prints", **env)
+        assert (here.stdout, here.stderr) == (there.stdout, there.stderr)
 
 
 def test_the_codes_are_those_of_the_errors(checkout: Checkout) -> None:
