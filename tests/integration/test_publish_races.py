@@ -44,7 +44,7 @@ class Race:
             assert slow.poll() is None, slow.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        quick = self.quick.invoke("docker-publish", *SKIP).returncode
+        quick = self.quick.invoke_process("docker-publish", *SKIP).returncode
         self.slow.printed += slow.communicate(timeout=300)
         return slow.returncode, quick
 

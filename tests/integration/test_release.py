@@ -46,7 +46,7 @@ def _commit(release: Release, tag: str) -> None:
 def _do(release: Release, *words: str) -> str:
     """Run a task, and show it as it would be seen."""
     print(f"$ invoke {' '.join(words)}")  # noqa: T201 - the session shows what is rehearsed
-    done = release.invoke(*words)
+    done = release.invoke_process(*words)
     print(done.stdout)  # noqa: T201 - the same
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
