@@ -193,6 +193,7 @@ ORDER = [
     "tasks.signing",
     "tasks.making",
     "tasks.builder",
+    "tasks.options",
     "tasks.collection",
 ]
 # Who may touch what is outside of this interpreter.
