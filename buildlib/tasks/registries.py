@@ -44,6 +44,7 @@ from buildlib.registry.tags import Tagged, check_lapse, put_tag
 from buildlib.registry.transport import Patience, Transport
 from buildlib.report import to_json
 from buildlib.settings import Registry
+from buildlib.sign.name import check_version, versions_of
 from buildlib.size import saved
 from buildlib.tagrules import moves, pins
 from buildlib.tasks.edge import Edge
@@ -389,6 +390,9 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
     verify = make_verifier(config, run.executor, run.env, run.console)
     for plan in plans:
         verify(plan.repository, plan.digest)
+        if document := plan.repository.manifest(plan.digest):
+            said = versions_of(plan.repository, document, naming)
+            check_version(f"{plan.repository.name}@{plan.digest}", wanted, said, naming)
     intent = Intent(f"a rollback to {wanted}")
     claims = {
         one.repository.name: make_claim(run, one.registry, one.repository, intent) for one in opened

@@ -14,10 +14,11 @@ from buildlib.errors import (
     BuildlibError,
     GateError,
     InputError,
+    VerificationError,
     exit_code_of,
 )
 from buildlib.registry.claim import PREFIX
-from buildlib.registry.client import Repository
+from buildlib.registry.client import INDEX, Repository
 from buildlib.tasks import registries
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import promote, rollback
@@ -180,6 +181,15 @@ def test_a_line_s_own_tag_is_no_release_to_go_back_to(world: World) -> None:
     assert world.what("1.3") == ["1.3.0"] * 2
     with pytest.raises(InputError, match=r"has no 1\.1"):
         world.back("1.1")
+
+
+def test_a_version_s_tag_that_points_to_another_version_is_not_gone_back_to(world: World) -> None:
+    for here in (world.one, world.two):
+        said = {"org.opencontainers.image.version": "1.2.2"}
+        here.keep({"manifests": [], "annotations": said}, INDEX, "1.2.3")
+    with pytest.raises(VerificationError, match=r"is not 1\.2\.3: it says that it is 1\.2\.2"):
+        world.back()
+    assert world.what("latest") == world.what("1") == ["1.3.0"] * 2
 
 
 def test_the_dry_run_has_the_order_of_the_real_one(

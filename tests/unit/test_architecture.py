@@ -143,6 +143,7 @@ ORDER = [
     "smoke.names",
     "sign.cosign",
     "sign.flow",
+    "sign.name",
     "publish.plan",
     "publish.script",
     "publish.receipt",
