@@ -21,6 +21,7 @@ ORDER = [
     "record",
     "platforms",
     "reference",
+    "precedence",
     "tagrules",
     "values",
     "ignores",
@@ -39,7 +40,6 @@ ORDER = [
     "config",
     "parts",
     "gitcommand",
-    "precedence",
     "hidden",
     "vcs",
     "version",
@@ -143,6 +143,7 @@ ORDER = [
     "smoke.names",
     "sign.cosign",
     "sign.flow",
+    "sign.name",
     "publish.plan",
     "publish.script",
     "publish.receipt",
@@ -193,6 +194,7 @@ ORDER = [
     "tasks.signing",
     "tasks.making",
     "tasks.builder",
+    "tasks.options",
     "tasks.collection",
 ]
 # Who may touch what is outside of this interpreter.
