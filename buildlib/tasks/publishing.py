@@ -29,7 +29,7 @@ from buildlib.publish.plan import (
     parse_skips,
     plan_target,
 )
-from buildlib.publish.receipt import NAME, Receipt, read_receipt
+from buildlib.publish.receipt import NAME, Receipt, find_receipt, read_receipt
 from buildlib.publish.report import as_text
 from buildlib.publish.script import as_dict, as_script
 from buildlib.publish.signing import CosignSigner, check_signing
@@ -236,29 +236,45 @@ def publish(
         told = to_json(as_dict(plan, root)) if wanted.as_json else as_script(plan, root)
         run.console.answer(told)
         return
-    before = _before(plan, wanted)
+    kept = kept_receipt(plan, wanted)
+    before = begun_from(plan, wanted, kept)
     around = replace(
         _surroundings(run, planner, plan, opened, planner.rules(run, opened, terms)),
         discarded=wanted.discard_claims,
         reached=reached,
     )
-    flow = PublishFlow(plan, around, before)
+    flow = PublishFlow(plan, around, before, kept)
     try:
         flow.run()
     finally:
         _report(run, flow.receipt, as_json=wanted.as_json)
 
 
-def _before(plan: PublishPlan, wanted: Wanted) -> Receipt | None:
-    if not (wanted.resume or wanted.pick_up):
+def begun_from(plan: PublishPlan, wanted: Wanted, kept: Receipt | None) -> Receipt | None:
+    """Return the receipt to go on from: with `--pick-up` one of this very publication alone."""
+    if wanted.pick_up and not wanted.resume:
+        same = kept and (kept.version, kept.revision) == (plan.version, plan.revision)
+        return kept if same else None
+    if not wanted.resume:
         return None
     path = plan.archive.parent / NAME
-    receipt = read_receipt(path)
-    if receipt is None and wanted.resume:
+    # One of another version says so.
+    found = kept or read_receipt(path)
+    if found is None:
         raise InputError(
             f"there is nothing to resume: {path} is missing", hint="publish without --resume"
         )
-    return receipt
+    return found
+
+
+def kept_receipt(plan: PublishPlan, wanted: Wanted) -> Receipt | None:
+    """Return the receipt of an earlier attempt at this version."""
+    try:
+        return find_receipt(plan.archive.parent, plan.version)
+    except InputError:
+        if wanted.resume or wanted.pick_up:
+            raise
+        return None
 
 
 def _report(run: Edge, receipt: Receipt, *, as_json: bool) -> None:
