@@ -22,8 +22,8 @@ from buildlib.build import build_image
 from buildlib.console import Console
 from buildlib.errors import (
     BuildlibError,
+    CancelledError,
     InputError,
-    ToolError,
     TransientError,
     raise_problems,
 )
@@ -226,13 +226,20 @@ class PublishFlow:
         passed = {record.gate for record in self.receipt.gates if record.state == PASSED}
         ahead = [gate for gate in self._plan.gates if gate not in passed]
         tools = Background(lambda: missing_tools(ahead, self._around.subject))
-        self._builds_with = dict(self._around.versions())
+        try:
+            self._builds_with = dict(self._around.versions())
+        except CancelledError:
+            raise
+        except BuildlibError as error:
+            problems.append(error)
         # What is there already was built by what built it.
         self.receipt.tools = self._builds_with | self.receipt.tools
         if self._plan.signs:
             try:
                 self.receipt.tools |= dict(self._around.signer.check())
-            except (InputError, ToolError) as error:
+            except CancelledError:
+                raise
+            except BuildlibError as error:
                 problems.append(error)
         for target in self._plan.targets:
             # What became public before this run is so still, whatever comes of this one.
