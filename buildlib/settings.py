@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from buildlib.errors import InputError, did_you_mean
@@ -18,7 +19,7 @@ from buildlib.record import record
 from buildlib.reference import parse_reference
 from buildlib.values import (
     MismatchError,
-    check_keys,
+    gathered,
     parse_fields,
     parse_flag,
     parse_names,
@@ -371,16 +372,15 @@ def _registry(name: str, value: object) -> Registry:
     where = f"registries.{name}"
     if not isinstance(value, Mapping) or "repository" not in value:
         raise MismatchError(f'a table of {name} = {{ repository = "…" }}')
-    check_keys(value, {**_REGISTRY_KEYS, "tags": None}, where=f"{where}.")
-    plain = {key: item for key, item in value.items() if key != "tags"}
-    fields = parse_fields(plain, _REGISTRY_KEYS, f"{where}.")
+    tags = partial(parse_tag_rules, where=f"{where}.tags")
+    known: dict[str, Callable[[object], Any]] = {**_REGISTRY_KEYS, "tags": tags}
+    fields = parse_fields(value, known, f"{where}.")
     if bool(fields.get("username_env")) != bool(fields.get("password_env")):
         raise InputError(f"{where}: username-env and password-env belong together")
-    tags = parse_tag_rules(value["tags"], f"{where}.tags") if "tags" in value else ()
-    return Registry(name=name, tags=tags, **fields)
+    return Registry(name=name, **fields)
 
 
 def parse_registries(value: object) -> tuple[Registry, ...]:
     if not isinstance(value, Mapping):
         raise MismatchError('a table of NAME = { repository = "…" }')
-    return tuple(_registry(name, table) for name, table in value.items())
+    return tuple(gathered(partial(_registry, *item) for item in value.items()))

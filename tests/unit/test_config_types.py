@@ -15,7 +15,7 @@ import pytest
 
 from buildlib import config as config_module
 from buildlib.config import known_keys, load_config
-from buildlib.errors import InputError
+from buildlib.errors import InputError, ProblemsError, raise_problems
 
 SEED = 16
 # Each key once, and each kind of table.
@@ -27,6 +27,7 @@ target = "last"
 binary-target = "binary"
 platforms = ["linux/amd64"]
 tag-prefix = "v"
+version-scheme = "semver"
 release-branches = ["main"]
 title = "t"
 description = "d"
@@ -169,7 +170,10 @@ def _loads(table: dict[str, Any], monkeypatch: pytest.MonkeyPatch, told: object)
     monkeypatch.setattr(config_module, "find_table", lambda _start: found)
     try:
         with suppress(InputError):
-            load_config(Path("/repo"), {})
+            try:
+                load_config(Path("/repo"), {})
+            except ProblemsError as error:
+                raise_problems(error.problems[:1])
     except Exception as error:  # noqa: BLE001 - any other is what is looked for
         pytest.fail(f"{str(told)[:500]}: {error!r}")
 
