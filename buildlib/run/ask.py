@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -28,6 +29,17 @@ def image_version(executor: Runner, image: str) -> str:
             hint="invoke docker-build makes it",
         )
     return found.stdout.strip()
+
+
+def image_runtime(executor: Runner, image: str) -> dict[str, Any]:
+    """Return what an image's configuration has of its containers; empty where it is not here."""
+    template = "{{json .Config}}"
+    found = executor.run(("docker", "image", "inspect", "--format", template, image))
+    try:
+        runtime = json.loads(found.stdout)
+    except ValueError:
+        return {}
+    return runtime if isinstance(runtime, dict) else {}
 
 
 def container_log(executor: Runner, container: str, lines: int = LOG_LINES) -> str:

@@ -129,7 +129,9 @@ def _attached(flow: Flow, plan: RunPlan, executor: Executor) -> int:
     with flow.guard(keep=False):
         flow.prepare(plan)
         code = executor.attach(run_argv(plan, detach=False, terminal=sys.stdin.isatty()))
-    if code in _DOCKER_FAILED:
+        # A program may end with a code of docker's own.
+        failed = code in _DOCKER_FAILED and not flow.containers.has_started(plan.name)
+    if failed:
         raise command_error(code)
     return code
 
@@ -276,7 +278,8 @@ def _folder(config: Config, data_dir: str) -> Path | None:
 def _directory(run: Edge, config: Config, answer: Pinged, places: DataPlaces) -> DataDirectory:
     kind = describe_engine(answer, inspect_engine(run.executor)).kind
     image = f"{config.image}:latest"
-    return DataDirectory(run.executor, image, config.run.user, kind, places)
+    account = (config.run.user, config.run.group or config.run.user)
+    return DataDirectory(run.executor, image, account, kind, places)
 
 
 def _volumes(executor: Executor, config: Config) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def test_processes_as_the_container_sees_them() -> None:
     assert shell.words == ("sh", "-c", "script")
     assert of_image(processes, init=True) == (program,)
     assert of_image(processes, init=False) == (init, program)
-    assert program_paths(program) == ("/usr/bin/qemu-aarch64-static", "/app")
+    assert program_paths(program, {}) == ("/usr/bin/qemu-aarch64-static", "/app")
 
 
 def test_processes_as_the_engines_machine_sees_them() -> None:

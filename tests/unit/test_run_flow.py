@@ -14,6 +14,7 @@ from buildlib.engine import EngineFacts
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError
 from buildlib.executor import Completed
 from buildlib.gitcommand import GitCommand
+from buildlib.health import Health
 from buildlib.run.ask import published_at
 from buildlib.run.container import Containers, command_error
 from buildlib.run.data import DataDirectory
@@ -39,6 +40,7 @@ root-group-env = "ALLOW=1"
 ROOTLESS = replace(GOOD, security=("name=rootless",))
 OK = Completed(code=0)
 FAILED = Completed(code=1, stderr="no")
+NO_SHELL = Completed(code=127, stderr='exec: "sh": executable file not found in $PATH')
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +156,10 @@ def test_a_remote_container_is_asked_inside(tmp_path: Path) -> None:
     docker.table["container inspect thing"] = Completed(code=1, stderr="No such container: thing")
     docker.table["run --detach"] = Completed(code=0, stdout="c1\n")
     docker.table["port thing"] = Completed(code=0, stdout="0.0.0.0:32768\n")
+    docker.table["exec --interactive"] = NO_SHELL
     running = flow.start(flow.plan("thing:1"), "1.2.3")
+    # Its health path first; the image's own check where nothing inside can ask for that.
+    assert docker.said("exec --interactive c1 sh -c")
     assert docker.said("exec c1") == ["exec c1 /check me"]
     assert running.address == "http://127.0.0.1:32768 on the engine's machine"
     assert (running.socket, running.data) == ("none", "goes with the container")
@@ -162,8 +167,11 @@ def test_a_remote_container_is_asked_inside(tmp_path: Path) -> None:
 
 
 CHECKS = {
-    "a shell's": (["CMD-SHELL", "a | b"], ["exec c sh -c a | b"]),
+    "a shell's": (["CMD-SHELL", "a | b"], ["exec c /bin/sh -c a | b"]),
+    "a list of words": (["CMD", "/check", "a b"], ["exec c /check a b"]),
     "none": (["NONE"], []),
+    "one that engines do not know": (["OTHER", "x"], []),
+    "empty": ([], []),
     "absent": (None, []),
 }
 
@@ -172,10 +180,12 @@ CHECKS = {
 def test_each_form_of_a_health_check(check: list[str] | None, asked: list[str]) -> None:
     config = {"Healthcheck": {"Test": check} if check else None}
     answer = json.dumps([{"State": {"Running": True}, "Config": config}])
-    docker = Docker({"container inspect": Completed(code=0, stdout=answer)})
-    plan = RunPlan(image="i", name="n", labels=(), health="/h", timeout=1)
-    Containers(docker, "thing").wait_until_healthy(plan, "c", "")
-    assert docker.said("exec") == asked
+    found = Completed(code=0, stdout=answer)
+    docker = Docker({"container inspect": found, "exec --interactive": NO_SHELL})
+    plan = RunPlan(image="i", name="n", labels=(), health=Health("http", 80, "/h"), timeout=1)
+    way = Containers(docker, "thing").wait_until_healthy(plan, "c", "")
+    assert docker.said("exec c") == asked
+    assert way.startswith("by the image's HEALTHCHECK" if asked else "only whether it runs")
 
 
 def test_one_that_is_never_well_shows_its_health_log_and_its_log() -> None:
@@ -187,7 +197,7 @@ def test_one_that_is_never_well_shows_its_health_log_and_its_log() -> None:
             "logs": Completed(code=0, stdout="the log\n"),
         }
     )
-    plan = RunPlan(image="i", name="n", labels=(), health="/h", timeout=0)
+    plan = RunPlan(image="i", name="n", labels=(), health=Health("http", 80, "/h"), timeout=0)
     with pytest.raises(GateError) as caught:
         Containers(docker, "thing").wait_until_healthy(plan, "c", "")
     assert "health check: connection refused\nthe log" in str(caught.value)
@@ -251,7 +261,7 @@ def test_codes_of_docker_run() -> None:
 
 
 def _directory(docker: Docker, root: Path, kind: Kind) -> DataDirectory:
-    return DataDirectory(docker, "i", 1001, kind, DataPlaces(root, {"HOME": "/h"}, 1001))
+    return DataDirectory(docker, "i", (1001, 1001), kind, DataPlaces(root, {"HOME": "/h"}, 1001))
 
 
 def test_a_directory_here_is_nothing_to_a_remote_engine(tmp_path: Path) -> None:

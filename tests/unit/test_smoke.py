@@ -30,6 +30,7 @@ commands = [["--help"]]
 version-command = ["version"]
 port = 80
 health-path = "/health"
+health-version = true
 start-timeout = 1
 engine-path = "/engine"
 [smoke.data]
@@ -240,9 +241,12 @@ FAULTS = {
     ),
     "health in plain text without the version": (
         _set("body", "fine"),
-        {"version in health": "absent"},
+        {"version in health": "absent: /health has no version"},
     ),
-    "health that is a list": (_set("body", "[]"), {"version in health": "absent"}),
+    "health that is a list": (
+        _set("body", "[]"),
+        {"version in health": "absent: /health has no version"},
+    ),
     "an unhealthy HEALTHCHECK": (
         _set("health", {"Status": "unhealthy", "Log": [{"Output": "refused"}]}),
         {"healthy by HEALTHCHECK": "not healthy within 1 s: health check: refused\n\nout"},
@@ -255,15 +259,11 @@ FAULTS = {
         _set("head", ELF_ARM64.replace(b"\xb7", b"\x3e")),
         {"platform of the process": "/app is for amd64, and the image for arm64"},
     ),
-    "no program to be read": (
-        _set("head", b"#!"),
-        {"platform of the process": "its program could not be read"},
-    ),
     "groups that are not asked for": (
         _set("groups", {"105": "105 10"}),
         {
             "user and groups, the engine's own socket": "/app server is in the groups "
-            "10, 105, 1001, and not in 105, 1001"
+            "10, 105, 1001, and not in 105, 1001 (by [run])"
         },
     ),
     "an engine that is not reached": (
@@ -379,7 +379,9 @@ def test_a_server_that_answers_with_an_error_is_not_healthy(
 ) -> None:
     service.code = 503
     found = _findings(tmp_path, Docker(service.port))
-    assert "not healthy within 1 s: HTTP 503\nout" in found["healthy"].detail
+    assert found["healthy"].detail == (
+        "not healthy within 1 s: GET /health on port 80: HTTP 503\nout"
+    )
     # The rest would only say so again.
     assert list(found)[-1] == "healthy"
 

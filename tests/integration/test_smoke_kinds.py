@@ -1,0 +1,183 @@
+"""Images that say something themselves: their group, signal, PATH, health, and what they need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from conftest import Checkout
+
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
+MakeCheckout = Callable[..., Checkout]
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image, its configuration, and the checks that fail with a part of why."""
+
+    lines: str
+    smoke: str = ""
+    run: str = ""
+    failed: tuple[tuple[str, str], ...] = ()
+    more: str = ""
+    base: str = "FROM {alpine}\n"
+
+
+SERVE = "echo $VERSION > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"
+SERVER = f'CMD ["sh", "-c", "{SERVE}"]\n'
+PORT = 'port = 8080\nhealth-path = "/index.html"\n'
+# A program and what it is linked with, and nothing else: no shell, no /sbin.
+BARE = """\
+FROM {alpine} AS files
+RUN mkdir -p /out/opt/bin /out/www /out/lib && echo x > /out/www/index.html \\
+  && cp /bin/busybox /out/opt/bin/httpd && { cp /lib/ld-musl-*.so.1 /out/lib/ || true; }
+FROM scratch
+COPY --from=files /out/ /
+ENV PATH=/opt/bin
+"""
+IN_GROUPS = (
+    "RUN echo 'app:x:1000:3000::/:/bin/sh' >> /etc/passwd"
+    " && echo 'own:x:3000:' >> /etc/group && echo 'more:x:2000:app' >> /etc/group\n"
+)
+NEEDS = (
+    'test \\"$NAME $FILE\\" = \'a b c\' && test \\"$(cat /conf/x)\\" = mounted'
+    " && grep -q 'far.example' /etc/hosts && wget -q -O /tmp/index.html http://db:8080/"
+    " && { nc -lk -p 9090 -e cat & exec httpd -f -p 8080 -h /tmp; }"
+)
+IMAGES = {
+    "options of a tmpfs": Image(
+        f"USER 1000:1000\n{SERVER}", PORT, 'tmpfs = ["/tmp:exec,size=64m"]\n'
+    ),
+    "a program in a tmpfs": Image(
+        "USER 1000\n"
+        'CMD ["sh", "-c", "cp /bin/busybox /tmp/httpd && exec /tmp/httpd -f -p 8080"]\n',
+        PORT,
+        failed=(("healthy", 'tmpfs = ["/tmp:exec"] in [run] allows it'),),
+    ),
+    "a user in group root": Image(f"USER 1000:0\n{SERVER}", PORT, "user = 1000\n"),
+    "a user that is a number": Image(f"USER 1000\n{SERVER}", PORT, "user = 1000\n"),
+    "a user with a group and one more": Image(
+        f"{IN_GROUPS}USER app\n{SERVER}", PORT, "user = 1000\n"
+    ),
+    "groups that are not those configured": Image(
+        f"{IN_GROUPS}USER app\n{SERVER}",
+        PORT,
+        "user = 1000\ngroups = []\n",
+        failed=(("user and groups", "in the groups 2000, 3000, and not in 3000 (by [run])"),),
+    ),
+    "a group that is configured": Image(f"USER 1000:7\n{SERVER}", PORT, "user = 1000\ngroup = 7\n"),
+    "a stop signal by name": Image(f"STOPSIGNAL SIGQUIT\nUSER 1000\n{SERVER}", PORT),
+    "a stop signal by number": Image(f"STOPSIGNAL 10\nUSER 1000\n{SERVER}", PORT),
+    "a real-time stop signal": Image(f"STOPSIGNAL SIGRTMIN+3\nUSER 1000\n{SERVER}", PORT),
+    "a code of its own": Image(
+        "STOPSIGNAL SIGINT\nUSER 1000\n"
+        'CMD ["sh", "-c", "trap \'exit 9\' INT; httpd -p 8080 -h /etc; while :; do sleep 0.1; done"]\n',
+        'port = 8080\nhealth-path = "/passwd"\nstop-codes = [9]\n',
+    ),
+    "nothing but a program on its PATH": Image(
+        'ENTRYPOINT ["httpd", "-f", "-p", "8080", "-h", "/www"]\nUSER 1000\n', PORT, base=BARE
+    ),
+    "files alone": Image("COPY Dockerfile /\n", base="FROM scratch\n"),
+    "/sbin in /usr/sbin": Image(
+        "RUN cp -a /sbin/. /usr/sbin/ && rm -r /sbin && ln -s usr/sbin /sbin\n"
+        f"USER 1000\n{SERVER}",
+        PORT,
+    ),
+    "/sbin and /usr/sbin in /usr/bin": Image(
+        "RUN cp -a /sbin/. /usr/sbin/. /usr/bin/ && rm -r /sbin /usr/sbin"
+        " && ln -s usr/bin /sbin && ln -s bin /usr/sbin\n"
+        f"USER 1000\n{SERVER}",
+        PORT,
+    ),
+    "caches beside each module": Image(
+        "RUN mkdir -m 0777 /scratch\nUSER 1000\n"
+        f'CMD ["sh", "-c", "mkdir -p /scratch/a/__pycache__ && echo > /scratch/a/__pycache__/x; {SERVE}"]\n',
+        PORT + 'writable-paths = ["*/__pycache__"]\n',
+    ),
+    "health that is a redirection": Image(
+        "RUN mkdir /sub\nUSER 1000\n" + 'CMD ["httpd", "-f", "-p", "8080", "-h", "/"]\n',
+        'port = 8080\nhealth-path = "/sub"\n',
+    ),
+    "health that is an error": Image(
+        f"USER 1000\n{SERVER}", 'port = 8080\nhealth-path = "/nope"\nhealth-status = [204, "4xx"]\n'
+    ),
+    "health with another status than it has": Image(
+        f"USER 1000\n{SERVER}",
+        'port = 8080\nhealth-path = "/nope"\nstart-timeout = 3\n',
+        failed=(("healthy", "not healthy within 3 s: GET /nope on port 8080: HTTP 404"),),
+    ),
+    "a port without HTTP": Image(
+        'USER 1000\nCMD ["nc", "-lk", "-p", "5432", "-e", "cat"]\n', 'port = 5432\nhealth = "tcp"\n'
+    ),
+    "a port that nobody serves": Image(
+        'USER 1000\nCMD ["sleep", "60"]\n',
+        'port = 5432\nhealth = "tcp"\nstart-timeout = 3\n',
+        failed=(("healthy", "a connection to port 5432"),),
+    ),
+    "a worker with a command for its health": Image(
+        'USER 1000\nCMD ["sh", "-c", "sleep 0.3; touch /tmp/ready; exec sleep 60"]\n',
+        'health-command = ["test", "-f", "/tmp/ready"]\n',
+    ),
+    "a worker with a HEALTHCHECK for its own shell": Image(
+        'SHELL ["/bin/busybox", "sh", "-c"]\nHEALTHCHECK CMD test "$0" != /bin/sh\nUSER 1000\n'
+        'CMD ["sleep", "60"]\n',
+        'health = "healthcheck"\n',
+    ),
+    "a worker that only runs": Image('USER 1000\nCMD ["sleep", "60"]\n', 'health = "running"\n'),
+    "a worker that ends": Image(
+        'USER 1000\nCMD ["sh", "-c", "echo goodbye; sleep 0.2"]\n',
+        'health = "running"\n',
+        failed=(("healthy", "it ended at once\ngoodbye"),),
+    ),
+    "the version elsewhere in JSON": Image(
+        "ARG VERSION\n"
+        "RUN echo '{\"info\": {\"version\": \"'$VERSION'\"}}' > /spec.json\nUSER 1000\n"
+        'CMD ["httpd", "-f", "-p", "8080", "-h", "/"]\n',
+        'port = 8080\nhealth-path = "/etc/hosts"\n'
+        'health-version = { path = "/spec.json", field = "info.version" }\n',
+    ),
+    "a check that is left out": Image(
+        'USER 1000\nCMD ["sh", "-c", "echo an ERROR; trap : TERM; httpd -p 8080 -h /etc; '
+        'while :; do sleep 0.1; done"]\n',
+        'port = 8080\nhealth-path = "/passwd"\nskip = ["stops on *", "no error in the log"]\n',
+    ),
+    "everything that it needs": Image(
+        f'USER 1000\nCMD ["sh", "-c", "{NEEDS}"]\n',
+        PORT
+        + 'ports = [9090]\nenv-file = "file.env"\n'
+        + 'commands = [{ entrypoint = "sh", run = ["-c", "wget -q -O - http://db:8080/"] }]\n',
+        'env = { NAME = "a b" }\nmounts = ["./conf:/conf:ro"]\nadd-host = ["far.example:10.9.8.7"]\n',
+        more='[smoke.services.db]\nimage = "ALPINE"\nready-port = 8080\nenv = { X = 1 }\n'
+        'command = ["sh", "-c", "echo db > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"]\n'
+        '[smoke.services.slow]\nimage = "ALPINE"\nready-command = ["test", "-f", "/ready"]\n'
+        'command = ["sh", "-c", "sleep 0.3; touch /ready; exec sleep 60"]\n',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
+def test_an_image_that_says_something_itself(
+    make_checkout: MakeCheckout, alpine: str, image: Image
+) -> None:
+    config = f"[smoke]\npolicy = false\n{image.smoke}[run]\n{image.run}{image.more}"
+    dockerfile = image.base.replace("{alpine}", alpine) + image.lines
+    if "ALPINE" in config:
+        service = make_checkout(f"FROM {alpine}\nUSER 1000\n", folder="service")
+        assert service.invoke("docker-build").returncode == 0
+        config = config.replace("ALPINE", f"{service.image}:latest")
+    checkout = make_checkout(dockerfile, config)
+    (checkout.root / "conf").mkdir()
+    (checkout.root / "conf" / "x").write_text("mounted", encoding="utf-8")
+    (checkout.root / "file.env").write_text("FILE=c\n", encoding="utf-8")
+    done = checkout.invoke("docker-smoke", "--platform", "linux/amd64", "--json", VERSION="1.2.3")
+    assert done.stdout, done.stderr
+    (result,) = json.loads(done.stdout)["smoke"]
+    failed = {f["check"]: f["detail"] for f in result["findings"] if f["state"] == "failed"}
+    assert list(failed) == [check for check, _ in image.failed], (failed, done.stderr)
+    for check, detail in image.failed:
+        assert detail in failed[check]
+    assert done.returncode == (7 if image.failed else 0)
+    made = {finding["check"] for finding in result["findings"]}
+    assert ("version in health" in made) == ("health-version" in image.smoke)
