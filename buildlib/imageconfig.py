@@ -40,9 +40,10 @@ def main_command(runtime: Runtime) -> tuple[str, ...]:
 
 
 def health_command(runtime: Runtime) -> tuple[str, ...]:
-    """Return what HEALTHCHECK runs, in the image's own SHELL where it wants one; or nothing.
+    """Return what HEALTHCHECK runs, or nothing; a line is for the shell of the configuration.
 
-    Engines make no check of a kind that they do not know.
+    Engines make no check of a kind that they do not know. They give a container no SHELL of its
+    image, so its check runs in /bin/sh: ask with the configuration of the container.
     """
     kind, *words = words_of((runtime.get("Healthcheck") or {}).get("Test")) or ("NONE",)
     if kind == "CMD-SHELL" and words:

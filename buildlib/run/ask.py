@@ -49,9 +49,12 @@ def container_log(executor: Runner, container: str, lines: int = LOG_LINES) -> s
 
 
 def health_log(health: Mapping[str, Any]) -> str:
-    """Return what the last health checks printed; `health` is `State.Health` of an inspection."""
-    outputs = [str(entry.get("Output", "")).strip() for entry in health.get("Log") or ()]
-    return "".join(f"health check: {output}\n" for output in outputs[-3:] if output)
+    """Return how the last health checks ended; `health` is `State.Health` of an inspection."""
+    entries = list(health.get("Log") or ())[-3:]
+    outputs = [str(entry.get("Output", "")).strip() for entry in entries]
+    if not any(outputs) and entries and entries[-1].get("ExitCode"):
+        outputs = [f"exit code {entries[-1]['ExitCode']}"]
+    return "".join(f"health check: {output}\n" for output in outputs if output)
 
 
 def published_at(executor: Runner, container: str, port: int) -> str:

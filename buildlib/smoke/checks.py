@@ -216,9 +216,9 @@ class PlatformSmoke:
         try:
             return ask()
         except TimedOutError:
-            return f"timed out twice: it did not end within {self._lab.told(limit)}"
+            return f"timed out twice: it did not end within {limit} s{self._lab.remark}"
         except TimeoutError as error:
-            return f"timed out twice: {error}"
+            return f"timed out twice: {error}{self._lab.remark}"
 
     def _without_exec(self, detail: str) -> str:
         """Return a hint where a program may have been kept from starting in a tmpfs."""

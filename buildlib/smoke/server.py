@@ -116,8 +116,9 @@ class Server:
                 return ""
             ended = not self._state().get("Running")
             if ended or time.monotonic() > deadline:
-                limit = f"not healthy within {self._lab.told(self._wanted.start_timeout)}"
-                what = "it ended at once" if ended else f"{limit}: {asked}{reason}"
+                limit = f"not healthy within {self._wanted.start_timeout} s"
+                seen = f"{limit}: {asked}{reason.strip()}{self._lab.remark}"
+                what = "it ended at once" if ended else seen
                 return f"{what}\n{self.log() or 'its log is empty'}"
             time.sleep(_POLL)
 
@@ -225,8 +226,8 @@ class Server:
         if code in {0, _SIGNALLED + number, *self._wanted.stop_codes}:
             return ""
         if code == _SIGNALLED + _KILL:
-            told = self._lab.told(self._wanted.stop_timeout)
-            return f"it did not end within {told}, and was killed"
+            within = f"within {self._wanted.stop_timeout} s"
+            return f"it did not end {within}, and was killed{self._lab.remark}"
         named = "" if number == _TERM else f" of the signal {number}"
         return f"it ended with code {code} after {took:.1f} s{named}"
 

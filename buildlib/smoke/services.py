@@ -60,8 +60,7 @@ def _started(lab: Lab, service: Service, network: str) -> Iterator[str]:
 
 
 def _wait(lab: Lab, service: Service, name: str, helper: str) -> None:
-    limit = lab.limit(service.start_timeout)
-    deadline = time.monotonic() + limit
+    deadline = time.monotonic() + lab.limit(service.start_timeout)
     while True:
         found: list[dict[str, Any]] = json.loads(
             lab.docker("container", "inspect", name).stdout or "[]"
@@ -72,9 +71,8 @@ def _wait(lab: Lab, service: Service, name: str, helper: str) -> None:
             return
         ended = not state.get("Running")
         if ended or time.monotonic() > deadline:
-            what = (
-                "it has ended" if ended else f"not ready within {lab.told(service.start_timeout)}"
-            )
+            limit = f"not ready within {service.start_timeout} s{lab.remark}"
+            what = "it has ended" if ended else limit
             log = container_log(lab, name)
             raise EngineError(
                 f"the service {service.name} can't be used: {what}",

@@ -44,7 +44,7 @@ IN_GROUPS = (
 NEEDS = (
     'test \\"$NAME $FILE\\" = \'a b c\' && test \\"$(cat /conf/x)\\" = mounted'
     " && grep -q 'far.example' /etc/hosts && wget -q -O /tmp/index.html http://db:8080/"
-    " && { nc -lk -p 9090 -e cat & exec httpd -f -p 8080 -h /tmp; }"
+    " && { while :; do nc -l -p 9090 -e cat; done & exec httpd -f -p 8080 -h /tmp; }"
 )
 IMAGES = {
     "options of a tmpfs": Image(
@@ -73,7 +73,8 @@ IMAGES = {
     "a real-time stop signal": Image(f"STOPSIGNAL SIGRTMIN+3\nUSER 1000\n{SERVER}", PORT),
     "a code of its own": Image(
         "STOPSIGNAL SIGINT\nUSER 1000\n"
-        'CMD ["sh", "-c", "trap \'exit 9\' INT; httpd -p 8080 -h /etc; while :; do sleep 0.1; done"]\n',
+        'CMD ["sh", "-c", "trap \'exit 9\' INT; httpd -p 8080 -h /etc; '
+        'while :; do sleep 0.1; done"]\n',
         'port = 8080\nhealth-path = "/passwd"\nstop-codes = [9]\n',
     ),
     "nothing but a program on its PATH": Image(
@@ -93,7 +94,8 @@ IMAGES = {
     ),
     "caches beside each module": Image(
         "RUN mkdir -m 0777 /scratch\nUSER 1000\n"
-        f'CMD ["sh", "-c", "mkdir -p /scratch/a/__pycache__ && echo > /scratch/a/__pycache__/x; {SERVE}"]\n',
+        'CMD ["sh", "-c", "mkdir -p /scratch/a/__pycache__ && echo > /scratch/a/__pycache__/x; '
+        f'{SERVE}"]\n',
         PORT + 'writable-paths = ["*/__pycache__"]\n',
     ),
     "health that is a redirection": Image(
@@ -109,7 +111,8 @@ IMAGES = {
         failed=(("healthy", "not healthy within 3 s: GET /nope on port 8080: HTTP 404"),),
     ),
     "a port without HTTP": Image(
-        'USER 1000\nCMD ["nc", "-lk", "-p", "5432", "-e", "cat"]\n', 'port = 5432\nhealth = "tcp"\n'
+        'USER 1000\nCMD ["sh", "-c", "while :; do nc -l -p 5432 -e cat; done"]\n',
+        'port = 5432\nhealth = "tcp"\n',
     ),
     "a port that nobody serves": Image(
         'USER 1000\nCMD ["sleep", "60"]\n',
@@ -120,8 +123,8 @@ IMAGES = {
         'USER 1000\nCMD ["sh", "-c", "sleep 0.3; touch /tmp/ready; exec sleep 60"]\n',
         'health-command = ["test", "-f", "/tmp/ready"]\n',
     ),
-    "a worker with a HEALTHCHECK for its own shell": Image(
-        'SHELL ["/bin/busybox", "sh", "-c"]\nHEALTHCHECK CMD test "$0" != /bin/sh\nUSER 1000\n'
+    "a worker with a HEALTHCHECK for a shell, which is not that of SHELL": Image(
+        'SHELL ["/bin/busybox", "sh", "-c"]\nHEALTHCHECK CMD test "$0" = /bin/sh\nUSER 1000\n'
         'CMD ["sleep", "60"]\n',
         'health = "healthcheck"\n',
     ),
@@ -148,11 +151,12 @@ IMAGES = {
         PORT
         + 'ports = [9090]\nenv-file = "file.env"\n'
         + 'commands = [{ entrypoint = "sh", run = ["-c", "wget -q -O - http://db:8080/"] }]\n',
-        'env = { NAME = "a b" }\nmounts = ["./conf:/conf:ro"]\nadd-host = ["far.example:10.9.8.7"]\n',
+        'env = { NAME = "a b" }\nmounts = ["./conf:/conf:ro"]\n'
+        'add-host = ["far.example:10.9.8.7"]\n',
         more='[smoke.services.db]\nimage = "ALPINE"\nready-port = 8080\nenv = { X = 1 }\n'
         'command = ["sh", "-c", "echo db > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"]\n'
-        '[smoke.services.slow]\nimage = "ALPINE"\nready-command = ["test", "-f", "/ready"]\n'
-        'command = ["sh", "-c", "sleep 0.3; touch /ready; exec sleep 60"]\n',
+        '[smoke.services.slow]\nimage = "ALPINE"\nready-command = ["test", "-f", "/tmp/ready"]\n'
+        'command = ["sh", "-c", "sleep 0.3; touch /tmp/ready; exec sleep 60"]\n',
     ),
 }  # fmt: skip
 
