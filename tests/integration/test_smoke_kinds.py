@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
-from conftest import Checkout
+from conftest import Checkout, docker
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 MakeCheckout = Callable[..., Checkout]
@@ -185,3 +188,91 @@ def test_an_image_that_says_something_itself(
     assert done.returncode == (7 if image.failed else 0)
     made = {finding["check"] for finding in result["findings"]}
     assert ("version in health" in made) == ("health-version" in image.smoke)
+
+
+@contextmanager
+def _engine_over_tcp() -> Iterator[str]:
+    """Pass on what comes to a port of this machine to the engine's socket; return its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_pass_on, args=(listener,), daemon=True)
+        thread.start()
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(timeout=5)
+
+
+def _pass_on(listener: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=_serve, args=(client,), daemon=True).start()
+
+
+def _serve(client: socket.socket) -> None:
+    with client, socket.socket(socket.AF_UNIX) as engine, suppress(OSError):
+        engine.connect("/var/run/docker.sock")
+        back = threading.Thread(target=_pump, args=(engine, client), daemon=True)
+        back.start()
+        _pump(client, engine)
+        back.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+NO_CLIENT = 'ENTRYPOINT ["httpd", "-f", "-p", "8080", "-h", "/www"]\nUSER 1000\n'
+REACHED = {
+    "inside the container": (f"FROM {{alpine}}\nUSER 1000\n{SERVER}", "", "inside the container"),
+    "by its own HEALTHCHECK": (
+        f'{BARE}HEALTHCHECK CMD ["httpd", "--help"]\n{NO_CLIENT}',
+        "",
+        "by the image's HEALTHCHECK",
+    ),
+    "from a helper": (f"{BARE}{NO_CLIENT}", 'helper-image = "HELPER"\n', "from a container of"),
+}
+
+
+@pytest.mark.parametrize(("dockerfile", "key", "way"), REACHED.values(), ids=REACHED)
+def test_an_engine_elsewhere_is_asked_through_the_engine(
+    make_checkout: MakeCheckout, alpine: str, dockerfile: str, key: str, way: str
+) -> None:
+    helper = make_checkout(f"FROM {alpine}\nUSER 1000\n", folder="helper")
+    assert helper.invoke("docker-build").returncode == 0
+    config = f"[smoke]\npolicy = false\n{PORT}{key}health-version = {{ field = '' }}\n"
+    checkout = make_checkout(
+        dockerfile.replace("{alpine}", alpine), config.replace("HELPER", f"{helper.image}:latest")
+    )
+    with _engine_over_tcp() as address:
+        words = ("docker-smoke", "--json", "--only", "healthy", "--only", "version in health")
+        done = checkout.invoke(*words, VERSION="1.2.3", DOCKER_HOST=address)
+    assert done.stdout, done.stderr
+    (result,) = json.loads(done.stdout)["smoke"]
+    found = {finding["check"]: finding for finding in result["findings"]}
+    assert found["healthy"]["detail"].startswith(way), found
+    # It says another version, or nobody can ask for it.
+    expected = {"inside": "failed", "by": "left out", "from": "failed"}[way.partition(" ")[0]]
+    assert found["version in health"]["state"] == expected, found
+    assert docker("ps", "--quiet", "--filter", f"ancestor={helper.image}:latest") == ""
+
+
+def test_docker_run_says_that_its_port_is_elsewhere(
+    make_checkout: MakeCheckout, alpine: str
+) -> None:
+    checkout = make_checkout(
+        f"FROM {alpine}\nUSER 1000\n{SERVER}", f"[smoke]\n{PORT}[run]\ndata-path = '/data'\n"
+    )
+    try:
+        with _engine_over_tcp() as address:
+            done = checkout.invoke("docker-run", "--detach", "--port", "0", DOCKER_HOST=address)
+            assert done.returncode == 0, done.stderr
+            assert "asked inside the container, with docker exec" in done.stderr
+            assert "on the engine's machine" in done.stdout
+            refused = checkout.invoke("docker-run", "--volume", "./x:/x", DOCKER_HOST=address)
+            assert refused.returncode == 2
+            assert "an engine elsewhere can't mount" in refused.stderr
+    finally:
+        checkout.invoke("docker-stop")
