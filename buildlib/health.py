@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from buildlib.config import Config
 from buildlib.expectations import Statuses
 from buildlib.settings import Run, Smoke
-from buildlib.surroundings import Given, Port, resolve_mount
+from buildlib.surroundings import Given, Port, Service, resolve_mount
 
 # As curl --fail and Kubernetes have it.
 _HEALTHY: Final[Statuses] = ((200, 399),)
@@ -80,6 +80,7 @@ class Surroundings(NamedTuple):
     network: str = ""
     hosts: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
+    services: tuple[Service, ...] = ()
 
     def options(self) -> tuple[str, ...]:
         """Return docker's options, without the ports, which depend on where they are published."""
@@ -118,4 +119,5 @@ def _joined(config: Config, *tables: Run | Smoke) -> Surroundings:
         network=next((table.network for table in reversed(tables) if table.network), ""),
         hosts=tuple(host for table in tables for host in table.add_host),
         ports=tuple(dict.fromkeys(port for table in tables for port in table.ports)),
+        services=tuple({one.name: one for table in tables for one in table.services}.values()),
     )

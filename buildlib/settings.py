@@ -83,8 +83,7 @@ class Smoke:
         skip: patterns of checks that are not made.
         helper_image: has a shell and a way to open a connection, where the image has none and no
             port of the engine can be reached; empty: none.
-        env, env_file, mounts, network, add_host, ports: as in `run`, and in addition to these.
-        services: containers beside it.
+        env, env_file, mounts, network, add_host, ports, services: as in `run`, and in addition.
         policy: the image is held against its policy as well.
         size_budget: bytes that one platform's image may have as it is pulled; 0: any.
         size_record: the file that remembers the sizes of a release, relative to the project;
@@ -154,6 +153,7 @@ class Run:
         network: that it joins; empty: the engine's default.
         add_host: `NAME:ADDRESS` that it knows.
         ports: further ones to publish.
+        services: containers beside it, in a network of their own.
     """
 
     port: int = 0
@@ -183,6 +183,7 @@ class Run:
     network: str = ""
     add_host: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
+    services: tuple[Service, ...] = ()
 
 
 _HUB: Final = "docker.io"
@@ -307,10 +308,13 @@ def _of(module: str, name: str) -> Callable[[object], Any]:
     return parse
 
 
-def _services(value: object) -> tuple[Service, ...]:
-    from buildlib.surroundings import parse_services  # noqa: PLC0415 - as above
+def _services(where: str) -> Callable[[object], Any]:
+    def parse(value: object) -> tuple[Service, ...]:
+        from buildlib.surroundings import parse_services  # noqa: PLC0415 - as above
 
-    return parse_services(value, "smoke.services")
+        return parse_services(value, where)
+
+    return parse
 
 
 _HEALTH_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
@@ -347,7 +351,7 @@ _SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "log-errors": parse_pattern,
     "skip": parse_list,
     "helper-image": parse_text,
-    "services": _services,
+    "services": _services("smoke.services"),
     "policy": parse_flag,
     "size-budget": parse_size,
     "size-record": parse_text,
@@ -373,6 +377,7 @@ def _folder(value: object) -> str:
 _RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     **_HEALTH_KEYS,
     **_SURROUNDING_KEYS,
+    "services": _services("run.services"),
     "data-path": parse_text,
     "data-dir": _folder,
     "user": parse_number,
@@ -392,11 +397,20 @@ _RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
 
 
 def parse_smoke(value: object) -> Smoke:
-    return Smoke(**parse_fields(value, _SMOKE_KEYS, "smoke."))
+    return Smoke(**_one_network(parse_fields(value, _SMOKE_KEYS, "smoke."), "smoke"))
 
 
 def parse_run(value: object) -> Run:
-    return Run(**parse_fields(value, _RUN_KEYS, "run."))
+    return Run(**_one_network(parse_fields(value, _RUN_KEYS, "run."), "run"))
+
+
+def _one_network(fields: dict[str, Any], table: str) -> dict[str, Any]:
+    if fields.get("network") and fields.get("services"):
+        raise InputError(
+            f"{table}.network and {table}.services exclude each other",
+            why="services run in a network of their own, which the container joins",
+        )
+    return fields
 
 
 def parse_prefix(value: object) -> str:

@@ -235,6 +235,14 @@ def parse_services(value: object, where: str) -> tuple[Service, ...]:
     return tuple(found)
 
 
+def service_options(service: Service, network: str) -> tuple[str, ...]:
+    """Return docker's options for a service that others find in a network under its name."""
+    return (
+        *("--detach", "--network", network, "--network-alias", service.name),
+        *(word for name, value in service.env for word in ("--env", f"{name}={value}")),
+    )
+
+
 def check_sources(mounts: tuple[Given, ...], env_files: tuple[Path, ...]) -> None:
     """See that what is on this machine is there: docker would make an empty directory of it.
 

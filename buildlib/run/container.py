@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -11,9 +12,18 @@ from buildlib.engine import listed
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.run.ask import container_log, health_log
-from buildlib.run.plan import OWNER, RUN_ID, RunPlan, run_argv
+from buildlib.run.plan import (
+    OWNER,
+    RUN_ID,
+    SERVICES,
+    RunPlan,
+    run_argv,
+    service_name,
+    services_argv,
+)
 from buildlib.run.probe import Probe
 from buildlib.run.reach import Inside, Reach
+from buildlib.run.services import Readiness
 
 _POLL: Final = 0.03
 # How long a server may take for one answer.
@@ -25,6 +35,7 @@ _STOP_SECONDS: Final = "10"
 _GOING: Final = "already in progress"
 _LOOKS: Final = 50
 _PAUSE: Final = 0.1
+_INIT_FAILED: Final = re.compile(r"^\[FATAL tini \(\d+\)\] exec .* failed: ", re.MULTILINE)
 # How the engine writes the time of what has not happened.
 _NEVER: Final = "0001-"
 # The codes of docker run itself; see docs.docker.com/reference/cli/docker/container/run.
@@ -123,11 +134,15 @@ class Containers:
                 why=f"it runs {there['Config']['Image']}, without the label {OWNER}={self._owner}",
                 hint="choose another name with --name",
             )
-        self.remove(name)
+        self.remove_all(there)
         return True
 
-    def clean_up(self, run_id: str) -> None:
+    def clean_up(self, run_id: str, *, services: bool = False) -> None:
         """Remove what a run that failed has left, however far it came.
+
+        Args:
+            run_id: its label.
+            services: it has some, in a network of theirs.
 
         Raises:
             EngineError: something of it stays (exit 4).
@@ -135,6 +150,34 @@ class Containers:
         label = f"label={RUN_ID}={run_id}"
         for left in listed(self._executor, "ps", "--all", "--quiet", "--filter", label):
             self.remove(left)
+        if services:
+            for left in listed(self._executor, "network", "ls", "--quiet", "--filter", label):
+                self._docker("network", "rm", left)
+
+    def remove_all(self, container: dict[str, Any]) -> None:
+        """Remove a container of ours, and the services that were started for it.
+
+        Raises:
+            EngineError: something of it stays (exit 4).
+        """
+        self.remove(str(container["Id"]))
+        labels = labels_of(container)
+        if labels.get(SERVICES) and labels.get(RUN_ID):
+            self.clean_up(labels[RUN_ID], services=True)
+
+    def start_services(self, plan: RunPlan) -> None:
+        """Start what a container needs beside it, and wait until all of it can be used.
+
+        Raises:
+            EngineError: the engine could not, or a service is not ready in time (exit 4).
+        """
+        for argv in services_argv(plan):
+            done = self._executor.run(argv)
+            if done.code != 0:
+                raise EngineError(f"docker {argv[1]} failed for a service", why=done.stderr.strip())
+        for service in plan.given.services:
+            inside = Inside(self._executor, service_name(plan, service))
+            Readiness(self._executor, service, inside).wait()
 
     def start(self, plan: RunPlan) -> str:
         """Start it detached, and return its ID.
@@ -237,7 +280,10 @@ class Containers:
     def has_started(self, name: str) -> bool:
         """Return whether the command of a container was ever started."""
         state = (self.inspect(name) or {}).get("State", {})
-        return not str(state.get("StartedAt") or _NEVER).startswith(_NEVER)
+        if str(state.get("StartedAt") or _NEVER).startswith(_NEVER):
+            return False
+        # docker's init was, and may not have found the command.
+        return not _INIT_FAILED.search(container_log(self._executor, name, lines=5))
 
     def _check_running(self, container: str) -> None:
         state = (self.inspect(container) or {}).get("State", {})

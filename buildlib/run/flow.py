@@ -243,6 +243,7 @@ class Flow:
             GateError: it is not healthy (exit 7).
         """
         self._prepare_data(plan)
+        self.containers.start_services(plan)
         container = self._started(plan)
         address, remote = self._address(plan), self._engine.kind is Kind.REMOTE
         way = self.containers.wait_until_healthy(plan, container, "" if remote else address)
@@ -257,6 +258,7 @@ class Flow:
             InputError, EngineError: as `start`.
         """
         self._prepare_data(plan)
+        self.containers.start_services(plan)
         self._make_room(plan)
 
     def _prepare_data(self, plan: RunPlan) -> None:
@@ -314,7 +316,7 @@ class Flow:
 
     def _clean_up(self) -> None:
         with interrupts.held():
-            self.containers.clean_up(self.run_id)
+            self.containers.clean_up(self.run_id, services=bool(self._config.run.services))
 
     def _address(self, plan: RunPlan) -> str:
         if plan.published and not plan.published[1]:

@@ -19,12 +19,14 @@ from buildlib.platforms import parse_platform
 from buildlib.preflight import looks_secret
 from buildlib.reference import parse_reference
 from buildlib.settings import Run
-from buildlib.surroundings import publishes, resolve_mount
+from buildlib.surroundings import Service, publishes, resolve_mount, service_options
 
 # Whose container it is, which run made it, and what it keeps its data in.
 OWNER: Final = f"{NAMESPACE}.run"
 RUN_ID: Final = f"{NAMESPACE}.run-id"
 DATA: Final = f"{NAMESPACE}.data"
+# It has services beside it, which bear the same run.
+SERVICES: Final = f"{NAMESPACE}.run-services"
 _VOLUME: Final = "volume:"
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -289,12 +291,15 @@ def make_run_plan(
         )
     host, port = _check_host(request.host), _check_port(request.port or str(inside))
     kept = f"{data.kind}:{data.source}" if data else ""
-    labels = {OWNER: config.image, RUN_ID: run_id, DATA: kept}
+    beside = " ".join(service.name for service in given.services)
+    labels = {OWNER: config.image, RUN_ID: run_id, DATA: kept, SERVICES: beside}
     serves = not request.args
     shown = publishes(given.network) and (serves or bool(request.port))
     name = container_name(config, request.name)
     if request.args and not request.name:
         name = f"{name}-{run_id}"
+    if given.services:
+        given = given._replace(network=f"{name}-{run_id}")
     return RunPlan(
         image=image,
         name=name,
@@ -325,6 +330,27 @@ def _published(plan: RunPlan) -> list[str]:
         for more in plan.given.ports
     ]
     return [word for place in places for word in ("--publish", place)]
+
+
+def service_name(plan: RunPlan, service: Service) -> str:
+    """Return what the container of a service is called."""
+    return f"{plan.given.network}-{service.name}"
+
+
+def services_argv(plan: RunPlan) -> tuple[tuple[str, ...], ...]:
+    """Return the commands that make a network and start the services in it."""
+    if not plan.given.services:
+        return ()
+    network, run_id = plan.given.network, dict(plan.labels).get(RUN_ID, "")
+    label = ("--label", f"{RUN_ID}={run_id}")
+    started = [
+        (
+            *("docker", "run", "--name", service_name(plan, service), *label),
+            *(*service_options(service, network), service.image, *service.command),
+        )
+        for service in plan.given.services
+    ]
+    return (("docker", "network", "create", *label, network), *started)
 
 
 def run_argv(plan: RunPlan, *, detach: bool = True, terminal: bool = False) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ class PlatformSmoke:
                 missing (exit 4).
         """
         started = time.monotonic()
-        with beside(self._lab, self._wanted.services, self._wanted.helper_image) as network:
+        with beside(self._lab, self._given.services, self._wanted.helper_image) as network:
             self._network = network
             self._run_checks()
         return SmokeResult(

@@ -276,3 +276,82 @@ def test_docker_run_says_that_its_port_is_elsewhere(
             assert "an engine elsewhere can't mount" in refused.stderr
     finally:
         checkout.invoke("docker-stop")
+
+
+RUNS = """\
+[run]
+env = {{ NAME = "a b" }}
+mounts = ["./conf:/conf:ro"]
+add-host = ["far.example:10.9.8.7"]
+health-command = ["wget", "-q", "-O", "-", "http://127.0.0.1:8080/"]
+[run.services.db]
+image = "{service}:latest"
+ready-port = 8080
+command = ["sh", "-c", "echo db > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"]
+"""
+
+
+def test_docker_run_starts_what_is_needed_and_removes_it(
+    make_checkout: MakeCheckout, alpine: str
+) -> None:
+    service = make_checkout(f"FROM {alpine}\nUSER 1000\n", folder="service")
+    assert service.invoke("docker-build").returncode == 0
+    checkout = make_checkout(
+        f'FROM {alpine}\nEXPOSE 8080 9999/udp\nUSER 1000\nCMD ["sh", "-c", "{NEEDS}"]\n',
+        RUNS.format(service=service.image),
+    )
+    (checkout.root / "conf").mkdir()
+    (checkout.root / "conf" / "x").write_text("mounted", encoding="utf-8")
+    beside = ("ps", "--all", "--quiet", "--filter", f"ancestor={service.image}:latest")
+    words = ("docker-run", "--detach", "--env", "FILE=c", "--port", "0")
+    try:
+        for _ in range(2):
+            # The second one takes the place of the first, with all that it had.
+            done = checkout.invoke(*words, "--volume", "./tasks.py:/given:ro")
+            assert done.returncode == 0, done.stderr
+            assert "address    http://127.0.0.1:" in done.stdout
+            assert len(docker(*beside).split()) == 1
+        shown = docker("exec", checkout.image, "head", "-1", "/given")
+        assert shown.startswith("from pathlib")
+        # EXPOSE names the port that is published.
+        assert docker("port", checkout.image).startswith("8080/tcp -> 127.0.0.1:")
+    finally:
+        stopped = checkout.invoke("docker-stop")
+    assert stopped.stdout.split() == [checkout.image]
+    assert docker(*beside) == ""
+    assert checkout.image not in docker("network", "ls", "--format", "{{.Name}}")
+    missing = checkout.invoke("docker-run", "--volume", "./absent:/x", "--dry-run")
+    assert missing.returncode == 2
+    assert "is not there" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("sh", "-c", "exit 125"), 125, ""),
+        (("sh", "-c", "exit 126"), 126, ""),
+        (("sh", "-c", "nonsense"), 127, ""),
+        (("nonsense",), 4, "the command is not in the container"),
+        (("/etc",), 4, "the command in the container can't be executed"),
+    ],
+)
+def test_a_code_of_the_program_is_not_dockers(
+    make_checkout: MakeCheckout, alpine: str, words: tuple[str, ...], code: int, message: str
+) -> None:
+    checkout = make_checkout(f"FROM {alpine}\nUSER 1000\n")
+    done = checkout.invoke("docker-run", "--", *words)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert docker("ps", "--all", "--quiet", "--filter", f"ancestor={checkout.image}:latest") == ""
+
+
+def test_one_that_is_not_healthy_says_what_was_asked_and_seen(
+    make_checkout: MakeCheckout, alpine: str
+) -> None:
+    config = 'port = 8080\nhealth-path = "/nope"\nstart-timeout = 3\n'
+    checkout = make_checkout(f"FROM {alpine}\nUSER 1000\n{SERVER}", f"[smoke]\n{config}")
+    done = checkout.invoke("docker-run", "--detach", "--port", "0")
+    assert done.returncode == 7
+    assert "GET /nope on port 8080 (http://127.0.0.1:" in done.stderr
+    assert "HTTP 404" in done.stderr
+    assert "health-path" in done.stderr

@@ -132,6 +132,7 @@ ORDER = [
     "run.ask",
     "run.reach",
     "run.probe",
+    "run.services",
     "run.container",
     "run.places",
     "run.data",
