@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from buildlib.config import Config
+from buildlib.errors import InputError
 from buildlib.expectations import Statuses
 from buildlib.settings import Run, Smoke
 from buildlib.surroundings import Given, Port, Service, resolve_mount
@@ -49,24 +50,31 @@ class Health(NamedTuple):
 
 def _health(config: Config, table: Run | Smoke) -> Health:
     smoke = config.smoke
-    command = table.health_command or ("" if table.health else smoke.health_command)
-    kind = table.health or ("command" if command else smoke.health or "http")
+    command = table.health_command or smoke.health_command
+    chosen = table.health or ("command" if table.health_command else smoke.health)
+    kind = chosen or ("command" if command else "http")
+    if kind == "command" and not command:
+        raise InputError('health = "command" without a command', hint="add health-command")
     return Health(
         kind=kind,
         port=table.port or smoke.port,
         path=table.health_path or smoke.health_path,
         statuses=table.health_status or smoke.health_status or _HEALTHY,
-        command=tuple(command),
+        command=command if kind == "command" else (),
     )
 
 
 def smoke_health(config: Config) -> Health:
-    """Return how smoke sees it."""
+    """Return how smoke sees it; raises InputError where that can't be asked."""
     return _health(config, config.smoke)
 
 
 def run_health(config: Config) -> Health | None:
-    """Return how `docker-run` sees it; None: there is nothing to wait for."""
+    """Return how `docker-run` sees it; None: there is nothing to wait for.
+
+    Raises:
+        InputError: it can't be asked (exit 2).
+    """
     health = _health(config, config.run)
     return health if health.port or health.kind not in {"http", "tcp"} else None
 

@@ -397,7 +397,12 @@ _RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
 
 
 def parse_smoke(value: object) -> Smoke:
-    return Smoke(**_one_network(parse_fields(value, _SMOKE_KEYS, "smoke."), "smoke"))
+    found = Smoke(**_one_network(parse_fields(value, _SMOKE_KEYS, "smoke."), "smoke"))
+    if found.health in {"http", "tcp"} and not found.port:
+        raise InputError(f'smoke.health = "{found.health}" without a port', hint="add port")
+    if found.health == "command" and not found.health_command:
+        raise InputError('smoke.health = "command" without a command', hint="add health-command")
+    return found
 
 
 def parse_run(value: object) -> Run:

@@ -11,7 +11,6 @@ import errno
 import json
 import re
 import time
-from http.client import HTTPException, HTTPResponse
 from io import BytesIO
 from typing import Any, Final, Protocol
 
@@ -287,6 +286,8 @@ class _Bytes:
 
 
 def _answer(text: str, method: str) -> Answer:
+    from http.client import HTTPException, HTTPResponse  # noqa: PLC0415 - while it starts
+
     response = HTTPResponse(_Bytes(text.encode()), method=method)  # type: ignore[arg-type]
     try:
         response.begin()

@@ -312,6 +312,6 @@ def serving(lab: Lab, config: Config, image: str, options: Sequence[str]) -> Ite
         if started.code != 0:
             raise EngineError("the container did not start", why=started.stderr.strip())
         address = published_at(lab, name, port) if shown and not lab.elsewhere else ""
-        if port and network == "host":
+        if port and network == "host" and not lab.elsewhere:
             address = local_address("127.0.0.1", port)
         yield Server(lab, name, config, address)

@@ -219,6 +219,10 @@ WRONG = {
     "smoke.services.db = 1": "a table",
     "smoke.services.db = { image = 1 }": "text",
     'smoke.services.db = { image = "x", ready-port = "y" }': "a port",
+    'smoke.health = "tcp"': 'smoke.health = "tcp" without a port',
+    'smoke.health = "command"': 'smoke.health = "command" without a command',
+    'smoke = { network = "x", services = { db = { image = "y" } } }': "exclude each other",
+    'run = { network = "x", services = { db = { image = "y" } } }': "exclude each other",
     "smoke.commands = [{ entrypoint = [] }]": "a list of commands",
 }  # fmt: skip
 
@@ -263,6 +267,11 @@ HEALTH = {
         Health("http", 1, "/"),
     ),
     "none": ("", Health("http"), None),
+    "a command of smoke, by run's word": (
+        '[smoke]\nport = 1\nhealth = "http"\nhealth-command = ["x"]\n[run]\nhealth = "command"\n',
+        Health("http", 1, "/"),
+        Health("command", 1, "/", command=("x",)),
+    ),
     "only that it runs": (
         '[smoke]\nhealth = "running"\n',
         Health("running"),
