@@ -113,6 +113,11 @@ def parse_texts(value: object) -> tuple[str, ...]:
     return tuple(map(parse_text, value))
 
 
+def parse_list(value: object) -> tuple[str, ...]:
+    """Read a list of texts that may hold blanks; a text is a list of one."""
+    return parse_texts([value] if isinstance(value, str) else value)
+
+
 def parse_names(value: object) -> tuple[str, ...]:
     """Read a list of what holds neither blanks nor commas; a text is split at both."""
     return parse_texts(re.sub(r"[\s,]+", " ", value) if isinstance(value, str) else value)

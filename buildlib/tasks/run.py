@@ -35,7 +35,7 @@ def _exit(code: int) -> None:
 
 @task(
     auto_shortflags=False,
-    iterable=["env"],
+    iterable=["env", "volume"],
     help={
         "persistent": "keep the data after the container, in ./data",
         "socket": "the engine's socket to connect to; default: looked for, see invoke doctor",
@@ -48,6 +48,7 @@ def _exit(code: int) -> None:
         "no-build": "run the image that is there",
         "platform": "os/arch to run as; default: the engine's own",
         "env": "NAME=value, or NAME for its value here; repeat it",
+        "volume": "SOURCE:TARGET[:ro] or type=…,source=…,target=… to mount; repeat it",
         "pull-policy": "always, missing or never",
         "unconfined": "without read-only root, dropped capabilities and limits",
         "dry-run": "print the docker run line that would run, and do nothing",
@@ -69,6 +70,7 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
     no_build: bool = False,
     platform: str = "",
     env: Sequence[str] | None = None,
+    volume: Sequence[str] | None = None,
     pull_policy: str = "never",
     unconfined: bool = False,
     dry_run: bool = False,
@@ -96,6 +98,7 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
             name=name,
             platform=platform,
             env=tuple(env or ()),
+            volumes=tuple(volume or ()),
             pull_policy=pull_policy,
             unconfined=unconfined,
             args=words,

@@ -70,12 +70,27 @@ nodes = [{ endpoint = "tcp://x:1", cacert = "ca", cert = "c", key = "k", servern
 driver = "kubernetes"
 nodes = [{ config = "buildkitd.toml", options = { namespace = "n" }, flags = ["--debug"] }]
 [smoke]
-commands = [["a", "b"], { run = ["a"], code = 1, stdout = "x", stderr = "y" }]
+commands = [
+    ["a", "b"],
+    { run = ["a"], entrypoint = ["e"], code = 1, stdout = "x", stderr = "y" },
+]
 version-command = ["version"]
 port = 80
+health = "http"
 health-path = "/"
+health-status = [204, "2xx", "200-399"]
+health-command = ["a"]
+health-version = { path = "/x", field = "a.b" }
 start-timeout = 1
 stop-timeout = 1
+stop-codes = [1]
+skip = ["healthy"]
+helper-image = "x"
+env = { A = "b", C = 1 }
+env-file = ["x.env"]
+mounts = ["./x:/y:ro", "type=volume,source=x,target=/y"]
+add-host = ["x:1.2.3.4"]
+ports = [81, "82:83/udp"]
 command-timeout = 1
 engine-path = "/e"
 socket-groups = [1]
@@ -86,12 +101,32 @@ policy = true
 size-budget = "1 MB"
 size-record = "sizes.json"
 size-growth = 1
+[smoke.services.db]
+image = "x"
+env = { A = "b" }
+command = ["a"]
+ready-command = ["r"]
+ready-port = 1
+start-timeout = 1
 [run]
 port = 80
+health = "tcp"
 health-path = "/"
+health-status = "2xx"
+health-command = ["a"]
 start-timeout = 1
 data-path = "/data"
+data-dir = "data"
 user = 1
+group = 1
+groups = [1]
+cpus = 1.5
+env = { A = "b" }
+env-file = "x.env"
+mounts = ["/x:/y"]
+network = "x"
+add-host = "x=::1"
+ports = ["82:83"]
 socket-path = "/s"
 root-group-env = "A=1"
 read-only = true
