@@ -132,6 +132,13 @@ def _update(run: Edge, config: Config, file: _File, reports: Sequence[BaseReport
     """Pin anew, or say what would change; return what is in the Dockerfile now."""
     pins = new_pins(reports, map(str, config.platforms))
     renewed = repin(file.text, pins, file.build_args)
+    now = read_bases(renewed, file.build_args)
+    if missed := [base for base in now if base.pinned != pins.get(base.reference)]:
+        raise InputError(
+            f"{config.dockerfile} names {missed[0].reference} in a form that can't be pinned here",
+            why=f"line {missed[0].lines[0]}",
+            hint=f"write {missed[0].reference}@{pins.get(missed[0].reference)} there yourself",
+        )
     if run.dry:
         run.console.answer(_difference(config.dockerfile, file.text, renewed))
         return file.text

@@ -33,6 +33,16 @@ DIGEST = "sha256:" + "0" * 64
             Reference(registry="localhost", repository="thing", digest=DIGEST),
             id="a digest",
         ),
+        pytest.param(
+            "[::1]:5000/team/thing:1",
+            Reference(registry="[::1]:5000", repository="team/thing", tag="1"),
+            id="an address of version 6 with a port",
+        ),
+        pytest.param(
+            "[2001:DB8::1]/thing",
+            Reference(registry="[2001:DB8::1]", repository="thing"),
+            id="an address of version 6",
+        ),
     ],
 )
 def test_reference_is_taken_apart(text: str, expected: Reference) -> None:
@@ -56,6 +66,9 @@ def test_reference_is_put_together_again() -> None:
         pytest.param("a" * 256, id="a name over 255"),
         pytest.param("thing:" + "a" * 129, id="a tag over 128"),
         pytest.param("two words", id="a blank inside"),
+        pytest.param("::1/thing", id="an address of version 6 without brackets"),
+        pytest.param("[::1/thing", id="half of the brackets"),
+        pytest.param("[::1%lo]/thing", id="an address with a zone"),
     ],
 )
 def test_what_is_no_reference_is_refused(text: str) -> None:
