@@ -105,12 +105,15 @@ def follow(base: Url, address: str) -> Url:
         found = parse_address(urljoin(base.url, address))
     except ValueError:
         raise LocationParseError(address) from None
-    if (base.scheme, found.scheme) != ("https", "http"):
+    if base.scheme == found.scheme:
         return found
+    # What listens on one port has encryption or not, whatever it says.
     same = {_port(base)} | ({_PORTS["http"]} if _port(base) == _PORTS["https"] else set())
-    if found.host != base.host or _port(found) not in same:
+    if found.host == base.host and _port(found) in same:
+        return found._replace(scheme=base.scheme, port=base.port)
+    if found.scheme == "http":
         raise LocationParseError(address)
-    return found._replace(scheme=base.scheme, port=base.port)
+    return found
 
 
 def _port(url: Url) -> int | None:

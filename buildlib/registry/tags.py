@@ -59,7 +59,7 @@ def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) ->
         if wanted is None or wanted.digest == now:
             return Tagged(tag=tag, digest=now, before=before)
         if wanted.digest == written and not claim.lapsed:
-            raise _other_digest(repository, tag, now, written)
+            raise repository.other_digest(tag, now, written)
         if claim.expired():
             # What was just read is from too long ago.
             continue
@@ -81,14 +81,6 @@ def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) ->
         f"{repository.name}:{tag} does not stay as it is written",
         why="other publishers change it at the same time",
         hint="see who else publishes there, and try again",
-    )
-
-
-def _other_digest(repository: Repository, tag: str, held: str, written: str) -> GateError:
-    return GateError(
-        f"{repository.name} holds another image under {tag} than was pushed",
-        why=f"{held or 'nothing'}, and {written} was pushed",
-        hint="somebody else publishes here at the same time, or the registry is broken",
     )
 
 
