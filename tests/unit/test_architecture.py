@@ -76,6 +76,7 @@ ORDER = [
     "tarheader",
     "tarstream",
     "documents",
+    "dockerarchive",
     "layer",
     "rootfs",
     "blobs",
