@@ -295,7 +295,7 @@ def _tag_plans(
 def _problems(build: BuildPlan, registries: Sequence[Registry]) -> Iterator[BuildlibError]:
     if build.stand_ins and not _stay_here(registries):
         yield stand_in_problem(build.stand_ins)
-    repositories = [registry.repository for registry in registries]
+    repositories = [registry.full_name for registry in registries]
     for repository in sorted({name for name in repositories if repositories.count(name) > 1}):
         yield InputError(f"two registries have the one repository {repository}")
 

@@ -18,10 +18,10 @@ from typing import Any, Final
 from buildlib.errors import AuthorisationError, InputError, ToolError
 from buildlib.executor import Executor
 from buildlib.passing import passing_folder
+from buildlib.reference import HUB
 from buildlib.settings import Registry
 
 _TIMEOUT: Final = 30.0
-HUB: Final = "docker.io"
 # By this name docker's own files know Docker Hub; others write one of its hosts.
 _HUB_KEY: Final = "https://index.docker.io/v1/"
 _HUB_HOSTS: Final = frozenset({HUB, "index.docker.io", "registry-1.docker.io"})

@@ -26,6 +26,7 @@ from buildlib.errors import (
     InputError,
     TransientError,
 )
+from buildlib.reference import HUB
 from buildlib.registry.address import (
     Routes,
     add_query,
@@ -37,7 +38,7 @@ from buildlib.registry.address import (
 )
 from buildlib.registry.answer import Answer, clean, on_one_line
 from buildlib.registry.connection import Deadline, until
-from buildlib.registry.credentials import HUB, Credentials
+from buildlib.registry.credentials import Credentials
 from buildlib.registry.exchange import AGENT, Exchange, Options
 from buildlib.registry.header import Challenge
 from buildlib.registry.limits import Limits

@@ -22,6 +22,7 @@ from ociwriter import OciWriter
 from buildlib.errors import InputError
 from buildlib.layer import Layer, LayerError, read_layer
 from buildlib.oci import archive_file, open_archive
+from buildlib.smoke.image import name_of
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -233,3 +234,17 @@ def test_a_layer_of_such_an_archive_is_the_one_of_its_configuration(tmp_path: Pa
     path.write_bytes(path.read_bytes().replace(_tar(a=b"1")[:513], _tar(a=b"2")[:513]))
     with open_archive(path) as archive, pytest.raises(InputError, match="can't be read"):
         archive.verify()
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [
+        ("thing:smoke-1", "docker.io/library/thing:smoke-1"),
+        ("owner/name:smoke-1", "docker.io/owner/name:smoke-1"),
+        ("docker.io/owner/name:smoke-1", "docker.io/owner/name:smoke-1"),
+        ("ghcr.io/owner/name:smoke-1", "ghcr.io/owner/name:smoke-1"),
+        ("localhost/name:smoke-1", "localhost/name:smoke-1"),
+    ],
+)
+def test_what_is_loaded_has_the_name_that_docker_finds_it_by(tag: str, name: str) -> None:
+    assert name_of(tag)["io.containerd.image.name"] == name

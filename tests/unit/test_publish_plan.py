@@ -87,6 +87,35 @@ def test_a_tag_that_moves_can_not_be_all_that_is_given_there(tmp_path: Path) -> 
     assert "does not list its tags" in caught.value.why
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("me/thing", "docker.io/me/thing"),
+        ("docker.io/thing", "docker.io/library/thing"),
+        ("index.docker.io/thing", "library/thing"),
+        ("ghcr.io/thing", "ghcr.io/thing"),
+    ],
+)
+def test_two_registries_are_one_however_the_repository_is_written(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    pinned = f"FROM alpine:3.22@{DIGEST}\n"
+    more = (
+        f'registries = {{ two = {{ repository = "{other}" }}, one = {{ repository = "{one}" }} }}\n'
+    )
+    write_project(tmp_path, f'image = "thing"\n{more}', pinned)
+    project = a_project(tmp_path)
+    with pytest.raises(InputError, match="two registries have the one repository"):
+        make_publish_plan(
+            project,
+            project.dockerfile(),
+            Changes(),
+            project.config.registries,
+            mode=Mode.RELEASE,
+            in_registry={},
+        )
+
+
 def test_the_reasons_are_told_together(tmp_path: Path) -> None:
     stand_in = '{ source = "oci-layout:///a", stand-in = true }'
     more = f'base-images = {{ "alpine:3.22" = {stand_in} }}\n'

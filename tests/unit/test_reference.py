@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildlib.errors import InputError
-from buildlib.reference import Reference, parse_reference, to_tag
+from buildlib.reference import Reference, canonical, parse_reference, to_tag
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -74,6 +74,30 @@ def test_reference_is_put_together_again() -> None:
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_reference(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("x", "docker.io/library/x"),
+        ("library/x", "docker.io/library/x"),
+        ("docker.io/x", "docker.io/library/x"),
+        ("index.docker.io/x", "docker.io/library/x"),
+        ("index.docker.io/library/x:1", "docker.io/library/x:1"),
+        ("x:1.2", "docker.io/library/x:1.2"),
+        (f"me/x@{DIGEST}", f"docker.io/me/x@{DIGEST}"),
+        ("a/b/c", "docker.io/a/b/c"),
+        ("docker.io/me/x", "docker.io/me/x"),
+        ("localhost/x", "localhost/x"),
+        ("host:1/x", "host:1/x"),
+        ("[::1]:5000/x", "[::1]:5000/x"),
+        ("ghcr.io/library/x", "ghcr.io/library/x"),
+        ("my.io", "docker.io/library/my.io"),
+    ],
+)
+def test_a_name_has_one_full_form(name: str, full: str) -> None:
+    assert canonical(name) == full
+    assert canonical(full) == full
 
 
 @pytest.mark.parametrize(
