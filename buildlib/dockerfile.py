@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from posixpath import normpath
 from typing import NamedTuple
 
 from buildlib.dockerlines import (
@@ -272,6 +273,14 @@ def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -
         paths = ["".join(_words(word.removesuffix(escape), escape)) for word in words]
     own = (path for path in paths[:-1] if "://" not in path and not _REMOTE.match(path))
     return tuple(path for path in own if "<<" not in path)
+
+
+def context_path(source: str) -> str:
+    """Return the path below the build context that a source names; `.` is all of it.
+
+    As BuildKit takes it, nothing leads out of the context: `../x` is `x`.
+    """
+    return normpath(f"/{source}").lstrip("/") or "."
 
 
 def _words(rest: str, escape: str) -> list[str]:

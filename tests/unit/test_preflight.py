@@ -179,6 +179,8 @@ def test_a_dockerfile_without_args_says_so(tmp_path: Path) -> None:
     ("sources", "ignore", "told"),
     [
         ((".",), "", ".git, dist"),
+        (("../..",), "", ".git, dist"),
+        (("app/..",), "", ".git, dist"),
         (("./", "app"), "dist\n", ".git"),
         (("/",), ".git\ndist\n", ""),
         ((".",), "*\n!app\n", ""),
@@ -231,6 +233,14 @@ def test_a_dockerfile_without_from_is_refused(tmp_path: Path) -> None:
     [
         pytest.param("FROM scratch\nCOPY app/ /\n", "*\n", "keeps out", id="an ignored source"),
         pytest.param("FROM scratch\nCOPY gone /\n", "", "does not have", id="a missing source"),
+        pytest.param("FROM scratch\nCOPY ../app/ /\n", "", "", id="a path above is one within"),
+        pytest.param(
+            'FROM scratch\nCOPY ["app/../../app/main.go", "/"]\n', "", "", id="and one that turns"
+        ),
+        pytest.param(
+            "FROM scratch\nCOPY ../app/ /\n", "app\n", "line !app to", id="one above is ignored"
+        ),
+        pytest.param("FROM scratch\nCOPY ../gone /\n", "", "does not have", id="one above is gone"),
         pytest.param("FROM scratch\nCOPY app/ /\n", "*\n!app\n", "", id="an allowed source"),
         pytest.param(
             "FROM scratch\nCOPY app/ /\n", "**\n!**/*.go\n", "", id="one by an exception anywhere"
