@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ _REFUSED: Final = re.compile(
     re.IGNORECASE,
 )
 # As every tool puts the system's own words behind what it was about to do.
+_LITTLE: Final = 1 << 20
 _FULL: Final = re.compile(r": no space left on device\b", re.IGNORECASE)
 
 
@@ -323,7 +325,7 @@ def _execute(
             # Those of builds that were killed.
             remove_left()
         if code != 0:
-            raise _failure(code, shown.progress)
+            raise _failure(plan, code, shown.progress)
     counted = shown.progress if isinstance(shown.progress, BuildProgress) else None
     return counted if shown.counts else None, metadata, shown.size()
 
@@ -336,7 +338,7 @@ def _read_metadata(path: Path | None) -> Mapping[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibError:
+def _failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress) -> BuildlibError:
     """Return the error for a failed build; BuildKit has no codes, so its words have to tell."""
     step = progress.failed
     message = step.error if step else "\n".join(list(progress.messages)[-3:])
@@ -344,6 +346,12 @@ def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibErro
     said = without_command(message)
     told = map(without_command, progress.messages)
     everything = "\n".join([said, *told, *(step.log if step else ())])
+    if folder := _full_here(plan, message):
+        return EngineError(
+            f"the disk of {folder} is full",
+            why=message,
+            hint="make room there; nothing was removed",
+        )
     if _FULL.search(everything):
         return EngineError(
             "the engine's disk is full",
@@ -363,13 +371,29 @@ def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibErro
     return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))
 
 
+def _full_here(plan: BuildPlan, message: str) -> Path | None:
+    """Return the directory of the output where its disk is full, and not the engine's."""
+    folder = plan.destination.parent if plan.destination else None
+    if folder is None:
+        return None
+    if _FULL.search(message) and str(folder) in message:
+        return folder
+    # So the builder says that nobody took what it sent.
+    if "error from receiver" not in message:
+        return None
+    try:
+        return folder if shutil.disk_usage(folder).free < _LITTLE else None
+    except OSError:
+        return None
+
+
 def _base_problem(base: str, message: str) -> EngineError:
     if "no match for platform" not in message:
         return EngineError(
             f"a base image can't be had: {base}",
             why=message,
             hint="see whether the registry can be reached, or give another source for it in "
-            "base-images; scripts/bootstrap.sh does so on a machine without one",
+            "base-images",
         )
     return EngineError(
         f"a base image is not there for the platform: {base}",

@@ -24,9 +24,7 @@ _SECRET: Final = re.compile(
     r"|(?:API|ACCESS|PRIVATE|SECRET|SIGNING|SSH|GPG|DEPLOY)_?KEYS?|APIKEYS?)(?:_|$)",
     re.IGNORECASE,
 )
-_BUILDX_HINT: Final = (
-    "install the plugin (docs.docker.com/build/install-buildx), or run scripts/bootstrap.sh"
-)
+_BUILDX_HINT: Final = "install the plugin (docs.docker.com/build/install-buildx)"
 
 
 def version_numbers(text: str) -> tuple[int, ...]:
