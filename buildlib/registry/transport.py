@@ -50,6 +50,8 @@ _UNAUTHORISED: Final = 401
 _FORBIDDEN: Final = 403
 _NOT_ALLOWED: Final = 405
 _DONE: Final = 300
+# What OpenSSL calls an answer that is HTTP in the clear.
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 # Seconds that a request may take which only cleans up after an interrupt.
 _HURRY: Final = 5.0
 # What takes the square of its length to be cleaned is left out where it is longer.
@@ -349,7 +351,18 @@ class Transport:
         why = f"{type(error).__name__}: {self._line(str(error))}"
         # What breaks off an encrypted connection is of the same class as what is wrong with it.
         if any(isinstance(one, (ssl.CertificateError, CertificateError)) for one in error.args):
-            return InputError(f"the certificate of {self.host} is not trusted", why=why)
+            return InputError(
+                f"the certificate of {self.host} is not trusted",
+                why=why,
+                hint="SSL_CERT_FILE names a file with the certificates of authorities that are",
+            )
+        if any(getattr(one, "reason", "") in _NO_TLS for one in error.args):
+            return InputError(
+                f"{self.host} answers without encryption",
+                why=why,
+                hint="only a registry of this machine is asked without: give it a certificate, or "
+                "have a proxy before it that has one",
+            )
         return self._later(method, f"{self._asked(method, path)}: {why}")
 
     def _later(self, what: str, why: str, answer: Answer | None = None) -> LaterError:

@@ -253,3 +253,17 @@ def test_a_certificate_that_is_not_trusted_will_not_get_better(
     assert caught.value.exit_code == 2
     assert repository.transport.tally.retries == 0
     assert server.seen == []
+
+
+def test_a_registry_without_encryption_is_not_asked_again_and_again(server: Encrypted) -> None:
+    with fault_proxy(0) as plain:
+        server.registry_port, kept = plain.port, server.registry_port
+        try:
+            repository = _repository(server)
+            with pytest.raises(InputError, match="answers without encryption") as caught:
+                repository.tags()
+        finally:
+            server.registry_port = kept
+    assert "only a registry of this machine" in caught.value.hint
+    assert repository.transport.tally.retries == 0
+    assert plain.seen == []
