@@ -271,8 +271,8 @@ def _check_source(plan: BuildPlan, source: str, ignore: DockerIgnore) -> Buildli
         return None
     if ignore.excludes(context_path(source), directory=folder):
         return InputError(
-            f"the Dockerfile copies {source}, which .dockerignore keeps out of the build context",
-            hint=f"add the line !{context_path(source)} to .dockerignore",
+            f"the Dockerfile copies {source}, which {ignore.name} keeps out of the build context",
+            hint=f"add the line !{context_path(source)} to {ignore.name}",
         )
     return None
 

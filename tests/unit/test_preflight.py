@@ -294,6 +294,25 @@ def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
     assert "Dockerfile not found" in second.what
 
 
+def test_a_dockerfile_outside_of_the_context_has_its_own_ignore_file_beside_it(
+    tmp_path: Path,
+) -> None:
+    root, outer = tmp_path / "project", tmp_path / "outer"
+    root.mkdir()
+    write_project(root, 'image = "thing"\ndockerfile = "../outer/File"\n')
+    outer.mkdir()
+    (outer / "File").write_text("FROM scratch\nCOPY ../app /\n", encoding="utf-8")
+    (root / ".dockerignore").write_text("", encoding="utf-8")
+    plan, dockerfile = _plan(root), a_project(root).dockerfile()
+    assert plan.dockerfile == outer / "File"
+    assert preflight.check_files(plan) == []
+    assert preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan)) == []
+    (outer / "File.dockerignore").write_text("app\n", encoding="utf-8")
+    (problem,) = preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan))
+    assert "File.dockerignore keeps out" in problem.what
+    assert "to File.dockerignore" in problem.hint
+
+
 def test_the_dockerfiles_own_ignore_file_wins(tmp_path: Path) -> None:
     write_project(tmp_path)
     (tmp_path / ".dockerignore").write_text("*\n", encoding="utf-8")
