@@ -207,8 +207,17 @@ class Repository:
             "GET", self._at("blobs", digest), scope=self._pull, expect=_MAYBE
         )
         if answer.status not in _FOUND or Document(answer.body, "").digest != digest:
-            raise GateError(f"{self.name} has no whole blob {digest}")
+            raise self._no_blob(digest, answer)
         return answer.body
+
+    def _no_blob(self, digest: str, answer: Answer) -> GateError:
+        asked = f"GET {self._at('blobs', digest)}"
+        found = answer.status in _FOUND
+        return GateError(
+            f"{self.name} has no whole blob {digest}",
+            why=f"{asked}: " + ("other bytes" if found else str(answer.status)),
+            hint="push the image again" if found else WHO_ANSWERS,
+        )
 
     def save_blob(self, digest: str, size: int, path: Path) -> None:
         """Write a blob of any size into a file; no more than a part of it is in memory.
@@ -242,7 +251,7 @@ class Repository:
             )
             whole = answer.status in _FOUND and file.tell() == size
         if not whole or f"sha256:{sums.hexdigest()}" != digest:
-            raise GateError(f"{self.name} has no whole blob {digest}")
+            raise self._no_blob(digest, answer)
 
     def has_blob(self, digest: str) -> bool:
         """Return whether a blob is there already."""

@@ -36,7 +36,7 @@ from buildlib.registry.address import (
     parse_address,
     same_server,
 )
-from buildlib.registry.answer import Answer, clean, on_one_line
+from buildlib.registry.answer import WHO_ANSWERS, Answer, clean, on_one_line
 from buildlib.registry.connection import Deadline, until
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.exchange import AGENT, Exchange, Options
@@ -52,6 +52,10 @@ _NOT_ALLOWED: Final = 405
 _DONE: Final = 300
 # What OpenSSL calls an answer that is HTTP in the clear.
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+_HINTS: Final = {
+    404: "see whether the repository is there: some registries want it made first",
+    413: "what stands before the registry limits how large a request may be",
+}
 # Seconds that a request may take which only cleans up after an interrupt.
 _HURRY: Final = 5.0
 # What takes the square of its length to be cleaned is left out where it is longer.
@@ -329,7 +333,8 @@ class Transport:
             )
         if answer.status in _TRANSIENT:
             return self._later(method, reason, answer)
-        return EngineError(f"{self.host} refuses {method}", why=reason)
+        hint = _HINTS.get(answer.status, WHO_ANSWERS)
+        return EngineError(f"{self.host} refuses {method}", why=reason, hint=hint)
 
     def _unauthorised(self, reason: str) -> AuthorisationError:
         known = self.credentials
