@@ -7,10 +7,8 @@ import gzip
 import hashlib
 import io
 import itertools
-import json
 import lzma
 import sys
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ociwriter import OciWriter
+from savedwriter import write_saved, write_tar
 
 from buildlib.errors import InputError
 from buildlib.layer import Layer, LayerError, read_layer
@@ -124,59 +123,6 @@ def test_any_zstd_that_engines_read_is_read(
         list(read_layer(io.BytesIO(bytes(broken)), layer))
 
 
-CONFIG = {"os": "linux", "architecture": "arm64", "config": {"Labels": {"a": "b"}}}
-
-
-def _tar(**files: bytes) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    return stream.getvalue()
-
-
-def _saved(
-    path: Path, *layers: bytes, links: bool = False, prefix: str = "", images: int = 1
-) -> Path:
-    """Write what `docker save` wrote before Docker 25; with links as skopeo does."""
-    listed = []
-    with tarfile.open(path, "w") as archive:
-
-        def add(name: str, data: bytes) -> None:
-            entry = tarfile.TarInfo(prefix + name)
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-
-        for number in range(images):
-            ids = [hashlib.sha256(data).hexdigest() for data in map(_plain, layers)]
-            rootfs = {"type": "layers", "diff_ids": [f"sha256:{one}" for one in ids]}
-            config = json.dumps({**CONFIG, "rootfs": rootfs, "number": number}).encode()
-            about = f"{hashlib.sha256(config).hexdigest()}.json"
-            add(about, config)
-            names = []
-            for place, data in enumerate(layers):
-                names.append(f"{number}{place}/layer.tar")
-                if links:
-                    entry = tarfile.TarInfo(prefix + names[-1])
-                    entry.type, entry.linkname = tarfile.SYMTYPE, f"../{ids[place]}.tar"
-                    archive.addfile(entry)
-                    if number == 0 and data not in layers[:place]:
-                        add(f"{ids[place]}.tar", data)
-                else:
-                    add(names[-1], data)
-                add(f"{number}{place}/VERSION", b"1.0")
-            listed.append({"Config": about, "RepoTags": ["thing:1"], "Layers": names})
-        add("manifest.json", json.dumps(listed).encode())
-        add("repositories", b"{}")
-    return path
-
-
-def _plain(data: bytes) -> bytes:
-    return gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-
-
 @pytest.mark.parametrize("prefix", ["", "./"])
 @pytest.mark.parametrize("links", [False, True])
 @pytest.mark.parametrize("packed", [False, True])
@@ -186,9 +132,10 @@ def test_an_archive_of_dockers_older_form_is_an_image(
     links: bool,  # noqa: FBT001 - a table
     packed: bool,  # noqa: FBT001 - a table
 ) -> None:
-    layers = [_tar(a=b"1"), _tar(b=b"22"), _tar(a=b"1")]
-    layers = [gzip.compress(one) for one in layers] if packed else layers
-    with open_archive(_saved(tmp_path / "i.tar", *layers, links=links, prefix=prefix)) as archive:
+    layers = [{"a": b"1"}, {"b": b"22"}, {"a": b"1"}]
+    path = tmp_path / "i.tar"
+    write_saved(path, *layers, packed=packed, links=links, prefix=prefix)
+    with open_archive(path) as archive:
         archive.verify()
         (image,) = archive.images()
         found = [[file.path for file in archive.files(layer)] for layer in image.layers]
@@ -196,7 +143,7 @@ def test_an_archive_of_dockers_older_form_is_an_image(
         archive.write_image(image, tmp_path / "one.tar")
         top = archive.top()
     assert found == [["a"], ["b"], ["a"]]
-    assert image.platform == "linux/arm64"
+    assert image.platform == "linux/amd64"
     assert image.labels == {"a": "b"}
     for name in ("o.tar", "one.tar"):
         with open_archive(tmp_path / name) as again:
@@ -205,7 +152,7 @@ def test_an_archive_of_dockers_older_form_is_an_image(
 
 
 def test_such_an_archive_may_hold_one_image_alone(tmp_path: Path) -> None:
-    path = _saved(tmp_path / "i.tar", _tar(a=b"1"), images=2)
+    path = write_saved(tmp_path / "i.tar", {"a": b"1"}, images=2)
     with open_archive(path) as archive, pytest.raises(InputError, match="holds 2 images"):
         archive.top()
 
@@ -224,14 +171,15 @@ def test_such_an_archive_may_hold_one_image_alone(tmp_path: Path) -> None:
 )
 def test_a_list_that_is_none_is_told(tmp_path: Path, listed: bytes, reason: str) -> None:
     path = tmp_path / "i.tar"
-    path.write_bytes(_tar(**{"manifest.json": listed}))
+    path.write_bytes(write_tar({"manifest.json": listed}))
     with pytest.raises(InputError, match=reason), open_archive(path) as archive:
         archive.images()
 
 
 def test_a_layer_of_such_an_archive_is_the_one_of_its_configuration(tmp_path: Path) -> None:
-    path = _saved(tmp_path / "i.tar", _tar(a=b"1"))
-    path.write_bytes(path.read_bytes().replace(_tar(a=b"1")[:513], _tar(a=b"2")[:513]))
+    path = write_saved(tmp_path / "i.tar", {"a": b"1"})
+    one, other = (write_tar({"a": content})[:513] for content in (b"1", b"2"))
+    path.write_bytes(path.read_bytes().replace(one, other))
     with open_archive(path) as archive, pytest.raises(InputError, match="can't be read"):
         archive.verify()
 
