@@ -50,6 +50,8 @@ _REFUSED: Final = re.compile(
     r"|unauthorized: |\bdenied: ",
     re.IGNORECASE,
 )
+# What buildx itself sends: the context.
+_UNREADABLE: Final = re.compile(r"error from sender: (?:[a-z]+ )?(.+): permission denied")
 # As every tool puts the system's own words behind what it was about to do.
 _LITTLE: Final = 1 << 20
 _FULL: Final = re.compile(r": no space left on device\b", re.IGNORECASE)
@@ -346,12 +348,8 @@ def _failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress
     said = without_command(message)
     told = map(without_command, progress.messages)
     everything = "\n".join([said, *told, *(step.log if step else ())])
-    if folder := _full_here(plan, message):
-        return EngineError(
-            f"the disk of {folder} is full",
-            why=message,
-            hint="make room there; nothing was removed",
-        )
+    if problem := _problem_here(plan, message):
+        return problem
     if _FULL.search(everything):
         return EngineError(
             "the engine's disk is full",
@@ -369,6 +367,23 @@ def _failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress
     log = [*step.log, step.partial][-_TAIL:] if step else []
     where = f" in step {step.name}" if step else f" with exit code {code}"
     return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))
+
+
+def _problem_here(plan: BuildPlan, message: str) -> BuildlibError | None:
+    """Return the error where it is about files of this machine, and not the engine's."""
+    if unread := _UNREADABLE.search(message):
+        return InputError(
+            f"the build context holds what can't be read: {unread[1]}",
+            why=message,
+            hint="let this user read it, or keep it out by a line in .dockerignore",
+        )
+    if folder := _full_here(plan, message):
+        return EngineError(
+            f"the disk of {folder} is full",
+            why=message,
+            hint="make room there; nothing was removed",
+        )
+    return None
 
 
 def _full_here(plan: BuildPlan, message: str) -> Path | None:

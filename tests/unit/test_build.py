@@ -167,6 +167,8 @@ FAILURES = {
         "failed to copy: write /x: no space left on device", "", EngineError, "docker system df"),
     "a full disk inside a step is one too": (
         "exit code: 1", "dd: No space left on device\n", EngineError, "docker system df"),
+    "a file of the context that can't be read is named": (
+        "error from sender: open data: permission denied", "", InputError, ".dockerignore"),
     "a missing emulation prints the command that registers it": (
         "exec /bin/sh: exec format error", "", EngineError, "tonistiigi/binfmt --install all"),
     "a refused base image is a matter of login": (
