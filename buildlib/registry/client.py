@@ -151,13 +151,18 @@ class Repository:
     def _at(self, kind: str, what: str = "") -> str:
         return f"/v2/{self._path}/{kind}/{what}"
 
+    def asked(self, reference: str) -> str:
+        """Return the request for a manifest, as a message has it."""
+        return f"GET {self._at('manifests', reference)}"
+
     def manifest(self, reference: str) -> Document | None:
         """Return what a tag or a digest stands for, or None where it is not there.
 
         Raises:
             GateError: the bytes are not those of the digest that was asked for (exit 7).
         """
-        answer = self._get("manifests", reference, _ACCEPT)
+        # Nothing is ever overwritten by a digest: whoever says 404, it is not had there.
+        answer = self._get("manifests", reference, _ACCEPT, sure=not is_digest(reference))
         if answer is None:
             return None
         said = answer.headers.get("content-type", "").partition(";")[0].strip()
@@ -173,8 +178,16 @@ class Repository:
         found = self.manifest(tag)
         return found.digest if found else ""
 
-    def _get(self, kind: str, what: str, accept: str = "application/json") -> Answer | None:
+    def _get(
+        self, kind: str, what: str, accept: str = "application/json", *, sure: bool = True
+    ) -> Answer | None:
         """Return what is there, or None where the registry says that it is not.
+
+        Args:
+            kind: `manifests` or `tags`.
+            what: is asked for.
+            accept: media types that may come.
+            sure: it has to be the registry itself that says so.
 
         Raises:
             EngineError: there is a 404 that is not known to be the registry's own (exit 4).
@@ -188,7 +201,7 @@ class Repository:
         )
         if answer.status in _FOUND:
             return answer
-        if not answer.is_unknown:
+        if sure and not answer.is_unknown:
             raise EngineError(
                 f"{self.transport.host} answers GET {self._at(kind, what)} with 404 in no form "
                 "that registries use",
@@ -379,7 +392,7 @@ class Repository:
         if not held:
             return GateError(
                 f"{self.name} gives nothing under {reference}, which was pushed",
-                why=f"GET {self._at('manifests', reference)}: 404, and {pushed} was put there",
+                why=f"{self.asked(reference)}: 404, and {pushed} was put there",
                 hint="the registry keeps no manifests of this kind, or not yet; what can't be read "
                 "back can't be published",
             )

@@ -88,7 +88,11 @@ def find_document(repository: Repository, digest: str) -> Document:
     """Return what a digest names; raises InputError (exit 2) where it is not there."""
     document = repository.manifest(digest)
     if document is None:
-        raise InputError(f"{repository.name} has no {digest}", hint="push it first")
+        raise InputError(
+            f"{repository.name} has no {digest}",
+            why=f"{repository.asked(digest)}: 404",
+            hint="push it first",
+        )
     return document
 
 

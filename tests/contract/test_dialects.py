@@ -24,6 +24,24 @@ def test_no_two_of_them_are_one() -> None:
     assert len({one.name for one in DIALECTS}) == len(DIALECTS)
 
 
+@pytest.mark.parametrize("body", [b"", b"{}", b"<html>", b'{"errors": [{"code": "X"}]}'])
+@pytest.mark.parametrize("what", ["sha256:", "given"])
+def test_a_manifest_that_is_not_given_back_is_no_other_publishers(
+    tmp_path: Path, body: bytes, what: str
+) -> None:
+    dialect = Dialect("gone", "push", f"GET .*/manifests/{what}", lambda _: Reply(404, [], body))
+    with hostile_registry() as state, speaking(int(state.host.rpartition(":")[2])) as speaker:
+        before = dict(state.tags)
+        with pytest.raises(BuildlibError) as caught:
+            get_through(speaker, dialect, PATH, tmp_path)
+        assert state.tags == before
+    said = str(caught.value)
+    assert f"GET /v2/{PATH}/manifests/{what}" in said
+    assert "somebody else" not in said
+    # Of a tag that may be there, nobody knows.
+    assert ("gives nothing under sha256:" in said) is (what == "sha256:")
+
+
 REQUESTS = {
     "push": {
         "HEAD .*/blobs/": "HEAD /v2/",
