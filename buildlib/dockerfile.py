@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from posixpath import normpath
 from typing import NamedTuple
 
 from buildlib.dockerlines import (
@@ -79,7 +80,8 @@ class Stage:
     """One `FROM`.
 
     Args:
-        base: as written; `name` is empty where there is no AS.
+        base: without its quotes; `name` is empty where there is no AS.
+        written: the base as the file has it.
         sources: what COPY and ADD take from the build context.
         uses: the stages, images or contexts that COPY and RUN take files from.
         lines: the numbers of its first line and of the one after its last, from 0.
@@ -87,6 +89,7 @@ class Stage:
 
     base: str
     name: str = ""
+    written: str = ""
     sources: tuple[str, ...] = ()
     uses: tuple[Place, ...] = ()
     lines: tuple[int, int] = (0, 0)
@@ -186,7 +189,7 @@ class Dockerfile:
         for stage in self.stages:
             base, *others = {self.expand(stage.base, view) for view in views}
             if not others and base not in {"", "scratch"} and not self._below(stage, views[0]):
-                yield Place(stage.base, stage.lines), base
+                yield Place(stage.written, stage.lines), base
             yield from ((place, place.name) for place in self._foreign(stage))
 
     def _foreign(self, stage: Stage) -> Iterator[Place]:
@@ -272,6 +275,14 @@ def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -
     return tuple(path for path in own if "<<" not in path)
 
 
+def context_path(source: str) -> str:
+    """Return the path below the build context that a source names; `.` is all of it.
+
+    As BuildKit takes it, nothing leads out of the context: `../x` is `x`.
+    """
+    return normpath(f"/{source}").lstrip("/") or "."
+
+
 def _words(rest: str, escape: str) -> list[str]:
     lexer = shlex.shlex(rest, posix=True)
     lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", escape
@@ -283,10 +294,11 @@ def _words(rest: str, escape: str) -> list[str]:
         return rest.split()
 
 
-def _from(words: list[str], lines: tuple[int, int]) -> Stage:
-    base, *rest = words or [""]
-    named = len(rest) > 1 and rest[0].upper() == "AS"
-    return Stage(base=base, name=rest[1] if named else "", lines=lines)
+def _from(rest: str, escape: str, lines: tuple[int, int]) -> Stage:
+    base, *others = _words(rest, escape) or [""]
+    named = len(others) > 1 and others[0].upper() == "AS"
+    written = re.split(f"[{BLANKS}]+", rest, maxsplit=1)[0]
+    return Stage(base=base, name=others[1] if named else "", written=written, lines=lines)
 
 
 def _pairs(words: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
@@ -310,7 +322,7 @@ def parse_dockerfile(text: str) -> Dockerfile:
             continue
         options, rest = split_options(rest)
         if name == "FROM":
-            stages.append(_from(_words(rest, escape), lines))
+            stages.append(_from(rest, escape, lines))
         elif name == "ARG":
             args = dict(_pairs(_words(rest, escape))) | args
             if not stages:

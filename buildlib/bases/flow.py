@@ -12,7 +12,7 @@ from buildlib.bases.lifetime import End, Lifetimes
 from buildlib.bases.newer import NOTHING_NEWER, Newer, find_newer
 from buildlib.bases.pins import Base
 from buildlib.console import table
-from buildlib.errors import EngineError, InputError
+from buildlib.errors import BuildlibError, CancelledError, EngineError, InputError
 from buildlib.platforms import platform_name
 from buildlib.reference import parse_reference
 from buildlib.registry.client import INDEX_TYPES, Document, Repository
@@ -32,6 +32,7 @@ class BaseReport:
         newer: tags that are.
         end_of_life: of its line, as the table has it; None where that does not know.
         others: what is wrong beside its pin, in sentences.
+        unknown: what the registry does not say, in sentences; no problem by itself.
     """
 
     base: Base
@@ -41,6 +42,7 @@ class BaseReport:
     newer: Newer = NOTHING_NEWER
     end_of_life: End | None = None
     others: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -74,6 +76,7 @@ class BaseReport:
             "newer": {key: value for key, value in self.newer._asdict().items() if value},
             "end_of_life": str(self.end_of_life or ""),
             "problems": list(self.problems),
+            "unknown": list(self.unknown),
         }
 
 
@@ -103,14 +106,30 @@ def look_up(
     if found is None:
         raise InputError(f"{repository.name} has no tag {tag}")
     images = _images(found, repository)
+    newer, unknown = _newer(tag, repository)
     report = replace(
         not_asked(base, lifetimes, today),
         current=found.digest,
         created=max((made for _, made in images if made), default=None),
         platforms=tuple(sorted(platform for platform, _ in images)),
-        newer=find_newer(tag, repository.tags()),
+        newer=newer,
+        unknown=unknown,
     )
     return replace(report, others=(*_others(report, set(platforms)), *report.others))
+
+
+def _newer(tag: str, repository: Repository) -> tuple[Newer, tuple[str, ...]]:
+    """Return the newer tags; where the registry does not list any, why not.
+
+    Many let everybody pull, and list nothing. A base is pinned without that.
+    """
+    try:
+        return find_newer(tag, repository.tags()), ()
+    except CancelledError:
+        raise
+    except BuildlibError as error:
+        why = f" ({error.why.splitlines()[0]})" if error.why else ""
+        return NOTHING_NEWER, (f"newer tags are not known: {error.what}{why}",)
 
 
 def not_asked(base: Base, lifetimes: Lifetimes | None, today: date) -> BaseReport:
@@ -160,12 +179,13 @@ def _others(report: BaseReport, wanted: set[str]) -> Iterator[str]:
 
 
 def new_pins(reports: Sequence[BaseReport], platforms: Iterable[str]) -> dict[str, str]:
-    """Return the digest that each base is to be pinned to.
+    """Return the digest that each base is to be pinned to; none where nobody told it.
 
     Raises:
         InputError: one is not for every platform: nothing is to be pinned (exit 2).
     """
     wanted = set(platforms)
+    reports = [report for report in reports if report.current]
     for report in reports:
         if missing := sorted(wanted - set(report.platforms)):
             raise InputError(
@@ -190,7 +210,9 @@ def as_text(reports: Sequence[BaseReport], today: date) -> str:
         )
         for report in reports
     ]
-    told = [f"{one.base.reference}: {text}" for one in reports for text in one.problems]
+    told = [
+        f"{one.base.reference}: {text}" for one in reports for text in (*one.problems, *one.unknown)
+    ]
     return "\n".join([table([head, *rows]), *told])
 
 

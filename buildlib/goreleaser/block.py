@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from buildlib.dockerfile import context_path
 from buildlib.errors import InputError
 from buildlib.goreleaser.templates import SNAPSHOT, VERSION, escape, tag_template
 from buildlib.labels import VERSION_LABEL
@@ -113,7 +114,7 @@ def _files(plan: BuildPlan) -> Iterator[str]:
     """Yield what the Dockerfile copies, but for the programs, which GoReleaser puts there."""
     for source in plan.sources:
         if "$" not in source:
-            yield escape(source.rstrip("/"))
+            yield escape(context_path(source))
 
 
 def _flags(plan: BuildPlan) -> Iterator[str]:
