@@ -302,6 +302,16 @@ def test_two_builds_of_one_repository_at_once(make_checkout: Make, alpine: str) 
         assert "index.json" in opened.getnames()
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_two_builds_of_one_tag_at_once(make_checkout: Make, alpine: str, number: int) -> None:
+    checkout = make_checkout(_simple(alpine, f"RUN echo {number}"))
+    both = [checkout.start("docker-build", "--json") for _ in range(3)]
+    for process in both:
+        out, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, out
+    assert docker("image", "ls", "--quiet", f"{checkout.image}:latest")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_an_interrupted_build_leaves_nothing_and_can_be_run_again(
     make_checkout: Make,
