@@ -157,7 +157,7 @@ class Inside:
             done = self._feed(argv, text, timeout)
         except BaseException:
             # Its client has ended, and it may go on.
-            self._executor.run(("docker", "rm", "--force", name))
+            self._executor.run(("docker", "rm", "--force", "--volumes", name))
             raise
         if done.code in _NO_SHELL or done.code == _NO_CLIENT:
             raise NoWayError(f"{self._helper} can't ask: {_last_line(done.stderr) or 'no client'}")

@@ -74,7 +74,7 @@ class Lab:
         try:
             self.docker("create", "--name", name, *self.labels, "--pull", "never", image)
         finally:
-            self._executor.run(("docker", "rm", "--force", name))
+            self._executor.run(("docker", "rm", "--force", "--volumes", name))
         self.slowness = min(max((time.monotonic() - started) / _USUAL, 1.0), _MOST)
 
     def limit(self, seconds: float) -> float:

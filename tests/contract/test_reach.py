@@ -177,7 +177,7 @@ def test_a_helper_that_hangs_is_removed(programs: Path) -> None:
     with pytest.raises(TimeoutError, match="does not end within 3 s"):
         inside.call(80, "/", "GET", None, timeout=3)
     run, removed = engine.asked[-2:]
-    assert removed == ("docker", "rm", "--force", run[run.index("--name") + 1])
+    assert removed == ("docker", "rm", "--force", "--volumes", run[run.index("--name") + 1])
 
 
 LISTENING = """\

@@ -20,6 +20,12 @@ from buildlib.smoke.sockets import relay, sockets
 
 from fakes import FakeExecutor
 
+# Whether the engine can mount what is made here is tried on a container that is never started.
+SEEN: dict[tuple[str, ...], Completed] = {
+    ("docker", "create"): Completed(code=0),
+    ("docker", "rm"): Completed(code=0),
+}
+
 
 @pytest.fixture
 def echo(tmp_path: Path) -> Iterator[str]:
@@ -106,7 +112,7 @@ def test_on_linux_each_group_has_a_socket_that_leads_to_the_engine(
     )
     own = Path(echo).stat().st_gid
     others = [own, 4242, 4243]
-    with sockets(_engine(f"unix://{echo}"), others, FakeExecutor(), "thing") as found:
+    with sockets(_engine(f"unix://{echo}"), others, FakeExecutor(SEEN), "thing") as found:
         assert [one.group for one in found] == [own, 4242, 4243]
         assert found[0].source == echo
         for one in found[1:]:
@@ -123,21 +129,33 @@ def test_who_may_not_give_it_away_lets_a_container_do_it(
         raise PermissionError
 
     monkeypatch.setattr(os, "chown", refuse)
-    docker = FakeExecutor({("docker", "run"): Completed(code=0)})
+    docker = FakeExecutor({**SEEN, ("docker", "run"): Completed(code=0)})
     with sockets(_engine(f"unix://{echo}"), [4242], docker, "thing") as found:
-        (argv,) = docker.asked
+        (argv,) = [argv for argv in docker.asked if argv[1] == "run"]
         folder = str(Path(found[1].source).parent)
     assert argv == (
         *("docker", "run", "--rm", "--pull", "never", "--network", "none", "--user", "0:0"),
         *("--mount", f"type=bind,source={folder},target=/relay", "--entrypoint", "chown"),
         *("thing", "0:4242", "/relay/engine.sock"),
     )
-    docker = FakeExecutor({("docker", "run"): Completed(code=127, stderr="no chown")})
+    docker = FakeExecutor({**SEEN, ("docker", "run"): Completed(code=127, stderr="no chown")})
     with (
         pytest.raises(EngineError, match="a socket of group 4242 can't be made"),
         sockets(_engine(f"unix://{echo}"), [4242], docker, "thing"),
     ):
         raise AssertionError
+
+
+def test_an_engine_that_does_not_see_our_files_has_its_own_socket_alone(echo: str) -> None:
+    absent = "invalid mount config: bind source path does not exist: /tmp/x"
+    docker = FakeExecutor({**SEEN, ("docker", "create"): Completed(code=1, stderr=absent)})
+    with sockets(_engine(f"unix://{echo}"), [4242], docker, "thing") as found:
+        own, other = found
+    assert own.source == echo
+    assert other.left_out == "the engine does not see the files of this machine"
+    created, removed = docker.asked
+    name = created[created.index("--name") + 1]
+    assert removed == ("docker", "rm", "--force", "--volumes", name)
 
 
 def test_an_engine_in_a_machine_of_its_own_has_one_socket(echo: str) -> None:

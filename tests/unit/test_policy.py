@@ -142,6 +142,12 @@ BROKEN: dict[str, Case] = {
         "exec-healthcheck",
         "HEALTHCHECK needs a shell; give a list of words",
     ),
+    "a health check for a shell, whatever SHELL says": (
+        {"Shell": ["/app", "run"], "Healthcheck": {"Test": ["CMD-SHELL", "wget x"]}},
+        (),
+        "exec-healthcheck",
+        "HEALTHCHECK needs a shell; give a list of words",
+    ),
     "a health check of no known kind": (
         {"Healthcheck": {"Test": ["cmd", "/app"]}},
         (),
