@@ -268,6 +268,7 @@ def keep_receipt(folder: Path, receipt: Receipt, kept: Receipt | None) -> None:
         InputError: it can't be written (exit 2).
     """
     if kept and not supersedes(receipt, kept):
+        _keep_claims(folder, receipt)
         return
     path, own = folder / NAME, path_of_version(folder, receipt.version)
     other = _version_in(path)
@@ -277,6 +278,21 @@ def keep_receipt(folder: Path, receipt: Receipt, kept: Receipt | None) -> None:
         path.replace(path_of_version(folder, other))
     write_receipt(path, receipt)
     own.unlink(missing_ok=True)
+
+
+def _keep_claims(folder: Path, receipt: Receipt) -> None:
+    """Note in a receipt that stays which claims an attempt has: the next one goes on from them."""
+    kept = find_receipt(folder, receipt.version)
+    claims = {
+        name: target.claim
+        for name, target in receipt.targets.items()
+        if kept and name in kept.targets and kept.targets[name].repository == target.repository
+    }
+    if kept and any(kept.targets[name].claim != claim for name, claim in claims.items()):
+        for name, claim in claims.items():
+            kept.targets[name].claim = claim
+        last = _version_in(folder / NAME) == kept.version
+        write_receipt(folder / NAME if last else path_of_version(folder, kept.version), kept)
 
 
 def _version_in(path: Path) -> str:

@@ -107,7 +107,7 @@ EXPLAINED = {
         "t:v1.2.3 c",
         ["1 commit after the tag v1.2.3", "before 1.2.4, which is the number to come"],
     ),
-    "no tag": ("", ["no tag that begins with v leads to HEAD", "It can't be published:"]),
+    "no tag": ("", ["no tag that names a version leads to HEAD", "It can't be published:"]),
     "a changed tag": ("t:v1.2.3 edit", ["has the tag v1.2.3, but tracked files were changed"]),
     "a mapped tag": ("t:v1.0.0+a", ["1.0.0+a is no legal tag, so it is written 1.0.0-a."]),
     "a prerelease": (

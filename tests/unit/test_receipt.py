@@ -251,6 +251,29 @@ def test_a_receipt_is_not_replaced_by_one_that_knows_less(
     assert [path.name for path in tmp_path.iterdir()] == ["receipt.json"]
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_a_receipt_that_stays_knows_the_claims_of_the_attempt(
+    tmp_path: Path, *, last: bool
+) -> None:
+    name = "receipt.json" if last else "receipt-1.2.3.json"
+    write_receipt(tmp_path / name, DONE)
+    attempt = dataclasses.replace(DONE, finished=False, targets=copy.deepcopy(DONE.targets))
+    attempt.targets["one"].claim = "mine"
+    attempt.targets["new"] = TargetRecord(repository="new.example/thing", claim="other")
+    keep_receipt(tmp_path, attempt, DONE)
+    found = find_receipt(tmp_path, "1.2.3")
+    assert found
+    assert found.finished
+    assert {one: target.claim for one, target in found.targets.items()} == {
+        "one": "mine",
+        "two": "",
+    }
+    attempt.targets["one"].claim = ""
+    keep_receipt(tmp_path, attempt, DONE)
+    assert find_receipt(tmp_path, "1.2.3") == DONE
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_each_version_has_its_own(tmp_path: Path) -> None:
     write_receipt(tmp_path / "receipt.json", DONE)
     # One that ends before there is an image leaves even the last one's name alone.

@@ -10,6 +10,7 @@ import semver
 from buildlib.errors import InputError, ToolError
 from buildlib.lineage import Lineage
 from buildlib.precedence import Naming, Scheme
+from buildlib.refusals import change_problems
 from buildlib.release import (
     Step,
     next_tag,
@@ -127,6 +128,13 @@ def test_a_tag_may_be_typed_without_its_prefix(text: str, prefix: str, name: str
 def test_a_name_that_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(InputError, match='not a version by version-scheme = "semver"'):
         tag_name(text, Naming())
+
+
+def test_a_private_key_is_not_advised_to_be_added() -> None:
+    (problem,) = change_problems(Changes(untracked=("cosign.key", "cosign.pub")))
+    assert problem.hint.startswith("never add a private key: ignore cosign.key in .gitignore")
+    (problem,) = change_problems(Changes(untracked=("cosign.pub",)))
+    assert problem.hint.startswith("add them")
 
 
 def test_release_branches_are_configured_or_the_remotes_or_the_usual_ones() -> None:
