@@ -136,6 +136,9 @@ class Claim:
         # Manifests that are to be deleted: own earlier claims, and those of publishers that ended,
         # one of whose requests to delete them may have failed.
         self._leftovers: list[str] = []
+        # Claims of publishers that have ended. What these sent last may still be carried out, so
+        # that a claim is deleted only when its versions are there.
+        self._ended: dict[str, _Other] = {}
         self._deletes = True
         # The document is what the tag points to.
         self._sure = False
@@ -268,7 +271,9 @@ class Claim:
             ended = one.id in self.known
             if not (ended or one.expired):
                 alive.append(one)
-            elif ended or one.state == _WAITING or self._is_settled(one):
+            elif ended:
+                self._ended[one.id] = one
+            elif one.state == _WAITING or self._is_settled(one):
                 self._leftovers.append(one.digest)
         return alive
 
@@ -399,8 +404,21 @@ class Claim:
             self._lower_or_tell()
             raise
         # By digest: a claim that is renewed at this moment is another manifest, and stays.
-        for digest in dict.fromkeys(self._leftovers):
+        for digest in dict.fromkeys((*self._leftovers, *self._settled())):
             self._delete(digest)
+
+    def _settled(self) -> list[str]:
+        """Return the claims of publishers that ended whose versions are there by now."""
+        try:
+            return [
+                one.digest
+                for one in self._ended.values()
+                if all(map(self.repository.digest, one.intent.versions))
+            ]
+        except CancelledError:
+            raise
+        except BuildlibError:
+            return []
 
     def _lower_or_tell(self) -> None:
         try:

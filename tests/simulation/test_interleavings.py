@@ -42,6 +42,10 @@ LARGE = {
     # Of two, the claim of the one that is named first is kept.
     "a higher and a lower version": Case(versions=("1.3.0", "1.2.9")),
     "one that is run again meanwhile": Case(versions=("1.3.0", "1.3.0"), resumed=True),
+    "one that is run again at once": Case(versions=("1.3.0", "1.3.0"), resumed=True, early=True),
+    "a lower one that is run again at once": Case(
+        versions=("1.2.9", "1.3.0"), resumed=True, early=True
+    ),
     "a lower one that is run again": Case(versions=("1.2.9", "1.3.0"), resumed=True),
     "three versions": Case(versions=("1.2.9", "1.3.0", "1.3.1")),
 }
@@ -75,7 +79,8 @@ def test_interleavings_with_two_faults_keep_versions_and_latest(
     name: str, seconds: float, record_property: Report
 ) -> None:
     case = CASES[name]
-    found = explore(case, 2, seconds=seconds)
+    # An hour is long enough for all of them.
+    found = explore(case, 2, seconds=4 * seconds)
     record_property("simulation", f"{name}, 2 faults: {found}")
     _hold(case, found)
     assert found.states > 10
@@ -173,24 +178,55 @@ def _way(words: str) -> tuple[Choice, ...]:
     found: list[Choice] = []
     for word in words.split():
         kind, _, who = word.rpartition(":")
-        found += [("ab".index(one), Kind[kind] if kind else None) for one in who]
+        found += [("abc".index(one), Kind[kind] if kind else None) for one in who]
     return tuple(found)
 
 
-# A lower version sends its request for `latest`, is killed before it sees that it came late.
-_KILLED_BEFORE_IT_IS_REPAIRED = _way(
-    f"ababbabababaabbbbbaabaaaaaaaaa SLOW_EFFECT:a {30 * 'b'} a KILLED:a"
+def _leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Claim, "leave", lambda _: None)
+
+
+def _forget_what_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tagging, "_begin", lambda *_: None)
+
+
+def _delete_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Claim, "_settled", lambda self: [one.digest for one in self._ended.values()]
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "way", "without", "violated"),
+    [
+        # The lower version's request for `latest` is late, and it is killed before it repairs that.
+        (
+            TWO_VERSIONS,
+            f"ababbabababaabbbbbaabaaaaaaaaa SLOW_EFFECT:a {30 * 'b'} a KILLED:a",
+            _forget_what_moves,
+            "latest is 1.2.9, not 1.3.0",
+        ),
+        # Ctrl-C while the request for a version is under way.
+        (SAME_VERSION, "aaaaaaaa INTERRUPTED:a", _leave_nothing, "1.3.0 was overwritten"),
+        # It is killed at that moment, run again, and interrupted before it has the version.
+        (
+            LARGE["one that is run again at once"],
+            "aaaaaaaa KILLED_MEANWHILE:a ccccccccc INTERRUPTED:c",
+            _delete_at_once,
+            "1.3.0 was overwritten",
+        ),
+    ],
 )
-
-
-def test_a_resumed_publication_repairs_what_its_killed_run_moved_late(
+def test_what_was_violated_once(
+    case: Case,
+    way: str,
+    without: Callable[[pytest.MonkeyPatch], None],
+    violated: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert not replay(TWO_VERSIONS, _KILLED_BEFORE_IT_IS_REPAIRED)
-    # It is because the receipt says what was under way.
-    monkeypatch.setattr(Tagging, "_begin", lambda *_: None)
-    violated = replay(TWO_VERSIONS, _KILLED_BEFORE_IT_IS_REPAIRED)
-    assert violated == "latest is 1.2.9, not 1.3.0"
+    assert not replay(case, _way(way))
+    without(monkeypatch)
+    assert replay(case, _way(way)) == violated
 
 
 def test_the_same_seed_takes_the_same_way() -> None:

@@ -14,6 +14,7 @@ from simulation.registries import Registry
 
 from buildlib.errors import (
     AuthorisationError,
+    BuildlibError,
     CancelledError,
     EngineError,
     GateError,
@@ -200,10 +201,26 @@ def test_a_version_that_may_still_come_late_is_left_to_its_publisher() -> None:
     with world.claim("d", THEIRS):
         pass
     assert world.there == {"a"}
-    # It is over when the version is there, or somebody says so.
+    # Whoever is told that it has ended goes on, and deletes it when the version is there.
     with world.claim("e", OURS, known=("a",)):
         pass
-    assert world.there == set()
+    assert world.there == {"a"}
+    with world.claim("f", OURS, known=("a",)):
+        world.registry.holds(b"{}", "1.3.0")
+    assert world.there == {"1.3.0"}
+
+
+def test_where_it_can_not_be_asked_for_the_version_of_an_ended_claim_that_stays() -> None:
+    world = World()
+    world.claim("a").__enter__()
+
+    def asks(_method: str, path: str) -> None:
+        if path.endswith("/1.3.0"):
+            raise EngineError("no")
+
+    with world.claim("b", known=("a",)):
+        world.way.fails = asks
+    assert world.there == {"a"}
 
 
 def test_what_a_killed_publisher_finished_is_forgotten() -> None:
@@ -439,17 +456,22 @@ def test_several_are_taken_in_one_order_and_none_is_left_where_one_fails() -> No
     assert world.there == set()
 
 
-def test_a_tag_that_may_still_be_written_keeps_its_claim() -> None:
+@pytest.mark.parametrize(
+    "error", [LaterError("no answer"), CancelledError("no"), KeyboardInterrupt]
+)
+def test_a_tag_that_may_still_be_written_keeps_its_claim(
+    error: BuildlibError | type[KeyboardInterrupt],
+) -> None:
     world = World()
     world.registry.holds(b"{}")
 
     def silent(method: str, path: str) -> None:
         if method == "PUT" and path.endswith("/1.3.0"):
-            raise LaterError("no answer")
+            raise error
 
     world.way.fails = silent
     digest = next(iter(world.registry.manifests))
-    with pytest.raises(LaterError), world.claim("a") as claim:
+    with pytest.raises((BuildlibError, KeyboardInterrupt)), world.claim("a") as claim:
         put_tag(claim.repository, digest, "1.3.0", immutable=True, claim=claim)
     assert world.there == {"a"}
     # Whoever publishes the same image goes on, and another one does not.

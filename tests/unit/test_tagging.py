@@ -17,7 +17,7 @@ from buildlib.publish.plan import (
     plan_target,
     target_of,
 )
-from buildlib.publish.receipt import Receipt, TargetRecord, new_receipt
+from buildlib.publish.receipt import Receipt, TargetRecord, new_receipt, read_receipt
 from buildlib.publish.tagging import Rules, Tagging
 from buildlib.refusals import Mode
 from buildlib.registry.claim import Claim, Intent
@@ -110,7 +110,7 @@ class World:
         course = Course(receipt, self.root, console, lambda _: None)
         rules = Rules(
             target=self.target,
-            rightful=lambda _registry, _tag, _held: "",
+            rightful=lambda _registry, _tag, held: "1.3.0" if "1.3.0" in held else "",
             claim=self.claim,
         )
         Tagging(course, self.repositories, console, rules).give(plan.targets)
@@ -151,6 +151,36 @@ def test_what_was_moved_after_a_publication_stays_where_it_is(tmp_path: Path) ->
         del memory.given["latest"]
     world.publish(before=receipt)
     assert world.given == [{**moved, "latest": "ours"}] * 2
+
+
+def test_what_a_killed_run_moved_late_is_repaired_when_it_is_resumed(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        """No code runs after it."""
+
+    world = World(tmp_path)
+    one = world.repositories["one"]
+
+    def killed(method: str, reference: str) -> None:
+        if (method, reference) == ("PUT", "latest"):
+            raise Killed
+
+    one.before = killed
+    with pytest.raises(Killed):
+        world.publish()
+    receipt = read_receipt(tmp_path / "receipt.json")
+    assert receipt
+    assert receipt.targets["one"].moving == {"latest": OURS.digest}
+    # A higher release was given it meanwhile, and then the request was carried out.
+    one.before = lambda _method, _reference: None
+    one.given |= {"1.3.0": THEIRS, "latest": OURS}
+    again = world.publish(before=receipt)
+    assert world.given[0]["latest"] == "theirs"
+    assert "one.example/thing:latest is 1.3.0 again" in world.printed.getvalue()
+    assert again.targets["one"].moving == {}
+    # Once it is finished, whatever the tag points to is on purpose.
+    one.given["latest"] = OURS
+    world.publish(before=read_receipt(tmp_path / "receipt.json"))
+    assert world.given[0]["latest"] == "ours"
 
 
 def test_who_comes_second_gives_the_version_nowhere_else(tmp_path: Path) -> None:
