@@ -20,6 +20,7 @@ from buildlib.publish.plan import Target
 from buildlib.publish.tagging import Rules, Tagging, _Moving
 from buildlib.registry.claim import Claim
 from buildlib.registry.client import Document, Repository
+from buildlib.registry.tags import Decide, Tagged, write_tag
 from buildlib.settings import Registry as Configured
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(4000)]
@@ -187,13 +188,14 @@ def _leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _forget_what_moves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Tagging, "_begin", lambda *_: None)
+    def write(self: Tagging, target: Target, tag: str, decide: Decide) -> Tagged:
+        return write_tag(self._repositories[target.name], tag, decide, self._claims[target.name])
+
+    monkeypatch.setattr(Tagging, "_write", write)
 
 
 def _delete_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        Claim, "_settled", lambda self: [one.digest for one in self._ended.values()]
-    )
+    monkeypatch.setattr(Claim, "_has_come", lambda *_: True)
 
 
 @pytest.mark.parametrize(

@@ -201,16 +201,25 @@ def test_a_version_that_may_still_come_late_is_left_to_its_publisher() -> None:
     with world.claim("d", THEIRS):
         pass
     assert world.there == {"a"}
-    # Whoever is told that it has ended goes on, and deletes it when the version is there.
+    # It is over when the version is there, or somebody says so.
     with world.claim("e", OURS, known=("a",)):
         pass
-    assert world.there == {"a"}
-    with world.claim("f", OURS, known=("a",)):
-        world.registry.holds(b"{}", "1.3.0")
-    assert world.there == {"1.3.0"}
+    assert world.there == set()
 
 
-def test_where_it_can_not_be_asked_for_the_version_of_an_ended_claim_that_stays() -> None:
+def test_one_that_was_killed_while_it_wrote_a_version_stays_until_that_is_there() -> None:
+    world = World()
+    world.claim("a").__enter__()
+    for name, there in (("b", {"a"}), ("c", {"1.3.0"})):
+        claim = world.claim(name, known=("a",))
+        claim.late = "a"
+        with claim:
+            if name == "c":
+                world.registry.holds(b"{}", "1.3.0")
+        assert world.there == there
+
+
+def test_where_the_version_of_one_that_was_killed_can_not_be_asked_for_it_stays() -> None:
     world = World()
     world.claim("a").__enter__()
 
@@ -218,7 +227,9 @@ def test_where_it_can_not_be_asked_for_the_version_of_an_ended_claim_that_stays(
         if path.endswith("/1.3.0"):
             raise EngineError("no")
 
-    with world.claim("b", known=("a",)):
+    claim = world.claim("b", known=("a",))
+    claim.late = "a"
+    with claim:
         world.way.fails = asks
     assert world.there == {"a"}
 
