@@ -63,12 +63,17 @@ def _hold(case: Case, found: Found) -> None:
         pytest.fail("\n".join([repr(choices), *trace(case, choices), violated]))
 
 
-@pytest.mark.parametrize("faults", [0, 1])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "faults"),
+    [
+        *((name, faults) for faults in (0, 1) for name in CASES),
+        *((name, 0) for name, case in LARGE.items() if len(case.parties()) == len("ab")),
+    ],
+)
 def test_every_interleaving_of_two_keeps_versions_and_latest(
     name: str, faults: int, record_property: Report
 ) -> None:
-    case = CASES[name]
+    case = {**CASES, **LARGE}[name]
     found = explore(case, faults, seconds=900)
     record_property("simulation", f"{name}, {faults} faults: {found}")
     _hold(case, found)
@@ -270,6 +275,7 @@ def test_every_kind_of_fault_is_tried() -> None:
 
 _SMALL = {
     **{name: (case, 0) for name, case in CASES.items()},
+    "run again": (LARGE["one that is run again meanwhile"], 0),
     "a promotion, one fault": (CASES["a promotion to the same version"], 1),
     "no claims": (Case(versions=SAME_VERSION.versions, claims=False), 0),
     "no claims, one fault": (Case(versions=SAME_VERSION.versions, claims=False), 1),
