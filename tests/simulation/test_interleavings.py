@@ -279,7 +279,6 @@ _SMALL = {
     "a promotion, one fault": (CASES["a promotion to the same version"], 1),
     "no claims": (Case(versions=SAME_VERSION.versions, claims=False), 0),
     "no claims, one fault": (Case(versions=SAME_VERSION.versions, claims=False), 1),
-    "no claims, two versions": (Case(versions=TWO_VERSIONS.versions, claims=False), 1),
 }
 
 
