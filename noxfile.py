@@ -158,7 +158,7 @@ def tests(session: nox.Session) -> None:
 def simulation(session: nox.Session) -> None:
     """Race publishers in simulated registries for two minutes: `-- --simulate 240` for an hour."""
     _install(session)
-    words = ("-m", "simulation", "-n", "2", *(session.posargs or ("--simulate", "6")))
+    words = ("-m", "simulation", "-n", "2", *(session.posargs or ("--simulate", "3")))
     session.run("pytest", *words, "tests/simulation")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 
 from buildlib.console import Console
 from buildlib.errors import raise_problems
@@ -19,7 +18,7 @@ from buildlib.publish.course import Course
 from buildlib.publish.plan import Target, required_first
 from buildlib.registry.claim import Claim, Intent
 from buildlib.registry.client import Document, Repository
-from buildlib.registry.tags import Tagged, find_document, fixed, write_tag
+from buildlib.registry.tags import Decide, Tagged, find_document, fixed, write_tag
 from buildlib.settings import Registry
 
 
@@ -108,6 +107,8 @@ class Tagging:
         # That of a run of this publication which was killed: its receipt is taken up only after it.
         known = tuple(filter(None, (record.claim, *self._discarded)))
         claim = self._rules.claim(target, intent, known)
+        if record.under_way.keys() & set(target.pinned):
+            claim.late = record.claim
         record.claim = claim.identifier
         self._course.save(f"claim {target.name}")
         self._claims[target.name] = claims.enter_context(claim)
@@ -117,26 +118,23 @@ class Tagging:
         document = find_document(repository, self._digest)
         self._documents[target.name] = document
         for tag in target.pinned:
-            decide = fixed(repository, document, tag)
-            self._note(target, write_tag(repository, tag, decide, self._claims[target.name]))
+            self._note(target, self._write(target, tag, fixed(repository, document, tag)))
 
     def _float(self, target: Target) -> None:
         record = self._course.receipt.targets[target.name]
         kept: dict[str, str] = {}
         # And those that a run which was killed may have moved after a higher release came.
-        for tag in dict.fromkeys((*target.floating, *record.moving)):
+        for tag in dict.fromkeys((*target.floating, *record.under_way)):
             moving = _Moving(
                 target=target,
                 repository=self._repositories[target.name],
                 tag=tag,
                 document=self._documents[target.name],
                 given=record.tags.get(tag, {}).get("digest", ""),
-                sent=record.moving.get(tag, ""),
+                under_way=record.under_way,
                 rules=self._rules,
-                begin=partial(self._begin, target, tag),
             )
-            done = write_tag(moving.repository, tag, moving.decide, self._claims[target.name])
-            record.moving.pop(tag, None)
+            done = self._write(target, tag, moving.decide)
             record.wanted = list(moving.target.tags)
             kept |= {tag: moving.kept} if moving.kept else {}
             record.held_back = dict(moving.target.held_back) | kept
@@ -147,10 +145,20 @@ class Tagging:
             elif tag in moving.target.floating:
                 self._note(target, done)
 
-    def _begin(self, target: Target, tag: str, digest: str) -> None:
-        """Remember a tag before it is moved: a run that is killed may move it later than that."""
-        self._course.receipt.targets[target.name].moving[tag] = digest
-        self._course.save(f"move {target.name} {tag}")
+    def _write(self, target: Target, tag: str, decide: Decide) -> Tagged:
+        """Write a tag; the receipt says which, as a run that is killed may write it later still."""
+        under_way = self._course.receipt.targets[target.name].under_way
+
+        def begin(now: str, written: bool) -> Document | None:  # noqa: FBT001 - see Decide
+            wanted = decide(now, written)
+            if wanted and wanted.digest not in {now, under_way.get(tag)}:
+                under_way[tag] = wanted.digest
+                self._course.save(f"write {target.name} {tag}")
+            return wanted
+
+        done = write_tag(self._repositories[target.name], tag, begin, self._claims[target.name])
+        under_way.pop(tag, None)
+        return done
 
     def _note(self, target: Target, done: Tagged) -> None:
         record = self._course.receipt.targets[target.name]
@@ -174,9 +182,8 @@ class _Moving:
         tag: that moves.
         document: that is published.
         given: what an earlier run of this publication pointed the tag to; empty: nothing yet.
-        sent: what an earlier run, which did not end, may still point it to; empty: nothing.
+        under_way: what this run, or an earlier one that did not end, may still point tags to.
         rules: how it is decided.
-        begin: is called with the digest before each request that points the tag to another one.
     """
 
     target: Target
@@ -184,9 +191,8 @@ class _Moving:
     tag: str
     document: Document
     given: str
-    sent: str
+    under_way: Mapping[str, str]
     rules: Rules
-    begin: Callable[[str], None]
 
     def __post_init__(self) -> None:
         """Decide nothing yet."""
@@ -197,13 +203,6 @@ class _Moving:
 
     def decide(self, now: str, written: bool) -> Document | None:  # noqa: FBT001 - see Decide
         """Return what the tag is to point to; see `registry.tags.Decide`."""
-        wanted = self._wanted(now, written=written)
-        if wanted and wanted.digest != now:
-            self.sent = wanted.digest
-            self.begin(self.sent)
-        return wanted
-
-    def _wanted(self, now: str, *, written: bool) -> Document | None:
         held, ours = self.repository.tags(), self.document.digest
         self.target = self.rules.target(self.target.registry, held)
         if self.tag in self.target.floating:
@@ -211,7 +210,8 @@ class _Moving:
                 self.kept = f"it was moved to {now} after this was published"
                 return None
             return self.document
-        if not now or now != self.sent:
+        sent = self.under_way.get(self.tag)
+        if sent is None or now not in {ours, sent}:
             return None
         # The request took so long that a higher release came meanwhile.
         self.repaired = self.rules.rightful(self.target.registry, self.tag, held)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from buildlib.errors import EngineError, GateError, InputError, TransientError
+from buildlib.errors import CancelledError, EngineError, GateError, InputError, TransientError
 from buildlib.registry.claim import Claim, Intent
 from buildlib.registry.client import Document, Repository
 from buildlib.registry.transport import LaterError
@@ -73,6 +73,9 @@ def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) ->
                 claim.leave()
                 raise
             transport.pause(failures - 1, problem)
+        except (CancelledError, KeyboardInterrupt):
+            claim.leave()
+            raise
         except EngineError:
             # Where the registry itself forbids to move a tag, somebody was first.
             decide(repository.digest(tag), bool(written))

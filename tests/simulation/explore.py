@@ -45,19 +45,23 @@ class Found:
 
     def __str__(self) -> str:
         """Return how much was tried, on one line."""
+        if not self.states:
+            return f"{self.runs} interleavings"
         share = "all" if self.complete else "as far as time allowed"
         return f"{self.states} states, {len(self.ends)} ends, {share}"
 
 
 def replay(make: Make, choices: tuple[Choice, ...]) -> str:
-    """Return what is violated after these choices, which have to be all until an end."""
+    """Return what is violated after these choices, and then no more faults."""
     scenario = make()
-    state = scenario.world.first([len(Kind)] * len(scenario.world.parts))
+    world = scenario.world
+    state = world.first([len(Kind)] * len(world.parts))
     for choice in choices:
-        state = scenario.world.step(state, *choice)
-    assert not scenario.world.choices(state)
+        state = world.step(state, *choice)
+    while options := world.choices(state):
+        state = world.step(state, *options[0])
     violated = _violated(scenario, state)
-    scenario.world.close()
+    world.close()
     return violated
 
 
@@ -105,6 +109,7 @@ def explore(
         # What runs already goes on first.
         todo += [(state, one, path) for one in reversed(choices)]
         if not choices:
+            found.ends.add(summary(state))
             _check(scenario, state, path, found)
     else:
         found.complete = len(found.wrong) < most_wrong
@@ -178,7 +183,6 @@ def _violated(scenario: Scenario, state: State) -> str:
 
 def _check(scenario: Scenario, state: State, path: Path, found: Found) -> None:
     found.runs += 1
-    found.ends.add(summary(state))
     if violated := _violated(scenario, state):
         choices = []
         while path:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Unpack
 from greenlet import GreenletExit, getcurrent, greenlet
 from simulation.registries import Reply, Request
 
-from buildlib.errors import BuildlibError, EngineError, exit_code_of
+from buildlib.errors import BuildlibError, CancelledError, EngineError, exit_code_of
 from buildlib.registry.answer import Answer
 from buildlib.registry.client import Repository
 from buildlib.registry.exchange import Options
@@ -22,6 +22,7 @@ from buildlib.registry.transport import LaterError, Patience, Transport
 
 PATIENCE: Final = Patience(attempts=3, base=1.0, ceiling=60.0)
 KILLED: Final = -9
+INTERRUPTED: Final = 130
 
 
 class SimTransport(Transport):
@@ -51,11 +52,19 @@ class SimTransport(Transport):
 
 
 class Told(NamedTuple):
-    """What a publisher is told, and when: an answer, or None for none; nothing when it wakes."""
+    """What a publisher is told, and when.
+
+    Args:
+        now: seconds.
+        reply: None: it wakes, or gets no answer.
+        wait: seconds that the registry asks for.
+        interrupted: somebody pressed Ctrl-C.
+    """
 
     now: float
     reply: Reply | None
     wait: float = 0.0
+    interrupted: bool = False
 
 
 class Run:
@@ -93,9 +102,19 @@ class Run:
         return Repository(SimTransport(self, self._hosts.index(host), host), "thing")
 
     def request(self, request: Request) -> Reply | None:
-        """Let the scheduler decide when it happens; None: it failed, and may be tried again."""
+        """Let the scheduler decide when it happens.
+
+        Returns:
+            None where it failed, and may be tried again.
+
+        Raises:
+            CancelledError: the publisher is interrupted meanwhile.
+        """
         self.wants, self.due = request, self.now
-        return self._hand_over().reply
+        told = self._hand_over()
+        if told.interrupted:
+            raise CancelledError("interrupted")
+        return told.reply
 
     def save(self, write: Callable[[], str]) -> None:
         """Keep a receipt, which survives it."""

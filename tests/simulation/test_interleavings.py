@@ -20,6 +20,7 @@ from buildlib.publish.plan import Target
 from buildlib.publish.tagging import Rules, Tagging, _Moving
 from buildlib.registry.claim import Claim
 from buildlib.registry.client import Document, Repository
+from buildlib.registry.tags import Decide, Tagged, write_tag
 from buildlib.settings import Registry as Configured
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(4000)]
@@ -42,6 +43,10 @@ LARGE = {
     # Of two, the claim of the one that is named first is kept.
     "a higher and a lower version": Case(versions=("1.3.0", "1.2.9")),
     "one that is run again meanwhile": Case(versions=("1.3.0", "1.3.0"), resumed=True),
+    "one that is run again at once": Case(versions=("1.3.0", "1.3.0"), resumed=True, early=True),
+    "a lower one that is run again at once": Case(
+        versions=("1.2.9", "1.3.0"), resumed=True, early=True
+    ),
     "a lower one that is run again": Case(versions=("1.2.9", "1.3.0"), resumed=True),
     "three versions": Case(versions=("1.2.9", "1.3.0", "1.3.1")),
 }
@@ -58,12 +63,17 @@ def _hold(case: Case, found: Found) -> None:
         pytest.fail("\n".join([repr(choices), *trace(case, choices), violated]))
 
 
-@pytest.mark.parametrize("faults", [0, 1])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "faults"),
+    [
+        *((name, faults) for faults in (0, 1) for name in CASES),
+        *((name, 0) for name, case in LARGE.items() if len(case.parties()) == len("ab")),
+    ],
+)
 def test_every_interleaving_of_two_keeps_versions_and_latest(
     name: str, faults: int, record_property: Report
 ) -> None:
-    case = CASES[name]
+    case = {**CASES, **LARGE}[name]
     found = explore(case, faults, seconds=900)
     record_property("simulation", f"{name}, {faults} faults: {found}")
     _hold(case, found)
@@ -75,7 +85,8 @@ def test_interleavings_with_two_faults_keep_versions_and_latest(
     name: str, seconds: float, record_property: Report
 ) -> None:
     case = CASES[name]
-    found = explore(case, 2, seconds=seconds)
+    # An hour is long enough for all of them.
+    found = explore(case, 2, seconds=4 * seconds)
     record_property("simulation", f"{name}, 2 faults: {found}")
     _hold(case, found)
     assert found.states > 10
@@ -173,24 +184,56 @@ def _way(words: str) -> tuple[Choice, ...]:
     found: list[Choice] = []
     for word in words.split():
         kind, _, who = word.rpartition(":")
-        found += [("ab".index(one), Kind[kind] if kind else None) for one in who]
+        found += [("abc".index(one), Kind[kind] if kind else None) for one in who]
     return tuple(found)
 
 
-# A lower version sends its request for `latest`, is killed before it sees that it came late.
-_KILLED_BEFORE_IT_IS_REPAIRED = _way(
-    f"ababbabababaabbbbbaabaaaaaaaaa SLOW_EFFECT:a {30 * 'b'} a KILLED:a"
+def _leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Claim, "leave", lambda _: None)
+
+
+def _forget_what_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(self: Tagging, target: Target, tag: str, decide: Decide) -> Tagged:
+        return write_tag(self._repositories[target.name], tag, decide, self._claims[target.name])
+
+    monkeypatch.setattr(Tagging, "_write", write)
+
+
+def _delete_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Claim, "_has_come", lambda *_: True)
+
+
+@pytest.mark.parametrize(
+    ("case", "way", "without", "violated"),
+    [
+        # The lower version's request for `latest` is late, and it is killed before it repairs that.
+        (
+            TWO_VERSIONS,
+            f"ababbabababaabbbbbaabaaaaaaaaa SLOW_EFFECT:a {30 * 'b'} a KILLED:a",
+            _forget_what_moves,
+            "latest is 1.2.9, not 1.3.0",
+        ),
+        # Ctrl-C while the request for a version is under way.
+        (SAME_VERSION, "aaaaaaaa INTERRUPTED:a", _leave_nothing, "1.3.0 was overwritten"),
+        # It is killed at that moment, run again, and interrupted before it has the version.
+        (
+            LARGE["one that is run again at once"],
+            "aaaaaaaa KILLED_MEANWHILE:a ccccccccc INTERRUPTED:c",
+            _delete_at_once,
+            "1.3.0 was overwritten",
+        ),
+    ],
 )
-
-
-def test_a_resumed_publication_repairs_what_its_killed_run_moved_late(
+def test_what_was_violated_once(
+    case: Case,
+    way: str,
+    without: Callable[[pytest.MonkeyPatch], None],
+    violated: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert not replay(TWO_VERSIONS, _KILLED_BEFORE_IT_IS_REPAIRED)
-    # It is because the receipt says what was under way.
-    monkeypatch.setattr(Tagging, "_begin", lambda *_: None)
-    violated = replay(TWO_VERSIONS, _KILLED_BEFORE_IT_IS_REPAIRED)
-    assert violated == "latest is 1.2.9, not 1.3.0"
+    assert not replay(case, _way(way))
+    without(monkeypatch)
+    assert replay(case, _way(way)) == violated
 
 
 def test_the_same_seed_takes_the_same_way() -> None:
@@ -232,10 +275,10 @@ def test_every_kind_of_fault_is_tried() -> None:
 
 _SMALL = {
     **{name: (case, 0) for name, case in CASES.items()},
+    "run again": (LARGE["one that is run again meanwhile"], 0),
     "a promotion, one fault": (CASES["a promotion to the same version"], 1),
     "no claims": (Case(versions=SAME_VERSION.versions, claims=False), 0),
     "no claims, one fault": (Case(versions=SAME_VERSION.versions, claims=False), 1),
-    "no claims, two versions": (Case(versions=TWO_VERSIONS.versions, claims=False), 1),
 }
 
 

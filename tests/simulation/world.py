@@ -41,12 +41,17 @@ class Kind(StrEnum):
     KILLED = "killed before the effect"
     KILLED_AFTER = "killed after the effect"
     KILLED_MEANWHILE = "killed, effect late all the same"
+    INTERRUPTED = "interrupted, effect late all the same"
 
 
 # What changes nothing may fail without an answer, or be slow; anything more comes to the same.
-_OF_READS: Final = (Kind.REFUSED, Kind.SLOW_ANSWER, Kind.SLOW_EFFECT, Kind.KILLED)
+_OF_READS: Final = (
+    *(Kind.REFUSED, Kind.SLOW_ANSWER, Kind.SLOW_EFFECT),
+    *(Kind.KILLED, Kind.INTERRUPTED),
+)
 _OF_WRITES: Final = tuple(Kind)
 _AT_ONCE: Final = frozenset({Kind.LOST, Kind.KILLED_AFTER, Kind.SLOW_ANSWER})
+_ORPHANS: Final = frozenset({Kind.KILLED_MEANWHILE, Kind.INTERRUPTED})
 _KILLS: Final = frozenset({Kind.KILLED, Kind.KILLED_AFTER, Kind.KILLED_MEANWHILE})
 
 # Whose turn it is, by number, and what becomes of the request; None: it is answered at once. The
@@ -76,6 +81,14 @@ class Place(NamedTuple):
     faults: int
 
 
+class Orphan(NamedTuple):
+    """A request whose publisher was killed or interrupted; `due`: when it is carried out."""
+
+    due: float
+    owner: int
+    request: Request
+
+
 class State(NamedTuple):
     """A state of everything.
 
@@ -83,13 +96,13 @@ class State(NamedTuple):
         now: seconds.
         held: what each registry holds.
         places: where each publisher is.
-        orphans: requests that are under way although their publishers were killed, and until when.
+        orphans: what is under way although nobody waits for the answer.
     """
 
     now: float
     held: tuple[Held, ...]
     places: tuple[Place, ...]
-    orphans: tuple[tuple[float, Request], ...] = ()
+    orphans: tuple[Orphan, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,11 +113,13 @@ class Part:
         name: in traces.
         begin: returns what it does, given what it does it with.
         again: number of the publisher that has to end first, whose receipt it goes on from.
+        early: although a request of that one may still be carried out.
     """
 
     name: str
     begin: Callable[[Run, int], Callable[[], object]]
     again: int | None = None
+    early: bool = False
 
 
 class World:
@@ -158,22 +173,27 @@ class World:
         Time passes only where nobody has: a publisher that is slower than others sleep is one
         whose request is slow, which is a fault.
         """
-        for number, due in self._dues(state.places, state.orphans):
+        for number, due in self._dues(state):
             if due <= state.now:
                 yield number
 
-    def _dues(
-        self, places: tuple[Place, ...], orphans: tuple[tuple[float, Request], ...]
-    ) -> Iterator[tuple[int, float]]:
-        for number, place in enumerate(places):
+    def _dues(self, state: State) -> Iterator[tuple[int, float]]:
+        for number, place in enumerate(state.places):
             if place.at is None:
-                first = self.parts[number].again
-                if first is None or _over(places[first]):
+                if self._may_begin(state, self.parts[number]):
                     yield number, 0.0
             elif place.at.code is None:
                 yield number, place.due
-        for number, (due, _) in enumerate(orphans, len(places)):
-            yield number, due
+        for number, orphan in enumerate(state.orphans, len(state.places)):
+            yield number, orphan.due
+
+    @staticmethod
+    def _may_begin(state: State, part: Part) -> bool:
+        first = part.again
+        if first is None:
+            return True
+        left = any(orphan.owner == first for orphan in state.orphans)
+        return _over(state.places[first]) and (part.early or not left)
 
     @staticmethod
     def kinds(state: State, number: int) -> tuple[Kind | None, ...]:
@@ -192,7 +212,7 @@ class World:
     def request(state: State, number: int) -> Request | None:
         """Return the request that happens, if it is this one's turn."""
         if number >= len(state.places):
-            return state.orphans[number - len(state.places)][1]
+            return state.orphans[number - len(state.places)].request
         place = state.places[number]
         if place.at is None or (place.late and place.late.reply):
             return None
@@ -221,9 +241,8 @@ class World:
         if number >= len(places):
             del orphans[number - len(places)]
         else:
-            if kind is Kind.KILLED_MEANWHILE:
-                assert request
-                orphans = sorted([*orphans, (state.now + LONG, request)])
+            if kind in _ORPHANS and request and request.writes:
+                orphans = sorted([*orphans, Orphan(state.now + LONG, number, request)])
             places[number] = self._moved(state, number, kind, reply)
         return self._in_time(State(state.now, held, tuple(places), tuple(orphans)))
 
@@ -241,11 +260,11 @@ class World:
             return _place(place.at.killed(), left)
         if kind in {Kind.SLOW_ANSWER, Kind.SLOW_EFFECT}:
             return Place(place.at, state.now + LONG, Late(reply), left)
-        wait = LONG if kind is Kind.REFUSED_LONG else 0.0
-        return _place(place.at.told(Told(state.now, None, wait)), left)
+        wait, interrupted = LONG * (kind is Kind.REFUSED_LONG), kind is Kind.INTERRUPTED
+        return _place(place.at.told(Told(state.now, None, wait, interrupted)), left)
 
     def _in_time(self, state: State) -> State:
-        due = min((due for _, due in self._dues(state.places, state.orphans)), default=0.0)
+        due = min((due for _, due in self._dues(state)), default=0.0)
         return state._replace(now=due) if due > state.now else state
 
     def alone(self, state: State, part: Part, run: int, disk: str) -> tuple[Moment, State]:
@@ -266,7 +285,9 @@ class World:
             if request
             else "wakes"
         )
-        who = self.parts[number].name if number < len(state.places) else "one that was killed"
+        late = number >= len(state.places)
+        owner = state.orphans[number - len(state.places)].owner if late else number
+        who = f"{self.parts[owner].name}{', late' if late else ''}"
         return f"{state.now:7.1f} {who}: {what} {kind or ''}".rstrip()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from simulation.registries import Registry
 
 from buildlib.errors import (
     AuthorisationError,
+    BuildlibError,
     CancelledError,
     EngineError,
     GateError,
@@ -204,6 +205,33 @@ def test_a_version_that_may_still_come_late_is_left_to_its_publisher() -> None:
     with world.claim("e", OURS, known=("a",)):
         pass
     assert world.there == set()
+
+
+def test_one_that_was_killed_while_it_wrote_a_version_stays_until_that_is_there() -> None:
+    world = World()
+    world.claim("a").__enter__()
+    for name, there in (("b", {"a"}), ("c", {"1.3.0"})):
+        claim = world.claim(name, known=("a",))
+        claim.late = "a"
+        with claim:
+            if name == "c":
+                world.registry.holds(b"{}", "1.3.0")
+        assert world.there == there
+
+
+def test_where_the_version_of_one_that_was_killed_can_not_be_asked_for_it_stays() -> None:
+    world = World()
+    world.claim("a").__enter__()
+
+    def asks(_method: str, path: str) -> None:
+        if path.endswith("/1.3.0"):
+            raise EngineError("no")
+
+    claim = world.claim("b", known=("a",))
+    claim.late = "a"
+    with claim:
+        world.way.fails = asks
+    assert world.there == {"a"}
 
 
 def test_what_a_killed_publisher_finished_is_forgotten() -> None:
@@ -439,17 +467,22 @@ def test_several_are_taken_in_one_order_and_none_is_left_where_one_fails() -> No
     assert world.there == set()
 
 
-def test_a_tag_that_may_still_be_written_keeps_its_claim() -> None:
+@pytest.mark.parametrize(
+    "error", [LaterError("no answer"), CancelledError("no"), KeyboardInterrupt]
+)
+def test_a_tag_that_may_still_be_written_keeps_its_claim(
+    error: BuildlibError | type[KeyboardInterrupt],
+) -> None:
     world = World()
     world.registry.holds(b"{}")
 
     def silent(method: str, path: str) -> None:
         if method == "PUT" and path.endswith("/1.3.0"):
-            raise LaterError("no answer")
+            raise error
 
     world.way.fails = silent
     digest = next(iter(world.registry.manifests))
-    with pytest.raises(LaterError), world.claim("a") as claim:
+    with pytest.raises((BuildlibError, KeyboardInterrupt)), world.claim("a") as claim:
         put_tag(claim.repository, digest, "1.3.0", immutable=True, claim=claim)
     assert world.there == {"a"}
     # Whoever publishes the same image goes on, and another one does not.

@@ -148,6 +148,11 @@ def test_a_receipt_is_read_as_it_was_written(tmp_path: Path) -> None:
     # What a later version adds is nothing to this one.
     path.write_text(json.dumps(_whole() | {"weather": "fine"}), encoding="utf-8")
     assert read_receipt(path) == receipt
+    # Nor does it need what an earlier version did not write.
+    earlier = _whole()
+    del earlier["targets"]["one"]["under_way"]
+    path.write_text(json.dumps(earlier), encoding="utf-8")
+    assert read_receipt(path) == receipt
 
 
 def _gate(**changes: object) -> dict[str, Any]:
@@ -180,6 +185,7 @@ NO_RECEIPTS: dict[str, object] = {
     "a registry that is a text": {"targets": {"one": "x"}},
     "tags that are a list": _target(tags=["1.2.3"]),
     "a tag without what it was before": _target(tags={"1.2.3": {"digest": OWN}}),
+    "tags under way as a list": _target(under_way=["latest"]),
     "a registry's retries as a text": _target(retries="3"),
 }
 

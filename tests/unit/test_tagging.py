@@ -17,7 +17,7 @@ from buildlib.publish.plan import (
     plan_target,
     target_of,
 )
-from buildlib.publish.receipt import Receipt, TargetRecord, new_receipt
+from buildlib.publish.receipt import Receipt, TargetRecord, new_receipt, read_receipt
 from buildlib.publish.tagging import Rules, Tagging
 from buildlib.refusals import Mode
 from buildlib.registry.claim import Claim, Intent
@@ -75,7 +75,7 @@ class World:
             for name in self.repositories
         ]
         self.project = a_project(self.root)
-        self.claimed: list[str] = []
+        self.claims: list[Claim] = []
 
     @property
     def given(self) -> list[dict[str, str]]:
@@ -95,8 +95,8 @@ class World:
         return plan_target(self.project, Changes(), registry, Mode.RELEASE, held)
 
     def claim(self, target: Target, intent: Intent, _known: tuple[str, ...]) -> Claim:
-        self.claimed.append(target.name)
-        return Claim(self.repositories[target.name], intent, enabled=False)
+        self.claims.append(Claim(self.repositories[target.name], intent, enabled=False))
+        return self.claims[-1]
 
     def publish(self, document: Document = OURS, before: Receipt | None = None) -> Receipt:
         """Give the tags to an image that is pushed; simulations show what claims are for."""
@@ -110,7 +110,7 @@ class World:
         course = Course(receipt, self.root, console, lambda _: None)
         rules = Rules(
             target=self.target,
-            rightful=lambda _registry, _tag, _held: "",
+            rightful=lambda _registry, _tag, held: "1.3.0" if "1.3.0" in held else "",
             claim=self.claim,
         )
         Tagging(course, self.repositories, console, rules).give(plan.targets)
@@ -151,6 +151,56 @@ def test_what_was_moved_after_a_publication_stays_where_it_is(tmp_path: Path) ->
         del memory.given["latest"]
     world.publish(before=receipt)
     assert world.given == [{**moved, "latest": "ours"}] * 2
+
+
+class Killed(BaseException):
+    """No code runs after it."""
+
+
+def _killed_at(tag: str) -> Callable[[str, str], None]:
+    def before(method: str, reference: str) -> None:
+        if (method, reference) == ("PUT", tag):
+            raise Killed
+
+    return before
+
+
+# It was killed before it repaired the tag, or while it did.
+@pytest.mark.parametrize("sent", [OURS, THEIRS])
+def test_what_a_killed_run_moved_late_is_repaired_when_it_is_resumed(
+    tmp_path: Path, sent: Document
+) -> None:
+    world = World(tmp_path)
+    one = world.repositories["one"]
+    one.before = _killed_at("latest")
+    with pytest.raises(Killed):
+        world.publish()
+    receipt = read_receipt(tmp_path / "receipt.json")
+    assert receipt
+    assert receipt.targets["one"].under_way == {"latest": OURS.digest}
+    receipt.targets["one"].under_way["latest"] = sent.digest
+    # A higher release was given it meanwhile, and then the request was carried out.
+    one.before = lambda _method, _reference: None
+    one.given |= {"1.3.0": THEIRS, "latest": OURS}
+    again = world.publish(before=receipt)
+    assert world.given[0]["latest"] == "theirs"
+    assert "one.example/thing:latest is 1.3.0 again" in world.printed.getvalue()
+    assert again.targets["one"].under_way == {}
+    # Once it is finished, whatever the tag points to is on purpose.
+    one.given["latest"] = OURS
+    world.publish(before=read_receipt(tmp_path / "receipt.json"))
+    assert world.given[0]["latest"] == "ours"
+
+
+def test_the_claim_of_a_killed_run_stays_only_where_a_version_was_under_way(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.repositories["two"].before = _killed_at("1.2.3")
+    with pytest.raises(Killed):
+        world.publish()
+    before = [claim.identifier for claim in world.claims]
+    world.repositories["two"].before = lambda _method, _reference: None
+    world.publish(before=read_receipt(tmp_path / "receipt.json"))
+    assert [claim.late for claim in world.claims] == ["", "", "", before[1]]
 
 
 def test_who_comes_second_gives_the_version_nowhere_else(tmp_path: Path) -> None:
@@ -205,7 +255,7 @@ def test_registries_are_claimed_in_the_order_of_their_real_names(tmp_path: Path)
     world = World(tmp_path)
     world.repositories = {"one": Memory("z.example"), "two": Memory("y.example")}
     world.publish()
-    assert world.claimed == ["two", "one"]
+    assert [claim.repository.name[0] for claim in world.claims] == ["y", "z"]
 
 
 def test_nothing_moves_on_where_a_version_became_another_image(tmp_path: Path) -> None:
