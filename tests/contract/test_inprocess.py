@@ -40,7 +40,7 @@ def fails(context, name):
 
 @task
 def ends(context, how):
-    sys.exit({"text": "a text", "none": None, "large": 300, "three": 3}[how])
+    sys.exit({"text": "a text", "large": 300}[how])
 
 
 @task
@@ -177,7 +177,6 @@ def test_tasks_leave_the_process_as_it_was(
 LINES = (
     "version",
     "version --json",
-    "config --json",
     "--list",
     "--help docker-build",
     "--version",
@@ -185,11 +184,10 @@ LINES = (
     "docker-build --dry-run --platform x",
     "docker-build --no-such-option",
     "no-such-task",
-    "clean --dry-run",
     *(f"fails {name}Error" for name in (
         "Input", "Tool", "Engine", "Authorisation", "Transient", "Gate", "Verification",
-        "Cancelled", "Buildlib", "TimedOut")),
-    *(f"ends {how}" for how in ("text", "none", "large", "three")),
+        "Cancelled")),
+    *(f"ends {how}" for how in ("text", "large")),
     "prints",
 )  # fmt: skip
 

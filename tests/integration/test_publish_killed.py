@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import faults
@@ -141,6 +143,13 @@ def _until(run: subprocess.Popen[str], words: str) -> str:
     return text
 
 
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 @pytest.mark.parametrize("moment", ["a push", "a signature", "a gate"])
 def test_row_31_interrupted_it_ends_and_leaves_nothing(
@@ -151,6 +160,7 @@ def test_row_31_interrupted_it_ends_and_leaves_nothing(
     temporary.mkdir()
     env = {"TMPDIR": str(temporary)}
     words, argv = "pushing", ["docker-publish", "--resume"]
+    request = ""
     config = release.root / "buildlib.toml"
     kept = config.read_text(encoding="utf-8")
     if moment == "a gate":
@@ -169,14 +179,20 @@ def test_row_31_interrupted_it_ends_and_leaves_nothing(
         git(release.root, "tag", "--force", "v1.2.3")
         words, argv = "gate policy passed", ["docker-publish"]
     elif moment == "a push":
-        setting.proxy.always["PUT .*digest="] = Fault(stall=30)
+        request = "PUT .*digest="
     else:
-        setting.proxy.always["PUT .*[.]sig"] = Fault(stall=30)
-        words = "signing"
+        request, words = "PUT .*[.]sig", "signing"
+    if request:
+        setting.proxy.always[request] = Fault(stall=30)
+    before = len(setting.proxy.seen)
     run = release.start(*argv, **env)
     try:
         _until(run, words)
-        time.sleep(1.0)
+        _wait_for(
+            (tmp_path / "pids").exists
+            if moment == "a gate"
+            else lambda: any(re.search(request, one) for one in setting.proxy.seen[before:])
+        )
         started = time.monotonic()
         code, text = _ended_by(run, number)
         assert time.monotonic() - started < 15
