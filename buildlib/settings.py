@@ -107,6 +107,8 @@ class Run:
         start_timeout: seconds from the start to healthy; 0: that of `smoke`.
         data_path: the directory inside that is kept; empty: none.
         user: the UID, and GID, that the image runs as; for messages and new data directories.
+        drops_root: the image starts as root, and its entrypoint becomes `user` by itself; it is
+            started as `user` from the beginning.
         socket_path: where the image expects the engine's socket; empty: it needs none.
         root_group_env: NAME=VALUE by which the image is told that it may join group root.
         read_only, drop_capabilities, no_new_privileges, init: as docker's options of that name.
@@ -119,6 +121,7 @@ class Run:
     start_timeout: int = 0
     data_path: str = ""
     user: int = 0
+    drops_root: bool = False
     socket_path: str = ""
     root_group_env: str = ""
     read_only: bool = True
@@ -267,6 +270,7 @@ _RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "start-timeout": parse_number,
     "data-path": parse_text,
     "user": parse_number,
+    "drops-root": parse_flag,
     "socket-path": parse_text,
     "root-group-env": parse_text,
     "read-only": parse_flag,
@@ -284,7 +288,10 @@ def parse_smoke(value: object) -> Smoke:
 
 
 def parse_run(value: object) -> Run:
-    return Run(**parse_fields(value, _RUN_KEYS, "run."))
+    run = Run(**parse_fields(value, _RUN_KEYS, "run."))
+    if run.drops_root and not run.user:
+        raise InputError("run.drops-root needs run.user", hint="set the UID that it drops to")
+    return run
 
 
 def parse_prefix(value: object) -> str:

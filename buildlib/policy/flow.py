@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 
 from buildlib.executor import Executor
@@ -26,6 +26,7 @@ def check_policy(
     image: str,
     release: bool,
     today: date,
+    dropped: Collection[str] = (),
 ) -> PolicyReport:
     """Hold every platform of an image, and the Dockerfile, against every rule.
 
@@ -36,12 +37,13 @@ def check_policy(
         image: its name, for the report.
         release: rules of a release count.
         today: in UTC, for ignores.
+        dropped: platforms on which smoke saw a start as root become the configured user.
 
     Raises:
         InputError: the image can't be read (exit 2).
         ToolError: hadolint is not here: the gate has not passed (exit 3).
     """
-    policy = project.config.image_policy()
+    policy, run = project.config.image_policy(), project.config.run
     images = archive.images()
     found = [*_sources(project, executor, images, today)]
     for one in images:
@@ -50,6 +52,8 @@ def check_policy(
             policy,
             size_budget=project.config.smoke.size_budget,
             serves=bool(project.config.smoke.port),
+            drops_to=run.user if run.drops_root else 0,
+            seen=one.platform in dropped,
         )
     return make_report(
         image,

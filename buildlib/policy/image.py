@@ -80,7 +80,13 @@ def read_contents(archive: Archive, image: Image) -> Contents:
 
 
 def check_image(
-    contents: Contents, policy: Policy, *, size_budget: int = 0, serves: bool = False
+    contents: Contents,
+    policy: Policy,
+    *,
+    size_budget: int = 0,
+    serves: bool = False,
+    drops_to: int = 0,
+    seen: bool = False,
 ) -> Iterator[Finding]:
     """Yield what is wrong with one platform's image; whether it counts is for the caller.
 
@@ -89,11 +95,13 @@ def check_image(
         policy: its limits.
         size_budget: bytes that it may have as it is pulled; 0: any.
         serves: it is a server, and should have a health check.
+        drops_to: the user that its entrypoint is said to become; 0: none.
+        seen: smoke has seen every process run as that one.
     """
     image = contents.image
     runtime = image.runtime
     for rule, found in (
-        ("non-root", _user(str(runtime.get("User") or ""))),
+        ("non-root", _user(str(runtime.get("User") or ""), drops_to, seen=seen)),
         ("exec-healthcheck", _healthcheck(runtime.get("Healthcheck") or {}, serves=serves)),
         ("exec-entrypoint", _commands(runtime)),
         ("no-secrets", _secrets(image)),
@@ -107,19 +115,29 @@ def check_image(
         ("platform-matches", _programs(contents)),
     ):
         for part in found:
-            yield Finding(rule=rule, level=Level.ERROR, platform=image.platform, **part)
+            fields = {"level": Level.ERROR, "platform": image.platform, **part}
+            yield Finding(rule=rule, **fields)
 
 
-def _user(user: str) -> Iterator[_Part]:
+def _user(user: str, drops_to: int, *, seen: bool) -> Iterator[_Part]:
     name = user.partition(":")[0]
     number = user_number(user)
     if number == 0 or name == "root":
-        yield {"message": f"it runs as {printable(name) or 'root, as no USER is set'}"}
+        yield _root(printable(name) or "root, as no USER is set", drops_to, seen=seen)
     elif number is None:
         name = printable(name)
         yield {"message": f"USER {name} is a name; give its number", "path": name}
     elif not 0 < number <= LAST_USER:
         yield {"message": f"USER {name} is a number that no user can have", "path": name}
+
+
+def _root(name: str, drops_to: int, *, seen: bool) -> _Part:
+    if not drops_to:
+        return {"message": f"it runs as {name}"}
+    if seen:
+        saw = f"smoke saw every process run as {drops_to}"
+        return {"level": Level.NOTE, "message": f"it starts as {name}, and {saw}"}
+    return {"message": f"it starts as {name}, and smoke has not seen it become {drops_to}"}
 
 
 def _healthcheck(check: Mapping[str, Any], *, serves: bool) -> Iterator[_Part]:

@@ -38,6 +38,11 @@ class PolicyReport:
         """Return what fails the gate."""
         return tuple(f for f in self.findings if f.level is Level.ERROR)
 
+    @property
+    def notes(self) -> tuple[Finding, ...]:
+        """Return what would fail it, and does not for a reason that was seen."""
+        return tuple(f for f in self.findings if f.level is Level.NOTE)
+
     def errors_of(self, platform: str) -> tuple[Finding, ...]:
         """Return what fails it on one platform, the Dockerfile's faults included."""
         return tuple(f for f in self.errors if f.platform in {"", platform})
@@ -63,7 +68,7 @@ class PolicyReport:
             ("ignored", f.rule, f.where, f"{f.message} (until {i.until}: {i.reason})")
             for f, i in self.ignored
         ]
-        warnings = len(self.findings) - len(self.errors)
+        warnings = sum(f.level is Level.WARNING for f in self.findings)
         counts = f"{len(RULES)} rules, {', '.join(self.platforms)}: "
         counts += f"{len(self.errors)} errors, {warnings} warnings, {len(self.ignored)} ignored"
         return "\n".join([*([table(rows), ""] if rows else []), counts])
@@ -90,7 +95,7 @@ def make_report(
     return PolicyReport(
         image=image,
         platforms=tuple(platforms),
-        findings=tuple(sorted(kept, key=lambda finding: finding.level is not Level.ERROR)),
+        findings=tuple(sorted(kept, key=lambda finding: tuple(Level).index(finding.level))),
         ignored=found.ignored,
         unused=found.unused,
     )

@@ -204,9 +204,15 @@ def data_path(config: Config, request: RunRequest, start: Path) -> Path:
     return (start / chosen).absolute()
 
 
+def user_options(run: Run) -> tuple[str, ...]:
+    """Return docker's options that start an image as its user which would start as root itself."""
+    return (f"--user={run.user}:{run.user}",) if run.drops_root else ()
+
+
 def confined_options(run: Run) -> tuple[str, ...]:
     """Return docker's options that take away what the image does not need."""
     return (
+        *user_options(run),
         *(["--read-only", *(f"--tmpfs={path}" for path in run.tmpfs)] if run.read_only else []),
         *(["--cap-drop=ALL"] if run.drop_capabilities else []),
         *(["--security-opt=no-new-privileges"] if run.no_new_privileges else []),
@@ -260,7 +266,7 @@ def make_run_plan(
         env=_check_env(request.env, env),
         platform=str(parse_platform(request.platform)) if request.platform else "",
         pull_policy=request.pull_policy,
-        confined=() if request.unconfined else confined_options(run),
+        confined=user_options(run) if request.unconfined else confined_options(run),
         args=request.args,
         health=(run.health_path or config.smoke.health_path) if serves else "",
         timeout=run.start_timeout or config.smoke.start_timeout,
