@@ -54,13 +54,15 @@ _FULL: Final = re.compile(r": no space left on device\b", re.IGNORECASE)
 
 
 def _check_plan(
+    project: Project,
     plan: BuildPlan,
     request: BuildRequest,
     dockerfile: Dockerfile,
     described: BuilderSettings | None,
 ) -> list[BuildlibError]:
     """Return the problems that need no engine to be seen."""
-    problems = preflight.check_build_args(name for name, _ in plan.build_args)
+    allowed = project.config.image_policy().allow_names if project.config.policy else ()
+    problems = preflight.check_build_args(plan.build_args, project.env, allowed)
     problems += preflight.check_secrets(plan.secrets)
     missing = preflight.check_files(plan)
     problems += missing
@@ -144,7 +146,8 @@ def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list
     dockerfile = project.dockerfile()
     metadata = passing_file("metadata", ".json")
     plan = make_build_plan(project, request, dockerfile, metadata_file=metadata)
-    raise_problems(_check_plan(plan, request, dockerfile, project.config.described_builder()))
+    described = project.config.described_builder()
+    raise_problems(_check_plan(project, plan, request, dockerfile, described))
     return plan, _warnings(project, plan, dockerfile)
 
 
@@ -195,7 +198,7 @@ def build_image(
     metadata = passing_file("metadata", ".json")
     plan = make_build_plan(project, request, dockerfile, metadata_file=metadata)
     described = project.config.described_builder()
-    problems = _check_plan(plan, request, dockerfile, described)
+    problems = _check_plan(project, plan, request, dockerfile, described)
     engine = _engine(facts, problems)
     raise_problems(problems + _check_engine(plan, engine, executor, project.env, described))
     warnings = _warnings(project, plan, dockerfile)

@@ -20,6 +20,7 @@ STAND_INS: Final = f"{NAMESPACE}.stand-ins"
 _OCI: Final = "org.opencontainers.image"
 VERSION_LABEL: Final = f"{_OCI}.version"
 REVISION_LABEL: Final = f"{_OCI}.revision"
+CREATED_LABEL: Final = f"{_OCI}.created"
 
 
 def web_address(remote: str) -> str:
@@ -68,7 +69,7 @@ def image_labels(
         f"{_OCI}.source": without_credentials(config.source) or web_address(remote),
         VERSION_LABEL: version.value,
         REVISION_LABEL: version.revision,
-        f"{_OCI}.created": version.created_text,
+        CREATED_LABEL: version.created_text,
         f"{_OCI}.base.name": base_name,
         f"{_OCI}.base.digest": base_digest,
         OWNER: config.image,

@@ -15,16 +15,14 @@ from buildlib.dockerignore import DockerIgnore
 from buildlib.engine import Builder, EngineFacts
 from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
 from buildlib.plan import BuildPlan, Output
+from buildlib.secrets import looks_secret
 
 # The first with `--progress rawjson`, which is how steps and cache hits are counted.
 MINIMUM_BUILDX: Final = (0, 13)
 
 _SECRET_KEYS: Final = frozenset({"id", "type", "src", "source", "env"})
-_SECRET: Final = re.compile(
-    r"(?:^|_)(?:PASS(?:WORD|WD|PHRASE)?|PWD|SECRETS?|TOKENS?|CREDENTIALS?|AUTH"
-    r"|(?:API|ACCESS|PRIVATE|SECRET|SIGNING|SSH|GPG|DEPLOY)_?KEYS?|APIKEYS?)(?:_|$)",
-    re.IGNORECASE,
-)
+# BuildKit takes no larger one.
+_LARGEST_SECRET: Final = 500 * 1024
 _BUILDX_HINT: Final = (
     "install the plugin (docs.docker.com/build/install-buildx), or run scripts/bootstrap.sh"
 )
@@ -82,21 +80,27 @@ def _no_engine(facts: EngineFacts, endpoint: str) -> BuildlibError:
     )
 
 
-def looks_secret(name: str) -> bool:
-    """Return whether a build arg of this name would hold a secret."""
-    return bool(_SECRET.search(name))
+def check_build_args(
+    pairs: Iterable[tuple[str, str | None]], env: Mapping[str, str], allowed: Iterable[str] = ()
+) -> list[BuildlibError]:
+    """Return a problem for each build arg that looks like a secret.
 
-
-def check_build_args(names: Iterable[str]) -> list[BuildlibError]:
-    """Return a problem for each build arg whose name looks like a secret's."""
+    Args:
+        pairs: names and values; None: the value is taken from the environment.
+        env: that docker gets.
+        allowed: patterns of names that are configured as none of a secret.
+    """
+    allowed = tuple(allowed)
     return [
         InputError(
             f"build arg {name} looks like a secret",
             why="build args can be read in the image's history and provenance",
-            hint=f"hand it over with --secret id={name},env={name}",
+            hint=f"hand it over with --secret id={name},env={name}; if it is no secret, "
+            f'[policy] allow-names = ["{name}"]',
         )
-        for name in names
-        if looks_secret(name)
+        for name, value in pairs
+        if name not in PREDEFINED
+        and looks_secret(name, env.get(name) if value is None else value, allowed)
     ]
 
 
@@ -133,6 +137,28 @@ def _wrong_with_secret(text: str) -> str:
 
 def _pairs(fields: Iterable[str]) -> dict[str, str]:
     return {key.lower(): value for key, _, value in (field.partition("=") for field in fields)}
+
+
+def secret_values(texts: Iterable[str], env: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
+    """Return what build secrets are, by their ids, as far as it can be read.
+
+    Args:
+        texts: of `--secret`, of the form that `check_secrets` wants.
+        env: that docker gets.
+    """
+    from csv import reader  # noqa: PLC0415 - most builds have no secret
+
+    found = []
+    for fields in reader(texts):
+        given = _pairs(fields)
+        name = given.get("id", "")
+        variable = given.get("env") or (name if given.get("type") != "file" else "")
+        path = Path(given.get("src") or given.get("source") or name)
+        if variable in env and not ({"src", "source"} & given.keys()):
+            found.append((name, env[variable].encode(errors="surrogateescape")))
+        elif path.is_file():
+            found.append((name, path.read_bytes()[:_LARGEST_SECRET]))
+    return tuple(found)
 
 
 def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ...]:

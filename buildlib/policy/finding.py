@@ -26,6 +26,7 @@ class Finding:
         layer: counted from the base, 1; 0: it is not about a layer.
         path: of a file in the image; or a name, such as that of a variable.
         line: of the Dockerfile; 0: not about a line.
+        base: the base image brings it.
     """
 
     rule: str
@@ -35,6 +36,7 @@ class Finding:
     layer: int = 0
     path: str = ""
     line: int = 0
+    base: bool = False
 
     @property
     def where(self) -> str:
@@ -42,4 +44,5 @@ class Finding:
         if not self.platform:
             return f"Dockerfile:{self.line}" if self.line else "Dockerfile"
         layer = f"layer {self.layer}" if self.layer else ""
+        layer += " of the base" if self.base and self.layer else ""
         return " ".join(part for part in (self.platform, layer, self.path) if part)

@@ -15,8 +15,8 @@ from buildlib.config import Config
 from buildlib.errors import InputError
 from buildlib.labels import NAMESPACE
 from buildlib.platforms import parse_platform
-from buildlib.preflight import looks_secret
 from buildlib.reference import parse_reference
+from buildlib.secrets import looks_secret
 from buildlib.settings import Run
 
 # Whose container it is, which run made it, and what it keeps its data in.
@@ -150,16 +150,19 @@ def _check_port(text: str) -> int:
     return int(text)
 
 
-def _check_env(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ...]:
+def _check_env(
+    texts: Iterable[str], env: Mapping[str, str], allowed: Iterable[str]
+) -> tuple[str, ...]:
     for text in texts:
-        name, equals, _ = text.partition("=")
+        name, equals, value = text.partition("=")
         if not _VARIABLE.fullmatch(name):
             raise InputError(f"not a variable: {text!r}", hint="give NAME=value, or NAME alone")
-        if equals and looks_secret(name):
+        if equals and looks_secret(name, value, allowed):
             raise InputError(
                 f"--env {name} looks like a secret",
                 why="what is typed is seen by others in the list of processes, and in logs",
-                hint=f"export it, and give --env {name} alone",
+                hint=f"export it, and give --env {name} alone; if it is no secret, "
+                f'[policy] allow-names = ["{name}"]',
             )
         if not equals and name not in env:
             raise InputError(f"--env {name} has no value here", hint=f"export {name}=…")
@@ -263,7 +266,9 @@ def make_run_plan(
         labels=tuple((key, value) for key, value in sorted(labels.items()) if value),
         published=(host, port, inside) if serves or (inside and request.port) else None,
         mounts=(data,) if data else (),
-        env=_check_env(request.env, env),
+        env=_check_env(
+            request.env, env, config.image_policy().allow_names if config.policy else ()
+        ),
         platform=str(parse_platform(request.platform)) if request.platform else "",
         pull_policy=request.pull_policy,
         confined=user_options(run) if request.unconfined else confined_options(run),

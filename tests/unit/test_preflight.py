@@ -107,15 +107,25 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     ],
 )
 def test_a_name_of_a_secret_is_seen(name: str) -> None:
-    (problem,) = preflight.check_build_args([name])
+    (problem,) = preflight.check_build_args([(name, "a1b2c3")], {})
     assert f"--secret id={name},env={name}" in problem.hint
+    assert f'allow-names = ["{name}"]' in problem.hint
+    assert "a1b2c3" not in str(problem)
+    assert len(preflight.check_build_args([(name, None)], {name: "a1b2c3"})) == 1
+    assert preflight.check_build_args([(name, None)], {name: "true"}) == []
+    assert preflight.check_build_args([(name, "a1b2c3")], {}, [name]) == []
 
 
 @pytest.mark.parametrize(
     "name", ["VERSION", "CACHE_KEY", "TOKENIZER", "AUTHOR", "PASSAGE", "COMPASS"]
 )
 def test_a_harmless_name_is_left_alone(name: str) -> None:
-    assert preflight.check_build_args([name]) == []
+    assert preflight.check_build_args([(name, "a1b2c3")], {}) == []
+
+
+def test_a_proxy_s_password_is_not_ours_to_refuse() -> None:
+    given = {"HTTPS_PROXY": "http://me:hunter2@proxy"}
+    assert preflight.check_build_args([("HTTPS_PROXY", None)], given) == []
 
 
 @pytest.mark.parametrize(
