@@ -29,7 +29,7 @@ from buildlib.errors import (
 from buildlib.executor import Executor, Watch
 from buildlib.passing import passing_file, remove_left
 from buildlib.plan import BuildPlan, Output
-from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.planning import BuildRequest, make_build_plan, unused_bases
 from buildlib.progress import BuildProgress, PlainProgress, without_command
 from buildlib.project import Project
 from buildlib.reference import parse_reference
@@ -63,7 +63,9 @@ def _check_plan(
     """Return the problems that need no engine to be seen."""
     allowed = project.config.image_policy().allow_names if project.config.policy else ()
     problems = preflight.check_build_args(plan.build_args, project.env, allowed)
-    problems += preflight.check_secrets(plan.secrets)
+    problems += preflight.check_secrets(plan.secrets) or preflight.unset_secrets(
+        plan.secrets, project.env
+    )
     missing = preflight.check_files(plan)
     problems += missing
     if not missing:
@@ -163,8 +165,8 @@ def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list
         *(f"{text!r} can't be a tag: it becomes {tag}" for text, tag in plan.mapped),
         *preflight.unwanted_files(plan, project.not_source),
         *preflight.undeclared(plan, dockerfile),
-        *preflight.other_version(plan),
-        *(preflight.unset_secrets(plan.secrets, project.env) if plan.secrets else ()),
+        *preflight.other_version(plan, dockerfile, project.config.injected()["VERSION"]),
+        *unused_bases(project, plan),
         *([f"built on stand-ins for {stand_ins}: not for publishing"] if stand_ins else []),
         *caches,
     ]

@@ -161,8 +161,8 @@ def secret_values(texts: Iterable[str], env: Mapping[str, str]) -> tuple[tuple[s
     return tuple(found)
 
 
-def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a sentence for each secret whose variable is not set: a build would get none.
+def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> list[BuildlibError]:
+    """Return a problem for each secret whose variable is not set: a build would get an empty one.
 
     Args:
         texts: of `--secret`, of the form that `check_secrets` wants.
@@ -170,13 +170,19 @@ def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ..
     """
     from csv import reader  # noqa: PLC0415 - most builds have no secret
 
-    found = []
+    found: list[BuildlibError] = []
     for fields in reader(texts):
         given = _pairs(fields)
         variable = given.get("env", "")
         if variable and variable not in env:
-            found.append(f"the secret {given.get('id', variable)} is empty: {variable} is not set")
-    return tuple(found)
+            found.append(
+                InputError(
+                    f"the secret {given.get('id', variable)} has no value: {variable} is not set",
+                    why="the build would get an empty one",
+                    hint=f"export {variable}, or leave the secret out",
+                )
+            )
+    return found
 
 
 def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
@@ -208,12 +214,23 @@ def undeclared(plan: BuildPlan, dockerfile: Dockerfile) -> tuple[str, ...]:
     )
 
 
-def other_version(plan: BuildPlan) -> tuple[str, ...]:
-    """Return a sentence where a build arg gives the program another version than the image has."""
-    given = dict(plan.build_args).get("VERSION")
+def other_version(plan: BuildPlan, dockerfile: Dockerfile, name: str) -> tuple[str, ...]:
+    """Return a sentence where the program does not get the version that the image has.
+
+    Args:
+        plan: what is to be built.
+        dockerfile: whose ARGs they are.
+        name: of the build arg that says the version; empty: none does.
+    """
+    given = dict(plan.build_args).get(name)
+    if name in dockerfile.choosing():
+        if given is not None:
+            return ()
+        said = f"{name} chooses a base image, so it is not filled with the version"
+        return (f'{said}: inject = {{ VERSION = "…" }} names another ARG, or false',)
     if given is None or given == plan.version:
         return ()
-    said = f"the build arg VERSION is {given}, and tag and label say {plan.version}"
+    said = f"the build arg {name} is {given}, and tag and label say {plan.version}"
     return (f"{said}: --version sets all of them",)
 
 

@@ -64,6 +64,7 @@ class Project:
     Args:
         env: the environment that everything read.
         checkout: where the files are that are built; None: in the work tree.
+        build_args, secrets: of every build, as the command line has them.
     """
 
     config: Config
@@ -71,6 +72,19 @@ class Project:
     version: Version
     env: Mapping[str, str]
     checkout: Checkout | None = None
+    build_args: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Return what stands for `{version}` and the like in the configuration."""
+        version = self.version
+        return {
+            "version": version.value,
+            "revision": version.revision,
+            "created": version.created_text,
+            "branch": self.git.branch if isinstance(self.git, GitFacts) else "",
+        }
 
     @property
     def context(self) -> Path:

@@ -16,6 +16,7 @@ from buildlib.platforms import parse_platforms as split_platforms
 from buildlib.record import record
 from buildlib.reference import parse_reference
 from buildlib.values import (
+    VARIABLE,
     MismatchError,
     check_keys,
     parse_fields,
@@ -134,6 +135,8 @@ class Run:
 
 
 _HUB: Final = "docker.io"
+# The build args by which a build is told what it is.
+INJECTED: Final = ("CREATED", "REVISION", "VERSION")
 # Of buildx; `none` came later than the oldest that does here.
 _PROGRESS: Final = ("auto", "plain", "tty", "rawjson", "quiet", "none")
 NO_RUN: Final = Run()
@@ -281,6 +284,38 @@ _RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "pids": parse_number,
     "tmpfs": parse_texts,
 }
+
+
+def parse_inject(value: object) -> tuple[tuple[str, str], ...]:
+    """Return by which build args a build is told what it is: another name, or none."""
+    if value is False:
+        return tuple((name, "") for name in INJECTED)
+    if not isinstance(value, Mapping):
+        raise MismatchError('false, or a table such as { VERSION = "APP_VERSION" }')
+    check_keys(value, dict.fromkeys(INJECTED), where="inject.")
+    for name, other in value.items():
+        named = isinstance(other, str) and re.fullmatch(VARIABLE, other)
+        if other is not False and not named:
+            raise MismatchError("the name of a build arg, or false", f"inject.{name}", other)
+    return tuple(sorted((name, str(other or "")) for name, other in value.items()))
+
+
+def parse_secrets(value: object) -> tuple[tuple[str, str, str], ...]:
+    """Return the id, the kind and the source of each secret that every build gets."""
+    example = 'a table of NAME = { env = "VARIABLE" } or { file = "path" }'
+    if not isinstance(value, Mapping):
+        raise MismatchError(example)
+    found = []
+    for name, source in value.items():
+        if not isinstance(source, Mapping) or len(source) != 1 or "," in name:
+            raise MismatchError(example, f"secrets.{name}", source)
+        check_keys(source, {"env": None, "file": None}, where=f"secrets.{name}.")
+        ((kind, text),) = source.items()
+        pattern = VARIABLE if kind == "env" else ".+"
+        if not isinstance(text, str) or not re.fullmatch(pattern, text):
+            raise MismatchError(example, f"secrets.{name}", source)
+        found.append((name, kind, parse_text(text)))
+    return tuple(sorted(found))
 
 
 def parse_smoke(value: object) -> Smoke:

@@ -102,9 +102,9 @@ def _ignores(value: object) -> tuple[Ignore, ...]:
 
 
 def _base(value: object) -> Level:
-    if value not in {Level.ERROR, Level.WARNING}:
+    if not isinstance(value, str) or value not in {Level.ERROR, Level.WARNING}:
         raise MismatchError('"error" or "warning"')
-    return Level(str(value))
+    return Level(value)
 
 
 _KEYS: Final[Mapping[str, Callable[[object], Any]]] = {

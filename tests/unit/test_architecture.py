@@ -50,6 +50,7 @@ ORDER = [
     "lineage",
     "release",
     "explain",
+    "templates",
     "labels",
     "expansion",
     "dockerlines",

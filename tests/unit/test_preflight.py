@@ -173,10 +173,13 @@ def test_an_undeclared_build_arg_is_named_with_those_that_are(tmp_path: Path) ->
 def test_another_version_in_the_program_is_told(tmp_path: Path) -> None:
     write_project(tmp_path)
     plan = _plan(tmp_path, BuildRequest(build_args=("VERSION=9.9.9",)))
-    (sentence,) = preflight.other_version(plan)
+    dockerfile = a_project(tmp_path).dockerfile()
+    (sentence,) = preflight.other_version(plan, dockerfile, "VERSION")
     assert "VERSION is 9.9.9, and tag and label say 1.2.3: --version" in sentence
     for args in ((), ("VERSION=1.2.3",), ("VERSION",)):
-        assert preflight.other_version(_plan(tmp_path, BuildRequest(build_args=args))) == ()
+        plan = _plan(tmp_path, BuildRequest(build_args=args))
+        assert preflight.other_version(plan, dockerfile, "VERSION") == ()
+    assert preflight.other_version(plan, dockerfile, "") == ()
 
 
 def test_a_dockerfile_without_args_says_so(tmp_path: Path) -> None:
@@ -428,16 +431,18 @@ def test_a_push_is_one_in_buildx_s_own_words_as_well(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id=token,env=NOPE", ("the secret token is empty: NOPE is not set",)),
-        ("ID=token,ENV=NOPE", ("the secret token is empty: NOPE is not set",)),
+        ("id=token,env=NOPE", ("the secret token has no value: NOPE is not set",)),
+        ("ID=token,ENV=NOPE", ("the secret token has no value: NOPE is not set",)),
         ("id=token,env=SET", ()),
         # Set, and to nothing: somebody means it.
         ("id=token,env=NOTHING", ()),
         ("id=token,src=file", ()),
     ],
 )
-def test_a_secret_without_a_value_is_told(text: str, said: tuple[str, ...]) -> None:
-    assert preflight.unset_secrets([text], {"SET": "x", "NOTHING": ""}) == said
+def test_a_secret_without_a_value_is_refused(text: str, said: tuple[str, ...]) -> None:
+    found = preflight.unset_secrets([text], {"SET": "x", "NOTHING": ""})
+    assert tuple(problem.what for problem in found) == said
+    assert {problem.exit_code for problem in found} <= {2}
 
 
 def test_a_source_that_the_commit_does_not_have_is_told_with_the_way_to_include_it(
