@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from buildlib import preflight
 from buildlib.background import Background
 from buildlib.command import build_line, buildx_argv
 from buildlib.console import Console, redact
+from buildlib.context import uncommitted
 from buildlib.dockerfile import Dockerfile
 from buildlib.engine import EngineFacts, emulation_problem, inspect_builder, inspect_engine
 from buildlib.errors import (
@@ -49,6 +51,8 @@ _REFUSED: Final = re.compile(
     r"|unauthorized: |\bdenied: ",
     re.IGNORECASE,
 )
+# A file of the build context that the user may not read.
+_UNREADABLE: Final = re.compile(r"error from sender: .*?open (\S.*): permission denied")
 # As every tool puts the system's own words behind what it was about to do.
 _FULL: Final = re.compile(r": no space left on device\b", re.IGNORECASE)
 
@@ -146,11 +150,40 @@ def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list
         InputError: the request or the files are not usable; all that is wrong is told (exit 2).
     """
     dockerfile = project.dockerfile()
-    metadata = passing_file("metadata", ".json")
-    plan = make_build_plan(project, request, dockerfile, metadata_file=metadata)
+    plan = _plan(project, request, dockerfile)
     described = project.config.described_builder()
     raise_problems(_check_plan(project, plan, request, dockerfile, described))
     return plan, _warnings(project, plan, dockerfile)
+
+
+def _plan(project: Project, request: BuildRequest, dockerfile: Dockerfile) -> BuildPlan:
+    return make_build_plan(
+        project,
+        request,
+        dockerfile,
+        metadata_file=passing_file("metadata", ".json"),
+        handover=passing_file("dockerfile", ""),
+    )
+
+
+@contextlib.contextmanager
+def _handed_over(plan: BuildPlan) -> Iterator[None]:
+    """Have the Dockerfile and its ignore file where the builder finds both, for a while.
+
+    Raises:
+        InputError: they can't be written there (exit 2).
+    """
+    if plan.handover is None:
+        yield
+        return
+    try:
+        plan.handover.mkdir(mode=0o700)
+        shutil.copyfile(plan.dockerfile, plan.file)
+        ignore = plan.file.with_name(f"{plan.file.name}.dockerignore")
+        ignore.write_text(plan.ignored, encoding="utf-8", errors="surrogateescape")
+        yield
+    finally:
+        shutil.rmtree(plan.handover, ignore_errors=True)
 
 
 def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list[str]:
@@ -164,6 +197,7 @@ def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list
         *project.version.warnings,
         *(f"{text!r} can't be a tag: it becomes {tag}" for text, tag in plan.mapped),
         *preflight.unwanted_files(plan, project.not_source),
+        *preflight.unknown_files(uncommitted(project, plan, preflight.read_ignore(plan))),
         *preflight.undeclared(plan, dockerfile),
         *preflight.other_version(plan, dockerfile, project.config.injected()["VERSION"]),
         *unused_bases(project, plan),
@@ -197,8 +231,7 @@ def build_image(
     """
     facts = facts or Background(lambda: inspect_engine(executor))
     dockerfile = project.dockerfile()
-    metadata = passing_file("metadata", ".json")
-    plan = make_build_plan(project, request, dockerfile, metadata_file=metadata)
+    plan = _plan(project, request, dockerfile)
     described = project.config.described_builder()
     problems = _check_plan(project, plan, request, dockerfile, described)
     engine = _engine(facts, problems)
@@ -312,7 +345,7 @@ def _execute(
     console.line(build_line(plan))
     console.group(f"build {plan.image} {plan.version}")
     shown = _Shown(plan, executor, console)
-    with _whole(plan):
+    with _handed_over(plan), _whole(plan):
         try:
             # Only what is drawn on the terminal itself can't be read.
             code = (
@@ -354,6 +387,12 @@ def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibErro
             "the engine's disk is full",
             why=message,
             hint="docker system df shows what takes the space; nothing was removed",
+        )
+    if unreadable := _UNREADABLE.search(everything):
+        return InputError(
+            f"{unreadable[1]} is in the build context and can't be read",
+            why=message,
+            hint="add it to .dockerignore, or let it be read",
         )
     if problem := emulation_problem(everything):
         return problem

@@ -61,6 +61,7 @@ class Config:
     context: str = _key(settings.parse_context, ".")
     # Of the table of that key.
     context_include: tuple[str, ...] = ()
+    context_allow: tuple[str, ...] = ()
     dockerfile: str = _key(values.parse_text, "Dockerfile")
     target: str = _key(values.parse_text, "")
     binary_target: str = _key(values.parse_text, "")

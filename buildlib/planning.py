@@ -11,6 +11,7 @@ from typing import Final
 
 from buildlib.command import csv_field
 from buildlib.config import Config
+from buildlib.context import DIST, kept_out
 from buildlib.dockerfile import Dockerfile
 from buildlib.errors import InputError
 from buildlib.labels import image_labels, index_annotations
@@ -27,8 +28,6 @@ from buildlib.values import VARIABLE
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _DEFAULT_PLATFORM: Final = "DOCKER_DEFAULT_PLATFORM"
 _MIRROR: Final = "docker-image://"
-# Where archives go, and all that is told about them.
-DIST: Final = "dist"
 
 
 @record(frozen=True, kw_only=True)
@@ -264,8 +263,16 @@ def make_build_plan(
     dockerfile: Dockerfile,
     *,
     metadata_file: Path | None = None,
+    handover: Path | None = None,
 ) -> BuildPlan:
-    """Return the plan; nothing is asked or changed.
+    """Return the plan; nothing is changed.
+
+    Args:
+        project: whose image it is.
+        request: what is wanted.
+        dockerfile: as read.
+        metadata_file: for buildx.
+        handover: a directory that may be made for the Dockerfile, where the builder needs it.
 
     Raises:
         InputError: the request is not usable (exit 2).
@@ -299,6 +306,7 @@ def make_build_plan(
     )
     known = _known(project, build_args)
     plan = _standing(plan, config, dockerfile, known)
+    plan = _reading(plan, project, handover)
     return _named(plan, project, request, _runtime_base(plan, dockerfile, known))
 
 
@@ -334,6 +342,14 @@ def _standing(
         build_contexts=tuple(sorted((name, image.source) for name, image in replaced.items())),
         stand_ins=tuple(sorted(name for name, image in replaced.items() if image.stand_in)),
     )
+
+
+def _reading(plan: BuildPlan, project: Project, handover: Path | None) -> BuildPlan:
+    """Return the plan with what stays out of the context, and whether the builder is told so."""
+    ignore = project.ignore_file
+    lines = () if plan.checkout else kept_out(project, plan.sources, ignore)
+    alone = not lines and project.finds_ignore_file
+    return replace(plan, ignore=ignore, kept_out=lines, handover=None if alone else handover)
 
 
 def _runtime_base(plan: BuildPlan, dockerfile: Dockerfile, known: Mapping[str, str]) -> str:

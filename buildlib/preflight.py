@@ -15,6 +15,7 @@ from buildlib.dockerignore import DockerIgnore
 from buildlib.engine import Builder, EngineFacts
 from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
 from buildlib.plan import BuildPlan, Output
+from buildlib.refusals import listing
 from buildlib.secrets import looks_secret
 
 # The first with `--progress rawjson`, which is how steps and cache hits are counted.
@@ -203,6 +204,14 @@ def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
     return (f"{told}: add these names to .dockerignore, one a line",) if found else ()
 
 
+def unknown_files(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence about files that the builder reads and no commit has."""
+    if not paths:
+        return ()
+    said = f"the build takes {listing(paths)}, which no commit has"
+    return (f"{said}: add them to .dockerignore, one a line, or to [context] allow",)
+
+
 def undeclared(plan: BuildPlan, dockerfile: Dockerfile) -> tuple[str, ...]:
     """Return a sentence for each build arg that the Dockerfile does not declare."""
     declared = sorted(dockerfile.args)
@@ -259,25 +268,12 @@ def _missing(
 
 
 def read_ignore(plan: BuildPlan) -> DockerIgnore:
-    """Return the ignore file that BuildKit uses for a plan; raises as `ignore_of`."""
-    return ignore_of(plan.dockerfile, plan.context)
-
-
-def ignore_of(dockerfile: Path, context: Path) -> DockerIgnore:
-    """Return the ignore file that BuildKit uses: the Dockerfile's own one, or the context's.
+    """Return what stays out of the context of a plan.
 
     Raises:
-        InputError: it can't be read, or has a pattern that is none (exit 2).
+        InputError: a pattern is none (exit 2).
     """
-    own = dockerfile.with_name(dockerfile.name + ".dockerignore")
-    try:
-        path = own if own.is_file() else context / ".dockerignore"
-        if not path.is_file():
-            return DockerIgnore(())
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{error.filename} can't be read", why=str(error.strerror)) from error
-    return DockerIgnore(text.removeprefix("\ufeff").split("\n"), name=path.name)
+    return DockerIgnore(plan.ignore.lines + plan.kept_out, name=plan.ignore.name)
 
 
 def check_dockerfile(

@@ -188,9 +188,13 @@ def parse_context(value: object) -> dict[str, Any]:
     """Return the fields that the key sets: a path, or a table of it and of what is included."""
     if not isinstance(value, Mapping):
         return {"context": parse_text(value)}
-    keys = {"path": parse_text, "include": _included}
+    keys = {"path": parse_text, "include": _included, "allow": _included}
     fields = parse_fields(value, keys, "context.")
-    return {"context": fields.get("path", "."), "context_include": fields.get("include", ())}
+    return {
+        "context": fields.get("path", "."),
+        "context_include": fields.get("include", ()),
+        "context_allow": fields.get("allow", ()),
+    }
 
 
 def _included(value: object) -> tuple[str, ...]:

@@ -12,11 +12,11 @@ from importlib import metadata
 from typing import Final, NamedTuple
 
 from buildlib.checkout import changes_of, from_commit, is_of_commit
+from buildlib.context import DIST
 from buildlib.engine import inspect_builder
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.executor import PlumbumExecutor
 from buildlib.included import INCLUDE
-from buildlib.planning import DIST
 from buildlib.preflight import check_engine
 from buildlib.project import Project
 from buildlib.publish.flow import PublishFlow, Surroundings

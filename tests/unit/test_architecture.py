@@ -60,6 +60,7 @@ ORDER = [
     "plan",
     "command",
     "builders.plan",
+    "context",
     "planning",
     "executor",
     "engine",
