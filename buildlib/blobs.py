@@ -17,6 +17,7 @@ from buildlib.documents import is_digest
 from buildlib.errors import InputError
 from buildlib.layer import Hashing, LayerError, normal_path, printable
 from buildlib.limits import LARGEST_DOCUMENT, MOST_BLOBS
+from buildlib.passing import check_room
 from buildlib.tarheader import REGULAR, TarError
 from buildlib.tarstream import TarStream
 
@@ -191,6 +192,7 @@ class BlobFile:
         """Write an archive of an index and some of the blobs, which are compared on the way."""
         layout = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
         try:
+            check_room(path.parent, sum(size for _, size in dict.fromkeys(parts)))
             with tarfile.open(path, "w") as tar:
                 for name, data in (("oci-layout", layout), (INDEX, json.dumps(index).encode())):
                     file = tarfile.TarInfo(name)

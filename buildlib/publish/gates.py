@@ -17,6 +17,7 @@ from buildlib.console import Console
 from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
 from buildlib.oci import Archive, open_archive
+from buildlib.passing import system_problem
 from buildlib.policy.flow import check_policy, find_linter
 from buildlib.policy.report import raise_failures
 from buildlib.project import Project
@@ -260,7 +261,8 @@ def _judge(gate: str, subject: Subject) -> Outcome:
             figures = _GATES[gate](subject, archive)
     except CancelledError:
         raise
-    except BuildlibError as error:
+    except (BuildlibError, OSError) as caught:
+        error = caught if isinstance(caught, BuildlibError) else system_problem(caught)
         seconds = time.monotonic() - started
         record = GateRecord(gate=gate, state=FAILED, seconds=seconds, detail=str(error))
         return Outcome(record, error)

@@ -17,7 +17,7 @@ from invoke.exceptions import Exit
 
 from buildlib import interrupts
 from buildlib.background import Background
-from buildlib.errors import BuildlibError, CancelledError, InputError, exit_code_of
+from buildlib.errors import BuildlibError, CancelledError, exit_code_of
 from buildlib.gitcommand import ask_ahead
 from buildlib.variables import BASE_IMAGES
 
@@ -233,16 +233,6 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def _of_the_system(error: OSError) -> InputError:
-    """Return what the system refused, of which no module of ours has more to say."""
-    names = " and ".join(str(name) for name in (error.filename, error.filename2) if name)
-    reason = error.strerror or str(error)
-    return InputError(
-        f"{names}: {reason}" if names else reason,
-        hint="BUILDLIB_DEBUG=1 shows what wanted it",
-    )
-
-
 @contextlib.contextmanager
 def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Iterator[Edge]:
     """Give a task its surroundings, and turn what it raises into a clean line and an exit code.
@@ -275,12 +265,18 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
         if not interrupted:
             if not isinstance(error, BuildlibError | OSError):
                 raise
-            known = error if isinstance(error, BuildlibError) else _of_the_system(error)
+            known = error if isinstance(error, BuildlibError) else _refused(error)
             raise Exit(run.console.describe(known), code=exit_code_of(known)) from None
     if interrupted:
         # Whatever else went wrong, went wrong because of that.
         stopped = CancelledError("interrupted")
         raise Exit(run.console.describe(stopped), code=stopped.exit_code)
+
+
+def _refused(error: OSError) -> BuildlibError:
+    from buildlib.passing import system_problem  # noqa: PLC0415 - only after a failure
+
+    return system_problem(error)
 
 
 def _sweep() -> None:

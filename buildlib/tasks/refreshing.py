@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from buildlib.bases.pins import BUILDER, Base, read_bases, repin
 from buildlib.config import Config
 from buildlib.dockerfile import parse_dockerfile
 from buildlib.errors import BuildlibError, GateError, InputError, raise_problems
+from buildlib.files import write_file
 from buildlib.planning import known_args, normal_name
 from buildlib.platforms import engine_platform, is_platform, parse_platform
 from buildlib.project import Project
@@ -162,7 +162,7 @@ def _update(run: Edge, config: Config, file: _File, reports: Sequence[BaseReport
         run.console.answer(_difference(config.dockerfile, file.text, renewed))
         return file.text
     if renewed != file.text:
-        _write(file.path, renewed)
+        write_file(file.path, renewed)
     run.console.note(f"{config.dockerfile} {'is pinned anew' if renewed != file.text else 'stays'}")
     return renewed
 
@@ -172,16 +172,3 @@ def _difference(name: str, before: str, after: str) -> str:
         before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
     )
     return "\n".join(lines) or f"{name} stays as it is"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write the whole file or nothing, with its old permissions."""
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    try:
-        # Nothing may be there, not even a link to somewhere else.
-        with temporary.open("xb") as stream:
-            stream.write(text.encode("utf-8", "surrogateescape"))
-        temporary.chmod(path.stat().st_mode)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

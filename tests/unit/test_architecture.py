@@ -17,6 +17,8 @@ ORDER = [
     "errors",
     "variables",
     "interrupts",
+    "streams",
+    "files",
     "background",
     "record",
     "platforms",

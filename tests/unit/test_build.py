@@ -162,6 +162,9 @@ FAILURES = {
         EngineError,
         "./main.go:3:1: syntax error",
     ),
+    "a file of the context that can't be read is named": (
+        "error from sender: open /p/data/x y: permission denied", "", InputError,
+        "add it to .dockerignore"),
     "a full disk points to docker system df": (
         "failed to copy: write /x: no space left on device", "", EngineError, "docker system df"),
     "a full disk inside a step is one too": (
