@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from buildlib.config import load_config
 
-nox.needs_version = ">=2025.2.9"
+# The first that runs sessions side by side: `nox -j 2`.
+nox.needs_version = ">=2026.8.10"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
@@ -24,7 +25,8 @@ nox.options.error_on_missing_interpreters = True
 NEEDS_GO = ["goreleaser", "builders"]
 HAS_GO = shutil.which("go") is not None
 nox.options.sessions = [
-    *("lint", "app_tests", "tests", "simulation", "smoke", "reproducible", "publish"),
+    *("lint", "unit", "app_tests", "engine", "release", "coverage", "simulation"),
+    *("smoke", "reproducible", "publish"),
     *(NEEDS_GO if HAS_GO else ["left_out"]),
 ]
 
@@ -60,7 +62,7 @@ def _lint_workflows(session: nox.Session) -> None:
     )
 
 
-@nox.session
+@nox.session(tags=["fast"], allow_parallel=True)
 def lint(session: nox.Session) -> None:
     """Check Python, shell, Dockerfiles, workflows, and the Go program inside the build."""
     _install(session)
@@ -76,7 +78,7 @@ def lint(session: nox.Session) -> None:
     _build(session, "--target", "lint", "--output", "cacheonly")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def app_tests(session: nox.Session) -> None:
     """Run the Go tests inside the build; the coverage is left in coverage/."""
     _install(session)
@@ -95,26 +97,64 @@ def _check_branches(session: nox.Session) -> None:
         session.error(f"fewer than {LEAST_BRANCHES} % of branches are covered")
 
 
+def _pytest(session: nox.Session, mark: str, *folders: str) -> None:
+    """Run the tests with a mark on two workers, with a table of the slowest; measure coverage.
+
+    Args:
+        session: to run them in; its arguments are pytest's.
+        mark: of the tests.
+        folders: that they are in, where the session's arguments name no file.
+    """
+    chosen = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
+    # Absolute: tasks that are measured as well run in directories of their own.
+    session.env["COVERAGE_FILE"] = str(Path(f".coverage-{session.name}").resolve())
+    session.run("coverage", "erase")
+    words = ("-m", mark, "-n", "2", "--dist", "worksteal", "--durations", "30")
+    files = () if chosen else folders
+    session.run("coverage", "run", "-m", "pytest", *words, *files, *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+
+
+@nox.session(tags=["fast"], allow_parallel=True)
+def unit(session: nox.Session) -> None:
+    """Run the tests that need no engine: unit, contract and shell; takes pytest's options."""
+    _install(session)
+    _pytest(session, "unit", "tests/unit", "tests/contract", "tests/shell")
+
+
 @nox.session
-def tests(session: nox.Session) -> None:
-    """Run all of pytest on the real engine, with branch coverage of buildlib; takes its options."""
+def engine(session: nox.Session) -> None:
+    """Run the tests of building and running images on the real engine; takes pytest's options."""
     _install(session)
     _release_tools(session)
-    whole = not session.posargs
-    session.run("coverage", "erase")
-    # What has a session of its own is left to it. A file's tests stay together: they share what
-    # is slow to make, and two of them would mind each other.
-    sessions = ("reproducible", "rehearsal", "goreleaser", "builders", "simulation")
-    others = " and ".join(f"not {name}" for name in sessions)
-    words = ("-m", others, "-n", "2", "--dist", "loadfile")
-    session.run("coverage", "run", "-m", "pytest", *words, *session.posargs)
-    session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report", *(["--fail-under=95"] if whole else []))
-    if whole:
-        _check_branches(session)
+    _pytest(session, "engine", "tests/integration")
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Run the tests of signing and publishing, to real registries; takes pytest's options."""
+    _install(session)
+    _release_tools(session)
+    _pytest(session, "release", "tests/integration")
+
+
+@nox.session(requires=["unit", "engine", "release"])
+def coverage(session: nox.Session) -> None:
+    """Report the coverage of the three sessions before it; fails under 95 %."""
+    _install(session)
+    parts = [f".coverage-{name}" for name in ("unit", "engine", "release")]
+    session.run("coverage", "combine", "--keep", "--quiet", *parts)
+    session.run("coverage", "report", f"--fail-under={LEAST_BRANCHES}")
+    _check_branches(session)
+
+
+@nox.session(requires=["coverage"], python=False, default=False)
+def tests(session: nox.Session) -> None:
+    """Run unit, engine and release, and report their coverage."""
+    session.log("unit, engine and release passed")
+
+
+@nox.session(allow_parallel=True)
 def simulation(session: nox.Session) -> None:
     """Race publishers in simulated registries for two minutes: `-- --simulate 240` for an hour."""
     _install(session)
@@ -142,7 +182,7 @@ def reproducible(session: nox.Session) -> None:
         session.run("invoke", "docker-reproduce", *session.posargs)
     else:
         # The same, and what the archives hold besides.
-        session.run("pytest", "-m", "reproducible", "--capture=no")
+        session.run("pytest", "-m", "reproducible", "tests/integration", "--capture=no")
 
 
 @nox.session
@@ -150,7 +190,7 @@ def publish(session: nox.Session) -> None:
     """Publish this repository's image for real: two releases to two registries, and back again."""
     _install(session)
     _release_tools(session)
-    session.run("pytest", "-m", "rehearsal", "--capture=no", *session.posargs)
+    session.run("pytest", "-m", "rehearsal", "tests/integration", "--capture=no", *session.posargs)
 
 
 def _answer(session: nox.Session, *command: str) -> str:
@@ -180,7 +220,7 @@ def goreleaser(session: nox.Session) -> None:
         return
     _release_tools(session)
     session.run(*run, "goreleaser", "check")
-    session.run(*run, "pytest", "-m", "goreleaser", *session.posargs)
+    session.run(*run, "pytest", "-m", "goreleaser", "tests/integration", *session.posargs)
 
 
 @nox.session
@@ -192,7 +232,7 @@ def builders(session: nox.Session) -> None:
         )
     _install(session)
     _release_tools(session)
-    session.run("pytest", "-m", "builders", *session.posargs)
+    session.run("pytest", "-m", "builders", "tests/integration", *session.posargs)
 
 
 @nox.session(python=False, default=False)

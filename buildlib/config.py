@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from buildlib import settings, values
 from buildlib.errors import InputError
 from buildlib.platforms import Platform
+from buildlib.precedence import Naming, Scheme
 from buildlib.record import record
 from buildlib.settings import BaseImage, Registry, Run, Smoke
 from buildlib.variables import BASE_IMAGES, OTHERS, PREFIX
@@ -67,6 +68,7 @@ class Config:
     binary_target: str = _key(values.parse_text, "")
     platforms: tuple[Platform, ...] = _key(settings.parse_platforms, ())
     tag_prefix: str = _key(settings.parse_prefix, "v")
+    version_scheme: Scheme = _key(settings.parse_scheme, Scheme.SEMVER)
     tags: tuple[TagRule, ...] = _key(settings.parse_tag_rules, ())
     release_branches: tuple[str, ...] = _key(values.parse_names, ())
     registries: tuple[Registry, ...] = _key(settings.parse_registries, ())
@@ -107,6 +109,11 @@ class Config:
     def injected(self) -> dict[str, str]:
         """Return what the build args are called that say version, revision and time; '': none."""
         return {name: name for name in settings.INJECTED} | dict(self.inject)
+
+    @property
+    def naming(self) -> Naming:
+        """Return how git tags name versions."""
+        return Naming(prefix=self.tag_prefix, scheme=self.version_scheme)
 
     def described_builder(self) -> BuilderSettings | None:
         """Return what is configured about the builder that is to be used, where anything is."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from buildlib.precedence import version_of
+from buildlib.precedence import Naming
 from buildlib.tagplan import TagPlan
 from buildlib.tagrules import Kind
 from buildlib.tags import local_tags
 from buildlib.vcs import GitFacts, NoGit
-from buildlib.version import SNAPSHOT, Version
+from buildlib.version import SNAPSHOT, Version, unversioned
 
 _AS: dict[Kind, str] = {
     Kind.RELEASE: "Published as a release",
     Kind.PRERELEASE: "Published as a prerelease",
-    Kind.OTHER: "Published as a version that is not SemVer",
+    Kind.OTHER: "Published as a version without an order",
     Kind.SNAPSHOT: "Published as a snapshot",
     Kind.EDGE: "Published as a build of the branch",
 }
@@ -28,14 +28,13 @@ def _commits(number: int) -> str:
     return "1 commit" if number == 1 else f"{number} commits"
 
 
-def _origin(version: Version, git: GitFacts | NoGit, prefix: str) -> Iterator[str]:
+def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator[str]:
     yield f"The version is {version.value}."
     if version.origin == "override":
         yield "It was given, by --version or by VERSION in the environment."
     if isinstance(git, NoGit):
         yield f"git tells nothing: {git.reason}."
         return
-    begins = f" that begins with {prefix}" if prefix else ""
     if version.origin == "tag":
         cut = f", which is cut to {version.value}" if version.tag != version.value else ""
         yield f"HEAD is {git.short}, and has the tag {version.tag}{cut}."
@@ -45,8 +44,10 @@ def _origin(version: Version, git: GitFacts | NoGit, prefix: str) -> Iterator[st
         yield f"HEAD is {git.short}, {_commits(version.distance)} after the tag {version.tag}."
     else:
         where = "can be seen in this shallow clone" if git.shallow else "leads to HEAD"
-        yield f"HEAD is {git.short}, and no tag{begins} {where}."
-    others = [tag for tag in git.head_tags if tag != version.tag and version_of(tag, prefix)]
+        yield f"HEAD is {git.short}, and no tag that names a version {where}."
+    if meant := unversioned(git, naming):
+        yield f"{meant}."
+    others = [tag for tag in git.head_tags if tag != version.tag and naming.version_of(tag)]
     if others and version.tag in git.head_tags:
         yield f"Of its tags the highest counts; {_and(others)} does not."
     if version.snapshot:
@@ -73,7 +74,7 @@ def explain(
     git: GitFacts | NoGit,
     plan: TagPlan,
     *,
-    prefix: str,
+    naming: Naming,
     registries: Iterable[tuple[str, TagPlan]] = (),
 ) -> str:
     """Return one sentence a line.
@@ -82,11 +83,11 @@ def explain(
         version: the version.
         git: what it was made from.
         plan: the tags that publishing would give.
-        prefix: of the tags that name versions.
+        naming: by which git tags name versions.
         registries: (repository, plan) of those that have rules of their own.
     """
     lines = [
-        *_origin(version, git, prefix),
+        *_origin(version, git, naming),
         f"A local build is tagged {_and(local_tags(version))}.",
         *_publishing(plan, ""),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -181,6 +182,27 @@ class Project:
         return parse_dockerfile(text)
 
 
+# What CI services say of the branch and the commit, whose clones have no branch. Sources: the
+# references of variables of GitHub Actions, GitLab CI, Azure Pipelines, Bitbucket and CircleCI.
+_CI: Final = (
+    ("GITHUB_REF", "GITHUB_SHA"),
+    ("CI_COMMIT_BRANCH", "CI_COMMIT_SHA"),
+    ("BUILD_SOURCEBRANCH", "BUILD_SOURCEVERSION"),
+    ("BITBUCKET_BRANCH", "BITBUCKET_COMMIT"),
+    ("CIRCLE_BRANCH", "CIRCLE_SHA1"),
+)
+
+
+def _on_branch(git: GitFacts | NoGit, env: Mapping[str, str]) -> GitFacts | NoGit:
+    """Return the facts with the branch that CI names, where git has none for this commit."""
+    if isinstance(git, NoGit) or git.branch:
+        return git
+    named = (env.get(branch, "") for branch, commit in _CI if env.get(commit) == git.revision)
+    branches = (one.removeprefix("refs/heads/") for one in named)
+    # A tag's pipeline, or a pull request's merge.
+    return replace(git, branch=next((b for b in branches if b and not b.startswith("refs/")), ""))
+
+
 def load_project(
     start: Path,
     env: Mapping[str, str],
@@ -209,12 +231,18 @@ def load_project(
     """
     config = load_config(start, env, overrides)
     git = read_git_facts(
-        config.root, tag_prefix=config.tag_prefix, ahead=ahead, meanwhile=meanwhile
+        config.root,
+        tag_prefix=config.tag_prefix,
+        scheme=config.version_scheme,
+        ahead=ahead,
+        meanwhile=meanwhile,
     )
+    git = _on_branch(git, env)
     resolved = resolve_version(
         git,
         now=int(now),
         prefix=config.tag_prefix,
+        scheme=config.version_scheme,
         override=version or env.get("VERSION", ""),
         epoch=env.get("SOURCE_DATE_EPOCH", ""),
     )

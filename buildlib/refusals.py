@@ -8,10 +8,10 @@ from typing import Final
 
 from buildlib.errors import BuildlibError, InputError, ToolError
 from buildlib.hidden import Hidden
-from buildlib.precedence import version_of
+from buildlib.precedence import Naming
 from buildlib.reference import legal_part
 from buildlib.vcs import Changes, GitFacts, NoGit
-from buildlib.version import Version
+from buildlib.version import Version, unversioned
 
 UNSHALLOW: Final = "git fetch --unshallow --tags, or --unshallow"
 _LISTED: Final = 10
@@ -83,9 +83,11 @@ def shallow_problem() -> InputError:
     return InputError("older tags can't be seen in a shallow clone", hint=UNSHALLOW)
 
 
-def _not_on_a_tag(version: Version, git: GitFacts) -> InputError:
+def _not_on_a_tag(version: Version, git: GitFacts, naming: Naming) -> InputError:
     why = "there is none yet"
-    if version.tag:
+    if meant := unversioned(git, naming):
+        why = meant
+    elif version.tag:
         why = f"the nearest is {version.tag}, {version.distance} commits back"
     elif git.shallow:
         why = f"none can be seen in a shallow clone ({UNSHALLOW})"
@@ -96,11 +98,11 @@ def _not_on_a_tag(version: Version, git: GitFacts) -> InputError:
     )
 
 
-def _tag_problems(version: Version, git: GitFacts, prefix: str) -> Iterator[InputError]:
+def _tag_problems(version: Version, git: GitFacts, naming: Naming) -> Iterator[InputError]:
     """Yield where git's tags contradict what would be published."""
     image_tag = legal_part(version.value)
     for name, commit in git.tags.items():
-        other = version_of(name, prefix)
+        other = naming.version_of(name)
         if other == version.value and commit != git.revision:
             yield InputError(
                 f"{version.value} is another commit already: {name} is on {commit[:7]}",
@@ -114,7 +116,7 @@ def _tag_problems(version: Version, git: GitFacts, prefix: str) -> Iterator[Inpu
 
 
 def refusals(
-    version: Version, git: GitFacts | NoGit, changes: Changes, *, mode: Mode, prefix: str
+    version: Version, git: GitFacts | NoGit, changes: Changes, *, mode: Mode, naming: Naming
 ) -> tuple[BuildlibError, ...]:
     """Return what forbids to publish; nothing where it may go ahead."""
     if isinstance(git, NoGit):
@@ -123,9 +125,9 @@ def refusals(
     if mode is not Mode.SNAPSHOT:
         found.extend(change_problems(changes))
     if mode is not Mode.EDGE and not version.snapshot:
-        found.extend(_tag_problems(version, git, prefix))
+        found.extend(_tag_problems(version, git, naming))
     if mode is Mode.SNAPSHOT:
-        released = [tag for tag in git.head_tags if version_of(tag, prefix) == version.value]
+        released = [tag for tag in git.head_tags if naming.version_of(tag) == version.value]
         found.extend(
             InputError(f"{tag} is a release, and no snapshot", hint="leave --snapshot out")
             for tag in released
@@ -133,5 +135,5 @@ def refusals(
     # A changed tree on a tag is refused for its changes alone.
     changed_tag = version.dirty and version.tag and not version.distance
     if mode is Mode.RELEASE and version.snapshot and not changed_tag:
-        found.append(_not_on_a_tag(version, git))
+        found.append(_not_on_a_tag(version, git, naming))
     return tuple(found)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from buildlib.errors import BuildlibError, InputError
 from buildlib.lineage import Lineage
-from buildlib.precedence import highest, parse_semver, version_of
+from buildlib.precedence import EXAMPLES, Naming, Scheme
 from buildlib.refusals import change_problems, no_git_problem, shallow_problem
 from buildlib.vcs import Changes, GitFacts, NoGit
 
@@ -57,56 +57,60 @@ def _after(version: semver.Version, step: Step) -> semver.Version:
     return version.replace(prerelease=f"{version.prerelease or 'rc'}.1")
 
 
-def next_tag(step: Step, before: Iterable[str], taken: Iterable[str], prefix: str) -> str:
-    """Return the tag to make next.
-
-    It goes on from the highest version that HEAD descends from, so that on a release branch the
-    branch's own line goes on; what another branch has taken already is left out.
+def next_tag(step: Step, before: Iterable[str], taken: Iterable[str], naming: Naming) -> str:
+    """Return the tag that a step makes of the highest version before it.
 
     Args:
-        step: which number goes up; after `1.3.0-rc.1` a patch is `1.3.0`.
-        before: tags on HEAD and before it.
-        taken: all tags of the repository.
-        prefix: of the tags that name versions.
+        step: which number goes up.
+        before: tags that HEAD descends from.
+        taken: every tag that there is.
+        naming: by which tags name versions.
 
     Raises:
-        InputError: there are versions before HEAD, but none by SemVer.
+        InputError: what is there has no such step (exit 2).
     """
     import semver  # noqa: PLC0415 - costs start-up time, as in precedence
 
-    used = {version_of(tag, prefix) for tag in taken}
-    before = tuple(before)
-    base = highest((tag for tag in before if parse_semver(version_of(tag, prefix))), prefix)
-    if not base and highest(before, prefix):
+    if naming.scheme in {Scheme.PEP440, Scheme.CALVER}:
         raise InputError(
-            f"no step goes on from {highest(before, prefix)}",
-            why="it is no version by SemVer",
+            f"{step} is a step of SemVer",
+            why=f'version-scheme is "{naming.scheme}"',
+            hint="name the version: invoke tag VERSION",
+        )
+    used = {naming.version_of(tag) for tag in taken}
+    before = tuple(before)
+    base = naming.highest(tag for tag in before if naming.parse(naming.version_of(tag)))
+    if not base and naming.highest(before):
+        raise InputError(
+            f"no step goes on from {naming.highest(before)}",
+            why="it is not a SemVer version",
             hint="git tag makes one by any name",
         )
-    found = semver.Version.parse(version_of(base, prefix) if base else _FIRST[step])
+    found = semver.Version.parse(naming.version_of(base) if base else _FIRST[step])
     if base:
         found = _after(found, step)
     while str(found) in used:
         found = _after(found, step)
-    return f"{prefix}{found}"
+    return f"{naming.prefix}{found}"
 
 
-def tag_name(text: str, prefix: str) -> str:
+def tag_name(text: str, naming: Naming) -> str:
     """Return the name of the git tag for a version, with its prefix whether typed or not.
 
     Raises:
-        InputError: it is no version by SemVer.
+        InputError: it is not a version by the scheme.
     """
     text = text.strip()
-    version = text.removeprefix(prefix)
+    version = text.removeprefix(naming.prefix)
     # In a monorepo someone may type v1.2.3 for cli/v1.2.3.
-    version = version if parse_semver(version) else version.removeprefix("v")
-    if not parse_semver(version):
+    known = [one for one in (version, version.removeprefix("v")) if naming.names(one)]
+    if not known:
         raise InputError(
-            f"not a version by SemVer: {text!r}",
-            hint=f"such as {prefix}1.2.3, or {', '.join(Step)}; for other names there is git tag",
+            f'not a version by version-scheme = "{naming.scheme}": {text!r}',
+            hint=f"such as {naming.prefix}{EXAMPLES[naming.scheme]}, or {', '.join(Step)}; "
+            "for other names there is git tag",
         )
-    return f"{prefix}{version}"
+    return f"{naming.prefix}{known[0]}"
 
 
 def release_branches(configured: Iterable[str], lineage: Lineage) -> tuple[str, ...]:
@@ -136,31 +140,32 @@ def _branch_problems(
 
 
 def _order_problems(
-    name: str, git: GitFacts, lineage: Lineage, prefix: str
+    name: str, git: GitFacts, lineage: Lineage, naming: Naming
 ) -> Iterator[BuildlibError]:
     if git.shallow:
         yield shallow_problem()
-    version = version_of(name, prefix)
-    own = parse_semver(version)
-    same = [tag for tag in git.tags if version_of(tag, prefix) == version]
+    version = naming.version_of(name)
+    own = naming.parse(version)
+    same = [tag for tag in git.tags if naming.version_of(tag) == version]
     for tag in same:
         where = "HEAD" if git.tags[tag] == git.revision else git.tags[tag][:7]
         yield InputError(
             f"{tag} is there already, on {where}",
             hint=f"git push REMOTE {tag} pushes it" if where == "HEAD" else "choose another",
         )
-    before = highest(lineage.before, prefix)
-    reached = parse_semver(version_of(before, prefix))
+    before = naming.highest(set(lineage.before) - set(git.moving))
+    reached = naming.parse(naming.version_of(before))
     # A build of the same number is no step back.
-    if own and reached and not same and (own < reached or (own == reached and not own.build)):
+    back = own and reached and (own.key < reached.key or (own.key == reached.key and not own.build))
+    if back and not same:
         place = "on" if before in git.head_tags else "before"
         yield InputError(
             f"{name} is out of order: {before} is {place} HEAD",
             hint="choose a higher one; invoke version --next patch names one",
         )
-    for tag in sorted(set(lineage.after) - set(git.head_tags)):
-        later = parse_semver(version_of(tag, prefix))
-        if own and later and later <= own and not same:
+    for tag in sorted(set(lineage.after) - set(git.head_tags) - set(git.moving)):
+        later = naming.parse(naming.version_of(tag))
+        if own and later and later.key <= own.key and not same:
             yield InputError(
                 f"{name} is out of order: {tag} is after HEAD", hint="choose a lower one"
             )
@@ -172,7 +177,7 @@ def tag_problems(
     changes: Changes,
     lineage: Lineage,
     *,
-    prefix: str,
+    naming: Naming,
     branches: tuple[str, ...],
     remote: str = "",
 ) -> list[BuildlibError]:
@@ -183,7 +188,7 @@ def tag_problems(
         git: what git says.
         changes: what `git status` lists.
         lineage: where HEAD stands.
-        prefix: of the tags that name versions.
+        naming: by which tags name versions.
         branches: patterns of the branches that releases are made from.
         remote: where the tag is to be pushed, or empty.
     """
@@ -192,5 +197,5 @@ def tag_problems(
     return [
         *change_problems(changes),
         *_branch_problems(git, lineage, branches, remote),
-        *_order_problems(name, git, lineage, prefix),
+        *_order_problems(name, git, lineage, naming),
     ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from buildlib.errors import InputError, did_you_mean
 from buildlib.platforms import Platform
 from buildlib.platforms import parse_platforms as split_platforms
+from buildlib.precedence import Scheme
 from buildlib.record import record
 from buildlib.reference import parse_reference
 from buildlib.values import (
@@ -339,6 +340,13 @@ def parse_prefix(value: object) -> str:
     if re.search(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|^[-/.]", text):
         raise MismatchError("the beginning of a git tag's name, such as v or cli/v")
     return text
+
+
+def parse_scheme(value: object) -> Scheme:
+    text = parse_text(value)
+    if text not in set(Scheme):
+        raise InputError(f"unknown version-scheme {text!r}", hint=did_you_mean(text, Scheme))
+    return Scheme(text)
 
 
 def parse_tag_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:

@@ -1,4 +1,7 @@
-"""Rules that say which image tags a version gets: templates with conditions, checked when read."""
+"""Rules that say which image tags a version gets: templates with conditions, checked when loaded.
+
+A template writes tags, and reads them back: one that can't be read back is refused.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class Kind(StrEnum):
 
     RELEASE = "release"
     PRERELEASE = "prerelease"
-    OTHER = "other"  # a version that is not SemVer
+    OTHER = "other"  # a version that the scheme does not order
     SNAPSHOT = "snapshot"
     EDGE = "edge"
 
@@ -34,6 +37,21 @@ _COMMIT: Final = frozenset({"branch", "short", "revision"})
 _NAMES: Final = ("version", "major", "minor", "patch", "prerelease", "branch", "short", "revision")
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _LITERAL: Final = re.compile(r"[A-Za-z0-9_.-]*")
+_TEXT: Final = frozenset("_.-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_NUMBER: Final = frozenset("0123456789")
+_HEX: Final = frozenset("0123456789abcdef")
+# What each name may be in a tag, and which characters that are.
+_FORMS: Final = {
+    "version": (r"v?[0-9][0-9A-Za-z_.-]*", _TEXT),
+    "major": (r"[0-9]+", _NUMBER),
+    "minor": (r"[0-9]+", _NUMBER),
+    "patch": (r"[0-9]+", _NUMBER),
+    "prerelease": (r"[0-9A-Za-z_.-]+", _TEXT),
+    "branch": (r"[0-9A-Za-z_.-]+", _TEXT),
+    "short": (r"[0-9a-f]{7,40}", _HEX),
+    "revision": (r"[0-9a-f]{40}", _HEX),
+}
+_LINE: Final = frozenset({"major", "minor", "patch"})
 _KEYS: Final = ("template", "on", "highest", "zero", "branches", "suffix")
 _ORDERED: Final = frozenset({Kind.RELEASE, Kind.PRERELEASE})
 
@@ -60,19 +78,58 @@ class TagRule:
     suffix: str = ""
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Return texts and names in turn, as they make the tag; the first and the last is a text.
+
+        By them the tag is written, and read.
+        """
+        return tuple(_PLACEHOLDER.split(self.template + self.suffix))
+
+    @property
     def names(self) -> frozenset[str]:
         """Return the names that the template uses."""
-        return frozenset(_PLACEHOLDER.findall(self.template))
+        return frozenset(self.parts[1::2])
 
     @property
     def floating(self) -> bool:
         """Return whether the same tag can stand for one version today and another tomorrow."""
         pinned = self.names & {"version", "short", "revision"}
-        return not pinned and not self.names >= {"major", "minor", "patch"}
+        return not pinned and not self.names >= _LINE
+
+    @property
+    def tells_version(self) -> bool:
+        """Return whether a tag tells the whole version that it was made of."""
+        return "version" in self.names or self.names >= _LINE
 
     def render(self, values: Mapping[str, str]) -> str:
         """Return the text of the tag, not yet mapped into the tag grammar."""
-        return _PLACEHOLDER.sub(lambda match: values[match[1]], self.template) + self.suffix
+        return "".join(
+            values[part] if number % 2 else part for number, part in enumerate(self.parts)
+        )
+
+    def read(self, tag: str) -> Mapping[str, str] | None:
+        """Return what each name stands for in a tag; None: this rule did not write it."""
+        pattern, seen = "", set[str]()
+        for number, part in enumerate(self.parts):
+            if number % 2 == 0:
+                pattern += re.escape(part)
+            elif part in seen:
+                pattern += f"(?P={part})"
+            else:
+                seen.add(part)
+                pattern += f"(?P<{part}>{_FORMS[part][0]})"
+        match = re.fullmatch(pattern, tag)
+        return match.groupdict() if match else None
+
+    def version_in(self, tag: str) -> str:
+        """Return the version that a tag was made of; empty: it does not tell one."""
+        found = self.read(tag) if self.tells_version else None
+        if found is None:
+            return ""
+        if "version" in found:
+            return found["version"]
+        end = f"-{found['prerelease']}" if "prerelease" in found else ""
+        return f"{found['major']}.{found['minor']}.{found['patch']}{end}"
 
 
 DEFAULT_RULES: Final = (
@@ -85,25 +142,11 @@ DEFAULT_RULES: Final = (
 )
 
 
-# What may stand where a name was, in a tag that somebody else wrote.
-_FORMS: Final = {
-    "version": r"v?[0-9][0-9A-Za-z_.-]*",
-    "major": r"(?:0|[1-9][0-9]*)",
-    "minor": r"(?:0|[1-9][0-9]*)",
-    "patch": r"(?:0|[1-9][0-9]*)",
-    "prerelease": r"[0-9A-Za-z_.-]+",
-    "branch": r"[0-9A-Za-z_.-]+",
-    "short": r"[0-9a-f]{7,40}",
-    "revision": r"[0-9a-f]{40}",
-}
-
-
-def _looks_like(rule: TagRule, tag: str) -> bool:
-    parts = _PLACEHOLDER.split(rule.template + rule.suffix)
-    pattern = "".join(
-        _FORMS[part] if number % 2 else re.escape(part) for number, part in enumerate(parts)
-    )
-    return bool(re.fullmatch(pattern, tag))
+def moves(rules: Sequence[TagRule], tag: str) -> bool:
+    """Return whether a tag looks like one that moves from version to version."""
+    # A branch may be called anything: a version stays one.
+    moving = (rule for rule in rules if rule.floating and "branch" not in rule.names)
+    return any(rule.read(tag) is not None for rule in moving)
 
 
 def pins(rules: Sequence[TagRule], tag: str) -> bool:
@@ -113,10 +156,8 @@ def pins(rules: Sequence[TagRule], tag: str) -> bool:
         rules: of a registry.
         tag: as the tag grammar allows it.
     """
-    # A branch may be called anything: a version stays one.
-    moving = (rule for rule in rules if rule.floating and "branch" not in rule.names)
-    pinned = any(_looks_like(rule, tag) for rule in rules if not rule.floating)
-    return pinned and not any(_looks_like(rule, tag) for rule in moving)
+    pinned = any(rule.read(tag) is not None for rule in rules if not rule.floating)
+    return pinned and not moves(rules, tag)
 
 
 Choice = TypeVar("Choice", Kind, Line)
@@ -185,7 +226,7 @@ def _shorthand(template: str, suffix: str) -> TagRule:
         return TagRule(template=template, on=(Kind.PRERELEASE,), suffix=suffix)
     # A number, or a word such as "stable": of releases, and only ever forward.
     line = Line.MINOR if "minor" in names else Line.MAJOR if "major" in names else Line.ALL
-    pinned = "patch" in names
+    pinned = names >= _LINE
     return TagRule(
         template=template, on=(Kind.RELEASE,), highest=None if pinned else line, suffix=suffix
     )
@@ -194,12 +235,31 @@ def _shorthand(template: str, suffix: str) -> TagRule:
 def _never(rule: TagRule) -> tuple[str, str] | None:
     """Return why the rule can never apply, and what to do, or None."""
     if rule.names & _NUMBERS and set(rule.on) == {Kind.OTHER}:
-        return "a version that is not SemVer has no numbers", "use {version}"
+        return "a version without an order has no numbers", "use {version}"
     if "prerelease" in rule.names and set(rule.on) == {Kind.RELEASE}:
         return "a release has no prerelease", 'say on = ["prerelease"]'
     if rule.highest and not set(rule.on) & _ORDERED:
         return "only releases and prereleases have a highest", "leave highest out"
     return None
+
+
+def _check_readable(where: str, rule: TagRule) -> None:
+    """Raise InputError where a tag would not tell where one name ends and the next begins.
+
+    It does from the left where what is between them can't be part of the first, and from the
+    right where it can't be part of the second.
+    """
+    parts = rule.parts
+    seams = [(parts[n], parts[n + 1], parts[n + 2]) for n in range(1, len(parts) - 2, 2)]
+    from_left = [bool(text) and text[0] not in _FORMS[one][1] for one, text, _ in seams]
+    from_right = [bool(text) and text[-1] not in _FORMS[other][1] for _, text, other in seams]
+    for number, (one, _, other) in enumerate(seams):
+        if not all(from_left[: number + 1]) and not all(from_right[number:]):
+            raise InputError(
+                f"{where}: {rule.template!r} can't be read back",
+                why=f"a tag would not tell where {{{one}}} ends and {{{other}}} begins",
+                hint=f"give {{{other}}} a rule of its own, or use {{short}} instead",
+            )
 
 
 def _rule(where: str, value: object, suffix: str) -> TagRule:
@@ -228,9 +288,11 @@ def _rule(where: str, value: object, suffix: str) -> TagRule:
             f"{where}: zero must be true or false, not {zero!r}", hint="false: never for 0.y.z"
         )
     branches = _strings(where, "branches", table["branches"]) if "branches" in table else ()
-    return TagRule(
+    rule = TagRule(
         template=template, on=on, highest=highest, zero=zero, branches=branches, suffix=own
     )
+    _check_readable(where, rule)
+    return rule
 
 
 def _check_rules(where: str, rules: Sequence[TagRule]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple, TypedDict
@@ -15,7 +16,7 @@ from buildlib.background import Background
 from buildlib.errors import InputError
 from buildlib.gitcommand import DESCRIBE, Ahead, Answer, GitCommand, ask_ahead
 from buildlib.hidden import Hidden, read_hidden
-from buildlib.precedence import highest, parse_semver, version_of
+from buildlib.precedence import Naming, Scheme, parse_semver
 from buildlib.record import record
 
 _NONE: Final = "not a git repository"
@@ -44,6 +45,8 @@ class GitFacts:
         committed: the commit's time, seconds since the epoch; -1 where it has none that git reads.
         tags: every tag of the repository, annotated or not, and the commit that it is on.
         head_tags: those on HEAD.
+        moving: tags that are moved along with longer versions, as `v1` with `v1.2.3`, and their
+            commits; they are in neither of the two.
         nearest_tag: the nearest reachable tag that names a version, `distance` commits away;
             empty where there is none, or where HEAD itself has one.
         dirty: a tracked file differs from HEAD.
@@ -59,6 +62,7 @@ class GitFacts:
     committed: int
     tags: Mapping[str, str] = field(default_factory=dict)
     head_tags: tuple[str, ...] = ()
+    moving: Mapping[str, str] = field(default_factory=dict)
     nearest_tag: str = ""
     distance: int = 0
     dirty: bool = False
@@ -192,50 +196,84 @@ def _no_commit(log: Answer) -> NoGit:
     return NoGit(reason=f"git can't read the commit of HEAD: {log.complaint}")
 
 
-def _match(git: GitCommand, prefix: str, pattern: str) -> tuple[str, int]:
-    """Return the nearest tag of this form, and its distance."""
-    forms = [f"--match={prefix}{pattern}"] + ([f"--match={pattern}"] if prefix == "v" else [])
-    answer = git.run("describe", "--tags", "--long", "--abbrev=40", *forms)
-    # It fails where there is none.
-    return _apart(answer)[1:] if answer.code == 0 else ("", 0)
-
-
-def _nearest(git: GitCommand, described: _Described, tags: TagRefs, prefix: str) -> tuple[str, int]:
-    """Return the nearest version, SemVer where there is one, and its distance."""
+def _nearest(
+    git: GitCommand, described: _Described, tags: TagRefs, moving: Container[str], naming: Naming
+) -> tuple[str, int]:
+    """Return the nearest tag that names a version, one with an order where there is any."""
     tag, distance = described.tag, described.distance
     if not tag:
         return "", 0
-    if not parse_semver(version_of(tag, prefix)):
-        if not any(version_of(name, prefix) for name in tags):
-            return "", 0
-        tag, distance = _match(git, prefix, "[0-9]*.[0-9]*.[0-9]*")
-        if not parse_semver(version_of(tag, prefix)):
-            tag, distance = _match(git, prefix, "[0-9]*")
+    if tag in moving or not naming.parse(naming.version_of(tag)):
+        versions = [name for name in tags if naming.version_of(name) and name not in moving]
+        ordered = [name for name in versions if naming.parse(naming.version_of(name))]
+        matches = (_match(git, known, tags, naming) for known in (ordered, versions) if known)
+        tag, distance = next(filter(None, matches), ("", 0))
     # Of several on that commit git takes the newest; we take the highest, as on HEAD.
-    return (highest(tags.on(tags.get(tag, "")), prefix) or tag, distance) if tag else ("", 0)
+    alike = tags.on(tags.get(tag, "")) if tag else ()
+    return naming.highest(one for one in alike if one not in moving) or tag, distance
+
+
+def _match(
+    git: GitCommand, known: Sequence[str], tags: TagRefs, naming: Naming
+) -> tuple[str, int] | None:
+    """Return the nearest of some tags, and its distance."""
+    begins = (f"{naming.prefix}[0-9]*", *(["[0-9]*"] if naming.prefix == "v" else []))
+    # What begins alike and is not meant is left out by its name; no tag's name has a wildcard.
+    others = [
+        name
+        for name in sorted(set(tags) - set(known))
+        if any(fnmatchcase(name, pattern) for pattern in begins)
+    ]
+    options = [f"--match={one}" for one in begins] + [f"--exclude={one}" for one in others]
+    answer = git.run("describe", "--tags", "--long", "--abbrev=40", *options)
+    # It fails where there is none.
+    return _apart(answer)[1:] if answer.code == 0 else None
+
+
+def _moving(git: GitCommand, tags: TagRefs, naming: Naming) -> dict[str, str]:
+    """Return the tags that are moved along: on a longer version's commit, or on one after it."""
+    if naming.scheme is Scheme.SEMVER:
+        return {}
+    found = {}
+    for tag, longer in naming.lines_of(tags).items():
+        if tags[tag] not in {tags[other] for other in longer}:
+            merged = git.must(
+                *("for-each-ref", f"--merged={_TAG_FOLDER}{tag}", "--format=%(refname)"),
+                *(f"{_TAG_FOLDER}{other}" for other in longer),
+            )
+            if not merged:
+                continue
+        found[tag] = tags[tag]
+    return found
 
 
 class _TagFacts(TypedDict):
     description: str
     dirty: bool
-    tags: TagRefs
+    tags: Mapping[str, str]
     head_tags: tuple[str, ...]
+    moving: Mapping[str, str]
     nearest_tag: str
     distance: int
 
 
 def _tag_facts(
-    git: GitCommand, described: _Described, tags: TagRefs, head: str, prefix: str
+    git: GitCommand, described: _Described, refs: TagRefs, head: str, naming: Naming
 ) -> _TagFacts:
     """Return what tags and description say about HEAD."""
-    head_tags = tags.on(head)
-    on_version = any(version_of(tag, prefix) for tag in head_tags)
-    nearest, distance = ("", 0) if on_version else _nearest(git, described, tags, prefix)
+    moving = _moving(git, refs, naming)
+    tags: Mapping[str, str] = refs
+    if moving:
+        tags = {name: commit for name, commit in refs.items() if name not in moving}
+    head_tags = tuple(tag for tag in refs.on(head) if tag not in moving)
+    on_version = naming.highest(head_tags)
+    nearest, distance = ("", 0) if on_version else _nearest(git, described, refs, moving, naming)
     return {
         "description": described.text,
         "dirty": described.dirty,
         "tags": tags,
         "head_tags": head_tags,
+        "moving": moving,
         "nearest_tag": nearest,
         "distance": distance,
     }
@@ -274,6 +312,7 @@ def read_git_facts(
     root: Path,
     *,
     tag_prefix: str = "v",
+    scheme: Scheme = Scheme.SEMVER,
     ahead: Ahead | None = None,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> GitFacts | NoGit:
@@ -282,6 +321,7 @@ def read_git_facts(
     Args:
         root: a directory of it.
         tag_prefix: of the tags that name versions.
+        scheme: by which the rest of a tag is a version.
         ahead: what was asked before; what was asked elsewhere does not count.
         meanwhile: called once while git works, for what is slow to load and needed later.
 
@@ -312,7 +352,7 @@ def read_git_facts(
         branch=branch,
         remote=remote,
         shallow=top[1],
-        **_tag_facts(git, described, tags, revision, tag_prefix),
+        **_tag_facts(git, described, tags, revision, Naming(prefix=tag_prefix, scheme=scheme)),
     )
 
 

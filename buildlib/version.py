@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from buildlib.errors import InputError
-from buildlib.precedence import highest, parse_semver, version_of
+from buildlib.precedence import Naming, Parsed, Scheme
 from buildlib.record import record
 from buildlib.vcs import GitFacts, NoGit
 
@@ -59,16 +59,17 @@ class Version:
         return datetime.fromtimestamp(self.created, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _snapshot_base(tag: str, prefix: str) -> str:
+def _snapshot_base(tag: str, naming: Naming) -> str:
     """Return the number that a snapshot after `tag` gets, by GoReleaser's `incpatch`.
 
     The prerelease is dropped and the patch goes up by one, except after a prerelease, whose
     own number is still to come.
     """
-    parsed = parse_semver(version_of(tag, prefix)) if tag else None
+    parsed = naming.parse(naming.version_of(tag))
     if parsed is None:
         return _FIRST
-    return str(parsed.finalize_version() if parsed.prerelease else parsed.bump_patch())
+    major, minor, patch = parsed.numbers
+    return f"{major}.{minor}.{patch if parsed.prerelease else patch + 1}"
 
 
 def parse_epoch(text: str) -> int:
@@ -86,15 +87,16 @@ def parse_epoch(text: str) -> int:
     return int(text)
 
 
-def _overridden(override: str, prefix: str) -> str:
+def _overridden(override: str, naming: Naming) -> str:
     text = override.strip()
-    value = text.removeprefix(prefix)
-    if value == text and parse_semver(text.removeprefix("v")):
+    value = text.removeprefix(naming.prefix)
+    if value == text and naming.parse(text.removeprefix("v")):
         # In a monorepo someone may say v1.2.3 for cli/v1.2.3.
         value = text.removeprefix("v")
     if not value or not value.isprintable() or any(c.isspace() for c in value):
         raise InputError(
-            f"not a version: {override!r}", hint=f"give one without blanks, such as {prefix}1.2.3"
+            f"not a version: {override!r}",
+            hint=f"give one without blanks, such as {naming.prefix}1.2.3",
         )
     return value
 
@@ -104,7 +106,23 @@ def _nearest_time(seconds: int) -> int:
     return min(max(seconds, 0), _LAST_EPOCH)
 
 
-def _warnings(facts: GitFacts, tag: str, epoch: str) -> Iterator[str]:
+def unversioned(facts: GitFacts, naming: Naming) -> str:
+    """Return why no tag on HEAD is its version, where it has tags that could be meant as one."""
+    if naming.highest(facts.head_tags):
+        return ""
+    along = [tag for tag, commit in facts.moving.items() if commit == facts.revision]
+    if along:
+        return f"{', '.join(along)} on HEAD moves along with longer versions, and is not one itself"
+    meant = [tag for tag in facts.head_tags if tag.startswith(naming.prefix)]
+    if not meant:
+        return ""
+    return (
+        f"{', '.join(meant)} on HEAD is not a version: "
+        f'version-scheme is "{naming.scheme}", tag-prefix is "{naming.prefix}"'
+    )
+
+
+def _warnings(facts: GitFacts, tag: str, epoch: str, naming: Naming) -> Iterator[str]:
     if facts.dirty:
         yield "the tree has changes that are not committed"
     if facts.shallow and not tag:
@@ -112,6 +130,8 @@ def _warnings(facts: GitFacts, tag: str, epoch: str) -> Iterator[str]:
             "the clone is shallow, and no release tag can be seen in it: "
             "git fetch --unshallow --tags brings them"
         )
+    if any(re.match(rf"{re.escape(naming.prefix)}v?[0-9]", one) for one in facts.head_tags):
+        yield from filter(None, [unversioned(facts, naming)])
     if not epoch and facts.committed != _nearest_time(facts.committed):
         yield (
             "the commit has no time from 1970 up to the year 9999, so the nearest counts: "
@@ -119,24 +139,30 @@ def _warnings(facts: GitFacts, tag: str, epoch: str) -> Iterator[str]:
         )
 
 
-def _odd(value: str) -> tuple[str, ...]:
-    """Return a warning where a version that was given by hand is none by SemVer."""
-    if not value or parse_semver(value):
+def _odd(value: str, naming: Naming) -> tuple[str, ...]:
+    """Return a warning where a version that was given by hand has no place in the order."""
+    if not value or naming.parse(value):
         return ()
-    return (f"the version {value!r} is none by SemVer, as 1.2.3 is one",)
+    return (f'{value!r} is not a version by version-scheme = "{naming.scheme}"',)
 
 
-def _from_git(facts: GitFacts, prefix: str) -> tuple[str, str, str, bool]:
+def _from_git(facts: GitFacts, naming: Naming) -> tuple[str, str, str, bool]:
     """Return value, tag, origin and whether it is a snapshot."""
-    on_head = highest(facts.head_tags, prefix)
+    on_head = naming.highest(facts.head_tags)
     if on_head and not facts.dirty:
-        return version_of(on_head, prefix), on_head, "tag", False
+        return naming.version_of(on_head), on_head, "tag", False
     tag = on_head or facts.nearest_tag
-    return f"{_snapshot_base(tag, prefix)}{SNAPSHOT}{facts.short}", tag, "snapshot", True
+    return f"{_snapshot_base(tag, naming)}{SNAPSHOT}{facts.short}", tag, "snapshot", True
 
 
 def resolve_version(
-    facts: GitFacts | NoGit, *, now: int, prefix: str = "v", override: str = "", epoch: str = ""
+    facts: GitFacts | NoGit,
+    *,
+    now: int,
+    prefix: str = "v",
+    scheme: Scheme = Scheme.SEMVER,
+    override: str = "",
+    epoch: str = "",
 ) -> Version:
     """Return the version.
 
@@ -144,24 +170,26 @@ def resolve_version(
         facts: what git says.
         now: the clock, seconds since the epoch; used only where git has no time to give.
         prefix: of the tags that count, such as `v` or `cli/v`.
+        scheme: by which the rest of a tag is a version.
         override: from `--version` or VERSION; wins over git.
         epoch: SOURCE_DATE_EPOCH, or empty.
 
     Raises:
         InputError: the override or the epoch is not usable.
     """
-    value = _overridden(override, prefix) if override else ""
+    naming = Naming(prefix=prefix, scheme=scheme)
+    value = _overridden(override, naming) if override else ""
     if isinstance(facts, NoGit):
-        warning = _odd(value) if value else (f"no version from git: {facts.reason}",)
+        warning = _odd(value, naming) if value else (f"no version from git: {facts.reason}",)
         return Version(
             value=value or f"{_FIRST}{SNAPSHOT}none",
             created=parse_epoch(epoch) if epoch else _nearest_time(now),
             origin="override" if value else "none",
-            prerelease=_is_prerelease(value) if value else True,
+            prerelease=_is_prerelease(naming.parse(value)) if value else True,
             snapshot=not value,
             warnings=warning,
         )
-    from_git, tag, origin, snapshot = _from_git(facts, prefix)
+    from_git, tag, origin, snapshot = _from_git(facts, naming)
     return Version(
         value=value or from_git,
         describe=facts.description,
@@ -169,14 +197,16 @@ def resolve_version(
         distance=0 if tag in facts.head_tags else facts.distance,
         revision=facts.revision,
         dirty=facts.dirty,
-        prerelease=_is_prerelease(value or from_git),
+        prerelease=(snapshot and not value) or _is_prerelease(naming.parse(value or from_git)),
         snapshot=snapshot and not value,
         created=parse_epoch(epoch) if epoch else _nearest_time(facts.committed),
         origin="override" if value else origin,
-        warnings=(*_warnings(facts, value or tag, epoch), *_odd(value)),
+        warnings=(
+            *_warnings(facts, value or tag, epoch, naming),
+            *_odd(value, naming),
+        ),
     )
 
 
-def _is_prerelease(value: str) -> bool:
-    parsed = parse_semver(value)
+def _is_prerelease(parsed: Parsed | None) -> bool:
     return bool(parsed and parsed.prerelease)

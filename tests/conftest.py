@@ -20,11 +20,16 @@ from types import ModuleType
 import pytest
 from grypedb import Advisory, write_database
 from hypothesis import HealthCheck, settings
+from inprocess import run_task
 
 # What is held in there is told as well as what is held in a test.
 pytest.register_assert_rewrite("faults")
 ROOT = Path(__file__).parent.parent
 SLOW = HealthCheck.too_slow
+# Those that a test has to be marked for; the session `unit` runs the others.
+SESSIONS = (
+    *("engine", "release", "simulation", "reproducible", "rehearsal", "goreleaser", "builders"),
+)
 TASKS = """\
 from pathlib import Path
 from buildlib.tasks import collection
@@ -36,6 +41,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Take `--every-request`: faults at each request, not only at some of them."""
     parser.addoption("--every-request", action="store_true", help="inject faults everywhere")
     parser.addoption("--simulate", default="3", help="seconds that each simulation may go on")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the mark of the one session that runs it.
+
+    Raises:
+        pytest.UsageError: no session would run it, or two would.
+    """
+    for item in items:
+        sessions = [name for name in SESSIONS if item.get_closest_marker(name)]
+        if not sessions and "integration" not in item.path.parts:
+            item.add_marker("unit")
+        elif len(sessions) != 1:
+            problem = "two sessions run it" if sessions else "no session runs it"
+            raise pytest.UsageError(f"{item.nodeid}: {problem}: mark it with one of {SESSIONS}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -89,21 +110,15 @@ class Checkout:
         return {name: value for name, value in merged.items() if value is not None}
 
     def invoke(self, *words: str, **env: str | None) -> subprocess.CompletedProcess[str]:
-        """Run a task to its end; a variable that is None is taken out of the environment."""
-        return subprocess.run(
-            self.command(*words),
-            cwd=self.root,
-            env=self.environment(env),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=600,
-            check=False,
-        )
+        """Run a task to its end, in this process; a variable that is None is taken out."""
+        return run_task(words, self.root, self.environment(env))
+
+    def invoke_process(self, *words: str, **env: str | None) -> subprocess.CompletedProcess[str]:
+        """Run a task to its end in a process of its own: for what only a process shows."""
+        return run_process(self.command(*words), self.root, self.environment(env))
 
     def start(self, *words: str, **env: str | None) -> subprocess.Popen[str]:
-        """Start a task; a variable that is None is taken out of the environment."""
+        """Start a process with a task; a variable that is None is taken out."""
         return start_task(self.command(*words), self.root, self.environment(env))
 
     def dockerfile(self, text: str) -> None:
@@ -111,6 +126,23 @@ class Checkout:
 
     def git(self, *words: str) -> str:
         return git(self.root, *words)
+
+
+def run_process(
+    argv: Sequence[str], root: Path, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a process to its end."""
+    return subprocess.run(
+        argv,
+        cwd=root,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=600,
+        check=False,
+    )
 
 
 def start_task(argv: Sequence[str], root: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:

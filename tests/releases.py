@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT, TASKS, git, start_task
+from conftest import ROOT, TASKS, git, run_process, start_task
+from inprocess import run_task
 from registries import Server, docker_config
 
 from buildlib.registry.claim import PREFIX, ClaimTerms
@@ -95,17 +96,14 @@ class Release:
         return [sys.executable, "-m", "invoke", *words]
 
     def invoke(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a task as a person would."""
-        done = subprocess.run(
-            self.command(*words),
-            cwd=self.root,
-            env={**self.env, **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        """Run a task in this process, as `Checkout.invoke` does."""
+        return self._done(run_task(words, self.root, {**self.env, **env}))
+
+    def invoke_process(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a task in a process of its own, as `Checkout.invoke_process` does."""
+        return self._done(run_process(self.command(*words), self.root, {**self.env, **env}))
+
+    def _done(self, done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
         self.printed += [done.stdout, done.stderr]
         return done
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 _TAG: Final = re.compile(r"(v?)(\d+(?:\.\d+)*)((?:[-_].*)?)")
 _PARTS_WITH_PATCH: Final = 3
+_DATE: Final = 100_000  # of six digits or more
 
 
 class Newer(NamedTuple):
@@ -45,7 +46,13 @@ def find_newer(tag: str, tags: Iterable[str]) -> Newer:
         for match in map(_TAG.fullmatch, tags)
         if match and (match[1], match[3]) == (own[1], own[3])
     }
-    same = {found: name for found, name in alike.items() if len(found) == len(numbers)}
+    # A date, 3.12.20240101, is another way to number than 3.12.1.
+    dated = [number >= _DATE for number in numbers]
+    same = {
+        found: name
+        for found, name in alike.items()
+        if len(found) == len(numbers) and [number >= _DATE for number in found] == dated
+    }
     patches = [found for found in same if found[:-1] == numbers[:-1] and found > numbers]
     minors = [found for found in same if found[0] == numbers[0] and found[:2] > numbers[:2]]
     has_patch = len(numbers) >= _PARTS_WITH_PATCH

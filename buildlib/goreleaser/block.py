@@ -15,6 +15,7 @@ from buildlib.errors import InputError
 from buildlib.goreleaser.templates import SNAPSHOT, VERSION, escape, tag_template
 from buildlib.labels import VERSION_LABEL
 from buildlib.plan import BuildPlan
+from buildlib.precedence import Scheme
 from buildlib.project import Project
 from buildlib.settings import Registry
 from buildlib.templates import fill
@@ -59,13 +60,19 @@ def make_block(project: Project, plan: BuildPlan) -> str:
         plan: of a build of all platforms as GoReleaser does it.
 
     Raises:
-        InputError: no registry is configured, or a rule is not GoReleaser's to know (exit 2).
+        InputError: no registry is configured, or a rule or the versions are not GoReleaser's to
+            know (exit 2).
     """
     config = project.config
     if not config.registries:
         raise InputError(
             "there is nowhere to publish to",
             hint=f'add {config.table("registries.NAME")} with repository = "…"',
+        )
+    if config.version_scheme is not Scheme.SEMVER:
+        raise InputError(
+            f'GoReleaser takes SemVer alone, and version-scheme is "{config.version_scheme}"',
+            hint="publish with invoke docker-publish, or tag by SemVer",
         )
     lines = [BEGIN, "snapshot:", f"  version_template: {_quoted(SNAPSHOT)}", "dockers_v2:"]
     for registries in _alike(project):

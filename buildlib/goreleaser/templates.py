@@ -6,7 +6,6 @@ Source: goreleaser.com/customization/templates; a template that comes to nothing
 from __future__ import annotations
 
 import json
-import re
 from typing import Final
 
 from buildlib.errors import InputError
@@ -27,7 +26,6 @@ _FIELDS: Final = {
     "short": ".ShortCommit",
     "revision": ".FullCommit",
 }
-_NAME: Final = re.compile(r"\{([a-z]+)\}")
 _RELEASES: Final = {Kind.RELEASE, Kind.PRERELEASE}
 
 
@@ -38,14 +36,13 @@ def escape(text: str) -> str:
 
 def _text(rule: TagRule, where: str) -> str:
     """Return the expression that the tag comes from."""
-    template = rule.template + rule.suffix
-    if unknown := sorted(set(_NAME.findall(template)) - set(_FIELDS)):
+    if unknown := sorted(rule.names - set(_FIELDS)):
         raise InputError(
-            f"{where}: {template} has {{{unknown[0]}}}, which is no template of GoReleaser",
+            f"{where}: {rule.template} has {{{unknown[0]}}}, which is no template of GoReleaser",
             hint='give the rule on = ["edge"]; edge builds are published by docker-publish alone',
         )
-    pattern = json.dumps(_NAME.sub("%v", template))
-    fields = [_FIELDS[name] for name in _NAME.findall(template)]
+    pattern = json.dumps("%v".join(rule.parts[::2]))
+    fields = [_FIELDS[name] for name in rule.parts[1::2]]
     return f"printf {' '.join([pattern, *fields])}" if fields else pattern
 
 

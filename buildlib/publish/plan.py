@@ -265,7 +265,7 @@ def _tag_plans(
             project.git,
             changes,
             rules=config.tag_rules(registry),
-            prefix=config.tag_prefix,
+            naming=config.naming,
             mode=mode,
             in_registry=in_registry.get(registry.name, ()),
         )

@@ -55,6 +55,8 @@ class TargetRecord:
         signed_by: key or identity by which it was verified there; empty: not yet, or not wanted.
         tags: by name, what each stands for now and stood for before.
         wanted: the tags that it is to have.
+        moving: each tag that moves whose last request may not be carried out yet, with the digest
+            that it is pointed to.
         claim: identifier of the claim under which the tags are given; empty: there is none now.
         retries: requests that were tried again.
         error: why it was given up; empty: it was not.
@@ -70,6 +72,7 @@ class TargetRecord:
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
     held_back: dict[str, str] = field(default_factory=dict)
+    moving: dict[str, str] = field(default_factory=dict)
     claim: str = ""
     retries: int = 0
     error: str = ""

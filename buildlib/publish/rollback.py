@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from buildlib.errors import GateError, InputError
-from buildlib.precedence import parse_semver
-from buildlib.reference import legal_part
+from buildlib.precedence import Naming, Parsed
 from buildlib.registry.claim import Claim, all_claimed
 from buildlib.registry.client import Repository
 from buildlib.registry.tags import Tagged, check_lapse, put_tag
-from buildlib.tagplan import line_values
+from buildlib.tagplan import tag_of, versions_in
 from buildlib.tagrules import Kind, TagRule
+from buildlib.version import SNAPSHOT
 
-if TYPE_CHECKING:
-    import semver
-
+_NAMING: Final = Naming()
 # What a release is found by that is to be taken back.
 LATEST: Final = "latest"
 
@@ -33,9 +31,15 @@ class Rollback:
     tags: tuple[tuple[str, str], ...]
 
 
-def _releases(tags: Iterable[str]) -> list[semver.Version]:
-    found = [parsed for tag in tags if (parsed := parse_semver(tag))]
-    return sorted(version for version in found if not version.prerelease)
+def _releases(
+    tags: Iterable[str], rules: Sequence[TagRule], naming: Naming
+) -> list[tuple[Parsed, str]]:
+    """Return the releases that tags tell, lowest first, each with its tag."""
+    found = versions_in((tag for tag in tags if SNAPSHOT not in tag), rules, naming)
+    return sorted(
+        ((version, tag) for version, tag in found if not version.prerelease),
+        key=lambda pair: pair[0].key,
+    )
 
 
 def gives_latest(rules: Iterable[TagRule]) -> bool:
@@ -43,45 +47,71 @@ def gives_latest(rules: Iterable[TagRule]) -> bool:
     return any(rule.template + rule.suffix == LATEST and Kind.RELEASE in rule.on for rule in rules)
 
 
-def _standing(
-    repository: Repository, moving: str, releases: Sequence[semver.Version]
-) -> semver.Version | None:
-    """Return the release that a tag stands for; None: it is something else by now."""
-    now = repository.digest(moving)
-    # The highest is the likely one, and each is a question of its own.
-    highest_first = reversed(releases)
-    return next((v for v in highest_first if repository.digest(legal_part(str(v))) == now), None)
+class _Held:
+    """The releases of one registry."""
+
+    def __init__(self, repository: Repository, rules: Sequence[TagRule], naming: Naming) -> None:
+        self.repository, self._rules = repository, rules
+        self.tags = repository.tags()
+        self._releases = _releases(self.tags, rules, naming)
+
+    def standing(self, moving: str) -> Parsed | None:
+        """Return the release that a tag points to; None: it is something else by now."""
+        now = self.repository.digest(moving)
+        # The highest is the likely one, and each is a question of its own.
+        return next(
+            (v for v, tag in reversed(self._releases) if self.repository.digest(tag) == now), None
+        )
+
+    def below(self, current: Parsed) -> Parsed | None:
+        """Return the highest release below one, which is no other name of it."""
+        now = {self.repository.digest(tag) for v, tag in self._releases if v.key == current.key}
+        lower = [(v, tag) for v, tag in self._releases if v.key < current.key]
+        # Where versions may have one number or two, 1.2 may be a tag that moves.
+        return next((v for v, tag in reversed(lower) if self._is_fixed(tag, now)), None)
+
+    def _is_fixed(self, tag: str, others: set[str]) -> bool:
+        moves = any(rule.floating and rule.read(tag) is not None for rule in self._rules)
+        return not moves or self.repository.digest(tag) not in others
 
 
-def earlier_version(repositories: Iterable[Repository], moving: str = LATEST) -> str:
+def earlier_version(
+    registries: Iterable[tuple[Repository, Sequence[TagRule]]],
+    moving: str = LATEST,
+    naming: Naming = _NAMING,
+) -> str:
     """Return the highest release below the one that a tag stands for, everywhere.
 
     Args:
-        repositories: say what is there; one that does not have the tag has no say.
+        registries: say what is there, by their rules; one that does not have the tag has no say.
         moving: the tag.
+        naming: by which a text is a version.
 
     Raises:
         InputError: the tag is nowhere, or not one release everywhere, as after a rollback that
             broke off; or there is no earlier release (exit 2).
     """
-    held = [(one, one.tags()) for one in repositories]
-    asked = [(one, _releases(tags)) for one, tags in held if moving in tags]
-    found = {one.name: _standing(one, moving, releases) for one, releases in asked}
+    held = [_Held(repository, rules, naming) for repository, rules in registries]
+    asked = [one for one in held if moving in one.tags]
+    found = {one.repository.name: one.standing(moving) for one in asked}
     hint = "name the version: invoke docker-rollback --version VERSION"
     if not found:
         raise InputError(f"no registry has a tag {moving}", hint=hint)
-    if len(set(found.values())) > 1:
-        each = ", ".join(f"{name}: {version or 'no release'}" for name, version in found.items())
+    texts = {name: version.text if version else "no release" for name, version in found.items()}
+    if len(set(texts.values())) > 1:
+        each = ", ".join(f"{name}: {text}" for name, text in texts.items())
         raise InputError(
             f"{moving} differs ({each})", why="an earlier rollback may have broken off", hint=hint
         )
-    (current,) = set(found.values())
+    current = next(iter(found.values()))
     if current is None:
-        raise InputError(f"{moving} stands for no release that is there", hint=hint)
-    below = [v for _, releases in asked for v in releases if v < current]
+        raise InputError(f"{moving} does not point to a release that is there", hint=hint)
+    below = [version for one in asked if (version := one.below(current))]
     if not below:
-        raise InputError(f"there is no release before {current}, which {moving} is", hint=hint)
-    return str(max(below))
+        raise InputError(
+            f"there is no release before {current.text}, which {moving} points to", hint=hint
+        )
+    return max(below, key=lambda version: version.key).text
 
 
 def plan_rollback(
@@ -89,6 +119,7 @@ def plan_rollback(
     version: str,
     rules: Sequence[TagRule],
     immutable: Iterable[str] = (),
+    naming: Naming = _NAMING,
 ) -> Rollback:
     """Return what a rollback to a version moves: every floating tag that the version could have.
 
@@ -97,30 +128,34 @@ def plan_rollback(
         version: to go back to.
         rules: of the registry.
         immutable: patterns of tags that never move there.
+        naming: by which a text is a version.
 
     Raises:
         InputError: the version is no release, or not there (exit 2).
         GateError: a tag would have to move that must not (exit 7).
     """
-    parsed = parse_semver(version)
+    parsed = naming.parse(version)
     if parsed is None or parsed.prerelease:
-        raise InputError(f"{version} is no release: no tag that moves stands for it")
-    digest = repository.digest(legal_part(version))
+        raise InputError(f"{version} is not a release: no tag that moves points to it")
+    there = set(repository.tags())
+    releases = _releases(there, rules, naming)
+    # With build metadata the version is what its tag was written from, not what it reads as.
+    own = [tag_of(rule, parsed) for rule in rules if "version" in rule.names]
+    own += [tag for known, tag in releases if known.same(parsed)]
+    digest = next((repository.digest(tag) for tag in own if tag in there), "")
     if not digest:
+        known = dict.fromkeys(release.text for release, _ in releases)
         raise InputError(
-            f"{repository.name} has no {version}",
-            hint=f"there are {', '.join(map(str, _releases(repository.tags()))) or 'none'}",
+            f"{repository.name} has no {version}", hint=f"there are {', '.join(known) or 'none'}"
         )
-    values = line_values(parsed)
     names = [
-        legal_part(rule.render(values))
+        tag
         for rule in rules
         if rule.floating
         and Kind.RELEASE in rule.on
-        and rule.names <= values.keys()
-        and (rule.zero or parsed.major)
+        and (rule.zero or parsed.numbers[0])
+        and (tag := tag_of(rule, parsed))
     ]
-    there = set(repository.tags())
     held = [(tag, repository.digest(tag)) for tag in dict.fromkeys(names) if tag in there]
     moving = tuple((tag, before) for tag, before in held if before != digest)
     for pattern in immutable:
@@ -134,7 +169,7 @@ def plan_rollback(
     return Rollback(repository=repository, version=version, digest=digest, tags=moving)
 
 
-def moves(plans: Iterable[Rollback]) -> Iterator[tuple[Rollback, str]]:
+def in_order(plans: Iterable[Rollback]) -> Iterator[tuple[Rollback, str]]:
     """Yield each tag that moves, with the plan that it is of; everywhere `latest` comes last.
 
     By that tag the way back is found: who breaks off before it has moved everywhere finds the
@@ -166,7 +201,7 @@ def roll_back(
                 "tags were moved while the version to go back to was verified",
                 hint="see what they point to now, and run invoke docker-rollback again",
             )
-        for plan, tag in moves(plans):
+        for plan, tag in in_order(plans):
             claim = claims[plan.repository.name]
             yield plan, put_tag(plan.repository, plan.digest, tag, immutable=False, claim=claim)
             check_lapse(claim, plan.repository, tag)

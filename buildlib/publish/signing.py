@@ -26,7 +26,7 @@ from buildlib.report import to_json
 from buildlib.sign.cosign import Cosign, ForeignError
 from buildlib.sign.flow import Signatory, find_cosign
 
-_STATEMENT: Final = "slsaprovenance1"
+STATEMENT: Final = "slsaprovenance1"
 
 
 def check_signing(config: Config, gates: Collection[str]) -> None:
@@ -142,7 +142,7 @@ class CosignSigner:
             yield f"{target.repository}@{one['digest']}", root / one["file"], one["type"]
         own = folder / "statement.json"
         own.write_text(to_json(make_statement(self._project, self._plan, receipt)), "utf-8")
-        yield f"{target.repository}@{receipt.digest}", own, _STATEMENT
+        yield f"{target.repository}@{receipt.digest}", own, STATEMENT
 
     def _attested(
         self, signatory: Signatory, about: str, file: Path, kind: str, store: Path
@@ -155,7 +155,7 @@ class CosignSigner:
         except ForeignError:
             # By the key before this one, or by a wrong one: the last verification decides.
             there = ()
-        new = _said(json.loads(file.read_text(encoding="utf-8"))) if kind == _STATEMENT else None
+        new = _said(json.loads(file.read_text(encoding="utf-8"))) if kind == STATEMENT else None
         if not any(new is None or _said(one.get("predicate")) == new for one in there):
             self._console.note(f"attaching {kind} to {about}")
             signatory.attest(about, file, kind, self._project.config.signing(), store)

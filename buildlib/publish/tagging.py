@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from buildlib.console import Console
 from buildlib.errors import raise_problems
@@ -122,16 +123,20 @@ class Tagging:
     def _float(self, target: Target) -> None:
         record = self._course.receipt.targets[target.name]
         kept: dict[str, str] = {}
-        for tag in target.floating:
+        # And those that a run which was killed may have moved after a higher release came.
+        for tag in dict.fromkeys((*target.floating, *record.moving)):
             moving = _Moving(
                 target=target,
                 repository=self._repositories[target.name],
                 tag=tag,
                 document=self._documents[target.name],
                 given=record.tags.get(tag, {}).get("digest", ""),
+                sent=record.moving.get(tag, ""),
                 rules=self._rules,
+                begin=partial(self._begin, target, tag),
             )
             done = write_tag(moving.repository, tag, moving.decide, self._claims[target.name])
+            record.moving.pop(tag, None)
             record.wanted = list(moving.target.tags)
             kept |= {tag: moving.kept} if moving.kept else {}
             record.held_back = dict(moving.target.held_back) | kept
@@ -141,6 +146,11 @@ class Tagging:
                 self._console.warn(f"{target.repository}:{tag} is {moving.repaired} again")
             elif tag in moving.target.floating:
                 self._note(target, done)
+
+    def _begin(self, target: Target, tag: str, digest: str) -> None:
+        """Remember a tag before it is moved: a run that is killed may move it later than that."""
+        self._course.receipt.targets[target.name].moving[tag] = digest
+        self._course.save(f"move {target.name} {tag}")
 
     def _note(self, target: Target, done: Tagged) -> None:
         record = self._course.receipt.targets[target.name]
@@ -164,7 +174,9 @@ class _Moving:
         tag: that moves.
         document: that is published.
         given: what an earlier run of this publication pointed the tag to; empty: nothing yet.
+        sent: what an earlier run, which did not end, may still point it to; empty: nothing.
         rules: how it is decided.
+        begin: is called with the digest before each request that points the tag to another one.
     """
 
     target: Target
@@ -172,7 +184,9 @@ class _Moving:
     tag: str
     document: Document
     given: str
+    sent: str
     rules: Rules
+    begin: Callable[[str], None]
 
     def __post_init__(self) -> None:
         """Decide nothing yet."""
@@ -183,6 +197,13 @@ class _Moving:
 
     def decide(self, now: str, written: bool) -> Document | None:  # noqa: FBT001 - see Decide
         """Return what the tag is to point to; see `registry.tags.Decide`."""
+        wanted = self._wanted(now, written=written)
+        if wanted and wanted.digest != now:
+            self.sent = wanted.digest
+            self.begin(self.sent)
+        return wanted
+
+    def _wanted(self, now: str, *, written: bool) -> Document | None:
         held, ours = self.repository.tags(), self.document.digest
         self.target = self.rules.target(self.target.registry, held)
         if self.tag in self.target.floating:
@@ -190,7 +211,7 @@ class _Moving:
                 self.kept = f"it was moved to {now} after this was published"
                 return None
             return self.document
-        if not written or now != ours:
+        if not now or now != self.sent:
             return None
         # The request took so long that a higher release came meanwhile.
         self.repaired = self.rules.rightful(self.target.registry, self.tag, held)

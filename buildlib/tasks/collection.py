@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Final
 
 from invoke.collection import Collection
 
+from buildlib.errors import InputError
 from buildlib.tasks import (
     bases,
     builder,
@@ -22,6 +24,8 @@ from buildlib.tasks import (
     smoke,
     version,
 )
+from buildlib.tasks.edge import refusal
+from buildlib.tasks.options import check_values
 
 _TASKS: Final = (
     docker.docker_build,
@@ -62,7 +66,15 @@ def collection(root: Path | None = None) -> Collection:
     Args:
         root: where the project's configuration is looked for, upwards; default: the directory
             that Invoke was started in.
+
+    Raises:
+        Exit: the command line has an option of ours without its value (code 2).
     """
+    # Here, as Invoke reads the options only after the tasks are known.
+    try:
+        check_values(sys.argv, _TASKS)
+    except InputError as error:
+        raise refusal(error) from None
     namespace = Collection(*_TASKS)
     if root:
         namespace.configure({"buildlib": {"root": str(root)}})

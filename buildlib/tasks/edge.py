@@ -279,6 +279,13 @@ def _refused(error: OSError) -> BuildlibError:
     return system_problem(error)
 
 
+def refusal(error: BuildlibError) -> Exit:
+    """Return what ends Invoke with an error, before any task has begun."""
+    from buildlib.console import Console  # noqa: PLC0415 - only where something is wrong
+
+    return Exit(Console(os.environ).describe(error), code=exit_code_of(error))
+
+
 def _sweep() -> None:
     """End and remove what an interrupt left because it came in between."""
     from buildlib.passing import remove_own  # noqa: PLC0415 - only after an interrupt

@@ -176,7 +176,7 @@ class Planner:
         return Rules(
             target=lambda registry, held: plan_target(project, changes, registry, mode, held),
             rightful=lambda registry, tag, held: rightful_tag(
-                tag, version, config.tag_rules(registry), held
+                tag, version, config.tag_rules(registry), held, config.naming
             ),
             claim=claim,
         )

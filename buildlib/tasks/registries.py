@@ -21,7 +21,6 @@ from buildlib.oci import Image
 from buildlib.passing import remove_left
 from buildlib.plan import Output
 from buildlib.planning import BuildRequest, make_build_plan
-from buildlib.precedence import parse_semver, version_of
 from buildlib.project import Project
 from buildlib.publish.checks import conflicts
 from buildlib.publish.plan import Target, chosen_registries
@@ -29,7 +28,7 @@ from buildlib.publish.rollback import (
     Rollback,
     earlier_version,
     gives_latest,
-    moves,
+    in_order,
     plan_rollback,
     roll_back,
 )
@@ -45,8 +44,9 @@ from buildlib.registry.tags import Tagged, check_lapse, put_tag
 from buildlib.registry.transport import Patience, Transport
 from buildlib.report import to_json
 from buildlib.settings import Registry
+from buildlib.sign.name import check_version, versions_of
 from buildlib.size import saved
-from buildlib.tagrules import pins
+from buildlib.tagrules import moves, pins
 from buildlib.tasks.edge import Edge
 from buildlib.vcs import GitFacts
 
@@ -168,7 +168,7 @@ def stand_ins_away(images: Iterable[Image], registries: Iterable[Registry]) -> s
 def never_moves(
     config: Config, registry: Registry, tag: str, versions: Collection[str] = ()
 ) -> bool:
-    """Return whether a tag stands for one image for ever: as publishing has it, or by SemVer.
+    """Return whether a tag stands for one image for ever: as publishing has it, or by its form.
 
     Args:
         config: has the rules of the project.
@@ -179,7 +179,7 @@ def never_moves(
     rules = config.tag_rules(registry)
     plain = [rule for rule in rules if rule.names == {"version"}]
     return (
-        bool(parse_semver(tag))
+        (bool(config.naming.parse(tag)) and not moves(rules, tag))
         or any(legal_part(r.render({"version": v})) == tag for r in plain for v in versions)
         or pins(rules, tag)
         or any(fnmatchcase(tag, pattern) for pattern in registry.immutable)
@@ -187,9 +187,9 @@ def never_moves(
 
 
 def _versions(project: Project) -> frozenset[str]:
-    git, prefix = project.git, project.config.tag_prefix
+    git, naming = project.git, project.config.naming
     tags = git.tags if isinstance(git, GitFacts) else ()
-    return frozenset(filter(None, (version_of(tag, prefix) for tag in tags)))
+    return frozenset(filter(None, map(naming.version_of, tags)))
 
 
 def promote(
@@ -363,30 +363,36 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
     config = run.config()
     opened = open_registries(run, chosen_registries(config, names))
     # What is no version is for the registries to refuse; only nothing at all stands for the last.
-    wanted = (version_of(version, config.tag_prefix) or version) or earlier_version(
-        one.repository for one in opened if gives_latest(config.tag_rules(one.registry))
+    naming = config.naming
+    known = [(one, config.tag_rules(one.registry)) for one in opened]
+    wanted = (naming.version_of(version) or version) or earlier_version(
+        ((one.repository, rules) for one, rules in known if gives_latest(rules)), naming=naming
     )
     # Everywhere before anywhere.
 
     def replan() -> list[Rollback]:
         return [
             plan_rollback(
-                *(one.repository, wanted, config.tag_rules(one.registry)),
+                *(one.repository, wanted, rules),
                 immutable=one.registry.immutable,
+                naming=naming,
             )
-            for one in opened
+            for one, rules in known
         ]
 
     plans = replan()
     if run.dry:
         called = {one.repository.name: one.registry.name for one in opened}
-        for plan, tag in moves(plans):
+        for plan, tag in in_order(plans):
             words = ("invoke", "docker-promote", plan.digest, tag)
             run.console.answer(shell_line((*words, "--registry", called[plan.repository.name])))
         return
     verify = make_verifier(config, run.executor, run.env, run.console)
     for plan in plans:
         verify(plan.repository, plan.digest)
+        if document := plan.repository.manifest(plan.digest):
+            said = versions_of(plan.repository, document, naming)
+            check_version(f"{plan.repository.name}@{plan.digest}", wanted, said, naming)
     intent = Intent(f"a rollback to {wanted}")
     claims = {
         one.repository.name: make_claim(run, one.registry, one.repository, intent) for one in opened

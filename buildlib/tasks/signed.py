@@ -23,16 +23,17 @@ from buildlib.platforms import platform_name
 from buildlib.publish.plan import PublishPlan
 from buildlib.publish.receipt import GateRecord, find_bills, new_receipt
 from buildlib.publish.settings import SBOM
-from buildlib.publish.signing import CosignSigner
+from buildlib.publish.signing import STATEMENT, CosignSigner
 from buildlib.reference import Reference, parse_reference
 from buildlib.registry.answer import read_object
-from buildlib.registry.client import Repository
+from buildlib.registry.client import Document, Repository
 from buildlib.registry.credentials import docker_store
 from buildlib.registry.push import manifests_of
 from buildlib.report import to_json
 from buildlib.settings import Registry
 from buildlib.sign.cosign import Cosign, key_argument
 from buildlib.sign.flow import Signatory, find_cosign
+from buildlib.sign.name import check_tag_name, version_in_statement, versions_of
 from buildlib.sign.settings import Sign, Verify, check_policy
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.publishing import NOTHING, Planner
@@ -246,8 +247,8 @@ def _policy(config: Config, wanted: Wanted) -> Verify:
     return policy
 
 
-def _found(repository: Repository, reference: Reference) -> tuple[str, tuple[str, ...]]:
-    """Return the digest that is meant, and those of the manifests in it.
+def _found(repository: Repository, reference: Reference) -> Document:
+    """Return the index or manifest that is meant.
 
     Raises:
         InputError: there is no such image (exit 2).
@@ -261,14 +262,29 @@ def _found(repository: Repository, reference: Reference) -> tuple[str, tuple[str
             f"{reference.name}:{reference.tag} has moved",
             why=f"it is {document.digest} now, and not {reference.digest}",
         )
-    return document.digest, tuple(manifests_of(document))
+    return document
+
+
+def _check_name(
+    reference: Reference,
+    opened: Opened,
+    document: Document,
+    config: Config,
+    statements: Sequence[Mapping[str, Any]],
+) -> None:
+    """Raise VerificationError (exit 8) where a tag names another version than what is signed."""
+    said = versions_of(opened.repository, document, config.naming)
+    said = said or tuple(filter(None, map(version_in_statement, statements)))
+    known = opened.registry in config.registries
+    rules = config.tag_rules(opened.registry) if known else ()
+    check_tag_name(str(reference), reference.tag, said, rules, config.naming)
 
 
 def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:
     """Verify, and print what was found.
 
     Raises:
-        VerificationError: it is not verified (exit 8).
+        VerificationError: it is not verified, or is another version than the tag (exit 8).
     """
     parsed = parse_reference(reference)
     config = _config(run, parsed, wanted)
@@ -278,11 +294,16 @@ def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:
         return
     cosign = find_cosign(run.executor)
     opened = _open(run, config, parsed)
-    digest, images = _found(opened.repository, parsed)
+    document = _found(opened.repository, parsed)
     safe = opened.repository.transport.safe
     signatory = Signatory(cosign, run.executor, config.root, run.env, safe=safe)
     with docker_store(opened.registry.host, opened.credentials) as store:
-        done = signatory.verify(f"{parsed.name}@{digest}", policy, store, images=images)
+        about, images = f"{parsed.name}@{document.digest}", tuple(manifests_of(document))
+        done = signatory.verify(about, policy, store, images=images)
+        if parsed.tag:
+            stated = STATEMENT in policy.attestations
+            statements = signatory.statements(about, STATEMENT, policy, store) if stated else ()
+            _check_name(parsed, opened, document, config, statements)
     run.console.answer(to_json(done.as_dict()) if as_json else done.as_text())
 
 

@@ -67,7 +67,7 @@ class Telling:
             project.git,
             self._changes,
             rules=project.config.tag_rules(registry),
-            prefix=project.config.tag_prefix,
+            naming=project.config.naming,
             mode=self._mode,
         )
 
@@ -99,7 +99,7 @@ class Telling:
             self._project.version,
             self._project.git,
             self.plan(),
-            prefix=config.tag_prefix,
+            naming=config.naming,
             registries=own,
         )
 
@@ -145,7 +145,7 @@ def tell_next(project: Project, step: Step, lineage: Lineage | None = None) -> s
     if git.shallow:
         raise shallow_problem()
     before = (lineage or _lineage(project)).before
-    return next_tag(step, before, git.tags, project.config.tag_prefix)
+    return next_tag(step, before, git.tags, project.config.naming)
 
 
 def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: str) -> str:
@@ -168,13 +168,13 @@ def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: st
     if what in set(Step):
         name = tell_next(project, Step(what), lineage)
     else:
-        name = tag_name(what, config.tag_prefix)
+        name = tag_name(what, config.naming)
     problems = tag_problems(
         name,
         project.git,
         changes_of(project),
         lineage,
-        prefix=config.tag_prefix,
+        naming=config.naming,
         branches=release_branches(config.release_branches, lineage),
         remote=remote,
     )

@@ -19,6 +19,7 @@ from buildlib.command import build_line
 from buildlib.dockerignore import DockerIgnore, context_paths
 from buildlib.errors import BuildlibError, InputError, ToolError
 from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.precedence import Naming
 from buildlib.project import Project, load_project
 from buildlib.refusals import Mode, refusals
 
@@ -85,7 +86,9 @@ def files_of(project: Project) -> dict[str, str]:
 def problems_of(root: Path) -> list[BuildlibError]:
     project = load(root)
     return list(
-        refusals(project.version, project.git, changes_of(project), mode=Mode.RELEASE, prefix="v")
+        refusals(
+            project.version, project.git, changes_of(project), mode=Mode.RELEASE, naming=Naming()
+        )
     )
 
 

@@ -14,10 +14,11 @@ from buildlib.errors import (
     BuildlibError,
     GateError,
     InputError,
+    VerificationError,
     exit_code_of,
 )
 from buildlib.registry.claim import PREFIX
-from buildlib.registry.client import Repository
+from buildlib.registry.client import INDEX, Repository
 from buildlib.tasks import registries
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import promote, rollback
@@ -37,12 +38,12 @@ class World:
             here.tags |= dict.fromkeys(("latest", "1"), self.releases["1.3.0"])
         self.configure()
 
-    def configure(self, more: str = "") -> None:
+    def configure(self, more: str = "", first: str = "") -> None:
         tables = [
             f'[registries.{name}]\nrepository = "{here.name}"\n'
             for name, here in (("one", self.one), ("two", self.two))
         ]
-        write_project(self.root, f'image = "thing"\n{"".join(tables)}{more}')
+        write_project(self.root, f'image = "thing"\n{first}{"".join(tables)}{more}')
 
     def edge(self, *, dry: bool = False) -> Edge:
         # Nothing of docker's own store on this machine.
@@ -139,10 +140,56 @@ def test_where_latest_is_no_release_the_version_has_to_be_named(world: World) ->
     for here in (world.one, world.two):
         # Somebody removed the bad one, but not the tag that stands for it.
         del here.tags["1.3.0"]
-    with pytest.raises(InputError, match="latest stands for no release"):
+    with pytest.raises(InputError, match="latest does not point to a release"):
         world.back()
     world.back("1.2.3")
     assert world.what("latest") == ["1.2.3"] * 2
+
+
+BY_V = 'rules = ["v{version}", "v{major}", "latest"]'
+BY_COMMIT = 'rules = [{ template = "{version}-{short}", on = ["release"] }, "latest"]'
+ROLLBACKS = {
+    "a v before it": (BY_V, "v{}", "", "1.2.3"),
+    "a v, as git has it": (BY_V, "v{}", "v1.2.2", "1.2.2"),
+    "words around it": ('rules = ["release-{version}-x", "latest"]', "release-{}-x", "", "1.2.3"),
+    "the commit after it": (BY_COMMIT, "{}-abc1234", "", "1.2.3"),
+    "three numbers": ('rules = ["r{major}.{minor}.{patch}", "latest"]', "r{}", "", "1.2.3"),
+}
+
+
+@pytest.mark.parametrize(("rules", "form", "named", "back"), ROLLBACKS.values(), ids=ROLLBACKS)
+def test_a_rollback_reads_tags_as_the_rules_write_them(
+    world: World, rules: str, form: str, named: str, back: str
+) -> None:
+    for here in (world.one, world.two):
+        here.tags = {"latest": world.releases["1.3.0"], "1.0.0": world.releases["1.2.2"]}
+        here.tags |= {form.format(name): digest for name, digest in world.releases.items()}
+        here.tags |= dict.fromkeys(["verified", "nightly-9", form.format("9.9.9-rc.1")], "sha256:0")
+    world.configure(f"[tags]\n{rules}\n")
+    world.back(named)
+    assert world.what("latest") == [back] * 2
+
+
+def test_a_line_s_own_tag_is_no_release_to_go_back_to(world: World) -> None:
+    """By PEP 440 `1.3` and `1` could be versions; here they are the release once more."""
+    for here in (world.one, world.two):
+        here.tags = dict.fromkeys(["1.3.post1", "1.3", "1", "latest"], world.releases["1.3.0"])
+        here.tags |= {"1.2": world.releases["1.2.3"], "0.9": world.releases["1.2.2"]}
+    world.configure(first='version-scheme = "pep440"\n')
+    world.back()
+    assert world.what("latest") == world.what("1") == ["1.2.3"] * 2
+    assert world.what("1.3") == ["1.3.0"] * 2
+    with pytest.raises(InputError, match=r"has no 1\.1"):
+        world.back("1.1")
+
+
+def test_a_version_s_tag_that_points_to_another_version_is_not_gone_back_to(world: World) -> None:
+    for here in (world.one, world.two):
+        said = {"org.opencontainers.image.version": "1.2.2"}
+        here.keep({"manifests": [], "annotations": said}, INDEX, "1.2.3")
+    with pytest.raises(VerificationError, match=r"is not 1\.2\.3: it says that it is 1\.2\.2"):
+        world.back()
+    assert world.what("latest") == world.what("1") == ["1.3.0"] * 2
 
 
 def test_the_dry_run_has_the_order_of_the_real_one(

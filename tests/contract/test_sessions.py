@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 
-ALWAYS = {"lint", "app_tests", "tests", "smoke(linux/amd64)", "smoke(linux/arm64)"} | {
-    "reproducible",
-    "publish",
-    "simulation",
+ALWAYS = {
+    *("lint", "unit", "app_tests", "engine", "release", "coverage", "simulation"),
+    *("smoke(linux/amd64)", "smoke(linux/arm64)", "reproducible", "publish"),
 }
 
 
@@ -69,9 +69,40 @@ def test_machines_that_build_are_not_started_by_who_is_not_root(tmp_path: Path) 
     assert "bootstrap.sh --release-tools" not in done.stderr
 
 
-def _chosen(path: Path) -> set[str]:
-    lines = [line.split() for line in _nox(path, "--list").splitlines()]
+def _chosen(path: Path, *words: str) -> set[str]:
+    lines = [line.split() for line in _nox(path, "--list", *words).splitlines()]
     return {words[1] for words in lines if words[:1] == ["*"]}
+
+
+def test_tests_are_the_sum_of_three_sessions_and_their_coverage(tmp_path: Path) -> None:
+    assert _chosen(tmp_path, "-s", "tests") == {"unit", "engine", "release", "coverage", "tests"}
+
+
+def test_what_is_fast_needs_no_registry_and_no_second_machine(tmp_path: Path) -> None:
+    assert _chosen(tmp_path, "-t", "fast") == {"lint", "unit"}
+
+
+@pytest.mark.parametrize(
+    ("marks", "problem"),
+    [("", "no session runs"), ("@pytest.mark.release\n@pytest.mark.engine\n", "two sessions")],
+)
+def test_a_test_that_is_not_in_one_session_is_refused(
+    tmp_path: Path, marks: str, problem: str
+) -> None:
+    folder = tmp_path / "integration"
+    folder.mkdir()
+    text = f"import pytest\n\n\n{marks}def test_it() -> None:\n    assert True\n"
+    (folder / "test_it.py").write_text(text, encoding="utf-8")
+    words = ("--collect-only", "-q", "-p", "conftest", "--rootdir", str(tmp_path), str(folder))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), *words],
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert problem in done.stdout + done.stderr
 
 
 def test_with_go_everything_runs(tmp_path: Path) -> None:

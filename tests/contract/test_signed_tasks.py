@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,10 +11,16 @@ import pytest
 from conftest import git
 from smallregistry import SmallRegistry, small_registry
 
-from buildlib.errors import BuildlibError, GateError, InputError, exit_code_of
+from buildlib.errors import (
+    BuildlibError,
+    GateError,
+    InputError,
+    VerificationError,
+    exit_code_of,
+)
 from buildlib.executor import Completed
 from buildlib.labels import REVISION_LABEL, VERSION_LABEL
-from buildlib.registry.client import Document
+from buildlib.registry.client import INDEX, Document
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.signed import Wanted, sign, verify
 
@@ -38,14 +45,16 @@ class Cosign(FakeExecutor):
     def __init__(self) -> None:
         super().__init__()
         self.said: list[tuple[str, ...]] = []
+        self.statement = ""
 
     def _answer(self, argv: Sequence[str]) -> Completed:
         words = tuple(argv[argv.index("cosign") :])
         if words[1] == "version" or words[2] == "--help":
             return Completed(code=0, stdout="--recursive --tlog-upload")
         self.said.append(words)
-        there = words[1] != "verify-attestation"
-        return Completed(code=0) if there else Completed(code=1, stderr=NONE)
+        if words[1] == "verify-attestation" and not self.statement:
+            return Completed(code=1, stderr=NONE)
+        return Completed(code=0, stdout=self.statement)
 
     def did(self, verb: str) -> list[tuple[str, ...]]:
         return [words for words in self.said if words[1] == verb]
@@ -232,6 +241,103 @@ def test_a_configured_key_is_meant_from_the_project(
     assert words_after(words, "--key") == [str(tmp_path / "repo/cosign.pub")]
 
 
+# --- the version that a tag names -------------------------------------------------------------
+
+SIGNED = Wanted(key="", identity="", issuer="", attestations=())
+# Rules, version scheme, what the signed image says, and the tag: is it that version's?
+NAMED = {
+    "its own": ("", "semver", "1.2.0", "1.2.0", True),
+    "another's": ("", "semver", "1.1.0", "1.2.0", False),
+    "a later one's": ("", "semver", "1.2.1", "1.2.0", False),
+    "its prerelease's": ("", "semver", "1.2.0-rc.1", "1.2.0", False),
+    "its line": ("", "semver", "1.2.3", "1.2", True),
+    "another line": ("", "semver", "1.1.0", "1.2", False),
+    "another major line": ("", "semver", "2.0.0", "1", False),
+    "the newest": ("", "semver", "1.1.0", "latest", True),
+    "a word": ("", "semver", "1.1.0", "stable", True),
+    "a commit": ("", "semver", "1.1.0-SNAPSHOT-abc1234", "sha-abc1234", True),
+    "a snapshot": ("", "semver", "1.1.0-SNAPSHOT-abc1234", "1.1.0-SNAPSHOT-abc1234", True),
+    "another snapshot": ("", "semver", "1.1.0-SNAPSHOT-abc1234", "1.1.0-SNAPSHOT-def1234", False),
+    "a build": ("", "semver", "1.2.0+fork", "1.2.0-fork", True),
+    "a build of another": ("", "semver", "1.1.0+fork", "1.2.0-fork", False),
+    "no version": ("", "semver", "", "1.2.0", True),
+    "what is not a version": ("", "semver", "nightly", "1.2.0", False),
+    "a v before it": ('["v{version}", "v{major}"]', "semver", "1.2.0", "v1.2.0", True),
+    "a v before another's": ('["v{version}", "v{major}"]', "semver", "1.1.0", "v1.2.0", False),
+    "a suffix": ('["{version}-slim"]', "semver", "1.2.0", "1.2.0-slim", True),
+    "a suffix of another's": ('["{version}-slim"]', "semver", "1.1.0", "1.2.0-slim", False),
+    "a branch that looks like a line": ('["{branch}", "{major}"]', "semver", "1.2.0", "2", True),
+    "a post release": ("", "pep440", "1.2.post1", "1.2.post1", True),
+    "the line of a post release": ("", "pep440", "1.2.post1", "1.2", True),
+    "what it follows": ("", "pep440", "1.2.post1", "1.2.0", False),
+    "another epoch": ("", "pep440", "1!2.0", "2.0.1", False),
+    "a month": ("", "calver", "2026.01.3", "2026.01.3", True),
+    "another month": ("", "calver", "2026.01.3", "2026.02.3", False),
+    "anything": ("", "any", "20200110-RC2", "20200110-RC2", True),
+    "anything else": ("", "any", "20200110-RC1", "20200110-RC2", False),
+}
+
+
+def _configure(world: World, rules: str, scheme: str) -> None:
+    tags = f"[tags]\nrules = {rules}\n" if rules else ""
+    config = CONFIG.format(name=world.registry.name)
+    (world.run.start / "buildlib.toml").write_text(
+        f'version-scheme = "{scheme}"\n{config}{tags}', encoding="utf-8"
+    )
+
+
+def _annotated(world: World, version: str, tag: str) -> str:
+    said = {"annotations": {VERSION_LABEL: version}} if version else {}
+    return world.registry.keep({"manifests": [], **said}, INDEX, tag)
+
+
+@pytest.mark.parametrize(("rules", "scheme", "version", "tag", "good"), NAMED.values(), ids=NAMED)
+def test_a_tag_names_the_version_that_is_signed(
+    world: World, rules: str, scheme: str, version: str, tag: str, *, good: bool
+) -> None:
+    _configure(world, rules, scheme)
+    digest = _annotated(world, version, tag)
+    reference = f"{world.registry.name}:{tag}"
+    # By its digest alone it is what it is.
+    verify(world.run, f"{world.registry.name}@{digest}", SIGNED, as_json=False)
+    for name in (reference, f"{reference}@{digest}"):
+        if good:
+            verify(world.run, name, SIGNED, as_json=False)
+            continue
+        with pytest.raises(VerificationError) as caught:
+            verify(world.run, name, SIGNED, as_json=False)
+        assert f"is not {tag}: it says that it is {version}" in caught.value.what
+        assert "by its digest" in caught.value.hint
+
+
+@pytest.mark.parametrize(("said", "good"), [("1.2.0", True), ("1.1.0", False), ("22.04", True)])
+def test_without_an_annotation_the_images_say_it(world: World, said: str, *, good: bool) -> None:
+    """The last one is a label that was inherited from the base."""
+    digest = world.push(said, *BOTH).rpartition("@")[2]
+    single = world.registry.image("linux/amd64", **{VERSION_LABEL: said})
+    for held in (digest, single):
+        world.registry.tags["1.2.0"] = held
+        if good:
+            verify(world.run, f"{world.registry.name}:1.2.0", SIGNED, as_json=False)
+            continue
+        with pytest.raises(VerificationError, match=r"is not 1\.2\.0: it says that it is 1\.1\.0"):
+            verify(world.run, f"{world.registry.name}:1.2.0", SIGNED, as_json=False)
+
+
+@pytest.mark.parametrize("said", ["1.2.0", "1.1.0"])
+def test_or_the_signed_statement_says_it(world: World, said: str) -> None:
+    predicate = {"buildDefinition": {"externalParameters": {"version": said}}}
+    payload = base64.b64encode(json.dumps({"predicate": predicate}).encode()).decode()
+    world.run.cosign.statement = json.dumps({"payload": payload})
+    _annotated(world, "", "1.2.0")
+    wanted = SIGNED._replace(attestations=("slsaprovenance1",))
+    if said == "1.2.0":
+        verify(world.run, f"{world.registry.name}:1.2.0", wanted, as_json=False)
+        return
+    with pytest.raises(VerificationError, match="it says that it is 1"):
+        verify(world.run, f"{world.registry.name}:1.2.0", wanted, as_json=False)
+
+
 # --- a stranger ------------------------------------------------------------------------------
 
 
@@ -244,6 +350,33 @@ def test_a_stranger_verifies_without_a_configuration(
     reference = world.push("1.2.3", *BOTH)
     words = world.verify(reference, key, identity)
     assert reference in words
+
+
+@pytest.mark.parametrize(
+    ("version", "tag", "good"),
+    [
+        ("1.2.0", "1.2.0", True),
+        ("1.2.0", "v1.2.0", True),
+        ("v1.2.0", "1.2.0", True),
+        ("1.2.0", "1.2.0-alpine", True),
+        ("1.2.0", "1.2", True),
+        ("1.1.0", "1.2.0", False),
+        ("1.1.0", "v1.2.0", False),
+        ("1.1.0", "1.2.0-alpine", False),
+    ],
+)
+def test_a_stranger_sees_that_a_tag_names_another_version(
+    world: World, tmp_path: Path, version: str, tag: str, *, good: bool
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    world.run = _Edge(tmp_path / "elsewhere")
+    _annotated(world, version, tag)
+    wanted = SIGNED._replace(key="my.pub")
+    if good:
+        verify(world.run, f"{world.registry.name}:{tag}", wanted, as_json=False)
+        return
+    with pytest.raises(VerificationError, match="it says that it is"):
+        verify(world.run, f"{world.registry.name}:{tag}", wanted, as_json=False)
 
 
 def test_without_one_something_has_to_say_what_counts(world: World, tmp_path: Path) -> None:

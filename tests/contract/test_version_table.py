@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from conftest import git
 from gitscript import grow
 
+from buildlib.precedence import Naming, Scheme
 from buildlib.refusals import Mode
 from buildlib.tagplan import TagPlan, plan_tags
 from buildlib.tagrules import DEFAULT_RULES, parse_rules
@@ -29,6 +30,7 @@ class Row:
     held: dict[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     prefix: str = "v"
+    scheme: Scheme = Scheme.SEMVER
     override: str = ""
     mode: Mode = Mode.RELEASE
     rules: str = ""
@@ -112,10 +114,11 @@ DOCUMENT = {
         refused=(*OFF, "none can be seen in a shallow clone", "git fetch --unshallow --tags"),
     ),
     "a tag that is not SemVer": Row(
-        script="t:20200110-RC2",
+        script="t:v20200110-RC2",
+        scheme=Scheme.ANY,
         version="20200110-RC2",
         tags="20200110-RC2",
-        held={"latest": "20200110-RC2 is no version by SemVer"},
+        held={"latest": '20200110-RC2 is not a version by version-scheme = "any"'},
     ),
     "an annotated tag": Row(script="a:v1.1.1", version="1.1.1", tags="1.1.1 1.1 1 latest"),
     "a detached HEAD": Row(
@@ -135,7 +138,13 @@ VERSIONS = {
         script="t:1.2.3", prefix="", version="1.2.3", tags="1.2.3 1.2 1 latest"
     ),
     "without a prefix a v makes no SemVer": Row(
-        script="t:v1.2.3", prefix="", version="v1.2.3", tags="v1.2.3"
+        script="t:v1.2.3",
+        prefix="",
+        version=f"0.0.1-SNAPSHOT-{SHORT}",
+        refused=(
+            *OFF,
+            'v1.2.3 on HEAD is not a version: version-scheme is "semver", tag-prefix is ""',
+        ),
     ),
     "a tag of another kind beside a version": Row(
         script="t:nightly t:v1.0.0 t:deployed", version="1.0.0", tags="1.0.0 1.0 1 latest"
@@ -144,9 +153,21 @@ VERSIONS = {
         script="t:vnext t:v0.1.0", version="0.1.0", tags="0.1.0 0.1 latest"
     ),
     "a tag that only begins like a version": Row(
-        script="t:v1.2", version="1.2", tags="1.2", held={"latest": "1.2 is no version by SemVer"}
+        script="t:v1.2",
+        version=f"0.0.1-SNAPSHOT-{SHORT}",
+        refused=(
+            *OFF,
+            'v1.2 on HEAD is not a version: version-scheme is "semver", tag-prefix is "v"',
+        ),
     ),
-    "leading zeros are no SemVer": Row(script="t:v01.2.3", version="01.2.3", tags="01.2.3"),
+    "leading zeros are no SemVer": Row(
+        script="t:v01.2.3",
+        version=f"0.0.1-SNAPSHOT-{SHORT}",
+        refused=(
+            *OFF,
+            'v01.2.3 on HEAD is not a version: version-scheme is "semver", tag-prefix is "v"',
+        ),
+    ),
     "a calendar version": Row(
         script="t:v2024.12.0 c t:v2025.1.0", version="2025.1.0", tags="2025.1.0 2025.1 2025 latest"
     ),
@@ -183,11 +204,19 @@ VERSIONS = {
         version="3.0.0",
         tags="3.0.0 3.0 3 latest",
     ),
-    "a slash in a version": Row(script="t:v1.0.0/linux", version="1.0.0/linux", tags="1.0.0-linux"),
-    "a hash sign in a version": Row(script="t:v1#2", version="1#2", tags="1-2"),
-    "letters of other scripts": Row(script="t:vünï", version="ünï", tags="n-"),
+    "a slash in a version": Row(
+        script="t:v1.0.0/linux", scheme=Scheme.ANY, version="1.0.0/linux", tags="1.0.0-linux"
+    ),
+    "a hash sign in a version": Row(script="t:v1#2", scheme=Scheme.ANY, version="1#2", tags="1-2"),
+    "letters of other scripts": Row(
+        script="t:vünï",
+        scheme=Scheme.ANY,
+        version=f"0.0.1-SNAPSHOT-{SHORT}",
+        refused=(*OFF, "vünï on HEAD is not a version"),
+    ),
     "no letter of it is legal": Row(
-        script="t:vü",
+        script="c",
+        override="ü",
         version="ü",
         refused=("no tag is left for ü",),
         held={"ü": "no character of it is legal"},
@@ -251,7 +280,186 @@ VERSIONS = {
     "a tag that looks like a description": Row(
         script="t:v1.0.0-4-gdeadbee", version="1.0.0-4-gdeadbee", tags="1.0.0-4-gdeadbee"
     ),
-    "a tag that looks dirty": Row(script="t:v1-dirty", version="1-dirty", tags="1-dirty"),
+    "a tag that looks dirty": Row(
+        script="t:v1-dirty", scheme=Scheme.ANY, version="1-dirty", tags="1-dirty"
+    ),
+}
+
+# Services and actions move tags of their own; other projects have other schemes.
+SCHEMES = {
+    "a word that begins with a v": Row(
+        script="t:verified",
+        version=f"0.0.1-SNAPSHOT-{SHORT}",
+        refused=(
+            *OFF,
+            'verified on HEAD is not a version: version-scheme is "semver", tag-prefix is "v"',
+        ),
+    ),
+    "a word where there is no prefix": Row(
+        script="t:nightly",
+        prefix="",
+        version=f"0.0.1-SNAPSHOT-{SHORT}",
+        refused=(
+            *OFF,
+            'nightly on HEAD is not a version: version-scheme is "semver", tag-prefix is ""',
+        ),
+    ),
+    "a word after a release": Row(
+        script="t:v1.2.3 c t:vendored",
+        version=f"1.2.4-SNAPSHOT-{SHORT}",
+        refused=(*OFF, "vendored on HEAD is not a version"),
+    ),
+    "only the beginning is a version": Row(
+        script="t:v1.2.3 c t:v1.2.4.5 t:v1.3.0_x t:v1.4.0/a",
+        version=f"1.2.4-SNAPSHOT-{SHORT}",
+        refused=(*OFF, "v1.2.4.5, v1.3.0_x, v1.4.0/a on HEAD is not a version"),
+    ),
+    "tags that move along with a release": Row(
+        script="t:v1.2.3 t:v1 t:v1.2", version="1.2.3", tags="1.2.3 1.2 1 latest"
+    ),
+    "tags that moved along with a release before": Row(
+        script="t:v1.2.3 c t:v1 t:v1.2 c t:v1.2.4", version="1.2.4", tags="1.2.4 1.2 1 latest"
+    ),
+    "a tag that moves is not a release": Row(
+        script="t:v1.2.3 c t:v1",
+        version=f"1.2.4-SNAPSHOT-{SHORT}",
+        refused=(*OFF, "v1 on HEAD is not a version"),
+    ),
+    "past a tag that moves": Row(
+        script="t:v1.2.3 c t:v1 c",
+        version=f"1.2.4-SNAPSHOT-{SHORT}",
+        refused=(*OFF, "the nearest is v1.2.3, 2 commits back"),
+    ),
+    **{
+        f"{what} by {scheme}": replace(row, scheme=scheme)
+        for scheme in (Scheme.PEP440, Scheme.ANY)
+        for what, row in {
+            "tags that move along": Row(
+                script="t:v1.2.3 t:v1 t:v1.2", version="1.2.3", tags="1.2.3 1.2 1 latest"
+            ),
+            "tags that moved along before": Row(
+                script="t:v1.2.3 c t:v1 t:v1.2 c t:v1.2.4",
+                version="1.2.4",
+                tags="1.2.4 1.2 1 latest",
+            ),
+            "a tag that moved between releases": Row(
+                script="t:v1.2.3 c t:v1",
+                version=f"1.2.4-SNAPSHOT-{SHORT}",
+                refused=(*OFF, "v1 on HEAD moves along with longer versions"),
+            ),
+            "past tags that moved": Row(
+                script="t:v1.2.3 c t:v1 t:v1.2 c",
+                version=f"1.2.4-SNAPSHOT-{SHORT}",
+                refused=(*OFF, "the nearest is v1.2.3, 2 commits back"),
+            ),
+            "a word that begins with a v": Row(
+                script="t:verified",
+                version=f"0.0.1-SNAPSHOT-{SHORT}",
+                refused=(*OFF, "verified on HEAD is not a version"),
+            ),
+        }.items()
+    },
+    "a post release": Row(
+        script="t:v1.2.post1",
+        scheme=Scheme.PEP440,
+        version="1.2.post1",
+        tags="1.2.post1 1.2 1 latest",
+    ),
+    "a post release beside what it follows": Row(
+        script="t:v1.2 c t:v1.2.post1",
+        scheme=Scheme.PEP440,
+        version="1.2.post1",
+        tags="1.2.post1 1 latest",
+        held={"1.2": "a git tag names a version of just that name"},
+    ),
+    "a beta without a dash": Row(
+        script="t:v1.1beta2", scheme=Scheme.PEP440, version="1.1beta2", tags="1.1beta2"
+    ),
+    "a candidate is below its release": Row(
+        script="c t:v2.0rc1 t:v2.0.0 t:v2.0.dev3",
+        scheme=Scheme.PEP440,
+        version="2.0.0",
+        tags="2.0.0 2.0 2 latest",
+    ),
+    "a local version": Row(
+        script="t:v1.2.3+ubuntu",
+        scheme=Scheme.PEP440,
+        version="1.2.3+ubuntu",
+        tags="1.2.3-ubuntu",
+        held={"latest": "build metadata moves no tag"},
+    ),
+    "a local version that would read as a release": Row(
+        script="t:v1.2.3+1",
+        scheme=Scheme.PEP440,
+        version="1.2.3+1",
+        refused=("such a tag reads as 1.2.3-1, and this is 1.2.3+1",),
+    ),
+    "an epoch": Row(
+        script="t:v1!2.0", scheme=Scheme.PEP440, version="1!2.0", tags="1-2.0 2.0 2 latest"
+    ),
+    "an epoch in the registry": Row(
+        script="t:v3.0",
+        scheme=Scheme.PEP440,
+        registry="1-2.0",
+        version="3.0",
+        tags="3.0 3",
+        held={"latest": "1!2.0 is higher (in the registry)"},
+    ),
+    "past a post release": Row(
+        script="t:v1.2.post1 c",
+        scheme=Scheme.PEP440,
+        version=f"1.2.1-SNAPSHOT-{SHORT}",
+        refused=OFF,
+    ),
+    "a backport by PEP 440": Row(
+        script="t:v1.2 c t:v1.10 co:v1.2 c t:v1.2.1",
+        scheme=Scheme.PEP440,
+        version="1.2.1",
+        tags="1.2.1",
+        held={"latest": "1.10 is higher", "1": "1.10 is higher"},
+    ),
+    "what PEP 440 does not know": Row(
+        script="t:v1.2.x",
+        scheme=Scheme.PEP440,
+        version=f"0.0.1-SNAPSHOT-{SHORT}",
+        refused=(*OFF, 'version-scheme is "pep440"'),
+    ),
+    "year and month": Row(
+        script="t:v2024.10 c t:v2024.2 co:v2024.2",
+        scheme=Scheme.CALVER,
+        version="2024.2",
+        tags="2024.2",
+        held={"latest": "2024.10 is higher"},
+    ),
+    "year, month with a zero, and a number": Row(
+        script="t:v2024.01.3",
+        scheme=Scheme.CALVER,
+        version="2024.01.3",
+        tags="2024.01.3 2024.01 2024 latest",
+    ),
+    "a short year": Row(
+        script="t:24.04.1", scheme=Scheme.CALVER, version="24.04.1", tags="24.04.1 24.04 24 latest"
+    ),
+    "a date": Row(
+        script="t:20240131", scheme=Scheme.CALVER, version="20240131", tags="20240131 latest"
+    ),
+    "a candidate of a month": Row(
+        script="t:v2024.2-rc1", scheme=Scheme.CALVER, version="2024.2-rc1", tags="2024.2-rc1"
+    ),
+    "a year alone moves": Row(
+        script="t:v2024.2 t:v2024",
+        scheme=Scheme.CALVER,
+        version="2024.2",
+        tags="2024.2 2024 latest",
+    ),
+    "the registry is higher by CalVer": Row(
+        script="t:v2024.9",
+        scheme=Scheme.CALVER,
+        registry="2024.10 latest build-2099.1",
+        version="2024.9",
+        tags="2024.9",
+        held={"latest": "2024.10 is higher (in the registry)"},
+    ),
 }
 
 TAGS = {
@@ -299,6 +507,7 @@ TAGS = {
     ),
     "a version of its own keeps its tag": Row(
         script="t:v1.2 c t:v1.2.3",
+        scheme=Scheme.ANY,
         version="1.2.3",
         tags="1.2.3 1 latest",
         held={"1.2": "a git tag names a version of just that name"},
@@ -339,8 +548,11 @@ TAGS = {
     "a git tag called latest": Row(
         script="t:latest",
         prefix="",
-        version="latest",
-        refused=("the version latest would take the tag latest, which moves",),
+        version=f"0.0.1-SNAPSHOT-{SHORT}",
+        refused=(
+            *OFF,
+            'latest on HEAD is not a version: version-scheme is "semver", tag-prefix is ""',
+        ),
     ),
     "an override": Row(
         script="t:v1.2.3 c", override="v9.8.7", version="9.8.7", tags="9.8.7 9.8 9 latest"
@@ -418,7 +630,55 @@ TAGS = {
     ),
 }
 
+HIGHER_REGISTRY = "2.0.0 is higher (in the registry)"
 RULES = {
+    "a v before the version": Row(
+        script="t:v1.2.3",
+        rules='rules = ["v{version}", "v{major}.{minor}", "v{major}", "latest"]',
+        registry="v1.0.0 v1.1.0 v2.0.0 v2 latest",
+        version="1.2.3",
+        tags="v1.2.3 v1.2 v1",
+        held={"latest": HIGHER_REGISTRY},
+    ),
+    "words around the version": Row(
+        script="t:v1.2.3",
+        rules='suffix = "-slim"\nrules = ["release-{version}", "line-{major}", "latest"]',
+        registry="release-2.0.0-slim release-9.0.0 3.0.0-slim",
+        version="1.2.3",
+        tags="release-1.2.3-slim line-1-slim",
+        held={"latest-slim": HIGHER_REGISTRY},
+    ),
+    "the version in three numbers": Row(
+        script="t:v1.2.3",
+        rules='rules = ["r{major}_{minor}_{patch}", "latest"]',
+        registry="r2_0_0 r1.9.9",
+        version="1.2.3",
+        tags="r1_2_3",
+        held={"latest": HIGHER_REGISTRY},
+    ),
+    "the version and the commit": Row(
+        script="t:v1.2.3",
+        rules='rules = [{ template = "{version}-{short}", on = ["release"] }, "latest"]',
+        registry="2.0.0-abc1234",
+        version="1.2.3",
+        tags=f"1.2.3-{SHORT}",
+        held={"latest": HIGHER_REGISTRY},
+    ),
+    "three numbers do not tell a build": Row(
+        script="t:v1.2.3+fork",
+        rules='rules = ["{major}.{minor}.{patch}", "{version}"]',
+        version="1.2.3+fork",
+        tags="1.2.3-fork",
+        held={"1.2.3": "such a tag reads as 1.2.3, and this is 1.2.3+fork"},
+    ),
+    "three numbers do not tell a post release": Row(
+        script="t:v1.2.3.post1",
+        scheme=Scheme.PEP440,
+        rules='rules = ["{major}.{minor}.{patch}", "{version}"]',
+        version="1.2.3.post1",
+        tags="1.2.3.post1",
+        held={"1.2.3": "such a tag reads as 1.2.3, and this is 1.2.3.post1"},
+    ),
     "a flavour": Row(
         script="t:v1.2.3",
         rules='suffix = "-alpine"',
@@ -525,20 +785,22 @@ RULES = {
     ),
 }  # fmt: skip
 
-TABLE = {**DOCUMENT, **VERSIONS, **TAGS, **RULES}
+TABLE = {**DOCUMENT, **VERSIONS, **SCHEMES, **TAGS, **RULES}
 
 
 def _outcome(root: Path, row: Row) -> tuple[GitFacts, Version, TagPlan]:
-    facts = read_git_facts(root, tag_prefix=row.prefix)
+    facts = read_git_facts(root, tag_prefix=row.prefix, scheme=row.scheme)
     assert isinstance(facts, GitFacts)
-    version = resolve_version(facts, now=0, prefix=row.prefix, override=row.override)
+    version = resolve_version(
+        facts, now=0, prefix=row.prefix, scheme=row.scheme, override=row.override
+    )
     rules = parse_rules(tomllib.loads(row.rules)) if row.rules else DEFAULT_RULES
     plan = plan_tags(
         version,
         facts,
         read_changes(root),
         rules=rules,
-        prefix=row.prefix,
+        naming=Naming(prefix=row.prefix, scheme=row.scheme),
         mode=row.mode,
         in_registry=row.registry.split(),
     )

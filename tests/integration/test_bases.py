@@ -26,6 +26,7 @@ PLATFORMS = {"amd64": ("linux", "amd64"), "arm64": ("linux", "arm64", "v8")}
 BOTH = tuple(PLATFORMS)
 KEYS = ("os", "architecture", "variant")
 Make = Callable[..., Checkout]
+pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +308,6 @@ def test_a_mirror_is_asked_instead_and_a_pinned_base_is_taken_from_it(
     assert "image.base.name=docker.io/library/alpine:3.22 " in line
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize(
     "dockerfile",
     [

@@ -24,7 +24,7 @@ from registries import Server, registry
 
 from buildlib.elf import program_arch
 
-pytestmark = [pytest.mark.engine, pytest.mark.builders, pytest.mark.usefixtures("engine")]
+pytestmark = [pytest.mark.builders, pytest.mark.usefixtures("engine")]
 Make = Callable[..., Checkout]
 PLATFORMS = ("linux/amd64", "linux/arm64")
 SLUGS = ("linux_amd64", "linux_arm64")

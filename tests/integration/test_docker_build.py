@@ -384,7 +384,7 @@ def test_without_a_home_and_with_a_temporary_directory_elsewhere(
     checkout = make_checkout(_simple(alpine))
     elsewhere = tmp_path / "else where"
     elsewhere.mkdir()
-    done = checkout.invoke("docker-build", HOME=None, TMPDIR=str(elsewhere))
+    done = checkout.invoke_process("docker-build", HOME=None, TMPDIR=str(elsewhere))
     assert done.returncode == 0, done.stderr
     assert list(elsewhere.iterdir()) == []
 

@@ -22,7 +22,7 @@ from releases import Release, own_release
 from buildlib.registry.client import Repository
 from buildlib.registry.transport import Transport
 
-pytestmark = [pytest.mark.engine, pytest.mark.goreleaser, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.goreleaser, pytest.mark.timeout(2400)]
 PATH = "team/own"
 CONFIG = "dist/goreleaser.yaml"
 ARCHES = ("amd64", "arm64")

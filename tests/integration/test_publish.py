@@ -26,7 +26,7 @@ from buildlib.registry.transport import Transport
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import never_moves
 
-pytestmark = pytest.mark.engine
+pytestmark = pytest.mark.release
 TAGS = ["1", "1.2", "1.2.3", "latest"]
 Make = Callable[..., Release]
 

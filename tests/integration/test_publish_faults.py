@@ -13,7 +13,7 @@ from releases import Release
 from buildlib.errors import BuildlibError
 from buildlib.registry.transport import Patience
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
 setting, digest, _afresh = faults.setting, faults.digest, faults.afresh
 
 

@@ -22,7 +22,7 @@ from releases import PATH, PLAIN, Release, make_release, only
 from buildlib.errors import AuthorisationError, BuildlibError, VerificationError, exit_code_of
 from buildlib.registry.transport import Patience
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
 setting, digest, _afresh = faults.setting, faults.digest, faults.afresh
 SIGNED = PLAIN._replace(resume=True)
 

@@ -17,7 +17,7 @@ from faults import RESUMED, SKIP, Setting
 from registries import Fault
 from releases import PLAIN, UNSIGNED, Release
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
 setting, digest, _afresh = faults.setting, faults.digest, faults.afresh
 KILLED = """
 import os, signal, sys

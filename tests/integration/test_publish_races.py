@@ -19,7 +19,7 @@ from releases import UNSIGNED, Release, make_release
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import rollback
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 HELD_UP = Fault(status=503, headers={"Retry-After": "6"})
 
 
@@ -44,7 +44,7 @@ class Race:
             assert slow.poll() is None, slow.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        quick = self.quick.invoke("docker-publish", *SKIP).returncode
+        quick = self.quick.invoke_process("docker-publish", *SKIP).returncode
         self.slow.printed += slow.communicate(timeout=300)
         return slow.returncode, quick
 

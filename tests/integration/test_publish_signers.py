@@ -18,7 +18,7 @@ from buildlib.registry.client import Repository
 from buildlib.registry.transport import Transport
 
 # Where cosign 3 is not in the cache yet it is compiled, which takes minutes.
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
 TAGS = ["1", "1.2", "1.2.3", "latest"]
 STATED = {"slsaprovenance1": 1, "slsaprovenance02": 2}
 

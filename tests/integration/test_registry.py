@@ -34,6 +34,7 @@ from buildlib.registry.push import Pushed, push_archive
 from buildlib.registry.tags import put_tag
 from buildlib.registry.transport import Patience, Transport
 
+pytestmark = pytest.mark.release
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=2.0)
 
 

@@ -14,7 +14,7 @@ from grypedb import Advisory
 from ociwriter import OciWriter
 
 # Where the scanner is not in the cache yet it is compiled, which takes minutes.
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 LEAKY = Advisory("GHSA-leak-leak-leak", "CVE-2026-0001", "high", "npm", "leaky", "<1.2.4", "1.2.4")
 STUCK = Advisory("GHSA-stck-stck-stck", "CVE-2026-0002", "critical", "npm", "stuck", "<99")
 PLATFORMS = ["linux/amd64", "linux/arm64"]
@@ -241,7 +241,6 @@ def test_what_the_repositorys_own_grype_ignores_is_told(
     assert "0 ignored, 2 left out by grype" in done.stdout
 
 
-@pytest.mark.engine
 def test_this_repositorys_image_is_seen_into_on_every_platform(
     tmp_path: Path, own_image: str, database: Callable[..., dict[str, str | None]]
 ) -> None:

@@ -23,7 +23,7 @@ from buildlib.registry.tags import put_tag
 from buildlib.registry.transport import Transport
 
 # Where the scanner is not in the cache yet it is compiled, which takes minutes.
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
 # As official images say it.
 PLATFORMS = ["linux/amd64", "linux/arm64/v8"]
 LEAKY = Advisory("GHSA-leak-leak-leak", "CVE-2026-0001", "high", "npm", "leaky", "<1.2.4", "1.2.4")

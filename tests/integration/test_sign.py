@@ -33,7 +33,7 @@ from buildlib.registry.push import push_archive
 from buildlib.registry.transport import Transport
 
 # Where cosign 3 is not in the cache yet it is compiled, which takes minutes.
-pytestmark = pytest.mark.timeout(2400)
+pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
 PATH = "team/signed"
 SECRET = "the-password-of-the-key"  # noqa: S105 - of a key that is made here
 

@@ -1,30 +1,28 @@
-"""Goes through the interleavings of a scenario: all of them, or as many as there is time for."""
+"""Goes through the interleavings of a case: all of them, or as many as there is time for.
+
+Where the order of two requests can't matter, one order is enough: a publisher whose next request
+has to do with nothing that others may do before time passes goes first (a persistent set:
+P. Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", 1996). For that,
+each publisher has a number of faults of its own. Every end is reached all the same, and what has to
+hold is looked at there; nothing comes twice, as time and what a publisher was told only grow.
+"""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
-from simulation.world import Choice, World
+from simulation.cases import Scenario
+from simulation.registries import NOTHING, Touched
+from simulation.world import Choice, Kind, State, World
 
-Make = Callable[[int], "Scenario"]
-
-
-class Scenario:
-    """A world whose publishers have not begun, and what has to hold in it.
-
-    Args:
-        world: as it is in the beginning.
-        check: raises AssertionError where something is wrong, when all have ended.
-    """
-
-    def __init__(self, world: World, check: Callable[[World], None]) -> None:
-        self.world, self._check = world, check
-
-    def check(self) -> None:
-        self._check(self.world)
+Make = Callable[[], Scenario]
+Path = tuple["Path", Choice] | None
+# As many runs as one world remembers.
+_RUNS = 300
 
 
 @dataclass
@@ -32,120 +30,197 @@ class Found:
     """What came of an exploration.
 
     Args:
-        runs: executions from the beginning to an end, or to a state that was known.
+        runs: executions from the beginning to an end.
         states: different ones that were seen.
+        ends: states, as far as they differ, in which everybody has ended.
         complete: nothing was left out.
         wrong: the choices that lead to a violation, how it happened and what is violated.
     """
 
     runs: int = 0
     states: int = 0
+    ends: set[object] = field(default_factory=set)
     complete: bool = False
     wrong: list[tuple[tuple[Choice, ...], str]] = field(default_factory=list)
 
     def __str__(self) -> str:
         """Return how much was tried, on one line."""
         share = "all" if self.complete else "as far as time allowed"
-        return f"{self.runs} interleavings, {self.states} states, {share}"
+        return f"{self.states} states, {len(self.ends)} ends, {share}"
 
 
-def replay(make: Make, faults: int, choices: tuple[Choice, ...]) -> Scenario:
-    """Return a scenario after these choices, which have to be all until its end."""
-    scenario = make(faults)
-    scenario.world.start()
+def replay(make: Make, choices: tuple[Choice, ...]) -> str:
+    """Return what is violated after these choices, which have to be all until an end."""
+    scenario = make()
+    state = scenario.world.first([len(Kind)] * len(scenario.world.parts))
     for choice in choices:
-        scenario.world.step(*choice)
-    assert not scenario.world.choices()
-    return scenario
+        state = scenario.world.step(state, *choice)
+    assert not scenario.world.choices(state)
+    violated = _violated(scenario, state)
+    scenario.world.close()
+    return violated
+
+
+def trace(make: Make, choices: tuple[Choice, ...]) -> list[str]:
+    """Return these choices in words."""
+    world, lines = make().world, []
+    state = world.first([len(Kind)] * len(world.parts))
+    for choice in choices:
+        lines.append(world.line(state, *choice))
+        state = world.step(state, *choice)
+    world.close()
+    return lines
 
 
 def explore(
-    make: Make, faults: int, *, seconds: float, start: tuple[Choice, ...] = (), most_wrong: int = 1
+    make: Make, faults: int, *, seconds: float, reduced: bool = True, most_wrong: int = 1
 ) -> Found:
     """Follow every choice once from every state.
 
-    Which one is next is chosen by chance, the same each time: where there is no time for all of
-    them, those that differ only in the end are not the only ones.
-
     Args:
-        make: returns a new scenario with so many faults.
+        make: returns the scenario.
         faults: how many requests may fail.
         seconds: to go on for, at the most.
-        start: choices that every run begins with.
+        reduced: leave out orders that can't matter.
         most_wrong: so many violations end it.
     """
-    found, known = Found(), set[bytes]()
-    deadline, chance = time.monotonic() + seconds, random.Random(0)
-    ahead = [start]
-    while ahead:
+    found, scenario = Found(), make()
+    world, order = scenario.world, Order(scenario.world)
+    known, deadline = set[bytes](), time.monotonic() + seconds
+    todo: list[tuple[State, Choice | None, Path]] = [
+        (world.first(split), None, None) for split in _splits(faults, len(world.parts))
+    ]
+    while todo:
+        state, choice, path = todo.pop()
+        if choice:
+            state, path = world.step(state, *choice), (path, choice)
+        key = world.key(state)
+        if key in known:
+            continue
+        known.add(key)
+        found.states += 1
         if time.monotonic() > deadline or len(found.wrong) >= most_wrong:
-            return found
-        number = chance.randrange(len(ahead))
-        ahead[number], ahead[-1] = ahead[-1], ahead[number]
-        _follow(make, faults, ahead.pop(), known, ahead, found)
-    found.complete = True
+            break
+        choices = order.choices(state) if reduced else world.choices(state)
+        # What runs already goes on first.
+        todo += [(state, one, path) for one in reversed(choices)]
+        if not choices:
+            _check(scenario, state, path, found)
+    else:
+        found.complete = len(found.wrong) < most_wrong
+    world.close()
     return found
 
 
-def _follow(
-    make: Make,
-    faults: int,
-    choices: tuple[Choice, ...],
-    known: set[bytes],
-    ahead: list[tuple[Choice, ...]],
-    found: Found,
-) -> None:
-    scenario = make(faults)
-    world = scenario.world
-    world.start()
-    for choice in choices:
-        world.step(*choice)
-    taken = list(choices)
-    found.runs += 1
-    while options := world.choices():
-        key = world.key()
-        if key in known:
-            world.end()
-            return
-        known.add(key)
-        found.states += 1
-        ahead.extend((*taken, other) for other in options[1:])
-        taken.append(options[0])
-        world.step(*options[0])
-    _check(scenario, tuple(taken), found)
+def _splits(faults: int, parts: int) -> Iterator[tuple[int, ...]]:
+    """Yield how so many faults may be distributed."""
+    if parts == 1:
+        yield (faults,)
+        return
+    for first in range(faults + 1):
+        for others in _splits(faults - first, parts - 1):
+            yield first, *others
 
 
-def _check(scenario: Scenario, taken: tuple[Choice, ...], found: Found) -> None:
+class Order:
+    """Which order matters, in a world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._known: dict[tuple[int, bytes], Touched] = {}
+
+    def choices(self, state: State) -> list[Choice]:
+        """Return the choices that have to be followed from a state."""
+        world = self._world
+        ready = list(world.ready(state))
+        if len(ready) > 1:
+            touched = {one: world.touched(state, one) for one in ready}
+            # What does not touch anything at all is found at once.
+            for one in sorted(ready, key=lambda one: touched[one] != NOTHING):
+                if touched[one] == NOTHING or not touched[one].conflicts(
+                    self._touched_by_others(state, one)
+                ):
+                    ready = [one]
+                    break
+        return [(one, kind) for one in ready for kind in world.kinds(state, one)]
+
+    def _touched_by_others(self, state: State, one: int) -> Touched:
+        """Return all that may be read and written before time passes, or it is this one's turn."""
+        key = one, self._world.key(_without(state, one))
+        if key not in self._known:
+            found = NOTHING
+            for other, kind in self._world.choices(state):
+                if other != one:
+                    after = self._world.step(state, other, kind)
+                    # An orphan that has come is not there any more.
+                    place = one - (len(state.places) <= other < one)
+                    found |= self._world.touched(state, other) | self._touched_by_others(
+                        after, place
+                    )
+            self._known[key] = found
+        return self._known[key]
+
+
+def _without(state: State, one: int) -> State:
+    if one < len(state.places):
+        place = state.places[one]._replace(at=None, late=None, faults=0)
+        return state._replace(places=(*state.places[:one], place, *state.places[one + 1 :]))
+    return state
+
+
+def _violated(scenario: Scenario, state: State) -> str:
     try:
-        scenario.check()
+        scenario.check(state)
     except AssertionError as error:
-        found.wrong.append((taken, "\n".join([*scenario.world.trace, str(error)])))
-    finally:
-        scenario.world.end()
+        return str(error)
+    return ""
+
+
+def _check(scenario: Scenario, state: State, path: Path, found: Found) -> None:
+    found.runs += 1
+    found.ends.add(summary(state))
+    if violated := _violated(scenario, state):
+        choices = []
+        while path:
+            path, choice = path
+            choices.append(choice)
+        found.wrong.append((tuple(choices[::-1]), violated))
+
+
+def summary(state: State) -> object:
+    """Return what matters of an end."""
+    held = tuple(
+        (tuple(sorted(one.tags.items())), one.manifests, one.overwritten) for one in state.held
+    )
+    return held, tuple((place.at.code, place.at.disk) for place in state.places if place.at)
 
 
 def wander(
     make: Make, faults: int, *, seconds: float, seed: int, most: int = 10**9, most_wrong: int = 1
 ) -> Found:
     """Choose by chance, run after run; the seed repeats it."""
-    found = Found()
-    chance = random.Random(seed)
+    found, chance = Found(), random.Random(seed)
     deadline = time.monotonic() + seconds
+    scenario = make()
     while found.runs < most and time.monotonic() < deadline and len(found.wrong) < most_wrong:
-        scenario = make(faults)
+        if found.runs % _RUNS == 0:
+            scenario.world.close()
+            scenario = make()
         world = scenario.world
-        world.start()
-        taken: list[Choice] = []
-        found.runs += 1
-        while options := world.choices():
-            taken.append(_by_chance(chance, options))
-            world.step(*taken[-1])
-        _check(scenario, tuple(taken), found)
+        left = [0] * len(world.parts)
+        for _ in range(faults):
+            left[chance.randrange(len(left))] += 1
+        state, path = world.first(left), cast("Path", None)
+        while options := world.choices(state):
+            choice = _by_chance(chance, options)
+            state, path = world.step(state, *choice), (path, choice)
+        _check(scenario, state, path, found)
+    scenario.world.close()
     return found
 
 
 def _by_chance(chance: random.Random, options: list[Choice]) -> Choice:
     # A fault at one request in twenty: else all of them would come at the very beginning.
     plain = [option for option in options if option[1] is None]
-    faults = options[len(plain) :]
+    faults = [option for option in options if option[1] is not None]
     return chance.choice(faults if faults and chance.random() < 0.05 else plain)

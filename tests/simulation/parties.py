@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
-from simulation.explore import Scenario
-from simulation.world import LONG, Publisher, Registry, World
+from simulation.lives import Run
+from simulation.registries import digest_of
+from simulation.world import LONG, Part
 
 from buildlib.console import Console
 from buildlib.publish.course import Course
@@ -36,23 +36,36 @@ ALL_RULES = parse_rules({})
 
 
 class _Silent:
-    """Prints nothing, and remembers what it was warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
+    """Prints nothing."""
 
     def note(self, text: str) -> None:
         """Say nothing."""
 
     def warn(self, text: str) -> None:
-        self.warnings.append(text)
+        """Say nothing."""
 
 
 class _Course(Course):
-    """Keeps its receipt in memory, which survives a publisher that is killed."""
+    """Keeps the receipt as a file would: a publisher that is killed leaves what was saved last."""
+
+    def __init__(self, receipt: Receipt, run: Run) -> None:
+        super().__init__(receipt, Path(), cast("Console", _Silent()), lambda _: None)
+        self._run = run
 
     def save(self, step: str) -> None:
         assert step
+        self._run.save(lambda: json.dumps(self.receipt, default=vars))
+
+
+def _read(disk: str) -> Receipt:
+    receipt = Receipt(**json.loads(disk))
+    receipt.targets = {
+        # As a run that begins does.
+        name: TargetRecord(**cast("dict[str, Any]", found) | {"error": ""})
+        for name, found in receipt.targets.items()
+    }
+    receipt.finished = False
+    return receipt
 
 
 def image(name: str) -> bytes:
@@ -68,263 +81,146 @@ def _tag_plan(version: str, rules: tuple[TagRule, ...], held: tuple[str, ...]) -
     return plan_tags(resolve_version(facts, now=0), facts, Changes(), rules=rules, in_registry=held)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Party:
-    """One publication of a version, with the receipt that it leaves.
+    """One publication of a version, or another task.
 
     Args:
-        world: that it is in.
-        name: of the publisher; also that of its image.
+        name: of the publisher.
         version: what it publishes.
+        content: of its image, which is there, and verified.
+        hosts: of the registries.
         rules: of the tags.
         claims: they are made at all.
+        task: what it does.
     """
 
-    def __init__(
-        self,
-        world: World,
-        name: str,
-        version: str,
-        *,
-        rules: tuple[TagRule, ...] = RULES,
-        claims: bool = True,
-        content: str = "",
-    ) -> None:
-        self.world, self.name, self.version, self.rules = world, name, version, rules
-        self.configured = [
-            Configured(name=host, repository=f"{host}/thing", claim=claims)
-            for host in world.registries
+    name: str
+    version: str
+    content: str
+    hosts: tuple[str, ...]
+    rules: tuple[TagRule, ...] = RULES
+    claims: bool = True
+    task: Callable[[_Work], None]
+
+    @property
+    def resumable(self) -> bool:
+        """Return whether somebody goes on with it where it ends early."""
+        return self.task is _Work.publish
+
+    @cached_property
+    def digest(self) -> str:
+        return digest_of(image(self.content))
+
+    @cached_property
+    def configured(self) -> list[Configured]:
+        return [
+            Configured(name=host, repository=f"{host}/thing", claim=self.claims)
+            for host in self.hosts
         ]
-        self.data = image(content or name)
-        # The image is there, and verified.
-        (self.digest,) = {one.holds(self.data) for one in world.registries.values()}
-        self.console = _Silent()
-        self.receipt = Receipt(
-            image="thing", version=version, revision="a" * 40, mode="release", archive=""
-        )
-        self.receipt.digest = self.digest
-        self.receipt.targets = {
-            one.name: TargetRecord(repository=one.repository) for one in self.configured
-        }
-        self._claims = 0
+
+    def part(self, again: int | None = None) -> Part:
+        name = self.name if again is None else f"{self.name} again"
+        return Part(name=name, begin=self._begin, again=again)
+
+    def _begin(self, run: Run, number: int) -> Callable[[], object]:
+        return partial(self.task, _Work(self, run, number))
 
     def target(self, registry: Configured, held: Sequence[str]) -> Target:
         ours = tuple(tag for tag in held if not tag.startswith(PREFIX))
         return target_of(registry, _tag_plan(self.version, self.rules, ours))
 
-    def claim(self, target: Target, intent: Intent, known: tuple[str, ...]) -> Claim:
+
+class _Work:
+    """What a party does in one run, the first of which has the number 1."""
+
+    def __init__(self, party: Party, run: Run, number: int) -> None:
+        self._party, self._run, self._number = party, run, number
+        self._repositories = {host: run.repository(host) for host in party.hosts}
+        self._claims = 0
+
+    def _claim(self, target: Target, intent: Intent, known: tuple[str, ...]) -> Claim:
         self._claims += 1
         return Claim(
-            self.world.repository(target.name),
+            self._repositories[target.name],
             intent,
             terms=TERMS,
             known=known,
-            identifier=f"{self.name}{self._claims}",
-            clock=lambda: self.world.now,
+            identifier=f"{self._party.name}{self._number}{self._claims}",
+            clock=lambda: self._run.now,
             enabled=target.registry.claim,
         )
 
-    def publish(self) -> None:
-        for record in self.receipt.targets.values():
-            record.error = ""
-        repositories = {one.name: self.world.repository(one.name) for one in self.configured}
-        console = cast("Console", self.console)
-        course = _Course(self.receipt, Path(), console, lambda _: None)
-        rules = Rules(
-            target=self.target,
-            rightful=lambda _, tag, held: rightful_tag(tag, self.version, self.rules, held),
-            claim=self.claim,
+    def _receipt(self) -> Receipt:
+        if self._run.disk:
+            return _read(self._run.disk)
+        party = self._party
+        receipt = Receipt(
+            image="thing", version=party.version, revision="a" * 40, mode="release", archive=""
         )
-        tagging = Tagging(course, repositories, console, rules)
-        targets = [self.target(one, repositories[one.name].tags()) for one in self.configured]
-        tagging.give(targets)
-        self.receipt.finished = True
+        receipt.digest = party.digest
+        receipt.targets = {
+            one.name: TargetRecord(repository=one.repository) for one in party.configured
+        }
+        return receipt
 
-    def resume(self) -> Callable[[], None]:
-        """Return what goes on from the receipt as it is now."""
-        self.receipt = copy.deepcopy(self.receipt)
-        return self.publish
-
-    # -- the other tasks
+    def publish(self) -> None:
+        party, repositories = self._party, self._repositories
+        receipt = self._receipt()
+        course = _Course(receipt, self._run)
+        course.save("begun")
+        try:
+            rules = Rules(
+                target=party.target,
+                rightful=lambda _, tag, held: rightful_tag(tag, party.version, party.rules, held),
+                claim=self._claim,
+            )
+            tagging = Tagging(course, repositories, cast("Console", _Silent()), rules)
+            tagging.give(
+                [party.target(one, repositories[one.name].tags()) for one in party.configured]
+            )
+            receipt.finished = True
+        finally:
+            course.save("ended")
 
     def roll_back(self) -> None:
+        party, repositories = self._party, self._repositories
+
         def replan() -> list[Any]:
             return [
-                plan_rollback(repository, self.version, self.rules)
+                plan_rollback(repository, party.version, party.rules)
                 for repository in repositories.values()
             ]
 
-        repositories = {one.name: self.world.repository(one.name) for one in self.configured}
         plans = replan()
         claims = {
-            repository.name: self.claim(self.target(one, ()), Intent("a rollback"), ())
-            for one, repository in zip(self.configured, repositories.values(), strict=True)
+            repository.name: self._claim(party.target(one, ()), Intent("a rollback"), ())
+            for one, repository in zip(party.configured, repositories.values(), strict=True)
         }
         for plan in plans:
             object.__setattr__(plan, "repository", claims[plan.repository.name].repository)
-        for _ in roll_back(plans, lambda: plans_again(plans, replan()), claims):
+        for _ in roll_back(plans, lambda: _plans_again(plans, replan()), claims):
             pass
 
-    def promote(self, tag: str, *, immutable: bool) -> None:
-        versions = (tag,) if immutable else ()
+    def promote(self) -> None:
+        party = self._party
         claims = [
-            self.claim(self.target(one, ()), Intent("a promotion", self.digest, versions), ())
-            for one in self.configured
+            self._claim(
+                party.target(one, ()), Intent("a promotion", party.digest, (party.version,)), ()
+            )
+            for one in party.configured
         ]
         with all_claimed(claims):
             for claim in claims:
-                put_tag(claim.repository, self.digest, tag, immutable=immutable, claim=claim)
-                check_lapse(claim, claim.repository, tag)
+                put_tag(claim.repository, party.digest, party.version, immutable=True, claim=claim)
+                check_lapse(claim, claim.repository, party.version)
 
 
-def plans_again(before: Sequence[Any], now: Sequence[Any]) -> list[Any]:
+def _plans_again(before: Sequence[Any], now: Sequence[Any]) -> list[Any]:
     """Return plans with the repositories of those before: which object it is says nothing."""
     for one, other in zip(before, now, strict=True):
         object.__setattr__(other, "repository", one.repository)
     return list(now)
 
 
-def publisher_of(world: World, party: Party) -> Publisher:
-    return next(one for one in world.publishers if one.name == party.name)
-
-
-def finish(world: World, parties: Sequence[Party]) -> None:
-    """Run what was killed or has failed again, one after another, and without faults.
-
-    Twice: what one that was killed has claimed may be in another's way until it is run again.
-    """
-    world.faults = 0
-    for party in [*parties, *parties]:
-        before = publisher_of(world, party)
-        if before.exit_code != 0:
-            again = world.add(f"{party.name} resumed", party.resume())
-            world.start_one(again)
-            while not again.over:
-                world.step(world.publishers.index(again))
-            world.publishers[world.publishers.index(before)] = again
-            again.name = party.name
-
-
-def check_versions(world: World, parties: Sequence[Party]) -> None:
-    """Hold that no version ever changed, and that who ended with 0 has its digest there."""
-    for registry in world.registries.values():
-        for tag, before, after in registry.history:
-            if is_version(tag):
-                assert before in {"", after}, f"{tag} was overwritten in {registry.host}"
-    for party in parties:
-        if publisher_of(world, party).exit_code == 0:
-            for registry in world.registries.values():
-                held = registry.tags.get(party.version)
-                assert held == party.digest, f"{party.name} ended with 0 without {party.version}"
-
-
-def is_version(tag: str) -> bool:
-    return tag.count(".") == 2
-
-
-def check_moving(world: World, allowed: str) -> None:
-    """Hold that each tag that moves is the highest version of its line in each registry.
-
-    Args:
-        world: at rest.
-        allowed: what it may be instead.
-    """
-    for registry in world.registries.values():
-        named = {digest: tag for tag, digest in registry.tags.items() if is_version(tag)}
-        for tag, digest in registry.tags.items():
-            if is_version(tag) or tag.startswith(PREFIX):
-                continue
-            line = [one for one in named.values() if tag == "latest" or one.startswith(f"{tag}.")]
-            highest = max(line, key=lambda one: tuple(map(int, one.split("."))))
-            held = named.get(digest)
-            assert held in {highest, allowed}, f"{tag} is {held}, not {highest}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """Publications at the same time, into registries that have 1.2.0.
-
-    Args:
-        versions: one of each publisher.
-        contents: of the images, by publisher; none: each has its own.
-        registries: how many, each of which is required.
-        deletes: they delete manifests.
-        claims: publishers claim the repository.
-        rules: of the tags.
-        rollback: somebody moves `latest` back to 1.2.0 meanwhile; it is 1.2.5 in the beginning.
-        promoted: somebody points this tag to another image meanwhile.
-        resumed: the first publisher is run again as soon as it has ended, while others go on.
-    """
-
-    versions: tuple[str, ...]
-    contents: tuple[str, ...] = ()
-    registries: int = 1
-    deletes: bool = True
-    claims: bool = True
-    rules: tuple[TagRule, ...] = RULES
-    rollback: bool = False
-    promoted: str = ""
-    resumed: bool = False
-
-    def __call__(self, faults: int) -> Scenario:
-        """Return it with so many requests that may fail."""
-        world = World(
-            [Registry(f"r{n}.example", deletes=self.deletes) for n in range(self.registries)],
-            faults,
-        )
-        for registry in world.registries.values():
-            registry.holds(image("old"), "1.2.0")
-            registry.holds(image("newer"), "1.2.5", "latest")
-        parties = [self._party(world, number, one) for number, one in enumerate(self.versions)]
-        for party in parties:
-            world.add(party.name, party.publish)
-        others = self._others(world)
-        again = self._again(world, parties[0]) if self.resumed else None
-
-        def check(world: World) -> None:
-            check_versions(world, parties)
-            if again and again.exit_code == 0:
-                held = {one.tags.get(parties[0].version) for one in world.registries.values()}
-                assert held == {parties[0].digest}, (
-                    "the second run ended with 0 without its version"
-                )
-            finish(world, parties)
-            check_versions(world, parties)
-            check_ends(world, [*parties, *others])
-            # A promotion to a version moves nothing else.
-            check_moving(world, "1.2.0" if self.rollback else "1.2.5" if self.promoted else "")
-
-        return Scenario(world, check)
-
-    def _party(self, world: World, number: int, version: str) -> Party:
-        name = "abc"[number]
-        content = self.contents[number] if self.contents else name
-        return Party(world, name, version, rules=self.rules, claims=self.claims, content=content)
-
-    def _again(self, world: World, party: Party) -> Publisher:
-        first = publisher_of(world, party)
-
-        def publish() -> None:
-            while not first.over:
-                world.current.sleep(TERMS.poll)
-            party.resume()()
-
-        return world.add(f"{party.name} again", publish)
-
-    def _others(self, world: World) -> list[Party]:
-        others = []
-        if self.rollback:
-            others.append(Party(world, "rollback", "1.2.0", content="old"))
-            world.add("rollback", others[-1].roll_back)
-        if self.promoted:
-            others.append(Party(world, "promotion", "0.0.0", content="another"))
-            world.add("promotion", lambda: others[-1].promote(self.promoted, immutable=True))
-        return others
-
-
-def check_ends(world: World, parties: Sequence[Party]) -> None:
-    """Hold that what did not end with 0 says why with the code for that."""
-    for party in parties:
-        publisher = publisher_of(world, party)
-        # Nobody goes on with a rollback or a promotion that was killed.
-        ended = {0, 6, 7, *([-9] if party.name in {"rollback", "promotion"} else [])}
-        assert publisher.exit_code in ended, f"{party.name}: {publisher.error!r}"
+publish, roll_latest_back, promote = _Work.publish, _Work.roll_back, _Work.promote

@@ -23,6 +23,7 @@ ORDER = [
     "record",
     "platforms",
     "reference",
+    "precedence",
     "tagrules",
     "values",
     "secrets",
@@ -42,7 +43,6 @@ ORDER = [
     "config",
     "parts",
     "gitcommand",
-    "precedence",
     "hidden",
     "vcs",
     "version",
@@ -149,6 +149,7 @@ ORDER = [
     "smoke.names",
     "sign.cosign",
     "sign.flow",
+    "sign.name",
     "publish.plan",
     "publish.script",
     "publish.receipt",
@@ -199,6 +200,7 @@ ORDER = [
     "tasks.signing",
     "tasks.making",
     "tasks.builder",
+    "tasks.options",
     "tasks.collection",
 ]
 # Who may touch what is outside of this interpreter.

@@ -139,6 +139,24 @@ def test_newer_tags_are_found_by_their_numbers(tag: str, newer: Newer) -> None:
     assert find_newer(tag, tags) == newer
 
 
+@pytest.mark.parametrize(
+    ("tag", "tags", "newer"),
+    [
+        ("3.12.1-slim", ["3.12.20240101-slim", "3.12.2-slim"], Newer("3.12.2-slim")),
+        ("3.12.1", ["3.202401.1", "20240101.0.0"], Newer()),
+        ("3.12.20240101", ["3.12.20240301", "3.12.9"], Newer("3.12.20240301")),
+        (
+            "22.04.20240101",
+            ["22.04.20240301", "22.10.20240301"],
+            Newer("22.04.20240301", "22.10.20240301"),
+        ),
+        ("2024.01", ["2024.02"], Newer(minor="2024.02")),
+    ],
+)
+def test_a_date_is_no_newer_number(tag: str, tags: list[str], newer: Newer) -> None:
+    assert find_newer(tag, [tag, *tags]) == newer
+
+
 def _table(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path

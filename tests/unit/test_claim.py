@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Unpack
 
 import pytest
-from simulation.world import Registry
+from simulation.registries import Registry
 
 from buildlib.errors import (
     AuthorisationError,

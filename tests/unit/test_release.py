@@ -9,6 +9,7 @@ import semver
 
 from buildlib.errors import InputError, ToolError
 from buildlib.lineage import Lineage
+from buildlib.precedence import Naming, Scheme
 from buildlib.release import (
     Step,
     next_tag,
@@ -41,7 +42,7 @@ NEXT = {
 
 @pytest.mark.parametrize(("before", "expected"), NEXT.values(), ids=NEXT)
 def test_next(before: list[str], expected: list[str]) -> None:
-    assert [next_tag(step, before, before, "v") for step in Step] == expected
+    assert [next_tag(step, before, before, Naming(prefix="v")) for step in Step] == expected
 
 
 def test_a_step_always_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,26 +51,54 @@ def test_a_step_always_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(semver.Version, "next_version", stays)
     before = ["v1.0.0-beta"]
-    assert next_tag(Step.PRERELEASE, before, before, "v") == "v1.0.0-beta.1"
+    assert next_tag(Step.PRERELEASE, before, before, Naming(prefix="v")) == "v1.0.0-beta.1"
 
 
 def test_what_another_branch_has_taken_is_left_out() -> None:
     taken = ["v1.2.8", "v1.2.9", "v1.2.10", "v1.3.0", "v2.0.0"]
     before = ["v1.2.8"]
-    assert next_tag(Step.PATCH, before, taken, "v") == "v1.2.11"
-    assert next_tag(Step.MINOR, before, taken, "v") == "v1.4.0"
-    assert next_tag(Step.MAJOR, before, taken, "v") == "v3.0.0"
-    assert next_tag(Step.PRERELEASE, before, [*taken, "v1.2.9-rc.1"], "v") == "v1.2.9-rc.2"
+    assert next_tag(Step.PATCH, before, taken, Naming(prefix="v")) == "v1.2.11"
+    assert next_tag(Step.MINOR, before, taken, Naming(prefix="v")) == "v1.4.0"
+    assert next_tag(Step.MAJOR, before, taken, Naming(prefix="v")) == "v3.0.0"
+    assert (
+        next_tag(Step.PRERELEASE, before, [*taken, "v1.2.9-rc.1"], Naming(prefix="v"))
+        == "v1.2.9-rc.2"
+    )
 
 
 def test_the_next_tag_has_the_prefix_of_the_project() -> None:
     tags = ["cli/v1.0.0", "v7.0.0"]
-    assert next_tag(Step.PATCH, tags, tags, "cli/v") == "cli/v1.0.1"
+    assert next_tag(Step.PATCH, tags, tags, Naming(prefix="cli/v")) == "cli/v1.0.1"
 
 
 def test_no_step_goes_on_from_what_is_no_semver() -> None:
     with pytest.raises(InputError, match="no step goes on from v2020-01"):
-        next_tag(Step.PATCH, ["v2020-01"], [], "v")
+        next_tag(Step.PATCH, ["v2020-01"], [], Naming(scheme=Scheme.ANY))
+    for scheme in (Scheme.PEP440, Scheme.CALVER):
+        with pytest.raises(InputError, match="patch is a step of SemVer") as caught:
+            next_tag(Step.PATCH, ["v2020.1"], [], Naming(scheme=scheme))
+        assert f'version-scheme is "{scheme}"' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "name"),
+    [
+        ("1.2.post1", Scheme.PEP440, "v1.2.post1"),
+        ("v1.2", Scheme.PEP440, "v1.2"),
+        ("2026.01", Scheme.CALVER, "v2026.01"),
+        ("20200110-RC2", Scheme.ANY, "v20200110-RC2"),
+        ("1.2.post1", Scheme.SEMVER, ""),
+        ("1.2.x", Scheme.PEP440, ""),
+        ("2026", Scheme.CALVER, ""),
+        ("nightly", Scheme.ANY, ""),
+    ],
+)
+def test_a_tag_is_a_version_of_the_scheme(text: str, scheme: Scheme, name: str) -> None:
+    if name:
+        assert tag_name(text, Naming(scheme=scheme)) == name
+        return
+    with pytest.raises(InputError, match=f'version-scheme = "{scheme}"'):
+        tag_name(text, Naming(scheme=scheme))
 
 
 def test_steps_have_names() -> None:
@@ -91,13 +120,13 @@ def test_steps_have_names() -> None:
     ],
 )
 def test_a_tag_may_be_typed_without_its_prefix(text: str, prefix: str, name: str) -> None:
-    assert tag_name(text, prefix) == name
+    assert tag_name(text, Naming(prefix=prefix)) == name
 
 
 @pytest.mark.parametrize("text", ["", "v", "v1.2", "x1.2.3", "latest", "v01.2.3", "lib/v1.2.3"])
 def test_a_name_that_is_no_version_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="not a version by SemVer"):
-        tag_name(text, "v")
+    with pytest.raises(InputError, match='not a version by version-scheme = "semver"'):
+        tag_name(text, Naming())
 
 
 def test_release_branches_are_configured_or_the_remotes_or_the_usual_ones() -> None:
@@ -190,7 +219,7 @@ def test_what_forbids_a_tag(case: Case) -> None:
         git_facts(tags=tags, head_tags=case.head, branch=case.branch, shallow=case.shallow),
         case.changes,
         Lineage(before=case.before, after=case.after, published=case.published),
-        prefix="v",
+        naming=Naming(),
         branches=("main", "release/*"),
         remote=case.remote,
     )
@@ -209,6 +238,8 @@ def test_what_forbids_a_tag(case: Case) -> None:
     ids=["no git", "no repository"],
 )
 def test_without_a_repository_there_is_nothing_to_tag(git: NoGit, error: type) -> None:
-    (problem,) = tag_problems("v1.0.0", git, Changes(), Lineage(), prefix="v", branches=("main",))
+    (problem,) = tag_problems(
+        "v1.0.0", git, Changes(), Lineage(), naming=Naming(), branches=("main",)
+    )
     assert isinstance(problem, error)
     assert git.reason in str(problem)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from buildlib.config import Config, load_config
 from buildlib.errors import InputError
+from buildlib.precedence import Naming, Scheme
 from buildlib.reference import legal_part
 from buildlib.settings import Registry
 from buildlib.tagplan import plan_tags
@@ -187,14 +188,15 @@ def test_a_prefix_that_git_could_not_have_is_refused(tmp_path: Path, prefix: str
 
 
 # What may stand in a git tag and not in an image tag, and what it becomes.
-LETTERS = st.text(alphabet="ab19.-+#_/ü", min_size=1, max_size=8)
+LETTERS = st.text(alphabet="ab19.-+#_/ü", max_size=8).map("1".__add__)
 
 
 @given(LETTERS, LETTERS)
 def test_two_versions_never_come_to_one_tag_unnoticed(one: str, other: str) -> None:
     facts = git_facts(head_tags=(one,), tags={one: REVISION, other: ELSEWHERE})
-    version = resolve_version(facts, now=0, prefix="")
-    plan = plan_tags(version, facts, Changes(), rules=DEFAULT_RULES, prefix="")
+    version = resolve_version(facts, now=0, prefix="", scheme=Scheme.ANY)
+    naming = Naming(prefix="", scheme=Scheme.ANY)
+    plan = plan_tags(version, facts, Changes(), rules=DEFAULT_RULES, naming=naming)
     clash = [str(problem) for problem in plan.refusals if "two versions" in str(problem)]
     if one != other and legal_part(one) and legal_part(one) == legal_part(other):
         assert len(clash) == 1
@@ -208,8 +210,9 @@ def test_two_versions_never_come_to_one_tag_unnoticed(one: str, other: str) -> N
 @given(st.text(alphabet="ab19.-+#_/ü", min_size=1, max_size=200))
 def test_every_tag_of_a_plan_is_legal_and_what_was_changed_is_told(text: str) -> None:
     facts = git_facts(head_tags=(text,), tags={text: REVISION})
-    version = resolve_version(facts, now=0, prefix="")
-    plan = plan_tags(version, facts, Changes(), rules=DEFAULT_RULES, prefix="")
+    version = resolve_version(facts, now=0, prefix="", scheme=Scheme.ANY)
+    naming = Naming(prefix="", scheme=Scheme.ANY)
+    plan = plan_tags(version, facts, Changes(), rules=DEFAULT_RULES, naming=naming)
     assert all(legal_part(tag) == tag for tag in plan.tags)
     if plan.tags and plan.tags[0] != text:
         assert (text, plan.tags[0]) in plan.mapped

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from buildlib.errors import InputError
+from buildlib.precedence import Scheme
+from buildlib.project import load_project
+from buildlib.refusals import Mode
+from buildlib.tagplan import plan_tags
 from buildlib.tags import local_tags, mapped_tags, references
-from buildlib.vcs import GitFacts, NoGit
+from buildlib.vcs import Changes, GitFacts, NoGit
 from buildlib.version import parse_epoch, resolve_version
 
-from fakes import REVISION, git_facts
+from fakes import REVISION, git_facts, write_project
 
 NOW = 1_800_000_000
 
@@ -23,6 +28,7 @@ class Case:
     version: str
     prefix: str = "v"
     override: str = ""
+    scheme: Scheme = Scheme.SEMVER
 
 
 def _off(tag: str, distance: int = 4) -> GitFacts:
@@ -46,10 +52,28 @@ CASES = [
     ),
     Case("build metadata stays", git_facts(head_tags=("v2.3.8+fork.1.0.1",)), "2.3.8+fork.1.0.1"),
     Case(
-        "a tag that is not SemVer counts",
+        "a tag that is not SemVer counts where any does",
         git_facts(head_tags=("20200110-RC2",)),
         "20200110-RC2",
         "",
+        scheme=Scheme.ANY,
+    ),
+    Case(
+        "a tag that is not SemVer does not count",
+        git_facts(head_tags=("20200110-RC2",), nearest_tag=""),
+        "0.0.1-SNAPSHOT-0123456",
+        "",
+    ),
+    Case(
+        "a word that begins with the prefix does not count",
+        git_facts(head_tags=("verified",), nearest_tag=""),
+        "0.0.1-SNAPSHOT-0123456",
+    ),
+    Case(
+        "a post release counts by PEP 440",
+        git_facts(head_tags=("v1.2.post1", "v1.2")),
+        "1.2.post1",
+        scheme=Scheme.PEP440,
     ),
     Case("SemVer beats what is not", git_facts(head_tags=("vnext", "v1.0.0")), "1.0.0"),
     Case(
@@ -97,7 +121,9 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.sentence)
 def test_version(case: Case) -> None:
-    found = resolve_version(case.facts, now=NOW, prefix=case.prefix, override=case.override)
+    found = resolve_version(
+        case.facts, now=NOW, prefix=case.prefix, scheme=case.scheme, override=case.override
+    )
     assert found.value == case.version
 
 
@@ -139,6 +165,21 @@ def test_a_changed_file_is_warned_of() -> None:
     assert resolve_version(git_facts(dirty=True), now=NOW).warnings
 
 
+@pytest.mark.parametrize(
+    ("tag", "scheme", "told"),
+    [
+        ("v20200110-RC2", Scheme.SEMVER, 'version-scheme is "semver", tag-prefix is "v"'),
+        ("v1", Scheme.SEMVER, "v1 on HEAD is not a version"),
+        ("v1.2.x", Scheme.PEP440, 'version-scheme is "pep440"'),
+        ("verified", Scheme.SEMVER, ""),
+        ("v1.2.3", Scheme.SEMVER, ""),
+    ],
+)
+def test_a_tag_that_is_nearly_a_version_is_warned_of(tag: str, scheme: Scheme, told: str) -> None:
+    found = resolve_version(git_facts(head_tags=(tag,)), now=NOW, scheme=scheme)
+    assert [told in warning for warning in found.warnings] == ([True] if told else [])
+
+
 def test_without_git_the_reason_is_a_warning_and_the_clock_gives_the_time() -> None:
     found = resolve_version(NoGit(reason="git is not installed"), now=NOW)
     assert found.warnings == ("no version from git: git is not installed",)
@@ -151,7 +192,7 @@ def test_an_override_that_is_no_semver_is_taken_with_a_warning(
     facts: GitFacts | NoGit, override: str, *, odd: bool
 ) -> None:
     found = resolve_version(facts, now=NOW, override=override)
-    assert any("none by SemVer" in warning for warning in found.warnings) == odd
+    assert any('version-scheme = "semver"' in warning for warning in found.warnings) == odd
 
 
 @pytest.mark.parametrize("override", [" ", "v", "1 2", "1\n2", "\x1b[31m"])
@@ -260,3 +301,41 @@ def test_references_without_any_tag_are_refused() -> None:
 def test_a_digest_is_no_tag_for_a_build() -> None:
     with pytest.raises(InputError, match="digest"):
         references("thing", [], ["thing@sha256:" + "0" * 64])
+
+
+@pytest.mark.parametrize(
+    ("env", "branch"),
+    [
+        ({"GITHUB_REF": "refs/heads/feature/x", "GITHUB_SHA": REVISION}, "feature/x"),
+        ({"GITHUB_REF": "refs/tags/v1.2.3", "GITHUB_SHA": REVISION}, ""),
+        ({"GITHUB_REF": "refs/pull/7/merge", "GITHUB_SHA": REVISION}, ""),
+        ({"CI_COMMIT_BRANCH": "main", "CI_COMMIT_SHA": REVISION}, "main"),
+        ({"BUILD_SOURCEBRANCH": "refs/heads/main", "BUILD_SOURCEVERSION": REVISION}, "main"),
+        ({"BITBUCKET_BRANCH": "main", "BITBUCKET_COMMIT": REVISION}, "main"),
+        ({"CIRCLE_BRANCH": "main", "CIRCLE_SHA1": REVISION}, "main"),
+        ({"CI_COMMIT_BRANCH": "main", "CI_COMMIT_SHA": "f" * 40}, ""),
+        ({"CI_COMMIT_BRANCH": "main"}, ""),
+        ({}, ""),
+    ],
+)
+def test_ci_names_the_branch_of_a_clone_that_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], branch: str
+) -> None:
+    """CI services check out a commit, not a branch."""
+    write_project(tmp_path, 'image = "thing"\n[tags]\nrules = ["{branch}"]\n')
+    facts = git_facts(head_tags=(), branch="")
+    monkeypatch.setattr("buildlib.project.read_git_facts", lambda *_, **__: facts)
+    project = load_project(tmp_path, env, now=0)
+    assert isinstance(project.git, GitFacts)
+    assert project.git.branch == branch
+    plan = plan_tags(
+        project.version, project.git, Changes(), rules=project.config.tags, mode=Mode.EDGE
+    )
+    if branch:
+        assert plan.tags == (branch.replace("/", "-"),)
+    else:
+        assert "{branch}: there is no branch here" in str(plan.refusals[0])
+    monkeypatch.setattr("buildlib.project.read_git_facts", lambda *_, **__: git_facts(branch="own"))
+    found = load_project(tmp_path, env, now=0).git
+    assert isinstance(found, GitFacts)
+    assert found.branch == "own"

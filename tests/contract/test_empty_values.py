@@ -1,0 +1,103 @@
+"""An option that takes a value never counts as left out where its value is empty or missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import Checkout
+from invoke.exceptions import Exit
+from invoke.parser.argument import Argument
+from invoke.parser.context import to_flag
+
+from buildlib.tasks import collection
+
+Make = Callable[..., Checkout]
+TASKS = {task.name.replace("_", "-"): task for task in collection().tasks.values()}
+
+
+def _options() -> Iterator[tuple[str, str]]:
+    for name, task in TASKS.items():
+        for option in task.get_arguments():
+            if option.takes_value:
+                yield name, to_flag(option.name)
+
+
+def _positional(name: str) -> list[str]:
+    return ["x" for option in TASKS[name].get_arguments() if _is_positional(option)]
+
+
+def _is_positional(option: Argument) -> bool:
+    return bool(option.positional)
+
+
+OPTIONS = sorted(_options())
+FORMS: dict[str, Callable[[str], list[str]]] = {
+    "an empty word": lambda flag: [flag, ""],
+    "blanks": lambda flag: [flag, " \t"],
+    "nothing after =": lambda flag: [f"{flag}="],
+    "nothing at all": lambda flag: [flag],
+    "another option": lambda flag: [flag, flag],
+    "another option's value": lambda flag: [flag, "x", flag, ""],
+    "the end of our words": lambda flag: [flag, "--", "x"],
+}
+
+
+def _load(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setattr("sys.argv", ["invoke", *words])
+    collection()
+
+
+def test_there_are_options_to_try() -> None:
+    assert len(OPTIONS) > 60
+    assert {("docker-publish", "--registry"), ("docker-build", "--tag")} < set(OPTIONS)
+
+
+@pytest.mark.parametrize(("name", "flag"), OPTIONS)
+def test_an_option_without_its_value_ends_with_2_and_its_name(
+    name: str, flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for form in FORMS.values():
+        for before in ([name], ["--echo", "docker." + name], ["config", name]):
+            with pytest.raises(Exit) as caught:
+                _load(monkeypatch, *before, *_positional(name), *form(flag))
+            assert caught.value.code == 2
+            assert f"error: {flag} needs a value" in (caught.value.message or "")
+
+
+@pytest.mark.parametrize(("name", "flag"), OPTIONS)
+def test_an_option_with_its_value_is_taken(
+    name: str, flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words in ([flag, "x"], [f"{flag}=x"], [flag, "x", flag, "y"], [flag, "x="], [flag, "--a="]):
+        _load(monkeypatch, name, *_positional(name), *words)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_empty_argument_ends_with_2(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Exit, match=f"an argument of {name} is empty") as caught:
+        _load(monkeypatch, name, "")
+    assert caught.value.code == 2
+
+
+def test_what_is_not_ours_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (["theirs", "--registry", ""], ["--list", ""], ["docker-run", "--", "--name", ""]):
+        _load(monkeypatch, *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["docker-publish", "--dry-run", "--registry"],
+        ["docker-publish", "--registry", "", "--dry-run"],
+        ["docker-build", "--platform", "--dry-run"],
+        ["docker-build", "--dry-run", "--build-arg="],
+        ["docker-build", "--dry-run", "--target", ""],
+        ["docker-smoke", "--jobs", ""],
+    ],
+)
+def test_a_user_sees_it_before_anything_starts(make_checkout: Make, words: list[str]) -> None:
+    done = make_checkout().invoke(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    (flag,) = {word.rstrip("=") for word in words if word.startswith("--")} - {"--dry-run"}
+    assert f"error: {flag} needs a value" in done.stderr
