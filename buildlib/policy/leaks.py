@@ -10,7 +10,7 @@ from buildlib.layer import printable
 from buildlib.oci import Image
 from buildlib.policy.finding import Level
 from buildlib.rootfs import Stored
-from buildlib.secrets import TOKEN_BYTES, has_credentials, is_token, looks_secret
+from buildlib.secrets import has_credentials, is_token, looks_secret, tokens_in
 
 _ASSIGNED: Final = re.compile(r"""\b([A-Za-z_][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|\S+)""")
 # Shorter ones are in files by chance.
@@ -72,7 +72,7 @@ class LeakSearch:
             found.append("credentials")
         if _is_env_file(path):
             found += self._assigned(content.decode(errors="replace"))
-        tokens = [match[0] for match in TOKEN_BYTES.finditer(content)]
+        tokens = tokens_in(content)
         if any(not _PRIVATE.match(token) for token in tokens):
             found.append(_TOKEN)
         elif tokens:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildlib.secrets import has_credentials, is_token, looks_secret
+from buildlib.secrets import has_credentials, is_token, looks_secret, tokens_in
 
 # Written in halves: whoever looks for secrets in this repository should find none.
 GITHUB = "ghp_" + "a1b2c3" * 7
@@ -89,6 +89,39 @@ def test_an_address_has_credentials_where_it_has_a_password(scheme: str, value: 
     assert not has_credentials(f"{scheme}://me@host/{value}")
     assert not has_credentials(f"{scheme}://host:80/me:{value}")
     assert not has_credentials(f"{scheme}://me:${{{value}}}@host")
+
+
+# Each in halves, as above.
+TOKENS = [
+    *(GITHUB, AWS, AWS.replace("AKIA", "ASIA"), "github_" + "pat_" + "a1" * 15),
+    *(f"gh{letter}_" + "a1b2c3" * 7 for letter in "ousr"),
+    *(f"gl{kind}-" + "a1B2" * 6 for kind in ("pat", "dt", "rt", "cbt", "ptt", "ft", "soat")),
+    *("xox" + "b-1234567890-abcdef", "dckr_" + "pat_" + "a1B2" * 6, "dckr_" + "oat_" + "a1B2" * 6),
+    *(
+        "npm_" + "a1B2c3" * 6,
+        "pypi-" + "AgE" + "a1B2" * 15,
+        "AIza" + "a1B2c" * 7,
+        "ya29." + "a" * 25,
+    ),
+    *("sk_" + "live_" + "a1B2" * 5, "rk_" + "live_" + "a1B2" * 5, "hvs." + "a1B2" * 7),
+    *("SG." + "a" * 22 + "." + "b" * 43, "sk-" + "ant-" + "a1" * 15, "sk-" + "proj-" + "a1" * 15),
+    *("dop_" + "v1_" + "0f" * 32, "hf_" + "a1" * 17, "AGE-SECRET-" + "KEY-1" + "A2" * 30),
+    "eyJ" + "a1" * 10 + ".eyJ" + "b2" * 10 + ".c3",
+    *("-----BEGIN " + f"{kind}PRIVATE KEY-----" for kind in ("", "RSA ", "OPENSSH ", "ENCRYPTED ")),
+    "-----BEGIN " + "PGP PRIVATE KEY BLOCK-----",
+]
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_a_token_is_found_in_a_text_and_in_a_file(token: str) -> None:
+    assert is_token(f'x="{token}";')
+    assert looks_secret("GREETING", token)
+    assert tokens_in(b"\0\xff '" + token.encode() + b"'\n") == [token.encode()]
+
+
+@given(st.binary())
+def test_what_is_none_is_found_nowhere(content: bytes) -> None:
+    assert tokens_in(content.replace(b"K", b"k").replace(b"_", b"-")) == []
 
 
 @pytest.mark.parametrize("text", ["sk-learn", "gho_st", "-----BEGIN PUBLIC KEY-----", "AKIAshort"])
