@@ -237,7 +237,13 @@ def _base_image(value: object) -> BaseImage:
 def parse_base_images(value: object) -> tuple[tuple[str, BaseImage], ...]:
     if not isinstance(value, Mapping):
         raise MismatchError("a table of FROM reference = source")
-    return tuple(sorted((name, _base_image(source)) for name, source in value.items()))
+    found = []
+    for name, source in value.items():
+        try:
+            found.append((name, _base_image(source)))
+        except MismatchError as error:
+            raise MismatchError(str(error), f'base-images."{name}"', source) from error
+    return tuple(sorted(found, key=lambda pair: pair[0]))
 
 
 def _commands(value: object) -> tuple[Command, ...]:

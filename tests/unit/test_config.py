@@ -171,6 +171,10 @@ BAD = {
     "bad TOML names the line": ('image = "t"\nx = = 1\n', "line 2"),
     "no image at all": ('title = "t"\n', "no image is named"),
     "a base image with a bare path": ('image = "t"\n[base-images]\na = "/x"\n', "oci-layout://"),
+    "which base image that is": (
+        'image = "t"\n[base-images]\n"a:1" = { path = "/x" }\n',
+        'base-images."a:1" from file (buildlib.toml) must be',
+    ),
     "a base image with an odd key": (
         'image = "t"\n[base-images]\na = {source = "oci-layout:///x", b = 1}\n',
         "stand-in = true",
