@@ -70,9 +70,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_configure() -> None:
     """Let an interrupt be one, in the tests and in all that they start, and time decide nothing.
 
-    A shell that starts pytest in the background has it ignored, and whoever inherits that waits.
+    A shell that starts pytest in the background has it ignored, as nohup has SIGHUP; and whoever
+    inherits that waits.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # A slow machine is no finding.
     settings.register_profile("any machine", deadline=None, suppress_health_check=[SLOW])
     settings.load_profile("any machine")
