@@ -144,7 +144,7 @@ BAD = {
     "a list where text belongs": ("image = []\n", "must be text"),
     "a list with a number in it": ('image = "t"\ncache-from = [1]\n', "a list of texts"),
     "a table with a number in it": ('image = "t"\n[labels]\na = 1\n', "a table of texts"),
-    "an unknown key of the context": ('image = "t"\n[context]\nallow = 1\n', "key context.allow"),
+    "an unknown key of the context": ('image = "t"\n[context]\ndeny = 1\n', "key context.deny"),
     "a context that is a number": ('image = "t"\ncontext = 1\n', "context from file"),
     "a file from elsewhere in the context": (
         'image = "t"\n[context]\ninclude = ["../x"]\n',

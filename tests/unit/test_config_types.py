@@ -27,6 +27,7 @@ target = "last"
 binary-target = "binary"
 platforms = ["linux/amd64"]
 tag-prefix = "v"
+version-scheme = "semver"
 release-branches = ["main"]
 title = "t"
 description = "d"
