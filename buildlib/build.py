@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import re
 import shutil
 import time
@@ -53,6 +54,9 @@ _REFUSED: Final = re.compile(
 )
 # A file of the build context that the user may not read.
 _UNREADABLE: Final = re.compile(r"error from sender: .*?open (\S.*): permission denied")
+# As the engine refuses a tag that was absent when it looked; containerd's words.
+_RACED: Final = re.compile(r"""\bimage \\?"[^"\n]+": already exists\b""")
+_ATTEMPTS: Final = 5
 # As every tool puts the system's own words behind what it was about to do.
 _FULL: Final = re.compile(r": no space left on device\b", re.IGNORECASE)
 
@@ -333,26 +337,51 @@ class _Shown:
             if step and not event.line and step.name == self._LAST and not step.error:
                 self._early = Background(self._ask)
 
+    def raced(self) -> bool:
+        """Return whether it failed as another build made the same tag at the same time."""
+        step = self.progress.failed
+        said = [step.error if step else "", *self.progress.messages]
+        return any(_RACED.search(without_command(text)) for text in said)
+
     def size(self) -> int | None:
         early = self._early.get() if self._early else None
         return self._ask() if early is None else early
 
 
+def _tried(
+    plan: BuildPlan, executor: Executor, console: Console, watch: Watch | None
+) -> tuple[int, _Shown]:
+    """Run buildx, again where another build was about to give the same name to an image.
+
+    Two builds that both find a tag absent make it, and the engine lets the second one fail
+    ("already exists"). Everything is in the cache by then.
+    """
+    argv = buildx_argv(plan)
+    attempt = 1
+    while True:
+        shown = _Shown(plan, executor, console)
+        # Only what is drawn on the terminal itself can't be read.
+        code = (
+            executor.attach(argv, watch=watch)
+            if plan.progress == "tty"
+            else executor.stream(argv, shown.take, watch=watch)
+        )
+        if code == 0 or attempt == _ATTEMPTS or not shown.raced():
+            return code, shown
+        console.note("another build makes the same tag at this moment: once more")
+        # Not in step with the other one.
+        time.sleep(random.uniform(0, attempt))  # noqa: S311 - no secret
+        attempt += 1
+
+
 def _execute(
     plan: BuildPlan, executor: Executor, console: Console, watch: Watch | None
 ) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
-    argv = buildx_argv(plan)
     console.line(build_line(plan))
     console.group(f"build {plan.image} {plan.version}")
-    shown = _Shown(plan, executor, console)
     with _handed_over(plan), _whole(plan):
         try:
-            # Only what is drawn on the terminal itself can't be read.
-            code = (
-                executor.attach(argv, watch=watch)
-                if plan.progress == "tty"
-                else executor.stream(argv, shown.take, watch=watch)
-            )
+            code, shown = _tried(plan, executor, console, watch)
             metadata = _read_metadata(plan.metadata_file)
         finally:
             console.end_group()

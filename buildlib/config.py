@@ -6,15 +6,17 @@ found going up from the starting directory makes that directory the project's ro
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import field, fields
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from buildlib import settings, values
-from buildlib.errors import InputError
+from buildlib.errors import BuildlibError, InputError, ProblemsError, raise_problems
 from buildlib.platforms import Platform
 from buildlib.precedence import Naming, Scheme
 from buildlib.record import record
@@ -208,7 +210,8 @@ def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
     Where there is none, the root is `start` itself and the table is empty.
     """
     for folder in (start, *start.parents):
-        if (folder / OWN_FILE).is_file():
+        # One that is there and can't be read is an error, not passed over.
+        if (folder / OWN_FILE).exists():
             return folder, folder / OWN_FILE, _read_toml(folder / OWN_FILE)
         if (folder / "pyproject.toml").is_file():
             tools = _read_toml(folder / "pyproject.toml").get("tool")
@@ -219,14 +222,29 @@ def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
 
 
 def _parsed(key: str, value: object, source: Source) -> object:
+    """Return the value; raises all that is wrong with it at once."""
+    parse: Callable[[object], object] = _KEYS[key].metadata["parse"]
+    problems: list[BuildlibError] = []
     try:
-        return _KEYS[key].metadata["parse"](value)
-    except values.MismatchError as error:
-        # What is in a table or a list may be a cache's key.
-        found = error.value if error.key else value
-        shown = type(found).__name__ if isinstance(found, (dict, list)) else repr(found)
-        where = error.key or key
-        raise InputError(f"{where} from {source} must be {error}, not {shown}") from error
+        return parse(value)
+    except (values.MismatchError, BuildlibError, ExceptionGroup) as error:
+        for one in values.flat(error):
+            if isinstance(one, values.MismatchError):
+                problems.append(_mismatch(key, value, source, one))
+            elif isinstance(one, BuildlibError):
+                problems.append(one)
+    raise ProblemsError(problems) if len(problems) > 1 else problems[0]
+
+
+def _mismatch(key: str, value: object, source: Source, error: values.MismatchError) -> InputError:
+    # What is in a table or a list may be a cache's key.
+    found = error.value if error.key else value
+    shown = type(found).__name__ if isinstance(found, (dict, list)) else repr(found)
+    where = error.key or key
+    return values.KeyProblemError(
+        f"{where} from {source} must be {error}, not {shown}",
+        path=re.sub(r"\[[0-9]+\]", "", where).split("."),
+    )
 
 
 def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
@@ -239,6 +257,31 @@ def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
     return dict(_parsed("base-images", table.get("base-images", {}), source))  # type: ignore[call-overload, no-any-return]
 
 
+def _unknown(table: Mapping[str, object], file: Path | None) -> list[BuildlibError]:
+    try:
+        values.check_keys(table, _KEYS, where="")
+    except BuildlibError as error:
+        return [_placed(one, "", file) for one in ProblemsError([error]).problems]
+    return []
+
+
+def _placed(problem: BuildlibError, key: str, file: Path | None) -> BuildlibError:
+    """Return a problem with the line of the file that it is on."""
+    if file is None:
+        return problem
+    from buildlib.places import line_of  # noqa: PLC0415 - only where something is wrong
+
+    path = problem.path if isinstance(problem, values.KeyProblemError) else (key,)
+    text = ""
+    with suppress(OSError, UnicodeDecodeError):
+        text = file.read_text(encoding="utf-8-sig")
+    table = () if file.name == OWN_FILE else ("tool", "buildlib")
+    line = line_of(text, (*table, *path)) or line_of(text, (*table, key))
+    place = f"{file.name}, line {line}" if line else file.name
+    problem.why = f"{place}: {problem.why}" if problem.why else place
+    return problem
+
+
 _Layer = tuple[Source, str, object]
 
 
@@ -247,29 +290,29 @@ def _from_file(file: Path | None, table: Mapping[str, object]) -> Iterator[_Laye
     yield from ((source, key, value) for key, value in table.items())
 
 
-def _check_variables(env: Mapping[str, str]) -> None:
-    """Raise where a variable is nearly one of ours; what is like none of them is another's."""
+def _variable_problems(env: Mapping[str, str]) -> Iterator[InputError]:
+    """Yield what is nearly a variable of ours; what is like none of them is another's."""
     for name, value in env.items():
         if not (value and name.startswith(PREFIX)) or name in _VARIABLES or name in OTHERS:
             continue
         key = name.removeprefix(PREFIX).lower().replace("_", "-")
         if key in _TABLES:
-            raise InputError(
+            yield InputError(
                 f"{name} can't be set: {key} is a table",
                 hint=f"it is for {OWN_FILE}, or for [tool.buildlib.{key}] in pyproject.toml",
             )
+            continue
         from difflib import get_close_matches  # noqa: PLC0415 - only where something is odd
 
         known = [one.removeprefix(PREFIX) for one in (*_VARIABLES, *sorted(OTHERS))]
         if close := get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=_ALIKE):
-            raise InputError(
+            yield InputError(
                 f"unknown variable {name}",
                 hint=f"did you mean {PREFIX}{close[0]}?",
             )
 
 
 def _from_environment(env: Mapping[str, str]) -> Iterator[_Layer]:
-    _check_variables(env)
     for variable, key in _VARIABLES.items():
         if value := env.get(variable):
             yield Source(kind="environment", detail=variable), key, value
@@ -297,15 +340,22 @@ def load_config(
         InputError: unknown key, wrong type, bad TOML, or no image named anywhere.
     """
     root, file, table = find_table(start.resolve())
-    values.check_keys(table, _KEYS, where="")
-    layers = (_from_file(file, table), _from_environment(env), _from_command_line(overrides or {}))
+    problems = _unknown(table, file) + list(_variable_problems(env))
+    known = {key: value for key, value in table.items() if key in _KEYS}
+    layers = (_from_file(file, known), _from_environment(env), _from_command_line(overrides or {}))
     found: dict[str, Any] = {}
     sources: dict[str, Source] = {}
     for source, key, value in chain(*layers):
-        parsed = _parsed(key, value, source)
+        try:
+            parsed = _parsed(key, value, source)
+        except BuildlibError as error:
+            own = file if source.kind == "file" else None
+            problems += [_placed(one, key, own) for one in ProblemsError([error]).problems]
+            continue
         # One key that sets more than one field.
         found |= parsed if isinstance(parsed, dict) else {key.replace("-", "_"): parsed}
         sources[key] = source
+    raise_problems(problems)
     if mapped := _map_from_environment(env):
         merged = {**dict(found.get("base_images", ())), **mapped}
         found["base_images"] = tuple(sorted(merged.items()))

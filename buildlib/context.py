@@ -19,9 +19,8 @@ from buildlib.vcs import GitFacts
 
 # Where archives go, and all that is told about them.
 DIST: Final = "dist"
-# Where programs go, and what a container keeps.
+# Where programs go.
 BIN: Final = "bin"
-DATA: Final = "data"
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
@@ -31,7 +30,7 @@ def written_folders(project: Project) -> tuple[str, ...]:
     return (
         DIST,
         *([BIN] if config.binary_target else []),
-        *([DATA] if config.run.data_path else []),
+        *([normpath(config.run.data_dir)] if config.run.data_path else []),
     )
 
 

@@ -30,7 +30,9 @@ _STARTING: Final = threading.Lock()
 _BUILDX: Final = ("docker", "buildx")
 # What makes or removes something in the engine: a client that dies in the middle of it leaves
 # open whether it was done.
-_MAKES: Final = {"create", "image", "load", "rm", "run", "start", "stop", "volume"}
+_MAKES: Final = {
+    *("create", "image", "load", "network", "rm", "run", "start", "stop", "volume"),
+}
 
 
 @record(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ class Command(NamedTuple):
 
     Args:
         run: its words.
+        entrypoint: instead of the image's own; the first word is the program.
         code: that it ends with.
         stdout, stderr: regular expressions that are found there; `{version}` is the version.
     """
@@ -33,6 +34,7 @@ class Command(NamedTuple):
     code: int = 0
     stdout: str = ""
     stderr: str = ""
+    entrypoint: tuple[str, ...] = ()
 
 
 class Data(NamedTuple):
@@ -51,6 +53,7 @@ class Data(NamedTuple):
 
 _COMMAND_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "run": parse_texts,
+    "entrypoint": parse_texts,
     "code": parse_number,
     "stdout": parse_pattern,
     "stderr": parse_pattern,
@@ -70,9 +73,9 @@ def _command(value: object) -> Command:
     fields = (
         parse_fields(value, _COMMAND_KEYS, "smoke.commands.") if isinstance(value, Mapping) else {}
     )
-    if not fields.get("run"):
+    if not (fields.get("run") or fields.get("entrypoint")):
         raise MismatchError('a list of commands, each a list of texts or { run = ["…"] }')
-    return Command(**fields)
+    return Command(**{"run": (), **fields})
 
 
 def parse_commands(value: object) -> tuple[Command, ...]:
@@ -88,3 +91,64 @@ def parse_data(value: object) -> Data:
     if not re.fullmatch(r"(POST|PUT|PATCH) /\S*", found.write) or not found.read.startswith("/"):
         raise MismatchError('a table with write = "POST /path" and read = "/path"')
     return found
+
+
+class HealthVersion(NamedTuple):
+    """Where the running server says its version.
+
+    Args:
+        path: of HTTP; empty: the health path.
+        field: of its JSON, `info.version`; empty: the version is somewhere in the text.
+        text_too: an answer that is not JSON may have it as text.
+    """
+
+    path: str = ""
+    field: str = ""
+    text_too: bool = False
+
+
+# How a server is found to be healthy; see docs/smoke.md.
+HEALTH_KINDS: Final = ("http", "tcp", "command", "healthcheck", "running")
+_VERSION_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "path": parse_text,
+    "field": parse_text,
+}
+_FIRST_STATUS, _LAST_STATUS = 100, 599
+Statuses = tuple[tuple[int, int], ...]
+
+
+def parse_health(value: object) -> str:
+    """Return one of HEALTH_KINDS."""
+    if value not in HEALTH_KINDS:
+        raise MismatchError(f"one of {', '.join(HEALTH_KINDS)}")
+    return str(value)
+
+
+def parse_health_version(value: object) -> HealthVersion | None:
+    """Return where to look for the version; None: it is not looked for."""
+    if isinstance(value, bool):
+        return HealthVersion(field="version", text_too=True) if value else None
+    if isinstance(value, str):
+        return HealthVersion(field=value)
+    if not isinstance(value, Mapping):
+        raise MismatchError('true, a field such as "info.version", or { path = "…", field = "…" }')
+    found = HealthVersion(**parse_fields(value, _VERSION_KEYS, "smoke.health-version."))
+    if found.path and not found.path.startswith("/"):
+        raise MismatchError('a table with path = "/path"')
+    return found
+
+
+def parse_statuses(value: object) -> Statuses:
+    """Return ranges of HTTP's status codes: 204, "2xx", "200-399", or a list of these."""
+    return tuple(map(_statuses, value if isinstance(value, list) else [value]))
+
+
+def _statuses(value: object) -> tuple[int, int]:
+    text = "" if isinstance(value, bool) else str(value)
+    if re.fullmatch(r"[1-5]xx", text, re.IGNORECASE):
+        return int(text[0]) * 100, int(text[0]) * 100 + 99
+    match = re.fullmatch(r"([0-9]{3})(?:-([0-9]{3}))?", text)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not _FIRST_STATUS <= first <= last <= _LAST_STATUS:
+        raise MismatchError('status codes of HTTP: 204, "2xx", "200-399", or a list of these')
+    return first, last

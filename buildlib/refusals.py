@@ -15,6 +15,8 @@ from buildlib.version import Version, unversioned
 
 UNSHALLOW: Final = "git fetch --unshallow --tags, or --unshallow"
 _LISTED: Final = 10
+# How files of private keys are called.
+_PRIVATE: Final = (".key", ".p12", ".pfx", ".pem")
 
 
 class Mode(StrEnum):
@@ -42,10 +44,14 @@ def change_problems(changes: Changes) -> Iterator[BuildlibError]:
             hint="commit them, or git stash",
         )
     if changes.untracked:
+        private = [path for path in changes.untracked if path.endswith(_PRIVATE)]
+        hint = "add them, remove them, or ignore them in .gitignore"
+        if private:
+            hint = f"never add a private key: ignore {listing(private)} in .gitignore; {hint}"
         yield InputError(
             "the tree has files that git does not track",
             why=listing(changes.untracked),
-            hint="add them, remove them, or ignore them in .gitignore",
+            hint=hint,
         )
     yield from _hidden_problems(changes.hidden)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from buildlib.errors import InputError, did_you_mean
@@ -20,8 +21,10 @@ from buildlib.values import (
     VARIABLE,
     MismatchError,
     check_keys,
+    gathered,
     parse_fields,
     parse_flag,
+    parse_list,
     parse_names,
     parse_number,
     parse_numbers,
@@ -35,12 +38,13 @@ from buildlib.values import (
 if TYPE_CHECKING:
     from buildlib.bases.settings import Bases
     from buildlib.builders.settings import BuilderSettings
-    from buildlib.expectations import Command, Data
+    from buildlib.expectations import Command, Data, HealthVersion, Statuses
     from buildlib.goreleaser.settings import GoReleaser
     from buildlib.policy.settings import Policy
     from buildlib.publish.settings import Publish
     from buildlib.scan.settings import ScanSettings
     from buildlib.sign.settings import Sign, Verify
+    from buildlib.surroundings import Port, Service
     from buildlib.tagrules import TagRule
 
 
@@ -64,16 +68,25 @@ class Smoke:
     Args:
         commands: each is run in a container of its own.
         version_command: has to print the version and nothing else; empty: not asked.
-        port: where the image's own command serves HTTP; 0: it serves none.
-        health_path: answers 200 when healthy, and holds the version.
+        port: where the image's own command serves; 0: nowhere.
+        health: how it is seen to be healthy, of HEALTH_KINDS; empty: by HTTP, or by health_command.
+        health_path: is asked by HTTP.
+        health_status: the answers that count as healthy; empty: 200 to 399.
+        health_command: ends with 0 in the container when healthy.
+        health_version: where the server says its version; None: not asked.
         start_timeout: seconds from the start to healthy.
-        stop_timeout: seconds from SIGTERM to the end.
+        stop_timeout: seconds from the stop signal to the end.
+        stop_codes: with which it may end then, beside 0 and that of the signal.
         command_timeout: seconds that a command may take.
         engine_path: answers 200 where the engine's socket is reached; empty: not asked.
         socket_groups: GIDs that a mounted socket may have, beside that of the engine's own.
         data: what has to outlive the container; None: not asked.
         writable_paths: where the program may write, beside its data and `tmpfs`.
         log_errors: a regular expression that no line of the log matches; empty: not looked at.
+        skip: patterns of checks that are not made.
+        helper_image: has a shell and a way to open a connection, where the image has none and no
+            port of the engine can be reached; empty: none.
+        env, env_file, mounts, network, add_host, ports, services: as in `run`, and in addition.
         policy: the image is held against its policy as well.
         size_budget: bytes that one platform's image may have as it is pulled; 0: any.
         size_record: the file that remembers the sizes of a release, relative to the project;
@@ -84,19 +97,38 @@ class Smoke:
     commands: tuple[Command, ...] = ()
     version_command: tuple[str, ...] = ()
     port: int = 0
+    health: str = ""
     health_path: str = "/"
+    health_status: Statuses = ()
+    health_command: tuple[str, ...] = ()
+    health_version: HealthVersion | None = None
     start_timeout: int = 30
     stop_timeout: int = 2
+    stop_codes: tuple[int, ...] = ()
     command_timeout: int = 60
     engine_path: str = ""
     socket_groups: tuple[int, ...] = ()
     data: Data | None = None
     writable_paths: tuple[str, ...] = ()
     log_errors: str = r"(?i)\b(error|fatal|panic)\b"
+    skip: tuple[str, ...] = ()
+    helper_image: str = ""
+    env: tuple[tuple[str, str], ...] = ()
+    env_file: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+    network: str = ""
+    add_host: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    services: tuple[Service, ...] = ()
     policy: bool = True
     size_budget: int = 0
     size_record: str = ""
     size_growth: int = 5
+
+    @property
+    def serves(self) -> bool:
+        """Return whether the image's own command goes on running, and is looked at."""
+        return bool(self.port or self.health_command or self.health in {"healthcheck", "running"})
 
 
 @record(frozen=True, kw_only=True)
@@ -104,26 +136,43 @@ class Run:
     """How a container of the image is run.
 
     Args:
-        port: where it serves HTTP inside; 0: the port of `smoke`.
-        health_path: answers 200 when healthy; empty: that of `smoke`.
+        port: where it serves inside; 0: the port of `smoke`.
+        health, health_path, health_status, health_command: as in `smoke`; empty: those of `smoke`.
         start_timeout: seconds from the start to healthy; 0: that of `smoke`.
         data_path: the directory inside that is kept; empty: none.
-        user: the UID, and GID, that the image runs as; for messages and new data directories.
+        data_dir: what `--persistent` mounts there, relative to the project.
+        user: the UID that the image runs as.
         drops_root: the image starts as root, and its entrypoint becomes `user` by itself; it is
             started as `user` from the beginning.
+        group: its GID; None: what the image's USER says.
+        groups: that it is in beside that; None: what the image's files say.
         socket_path: where the image expects the engine's socket; empty: it needs none.
         root_group_env: NAME=VALUE by which the image is told that it may join group root.
         read_only, drop_capabilities, no_new_privileges, init: as docker's options of that name.
-        memory, pids: limits; empty and 0: none.
-        tmpfs: writable directories in memory, needed where the rest is read-only.
+        memory, pids, cpus: limits; empty and 0: none.
+        tmpfs: writable directories in memory, needed where the rest is read-only; each with the
+            options that docker takes behind a colon.
+        env: variables.
+        env_file: files of variables, relative to the project.
+        mounts: as `--volume` or `--mount` takes them; relative to the project.
+        network: that it joins; empty: the engine's default.
+        add_host: `NAME:ADDRESS` that it knows.
+        ports: further ones to publish.
+        services: containers beside it, in a network of their own.
     """
 
     port: int = 0
+    health: str = ""
     health_path: str = ""
+    health_status: Statuses = ()
+    health_command: tuple[str, ...] = ()
     start_timeout: int = 0
     data_path: str = ""
+    data_dir: str = "data"
     user: int = 0
     drops_root: bool = False
+    group: int | None = None
+    groups: tuple[int, ...] | None = None
     socket_path: str = ""
     root_group_env: str = ""
     read_only: bool = True
@@ -132,7 +181,15 @@ class Run:
     init: bool = True
     memory: str = "512m"
     pids: int = 256
+    cpus: str = ""
     tmpfs: tuple[str, ...] = ("/tmp",)  # noqa: S108 - inside the container
+    env: tuple[tuple[str, str], ...] = ()
+    env_file: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+    network: str = ""
+    add_host: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    services: tuple[Service, ...] = ()
 
 
 _HUB: Final = "docker.io"
@@ -258,19 +315,61 @@ def _data(value: object) -> Data:
     return parse_data(value)
 
 
+def _of(module: str, name: str) -> Callable[[object], Any]:
+    """Return a parser of a module that not every project needs."""
+
+    def parse(value: object) -> Any:  # noqa: ANN401 - as the parsers have it
+        from importlib import import_module  # noqa: PLC0415 - as above
+
+        return getattr(import_module(f"buildlib.{module}"), name)(value)
+
+    return parse
+
+
+def _services(where: str) -> Callable[[object], Any]:
+    def parse(value: object) -> tuple[Service, ...]:
+        from buildlib.surroundings import parse_services  # noqa: PLC0415 - as above
+
+        return parse_services(value, where)
+
+    return parse
+
+
+_HEALTH_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "port": parse_port,
+    "health": _of("expectations", "parse_health"),
+    "health-path": parse_text,
+    "health-status": _of("expectations", "parse_statuses"),
+    "health-command": parse_texts,
+    "start-timeout": parse_number,
+}
+_SURROUNDING_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "env": _of("surroundings", "parse_env"),
+    "env-file": parse_list,
+    "mounts": _of("surroundings", "parse_mounts"),
+    "network": _of("surroundings", "parse_network"),
+    "add-host": _of("surroundings", "parse_hosts"),
+    "ports": _of("surroundings", "parse_ports"),
+}
+
+
 _SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
+    **_HEALTH_KEYS,
+    **_SURROUNDING_KEYS,
     "commands": _commands,
     "version-command": parse_texts,
-    "port": parse_port,
-    "health-path": parse_text,
-    "start-timeout": parse_number,
+    "health-version": _of("expectations", "parse_health_version"),
     "stop-timeout": parse_number,
+    "stop-codes": parse_numbers,
     "command-timeout": parse_number,
     "engine-path": parse_text,
     "socket-groups": parse_numbers,
     "data": _data,
     "writable-paths": parse_texts,
     "log-errors": parse_pattern,
+    "skip": parse_list,
+    "helper-image": parse_text,
+    "services": _services("smoke.services"),
     "policy": parse_flag,
     "size-budget": parse_size,
     "size-record": parse_text,
@@ -278,13 +377,31 @@ _SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
 }
 
 
+def _limit(value: object) -> str:
+    """Return a number of processors as docker takes it."""
+    text = "" if isinstance(value, bool) else str(value)
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) or not float(text):
+        raise MismatchError('a number of processors, such as 2 or "1.5"')
+    return text
+
+
+def _folder(value: object) -> str:
+    text = parse_text(value)
+    if not text or text.startswith("/") or ".." in text.split("/"):
+        raise MismatchError("a directory below the project")
+    return text
+
+
 _RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "port": parse_port,
-    "health-path": parse_text,
-    "start-timeout": parse_number,
+    **_HEALTH_KEYS,
+    **_SURROUNDING_KEYS,
+    "services": _services("run.services"),
     "data-path": parse_text,
+    "data-dir": _folder,
     "user": parse_number,
     "drops-root": parse_flag,
+    "group": parse_number,
+    "groups": parse_numbers,
     "socket-path": parse_text,
     "root-group-env": parse_text,
     "read-only": parse_flag,
@@ -293,6 +410,7 @@ _RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "init": parse_flag,
     "memory": parse_text,
     "pids": parse_number,
+    "cpus": _limit,
     "tmpfs": parse_texts,
 }
 
@@ -330,14 +448,28 @@ def parse_secrets(value: object) -> tuple[tuple[str, str, str], ...]:
 
 
 def parse_smoke(value: object) -> Smoke:
-    return Smoke(**parse_fields(value, _SMOKE_KEYS, "smoke."))
+    found = Smoke(**_one_network(parse_fields(value, _SMOKE_KEYS, "smoke."), "smoke"))
+    if found.health in {"http", "tcp"} and not found.port:
+        raise InputError(f'smoke.health = "{found.health}" without a port', hint="add port")
+    if found.health == "command" and not found.health_command:
+        raise InputError('smoke.health = "command" without a command', hint="add health-command")
+    return found
 
 
 def parse_run(value: object) -> Run:
-    run = Run(**parse_fields(value, _RUN_KEYS, "run."))
+    run = Run(**_one_network(parse_fields(value, _RUN_KEYS, "run."), "run"))
     if run.drops_root and not run.user:
         raise InputError("run.drops-root needs run.user", hint="set the UID that it drops to")
     return run
+
+
+def _one_network(fields: dict[str, Any], table: str) -> dict[str, Any]:
+    if fields.get("network") and fields.get("services"):
+        raise InputError(
+            f"{table}.network and {table}.services exclude each other",
+            why="services run in a network of their own, which the container joins",
+        )
+    return fields
 
 
 def parse_prefix(value: object) -> str:
@@ -423,16 +555,15 @@ def _registry(name: str, value: object) -> Registry:
     where = f"registries.{name}"
     if not isinstance(value, Mapping) or "repository" not in value:
         raise MismatchError(f'a table of {name} = {{ repository = "…" }}')
-    check_keys(value, {**_REGISTRY_KEYS, "tags": None}, where=f"{where}.")
-    plain = {key: item for key, item in value.items() if key != "tags"}
-    fields = parse_fields(plain, _REGISTRY_KEYS, f"{where}.")
+    tags = partial(parse_tag_rules, where=f"{where}.tags")
+    known: dict[str, Callable[[object], Any]] = {**_REGISTRY_KEYS, "tags": tags}
+    fields = parse_fields(value, known, f"{where}.")
     if bool(fields.get("username_env")) != bool(fields.get("password_env")):
         raise InputError(f"{where}: username-env and password-env belong together")
-    tags = parse_tag_rules(value["tags"], f"{where}.tags") if "tags" in value else ()
-    return Registry(name=name, tags=tags, **fields)
+    return Registry(name=name, **fields)
 
 
 def parse_registries(value: object) -> tuple[Registry, ...]:
     if not isinstance(value, Mapping):
         raise MismatchError('a table of NAME = { repository = "…" }')
-    return tuple(_registry(name, table) for name, table in value.items())
+    return tuple(gathered(partial(_registry, *item) for item in value.items()))

@@ -9,9 +9,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Final, TypeVar
 
 from buildlib.errors import InputError, did_you_mean
+from buildlib.values import check_keys, gathered
 
 
 class Kind(StrEnum):
@@ -322,12 +324,7 @@ def parse_rules(value: object, *, where: str = "tags") -> tuple[TagRule, ...]:
     """
     if not isinstance(value, Mapping):
         raise InputError(f"{where} must be a table, not {value!r}", hint=f"[{where}] rules = […]")
-    for key in value:
-        if key not in {"rules", "suffix"}:
-            raise InputError(
-                f"unknown configuration key {where}.{key}",
-                hint=did_you_mean(key, ("rules", "suffix")),
-            )
+    check_keys(value, {"rules": None, "suffix": None}, where=f"{where}.")
     suffix = _check_suffix(where, value.get("suffix", ""))
     listed = value.get("rules", [rule.template for rule in DEFAULT_RULES])
     if not isinstance(listed, list) or not listed:
@@ -335,8 +332,9 @@ def parse_rules(value: object, *, where: str = "tags") -> tuple[TagRule, ...]:
             f"{where}.rules must be a list with a rule in it, not {listed!r}",
             hint="leave it out for the default rules",
         )
-    rules = [
-        _rule(f"{where}: rule {number}", item, suffix) for number, item in enumerate(listed, 1)
-    ]
+    rules = gathered(
+        partial(_rule, f"{where}: rule {number}", item, suffix)
+        for number, item in enumerate(listed, 1)
+    )
     _check_rules(f"{where}: rule", rules)
     return tuple(rules)

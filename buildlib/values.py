@@ -6,10 +6,13 @@ Each `parse_…` returns the value, and raises MismatchError with what it has to
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
-from buildlib.errors import InputError, did_you_mean
+from buildlib.errors import BuildlibError, InputError, did_you_mean, raise_problems
+
+T = TypeVar("T")
 
 # What the name of a build arg, or of a variable, may be.
 VARIABLE: Final = "[A-Za-z_][A-Za-z0-9_]*"
@@ -40,13 +43,57 @@ class MismatchError(Exception):
         self.key, self.value = key, value
 
 
+class KeyProblemError(InputError):
+    """Something is wrong with one key; `path` are the tables that it is in, and the key."""
+
+    def __init__(self, what: str, *, path: Sequence[str], hint: str = "") -> None:
+        """Keep where it is."""
+        super().__init__(what, hint=hint)
+        self.path = tuple(path)
+
+
 def check_keys(table: Mapping[str, object], known: Mapping[str, object], *, where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise InputError(
+    """Raise InputError for the keys that are not known, all of them."""
+    raise_problems(
+        [
+            KeyProblemError(
                 f"unknown configuration key {where}{key}",
+                path=(*filter(None, where.split(".")), key),
                 hint=did_you_mean(key, known, where=where),
             )
+            for key in table
+            if key not in known
+        ]
+    )
+
+
+def gathered(parsers: Iterable[Callable[[], T]]) -> list[T]:
+    """Return what each returns; where some fail, every one is told.
+
+    Raises:
+        MismatchError, BuildlibError: where one failed, its own error.
+        ExceptionGroup: where several did, the errors of all.
+    """
+    found, errors = [], list[Exception]()
+    for parse in parsers:
+        try:
+            found.append(parse())
+        except (MismatchError, BuildlibError, ExceptionGroup) as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup("a table", errors)
+    return found
+
+
+def flat(error: Exception) -> Iterator[Exception]:
+    """Yield the errors that one stands for: its own, or those that were gathered in it."""
+    inner: Sequence[Exception] = error.exceptions if isinstance(error, ExceptionGroup) else ()
+    for one in inner:
+        yield from flat(one)
+    if not inner:
+        yield error
 
 
 def parse_text(value: object) -> str:
@@ -64,6 +111,11 @@ def parse_texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise MismatchError("a list of texts")
     return tuple(map(parse_text, value))
+
+
+def parse_list(value: object) -> tuple[str, ...]:
+    """Read a list of texts that may hold blanks; a text is a list of one."""
+    return parse_texts([value] if isinstance(value, str) else value)
 
 
 def parse_names(value: object) -> tuple[str, ...]:
@@ -138,8 +190,19 @@ def parse_fields(
     """
     if not isinstance(value, Mapping):
         raise MismatchError("a table")
-    check_keys(value, known, where=where)
-    return {key.replace("-", "_"): _field(known[key], where + key, value[key]) for key in value}
+
+    def check() -> tuple[str, Any]:
+        check_keys(value, known, where=where)
+        return "", None
+
+    def field(key: str) -> tuple[str, Any]:
+        return key.replace("-", "_"), _field(known[key], where + key, value[key])
+
+    fields: list[Callable[[], tuple[str, Any]]] = [
+        check,
+        *(partial(field, key) for key in value if key in known),
+    ]
+    return dict(pair for pair in gathered(fields) if pair[0])
 
 
 def _field(parse: Callable[[object], Any], key: str, value: object) -> Any:  # noqa: ANN401 - see above

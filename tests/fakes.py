@@ -175,7 +175,11 @@ def a_project(
     config: Config = load_config(root, env or {}, overrides)
     facts = git or git_facts()
     version = resolve_version(
-        facts, now=1_800_000_000, prefix=config.tag_prefix, override=(env or {}).get("VERSION", "")
+        facts,
+        now=1_800_000_000,
+        prefix=config.tag_prefix,
+        scheme=config.version_scheme,
+        override=(env or {}).get("VERSION", ""),
     )
     return Project(config=config, git=facts, version=version, env=env or {})
 

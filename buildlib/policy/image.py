@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from buildlib.elf import program_arch, runs_beside
+from buildlib.imageconfig import health_command, main_command
 from buildlib.layer import LayerError, printable
 from buildlib.oci import Archive, Image
 from buildlib.policy.commands import LAST_USER, starts_shell, user_number
@@ -103,7 +104,7 @@ def check_image(
     runtime = image.runtime
     for rule, found in (
         ("non-root", _user(str(runtime.get("User") or ""), drops_to, seen=seen)),
-        ("exec-healthcheck", _healthcheck(runtime.get("Healthcheck") or {}, serves=serves)),
+        ("exec-healthcheck", _healthcheck(runtime, serves=serves)),
         ("exec-entrypoint", _commands(runtime)),
         ("no-secrets", leaks(image, contents.stored, policy.allow_names)),
         ("complete-labels", _labels(image, policy.labels, labels)),
@@ -142,20 +143,19 @@ def _root(name: str, drops_to: int, *, seen: bool) -> _Part:
     return {"message": f"it starts as {name}, and smoke has not seen it become {drops_to}"}
 
 
-def _healthcheck(check: Mapping[str, Any], *, serves: bool) -> Iterator[_Part]:
-    kind, *words = check.get("Test") or ("NONE",)
-    if kind == "CMD-SHELL" or (kind == "CMD" and starts_shell(words)):
+def _healthcheck(runtime: Mapping[str, Any], *, serves: bool) -> Iterator[_Part]:
+    # A container has no SHELL of its image.
+    words = health_command({"Healthcheck": runtime.get("Healthcheck")})
+    if starts_shell(words):
         yield {"message": "HEALTHCHECK needs a shell; give a list of words"}
-    elif kind != "CMD" and serves:
-        # Engines run no check of a kind that they do not know.
+    elif not words and serves:
         yield {"message": "it serves, and has no HEALTHCHECK"}
 
 
 def _commands(runtime: Mapping[str, Any]) -> Iterator[_Part]:
-    entrypoint, command = (list(runtime.get(name) or ()) for name in ("Entrypoint", "Cmd"))
     # A CMD behind an ENTRYPOINT is words for that.
-    if starts_shell([*entrypoint, *command]):
-        instruction = "ENTRYPOINT" if entrypoint else "CMD"
+    if starts_shell(main_command(runtime)):
+        instruction = "ENTRYPOINT" if runtime.get("Entrypoint") else "CMD"
         yield {
             "message": f"{instruction} is a line for a shell; give a list of words",
             "path": instruction,

@@ -8,7 +8,7 @@ from pathlib import Path
 from buildlib.console import Console
 from buildlib.errors import BuildlibError, CancelledError, raise_problems
 from buildlib.publish.plan import Target
-from buildlib.publish.receipt import Receipt, write_receipt
+from buildlib.publish.receipt import Receipt, keep_receipt
 
 
 class Course:
@@ -16,22 +16,29 @@ class Course:
 
     Args:
         receipt: of the publication.
-        path: where it is kept.
+        folder: where it is kept.
         console: is told of an optional registry that is left behind.
         reached: is called after each step, with its name.
+        kept: the receipt of an earlier attempt, which is not replaced by one that knows less.
     """
 
     def __init__(
-        self, receipt: Receipt, path: Path, console: Console, reached: Callable[[str], None]
+        self,
+        receipt: Receipt,
+        folder: Path,
+        console: Console,
+        reached: Callable[[str], None],
+        kept: Receipt | None = None,
     ) -> None:
         """Write nothing yet."""
         self.receipt = receipt
-        self._path, self._console, self._reached = path, console, reached
+        self._folder, self._console, self._reached = folder, console, reached
+        self._kept = kept
         self._given_up: list[BuildlibError] = []
 
     def save(self, step: str) -> None:
         """Keep the receipt, and tell that a step is done."""
-        write_receipt(self._path, self.receipt)
+        keep_receipt(self._folder, self.receipt, self._kept)
         self._reached(step)
 
     def failed(self, target: Target, error: BuildlibError) -> list[BuildlibError]:

@@ -8,6 +8,7 @@ holds the digest.
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +22,8 @@ from buildlib.build import build_image
 from buildlib.console import Console
 from buildlib.errors import (
     BuildlibError,
+    CancelledError,
     InputError,
-    ToolError,
     TransientError,
     raise_problems,
 )
@@ -43,12 +44,13 @@ from buildlib.publish.gates import (
 )
 from buildlib.publish.plan import PublishPlan, Target, release_request
 from buildlib.publish.receipt import (
-    NAME,
     GateRecord,
     Receipt,
     TargetRecord,
     bills_are_there,
+    differences,
     inside,
+    is_same,
     new_receipt,
 )
 from buildlib.publish.settings import SBOM, SIGN, SMOKE
@@ -143,19 +145,29 @@ class PublishFlow:
         plan: what it comes to.
         around: what it is given.
         before: the receipt to go on from, or None.
+        kept: the receipt of an earlier attempt at this version; None: the one to go on from.
     """
 
     def __init__(
-        self, plan: PublishPlan, around: Surroundings, before: Receipt | None = None
+        self,
+        plan: PublishPlan,
+        around: Surroundings,
+        before: Receipt | None = None,
+        kept: Receipt | None = None,
     ) -> None:
         """Begin a receipt, or take one up."""
         self._plan, self._around = plan, around
         self._project = around.subject.project
         self._console = around.console
         self.receipt = self._taken_up(before)
+        if kept := kept or before:
+            kept = replace(kept, targets=_still_there(kept, plan))
+            if before is None and is_same(kept, self.receipt):
+                # What became public before this run is so still, whatever comes of this one.
+                self.receipt.targets = copy.deepcopy(kept.targets)
         self._builds_with: dict[str, str] = {}
-        path = plan.archive.parent / NAME
-        self._course = Course(self.receipt, path, self._console, around.reached)
+        folder = plan.archive.parent
+        self._course = Course(self.receipt, folder, self._console, around.reached, kept)
         self._tagging = Tagging(
             self._course, around.repositories, self._console, around.rules, around.discarded
         )
@@ -164,9 +176,7 @@ class PublishFlow:
         fresh = new_receipt(self._project.config, self._plan, started=self._around.now())
         if before is None:
             return fresh
-        same = ("image", "version", "revision", "mode")
-        other = [name for name in same if getattr(before, name) != getattr(fresh, name)]
-        if other:
+        if other := differences(before, fresh):
             raise InputError(
                 f"the receipt is about another {other[0]}: {getattr(before, other[0])}",
                 why=f"and this is {getattr(fresh, other[0])}",
@@ -179,11 +189,11 @@ class PublishFlow:
                 hint="publish without --resume",
             )
         return replace(
-            before,
+            copy.deepcopy(before),
             archive=fresh.archive,
             included=fresh.included,
             rehearsal=fresh.rehearsal,
-            targets=_still_there(before, self._plan),
+            targets=copy.deepcopy(_still_there(before, self._plan)),
             ended="",
             finished=False,
         )
@@ -224,13 +234,20 @@ class PublishFlow:
         passed = {record.gate for record in self.receipt.gates if record.state == PASSED}
         ahead = [gate for gate in self._plan.gates if gate not in passed]
         tools = Background(lambda: missing_tools(ahead, self._around.subject))
-        self._builds_with = dict(self._around.versions())
+        try:
+            self._builds_with = dict(self._around.versions())
+        except CancelledError:
+            raise
+        except BuildlibError as error:
+            problems.append(error)
         # What is there already was built by what built it.
         self.receipt.tools = self._builds_with | self.receipt.tools
         if self._plan.signs:
             try:
                 self.receipt.tools |= dict(self._around.signer.check())
-            except (InputError, ToolError) as error:
+            except CancelledError:
+                raise
+            except BuildlibError as error:
                 problems.append(error)
         for target in self._plan.targets:
             # What became public before this run is so still, whatever comes of this one.

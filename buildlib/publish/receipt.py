@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import (
@@ -23,6 +24,7 @@ from buildlib.errors import InputError
 from buildlib.files import write_file
 from buildlib.platforms import parse_platform
 from buildlib.publish.plan import PublishPlan
+from buildlib.reference import legal_part
 from buildlib.report import to_json
 from buildlib.sbom import subject_of
 
@@ -193,6 +195,90 @@ def write_receipt(path: Path, receipt: Receipt) -> None:
         write_file(path, to_json(receipt.as_dict()) + "\n")
     except OSError as error:
         raise InputError(f"can't write {path}", why=str(error)) from error
+
+
+def differences(one: Receipt, other: Receipt) -> list[str]:
+    """Return in which fields two receipts are about different publications."""
+    fields = ("image", "version", "revision", "mode")
+    return [name for name in fields if getattr(one, name) != getattr(other, name)]
+
+
+def is_same(one: Receipt, other: Receipt) -> bool:
+    """Return whether two receipts are about one publication, of the same files."""
+    return not differences(one, other) and one.uncommitted == other.uncommitted
+
+
+def path_of_version(folder: Path, version: str) -> Path:
+    """Return where the receipt of a version is kept once another version's is the last."""
+    return folder / f"{NAME.removesuffix('.json')}-{legal_part(version)}.json"
+
+
+def find_receipt(folder: Path, version: str) -> Receipt | None:
+    """Return a version's receipt: the last one's, or the one that was kept beside it.
+
+    Raises:
+        InputError: one of them can't be read (exit 2).
+    """
+    last = read_receipt(folder / NAME)
+    if last and last.version == version:
+        return last
+    kept = read_receipt(path_of_version(folder, version))
+    return kept if kept and kept.version == version else None
+
+
+def supersedes(new: Receipt, kept: Receipt) -> bool:
+    """Return whether a receipt may replace that of an earlier attempt at the same version.
+
+    It may once it is finished, or as soon as it knows as much; beside a finished release only
+    what was done since then counts.
+    """
+    if new.finished:
+        return True
+    given = any(target.tags for target in kept.targets.values())
+    if kept.digest and given and new.digest != kept.digest:
+        return False
+    if kept.finished:
+        return _known(new)[:2] > _known(kept)[:2]
+    return _known(new) >= _known(kept)
+
+
+def _known(receipt: Receipt) -> tuple[int, int, int, bool]:
+    targets = receipt.targets.values()
+    tags = sum(len(target.tags) for target in targets)
+    pushed = sum(bool(target.digest) for target in targets)
+    return tags, pushed, len(receipt.gates), bool(receipt.digest)
+
+
+def keep_receipt(folder: Path, receipt: Receipt, kept: Receipt | None) -> None:
+    """Write a receipt as the last one, unless an earlier attempt's knows more.
+
+    That of another version is kept beside it, and stays the last one until there is an image.
+
+    Args:
+        folder: that receipts are in.
+        receipt: of this attempt.
+        kept: of this version, before this attempt.
+
+    Raises:
+        InputError: it can't be written (exit 2).
+    """
+    if kept and not supersedes(receipt, kept):
+        return
+    path, own = folder / NAME, path_of_version(folder, receipt.version)
+    other = _version_in(path)
+    if other not in {"", receipt.version}:
+        if not receipt.digest:
+            return
+        path.replace(path_of_version(folder, other))
+    write_receipt(path, receipt)
+    own.unlink(missing_ok=True)
+
+
+def _version_in(path: Path) -> str:
+    with suppress(InputError):
+        found = read_receipt(path)
+        return found.version if found else ""
+    return ""
 
 
 class _Bill(TypedDict):

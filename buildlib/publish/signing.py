@@ -11,8 +11,15 @@ from typing import Final
 
 from buildlib.config import Config
 from buildlib.console import Console
-from buildlib.errors import InputError, VerificationError
+from buildlib.errors import (
+    BuildlibError,
+    InputError,
+    ToolError,
+    VerificationError,
+    raise_problems,
+)
 from buildlib.executor import Executor
+from buildlib.gitcommand import GitCommand
 from buildlib.passing import passing_folder
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, Target
@@ -24,36 +31,78 @@ from buildlib.registry.credentials import docker_store
 from buildlib.registry.push import manifests_of
 from buildlib.report import to_json
 from buildlib.sign.cosign import Cosign, ForeignError
-from buildlib.sign.flow import Signatory, find_cosign
+from buildlib.sign.flow import Signatory, find_cosign, key_problem
 
 STATEMENT: Final = "slsaprovenance1"
 
 
-def check_signing(config: Config, gates: Collection[str]) -> None:
-    """Raise InputError (exit 2) where nothing says what signs, or what counts as signed.
+def tracked_key(config: Config) -> InputError | None:
+    """Return the problem where git has the private key: everybody with a clone has it then."""
+    key = config.signing().key
+    if not key or "://" in key:
+        return None
+    path = (config.root / key).resolve()
+    known = GitCommand(config.root).run("ls-files", "--error-unmatch", "--", str(path))
+    if known.code != 0:
+        return None
+    return InputError(
+        f"the private key {key} is tracked by git",
+        why="everybody who has a clone has it, and earlier commits keep it",
+        hint=f"make another pair; git rm --cached {key}, and ignore it in .gitignore",
+    )
+
+
+def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibError]:
+    """Return why nothing can be signed, or verified afterwards, as far as the project tells.
 
     Args:
         config: of the project.
         gates: that will be passed; one of them makes bills of materials.
     """
     signing, policy = config.signing(), config.verification()
+    found: list[BuildlibError] = []
     if not (signing.key or signing.keyless):
-        raise InputError(
-            "nothing says what signs",
-            hint=f"add {config.table('sign')} with key, or keyless = true; "
-            'or leave it out by name: --skip-gate sign --reason "…"',
+        found.append(
+            InputError(
+                "nothing says what signs",
+                hint=f"add {config.table('sign')} with key, or keyless = true; "
+                'or leave it out by name: --skip-gate sign --reason "…"',
+            )
         )
     if not (policy.key or policy.by_identity):
-        raise InputError(
-            "nothing says what a stranger would verify by",
-            hint=f"add {config.table('verify')} with the public key, or with identity and issuer",
+        found.append(
+            InputError(
+                "nothing says what a stranger would verify by",
+                hint=f"add {config.table('verify')} with the public key, or with identity and "
+                "issuer",
+            )
         )
     unmade = sorted(set(BILLS) & set(policy.attestations)) if SBOM not in gates else []
     if unmade:
-        raise InputError(
-            f"verify wants {' and '.join(unmade)}, and no bill of materials is made",
-            hint="let the gate sbom be passed, or take them out of verify.attestations",
+        found.append(
+            InputError(
+                f"verify wants {' and '.join(unmade)}, and no bill of materials is made",
+                hint="let the gate sbom be passed, or take them out of verify.attestations",
+            )
         )
+    return found + list(filter(None, [tracked_key(config)]))
+
+
+def check_signer(config: Config, gates: Collection[str], executor: Executor) -> Cosign:
+    """Return cosign, with a key that can sign; nothing is asked of a registry.
+
+    Raises:
+        InputError, ToolError, ProblemsError: all that is wrong (exit 2, 3).
+    """
+    problems = signing_problems(config, gates)
+    try:
+        cosign = find_cosign(executor)
+    except ToolError as error:
+        raise_problems([*problems, error])
+        raise
+    key = key_problem(cosign, executor, config.signing(), config.verification(), config.root)
+    raise_problems([*problems, *filter(None, [key])])
+    return cosign
 
 
 class CosignSigner:
@@ -87,11 +136,13 @@ class CosignSigner:
         """Return the versions of the tools.
 
         Raises:
-            InputError: nothing says what signs, or what counts as signed (exit 2).
+            InputError: nothing says what signs or what counts as signed, or the key can't be used
+                (exit 2).
             ToolError: cosign is not here (exit 3).
+            ProblemsError: several of these.
         """
-        check_signing(self._project.config, self._plan.gates)
-        return {"cosign": self._cosign.version}
+        cosign = check_signer(self._project.config, self._plan.gates, self._executor)
+        return {"cosign": cosign.version}
 
     def sign(self, target: Target, receipt: Receipt) -> str:
         """Sign what a registry holds, and verify it; what is signed already is not signed again.

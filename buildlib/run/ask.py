@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -30,6 +31,17 @@ def image_version(executor: Runner, image: str) -> str:
     return found.stdout.strip()
 
 
+def image_runtime(executor: Runner, image: str) -> dict[str, Any]:
+    """Return what an image's configuration has of its containers; empty where it is not here."""
+    template = "{{json .Config}}"
+    found = executor.run(("docker", "image", "inspect", "--format", template, image))
+    try:
+        runtime = json.loads(found.stdout)
+    except ValueError:
+        return {}
+    return runtime if isinstance(runtime, dict) else {}
+
+
 def container_log(executor: Runner, container: str, lines: int = LOG_LINES) -> str:
     """Return the last lines of both streams of a container."""
     done = executor.run(("docker", "logs", "--tail", str(lines), container))
@@ -37,9 +49,12 @@ def container_log(executor: Runner, container: str, lines: int = LOG_LINES) -> s
 
 
 def health_log(health: Mapping[str, Any]) -> str:
-    """Return what the last health checks printed; `health` is `State.Health` of an inspection."""
-    outputs = [str(entry.get("Output", "")).strip() for entry in health.get("Log") or ()]
-    return "".join(f"health check: {output}\n" for output in outputs[-3:] if output)
+    """Return how the last health checks ended; `health` is `State.Health` of an inspection."""
+    entries = list(health.get("Log") or ())[-3:]
+    outputs = [str(entry.get("Output", "")).strip() for entry in entries]
+    if not any(outputs) and entries and entries[-1].get("ExitCode"):
+        outputs = [f"exit code {entries[-1]['ExitCode']}"]
+    return "".join(f"health check: {output}\n" for output in outputs if output)
 
 
 def published_at(executor: Runner, container: str, port: int) -> str:

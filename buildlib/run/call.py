@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from http.client import HTTPConnection
 
 _TIMEOUT: Final = 2.0
-_OK: Final = 200
+_OK: Final = range(200, 300)
 # Enough for what a list of reports or images comes to.
 LONGEST: Final = 16_000_000
 
@@ -29,8 +29,8 @@ class Answer(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Return whether it is 200."""
-        return self.status == _OK
+        """Return whether it is a success of HTTP."""
+        return self.status in _OK
 
 
 class _Stream(RawIOBase):

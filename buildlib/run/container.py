@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -11,8 +12,18 @@ from buildlib.engine import listed
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.run.ask import container_log, health_log
-from buildlib.run.call import call
-from buildlib.run.plan import OWNER, RUN_ID, RunPlan, run_argv
+from buildlib.run.plan import (
+    OWNER,
+    RUN_ID,
+    SERVICES,
+    RunPlan,
+    run_argv,
+    service_name,
+    services_argv,
+)
+from buildlib.run.probe import Probe
+from buildlib.run.reach import Inside, Reach
+from buildlib.run.services import Readiness
 
 _POLL: Final = 0.03
 # How long a server may take for one answer.
@@ -24,6 +35,9 @@ _STOP_SECONDS: Final = "10"
 _GOING: Final = "already in progress"
 _LOOKS: Final = 50
 _PAUSE: Final = 0.1
+_INIT_FAILED: Final = re.compile(r"^\[FATAL tini \(\d+\)\] exec .* failed: ", re.MULTILINE)
+# How the engine writes the time of what has not happened.
+_NEVER: Final = "0001-"
 # The codes of docker run itself; see docs.docker.com/reference/cli/docker/container/run.
 ENGINE_FAILED: Final = 125
 NOT_EXECUTABLE: Final = 126
@@ -120,11 +134,15 @@ class Containers:
                 why=f"it runs {there['Config']['Image']}, without the label {OWNER}={self._owner}",
                 hint="choose another name with --name",
             )
-        self.remove(name)
+        self.remove_all(there)
         return True
 
-    def clean_up(self, run_id: str) -> None:
+    def clean_up(self, run_id: str, *, services: bool = False) -> None:
         """Remove what a run that failed has left, however far it came.
+
+        Args:
+            run_id: its label.
+            services: it has some, in a network of theirs.
 
         Raises:
             EngineError: something of it stays (exit 4).
@@ -132,6 +150,34 @@ class Containers:
         label = f"label={RUN_ID}={run_id}"
         for left in listed(self._executor, "ps", "--all", "--quiet", "--filter", label):
             self.remove(left)
+        if services:
+            for left in listed(self._executor, "network", "ls", "--quiet", "--filter", label):
+                self._docker("network", "rm", left)
+
+    def remove_all(self, container: dict[str, Any]) -> None:
+        """Remove a container of ours, and the services that were started for it.
+
+        Raises:
+            EngineError: something of it stays (exit 4).
+        """
+        self.remove(str(container["Id"]))
+        labels = labels_of(container)
+        if labels.get(SERVICES) and labels.get(RUN_ID):
+            self.clean_up(labels[RUN_ID], services=True)
+
+    def start_services(self, plan: RunPlan) -> None:
+        """Start what a container needs beside it, and wait until all of it can be used.
+
+        Raises:
+            EngineError: the engine could not, or a service is not ready in time (exit 4).
+        """
+        for argv in services_argv(plan):
+            done = self._executor.run(argv)
+            if done.code != 0:
+                raise EngineError(f"docker {argv[1]} failed for a service", why=done.stderr.strip())
+        for service in plan.given.services:
+            inside = Inside(self._executor, service_name(plan, service))
+            Readiness(self._executor, service, inside).wait()
 
     def start(self, plan: RunPlan) -> str:
         """Start it detached, and return its ID.
@@ -152,6 +198,12 @@ class Containers:
         taken = "port is already allocated" in stderr or "address already in use" in stderr
         if taken and plan.published:
             return self._port_taken(plan.published[1])
+        if "bind source path does not exist" in stderr:
+            return EngineError(
+                "what is to be mounted is not on the engine's machine",
+                why=why,
+                hint="an engine elsewhere mounts volumes alone: --data-dir volume:NAME",
+            )
         if "No such image" in stderr or "Unable to find image" in stderr:
             return self._no_image(plan, why)
         if code in {NOT_EXECUTABLE, NOT_FOUND}:
@@ -182,8 +234,8 @@ class Containers:
         why = f"the container {name} has it" if name else "a process of this machine has it"
         return EngineError(f"port {port} is taken", why=why, hint="give another with --port")
 
-    def wait_until_healthy(self, plan: RunPlan, container: str, address: str) -> None:
-        """Return as soon as it answers.
+    def wait_until_healthy(self, plan: RunPlan, container: str, address: str) -> str:
+        """Return as soon as it is, and how it was asked if not at its address.
 
         Args:
             plan: says what to ask, and how long.
@@ -191,44 +243,56 @@ class Containers:
             address: of the server; empty: it can't be reached from here, and is asked inside.
 
         Raises:
-            GateError: it ended, or was not healthy in time (exit 7).
-            EngineError: its command is not there, or can't be executed (exit 4).
+            GateError: it is not healthy in time, or has ended (exit 7).
+            EngineError: its command can't be started, or the engine is gone (exit 4).
         """
-        deadline = time.monotonic() + plan.timeout
-        problem = ""
+        health = plan.health
+        if health is None:
+            return ""
+        reach = Reach(Inside(self._executor, container), health.port, address)
+        probe = Probe(
+            health,
+            reach,
+            lambda words: self._executor.run(("docker", "exec", container, *words)),
+            lambda: self.inspect(container) or {},
+            lenient=True,
+        )
+        deadline, problem = time.monotonic() + plan.timeout, ""
         for poll in _polls(deadline):
-            if address:
-                problem = _unhealthy(address + plan.health, deadline - time.monotonic())
-                well = not problem
-            else:
-                well = self._well_inside(container)
-            if well:
-                return
+            problem = probe.problem(max(min(_CALL, deadline - time.monotonic()), _POLL))
+            if not problem:
+                return probe.way or reach.way
             if poll % _POLLS_PER_LOOK == 0:
                 self._check_running(container)
+        raise self._unhealthy(plan, container, reach, problem)
+
+    def _unhealthy(self, plan: RunPlan, container: str, reach: Reach, problem: str) -> GateError:
         log = f"{self._health_log(container)}{container_log(self._executor, container)}".strip()
-        raise GateError(
+        where = f" ({reach.way or reach.address})" if reach.way or reach.address else ""
+        seen = problem and f"{plan.health}{where}: {problem}"
+        return GateError(
             f"{plan.name} was not healthy within {plan.timeout} s",
-            why="\n".join(filter(None, [problem and f"{plan.health}: {problem}", log])),
+            why="\n".join(filter(None, [seen, log or "its log is empty"])),
+            hint="port, health-path, health-status and start-timeout in [run] or [smoke] "
+            "change what is asked",
         )
+
+    def has_started(self, name: str) -> bool:
+        """Return whether the command of a container was ever started."""
+        state = (self.inspect(name) or {}).get("State", {})
+        if str(state.get("StartedAt") or _NEVER).startswith(_NEVER):
+            return False
+        # docker's init was, and may not have found the command.
+        return not _INIT_FAILED.search(container_log(self._executor, name, lines=5))
 
     def _check_running(self, container: str) -> None:
         state = (self.inspect(container) or {}).get("State", {})
         if state.get("Running"):
             return
         code, log = state.get("ExitCode", "unknown"), container_log(self._executor, container)
-        if code in {NOT_EXECUTABLE, NOT_FOUND}:
+        if code in {NOT_EXECUTABLE, NOT_FOUND} and not self.has_started(container):
             raise command_error(code, log)
         raise GateError(f"the container ended at once, with code {code}", why=log)
-
-    def _well_inside(self, container: str) -> bool:
-        """Run the image's own health check; an image without one is well as it runs."""
-        found = self.inspect(container) or {}
-        check = (found.get("Config", {}).get("Healthcheck") or {}).get("Test") or ["NONE"]
-        if check[0] == "NONE":
-            return bool(found.get("State", {}).get("Running"))
-        command = check[1:] if check[0] == "CMD" else ["sh", "-c", *check[1:]]
-        return self._executor.run(("docker", "exec", container, *command)).code == 0
 
     def _health_log(self, container: str) -> str:
         return health_log((self.inspect(container) or {}).get("State", {}).get("Health") or {})
@@ -276,17 +340,3 @@ def _polls(deadline: float) -> Iterator[int]:
         number += 1
         yield number
         time.sleep(_POLL)
-
-
-def _unhealthy(address: str, left: float) -> str:
-    """Ask a server, and return why it is not healthy, or nothing.
-
-    Args:
-        address: `http://host:port/path`.
-        left: seconds that it may take, if it is less than for any other.
-    """
-    try:
-        answer = call(address, timeout=max(min(_CALL, left), _POLL))
-    except OSError as error:
-        return str(error)
-    return "" if answer.ok else f"HTTP {answer.status}"

@@ -29,12 +29,12 @@ CHOWN: Final = f'{_SAME} && chown "$1" {_INSIDE}'
 EMPTY: Final = f"{_SAME} && rm -rf {_INSIDE}/* {_INSIDE}/.[!.]* {_INSIDE}/..?*"
 
 
-def may_write(status: os.stat_result, user: int) -> bool:
-    """Return whether a user, in the group of the same number, may make files in a directory."""
+def may_write(status: os.stat_result, user: int, group: int) -> bool:
+    """Return whether a user in one group may make files in a directory."""
     needed = stat.S_IWOTH | stat.S_IXOTH
     if status.st_uid == user:
         shift = 6
-    elif status.st_gid == user:
+    elif status.st_gid == group:
         shift = 3
     else:
         shift = 0
@@ -47,19 +47,25 @@ class DataDirectory:
     Args:
         executor: starts docker.
         image: one that is there; its `chown` and `test` are used where this machine's will not do.
-        user: the UID and GID of the image.
+        account: the UID and GID of the image.
         kind: of the engine; only on one that shares this machine's users do our own checks count.
         places: tells which directories may be one.
     """
 
     def __init__(
-        self, executor: Executor, image: str, user: int, kind: Kind, places: DataPlaces
+        self,
+        executor: Executor,
+        image: str,
+        account: tuple[int, int],
+        kind: Kind,
+        places: DataPlaces,
     ) -> None:
         """Keep what every step needs."""
         self._executor = executor
         self._places = places
         self._image = image
-        self._user = user
+        self._user, self._group = account
+        self._account = f"{self._user}:{self._group}"
         self._here = kind is Kind.LINUX
         self._remote = kind is Kind.REMOTE
         self._same_kernel = kind in _SAME_KERNEL
@@ -164,18 +170,18 @@ class DataDirectory:
         # It is new and empty, and ours to give away.
         try:
             if self._here and os.geteuid() == 0:
-                os.fchown(made, self._user, self._user)
+                os.fchown(made, self._user, self._group)
             elif not self._given_away(path, os.fstat(made)):
                 self._check(path)
         finally:
             os.close(made)
 
     def _given_away(self, path: Path, about: os.stat_result) -> bool:
-        words = (CHOWN, self._number(about), f"{self._user}:{self._user}")
+        words = (CHOWN, self._number(about), self._account)
         return self._inside(path, "sh", "-c", *words, root=True)
 
     def _check(self, path: Path) -> None:
-        if not self._user or (self._here and may_write(path.stat(), self._user)):
+        if not self._user or (self._here and may_write(path.stat(), self._user, self._group)):
             return
         # Whoever shares no users with the engine, or has an access list, asks a container.
         if self._inside(path, "test", "-w", _INSIDE):
@@ -184,13 +190,13 @@ class DataDirectory:
         raise InputError(
             f"the data directory can't be written by UID {self._user}: {path}",
             why="nothing below it is changed for you",
-            hint=f"sudo chown {self._user}:{self._user} {quoted}",
+            hint=f"sudo chown {self._account} {quoted}",
         )
 
     def _inside(self, path: Path, command: str, *words: str, root: bool = False) -> bool:
         """Run a command of the image on the directory; return whether it went well."""
         mount = Mount(kind="bind", source=str(path), target=_INSIDE)
-        user = "0" if root else f"{self._user}:{self._user}"
+        user = "0" if root else self._account
         given = ("--cap-add", "CHOWN") if root else ()
         options = ("--user", user, "--cap-drop", "ALL", *given)
         argv = helper_argv(self._image, mount, command, *words, options=options)

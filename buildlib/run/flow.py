@@ -15,9 +15,10 @@ from buildlib import interrupts
 from buildlib.config import Config
 from buildlib.console import Console, table
 from buildlib.engine import EngineFacts
-from buildlib.errors import EngineError
+from buildlib.errors import EngineError, InputError
 from buildlib.executor import Executor
-from buildlib.run.ask import helper_argv, published_at
+from buildlib.imageconfig import explicit_group, exposed_ports
+from buildlib.run.ask import helper_argv, image_runtime, published_at
 from buildlib.run.container import Containers, NameTakenError
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import (
@@ -35,9 +36,11 @@ from buildlib.run.plan import (
     RunRequest,
     container_name,
     data_mount,
+    local_address,
     make_run_plan,
     published_address,
 )
+from buildlib.surroundings import check_sources
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,9 +151,16 @@ class Flow:
         Raises:
             InputError: an option is not usable (exit 2).
         """
-        for mount in self._bare_plan("").mounts:
-            if mount.kind == "bind" and self._engine.kind is not Kind.REMOTE:
+        plan, remote = self._bare_plan(""), self._engine.kind is Kind.REMOTE
+        for mount in plan.mounts:
+            if mount.kind == "bind" and not remote:
                 self._places.check(Path(mount.source))
+        elsewhere = [mount for mount in plan.given.mounts if mount.source]
+        if remote and elsewhere:
+            raise InputError(
+                f"an engine elsewhere can't mount {elsewhere[0].source}", hint="mount a volume"
+            )
+        check_sources(plan.given.mounts, plan.given.env_files)
 
     def _bare_plan(self, image: str) -> RunPlan:
         return make_run_plan(
@@ -160,7 +170,15 @@ class Flow:
             env=self._env,
             data=data_mount(self._config, self._request, self._start),
             run_id=self.run_id,
+            exposed=self._exposed(image) if image else None,
+            start=self._start,
         )
+
+    def _exposed(self, image: str) -> tuple[int, ...]:
+        """Return the ports of the image's EXPOSE, where one may be wanted."""
+        if not self._request.port or self._config.run.port or self._config.smoke.port:
+            return ()
+        return exposed_ports(image_runtime(self._executor, image))
 
     def plan(self, image: str, *, dry: bool = False) -> RunPlan:
         """Return the whole plan, the socket and its group included.
@@ -180,7 +198,7 @@ class Flow:
             plan = self._with_socket(plan, inside or "/var/run/docker.sock", dry=dry)
         elif wanted:
             self._console.note(self._engine.mount.note)
-        if plan.mounts and "name=selinux" in self._engine.facts.security:
+        if (plan.mounts or plan.given.mounts) and "name=selinux" in self._engine.facts.security:
             # Relabelling would change the user's own files, and last.
             option = ("--security-opt=label=disable",)
             plan = replace(plan, confined=plan.confined + option)
@@ -225,13 +243,13 @@ class Flow:
             GateError: it is not healthy (exit 7).
         """
         self._prepare_data(plan)
+        self.containers.start_services(plan)
         container = self._started(plan)
-        address = self._address(plan)
-        if plan.health:
-            self.containers.wait_until_healthy(
-                plan, container, "" if self._engine.kind is Kind.REMOTE else address
-            )
-        return self._running(plan, container, address, version)
+        address, remote = self._address(plan), self._engine.kind is Kind.REMOTE
+        way = self.containers.wait_until_healthy(plan, container, "" if remote else address)
+        if way:
+            self._console.note(f"its port can't be reached from here; asked {way}")
+        return self._running(plan, container, address, version, elsewhere=remote or bool(way))
 
     def prepare(self, plan: RunPlan) -> None:
         """Make room for the container, and see to its data.
@@ -240,15 +258,29 @@ class Flow:
             InputError, EngineError: as `start`.
         """
         self._prepare_data(plan)
+        self.containers.start_services(plan)
         self._make_room(plan)
 
     def _prepare_data(self, plan: RunPlan) -> None:
         config = self._config
         for mount in plan.mounts:
             if mount.target == config.run.data_path:
-                user, kind = config.run.user, self._engine.kind
-                directory = DataDirectory(self._executor, plan.image, user, kind, self._places)
+                directory = DataDirectory(
+                    self._executor,
+                    plan.image,
+                    (config.run.user, self._group_of(plan.image)),
+                    self._engine.kind,
+                    self._places,
+                )
                 directory.prepare(mount, config.image)
+
+    def _group_of(self, image: str) -> int:
+        """Return the group of the image's user: configured, or named by its USER."""
+        run = self._config.run
+        if run.group is not None or not run.user:
+            return run.group or 0
+        user = str(image_runtime(self._executor, image).get("User") or "")
+        return explicit_group(user, run.user)
 
     def _make_room(self, plan: RunPlan) -> None:
         if self.containers.make_room(plan.name):
@@ -284,18 +316,23 @@ class Flow:
 
     def _clean_up(self) -> None:
         with interrupts.held():
-            self.containers.clean_up(self.run_id)
+            self.containers.clean_up(self.run_id, services=bool(self._config.run.services))
 
     def _address(self, plan: RunPlan) -> str:
         if plan.published and not plan.published[1]:
             return published_at(self._executor, plan.name, plan.published[2])
+        inside = plan.health.port if plan.health else 0
+        if plan.given.network == "host" and inside:
+            return local_address("127.0.0.1", inside)
         return published_address(plan)
 
-    def _running(self, plan: RunPlan, container: str, address: str, version: str) -> Running:
+    def _running(
+        self, plan: RunPlan, container: str, address: str, version: str, *, elsewhere: bool
+    ) -> Running:
         kept = [m for m in plan.mounts if m.target == self._config.run.data_path]
         socket = [m.source for m in plan.mounts if m not in kept]
         own = plan.name == container_name(self._config)
-        where = " on the engine's machine" if self._engine.kind is Kind.REMOTE else ""
+        where = " on the engine's machine" if elsewhere else ""
         return Running(
             name=plan.name,
             container=container,

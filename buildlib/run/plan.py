@@ -13,16 +13,20 @@ from typing import Final
 from buildlib.command import csv_field
 from buildlib.config import Config
 from buildlib.errors import InputError
+from buildlib.health import Health, Surroundings, run_health, run_surroundings
 from buildlib.labels import NAMESPACE
 from buildlib.platforms import parse_platform
 from buildlib.reference import parse_reference
 from buildlib.secrets import looks_secret
 from buildlib.settings import Run
+from buildlib.surroundings import Service, publishes, resolve_mount, service_options
 
 # Whose container it is, which run made it, and what it keeps its data in.
 OWNER: Final = f"{NAMESPACE}.run"
 RUN_ID: Final = f"{NAMESPACE}.run-id"
 DATA: Final = f"{NAMESPACE}.data"
+# It has services beside it, which bear the same run.
+SERVICES: Final = f"{NAMESPACE}.run-services"
 _VOLUME: Final = "volume:"
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -41,6 +45,7 @@ class RunRequest:
         host: address to publish on.
         data_dir: a directory, or `volume:NAME`; means persistent.
         env: `NAME=value`, or `NAME` alone for the value that it has here.
+        volumes: mounts, as docker's `--volume` or `--mount` take them.
         args: for the image's entrypoint; with them it is no server that is run: nobody waits for
             it, no port is published unless one is given, and its name is one of its own.
     """
@@ -54,6 +59,7 @@ class RunRequest:
     name: str = ""
     platform: str = ""
     env: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
     pull_policy: str = "never"
     unconfined: bool = False
     args: tuple[str, ...] = ()
@@ -75,9 +81,12 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPlan:
-    """One container; `health` is the path to ask, empty where there is nothing to wait for.
+    """One container.
 
     Args:
+        health: what to ask; None: there is nothing to wait for.
+        given: what it is given beside mounts and variables of its own.
+        host: the address that ports are published on.
         published: (address, port here, port inside), or None.
         groups: that the process joins, by number.
         confined: docker's options that take away what the image does not need.
@@ -95,7 +104,9 @@ class RunPlan:
     pull_policy: str = "never"
     confined: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
-    health: str = ""
+    health: Health | None = None
+    given: Surroundings = Surroundings()  # noqa: RUF009 - a tuple
+    host: str = "127.0.0.1"
     timeout: int = 30
 
 
@@ -201,7 +212,8 @@ def data_path(config: Config, request: RunRequest, start: Path) -> Path:
         InputError: there is no such user, whose home it is in.
     """
     try:
-        chosen = Path(request.data_dir).expanduser() if request.data_dir else config.root / "data"
+        default = config.root / config.run.data_dir
+        chosen = Path(request.data_dir).expanduser() if request.data_dir else default
     except RuntimeError as error:
         raise InputError(f"no such data directory: {request.data_dir}", why=str(error)) from error
     return (start / chosen).absolute()
@@ -209,7 +221,8 @@ def data_path(config: Config, request: RunRequest, start: Path) -> Path:
 
 def user_options(run: Run) -> tuple[str, ...]:
     """Return docker's options that start an image as its user which would start as root itself."""
-    return (f"--user={run.user}:{run.user}",) if run.drops_root else ()
+    group = run.user if run.group is None else run.group
+    return (f"--user={run.user}:{group}",) if run.drops_root else ()
 
 
 def confined_options(run: Run) -> tuple[str, ...]:
@@ -222,7 +235,34 @@ def confined_options(run: Run) -> tuple[str, ...]:
         *(["--init"] if run.init else []),
         *([f"--memory={run.memory}"] if run.memory else []),
         *([f"--pids-limit={run.pids}"] if run.pids else []),
+        *([f"--cpus={run.cpus}"] if run.cpus else []),
     )
+
+
+def _port_inside(
+    config: Config, request: RunRequest, network: str, exposed: tuple[int, ...] | None
+) -> int:
+    """Return the port inside that is to be published: of the configuration, or of EXPOSE.
+
+    Raises:
+        InputError: one is asked for, and there is none to publish.
+    """
+    configured = config.run.port or config.smoke.port
+    if request.port and not publishes(network):
+        raise InputError(
+            f"--port {request.port}: no port is published of a container in the network {network}",
+            hint=f"leave --port out, or network out of {config.table('run')}",
+        )
+    if configured or not request.port or exposed is None:
+        return configured
+    if len(exposed) != 1:
+        several = ", ".join(map(str, exposed))
+        raise InputError(
+            f"--port {request.port}: no port is configured",
+            why=f"the image has EXPOSE for {several or 'none'}",
+            hint=f"add port = … to {config.table('run')}: where it serves inside",
+        )
+    return exposed[0]
 
 
 def make_run_plan(
@@ -233,6 +273,8 @@ def make_run_plan(
     env: Mapping[str, str],
     data: Mount | None = None,
     run_id: str = "",
+    exposed: tuple[int, ...] | None = None,
+    start: Path | None = None,
 ) -> RunPlan:
     """Return the plan, without the socket, which is for the engine to tell.
 
@@ -243,28 +285,36 @@ def make_run_plan(
         env: the environment, for variables that are given by name alone.
         data: where the data goes, see `data_mount`.
         run_id: a label by which the container of this very run is found again.
+        exposed: the ports of the image's EXPOSE; None: there is no image yet.
+        start: what a relative path of `--volume` is relative to; None: the project.
 
     Raises:
         InputError: an option is not usable (exit 2).
     """
-    run = config.run
-    inside = run.port or config.smoke.port
+    run, given = config.run, run_surroundings(config)
+    volumes = (resolve_mount(text, start or config.root) for text in request.volumes)
+    given = given._replace(mounts=(*given.mounts, *volumes))
+    inside = _port_inside(config, request, given.network, exposed)
     if request.pull_policy not in _POLICIES:
         raise InputError(
             f"unknown pull policy {request.pull_policy!r}", hint=f"known: {', '.join(_POLICIES)}"
         )
     host, port = _check_host(request.host), _check_port(request.port or str(inside))
     kept = f"{data.kind}:{data.source}" if data else ""
-    labels = {OWNER: config.image, RUN_ID: run_id, DATA: kept}
-    serves = bool(inside) and not request.args
+    beside = " ".join(service.name for service in given.services)
+    labels = {OWNER: config.image, RUN_ID: run_id, DATA: kept, SERVICES: beside}
+    serves = not request.args
+    shown = publishes(given.network) and (serves or bool(request.port))
     name = container_name(config, request.name)
     if request.args and not request.name:
         name = f"{name}-{run_id}"
+    if given.services:
+        given = given._replace(network=f"{name}-{run_id}")
     return RunPlan(
         image=image,
         name=name,
         labels=tuple((key, value) for key, value in sorted(labels.items()) if value),
-        published=(host, port, inside) if serves or (inside and request.port) else None,
+        published=(host, port, inside) if inside and shown else None,
         mounts=(data,) if data else (),
         env=_check_env(
             request.env, env, config.image_policy().allow_names if config.policy else ()
@@ -273,28 +323,60 @@ def make_run_plan(
         pull_policy=request.pull_policy,
         confined=user_options(run) if request.unconfined else confined_options(run),
         args=request.args,
-        health=(run.health_path or config.smoke.health_path) if serves else "",
+        health=run_health(config) if serves else None,
+        given=given if shown else given._replace(ports=()),
+        host=host,
         timeout=run.start_timeout or config.smoke.start_timeout,
     )
 
 
 def _published(plan: RunPlan) -> list[str]:
-    if plan.published is None:
-        return []
-    address, port, inside = plan.published
-    return ["--publish", f"{bracketed(address)}:{port or ''}:{inside}"]
+    host, places = bracketed(plan.host), []
+    if plan.published:
+        address, port, inside = plan.published
+        places.append(f"{bracketed(address)}:{port or ''}:{inside}")
+    # Whoever wants any free port for the first wants no certain one for the others.
+    free = plan.published and not plan.published[1]
+    places += [
+        f"{host}:{'' if free else more.here or ''}:{more.inside}/{more.kind}"
+        for more in plan.given.ports
+    ]
+    return [word for place in places for word in ("--publish", place)]
+
+
+def service_name(plan: RunPlan, service: Service) -> str:
+    """Return what the container of a service is called."""
+    return f"{plan.given.network}-{service.name}"
+
+
+def services_argv(plan: RunPlan) -> tuple[tuple[str, ...], ...]:
+    """Return the commands that make a network and start the services in it."""
+    if not plan.given.services:
+        return ()
+    network, run_id = plan.given.network, dict(plan.labels).get(RUN_ID, "")
+    label = ("--label", f"{RUN_ID}={run_id}")
+    started = [
+        (
+            *("docker", "run", "--name", service_name(plan, service), *label),
+            *(*service_options(service, network), service.image, *service.command),
+        )
+        for service in plan.given.services
+    ]
+    return (("docker", "network", "create", *label, network), *started)
 
 
 def run_argv(plan: RunPlan, *, detach: bool = True, terminal: bool = False) -> tuple[str, ...]:
     """Return the one command that runs the plan."""
     options = [
-        *(["--detach"] if detach else ["--rm", "--interactive"]),
+        # Without --rm: how it ended is read off the container, which is removed after that.
+        *(["--detach"] if detach else ["--interactive"]),
         *(["--tty"] if terminal and not detach else []),
         *["--name", plan.name, "--pull", plan.pull_policy],
         *(["--platform", plan.platform] if plan.platform else []),
         *[word for key, value in plan.labels for word in ("--label", f"{key}={value}")],
         *_published(plan),
         *[word for mount in plan.mounts for word in ("--mount", str(mount))],
+        *plan.given.options(),
         *[word for group in plan.groups for word in ("--group-add", group)],
         *[word for text in plan.env for word in ("--env", text)],
         *plan.confined,

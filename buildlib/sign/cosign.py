@@ -80,6 +80,10 @@ class Cosign:
             reference,
         )
 
+    def public_key(self, settings: Sign, root: Path) -> tuple[str, ...]:
+        """Return what opens a private key, and prints the public one; no registry is asked."""
+        return ("cosign", "public-key", "--key", key_argument(settings.key, root))
+
     def _signing(self, settings: Sign, root: Path) -> tuple[str, ...]:
         if not settings.key:
             return ()
@@ -183,8 +187,8 @@ def signing_problem(code: int, stderr: str) -> BuildlibError:
         return problem
     if "decrypt" in stderr or "Enter password" in stderr:
         return InputError(
-            "the key can't be used: its password is missing, or another one",
-            hint="COSIGN_PASSWORD holds it",
+            "the key can't be used: COSIGN_PASSWORD is not set, or wrong",
+            hint="it holds the password that cosign generate-key-pair asked for",
         )
     if _KEY.search(stderr):
         return InputError("the key can't be used", why=why, hint="see sign.key")

@@ -32,6 +32,7 @@ from buildlib.sign.cosign import (
     is_missing_attestation,
     key_argument,
     missing,
+    reason,
     signing_problem,
     surrounded,
     verifying_problem,
@@ -339,6 +340,51 @@ class Signatory:
         return fingerprint(policy.key, self._root)
 
 
+def key_problem(
+    cosign: Cosign, executor: Executor, settings: Sign, policy: Verify, root: Path
+) -> InputError | None:
+    """Return why a key can't sign what the policy verifies, before there is anything to sign.
+
+    A key in a cloud is opened by the cloud alone, and not asked for here.
+    """
+    if not settings.key or _is_remote(settings.key):
+        return None
+    done = executor.run(cosign.public_key(settings, root), timeout=_TIMEOUT)
+    if done.code != 0:
+        problem = signing_problem(done.code, done.stderr)
+        if isinstance(problem, InputError):
+            return problem
+        return InputError("the key can't be used", why=reason(done.stderr), hint="see sign.key")
+    made = _key_body(done.stdout)
+    return _pair_problem(made, settings, policy, root) if made else None
+
+
+def _pair_problem(made: str, settings: Sign, policy: Verify, root: Path) -> InputError | None:
+    """Return why what is signed would not be verified; `made` is the public half of the key."""
+    if not policy.key or "://" in policy.key:
+        return None
+    try:
+        known = (root / policy.key).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return InputError("the public key can't be read", why=str(error), hint="see verify.key")
+    if made != _key_body(known):
+        return InputError(
+            f"{policy.key} is not the public key of {settings.key}",
+            why="nothing that is signed by the one is verified by the other",
+            hint=f"cosign public-key --key {settings.key} prints it",
+        )
+    return None
+
+
+def _is_remote(key: str) -> bool:
+    return "://" in key and not key.startswith(_VARIABLE)
+
+
+def _key_body(text: str) -> str:
+    lines = (line.strip() for line in text.splitlines())
+    return "".join(line for line in lines if line and not line.startswith("-----"))
+
+
 def _contents(text: str) -> tuple[Mapping[str, Any], ...]:
     try:
         found = tuple(map(_content, filter(str.strip, text.splitlines())))
@@ -366,10 +412,9 @@ def fingerprint(key: str, root: Path) -> str:
     """Return a public key in a few characters: its file's, or the reference as it is."""
     path = Path(key_argument(key, root))
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
+        body = _key_body(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return key
-    body = "".join(line for line in lines if not line.startswith("-----"))
     with suppress(ValueError):
         return f"key sha256:{hashlib.sha256(base64.b64decode(body)).hexdigest()[:16]}"
     return key

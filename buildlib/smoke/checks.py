@@ -17,13 +17,16 @@ from buildlib.engine import emulation_problem
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed
 from buildlib.expectations import Command
+from buildlib.health import smoke_surroundings
 from buildlib.platforms import Platform
 from buildlib.run.container import ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND, command_error
 from buildlib.run.plan import Mount, confined_options
+from buildlib.run.reach import NoWayError
 from buildlib.smoke.lab import Lab
 from buildlib.smoke.observe import error_lines, written_elsewhere, wrong_user
 from buildlib.smoke.result import DROPS_ROOT, Finding, SmokeResult, State
 from buildlib.smoke.server import Server, differs, server_options, serving
+from buildlib.smoke.services import beside
 from buildlib.smoke.sockets import Socket
 
 VERSION: Final = "version of the program"
@@ -39,17 +42,33 @@ DIFF: Final = "writes nowhere else"
 LOG: Final = "no error in the log"
 STOPS: Final = "stops on SIGTERM"
 
+
+def port_check(port: int) -> str:
+    """Return what the check of a further port is called."""
+    return f"listens on port {port}"
+
+
 # What an entrypoint of root needs to become another user.
 _DROPPING: Final = ("--cap-add=SETUID", "--cap-add=SETGID")
 _TAIL: Final = 5
 _INIT_FAILED: Final = "failed: No such file or directory"
 _LOG_LINES: Final = 5000
 _SUCCESS: Final = range(200, 300)
+# What a server, or one in front of it, answers while it is overloaded.
+_OVERLOADED: Final = frozenset({502, 503, 504})
+_SECOND_TRY: Final = 1.0
 
 
-def is_wanted(only: Sequence[str], *checks: str) -> bool:
-    """Return whether one of some checks fits the patterns; none means that all are wanted."""
-    return not only or any(fnmatchcase(check, pattern) for check in checks for pattern in only)
+def is_wanted(only: Sequence[str], *checks: str, skip: Sequence[str] = ()) -> bool:
+    """Return whether one of some checks fits the patterns; none means that all are wanted.
+
+    Args:
+        only: patterns of names; empty: all.
+        checks: names.
+        skip: patterns of names that are not wanted in any case.
+    """
+    kept = [check for check in checks if not any(fnmatchcase(check, one) for one in skip)]
+    return any(not only or any(fnmatchcase(check, one) for one in only) for check in kept)
 
 
 class LeftOutError(Exception):
@@ -106,6 +125,8 @@ class PlatformSmoke:
         self._wanted = config.smoke
         # As docker-run starts it: what works only with more than that is a finding.
         self._confined = confined_options(config.run)
+        self._given = smoke_surroundings(config)
+        self._network = ""
         self._sockets, self._only, self._on_finding = sockets, tuple(only), on_finding
         self._findings: list[Finding] = []
         self._log: list[str] = []
@@ -115,18 +136,13 @@ class PlatformSmoke:
         """Make every check, also after one that failed.
 
         Raises:
-            EngineError: no container could be started, or emulation is missing (exit 4).
+            EngineError: no container could be started, a service can't be used, or emulation is
+                missing (exit 4).
         """
         started = time.monotonic()
-        for command in self._wanted.commands:
-            self._check(" ".join(command.run), partial(self._command, command), command.run)
-        if self._wanted.version_command:
-            self._check(VERSION, self._version, self._wanted.version_command)
-        if self._subject.label is not None:
-            label = self._subject.label
-            self._check(LABEL_VERSION, lambda: differs(label, self._subject.version))
-        if self._wanted.port:
-            self._serve()
+        with beside(self._lab, self._given.services, self._wanted.helper_image) as network:
+            self._network = network
+            self._run_checks()
         return SmokeResult(
             image=self._subject.image,
             platform=str(self._subject.platform),
@@ -136,75 +152,134 @@ class PlatformSmoke:
             findings=tuple(self._findings),
         )
 
-    def _named(self, *checks: str) -> bool:
-        return is_wanted(self._only, *checks)
+    def _run_checks(self) -> None:
+        for command in self._wanted.commands:
+            self._check(name_of(command), partial(self._command, command), command=command)
+        if self._wanted.version_command:
+            command = Command(run=self._wanted.version_command)
+            self._check(VERSION, self._version, command=command)
+        if self._subject.label is not None:
+            label = self._subject.label
+            self._check(LABEL_VERSION, lambda: differs(label, self._subject.version))
+        if self._wanted.serves:
+            self._serve()
 
-    def _check(self, check: str, ask: Callable[[], str], command: Sequence[str] = ()) -> bool:
-        """Make a check, where it is wanted; return whether nothing is wrong."""
+    def _named(self, *checks: str) -> bool:
+        return is_wanted(self._only, *checks, skip=self._wanted.skip)
+
+    def _check(
+        self,
+        check: str,
+        ask: Callable[[], str],
+        *,
+        command: Command | None = None,
+        way: Callable[[], str] = str,
+    ) -> bool:
+        """Make a check, where it is wanted; return whether nothing is wrong.
+
+        Args:
+            check: its name.
+            ask: returns what is wrong, or nothing.
+            command: that is run for it in a container of its own.
+            way: returns how it was asked, where that is worth a word.
+        """
         if not self._named(check):
             return True
         started = time.monotonic()
         state = State.PASSED
         try:
-            detail = ask()
+            detail = self._asked_twice(ask, command)
             state = State.FAILED if detail else State.PASSED
+        except (LeftOutError, NoWayError) as error:
+            detail, state = str(error), State.LEFT_OUT
         except OSError as error:
             detail, state = str(error), State.FAILED
-        except LeftOutError as error:
-            detail, state = str(error), State.LEFT_OUT
-        except TimedOutError:
-            limit = self._wanted.command_timeout if command else self._wanted.start_timeout
-            detail, state = f"it did not end within {limit} s", State.FAILED
         if state is State.FAILED:
             self._raise_without_emulation(detail, command)
+            detail += self._without_exec(detail)
         self._record(
             Finding(
                 check=check,
                 state=state,
                 seconds=time.monotonic() - started,
-                detail=detail,
+                detail=detail or way(),
                 repeat=self._repeat(check, command) if state is State.FAILED else "",
             )
         )
         return state is not State.FAILED
 
+    def _asked_twice(self, ask: Callable[[], str], command: Command | None) -> str:
+        """Ask, and once more where there was no answer in time: a machine may be busy."""
+        try:
+            return ask()
+        except (TimedOutError, TimeoutError):
+            pass
+        limit = self._wanted.command_timeout if command else self._wanted.start_timeout
+        try:
+            return ask()
+        except TimedOutError:
+            return f"timed out twice: it did not end within {limit} s{self._lab.remark}"
+        except TimeoutError as error:
+            return f"timed out twice: {error}{self._lab.remark}"
+
+    def _without_exec(self, detail: str) -> str:
+        """Return a hint where a program may have been kept from starting in a tmpfs."""
+        run = self._config.run
+        plain = [one for one in run.tmpfs if "exec" not in one.partition(":")[2].split(",")]
+        if not (run.read_only and plain and "permission denied" in detail.lower()):
+            return ""
+        path = plain[0].partition(":")[0]
+        return f'\nno program can be started in {path}; tmpfs = ["{path}:exec"] in [run] allows it'
+
     def _record(self, finding: Finding) -> None:
         self._findings.append(finding)
         self._on_finding(finding)
 
-    def _raise_without_emulation(self, output: str, command: Sequence[str] = ()) -> None:
+    def _raise_without_emulation(self, output: str, command: Command | None = None) -> None:
         """Raise where what failed is that nothing of a foreign platform can run here."""
         if not self._subject.foreign:
             return
         if _INIT_FAILED in output:
             # docker's init takes what the kernel refuses for a script, and misses its shell.
             confined = [option for option in self._confined if option != "--init"]
-            output += self._ask(command, confined).stderr
+            output += self._ask(command or Command(run=()), confined).stderr
         if problem := emulation_problem(output):
             raise problem
 
-    def _repeat(self, check: str, command: Sequence[str]) -> str:
+    def _repeat(self, check: str, command: Command | None) -> str:
         """Return the line that makes this check alone, by hand."""
         subject = self._subject
-        # An archive is in the engine only as long as smoke runs.
-        if command and subject.source == subject.image:
-            options = ("--platform", str(subject.platform), *self._confined)
-            return shell_line(("docker", "run", "--rm", *options, subject.image, *command))
+        # An archive is in the engine only as long as smoke runs, and so are services.
+        if command and subject.source == subject.image and not self._network:
+            options, words = self._options(command)
+            return shell_line(("docker", "run", "--rm", *options, subject.image, *words))
         where = ("--platform", str(subject.platform), "--image", subject.source)
         # A pattern: what stands in brackets would be read as one.
         return shell_line(("invoke", "docker-smoke", *where, "--only", check.replace("[", "?")))
 
-    def _ask(self, command: Sequence[str], confined: Sequence[str] = ()) -> Completed:
-        options = ("--platform", str(self._subject.platform), *(confined or self._confined))
-        limit = self._wanted.command_timeout
-        with self._lab.container(options, self._subject.image, command, timeout=limit) as started:
+    def _options(
+        self, command: Command, confined: Sequence[str] = ()
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return docker's options for a command, and the words behind the image."""
+        given = self._given._replace(network=self._network or self._given.network)
+        program, *words = command.entrypoint or ("",)
+        return (
+            *("--platform", str(self._subject.platform), *(confined or self._confined)),
+            *given.options(),
+            *(["--entrypoint", program] if program else []),
+        ), (*words, *command.run)
+
+    def _ask(self, command: Command, confined: Sequence[str] = ()) -> Completed:
+        options, words = self._options(command, confined)
+        limit = self._lab.limit(self._wanted.command_timeout)
+        with self._lab.container(options, self._subject.image, words, timeout=limit) as started:
             seen = started[1]
         if seen.code == ENGINE_FAILED and "docker:" in seen.stderr:
             raise command_error(seen.code, seen.stderr.strip())
         return seen
 
     def _command(self, command: Command) -> str:
-        seen = self._ask(command.run)
+        seen = self._ask(command)
         if seen.code != command.code:
             wanted = f", and not {command.code}" if command.code else ""
             return f"{_ended(seen)}{wanted}: {_tail(seen.stderr or seen.stdout)}"
@@ -218,7 +293,7 @@ class PlatformSmoke:
         return ""
 
     def _version(self) -> str:
-        seen = self._ask(self._wanted.version_command)
+        seen = self._ask(Command(run=self._wanted.version_command))
         if seen.code != 0:
             return f"{_ended(seen)}: {_tail(seen.stderr)}"
         return differs(seen.stdout.strip(), self._subject.version)
@@ -249,11 +324,12 @@ class PlatformSmoke:
     def _with_socket(self, socket: Socket | None, volume: str, number: int) -> bool:
         """Make the checks of one container; return whether it was healthy."""
         user, engine = self._about(USER, socket), self._about(ENGINE, socket)
-        of_first = (HEALTHY, HEALTHCHECK, HEALTH_VERSION, PLATFORM, STOPS, DATA, LOG)
+        ports = [port_check(port.inside) for port in self._given.ports if port.kind == "tcp"]
+        of_first = (HEALTHY, HEALTHCHECK, HEALTH_VERSION, PLATFORM, STOPS, DATA, LOG, *ports)
         if not self._named(user, engine, *(of_first if number == 0 else (DATA, LOG))):
             return True
         subject = self._subject
-        options = server_options(self._config, subject.platform, self._confined, socket, volume)
+        options = self._server_options(self._confined, socket, volume)
         with serving(self._lab, self._config, subject.image, options) as server:
             if not self._healthy(server, self._about(HEALTHY, socket) if number else HEALTHY):
                 return False
@@ -271,13 +347,19 @@ class PlatformSmoke:
                 self._check(STOPS, server.stops)
         return True
 
+    def _server_options(
+        self, confined: Sequence[str], socket: Socket | None, volume: str
+    ) -> tuple[str, ...]:
+        platform = self._subject.platform
+        return server_options(self._config, platform, confined, socket, volume, self._network)
+
     def _has(self, check: str) -> bool:
         return any(finding.check == check for finding in self._findings)
 
     def _healthy(self, server: Server, check: str) -> bool:
         """Wait until it is; that a later one is so is told only where it is not."""
         if check == HEALTHY and self._named(HEALTHY):
-            return self._check(check, server.healthy)
+            return self._check(check, server.healthy, way=lambda: server.way)
         detail = server.healthy()
         if detail:
             self._raise_without_emulation(detail)
@@ -286,7 +368,7 @@ class PlatformSmoke:
                     check=check,
                     state=State.FAILED,
                     detail=detail,
-                    repeat=self._repeat(HEALTHY, ()),
+                    repeat=self._repeat(HEALTHY, None),
                 )
             )
         return not detail
@@ -298,16 +380,35 @@ class PlatformSmoke:
             return server.healthcheck()
 
         self._check(HEALTHCHECK, healthcheck)
-        self._check(HEALTH_VERSION, lambda: server.version(self._subject.version))
+        if self._wanted.health_version:
+            self._check(HEALTH_VERSION, lambda: server.version(self._subject.version))
+        for port in self._given.ports:
+            if port.kind == "tcp":
+                self._check(port_check(port.inside), partial(server.listens, port.inside))
         self._check(PLATFORM, lambda: server.platform(self._subject.platform))
 
     def _user(self, server: Server, socket: Socket | None) -> str:
-        user = self._config.run.user
-        groups = frozenset([user, *([socket.group] if socket else [])])
-        return wrong_user(server.processes()[1], user, groups)
+        """Compare every process with the configuration, and with the image's own USER."""
+        run, account = self._config.run, server.account()
+        # Another starts as somebody else, and becomes this one.
+        own = account if account and account.user == run.user else None
+        group = own.group if own else run.user
+        others = own.others if own else frozenset()
+        if run.group is not None:
+            group = run.group
+        if run.groups is not None:
+            others = frozenset(run.groups)
+        groups = frozenset([group, *others, *([socket.group] if socket else [])])
+        problem = wrong_user(server.processes()[1], run.user, groups)
+        configured = run.group is not None or run.groups is not None
+        told = "by [run]" if configured or not own else "by the image's USER"
+        return f"{problem} ({told})" if problem else ""
 
     def _engine(self, server: Server) -> str:
         answer = server.ask(self._wanted.engine_path)
+        if answer.status in _OVERLOADED:
+            time.sleep(_SECOND_TRY)
+            answer = server.ask(self._wanted.engine_path)
         text = answer.body.decode(errors="replace")
         return "" if answer.ok else f"HTTP {answer.status}: {_tail(text)}"
 
@@ -349,15 +450,13 @@ class PlatformSmoke:
 
     def _drop(self, socket: Socket | None) -> None:
         """Start it as the image itself is started, as root, and see as whom it runs then."""
-        config, run = self._config, replace(self._config.run, drops_root=False)
-        plain = replace(config, run=run)
-        confined = (*confined_options(run), *_DROPPING)
-        options = server_options(plain, self._subject.platform, confined, None, "")
+        run = replace(self._config.run, drops_root=False)
+        options = self._server_options((*confined_options(run), *_DROPPING), None, "")
         if socket:
             # Without its group, which the entrypoint joins by itself.
             mount = Mount(kind="bind", source=socket.source, target=run.socket_path)
             options = (*options, "--mount", str(mount))
-        with serving(self._lab, plain, self._subject.image, options) as server:
+        with serving(self._lab, self._config, self._subject.image, options) as server:
 
             def check() -> str:
                 problem = server.healthy()
@@ -371,16 +470,16 @@ class PlatformSmoke:
     def _open_root(self) -> None:
         """See where it writes once nothing keeps it from doing so."""
         run = replace(self._config.run, read_only=False)
-        allowed = (*run.tmpfs, *self._wanted.writable_paths, *filter(None, [run.data_path]))
-        options = server_options(
-            self._config, self._subject.platform, confined_options(run), None, ""
-        )
+        memory = (one.partition(":")[0] for one in run.tmpfs)
+        allowed = (*memory, *self._wanted.writable_paths, *filter(None, [run.data_path]))
+        options = self._server_options(confined_options(run), None, "")
         with serving(self._lab, self._config, self._subject.image, options) as server:
 
             def check() -> str:
                 if problem := server.healthy():
                     return problem
-                found = written_elsewhere(server.diff(), allowed, init=run.init)
+                mounted = self._given.targets()
+                found = written_elsewhere(server.diff(), allowed, init=run.init, mounted=mounted)
                 return "\n".join(found)
 
             self._check(DIFF, check)
@@ -388,6 +487,11 @@ class PlatformSmoke:
 
     def _errors(self) -> str:
         return error_lines("\n".join(self._log), self._wanted.log_errors)
+
+
+def name_of(command: Command) -> str:
+    """Return what the check of a command is called."""
+    return " ".join([*command.entrypoint, *command.run])
 
 
 def _leave_out(reason: str) -> str:

@@ -19,6 +19,7 @@ from buildlib.command import buildx_argv, shell_line
 from buildlib.console import Console
 from buildlib.errors import CancelledError, GateError, InputError
 from buildlib.executor import Executor
+from buildlib.health import smoke_surroundings
 from buildlib.labels import VERSION_LABEL
 from buildlib.oci import Archive, open_archive
 from buildlib.passing import remove_left
@@ -27,6 +28,7 @@ from buildlib.platforms import Platform, parse_platform
 from buildlib.policy.flow import check_policy, find_linter
 from buildlib.policy.report import PolicyReport
 from buildlib.project import Project
+from buildlib.run.endpoint import Kind
 from buildlib.run.flow import Engine
 from buildlib.run.plan import confined_options
 from buildlib.size import saved
@@ -36,6 +38,7 @@ from buildlib.smoke.lab import Lab, new_run_id, remove_stale
 from buildlib.smoke.result import DROPS_ROOT, Finding, SmokeResult, State
 from buildlib.smoke.server import server_options
 from buildlib.smoke.sockets import Socket, sockets
+from buildlib.surroundings import check_sources
 
 # How often a run that is being cancelled looks whether its containers have let go, in seconds.
 _LOOK: Final = 0.2
@@ -89,11 +92,15 @@ def planned(project: Project, request: SmokeRequest) -> list[tuple[str, ...]]:
         options = server_options(config, platform, confined_options(config.run), None, "")
         start = ("docker", "run", "--rm", *options)
         smoke = config.smoke
-        commands = [command.run for command in smoke.commands]
-        commands += [smoke.version_command] if smoke.version_command else []
-        lines += [(*start, image, *words) for words in commands]
-        if smoke.port:
-            lines.append((*start, "--publish", f"127.0.0.1::{smoke.port}", image))
+        for command in smoke.commands:
+            program, *words = command.entrypoint or ("",)
+            entry = ("--entrypoint", program) if program else ()
+            lines.append((*start, *entry, image, *words, *command.run))
+        if smoke.version_command:
+            lines.append((*start, image, *smoke.version_command))
+        if smoke.serves:
+            published = ("--publish", f"127.0.0.1::{smoke.port}") if smoke.port else ()
+            lines.append((*start, *published, image))
     return lines
 
 
@@ -120,7 +127,8 @@ class SmokeFlow:
         self._project, self._config = project, project.config
         self._request, self._engine = request, engine
         self._executor, self._console = executor, console
-        self._lab = Lab(executor, new_run_id())
+        elsewhere = engine.kind is Kind.REMOTE
+        self._lab = Lab(executor, new_run_id(), elsewhere=elsewhere)
         self._printing = threading.Lock()
         self._keeps = False
 
@@ -134,12 +142,17 @@ class SmokeFlow:
             GateError: the image is not for a platform (exit 7).
             CancelledError: interrupted; nothing is left (exit 130).
         """
-        wanted = self._config.smoke
-        if not (wanted.commands or wanted.version_command or wanted.port):
+        wanted, request = self._config.smoke, self._request
+        starts = wanted.commands or wanted.version_command or wanted.serves
+        # An image of files alone still has a label and a policy.
+        if not (starts or self._wants_policy() or request.version or not request.image):
             raise InputError(
                 "there is nothing to check",
                 hint=f"add {self._config.table('smoke')} with commands or port",
             )
+        if self._engine.kind is not Kind.REMOTE:
+            given = smoke_surroundings(self._config)
+            check_sources(given.mounts, given.env_files)
         for name in remove_stale(self._executor, self._config.image, keep=self._request.image):
             self._console.note(f"removed what {name} had left, a run that was killed")
         remove_left()
@@ -150,6 +163,7 @@ class SmokeFlow:
             self._image() as image,
             self._archive(image) as archive,
         ):
+            self._lab.measure(image.reference)
             subjects = [self._subject(image, archive, one) for one in self._request.platforms]
             results = self._judged(archive, subjects, self._side_by_side(subjects))
             self._keep_for_a_closer_look(image, results)
@@ -230,8 +244,9 @@ class SmokeFlow:
         return [run.result() for run in runs]
 
     def _wants_policy(self) -> bool:
-        wanted = self._request.policy and self._config.smoke.policy
-        return wanted and is_wanted(self._request.only, POLICY)
+        smoke = self._config.smoke
+        wanted = self._request.policy and smoke.policy
+        return wanted and is_wanted(self._request.only, POLICY, skip=smoke.skip)
 
     def _only(self) -> tuple[str, ...]:
         only = self._request.only
@@ -311,6 +326,8 @@ class SmokeFlow:
         mark = "" if finding.state is State.PASSED else f" {finding.state}"
         style = "red" if finding.state is State.FAILED else "yellow"
         text = f"{finding.seconds:7.1f} s {platform} {finding.check}"
+        if finding.state is State.PASSED and finding.detail:
+            text += f" (asked {finding.detail})"
         with self._printing:
             self._console.note(text + (self._console.style(mark, style) if mark else ""))
 

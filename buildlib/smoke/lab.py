@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -15,7 +16,12 @@ from buildlib.passing import has_ended, new_name
 
 LABEL: Final = f"{NAMESPACE}.smoke"
 # docker itself, beside what the container takes.
-_SLACK: Final = 10.0
+_SLACK: Final = 30.0
+# Within this an engine makes a container and removes it, unless its machine is overloaded; then
+# everything else takes as many times longer there, up to a point.
+_USUAL: Final = 1.5
+_MOST: Final = 10.0
+_MENTIONED: Final = 1.1
 
 
 def new_run_id() -> str:
@@ -29,13 +35,17 @@ class Lab:
     Args:
         executor: starts docker.
         run_id: the value of their label.
+        elsewhere: a port of the engine's machine is none of this one.
     """
 
-    def __init__(self, executor: Executor, run_id: str) -> None:
+    def __init__(self, executor: Executor, run_id: str, *, elsewhere: bool = False) -> None:
         """Keep what every container needs."""
         self._executor = executor
         self.run_id = run_id
+        self.elsewhere = elsewhere
         self._cancelled = False
+        # How many times longer than usual this engine takes.
+        self.slowness = 1.0
 
     def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
         """Run a process to its end, as the executor does.
@@ -51,9 +61,47 @@ class Lab:
         """Run docker to its end; raises as `run`."""
         return self.run(("docker", *words), timeout=timeout)
 
+    def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
+        """Run a process to its end with something to read; raises as `run`."""
+        if self._cancelled:
+            raise CancelledError("interrupted")
+        return self._executor.feed(argv, text, timeout=timeout)
+
+    def measure(self, image: str) -> None:
+        """See how slow the engine is at the moment: limits of time are scaled by it."""
+        started = time.monotonic()
+        name = f"{self.run_id}-{os.urandom(4).hex()}"
+        try:
+            self.docker("create", "--name", name, *self.labels, "--pull", "never", image)
+        finally:
+            self._executor.run(("docker", "rm", "--force", name))
+        self.slowness = min(max((time.monotonic() - started) / _USUAL, 1.0), _MOST)
+
+    def limit(self, seconds: float) -> float:
+        """Return a limit of time, as it is on this engine."""
+        return seconds * self.slowness
+
+    @property
+    def remark(self) -> str:
+        """Return what a message about a limit adds where it was longer than configured."""
+        if self.slowness < _MENTIONED:
+            return ""
+        return f" (limits are {self.slowness:.1f} times as long here: the engine is slow)"
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Return the options by which what is made is known as this run's."""
+        return ("--label", f"{LABEL}={self.run_id}")
+
     @contextmanager
     def container(
-        self, options: Sequence[str], image: str, command: Sequence[str] = (), *, timeout: float
+        self,
+        options: Sequence[str],
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        timeout: float,
+        pull: str = "never",
     ) -> Iterator[tuple[str, Completed]]:
         """Run a container for the time of the block; it is removed whatever happens.
 
@@ -62,13 +110,14 @@ class Lab:
             image: reference.
             command: for its entrypoint.
             timeout: seconds that it may take to end, or to start where it is detached.
+            pull: `missing` for an image that is not the one under test.
 
         Raises:
             TimedOutError: it did not end in time (exit 4).
         """
         # `--rm` alone would not do: it ends with the client, and the container may outlive that.
         name = f"{self.run_id}-{os.urandom(4).hex()}"
-        words = ("run", "--name", name, "--label", f"{LABEL}={self.run_id}", "--pull", "never")
+        words = ("run", "--name", name, *self.labels, "--pull", pull)
         try:
             yield name, self.docker(*words, *options, image, *command, timeout=timeout + _SLACK)
         finally:
@@ -82,13 +131,29 @@ class Lab:
             EngineError: the engine could not (exit 4).
         """
         name = f"{self.run_id}-{os.urandom(4).hex()}"
-        made = self.docker("volume", "create", "--label", f"{LABEL}={self.run_id}", name)
+        made = self.docker("volume", "create", *self.labels, name)
         if made.code != 0:
             raise EngineError("the engine could not make a volume", why=made.stderr.strip())
         try:
             yield name
         finally:
             self._executor.run(("docker", "volume", "rm", "--force", name))
+
+    @contextmanager
+    def network(self) -> Iterator[str]:
+        """Make a network for the time of the block.
+
+        Raises:
+            EngineError: the engine could not (exit 4).
+        """
+        name = f"{self.run_id}-{os.urandom(4).hex()}"
+        made = self.docker("network", "create", *self.labels, name)
+        if made.code != 0:
+            raise EngineError("the engine could not make a network", why=made.stderr.strip())
+        try:
+            yield name
+        finally:
+            self._executor.run(("docker", "network", "rm", name))
 
     def cancel(self) -> None:
         """Let nothing new start, and end what runs: whoever waits for it returns."""
@@ -112,6 +177,7 @@ def _remove(executor: Executor, run_id: str) -> None:
     for listing, removal in (
         (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
         (("volume", "ls", "--quiet"), ("volume", "rm", "--force")),
+        (("network", "ls", "--quiet"), ("network", "rm")),
     ):
         found = _listed(executor, *listing, "--filter", label)
         if found:

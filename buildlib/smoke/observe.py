@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Final
 
 from buildlib.elf import kernel_names, program_arch
+from buildlib.imageconfig import Runtime, program_candidates
 
 # Printed by a shell of the image: numbers are those that the container sees.
 PROC_SCRIPT: Final = (
@@ -17,6 +20,11 @@ PROC_SCRIPT: Final = (
 # Printed by the ps of the engine's machine, for an image without a shell.
 TOP_COLUMNS: Final = ("-eo", "pid,ppid,uid,gid,supgid,args")
 _MOST_LINES: Final = 5
+# Where docker mounts its init: /sbin may be a link to any of these.
+_INITS: Final = frozenset(
+    f"{folder}/docker-init" for folder in ("/sbin", "/bin", "/usr/sbin", "/usr/bin")
+)
+_PATTERN: Final = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,13 +116,18 @@ def wrong_user(processes: Iterable[Process], user: int, groups: frozenset[int]) 
     return ""
 
 
-def program_paths(process: Process) -> tuple[str, ...]:
+def program_paths(process: Process, runtime: Runtime) -> tuple[str, ...]:
     """Return where its program may lie in the image, the best guess first.
 
     Under emulation the executable is the emulator, which the image does not have, and its first
     word the program.
+
+    Args:
+        process: that was seen.
+        runtime: what the image's configuration says, for its PATH.
     """
-    named = [word for word in process.words[:2] if word.startswith("/")]
+    words = [word for word in process.words[:2] if not word.startswith("-")]
+    named = [path for word in words for path in program_candidates(word, runtime)]
     return tuple(dict.fromkeys(path for path in (process.executable, *named) if path))
 
 
@@ -140,22 +153,42 @@ def error_lines(log: str, pattern: str) -> str:
     return "\n".join(lines[:_MOST_LINES] + ([f"and {more} more"] if more > 0 else []))
 
 
-def written_elsewhere(diff: str, allowed: Iterable[str], *, init: bool) -> tuple[str, ...]:
+def written_elsewhere(
+    diff: str, allowed: Iterable[str], *, init: bool, mounted: Iterable[str] = ()
+) -> tuple[str, ...]:
     """Return the paths that a container made, changed or removed where it should not.
 
     Args:
         diff: what `docker diff` printed: a letter, a blank, a path.
-        allowed: directories, and everything below them.
-        init: docker's own init was mounted into /sbin, which shows as well.
+        allowed: directories and everything below them, or patterns of such.
+        init: docker's own init was mounted, which shows as well.
+        mounted: where the engine mounted something, and made the place for it.
     """
-    roots = [root.rstrip("/") for root in allowed]
-    found = []
+    roots = tuple(root.rstrip("/") or "/" for root in allowed)
+    engines = {*(_INITS if init else ()), *mounted}
     changes = [line.partition(" ")[::2] for line in diff.splitlines() if line]
     paths = [path for _, path in changes]
-    for letter, path in changes:
-        inside = any(path == root or path.startswith(f"{root}/") for root in roots)
+    expected = {path for path in paths if path in engines or _is_below(path, roots)}
+    return tuple(
+        f"{letter} {path}"
+        for letter, path in changes
+        if path not in expected
         # A directory changes when something in it does, which has a line of its own.
-        above = letter == "C" and any(other.startswith(f"{path}/") for other in paths)
-        if not inside and not above and not (init and path == "/sbin/docker-init"):
-            found.append(f"{letter} {path}")
-    return tuple(found)
+        and not (letter == "C" and _holds(path, paths))
+        # One that is new may only have been made on the way to what is expected.
+        and not (letter == "A" and _holds(path, expected))
+    )
+
+
+def _holds(folder: str, paths: Iterable[str]) -> bool:
+    return any(path.startswith(f"{folder}/") for path in paths)
+
+
+def _is_below(path: str, roots: Iterable[str]) -> bool:
+    """Return whether a path is one of these, matches one, or lies below one."""
+    places = [path, *map(str, PurePosixPath(path).parents)]
+    return any(
+        place == root or (_PATTERN.search(root) and fnmatchcase(place, root))
+        for root in roots
+        for place in places
+    )

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 from buildlib.config import Config
-from buildlib.errors import EngineError
+from buildlib.errors import EngineError, TimedOutError
+from buildlib.executor import Completed
+from buildlib.expectations import HealthVersion
+from buildlib.health import smoke_health, smoke_surroundings
+from buildlib.imageconfig import Account, account_of, main_command, program_candidates, stop_signal
 from buildlib.passing import passing_folder
 from buildlib.platforms import Platform
 from buildlib.run.ask import LOG_LINES, container_log, health_log, published_at
-from buildlib.run.call import Answer, call
-from buildlib.run.plan import Mount
+from buildlib.run.call import Answer
+from buildlib.run.plan import Mount, local_address
+from buildlib.run.probe import Probe
+from buildlib.run.reach import Inside, NoWayError, Reach
 from buildlib.smoke.lab import Lab
 from buildlib.smoke.observe import (
     PROC_SCRIPT,
@@ -28,17 +36,22 @@ from buildlib.smoke.observe import (
     wrong_program,
 )
 from buildlib.smoke.sockets import Socket
+from buildlib.surroundings import publishes
 
 _POLL: Final = 0.05
 # The image says every half minute; nobody waits that long for the first look.
 _OFTEN: Final = ("--health-interval=500ms", "--health-start-period=1ms")
 # A request that makes the program work, such as looking through an image.
-_REQUEST_SECONDS: Final = 30.0
+_REQUEST_SECONDS: Final = 60.0
+_START_SECONDS: Final = 60.0
 _HEAD: Final = 64
-# 128 and the number of the signal: SIGKILL, where SIGTERM was not heard; SIGTERM, where the
-# program left it to the kernel, which ends it as well.
-_KILLED: Final = 137
-_ENDED: Final = (0, 143)
+_LONGEST_FILE: Final = 4_000_000
+_USER_FILES: Final = ("/etc/passwd", "/etc/group")
+_SHOWN: Final = 200
+# A program that a signal ended has 128 and its number.
+_SIGNALLED: Final = 128
+_KILL: Final = 9
+_TERM: Final = 15
 
 
 class Server:
@@ -48,43 +61,55 @@ class Server:
         lab: that it runs in.
         name: of the container.
         config: of the project.
-        address: where its port is published, `http://…`; empty where it ended at once.
+        address: where its port is published, `http://…`; empty where it can't be reached there.
     """
 
     def __init__(self, lab: Lab, name: str, config: Config, address: str) -> None:
         """Keep what every question needs."""
         self._lab, self._name = lab, name
         self._config, self._wanted = config, config.smoke
-        self._address = address
+        self._health = smoke_health(config)
+        inside = Inside(lab, name, self._wanted.helper_image, lab.labels)
+        self._reach = Reach(inside, self._health.port, address)
+        self._probe = Probe(self._health, self._reach, self._execute, self._inspect)
 
-    def _state(self) -> dict[str, Any]:
+    def _inspect(self) -> dict[str, Any]:
         answer = self._lab.docker("container", "inspect", self._name)
         found: list[dict[str, Any]] = json.loads(answer.stdout or "[]") or [{}]
-        return dict(found[0].get("State") or {})
+        return found[0]
+
+    def _execute(self, words: Sequence[str]) -> Completed:
+        limit = self._lab.limit(_REQUEST_SECONDS)
+        return self._lab.docker("exec", self._name, *words, timeout=limit)
+
+    def _state(self) -> dict[str, Any]:
+        return dict(self._inspect().get("State") or {})
+
+    def _runtime(self) -> dict[str, Any]:
+        return dict(self._inspect().get("Config") or {})
+
+    @property
+    def way(self) -> str:
+        """Return how it was asked, where that was not the published address; or nothing."""
+        return self._probe.way or self._reach.way
 
     def log(self, lines: int = LOG_LINES) -> str:
         """Return the last lines of its log."""
         return container_log(self._lab, self._name, lines)
 
-    def ask(
-        self,
-        path: str,
-        method: str = "GET",
-        body: str | None = None,
-        *,
-        timeout: float = _REQUEST_SECONDS,
-    ) -> Answer:
+    def ask(self, path: str, method: str = "GET", body: str | None = None) -> Answer:
         """Return what it answers; raises OSError where it does not."""
-        data = None if body is None else body.encode()
-        return call(f"{self._address}{path}", method=method, body=data, timeout=timeout)
+        limit = self._lab.limit(_REQUEST_SECONDS)
+        return self._reach.ask(path, method, body, timeout=limit)
 
-    def _until(self, ready: Callable[[float], str]) -> str:
+    def _until(self, asked: str, ready: Callable[[float], str]) -> str:
         """Ask until nothing is wrong, or it has ended, or the time is over.
 
         Args:
+            asked: what is asked, for the message.
             ready: is given the seconds that are left; returns what is wrong.
         """
-        deadline = time.monotonic() + self._wanted.start_timeout
+        deadline = time.monotonic() + self._lab.limit(self._wanted.start_timeout)
         while True:
             reason = ready(max(deadline - time.monotonic(), _POLL))
             if not reason:
@@ -92,21 +117,20 @@ class Server:
             ended = not self._state().get("Running")
             if ended or time.monotonic() > deadline:
                 limit = f"not healthy within {self._wanted.start_timeout} s"
-                what = "it ended at once" if ended else f"{limit}: {reason}"
-                return f"{what}\n{self.log()}"
+                seen = f"{limit}: {asked}{reason.strip()}{self._lab.remark}"
+                what = "it ended at once" if ended else seen
+                return f"{what}\n{self.log() or 'its log is empty'}"
             time.sleep(_POLL)
 
     def healthy(self) -> str:
-        """Wait until the health path answers 200; return why it did not."""
+        """Wait until it is, as the configuration has it; return why it did not get so."""
+        return self._until(f"{self._health}: ", self._problem)
 
-        def ready(left: float) -> str:
-            try:
-                answer = self.ask(self._wanted.health_path, timeout=left)
-            except OSError as error:
-                return str(error)
-            return "" if answer.ok else f"HTTP {answer.status}"
-
-        return self._until(ready)
+    def _problem(self, left: float) -> str:
+        try:
+            return self._probe.problem(left)
+        except TimedOutError as error:
+            return str(error)
 
     def has_healthcheck(self) -> bool:
         """Return whether the image has a HEALTHCHECK that the engine makes."""
@@ -119,16 +143,23 @@ class Server:
             health = self._state().get("Health") or {}
             return "" if health.get("Status") == "healthy" else health_log(health) or "starting"
 
-        return self._until(ready)
+        return self._until("", ready)
 
     def version(self, wanted: str) -> str:
-        """Return why the health path does not tell the version."""
-        body = self.ask(self._wanted.health_path).body
-        try:
-            seen = str(json.loads(body).get("version", ""))
-        except (ValueError, AttributeError):
-            return "" if wanted in body.decode(errors="replace") else "absent"
-        return differs(seen, wanted)
+        """Return why the server does not say the version where it should."""
+        place = self._wanted.health_version or HealthVersion()
+        path = place.path or self._health.path
+        return wrong_version(self.ask(path), place, path, wanted)
+
+    def listens(self, port: int) -> str:
+        """Return why nothing listens on a further port, or nothing."""
+        return self._reach.inside.listens(port, timeout=self._lab.limit(_REQUEST_SECONDS))
+
+    def account(self) -> Account | None:
+        """Return whom the image's USER means, as the engine reads it."""
+        user = str(self._runtime().get("User") or "")
+        files = (self._file(path).decode(errors="replace") for path in _USER_FILES)
+        return account_of(user, *files)
 
     def processes(self) -> tuple[str, tuple[Process, ...]]:
         """Return what `uname -m` says inside, where it can be asked, and the image's processes."""
@@ -141,25 +172,36 @@ class Server:
         return machine, of_image(seen, init=init)
 
     def platform(self, platform: Platform) -> str:
-        """Return why the process is not of this platform: by its program's header and by uname."""
+        """Return why the process is not of this platform: by its program's header and by uname.
+
+        Raises:
+            NoWayError: its program is not found, or is none of the image's.
+        """
         machine, seen = self.processes()
         if wrong := wrong_machine(machine, platform.arch):
             return wrong
-        for path in (path for process in seen[:1] for path in program_paths(process)):
-            head = self._head(path)
+        runtime = self._runtime()
+        found = [path for process in seen[:1] for path in program_paths(process, runtime)]
+        for word in main_command(runtime)[:1]:
+            found += program_candidates(word, runtime)
+        for path in dict.fromkeys(found):
+            head = self._file(path, _HEAD)
             if head.startswith(b"\x7fELF"):
                 return wrong_program(path, head, platform.arch)
-        return "its program could not be read"
+        raise NoWayError(
+            f"its program could not be read: {', '.join(found[:3]) or 'none was seen'}"
+        )
 
-    def _head(self, path: str) -> bytes:
+    def _file(self, path: str, longest: int = _LONGEST_FILE) -> bytes:
+        """Return the beginning of a file of the container; empty where it has none."""
         with passing_folder("smoke") as folder:
-            copy = folder / "program"
+            copy = folder / "file"
             # A link is followed inside the container, never on this machine.
             self._lab.docker("cp", "--follow-link", f"{self._name}:{path}", str(copy))
             if not copy.is_file() or copy.is_symlink():
                 return b""
             with copy.open("rb") as stream:
-                return stream.read(_HEAD)
+                return stream.read(longest)
 
     def diff(self) -> str:
         """Return what changed in its file system, as `docker diff` prints it.
@@ -174,14 +216,20 @@ class Server:
 
     def stops(self) -> str:
         """Stop it as docker does; return why it did not end by itself, in time, in order."""
-        limit = self._wanted.stop_timeout
+        limit = math.ceil(self._lab.limit(self._wanted.stop_timeout))
+        number = stop_signal(self._runtime())
         started = time.monotonic()
         self._lab.docker("stop", "--time", str(limit), self._name)
         took = time.monotonic() - started
         code = self._state().get("ExitCode")
-        if code == _KILLED:
-            return f"it did not end within {limit} s, and was killed"
-        return "" if code in _ENDED else f"it ended with code {code} after {took:.1f} s"
+        # As one that left the signal to the kernel ends, which is in order as well.
+        if code in {0, _SIGNALLED + number, *self._wanted.stop_codes}:
+            return ""
+        if code == _SIGNALLED + _KILL:
+            within = f"within {self._wanted.stop_timeout} s"
+            return f"it did not end {within}, and was killed{self._lab.remark}"
+        named = "" if number == _TERM else f" of the signal {number}"
+        return f"it ended with code {code} after {took:.1f} s{named}"
 
 
 def differs(seen: str, wanted: str) -> str:
@@ -189,8 +237,34 @@ def differs(seen: str, wanted: str) -> str:
     return "" if seen == wanted else f"it says {seen!r}, and {wanted!r} was built"
 
 
+def wrong_version(answer: Answer, place: HealthVersion, path: str, wanted: str) -> str:
+    """Return why an answer does not say the version where it should."""
+    text = answer.body.decode(errors="replace")
+    if not place.field:
+        return "" if _says(text, wanted) else f"{path} does not say {wanted}: {text[:_SHOWN]!r}"
+    try:
+        found = json.loads(text)
+        for name in place.field.split("."):
+            found = found[int(name)] if isinstance(found, list) else found[name]
+    except (ValueError, TypeError, KeyError, IndexError):
+        if place.text_too and _says(text, wanted):
+            return ""
+        return f"absent: {path} has no {place.field}"
+    return differs(str(found), wanted)
+
+
+def _says(text: str, version: str) -> bool:
+    """Return whether a version is in a text, and not as a part of another."""
+    return bool(re.search(rf"(?<![\w.+-])v?{re.escape(version)}(?![\w+-]|\.\w)", text))
+
+
 def server_options(
-    config: Config, platform: Platform, confined: Sequence[str], socket: Socket | None, volume: str
+    config: Config,
+    platform: Platform,
+    confined: Sequence[str],
+    socket: Socket | None,
+    volume: str,
+    network: str = "",
 ) -> tuple[str, ...]:
     """Return the options of docker run for the image's own command.
 
@@ -200,8 +274,10 @@ def server_options(
         confined: what it is denied, see `confined_options`.
         socket: of the engine, to be mounted; None: it gets none.
         volume: that keeps its data; empty: one that goes with the container.
+        network: of the services beside it; empty: that of the configuration.
     """
-    run = config.run
+    run, given = config.run, smoke_surroundings(config)
+    given = given._replace(network=network or given.network)
     mounts, more = [], []
     if volume and run.data_path:
         mounts.append(Mount(kind="volume", source=volume, target=run.data_path))
@@ -211,6 +287,7 @@ def server_options(
         more += ["--env", run.root_group_env] if socket.group == 0 and run.root_group_env else []
     return (
         *("--platform", str(platform), *confined),
+        *given.options(),
         *(word for mount in mounts for word in ("--mount", str(mount))),
         *more,
     )
@@ -223,9 +300,18 @@ def serving(lab: Lab, config: Config, image: str, options: Sequence[str]) -> Ite
     Raises:
         EngineError: the container could not be started (exit 4).
     """
-    publish = ("--detach", "--publish", f"127.0.0.1::{config.smoke.port}", *_OFTEN)
-    timeout = config.smoke.start_timeout
-    with lab.container((*publish, *options), image, timeout=timeout) as (name, started):
+    port, smoke = config.smoke.port, config.smoke
+    network = next(
+        (options[n + 1] for n, word in enumerate(options[:-1]) if word == "--network"), ""
+    )
+    shown = port and publishes(network)
+    publish = ("--publish", f"127.0.0.1::{port}") if shown else ()
+    timeout = max(_START_SECONDS, lab.limit(smoke.start_timeout))
+    argv = ("--detach", *publish, *_OFTEN, *options)
+    with lab.container(argv, image, timeout=timeout) as (name, started):
         if started.code != 0:
             raise EngineError("the container did not start", why=started.stderr.strip())
-        yield Server(lab, name, config, published_at(lab, name, config.smoke.port))
+        address = published_at(lab, name, port) if shown and not lab.elsewhere else ""
+        if port and network == "host" and not lab.elsewhere:
+            address = local_address("127.0.0.1", port)
+        yield Server(lab, name, config, address)

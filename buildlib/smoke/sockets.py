@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from buildlib.errors import EngineError
 from buildlib.executor import Executor
-from buildlib.passing import passing_folder
+from buildlib.passing import new_name, passing_folder
 from buildlib.run.ask import helper_argv
 from buildlib.run.endpoint import Group, Kind
 from buildlib.run.flow import Engine, socket_group
@@ -66,6 +66,9 @@ def sockets(
                 found.append(Socket(group=group, name=named(group), left_out=reason))
                 continue
             path = stack.enter_context(relay(source))
+            if reason := _unseen(path, executor, image):
+                found.append(Socket(group=group, name=named(group), left_out=reason))
+                continue
             _give(path, group, executor, image)
             found.append(Socket(group=group, name=named(group), source=str(path)))
         yield tuple(found)
@@ -74,6 +77,20 @@ def sockets(
 def named(group: int) -> str:
     """Return what the socket of a group is called."""
     return f"socket of group {group}"
+
+
+def _unseen(path: Path, executor: Executor, image: str) -> str:
+    """Return why the engine can't mount a socket that is made here, or nothing.
+
+    Its own socket may be here while its files are not: in a container with a mounted socket.
+    """
+    name = new_name("socket")
+    mount = Mount(kind="bind", source=str(path.parent), target="/relay")
+    words = ("--pull", "never", "--network", "none", "--mount", str(mount), image, "true")
+    made = executor.run(("docker", "create", "--name", name, *words))
+    executor.run(("docker", "rm", "--force", name))
+    absent = "bind source path does not exist" in made.stderr
+    return "the engine does not see the files of this machine" if absent else ""
 
 
 def _give(path: Path, group: int, executor: Executor, image: str) -> None:

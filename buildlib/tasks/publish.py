@@ -21,7 +21,7 @@ _JSON: Final = "print the result as JSON on stdout, and nothing else there"
     iterable=["registry", "skip_gate", "discard_claim", "build_arg", "secret"],
     help={
         "registry": _REGISTRY,
-        "resume": "go on from dist/receipt.json; what is done is looked at, and not done twice",
+        "resume": "go on from this version's receipt in dist; what is done is not done twice",
         "pick-up": "as --resume where there is a receipt, else begin: for a job that is run again",
         "snapshot": "publish a build that is no release, under its version alone",
         "edge": "publish a build of the branch, as edge",

@@ -9,18 +9,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from buildlib.checkout import changes_of, from_commit, is_of_commit
 from buildlib.context import DIST
 from buildlib.engine import inspect_builder
-from buildlib.errors import BuildlibError, InputError, raise_problems
+from buildlib.errors import BuildlibError, CancelledError, InputError, raise_problems
 from buildlib.executor import PlumbumExecutor
 from buildlib.included import INCLUDE
 from buildlib.preflight import check_engine
 from buildlib.project import Project
 from buildlib.publish.flow import PublishFlow, Surroundings
-from buildlib.publish.gates import Subject
+from buildlib.publish.gates import Subject, missing_tools
 from buildlib.publish.plan import (
     PublishPlan,
     Target,
@@ -29,10 +30,11 @@ from buildlib.publish.plan import (
     parse_skips,
     plan_target,
 )
-from buildlib.publish.receipt import NAME, Receipt, read_receipt
+from buildlib.publish.receipt import NAME, Receipt, find_receipt, read_receipt
 from buildlib.publish.report import as_text
 from buildlib.publish.script import as_dict, as_script
-from buildlib.publish.signing import CosignSigner, check_signing
+from buildlib.publish.settings import SIGN
+from buildlib.publish.signing import CosignSigner, check_signer, signing_problems
 from buildlib.publish.tagging import Rules
 from buildlib.refusals import Mode
 from buildlib.registry.claim import Claim, ClaimTerms, Intent
@@ -163,6 +165,26 @@ class Planner:
             uncommitted=self._uncommitted,
         )
 
+    def missing(self, run: Edge) -> list[BuildlibError]:
+        """Return what is wrong with the tools and keys that a publication needs."""
+        skipped = {skip.gate for skip in self._skips}
+        config = self.project.config
+        gates = [gate for gate in config.publishing().gates if gate not in skipped]
+        if run.dry:
+            return signing_problems(config, gates) if SIGN not in skipped else []
+        found = missing_tools(gates, subject_of(run, self.project, Path(), release=True))
+        asked: list[Callable[[], object]] = [lambda: _engine(run)]
+        if SIGN not in skipped:
+            asked.append(lambda: check_signer(config, gates, run.executor))
+        for ask in asked:
+            try:
+                ask()
+            except CancelledError:
+                raise
+            except BuildlibError as error:
+                found.append(error)
+        return found
+
     def rules(self, run: Edge, opened: Sequence[Opened], terms: ClaimTerms | None) -> Rules:
         """Return how tags are decided when they are given."""
         repositories = {one.registry.name: one.repository for one in opened}
@@ -223,62 +245,108 @@ def publish(
         BuildlibError: as its exit code says.
     """
     planner = Planner(run, wanted)
-    # What forbids it is said before anybody is asked.
-    planner.plan({})
-    planner.take_commit()
     patience = _ONCE if run.dry else patience
-    opened = open_registries(run, planner.registries, patience, spare_optional=True)
+    opened = _preconditions(run, planner, patience)
     plan = planner.plan(_held(run, opened))
     if run.dry:
         root = planner.project.config.root
         if plan.signs:
-            check_signing(planner.project.config, plan.gates)
+            raise_problems(signing_problems(planner.project.config, plan.gates))
         told = to_json(as_dict(plan, root)) if wanted.as_json else as_script(plan, root)
         run.console.answer(told)
         return
-    before = _before(plan, wanted)
+    kept = kept_receipt(plan, wanted)
+    before = begun_from(plan, wanted, kept)
     around = replace(
         _surroundings(run, planner, plan, opened, planner.rules(run, opened, terms)),
         discarded=wanted.discard_claims,
         reached=reached,
     )
-    flow = PublishFlow(plan, around, before)
+    flow = PublishFlow(plan, around, before, kept)
     try:
         flow.run()
     finally:
         _report(run, flow.receipt, as_json=wanted.as_json)
 
 
-def _before(plan: PublishPlan, wanted: Wanted) -> Receipt | None:
-    if not (wanted.resume or wanted.pick_up):
+def _preconditions(run: Edge, planner: Planner, patience: Patience | None) -> tuple[Opened, ...]:
+    """Return the registries, of which nothing is asked yet.
+
+    Raises:
+        BuildlibError: what forbids it is said before anybody is asked, all of it.
+    """
+    problems: list[BuildlibError] = []
+    opened: tuple[Opened, ...] = ()
+    try:
+        planner.plan({})
+        planner.take_commit()
+    except CancelledError:
+        raise
+    except BuildlibError as error:
+        problems.append(error)
+    try:
+        opened = open_registries(run, planner.registries, patience, spare_optional=True)
+    except CancelledError:
+        raise
+    except BuildlibError as error:
+        problems.append(error)
+    if problems:
+        # Else they are looked at together with the registries.
+        problems += planner.missing(run)
+    raise_problems(problems)
+    return opened
+
+
+def begun_from(plan: PublishPlan, wanted: Wanted, kept: Receipt | None) -> Receipt | None:
+    """Return the receipt to go on from: with `--pick-up` one of this very publication alone."""
+    if wanted.pick_up and not wanted.resume:
+        same = kept and (kept.version, kept.revision) == (plan.version, plan.revision)
+        return kept if same else None
+    if not wanted.resume:
         return None
     path = plan.archive.parent / NAME
-    receipt = read_receipt(path)
-    if receipt is None and wanted.resume:
+    # One of another version says so.
+    found = kept or read_receipt(path)
+    if found is None:
         raise InputError(
             f"there is nothing to resume: {path} is missing", hint="publish without --resume"
         )
-    return receipt
+    return found
+
+
+def kept_receipt(plan: PublishPlan, wanted: Wanted) -> Receipt | None:
+    """Return the receipt of an earlier attempt at this version."""
+    try:
+        return find_receipt(plan.archive.parent, plan.version)
+    except InputError:
+        if wanted.resume or wanted.pick_up:
+            raise
+        return None
 
 
 def _report(run: Edge, receipt: Receipt, *, as_json: bool) -> None:
     run.console.answer(to_json(receipt.as_dict()) if as_json else as_text(receipt))
 
 
-def _surroundings(
-    run: Edge, planner: Planner, plan: PublishPlan, opened: Sequence[Opened], rules: Rules
-) -> Surroundings:
-    project = planner.project
-    subject = Subject(
+def subject_of(run: Edge, project: Project, archive: Path, *, release: bool) -> Subject:
+    """Return what the gates look at, and what they do it with."""
+    return Subject(
         project=project,
-        archive=plan.archive,
-        release=not plan.rehearsal,
+        archive=archive,
+        release=release,
         today=run.today(),
         engine=lambda: _engine(run),
         executor=run.executor,
         executor_in=lambda changes: PlumbumExecutor({**run.env, **changes}, run.start),
         console=run.console,
     )
+
+
+def _surroundings(
+    run: Edge, planner: Planner, plan: PublishPlan, opened: Sequence[Opened], rules: Rules
+) -> Surroundings:
+    project = planner.project
+    subject = subject_of(run, project, plan.archive, release=not plan.rehearsal)
     repositories = {one.registry.name: one.repository for one in opened}
     return Surroundings(
         subject=subject,

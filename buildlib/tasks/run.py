@@ -35,7 +35,7 @@ def _exit(code: int) -> None:
 
 @task(
     auto_shortflags=False,
-    iterable=["env", "build_arg", "secret"],
+    iterable=["env", "volume", "build_arg", "secret"],
     help={
         "persistent": "keep the data after the container, in ./data",
         "socket": "the engine's socket to connect to; default: looked for, see invoke doctor",
@@ -50,6 +50,7 @@ def _exit(code: int) -> None:
         "env": "NAME=value, or NAME for its value here; repeat it",
         "build-arg": BUILD_ARG,
         "secret": SECRET,
+        "volume": "SOURCE:TARGET[:ro] or type=…,source=…,target=… to mount; repeat it",
         "pull-policy": "always, missing or never",
         "unconfined": "without read-only root, dropped capabilities and limits",
         "dry-run": "print the docker run line that would run, and do nothing",
@@ -73,6 +74,7 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
     env: Sequence[str] | None = None,
     build_arg: Sequence[str] | None = None,
     secret: Sequence[str] | None = None,
+    volume: Sequence[str] | None = None,
     pull_policy: str = "never",
     unconfined: bool = False,
     dry_run: bool = False,
@@ -101,6 +103,7 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
             name=name,
             platform=platform,
             env=tuple(env or ()),
+            volumes=tuple(volume or ()),
             pull_policy=pull_policy,
             unconfined=unconfined,
             args=words,

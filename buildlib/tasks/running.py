@@ -34,6 +34,7 @@ from buildlib.run.plan import (
     data_mount,
     data_path,
     run_argv,
+    services_argv,
 )
 from buildlib.tasks.connecting import connect
 from buildlib.tasks.edge import Edge
@@ -93,10 +94,11 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, detach: bool, as
     flow.check()
     if run.dry:
         plan = flow.plan(f"{config.image}:latest", dry=True)
-        line = run_argv(plan, detach=detach or not request.args)
         # The engine that the socket leads to, as the real run has it.
         host = start.answer.candidate.docker_host
-        run.console.answer(shell_line((*(["env", f"DOCKER_HOST={host}"] if host else []), *line)))
+        before = ("env", f"DOCKER_HOST={host}") if host else ()
+        for line in (*services_argv(plan), run_argv(plan, detach=detach or not request.args)):
+            run.console.answer(shell_line((*before, *line)))
         return 0
     _check(facts, start.answer)
     if start.project:
@@ -129,7 +131,9 @@ def _attached(flow: Flow, plan: RunPlan, executor: Executor) -> int:
     with flow.guard(keep=False):
         flow.prepare(plan)
         code = executor.attach(run_argv(plan, detach=False, terminal=sys.stdin.isatty()))
-    if code in _DOCKER_FAILED:
+        # A program may end with a code of docker's own.
+        failed = code in _DOCKER_FAILED and not flow.containers.has_started(plan.name)
+    if failed:
         raise command_error(code)
     return code
 
@@ -179,7 +183,7 @@ def stop(run: Edge, name: str) -> None:
         run.console.note("no container of ours" + (f" is called {name}" if name else ""))
     for container in found:
         if not run.dry:
-            containers.remove(str(container["Id"]))
+            containers.remove_all(container)
         run.console.answer(name_of(container))
 
 
@@ -252,7 +256,7 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     _ask(run, [*volumes, *([str(folder)] if folder else [])], yes=yes)
     for container in containers.ours():
         if not run.dry:
-            containers.remove(str(container["Id"]))
+            containers.remove_all(container)
         run.console.answer(f"container {name_of(container)}")
     for volume in volumes:
         _remove(run, "volume", volume)
@@ -276,7 +280,8 @@ def _folder(config: Config, data_dir: str) -> Path | None:
 def _directory(run: Edge, config: Config, answer: Pinged, places: DataPlaces) -> DataDirectory:
     kind = describe_engine(answer, inspect_engine(run.executor)).kind
     image = f"{config.image}:latest"
-    return DataDirectory(run.executor, image, config.run.user, kind, places)
+    account = (config.run.user, config.run.group or config.run.user)
+    return DataDirectory(run.executor, image, account, kind, places)
 
 
 def _volumes(executor: Executor, config: Config) -> tuple[str, ...]:

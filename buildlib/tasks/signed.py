@@ -23,7 +23,7 @@ from buildlib.platforms import platform_name
 from buildlib.publish.plan import PublishPlan
 from buildlib.publish.receipt import GateRecord, find_bills, new_receipt
 from buildlib.publish.settings import SBOM
-from buildlib.publish.signing import STATEMENT, CosignSigner
+from buildlib.publish.signing import STATEMENT, CosignSigner, tracked_key
 from buildlib.reference import Reference, parse_reference
 from buildlib.registry.answer import read_object
 from buildlib.registry.client import Document, Repository
@@ -82,6 +82,7 @@ def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> 
         )
     if not (settings.key or settings.keyless):
         raise InputError("nothing says what signs", hint=f"add {config.table('sign')} with key")
+    raise_problems(list(filter(None, [tracked_key(config)])))
     if run.dry:
         _print_lines(run, config, settings, reference, statements)
         return

@@ -191,13 +191,15 @@ def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: st
 
 
 def _base_problems(project: Project) -> list[BuildlibError]:
-    """Return what publishing would refuse about the bases, while it is still no tag's content."""
+    """Return what publishing would refuse about bases and key, while no tag has them yet."""
     config = project.config
     if not config.registries:
         return []
     from buildlib.publish.plan import release_build, unpinned_bases  # noqa: PLC0415 - few tag
+    from buildlib.publish.signing import tracked_key  # noqa: PLC0415 - the same
 
-    return unpinned_bases(release_build(project, project.dockerfile()), config.registries)
+    loose = unpinned_bases(release_build(project, project.dockerfile()), config.registries)
+    return [*loose, *filter(None, [tracked_key(config)])]
 
 
 def _run(run: Edge, project: Project, commands: list[tuple[str, ...]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -27,7 +28,11 @@ from registries import (
     registry,
 )
 
+from buildlib.config import load_config
+from buildlib.errors import InputError
+from buildlib.executor import PlumbumExecutor
 from buildlib.oci import open_archive
+from buildlib.publish.signing import check_signer
 from buildlib.registry.client import Document, Repository
 from buildlib.registry.push import push_archive
 from buildlib.registry.transport import Transport
@@ -163,6 +168,39 @@ def test_a_tag_is_what_it_stands_for_now(signed: Signed) -> None:
     assert "has moved" in error
     code, error = signed.code("docker-verify", f"{signed.name}:nothing")
     assert (code, "there is no" in error) == (2, True)
+
+
+def test_a_version_s_tag_on_another_version_does_not_verify(signed: Signed) -> None:
+    found = signed.repository.manifest(signed.push("named"))
+    assert found
+    said = {"annotations": {"org.opencontainers.image.version": "1.1.0"}}
+    document = Document(json.dumps(json.loads(found.data) | said).encode(), found.media_type)
+    for tag in ("1.1.0", "1.1", "1.2.0", "2"):
+        signed.repository.put_manifest(tag, document)
+    assert signed.code("docker-sign", f"{signed.name}@{document.digest}")[0] == 0
+    for tag in ("1.1.0", "1.1"):
+        assert signed.code("docker-verify", f"{signed.name}:{tag}")[0] == 0
+    for tag in ("1.2.0", "2"):
+        code, error = signed.code("docker-verify", f"{signed.name}:{tag}")
+        assert (code, f"is not {tag}: it says that it is 1.1.0" in error) == (8, True), error
+    assert signed.code("docker-verify", f"{signed.name}@{document.digest}")[0] == 0
+
+
+def test_a_key_that_can_not_sign_is_known_without_signing(signed: Signed) -> None:
+    """Of both cosigns: what is printed where a key can't be opened is for them to say."""
+    config = load_config(signed.root, {})
+    assert check_signer(config, (), PlumbumExecutor(signed.env, signed.root)).version
+    unset = {name: value for name, value in signed.env.items() if name != "COSIGN_PASSWORD"}
+    for env in (unset, unset | {"COSIGN_PASSWORD": "wrong"}):
+        with pytest.raises(InputError, match="COSIGN_PASSWORD is not set, or wrong"):
+            check_signer(config, (), PlumbumExecutor(env, signed.root))
+    other = signed.root / "keys/another.pub"
+    _keys(signed.root / "another", signed.env)
+    (signed.root / "another/cosign.pub").rename(other)
+    verifies = config.verification()._replace(key="keys/another.pub")
+    config = dataclasses.replace(config, verify=verifies)
+    with pytest.raises(InputError, match=r"another\.pub is not the public key of"):
+        check_signer(config, (), PlumbumExecutor(signed.env, signed.root))
 
 
 def test_another_key_does_not_verify(signed: Signed) -> None:

@@ -29,6 +29,7 @@ commands = [["true"]]
 version-command = ["cat", "/version"]
 port = 8080
 health-path = "/index.html"
+health-version = true
 start-timeout = 5
 [run]
 user = 1001
@@ -102,7 +103,8 @@ IMAGES = {
     "is in one group more": Image(
         WAIT,
         "user and groups",
-        "in the groups 4, 1001, and not in 1001",
+        "in the groups 4, 1001, and not in 1001 (by [run])",
+        config=f"{CONFIG}groups = []\n",
         lines="USER 0\nRUN echo 'app:x:1001:1001::/:/bin/sh' >> /etc/passwd"
         " && echo 'app:x:1001:' >> /etc/group && echo 'adm2:x:4:app' >> /etc/group\nUSER app",
     ),

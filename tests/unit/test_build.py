@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from buildlib.errors import (
     ToolError,
     exit_code_of,
 )
-from buildlib.executor import Completed
+from buildlib.executor import Completed, Watch
 from buildlib.planning import BuildRequest
 from buildlib.report import BuildResult
 
@@ -207,6 +207,55 @@ def test_a_failed_build_says_why(
     with pytest.raises(kind) as caught:
         _build(write_project(tmp_path), docker)
     assert str(caught.value).endswith(text) or text in caught.value.hint
+
+
+class Racing(FakeDocker):
+    """Another build makes the same tag, so often."""
+
+    def __init__(self, times: int, error: str) -> None:
+        super().__init__()
+        self.times, self.error, self.fine = times, error, self.lines
+
+    def stream(
+        self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
+    ) -> int:
+        self.times -= 1
+        broken = [json.dumps({"vertexes": [{**STEP, "error": self.error}]})]
+        self.lines = broken if self.times >= 0 else self.fine
+        return super().stream(argv, on_line, watch=watch) or int(self.times >= 0)
+
+
+RACE = 'failed to create image: image "docker.io/library/thing:1.2.3": already exists'
+
+
+@pytest.mark.parametrize("times", [0, 1, 4])
+def test_two_builds_of_one_tag_both_end_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
+    docker = Racing(times, RACE)
+    _build(write_project(tmp_path), docker)
+    built = [argv for argv in docker.asked if argv[1:3] == ("buildx", "build")]
+    assert len(built) == times + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        (RACE, 5),
+        ("mkdir: can't create directory 'x': File exists", 1),
+        (f'{RUN} echo image "x": already exists" {FAILED}', 1),
+    ],
+    ids=["for ever", "another error", "a command that says so"],
+)
+def test_a_build_that_goes_on_failing_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, attempts: int
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
+    docker = Racing(99, error)
+    with pytest.raises(EngineError):
+        _build(write_project(tmp_path), docker)
+    assert sum(argv[1:3] == ("buildx", "build") for argv in docker.asked) == attempts
 
 
 BASES = {

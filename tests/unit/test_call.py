@@ -16,6 +16,7 @@ import pytest
 from buildlib.config import load_config
 from buildlib.errors import GateError
 from buildlib.executor import Completed
+from buildlib.health import Health
 from buildlib.run.call import LONGEST, call
 from buildlib.run.container import Containers
 from buildlib.run.plan import RunPlan
@@ -175,7 +176,7 @@ def test_docker_run_waits_no_longer_than_it_says(
     serve: Serve, act: Callable[[Send, Event], None], reason: str
 ) -> None:
     address = serve(act).removesuffix("/health")
-    plan = RunPlan(image="i", name="n", labels=(), health="/health", timeout=1)
+    plan = RunPlan(image="i", name="n", labels=(), health=Health("http", 80, "/health"), timeout=1)
     started = time.monotonic()
     with pytest.raises(GateError, match="n was not healthy within 1 s") as caught:
         Containers(FakeExecutor(DOCKER), "thing").wait_until_healthy(plan, "c", address)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildlib.config import known_keys, load_config
-from buildlib.errors import InputError
+from buildlib.errors import InputError, ProblemsError, exit_code_of
+from buildlib.places import line_of
 from buildlib.publish.plan import chosen_registries
 from buildlib.settings import BaseImage
 from buildlib.variables import BASE_IMAGES, OTHERS
@@ -235,6 +239,109 @@ def test_bad_configuration_is_refused(tmp_path: Path, text: str, message: str) -
     with pytest.raises(InputError) as caught:
         load_config(_write(tmp_path, text), {})
     assert message in str(caught.value)
+
+
+MANY = """\
+# platfroms is written so only here
+image = "t"
+platfroms = ["linux/amd64"]
+progress = "loud"
+labels = { a = 1 }
+[smoke]
+  prot = 80
+port = "x"
+'start-timeout' = -1
+data = { wirte = "POST /x" }
+[tags]
+rules = [
+  "{vesion}",
+  "{major}{minor}",
+]
+[registries.one]
+repository = "x"
+requierd = true
+tags = { sufix = "-x" }
+[registries.two]
+repository = 1
+[[policy.ignore]]
+rule = "hadolint"
+"""
+WRONG = [
+    ("unknown configuration key platfroms", 3, "did you mean platforms?"),
+    ("unknown progress 'loud'", 4, ""),
+    ("labels from file ({}) must be a table of texts, not dict", 5, ""),
+    ("unknown configuration key smoke.prot", 7, "did you mean smoke.port?"),
+    ("smoke.port from file ({}) must be a port", 8, ""),
+    ("smoke.start-timeout from file ({}) must be a whole number", 9, ""),
+    ("tags: rule 1: unknown name {{vesion}}", 11, "did you mean version?"),
+    ("tags: rule 2: '{{major}}{{minor}}' can't be read back", 11, ""),
+    (
+        "unknown configuration key registries.one.requierd",
+        18,
+        "did you mean registries.one.required?",
+    ),
+    ("unknown configuration key registries.one.tags.sufix", 19, ""),
+    ("registries.two.repository from file ({}) must be text", 21, ""),
+]
+
+
+@pytest.mark.parametrize("name", ["buildlib.toml", "pyproject.toml"])
+def test_all_that_is_wrong_is_told_at_once_with_its_line(tmp_path: Path, name: str) -> None:
+    text, above = MANY, 0
+    if name == "pyproject.toml":
+        # What other tools have is not looked at, even where it is called alike.
+        before = "[tool.other]\nplatfroms = 1\n[tool.buildlib]\n"
+        text = before + re.sub(r"^(\[+)", r"\1tool.buildlib.", MANY, flags=re.MULTILINE)
+        above = 3
+    with pytest.raises(ProblemsError) as caught:
+        load_config(_write(tmp_path, text, name), {"BUILDLIB_PLATFROMS": "x"})
+    said = str(caught.value)
+    for what, line, hint in WRONG:
+        (found,) = (one for one in caught.value.problems if one.what.startswith(what.format(name)))
+        assert f"{name}, line {line + above}" in found.why, what
+        assert hint in found.hint
+    assert "unknown variable BUILDLIB_PLATFROMS" in said
+    assert exit_code_of(caught.value) == 2
+
+
+def test_one_that_is_wrong_is_told_alone_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(_write(tmp_path, 'image = "t"\n\nimgae = "u"\n'), {})
+    assert str(caught.value) == (
+        "unknown configuration key imgae\n  buildlib.toml, line 3\n  did you mean image?"
+    )
+
+
+def test_a_configuration_that_is_a_directory_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "buildlib.toml").mkdir()
+    with pytest.raises(InputError, match=r"buildlib\.toml can't be read"):
+        load_config(tmp_path, {})
+
+
+NAMES = st.sampled_from(["a", "b", "port", "a-b", '"x y"', "'q'"])
+BODIES = st.sampled_from(["1", '"x = 1"', "[\n  1,\n  2,\n]", '"""\na = 1\n"""', "{ c = 1 }"])
+
+
+@given(st.lists(st.tuples(st.lists(NAMES, max_size=2), NAMES, BODIES), max_size=8))
+def test_the_line_of_every_key_is_found(parts: list[tuple[list[str], str, str]]) -> None:
+    """Whatever stands before it: other tables, comments, values of several lines."""
+    text, where = "# a = 1\n", dict[tuple[str, ...], int]()
+    for table, name, body in parts:
+        heading = f"[{'.'.join(table)}]\n" if table else ""
+        more = f"{text}{heading}# {name}\n"
+        try:
+            tomllib.loads(f"{more}{name} = {body}\n")
+        except tomllib.TOMLDecodeError:
+            continue
+        if not table and where:
+            # After a heading it would be a key of that table.
+            continue
+        path = tuple(one.strip("\"'") for one in (*table, name))
+        where[path] = more.count("\n") + 1
+        text = f"{more}{name} = {body}\n"
+    for path, line in where.items():
+        assert line_of(text, path) == line
+    assert line_of(text, ("nowhere",)) == 0
 
 
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:

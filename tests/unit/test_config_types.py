@@ -15,7 +15,7 @@ import pytest
 
 from buildlib import config as config_module
 from buildlib.config import known_keys, load_config
-from buildlib.errors import InputError
+from buildlib.errors import InputError, ProblemsError, raise_problems
 
 SEED = 16
 # Each key once, and each kind of table.
@@ -76,12 +76,27 @@ REVISION = false
 a = { env = "A" }
 b = { file = "b" }
 [smoke]
-commands = [["a", "b"], { run = ["a"], code = 1, stdout = "x", stderr = "y" }]
+commands = [
+    ["a", "b"],
+    { run = ["a"], entrypoint = ["e"], code = 1, stdout = "x", stderr = "y" },
+]
 version-command = ["version"]
 port = 80
+health = "http"
 health-path = "/"
+health-status = [204, "2xx", "200-399"]
+health-command = ["a"]
+health-version = { path = "/x", field = "a.b" }
 start-timeout = 1
 stop-timeout = 1
+stop-codes = [1]
+skip = ["healthy"]
+helper-image = "x"
+env = { A = "b", C = 1 }
+env-file = ["x.env"]
+mounts = ["./x:/y:ro", "type=volume,source=x,target=/y"]
+add-host = ["x:1.2.3.4"]
+ports = [81, "82:83/udp"]
 command-timeout = 1
 engine-path = "/e"
 socket-groups = [1]
@@ -92,12 +107,32 @@ policy = true
 size-budget = "1 MB"
 size-record = "sizes.json"
 size-growth = 1
+[smoke.services.db]
+image = "x"
+env = { A = "b" }
+command = ["a"]
+ready-command = ["r"]
+ready-port = 1
+start-timeout = 1
 [run]
 port = 80
+health = "tcp"
 health-path = "/"
+health-status = "2xx"
+health-command = ["a"]
 start-timeout = 1
 data-path = "/data"
+data-dir = "data"
 user = 1
+group = 1
+groups = [1]
+cpus = 1.5
+env = { A = "b" }
+env-file = "x.env"
+mounts = ["/x:/y"]
+network = "x"
+add-host = "x=::1"
+ports = ["82:83"]
 socket-path = "/s"
 root-group-env = "A=1"
 drops-root = true
@@ -179,7 +214,10 @@ def _loads(table: dict[str, Any], monkeypatch: pytest.MonkeyPatch, told: object)
     monkeypatch.setattr(config_module, "find_table", lambda _start: found)
     try:
         with suppress(InputError):
-            load_config(Path("/repo"), {})
+            try:
+                load_config(Path("/repo"), {})
+            except ProblemsError as error:
+                raise_problems(error.problems[:1])
     except Exception as error:  # noqa: BLE001 - any other is what is looked for
         pytest.fail(f"{str(told)[:500]}: {error!r}")
 

@@ -231,6 +231,12 @@ def test_other_base_images_and_a_target_are_flags(tmp_path: Path) -> None:
     assert "'--target=program'" in a_block(tmp_path, more + CONFIG)
 
 
+@pytest.mark.parametrize("scheme", ["pep440", "calver", "any"])
+def test_versions_that_goreleaser_does_not_take_are_refused(tmp_path: Path, scheme: str) -> None:
+    with pytest.raises(InputError, match=f'version-scheme is "{scheme}"'):
+        a_block(tmp_path, f'version-scheme = "{scheme}"{CONFIG}')
+
+
 def test_without_a_registry_there_is_nothing_to_write(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         a_block(tmp_path, CONFIG.partition("[registries")[0])

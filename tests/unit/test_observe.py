@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildlib.elf import kernel_names, program_arch
 from buildlib.smoke.observe import (
@@ -73,7 +75,7 @@ def test_processes_as_the_container_sees_them() -> None:
     assert shell.words == ("sh", "-c", "script")
     assert of_image(processes, init=True) == (program,)
     assert of_image(processes, init=False) == (init, program)
-    assert program_paths(program) == ("/usr/bin/qemu-aarch64-static", "/app")
+    assert program_paths(program, {}) == ("/usr/bin/qemu-aarch64-static", "/app")
 
 
 def test_processes_as_the_engines_machine_sees_them() -> None:
@@ -133,12 +135,55 @@ DIFFS = {
     "a file that is gone": ("C /bin\nD /bin/sh\n", ("D /bin/sh",)),
     "a name with blanks": ("A /a b\n", ("A /a b",)),
     "the init that docker adds": ("C /sbin\nA /sbin/docker-init\n", ()),
+    "where there was no /sbin": ("A /sbin\nA /sbin/docker-init\n", ()),
+    "where /sbin is /usr/sbin": ("C /usr\nC /usr/sbin\nA /usr/sbin/docker-init\n", ()),
+    "where it is /usr/bin": ("C /usr\nC /usr/bin\nA /usr/bin/docker-init\n", ()),
+    "beside the init": (
+        "A /sbin\nA /sbin/docker-init\nA /sbin/x\n",
+        ("A /sbin/x",),
+    ),
+    "an init elsewhere": ("C /opt\nA /opt/docker-init\n", ("A /opt/docker-init",)),
+    "a new directory without the init": ("A /sbin\n", ("A /sbin",)),
+    "where something was mounted": ("A /srv\nA /srv/conf\n", ()),
+    "beside what was mounted": ("C /srv\nA /srv/conf\nA /srv/x\n", ("A /srv/x",)),
+    "on the way to what is allowed": ("A /var/cache\nA /var/cache/app\nA /var/cache/app/x\n", ()),
+    "what a pattern matches": (
+        "C /usr/lib/py\nA /usr/lib/py/__pycache__\nA /usr/lib/py/__pycache__/x\n",
+        (),
+    ),
+    "what no pattern matches": ("A /usr/lib/py/x.pyc\n", ("A /usr/lib/py/x.pyc",)),
 }
 
 
 @pytest.mark.parametrize(("diff", "found"), DIFFS.values(), ids=DIFFS)
 def test_what_is_written_elsewhere(diff: str, found: tuple[str, ...]) -> None:
-    assert written_elsewhere(diff, ["/data/", "/tmp"], init=True) == found  # noqa: S108 - a path
+    allowed = ["/data/", "/tmp", "/var/cache/app", "*/__pycache__"]  # noqa: S108 - inside
+    assert written_elsewhere(diff, allowed, init=True, mounted=["/srv/conf"]) == found
+
+
+NAMES = st.lists(st.sampled_from(["a", "b", "sbin", "usr", "docker-init"]), min_size=1, max_size=4)
+PATHS = NAMES.map(lambda names: "/" + "/".join(names))
+
+
+@given(st.sets(PATHS), st.lists(PATHS, max_size=3), st.booleans())
+def test_each_file_is_told_unless_it_is_expected(
+    files: set[str],
+    allowed: list[str],
+    init: bool,  # noqa: FBT001 - as hypothesis hands it over
+) -> None:
+    # Files alone: no path is the directory of another.
+    leaves = {path for path in files if not any(one.startswith(f"{path}/") for one in files)}
+    diff = "".join(f"A {path}\n" for path in sorted(leaves))
+    found = {line[2:] for line in written_elsewhere(diff, allowed, init=init)}
+    mounted = {f"{folder}/docker-init" for folder in ("/sbin", "/bin", "/usr/sbin", "/usr/bin")}
+    below = {p for p in leaves for root in allowed if p == root or p.startswith(f"{root}/")}
+    assert found == leaves - below - (mounted if init else set())
+
+
+@given(st.sets(PATHS), PATHS)
+def test_everything_below_an_allowed_path_is_expected(files: set[str], root: str) -> None:
+    diff = "".join(f"A {root}{path}\n" for path in files)
+    assert written_elsewhere(diff, [root], init=False) == ()
 
 
 def test_without_dockers_init_that_file_is_the_images_own() -> None:

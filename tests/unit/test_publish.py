@@ -22,7 +22,7 @@ from buildlib.publish.fingerprint import built_by, fingerprint
 from buildlib.publish.flow import PublishFlow, Signer, Surroundings
 from buildlib.publish.gates import Subject
 from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_skips
-from buildlib.publish.receipt import GateRecord, Receipt, TargetRecord, new_receipt
+from buildlib.publish.receipt import GateRecord, Receipt, TargetRecord, new_receipt, write_receipt
 from buildlib.publish.script import as_dict, as_script
 from buildlib.publish.statement import make_statement
 from buildlib.publish.tagging import Rules
@@ -30,10 +30,11 @@ from buildlib.refusals import Mode
 from buildlib.report import to_json
 from buildlib.settings import Registry
 from buildlib.tasks.edge import Edge
+from buildlib.tasks.publishing import Wanted, begun_from, kept_receipt
 from buildlib.tasks.registries import push
 from buildlib.vcs import Changes
 
-from fakes import PINNED, FakeExecutor, a_console, a_project, git_facts, write_project
+from fakes import PINNED, REVISION, FakeExecutor, a_console, a_project, git_facts, write_project
 
 CONFIG = 'image = "thing"\nplatforms = ["linux/amd64"]\n'
 TODAY = date(2026, 1, 31)
@@ -95,6 +96,59 @@ def test_a_snapshot_of_other_files_is_not_gone_on_from(tmp_path: Path) -> None:
     for other in ("", "sha256:" + "c" * 64):
         with pytest.raises(InputError, match="the files have changed since that receipt"):
             PublishFlow(replace(plan, uncommitted=other), surroundings(tmp_path), before)
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_an_attempt_that_ends_at_once_leaves_a_finished_receipt(
+    tmp_path: Path, *, resumed: bool
+) -> None:
+    plan = a_plan(tmp_path)
+    kept = _receipt(plan, tmp_path)
+    kept.digest, kept.finished = DIGEST, True
+    kept.targets = {"one": TargetRecord(repository="one.example/thing", digest=DIGEST)}
+    path = tmp_path / "dist/receipt.json"
+    write_receipt(path, kept)
+    written = path.read_bytes()
+    flow = PublishFlow(plan, surroundings(tmp_path), kept if resumed else None, kept)
+    # What it asks of the tools here ends it.
+    with pytest.raises(AssertionError):
+        flow.run()
+    assert path.read_bytes() == written
+    assert kept.finished
+    assert flow.receipt.ended
+
+
+def test_what_became_public_before_is_known_to_an_attempt_that_begins(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path)
+    kept = _receipt(plan, tmp_path)
+    kept.targets = {"one": TargetRecord(repository="one.example/thing", digest=DIGEST)}
+    flow = PublishFlow(plan, surroundings(tmp_path), None, kept)
+    assert (flow.receipt.digest, flow.receipt.targets) == ("", kept.targets)
+    kept.revision = "f" * 40
+    assert PublishFlow(plan, surroundings(tmp_path), None, kept).receipt.targets == {}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version", "revision", "taken"),
+    [
+        (Wanted(), "1.2.3", REVISION, False),
+        (Wanted(resume=True), "1.2.3", REVISION, True),
+        (Wanted(pick_up=True), "1.2.3", REVISION, True),
+        (Wanted(pick_up=True), "1.2.3", "f" * 40, False),
+        (Wanted(pick_up=True), "1.2.2", REVISION, False),
+        (Wanted(resume=True), "1.2.2", REVISION, True),
+    ],
+)
+def test_picking_up_begins_beside_the_receipt_of_another_release(
+    tmp_path: Path, wanted: Wanted, version: str, revision: str, *, taken: bool
+) -> None:
+    plan = a_plan(tmp_path)
+    last = replace(_receipt(plan, tmp_path), version=version, revision=revision)
+    write_receipt(tmp_path / "dist/receipt.json", last)
+    kept = kept_receipt(plan, wanted)
+    assert kept == (last if version == "1.2.3" else None)
+    # That of another version is what says that it can't be resumed.
+    assert begun_from(plan, wanted, kept) == (last if taken else None)
 
 
 def test_the_statement_says_that_files_differ_from_the_commit(tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildlib.errors import InputError
 from buildlib.publish.receipt import (
@@ -17,7 +22,10 @@ from buildlib.publish.receipt import (
     TargetRecord,
     bills_are_there,
     find_bills,
+    find_receipt,
+    keep_receipt,
     read_receipt,
+    write_receipt,
 )
 from buildlib.sbom import made_by, subject_of
 
@@ -184,3 +192,115 @@ def test_what_is_no_receipt_is_told(tmp_path: Path, found: object) -> None:
     with pytest.raises(InputError, match="is no receipt") as caught:
         read_receipt(path)
     assert "publish without --resume" in str(caught.value)
+
+
+# --- one for each version ---------------------------------------------------------------------
+
+
+def _receipt(version: str = "1.2.3", **changes: object) -> Receipt:
+    fields: dict[str, Any] = {"image": "thing", "version": version, "revision": "0" * 40}
+    return Receipt(**{**fields, "mode": "release", "archive": "", **changes})
+
+
+def _targets(*, pushed: int = 0, tags: int = 0) -> dict[str, TargetRecord]:
+    """Return registries, some of which hold the image, and the first of them some tags."""
+    found = {}
+    for number, name in enumerate(("one", "two")):
+        record = TargetRecord(repository=f"{name}.example/thing")
+        record.digest = OWN if number < pushed else ""
+        given = tags if number == 0 else 0
+        record.tags = {f"t{n}": {"digest": OWN, "before": ""} for n in range(given)}
+        found[name] = record
+    return found
+
+
+GATES = [GateRecord(gate="scan", state="passed")]
+DONE = _receipt(digest=OWN, gates=GATES, targets=_targets(pushed=2, tags=3), finished=True)
+HALF = _receipt(digest=OWN, gates=GATES, targets=_targets(pushed=1))
+BUILT = _receipt(digest=OWN)
+# What an attempt knows, what was kept before it, and whether it takes the place of that.
+ATTEMPTS: dict[str, tuple[Receipt, Receipt, bool]] = {
+    "nothing after a finished one": (_receipt(), DONE, False),
+    "a build after a finished one": (BUILT, DONE, False),
+    "as much as a finished one": (dataclasses.replace(DONE, finished=False), DONE, False),
+    "one more registry": (
+        dataclasses.replace(DONE, targets=_targets(pushed=2, tags=4), finished=False), DONE, True,
+    ),
+    "finished once more": (DONE, DONE, True),
+    "another image after one with tags": (
+        _receipt(digest=OTHER, gates=GATES * 9, targets=_targets(pushed=2, tags=3)), DONE, False,
+    ),
+    "another image that is finished": (dataclasses.replace(DONE, digest=OTHER), DONE, True),
+    "nothing after half of one": (_receipt(), HALF, False),
+    "a build after half of one": (BUILT, HALF, False),
+    "the same half": (HALF, HALF, True),
+    "more than half": (dataclasses.replace(HALF, targets=_targets(pushed=2)), HALF, True),
+    "a build after nothing": (BUILT, _receipt(), True),
+    "another build after a build": (_receipt(digest=OTHER), BUILT, True),
+    "nothing after nothing": (_receipt(), _receipt(), True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("new", "kept", "replaces"), ATTEMPTS.values(), ids=ATTEMPTS)
+def test_a_receipt_is_not_replaced_by_one_that_knows_less(
+    tmp_path: Path, new: Receipt, kept: Receipt, *, replaces: bool
+) -> None:
+    write_receipt(tmp_path / "receipt.json", kept)
+    keep_receipt(tmp_path, new, kept)
+    assert find_receipt(tmp_path, "1.2.3") == (new if replaces else kept)
+    assert [path.name for path in tmp_path.iterdir()] == ["receipt.json"]
+
+
+def test_each_version_has_its_own(tmp_path: Path) -> None:
+    write_receipt(tmp_path / "receipt.json", DONE)
+    # One that ends before there is an image leaves even the last one's name alone.
+    keep_receipt(tmp_path, _receipt("1.3.0"), None)
+    assert json.loads((tmp_path / "receipt.json").read_text("utf-8"))["version"] == "1.2.3"
+    assert find_receipt(tmp_path, "1.3.0") is None
+    later = _receipt("1.3.0", digest=OTHER)
+    keep_receipt(tmp_path, later, None)
+    assert json.loads((tmp_path / "receipt.json").read_text("utf-8"))["version"] == "1.3.0"
+    assert (find_receipt(tmp_path, "1.2.3"), find_receipt(tmp_path, "1.3.0")) == (DONE, later)
+    assert {path.name for path in tmp_path.iterdir()} == {"receipt.json", "receipt-1.2.3.json"}
+    # And back: an attempt at the older one that does nothing changes nothing.
+    keep_receipt(tmp_path, _receipt(), DONE)
+    assert (find_receipt(tmp_path, "1.2.3"), find_receipt(tmp_path, "1.3.0")) == (DONE, later)
+    again = dataclasses.replace(DONE, ended="later")
+    keep_receipt(tmp_path, again, DONE)
+    assert (find_receipt(tmp_path, "1.2.3"), find_receipt(tmp_path, "1.3.0")) == (again, later)
+    assert {path.name for path in tmp_path.iterdir()} == {"receipt.json", "receipt-1.3.0.json"}
+
+
+def test_a_version_of_another_spelling_is_another_one(tmp_path: Path) -> None:
+    keep_receipt(tmp_path, _receipt("1.2.3+a", digest=OWN), None)
+    keep_receipt(tmp_path, _receipt("2.0.0", digest=OWN), None)
+    assert (tmp_path / "receipt-1.2.3-a.json").is_file()
+    assert find_receipt(tmp_path, "1.2.3-a") is None
+    found = find_receipt(tmp_path, "1.2.3+a")
+    assert found
+    assert found.version == "1.2.3+a"
+
+
+@given(st.lists(st.tuples(st.sampled_from("123"), st.integers(0, 4)), max_size=12))
+def test_no_sequence_of_attempts_loses_a_finished_release(attempts: list[tuple[str, int]]) -> None:
+    """Each attempt comes as far as its number says, and is written after every step."""
+    with TemporaryDirectory() as name:
+        folder, finished = Path(name), set()
+        for version, steps in attempts:
+            kept = find_receipt(folder, version)
+            known = copy.deepcopy(kept.targets) if kept else _targets()
+            course = [
+                _receipt(version, targets=known),
+                _receipt(version, digest=OWN, targets=known),
+            ]
+            course += [_receipt(version, digest=OWN, gates=GATES, targets=known)]
+            course += [
+                dataclasses.replace(DONE, version=version, finished=end) for end in (False, True)
+            ]
+            for receipt in course[: steps + 1]:
+                keep_receipt(folder, receipt, kept)
+            finished |= {version} if steps == len(course) - 1 else set()
+            for one in finished:
+                found = find_receipt(folder, one)
+                assert found
+                assert (found.finished, found.digest, found.gates) == (True, OWN, GATES)

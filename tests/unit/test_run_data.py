@@ -187,7 +187,7 @@ def _refuse(_path: Path, _expected: os.stat_result) -> None:
 
 
 def _directory(helper: FakeExecutor, places: DataPlaces, kind: Kind = Kind.LINUX) -> DataDirectory:
-    return DataDirectory(helper, "i", USER, kind, places)
+    return DataDirectory(helper, "i", (USER, USER), kind, places)
 
 
 def test_data_is_removed_without_a_container_where_we_may(

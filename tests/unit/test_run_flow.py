@@ -14,6 +14,7 @@ from buildlib.engine import EngineFacts
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError
 from buildlib.executor import Completed
 from buildlib.gitcommand import GitCommand
+from buildlib.health import Health
 from buildlib.run.ask import published_at
 from buildlib.run.container import Containers, command_error
 from buildlib.run.data import DataDirectory
@@ -39,6 +40,7 @@ root-group-env = "ALLOW=1"
 ROOTLESS = replace(GOOD, security=("name=rootless",))
 OK = Completed(code=0)
 FAILED = Completed(code=1, stderr="no")
+NO_SHELL = Completed(code=127, stderr='exec: "sh": executable file not found in $PATH')
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +156,10 @@ def test_a_remote_container_is_asked_inside(tmp_path: Path) -> None:
     docker.table["container inspect thing"] = Completed(code=1, stderr="No such container: thing")
     docker.table["run --detach"] = Completed(code=0, stdout="c1\n")
     docker.table["port thing"] = Completed(code=0, stdout="0.0.0.0:32768\n")
+    docker.table["exec --interactive"] = NO_SHELL
     running = flow.start(flow.plan("thing:1"), "1.2.3")
+    # Its health path first; the image's own check where nothing inside can ask for that.
+    assert docker.said("exec --interactive c1 sh -c")
     assert docker.said("exec c1") == ["exec c1 /check me"]
     assert running.address == "http://127.0.0.1:32768 on the engine's machine"
     assert (running.socket, running.data) == ("none", "goes with the container")
@@ -162,8 +167,11 @@ def test_a_remote_container_is_asked_inside(tmp_path: Path) -> None:
 
 
 CHECKS = {
-    "a shell's": (["CMD-SHELL", "a | b"], ["exec c sh -c a | b"]),
+    "a shell's": (["CMD-SHELL", "a | b"], ["exec c /bin/sh -c a | b"]),
+    "a list of words": (["CMD", "/check", "a b"], ["exec c /check a b"]),
     "none": (["NONE"], []),
+    "one that engines do not know": (["OTHER", "x"], []),
+    "empty": ([], []),
     "absent": (None, []),
 }
 
@@ -172,10 +180,12 @@ CHECKS = {
 def test_each_form_of_a_health_check(check: list[str] | None, asked: list[str]) -> None:
     config = {"Healthcheck": {"Test": check} if check else None}
     answer = json.dumps([{"State": {"Running": True}, "Config": config}])
-    docker = Docker({"container inspect": Completed(code=0, stdout=answer)})
-    plan = RunPlan(image="i", name="n", labels=(), health="/h", timeout=1)
-    Containers(docker, "thing").wait_until_healthy(plan, "c", "")
-    assert docker.said("exec") == asked
+    found = Completed(code=0, stdout=answer)
+    docker = Docker({"container inspect": found, "exec --interactive": NO_SHELL})
+    plan = RunPlan(image="i", name="n", labels=(), health=Health("http", 80, "/h"), timeout=1)
+    way = Containers(docker, "thing").wait_until_healthy(plan, "c", "")
+    assert docker.said("exec c") == asked
+    assert way.startswith("by the image's HEALTHCHECK" if asked else "only whether it runs")
 
 
 def test_one_that_is_never_well_shows_its_health_log_and_its_log() -> None:
@@ -187,7 +197,7 @@ def test_one_that_is_never_well_shows_its_health_log_and_its_log() -> None:
             "logs": Completed(code=0, stdout="the log\n"),
         }
     )
-    plan = RunPlan(image="i", name="n", labels=(), health="/h", timeout=0)
+    plan = RunPlan(image="i", name="n", labels=(), health=Health("http", 80, "/h"), timeout=0)
     with pytest.raises(GateError) as caught:
         Containers(docker, "thing").wait_until_healthy(plan, "c", "")
     assert "health check: connection refused\nthe log" in str(caught.value)
@@ -251,7 +261,7 @@ def test_codes_of_docker_run() -> None:
 
 
 def _directory(docker: Docker, root: Path, kind: Kind) -> DataDirectory:
-    return DataDirectory(docker, "i", 1001, kind, DataPlaces(root, {"HOME": "/h"}, 1001))
+    return DataDirectory(docker, "i", (1001, 1001), kind, DataPlaces(root, {"HOME": "/h"}, 1001))
 
 
 def test_a_directory_here_is_nothing_to_a_remote_engine(tmp_path: Path) -> None:
@@ -396,3 +406,139 @@ def test_one_that_stays_is_told() -> None:
     with pytest.raises(EngineError, match="the container c can't be removed") as caught:
         Containers(Docker({"rm": FAILED, "container inspect": _container()}), "thing").remove("c")
     assert caught.value.why == "no"
+
+
+WITH_SERVICES = """
+image = "thing"
+[run]
+health-command = ["ready"]
+[run.services.db]
+image = "db:1"
+command = ["serve"]
+env = { A = "b" }
+"""
+
+
+def _serving(root: Path, docker: Docker) -> Flow:
+    (root / "buildlib.toml").write_text(WITH_SERVICES, encoding="utf-8")
+    answer = Pinged(candidate=Candidate(source="x", address="unix:///s"))
+    request = RunRequest(no_socket=True)
+    engine = describe_engine(answer, GOOD)
+    console, _, _ = a_console()
+    return Flow(load_config(root, {}), {}, request, engine, docker, console, root)
+
+
+def test_services_are_started_before_it_and_go_with_it(tmp_path: Path) -> None:
+    docker = Docker({"container inspect": _container(Running=True)})
+    docker.table["run --detach"] = Completed(code=0, stdout="c1\n")
+    flow = _serving(tmp_path, docker)
+    network, run_id = (
+        f"thing-{flow.run_id}",
+        f"--label io.github.smiller333.buildlib.run-id={flow.run_id}",
+    )
+    with flow.guard(keep=False):
+        flow.start(flow.plan("thing:1"), "1")
+    first, second = docker.said("run")
+    assert first == (
+        f"run --name {network}-db {run_id} --detach --network {network} --network-alias db"
+        " --env A=b db:1 serve"
+    )
+    assert f" --network {network} " in second
+    assert docker.said("network create") == [f"network create {run_id} {network}"]
+    assert docker.said("network ls")
+    assert docker.said("exec c1") == ["exec c1 ready"]
+
+
+def test_a_container_with_services_is_removed_with_them() -> None:
+    docker = Docker(
+        {
+            "ps": Completed(code=0, stdout="beside\n"),
+            "network ls": Completed(code=0, stdout="net\n"),
+        }
+    )
+    label = "io.github.smiller333.buildlib.run"
+    labels = {f"{label}-services": "db", f"{label}-id": "77"}
+    containers = Containers(docker, "thing")
+    containers.remove_all({"Id": "1", "Config": {"Labels": labels}})
+    assert docker.said("rm") == ["rm --force --volumes 1", "rm --force --volumes beside"]
+    assert docker.said("network rm") == ["network rm net"]
+    docker.asked.clear()
+    containers.remove_all({"Id": "1", "Config": {"Labels": {f"{label}-id": "77"}}})
+    assert docker.said("ps") + docker.said("network") == []
+
+
+def test_a_service_that_can_not_be_started_is_the_engines_error(tmp_path: Path) -> None:
+    docker = Docker({"run --name": Completed(code=125, stderr="no such image")})
+    flow = _serving(tmp_path, docker)
+    with pytest.raises(EngineError, match="docker run failed for a service") as caught:
+        flow.start(flow.plan("thing:1"), "1")
+    assert caught.value.why == "no such image"
+
+
+def test_the_port_of_expose_is_published_where_one_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "buildlib.toml").write_text('image = "thing"\n', encoding="utf-8")
+    ports = json.dumps({"ExposedPorts": {"8000/tcp": {}}})
+    docker = Docker({"image inspect": Completed(code=0, stdout=ports)})
+    answer = Pinged(candidate=Candidate(source="x", address="unix:///s"))
+    console, _, _ = a_console()
+    request = RunRequest(port="19123")
+    engine = describe_engine(answer, GOOD)
+    flow = Flow(load_config(tmp_path, {}), {}, request, engine, docker, console, tmp_path)
+    # Before there is an image nothing can be said about it.
+    flow.check()
+    assert flow.plan("thing:1").published == ("127.0.0.1", 19123, 8000)
+    docker.table.clear()
+    with pytest.raises(InputError, match="no port is configured"):
+        flow.plan("thing:1")
+
+
+def test_a_new_data_directory_gets_the_group_of_the_image(tmp_path: Path) -> None:
+    runtime = json.dumps({"User": "1001:0"})
+    docker = Docker(
+        {
+            "image inspect": Completed(code=0, stdout=runtime),
+            "run --rm": Completed(code=0, stdout="991\n"),
+            "container inspect": Completed(code=1, stderr="No such container: thing"),
+        }
+    )
+    flow, _ = _flow(tmp_path, docker, ROOTLESS, no_socket=True, data_dir="new")
+    flow.prepare(flow.plan("thing:1"))
+    assert docker.said("run --rm")[0].endswith(" 1001:0")
+
+
+def test_what_is_not_on_the_engines_machine_is_told() -> None:
+    docker = Docker({"run": Completed(code=125, stderr="bind source path does not exist: /x")})
+    with pytest.raises(EngineError, match="not on the engine's machine") as caught:
+        Containers(docker, "thing").start(RunPlan(image="i", name="n", labels=()))
+    assert "volume:NAME" in caught.value.hint
+
+
+STARTED = {
+    "never": ({"StartedAt": "0001-01-01T00:00:00Z"}, "", False),
+    "gone": ({}, "", False),
+    "yes": ({"StartedAt": "2026-01-01T00:00:00Z"}, "[FATAL] it says itself", True),
+    "docker's init alone": (
+        {"StartedAt": "2026-01-01T00:00:00Z"},
+        "[FATAL tini (7)] exec nonsense failed: No such file or directory",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("state", "log", "started"), STARTED.values(), ids=STARTED)
+def test_whether_a_command_was_ever_started(
+    state: dict[str, object], log: str, *, started: bool
+) -> None:
+    docker = Docker(
+        {"container inspect": _container(**state), "logs": Completed(code=0, stderr=log)}
+    )
+    assert Containers(docker, "thing").has_started("c") == started
+
+
+def test_an_engine_elsewhere_can_not_mount_what_is_here(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    flow, _ = _flow(tmp_path, Docker(), address="tcp://10.0.0.1:2375", volumes=("./there:/x",))
+    with pytest.raises(InputError, match="an engine elsewhere can't mount"):
+        flow.check()
+    here, _ = _flow(tmp_path, Docker({"run --rm": OK}), no_socket=True, volumes=("./there:/x",))
+    here.check()

@@ -10,6 +10,7 @@ import pytest
 
 from buildlib.config import Config, load_config
 from buildlib.errors import InputError
+from buildlib.health import Health
 from buildlib.run.data import may_write
 from buildlib.run.plan import (
     Mount,
@@ -59,7 +60,7 @@ def test_the_command_as_a_whole(tmp_path: Path) -> None:
         *("--mount", "type=bind,source=/srv/d,target=/data"),
         *("--group-add", "999", "--env", "A=b c", "--env", "HOME", *CONFINED, "thing:1"),
     )
-    assert (plan.health, plan.timeout) == ("/health", 30)
+    assert (plan.health, plan.timeout) == (Health("http", 8080, "/health"), 30)
 
 
 def test_unconfined_takes_every_limit_away(tmp_path: Path) -> None:
@@ -123,9 +124,9 @@ def test_arguments_run_beside_the_server_and_publish_nothing(tmp_path: Path) -> 
     plan = make_run_plan(_config(tmp_path), request, image="x", env={}, run_id="77")
     argv = run_argv(plan, detach=False, terminal=True)
     assert argv[-3:] == ("x", "version", "a b")
-    assert argv[2:7] == ("--rm", "--interactive", "--tty", "--name", "thing-77")
+    assert argv[2:7] == ("--interactive", "--tty", "--name", "thing-77", "--pull")
     assert "--publish" not in argv
-    assert plan.health == ""
+    assert plan.health is None
     served = make_run_plan(_config(tmp_path), replace(request, port="81"), image="x", env={})
     assert words_after(run_argv(served), "--publish") == ["127.0.0.1:81:8080"]
 
@@ -155,7 +156,7 @@ def test_an_image_without_a_port_is_run_and_not_waited_for(tmp_path: Path) -> No
     (tmp_path / "buildlib.toml").write_text('image = "x"\n', encoding="utf-8")
     config = load_config(tmp_path, {})
     plan = make_run_plan(config, RunRequest(), image="x1", env={})
-    assert (plan.published, plan.health, published_address(plan)) == (None, "", "")
+    assert (plan.published, plan.health, published_address(plan)) == (None, None, "")
     with pytest.raises(InputError, match="keeps no data"):
         data_mount(config, RunRequest(persistent=True), tmp_path)
 
@@ -224,7 +225,7 @@ def test_the_name_is_that_of_the_image(tmp_path: Path) -> None:
 )
 def test_who_may_write(owner: int, group: int, mode: int, *, expected: bool) -> None:
     status = os.stat_result((0o040000 | mode, 0, 0, 1, owner, group, 0, 0, 0, 0))
-    assert may_write(status, 1001) == expected
+    assert may_write(status, 1001, 1001) == expected
 
 
 def test_a_home_that_nobody_has_is_no_data_directory(tmp_path: Path) -> None:

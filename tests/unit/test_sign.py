@@ -145,8 +145,16 @@ NO_PUB = "loading public key: open no.pub: no such file or directory"
     ("code", "said", "kind", "words"),
     [
         pytest.param(127, "", ToolError, "cosign not found", id="it is not here"),
-        pytest.param(1, ASKED, InputError, "password is missing", id="there is no password"),
-        pytest.param(1, LOCKED, InputError, "password is missing", id="the password is wrong"),
+        pytest.param(
+            1, ASKED, InputError, "COSIGN_PASSWORD is not set, or wrong", id="there is no password"
+        ),
+        pytest.param(
+            1,
+            LOCKED,
+            InputError,
+            "COSIGN_PASSWORD is not set, or wrong",
+            id="the password is wrong",
+        ),
         pytest.param(1, NO_FILE, InputError, "can't be used", id="there is no key"),
         pytest.param(1, DENIED, AuthorisationError, "refuses", id="the registry refuses"),
         pytest.param(1, DOWN, TransientError, "does not answer", id="the registry is down"),

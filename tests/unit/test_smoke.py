@@ -6,18 +6,19 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from buildlib.errors import CancelledError, EngineError
+from buildlib.errors import CancelledError, EngineError, InputError, TimedOutError
 from buildlib.executor import Completed
 from buildlib.platforms import parse_platform
 from buildlib.smoke.checks import PlatformSmoke, Subject
 from buildlib.smoke.flow import POLICY
 from buildlib.smoke.lab import LABEL, Lab
-from buildlib.smoke.names import check_names
+from buildlib.smoke.names import check_names, check_only
 from buildlib.smoke.result import DROPS_ROOT, Finding, State
 from buildlib.smoke.sockets import Socket
 
@@ -30,6 +31,7 @@ commands = [["--help"]]
 version-command = ["version"]
 port = 80
 health-path = "/health"
+health-version = true
 start-timeout = 1
 engine-path = "/engine"
 [smoke.data]
@@ -69,6 +71,8 @@ class Docker(FakeExecutor):
         self.machine, self.diff, self.log, self.head = "aarch64", "", "out", ELF_ARM64
         self.groups: dict[str, str] = {}
         self.differs = 0
+        self.runtime: dict[str, object] = {}
+        self.files: dict[str, bytes] = {}
 
     def _answer(self, argv: Sequence[str]) -> Completed:  # noqa: PLR0911 - one for each command
         self.asked.append(tuple(argv))
@@ -78,11 +82,13 @@ class Docker(FakeExecutor):
             case "port":
                 return Completed(code=0, stdout=f"127.0.0.1:{self.port}\n" if self.port else "")
             case "container":
-                return Completed(code=0, stdout=json.dumps([{"State": self._state()}]))
+                described = {"State": self._state(), "Config": self.runtime}
+                return Completed(code=0, stdout=json.dumps([described]))
             case "exec":
                 return Completed(code=0, stdout=self._proc())
             case "cp":
-                Path(argv[-1]).write_bytes(self.head)
+                path = argv[3].partition(":")[2]
+                Path(argv[-1]).write_bytes(self.files.get(path, self.head))
                 return Completed(code=0)
             case "diff":
                 return Completed(code=self.differs, stdout=self.diff, stderr="not implemented")
@@ -113,6 +119,7 @@ class Service:
         self.code, self.body = 200, json.dumps({"version": "1.2.3"})
         self.engine, self.post = 200, 201
         self.data: list[str] = []
+        self.engine_codes: list[int] = []
         self.keeps = True
         self.port = 0
 
@@ -132,7 +139,9 @@ def service() -> Iterator[Service]:
                 self._send(200, json.dumps(told.data))
                 told.data = told.data if told.keeps else []
             else:
+                codes = told.engine_codes if self.path == "/engine" else []
                 code = told.engine if self.path == "/engine" else told.code
+                code = codes.pop() if codes else code
                 self._send(code, told.body)
 
         def do_POST(self) -> None:
@@ -240,12 +249,15 @@ FAULTS = {
     ),
     "health in plain text without the version": (
         _set("body", "fine"),
-        {"version in health": "absent"},
+        {"version in health": "absent: /health has no version"},
     ),
-    "health that is a list": (_set("body", "[]"), {"version in health": "absent"}),
+    "health that is a list": (
+        _set("body", "[]"),
+        {"version in health": "absent: /health has no version"},
+    ),
     "an unhealthy HEALTHCHECK": (
         _set("health", {"Status": "unhealthy", "Log": [{"Output": "refused"}]}),
-        {"healthy by HEALTHCHECK": "not healthy within 1 s: health check: refused\n\nout"},
+        {"healthy by HEALTHCHECK": "not healthy within 1 s: health check: refused\nout"},
     ),
     "another machine by uname": (
         _set("machine", "x86_64"),
@@ -255,15 +267,11 @@ FAULTS = {
         _set("head", ELF_ARM64.replace(b"\xb7", b"\x3e")),
         {"platform of the process": "/app is for amd64, and the image for arm64"},
     ),
-    "no program to be read": (
-        _set("head", b"#!"),
-        {"platform of the process": "its program could not be read"},
-    ),
     "groups that are not asked for": (
         _set("groups", {"105": "105 10"}),
         {
             "user and groups, the engine's own socket": "/app server is in the groups "
-            "10, 105, 1001, and not in 105, 1001"
+            "10, 105, 1001, and not in 105, 1001 (by [run])"
         },
     ),
     "an engine that is not reached": (
@@ -379,7 +387,9 @@ def test_a_server_that_answers_with_an_error_is_not_healthy(
 ) -> None:
     service.code = 503
     found = _findings(tmp_path, Docker(service.port))
-    assert "not healthy within 1 s: HTTP 503\nout" in found["healthy"].detail
+    assert found["healthy"].detail == (
+        "not healthy within 1 s: GET /health on port 80: HTTP 503\nout"
+    )
     # The rest would only say so again.
     assert list(found)[-1] == "healthy"
 
@@ -465,6 +475,295 @@ def test_expected_codes_and_outputs(tmp_path: Path) -> None:
     docker.version = "1x2y3"
     # The version is text in the pattern, its dots are no wildcards.
     assert set(problem('code = 2, stdout = "^{version}$"')) == {"x"}
+
+
+def test_a_program_that_can_not_be_read_leaves_its_check_out(
+    tmp_path: Path, service: Service
+) -> None:
+    docker = Docker(service.port)
+    docker.head = b"#!"
+    found = _findings(tmp_path, docker)["platform of the process"]
+    assert found.state is State.LEFT_OUT
+    assert found.detail.startswith("its program could not be read: /app, ")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "path"),
+    [
+        ({"Entrypoint": ["python3", "/app.py"]}, "/usr/bin/python3"),
+        ({"Cmd": ["serve"], "Env": ["PATH=/opt/x:/opt/y"]}, "/opt/y/serve"),
+        ({"Entrypoint": ["./run"], "WorkingDir": "/srv"}, "/srv/./run"),
+    ],
+)
+def test_a_program_is_found_by_the_images_path(
+    tmp_path: Path, service: Service, runtime: dict[str, object], path: str
+) -> None:
+    docker = Docker(service.port)
+    docker.head, docker.runtime, docker.files = b"#!", runtime, {path: ELF_ARM64}
+    assert _findings(tmp_path, docker)["platform of the process"].state is State.PASSED
+    docker.files = {path: ELF_ARM64.replace(b"\xb7", b"\x3e")}
+    found = _findings(tmp_path, docker)["platform of the process"]
+    assert found.detail == f"{path} is for amd64, and the image for arm64"
+
+
+GROUPS = {
+    "of a user by number": ("1001", "", "0", ""),
+    "of a user and a group by number": ("1001:0", "", "0", ""),
+    "of the image's files": ("app", "", "1001 2000", ""),
+    "of the image's files, by number": ("1001", "", "1001 2000", ""),
+    "that is configured": ("1001:0", "group = 5\n", "5", ""),
+    "and further ones": ("app", "groups = [7, 8]\n", "1001 7 8", ""),
+    "of another user that changes": ("0", "", "1001", ""),
+    "that is another": ("1001:0", "", "4", "0 (by the image's USER)"),
+    "that is not the configured one": ("app", "groups = []\n", "1001 2000", "1001 (by [run])"),
+}
+
+
+@pytest.mark.parametrize(("user", "keys", "seen", "wanted"), GROUPS.values(), ids=GROUPS)
+def test_the_group_is_that_of_the_image_or_the_configuration(
+    tmp_path: Path,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    user: str,
+    keys: str,
+    seen: str,
+    wanted: str,
+) -> None:
+    docker = Docker(service.port)
+    docker.runtime = {"User": user}
+    docker.files = {"/etc/passwd": b"", "/etc/group": b""}
+    if user == "app" or seen == "1001 2000":
+        docker.files = {
+            "/etc/passwd": b"app:x:1001:1001::/:\n",
+            "/etc/group": b"more:x:2000:app\n",
+        }
+    first, *others = seen.split()
+    uid = "Uid:\t1001\t1001\t1001\t1001\n"
+    proc = (
+        f"machine aarch64\npid 1\nexe /app\nPPid:\t0\n{uid}"
+        f"Gid:\t{first}\t{first}\t{first}\t{first}\nGroups:\t{' '.join(others)}\nwords /app\0\n"
+    )
+    monkeypatch.setattr(docker, "_proc", lambda: proc)
+    config = f"{CONFIG}{keys}init = false\n"
+    found = _findings(tmp_path, docker, config, sockets=(), only=("user*",))["user and groups"]
+    assert found.detail.endswith(wanted)
+    assert (found.state is State.FAILED) == bool(wanted)
+
+
+STOPS = {
+    "SIGTERM": ("", 143, ""),
+    "in order": ("SIGQUIT", 0, ""),
+    "its own signal": ("SIGQUIT", 131, ""),
+    "its own signal by number": ("2", 130, ""),
+    "a real-time signal": ("SIGRTMIN+3", 165, ""),
+    "SIGKILL, which it asked for": ("SIGKILL", 137, ""),
+    "killed": ("SIGQUIT", 137, "it did not end within 2 s, and was killed"),
+    "a code of its own": ("", 7, ""),
+    "another signal": ("SIGQUIT", 143, "it ended with code 143"),
+}
+
+
+@pytest.mark.parametrize(("stop", "code", "problem"), STOPS.values(), ids=STOPS)
+def test_it_ends_as_its_own_signal_ends_it(
+    tmp_path: Path, service: Service, stop: str, code: int, problem: str
+) -> None:
+    docker = Docker(service.port)
+    docker.state["ExitCode"], docker.runtime = code, {"StopSignal": stop}
+    config = CONFIG.replace("port = 80", "port = 80\nstop-codes = [7]")
+    found = _findings(tmp_path, docker, config, only=("stops*",))["stops on SIGTERM"]
+    assert found.detail.startswith(problem)
+    assert (found.state is State.FAILED) == bool(problem)
+
+
+VERSIONS = {
+    "in its JSON": ("true", '{"version": "1.2.3"}', ""),
+    "in a field": ('"info.version"', '{"info": {"version": "1.2.3"}}', ""),
+    "in a list": ('"all.1.name"', '{"all": [{}, {"name": "1.2.3"}]}', ""),
+    "in another field": ('"info.version"', '{"version": "1.2.3"}', "absent: /health has no info."),
+    "in a field of no JSON": ('"version"', "1.2.3", "absent: /health has no version"),
+    "in its text": ('{ field = "" }', "thing v1.2.3 is fine", ""),
+    "as a part of another": ("true", "thing 11.2.3 and 1.2.3-rc1 and 1.2.3.4", "absent"),
+    "elsewhere": ('{ path = "/data" }', '"1.2.3"', ""),
+    "a number": ('"version"', '{"version": 123}', "it says '123'"),
+}
+
+
+@pytest.mark.parametrize(("key", "body", "problem"), VERSIONS.values(), ids=VERSIONS)
+def test_where_a_server_says_its_version(
+    tmp_path: Path, service: Service, key: str, body: str, problem: str
+) -> None:
+    service.body = body
+    if "/data" in key:
+        service.body, service.data = "{}", ["1.2.3"]
+    config = CONFIG.replace("health-version = true", f"health-version = {key}")
+    found = _findings(tmp_path, Docker(service.port), config, only=("version in health",))
+    detail = found["version in health"].detail
+    assert detail.startswith(problem)
+    assert bool(detail) == bool(problem)
+
+
+def test_without_its_key_no_version_is_looked_for(tmp_path: Path, service: Service) -> None:
+    service.body = "no version at all"
+    for line in ("", "health-version = false\n"):
+        config = CONFIG.replace("health-version = true\n", line)
+        found = _findings(tmp_path, Docker(service.port), config)
+        assert "version in health" not in found
+        assert _failed(found) == {}
+
+
+def test_a_check_can_be_left_out_by_name(tmp_path: Path, service: Service) -> None:
+    docker = Docker(service.port)
+    docker.log, docker.diff = "ERROR", "A /elsewhere\n"
+    config = CONFIG.replace("port = 80", 'port = 80\nskip = ["no error*", "writes*", "policy"]')
+    found = _findings(tmp_path, docker, config)
+    assert _failed(found) == {}
+    assert not {"no error in the log", "writes nowhere else"} & set(found)
+    project = a_project(write_project(tmp_path, config))
+    check_only(project.config, ["healthy"])
+    with pytest.raises(InputError, match="no check is called policy"):
+        check_only(project.config, ["policy"])
+    wrong = a_project(write_project(tmp_path, CONFIG.replace("port = 80", 'port=80\nskip=["x"]')))
+    with pytest.raises(InputError, match=r"smoke\.skip names no check: x"):
+        check_only(wrong.config, [])
+
+
+class Slow(Docker):
+    """Does not answer in time, so often."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+        if argv[1] == "run":
+            self.times -= 1
+            if self.times >= 0:
+                self.asked.append(tuple(argv))
+                raise TimedOutError(f"docker did not answer within {timeout} s")
+        return super().run(argv, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("times", "detail"), [(1, ""), (2, "timed out twice: it did not end within 60 s")]
+)
+def test_what_does_not_end_in_time_is_tried_once_more(
+    tmp_path: Path, times: int, detail: str
+) -> None:
+    docker = Slow(times)
+    found = _findings(tmp_path, docker, COMMAND)["--help"]
+    assert found.detail == detail
+    assert sum(argv[1] == "run" for argv in docker.asked) == 2
+    # Nothing of either is left.
+    assert sum(argv[1] == "rm" for argv in docker.asked) == 2
+
+
+def test_limits_are_as_long_as_the_engine_is_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = Slow(0)
+    lab = Lab(docker, "smoke-run")
+    for seconds, slowness in ((0.1, 1.0), (1.5, 1.0), (6.0, 4.0), (900.0, 10.0)):
+        times = iter([0.0, seconds])
+        monkeypatch.setattr("buildlib.smoke.lab.time.monotonic", lambda times=times: next(times))
+        lab.measure("thing:1")
+        monkeypatch.undo()
+        assert lab.slowness == slowness
+        assert lab.limit(30) == 30 * slowness
+        assert ("the engine is slow" in lab.remark) == (slowness > 1)
+    project = a_project(write_project(tmp_path, COMMAND))
+    smoke = PlatformSmoke(SUBJECT, project.config, lab)
+    docker.times = 2
+    (found, *_) = smoke.run().findings
+    assert "60 s (limits are 10.0 times as long here: the engine is slow)" in found.detail
+    assert "timed out twice" in found.detail
+
+
+def test_a_server_that_is_overloaded_is_asked_once_more(
+    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildlib.smoke.checks._SECOND_TRY", 0.0)
+    service.engine_codes = [503]
+    found = _findings(tmp_path, Docker(service.port), sockets=(OWN,), only=("reaches*",))
+    assert found["reaches the engine, the engine's own socket"].state is State.PASSED
+    service.engine_codes = [503, 503]
+    found = _findings(tmp_path, Docker(service.port), sockets=(OWN,), only=("reaches*",))
+    assert found["reaches the engine, the engine's own socket"].detail.startswith("HTTP 503")
+
+
+def test_a_program_that_a_tmpfs_keeps_from_starting_is_told_so(tmp_path: Path) -> None:
+    docker = Docker()
+    docker.code, docker.error = 126, "sh: /tmp/x: Permission denied"
+    hint = 'tmpfs = ["/tmp:exec"] in [run] allows it'
+    assert hint in _findings(tmp_path, docker, COMMAND)["--help"].detail
+    for run in ('tmpfs = ["/tmp:exec,size=1m"]', "read-only = false"):
+        found = _findings(tmp_path, docker, f"{COMMAND}[run]\n{run}\n")
+        assert hint not in found["--help"].detail
+
+
+def test_a_command_may_have_another_program(tmp_path: Path) -> None:
+    docker = Docker()
+    text = (
+        'image = "thing"\n[smoke]\ncommands = [{ entrypoint = ["sh", "-e"], run = ["-c", "x"] }]\n'
+    )
+    found = _findings(tmp_path, docker, f"{text}env = {{ A = 1 }}\n")
+    assert "sh -e -c x" in found
+    (argv,) = [argv for argv in docker.asked if argv[1] == "run"]
+    assert argv[-4:] == ("thing:1", "-e", "-c", "x")
+    assert ("--entrypoint", "sh") in pairwise(argv)
+    assert ("--env", "A=1") in pairwise(argv)
+
+
+SERVICES = """\
+image = "thing"
+[smoke]
+commands = [["--help"]]
+[smoke.services.db]
+image = "db:1"
+env = { X = "y" }
+command = ["serve"]
+ready-command = ["ready"]
+start-timeout = 1
+"""
+
+
+def test_services_run_beside_it_and_go_with_it(tmp_path: Path) -> None:
+    docker = Docker()
+    assert _findings(tmp_path, docker, SERVICES)["--help"].state is State.PASSED
+    network = next(argv[-1] for argv in docker.asked if argv[1:3] == ("network", "create"))
+    service, command = [argv for argv in docker.asked if argv[1] == "run"]
+    assert {"--network", network, "--network-alias", "db", "X=y", "missing"} <= set(service)
+    assert service[-2:] == ("db:1", "serve")
+    assert ("--network", network) in pairwise(command)
+    assert any(argv[1] == "exec" and argv[-1] == "ready" for argv in docker.asked)
+    assert docker.asked[-1] == ("docker", "network", "rm", network)
+    assert sum(argv[1] == "rm" for argv in docker.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"Running": False, "ExitCode": 3}, "it has ended"),
+        ({"Running": True, "Health": {"Status": "starting"}}, "not ready within 1 s"),
+    ],
+)
+def test_a_service_that_is_not_ready_ends_smoke(
+    tmp_path: Path, state: dict[str, object], message: str
+) -> None:
+    docker = Docker()
+    docker.state, docker.health = state, None
+    config = SERVICES.replace('ready-command = ["ready"]\n', "")
+    with pytest.raises(EngineError, match=f"the service db can't be used: {message}") as caught:
+        _findings(tmp_path, docker, config)
+    assert "out" in caught.value.why
+    assert docker.asked[-1][1:3] == ("network", "rm")
+
+
+def test_smoke_without_a_port_looks_at_a_worker(tmp_path: Path) -> None:
+    docker = Docker()
+    config = 'image = "thing"\n[smoke]\nhealth-command = ["ready"]\n'
+    found = _findings(tmp_path, docker, config)
+    assert found["healthy"].state is State.PASSED
+    assert not any("--publish" in argv for argv in docker.asked)
 
 
 DROPPING = CONFIG.replace("user = 1001\n", "user = 1001\ndrops-root = true\n")

@@ -107,7 +107,7 @@ class World:
             target.name: TargetRecord(repository=target.repository) for target in plan.targets
         }
         console, _, self.printed = a_console()
-        course = Course(receipt, self.root / "receipt.json", console, lambda _: None)
+        course = Course(receipt, self.root, console, lambda _: None)
         rules = Rules(
             target=self.target,
             rightful=lambda _registry, _tag, _held: "",

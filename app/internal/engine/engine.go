@@ -30,7 +30,9 @@ const (
 	maxSteps  = 10_000 // in one image's history
 )
 
-const callTime = 20 * time.Second
+// A busy engine with a hundred images takes more than 20 seconds for its list. It is less than a
+// request may take; see internal/web.
+const callTime = 40 * time.Second
 
 // Errors that a caller may tell apart.
 var (

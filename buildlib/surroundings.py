@@ -1,0 +1,260 @@
+"""What a container of the image is given so that it works, and the services beside it.
+
+The tables `run` and `smoke` have these keys in common; see `settings`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from buildlib.errors import InputError
+from buildlib.values import (
+    VARIABLE,
+    MismatchError,
+    parse_fields,
+    parse_list,
+    parse_number,
+    parse_port,
+    parse_text,
+    parse_texts,
+)
+
+_LAST_PORT: Final = 65535
+_HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+_VOLUME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]+")
+_PLACE: Final = ("/", ".", "~")
+_SOURCES: Final = ("source", "src")
+_TARGETS: Final = ("target", "destination", "dst")
+# Networks that give a container no address of its own, so that no port of it can be published.
+_NO_PORTS: Final = ("host", "none")
+
+
+class Given(NamedTuple):
+    """A mount as docker takes it.
+
+    Args:
+        option: `--volume` or `--mount`.
+        value: of that option, with a path of this machine made absolute.
+        source: that path; empty: a volume, or memory.
+        target: where the container finds it.
+    """
+
+    option: str
+    value: str
+    source: str
+    target: str
+
+
+class Port(NamedTuple):
+    """A port that is published beside the first: here, and inside."""
+
+    here: int
+    inside: int
+    kind: str = "tcp"
+
+
+class Service(NamedTuple):
+    """A container beside the image's own, which finds it under its name.
+
+    Args:
+        name: by which it is found.
+        image: reference; it is pulled where the engine does not have it.
+        env: variables.
+        command: instead of the image's own.
+        ready_command: ends with 0 inside of it once it can be used.
+        ready_port: accepts connections once it can be used; 0: not asked.
+        start_timeout: seconds until then.
+    """
+
+    name: str
+    image: str
+    env: tuple[tuple[str, str], ...] = ()
+    command: tuple[str, ...] = ()
+    ready_command: tuple[str, ...] = ()
+    ready_port: int = 0
+    start_timeout: int = 60
+
+
+def publishes(network: str) -> bool:
+    """Return whether a port of a container in this network can be published."""
+    return network not in _NO_PORTS and not network.startswith("container:")
+
+
+def parse_env(value: object) -> tuple[tuple[str, str], ...]:
+    """Return variables; a number or a truth value is what a shell would have for it."""
+    if not isinstance(value, Mapping):
+        raise MismatchError('a table of NAME = "text"')
+    found = []
+    for name, text in value.items():
+        if not re.fullmatch(VARIABLE, name):
+            raise MismatchError(f"a table of NAME = text; {name!r} is not a variable's name")
+        if isinstance(text, bool) or not isinstance(text, str | int | float):
+            raise MismatchError(f'a table of NAME = "text"; {name} is not text')
+        found.append((name, parse_text(str(text))))
+    return tuple(found)
+
+
+def parse_hosts(value: object) -> tuple[str, ...]:
+    """Return what `--add-host` takes: `NAME:ADDRESS`."""
+    hosts = parse_texts(value)
+    for host in hosts:
+        name, sign, address = _host(host)
+        if not (name and sign and address):
+            raise MismatchError('a list of "NAME:ADDRESS"')
+    return hosts
+
+
+def _host(text: str) -> tuple[str, str, str]:
+    signs = [sign for sign in ("=", ":") if sign in text]
+    return text.partition(min(signs, key=text.index)) if signs else (text, "", "")
+
+
+def parse_network(value: object) -> str:
+    """Return a network's name, or what docker has instead of one."""
+    text = parse_text(value)
+    if not re.fullmatch(r"(container:)?[A-Za-z0-9][A-Za-z0-9_.-]*", text):
+        raise MismatchError('the name of a network, or "host" or "none"')
+    return text
+
+
+def parse_ports(value: object) -> tuple[Port, ...]:
+    """Return further ports: `9090`, or `"9091:9090"` where it is another one here."""
+    if not isinstance(value, list):
+        raise MismatchError('a list of ports, each 9090 or "9091:9090"')
+    return tuple(map(_port, value))
+
+
+def _port(value: object) -> Port:
+    match = re.fullmatch(r"(?:([0-9]{1,5}):)?([0-9]{1,5})(?:/(tcp|udp))?", str(value))
+    if isinstance(value, bool) or not isinstance(value, int | str) or not match:
+        raise MismatchError('a list of ports, each 9090 or "9091:9090"')
+    here, inside = int(match[1] or match[2]), int(match[2])
+    if not 0 < inside <= _LAST_PORT or here > _LAST_PORT:
+        raise MismatchError(f"a list of ports from 1 to {_LAST_PORT}")
+    return Port(here, inside, match[3] or "tcp")
+
+
+def parse_mounts(value: object) -> tuple[str, ...]:
+    """Return mounts as they were written; docker's two forms are known."""
+    mounts = parse_list(value)
+    for text in mounts:
+        try:
+            resolve_mount(text, Path("/"))
+        except InputError as error:
+            raise MismatchError(f"a list of mounts ({error.what})") from error
+    return mounts
+
+
+def resolve_mount(text: str, start: Path) -> Given:
+    """Return what docker is given for a mount.
+
+    Args:
+        text: `SOURCE:TARGET[:OPTIONS]` as for `--volume`, where a source that begins with `/`, `.`
+            or `~` is a path and any other a volume; or `type=…,source=…,target=…` as for `--mount`.
+        start: what a relative path is relative to.
+
+    Raises:
+        InputError: it has neither form (exit 2).
+    """
+    if re.match(r"[a-z-]+=", text):
+        return _long_mount(text, start)
+    parts = text.split(":")
+    if len(parts) == 1:
+        return Given("--volume", text, "", _target(text, text))
+    source, target, *options = parts
+    if len(options) > 1 or not source:
+        raise InputError(f"not a mount: {text!r}", hint="give SOURCE:TARGET or SOURCE:TARGET:ro")
+    _target(target, text)
+    if source.startswith(_PLACE):
+        path = _absolute(source, start)
+        return Given("--volume", ":".join([path, target, *options]), path, target)
+    if not _VOLUME.fullmatch(source):
+        raise InputError(
+            f"not a mount: {text!r}",
+            why=f"{source!r} is not the name of a volume",
+            hint=f"a path begins with / or ./: ./{source}",
+        )
+    return Given("--volume", text, "", target)
+
+
+def _target(target: str, text: str) -> str:
+    if not target.startswith("/"):
+        raise InputError(f"not a mount: {text!r}", why=f"{target!r} is not an absolute path")
+    return target
+
+
+def _absolute(source: str, start: Path) -> str:
+    try:
+        return os.path.normpath(start / Path(source).expanduser())
+    except RuntimeError as error:
+        raise InputError(f"no such directory: {source}", why=str(error)) from error
+
+
+def _long_mount(text: str, start: Path) -> Given:
+    fields = [field.partition("=") for field in next(csv.reader([text]), [])]
+    known = {name: value for name, _, value in fields}
+    target = next((known[name] for name in _TARGETS if name in known), "")
+    _target(target, text)
+    source = next((known[name] for name in _SOURCES if name in known), "")
+    path = _absolute(source, start) if known.get("type") == "bind" and source else ""
+    words = [
+        f"{name}={path}" if path and name in _SOURCES else f"{name}{sign}{value}"
+        for name, sign, value in fields
+    ]
+    quoted = [f'"{word}"' if "," in word else word for word in words]
+    return Given("--mount", ",".join(quoted), path, target)
+
+
+_SERVICE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
+    "image": parse_text,
+    "env": parse_env,
+    "command": parse_texts,
+    "ready-command": parse_texts,
+    "ready-port": parse_port,
+    "start-timeout": parse_number,
+}
+
+
+def parse_services(value: object, where: str) -> tuple[Service, ...]:
+    """Return the services of a table; `where` names that, such as `smoke.services`."""
+    if not isinstance(value, Mapping):
+        raise MismatchError('a table of NAME = { image = "…" }')
+    found = []
+    for name, table in value.items():
+        if not _HOST.fullmatch(name):
+            raise MismatchError(f"a table of NAME = {{ image = … }}; {name!r} is not a host's name")
+        fields = parse_fields(table, _SERVICE_KEYS, f"{where}.{name}.")
+        if not fields.get("image"):
+            raise MismatchError(f'a table with image = "…" for {name}')
+        found.append(Service(name=name, **fields))
+    return tuple(found)
+
+
+def service_options(service: Service, network: str) -> tuple[str, ...]:
+    """Return docker's options for a service that others find in a network under its name."""
+    return (
+        *("--detach", "--network", network, "--network-alias", service.name),
+        *(word for name, value in service.env for word in ("--env", f"{name}={value}")),
+    )
+
+
+def check_sources(mounts: tuple[Given, ...], env_files: tuple[Path, ...]) -> None:
+    """See that what is on this machine is there: docker would make an empty directory of it.
+
+    Raises:
+        InputError: it is not (exit 2).
+    """
+    for mount in mounts:
+        if mount.source and not os.path.lexists(mount.source):
+            raise InputError(
+                f"what is to be mounted at {mount.target} is not there: {mount.source}",
+                hint="make it, or name another path",
+            )
+    for path in env_files:
+        if not path.is_file():
+            raise InputError(f"there is no env file {path}", hint="make it, or change env-file")
