@@ -5,25 +5,40 @@ Source: OCI image-spec, image-layout.md.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
+import posixpath
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final
+from typing import IO, Any, BinaryIO, Final, NamedTuple
 
-from buildlib.documents import is_digest
+from buildlib.dockerarchive import LIST, MANIFEST, Stored, make_manifests
+from buildlib.documents import DocumentError, is_digest
 from buildlib.errors import InputError
 from buildlib.layer import Hashing, LayerError, normal_path, printable
 from buildlib.limits import LARGEST_DOCUMENT, MOST_BLOBS
 from buildlib.passing import check_room
-from buildlib.tarheader import REGULAR, TarError
+from buildlib.tarheader import REGULAR, SYMLINK, TarError
 from buildlib.tarstream import TarStream
 
 INDEX: Final = "index.json"
 _CHUNK: Final = 1 << 18
-_GZIP: Final = b"\x1f\x8b"
+# By what a file begins with that is compressed as a whole, and what unpacks it.
+_PACKED: Final = {
+    b"\x1f\x8b": "gunzip",
+    b"BZh": "bunzip2",
+    b"\xfd7zXZ\x00": "unxz",
+    b"\x28\xb5\x2f\xfd": "unzstd",
+}
+_LONGEST_MAGIC: Final = max(map(len, _PACKED))
+
+
+def unpacker(begin: bytes) -> str:
+    """Return what unpacks a file that begins like this; nothing where it is not compressed."""
+    return next((tool for magic, tool in _PACKED.items() if begin.startswith(magic)), "")
 
 
 class _Blob(io.RawIOBase):
@@ -66,12 +81,22 @@ class _FileSource:
         return self._file.seek(min(at + size, self._size)) - at
 
 
-def _members(file: BinaryIO, name: str) -> dict[str, tuple[int, int]]:
-    """Return where the files of an archive begin, and how long they are."""
-    tar, found = TarStream(_FileSource(file)), dict[str, tuple[int, int]]()
+class _Members(NamedTuple):
+    """Where the files of an archive begin, how long they are, and what its links lead to."""
+
+    files: dict[str, tuple[int, int]]
+    links: dict[str, str]
+
+
+def _members(file: BinaryIO, name: str) -> _Members:
+    tar, members = TarStream(_FileSource(file)), _Members({}, {})
+    found = members.files
     for number, entry in enumerate(tar):
         if number > MOST_BLOBS:
             raise InputError(f"{name} holds more than {MOST_BLOBS} files")
+        if entry.type == SYMLINK:
+            folder = posixpath.dirname(entry.name)
+            members.links[normal_path(entry.name)] = normal_path(folder + b"/" + entry.target)
         if entry.type != REGULAR:
             continue
         path = normal_path(entry.name)
@@ -79,7 +104,7 @@ def _members(file: BinaryIO, name: str) -> dict[str, tuple[int, int]]:
             what = "stored as a sparse file" if entry.parts is not None else "there twice"
             raise InputError(f"{name} is not a valid image: {printable(path)[:200]} is {what}")
         found[path] = (tar.offset, entry.size)
-    return found
+    return members
 
 
 class BlobFile:
@@ -93,16 +118,50 @@ class BlobFile:
         """
         self._file, self._name = file, name
         self._checked: set[tuple[str, int]] = set()
+        # What the archive does not have itself.
+        self._made: dict[str, bytes] = {}
         try:
-            self._members = _members(file, name)
+            self._members, links = _members(file, name)
         except (TarError, LayerError, OSError) as error:
             file.seek(0)
-            packed = file.read(len(_GZIP)) == _GZIP
+            unpack = unpacker(file.read(_LONGEST_MAGIC))
             raise InputError(
                 f"{name} can't be read as an image",
                 why=str(error),
-                hint="it is compressed: unpack it with gunzip" if packed else "",
+                hint=f"it is compressed: unpack it with {unpack}" if unpack else "",
             ) from error
+        if INDEX not in self._members and LIST in self._members:
+            self._adopt(links)
+
+    def _adopt(self, links: Mapping[str, str]) -> None:
+        """Make the index and the manifests that an archive of docker's older form lacks."""
+        known: dict[str, Stored] = {}
+
+        def place(path: str) -> str:
+            name = normal_path(path.encode("utf-8", "surrogateescape"))
+            return links.get(name, name)
+
+        def stored(path: str) -> Stored:
+            name = place(path)
+            if name not in known:
+                with self._open(name) as stream:
+                    read = Hashing(stream, "sha256")
+                    read.drain()
+                known[name] = Stored(read.digest, read.size)
+            return known[name]
+
+        try:
+            made = make_manifests(self._text(LIST), stored)
+        except (DocumentError, LayerError) as error:
+            raise self._invalid(f"{LIST} can't be understood", error) from error
+        for digest, path in made.blobs.items():
+            self._members[self._blob(digest)] = self._members[place(path)]
+        entries = []
+        for text in made.documents:
+            digest = "sha256:" + hashlib.sha256(text).hexdigest()
+            self._made[self._blob(digest)] = text
+            entries.append({"mediaType": MANIFEST, "digest": digest, "size": len(text)})
+        self._made[INDEX] = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
 
     def _damaged(self, what: str) -> InputError:
         return InputError(f"{self._name} is damaged: {what}")
@@ -111,6 +170,8 @@ class BlobFile:
         return InputError(f"{self._name} is not a valid image: {what}", why=str(error or ""))
 
     def _open(self, path: str) -> io.BufferedReader:
+        if path in self._made:
+            return io.BufferedReader(io.BytesIO(self._made[path]))
         if path not in self._members:
             raise InputError(f"{self._name} is not a complete image: {path} is missing")
         start, size = self._members[path]
@@ -181,11 +242,13 @@ class BlobFile:
 
     def has(self, digest: str) -> bool:
         """Return whether the archive holds a blob: one of another platform may be left out."""
-        return self._blob(digest) in self._members
+        path = self._blob(digest)
+        return path in self._members or path in self._made
 
     def _digests(self) -> list[str]:
         """Return the digests of all blobs; files with other names are not blobs."""
-        names = (name.removeprefix("blobs/") for name in self._members if name[:6] == "blobs/")
+        paths = [*self._members, *self._made]
+        names = (path.removeprefix("blobs/") for path in paths if path[:6] == "blobs/")
         return [digest for name in names if is_digest(digest := name.replace("/", ":", 1))]
 
     def _write(self, path: Path, index: Mapping[str, object], parts: list[tuple[str, int]]) -> None:

@@ -52,12 +52,13 @@ _REFUSED: Final = re.compile(
     r"|unauthorized: |\bdenied: ",
     re.IGNORECASE,
 )
-# A file of the build context that the user may not read.
-_UNREADABLE: Final = re.compile(r"error from sender: .*?open (\S.*): permission denied")
 # As the engine refuses a tag that was absent when it looked; containerd's words.
 _RACED: Final = re.compile(r"""\bimage \\?"[^"\n]+": already exists\b""")
 _ATTEMPTS: Final = 5
+# What buildx itself sends: the context.
+_UNREADABLE: Final = re.compile(r"error from sender: (?:[a-z]+ )?(.+): permission denied")
 # As every tool puts the system's own words behind what it was about to do.
+_LITTLE: Final = 1 << 20
 _FULL: Final = re.compile(r": no space left on device\b", re.IGNORECASE)
 
 
@@ -390,7 +391,7 @@ def _execute(
             # Those of builds that were killed.
             remove_left()
         if code != 0:
-            raise _failure(code, shown.progress)
+            raise _failure(plan, code, shown.progress)
     counted = shown.progress if isinstance(shown.progress, BuildProgress) else None
     return counted if shown.counts else None, metadata, shown.size()
 
@@ -403,7 +404,7 @@ def _read_metadata(path: Path | None) -> Mapping[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibError:
+def _failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress) -> BuildlibError:
     """Return the error for a failed build; BuildKit has no codes, so its words have to tell."""
     step = progress.failed
     message = step.error if step else "\n".join(list(progress.messages)[-3:])
@@ -411,17 +412,13 @@ def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibErro
     said = without_command(message)
     told = map(without_command, progress.messages)
     everything = "\n".join([said, *told, *(step.log if step else ())])
+    if problem := _problem_here(plan, message):
+        return problem
     if _FULL.search(everything):
         return EngineError(
             "the engine's disk is full",
             why=message,
             hint="docker system df shows what takes the space; nothing was removed",
-        )
-    if unreadable := _UNREADABLE.search(everything):
-        return InputError(
-            f"{unreadable[1]} is in the build context and can't be read",
-            why=message,
-            hint="add it to .dockerignore, or let it be read",
         )
     if problem := emulation_problem(everything):
         return problem
@@ -436,13 +433,46 @@ def _failure(code: int, progress: BuildProgress | PlainProgress) -> BuildlibErro
     return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))
 
 
+def _problem_here(plan: BuildPlan, message: str) -> BuildlibError | None:
+    """Return the error where it is about files of this machine, and not the engine's."""
+    if unread := _UNREADABLE.search(message):
+        return InputError(
+            f"the build context holds what can't be read: {unread[1]}",
+            why=message,
+            hint="let this user read it, or keep it out by a line in .dockerignore",
+        )
+    if folder := _full_here(plan, message):
+        return EngineError(
+            f"the disk of {folder} is full",
+            why=message,
+            hint="make room there; nothing was removed",
+        )
+    return None
+
+
+def _full_here(plan: BuildPlan, message: str) -> Path | None:
+    """Return the directory of the output where its disk is full, and not the engine's."""
+    folder = plan.destination.parent if plan.destination else None
+    if folder is None:
+        return None
+    if _FULL.search(message) and str(folder) in message:
+        return folder
+    # So the builder says that nobody took what it sent.
+    if "error from receiver" not in message:
+        return None
+    try:
+        return folder if shutil.disk_usage(folder).free < _LITTLE else None
+    except OSError:
+        return None
+
+
 def _base_problem(base: str, message: str) -> EngineError:
     if "no match for platform" not in message:
         return EngineError(
             f"a base image can't be had: {base}",
             why=message,
             hint="see whether the registry can be reached, or give another source for it in "
-            "base-images; scripts/bootstrap.sh does so on a machine without one",
+            "base-images",
         )
     return EngineError(
         f"a base image is not there for the platform: {base}",

@@ -197,7 +197,7 @@ def known_keys() -> tuple[str, ...]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path.name} is not valid TOML", why=str(error)) from error
     except (OSError, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from posixpath import normpath
 from typing import Final
 
+from buildlib.dockerfile import context_path
 from buildlib.dockerignore import DockerIgnore, IgnoreFile
 from buildlib.gitcommand import GitCommand
 from buildlib.plan import BuildPlan
@@ -64,7 +65,8 @@ def kept_out(project: Project, sources: Iterable[str], ignore: IgnoreFile) -> tu
 
 
 def _normal(source: str) -> str:
-    return normpath(f"/{source}").lstrip("/")
+    name = context_path(source)
+    return "" if name == "." else name
 
 
 def _takes(source: str, path: str) -> bool:

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
+from posixpath import normpath
 from typing import NamedTuple
 
 from buildlib.dockerlines import (
@@ -85,7 +86,8 @@ class Stage:
     """One `FROM`.
 
     Args:
-        base: as written; `name` is empty where there is no AS.
+        base: without its quotes; `name` is empty where there is no AS.
+        written: the base as the file has it.
         platform: that FROM fixes, as written; empty: that of the target.
         sources: what COPY, ADD and the mounts of RUN take from the build context.
         uses: the stages, images or contexts that COPY and RUN take files from.
@@ -95,6 +97,7 @@ class Stage:
     base: str
     name: str = ""
     platform: str = ""
+    written: str = ""
     sources: tuple[str, ...] = ()
     uses: tuple[Place, ...] = ()
     lines: tuple[int, int] = (0, 0)
@@ -199,7 +202,7 @@ class Dockerfile:
         for stage in self.stages:
             base, *others = {self.expand(stage.base, view) for view in views}
             if not others and base not in {"", "scratch"} and not self._below(stage, views[0]):
-                yield Place(stage.base, stage.lines, platform=stage.platform), base
+                yield Place(stage.written, stage.lines, platform=stage.platform), base
             yield from ((place, place.name) for place in self._foreign(stage))
 
     def _foreign(self, stage: Stage) -> Iterator[Place]:
@@ -308,6 +311,14 @@ def _mounted(mount: str) -> str:
     return mount_value(mount, "source") or mount_value(mount, "src") or "."
 
 
+def context_path(source: str) -> str:
+    """Return the path below the build context that a source names; `.` is all of it.
+
+    As BuildKit takes it, nothing leads out of the context: `../x` is `x`.
+    """
+    return normpath(f"/{source}").lstrip("/") or "."
+
+
 def _words(rest: str, escape: str) -> list[str]:
     lexer = shlex.shlex(rest, posix=True)
     lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", escape
@@ -319,12 +330,18 @@ def _words(rest: str, escape: str) -> list[str]:
         return rest.split()
 
 
-def _from(words: list[str], options: Sequence[str], lines: tuple[int, int]) -> Stage:
-    base, *rest = words or [""]
-    named = len(rest) > 1 and rest[0].upper() == "AS"
+def _from(rest: str, escape: str, options: Sequence[str], lines: tuple[int, int]) -> Stage:
+    base, *others = _words(rest, escape) or [""]
+    named = len(others) > 1 and others[0].upper() == "AS"
+    written = re.split(f"[{BLANKS}]+", rest, maxsplit=1)[0]
     fixed = [one.removeprefix("--platform=") for one in options if one.startswith("--platform=")]
-    platform = fixed[-1] if fixed else ""
-    return Stage(base=base, name=rest[1] if named else "", platform=platform, lines=lines)
+    return Stage(
+        base=base,
+        name=others[1] if named else "",
+        written=written,
+        platform=fixed[-1] if fixed else "",
+        lines=lines,
+    )
 
 
 def _syntax(lines: Sequence[str]) -> Place | None:
@@ -356,7 +373,7 @@ def parse_dockerfile(text: str) -> Dockerfile:
             continue
         options, rest = split_options(rest)
         if name == "FROM":
-            stages.append(_from(_words(rest, escape), options, lines))
+            stages.append(_from(rest, escape, options, lines))
         elif name == "ARG":
             args = dict(_pairs(_words(rest, escape))) | args
             if not stages:

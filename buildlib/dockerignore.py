@@ -166,6 +166,7 @@ class DockerIgnore:
         Raises:
             InputError: the builder would refuse a pattern (exit 2).
         """
+        self.name = name
         self._rules: list[tuple[bool, re.Pattern[str] | None, str]] = []
         for number, raw in enumerate(lines, start=1):
             line = raw.strip()

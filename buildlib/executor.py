@@ -295,7 +295,7 @@ def _is_binary(path: str) -> bool:
 
 def _install_hint(program: str) -> str:
     if program == "docker":
-        return "install Docker (docs.docker.com/engine/install), or run scripts/bootstrap.sh"
+        return "install Docker (docs.docker.com/engine/install)"
     return f"install {program}, and see that it is on PATH"
 
 

@@ -11,6 +11,7 @@ import hashlib
 import os
 import posixpath
 import re
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -35,6 +36,12 @@ from buildlib.tarheader import (
     TarError,
 )
 from buildlib.tarstream import TarStream
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    # The very same, for versions of Python that do not have it.
+    from backports import zstd
 
 # Enough to tell what kind of program it is: the header of ELF is 64 bytes.
 _HEAD: Final = 64
@@ -219,18 +226,18 @@ def read_layer(
     begin = stream.read(_HEAD)
     stream.seek(-len(begin), os.SEEK_CUR)
     packed = not _PLAIN.fullmatch(layer.media_type)
-    if packed and _ZSTD.match(begin):
-        raise LayerError("it is compressed with zstd, which can't be read here")
     stored = Hashing(stream, layer.digest.partition(":")[0])
     unpacked: _Readable = stored
     if packed and begin.startswith(_GZIP):
         unpacked = gzip.GzipFile(fileobj=stored, mode="rb")  # type: ignore[call-overload]
+    elif packed and _ZSTD.match(begin):
+        unpacked = zstd.ZstdFile(stored, mode="rb")  # type: ignore[call-overload]
     plain = Hashing(unpacked, layer.diff_id.partition(":")[0] or "sha256")
     try:
         yield from _entries(TarStream(_Unpacked(plain)), contents=contents, search=search)
         plain.drain()
         stored.drain()
-    except (TarError, EOFError, zlib.error, OSError) as error:
+    except (TarError, EOFError, zlib.error, zstd.ZstdError, OSError) as error:
         raise LayerError(str(error)) from error
     if (stored.digest, stored.size) != (layer.digest, layer.size):
         raise LayerError(

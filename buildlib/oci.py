@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from buildlib.blobs import INDEX, BlobFile
+from buildlib.blobs import INDEX, BlobFile, unpacker
 from buildlib.documents import (
     CONFIG,
     MANIFEST,
@@ -35,6 +35,7 @@ from buildlib.limits import (
     MOST_MANIFESTS,
 )
 from buildlib.platforms import platform_name
+from buildlib.reference import parse_reference
 
 __all__ = ["Archive", "File", "Image", "Layer", "archive_file", "open_archive"]
 
@@ -45,6 +46,7 @@ INDEX_TYPES: Final = (
 # An attestation is a manifest of its own, for no platform.
 _NO_PLATFORM: Final = "unknown/unknown"
 _PLATFORM: Final = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+){0,2}")
+_TAR_BLOCK: Final = 512
 _FILLED: Final = "buildkit.exporter.image.v0"
 
 
@@ -249,7 +251,7 @@ class Archive(BlobFile):
 
     def _check_docker_list(self, images: list[Image]) -> None:
         """Check docker's older list of images, by which some engines go instead of the index."""
-        if "manifest.json" not in self._members:
+        if self._made or "manifest.json" not in self._members:
             return
         text = b'{"list": ' + self._text("manifest.json") + b"}"
         shape: Shape = {"list": [{"Config": str, "Layers": [str]}]}
@@ -338,7 +340,8 @@ def archive_file(image: str) -> Path | None:
         InputError: it is named as an archive is, and there is none (exit 2).
     """
     path = Path(image)
-    if path.is_file():
+    # What has the name of a file may be an image of the engine all the same.
+    if path.is_file() and (_is_path(image) or _may_be_archive(path)):
         return path
     # A tag may end like that as well.
     if image.endswith(".tar") and ":" not in path.name:
@@ -347,6 +350,24 @@ def archive_file(image: str) -> Path | None:
             hint="invoke docker-build --output oci writes an archive, and names it",
         )
     return None
+
+
+def _is_path(image: str) -> bool:
+    try:
+        parse_reference(image)
+    except InputError:
+        return True
+    return image.endswith((".tar", ".tgz", ".tar.gz"))
+
+
+def _may_be_archive(path: Path) -> bool:
+    """Return whether a file begins as an archive, or as one that is compressed."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(_TAR_BLOCK)
+    except OSError:
+        return True
+    return bool(unpacker(begin)) or begin[257:262] == b"ustar"
 
 
 @contextmanager

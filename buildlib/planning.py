@@ -19,7 +19,7 @@ from buildlib.plan import BuildPlan, Output
 from buildlib.platforms import Platform, engine_platform, parse_platforms
 from buildlib.project import Project
 from buildlib.record import record
-from buildlib.reference import parse_reference, to_tag
+from buildlib.reference import canonical, parse_reference, to_tag
 from buildlib.settings import BaseImage
 from buildlib.tags import local_tags, mapped_tags, references
 from buildlib.templates import fill
@@ -152,16 +152,9 @@ def _injected(project: Project, dockerfile: Dockerfile) -> dict[str, str | None]
 
 def normal_name(reference: str) -> str:
     """Return a FROM reference in one form, whichever way it was written."""
-    name = re.sub(r"^(docker\.io/)?(library/)?", "", reference)
+    name = canonical(reference)
     last = name.rpartition("/")[2]
     return name if ":" in last or "@" in last else f"{name}:latest"
-
-
-def _canonical(name: str) -> str:
-    first, slash, _ = name.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return name
-    return f"docker.io/{name if slash else f'library/{name}'}"
 
 
 def _destination(project: Project, request: BuildRequest, output: str) -> Path | None:
@@ -373,7 +366,7 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) 
         project.config,
         project.version,
         remote=project.remote,
-        base_name=_canonical(base_name) if base_name else "",
+        base_name=canonical(base_name) if base_name else "",
         # What a stand-in is, its label says; it is not what was pinned.
         base_digest="" if base in plan.stand_ins else digest,
         stand_ins=plan.stand_ins,

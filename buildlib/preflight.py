@@ -6,11 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from posixpath import normpath
 from stat import S_ISDIR
 from typing import Final
 
-from buildlib.dockerfile import PREDEFINED, Dockerfile
+from buildlib.dockerfile import PREDEFINED, Dockerfile, context_path
 from buildlib.dockerignore import DockerIgnore
 from buildlib.engine import Builder, EngineFacts
 from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
@@ -24,9 +23,7 @@ MINIMUM_BUILDX: Final = (0, 13)
 _SECRET_KEYS: Final = frozenset({"id", "type", "src", "source", "env"})
 # BuildKit takes no larger one.
 _LARGEST_SECRET: Final = 500 * 1024
-_BUILDX_HINT: Final = (
-    "install the plugin (docs.docker.com/build/install-buildx), or run scripts/bootstrap.sh"
-)
+_BUILDX_HINT: Final = "install the plugin (docs.docker.com/build/install-buildx)"
 
 
 def version_numbers(text: str) -> tuple[int, ...]:
@@ -193,9 +190,7 @@ def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
         plan: what is to be built.
         names: of files and directories that no image should have, relative to the context.
     """
-    if plan.checkout or not any(
-        normpath(source).strip("/") in {"", "."} for source in plan.sources
-    ):
+    if plan.checkout or not any(context_path(source) == "." for source in plan.sources):
         return ()
     there = [name for name in names if (plan.context / name).exists()]
     ignore = read_ignore(plan) if there else DockerIgnore(())
@@ -301,7 +296,7 @@ def _check_source(plan: BuildPlan, source: str, ignore: DockerIgnore) -> Buildli
         # What a variable or a pattern comes to is the builder's to say.
         return None
     try:
-        folder = S_ISDIR((plan.context / source.lstrip("/")).stat().st_mode)
+        folder = S_ISDIR((plan.context / context_path(source)).stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         if plan.checkout:
             return InputError(
@@ -313,10 +308,10 @@ def _check_source(plan: BuildPlan, source: str, ignore: DockerIgnore) -> Buildli
     except (OSError, ValueError):
         # Who may not look can't say that it is not there.
         return None
-    if ignore.excludes(source, directory=folder):
+    if ignore.excludes(context_path(source), directory=folder):
         return InputError(
-            f"the Dockerfile copies {source}, which .dockerignore keeps out of the build context",
-            hint=f"add the line !{source} to .dockerignore",
+            f"the Dockerfile copies {source}, which {ignore.name} keeps out of the build context",
+            hint=f"add the line !{context_path(source)} to {ignore.name}",
         )
     return None
 

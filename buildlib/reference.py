@@ -11,9 +11,13 @@ from typing import Final
 from buildlib.errors import InputError
 from buildlib.record import record
 
+HUB: Final = "docker.io"
+_LEGACY_HUB: Final = "index.docker.io"
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_REGISTRY: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?")
+_REGISTRY: Final = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"
+)
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _MAX_TAG: Final = 128
@@ -47,6 +51,19 @@ class Reference:
 def is_registry(component: str) -> bool:
     """Tell a registry's host from a first path component, as docker does."""
     return "." in component or ":" in component or component == "localhost"
+
+
+def canonical(name: str) -> str:
+    """Return a name with registry and path, whichever way docker lets it be written.
+
+    `x`, `library/x` and `index.docker.io/x` are all `docker.io/library/x`; a tag and a digest stay.
+    """
+    registry, slash, path = name.partition("/")
+    if not slash or not is_registry(registry):
+        registry, path = HUB, name
+    registry = HUB if registry == _LEGACY_HUB else registry
+    short = registry == HUB and "/" not in path
+    return f"{registry}/library/{path}" if short else f"{registry}/{path}"
 
 
 def parse_reference(text: str) -> Reference:

@@ -16,7 +16,7 @@ from buildlib.platforms import Platform
 from buildlib.platforms import parse_platforms as split_platforms
 from buildlib.precedence import Scheme
 from buildlib.record import record
-from buildlib.reference import parse_reference
+from buildlib.reference import canonical, parse_reference
 from buildlib.values import (
     VARIABLE,
     MismatchError,
@@ -192,7 +192,6 @@ class Run:
     services: tuple[Service, ...] = ()
 
 
-_HUB: Final = "docker.io"
 # The build args by which a build is told what it is.
 INJECTED: Final = ("CREATED", "REVISION", "VERSION")
 # Of buildx; `none` came later than the oldest that does here.
@@ -228,7 +227,12 @@ class Registry:
     @property
     def host(self) -> str:
         """Return the registry's host, with its port; Docker Hub where none was named."""
-        return parse_reference(self.repository).registry or _HUB
+        return self.full_name.partition("/")[0]
+
+    @property
+    def full_name(self) -> str:
+        """Return the repository in the one form by which two of them are compared."""
+        return canonical(self.repository)
 
 
 def parse_image(value: object) -> str:

@@ -6,9 +6,15 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -60,7 +66,11 @@ class OciWriter:
 
     def tar(self, data: bytes, media_type: str = GZIP, level: int = 9) -> dict[str, object]:
         """Return a layer of a tar stream that is made elsewhere."""
-        packed = gzip.compress(data, level, mtime=0) if media_type.endswith("gzip") else data
+        packed = data
+        if media_type.endswith("gzip"):
+            packed = gzip.compress(data, level, mtime=0)
+        elif media_type.endswith("zstd"):
+            packed = zstd.compress(data)
         layer = self.blob(packed)
         self._diff_ids[str(layer["digest"])] = "sha256:" + hashlib.sha256(data).hexdigest()
         return {"mediaType": media_type, **layer}

@@ -12,7 +12,7 @@ from buildlib.bases.lifetime import End, Lifetimes
 from buildlib.bases.newer import NOTHING_NEWER, Newer, find_newer
 from buildlib.bases.pins import Base
 from buildlib.console import table
-from buildlib.errors import BuildlibError, EngineError, InputError
+from buildlib.errors import BuildlibError, CancelledError, EngineError, InputError
 from buildlib.platforms import platform_name
 from buildlib.reference import parse_reference
 from buildlib.registry.client import INDEX_TYPES, Document, Repository
@@ -33,6 +33,7 @@ class BaseReport:
         newer: tags that are.
         end_of_life: of its line, as the table has it; None where that does not know.
         others: what is wrong beside its pin, in sentences.
+        unknown: what the registry does not say, in sentences; no problem by itself.
     """
 
     base: Base
@@ -43,6 +44,7 @@ class BaseReport:
     newer: Newer = NOTHING_NEWER
     end_of_life: End | None = None
     others: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -76,6 +78,7 @@ class BaseReport:
             "newer": {key: value for key, value in self.newer._asdict().items() if value},
             "end_of_life": str(self.end_of_life or ""),
             "problems": list(self.problems),
+            "unknown": list(self.unknown),
         }
 
 
@@ -105,15 +108,31 @@ def look_up(
     if found is None:
         raise InputError(f"{repository.name} has no tag {tag}")
     images = _images(found, repository)
+    newer, unknown = _newer(tag, repository)
     report = replace(
         not_asked(base, lifetimes, today),
         current=found.digest,
         created=max((made for _, made in images if made), default=None),
         platforms=tuple(sorted(platform for platform, _ in images)),
-        newer=find_newer(tag, repository.tags()),
+        newer=newer,
+        unknown=unknown,
     )
     report = replace(report, missing=tuple(sorted(set(platforms) - set(report.platforms))))
     return replace(report, others=(*_others(report), *report.others))
+
+
+def _newer(tag: str, repository: Repository) -> tuple[Newer, tuple[str, ...]]:
+    """Return the newer tags; where the registry does not list any, why not.
+
+    Many let everybody pull, and list nothing. A base is pinned without that.
+    """
+    try:
+        return find_newer(tag, repository.tags()), ()
+    except CancelledError:
+        raise
+    except BuildlibError as error:
+        why = f" ({error.why.splitlines()[0]})" if error.why else ""
+        return NOTHING_NEWER, (f"newer tags are not known: {error.what}{why}",)
 
 
 def not_asked(base: Base, lifetimes: Lifetimes | None, today: date) -> BaseReport:
@@ -198,7 +217,9 @@ def as_text(reports: Sequence[BaseReport], today: date) -> str:
         )
         for report in reports
     ]
-    told = [f"{one.base.reference}: {text}" for one in reports for text in one.problems]
+    told = [
+        f"{one.base.reference}: {text}" for one in reports for text in (*one.problems, *one.unknown)
+    ]
     return "\n".join([table([head, *rows]), *told])
 
 

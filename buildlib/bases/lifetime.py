@@ -59,7 +59,7 @@ def read_lifetimes(path: Path) -> Lifetimes:
         InputError: it can't be read, or is no such table.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"the table {path} can't be read", why=str(error)) from error
     checked, lines = found.get("checked"), found.get("lines", {})

@@ -106,6 +106,13 @@ def _changes(
     before = r"(?:(?<=(?i:from=))|(?<=(?i:from=)[\"']))" if place.option else r"(?<![^\s])"
     before = r"(?<==)|(?<=\s)" if place.directive else before
     word = rf"(?:{before}){re.escape(place.name)}(?![^\s,\"'])"
-    name = place.name.partition("@")[0]
     for number in range(*place.lines):
-        yield number, word, f"{name}@{new}"
+        yield number, word, _pinned(place.name, old, new)
+
+
+def _pinned(written: str, old: str, new: str) -> str:
+    """Return a name with its new digest, within its quotes if it ends with one."""
+    if old:
+        return written.replace(old, new)
+    end = written[-1] if written[-1] in "\"'" else ""
+    return f"{written.removesuffix(end)}@{new}{end}"

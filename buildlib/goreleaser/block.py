@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from glob import has_magic
-from posixpath import normpath
 from typing import Final
 
+from buildlib.dockerfile import context_path
 from buildlib.errors import InputError
 from buildlib.goreleaser.templates import SNAPSHOT, VERSION, escape, tag_template
 from buildlib.labels import VERSION_LABEL
@@ -128,10 +128,10 @@ def _files(plan: BuildPlan) -> Iterator[str]:
         InputError: the whole context is copied (exit 2).
     """
     for source in plan.sources:
-        name = normpath(f"/{source}").lstrip("/")
+        name = context_path(source)
         if "$" in source:
             continue
-        if not name:
+        if name == ".":
             raise InputError(
                 f"the Dockerfile copies the whole build context ({source})",
                 why="GoReleaser's context holds the programs and the files that are named, alone",

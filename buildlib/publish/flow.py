@@ -55,6 +55,7 @@ from buildlib.publish.receipt import (
 )
 from buildlib.publish.settings import SBOM, SIGN, SMOKE
 from buildlib.publish.tagging import Rules, Tagging
+from buildlib.reference import canonical
 from buildlib.registry.client import Repository
 from buildlib.registry.push import push_archive
 
@@ -130,11 +131,11 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _still_there(before: Receipt, plan: PublishPlan) -> dict[str, TargetRecord]:
     """Return what a receipt knows of registries, without those that are other ones by now."""
-    places = {target.name: target.repository for target in plan.targets}
+    places = {target.name: target.registry.full_name for target in plan.targets}
     return {
         name: record
         for name, record in before.targets.items()
-        if places.get(name, record.repository) == record.repository
+        if name not in places or places[name] == canonical(record.repository)
     }
 
 

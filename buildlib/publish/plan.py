@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from buildlib.vcs import Changes
 
 # What stands for the digest in lines that are printed before there is one.
 DIGEST: Final = "$DIGEST"
+_UNLISTED: Final = "the registry does not list its tags, and a higher release could be among them"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,7 +193,7 @@ def make_publish_plan(
     registries: Sequence[Registry],
     *,
     mode: Mode,
-    in_registry: Mapping[str, Sequence[str]],
+    in_registry: Mapping[str, Sequence[str] | None],
     skips: Sequence[Skip] = (),
     uncommitted: str = "",
 ) -> PublishPlan:
@@ -204,7 +205,8 @@ def make_publish_plan(
         changes: what `git status` lists.
         registries: to publish to.
         mode: a release, or what was asked for by name.
-        in_registry: the tags that each registry holds already, by its name.
+        in_registry: the tags that each registry holds already, by its name; None: it does not
+            list them.
         skips: gates that are left out.
         uncommitted: one hash of what `changes` are.
 
@@ -229,8 +231,25 @@ def make_publish_plan(
         gates=tuple(gate for gate in config.publishing().gates if gate not in skipped),
         skipped=tuple(skips),
         signs=SIGN not in skipped,
-        targets=tuple(target_of(registry, plans[registry.name]) for registry in registries),
+        targets=tuple(
+            _planned(registry, plans[registry.name], in_registry.get(registry.name, ()))
+            for registry in registries
+        ),
     )
+
+
+def _planned(registry: Registry, tags: TagPlan, held: Sequence[str] | None) -> Target:
+    target = target_of(registry, tags)
+    if held is not None:
+        return target
+    if not target.pinned:
+        raise InputError(
+            f"registries.{registry.name}: {', '.join(target.tags)} can't be given",
+            why=_UNLISTED,
+            hint="let the account list the tags of the repository",
+        )
+    kept = tuple((tag, _UNLISTED) for tag in target.floating)
+    return replace(target, tags=target.pinned, floating=(), held_back=(*target.held_back, *kept))
 
 
 def release_request(config: Config) -> BuildRequest:
@@ -256,7 +275,7 @@ def _tag_plans(
     changes: Changes,
     registries: Sequence[Registry],
     mode: Mode,
-    in_registry: Mapping[str, Sequence[str]],
+    in_registry: Mapping[str, Sequence[str] | None],
 ) -> dict[str, TagPlan]:
     config = project.config
     return {
@@ -267,7 +286,7 @@ def _tag_plans(
             rules=config.tag_rules(registry),
             naming=config.naming,
             mode=mode,
-            in_registry=in_registry.get(registry.name, ()),
+            in_registry=in_registry.get(registry.name) or (),
         )
         for registry in registries
     }
@@ -276,7 +295,7 @@ def _tag_plans(
 def _problems(build: BuildPlan, registries: Sequence[Registry]) -> Iterator[BuildlibError]:
     if build.stand_ins and not _stay_here(registries):
         yield stand_in_problem(build.stand_ins)
-    repositories = [registry.repository for registry in registries]
+    repositories = [registry.full_name for registry in registries]
     for repository in sorted({name for name in repositories if repositories.count(name) > 1}):
         yield InputError(f"two registries have the one repository {repository}")
 

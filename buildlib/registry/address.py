@@ -9,9 +9,8 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Final
-from urllib import request
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import urllib3
@@ -26,6 +25,11 @@ _PORTS: Final = {"http": 80, "https": 443}
 _WRITTEN: Final = re.compile(r"[!-\[\]-~]*")
 _USER: Final = re.compile(r"[^/?#]*//[^/?#]*@")
 _HOST: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
+# Of NO_PROXY: a host, or an address of either version, and a port.
+_ENTRY: Final = re.compile(
+    r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<host>[^:/\[\]]+|[0-9a-f]*:[0-9a-f.]*:[0-9a-f:.]*))"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+)
 _SECONDS_TO_CONNECT: Final = 10.0
 
 
@@ -101,12 +105,15 @@ def follow(base: Url, address: str) -> Url:
         found = parse_address(urljoin(base.url, address))
     except ValueError:
         raise LocationParseError(address) from None
-    if (base.scheme, found.scheme) != ("https", "http"):
+    if base.scheme == found.scheme:
         return found
+    # What listens on one port has encryption or not, whatever it says.
     same = {_port(base)} | ({_PORTS["http"]} if _port(base) == _PORTS["https"] else set())
-    if found.host != base.host or _port(found) not in same:
+    if found.host == base.host and _port(found) in same:
+        return found._replace(scheme=base.scheme, port=base.port)
+    if found.scheme == "http":
         raise LocationParseError(address)
-    return found._replace(scheme=base.scheme, port=base.port)
+    return found
 
 
 def _port(url: Url) -> int | None:
@@ -124,6 +131,40 @@ def add_query(url: Url, text: str) -> Url:
     return url._replace(query="&".join(filter(None, (url.query, text))))
 
 
+def is_spared(url: Url, no_proxy: str) -> bool:
+    """Return whether `NO_PROXY` has an address asked without a proxy, as docker reads it.
+
+    Source: golang.org/x/net/http/httpproxy, config.go. An entry is `*`, a range of addresses, or a
+    host, with or without its port; a host covers those below it, and `.host` or `*.host` those
+    alone.
+    """
+    host = (url.host or "").strip("[]").lower().rstrip(".")
+    entries = (entry.strip().lower() for entry in no_proxy.split(","))
+    return any(entry and _spares(entry, host, _port(url)) for entry in entries)
+
+
+def _spares(entry: str, host: str, port: int | None) -> bool:
+    if entry == "*":
+        return True
+    parsed = _ENTRY.fullmatch(entry)
+    if not parsed:
+        return "/" in entry and _is_within(host, entry)
+    if parsed["port"] and int(parsed["port"]) != port:
+        return False
+    name = parsed["six"] or parsed["host"]
+    if _is_within(host, name):
+        return True
+    name = name[1:] if name.startswith("*.") else name
+    return host.endswith(name) if name[:1] == "." else host == name or host.endswith(f".{name}")
+
+
+def _is_within(host: str, addresses: str) -> bool:
+    try:
+        return ip_address(host) in ip_network(addresses, strict=False)
+    except ValueError:
+        return False
+
+
 class Routes:
     """The ways to all servers that are asked: each directly, or through a proxy.
 
@@ -137,7 +178,10 @@ class Routes:
 
     def __init__(self, env: Mapping[str, str], timeout: float) -> None:
         """Connect to nothing yet."""
-        self._said = {name.lower(): (name, value) for name, value in env.items()}
+        # As in Go: capitals win, and an empty one is none.
+        self._said = {
+            name.lower(): (name, env[name]) for name in sorted(env, reverse=True) if env[name]
+        }
         limits = urllib3.Timeout(connect=min(_SECONDS_TO_CONNECT, timeout), read=timeout)
         self._options: dict[str, Any] = {"timeout": limits, "maxsize": 4, "retries": False}
         self._managers: dict[str, urllib3.PoolManager] = {}
@@ -183,10 +227,7 @@ class Routes:
     def _proxy(self, url: Url) -> tuple[str, str]:
         """Return the proxy for an address, and the variable that names it; or nothing twice."""
         nothing = ("", "")
-        # The standard library's reading of no_proxy is everybody's.
-        outside = {"no": self._said.get("no_proxy", nothing)[1]}
-        host = url.netloc or ""
-        if is_loopback(host) or request.proxy_bypass_environment(host, outside):  # type: ignore[attr-defined]
+        if is_loopback(url.netloc or "") or is_spared(url, self._said.get("no_proxy", nothing)[1]):
             return nothing
         found = (self._said.get(name, nothing) for name in (f"{url.scheme}_proxy", "all_proxy"))
         return next((one for one in found if one[1]), nothing)

@@ -297,7 +297,8 @@ class Claim:
         """
         began = self.clock()
         while True:
-            tags = self.repository.tags()
+            with self._explained("does not list the tags by which publishers are kept apart"):
+                tags = self.repository.tags()
             # One that is not put, or has expired, need not be there; and then nothing is written.
             put = self._document is not None and self._age() < self.terms.duration
             if self.tag in tags or not put:
@@ -341,7 +342,7 @@ class Claim:
     def _raise(self, state: str) -> None:
         began = self.clock()
         self._down.clear()
-        with self._explained():
+        with self._explained("does not take the claim that keeps publishers apart"):
             for digest, blob in BLOBS.items() if not self._count else ():
                 if not self.repository.has_blob(digest):
                     self.repository.put_bytes(digest, blob)
@@ -361,14 +362,14 @@ class Claim:
         self._sure, self._state = True, state
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
         except (EngineError, AuthorisationError) as error:
             raise type(error)(
-                f"{self.repository.name} does not take the claim that keeps publishers apart",
+                f"{self.repository.name} {what}",
                 why=str(error),
-                hint="where the registry can't hold it: claim = false in its table, "
+                hint="where the registry can't do that: claim = false in its table, "
                 "and let one publisher run at a time",
             ) from error
 

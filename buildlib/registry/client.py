@@ -33,11 +33,15 @@ MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 _DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX_TYPES: Final = frozenset({INDEX, _DOCKER_LIST})
+_KNOWN_TYPES: Final = INDEX_TYPES | {MANIFEST, _DOCKER_MANIFEST}
 _ACCEPT: Final = f"{INDEX}, {MANIFEST}, {_DOCKER_LIST}, {_DOCKER_MANIFEST}"
-_FOUND: Final = frozenset({200})
-_MAYBE: Final = frozenset({200, 404})
-_MADE: Final = frozenset({200, 201})
-_STARTED: Final = frozenset({201, 202})
+# As docker has them: what is not what it should be is seen by its digest or its form.
+_FOUND: Final = frozenset({200, 201, 202, 203, 206})
+_MAYBE: Final = _FOUND | {404}
+_MADE: Final = frozenset({200, 201, 204})
+_STARTED: Final = frozenset({200, 201, 202, 204})
+# Seconds for a request whose answer does not matter.
+_COURTESY: Final = 5.0
 _DELETED: Final = frozenset({200, 202})
 _PAGE: Final = 1000
 # OCI image-spec, descriptor.md; distribution-spec, "Pulling manifests". Neither leads elsewhere in
@@ -95,6 +99,18 @@ class Document:
         return found
 
 
+def own_type(data: bytes) -> str:
+    """Return the media type that a document gives itself, or that its form says; or nothing."""
+    try:
+        found = read_object(data)
+    except ValueError:
+        return ""
+    # An OCI document need not name its own type.
+    kinds = {"manifests": INDEX, "config": MANIFEST}
+    own = found.get("mediaType") or next((kinds[key] for key in kinds if key in found), "")
+    return own if isinstance(own, str) and MEDIA_TYPE.fullmatch(own) else ""
+
+
 def is_digest(text: object) -> bool:
     """Return whether something is a digest, which can be a part of an address."""
     return isinstance(text, str) and bool(_DIGEST.fullmatch(text))
@@ -135,16 +151,24 @@ class Repository:
     def _at(self, kind: str, what: str = "") -> str:
         return f"/v2/{self._path}/{kind}/{what}"
 
+    def asked(self, reference: str) -> str:
+        """Return the request for a manifest, as a message has it."""
+        return f"GET {self._at('manifests', reference)}"
+
     def manifest(self, reference: str) -> Document | None:
         """Return what a tag or a digest stands for, or None where it is not there.
 
         Raises:
             GateError: the bytes are not those of the digest that was asked for (exit 7).
         """
-        answer = self._get("manifests", reference, _ACCEPT)
+        # Nothing is ever overwritten by a digest: whoever says 404, it is not had there.
+        answer = self._get("manifests", reference, _ACCEPT, sure=not is_digest(reference))
         if answer is None:
             return None
-        found = Document(answer.body, answer.headers.get("content-type", "").partition(";")[0])
+        said = answer.headers.get("content-type", "").partition(";")[0].strip()
+        # Some registries, and what stands before them, call everything the same.
+        known = said if said in _KNOWN_TYPES else own_type(answer.body) or said
+        found = Document(answer.body, known)
         if reference.startswith("sha256:") and found.digest != reference:
             raise GateError(f"{self.name}@{reference} is something else", why=found.digest)
         return found
@@ -154,8 +178,16 @@ class Repository:
         found = self.manifest(tag)
         return found.digest if found else ""
 
-    def _get(self, kind: str, what: str, accept: str = "application/json") -> Answer | None:
+    def _get(
+        self, kind: str, what: str, accept: str = "application/json", *, sure: bool = True
+    ) -> Answer | None:
         """Return what is there, or None where the registry says that it is not.
+
+        Args:
+            kind: `manifests` or `tags`.
+            what: is asked for.
+            accept: media types that may come.
+            sure: it has to be the registry itself that says so.
 
         Raises:
             EngineError: there is a 404 that is not known to be the registry's own (exit 4).
@@ -169,7 +201,7 @@ class Repository:
         )
         if answer.status in _FOUND:
             return answer
-        if not answer.is_unknown:
+        if sure and not answer.is_unknown:
             raise EngineError(
                 f"{self.transport.host} answers GET {self._at(kind, what)} with 404 in no form "
                 "that registries use",
@@ -188,8 +220,17 @@ class Repository:
             "GET", self._at("blobs", digest), scope=self._pull, expect=_MAYBE
         )
         if answer.status not in _FOUND or Document(answer.body, "").digest != digest:
-            raise GateError(f"{self.name} has no whole blob {digest}")
+            raise self._no_blob(digest, answer)
         return answer.body
+
+    def _no_blob(self, digest: str, answer: Answer) -> GateError:
+        asked = f"GET {self._at('blobs', digest)}"
+        found = answer.status in _FOUND
+        return GateError(
+            f"{self.name} has no whole blob {digest}",
+            why=f"{asked}: " + ("other bytes" if found else str(answer.status)),
+            hint="push the image again" if found else WHO_ANSWERS,
+        )
 
     def save_blob(self, digest: str, size: int, path: Path) -> None:
         """Write a blob of any size into a file; no more than a part of it is in memory.
@@ -223,7 +264,7 @@ class Repository:
             )
             whole = answer.status in _FOUND and file.tell() == size
         if not whole or f"sha256:{sums.hexdigest()}" != digest:
-            raise GateError(f"{self.name} has no whole blob {digest}")
+            raise self._no_blob(digest, answer)
 
     def has_blob(self, digest: str) -> bool:
         """Return whether a blob is there already."""
@@ -283,13 +324,18 @@ class Repository:
             AuthorisationError, TransientError, EngineError: it can't be written to (exit 5, 6, 4).
         """
         address = self.transport.persist(self._begin_upload)
-        # Registries forget an upload by themselves; one that does not know the call is no problem.
-        self.transport.call(
-            "DELETE",
-            address.url,
-            scope=self._push,
-            expect=frozenset({200, 202, 204, 400, 404, 405}),
-        )
+        # Registries forget an upload by themselves, and not every account may call one off.
+        try:
+            self.transport.ask(
+                *("DELETE", address.url),
+                scope=self._push,
+                expect=frozenset(),
+                seconds=_COURTESY,
+            )
+        except CancelledError:
+            raise
+        except BuildlibError:
+            pass
 
     def put_bytes(self, digest: str, data: bytes) -> None:
         """Send a blob that is in memory; errors are those of `put_blob`."""
@@ -339,11 +385,22 @@ class Repository:
         """
         held = self.digest(reference)
         if held != document.digest:
-            raise GateError(
-                f"{self.name} holds another image under {reference} than was pushed",
-                why=f"{held or 'nothing'}, and {document.digest} was pushed",
-                hint="somebody else publishes here at the same time, or the registry is broken",
+            raise self.other_digest(reference, held, document.digest)
+
+    def other_digest(self, reference: str, held: str, pushed: str) -> GateError:
+        """Return the error where something else is read than was put."""
+        if not held:
+            return GateError(
+                f"{self.name} gives nothing under {reference}, which was pushed",
+                why=f"{self.asked(reference)}: 404, and {pushed} was put there",
+                hint="the registry keeps no manifests of this kind, or not yet; what can't be read "
+                "back can't be published",
             )
+        return GateError(
+            f"{self.name} holds another image under {reference} than was pushed",
+            why=f"{held}, and {pushed} was pushed",
+            hint="somebody else publishes here at the same time, or the registry is broken",
+        )
 
     def tags(self, *, page: int = _PAGE) -> tuple[str, ...]:
         """Return every tag, in the registry's order; none where there is no such repository.

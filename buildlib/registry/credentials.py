@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +18,13 @@ from typing import Any, Final
 from buildlib.errors import AuthorisationError, InputError, ToolError
 from buildlib.executor import Executor
 from buildlib.passing import passing_folder
+from buildlib.reference import HUB
 from buildlib.settings import Registry
 
 _TIMEOUT: Final = 30.0
-HUB: Final = "docker.io"
-# By this name docker's own files know Docker Hub.
+# By this name docker's own files know Docker Hub; others write one of its hosts.
 _HUB_KEY: Final = "https://index.docker.io/v1/"
+_HUB_HOSTS: Final = frozenset({HUB, "index.docker.io", "registry-1.docker.io"})
 # What a helper says instead of a name where the secret is an identity token.
 _TOKEN_USER: Final = "<token>"  # noqa: S105 - a marker, no secret
 _NOT_THERE: Final = "credentials not found"
@@ -84,7 +86,7 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         # Not what was read: it may hold a password.
         raise InputError(
@@ -122,19 +124,42 @@ def _from_helper(name: str, host: str, executor: Executor) -> Credentials | None
     return Credentials(username=own, secret=secret, source=program)
 
 
+def _entry(table: object, host: str) -> object:
+    """Return what a table of docker's has for a host: by its own key, else by the host in a key.
+
+    docker takes scheme and path off a key, as in `https://registry.example/v1/`.
+    """
+    if not isinstance(table, Mapping):
+        return None
+    own = _key(host)
+    hosts = _HUB_HOSTS if host == HUB else {host}
+    alike = (entry for key, entry in table.items() if _host_of(str(key)) in hosts)
+    return table[own] if own in table else next(alike, None)
+
+
+def _host_of(key: str) -> str:
+    return re.sub(r"^https?://", "", key).partition("/")[0]
+
+
 def _from_auths(auths: object, host: str) -> Credentials | None:
-    entry = auths.get(_key(host)) if isinstance(auths, Mapping) else None
+    entry = _entry(auths, host)
     if not isinstance(entry, Mapping):
         return None
     source = "docker's config.json"
     if token := entry.get("identitytoken"):
         return Credentials(username="", secret=str(token), source=source)
+    if not entry.get("auth"):
+        username, secret = (str(entry.get(name) or "") for name in ("username", "password"))
+        # Where a helper keeps the secret, docker leaves an empty entry here.
+        known = username and secret
+        return Credentials(username=username, secret=secret, source=source) if known else None
     try:
-        text = base64.b64decode(str(entry.get("auth", ""))).decode()
+        text = base64.b64decode(str(entry["auth"])).decode()
     except ValueError:
         text = ""
     username, colon, secret = text.partition(":")
-    # Where a helper keeps the secret, docker leaves an empty entry here.
+    # Older versions of docker filled up with zeros.
+    secret = secret.strip("\0")
     return Credentials(username=username, secret=secret, source=source) if colon else None
 
 
@@ -159,8 +184,7 @@ def find_credentials(
     if found := _from_environment(registry, env):
         return found
     config = _read_config(config_folder(env))
-    helpers = config.get("credHelpers")
-    own = helpers.get(_key(registry.host)) if isinstance(helpers, Mapping) else None
+    own = _entry(config.get("credHelpers"), registry.host)
     for helper in filter(None, (own, config.get("credsStore"))):
         if found := _from_helper(str(helper), registry.host, executor):
             return found

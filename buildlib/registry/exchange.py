@@ -17,6 +17,8 @@ from buildlib.registry.limits import Limits
 
 AGENT: Final = "buildlib"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+# Those that lead another request than GET and HEAD on as it is; RFC 9110, 15.4.
+_SAME_METHOD: Final = frozenset({307, 308})
 _HOPS: Final = 6
 _DONE: Final = 300
 _PART: Final = 1 << 16
@@ -44,6 +46,8 @@ class Options(TypedDict):
         body: returns what is sent, again for each attempt.
         limit: bytes that the body of a success may have; without it, those of a document.
         into: takes the body of a success, part after part, so that it is not held.
+        seconds: that the request may take at most; without it, as for all.
+        stays: the body is secret, and goes to no other address.
     """
 
     scope: str
@@ -52,6 +56,8 @@ class Options(TypedDict):
     body: NotRequired[Body]
     limit: NotRequired[int]
     into: NotRequired[Callable[[bytes], object]]
+    seconds: NotRequired[float]
+    stays: NotRequired[bool]
 
 
 class Content:
@@ -132,7 +138,8 @@ class Exchange:
         for _ in range(_HOPS):
             answer = self._once(method, url, secret, options)
             location = answer.headers.get("location", "")
-            if answer.status not in _REDIRECTS or method not in {"GET", "HEAD"} or not location:
+            followed = _REDIRECTS if method in {"GET", "HEAD"} else _SAME_METHOD
+            if answer.status not in followed or not location or options.get("stays"):
                 return answer
             url = follow(url, location)
             if not same_server(start, url):

@@ -14,13 +14,15 @@ _NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 _SPACE: Final = re.compile(r"[ \t]*")
 _GAP: Final = re.compile(r"[ \t,]*")
+# Between the parameters of a challenge some have a semicolon, as elsewhere.
+_WIDE_GAP: Final = re.compile(r"[ \t,;]*")
 _TARGET: Final = re.compile(r"<([^<>]*)>")
 _LINK_PARAMETER: Final = re.compile(
     rf'({_NAME})[ \t]*(?:=[ \t]*({_QUOTED}|[^\s",;=][^\s",;]*))?(?=[ \t]*(?:[;,]|$))'
 )
 # An address without quotes is no token; some write it so all the same.
 _PARAMETER: Final = re.compile(
-    rf'({_NAME})[ \t]*=[ \t]*({_QUOTED}|[^\s",=][^\s",]*)(?=[ \t]*(?:,|$))'
+    rf'({_NAME})[ \t]*=[ \t]*({_QUOTED}|[^\s",=][^\s",]*)(?=[ \t]*(?:[,;]|$))'
 )
 _SCHEME: Final = re.compile(rf"({_NAME})(?=[ \t,]|$)")
 _TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))")
@@ -102,5 +104,5 @@ def read_challenges(text: str) -> tuple[Challenge, ...]:
             continue
         else:
             break
-        position = _after(_GAP, text, one.end())
+        position = _after(_WIDE_GAP, text, one.end())
     return tuple(Challenge(scheme, parameters) for scheme, parameters in found)

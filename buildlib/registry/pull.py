@@ -33,7 +33,11 @@ def pulled(repository: Repository, digest: str) -> Iterator[Archive]:
     """
     top = repository.manifest(digest)
     if top is None:
-        raise InputError(f"there is no {repository.name}@{digest}")
+        raise InputError(
+            f"there is no {repository.name}@{digest}",
+            why=f"{repository.asked(digest)}: 404",
+            hint="see whether it was pushed, and is kept there",
+        )
     with passing_folder("pull") as folder:
         path = folder / "image.tar"
         with tarfile.open(path, "w") as tar:
@@ -100,7 +104,11 @@ class _Pull:
     def _manifest(self, digest: str) -> Document:
         found = self._repository.manifest(digest)
         if found is None:
-            raise GateError(f"{self._repository.name} has no whole image: {digest} is missing")
+            raise GateError(
+                f"{self._repository.name} has no whole image: {digest} is missing",
+                why=f"{self._repository.asked(digest)}: 404",
+                hint="push the image again",
+            )
         return found
 
 

@@ -7,23 +7,15 @@ nothing, and one that is repeated sends only what is missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from buildlib.errors import GateError, InputError
+from buildlib.errors import EngineError, GateError, InputError
 from buildlib.oci import Archive
 from buildlib.platforms import platform_name
-from buildlib.registry.answer import read_object
-from buildlib.registry.client import (
-    INDEX,
-    INDEX_TYPES,
-    MANIFEST,
-    MEDIA_TYPE,
-    Document,
-    Repository,
-    is_digest,
-)
+from buildlib.registry.client import INDEX_TYPES, Document, Repository, is_digest, own_type
 from buildlib.registry.limits import MIB
 
 
@@ -95,9 +87,23 @@ def push_archive(
         repository.put_blob(blob, length, partial(archive.open_blob, blob))
         sent, size = sent + 1, size + length
     for digest, document in documents.items():
-        repository.put_manifest(digest, document)
+        with _explained(repository):
+            repository.put_manifest(digest, document)
     repository.check(top, documents[top])
     return Pushed(digest=top, sent=sent, there=there, size=size)
+
+
+@contextmanager
+def _explained(repository: Repository) -> Iterator[None]:
+    try:
+        yield
+    except EngineError as error:
+        raise EngineError(
+            f"{repository.name} does not take a manifest by its digest",
+            why=f"{error.what}\n{error.why}",
+            hint="a release is pushed without a tag, and gets its tags last: if the registry only "
+            "takes manifests with a tag, nothing can be published there",
+        ) from error
 
 
 def _damaged(why: str) -> InputError:
@@ -133,14 +139,9 @@ def _document(archive: Archive, digest: str) -> Document:
     if not is_digest(digest):
         raise _damaged("what it names is not a digest")
     data = archive.bytes_of(digest)
-    try:
-        found = read_object(data)
-    except ValueError:
-        raise _damaged(f"{digest} is not a JSON object") from None
-    # An OCI document need not name its own type.
-    own = found.get("mediaType") or (INDEX if "manifests" in found else MANIFEST)
-    if not isinstance(own, str) or not MEDIA_TYPE.fullmatch(own):
-        raise _damaged(f"{digest} has an invalid media type")
+    own = own_type(data)
+    if not own:
+        raise _damaged(f"{digest} is not a JSON object with a valid media type")
     document = Document(data, own)
     if document.digest != digest:
         raise _damaged(f"{digest} is {document.digest}")

@@ -59,7 +59,7 @@ def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) ->
         if wanted is None or wanted.digest == now:
             return Tagged(tag=tag, digest=now, before=before)
         if wanted.digest == written and not claim.lapsed:
-            raise _other_digest(repository, tag, now, written)
+            raise repository.other_digest(tag, now, written)
         if claim.expired():
             # What was just read is from too long ago.
             continue
@@ -84,19 +84,15 @@ def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) ->
     )
 
 
-def _other_digest(repository: Repository, tag: str, held: str, written: str) -> GateError:
-    return GateError(
-        f"{repository.name} holds another image under {tag} than was pushed",
-        why=f"{held or 'nothing'}, and {written} was pushed",
-        hint="somebody else publishes here at the same time, or the registry is broken",
-    )
-
-
 def find_document(repository: Repository, digest: str) -> Document:
     """Return what a digest names; raises InputError (exit 2) where it is not there."""
     document = repository.manifest(digest)
     if document is None:
-        raise InputError(f"{repository.name} has no {digest}", hint="push it first")
+        raise InputError(
+            f"{repository.name} has no {digest}",
+            why=f"{repository.asked(digest)}: 404",
+            hint="push it first",
+        )
     return document
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from typing import Final, TypeVar, Unpack
@@ -26,6 +26,7 @@ from buildlib.errors import (
     InputError,
     TransientError,
 )
+from buildlib.reference import HUB
 from buildlib.registry.address import (
     Routes,
     add_query,
@@ -35,9 +36,9 @@ from buildlib.registry.address import (
     parse_address,
     same_server,
 )
-from buildlib.registry.answer import Answer, clean, on_one_line
+from buildlib.registry.answer import WHO_ANSWERS, Answer, clean, on_one_line
 from buildlib.registry.connection import Deadline, until
-from buildlib.registry.credentials import HUB, Credentials
+from buildlib.registry.credentials import Credentials
 from buildlib.registry.exchange import AGENT, Exchange, Options
 from buildlib.registry.header import Challenge
 from buildlib.registry.limits import Limits
@@ -47,7 +48,14 @@ _HUB_HOST: Final = "registry-1.docker.io"
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNAUTHORISED: Final = 401
 _FORBIDDEN: Final = 403
+_NOT_ALLOWED: Final = 405
 _DONE: Final = 300
+# What OpenSSL calls an answer that is HTTP in the clear.
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+_HINTS: Final = {
+    404: "see whether the repository is there: some registries want it made first",
+    413: "what stands before the registry limits how large a request may be",
+}
 # Seconds that a request may take which only cleans up after an interrupt.
 _HURRY: Final = 5.0
 # What takes the square of its length to be cleaned is left out where it is longer.
@@ -184,9 +192,8 @@ class Transport:
             raise self.refused
         self._writes |= method not in {"GET", "HEAD"}
         size = options.get("limit", self.limits.document)
-        deadline = Deadline(
-            self.host, method, self.limits, silence=self.patience.timeout, size=size
-        )
+        limits = replace(self.limits, seconds=options.get("seconds", self.limits.seconds))
+        deadline = Deadline(self.host, method, limits, silence=self.patience.timeout, size=size)
         try:
             with until(deadline):
                 answer = self._signed_in(method, path, options)
@@ -197,10 +204,10 @@ class Transport:
                 why="it is malformed, has a user in it, or leads out of the encryption",
             ) from None
         except (HTTPError, HTTPException, OSError, ValueError) as error:
-            raise self._unreachable(method, error) from None
+            raise self._unreachable(method, path, error) from None
         if answer.status in options["expect"]:
             return answer
-        raise self._problem(method, answer)
+        raise self._problem(method, path, answer)
 
     def pause(self, attempt: int, problem: LaterError) -> None:
         """Wait after a failed attempt, the first of which is 0, and count it.
@@ -269,30 +276,42 @@ class Transport:
             raise AuthorisationError(
                 f"{self.host} wants the password sent without encryption", why="it was not sent"
             )
-        query = {"service": parameters.get("service", ""), "scope": scope}
+        # A registry may know a repository by another name than it has here: as docker, we want the
+        # token for both.
+        scopes = [scope, *_others(parameters.get("scope", ""), scope)]
+        service = parameters.get("service", "")
         known = self.credentials
         options = Options(scope="", expect=frozenset(), limit=self.limits.token)
         if known and known.identity_token:
-            form = urlencode(
-                {
-                    **query,
-                    "grant_type": "refresh_token",
-                    "refresh_token": known.identity_token,
-                    "client_id": AGENT,
-                }
-            )
-            options["headers"] = {"Content-Type": "application/x-www-form-urlencoded"}
-            options["body"] = form.encode
-            answer = self._exchange.send("POST", realm, {}, options)
+            answer = self._post_for_token(realm, service, scopes, options, known)
         else:
+            query = urlencode([("service", service), *(("scope", one) for one in scopes)])
             headers = {"Authorization": f"Basic {known.basic}"} if known else {}
-            answer = self._exchange.send(
-                "GET", add_query(realm, urlencode(query)), headers, options
-            )
+            answer = self._exchange.send("GET", add_query(realm, query), headers, options)
+            if known and answer.status == _NOT_ALLOWED:
+                answer = self._post_for_token(realm, service, scopes, options, known)
         if answer.status in _TRANSIENT:
             # As if the request itself had met it.
             raise self._later("a token", f"the token service answers {answer.status}", answer)
-        return "" if answer.status >= _DONE else answer.token
+        if answer.status >= _DONE:
+            reason = self._line(answer.reason)
+            raise self._unauthorised(f"the token service {realm.netloc} answers {reason}")
+        return answer.token
+
+    def _post_for_token(
+        self, realm: Url, service: str, scopes: Sequence[str], options: Options, known: Credentials
+    ) -> Answer:
+        """Ask as OAuth 2 has it; distribution.github.io/distribution/spec/auth/oauth."""
+        if known.identity_token:
+            own = {"grant_type": "refresh_token", "refresh_token": known.identity_token}
+        else:
+            own = {"grant_type": "password", "username": known.username, "password": known.secret}
+        # In a form, all scopes are one parameter.
+        form = {"service": service, "scope": " ".join(scopes), "client_id": AGENT, **own}
+        body = urlencode(form, errors="surrogateescape").encode
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        asked: Options = {**options, "headers": kind, "body": body, "stays": True}
+        return self._exchange.send("POST", realm, {}, asked)
 
     def safe(self, text: str) -> str:
         """Return words that may be the registry's, line by line, without what it was told."""
@@ -301,32 +320,55 @@ class Transport:
     def _line(self, text: str) -> str:
         return on_one_line(self.safe(text)) if len(text) <= _LONGEST else "a very long text"
 
-    def _problem(self, method: str, answer: Answer) -> BuildlibError:
-        reason = self._line(answer.reason)
+    def _problem(self, method: str, path: str, answer: Answer) -> BuildlibError:
+        reason = f"{self._asked(method, path)}: {self._line(answer.reason)}"
         if answer.status == _UNAUTHORISED:
-            known = self.credentials
-            what = "refuses the credentials" if known else "wants credentials, and there are none"
-            return AuthorisationError(
-                f"{self.host} {what}",
-                why=f"{reason}{f', from {known.source}' if known else ''}",
-                hint=f"docker login {self.host}",
-            )
+            return self._unauthorised(reason)
         if answer.status == _FORBIDDEN:
+            right = "read" if method in {"GET", "HEAD"} else "write to"
             return AuthorisationError(
                 f"{self.host} does not allow it",
                 why=reason,
-                hint="see whether the account may write to this repository",
+                hint=f"see whether the account may {right} this repository",
             )
         if answer.status in _TRANSIENT:
             return self._later(method, reason, answer)
-        return EngineError(f"{self.host} refuses {method}", why=reason)
+        hint = _HINTS.get(answer.status, WHO_ANSWERS)
+        return EngineError(f"{self.host} refuses {method}", why=reason, hint=hint)
 
-    def _unreachable(self, method: str, error: Exception) -> BuildlibError:
+    def _unauthorised(self, reason: str) -> AuthorisationError:
+        known = self.credentials
+        what = "refuses the credentials" if known else "wants credentials, and there are none"
+        return AuthorisationError(
+            f"{self.host} {what}",
+            why=f"{reason}{f', from {known.source}' if known else ''}",
+            hint=f"docker login {self.host}",
+        )
+
+    def _asked(self, method: str, path: str) -> str:
+        """Return a request in words; what a registry put into a query may open something."""
+        try:
+            return f"{method} {self._line(follow(self._root, path).path or '/')}"
+        except LocationValueError:
+            return method
+
+    def _unreachable(self, method: str, path: str, error: Exception) -> BuildlibError:
         why = f"{type(error).__name__}: {self._line(str(error))}"
         # What breaks off an encrypted connection is of the same class as what is wrong with it.
         if any(isinstance(one, (ssl.CertificateError, CertificateError)) for one in error.args):
-            return InputError(f"the certificate of {self.host} is not trusted", why=why)
-        return self._later(method, why)
+            return InputError(
+                f"the certificate of {self.host} is not trusted",
+                why=why,
+                hint="SSL_CERT_FILE names a file with the certificates of authorities that are",
+            )
+        if any(getattr(one, "reason", "") in _NO_TLS for one in error.args):
+            return InputError(
+                f"{self.host} answers without encryption",
+                why=why,
+                hint="only a registry of this machine is asked without: give it a certificate, or "
+                "have a proxy before it that has one",
+            )
+        return self._later(method, f"{self._asked(method, path)}: {why}")
 
     def _later(self, what: str, why: str, answer: Answer | None = None) -> LaterError:
         sent = "; what is there already is not sent again" if self._writes else ""
@@ -337,3 +379,15 @@ class Transport:
         )
         later.wait = answer.asked_wait(self.clock()) if answer else 0.0
         return later
+
+
+def _others(offered: str, scope: str) -> list[str]:
+    """Return the scopes that a challenge names and that one of ours does not cover."""
+    resource, _, actions = scope.rpartition(":")
+    found = dict.fromkeys(offered.split())
+    return [
+        one
+        for one in found
+        if one.rpartition(":")[0] != resource
+        or set(one.rpartition(":")[2].split(",")) - set(actions.split(","))
+    ]

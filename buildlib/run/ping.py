@@ -114,7 +114,7 @@ def current_context(env: Mapping[str, str], ask: Callable[[str], str]) -> tuple[
     if not name:
         folder = env.get("DOCKER_CONFIG") or f"{env.get('HOME', '')}/.docker"
         try:
-            config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8"))
+            config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8-sig"))
             name = str(config.get("currentContext") or "")
         except (OSError, ValueError, AttributeError):
             name = ""

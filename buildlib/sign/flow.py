@@ -260,12 +260,11 @@ class Signatory:
             )
         repository = reference.partition("@")[0]
         manifests = [f"{repository}@{image}" for image in images]
-        done = self._strange(
-            self._cosign.verify((reference, *manifests), policy, self._root),
-            policy,
-            store,
-            lambda done: verifying_problem(done.code, done.stderr, reference),
-        )
+        signed = manifests if policy.manifests else []
+        try:
+            done = self._signed((reference, *signed), policy, store)
+        except VerificationError as error:
+            raise self._which(error, reference, signed, policy, store) from None
         attestations = tuple(
             (kind, self._attestations(kind, reference, manifests, policy, store))
             for kind in policy.attestations
@@ -274,9 +273,41 @@ class Signatory:
             reference=reference,
             digest=digest,
             signed_by=self._signed_by(done.stdout, policy),
-            images=tuple(images),
+            images=tuple(images) if policy.manifests else (),
             attestations=attestations,
         )
+
+    def _signed(self, references: Sequence[str], policy: Verify, store: Path) -> Completed:
+        argv = self._cosign.verify(references, policy, self._root)
+        about = references[0]
+        return self._strange(
+            argv, policy, store, lambda done: verifying_problem(done.code, done.stderr, about)
+        )
+
+    def _which(
+        self,
+        error: VerificationError,
+        reference: str,
+        manifests: Sequence[str],
+        policy: Verify,
+        store: Path,
+    ) -> VerificationError:
+        """Return the error of the one that it is about: cosign does not say which."""
+        if not manifests:
+            return error
+        for one in (reference, *manifests):
+            try:
+                self._signed((one,), policy, store)
+            except VerificationError as own:
+                if one == reference:
+                    return own
+                return type(own)(
+                    f"{own.what}; the index that names it is verified",
+                    why=own.why,
+                    hint="sign all of it: invoke docker-sign, or cosign sign --recursive; where "
+                    "the index alone has to be signed: manifests = false in the table verify",
+                )
+        return error
 
     def _attestations(
         self,

@@ -33,6 +33,7 @@ class Verify(NamedTuple):
         issuer: who has to vouch for the identity.
         attestations: types that have to be there, as cosign names them, or their URIs.
         transparency_log: a signature by a key has to be in the public log.
+        manifests: what an index names has to be signed as well, and not the index alone.
     """
 
     key: str = ""
@@ -41,6 +42,7 @@ class Verify(NamedTuple):
     issuer: str = ""
     attestations: tuple[str, ...] = ()
     transparency_log: bool = False
+    manifests: bool = True
 
     @property
     def by_identity(self) -> bool:
@@ -63,6 +65,7 @@ _VERIFY_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "issuer": parse_text,
     "attestations": parse_texts,
     "transparency-log": parse_flag,
+    "manifests": parse_flag,
 }
 
 

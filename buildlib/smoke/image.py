@@ -11,6 +11,7 @@ from buildlib.errors import EngineError
 from buildlib.executor import Executor
 from buildlib.oci import archive_file, open_archive
 from buildlib.passing import passing_folder
+from buildlib.reference import canonical
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +76,6 @@ def _load(path: Path, tag: str, executor: Executor) -> None:
 def name_of(tag: str) -> dict[str, str]:
     """Return the annotations by which an engine gives a tag to what it loads."""
     return {
-        "io.containerd.image.name": f"docker.io/library/{tag}" if "/" not in tag else tag,
+        "io.containerd.image.name": canonical(tag),
         "org.opencontainers.image.ref.name": tag.rpartition(":")[2],
     }

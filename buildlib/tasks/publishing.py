@@ -15,7 +15,14 @@ from typing import Final, NamedTuple
 from buildlib.checkout import changes_of, from_commit, is_of_commit
 from buildlib.context import DIST
 from buildlib.engine import inspect_builder
-from buildlib.errors import BuildlibError, CancelledError, InputError, raise_problems
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    CancelledError,
+    EngineError,
+    InputError,
+    raise_problems,
+)
 from buildlib.executor import PlumbumExecutor
 from buildlib.included import INCLUDE
 from buildlib.preflight import check_engine
@@ -92,6 +99,8 @@ class Planner:
             self._mode = Mode.SNAPSHOT
         # With the files of the commit, once they have been looked at.
         self._planned = self.project
+        # The registries that do not list their tags.
+        self._unlisted: set[str] = set()
         config = self.project.config
         self.registries = chosen_registries(config, wanted.registries)
         self._changes = changes_of(self.project)
@@ -152,8 +161,9 @@ class Planner:
                 hint="leave them alone while docker-publish builds, and publish again",
             )
 
-    def plan(self, in_registry: Mapping[str, Sequence[str]]) -> PublishPlan:
-        """Return the plan, by the tags that each registry holds."""
+    def plan(self, in_registry: Mapping[str, Sequence[str] | None]) -> PublishPlan:
+        """Return the plan, by the tags that each registry holds; None: it does not list them."""
+        self._unlisted = {name for name, held in in_registry.items() if held is None}
         return make_publish_plan(
             self._planned,
             self._dockerfile,
@@ -193,6 +203,9 @@ class Planner:
 
         def claim(target: Target, intent: Intent, known: tuple[str, ...]) -> Claim:
             registry, repository = target.registry, repositories[target.name]
+            if target.name in self._unlisted:
+                # Others' claims are seen in the list alone.
+                registry = replace(registry, claim=False)
             return make_claim(run, registry, repository, intent, known=known, terms=terms)
 
         return Rules(
@@ -204,17 +217,21 @@ class Planner:
         )
 
 
-def _held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...]]:
-    """Return the tags of each registry; where it can't be told, that is said.
+def _held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...] | None]:
+    """Return the tags of each registry, None where it does not list them; that is said.
+
+    Many an account may push and pull, and list nothing: only tags that move need the list.
 
     Raises:
-        BuildlibError: a required registry does not tell, and this is no dry run.
+        BuildlibError: a required registry does not answer, or can't be written to either.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, tuple[str, ...] | None] = {}
     problems: list[BuildlibError] = []
     for one in opened:
         try:
-            found[one.registry.name] = one.repository.tags()
+            found[one.registry.name] = _tags(run, one)
+        except CancelledError:
+            raise
         except BuildlibError as error:
             if run.dry or not one.registry.required:
                 run.console.warn(f"{one.registry.name} does not tell its tags: {error.what}")
@@ -222,6 +239,22 @@ def _held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...]]:
                 problems.append(error)
     raise_problems(problems)
     return found
+
+
+def _tags(run: Edge, one: Opened) -> tuple[str, ...] | None:
+    try:
+        return one.repository.tags()
+    except (AuthorisationError, EngineError) as error:
+        if not run.dry:
+            # Who may not write is told that, and not what is in the way of less.
+            one.repository.check_writable()
+        why = f": {error.why.splitlines()[0]}" if error.why else ""
+        run.console.warn(
+            f"{one.registry.name} does not list its tags ({error.what}{why}): tags that move are "
+            "held back there, and publishers are not kept apart, as with claim = false: let one "
+            "publish at a time"
+        )
+        return None
 
 
 def publish(

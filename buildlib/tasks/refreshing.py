@@ -68,7 +68,7 @@ def _look_up_all(
                 today=run.today(),
             )
         except BuildlibError as error:
-            problems[str(error)] = error
+            problems[error.what] = error
             report = not_asked(base, lifetimes, run.today())
         reports.append(report)
     return _Found(tuple(reports), tuple(problems.values()))
@@ -123,7 +123,7 @@ def refresh(run: Edge, *, check: bool, update: bool, json: bool) -> None:
         GateError: with `check`, something is to be done (exit 7), after all of it was told.
         InputError: there is no base, no such tag, or one lacks a platform (exit 2).
         AuthorisationError, TransientError, EngineError: a registry does not answer; what is known
-            without it was told, and nothing was changed.
+            without it was told, and with `update` the bases of the others are pinned.
     """
     if check and update:
         raise InputError("--check contradicts --update", hint="give one of the two")
@@ -136,7 +136,7 @@ def refresh(run: Edge, *, check: bool, update: bool, json: bool) -> None:
     lifetimes = _table(run, config)
     found = _look_up_all(run, config, bases, lifetimes)
     reports, changed = found.reports, False
-    if update and not found.problems:
+    if update and any(report.current for report in reports):
         renewed = _update(run, config, file, reports)
         changed = renewed != file.text
         now = read_bases(renewed, file.build_args)
@@ -158,6 +158,13 @@ def _update(run: Edge, config: Config, file: _File, reports: Sequence[BaseReport
     """Pin anew, or say what would change; return what is in the Dockerfile now."""
     pins = new_pins(reports)
     renewed = repin(file.text, pins, file.build_args)
+    now = read_bases(renewed, file.build_args)
+    if missed := [base for base in now if base.pinned != pins.get(base.reference, base.pinned)]:
+        raise InputError(
+            f"{config.dockerfile} names {missed[0].reference} in a form that can't be pinned here",
+            why=f"line {missed[0].lines[0]}",
+            hint=f"write {missed[0].reference}@{pins[missed[0].reference]} there yourself",
+        )
     if run.dry:
         run.console.answer(_difference(config.dockerfile, file.text, renewed))
         return file.text

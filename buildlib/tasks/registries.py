@@ -61,9 +61,7 @@ class Opened(NamedTuple):
 
 def repository_path(registry: Registry) -> str:
     """Return a repository's name in its registry; Docker Hub's own have one part more."""
-    path = parse_reference(registry.repository).repository
-    plain = "/" in path or registry.host != "docker.io"
-    return path if plain else f"library/{path}"
+    return registry.full_name.partition("/")[2]
 
 
 def open_registries(

@@ -24,7 +24,7 @@ from buildlib.publish.plan import PublishPlan
 from buildlib.publish.receipt import GateRecord, find_bills, new_receipt
 from buildlib.publish.settings import SBOM
 from buildlib.publish.signing import STATEMENT, CosignSigner, tracked_key
-from buildlib.reference import Reference, parse_reference
+from buildlib.reference import Reference, canonical, parse_reference
 from buildlib.registry.answer import read_object
 from buildlib.registry.client import Document, Repository
 from buildlib.registry.credentials import docker_store
@@ -51,7 +51,7 @@ class Wanted(NamedTuple):
 
 def _open(run: Edge, config: Config, reference: Reference) -> Opened:
     """Return the configured registry of that repository, or one that nobody configured."""
-    known = [r for r in config.registries if r.repository == reference.name]
+    known = [r for r in config.registries if r.full_name == canonical(reference.name)]
     registry = known[0] if known else Registry(name=reference.name, repository=reference.name)
     (opened,) = open_registries(run, [registry])
     return opened
@@ -107,7 +107,8 @@ def _sign_release(run: Edge, opened: Opened, reference: Reference) -> str:
     planner = Planner(run, NOTHING, by_version=True)
     planner.take_commit()
     plan = planner.plan({})
-    target = next((t for t in plan.targets if t.repository == reference.name), None)
+    name = canonical(reference.name)
+    target = next((t for t in plan.targets if t.registry.full_name == name), None)
     if target is None:
         raise InputError(f"{reference.name} is no configured registry's repository")
     images = tuple(_images(opened.repository, reference))

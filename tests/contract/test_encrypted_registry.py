@@ -82,11 +82,16 @@ def test_the_registry_is_asked_with_encryption_whatever_it_calls_itself(
 def test_who_wants_credentials_elsewhere_gets_none(server: Encrypted, address: str) -> None:
     server.answers[f"POST {UPLOADS}"] = (202, {"Location": address})
     challenge = {"WWW-Authenticate": "Basic realm=y"}
-    server.answers[f"DELETE {address}"] = (401, challenge)
+    put = f"PUT {address}?digest={BLOB.digest.replace(':', '%3A')}"
+    server.answers |= dict.fromkeys((put, f"DELETE {address}"), (401, challenge))
     with pytest.raises(AuthorisationError, match="were not sent") as caught:
-        _repository(server).check_writable()
+        _put(_repository(server))
     assert address.rpartition("/")[0].rpartition(":")[0] in str(caught.value)
     assert len(server.seen) == 3
+    assert server.seen[-1].authorisation == ""
+    # To call an upload off is a courtesy.
+    _repository(server).check_writable()
+    assert server.seen[-1].address == address
     assert server.seen[-1].authorisation == ""
 
 
@@ -103,18 +108,42 @@ def test_reading_leads_them_nowhere_else_either(server: Encrypted, address: str,
     assert server.seen[-1].authorisation == ""
 
 
+@pytest.mark.parametrize("address", [*ELSEWHERE, *OURS])
+@pytest.mark.parametrize("request_", ["POST", "PUT"])
+def test_what_is_sent_follows_a_redirect_and_the_credentials_do_not(
+    server: Encrypted, address: str, request_: str
+) -> None:
+    query = f"?digest={BLOB.digest.replace(':', '%3A')}"
+    server.answers = {
+        f"POST {UPLOADS}": (202, {"Location": "/first"}),
+        f"PUT https://{HOST}/first{query}": (308, {"Location": address}),
+    }
+    if request_ == "POST":
+        server.answers[f"POST {UPLOADS}"] = (307, {"Location": address})
+        for one in (address, f"https://{HOST}/up"):
+            server.answers[f"POST {one}"] = (202, {"Location": "/there"})
+    _put(_repository(server))
+    redirected = server.seen[-2 if request_ == "POST" else -1]
+    assert redirected.method == request_
+    known = "" if address in ELSEWHERE else f"Basic {KNOWN.basic}"
+    assert redirected.authorisation == known
+
+
 @pytest.mark.parametrize("address", IN_CLEAR)
-@pytest.mark.parametrize("how", ["a redirect", "the next page", "an upload"])
+@pytest.mark.parametrize(
+    "how", ["a redirect", "the next page", "an upload", "an upload's redirect"]
+)
 def test_nothing_leads_out_of_the_encryption(server: Encrypted, how: str, address: str) -> None:
     first = f"GET https://{HOST}{PATH}/tags/list?n=1000"
     server.answers = {
         "a redirect": {first: (307, {"Location": address})},
         "the next page": {first: (200, {"Link": f'<{address}>; rel="next"'})},
         "an upload": {f"POST {UPLOADS}": (202, {"Location": address})},
+        "an upload's redirect": {f"POST {UPLOADS}": (307, {"Location": address})},
     }[how]
     repository = _repository(server)
     with pytest.raises(EngineError, match="leads out of the encryption"):
-        _put(repository) if how == "an upload" else repository.tags()
+        _put(repository) if "upload" in how else repository.tags()
     assert all(one.address.startswith("https://") for one in server.seen)
 
 
@@ -224,3 +253,17 @@ def test_a_certificate_that_is_not_trusted_will_not_get_better(
     assert caught.value.exit_code == 2
     assert repository.transport.tally.retries == 0
     assert server.seen == []
+
+
+def test_a_registry_without_encryption_is_not_asked_again_and_again(server: Encrypted) -> None:
+    with fault_proxy(0) as plain:
+        server.registry_port, kept = plain.port, server.registry_port
+        try:
+            repository = _repository(server)
+            with pytest.raises(InputError, match="answers without encryption") as caught:
+                repository.tags()
+        finally:
+            server.registry_port = kept
+    assert "only a registry of this machine" in caught.value.hint
+    assert repository.transport.tally.retries == 0
+    assert plain.seen == []

@@ -32,8 +32,8 @@ class Hub(ThreadingHTTPServer):
         self.failing = 0
         self.later = ""
         self.refusal = ""
-        self.elsewhere = ""
-        self.challenge = 'Bearer realm="REALM",service="hub",scope="x"'
+        self.elsewhere = self.moved = ""
+        self.challenge = 'Bearer realm="REALM",service="hub",scope="repository:team/thing:pull"'
         self.paths: list[str] = []
 
     @property
@@ -76,6 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         authorisation = self.headers.get("Authorization", "")
         if urlsplit(path).path == "/token":
+            if hub.moved:
+                self._say(307, {}, Location=hub.moved)
+                return
             if self.command == "POST":
                 query = self.rfile.read(int(self.headers["Content-Length"])).decode()
             later = {"Retry-After": hub.later} if hub.later and hub.failing else {}
@@ -143,6 +146,38 @@ def test_a_challenge_is_read_in_every_form(hub: Hub, challenge: str) -> None:
     hub.challenge = challenge
     assert _tags(hub, KNOWN) == ("1.2.3",)
     assert hub.asked == [{"service": ["hub"], "scope": ["repository:team/thing:pull"]}]
+
+
+@pytest.mark.parametrize(
+    ("offered", "asked"),
+    [
+        ("", []),
+        ("repository:team/thing:pull", []),
+        ("repository:mirror/team/thing:pull", ["repository:mirror/team/thing:pull"]),
+        ("repository:team/thing:pull,push", ["repository:team/thing:pull,push"]),
+        ("repository:team/thing:pull registry:catalog:*", ["registry:catalog:*"]),
+        ("anything", ["anything"]),
+    ],
+)
+@pytest.mark.parametrize("known", ["a password", "a token"])
+def test_the_token_is_for_what_the_registry_names_as_well(
+    hub: Hub, offered: str, asked: list[str], known: str
+) -> None:
+    hub.challenge = f'Bearer realm="REALM",service="hub",scope="{offered}"'
+    token = Credentials(username="", secret="t0k", source="the test")  # noqa: S106 - made up
+    assert _tags(hub, KNOWN if known == "a password" else token) == ("1.2.3",)
+    scopes = ["repository:team/thing:pull", *asked]
+    assert hub.asked[0]["scope"] == (scopes if known == "a password" else [" ".join(scopes)])
+
+
+def test_a_refresh_token_goes_to_no_other_address(hub: Hub) -> None:
+    other = Hub()
+    with serving(other):
+        hub.moved = f"http://{other.host}/token"
+        token = Credentials(username="", secret="t0k", source="the test")  # noqa: S106 - made up
+        with pytest.raises(AuthorisationError):
+            _tags(hub, token)
+    assert other.paths == []
 
 
 def test_a_token_service_may_have_a_query_of_its_own(hub: Hub) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Checkout, load_script
 from ociwriter import OciWriter
-from registries import KNOWN, Server, docker_config, free_port, registry
+from registries import KNOWN, Fault, Server, docker_config, fault_proxy, free_port, registry
 
 from buildlib.oci import open_archive
 from buildlib.registry.client import Repository
@@ -329,6 +329,40 @@ def test_where_no_registry_answers_nothing_is_pinned_and_the_rest_is_told(
     assert "3.22: past its end of life" in done.stdout
     assert done.stderr.count("did not answer") == 1
     assert _text(checkout) == before
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 406, 501])
+def test_a_registry_that_lists_no_tags_has_its_bases_pinned(
+    project: Checkout, shelf: Shelf, tmp_path: Path, status: int
+) -> None:
+    digest = shelf.put("3.22", "3.24")
+    with fault_proxy(shelf.server.port) as proxy:
+        proxy.always["/tags/list"] = Fault(status=status)
+        text = f"FROM {proxy.host}/{shelf.path}:3.22 AS a\nFROM {shelf.name}:3.22\n"
+        (project.root / "Dockerfile").write_text(text, encoding="utf-8")
+        store = docker_config(tmp_path / "both", proxy.host, shelf.server.host)
+        done = project.invoke("docker-bases", "--update", DOCKER_CONFIG=str(store))
+    assert done.returncode == 0, done.stderr
+    assert _text(project) == text.replace(":3.22", f":3.22@{digest}")
+    (said,) = [line for line in done.stdout.splitlines() if "newer tags are not known" in line]
+    assert said.startswith(f"{proxy.host}/{shelf.path}:3.22: ")
+    assert f"GET /v2/{shelf.path}/tags/list" in said
+
+
+@pytest.mark.parametrize("status", [403, 405])
+def test_one_registry_that_gives_nothing_does_not_hold_up_the_others(
+    project: Checkout, shelf: Shelf, tmp_path: Path, status: int
+) -> None:
+    digest = shelf.put("3.22")
+    with fault_proxy(shelf.server.port) as proxy:
+        proxy.always["/v2/"] = Fault(status=status)
+        text = f"FROM {proxy.host}/{shelf.path}:3.22 AS a\nFROM {shelf.name}:3.22\n"
+        (project.root / "Dockerfile").write_text(text, encoding="utf-8")
+        store = docker_config(tmp_path / "both", proxy.host, shelf.server.host)
+        done = project.invoke("docker-bases", "--update", DOCKER_CONFIG=str(store))
+    assert done.returncode == (5 if status == 403 else 4)
+    assert f"GET /v2/{shelf.path}/manifests/3.22" in done.stderr
+    assert _text(project) == text.replace(f"{shelf.name}:3.22", f"{shelf.name}:3.22@{digest}")
 
 
 def test_a_mirror_is_asked_instead_and_a_pinned_base_is_taken_from_it(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 
 import pytest
 import urllib3
+from hypothesis import given
+from hypothesis import strategies as st
 from urllib3.exceptions import LocationParseError
 
 from buildlib.errors import InputError
@@ -107,6 +110,65 @@ def test_each_address_has_its_own_way(address: str, through: str) -> None:
     }
     proxy = _manager(env, address).proxy
     assert (proxy.url if proxy else "") == through
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "address", "spared"),
+    [
+        ("*", "https://registry.example/", True),
+        ("", "https://registry.example/", False),
+        (" , other.example , registry.example ", "https://registry.example/", True),
+        ("registry.example", "https://a.registry.example/", True),
+        ("REGISTRY.example", "https://registry.EXAMPLE/", True),
+        ("registry.example", "https://myregistry.example/", False),
+        (".corp.example", "https://a.corp.example/", True),
+        (".corp.example", "https://corp.example/", False),
+        ("*.corp.example", "https://a.b.corp.example/", True),
+        ("*.corp.example", "https://corp.example/", False),
+        ("*corp.example", "https://corp.example/", False),
+        ("registry.example:5000", "https://registry.example:5000/", True),
+        ("registry.example:5000", "https://registry.example/", False),
+        ("registry.example:443", "https://registry.example/", True),
+        ("*.corp.example:80", "http://a.corp.example/", True),
+        ("10.0.0.0/8", "https://10.1.2.3:5000/", True),
+        ("10.1.2.3/8", "https://10.9.9.9/", True),
+        ("10.0.0.0/8", "https://11.1.2.3/", False),
+        ("10.0.0.0/8", "https://10.example/", False),
+        ("10.0.0.0/99", "https://10.1.2.3/", False),
+        ("10.1.2.3", "https://10.1.2.3:5000/", True),
+        ("10.1.2.3:5000", "https://10.1.2.3:5000/", True),
+        ("10.1.2.3:5000", "https://10.1.2.3/", False),
+        ("fd00::/8", "https://[fd00::1]:5000/", True),
+        ("fd00::1", "https://[fd00:0::1]:5000/", True),
+        ("[fd00::1]:5000", "https://[fd00::1]:5000/", True),
+        ("[fd00::1]:5000", "https://[fd00::1]/", False),
+        ("fe80::/10", "https://[fd00::1]/", False),
+        (":5000", "https://registry.example:5000/", False),
+        ("registry.example:http", "http://registry.example/", False),
+    ],
+)
+def test_no_proxy_is_read_as_docker_reads_it(
+    no_proxy: str,
+    address: str,
+    spared: bool,  # noqa: FBT001 - a table
+) -> None:
+    found = _manager({"ALL_PROXY": "http://proxy.example", "NO_PROXY": no_proxy}, address)
+    assert isinstance(found, urllib3.ProxyManager) is not spared
+
+
+@given(st.ip_addresses(network="10.32.0.0/11"), st.integers(0, 32))
+def test_a_range_of_no_proxy_has_the_addresses_that_it_names(
+    address: IPv4Address, length: int
+) -> None:
+    inside = f"{address}/{length}"
+    env = {"HTTPS_PROXY": "http://proxy.example", "NO_PROXY": inside}
+    assert not isinstance(_manager(env, f"https://{address}:5000/"), urllib3.ProxyManager)
+
+
+def test_a_variable_in_capitals_wins_and_an_empty_one_is_none() -> None:
+    both = {"https_proxy": "http://small.example", "HTTPS_PROXY": "http://capitals.example"}
+    assert str(_proxy(both).proxy) == "http://capitals.example:80"
+    assert str(_proxy({**both, "HTTPS_PROXY": ""}).proxy) == "http://small.example:80"
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ ORDER = [
     "tarheader",
     "tarstream",
     "documents",
+    "dockerarchive",
     "layer",
     "rootfs",
     "blobs",
@@ -326,3 +327,14 @@ def test_the_public_interface_is_what_it_says() -> None:
     with pytest.raises(AttributeError):
         _ = buildlib.nothing
     assert (PACKAGE / "py.typed").is_file()
+
+
+def test_no_message_names_a_script_of_this_repository() -> None:
+    own = ("scripts/", "bootstrap.sh", "standins.py", "gotools", "nox -s")
+    said = {
+        (path.name, name)
+        for path in PACKAGE.rglob("*.py")
+        for name in own
+        if name in path.read_text(encoding="utf-8")
+    }
+    assert said == set()

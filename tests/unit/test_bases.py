@@ -89,6 +89,39 @@ def test_images_that_files_are_taken_from_are_pinned() -> None:
     assert repin(done, {"tools:1": NEW}, {}) == done
 
 
+@pytest.mark.parametrize(
+    ("line", "pinned"),
+    [
+        ('FROM "tools:1"', f'FROM "tools:1@{NEW}"'),
+        ("FROM 'tools:1' AS a", f"FROM 'tools:1@{NEW}' AS a"),
+        ('FROM "tools":1', f'FROM "tools":1@{NEW}'),
+        ("FROM 'too'\"ls:1\"", f"FROM 'too'\"ls:1@{NEW}\""),
+        (f'FROM "tools:1@{OLD}"', f'FROM "tools:1@{NEW}"'),
+        (f'FROM "tools:1"@{OLD}', f'FROM "tools:1"@{NEW}'),
+        ('FROM --platform=linux/amd64 "tools:1"', f'FROM --platform=linux/amd64 "tools:1@{NEW}"'),
+        ('FROM "$B"', f'FROM "$B@{NEW}"'),
+        ("FROM ${B}", f"FROM ${{B}}@{NEW}"),
+        ('FROM "${B}"\tAS a', f'FROM "${{B}}@{NEW}"\tAS a'),
+        ('FROM "too${L}1"', f'FROM "too${{L}}1@{NEW}"'),
+    ],
+)
+def test_a_base_is_pinned_however_it_is_quoted(line: str, pinned: str) -> None:
+    above = 'ARG B=tools:1\nARG L="ls:"\n'
+    done = repin(f"{above}{line}\n", {"tools:1": NEW}, {})
+    assert done == f"{above}{pinned}\n"
+    assert [base.pinned for base in read_bases(done, {})] == [NEW]
+    assert repin(done, {"tools:1": NEW}, {}) == done
+
+
+@pytest.mark.parametrize("sign", ["\f", "\v", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+def test_what_is_no_end_of_a_line_begins_no_instruction(sign: str) -> None:
+    text = f"FROM a:1\nRUN true {sign}FROM b:1\r\nCOPY x{sign}FROM c:1 /\nFROM d:1\n"
+    found = [base.reference for base in read_bases(text, {})]
+    assert found == ["a:1", "d:1"]
+    done = repin(text, dict.fromkeys(("a:1", "b:1", "c:1", "d:1"), NEW), {})
+    assert done == text.replace("a:1", f"a:1@{NEW}").replace("d:1", f"d:1@{NEW}")
+
+
 def test_comments_keep_the_digests_that_they_tell_of() -> None:
     text = (
         f"# syntax=docker/dockerfile:1@{OLD}\n"

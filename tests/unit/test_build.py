@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -162,13 +163,12 @@ FAILURES = {
         EngineError,
         "./main.go:3:1: syntax error",
     ),
-    "a file of the context that can't be read is named": (
-        "error from sender: open /p/data/x y: permission denied", "", InputError,
-        "add it to .dockerignore"),
     "a full disk points to docker system df": (
         "failed to copy: write /x: no space left on device", "", EngineError, "docker system df"),
     "a full disk inside a step is one too": (
         "exit code: 1", "dd: No space left on device\n", EngineError, "docker system df"),
+    "a file of the context that can't be read is named": (
+        "error from sender: open data: permission denied", "", InputError, ".dockerignore"),
     "a missing emulation prints the command that registers it": (
         "exec /bin/sh: exec format error", "", EngineError, "tonistiigi/binfmt --install all"),
     "a refused base image is a matter of login": (
@@ -258,6 +258,31 @@ def test_a_build_that_goes_on_failing_fails(
     assert sum(argv[1:3] == ("buildx", "build") for argv in docker.asked) == attempts
 
 
+@pytest.mark.parametrize(
+    ("error", "free", "what"),
+    [
+        ("write DIST/x.tar: no space left on device", 1 << 40, "the disk of DIST is full"),
+        ("copy: rpc error: write DIST/a/b: no space left on device", 0, "the disk of DIST is full"),
+        ("error from receiver: context canceled", 0, "the disk of DIST is full"),
+        ("error from receiver: context canceled", 1 << 40, "the build failed"),
+        ("write /var/lib/x: no space left on device", 0, "the engine's disk is full"),
+    ],
+)
+def test_a_full_disk_is_that_of_the_output_or_the_engines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, free: int, what: str
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    docker, dist = FakeDocker(code=1), str(tmp_path / "dist")
+    error = error.replace("DIST", dist)
+    failed = json.dumps({"vertexes": [{**STEP, "error": error}]})
+    docker.lines = [failed, f"ERROR: failed to solve: {error}"]
+    with pytest.raises(EngineError) as caught:
+        _build(write_project(tmp_path), docker, output="oci")
+    assert caught.value.what.startswith(what.replace("DIST", dist))
+    assert ("docker system df" in caught.value.hint) is ("engine" in what)
+
+
 BASES = {
     "no match for platform in manifest: not found": (
         "a base image is not there for the platform: docker.io/library/alpine:3.22",
@@ -265,7 +290,7 @@ BASES = {
     ),
     "dial tcp: lookup registry.example: no such host": (
         "a base image can't be had: docker.io/library/alpine:3.22",
-        "scripts/bootstrap.sh",
+        "base-images",
     ),
 }
 

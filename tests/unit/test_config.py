@@ -404,3 +404,19 @@ def test_a_table_is_not_set_by_a_variable_without_a_word(tmp_path: Path, name: s
     root = _write(tmp_path, 'image = "thing"\n')
     with pytest.raises(InputError, match=f"{name} can't be set: .* is a table"):
         load_config(root, {name: "x"})
+
+
+@pytest.mark.parametrize("name", ["buildlib.toml", "pyproject.toml", "map.toml"])
+def test_a_file_of_an_editor_of_windows_is_read(tmp_path: Path, name: str) -> None:
+    texts = {
+        "buildlib.toml": 'image = "thing"\r\n',
+        "pyproject.toml": '[tool.buildlib]\r\nimage = "thing"\r\n',
+        "map.toml": '[base-images]\r\n"a:1" = "docker-image://b:1"\r\n',
+    }
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + texts[name].encode())
+    if name == "map.toml":
+        _write(tmp_path, 'image = "thing"\n')
+        config = load_config(tmp_path, {"BUILDLIB_BASE_IMAGES": str(tmp_path / name)})
+        assert dict(config.base_images)["a:1"].source == "docker-image://b:1"
+    else:
+        assert load_config(tmp_path, {}).image == "thing"

@@ -64,6 +64,71 @@ def test_docker_hub_has_a_name_of_its_own(tmp_path: Path) -> None:
     assert found.username == "bob"
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "ghcr.io",
+        "https://ghcr.io",
+        "http://ghcr.io",
+        "https://ghcr.io/",
+        "https://ghcr.io/v1/",
+        "http://ghcr.io/v2/",
+        "ghcr.io/",
+        "ghcr.io/team/thing",
+    ],
+)
+@pytest.mark.parametrize("table", ["auths", "credHelpers"])
+def test_a_key_of_dockers_file_is_found_by_its_host(tmp_path: Path, key: str, table: str) -> None:
+    entries = {"ghcr.io.example": _auth("eve", "x"), key: _auth("ann", "pass")}
+    env = _store(tmp_path, **{table: entries if table == "auths" else {key: "own"}})
+    executor = FakeExecutor({("docker-credential-own", "get"): Completed(code=0, stdout=ANSWER)})
+    found = find_credentials(GHCR, env, executor)
+    assert found
+    assert (found.username, found.secret) == ("ann", "pass")
+
+
+def test_the_exact_key_comes_before_the_others(tmp_path: Path) -> None:
+    auths = {"https://ghcr.io/v1/": _auth("bob", "old"), "ghcr.io": _auth("ann", "pass")}
+    found = find_credentials(GHCR, _store(tmp_path, auths=auths), FakeExecutor())
+    assert found
+    assert found.username == "ann"
+
+
+@pytest.mark.parametrize("key", [HUB_KEY, "index.docker.io", "docker.io", "https://docker.io/v2/"])
+def test_docker_hub_is_found_by_each_of_its_names(tmp_path: Path, key: str) -> None:
+    found = find_credentials(HUB, _store(tmp_path, auths={key: _auth("bob", "p")}), FakeExecutor())
+    assert found
+    assert found.username == "bob"
+
+
+@pytest.mark.parametrize(
+    ("entry", "known"),
+    [
+        ({"username": "ann", "password": "pa:ss"}, ("ann", "pa:ss")),
+        ({"username": "bob", "password": "x", **_auth("ann", "pa:ss")}, ("ann", "pa:ss")),
+        (_auth("ann", "pa:ss\0\0"), ("ann", "pa:ss")),
+        ({"username": "ann"}, None),
+        ({"username": "ann", "password": ""}, None),
+        ({"email": "ann@example.com"}, None),
+        ({"auth": "no base64"}, None),
+        ("text", None),
+    ],
+)
+def test_an_entry_of_dockers_file_is_read_as_docker_reads_it(
+    tmp_path: Path, entry: object, known: tuple[str, str] | None
+) -> None:
+    env = _store(tmp_path, auths={"ghcr.io": entry})
+    found = find_credentials(GHCR, env, FakeExecutor())
+    assert (found and (found.username, found.secret)) == known
+
+
+def test_a_file_of_an_editor_of_windows_is_read(tmp_path: Path) -> None:
+    env = _store(tmp_path, auths={"ghcr.io": _auth("ann", "pass")})
+    path = tmp_path / "config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert find_credentials(GHCR, env, FakeExecutor())
+
+
 def test_the_helper_of_one_registry_comes_before_the_store_of_all(tmp_path: Path) -> None:
     env = _store(tmp_path, credHelpers={"ghcr.io": "own"}, credsStore="all")
     executor = FakeExecutor({("docker-credential-own", "get"): Completed(code=0, stdout=ANSWER)})

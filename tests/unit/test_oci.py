@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import re
@@ -173,7 +172,7 @@ def test_what_is_broken_is_named(tmp_path: Path) -> None:
     zstd = "application/vnd.oci.image.layer.v1.tar+zstd"
     image = writer.image([gone, cut, {"mediaType": zstd, **writer.blob(b"\x28\xb5\x2f\xfdx")}])
     writer.drop(gone)
-    messages = ("is missing", "can't be read", "zstd")
+    messages = ("is missing", "can't be read", "ended before")
     with open_archive(writer.write(tmp_path / "i.tar", image)) as archive:
         (found,) = archive.images()
         for layer, message in zip(found.layers, messages, strict=True):
@@ -444,14 +443,6 @@ def test_other_files_are_not_copied_with_the_blobs(tmp_path: Path) -> None:
     assert not names & {"blobs/a/b", "blobs/sha256/x", "x"}
 
 
-def test_a_compressed_archive_is_refused_with_a_hint(tmp_path: Path) -> None:
-    path = tmp_path / "i.tar.gz"
-    path.write_bytes(gzip.compress(_two_platforms(tmp_path / "i.tar").read_bytes()))
-    with pytest.raises(InputError, match="can't be read as an image") as caught:
-        _images(path)
-    assert "gunzip" in caught.value.hint
-
-
 def test_directories_and_links_in_an_archive_are_no_blobs(tmp_path: Path) -> None:
     writer = OciWriter()
     path = writer.write(tmp_path / "i.tar", writer.image([writer.layer({"a": b""})]))
@@ -591,6 +582,12 @@ DOCKER = "application/vnd.docker.image.rootfs.diff.tar"
         (PLAIN, f"{PLAIN}+gzip", "end-of-archive"),
         (f"{PLAIN}+gzip", PLAIN, ""),
         (f"{PLAIN}+zstd", f"{PLAIN}+gzip", ""),
+        (f"{PLAIN}+zstd", f"{PLAIN}+zstd", ""),
+        (f"{PLAIN}+gzip", f"{PLAIN}+zstd", ""),
+        (f"{DOCKER}.zstd", f"{PLAIN}+zstd", ""),
+        (DOCKER, f"{PLAIN}+zstd", ""),
+        (DOCKER, PLAIN, ""),
+        (PLAIN, f"{PLAIN}+zstd", "."),
         (f"{DOCKER}.gzip", f"{PLAIN}+gzip", ""),
         (DOCKER, f"{PLAIN}+gzip", ""),
         (PLAIN.replace("layer.", "layer.nondistributable."), PLAIN, ""),

@@ -387,12 +387,14 @@ def test_the_real_base_has_no_stand_in_label(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "normal"),
     [
-        ("alpine", "alpine:latest"),
-        ("library/alpine:3", "alpine:3"),
-        ("docker.io/library/alpine:3", "alpine:3"),
-        ("docker.io/me/x", "me/x:latest"),
+        ("alpine", "docker.io/library/alpine:latest"),
+        ("library/alpine:3", "docker.io/library/alpine:3"),
+        ("docker.io/library/alpine:3", "docker.io/library/alpine:3"),
+        ("docker.io/alpine:3", "docker.io/library/alpine:3"),
+        ("index.docker.io/me/x", "docker.io/me/x:latest"),
+        ("me/x", "docker.io/me/x:latest"),
         ("localhost:5000/x", "localhost:5000/x:latest"),
-        ("x@sha256:1", "x@sha256:1"),
+        ("x@sha256:1", "docker.io/library/x@sha256:1"),
     ],
 )
 def test_references_have_one_normal_name(name: str, normal: str) -> None:

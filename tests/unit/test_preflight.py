@@ -192,6 +192,8 @@ def test_a_dockerfile_without_args_says_so(tmp_path: Path) -> None:
     ("sources", "ignore", "told"),
     [
         ((".",), "", ".git, dist"),
+        (("../..",), "", ".git, dist"),
+        (("app/..",), "", ".git, dist"),
         (("./", "app"), "dist\n", ".git"),
         (("/",), ".git\ndist\n", ""),
         ((".",), "*\n!app\n", ""),
@@ -244,6 +246,14 @@ def test_a_dockerfile_without_from_is_refused(tmp_path: Path) -> None:
     [
         pytest.param("FROM scratch\nCOPY app/ /\n", "*\n", "keeps out", id="an ignored source"),
         pytest.param("FROM scratch\nCOPY gone /\n", "", "does not have", id="a missing source"),
+        pytest.param("FROM scratch\nCOPY ../app/ /\n", "", "", id="a path above is one within"),
+        pytest.param(
+            'FROM scratch\nCOPY ["app/../../app/main.go", "/"]\n', "", "", id="and one that turns"
+        ),
+        pytest.param(
+            "FROM scratch\nCOPY ../app/ /\n", "app\n", "line !app to", id="one above is ignored"
+        ),
+        pytest.param("FROM scratch\nCOPY ../gone /\n", "", "does not have", id="one above is gone"),
         pytest.param("FROM scratch\nCOPY app/ /\n", "*\n!app\n", "", id="an allowed source"),
         pytest.param(
             "FROM scratch\nCOPY app/ /\n", "**\n!**/*.go\n", "", id="one by an exception anywhere"
@@ -295,6 +305,25 @@ def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
     assert first.what.startswith("build context can't be looked at")
     assert first.why == "File name too long"
     assert "Dockerfile not found" in second.what
+
+
+def test_a_dockerfile_outside_of_the_context_has_its_own_ignore_file_beside_it(
+    tmp_path: Path,
+) -> None:
+    root, outer = tmp_path / "project", tmp_path / "outer"
+    root.mkdir()
+    write_project(root, 'image = "thing"\ndockerfile = "../outer/File"\n')
+    outer.mkdir()
+    (outer / "File").write_text("FROM scratch\nCOPY ../app /\n", encoding="utf-8")
+    (root / ".dockerignore").write_text("", encoding="utf-8")
+    plan, dockerfile = _plan(root), a_project(root).dockerfile()
+    assert plan.dockerfile == outer / "File"
+    assert preflight.check_files(plan) == []
+    assert preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan)) == []
+    (outer / "File.dockerignore").write_text("app\n", encoding="utf-8")
+    (problem,) = preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan))
+    assert "File.dockerignore keeps out" in problem.what
+    assert "to File.dockerignore" in problem.hint
 
 
 def test_the_dockerfiles_own_ignore_file_wins(tmp_path: Path) -> None:

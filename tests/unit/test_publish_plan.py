@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ def _plan(
     more: str = "",
     skips: tuple[str, ...] = (),
     mode: Mode = Mode.RELEASE,
+    held: Mapping[str, Sequence[str] | None] | None = None,
 ) -> PublishPlan:
     write_project(root, CONFIG.format(host=host, more=more), dockerfile)
     project = a_project(root)
@@ -35,7 +37,7 @@ def _plan(
         Changes(),
         project.config.registries,
         mode=mode,
-        in_registry={},
+        in_registry=held or {},
         skips=parse_skips(skips, "for a test" if skips else ""),
     )
 
@@ -66,6 +68,52 @@ def test_a_stage_that_is_not_built_need_not_be_pinned(tmp_path: Path) -> None:
 
 def test_a_rehearsal_may_stand_on_anything(tmp_path: Path) -> None:
     assert _plan(tmp_path, "FROM alpine:3.22\n", host="127.0.0.1:5000").rehearsal
+
+
+def test_where_no_tags_are_listed_only_those_that_never_move_are_given(tmp_path: Path) -> None:
+    (target,) = _plan(tmp_path, "FROM scratch\n", held={"one": ("0.0.1",)}).targets
+    assert target.floating
+    (unlisted,) = _plan(tmp_path, "FROM scratch\n", held={"one": None}).targets
+    assert unlisted.tags == unlisted.pinned == target.pinned
+    held_back = dict(unlisted.held_back)
+    assert set(held_back) >= set(target.floating)
+    assert all("does not list its tags" in held_back[tag] for tag in target.floating)
+
+
+def test_a_tag_that_moves_can_not_be_all_that_is_given_there(tmp_path: Path) -> None:
+    more = 'tags = { rules = ["latest"] }\n'
+    with pytest.raises(InputError, match="latest can't be given") as caught:
+        _plan(tmp_path, "FROM scratch\n", held={"one": None}, more=more)
+    assert "does not list its tags" in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("me/thing", "docker.io/me/thing"),
+        ("docker.io/thing", "docker.io/library/thing"),
+        ("index.docker.io/thing", "library/thing"),
+        ("ghcr.io/thing", "ghcr.io/thing"),
+    ],
+)
+def test_two_registries_are_one_however_the_repository_is_written(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    pinned = f"FROM alpine:3.22@{DIGEST}\n"
+    more = (
+        f'registries = {{ two = {{ repository = "{other}" }}, one = {{ repository = "{one}" }} }}\n'
+    )
+    write_project(tmp_path, f'image = "thing"\n{more}', pinned)
+    project = a_project(tmp_path)
+    with pytest.raises(InputError, match="two registries have the one repository"):
+        make_publish_plan(
+            project,
+            project.dockerfile(),
+            Changes(),
+            project.config.registries,
+            mode=Mode.RELEASE,
+            in_registry={},
+        )
 
 
 def test_the_reasons_are_told_together(tmp_path: Path) -> None:

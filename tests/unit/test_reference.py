@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildlib.errors import InputError
-from buildlib.reference import Reference, parse_reference, to_tag
+from buildlib.reference import Reference, canonical, parse_reference, to_tag
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -33,6 +33,16 @@ DIGEST = "sha256:" + "0" * 64
             Reference(registry="localhost", repository="thing", digest=DIGEST),
             id="a digest",
         ),
+        pytest.param(
+            "[::1]:5000/team/thing:1",
+            Reference(registry="[::1]:5000", repository="team/thing", tag="1"),
+            id="an address of version 6 with a port",
+        ),
+        pytest.param(
+            "[2001:DB8::1]/thing",
+            Reference(registry="[2001:DB8::1]", repository="thing"),
+            id="an address of version 6",
+        ),
     ],
 )
 def test_reference_is_taken_apart(text: str, expected: Reference) -> None:
@@ -56,11 +66,38 @@ def test_reference_is_put_together_again() -> None:
         pytest.param("a" * 256, id="a name over 255"),
         pytest.param("thing:" + "a" * 129, id="a tag over 128"),
         pytest.param("two words", id="a blank inside"),
+        pytest.param("::1/thing", id="an address of version 6 without brackets"),
+        pytest.param("[::1/thing", id="half of the brackets"),
+        pytest.param("[::1%lo]/thing", id="an address with a zone"),
     ],
 )
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_reference(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("x", "docker.io/library/x"),
+        ("library/x", "docker.io/library/x"),
+        ("docker.io/x", "docker.io/library/x"),
+        ("index.docker.io/x", "docker.io/library/x"),
+        ("index.docker.io/library/x:1", "docker.io/library/x:1"),
+        ("x:1.2", "docker.io/library/x:1.2"),
+        (f"me/x@{DIGEST}", f"docker.io/me/x@{DIGEST}"),
+        ("a/b/c", "docker.io/a/b/c"),
+        ("docker.io/me/x", "docker.io/me/x"),
+        ("localhost/x", "localhost/x"),
+        ("host:1/x", "host:1/x"),
+        ("[::1]:5000/x", "[::1]:5000/x"),
+        ("ghcr.io/library/x", "ghcr.io/library/x"),
+        ("my.io", "docker.io/library/my.io"),
+    ],
+)
+def test_a_name_has_one_full_form(name: str, full: str) -> None:
+    assert canonical(name) == full
+    assert canonical(full) == full
 
 
 @pytest.mark.parametrize(

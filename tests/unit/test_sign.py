@@ -198,6 +198,54 @@ def test_why_something_is_not_verified(
     assert "WARNING" not in str(error)
 
 
+class Signatures(FakeExecutor):
+    """Knows what is signed, and answers as cosign does: about the first that is not."""
+
+    def __init__(self, *signed: str) -> None:
+        super().__init__()
+        self.signed = signed
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        self.asked.append(tuple(argv))
+        missing = [word for word in argv if "@sha256:" in word and word not in self.signed]
+        return Completed(code=10, stderr=LAST + UNSIGNED) if missing else Completed(code=0)
+
+
+ONE, OTHER = (f"registry.example/x@sha256:{letter * 64}" for letter in "bc")
+
+
+@pytest.mark.parametrize(
+    ("signed", "manifests", "said"),
+    [
+        ((), True, f"{REFERENCE} is not signed"),
+        ((ONE, OTHER), True, f"{REFERENCE} is not signed"),
+        ((REFERENCE,), True, f"{ONE} is not signed; the index that names it is verified"),
+        ((REFERENCE, ONE), True, f"{OTHER} is not signed; the index that names it is verified"),
+        ((REFERENCE, ONE, OTHER), True, ""),
+        ((REFERENCE,), False, ""),
+        ((ONE, OTHER), False, f"{REFERENCE} is not signed"),
+    ],
+)
+def test_what_is_not_signed_is_named(
+    tmp_path: Path,
+    signed: tuple[str, ...],
+    manifests: bool,  # noqa: FBT001 - a table
+    said: str,
+) -> None:
+    executor = Signatures(*signed)
+    signatory = Signatory(TWO, executor, ROOT, {}, safe=REGISTRY.safe)
+    policy = PUBLIC._replace(manifests=manifests)
+    digests = [one.partition("@")[2] for one in (ONE, OTHER)]
+    if not said:
+        found = signatory.verify(REFERENCE, policy, tmp_path, images=digests)
+        assert found.images == (tuple(digests) if manifests else ())
+        return
+    with pytest.raises(VerificationError) as caught:
+        signatory.verify(REFERENCE, policy, tmp_path, images=digests)
+    assert caught.value.what == said
+    assert ("manifests = false" in caught.value.hint) is ("index" in said)
+
+
 def test_a_statement_that_is_missing_is_told_from_one_by_somebody_else() -> None:
     none = "none of the attestations matched the predicate type: spdxjson, found: x"
     assert is_missing_attestation(f"{LAST}{none}")

@@ -89,7 +89,7 @@ BAD = {
     "no rule at all": ("rules = []", "with a rule in it"),
     "rules that are no list": ('rules = "latest"', "must be a list"),
     "an unknown key": ('rules = [{ template = "x", higest = "all" }]', "did you mean highest"),
-    "an unknown key of the table": ('sufix = "-x"', "did you mean suffix"),
+    "an unknown key of the table": ('sufix = "-x"', "did you mean tags.suffix"),
     "an unknown kind": ('rules = [{ template = "x", on = ["relase"] }]', "did you mean release"),
     "kinds that are no list": ('rules = [{ template = "x", on = "release" }]', "list of texts"),
     "no kind": ('rules = [{ template = "x", on = [] }]', "can never apply: on is empty"),

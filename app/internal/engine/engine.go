@@ -41,6 +41,16 @@ var (
 	ErrUnexpected  = errors.New("the Docker engine gave an unexpected answer")
 )
 
+// slowError is an ErrUnavailable of an engine that is there: more patience helps, and no setting of
+// the socket.
+type slowError struct{}
+
+func (slowError) Error() string {
+	return "the Docker engine does not answer in time; it is there, and busy or slow"
+}
+
+func (slowError) Unwrap() error { return ErrUnavailable }
+
 // Image is one image that the engine has; Size is in bytes, Created is nil where it is unknown, and
 // Labels is an object as the engine sent it.
 type Image struct {
@@ -384,7 +394,7 @@ func (c *Client) explain(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w: no permission on %s; run with --group-add and the socket's group", ErrUnavailable, c.socket)
 	case errors.Is(err, context.DeadlineExceeded) || os.IsTimeout(err):
-		return fmt.Errorf("%w: it did not answer in time", ErrUnavailable)
+		return slowError{}
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
