@@ -321,6 +321,7 @@ def test_a_dockerfile_outside_of_the_context_has_its_own_ignore_file_beside_it(
     assert preflight.check_files(plan) == []
     assert preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan)) == []
     (outer / "File.dockerignore").write_text("app\n", encoding="utf-8")
+    plan = _plan(root)
     (problem,) = preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan))
     assert "File.dockerignore keeps out" in problem.what
     assert "to File.dockerignore" in problem.hint
