@@ -95,7 +95,7 @@ def test_a_program_that_is_not_there_is_told_with_a_hint(executor: PlumbumExecut
         executor.run(("no-such-program",))
     with pytest.raises(ToolError, match="docker not found") as caught:
         PlumbumExecutor({"PATH": "/nonexistent"}, Path("/")).run(("docker", "info"))
-    assert "scripts/bootstrap.sh" in caught.value.hint
+    assert "docs.docker.com/engine/install" in caught.value.hint
 
 
 def test_output_that_is_not_utf8_is_shown(executor: PlumbumExecutor) -> None:
