@@ -77,11 +77,15 @@ WORKDIR /app
 ENV DOCKERUTILITIES_HOST=0.0.0.0 \
     DOCKERUTILITIES_PORT=8080 \
     DOCKERUTILITIES_DATA_DIR=/app/data
-USER 1001:1001
+# For the entrypoint alone, which drops to 1001 before anything else runs: the socket and the data
+# directory that plain `docker run -v …` mounts are root's. With --user 1001 it never is root.
+# hadolint ignore=DL3002
+USER 0:0
 VOLUME /app/data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s --retries=3 \
-    CMD ["/usr/local/bin/dockerutilities", "healthcheck"]
+    CMD ["/usr/local/bin/dockerutilities", "run-as", "--user", "1001:1001", "--", \
+        "/usr/local/bin/dockerutilities", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/entrypoint.sh"]
 CMD ["server"]

@@ -29,7 +29,7 @@ Usage:
   dockerutilities server [--host ADDR] [--port N] [--data-dir DIR] [--socket PATH] [--allow-host NAME]...
   dockerutilities healthcheck [--port N] [--timeout DURATION]
   dockerutilities version [--json]
-  dockerutilities run-as --user UID:GID [--group GID]... COMMAND [ARG]...   (for the entrypoint)
+  dockerutilities run-as --user UID:GID [--group GID]... [--own DIR] COMMAND [ARG]...   (in the image)
   dockerutilities --help
 
 Environment (an option wins over it):

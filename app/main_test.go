@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -182,17 +184,68 @@ func waitHealthy(t *testing.T, port string) {
 	t.Fatal("the server did not become healthy")
 }
 
-func TestRunAsDropsToTheUserAndExactlyTheGroups(t *testing.T) {
+// runAsIn runs the program's run-as as root, as inside the build and the container.
+func runAsIn(t *testing.T, args ...string) string {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Fatal("this test wants root, as it has inside the build")
 	}
-	command := exec.Command(os.Args[0], "run-as", "--user", "1001:1001", "--group", "999", "sh", "-c", `id -u; id -G; echo "$1"`, "sh", "a  b")
+	command := exec.Command(os.Args[0], append([]string{"run-as"}, args...)...)
 	command.Env = append(os.Environ(), "RUN_AS_PROGRAM=1")
 	out, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if got, want := string(out), "1001\n1001 999\na  b\n"; got != want {
+	return string(out)
+}
+
+func TestRunAsDropsToTheUserAndExactlyTheGroups(t *testing.T) {
+	got := runAsIn(t, "--user", "1001:1001", "--group", "999", "sh", "-c", `id -u; id -G; echo "$1"`, "sh", "a  b")
+	if want := "1001\n1001 999\na  b\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+func TestRunAsTakesOverWhatIsEmptyAndRootsAlone(t *testing.T) {
+	cases := []struct {
+		name string
+		make func(path string) error
+		want string
+	}{
+		{"empty and root's", func(path string) error { return os.Mkdir(path, 0o755) }, "1001:1001"},
+		{"not empty", func(path string) error { return os.MkdirAll(filepath.Join(path, "x"), 0o755) }, "0:0"},
+		{"hidden content", func(path string) error { return os.MkdirAll(filepath.Join(path, ".x"), 0o755) }, "0:0"},
+		{"another user's", func(path string) error {
+			return errors.Join(os.Mkdir(path, 0o755), os.Chown(path, 500, 0))
+		}, "500:0"},
+		{"a file", func(path string) error { return os.WriteFile(path, nil, 0o644) }, "0:0"},
+		{"a link", func(path string) error {
+			return errors.Join(os.Mkdir(path+".real", 0o755), os.Symlink(path+".real", path))
+		}, "0:0"},
+		{"absent", func(string) error { return nil }, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "data")
+			if err := c.make(path); err != nil {
+				t.Fatal(err)
+			}
+			out := runAsIn(t, "--user", "1001:1001", "--own", path, "true")
+			if got := owner(path); got != c.want {
+				t.Errorf("it belongs to %q, want %q", got, c.want)
+			}
+			if said := strings.Contains(out, "belongs to 1001:1001 now"); said != (c.want == "1001:1001") {
+				t.Errorf("said %q", out)
+			}
+		})
+	}
+}
+
+func owner(path string) string {
+	about, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	status := about.Sys().(*syscall.Stat_t)
+	return fmt.Sprintf("%d:%d", status.Uid, status.Gid)
 }

@@ -4,9 +4,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 )
+
+const runAsUsage = "run-as --user UID:GID [--group GID]... [--own DIR] COMMAND [ARG]..."
 
 // numbers collects a repeated option that takes numbers.
 type numbers []int
@@ -30,11 +34,13 @@ func parseID(text string) (int, error) {
 	return int(number), nil
 }
 
-// runAs is for the entrypoint alone: the base image has nothing that joins a group by number.
+// runAs is for the entrypoint and the health check: the base image has nothing that joins a group by
+// number. Only root becomes another user; whoever is another user already stays that one.
 func runAs(args []string) error {
 	var groups numbers
 	flags := flag.NewFlagSet("run-as", flag.ContinueOnError)
 	user := flags.String("user", "", "")
+	owned := flags.String("own", "", "")
 	flags.Var(&groups, "group", "")
 	flags.SetOutput(io.Discard)
 	if err := flags.Parse(args); err != nil {
@@ -42,7 +48,7 @@ func runAs(args []string) error {
 	}
 	uid, gid, found := strings.Cut(*user, ":")
 	if !found || flags.NArg() == 0 {
-		return fmt.Errorf("%w: run-as --user UID:GID [--group GID]... COMMAND [ARG]...", errUsage)
+		return fmt.Errorf("%w: %s", errUsage, runAsUsage)
 	}
 	userID, err := parseID(uid)
 	if err != nil {
@@ -52,5 +58,17 @@ func runAs(args []string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	return become(userID, groupID, groups, flags.Args())
+	path, err := exec.LookPath(flags.Arg(0))
+	if err != nil {
+		return err
+	}
+	if os.Getuid() == 0 {
+		if *owned != "" {
+			takeOver(*owned, userID, groupID)
+		}
+		if err := drop(userID, groupID, groups); err != nil {
+			return err
+		}
+	}
+	return execute(path, flags.Args())
 }

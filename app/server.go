@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -87,6 +88,10 @@ func serve(ctx context.Context, args []string, env func(string) string, out, err
 	}
 	log := slog.New(slog.NewTextHandler(errOut, nil))
 	store, err := report.Open(o.dataDir)
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w; user %[2]d must be able to write it: chown %[2]d:%[3]d the directory that is mounted there, "+
+			"or mount a named volume", err, os.Getuid(), os.Getgid())
+	}
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ from buildlib.documents import DocumentError, is_digest
 from buildlib.errors import InputError
 from buildlib.layer import Hashing, LayerError, normal_path, printable
 from buildlib.limits import LARGEST_DOCUMENT, MOST_BLOBS
+from buildlib.passing import check_room
 from buildlib.tarheader import REGULAR, SYMLINK, TarError
 from buildlib.tarstream import TarStream
 
@@ -254,6 +255,7 @@ class BlobFile:
         """Write an archive of an index and some of the blobs, which are compared on the way."""
         layout = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
         try:
+            check_room(path.parent, sum(size for _, size in dict.fromkeys(parts)))
             with tarfile.open(path, "w") as tar:
                 for name, data in (("oci-layout", layout), (INDEX, json.dumps(index).encode())):
                     file = tarfile.TarInfo(name)

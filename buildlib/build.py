@@ -18,6 +18,7 @@ from buildlib import preflight
 from buildlib.background import Background
 from buildlib.command import build_line, buildx_argv
 from buildlib.console import Console, redact
+from buildlib.context import uncommitted
 from buildlib.dockerfile import Dockerfile
 from buildlib.engine import EngineFacts, emulation_problem, inspect_builder, inspect_engine
 from buildlib.errors import (
@@ -31,7 +32,7 @@ from buildlib.errors import (
 from buildlib.executor import Executor, Watch
 from buildlib.passing import passing_file, remove_left
 from buildlib.plan import BuildPlan, Output
-from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.planning import BuildRequest, make_build_plan, unused_bases
 from buildlib.progress import BuildProgress, PlainProgress, without_command
 from buildlib.project import Project
 from buildlib.reference import parse_reference
@@ -62,14 +63,18 @@ _FULL: Final = re.compile(r": no space left on device\b", re.IGNORECASE)
 
 
 def _check_plan(
+    project: Project,
     plan: BuildPlan,
     request: BuildRequest,
     dockerfile: Dockerfile,
     described: BuilderSettings | None,
 ) -> list[BuildlibError]:
     """Return the problems that need no engine to be seen."""
-    problems = preflight.check_build_args(name for name, _ in plan.build_args)
-    problems += preflight.check_secrets(plan.secrets)
+    allowed = project.config.image_policy().allow_names if project.config.policy else ()
+    problems = preflight.check_build_args(plan.build_args, project.env, allowed)
+    problems += preflight.check_secrets(plan.secrets) or preflight.unset_secrets(
+        plan.secrets, project.env
+    )
     missing = preflight.check_files(plan)
     problems += missing
     if not missing:
@@ -150,10 +155,40 @@ def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list
         InputError: the request or the files are not usable; all that is wrong is told (exit 2).
     """
     dockerfile = project.dockerfile()
-    metadata = passing_file("metadata", ".json")
-    plan = make_build_plan(project, request, dockerfile, metadata_file=metadata)
-    raise_problems(_check_plan(plan, request, dockerfile, project.config.described_builder()))
+    plan = _plan(project, request, dockerfile)
+    described = project.config.described_builder()
+    raise_problems(_check_plan(project, plan, request, dockerfile, described))
     return plan, _warnings(project, plan, dockerfile)
+
+
+def _plan(project: Project, request: BuildRequest, dockerfile: Dockerfile) -> BuildPlan:
+    return make_build_plan(
+        project,
+        request,
+        dockerfile,
+        metadata_file=passing_file("metadata", ".json"),
+        handover=passing_file("dockerfile", ""),
+    )
+
+
+@contextlib.contextmanager
+def _handed_over(plan: BuildPlan) -> Iterator[None]:
+    """Have the Dockerfile and its ignore file where the builder finds both, for a while.
+
+    Raises:
+        InputError: they can't be written there (exit 2).
+    """
+    if plan.handover is None:
+        yield
+        return
+    try:
+        plan.handover.mkdir(mode=0o700)
+        shutil.copyfile(plan.dockerfile, plan.file)
+        ignore = plan.file.with_name(f"{plan.file.name}.dockerignore")
+        ignore.write_text(plan.ignored, encoding="utf-8", errors="surrogateescape")
+        yield
+    finally:
+        shutil.rmtree(plan.handover, ignore_errors=True)
 
 
 def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list[str]:
@@ -167,9 +202,10 @@ def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list
         *project.version.warnings,
         *(f"{text!r} can't be a tag: it becomes {tag}" for text, tag in plan.mapped),
         *preflight.unwanted_files(plan, project.not_source),
+        *preflight.unknown_files(uncommitted(project, plan, preflight.read_ignore(plan))),
         *preflight.undeclared(plan, dockerfile),
-        *preflight.other_version(plan),
-        *(preflight.unset_secrets(plan.secrets, project.env) if plan.secrets else ()),
+        *preflight.other_version(plan, dockerfile, project.config.injected()["VERSION"]),
+        *unused_bases(project, plan),
         *([f"built on stand-ins for {stand_ins}: not for publishing"] if stand_ins else []),
         *caches,
     ]
@@ -200,10 +236,9 @@ def build_image(
     """
     facts = facts or Background(lambda: inspect_engine(executor))
     dockerfile = project.dockerfile()
-    metadata = passing_file("metadata", ".json")
-    plan = make_build_plan(project, request, dockerfile, metadata_file=metadata)
+    plan = _plan(project, request, dockerfile)
     described = project.config.described_builder()
-    problems = _check_plan(plan, request, dockerfile, described)
+    problems = _check_plan(project, plan, request, dockerfile, described)
     engine = _engine(facts, problems)
     raise_problems(problems + _check_engine(plan, engine, executor, project.env, described))
     warnings = _warnings(project, plan, dockerfile)
@@ -345,7 +380,7 @@ def _execute(
 ) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
     console.line(build_line(plan))
     console.group(f"build {plan.image} {plan.version}")
-    with _whole(plan):
+    with _handed_over(plan), _whole(plan):
         try:
             code, shown = _tried(plan, executor, console, watch)
             metadata = _read_metadata(plan.metadata_file)

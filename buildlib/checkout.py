@@ -18,14 +18,13 @@ from typing import Final
 
 from buildlib.command import shell_line
 from buildlib.config import find_table
+from buildlib.context import written_folders
 from buildlib.dockerignore import DockerIgnore
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.gitcommand import GitCommand
 from buildlib.included import INCLUDE, digest_of, included_files, is_file
 from buildlib.lfs import find_object, read_pointer
 from buildlib.passing import passing_folder
-from buildlib.planning import DIST
-from buildlib.preflight import ignore_of
 from buildlib.project import Checkout, Project
 from buildlib.refusals import listing, no_git_problem
 from buildlib.repository import (
@@ -80,13 +79,8 @@ def changes_of(project: Project) -> Changes:
     git = project.git
     if isinstance(git, NoGit):
         return Changes()
-    config, changes = project.config, read_changes(git.root)
-    own = [
-        DIST,
-        *(["bin"] if config.binary_target else []),
-        *(["data"] if config.run.data_path else []),
-    ]
-    folders = [config.root.resolve() / name for name in own]
+    changes = read_changes(git.root)
+    folders = [project.config.root.resolve() / name for name in written_folders(project)]
     untracked = (
         name
         for name in changes.untracked
@@ -128,8 +122,9 @@ class _CheckingOut:
         top = Repository("", self._top, folder, objects_of(git, self._top))
         self._write(top, commit)
         project = self._there()
-        ignore = ignore_of(project.dockerfile_path, project.context)
-        self._fill(top, commit, _Reads(project, ignore))
+        ignore = project.ignore_file
+        patterns = DockerIgnore(ignore.lines, name=ignore.name)
+        self._fill(top, commit, _Reads(project, patterns))
         included = self._include()
         self._check_configuration(commit)
         raise_problems(self._problems)

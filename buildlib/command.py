@@ -70,7 +70,7 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
     """Return the one command that builds the plan."""
     options = [
         *(["--builder", plan.builder] if plan.builder else []),
-        *["--file", str(plan.dockerfile)],
+        *["--file", str(plan.file)],
         *(["--target", plan.target] if plan.target else []),
         *(["--platform", ",".join(map(str, plan.platforms))] if plan.platforms else []),
         *_repeated("--tag", plan.references),
@@ -103,10 +103,22 @@ def build_line(plan: BuildPlan) -> str:
         make = shell_line(("mkdir", "-p", "--", str(plan.destination.parent)))
         move = shell_line(("mv", "-f", "--", str(plan.partial), str(plan.destination)))
         built = f"{make} && {built} && {move}"
+    if plan.handover:
+        built = _with_handover(plan, plan.handover, built)
     if plan.checkout is None:
         return built
     written = ("CONTEXT=$(mktemp -d)", *plan.checkout.lines)
     return " &&\n".join((*written, built, 'rm -rf -- "$CONTEXT"'))
+
+
+def _with_handover(plan: BuildPlan, folder: Path, built: str) -> str:
+    """Return the line with what hands the Dockerfile over, and removes it again."""
+    made = shell_line(("mkdir", "-p", "--", str(folder)))
+    copied = shell_line(("cp", "--", str(plan.dockerfile), str(plan.file)), plan.checkout)
+    lines = shell_line(("printf", "%s", plan.ignored))
+    ignored = shell_line((f"{plan.file}.dockerignore",))
+    removed = shell_line(("rm", "-rf", "--", str(folder)))
+    return f"{made} && {copied} && {lines} > {ignored} && {built} && {removed}"
 
 
 def shell_line(argv: Sequence[str], checkout: Checkout | None = None) -> str:

@@ -64,6 +64,7 @@ class Config:
     context: str = _key(settings.parse_context, ".")
     # Of the table of that key.
     context_include: tuple[str, ...] = ()
+    context_allow: tuple[str, ...] = ()
     dockerfile: str = _key(values.parse_text, "Dockerfile")
     target: str = _key(values.parse_text, "")
     binary_target: str = _key(values.parse_text, "")
@@ -79,6 +80,8 @@ class Config:
     source: str = _key(values.parse_text, "")
     labels: tuple[tuple[str, str], ...] = _key(values.parse_pairs, ())
     build_args: tuple[tuple[str, str], ...] = _key(values.parse_build_args, ())
+    inject: tuple[tuple[str, str], ...] = _key(settings.parse_inject, ())
+    secrets: tuple[tuple[str, str, str], ...] = _key(settings.parse_secrets, ())
     builder: str = _key(values.parse_text, "")
     builders: tuple[BuilderSettings, ...] = _key(settings.parse_builders, ())
     cache_from: tuple[str, ...] = _key(values.parse_texts, ())
@@ -104,6 +107,10 @@ class Config:
     def table(self, name: str) -> str:
         """Return the heading of a table in the file at hand, for hints: `[verify]`, …."""
         return f"[{name}]" if self.file == OWN_FILE else f"[tool.buildlib.{name}]"
+
+    def injected(self) -> dict[str, str]:
+        """Return what the build args are called that say version, revision and time; '': none."""
+        return {name: name for name in settings.INJECTED} | dict(self.inject)
 
     @property
     def naming(self) -> Naming:
@@ -170,7 +177,7 @@ class Config:
 
 _KEYS: Final = {f.name.replace("_", "-"): f for f in fields(Config) if "parse" in f.metadata}
 _TABLES: Final = {
-    *("labels", "build-args", "base-images"),
+    *("labels", "build-args", "base-images", "inject", "secrets"),
     *("bases", "builders", "smoke", "run", "policy", "scan", "tags", "registries", "publish"),
     *("goreleaser", "sign", "verify"),
 }

@@ -12,6 +12,7 @@ from typing import Final, TextIO
 from buildlib.command import shell_line
 from buildlib.errors import BuildlibError, ProblemsError
 from buildlib.progress import Event, Step
+from buildlib.streams import NOBODY_READS, give_up, tolerate
 
 # Up to the last @ of the host, as a password may hold one; a digest's @ is no such end.
 # Only the end of the scheme is looked at: to look for its beginning as well takes, on a long word,
@@ -32,8 +33,6 @@ _CONTROL: Final = re.compile(
 _OWN_STYLE: Final = re.compile(r"\x1b\[(?:0|1|2|3[1-3])m")
 # What GitHub's runner takes for a command: `::` where a line begins, and `##[` anywhere in it.
 _COMMAND: Final = re.compile(r"^([^\S\n]*:)(?=:)|(##)(?=\[)", re.MULTILINE)
-# Of what SIGPIPE ends, as a shell has it.
-_NOBODY_READS: Final = 141
 _WIDTH: Final = 100
 # A step's time, or what became of it, stands before its name.
 _BEFORE: Final = 10
@@ -89,6 +88,8 @@ class Console:
         """Keep the streams; `reads_commands`: some lines are commands to the reader."""
         self._out = out or sys.stdout
         self._err = err or sys.stderr
+        tolerate(self._out)
+        tolerate(self._err)
         self._colour = wants_colour(self._err, env)
         self.reads_commands = env.get("GITHUB_ACTIONS") == "true"
         self._quiet = quiet
@@ -104,8 +105,8 @@ class Console:
             print(shown, file=self._out, flush=True)
         except BrokenPipeError:
             # Whoever read it has seen enough: end as others do, without another word.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
-            raise SystemExit(_NOBODY_READS) from None
+            give_up(self._out)
+            raise SystemExit(NOBODY_READS) from None
 
     def confirms(self, question: str) -> bool:
         """Ask a person; without a terminal the answer is no."""
@@ -192,7 +193,7 @@ class Console:
             print(text, file=self._err, flush=True)
         except OSError:
             # The terminal is gone. What goes on, or cleans up, is more important than its words.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._err.fileno())
+            give_up(self._err)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from buildlib.dockerlines import (
     BLANKS,
     WORD,
+    directives,
     escape_of,
     json_words,
     logical_lines,
@@ -53,6 +54,7 @@ PREDEFINED = _PLATFORM_ARGS | {
 
 _READ = frozenset({"ADD", "ARG", "COPY", "FROM", "RUN"})
 _BYTE_ORDER_MARK = "\ufeff"
+_NAMED = re.compile(r"\$\{?(\w+)")
 # What Go's Atoi takes.
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 # A repository by ssh, as ADD takes it; one with :// is seen by that.
@@ -67,12 +69,16 @@ class Place(NamedTuple):
         lines: the numbers of the instruction's first line and of the one after its last, from 0.
         option: it is the value of `from=`, and no word of its own.
         by_number: a number means the stage of that number, and not an image.
+        directive: it is what `# syntax=` names.
+        platform: that a FROM fixes, as written; empty: that of the target.
     """
 
     name: str
     lines: tuple[int, int]
     option: bool = False
     by_number: bool = False
+    directive: bool = False
+    platform: str = ""
 
 
 @record(frozen=True, kw_only=True)
@@ -82,13 +88,15 @@ class Stage:
     Args:
         base: without its quotes; `name` is empty where there is no AS.
         written: the base as the file has it.
-        sources: what COPY and ADD take from the build context.
+        platform: that FROM fixes, as written; empty: that of the target.
+        sources: what COPY, ADD and the mounts of RUN take from the build context.
         uses: the stages, images or contexts that COPY and RUN take files from.
         lines: the numbers of its first line and of the one after its last, from 0.
     """
 
     base: str
     name: str = ""
+    platform: str = ""
     written: str = ""
     sources: tuple[str, ...] = ()
     uses: tuple[Place, ...] = ()
@@ -100,6 +108,7 @@ class Dockerfile:
     """Stages in order, and every ARG anywhere with its default (None: it has none).
 
     Args:
+        syntax: where the image is named that reads it, as `# syntax=` has it; None: nowhere.
         global_args: those above the first stage in their order, each default with its quotes and
             variables; `global_lines` are the numbers of their lines, from 0.
 
@@ -108,6 +117,7 @@ class Dockerfile:
     """
 
     stages: tuple[Stage, ...] = ()
+    syntax: Place | None = None
     args: Mapping[str, str | None] = field(default_factory=dict)
     global_args: tuple[tuple[str, str | None], ...] = ()
     global_lines: tuple[int, ...] = ()
@@ -178,6 +188,7 @@ class Dockerfile:
         needed = self.needed(target, build_args)
         names = [self.base_of(stage, build_args) for stage in needed]
         names += [place.name for stage in needed for place in self._foreign(stage)]
+        names += [self.syntax.name] if self.syntax else []
         return tuple(dict.fromkeys(name for name in names if name not in {"", "scratch"}))
 
     def external(self, build_args: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
@@ -186,10 +197,12 @@ class Dockerfile:
         A place that names another image for each platform is left out.
         """
         views = self.views(build_args)
+        if self.syntax:
+            yield self.syntax, self.syntax.name
         for stage in self.stages:
             base, *others = {self.expand(stage.base, view) for view in views}
             if not others and base not in {"", "scratch"} and not self._below(stage, views[0]):
-                yield Place(stage.written, stage.lines), base
+                yield Place(stage.written, stage.lines, platform=stage.platform), base
             yield from ((place, place.name) for place in self._foreign(stage))
 
     def _foreign(self, stage: Stage) -> Iterator[Place]:
@@ -225,6 +238,18 @@ class Dockerfile:
         builds = (build,) if build else anywhere
         pairs = [(target, one) for target in targets or anywhere for one in builds]
         return [{**_platform_args(*pair), **build_args} for pair in pairs]
+
+    def choosing(self) -> frozenset[str]:
+        """Return the variables by which a FROM chooses a base image or a platform."""
+        found: set[str] = set()
+        texts = [text for stage in self.stages for text in (stage.base, stage.platform)]
+        defaults = dict(self.global_args)
+        while texts:
+            names = set(_NAMED.findall(texts.pop())) - found
+            found |= names
+            # A default may be made of others.
+            texts += [default for name in names if (default := defaults.get(name))]
+        return frozenset(found - _PLATFORM_ARGS)
 
     def expand(self, text: str, build_args: Mapping[str, str]) -> str:
         """Replace the variables of a FROM line by build args, then by defaults."""
@@ -263,8 +288,11 @@ def _uses(instruction: str, options: Sequence[str]) -> tuple[tuple[str, bool], .
 
 
 def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -> tuple[str, ...]:
-    """Return what a COPY or ADD takes from the build context."""
-    if instruction == "RUN" or _uses(instruction, options):
+    """Return what a COPY, an ADD or the mounts of a RUN take from the build context."""
+    if instruction == "RUN":
+        mounts = [option[8:] for option in options if option.startswith("--mount=")]
+        return tuple(_mounted(mount) for mount in mounts if _is_of_context(mount))
+    if _uses(instruction, options):
         return ()
     paths = json_words(rest)
     if paths is None:
@@ -273,6 +301,14 @@ def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -
         paths = ["".join(_words(word.removesuffix(escape), escape)) for word in words]
     own = (path for path in paths[:-1] if "://" not in path and not _REMOTE.match(path))
     return tuple(path for path in own if "<<" not in path)
+
+
+def _is_of_context(mount: str) -> bool:
+    return mount_value(mount, "type") in {"", "bind"} and not mount_value(mount, "from")
+
+
+def _mounted(mount: str) -> str:
+    return mount_value(mount, "source") or mount_value(mount, "src") or "."
 
 
 def context_path(source: str) -> str:
@@ -294,11 +330,26 @@ def _words(rest: str, escape: str) -> list[str]:
         return rest.split()
 
 
-def _from(rest: str, escape: str, lines: tuple[int, int]) -> Stage:
+def _from(rest: str, escape: str, options: Sequence[str], lines: tuple[int, int]) -> Stage:
     base, *others = _words(rest, escape) or [""]
     named = len(others) > 1 and others[0].upper() == "AS"
     written = re.split(f"[{BLANKS}]+", rest, maxsplit=1)[0]
-    return Stage(base=base, name=others[1] if named else "", written=written, lines=lines)
+    fixed = [one.removeprefix("--platform=") for one in options if one.startswith("--platform=")]
+    return Stage(
+        base=base,
+        name=others[1] if named else "",
+        written=written,
+        platform=fixed[-1] if fixed else "",
+        lines=lines,
+    )
+
+
+def _syntax(lines: Sequence[str]) -> Place | None:
+    for number, name, value in directives(lines):
+        if name == "syntax" and value:
+            # What follows a blank is for the frontend.
+            return Place(value.split()[0], (number, number + 1), directive=True)
+    return None
 
 
 def _pairs(words: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
@@ -322,7 +373,7 @@ def parse_dockerfile(text: str) -> Dockerfile:
             continue
         options, rest = split_options(rest)
         if name == "FROM":
-            stages.append(_from(rest, escape, lines))
+            stages.append(_from(rest, escape, options, lines))
         elif name == "ARG":
             args = dict(_pairs(_words(rest, escape))) | args
             if not stages:
@@ -337,5 +388,9 @@ def parse_dockerfile(text: str) -> Dockerfile:
             sources = _sources(name, options, rest, escape)
             stages[-1] = replace(last, sources=last.sources + sources, uses=last.uses + uses)
     return Dockerfile(
-        stages=tuple(stages), args=args, global_args=global_args, global_lines=global_lines
+        stages=tuple(stages),
+        syntax=_syntax(given),
+        args=args,
+        global_args=global_args,
+        global_lines=global_lines,
     )

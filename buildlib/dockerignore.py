@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from posixpath import normpath
-from typing import Final
+from typing import Final, NamedTuple
 
 from buildlib.errors import InputError
 
@@ -26,6 +27,41 @@ _SPECIAL: Final = frozenset(r"*?[]\\")
 _PASSED_ON: Final = frozenset("^{|}")
 # What a backslash makes a class of characters, there as here, whatever filepath.Match says.
 _CLASSES: Final = frozenset("dDsSwW")
+
+
+class IgnoreFile(NamedTuple):
+    """The file that says what stays out of a context; without a path there is none."""
+
+    path: Path | None = None
+    lines: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Return what messages call it."""
+        return self.path.name if self.path else _OWN
+
+
+def read_ignore_file(*candidates: Path) -> IgnoreFile:
+    """Return the first that is there.
+
+    Raises:
+        InputError: it can't be read (exit 2).
+    """
+    try:
+        path = next((one for one in candidates if _is_there(one)), None)
+        if path is None:
+            return IgnoreFile()
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{error.filename} can't be read", why=str(error.strerror)) from error
+    return IgnoreFile(path, tuple(text.removeprefix("\ufeff").split("\n")))
+
+
+def _is_there(path: Path) -> bool:
+    # A directory that is closed to us is told as that, when it is looked for itself.
+    with suppress(PermissionError):
+        return path.is_file()
+    return False
 
 
 class _UnknownError(Exception):

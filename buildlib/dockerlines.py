@@ -35,16 +35,20 @@ def split_lines(text: str) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def escape_of(lines: Iterable[str]) -> str:
-    """Return the character that continues a line, which a parser directive may choose."""
-    for line in lines:
+def directives(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield the number, from 0, the name and the value of each parser directive."""
+    for number, line in enumerate(lines):
         comment, equals, value = line.strip().partition("=")
         name = comment.removeprefix("#").strip().lower()
         if not (equals and comment.startswith("#") and name in _DIRECTIVES):
-            break
-        if name == "escape" and value.strip() == "`":
-            return "`"
-    return "\\"
+            return
+        yield number, name, value.strip()
+
+
+def escape_of(lines: Iterable[str]) -> str:
+    """Return the character that continues a line, which a parser directive may choose."""
+    chosen = [value for _, name, value in directives(lines) if name == "escape"]
+    return "`" if "`" in chosen else "\\"
 
 
 def logical_lines(lines: Sequence[str], escape: str) -> Iterator[tuple[tuple[int, int], str]]:

@@ -11,6 +11,8 @@ from typing import Final
 _MAGIC: Final = b"\x7fELF"
 _NEEDED: Final = 20
 _BITS: Final = {1: 32, 2: 64}
+# e_type of what a linker still has to join, and nothing starts: object files, kernel modules.
+_RELOCATABLE: Final = 1
 _ORDER: Final = {1: "little", 2: "big"}
 # (e_machine, bits, byte order) -> architecture.
 _MACHINES: Final = {
@@ -28,6 +30,13 @@ _MACHINES: Final = {
     (243, 64, "little"): "riscv64",
     (258, 64, "little"): "loong64",
 }
+# What a 64-bit kernel mostly runs beside its own, such as a library of 32 bits.
+_ALSO: Final = {
+    "amd64": ("386",),
+    "arm64": ("arm",),
+    "mips64": ("mips",),
+    "mips64le": ("mipsle",),
+}
 
 
 def program_arch(head: bytes) -> str:
@@ -37,13 +46,21 @@ def program_arch(head: bytes) -> str:
         head: the first 20 bytes of the file, or more.
 
     Returns:
-        Nothing where it is no ELF file, and `unknown (machine N)` for one that has no name here.
+        Nothing where it is no program for the CPU of a platform: no ELF file, an object that
+        nothing starts, or code for a GPU, firmware or eBPF.
     """
     if len(head) < _NEEDED or not head.startswith(_MAGIC):
         return ""
     bits, order = _BITS.get(head[4], 0), _ORDER.get(head[5], "little")
-    machine = int.from_bytes(head[18:20], "big" if order == "big" else "little")
-    return _MACHINES.get((machine, bits, order), f"unknown (machine {machine})")
+    kind, machine = (
+        int.from_bytes(head[at : at + 2], "big" if order == "big" else "little") for at in (16, 18)
+    )
+    return "" if kind == _RELOCATABLE else _MACHINES.get((machine, bits, order), "")
+
+
+def runs_beside(arch: str, platform: str) -> bool:
+    """Return whether programs of an architecture mostly run where a platform's do."""
+    return arch in _ALSO.get(platform, ())
 
 
 # What uname -m says on each; the kernel's own words. A 64-bit kernel runs 32-bit programs as well.

@@ -1,4 +1,4 @@
-"""What need not be mended for now: who ignores something says why, and until when.
+"""What need not be fixed: who ignores something says why, and until when, or for good.
 
 The gates share it. What an ignore is about, each gate knows by itself.
 """
@@ -17,21 +17,31 @@ _Seen_contra = TypeVar("_Seen_contra", contravariant=True)
 
 
 class Ignoring(Protocol[_Seen_contra]):
-    """An entry of a list of ignores; it counts until the end of its last day."""
+    """An entry of a list of ignores; it counts until the end of its last day, if it has one."""
 
     @property
     def reason(self) -> str:
         """Return why."""
 
     @property
-    def until(self) -> date:
-        """Return its last day, in UTC."""
+    def until(self) -> date | None:
+        """Return its last day, in UTC; None: it counts for good."""
 
     def covers(self, finding: _Seen_contra, /) -> bool:
         """Return whether it is about a finding."""
 
 
 Entry = TypeVar("Entry", bound=Ignoring[Any])
+
+
+def counts(entry: Ignoring[Any], today: date) -> bool:
+    """Return whether an ignore has not ended."""
+    return entry.until is None or entry.until >= today
+
+
+def told_until(entry: Ignoring[Any]) -> str:
+    """Return until when it counts and why, for people."""
+    return f"until {entry.until}: {entry.reason}" if entry.until else entry.reason
 
 
 class Sorted(NamedTuple, Generic[Finding, Entry]):
@@ -64,11 +74,11 @@ def sort_out(
     for finding in dict.fromkeys(findings):
         covering = [entry for entry in ignores if entry.covers(finding)]
         used |= {id(entry) for entry in covering}
-        valid = [entry for entry in covering if entry.until >= today]
+        valid = [entry for entry in covering if counts(entry, today)]
         if valid:
             ignored.append((finding, valid[0]))
         else:
-            ended = max(covering, key=lambda entry: entry.until, default=None)
+            ended = max(covering, key=lambda entry: str(entry.until), default=None)
             kept.append((finding, ended))
     unused = tuple(entry for entry in ignores if id(entry) not in used)
     return Sorted(kept=tuple(kept), ignored=tuple(ignored), unused=unused)
@@ -91,6 +101,7 @@ def parse_ignores(
     *,
     where: str,
     example: str,
+    for_good: bool = False,
 ) -> tuple[Entry, ...]:
     """Return what a list of tables ignores.
 
@@ -100,6 +111,7 @@ def parse_ignores(
         make: makes an entry of them.
         where: the name of the list, such as `policy.ignore`.
         example: what is ignored, as TOML has it.
+        for_good: no last day is needed.
 
     Raises:
         MismatchError: it is no list, or a value is of another kind.
@@ -111,12 +123,13 @@ def parse_ignores(
     found = []
     for item in value:
         fields = parse_fields(item, keys, f"{where}.")
-        missing = [key for key in (what, "reason", "until") if not fields.get(key)]
+        needed = (what, "reason", *(() if for_good else ("until",)))
+        missing = [key for key in needed if not fields.get(key)]
         if missing:
             raise InputError(
                 f"{where} lacks {' and '.join(missing)}",
-                why="whoever ignores something says why, and until when",
-                hint=f'{example}, reason = "…", until = 2027-01-31',
+                why="whoever ignores something says why" + ("" if for_good else ", and until when"),
+                hint=f'{example}, reason = "…"' + ("" if for_good else ", until = 2027-01-31"),
             )
         found.append(make(**fields))
     return tuple(found)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from buildlib.config import Config
+from buildlib.templates import fill
 from buildlib.vcs import without_credentials
 from buildlib.version import Version
 
@@ -20,6 +21,7 @@ STAND_INS: Final = f"{NAMESPACE}.stand-ins"
 _OCI: Final = "org.opencontainers.image"
 VERSION_LABEL: Final = f"{_OCI}.version"
 REVISION_LABEL: Final = f"{_OCI}.revision"
+CREATED_LABEL: Final = f"{_OCI}.created"
 
 
 def web_address(remote: str) -> str:
@@ -50,6 +52,7 @@ def image_labels(
     base_name: str = "",
     base_digest: str = "",
     stand_ins: Iterable[str] = (),
+    branch: str = "",
 ) -> dict[str, str]:
     """Return the labels, sorted by name; empty ones are left out, configured ones win.
 
@@ -60,7 +63,14 @@ def image_labels(
         base_name: the reference of the base image.
         base_digest: what that is pinned to.
         stand_ins: references whose real image was replaced by a stand-in.
+        branch: that HEAD is on, for labels that name it.
     """
+    facts = {
+        "version": version.value,
+        "revision": version.revision,
+        "created": version.created_text,
+        "branch": branch,
+    }
     labels = {
         f"{_OCI}.title": config.title,
         f"{_OCI}.description": config.description,
@@ -68,12 +78,12 @@ def image_labels(
         f"{_OCI}.source": without_credentials(config.source) or web_address(remote),
         VERSION_LABEL: version.value,
         REVISION_LABEL: version.revision,
-        f"{_OCI}.created": version.created_text,
+        CREATED_LABEL: version.created_text,
         f"{_OCI}.base.name": base_name,
         f"{_OCI}.base.digest": base_digest,
         OWNER: config.image,
         STAND_INS: " ".join(sorted(stand_ins)),
-        **dict(config.labels),
+        **{name: fill(text, facts) for name, text in config.labels},
     }
     return {name: value for name, value in sorted(labels.items()) if value}
 

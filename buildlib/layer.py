@@ -14,7 +14,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Final, Protocol
 
 from buildlib.limits import (
@@ -105,6 +105,7 @@ class File:
         attributes: names of its extended attributes, such as `security.capability`.
         head: the first bytes of a file.
         sha256: of the content; empty where it was not asked for.
+        holds: what was found in it, where something was searched for.
     """
 
     path: str
@@ -118,6 +119,25 @@ class File:
     attributes: tuple[str, ...] = ()
     sha256: str = ""
     head: bytes = b""
+    holds: tuple[str, ...] = ()
+
+
+class Search(Protocol):
+    """Looks for something in files: in a small one whole, in a large one piece by piece.
+
+    Args:
+        largest: bytes of a file that is looked at whole.
+        longest: bytes of what is looked for in pieces, which may lie across two of them.
+    """
+
+    largest: int
+    longest: int
+
+    def whole(self, path: str, content: bytes, /) -> tuple[str, ...]:
+        """Return what a file holds."""
+
+    def piece(self, content: bytes, /) -> tuple[str, ...]:
+        """Return what a part of a large file holds."""
 
 
 class LayerError(ValueError):
@@ -187,13 +207,16 @@ class _Unpacked:
         return size - left
 
 
-def read_layer(stream: IO[bytes], layer: Layer, *, contents: bool = False) -> Iterator[File]:
+def read_layer(
+    stream: IO[bytes], layer: Layer, *, contents: bool = False, search: Search | None = None
+) -> Iterator[File]:
     """Yield the entries of a layer in their order; at the end the digests are compared.
 
     Args:
         stream: the stored bytes, from their beginning.
         layer: what they should be.
         contents: read the files as well, for their `sha256`.
+        search: looks into the files, instead.
 
     Raises:
         LayerError: it can't be read, or has other digests than it should.
@@ -211,7 +234,7 @@ def read_layer(stream: IO[bytes], layer: Layer, *, contents: bool = False) -> It
         unpacked = zstd.ZstdFile(stored, mode="rb")  # type: ignore[call-overload]
     plain = Hashing(unpacked, layer.diff_id.partition(":")[0] or "sha256")
     try:
-        yield from _entries(TarStream(_Unpacked(plain)), contents=contents)
+        yield from _entries(TarStream(_Unpacked(plain)), contents=contents, search=search)
         plain.drain()
         stored.drain()
     except (TarError, EOFError, zlib.error, zstd.ZstdError, OSError) as error:
@@ -228,10 +251,12 @@ def read_layer(stream: IO[bytes], layer: Layer, *, contents: bool = False) -> It
         )
 
 
-def _entries(tar: TarStream, *, contents: bool) -> Iterator[File]:
+def _entries(tar: TarStream, *, contents: bool, search: Search | None) -> Iterator[File]:
     names = 0
     for number, entry in enumerate(tar, 1):
         file = _file(tar, entry, contents=contents)
+        if search and file.kind == "file" and file.size:
+            file = replace(file, holds=_held(tar, file, search))
         names += len(file.path) + len(file.target) + sum(map(len, file.attributes))
         if number > MOST_ENTRIES or names > MOST_NAMES:
             raise LayerError("it has too many entries, or their names are too long")
@@ -285,6 +310,20 @@ def _file(tar: TarStream, entry: Entry, *, contents: bool) -> File:
         sha256=sha256,
         head=head,
     )
+
+
+def _held(tar: TarStream, file: File, search: Search) -> tuple[str, ...]:
+    if file.size <= search.largest:
+        parts = [file.head]
+        while data := tar.read(_CHUNK):
+            parts.append(data)
+        return search.whole(file.path, b"".join(parts))
+    found: dict[str, None] = {}
+    before = file.head
+    while data := tar.read(_CHUNK):
+        before = before[-search.longest :] + data
+        found |= dict.fromkeys(search.piece(before))
+    return tuple(found)
 
 
 def _sha256(tar: TarStream, head: bytes) -> str:

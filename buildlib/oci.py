@@ -27,7 +27,8 @@ from buildlib.documents import (
     parse_document,
 )
 from buildlib.errors import InputError
-from buildlib.layer import File, Layer, LayerError, read_layer
+from buildlib.labels import CREATED_LABEL, OWNER
+from buildlib.layer import File, Layer, LayerError, Search, read_layer
 from buildlib.limits import (
     DEEPEST_INDEX,
     MOST_LAYERS,
@@ -90,6 +91,17 @@ class Image:
         and leaves the steps of the base as they are.
         """
         return bool(layer.created) and layer.created == self.config.get("created")
+
+    @property
+    def base_layers(self) -> int:
+        """Return how many layers, from below, are the base's; 0 where that can't be told.
+
+        It can for what was built by these tasks, and not on top of such an image by others.
+        """
+        if OWNER not in self.labels or self.labels.get(CREATED_LABEL) != self.config.get("created"):
+            return 0
+        own = [number for number, layer in enumerate(self.layers) if self.own(layer)]
+        return own[0] if own else len(self.layers)
 
 
 class Archive(BlobFile):
@@ -293,7 +305,9 @@ class Archive(BlobFile):
         parts = [(digest, self.size_of(digest)) for digest in self._digests()]
         self._write(path, {"schemaVersion": 2, "manifests": [entry]}, parts)
 
-    def files(self, layer: Layer, *, contents: bool = False) -> Iterator[File]:
+    def files(
+        self, layer: Layer, *, contents: bool = False, search: Search | None = None
+    ) -> Iterator[File]:
         """Yield the entries of a layer, in the order in which they are stored.
 
         The digests are known at the end: nothing may be concluded before.
@@ -301,6 +315,7 @@ class Archive(BlobFile):
         Args:
             layer: of an image that is here.
             contents: read the files as well, for their `sha256`.
+            search: looks into the files, instead.
 
         Raises:
             InputError: it can't be read here, or is not what its digests say (exit 2).
@@ -308,7 +323,7 @@ class Archive(BlobFile):
         self._check_size(layer.digest, layer.size)
         with self.open_blob(layer.digest) as stream:
             try:
-                yield from read_layer(stream, layer, contents=contents)
+                yield from read_layer(stream, layer, contents=contents, search=search)
             except LayerError as error:
                 raise self.unreadable(layer, error) from error
         self._checked.add((layer.digest, layer.size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -12,6 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+from buildlib.errors import InputError
+from buildlib.report import human_size
 
 _OURS: Final = "buildlib-"
 # The kind, the machine, the process, and what tells two of them apart.
@@ -59,6 +63,38 @@ def passing_folder(kind: str) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix=_beginning(f"{_OURS}{kind}")) as folder:
         yield Path(folder)
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """See that a file of so many bytes fits into a directory for what passes.
+
+    Raises:
+        InputError: it does not (exit 2).
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise _no_room(f"{human_size(needed)} are needed, and there are {human_size(free)}")
+
+
+def _no_room(why: str) -> InputError:
+    return InputError(
+        f"there is no room for temporary files in {tempfile.gettempdir()}",
+        why=why,
+        hint="TMPDIR names another directory for them",
+    )
+
+
+def system_problem(error: OSError) -> InputError:
+    """Return what the system refused, of which no module of ours has more to say."""
+    names = " and ".join(str(name) for name in (error.filename, error.filename2) if name)
+    reason = error.strerror or str(error)
+    if error.errno in {errno.ENOSPC, errno.EDQUOT} and not names:
+        # Files that are kept are named by whoever writes them.
+        return _no_room(reason)
+    return InputError(
+        f"{names}: {reason}" if names else reason,
+        hint="BUILDLIB_DEBUG=1 shows what wanted it",
+    )
 
 
 def passing_file(kind: str, suffix: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
+from buildlib.dockerignore import IgnoreFile
 from buildlib.platforms import Platform
 from buildlib.project import Checkout
 from buildlib.record import record
@@ -35,6 +36,10 @@ class BuildPlan:
         bases: the external images that it stands on or takes files from, as the Dockerfile has
             them once its variables are replaced.
         sources: what it takes from the build context; patterns and variables as written.
+        ignore: the file that says what stays out of the context.
+        kept_out: further lines of it, for what tasks wrote there.
+        handover: a directory for a copy of the Dockerfile and of the lines of both, where the
+            builder would not find them all by itself; None: it does.
         build_contexts: pairs of FROM reference and its other source.
         stand_ins: those of them that are not the real image.
         output: a name of `Output`, or buildx's own `type=…`.
@@ -57,6 +62,9 @@ class BuildPlan:
     annotations: tuple[tuple[str, str], ...] = ()
     bases: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    ignore: IgnoreFile = IgnoreFile()
+    kept_out: tuple[str, ...] = ()
+    handover: Path | None = None
     build_contexts: tuple[tuple[str, str], ...] = ()
     stand_ins: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
@@ -71,6 +79,16 @@ class BuildPlan:
     metadata_file: Path | None = None
     provenance: str = ""
     checkout: Checkout | None = None
+
+    @property
+    def file(self) -> Path:
+        """Return the Dockerfile that the builder reads."""
+        return self.handover / self.dockerfile.name if self.handover else self.dockerfile
+
+    @property
+    def ignored(self) -> str:
+        """Return what the ignore file of the handover holds."""
+        return "\n".join((*self.ignore.lines, *self.kept_out, ""))
 
     @property
     def partial(self) -> Path | None:

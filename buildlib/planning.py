@@ -9,7 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from buildlib.command import csv_field
 from buildlib.config import Config
+from buildlib.context import DIST, kept_out
 from buildlib.dockerfile import Dockerfile
 from buildlib.errors import InputError
 from buildlib.labels import image_labels, index_annotations
@@ -20,13 +22,12 @@ from buildlib.record import record
 from buildlib.reference import canonical, parse_reference, to_tag
 from buildlib.settings import BaseImage
 from buildlib.tags import local_tags, mapped_tags, references
+from buildlib.templates import fill
 from buildlib.values import VARIABLE
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _DEFAULT_PLATFORM: Final = "DOCKER_DEFAULT_PLATFORM"
 _MIRROR: Final = "docker-image://"
-# Where archives go, and all that is told about them.
-DIST: Final = "dist"
 
 
 @record(frozen=True, kw_only=True)
@@ -132,19 +133,21 @@ def chosen_platforms(request: BuildRequest, project: Project) -> tuple[Platform,
 
 
 def _injected(project: Project, dockerfile: Dockerfile) -> dict[str, str | None]:
-    """Return the build args that every build gets: only those that the Dockerfile declares."""
-    version = project.version
-    values = {
-        "VERSION": version.value,
-        "REVISION": version.revision,
-        "CREATED": version.created_text,
+    """Return the build args that every build gets: only those that the Dockerfile declares.
+
+    One by which a FROM chooses its base is not ours to fill.
+    """
+    facts, choosing = project.facts, dockerfile.choosing()
+    declared: dict[str, str | None] = {
+        arg: facts[name.lower()]
+        for name, arg in project.config.injected().items()
+        if arg in dockerfile.args and arg not in choosing
     }
-    declared: dict[str, str | None] = {k: v for k, v in values.items() if k in dockerfile.args}
     # By name alone: buildx takes the value from its environment, so that a password in a
     # proxy's address is never in argv.
     proxies = [name for proxy in _PROXIES for name in (proxy, proxy.lower())]
     declared |= {name: None for name in proxies if project.env.get(name)}
-    return {**declared, "SOURCE_DATE_EPOCH": str(version.created)}
+    return {**declared, "SOURCE_DATE_EPOCH": str(project.version.created)}
 
 
 def normal_name(reference: str) -> str:
@@ -169,9 +172,33 @@ def _build_args(
 ) -> dict[str, str | None]:
     return {
         **_injected(project, dockerfile),
-        **dict(project.config.build_args),
+        **{name: fill(text, project.facts) for name, text in project.config.build_args},
+        **parse_build_args(project.build_args),
         **parse_build_args(request.build_args),
     }
+
+
+def known_args(project: Project, dockerfile: Dockerfile) -> dict[str, str]:
+    """Return the values of the build args that a FROM may see, in whichever task reads it."""
+    return _known(project, _build_args(project, BuildRequest(), dockerfile))
+
+
+def _secrets(project: Project, request: BuildRequest) -> tuple[str, ...]:
+    """Return the secrets of a build; one of the command line replaces a configured one."""
+    given = project.secrets + request.secrets
+    named = [csv_field(f"id={name}") for name, _, _ in project.config.secrets]
+    configured = [
+        f"{named_id},env={text}"
+        if kind == "env"
+        else f"{named_id},{csv_field(f'src={project.config.root / Path(text).expanduser()}')}"
+        for named_id, (_, kind, text) in zip(named, project.config.secrets, strict=True)
+    ]
+    kept = [
+        secret
+        for named_id, secret in zip(named, configured, strict=True)
+        if not any(named_id in one.split(",") for one in given)
+    ]
+    return (*kept, *given)
 
 
 def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
@@ -190,6 +217,24 @@ def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
         if image:
             found[base] = image
     return found
+
+
+def unused_bases(project: Project, plan: BuildPlan) -> tuple[str, ...]:
+    """Return a sentence for each configured base image that the Dockerfile does not name.
+
+    A map from the environment is for many projects.
+    """
+    config = project.config
+    if config.source_of("base-images").kind == "environment":
+        return ()
+    used = {normal_name(base.partition("@")[0]) for base in plan.bases}
+    used |= {normal_name(base) for base in plan.bases}
+    named = ", ".join(plan.bases) or "none"
+    return tuple(
+        f"base-images has {name}, which this build does not use; it uses {named}"
+        for name, _ in config.base_images
+        if normal_name(name) not in used
+    )
 
 
 def _caches(
@@ -211,8 +256,16 @@ def make_build_plan(
     dockerfile: Dockerfile,
     *,
     metadata_file: Path | None = None,
+    handover: Path | None = None,
 ) -> BuildPlan:
-    """Return the plan; nothing is asked or changed.
+    """Return the plan; nothing is changed.
+
+    Args:
+        project: whose image it is.
+        request: what is wanted.
+        dockerfile: as read.
+        metadata_file: for buildx.
+        handover: a directory that may be made for the Dockerfile, where the builder needs it.
 
     Raises:
         InputError: the request is not usable (exit 2).
@@ -231,7 +284,7 @@ def make_build_plan(
         target=target,
         platforms=platforms,
         build_args=tuple(sorted(build_args.items())),
-        secrets=request.secrets,
+        secrets=_secrets(project, request),
         cache_from=cache_from,
         cache_to=cache_to,
         builder=config.buildx_builder(),
@@ -246,6 +299,7 @@ def make_build_plan(
     )
     known = _known(project, build_args)
     plan = _standing(plan, config, dockerfile, known)
+    plan = _reading(plan, project, handover)
     return _named(plan, project, request, _runtime_base(plan, dockerfile, known))
 
 
@@ -283,6 +337,14 @@ def _standing(
     )
 
 
+def _reading(plan: BuildPlan, project: Project, handover: Path | None) -> BuildPlan:
+    """Return the plan with what stays out of the context, and whether the builder is told so."""
+    ignore = project.ignore_file
+    lines = () if plan.checkout else kept_out(project, plan.sources, ignore)
+    alone = not lines and project.finds_ignore_file
+    return replace(plan, ignore=ignore, kept_out=lines, handover=None if alone else handover)
+
+
 def _runtime_base(plan: BuildPlan, dockerfile: Dockerfile, known: Mapping[str, str]) -> str:
     """Return the one image that the target stands on, on whichever builder; nothing otherwise."""
     views = dockerfile.views(known, plan.platforms)
@@ -308,6 +370,7 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) 
         # What a stand-in is, its label says; it is not what was pinned.
         base_digest="" if base in plan.stand_ins else digest,
         stand_ins=plan.stand_ins,
+        branch=project.facts["branch"],
     )
     return replace(
         plan,

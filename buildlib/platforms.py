@@ -32,6 +32,21 @@ KNOWN: Final = (
     "windows/arm64",
 )
 
+# What else an image or a builder may be for, with any variant; see `go tool dist list`.
+_SYSTEMS: Final = frozenset(
+    (
+        *("aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux"),
+        *("netbsd", "openbsd", "plan9", "solaris", "wasi", "wasip1", "windows"),
+    )
+)
+_ARCHITECTURES: Final = frozenset(
+    (
+        *("386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle"),
+        *("ppc64", "ppc64le", "riscv64", "s390x", "sparc64", "wasm"),
+    )
+)
+_VARIANT: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
 # What uname, Debian and people call an architecture, and what OCI calls it.
 _ALIASES: Final = {
     "x86_64": "amd64",
@@ -76,24 +91,37 @@ class Platform:
 def parse_platform(text: str) -> Platform:
     """Parse one platform, normalising what is unambiguous.
 
-    `arm64` alone means `linux/arm64`, `linux/x86_64` means `linux/amd64`.
+    `arm64` alone means `linux/arm64`, `linux/x86_64` means `linux/amd64`. Any variant is one.
 
     Raises:
-        InputError: the platform is not known; the message lists those that are.
+        InputError: the system or the architecture is not known; the message lists the usual ones.
     """
     name = text.strip().lower()
     system, _, arch = name.partition("/")
-    if system not in {known.partition("/")[0] for known in KNOWN}:
+    if system not in _SYSTEMS:
         system, arch = "linux", name
     name = f"{system}/{_ALIASES.get(arch, arch)}"
-    if name not in KNOWN:
+    arch, *variants = name.split("/")[1:]
+    if arch not in _ARCHITECTURES or len(variants) > 1 or not all(map(_is_variant, variants)):
         close = get_close_matches(name, KNOWN, n=1)
         guess = f"did you mean {close[0]}? " if close else ""
         raise InputError(
             f"unknown platform {text.strip()!r}",
             hint=f"{guess}known are {', '.join(KNOWN)}",
         )
-    return Platform(**dict(zip(("os", "arch", "variant"), name.split("/"), strict=False)))
+    return Platform(os=system, arch=arch, variant="".join(variants))
+
+
+def _is_variant(text: str) -> bool:
+    return bool(_VARIANT.fullmatch(text))
+
+
+def is_platform(text: str) -> bool:
+    """Return whether a text names a platform."""
+    try:
+        return bool(parse_platform(text))
+    except InputError:
+        return False
 
 
 def platform_name(said: Mapping[str, object]) -> str:

@@ -14,16 +14,15 @@ from buildlib.dockerignore import DockerIgnore
 from buildlib.engine import Builder, EngineFacts
 from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
 from buildlib.plan import BuildPlan, Output
+from buildlib.refusals import listing
+from buildlib.secrets import looks_secret
 
 # The first with `--progress rawjson`, which is how steps and cache hits are counted.
 MINIMUM_BUILDX: Final = (0, 13)
 
 _SECRET_KEYS: Final = frozenset({"id", "type", "src", "source", "env"})
-_SECRET: Final = re.compile(
-    r"(?:^|_)(?:PASS(?:WORD|WD|PHRASE)?|PWD|SECRETS?|TOKENS?|CREDENTIALS?|AUTH"
-    r"|(?:API|ACCESS|PRIVATE|SECRET|SIGNING|SSH|GPG|DEPLOY)_?KEYS?|APIKEYS?)(?:_|$)",
-    re.IGNORECASE,
-)
+# BuildKit takes no larger one.
+_LARGEST_SECRET: Final = 500 * 1024
 _BUILDX_HINT: Final = "install the plugin (docs.docker.com/build/install-buildx)"
 
 
@@ -79,21 +78,27 @@ def _no_engine(facts: EngineFacts, endpoint: str) -> BuildlibError:
     )
 
 
-def looks_secret(name: str) -> bool:
-    """Return whether a build arg of this name would hold a secret."""
-    return bool(_SECRET.search(name))
+def check_build_args(
+    pairs: Iterable[tuple[str, str | None]], env: Mapping[str, str], allowed: Iterable[str] = ()
+) -> list[BuildlibError]:
+    """Return a problem for each build arg that looks like a secret.
 
-
-def check_build_args(names: Iterable[str]) -> list[BuildlibError]:
-    """Return a problem for each build arg whose name looks like a secret's."""
+    Args:
+        pairs: names and values; None: the value is taken from the environment.
+        env: that docker gets.
+        allowed: patterns of names that are configured as none of a secret.
+    """
+    allowed = tuple(allowed)
     return [
         InputError(
             f"build arg {name} looks like a secret",
             why="build args can be read in the image's history and provenance",
-            hint=f"hand it over with --secret id={name},env={name}",
+            hint=f"hand it over with --secret id={name},env={name}; if it is no secret, "
+            f'[policy] allow-names = ["{name}"]',
         )
-        for name in names
-        if looks_secret(name)
+        for name, value in pairs
+        if name not in PREDEFINED
+        and looks_secret(name, env.get(name) if value is None else value, allowed)
     ]
 
 
@@ -132,8 +137,8 @@ def _pairs(fields: Iterable[str]) -> dict[str, str]:
     return {key.lower(): value for key, _, value in (field.partition("=") for field in fields)}
 
 
-def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a sentence for each secret whose variable is not set: a build would get none.
+def secret_values(texts: Iterable[str], env: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
+    """Return what build secrets are, by their ids, as far as it can be read.
 
     Args:
         texts: of `--secret`, of the form that `check_secrets` wants.
@@ -144,10 +149,38 @@ def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ..
     found = []
     for fields in reader(texts):
         given = _pairs(fields)
+        name = given.get("id", "")
+        variable = given.get("env") or (name if given.get("type") != "file" else "")
+        path = Path(given.get("src") or given.get("source") or name)
+        if variable in env and not ({"src", "source"} & given.keys()):
+            found.append((name, env[variable].encode(errors="surrogateescape")))
+        elif path.is_file():
+            found.append((name, path.read_bytes()[:_LARGEST_SECRET]))
+    return tuple(found)
+
+
+def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> list[BuildlibError]:
+    """Return a problem for each secret whose variable is not set: a build would get an empty one.
+
+    Args:
+        texts: of `--secret`, of the form that `check_secrets` wants.
+        env: that docker gets.
+    """
+    from csv import reader  # noqa: PLC0415 - most builds have no secret
+
+    found: list[BuildlibError] = []
+    for fields in reader(texts):
+        given = _pairs(fields)
         variable = given.get("env", "")
         if variable and variable not in env:
-            found.append(f"the secret {given.get('id', variable)} is empty: {variable} is not set")
-    return tuple(found)
+            found.append(
+                InputError(
+                    f"the secret {given.get('id', variable)} has no value: {variable} is not set",
+                    why="the build would get an empty one",
+                    hint=f"export {variable}, or leave the secret out",
+                )
+            )
+    return found
 
 
 def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
@@ -166,6 +199,14 @@ def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
     return (f"{told}: add these names to .dockerignore, one a line",) if found else ()
 
 
+def unknown_files(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence about files that the builder reads and no commit has."""
+    if not paths:
+        return ()
+    said = f"the build takes {listing(paths)}, which no commit has"
+    return (f"{said}: add them to .dockerignore, one a line, or to [context] allow",)
+
+
 def undeclared(plan: BuildPlan, dockerfile: Dockerfile) -> tuple[str, ...]:
     """Return a sentence for each build arg that the Dockerfile does not declare."""
     declared = sorted(dockerfile.args)
@@ -177,12 +218,23 @@ def undeclared(plan: BuildPlan, dockerfile: Dockerfile) -> tuple[str, ...]:
     )
 
 
-def other_version(plan: BuildPlan) -> tuple[str, ...]:
-    """Return a sentence where a build arg gives the program another version than the image has."""
-    given = dict(plan.build_args).get("VERSION")
+def other_version(plan: BuildPlan, dockerfile: Dockerfile, name: str) -> tuple[str, ...]:
+    """Return a sentence where the program does not get the version that the image has.
+
+    Args:
+        plan: what is to be built.
+        dockerfile: whose ARGs they are.
+        name: of the build arg that says the version; empty: none does.
+    """
+    given = dict(plan.build_args).get(name)
+    if name in dockerfile.choosing():
+        if given is not None:
+            return ()
+        said = f"{name} chooses a base image, so it is not filled with the version"
+        return (f'{said}: inject = {{ VERSION = "…" }} names another ARG, or false',)
     if given is None or given == plan.version:
         return ()
-    said = f"the build arg VERSION is {given}, and tag and label say {plan.version}"
+    said = f"the build arg {name} is {given}, and tag and label say {plan.version}"
     return (f"{said}: --version sets all of them",)
 
 
@@ -211,25 +263,12 @@ def _missing(
 
 
 def read_ignore(plan: BuildPlan) -> DockerIgnore:
-    """Return the ignore file that BuildKit uses for a plan; raises as `ignore_of`."""
-    return ignore_of(plan.dockerfile, plan.context)
-
-
-def ignore_of(dockerfile: Path, context: Path) -> DockerIgnore:
-    """Return the ignore file that BuildKit uses: the Dockerfile's own one, or the context's.
+    """Return what stays out of the context of a plan.
 
     Raises:
-        InputError: it can't be read, or has a pattern that is none (exit 2).
+        InputError: a pattern is none (exit 2).
     """
-    own = dockerfile.with_name(dockerfile.name + ".dockerignore")
-    try:
-        path = own if own.is_file() else context / ".dockerignore"
-        if not path.is_file():
-            return DockerIgnore(())
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"{error.filename} can't be read", why=str(error.strerror)) from error
-    return DockerIgnore(text.removeprefix("\ufeff").split("\n"), name=path.name)
+    return DockerIgnore(plan.ignore.lines + plan.kept_out, name=plan.ignore.name)
 
 
 def check_dockerfile(

@@ -16,7 +16,10 @@ from buildlib.version import Version, resolve_version
 
 if TYPE_CHECKING:
     from buildlib.dockerfile import Dockerfile
+    from buildlib.dockerignore import IgnoreFile
     from buildlib.gitcommand import Ahead
+
+_IGNORE: Final = ".dockerignore"
 
 
 @record(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ class Project:
     Args:
         env: the environment that everything read.
         checkout: where the files are that are built; None: in the work tree.
+        build_args, secrets: of every build, as the command line has them.
     """
 
     config: Config
@@ -72,6 +76,19 @@ class Project:
     version: Version
     env: Mapping[str, str]
     checkout: Checkout | None = None
+    build_args: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Return what stands for `{version}` and the like in the configuration."""
+        version = self.version
+        return {
+            "version": version.value,
+            "revision": version.revision,
+            "created": version.created_text,
+            "branch": self.git.branch if isinstance(self.git, GitFacts) else "",
+        }
 
     @property
     def context(self) -> Path:
@@ -88,6 +105,30 @@ class Project:
         path = self._place("dockerfile", self.config.dockerfile)
         folder, file = path.parent.resolve(), path.resolve()
         return folder / path.name if file.is_relative_to(folder) else file
+
+    @property
+    def ignore_file(self) -> IgnoreFile:
+        """Return the file that says what stays out of the context, as it is configured.
+
+        It may lie beside a link to the Dockerfile, where the builder does not always look.
+
+        Raises:
+            InputError: it can't be read (exit 2).
+        """
+        from buildlib.dockerignore import read_ignore_file  # noqa: PLC0415 - to build
+
+        named = self._place("dockerfile", self.config.dockerfile)
+        beside = (path.with_name(f"{path.name}{_IGNORE}") for path in (named, self.dockerfile_path))
+        return read_ignore_file(*beside, self.context / _IGNORE)
+
+    @property
+    def finds_ignore_file(self) -> bool:
+        """Return whether the builder finds that file by itself."""
+        path = self.ignore_file.path
+        own = self.dockerfile_path.with_name(f"{self.dockerfile_path.name}{_IGNORE}")
+        if path is None or path == self.context / _IGNORE:
+            return True
+        return own.is_file() and own.samefile(path)
 
     def _place(self, key: str, text: str) -> Path:
         """Return a path of the configuration, absolute, links and all; it need not be there.
@@ -111,13 +152,11 @@ class Project:
 
     @property
     def not_source(self) -> tuple[str, ...]:
-        """Return what no image should have, relative to the context: .git, what tasks write."""
-        written = ["dist", *(["data"] if self.config.run.data_path else [])]
-        places = [self.config.root / name for name in written]
-        if isinstance(self.git, GitFacts):
-            places.append(self.git.root / ".git")
-        context = self.context
-        return tuple(str(p.relative_to(context)) for p in places if p.is_relative_to(context))
+        """Return what no image should have, relative to the context."""
+        if not isinstance(self.git, GitFacts):
+            return ()
+        path, context = self.git.root / ".git", self.context
+        return (str(path.relative_to(context)),) if path.is_relative_to(context) else ()
 
     @property
     def remote(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from buildlib.console import table
 from buildlib.errors import InputError
+from buildlib.files import write_file
 from buildlib.record import record
 
 
@@ -87,9 +88,12 @@ def write_text(path: Path, text: str, *, append: bool = False) -> None:
         InputError: it can't be written (exit 2).
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a" if append else "w", encoding="utf-8") as stream:
-            stream.write(text)
+        if append:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(text)
+        else:
+            write_file(path, text)
     except OSError as error:
         raise InputError(f"can't write to {path}", why=str(error)) from error
 

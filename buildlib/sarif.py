@@ -120,5 +120,5 @@ def _result(result: Result, dockerfile: str, index: Mapping[str, int]) -> dict[s
 
 
 def _suppression(ignore: Ignoring[Any]) -> dict[str, str]:
-    text = f"{ignore.reason} (until {ignore.until})"
+    text = ignore.reason + (f" (until {ignore.until})" if ignore.until else "")
     return {"kind": "external", "status": "accepted", "justification": text}

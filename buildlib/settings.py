@@ -18,7 +18,9 @@ from buildlib.precedence import Scheme
 from buildlib.record import record
 from buildlib.reference import canonical, parse_reference
 from buildlib.values import (
+    VARIABLE,
     MismatchError,
+    check_keys,
     gathered,
     parse_fields,
     parse_flag,
@@ -140,6 +142,8 @@ class Run:
         data_path: the directory inside that is kept; empty: none.
         data_dir: what `--persistent` mounts there, relative to the project.
         user: the UID that the image runs as.
+        drops_root: the image starts as root, and its entrypoint becomes `user` by itself; it is
+            started as `user` from the beginning.
         group: its GID; None: what the image's USER says.
         groups: that it is in beside that; None: what the image's files say.
         socket_path: where the image expects the engine's socket; empty: it needs none.
@@ -166,6 +170,7 @@ class Run:
     data_path: str = ""
     data_dir: str = "data"
     user: int = 0
+    drops_root: bool = False
     group: int | None = None
     groups: tuple[int, ...] | None = None
     socket_path: str = ""
@@ -187,6 +192,8 @@ class Run:
     services: tuple[Service, ...] = ()
 
 
+# The build args by which a build is told what it is.
+INJECTED: Final = ("CREATED", "REVISION", "VERSION")
 # Of buildx; `none` came later than the oldest that does here.
 _PROGRESS: Final = ("auto", "plain", "tty", "rawjson", "quiet", "none")
 NO_RUN: Final = Run()
@@ -243,9 +250,13 @@ def parse_context(value: object) -> dict[str, Any]:
     """Return the fields that the key sets: a path, or a table of it and of what is included."""
     if not isinstance(value, Mapping):
         return {"context": parse_text(value)}
-    keys = {"path": parse_text, "include": _included}
+    keys = {"path": parse_text, "include": _included, "allow": _included}
     fields = parse_fields(value, keys, "context.")
-    return {"context": fields.get("path", "."), "context_include": fields.get("include", ())}
+    return {
+        "context": fields.get("path", "."),
+        "context_include": fields.get("include", ()),
+        "context_allow": fields.get("allow", ()),
+    }
 
 
 def _included(value: object) -> tuple[str, ...]:
@@ -287,7 +298,13 @@ def _base_image(value: object) -> BaseImage:
 def parse_base_images(value: object) -> tuple[tuple[str, BaseImage], ...]:
     if not isinstance(value, Mapping):
         raise MismatchError("a table of FROM reference = source")
-    return tuple(sorted((name, _base_image(source)) for name, source in value.items()))
+    found = []
+    for name, source in value.items():
+        try:
+            found.append((name, _base_image(source)))
+        except MismatchError as error:
+            raise MismatchError(str(error), f'base-images."{name}"', source) from error
+    return tuple(sorted(found, key=lambda pair: pair[0]))
 
 
 def _commands(value: object) -> tuple[Command, ...]:
@@ -386,6 +403,7 @@ _RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "data-path": parse_text,
     "data-dir": _folder,
     "user": parse_number,
+    "drops-root": parse_flag,
     "group": parse_number,
     "groups": parse_numbers,
     "socket-path": parse_text,
@@ -401,6 +419,38 @@ _RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
 }
 
 
+def parse_inject(value: object) -> tuple[tuple[str, str], ...]:
+    """Return by which build args a build is told what it is: another name, or none."""
+    if value is False:
+        return tuple((name, "") for name in INJECTED)
+    if not isinstance(value, Mapping):
+        raise MismatchError('false, or a table such as { VERSION = "APP_VERSION" }')
+    check_keys(value, dict.fromkeys(INJECTED), where="inject.")
+    for name, other in value.items():
+        named = isinstance(other, str) and re.fullmatch(VARIABLE, other)
+        if other is not False and not named:
+            raise MismatchError("the name of a build arg, or false", f"inject.{name}", other)
+    return tuple(sorted((name, str(other or "")) for name, other in value.items()))
+
+
+def parse_secrets(value: object) -> tuple[tuple[str, str, str], ...]:
+    """Return the id, the kind and the source of each secret that every build gets."""
+    example = 'a table of NAME = { env = "VARIABLE" } or { file = "path" }'
+    if not isinstance(value, Mapping):
+        raise MismatchError(example)
+    found = []
+    for name, source in value.items():
+        if not isinstance(source, Mapping) or len(source) != 1 or "," in name:
+            raise MismatchError(example, f"secrets.{name}", source)
+        check_keys(source, {"env": None, "file": None}, where=f"secrets.{name}.")
+        ((kind, text),) = source.items()
+        pattern = VARIABLE if kind == "env" else ".+"
+        if not isinstance(text, str) or not re.fullmatch(pattern, text):
+            raise MismatchError(example, f"secrets.{name}", source)
+        found.append((name, kind, parse_text(text)))
+    return tuple(sorted(found))
+
+
 def parse_smoke(value: object) -> Smoke:
     found = Smoke(**_one_network(parse_fields(value, _SMOKE_KEYS, "smoke."), "smoke"))
     if found.health in {"http", "tcp"} and not found.port:
@@ -411,7 +461,10 @@ def parse_smoke(value: object) -> Smoke:
 
 
 def parse_run(value: object) -> Run:
-    return Run(**_one_network(parse_fields(value, _RUN_KEYS, "run."), "run"))
+    run = Run(**_one_network(parse_fields(value, _RUN_KEYS, "run."), "run"))
+    if run.drops_root and not run.user:
+        raise InputError("run.drops-root needs run.user", hint="set the UID that it drops to")
+    return run
 
 
 def _one_network(fields: dict[str, Any], table: str) -> dict[str, Any]:

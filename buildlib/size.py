@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from buildlib.errors import EngineError, GateError
 from buildlib.executor import Executor
 from buildlib.layer import printable
 from buildlib.oci import Archive, Image, archive_file, open_archive
-from buildlib.passing import passing_folder
+from buildlib.passing import passing_folder, system_problem
 from buildlib.report import human_size
 
 # How many files are kept before all but the largest are dropped.
@@ -142,6 +143,8 @@ def saved(executor: Executor, image: str) -> Iterator[Archive]:
     with passing_folder("image") as folder:
         path = folder / "image.tar"
         done = executor.run(("docker", "save", "--output", str(path), image))
+        if "no space left on device" in done.stderr:
+            raise system_problem(OSError(errno.ENOSPC, f"{image} does not fit"))
         if done.code != 0:
             raise EngineError(
                 f"the image {image} can't be read",

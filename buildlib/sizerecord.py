@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.errors import GateError, InputError
+from buildlib.files import write_file
 from buildlib.report import human_size, to_json
 from buildlib.size import SizeReport
 
@@ -105,17 +104,10 @@ def write_record(path: Path, record: SizeRecord) -> None:
     Raises:
         InputError: it can't be written there (exit 2).
     """
-    # In the same directory, where a rename replaces the file in one go.
-    partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(record.as_json() + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_file(path, record.as_json() + "\n")
     except OSError as error:
         raise InputError(f"the record of sizes can't be written: {path}", why=str(error)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 def read_record(path: Path) -> SizeRecord | None:

@@ -6,9 +6,11 @@
 #   docker run IMAGE --help               an option of the program
 #   docker run IMAGE sh -c 'echo "a b"'   any other command, its quoting kept
 #
-# Started as root, it joins the group of the mounted socket by number and drops to 1001; nothing is
-# written to /etc, so that a read-only root file system will do. Started as another user, with
-# --group-add, it changes nothing. A root shell is docker run --user 0 --entrypoint sh IMAGE.
+# The image starts it as root, for what a plain `docker run -v …` needs: it joins the group of the
+# mounted socket by number, takes over an empty data directory that the engine made as root, and drops
+# to 1001 before anything else runs. Nothing is written to /etc, so that a read-only root file system
+# will do. Started as another user, with --group-add, it changes nothing. A root shell is
+# docker run --entrypoint sh IMAGE.
 set -eu
 
 readonly user=1001:1001
@@ -28,7 +30,10 @@ is_program_command() {
 # What is mounted may be no socket: Docker makes a directory where the path was not there. A link is
 # followed everywhere here, as the program follows it.
 warn_if_no_socket() {
-    if [ -L "$socket" ] && ! [ -e "$socket" ]; then
+    if ! [ -e "$socket" ] && ! [ -L "$socket" ]; then
+        say "$socket is not mounted, so no image can be listed;" \
+            "docker run -v $socket:$socket mounts it"
+    elif [ -L "$socket" ] && ! [ -e "$socket" ]; then
         say "$socket is a dangling symbolic link"
     elif [ -d "$socket" ]; then
         say "$socket is a directory: the path that was mounted is not there on the engine's side"
@@ -48,18 +53,19 @@ warn_if_not_accessible() {
     fi
 }
 
-# Prints the group to join: that of the socket, and root's only where it is allowed by name.
+# Prints the group to join. Whoever mounts a socket of group root, as the engines of virtual machines
+# have it, gives the engine to the container, and so its group.
 socket_group() {
     [ -S "$socket" ] || return 0
     group=$(group_of_socket)
     if [ "$group" != 0 ]; then
         echo "$group"
-    elif [ "${DOCKERUTILITIES_ALLOW_ROOT_GROUP:-}" = 1 ]; then
-        say "joining group root, which $socket belongs to"
-        echo 0
+    elif [ "${DOCKERUTILITIES_ALLOW_ROOT_GROUP:-}" = 0 ]; then
+        say "$socket belongs to group root, which DOCKERUTILITIES_ALLOW_ROOT_GROUP=0 forbids to join"
     else
-        say "$socket belongs to group root, which is not joined;" \
-            "DOCKERUTILITIES_ALLOW_ROOT_GROUP=1 allows it"
+        say "joining group root, which $socket belongs to;" \
+            "DOCKERUTILITIES_ALLOW_ROOT_GROUP=0 forbids it"
+        echo 0
     fi
 }
 
@@ -73,7 +79,10 @@ fi
 if [ "$(id -u)" = 0 ]; then
     group=$(socket_group)
     export HOME=/app
-    exec "$program" run-as --user "$user" ${group:+--group "$group"} -- "$@"
+    # Only a server writes there.
+    data=
+    [ "$serving" = no ] || data=${DOCKERUTILITIES_DATA_DIR:-}
+    exec "$program" run-as --user "$user" ${group:+--group "$group"} ${data:+--own "$data"} -- "$@"
 fi
 
 [ "$serving" = no ] || warn_if_not_accessible

@@ -29,6 +29,7 @@ class BaseReport:
         current: the digest that its tag has now; empty where the registry was not asked.
         created: when the image behind it was made; None where it does not say.
         platforms: that it is for.
+        missing: platforms that it has to be for, and is not.
         newer: tags that are.
         end_of_life: of its line, as the table has it; None where that does not know.
         others: what is wrong beside its pin, in sentences.
@@ -39,6 +40,7 @@ class BaseReport:
     current: str = ""
     created: datetime | None = None
     platforms: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     newer: Newer = NOTHING_NEWER
     end_of_life: End | None = None
     others: tuple[str, ...] = ()
@@ -115,7 +117,8 @@ def look_up(
         newer=newer,
         unknown=unknown,
     )
-    return replace(report, others=(*_others(report, set(platforms)), *report.others))
+    report = replace(report, missing=tuple(sorted(set(platforms) - set(report.platforms))))
+    return replace(report, others=(*_others(report), *report.others))
 
 
 def _newer(tag: str, repository: Repository) -> tuple[Newer, tuple[str, ...]]:
@@ -171,29 +174,33 @@ def _time(text: object) -> datetime | None:
         return None
 
 
-def _others(report: BaseReport, wanted: set[str]) -> Iterator[str]:
-    if missing := sorted(wanted - set(report.platforms)):
-        yield f"not there for {', '.join(missing)}"
+def _others(report: BaseReport) -> Iterator[str]:
+    if report.missing:
+        yield f"not there for {', '.join(report.missing)}"
     if report.newer.patch:
         yield f"{report.newer.patch} is newer"
 
 
-def new_pins(reports: Sequence[BaseReport], platforms: Iterable[str]) -> dict[str, str]:
-    """Return the digest that each base is to be pinned to; none where nobody told it.
+def new_pins(reports: Sequence[BaseReport]) -> dict[str, str]:
+    """Return the digest that each base is to be pinned to, but for one that lacks a platform."""
+    return {
+        report.base.reference: report.current
+        for report in reports
+        if report.current and not report.missing
+    }
 
-    Raises:
-        InputError: one is not for every platform: nothing is to be pinned (exit 2).
-    """
-    wanted = set(platforms)
-    reports = [report for report in reports if report.current]
-    for report in reports:
-        if missing := sorted(wanted - set(report.platforms)):
-            raise InputError(
-                f"{report.base.reference} is not there for {', '.join(missing)}",
-                why=f"{report.current} is for {', '.join(report.platforms)}",
-                hint="nothing was pinned; choose another tag",
-            )
-    return {report.base.reference: report.current for report in reports}
+
+def missing_platforms(reports: Sequence[BaseReport]) -> list[BuildlibError]:
+    """Return a problem for each base that is not pinned as it lacks a platform."""
+    return [
+        InputError(
+            f"{report.base.reference} is not there for {', '.join(report.missing)}",
+            why=f"{report.current} is for {', '.join(report.platforms)}",
+            hint="it was not pinned; choose another tag, or fix its stage with FROM --platform=…",
+        )
+        for report in reports
+        if report.missing
+    ]
 
 
 def as_text(reports: Sequence[BaseReport], today: date) -> str:

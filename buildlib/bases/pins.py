@@ -6,7 +6,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from buildlib.dockerfile import Place, parse_dockerfile
+from buildlib.dockerfile import Dockerfile, Place, parse_dockerfile
+
+# What stands for the platform of the builder, and for those of the image.
+BUILDER = "$BUILDPLATFORM"
+TARGET = "$TARGETPLATFORM"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,11 +21,13 @@ class Base:
         reference: as the Dockerfile has it once its variables are replaced, without digest.
         digests: what it is pinned to; empty text where it has none somewhere.
         lines: of the instructions that name it, from 1.
+        platforms: that instructions fix for it, as written; empty text: those of the image.
     """
 
     reference: str
     digests: tuple[str, ...]
     lines: tuple[int, ...]
+    platforms: tuple[str, ...] = ("",)
 
     @property
     def pinned(self) -> str:
@@ -36,18 +42,32 @@ def read_bases(text: str, build_args: Mapping[str, str]) -> tuple[Base, ...]:
         text: of the Dockerfile.
         build_args: that replace the defaults of its variables.
     """
-    found: dict[str, list[tuple[str, int]]] = {}
-    for place, base in parse_dockerfile(text).external(build_args):
+    found: dict[str, list[tuple[str, Place]]] = {}
+    dockerfile = parse_dockerfile(text)
+    for place, base in dockerfile.external(build_args):
         name, _, digest = base.partition("@")
-        found.setdefault(name, []).append((digest, place.lines[0] + 1))
+        found.setdefault(name, []).append((digest, place))
     return tuple(
         Base(
             reference=name,
             digests=tuple(dict.fromkeys(digest for digest, _ in rows)),
-            lines=tuple(line for _, line in rows),
+            lines=tuple(place.lines[0] + 1 for _, place in rows),
+            platforms=tuple(
+                dict.fromkeys(_platform(dockerfile, place, build_args) for _, place in rows)
+            ),
         )
         for name, rows in found.items()
     )
+
+
+def _platform(dockerfile: Dockerfile, place: Place, build_args: Mapping[str, str]) -> str:
+    """Return the platform that a place fixes; BuildKit's own variables stay as they are."""
+    if place.directive:
+        # It runs where the builder does.
+        return BUILDER
+    own = {name: f"${name}" for name in ("BUILDPLATFORM", "TARGETPLATFORM")}
+    found = dockerfile.expand(place.platform, {**own, **build_args})
+    return "" if found == TARGET else found
 
 
 def repin(text: str, pins: Mapping[str, str], build_args: Mapping[str, str]) -> str:
@@ -65,7 +85,7 @@ def repin(text: str, pins: Mapping[str, str], build_args: Mapping[str, str]) -> 
         new = pins.get(name, old)
         for number, pattern, put in _changes(place, old, new, dockerfile.global_lines):
             # A comment may stand between the lines of one instruction.
-            if not lines[number].lstrip().startswith("#"):
+            if place.directive or not lines[number].lstrip().startswith("#"):
                 lines[number] = re.sub(pattern, put.replace("\\", r"\\"), lines[number])
     return "".join(lines)
 
@@ -84,7 +104,8 @@ def _changes(
         return
     # A command that follows a mount may name the same image, and stays as it is.
     before = r"(?:(?<=(?i:from=))|(?<=(?i:from=)[\"']))" if place.option else r"(?<![^\s])"
-    word = rf"{before}{re.escape(place.name)}(?![^\s,\"'])"
+    before = r"(?<==)|(?<=\s)" if place.directive else before
+    word = rf"(?:{before}){re.escape(place.name)}(?![^\s,\"'])"
     for number in range(*place.lines):
         yield number, word, _pinned(place.name, old, new)
 

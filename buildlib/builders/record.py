@@ -15,6 +15,7 @@ from typing import Any, Final
 from buildlib.builders.settings import KUBERNETES
 from buildlib.engine import Builder
 from buildlib.errors import EngineError
+from buildlib.files import write_file
 
 _FOLDER: Final = "buildlib"
 
@@ -76,10 +77,7 @@ class Records:
         """
         path = self._path(name)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps(asdict(record), sort_keys=True), encoding="utf-8")
-            part.replace(path)
+            write_file(path, json.dumps(asdict(record), sort_keys=True))
         except OSError as error:
             raise EngineError(
                 f"can't write to {self._folder}",

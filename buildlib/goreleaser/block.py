@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from glob import has_magic
 from typing import Final
 
 from buildlib.dockerfile import context_path
@@ -17,6 +18,7 @@ from buildlib.plan import BuildPlan
 from buildlib.precedence import Scheme
 from buildlib.project import Project
 from buildlib.settings import Registry
+from buildlib.templates import fill
 
 BEGIN: Final = "# >>> written by `invoke goreleaser-config`, out of [tool.buildlib]; not by hand"
 END: Final = "# <<<"
@@ -35,6 +37,15 @@ _ARGS: Final = {
     "REVISION": "{{ .FullCommit }}",
     "CREATED": "{{ .CommitDate }}",
     "SOURCE_DATE_EPOCH": "{{ .CommitTimestamp }}",
+}
+
+_EPOCH: Final = "SOURCE_DATE_EPOCH"
+# What stands for `{version}` and the like in our own configuration.
+_FILLED: Final = {
+    "version": VERSION,
+    "revision": "{{ .FullCommit }}",
+    "created": "{{ .CommitDate }}",
+    "branch": "{{ .Branch }}",
 }
 
 _Pairs = Iterable[tuple[str, str]]
@@ -95,7 +106,8 @@ def _entry(
     yield "labels", _told(plan.labels, config.labels, _FACTS)
     yield "annotations", _told(plan.annotations, config.labels, _FACTS)
     given = [(name, value) for name, value in plan.build_args if value is not None]
-    yield "build_args", _told(given, config.build_args, _ARGS)
+    facts = {arg: _ARGS[name] for name, arg in config.injected().items() if arg}
+    yield "build_args", _told(given, config.build_args, {**facts, _EPOCH: _ARGS[_EPOCH]})
     yield "flags", list(_flags(plan))
     # BuildKit's scanner is an image that would have to come from a registry.
     yield "sbom", "false"
@@ -103,18 +115,30 @@ def _entry(
 
 def _told(pairs: _Pairs, configured: _Pairs, facts: Mapping[str, str]) -> dict[str, str]:
     """Return names and values; a fact of the commit is a template, unless somebody set it."""
-    fixed = dict(configured)
-    return {
-        name: escape(value) if name in fixed or name not in facts else facts[name]
-        for name, value in pairs
-    }
+    fixed = {name: fill(text, _FILLED, escape) for name, text in configured}
+    return {name: fixed.get(name) or facts.get(name) or escape(value) for name, value in pairs}
 
 
 def _files(plan: BuildPlan) -> Iterator[str]:
-    """Yield what the Dockerfile copies, but for the programs, which GoReleaser puts there."""
+    """Yield what the Dockerfile copies, but for the programs, which GoReleaser puts there.
+
+    It takes plain paths below the project alone: no pattern, no `.`, nothing absolute.
+
+    Raises:
+        InputError: the whole context is copied (exit 2).
+    """
     for source in plan.sources:
-        if "$" not in source:
-            yield escape(context_path(source))
+        name = context_path(source)
+        if "$" in source:
+            continue
+        if name == ".":
+            raise InputError(
+                f"the Dockerfile copies the whole build context ({source})",
+                why="GoReleaser's context holds the programs and the files that are named, alone",
+                hint="name what the image needs, as in COPY app/ ./",
+            )
+        there = sorted(plan.context.glob(name)) if has_magic(name) else [plan.context / name]
+        yield from (escape(path.relative_to(plan.context).as_posix()) for path in there)
 
 
 def _flags(plan: BuildPlan) -> Iterator[str]:

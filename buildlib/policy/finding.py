@@ -7,10 +7,11 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """An error fails the gate, a warning is told."""
+    """An error fails the gate, a warning is told; a note says why something is no finding."""
 
     ERROR = "error"
     WARNING = "warning"
+    NOTE = "note"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +26,7 @@ class Finding:
         layer: counted from the base, 1; 0: it is not about a layer.
         path: of a file in the image; or a name, such as that of a variable.
         line: of the Dockerfile; 0: not about a line.
+        base: the base image brings it.
     """
 
     rule: str
@@ -34,6 +36,7 @@ class Finding:
     layer: int = 0
     path: str = ""
     line: int = 0
+    base: bool = False
 
     @property
     def where(self) -> str:
@@ -41,4 +44,5 @@ class Finding:
         if not self.platform:
             return f"Dockerfile:{self.line}" if self.line else "Dockerfile"
         layer = f"layer {self.layer}" if self.layer else ""
+        layer += " of the base" if self.base and self.layer else ""
         return " ".join(part for part in (self.platform, layer, self.path) if part)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 
 from buildlib.executor import Executor
+from buildlib.ignores import counts
 from buildlib.labels import stand_ins_of
 from buildlib.oci import Archive, Image
+from buildlib.plan import BuildPlan
 from buildlib.planning import BuildRequest, make_build_plan
-from buildlib.platforms import KNOWN
+from buildlib.platforms import is_platform
 from buildlib.policy.finding import Finding
 from buildlib.policy.image import check_image, levelled, read_contents
+from buildlib.policy.leaks import Known
 from buildlib.policy.report import PolicyReport, make_report
 from buildlib.policy.rules import HADOLINT
 from buildlib.policy.source import check_bases, find_hadolint, run_hadolint
+from buildlib.preflight import secret_values
 from buildlib.project import Project
 
 
@@ -26,6 +30,7 @@ def check_policy(
     image: str,
     release: bool,
     today: date,
+    dropped: Collection[str] = (),
 ) -> PolicyReport:
     """Hold every platform of an image, and the Dockerfile, against every rule.
 
@@ -36,36 +41,49 @@ def check_policy(
         image: its name, for the report.
         release: rules of a release count.
         today: in UTC, for ignores.
+        dropped: platforms on which smoke saw a start as root become the configured user.
 
     Raises:
         InputError: the image can't be read (exit 2).
         ToolError: hadolint is not here: the gate has not passed (exit 3).
     """
-    policy = project.config.image_policy()
+    policy, run = project.config.image_policy(), project.config.run
     images = archive.images()
-    found = [*_sources(project, executor, images, today)]
+    plan = _plan(project, images)
+    found = [*_sources(project, plan, executor, images, today)]
+    known = Known(secret_values(plan.secrets, project.env), policy.allow_names)
     for one in images:
         found += check_image(
-            read_contents(archive, one),
+            read_contents(archive, one, known),
             policy,
             size_budget=project.config.smoke.size_budget,
             serves=bool(project.config.smoke.port),
+            drops_to=run.user if run.drops_root else 0,
+            seen=one.platform in dropped,
+            labels=[name for name, _ in plan.labels],
         )
     return make_report(
         image,
         tuple(one.platform for one in images),
-        levelled(found, release=release),
+        levelled(found, release=release, base=policy.base),
         policy.ignore,
         today,
     )
 
 
-def _sources(
-    project: Project, executor: Executor, images: Sequence[Image], today: date
-) -> Iterator[Finding]:
+def _plan(project: Project, images: Sequence[Image]) -> BuildPlan:
     # A base may depend on the platform, and those of the image are known.
-    platforms = tuple(dict.fromkeys(one.platform for one in images if one.platform in KNOWN))
-    plan = make_build_plan(project, BuildRequest(platforms=platforms), project.dockerfile())
+    platforms = tuple(dict.fromkeys(one.platform for one in images if is_platform(one.platform)))
+    return make_build_plan(project, BuildRequest(platforms=platforms), project.dockerfile())
+
+
+def _sources(
+    project: Project,
+    plan: BuildPlan,
+    executor: Executor,
+    images: Sequence[Image],
+    today: date,
+) -> Iterator[Finding]:
     stand_ins = stand_ins_of(one.labels for one in images)
     yield from check_bases(plan.bases, sorted(stand_ins))
     if _needs_hadolint(project, today):
@@ -75,7 +93,7 @@ def _sources(
 def _needs_hadolint(project: Project, today: date) -> bool:
     # Who ignores all that hadolint says need not have it.
     ignores = project.config.image_policy().ignore
-    ignored = any(i.rule == HADOLINT and not i.path and i.until >= today for i in ignores)
+    ignored = any(i.rule == HADOLINT and not i.path and counts(i, today) for i in ignores)
     return not ignored and project.dockerfile_path.is_file()
 
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from buildlib.elf import program_arch
+from buildlib.elf import program_arch, runs_beside
 from buildlib.imageconfig import health_command, main_command
 from buildlib.layer import LayerError, printable
 from buildlib.oci import Archive, Image
 from buildlib.policy.commands import LAST_USER, starts_shell, user_number
 from buildlib.policy.finding import Finding, Level
+from buildlib.policy.leaks import Known, LeakSearch, leaks
 from buildlib.policy.rules import rule_of
 from buildlib.policy.settings import Policy
-from buildlib.preflight import looks_secret
 from buildlib.report import human_size
 from buildlib.rootfs import Rootfs, Stored
 
@@ -36,17 +36,9 @@ _CACHES: Final = (
     ("root/.cache/go-build/", "go"),
     ("go/pkg/mod/cache/", "go"),
 )
-# Shapes that are a secret by themselves, whatever they are called. A short list of what is not
-# mistaken for anything else: the scanners that know hundreds guess by entropy as well, and
-# a gate has to be right.
-_TOKENS: Final = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,}"
-    r"|\bgithub_pat_[A-Za-z0-9_]{22,}|\bglpat-[A-Za-z0-9_-]{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|\bdckr_pat_[A-Za-z0-9_-]{20,}|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\."
-)
+_NOTHING: Final = Known()
 # The fields of a finding that its rule knows.
 _Part = dict[str, Any]
-_ASSIGNED: Final = re.compile(r"\b([A-Za-z_][A-Za-z0-9_]*)=(\S+)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,24 +56,38 @@ class Contents:
     visible: Mapping[str, Stored]
 
 
-def read_contents(archive: Archive, image: Image) -> Contents:
+def read_contents(archive: Archive, image: Image, known: Known = _NOTHING) -> Contents:
     """Read every layer, with the beginning of each file.
+
+    Args:
+        archive: that holds the image.
+        image: of one platform.
+        known: what is searched for in the layers that are not the base's.
 
     Raises:
         InputError: a layer can't be read, or engines could not unpack it (exit 2).
     """
     rootfs = Rootfs()
     stored: list[Stored] = []
-    for layer in image.layers:
+    search = LeakSearch(known)
+    for number, layer in enumerate(image.layers):
+        own = number >= image.base_layers
         try:
-            stored += rootfs.unpack(archive.files(layer))
+            stored += rootfs.unpack(archive.files(layer, search=search if own else None))
         except LayerError as error:
             raise archive.unreadable(layer, error) from error
     return Contents(image=image, stored=tuple(stored), visible=rootfs.visible())
 
 
 def check_image(
-    contents: Contents, policy: Policy, *, size_budget: int = 0, serves: bool = False
+    contents: Contents,
+    policy: Policy,
+    *,
+    size_budget: int = 0,
+    serves: bool = False,
+    drops_to: int = 0,
+    seen: bool = False,
+    labels: Collection[str] = (),
 ) -> Iterator[Finding]:
     """Yield what is wrong with one platform's image; whether it counts is for the caller.
 
@@ -90,15 +96,18 @@ def check_image(
         policy: its limits.
         size_budget: bytes that it may have as it is pulled; 0: any.
         serves: it is a server, and should have a health check.
+        drops_to: the user that its entrypoint is said to become; 0: none.
+        seen: smoke has seen every process run as that one.
+        labels: that the project gives its images; others may be the base's.
     """
     image = contents.image
     runtime = image.runtime
     for rule, found in (
-        ("non-root", _user(str(runtime.get("User") or ""))),
+        ("non-root", _user(str(runtime.get("User") or ""), drops_to, seen=seen)),
         ("exec-healthcheck", _healthcheck(runtime, serves=serves)),
         ("exec-entrypoint", _commands(runtime)),
-        ("no-secrets", _secrets(image)),
-        ("complete-labels", _labels(image, policy.labels)),
+        ("no-secrets", leaks(image, contents.stored, policy.allow_names)),
+        ("complete-labels", _labels(image, policy.labels, labels)),
         ("size-budget", _size(image, size_budget)),
         ("layer-budget", _layers(image, policy)),
         ("no-package-cache", _caches(contents)),
@@ -108,19 +117,30 @@ def check_image(
         ("platform-matches", _programs(contents)),
     ):
         for part in found:
-            yield Finding(rule=rule, level=Level.ERROR, platform=image.platform, **part)
+            base = 0 < part.get("layer", 0) <= image.base_layers
+            fields = {"level": Level.ERROR, "platform": image.platform, "base": base, **part}
+            yield Finding(rule=rule, **fields)
 
 
-def _user(user: str) -> Iterator[_Part]:
+def _user(user: str, drops_to: int, *, seen: bool) -> Iterator[_Part]:
     name = user.partition(":")[0]
     number = user_number(user)
     if number == 0 or name == "root":
-        yield {"message": f"it runs as {printable(name) or 'root, as no USER is set'}"}
+        yield _root(printable(name) or "root, as no USER is set", drops_to, seen=seen)
     elif number is None:
         name = printable(name)
         yield {"message": f"USER {name} is a name; give its number", "path": name}
     elif not 0 < number <= LAST_USER:
         yield {"message": f"USER {name} is a number that no user can have", "path": name}
+
+
+def _root(name: str, drops_to: int, *, seen: bool) -> _Part:
+    if not drops_to:
+        return {"message": f"it runs as {name}"}
+    if seen:
+        saw = f"smoke saw every process run as {drops_to}"
+        return {"level": Level.NOTE, "message": f"it starts as {name}, and {saw}"}
+    return {"message": f"it starts as {name}, and smoke has not seen it become {drops_to}"}
 
 
 def _healthcheck(runtime: Mapping[str, Any], *, serves: bool) -> Iterator[_Part]:
@@ -142,30 +162,22 @@ def _commands(runtime: Mapping[str, Any]) -> Iterator[_Part]:
         }
 
 
-def _secrets(image: Image) -> Iterator[_Part]:
-    for text in image.runtime.get("Env") or ():
-        name, _, value = text.partition("=")
-        name = printable(name)
-        if (looks_secret(name) and value) or _TOKENS.search(value):
-            yield {"message": f"the variable {name} looks like a secret", "path": name}
-    for number, step in enumerate(image.config.get("history") or (), 1):
-        text = str(step.get("created_by") or "")
-        # ENV is told above, and what it sets stands in its step as well.
-        names = {name for name, _ in _ASSIGNED.findall(text) if looks_secret(name)}
-        for name in sorted(names) if not text.startswith("ENV ") else ():
-            yield {
-                "message": f"step {number} of the history has the value of {name}",
-                "path": name,
-            }
-        if _TOKENS.search(text) and not text.startswith("ENV "):
-            yield {"message": f"step {number} of the history holds a token or a key"}
-
-
-def _labels(image: Image, wanted: Iterable[str]) -> Iterator[_Part]:
+def _labels(image: Image, wanted: Iterable[str], given: Collection[str]) -> Iterator[_Part]:
     labels = image.labels
+    created = image.config.get("created")
+    history = image.config.get("history") or ()
+    steps = [str(step.get("created_by")) for step in history if step.get("created") == created]
     for name in wanted:
         if not labels.get(name):
             yield {"message": f"the label {name} is missing", "path": name}
+        elif (
+            image.base_layers
+            and given
+            and name not in given
+            # A LABEL of the Dockerfile is as good.
+            and not any(step.startswith("LABEL ") and f"{name}=" in step for step in steps)
+        ):
+            yield {"message": f"the label {name} is missing: it is the base's", "path": name}
     revision = labels.get("org.opencontainers.image.revision", "")
     if revision and not re.fullmatch(r"[0-9a-f]{40}([0-9a-f]{24})?", revision):
         yield {"message": f"the revision {revision!r} is no commit", "path": "revision"}
@@ -250,11 +262,23 @@ def _programs(contents: Contents) -> Iterator[_Part]:
     for one in _files(contents):
         seen = program_arch(one.file.head)
         if seen and seen != wanted:
-            yield _about(one, f"a program for {seen}, and the image is for {wanted}")
+            level = {"level": Level.WARNING} if runs_beside(seen, wanted) else {}
+            message = f"a program for {seen}, and the image is for {wanted}"
+            yield {**_about(one, message), **level}
 
 
-def levelled(findings: Iterable[Finding], *, release: bool) -> Iterator[Finding]:
-    """Yield the findings, those that count only in a release as warnings where it is none."""
+def levelled(
+    findings: Iterable[Finding], *, release: bool, base: Level = Level.ERROR
+) -> Iterator[Finding]:
+    """Yield the findings, less bad where they count only in a release, or are the base's.
+
+    Args:
+        findings: each with the level that its rule gives it.
+        release: it is one.
+        base: how bad is what the base brings.
+    """
     for finding in findings:
         late = rule_of(finding.rule).of_release and not release
-        yield replace(finding, level=Level.WARNING) if late else finding
+        mild = late or (finding.base and base is Level.WARNING)
+        warns = mild and finding.level is Level.ERROR
+        yield replace(finding, level=Level.WARNING) if warns else finding

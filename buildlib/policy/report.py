@@ -9,7 +9,7 @@ from typing import Any
 
 from buildlib.console import table
 from buildlib.errors import GateError
-from buildlib.ignores import sort_out
+from buildlib.ignores import sort_out, told_until
 from buildlib.policy.finding import Finding, Level
 from buildlib.policy.rules import RULES
 from buildlib.policy.settings import Ignore
@@ -38,6 +38,11 @@ class PolicyReport:
         """Return what fails the gate."""
         return tuple(f for f in self.findings if f.level is Level.ERROR)
 
+    @property
+    def notes(self) -> tuple[Finding, ...]:
+        """Return what would fail it, and does not for a reason that was seen."""
+        return tuple(f for f in self.findings if f.level is Level.NOTE)
+
     def errors_of(self, platform: str) -> tuple[Finding, ...]:
         """Return what fails it on one platform, the Dockerfile's faults included."""
         return tuple(f for f in self.errors if f.platform in {"", platform})
@@ -50,23 +55,26 @@ class PolicyReport:
             "passed": not self.errors,
             "findings": [asdict(finding) for finding in self.findings],
             "ignored": [
-                asdict(finding) | {"reason": ignore.reason, "until": ignore.until.isoformat()}
+                asdict(finding) | {"reason": ignore.reason, "until": _day(ignore)}
                 for finding, ignore in self.ignored
             ],
-            "unused": [{**ignore._asdict(), "until": str(ignore.until)} for ignore in self.unused],
+            "unused": [{**ignore._asdict(), "until": _day(ignore)} for ignore in self.unused],
         }
 
     def as_text(self) -> str:
         """Return a row for each finding, and one that counts."""
         rows = [(str(f.level), f.rule, f.where, f.message) for f in self.findings]
         rows += [
-            ("ignored", f.rule, f.where, f"{f.message} (until {i.until}: {i.reason})")
-            for f, i in self.ignored
+            ("ignored", f.rule, f.where, f"{f.message} ({told_until(i)})") for f, i in self.ignored
         ]
-        warnings = len(self.findings) - len(self.errors)
+        warnings = sum(f.level is Level.WARNING for f in self.findings)
         counts = f"{len(RULES)} rules, {', '.join(self.platforms)}: "
         counts += f"{len(self.errors)} errors, {warnings} warnings, {len(self.ignored)} ignored"
         return "\n".join([*([table(rows), ""] if rows else []), counts])
+
+
+def _day(ignore: Ignore) -> str | None:
+    return ignore.until.isoformat() if ignore.until else None
 
 
 def make_report(
@@ -90,7 +98,7 @@ def make_report(
     return PolicyReport(
         image=image,
         platforms=tuple(platforms),
-        findings=tuple(sorted(kept, key=lambda finding: finding.level is not Level.ERROR)),
+        findings=tuple(sorted(kept, key=lambda finding: tuple(Level).index(finding.level))),
         ignored=found.ignored,
         unused=found.unused,
     )
@@ -109,5 +117,5 @@ def raise_failures(report: PolicyReport) -> None:
         raise GateError(
             f"{report.image} breaks the policy: {len(report.errors)} errors",
             why=rules,
-            hint="invoke docker-policy lists them; [[policy.ignore]] ignores one for a time",
+            hint="invoke docker-policy lists them; [[policy.ignore]] with a reason ignores one",
         )

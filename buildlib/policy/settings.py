@@ -1,4 +1,4 @@
-"""The table `policy` of a configuration: limits, labels, and what is ignored until when."""
+"""The table `policy` of a configuration: limits, labels, and what is ignored."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from buildlib.errors import InputError, did_you_mean
 from buildlib.ignores import parse_date, parse_ignores
+from buildlib.policy.finding import Level
 from buildlib.policy.rules import HADOLINT, RULES
 from buildlib.values import (
+    MismatchError,
     check_keys,
     parse_fields,
+    parse_names,
     parse_number,
     parse_size,
     parse_text,
@@ -31,11 +34,14 @@ _LABELS: Final = tuple(
 
 
 class Ignore(NamedTuple):
-    """What need not be mended for now; `path` is a pattern of the finding's path, or empty."""
+    """What need not be fixed: until a day, or for good.
+
+    `path` is a pattern of the finding's path, or empty.
+    """
 
     rule: str
     reason: str
-    until: date
+    until: date | None = None
     path: str = ""
 
     def covers(self, finding: Finding) -> bool:
@@ -51,13 +57,17 @@ class Policy(NamedTuple):
         labels: that have to be there.
         max_layers: how many layers the image may have.
         layer_budget: bytes that one layer may have as it is pulled.
-        ignore: what need not be mended for now.
+        ignore: what need not be fixed.
+        allow_names: patterns of variables that hold no secret, whatever they are called.
+        base: how bad is what the base image brings: an error, or a warning.
     """
 
     labels: tuple[str, ...] = _LABELS
     max_layers: int = 0
     layer_budget: int = 0
     ignore: tuple[Ignore, ...] = ()
+    allow_names: tuple[str, ...] = ()
+    base: Level = Level.WARNING
 
 
 NO_POLICY: Final = Policy()
@@ -82,8 +92,19 @@ _IGNORE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
 
 def _ignores(value: object) -> tuple[Ignore, ...]:
     return parse_ignores(
-        value, _IGNORE_KEYS, Ignore, where="policy.ignore", example='rule = "no-setuid"'
+        value,
+        _IGNORE_KEYS,
+        Ignore,
+        where="policy.ignore",
+        example='rule = "no-setuid"',
+        for_good=True,
     )
+
+
+def _base(value: object) -> Level:
+    if not isinstance(value, str) or value not in {Level.ERROR, Level.WARNING}:
+        raise MismatchError('"error" or "warning"')
+    return Level(value)
 
 
 _KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
@@ -91,6 +112,8 @@ _KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "max-layers": parse_number,
     "layer-budget": parse_size,
     "ignore": _ignores,
+    "allow-names": parse_names,
+    "base": _base,
 }
 
 

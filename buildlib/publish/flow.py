@@ -33,7 +33,15 @@ from buildlib.publish.buildkit import write_provenance
 from buildlib.publish.checks import archive_problems
 from buildlib.publish.course import Course
 from buildlib.publish.fingerprint import built_by, fingerprint
-from buildlib.publish.gates import LEFT_OUT, PASSED, Outcome, Subject, judge, missing_tools
+from buildlib.publish.gates import (
+    LEFT_OUT,
+    PASSED,
+    Outcome,
+    Subject,
+    dropped,
+    judge,
+    missing_tools,
+)
 from buildlib.publish.plan import PublishPlan, Target, release_request
 from buildlib.publish.receipt import (
     GateRecord,
@@ -45,7 +53,7 @@ from buildlib.publish.receipt import (
     is_same,
     new_receipt,
 )
-from buildlib.publish.settings import SBOM, SIGN
+from buildlib.publish.settings import SBOM, SIGN, SMOKE
 from buildlib.publish.tagging import Rules, Tagging
 from buildlib.reference import canonical
 from buildlib.registry.client import Repository
@@ -324,7 +332,9 @@ class PublishFlow:
         outcomes: tuple[Outcome, ...] = ()
         if wanted:
             with self._around.sources() as project:
-                asked = replace(subject, project=project)
+                smoked = [one for one in self.receipt.gates if one.gate in known & {SMOKE}]
+                seen = tuple(platform for one in smoked for platform in dropped(one))
+                asked = replace(subject, project=project, dropped=seen)
                 outcomes = judge(wanted, asked, cancel=self._around.cancel)
         records = {record.gate: record for record in self.receipt.gates if record.gate in known}
         records |= {outcome.record.gate: outcome.record for outcome in outcomes}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from buildlib.console import Console
 from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
 from buildlib.oci import Archive, open_archive
+from buildlib.passing import system_problem
 from buildlib.policy.flow import check_policy, find_linter
 from buildlib.policy.report import raise_failures
 from buildlib.project import Project
@@ -42,6 +43,8 @@ PASSED: Final = "passed"
 FAILED: Final = "failed"
 LEFT_OUT: Final = "left out"
 _TOP: Final = 5
+# A figure of smoke that the policy goes by.
+_DROPPED: Final = "drops root"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +60,7 @@ class Subject:
         executor: starts programs.
         executor_in: gives an executor with another environment, for the second build.
         console: shows what goes on.
+        dropped: platforms on which smoke saw a start as root become the configured user.
     """
 
     project: Project
@@ -67,6 +71,7 @@ class Subject:
     executor: Executor
     executor_in: ExecutorIn
     console: Console
+    dropped: tuple[str, ...] = ()
 
     def beside(self, end: str) -> Path:
         """Return the path of a file beside the archive that is called after it."""
@@ -97,7 +102,10 @@ def _smoke(subject: Subject, _archive: Archive) -> Figures:
     if any(result.failed for result in results):
         subject.console.note(as_matrix(results))
     raise_smoke(results)
-    return {"checks": {result.platform: len(result.findings) for result in results}}
+    return {
+        "checks": {result.platform: len(result.findings) for result in results},
+        _DROPPED: [result.platform for result in results if result.drops_root],
+    }
 
 
 def _policy(subject: Subject, archive: Archive) -> Figures:
@@ -108,9 +116,13 @@ def _policy(subject: Subject, archive: Archive) -> Figures:
         image=subject.archive.name,
         release=subject.release,
         today=subject.today,
+        dropped=subject.dropped,
     )
     raise_failures(report)
-    return {"warnings": len(report.findings), "ignored": len(report.ignored)}
+    for note in report.notes:
+        subject.console.note(f"{note.where}: {note.message}")
+    warnings = len(report.findings) - len(report.notes)
+    return {"warnings": warnings, "ignored": len(report.ignored)}
 
 
 def _size(subject: Subject, archive: Archive) -> Figures:
@@ -236,6 +248,11 @@ def missing_tools(gates: Iterable[str], subject: Subject) -> list[BuildlibError]
     return problems
 
 
+def dropped(record: GateRecord) -> tuple[str, ...]:
+    """Return the platforms on which smoke saw a start as root become the configured user."""
+    return tuple(record.figures.get(_DROPPED, ()))
+
+
 def _judge(gate: str, subject: Subject) -> Outcome:
     started = time.monotonic()
     try:
@@ -244,7 +261,8 @@ def _judge(gate: str, subject: Subject) -> Outcome:
             figures = _GATES[gate](subject, archive)
     except CancelledError:
         raise
-    except BuildlibError as error:
+    except (BuildlibError, OSError) as caught:
+        error = caught if isinstance(caught, BuildlibError) else system_problem(caught)
         seconds = time.monotonic() - started
         record = GateRecord(gate=gate, state=FAILED, seconds=seconds, detail=str(error))
         return Outcome(record, error)
@@ -267,14 +285,22 @@ def judge(
         CancelledError: interrupted; nothing is left (exit 130).
     """
     # These two clean up containers and builds where they are interrupted, and only this thread is:
-    # they come one after the other, beside all others.
+    # they come one after the other, beside all others. A policy that goes by what smoke saw comes
+    # after it.
+    here = {SMOKE, REPRODUCIBLE}
+    if subject.project.config.run.drops_root and SMOKE in gates:
+        here.add(POLICY)
     others = {
         gate: Background(lambda gate=gate: _judge(gate, subject))  # type: ignore[misc]
         for gate in gates
-        if gate not in {SMOKE, REPRODUCIBLE}
+        if gate not in here
     }
     try:
-        found = {gate: _judge(gate, subject) for gate in gates if gate not in others}
+        found: dict[str, Outcome] = {}
+        for gate in sorted(here.intersection(gates), key=(SMOKE, POLICY, REPRODUCIBLE).index):
+            found[gate] = _judge(gate, subject)
+            if gate == SMOKE:
+                subject = replace(subject, dropped=dropped(found[gate].record))
         found |= {gate: other.get() for gate, other in others.items()}
     except BaseException:
         # What they have begun ends, and they remove what they made.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from typing import (
 from buildlib.config import Config
 from buildlib.console import redact
 from buildlib.errors import InputError
+from buildlib.files import write_file
 from buildlib.platforms import parse_platform
 from buildlib.publish.plan import PublishPlan
 from buildlib.reference import legal_part
@@ -191,15 +191,10 @@ def bills_are_there(receipt: Receipt, root: Path) -> bool:
 
 def write_receipt(path: Path, receipt: Receipt) -> None:
     """Write it as a whole or not at all; raises InputError (exit 2) where it can't be."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(to_json(receipt.as_dict()) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_file(path, to_json(receipt.as_dict()) + "\n")
     except OSError as error:
         raise InputError(f"can't write {path}", why=str(error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def differences(one: Receipt, other: Receipt) -> list[str]:

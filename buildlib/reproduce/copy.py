@@ -78,12 +78,13 @@ def copy_project(
     root = base / variation.folder
     copy_context(project.context, root / _CONTEXT, ignore, variation)
     dockerfile = project.dockerfile_path
-    own_ignore = dockerfile.with_name(dockerfile.name + _IGNORE)
     (root / _DOCKERFILE).mkdir()
-    for path in (dockerfile, own_ignore):
-        if path.is_file():
-            # It may be a link, and what it leads to is not copied.
-            _copy(path.resolve(), root / _DOCKERFILE / path.name)
+    if dockerfile.is_file():
+        # It may be a link, and what it leads to is not copied.
+        _copy(dockerfile.resolve(), root / _DOCKERFILE / dockerfile.name)
+    own = project.ignore_file.path
+    if own and own != project.context / _IGNORE:
+        _copy(own.resolve(), root / _DOCKERFILE / f"{dockerfile.name}{_IGNORE}")
     config = replace(
         project.config,
         root=root,

@@ -16,8 +16,8 @@ from buildlib.errors import InputError
 from buildlib.health import Health, Surroundings, run_health, run_surroundings
 from buildlib.labels import NAMESPACE
 from buildlib.platforms import parse_platform
-from buildlib.preflight import looks_secret
 from buildlib.reference import parse_reference
+from buildlib.secrets import looks_secret
 from buildlib.settings import Run
 from buildlib.surroundings import Service, publishes, resolve_mount, service_options
 
@@ -161,16 +161,19 @@ def _check_port(text: str) -> int:
     return int(text)
 
 
-def _check_env(texts: Iterable[str], env: Mapping[str, str]) -> tuple[str, ...]:
+def _check_env(
+    texts: Iterable[str], env: Mapping[str, str], allowed: Iterable[str]
+) -> tuple[str, ...]:
     for text in texts:
-        name, equals, _ = text.partition("=")
+        name, equals, value = text.partition("=")
         if not _VARIABLE.fullmatch(name):
             raise InputError(f"not a variable: {text!r}", hint="give NAME=value, or NAME alone")
-        if equals and looks_secret(name):
+        if equals and looks_secret(name, value, allowed):
             raise InputError(
                 f"--env {name} looks like a secret",
                 why="what is typed is seen by others in the list of processes, and in logs",
-                hint=f"export it, and give --env {name} alone",
+                hint=f"export it, and give --env {name} alone; if it is no secret, "
+                f'[policy] allow-names = ["{name}"]',
             )
         if not equals and name not in env:
             raise InputError(f"--env {name} has no value here", hint=f"export {name}=…")
@@ -216,9 +219,16 @@ def data_path(config: Config, request: RunRequest, start: Path) -> Path:
     return (start / chosen).absolute()
 
 
+def user_options(run: Run) -> tuple[str, ...]:
+    """Return docker's options that start an image as its user which would start as root itself."""
+    group = run.user if run.group is None else run.group
+    return (f"--user={run.user}:{group}",) if run.drops_root else ()
+
+
 def confined_options(run: Run) -> tuple[str, ...]:
     """Return docker's options that take away what the image does not need."""
     return (
+        *user_options(run),
         *(["--read-only", *(f"--tmpfs={path}" for path in run.tmpfs)] if run.read_only else []),
         *(["--cap-drop=ALL"] if run.drop_capabilities else []),
         *(["--security-opt=no-new-privileges"] if run.no_new_privileges else []),
@@ -306,10 +316,12 @@ def make_run_plan(
         labels=tuple((key, value) for key, value in sorted(labels.items()) if value),
         published=(host, port, inside) if inside and shown else None,
         mounts=(data,) if data else (),
-        env=_check_env(request.env, env),
+        env=_check_env(
+            request.env, env, config.image_policy().allow_names if config.policy else ()
+        ),
         platform=str(parse_platform(request.platform)) if request.platform else "",
         pull_policy=request.pull_policy,
-        confined=() if request.unconfined else confined_options(run),
+        confined=user_options(run) if request.unconfined else confined_options(run),
         args=request.args,
         health=run_health(config) if serves else None,
         given=given if shown else given._replace(ports=()),

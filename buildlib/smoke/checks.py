@@ -20,11 +20,11 @@ from buildlib.expectations import Command
 from buildlib.health import smoke_surroundings
 from buildlib.platforms import Platform
 from buildlib.run.container import ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND, command_error
-from buildlib.run.plan import confined_options
+from buildlib.run.plan import Mount, confined_options
 from buildlib.run.reach import NoWayError
 from buildlib.smoke.lab import Lab
 from buildlib.smoke.observe import error_lines, written_elsewhere, wrong_user
-from buildlib.smoke.result import Finding, SmokeResult, State
+from buildlib.smoke.result import DROPS_ROOT, Finding, SmokeResult, State
 from buildlib.smoke.server import Server, differs, server_options, serving
 from buildlib.smoke.services import beside
 from buildlib.smoke.sockets import Socket
@@ -48,6 +48,8 @@ def port_check(port: int) -> str:
     return f"listens on port {port}"
 
 
+# What an entrypoint of root needs to become another user.
+_DROPPING: Final = ("--cap-add=SETUID", "--cap-add=SETGID")
 _TAIL: Final = 5
 _INIT_FAILED: Final = "failed: No such file or directory"
 _LOG_LINES: Final = 5000
@@ -310,6 +312,8 @@ class PlatformSmoke:
         for socket in self._sockets:
             for check in (USER, ENGINE) if socket.left_out else ():
                 self._check(self._about(check, socket), partial(_leave_out, socket.left_out))
+        if self._config.run.drops_root and self._named(DROPS_ROOT):
+            self._drop(here[0] if here else None)
         if self._named(DIFF):
             self._open_root()
         self._check(LOG, self._errors)
@@ -443,6 +447,25 @@ class PlatformSmoke:
         data = self._wanted.data
         same = data is None or server.ask(data.read).body == self._kept
         return "" if same else "a second container with the same data answers otherwise"
+
+    def _drop(self, socket: Socket | None) -> None:
+        """Start it as the image itself is started, as root, and see as whom it runs then."""
+        run = replace(self._config.run, drops_root=False)
+        options = self._server_options((*confined_options(run), *_DROPPING), None, "")
+        if socket:
+            # Without its group, which the entrypoint joins by itself.
+            mount = Mount(kind="bind", source=socket.source, target=run.socket_path)
+            options = (*options, "--mount", str(mount))
+        with serving(self._lab, self._config, self._subject.image, options) as server:
+
+            def check() -> str:
+                problem = server.healthy()
+                if not problem and server.has_healthcheck():
+                    problem = server.healthcheck()
+                return problem or self._user(server, socket)
+
+            self._check(DROPS_ROOT, check)
+            self._log.append(server.log(_LOG_LINES))
 
     def _open_root(self) -> None:
         """See where it writes once nothing keeps it from doing so."""

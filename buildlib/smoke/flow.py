@@ -35,7 +35,7 @@ from buildlib.size import saved
 from buildlib.smoke.checks import PlatformSmoke, Subject, is_wanted
 from buildlib.smoke.image import Given, given
 from buildlib.smoke.lab import Lab, new_run_id, remove_stale
-from buildlib.smoke.result import Finding, SmokeResult, State
+from buildlib.smoke.result import DROPS_ROOT, Finding, SmokeResult, State
 from buildlib.smoke.server import server_options
 from buildlib.smoke.sockets import Socket, sockets
 from buildlib.surroundings import check_sources
@@ -248,6 +248,12 @@ class SmokeFlow:
         wanted = self._request.policy and smoke.policy
         return wanted and is_wanted(self._request.only, POLICY, skip=smoke.skip)
 
+    def _only(self) -> tuple[str, ...]:
+        only = self._request.only
+        # A start as root is only for the policy to accept where it was seen to be given up.
+        asks = only and self._wants_policy() and self._config.run.drops_root
+        return (*only, DROPS_ROOT) if asks else only
+
     def _judged(
         self, archive: Archive, subjects: Sequence[Subject], results: Sequence[SmokeResult]
     ) -> list[SmokeResult]:
@@ -263,6 +269,7 @@ class SmokeFlow:
             image=image,
             release=self._request.release,
             today=self._request.today,
+            dropped=[result.platform for result in results if result.drops_root],
         )
         # Read once for all of them.
         seconds = (time.monotonic() - started) / len(results)
@@ -311,7 +318,7 @@ class SmokeFlow:
             self._config,
             self._lab,
             sockets=found,
-            only=self._request.only,
+            only=self._only(),
             on_finding=lambda finding: self._show(platform, finding),
         ).run()
 

@@ -9,6 +9,7 @@ from buildlib.errors import InputError
 from buildlib.health import smoke_surroundings
 from buildlib.smoke import checks
 from buildlib.smoke.flow import POLICY
+from buildlib.smoke.result import DROPS_ROOT
 from buildlib.smoke.sockets import OWN, named
 
 
@@ -45,7 +46,10 @@ def _of_server(config: Config) -> Iterator[str]:
             yield f"{checks.ENGINE}, {socket}"
     if smoke.data:
         yield checks.DATA
-    yield from (checks.STOPS, checks.DIFF, checks.LOG)
+    yield checks.STOPS
+    if run.drops_root:
+        yield DROPS_ROOT
+    yield from (checks.DIFF, checks.LOG)
 
 
 def check_only(config: Config, only: Sequence[str]) -> None:

@@ -141,7 +141,7 @@ def wrong_machine(machine: str, arch: str) -> str:
 def wrong_program(path: str, head: bytes, arch: str) -> str:
     """Return why a program is not for an architecture, or nothing."""
     seen = program_arch(head)
-    return "" if seen == arch else f"{path} is for {seen}, and the image for {arch}"
+    return "" if seen == arch else f"{path} is for {seen or 'no CPU'}, and the image for {arch}"
 
 
 def error_lines(log: str, pattern: str) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from buildlib.console import table
 from buildlib.errors import GateError, raise_problems
+
+# Started as root, as the image itself is, every process runs as the configured user.
+DROPS_ROOT: Final = "drops root"
 
 
 class State(StrEnum):
@@ -53,6 +56,11 @@ class SmokeResult:
     def failed(self) -> tuple[Finding, ...]:
         """Return the findings that stop a release."""
         return tuple(f for f in self.findings if f.state is State.FAILED)
+
+    @property
+    def drops_root(self) -> bool:
+        """Return whether a start as root was seen to leave no process of root."""
+        return any(f.check == DROPS_ROOT and f.state is State.PASSED for f in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.edge import edge
+from buildlib.tasks.edge import BUILD_ARG, edge
 
 
 @task(
     auto_shortflags=False,
+    iterable=["build_arg"],
     help={
+        "build-arg": BUILD_ARG,
         "check": "fail where one is not pinned, out of date or past its end of life",
         "update": "write the digests that the registries have now into the Dockerfile",
         "dry-run": "with --update, print what would change in the Dockerfile",
@@ -20,6 +24,7 @@ from buildlib.tasks.edge import edge
 def docker_bases(
     context: Context,
     *,
+    build_arg: Sequence[str] | None = None,
     check: bool = False,
     update: bool = False,
     dry_run: bool = False,
@@ -29,4 +34,5 @@ def docker_bases(
     with edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks import refreshing  # noqa: PLC0415 - only this task needs it
 
+        run.take(build_arg, None)
         refreshing.refresh(run, check=check, update=update, json=json)

@@ -22,7 +22,12 @@ def outputs(project: Project) -> list[Path]:
 
     root = project.config.root
     name = parse_reference(project.config.image).repository.rpartition("/")[2]
-    binaries = [root / "bin" / known.replace("/", "-") for known in KNOWN]
+    slugs = [known.replace("/", "-") for known in KNOWN]
+    made = sorted((root / "bin").glob("*")) if (root / "bin").is_dir() else []
+    # With a variant as well, such as linux-amd64-v3.
+    binaries = [
+        path for path in made if any(f"{path.name}-v".startswith(f"{slug}-v") for slug in slugs)
+    ]
     archives = sorted((root / "dist").glob(f"{name}-*")) if (root / "dist").is_dir() else []
     own = [root / name for name in project.config.clean]
     # A link is removed, whatever it leads to.

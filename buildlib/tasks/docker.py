@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.edge import edge
+from buildlib.tasks.edge import BUILD_ARG, SECRET, edge
 
 _PLATFORM_HELP = "os/arch to build for; repeat it, or 'all' for the configured list"
 
@@ -18,8 +18,8 @@ _PLATFORM_HELP = "os/arch to build for; repeat it, or 'all' for the configured l
     help={
         "platform": f"{_PLATFORM_HELP}; default: the builder's own",
         "tag": "one more tag, or a whole reference; repeat it",
-        "build-arg": "NAME=value, or NAME to take it from the environment; repeat it",
-        "secret": "id=NAME,env=NAME or id=NAME,src=FILE; repeat it",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
         "target": "stage of the Dockerfile to build",
         "no-cache": "build every step again",
         "pull": "look for newer base images",
@@ -64,6 +64,7 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
             "cache-to": run.from_here(cache_to),
             "progress": progress,
         }
+        run.take(build_arg, secret)
         beginning = run.begin(overrides, version=version)
         from buildlib.planning import BuildRequest  # noqa: PLC0415 - while git and docker answer
         from buildlib.tasks import building  # noqa: PLC0415 - the same
@@ -71,8 +72,6 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
         request = BuildRequest(
             platforms=tuple(platform or ()),
             tags=tuple(tag or ()),
-            build_args=tuple(build_arg or ()),
-            secrets=run.from_here(secret),
             target=target,
             output="".join(run.from_here([output] if output else [])),
             push=push,
@@ -85,9 +84,11 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
 
 @task(
     auto_shortflags=False,
-    iterable=["platform"],
+    iterable=["platform", "build_arg", "secret"],
     help={
         "platform": f"{_PLATFORM_HELP}; default: this machine's",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
         "version": "build as this version instead of the one that git gives",
         "dry-run": "print the commands that would run, and do nothing",
         "json": "print the results as JSON on stdout, and nothing else there",
@@ -98,11 +99,14 @@ def binary(
     platform: Sequence[str] | None = None,
     version: str = "",
     *,
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Build the program itself into bin/<os>-<arch>/; no compiler is needed on this machine."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
+        run.take(build_arg, secret)
         beginning = run.begin(version=version)
         from buildlib.tasks import building  # noqa: PLC0415 - while git and docker answer
 

@@ -17,7 +17,7 @@ from invoke.exceptions import Exit
 
 from buildlib import interrupts
 from buildlib.background import Background
-from buildlib.errors import BuildlibError, CancelledError, InputError, exit_code_of
+from buildlib.errors import BuildlibError, CancelledError, exit_code_of
 from buildlib.gitcommand import ask_ahead
 from buildlib.variables import BASE_IMAGES
 
@@ -38,6 +38,9 @@ atexit.register(gc.freeze)
 # And while it loads, it looks for garbage every 700 objects; there is none among modules.
 gc.set_threshold(100_000)
 
+# Of every task that builds.
+BUILD_ARG = "NAME=value, or NAME to take it from the environment; repeat it"
+SECRET = "id=NAME,env=NAME or id=NAME,src=FILE; repeat it"  # noqa: S105 - the form of one
 # What buildx remembers, where the user has no home for it.
 _BUILDX = "buildx"
 _NO_HOME = "/nonexistent"
@@ -64,6 +67,8 @@ class Edge:
         """Keep them."""
         self.start, self.env, self.dry = start, env, dry
         self._quiet = quiet
+        self._build_args: tuple[str, ...] = ()
+        self._secrets: tuple[str, ...] = ()
 
     @property
     def passing_home(self) -> bool:
@@ -101,6 +106,10 @@ class Edge:
 
         return tuple(anchored(text, here) for text in typed)
 
+    def take(self, build_arg: Iterable[str] | None, secret: Iterable[str] | None) -> None:
+        """Let every build of this task have build args and secrets, as buildx takes them."""
+        self._build_args, self._secrets = tuple(build_arg or ()), self.from_here(secret)
+
     def connect(self, docker_host: str) -> None:
         """Let docker use another engine than it would by itself."""
         self._own_executor.setenv("DOCKER_HOST", docker_host)
@@ -121,7 +130,7 @@ class Edge:
         ahead = ahead or ask_ahead(self.start)
         from buildlib.project import load_project  # noqa: PLC0415 - while git answers
 
-        return load_project(
+        project = load_project(
             self.start,
             self.env,
             now=time.time(),
@@ -131,6 +140,11 @@ class Edge:
             # The printer is wanted afterwards, always.
             meanwhile=lambda: self.console,
         )
+        if self._build_args or self._secrets:
+            from dataclasses import replace  # noqa: PLC0415 - most builds are given neither
+
+            return replace(project, build_args=self._build_args, secrets=self._secrets)
+        return project
 
     def warn(self, project: Project) -> None:
         """Say what the user should know about the version."""
@@ -219,16 +233,6 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def _of_the_system(error: OSError) -> InputError:
-    """Return what the system refused, of which no module of ours has more to say."""
-    names = " and ".join(str(name) for name in (error.filename, error.filename2) if name)
-    reason = error.strerror or str(error)
-    return InputError(
-        f"{names}: {reason}" if names else reason,
-        hint="BUILDLIB_DEBUG=1 shows what wanted it",
-    )
-
-
 @contextlib.contextmanager
 def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Iterator[Edge]:
     """Give a task its surroundings, and turn what it raises into a clean line and an exit code.
@@ -261,12 +265,18 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
         if not interrupted:
             if not isinstance(error, BuildlibError | OSError):
                 raise
-            known = error if isinstance(error, BuildlibError) else _of_the_system(error)
+            known = error if isinstance(error, BuildlibError) else _refused(error)
             raise Exit(run.console.describe(known), code=exit_code_of(known)) from None
     if interrupted:
         # Whatever else went wrong, went wrong because of that.
         stopped = CancelledError("interrupted")
         raise Exit(run.console.describe(stopped), code=stopped.exit_code)
+
+
+def _refused(error: OSError) -> BuildlibError:
+    from buildlib.passing import system_problem  # noqa: PLC0415 - only after a failure
+
+    return system_problem(error)
 
 
 def refusal(error: BuildlibError) -> Exit:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from invoke.context import Context
 from invoke.tasks import task
 
 from buildlib.errors import InputError
-from buildlib.tasks.edge import edge
+from buildlib.tasks.edge import BUILD_ARG, SECRET, edge
 
 _IMAGE: Final = "a reference, or the file of an archive; default: the image that was built last"
 
@@ -36,20 +37,31 @@ def docker_size(
 
 @task(
     auto_shortflags=False,
+    iterable=["build_arg", "secret"],
     help={
         "image": _IMAGE,
+        "build-arg": f"{BUILD_ARG}, as the image was built",
+        "secret": f"{SECRET}; its value is looked for in the layers",
         "release": "let the rules of a release count, as publishing does",
         "sarif": "write SARIF 2.1.0 to this file, for code scanning",
         "json": "print it as JSON",
     },
 )
 def docker_policy(
-    context: Context, *, image: str = "", release: bool = False, sarif: str = "", json: bool = False
+    context: Context,
+    *,
+    image: str = "",
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
+    release: bool = False,
+    sarif: str = "",
+    json: bool = False,
 ) -> None:
     """Hold image and Dockerfile against the policy: user, files, secrets, labels, bases, sizes."""
     with edge(context, quiet=json) as run:
         from buildlib.tasks.judging import judge  # noqa: PLC0415 - only this task needs it
 
+        run.take(build_arg, secret)
         judge(run, image, release=release, sarif=sarif, as_json=json)
 
 

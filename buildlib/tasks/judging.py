@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from buildlib.errors import EngineError, GateError, InputError, ToolError
+from buildlib.oci import Archive
 from buildlib.policy.flow import check_policy
 from buildlib.policy.report import PolicyReport, raise_failures
 from buildlib.policy.sarif import as_sarif
@@ -11,6 +13,7 @@ from buildlib.project import Project
 from buildlib.report import to_json, write_text
 from buildlib.sarif import dockerfile_uri
 from buildlib.size import saved
+from buildlib.smoke.result import DROPS_ROOT
 from buildlib.tasks.edge import Edge
 
 
@@ -25,7 +28,13 @@ def judge(run: Edge, image: str, *, release: bool, sarif: str, as_json: bool) ->
     named = image or f"{project.config.image}:latest"
     with saved(run.executor, named) as archive:
         report = check_policy(
-            project, archive, run.executor, image=named, release=release, today=run.today()
+            project,
+            archive,
+            run.executor,
+            image=named,
+            release=release,
+            today=run.today(),
+            dropped=_dropped(run, project, named, archive),
         )
     for ignore in report.unused:
         run.console.warn(f"nothing is left to ignore of {ignore.rule} {ignore.path}".rstrip())
@@ -33,6 +42,22 @@ def judge(run: Edge, image: str, *, release: bool, sarif: str, as_json: bool) ->
         write_sarif(project, report, Path(sarif))
     run.console.answer(to_json(report.as_dict()) if as_json else report.as_text())
     raise_failures(report)
+
+
+def _dropped(run: Edge, project: Project, image: str, archive: Archive) -> tuple[str, ...]:
+    """Let smoke see whether the image gives up a start as root, where it is said to do so."""
+    if not (project.config.run.drops_root and project.config.smoke.port):
+        return ()
+    from buildlib.tasks.smoking import Wanted, try_image  # noqa: PLC0415 - few images start so
+
+    platforms = tuple(one.platform for one in archive.images())
+    wanted = Wanted(platforms=platforms, image=image, only=(DROPS_ROOT,))
+    try:
+        results = try_image(run, wanted, policy=False)
+    except (EngineError, GateError, InputError, ToolError) as error:
+        run.console.warn(f"smoke could not see whether {image} drops root: {error}")
+        return ()
+    return tuple(result.platform for result in results if result.drops_root)
 
 
 def write_sarif(project: Project, report: PolicyReport, path: Path) -> None:

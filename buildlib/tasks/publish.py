@@ -8,6 +8,7 @@ from typing import Final
 from invoke.context import Context
 from invoke.tasks import task
 
+from buildlib.tasks.edge import BUILD_ARG, SECRET
 from buildlib.tasks.edge import edge as at_the_edge
 
 _REGISTRY: Final = "name of a configured registry; repeat it; default: all of them"
@@ -17,13 +18,15 @@ _JSON: Final = "print the result as JSON on stdout, and nothing else there"
 
 @task(
     auto_shortflags=False,
-    iterable=["registry", "skip_gate", "discard_claim"],
+    iterable=["registry", "skip_gate", "discard_claim", "build_arg", "secret"],
     help={
         "registry": _REGISTRY,
         "resume": "go on from this version's receipt in dist; what is done is not done twice",
         "pick-up": "as --resume where there is a receipt, else begin: for a job that is run again",
         "snapshot": "publish a build that is no release, under its version alone",
         "edge": "publish a build of the branch, as edge",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
         "skip-gate": "leave a gate out: smoke, policy, size, scan, sbom, reproducible or sign",
         "reason": "why a gate is left out; it stays in the receipt",
         "discard-claim": "identifier of a publication's claim that certainly has ended; repeat it",
@@ -38,6 +41,8 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
     discard_claim: Sequence[str] | None = None,
     reason: str = "",
     *,
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
     resume: bool = False,
     pick_up: bool = False,
     snapshot: bool = False,
@@ -49,6 +54,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks.publishing import Wanted, publish  # noqa: PLC0415 - only this task
 
+        run.take(build_arg, secret)
         wanted = Wanted(
             registries=tuple(registry or ()),
             skips=tuple(skip_gate or ()),

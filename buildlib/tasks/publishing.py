@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from buildlib.checkout import changes_of, from_commit, is_of_commit
+from buildlib.context import DIST
 from buildlib.engine import inspect_builder
 from buildlib.errors import (
     AuthorisationError,
@@ -24,7 +25,6 @@ from buildlib.errors import (
 )
 from buildlib.executor import PlumbumExecutor
 from buildlib.included import INCLUDE
-from buildlib.planning import DIST
 from buildlib.preflight import check_engine
 from buildlib.project import Project
 from buildlib.publish.flow import PublishFlow, Surroundings

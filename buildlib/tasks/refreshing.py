@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from buildlib.bases.flow import BaseReport, as_json, as_text, look_up, new_pins, not_asked
+from buildlib.bases.flow import (
+    BaseReport,
+    as_json,
+    as_text,
+    look_up,
+    missing_platforms,
+    new_pins,
+    not_asked,
+)
 from buildlib.bases.lifetime import Lifetimes, read_lifetimes
-from buildlib.bases.pins import Base, read_bases, repin
+from buildlib.bases.pins import BUILDER, Base, read_bases, repin
 from buildlib.config import Config
+from buildlib.dockerfile import parse_dockerfile
 from buildlib.errors import BuildlibError, GateError, InputError, raise_problems
-from buildlib.planning import normal_name
+from buildlib.files import write_file
+from buildlib.planning import known_args, normal_name
+from buildlib.platforms import engine_platform, is_platform, parse_platform
+from buildlib.project import Project
 from buildlib.reference import parse_reference
 from buildlib.settings import Registry
 from buildlib.tasks.edge import Edge
@@ -46,18 +57,31 @@ def _look_up_all(
     reports: list[BaseReport] = []
     # Two bases of one registry that does not answer are one problem.
     problems: dict[str, BuildlibError] = {}
-    platforms = list(map(str, config.platforms))
     opened = open_registries(run, [_place(config, base) for base in bases])
     for base, one in zip(bases, opened, strict=True):
         try:
             report = look_up(
-                base, one.repository, platforms=platforms, lifetimes=lifetimes, today=run.today()
+                base,
+                one.repository,
+                platforms=_platforms(config, base),
+                lifetimes=lifetimes,
+                today=run.today(),
             )
         except BuildlibError as error:
             problems[error.what] = error
             report = not_asked(base, lifetimes, run.today())
         reports.append(report)
     return _Found(tuple(reports), tuple(problems.values()))
+
+
+def _platforms(config: Config, base: Base) -> tuple[str, ...]:
+    """Return what a base has to be there for: a stage may be fixed to one platform."""
+    builder = str(engine_platform())
+    fixed = [builder if one == BUILDER else one for one in base.platforms if one]
+    # What can't be told is the builder's to say.
+    known = [str(parse_platform(one)) for one in fixed if is_platform(one)]
+    own = map(str, config.platforms) if "" in base.platforms else ()
+    return tuple(dict.fromkeys([*own, *known]))
 
 
 def _table(run: Edge, config: Config) -> Lifetimes | None:
@@ -81,14 +105,15 @@ class _File(NamedTuple):
     build_args: Mapping[str, str]
 
 
-def _read(config: Config) -> _File:
+def _read(project: Project) -> _File:
+    config = project.config
     path = config.root / config.dockerfile
     if not path.is_file():
         raise InputError(f"Dockerfile not found: {path}")
     # As it is on the disk: not even the ends of its lines may change.
-    return _File(
-        path, path.read_bytes().decode("utf-8", "surrogateescape"), dict(config.build_args)
-    )
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    # With the values that a build has.
+    return _File(path, text, known_args(project, parse_dockerfile(text)))
 
 
 def refresh(run: Edge, *, check: bool, update: bool, json: bool) -> None:
@@ -102,8 +127,9 @@ def refresh(run: Edge, *, check: bool, update: bool, json: bool) -> None:
     """
     if check and update:
         raise InputError("--check contradicts --update", hint="give one of the two")
-    config = run.config()
-    file = _read(config)
+    project = run.project()
+    config = project.config
+    file = _read(project)
     bases = read_bases(file.text, file.build_args)
     if not bases:
         raise InputError(f"{config.dockerfile} stands on no external image")
@@ -119,7 +145,7 @@ def refresh(run: Edge, *, check: bool, update: bool, json: bool) -> None:
         run.console.answer(as_json(reports, lifetimes, run.today(), changed=changed))
     elif not (update and run.dry):
         run.console.answer(as_text(reports, run.today()))
-    raise_problems(found.problems)
+    raise_problems([*found.problems, *(missing_platforms(reports) if update else ())])
     wrong = [report.base.reference for report in reports if report.problems]
     if check and wrong:
         raise GateError(
@@ -130,7 +156,7 @@ def refresh(run: Edge, *, check: bool, update: bool, json: bool) -> None:
 
 def _update(run: Edge, config: Config, file: _File, reports: Sequence[BaseReport]) -> str:
     """Pin anew, or say what would change; return what is in the Dockerfile now."""
-    pins = new_pins(reports, map(str, config.platforms))
+    pins = new_pins(reports)
     renewed = repin(file.text, pins, file.build_args)
     now = read_bases(renewed, file.build_args)
     if missed := [base for base in now if base.pinned != pins.get(base.reference, base.pinned)]:
@@ -143,7 +169,7 @@ def _update(run: Edge, config: Config, file: _File, reports: Sequence[BaseReport
         run.console.answer(_difference(config.dockerfile, file.text, renewed))
         return file.text
     if renewed != file.text:
-        _write(file.path, renewed)
+        write_file(file.path, renewed)
     run.console.note(f"{config.dockerfile} {'is pinned anew' if renewed != file.text else 'stays'}")
     return renewed
 
@@ -153,16 +179,3 @@ def _difference(name: str, before: str, after: str) -> str:
         before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
     )
     return "\n".join(lines) or f"{name} stays as it is"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write the whole file or nothing, with its old permissions."""
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    try:
-        # Nothing may be there, not even a link to somewhere else.
-        with temporary.open("xb") as stream:
-            stream.write(text.encode("utf-8", "surrogateescape"))
-        temporary.chmod(path.stat().st_mode)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

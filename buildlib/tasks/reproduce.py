@@ -9,14 +9,16 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from buildlib.errors import raise_problems
-from buildlib.tasks.edge import edge
+from buildlib.tasks.edge import BUILD_ARG, SECRET, edge
 
 
 @task(
     auto_shortflags=False,
-    iterable=["platform"],
+    iterable=["platform", "build_arg", "secret"],
     help={
         "platform": "os/arch to build for; repeat it, or 'all'; default: the configured list",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
         "keep": "a directory in which both archives stay: first.oci.tar and second.oci.tar",
         "dry-run": "print the two commands that would run, and do nothing",
         "json": "print the result as JSON on stdout, and nothing else there",
@@ -26,6 +28,8 @@ def docker_reproduce(
     context: Context,
     platform: Sequence[str] | None = None,
     *,
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
     keep: str = "",
     dry_run: bool = False,
     json: bool = False,
@@ -40,6 +44,7 @@ def docker_reproduce(
         def executor_in(changes: Mapping[str, str]) -> PlumbumExecutor:
             return PlumbumExecutor({**run.env, **changes}, run.start)
 
+        run.take(build_arg, secret)
         project, wanted = run.project(), tuple(platform or ())
         folder = Path(keep) if keep else None
         if run.dry:

@@ -12,7 +12,7 @@ from invoke.tasks import task
 
 from buildlib.background import Background
 from buildlib.errors import InputError
-from buildlib.tasks.edge import edge
+from buildlib.tasks.edge import BUILD_ARG, SECRET, edge
 
 _NAME_HELP = "of the container; default: that of the image"
 
@@ -35,7 +35,7 @@ def _exit(code: int) -> None:
 
 @task(
     auto_shortflags=False,
-    iterable=["env", "volume"],
+    iterable=["env", "volume", "build_arg", "secret"],
     help={
         "persistent": "keep the data after the container, in ./data",
         "socket": "the engine's socket to connect to; default: looked for, see invoke doctor",
@@ -48,6 +48,8 @@ def _exit(code: int) -> None:
         "no-build": "run the image that is there",
         "platform": "os/arch to run as; default: the engine's own",
         "env": "NAME=value, or NAME for its value here; repeat it",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
         "volume": "SOURCE:TARGET[:ro] or type=…,source=…,target=… to mount; repeat it",
         "pull-policy": "always, missing or never",
         "unconfined": "without read-only root, dropped capabilities and limits",
@@ -70,6 +72,8 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
     no_build: bool = False,
     platform: str = "",
     env: Sequence[str] | None = None,
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
     volume: Sequence[str] | None = None,
     pull_policy: str = "never",
     unconfined: bool = False,
@@ -80,6 +84,7 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
     """Run the image, and tell where it is once it is healthy."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
         words = _words(context, args)
+        run.take(build_arg, secret)
         from buildlib.tasks import connecting  # noqa: PLC0415 - only these tasks do
 
         answer = connecting.connect(run, socket)

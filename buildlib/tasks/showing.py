@@ -40,8 +40,10 @@ def show_config(run: Edge, *, as_json: bool) -> None:
     """Print every configured value, and where it came from."""
     found = run.project().config
     values = {key: getattr(found, key.replace("-", "_")) for key in known_keys()}
-    if found.context_include:
-        values["context"] = {"path": found.context, "include": found.context_include}
+    lists = {"include": found.context_include, "allow": found.context_allow}
+    if any(lists.values()):
+        given = {name: value for name, value in lists.items() if value}
+        values["context"] = {"path": found.context, **given}
     values["tags"] = found.tag_rules()
     values["policy"] = found.image_policy()
     values["scan"] = found.scan_settings()

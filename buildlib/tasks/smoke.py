@@ -8,16 +8,18 @@ from pathlib import Path
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.edge import edge
+from buildlib.tasks.edge import BUILD_ARG, SECRET, edge
 
 
 @task(
     auto_shortflags=False,
-    iterable=["platform", "only"],
+    iterable=["platform", "only", "build_arg", "secret"],
     help={
         "platform": "os/arch to try; repeat it, or 'all'; default: linux on this machine's arch",
         "image": "a reference, a digest or an archive's file; without it one is built",
         "expect-version": "what a given image has to say; default: what its label says",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
         "only": "make just the checks of this name; * matches anything; repeat it",
         "jobs": "platforms at a time; default: as many as there are processors",
         "junit": "write JUnit XML to this file",
@@ -31,6 +33,8 @@ def docker_smoke(  # noqa: PLR0913 - one for each option
     *,
     image: str = "",
     expect_version: str = "",
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
     only: Sequence[str] | None = None,
     jobs: int = 0,
     junit: str = "",
@@ -39,6 +43,7 @@ def docker_smoke(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Build the image or take one, start it on each platform, and check what a user would see."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
+        run.take(build_arg, secret)
         from buildlib.tasks import smoking  # noqa: PLC0415 - not while docker is being asked
 
         wanted = smoking.Wanted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -28,12 +29,12 @@ class Wanted(NamedTuple):
     """The task's options."""
 
     platforms: tuple[str, ...]
-    image: str
-    version: str
-    only: tuple[str, ...]
-    jobs: int
-    junit: Path | None
-    as_json: bool
+    image: str = ""
+    version: str = ""
+    only: tuple[str, ...] = ()
+    jobs: int = 0
+    junit: Path | None = None
+    as_json: bool = False
 
 
 def docker_smoke(run: Edge, wanted: Wanted) -> None:
@@ -45,21 +46,31 @@ def docker_smoke(run: Edge, wanted: Wanted) -> None:
     """
     if wanted.jobs < 0:
         raise InputError("--jobs must not be negative")
+    results = try_image(run, wanted)
+    if results:
+        _report(run, wanted, results)
+        raise_failures(results)
+
+
+def try_image(run: Edge, wanted: Wanted, *, policy: bool = True) -> list[SmokeResult]:
+    """Return what smoke saw; a dry run prints the lines, and sees nothing.
+
+    Raises:
+        BuildlibError: it could not be tried.
+    """
     answer = connect(run)
     begun = run.begin()
     project = begun.project.get()
     check_only(project.config, wanted.only)
-    request = _request(project, wanted, run.today())
+    request = replace(_request(project, wanted, run.today()), policy=policy)
     if begun.engine is None:
         for argv in planned(project, request):
             run.console.answer(shell_line(argv))
-        return
+        return []
     facts = begun.engine.get()
     raise_problems(check_engine(facts, endpoint=run.env.get("DOCKER_HOST", "")))
     engine = describe_engine(answer, facts)
-    results = SmokeFlow(project, request, engine, run.executor, run.console).run()
-    _report(run, wanted, results)
-    raise_failures(results)
+    return SmokeFlow(project, request, engine, run.executor, run.console).run()
 
 
 def _request(project: Project, wanted: Wanted, today: date) -> SmokeRequest:

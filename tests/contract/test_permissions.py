@@ -24,9 +24,9 @@ from buildlib.planning import BuildRequest, make_build_plan
 from fakes import a_project
 project = a_project(Path(sys.argv[1]))
 dockerfile = project.dockerfile()
-plan = make_build_plan(project, BuildRequest(), dockerfile)
 os.geteuid() or os.setuid(65534)
 try:
+    plan = make_build_plan(project, BuildRequest(), dockerfile)
     found = preflight.check_files(plan) or preflight.check_dockerfile(
         plan, project.dockerfile(), preflight.read_ignore(plan)
     )

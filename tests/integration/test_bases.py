@@ -209,6 +209,50 @@ def test_a_newer_patch_fails_the_check(make_checkout: Make, shelf: Shelf, tmp_pa
     assert f"{shelf.name}:3.22.0: 3.22.1 is newer" in done.stdout
 
 
+def test_a_stage_that_is_fixed_to_a_platform_needs_no_other(
+    project: Checkout, shelf: Shelf
+) -> None:
+    tool = shelf.put("tool", arches=("amd64",))
+    base = shelf.put("3.22")
+    text = f"# syntax={shelf.name}:tool\nFROM --platform=linux/amd64 {shelf.name}:tool\n"
+    project.dockerfile(f"{text}FROM {shelf.name}:3.22\n")
+    done = project.invoke("docker-bases", "--update")
+    assert done.returncode == 0, done.stderr
+    pinned = text.replace(":tool", f":tool@{tool}")
+    assert _text(project) == f"{pinned}FROM {shelf.name}:3.22@{base}\n"
+    assert project.invoke("docker-bases", "--check").returncode == 0
+
+
+def test_one_that_lacks_a_platform_keeps_no_other_from_being_pinned(
+    project: Checkout, shelf: Shelf
+) -> None:
+    shelf.put("tool", arches=("amd64",))
+    base = shelf.put("3.22")
+    project.dockerfile(f"FROM {shelf.name}:tool\nFROM {shelf.name}:3.22\n")
+    done = project.invoke("docker-bases", "--update")
+    assert done.returncode == 2
+    assert f"{shelf.name}:tool is not there for linux/arm64" in done.stderr
+    assert _text(project) == f"FROM {shelf.name}:tool\nFROM {shelf.name}:3.22@{base}\n"
+
+
+def test_the_file_behind_a_link_is_written_and_keeps_its_owner(
+    project: Checkout, shelf: Shelf
+) -> None:
+    digest = shelf.put("3.22")
+    shared = project.root / "shared"
+    shared.mkdir()
+    (project.root / "Dockerfile").rename(shared / "Dockerfile")
+    (project.root / "Dockerfile").symlink_to("shared/Dockerfile")
+    (shared / "Dockerfile").chmod(0o640)
+    os.chown(shared / "Dockerfile", 1000, 1000)
+    done = project.invoke("docker-bases", "--update")
+    assert done.returncode == 0, done.stderr
+    assert (project.root / "Dockerfile").is_symlink()
+    about = (shared / "Dockerfile").stat()
+    assert (about.st_uid, about.st_gid, about.st_mode & 0o777) == (1000, 1000, 0o640)
+    assert f"@{digest}" in (shared / "Dockerfile").read_text(encoding="utf-8")
+
+
 def test_an_index_without_a_platform_is_never_pinned(project: Checkout, shelf: Shelf) -> None:
     shelf.put("3.22", arches=("amd64",))
     before = _text(project)

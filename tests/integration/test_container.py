@@ -51,7 +51,8 @@ class Server:
 @pytest.fixture
 def with_socket(own_image: str) -> Iterator[Server]:
     group = str(SOCKET.stat().st_gid)
-    server = Server(own_image, "--volume", f"{SOCKET}:{SOCKET}", "--group-add", group)
+    options = ("--user", "1001:1001", "--group-add", group)
+    server = Server(own_image, "--volume", f"{SOCKET}:{SOCKET}", *options)
     yield server
     server.close()
 
@@ -60,7 +61,16 @@ def with_socket(own_image: str) -> Iterator[Server]:
 def hardened(own_image: str) -> Iterator[Server]:
     server = Server(
         own_image,
-        *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--init"),
+        *(
+            "--user",
+            "1001:1001",
+            "--read-only",
+            "--cap-drop",
+            "ALL",
+            "--security-opt",
+            "no-new-privileges",
+            "--init",
+        ),
     )
     yield server
     server.close()
@@ -77,7 +87,7 @@ def test_a_report_is_made_listed_and_deleted(with_socket: Server, own_image: str
     made = with_socket.ask("POST", "/api/reports", {"image": own_image})
     details = made["details"]
     assert isinstance(details, dict)
-    assert details["user"] == "1001:1001"
+    assert details["user"] == "0:0"
     assert any("ENTRYPOINT" in step["created_by"] for step in details["history"])
     reports = with_socket.ask("GET", "/api/reports")["reports"]
     assert isinstance(reports, list)
@@ -103,7 +113,7 @@ def test_the_image_finds_itself_healthy(hardened: Server) -> None:
 
 
 def test_a_socket_of_another_group_is_told_with_the_way_out(own_image: str) -> None:
-    server = Server(own_image, "--volume", f"{SOCKET}:{SOCKET}")
+    server = Server(own_image, "--user", "1001:1001", "--volume", f"{SOCKET}:{SOCKET}")
     try:
         log = subprocess.run(
             ["docker", "logs", server.name], capture_output=True, text=True, check=True

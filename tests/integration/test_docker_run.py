@@ -35,8 +35,8 @@ start-timeout = 20
 [run]
 data-path = "/app/data"
 user = 1001
+drops-root = true
 socket-path = "/var/run/docker.sock"
-root-group-env = "DOCKERUTILITIES_ALLOW_ROOT_GROUP=1"
 """
 
 

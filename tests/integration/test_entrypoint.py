@@ -22,7 +22,8 @@ MINIMAL = (
     *("--read-only", "--cap-drop", "ALL", "--cap-add", "SETUID", "--cap-add", "SETGID"),
     *("--security-opt", "no-new-privileges", "--init"),
 )
-ROOT_GROUP = "DOCKERUTILITIES_ALLOW_ROOT_GROUP=1"
+NO_ROOT_GROUP = "DOCKERUTILITIES_ALLOW_ROOT_GROUP=0"
+AS_USER = ("--user", "1001:1001")
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def test_root_joins_the_sockets_group_by_number_and_drops(
     own_image: str, tmp_path: Path, group: int, options: tuple[str, ...]
 ) -> None:
     with _socket(tmp_path, group) as mount:
-        code, out, err = _run(own_image, "--user", "0", "--volume", mount, *options)
+        code, out, err = _run(own_image, "--volume", mount, *options)
         assert (code, err) == (0, "")
         groups = "1001" if group == 1001 else f"1001 {group}"
         assert out == f"1001 1001 {groups}\nwritable\n"
@@ -66,15 +67,18 @@ def test_root_joins_the_sockets_group_by_number_and_drops(
         assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, group, 0o660)
 
 
-def test_group_root_is_not_joined_silently(own_image: str, tmp_path: Path) -> None:
+def test_group_root_is_joined_with_a_line_that_says_so_or_forbidden(
+    own_image: str, tmp_path: Path
+) -> None:
     with _socket(tmp_path, 0) as mount:
-        options = ("--user", "0", "--volume", mount)
-        code, out, err = _run(own_image, *options)
-        assert (code, out) == (0, "1001 1001 1001\n")
-        assert f"{ROOT_GROUP} allows it" in err
-        code, out, err = _run(own_image, *options, "--env", ROOT_GROUP)
+        code, out, err = _run(own_image, "--volume", mount)
         assert (code, out) == (0, "1001 1001 1001 0\nwritable\n")
-        assert "joining group root" in err
+        assert err.splitlines() == [
+            f"entrypoint: joining group root, which {SOCKET} belongs to; {NO_ROOT_GROUP} forbids it"
+        ]
+        code, out, err = _run(own_image, "--volume", mount, "--env", NO_ROOT_GROUP)
+        assert (code, out) == (0, "1001 1001 1001\n")
+        assert f"belongs to group root, which {NO_ROOT_GROUP} forbids to join" in err
 
 
 IS_IT = 'id -G; test -w "$DOCKER_SOCKET" && echo writable; exit 0'
@@ -87,7 +91,7 @@ def test_the_variable_is_a_path_whatever_it_looks_like(
     own_image: str, tmp_path: Path, path: str
 ) -> None:
     tmp_path.chmod(0o755)
-    options = ("--user", "0", "--volume", f"{tmp_path}:/sockets", "--workdir", "/sockets")
+    options = ("--volume", f"{tmp_path}:/sockets", "--workdir", "/sockets")
     variable = ("--env", f"DOCKER_SOCKET={path}")
     with _socket(tmp_path, 4242, path.removeprefix("/sockets/")):
         done = _run(own_image, *options, *variable, command=("sh", "-c", IS_IT))
@@ -96,7 +100,7 @@ def test_the_variable_is_a_path_whatever_it_looks_like(
 
 def test_an_empty_variable_is_the_usual_path(own_image: str, tmp_path: Path) -> None:
     with _socket(tmp_path, 4242) as mount:
-        options = ("--user", "0", "--volume", mount, "--env", "DOCKER_SOCKET=")
+        options = ("--volume", mount, "--env", "DOCKER_SOCKET=")
         assert _run(own_image, *options) == (0, "1001 1001 1001 4242\nwritable\n", "")
 
 
@@ -133,13 +137,13 @@ def test_another_user_is_left_as_it_is(own_image: str, tmp_path: Path, user: str
     assert out == f"{number} {group or '1001'} {group or '1001'} 4242\nwritable\n"
 
 
-def test_with_every_capability_dropped_the_image_runs_as_it_is_made(own_image: str) -> None:
-    options = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only")
+def test_with_every_capability_dropped_the_image_runs_as_its_user(own_image: str) -> None:
+    options = (*AS_USER, "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only")
     assert _run(own_image, *options) == (0, "1001 1001 1001\n", "")
 
 
 def test_root_that_may_not_drop_is_refused_with_the_way_out(own_image: str) -> None:
-    code, out, err = _run(own_image, "--user", "0", "--cap-drop", "ALL")
+    code, out, err = _run(own_image, "--cap-drop", "ALL")
     assert (code, out) == (1, "")
     assert "--cap-add SETUID --cap-add SETGID" in err
     assert "--user 1001:1001" in err
@@ -214,7 +218,7 @@ def test_a_mount_of_what_is_not_there_is_told(
     assert "is a directory" in server.log()
 
 
-@pytest.mark.parametrize("options", [(), ("--user", "0")], ids=["as 1001", "as root"])
+@pytest.mark.parametrize("options", [AS_USER, ()], ids=["as 1001", "as root"])
 def test_the_program_is_the_first_process_and_stops_in_time(
     start: Callable[..., Started], options: tuple[str, ...]
 ) -> None:
@@ -232,8 +236,8 @@ def test_the_program_is_the_first_process_and_stops_in_time(
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("--user", "0", *MINIMAL)],
-    ids=["as the first process", "from root, under an init"],
+    [(), MINIMAL, AS_USER, ("--user", "2000:2000", "--tmpfs", "/app/data:mode=0777")],
+    ids=["as the first process", "from root, under an init", "as 1001", "as another user"],
 )
 @pytest.mark.parametrize(
     "words", [("--port", "9090"), ("--host", "127.0.0.1", "--port=9090")], ids=["port", "host"]
@@ -279,8 +283,8 @@ def test_the_real_engine_is_reached_through_a_link_with_an_odd_name(
     (tmp_path / "-x").symlink_to("/engine.sock")
     tmp_path.chmod(0o755)
     mounts = ("--volume", f"{SOCKET}:/engine.sock", "--volume", f"{tmp_path}:/sockets")
-    variables = ("--env", "DOCKER_SOCKET=-x", "--env", ROOT_GROUP)
-    server = start("--user", "0", "--workdir", "/sockets", *mounts, *variables)
+    variables = ("--env", "DOCKER_SOCKET=-x")
+    server = start("--workdir", "/sockets", *mounts, *variables)
     ask = ("exec", server.name, "wget", "-q", "-O", "-", "http://127.0.0.1:8080/api/images")
     images = json.loads(docker(*ask))["images"]
     assert own_image in [tag for image in images for tag in image["tags"]]
@@ -289,7 +293,7 @@ def test_the_real_engine_is_reached_through_a_link_with_an_odd_name(
 def test_a_socket_of_the_real_engine_is_used_as_user_1001(
     start: Callable[..., Started], own_image: str
 ) -> None:
-    server = start("--user", "0", "--volume", f"{SOCKET}:{SOCKET}", "--env", ROOT_GROUP, *MINIMAL)
+    server = start("--volume", f"{SOCKET}:{SOCKET}", *MINIMAL)
     ask = ("exec", server.name, "wget", "-q", "-O", "-", "http://127.0.0.1:8080/api/images")
     images = json.loads(docker(*ask))["images"]
     assert own_image in [tag for image in images for tag in image["tags"]]

@@ -124,25 +124,31 @@ class Wrong:
 
 WRONG = {
     "how it runs": Wrong(
-        'USER 0:0\nENV http_proxy=http://proxy.example:1\nENTRYPOINT ["sh"]\nCMD ["x"]\n'
+        'USER 2000:2000\nENV http_proxy=http://proxy.example:1\nENTRYPOINT ["sh"]\nCMD ["x"]\n'
         "WORKDIR /\nLABEL org.opencontainers.image.licenses=none",
-        frozenset({
-            "Metadata Test",
-            "Command Test: a command runs as the user, and in no other group",
-            "Command Test: and nothing else of it",
-        }),
-        ("http_proxy", "[sh]", "[x]", "does not match config workdir: /", "0:0", "licenses"),
+        frozenset({"Metadata Test"}),
+        ("http_proxy", "[sh]", "[x]", "does not match config workdir: /", "2000:2000", "licenses"),
     ),
     "what is in it": Wrong(
-        "USER 0:0\nCOPY --chown=0:0 tasks.py /src/\nRUN chmod 0666 /etc/passwd"
-        " && chmod 4755 /usr/local/bin/entrypoint.sh && sed -i /1001/d /etc/group\nUSER 1001:1001",
+        "COPY --chown=0:0 tasks.py /src/\nRUN chmod 0666 /etc/passwd && chmod 0777 /app"
+        " && chmod 4755 /usr/local/bin/entrypoint.sh && sed -i /1001/d /etc/group",
         frozenset({
+            "File Existence Test: the directory of the program's user is root's",
+            "Command Test: and nothing else of it",
             "File Existence Test: so is the entrypoint",
             "File Existence Test: users are root's to change",
             "File Existence Test: no source",
             "File Content Test: so is the group",
             "Command Test: no file gives its user's or group's rights to who runs it",
             "Command Test: no file can be written by everybody",
+        }),
+    ),
+    "an entrypoint that stays root": Wrong(
+        """RUN printf '#!/bin/sh\\nexec "$@"\\n' > /usr/local/bin/entrypoint.sh""",
+        frozenset({
+            "Command Test: the entrypoint runs a command as the user, and in no other group",
+            "Command Test: the entrypoint runs a command of the program",
+            "Command Test: the entrypoint runs an option of the program",
         }),
     ),
 }  # fmt: skip

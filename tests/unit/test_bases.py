@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.bases.flow import BaseReport, as_text, new_pins, not_asked
+from buildlib.bases.flow import as_text, not_asked
 from buildlib.bases.lifetime import SUPPORTED, Lifetimes, read_lifetimes
 from buildlib.bases.newer import Newer, find_newer
-from buildlib.bases.pins import Base, read_bases, repin
+from buildlib.bases.pins import BUILDER, Base, read_bases, repin
 from buildlib.bases.settings import Bases, parse_bases
 from buildlib.errors import InputError
 from buildlib.values import MismatchError
@@ -34,7 +34,7 @@ COPY --from=alpine:3.22 /x /
 
 def test_bases_are_read_with_their_pins_and_lines() -> None:
     assert read_bases(TEXT, {}) == (
-        Base(reference="golang:1.24-alpine", digests=("",), lines=(4,)),
+        Base(reference="golang:1.24-alpine", digests=("",), lines=(4,), platforms=(BUILDER,)),
         Base(reference="alpine:3.22", digests=(OLD, ""), lines=(8, 10, 14)),
         Base(reference="busybox:1.36", digests=(OLD,), lines=(12,)),
     )
@@ -253,18 +253,6 @@ def test_a_line_that_is_supported_is_no_problem() -> None:
     assert report.problems == ()
     assert report.as_dict(today)["end_of_life"] == "supported"
     assert as_text([report], today).endswith("supported")
-
-
-def test_nothing_is_pinned_where_one_lacks_a_platform() -> None:
-    def report(name: str, *platforms: str) -> BaseReport:
-        base = Base(reference=name, digests=("",), lines=(1,))
-        return BaseReport(base=base, current=NEW, platforms=platforms)
-
-    both = ("linux/amd64", "linux/arm64")
-    assert new_pins([report("a:1", *both)], both) == {"a:1": NEW}
-    with pytest.raises(InputError) as caught:
-        new_pins([report("a:1", *both), report("b:1", "linux/amd64")], both)
-    assert "b:1 is not there for linux/arm64" in str(caught.value)
 
 
 def test_the_settings_are_read() -> None:

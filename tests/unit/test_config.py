@@ -148,7 +148,7 @@ BAD = {
     "a list where text belongs": ("image = []\n", "must be text"),
     "a list with a number in it": ('image = "t"\ncache-from = [1]\n', "a list of texts"),
     "a table with a number in it": ('image = "t"\n[labels]\na = 1\n', "a table of texts"),
-    "an unknown key of the context": ('image = "t"\n[context]\nallow = 1\n', "key context.allow"),
+    "an unknown key of the context": ('image = "t"\n[context]\ndeny = 1\n', "key context.deny"),
     "a context that is a number": ('image = "t"\ncontext = 1\n', "context from file"),
     "a file from elsewhere in the context": (
         'image = "t"\n[context]\ninclude = ["../x"]\n',
@@ -175,6 +175,10 @@ BAD = {
     "bad TOML names the line": ('image = "t"\nx = = 1\n', "line 2"),
     "no image at all": ('title = "t"\n', "no image is named"),
     "a base image with a bare path": ('image = "t"\n[base-images]\na = "/x"\n', "oci-layout://"),
+    "which base image that is": (
+        'image = "t"\n[base-images]\n"a:1" = { path = "/x" }\n',
+        'base-images."a:1" from file (buildlib.toml) must be',
+    ),
     "a base image with an odd key": (
         'image = "t"\n[base-images]\na = {source = "oci-layout:///x", b = 1}\n',
         "stand-in = true",

@@ -69,6 +69,12 @@ nodes = [{ endpoint = "tcp://x:1", cacert = "ca", cert = "c", key = "k", servern
 [builders.three]
 driver = "kubernetes"
 nodes = [{ config = "buildkitd.toml", options = { namespace = "n" }, flags = ["--debug"] }]
+[inject]
+VERSION = "APP_VERSION"
+REVISION = false
+[secrets]
+a = { env = "A" }
+b = { file = "b" }
 [smoke]
 commands = [
     ["a", "b"],
@@ -129,6 +135,7 @@ add-host = "x=::1"
 ports = ["82:83"]
 socket-path = "/s"
 root-group-env = "A=1"
+drops-root = true
 read-only = true
 drop-capabilities = true
 no-new-privileges = true
@@ -143,6 +150,8 @@ table-max-age = 1
 labels = ["x"]
 max-layers = 1
 layer-budget = "1 MB"
+allow-names = ["X_*"]
+base = "error"
 ignore = [{ rule = "non-root", reason = "r", until = 2027-01-01, path = "*" }]
 [scan]
 scanner = "grype"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from threading import Barrier
@@ -14,7 +16,9 @@ from ociwriter import OciWriter
 
 from buildlib.errors import CancelledError
 from buildlib.executor import Completed, Executor
+from buildlib.policy.report import PolicyReport
 from buildlib.publish.gates import FAILED, PASSED, Subject, judge, missing_tools
+from buildlib.smoke.result import DROPS_ROOT, Finding, SmokeResult, State
 
 from fakes import FakeExecutor, a_console, a_project, words_after, write_project
 
@@ -166,3 +170,68 @@ def test_a_finding_that_passes_is_told_as_well(tmp_path: Path) -> None:
     assert "GHSA-leak" in told
     assert "leaky 1.2.3" in told
     assert "nothing is left to ignore of CVE-1" in told
+
+
+DROPPING = f"{CONFIG}[run]\nuser = 1001\ndrops-root = true\n"
+MODULE = "buildlib.publish.gates"
+
+
+def _policy_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Return what the policy is told of the platforms that drop root, as often as it is asked."""
+    asked: list[tuple[str, ...]] = []
+
+    def check_policy(*_: object, dropped: tuple[str, ...], **__: object) -> PolicyReport:
+        asked.append(dropped)
+        return PolicyReport(image="t", platforms=(), findings=())
+
+    monkeypatch.setattr(f"{MODULE}.check_policy", check_policy)
+    return asked
+
+
+@pytest.mark.parametrize("state", [State.PASSED, State.FAILED, State.LEFT_OUT])
+def test_the_policy_goes_by_what_smoke_saw_of_this_very_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    result = SmokeResult(
+        image="t",
+        platform="linux/amd64",
+        digest="",
+        version="1",
+        seconds=0.0,
+        findings=(Finding(check=DROPS_ROOT, state=state),),
+    )
+
+    class Flow:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def run(self) -> list[SmokeResult]:
+            return [result]
+
+    monkeypatch.setattr(f"{MODULE}.SmokeFlow", Flow)
+    asked = _policy_asked(monkeypatch)
+    subject, _ = _subject(tmp_path, FakeExecutor(), DROPPING)
+    subject = replace(subject, engine=lambda: None)  # type: ignore[arg-type, return-value]
+    outcomes = judge(("policy", "smoke"), subject, cancel=lambda: None)
+    assert [outcome.record.gate for outcome in outcomes] == ["policy", "smoke"]
+    assert asked == [("linux/amd64",) if state is State.PASSED else ()]
+
+
+def test_without_smoke_nothing_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _policy_asked(monkeypatch)
+    subject, _ = _subject(tmp_path, FakeExecutor(), DROPPING)
+    judge(("policy",), subject, cancel=lambda: None)
+    assert asked == [()]
+
+
+def test_what_the_system_refuses_is_the_outcome_of_one_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"{MODULE}.check_scan", full)
+    subject, _ = _subject(tmp_path, Tools())
+    scan, sbom = judge(("scan", "sbom"), subject, cancel=lambda: None)
+    assert (scan.record.state, sbom.record.state) == (FAILED, PASSED)
+    assert "TMPDIR" in scan.record.detail

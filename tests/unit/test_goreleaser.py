@@ -185,6 +185,44 @@ def test_a_proxy_of_this_machine_is_not_written(tmp_path: Path) -> None:
     assert "proxy" not in a_block(tmp_path, HTTP_PROXY="http://u:p@proxy:1").lower()
 
 
+SOURCES = {
+    "COPY /app/main.go /x": ["app/main.go"],
+    "COPY ./app /x": ["app"],
+    "COPY ../app/ /x": ["app"],
+    "COPY app/*.go *.none /x": ["app/main.go"],
+    "COPY b?d/[x-z] /x": [],
+}
+
+
+@pytest.mark.parametrize(("line", "files"), SOURCES.items())
+def test_what_is_copied_is_named_as_goreleaser_can_copy_it(
+    tmp_path: Path, line: str, files: list[str]
+) -> None:
+    project = a_project(write_project(tmp_path, CONFIG, f"FROM scratch\n{line}\n"))
+    plan = make_build_plan(project, BuildRequest(platforms=("all",)), project.dockerfile())
+    entry = yaml.safe_load(make_block(project, plan))["dockers_v2"][0]
+    assert entry.get("extra_files", []) == files
+
+
+@pytest.mark.parametrize("source", [".", "./", "/", "app/.."])
+def test_the_whole_context_is_refused(tmp_path: Path, source: str) -> None:
+    text = f"FROM scratch\nCOPY {source} /app\n"
+    project = a_project(write_project(tmp_path, CONFIG, text))
+    plan = make_build_plan(project, BuildRequest(platforms=("all",)), project.dockerfile())
+    with pytest.raises(InputError, match="copies the whole build context"):
+        make_block(project, plan)
+
+
+def test_build_args_that_are_renamed_or_made_of_facts_stay_templates(tmp_path: Path) -> None:
+    config = 'inject = { VERSION = "APP" }\n' + CONFIG + '[build-args]\nWHAT = "v{version}{{x}}"\n'
+    text = "FROM scratch\nARG APP\nARG WHAT\n"
+    project = a_project(write_project(tmp_path, config, text))
+    plan = make_build_plan(project, BuildRequest(platforms=("all",)), project.dockerfile())
+    args = yaml.safe_load(make_block(project, plan))["dockers_v2"][0]["build_args"]
+    assert args["APP"] == "{{ .Version }}"
+    assert args["WHAT"] == 'v{{ .Version }}{{ "{{" }}x}}'
+
+
 def test_other_base_images_and_a_target_are_flags(tmp_path: Path) -> None:
     more = 'target = "program"\n'
     base = '[base-images]\n"alpine:3.22" = "docker-image://mirror.example/alpine:3.22"\n'

@@ -191,8 +191,8 @@ def test_without_dockers_init_that_file_is_the_images_own() -> None:
     assert written_elsewhere(diff, [], init=False) == ("A /sbin/docker-init",)
 
 
-def _elf(bits: int, order: int, machine: bytes) -> bytes:
-    return b"\x7fELF" + bytes([bits, order, 1]) + bytes(11) + machine + bytes(44)
+def _elf(bits: int, order: int, machine: bytes, kind: bytes = b"\x02\x02") -> bytes:
+    return b"\x7fELF" + bytes([bits, order, 1]) + bytes(9) + kind + machine + bytes(44)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,12 @@ def _elf(bits: int, order: int, machine: bytes) -> bytes:
         (_elf(2, 2, b"\x00\x16"), "s390x"),
         (_elf(2, 1, b"\x08\x00"), "mips64le"),
         (_elf(2, 1, b"\x02\x01"), "loong64"),
-        (_elf(2, 1, b"\xff\x00"), "unknown (machine 255)"),
+        (_elf(2, 1, b"\xff\x00"), ""),
+        (_elf(2, 1, b"\xf7\x00"), ""),  # eBPF
+        (_elf(2, 1, b"\xbe\x00"), ""),  # CUDA
+        (_elf(1, 1, b"\x5e\x00"), ""),  # Xtensa, as firmware has it
+        (_elf(2, 1, b"\x3e\x00", kind=b"\x01\x00"), ""),
+        (_elf(2, 2, b"\x00\x16", kind=b"\x00\x01"), ""),
         (b"#!/bin/sh\n" + bytes(60), ""),
         (b"\x7fELF", ""),
     ],

@@ -25,6 +25,13 @@ from buildlib.platforms import (
         pytest.param("armhf", "linux/arm/v7", id="Debian's name gets its variant"),
         pytest.param(" Linux/AMD64 ", "linux/amd64", id="case and blanks do not matter"),
         pytest.param("darwin/arm64", "darwin/arm64", id="another system is known"),
+        pytest.param("linux/amd64/v3", "linux/amd64/v3", id="any variant is one"),
+        pytest.param("amd64/v2", "linux/amd64/v2", id="a variant without a system"),
+        pytest.param("linux/arm64/v9", "linux/arm64/v9", id="a later variant"),
+        pytest.param("linux/amd64/v1", "linux/amd64", id="the first variant is dropped"),
+        pytest.param("linux/mips64", "linux/mips64", id="an architecture that few have"),
+        pytest.param("wasi/wasm", "wasi/wasm", id="a system that is none"),
+        pytest.param("freebsd/amd64", "freebsd/amd64", id="a system that few have"),
     ],
 )
 def test_platform_is_normalised(text: str, expected: str) -> None:
@@ -35,7 +42,10 @@ def test_every_known_platform_is_its_own_normal_form() -> None:
     assert [str(parse_platform(name)) for name in KNOWN] == list(KNOWN)
 
 
-@pytest.mark.parametrize("text", ["linux/amd46", "plan9", "", "linux/", "linux/amd64/v9/x"])
+@pytest.mark.parametrize(
+    "text",
+    ["linux/amd46", "plan9", "", "linux/", "linux/amd64/v9/x", "linux/amd64/", "linux/amd64/ v3"],
+)
 def test_unknown_platform_lists_the_known_ones(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_platform(text)

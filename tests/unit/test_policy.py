@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ociwriter import OciWriter
@@ -15,11 +16,13 @@ from tarwriter import V7, TarEntry, tar
 from buildlib.config import load_config
 from buildlib.errors import GateError, InputError, ToolError
 from buildlib.executor import Completed
+from buildlib.labels import OWNER
 from buildlib.oci import open_archive
 from buildlib.policy.commands import starts_shell
 from buildlib.policy.finding import Finding, Level
 from buildlib.policy.flow import check_policy
 from buildlib.policy.image import check_image, levelled, read_contents
+from buildlib.policy.leaks import Known
 from buildlib.policy.report import PolicyReport, make_report, raise_failures
 from buildlib.policy.rules import RULES
 from buildlib.policy.sarif import as_sarif
@@ -190,6 +193,54 @@ BROKEN: dict[str, Case] = {
         "no-secrets",
         "step 2 of the history holds a token or a key",
     ),
+    "an address with a password in the environment": (
+        {"Env": ["DATABASE=postgres://me:hunter2@db/x"]},
+        (),
+        "no-secrets",
+        "the variable DATABASE looks like a secret",
+    ),
+    "an address with a password in a step": (
+        {"history": ("RUN curl https://me:hunter2@example.org/x",)},
+        (),
+        "no-secrets",
+        "step 1 of the history has an address with a password",
+    ),
+    "an address with a password in a label": (
+        {"Labels": {**LABELS, "from": "https://me:hunter2@example.org/x"}},
+        (),
+        "no-secrets",
+        "the label from holds a secret",
+    ),
+    "a token in a file": (
+        {"contents": {"srv/x.json": b'{"a": "%s"}' % TOKEN.encode()}},
+        ((_entry("srv/x.json"),),),
+        "no-secrets",
+        "it holds a token or a key, and whoever pulls the layer can read it",
+    ),
+    "a token in a file that a later layer removes": (
+        {"contents": {"srv/x.json": TOKEN.encode()}},
+        ((_entry("srv/x.json"),), (_entry("srv/.wh.x.json"),)),
+        "no-secrets",
+        "it holds a token or a key, and whoever pulls the layer can read it",
+    ),
+    "an .env file": (
+        {"contents": {"app2/.env": b"# x\nexport DB_PASSWORD='hunter2'\n"}},
+        ((_entry("app2/.env"),),),
+        "no-secrets",
+        "it holds a value of DB_PASSWORD, and whoever pulls the layer can read it",
+    ),
+    "what npm signs in with": (
+        {"contents": {"root/.npmrc": b"//npm.example/:_authToken=hunter2\n"}},
+        ((_entry("root/.npmrc"),),),
+        "no-secrets",
+        "it holds credentials, and whoever pulls the layer can read it",
+    ),
+    "a remote of git with a password": (
+        {"contents": {"src/.git/config": b"[remote]\nurl = https://me:hunter2@git.example/x\n"}},
+        ((_entry("src/.git/config"),),),
+        "no-secrets",
+        "it holds credentials, and whoever pulls the layer can read it",
+    ),
     "a label less": (
         {"Labels": {k: v for k, v in LABELS.items() if not k.endswith("licenses")}},
         (),
@@ -298,6 +349,183 @@ def test_each_rule_finds_what_breaks_it_and_no_other_does(
     assert found.message.endswith(message) or message in found.message
     assert found.platform == "linux/amd64"
     assert TOKEN not in str(found)
+
+
+FINE: dict[str, tuple[dict[str, object], Layers]] = {
+    "variables that only sound secret": (
+        {"Env": ["GPG_KEY=7169605F62C751356D054A26A821E680E5FA6305", "MAX_TOKENS=4096"]},
+        (),
+    ),
+    "a step whose words only sound secret": (
+        {"history": ("RUN /bin/sh -c TOKENS=3 AUTH=basic true # buildkit",)},
+        (),
+    ),
+    "an .env file that is an example": (
+        {"contents": {"app2/.env.example": b"DB_PASSWORD=hunter2\n"}},
+        ((_entry("app2/.env.example"),),),
+    ),
+    "an .npmrc without a token": (
+        {"contents": {"root/.npmrc": b"//npm.example/:_authToken=${NPM_TOKEN}\n"}},
+        ((_entry("root/.npmrc"),),),
+    ),
+    "objects that no CPU runs": (
+        {
+            "contents": {
+                "lib/prog.bpf.o": AMD64.replace(b"\x3e", b"\xf7"),
+                "lib/kernel.cubin": AMD64.replace(b"\x3e", b"\xbe"),
+                "lib/module.o": ARM64[:16] + b"\x01" + ARM64[17:],
+            }
+        },
+        ((_entry("lib/prog.bpf.o"), _entry("lib/kernel.cubin"), _entry("lib/module.o")),),
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "layers"), FINE.values(), ids=FINE)
+def test_what_is_fine_breaks_no_rule(
+    tmp_path: Path, changes: dict[str, object], layers: Layers
+) -> None:
+    assert _findings(tmp_path, *layers, **changes) == []  # type: ignore[arg-type]
+
+
+def test_a_library_of_32_bits_is_a_warning(tmp_path: Path) -> None:
+    contents = {
+        "lib32/libc.so": b"\x7fELF\x01\x01\x01" + bytes(9) + b"\x03\x00\x03\x00" + bytes(44)
+    }
+    (found,) = _findings(tmp_path, (_entry("lib32/libc.so"),), contents=contents)
+    assert (found.rule, found.level) == ("platform-matches", Level.WARNING)
+
+
+def test_a_private_key_of_a_library_s_tests_is_a_warning(tmp_path: Path) -> None:
+    contents = {"x/test.pem": b"-----BEGIN " + b"RSA PRIVATE KEY-----\nMII\n"}
+    (found,) = _findings(tmp_path, (_entry("x/test.pem"),), contents=contents)
+    assert (found.rule, found.level, found.path) == ("no-secrets", Level.WARNING, "/x/test.pem")
+
+
+def test_a_name_that_is_allowed_is_no_finding(tmp_path: Path) -> None:
+    layer = (_entry("app2/.env"),)
+    contents = {"app2/.env": b"DB_PASSWORD=hunter2\n"}
+    history = ("RUN |1 DB_PASSWORD=hunter2 /bin/sh -c x",)
+    policy = Policy(allow_names=("DB_*",))
+    env = ["DB_PASSWORD=hunter2"]
+    found = _findings(tmp_path, layer, contents=contents, history=history, policy=policy, Env=env)
+    # The file was searched without the configuration, as `read_contents` was given none.
+    assert [one.path for one in found] == ["/app2/.env"]
+
+
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        (b"correct-horse-9", b"x correct-horse-9 y"),
+        (b"correct-horse-9\n", b"correct-horse-9"),
+        (b"//r/:_auth2=abcdefghijklmnop-9\n", b"TOK: abcdefghijklmnop-9\n"),
+        (b"correct-horse-9", b"\0" * (1 << 20) + b"correct-horse-9"),
+        (b"correct-horse-9", b"\0" * ((1 << 18) * 5 + 64 - 7) + b"correct-horse-9"),
+    ],
+    ids=["in a line", "without its line end", "a word of it", "in a large file", "across pieces"],
+)
+def test_a_build_secret_that_ends_in_a_layer_is_found(
+    tmp_path: Path, value: bytes, content: bytes
+) -> None:
+    writer = OciWriter()
+    layer = writer.entries(_entry("srv/out"), contents={"srv/out": content})
+    with open_archive(writer.write(tmp_path / "i.tar", writer.image([layer], config=RUNTIME))) as a:
+        (one,) = a.images()
+        found = list(check_image(read_contents(a, one, Known((("npm", value),))), NO_POLICY))
+    assert [(f.rule, f.path) for f in found] == [("no-secrets", "/srv/out")]
+    assert "the build secret npm" in found[0].message
+    assert "horse" not in str(found[0])
+
+
+CREATED = "2026-01-02T03:04:05Z"
+OWNED = {**LABELS, "org.opencontainers.image.created": CREATED, OWNER: "thing"}
+
+
+def _on_a_base(
+    path: Path, labels: dict[str, str], given: Sequence[str] = ()
+) -> list[tuple[str, str, bool]]:
+    """Return what is wrong with an image of two layers, the first of which is a base's."""
+    writer = OciWriter()
+    base = writer.entries(_entry("bin/su", 0o4755))
+    own = writer.entries(_entry("bin/mine", 0o4755))
+    history: list[dict[str, object]] = [
+        {"created_by": "ADD base", "created": "2020-01-01T00:00:00Z"},
+        {"created_by": "ENV TOKEN=abc", "created": "2020-01-01T00:00:00Z", "empty_layer": True},
+        {"created_by": "COPY mine", "created": CREATED},
+        {"created_by": "ENV SECRET=abc", "created": CREATED, "empty_layer": True},
+    ]
+    config = {**RUNTIME, "Labels": labels, "Env": ["TOKEN=abc", "SECRET=abc"]}
+    image = writer.image([base, own], history, config=config, created=CREATED)
+    with open_archive(writer.write(path / "i.tar", image)) as archive:
+        (one,) = archive.images()
+        found = check_image(read_contents(archive, one), NO_POLICY, labels=given)
+        return [(f.rule, f.path, f.base) for f in found]
+
+
+def test_what_the_base_brings_is_told_apart_from_what_the_image_adds(tmp_path: Path) -> None:
+    assert _on_a_base(tmp_path, OWNED) == [
+        ("no-secrets", "TOKEN", True),
+        ("no-secrets", "SECRET", False),
+        ("no-setuid", "/bin/mine", False),
+        ("no-setuid", "/bin/su", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {name: value for name, value in OWNED.items() if name != OWNER},
+        {**OWNED, "org.opencontainers.image.created": "2025-01-01T00:00:00Z"},
+    ],
+    ids=["built by others", "built on such an image by others"],
+)
+def test_where_it_cannot_be_told_everything_counts_as_the_image_s(
+    tmp_path: Path, labels: dict[str, str]
+) -> None:
+    assert {base for _, _, base in _on_a_base(tmp_path, labels)} == {False}
+
+
+def test_a_label_of_the_base_is_not_the_project_s(tmp_path: Path) -> None:
+    given = [name for name in OWNED if not name.endswith("title")]
+    found = [path for rule, path, _ in _on_a_base(tmp_path, OWNED, given) if "labels" in rule]
+    assert found == ["org.opencontainers.image.title"]
+
+
+def test_findings_of_the_base_are_warnings_unless_they_are_to_count() -> None:
+    finding = _finding("no-setuid", base=True, platform="linux/amd64", layer=1, path="/bin/su")
+    assert [f.level for f in levelled([finding], release=True)] == [Level.ERROR]
+    (mild,) = levelled([finding], release=True, base=Level.WARNING)
+    assert (mild.level, mild.where) == (
+        Level.WARNING,
+        "linux/amd64 layer 1 of the base /bin/su",
+    )
+
+
+ROOT_STARTS = {
+    "not said to drop": ({}, Level.ERROR, "it runs as 0"),
+    "not seen": ({"drops_to": 1001}, Level.ERROR, "smoke has not seen it become 1001"),
+    "seen": (
+        {"drops_to": 1001, "seen": True},
+        Level.NOTE,
+        "it starts as 0, and smoke saw every process run as 1001",
+    ),
+}
+
+
+@pytest.mark.parametrize(("facts", "level", "message"), ROOT_STARTS.values(), ids=ROOT_STARTS)
+def test_a_start_as_root_is_accepted_where_smoke_saw_it_given_up(
+    tmp_path: Path, facts: dict[str, Any], level: Level, message: str
+) -> None:
+    writer = OciWriter()
+    image = writer.image([], config={**RUNTIME, "User": "0:0"})
+    with open_archive(writer.write(tmp_path / "i.tar", image)) as archive:
+        (one,) = archive.images()
+        (found,) = check_image(read_contents(archive, one), NO_POLICY, **facts)
+    assert (found.rule, found.level) == ("non-root", level)
+    assert message in found.message
+    report = make_report("thing", ["linux/amd64"], [found], [], TODAY)
+    assert bool(report.errors) == (level is Level.ERROR)
+    assert "0 warnings" in report.as_text()
 
 
 SHELLS = [
@@ -480,13 +708,14 @@ def _finding(rule: str, **facts: object) -> Finding:
     return Finding(**{**known, **facts})  # type: ignore[arg-type]
 
 
-def _ignore(rule: str, until: date = TODAY, path: str = "") -> Ignore:
+def _ignore(rule: str, until: date | None = TODAY, path: str = "") -> Ignore:
     return Ignore(rule=rule, reason="vendor", until=until, path=path)
 
 
 SU = _finding("no-setuid", platform="linux/amd64", layer=2, path="/bin/su")
 IGNORES: dict[str, tuple[Ignore, Finding, str]] = {
     "the whole rule": (_ignore("no-setuid"), SU, "ignored"),
+    "for good": (_ignore("no-setuid", None, "/bin/su"), SU, "ignored"),
     "the path": (_ignore("no-setuid", path="/bin/su"), SU, "ignored"),
     "a pattern": (_ignore("no-setuid", path="/bin/*"), SU, "ignored"),
     "another path": (_ignore("no-setuid", path="/sbin/*"), SU, "counts"),
@@ -504,7 +733,9 @@ def test_what_an_ignore_is_about(ignore: Ignore, finding: Finding, outcome: str)
     if outcome == "ignored":
         assert (report.findings, report.ignored) == ((), ((finding, ignore),))
         raise_failures(report)
-        assert "bad (until 2026-06-15: vendor)" in report.as_text()
+        told = "(until 2026-06-15: vendor)" if ignore.until else "(vendor)"
+        assert f"bad {told}" in report.as_text()
+        assert report.as_dict()["ignored"][0]["until"] == ("2026-06-15" if ignore.until else None)
     else:
         assert report.ignored == ()
         with pytest.raises(GateError, match="breaks the policy: 1 errors"):
@@ -524,10 +755,8 @@ BAD_TABLES = {
         '[[policy.ignore]]\nrule = "no-setuid"\nuntil = 2027-01-31',
         "policy.ignore lacks reason",
     ),
-    "no date": (
-        '[[policy.ignore]]\nrule = "no-setuid"\nreason = "x"',
-        "policy.ignore lacks until",
-    ),
+    "a base that is neither": ('base = "note"', '"error" or "warning"'),
+    "names that are none": ("allow-names = 3", "a list of texts"),
     "a date that is none": (
         '[[policy.ignore]]\nrule = "no-setuid"\nreason = "x"\nuntil = "soon"',
         "a date, such as 2027-01-31",

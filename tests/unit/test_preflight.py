@@ -107,15 +107,25 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     ],
 )
 def test_a_name_of_a_secret_is_seen(name: str) -> None:
-    (problem,) = preflight.check_build_args([name])
+    (problem,) = preflight.check_build_args([(name, "a1b2c3")], {})
     assert f"--secret id={name},env={name}" in problem.hint
+    assert f'allow-names = ["{name}"]' in problem.hint
+    assert "a1b2c3" not in str(problem)
+    assert len(preflight.check_build_args([(name, None)], {name: "a1b2c3"})) == 1
+    assert preflight.check_build_args([(name, None)], {name: "true"}) == []
+    assert preflight.check_build_args([(name, "a1b2c3")], {}, [name]) == []
 
 
 @pytest.mark.parametrize(
     "name", ["VERSION", "CACHE_KEY", "TOKENIZER", "AUTHOR", "PASSAGE", "COMPASS"]
 )
 def test_a_harmless_name_is_left_alone(name: str) -> None:
-    assert preflight.check_build_args([name]) == []
+    assert preflight.check_build_args([(name, "a1b2c3")], {}) == []
+
+
+def test_a_proxy_s_password_is_not_ours_to_refuse() -> None:
+    given = {"HTTPS_PROXY": "http://me:hunter2@proxy"}
+    assert preflight.check_build_args([("HTTPS_PROXY", None)], given) == []
 
 
 @pytest.mark.parametrize(
@@ -163,10 +173,13 @@ def test_an_undeclared_build_arg_is_named_with_those_that_are(tmp_path: Path) ->
 def test_another_version_in_the_program_is_told(tmp_path: Path) -> None:
     write_project(tmp_path)
     plan = _plan(tmp_path, BuildRequest(build_args=("VERSION=9.9.9",)))
-    (sentence,) = preflight.other_version(plan)
+    dockerfile = a_project(tmp_path).dockerfile()
+    (sentence,) = preflight.other_version(plan, dockerfile, "VERSION")
     assert "VERSION is 9.9.9, and tag and label say 1.2.3: --version" in sentence
     for args in ((), ("VERSION=1.2.3",), ("VERSION",)):
-        assert preflight.other_version(_plan(tmp_path, BuildRequest(build_args=args))) == ()
+        plan = _plan(tmp_path, BuildRequest(build_args=args))
+        assert preflight.other_version(plan, dockerfile, "VERSION") == ()
+    assert preflight.other_version(plan, dockerfile, "") == ()
 
 
 def test_a_dockerfile_without_args_says_so(tmp_path: Path) -> None:
@@ -308,6 +321,7 @@ def test_a_dockerfile_outside_of_the_context_has_its_own_ignore_file_beside_it(
     assert preflight.check_files(plan) == []
     assert preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan)) == []
     (outer / "File.dockerignore").write_text("app\n", encoding="utf-8")
+    plan = _plan(root)
     (problem,) = preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan))
     assert "File.dockerignore keeps out" in problem.what
     assert "to File.dockerignore" in problem.hint
@@ -447,16 +461,18 @@ def test_a_push_is_one_in_buildx_s_own_words_as_well(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id=token,env=NOPE", ("the secret token is empty: NOPE is not set",)),
-        ("ID=token,ENV=NOPE", ("the secret token is empty: NOPE is not set",)),
+        ("id=token,env=NOPE", ("the secret token has no value: NOPE is not set",)),
+        ("ID=token,ENV=NOPE", ("the secret token has no value: NOPE is not set",)),
         ("id=token,env=SET", ()),
         # Set, and to nothing: somebody means it.
         ("id=token,env=NOTHING", ()),
         ("id=token,src=file", ()),
     ],
 )
-def test_a_secret_without_a_value_is_told(text: str, said: tuple[str, ...]) -> None:
-    assert preflight.unset_secrets([text], {"SET": "x", "NOTHING": ""}) == said
+def test_a_secret_without_a_value_is_refused(text: str, said: tuple[str, ...]) -> None:
+    found = preflight.unset_secrets([text], {"SET": "x", "NOTHING": ""})
+    assert tuple(problem.what for problem in found) == said
+    assert {problem.exit_code for problem in found} <= {2}
 
 
 def test_a_source_that_the_commit_does_not_have_is_told_with_the_way_to_include_it(

@@ -22,7 +22,7 @@ from buildlib.run.plan import (
     run_argv,
 )
 
-from fakes import words_after
+from fakes import words_after, write_project
 
 CONFIG = """
 image = "reg.example/me/thing"
@@ -67,6 +67,21 @@ def test_unconfined_takes_every_limit_away(tmp_path: Path) -> None:
     request = RunRequest(unconfined=True)
     plan = make_run_plan(_config(tmp_path), request, image="x", env={})
     assert not set(run_argv(plan)) & set(CONFINED)
+
+
+@pytest.mark.parametrize("request_", [RunRequest(), RunRequest(unconfined=True)])
+def test_an_image_that_starts_as_root_is_started_as_its_user(
+    tmp_path: Path, request_: RunRequest
+) -> None:
+    config = load_config(
+        write_project(tmp_path, 'image = "t"\n[run]\nuser = 1001\ndrops-root = true\n'), {}
+    )
+    assert "--user=1001:1001" in run_argv(make_run_plan(config, request_, image="x", env={}))
+
+
+def test_to_drop_root_there_has_to_be_a_user(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"run\.drops-root needs run\.user"):
+        load_config(write_project(tmp_path, 'image = "t"\n[run]\ndrops-root = true\n'), {})
 
 
 OFF = {

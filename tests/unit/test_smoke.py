@@ -19,7 +19,7 @@ from buildlib.smoke.checks import PlatformSmoke, Subject
 from buildlib.smoke.flow import POLICY
 from buildlib.smoke.lab import LABEL, Lab
 from buildlib.smoke.names import check_names, check_only
-from buildlib.smoke.result import Finding, State
+from buildlib.smoke.result import DROPS_ROOT, Finding, State
 from buildlib.smoke.sockets import Socket
 
 from fakes import FakeExecutor, a_project, write_project
@@ -764,3 +764,44 @@ def test_smoke_without_a_port_looks_at_a_worker(tmp_path: Path) -> None:
     found = _findings(tmp_path, docker, config)
     assert found["healthy"].state is State.PASSED
     assert not any("--publish" in argv for argv in docker.asked)
+
+
+DROPPING = CONFIG.replace("user = 1001\n", "user = 1001\ndrops-root = true\n")
+
+
+def _starts(docker: Docker) -> list[tuple[str, ...]]:
+    return [argv for argv in docker.asked if argv[1] == "run"]
+
+
+@pytest.mark.parametrize(
+    ("joined", "detail"), [("105", ""), ("", "is in the groups 1001, and not in 105, 1001")]
+)
+def test_a_start_as_root_has_to_end_as_the_user_in_the_socket_s_group(
+    tmp_path: Path, service: Service, joined: str, detail: str
+) -> None:
+    docker = Docker(service.port)
+    # Without --group-add, the entrypoint joins it.
+    docker.groups = {"": joined}
+    found = _findings(tmp_path, docker, DROPPING)
+    assert found[DROPS_ROOT].state is (State.FAILED if detail else State.PASSED)
+    assert detail in found[DROPS_ROOT].detail
+    assert check_names(a_project(tmp_path).config).count(DROPS_ROOT) == 1
+
+
+def test_only_the_start_as_root_is_one(tmp_path: Path, service: Service) -> None:
+    docker = Docker(service.port)
+    _findings(tmp_path, docker, DROPPING)
+    plain = [argv for argv in _starts(docker) if "--user=1001:1001" not in argv]
+    (as_root,) = plain
+    assert len(_starts(docker)) > 3
+    assert {"--cap-drop=ALL", "--cap-add=SETUID", "--cap-add=SETGID"} <= {*as_root}
+    assert "type=bind,source=/var/run/docker.sock,target=/run/engine.sock" in as_root
+    assert not [word for word in as_root if "--group-add" in word or "--user" in word]
+
+
+def test_an_image_that_starts_as_its_user_is_started_as_it_is(
+    tmp_path: Path, service: Service
+) -> None:
+    docker = Docker(service.port)
+    assert DROPS_ROOT not in _findings(tmp_path, docker)
+    assert not [word for argv in _starts(docker) for word in argv if "--user" in word]

@@ -1,0 +1,58 @@
+"""The one writer of files: whole or not at all, through links, as what is there is owned."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_file(path: Path, data: str | bytes) -> None:
+    """Write a file, in a directory that is made where it is not there.
+
+    A link stays one, and what it leads to is written. A file keeps its mode and its owner; where a
+    new one can't have them, the old one is written in its place. So is what is no regular file.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    content = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    about = None
+    with suppress(FileNotFoundError):
+        about = target.stat()
+    if about and not stat.S_ISREG(about.st_mode):
+        # A terminal, a pipe: by the name that was given, as a link of /proc leads nowhere.
+        _overwrite(path, content)
+        return
+    # In the same directory, where a rename replaces the file in one go.
+    new = target.with_name(f".{target.name[:200]}.{os.urandom(4).hex()}")
+    try:
+        # Nothing may be there, not even a link to somewhere else.
+        with new.open("xb") as stream:
+            stream.write(content)
+            if about:
+                _take_after(stream.fileno(), about)
+        new.replace(target)
+    except PermissionError:
+        if about is None:
+            raise
+        _overwrite(target, content)
+    finally:
+        with suppress(OSError):
+            new.unlink()
+
+
+def _take_after(handle: int, about: os.stat_result) -> None:
+    """Give a new file the owner and the mode of the old one."""
+    made = os.fstat(handle)
+    if (made.st_uid, made.st_gid) != (about.st_uid, about.st_gid):
+        os.fchown(handle, about.st_uid, about.st_gid)
+    os.fchmod(handle, stat.S_IMODE(about.st_mode))
+
+
+def _overwrite(path: Path, content: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(content)

@@ -1,0 +1,66 @@
+"""Standard output that is no UTF-8, or that nobody reads to its end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TASKS, Checkout
+
+WIDE = "Größe … 版"
+
+
+@pytest.fixture(name="project")
+def _project(tmp_path: Path) -> Checkout:
+    (tmp_path / "tasks.py").write_text(TASKS, encoding="utf-8")
+    config = f'image = "thing"\ntitle = "{WIDE}"\n'
+    (tmp_path / "buildlib.toml").write_text(config, encoding="utf-8")
+    return Checkout(tmp_path, "thing")
+
+
+ASCII = {"PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0", "LC_ALL": "C"}
+
+
+@pytest.mark.parametrize(
+    "words", [("config",), ("--list",), ("--help", "docker-sbom"), ("docker-bases",)], ids=" ".join
+)
+def test_output_in_ascii_is_no_error(project: Checkout, words: tuple[str, ...]) -> None:
+    done = project.invoke(*words, **ASCII)
+    assert "Traceback" not in done.stderr
+    assert done.stdout.isascii()
+    assert done.returncode == (2 if words == ("docker-bases",) else 0)
+    if words == ("config",):
+        assert WIDE.encode("ascii", "backslashreplace").decode() in done.stdout
+
+
+@pytest.mark.parametrize("words", ["--list", "--help docker-build", "config", "version --json"])
+@pytest.mark.parametrize("reader", ["head -n 1", "true"])
+def test_a_reader_that_has_enough_ends_it_quietly(
+    project: Checkout, words: str, reader: str
+) -> None:
+    line = f"{sys.executable} -m invoke {words} | {reader}"
+    done = subprocess.run(
+        ["sh", "-c", line],
+        cwd=project.root,
+        env=project.environment({}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.replace("warning:", "").strip().count("\n") <= 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_a_program_that_only_imports_the_tasks_keeps_its_streams() -> None:
+    code = "import sys; before = sys.stdout; import buildlib.tasks; print(sys.stdout is before)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=Checkout(ROOT, "x").environment({}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "True\n"
