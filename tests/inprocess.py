@@ -121,13 +121,13 @@ def _streams(out: IO[bytes], err: IO[bytes]) -> Iterator[None]:
     for number, file in zip(_STREAMS, (null, out.fileno(), err.fileno()), strict=True):
         os.dup2(file, number)
     os.close(null)
-    # As the interpreter does it.
-    errors = getattr(sys.__stdout__, "errors", "strict")
+    # As the interpreter opens them, and `buildlib.streams` leaves them.
+    errors = "backslashreplace"
     try:
         with (
-            open(0, errors=errors, closefd=False) as sys.stdin,
+            open(0, errors="surrogateescape", closefd=False) as sys.stdin,
             open(1, "w", errors=errors, closefd=False) as sys.stdout,
-            open(2, "w", buffering=1, errors="backslashreplace", closefd=False) as sys.stderr,
+            open(2, "w", buffering=1, errors=errors, closefd=False) as sys.stderr,
         ):
             yield
     finally:
