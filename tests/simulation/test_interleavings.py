@@ -85,7 +85,7 @@ def test_interleavings_with_two_faults_keep_versions_and_latest(
     name: str, seconds: float, record_property: Report
 ) -> None:
     case = CASES[name]
-    # An hour is long enough for all of them.
+    # Millions of states: minutes for each case, where `--simulate` allows that.
     found = explore(case, 2, seconds=4 * seconds)
     record_property("simulation", f"{name}, 2 faults: {found}")
     _hold(case, found)
