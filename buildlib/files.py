@@ -56,3 +56,15 @@ def _take_after(handle: int, about: os.stat_result) -> None:
 def _overwrite(path: Path, content: bytes) -> None:
     with path.open("wb") as stream:
         stream.write(content)
+
+
+def human_size(size: int | None) -> str:
+    """Return bytes as docker prints them: powers of 1000."""
+    if size is None:
+        return ""
+    amount = float(size)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:  # noqa: PLR2004 - the base of the units
+            return f"{amount:.4g} {unit}"
+        amount /= 1000
+    return f"{amount:.4g} GB"

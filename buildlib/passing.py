@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from buildlib.errors import InputError
-from buildlib.report import human_size
+from buildlib.files import human_size
 
 _OURS: Final = "buildlib-"
 # The kind, the machine, the process, and what tells two of them apart.

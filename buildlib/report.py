@@ -9,7 +9,7 @@ from typing import Any
 
 from buildlib.console import table
 from buildlib.errors import InputError
-from buildlib.files import write_file
+from buildlib.files import human_size, write_file
 from buildlib.record import record
 
 
@@ -67,18 +67,6 @@ class BuildResult:
             ("stand-ins", ", ".join(self.stand_ins)),
         ]
         return table([(name, value) for name, value in rows if value])
-
-
-def human_size(size: int | None) -> str:
-    """Return bytes as docker prints them: powers of 1000."""
-    if size is None:
-        return ""
-    amount = float(size)
-    for unit in ("B", "kB", "MB"):
-        if amount < 1000:  # noqa: PLR2004 - the base of the units
-            return f"{amount:.4g} {unit}"
-        amount /= 1000
-    return f"{amount:.4g} GB"
 
 
 def write_text(path: Path, text: str, *, append: bool = False) -> None:

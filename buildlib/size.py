@@ -13,10 +13,10 @@ from typing import Any, Final
 from buildlib.console import table
 from buildlib.errors import EngineError, GateError
 from buildlib.executor import Executor
+from buildlib.files import human_size
 from buildlib.layer import printable
 from buildlib.oci import Archive, Image, archive_file, open_archive
 from buildlib.passing import passing_folder, system_problem
-from buildlib.report import human_size
 
 # How many files are kept before all but the largest are dropped.
 _MANY: Final = 10_000

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.errors import GateError, InputError
-from buildlib.files import write_file
-from buildlib.report import human_size, to_json
+from buildlib.files import human_size, write_file
+from buildlib.report import to_json
 from buildlib.size import SizeReport
 
 _MOST: Final = 3

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from buildlib.elf import program_arch, runs_beside
+from buildlib.files import human_size
 from buildlib.imageconfig import health_command, main_command
 from buildlib.layer import LayerError, printable
 from buildlib.oci import Archive, Image
@@ -18,7 +19,6 @@ from buildlib.policy.finding import Finding, Level
 from buildlib.policy.leaks import Known, LeakSearch, leaks
 from buildlib.policy.rules import rule_of
 from buildlib.policy.settings import Policy
-from buildlib.report import human_size
 from buildlib.rootfs import Rootfs, Stored
 
 _CACHES: Final = (

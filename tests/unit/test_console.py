@@ -12,8 +12,8 @@ import pytest
 
 from buildlib.console import Console, clean, redact, table, wants_colour
 from buildlib.errors import EngineError, InputError, ProblemsError
+from buildlib.files import human_size
 from buildlib.progress import Event, Step
-from buildlib.report import human_size
 
 from fakes import a_console
 
