@@ -27,7 +27,7 @@ ASCII = {"PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0", "LC_ALL": "C"}
     "words", [("config",), ("--list",), ("--help", "docker-sbom"), ("docker-bases",)], ids=" ".join
 )
 def test_output_in_ascii_is_no_error(project: Checkout, words: tuple[str, ...]) -> None:
-    done = project.invoke(*words, **ASCII)
+    done = project.invoke_process(*words, **ASCII)
     assert "Traceback" not in done.stderr
     assert done.stdout.isascii()
     assert done.returncode == (2 if words == ("docker-bases",) else 0)
