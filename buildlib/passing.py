@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from buildlib.errors import InputError
-from buildlib.report import human_size
 
 _OURS: Final = "buildlib-"
 # The kind, the machine, the process, and what tells two of them apart.
@@ -73,6 +72,8 @@ def check_room(folder: Path, needed: int) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
+        from buildlib.report import human_size  # noqa: PLC0415 - hardly ever, and it loads much
+
         raise _no_room(f"{human_size(needed)} are needed, and there are {human_size(free)}")
 
 
