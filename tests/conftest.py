@@ -23,12 +23,13 @@ from hypothesis import HealthCheck, settings
 from inprocess import run_task
 
 # What is held in there is told as well as what is held in a test.
-pytest.register_assert_rewrite("faults")
+pytest.register_assert_rewrite("faults", "killing")
 ROOT = Path(__file__).parent.parent
 SLOW = HealthCheck.too_slow
 # Those that a test has to be marked for; the session `unit` runs the others.
 SESSIONS = (
-    *("engine", "release", "simulation", "reproducible", "rehearsal", "goreleaser", "builders"),
+    *("engine", "release", "faults", "simulation", "reproducible", "rehearsal", "goreleaser"),
+    "builders",
 )
 TASKS = """\
 from pathlib import Path

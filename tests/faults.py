@@ -10,20 +10,26 @@ A test file takes the fixtures by assigning them to names of its own.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from registries import KNOWN, Fault, Proxy, Server, fault_proxy, registry
-from releases import PATH, QUICK, UNSIGNED, Release, make_release
+from registries import KNOWN, Proxy, Server, fault_proxy, registry
+from releases import PATH, PLAIN, QUICK, UNSIGNED, Release, make_release
 
-from buildlib.errors import BuildlibError
+from buildlib.errors import BuildlibError, exit_code_of
 from buildlib.registry.client import Document, Repository
 from buildlib.registry.transport import Patience, Transport
+from buildlib.tasks.publishing import Wanted
 
 PINNED = ["1.2.3"]
 TAGS = ["1", "1.2", "1.2.3", "latest"]
 RESUMED = UNSIGNED._replace(resume=True)
+SIGNED = PLAIN._replace(resume=True)
 INDEX = "application/vnd.oci.image.index.v1+json"
 SKIP = ["--skip-gate", "sign", "--reason", "signatures are another test's"]
 
@@ -61,9 +67,15 @@ class Setting:
         """Be as if nothing had been published."""
         self.release.forget()
         for proxy in self.proxies:
-            proxy.plan.clear()
-            proxy.always.clear()
-            proxy.seen.clear()
+            proxy.forget()
+
+    def code(self, wanted: Wanted, patience: Patience = QUICK) -> int:
+        """Publish, and return the code that the task would exit with."""
+        try:
+            self.release.publish(wanted, patience=patience)
+        except BuildlibError as error:
+            return exit_code_of(error)
+        return 0
 
     def raised(self) -> BuildlibError:
         """Publish, and return what was raised."""
@@ -72,17 +84,48 @@ class Setting:
         return caught.value
 
 
-@pytest.fixture(scope="module")
-def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
-    folder = tmp_path_factory.mktemp("faults")
+def blobs_sent(proxy: Proxy) -> int:
+    """Return how many blobs were sent, or begun to be."""
+    return sum("digest=" in line for line in proxy.seen)
+
+
+@contextmanager
+def reached_by_proxies(folder: Path, *, provenance: bool = True) -> Iterator[Setting]:
+    """Run two registries, and a proxy before each, for a new release."""
     with (
-        registry(folder / "one") as one,
-        registry(folder / "two") as two,
+        in_memory() as memory,
+        registry(memory / "one") as one,
+        registry(memory / "two") as two,
         fault_proxy(one.port) as first,
         fault_proxy(two.port) as second,
     ):
         hosts = {"one": first.host, "two": second.host}
-        yield Setting(make_release(folder / "work/repo", hosts, [one, two]), (first, second))
+        release = make_release(folder / "work/repo", hosts, [one, two], provenance=provenance)
+        yield Setting(release, (first, second))
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """Give a directory that is on no disk, where there is such a thing.
+
+    A registry waits for the disk with each request that sends something, longer than for all else.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in there
+    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    with reached_by_proxies(tmp_path_factory.mktemp("faults")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def setting_with_one_statement(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    """Return one whose release attaches no statement of BuildKit's, which takes cosign its time."""
+    with reached_by_proxies(tmp_path_factory.mktemp("faults"), provenance=False) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -102,42 +145,6 @@ def digest(setting: Setting) -> str:
     return found
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of fault.
-
-    Args:
-        fault: what happens to one request.
-        refused: it ends the run; else it is tried again, and nobody need do anything.
-        step: it happens to every so-manieth request of the first registry, and to a third as many
-            of the second's; the kinds begin at different ones, so that each request meets several,
-            or one.
-        patience: of the client.
-    """
-
-    fault: Fault
-    refused: bool = False
-    step: int = 3
-    patience: Patience = QUICK
-
-
-# Silent for longer than the client waits; the registry never hears of the request.
-_STALL = Kind(Fault(stall=1.0, reset=True), patience=replace(QUICK, attempts=6, timeout=0.5))
-KINDS = {
-    "403": Kind(Fault(status=403), refused=True, step=1),
-    "a reset after it was done": Kind(Fault(reset=True, done=True), step=1),
-    "401": Kind(Fault(status=401), refused=True),
-    "429": Kind(Fault(status=429, headers={"Retry-After": "1"})),
-    "500": Kind(Fault(status=500)),
-    "502": Kind(Fault(status=502, body=b"<html>")),
-    "503 after it was done": Kind(Fault(status=503, done=True)),
-    "a reset": Kind(Fault(reset=True)),
-    "a stall": _STALL,
-    "a cut at byte 5": Kind(Fault(cut=5)),
-    "a cut at byte 300": Kind(Fault(cut=300)),
-}
-
-
 def something_else(server: Server, tag: str) -> str:
     """Let a tag stand for an image that nobody judged; return its digest."""
     repository = Repository(Transport(server.host, KNOWN), PATH)
@@ -145,3 +152,9 @@ def something_else(server: Server, tag: str) -> str:
     document = Document(data, INDEX)
     repository.put_manifest(tag, document)
     return document.digest
+
+
+@pytest.fixture
+def quick_cosign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start cosign again at once where it failed."""
+    monkeypatch.setattr("buildlib.sign.flow._BASE", 0.01)

@@ -191,14 +191,15 @@ class Proxy:
         upstream: port of the registry.
         plan: by the number of the request.
         always: what happens to each request whose "METHOD path" matches the pattern.
-        once: the same, for the first such request, which takes it out.
+        once: the same, for one request each, and in this order: each waits for its request to come
+            after those of the ones before it.
         seen: "METHOD path" of each request, in order.
     """
 
     upstream: int
     plan: dict[int, Fault] = field(default_factory=dict)
     always: dict[str, Fault] = field(default_factory=dict)
-    once: dict[str, Fault] = field(default_factory=dict)
+    once: list[tuple[str, Fault]] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     port: int = 0
     lock: Lock = field(default_factory=Lock)
@@ -211,12 +212,21 @@ class Proxy:
         """Return the requests of a method whose path matches."""
         return [line for line in self.seen if re.match(f"{method} .*{pattern}", line)]
 
+    def met(self, pattern: str) -> bool:
+        """Return whether there was a request that matches."""
+        return any(re.search(pattern, line) for line in self.seen)
+
+    def forget(self) -> None:
+        """Do nothing to any request from here on, and count anew."""
+        for known in (self.plan, self.always, self.once, self.seen):
+            known.clear()
+
     def fault(self, line: str) -> Fault:
         with self.lock:
             number = len(self.seen)
             self.seen.append(line)
-            if first := next((one for one in self.once if re.search(one, line)), ""):
-                return self.once.pop(first)
+            if self.once and re.search(self.once[0][0], line):
+                return self.once.pop(0)[1]
         found = [fault for pattern, fault in self.always.items() if re.search(pattern, line)]
         return self.plan.get(number) or (found[0] if found else Fault())
 

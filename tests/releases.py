@@ -131,6 +131,7 @@ def make_release(
     *,
     config: str = "",
     gates: Sequence[str] = ("size", "policy"),
+    provenance: bool = True,
 ) -> Release:
     """Return a new repository on v1.2.3, with a key pair beside it."""
     root.mkdir(parents=True)
@@ -140,7 +141,7 @@ def make_release(
     text = (
         'image = "thing"\nplatforms = ["linux/amd64", "linux/arm64"]\n'
         f"{config}\n{tables}"
-        f"[publish]\ngates = {json.dumps(list(gates))}\n"
+        f"[publish]\ngates = {json.dumps(list(gates))}\nprovenance = {json.dumps(provenance)}\n"
         '[sign]\nkey = "../cosign.key"\n[verify]\nkey = "../cosign.pub"\n'
         'attestations = ["slsaprovenance1"]\n'
     )

@@ -9,76 +9,53 @@ import json
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from itertools import cycle, islice
+from itertools import islice
 from pathlib import Path
 
+import faultplan as plan
 import faults
 import pytest
 from conftest import git
-from faults import KINDS, RESUMED, Setting
+from faultplan import IMPATIENT, Signed, while_signed
+from faults import SIGNED, Setting
 from registries import KNOWN, PASSWORD, Fault, Proxy
 from releases import PATH, PLAIN, Release, make_release, only
 
 from buildlib.errors import AuthorisationError, BuildlibError, VerificationError, exit_code_of
-from buildlib.registry.transport import Patience
 
-pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
-setting, digest, _afresh = faults.setting, faults.digest, faults.afresh
-SIGNED = PLAIN._replace(resume=True)
+pytestmark = [
+    pytest.mark.release,
+    pytest.mark.timeout(2400),
+    pytest.mark.usefixtures("quick_cosign"),
+]
+setting, digest, _afresh = faults.setting_with_one_statement, faults.digest, faults.afresh
+quick_cosign = faults.quick_cosign
 
 
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("which", [0, 1], ids=["first", "second"])
-def test_a_fault_while_it_is_signed_publishes_nothing_wrong(
-    setting: Setting, digest: str, request: pytest.FixtureRequest, which: int
+@pytest.mark.parametrize("cells", plan.SIGNED)
+def test_faults_that_pass_are_survived_at_what_cosign_asks(
+    setting: Setting, digest: str, cells: tuple[Signed, ...]
 ) -> None:
-    release, proxy = setting.release, setting.proxies[which]
-    signed = _signed_requests(setting, which)
-    step = 1 if request.config.getoption("--every-request") else len(signed) // (6, 3)[which]
-    # The kinds go on where those of the first registry's ordinary run end.
-    kinds = islice(cycle(KINDS.values()), 6 * which, None)
-    for number, kind in zip(signed[step // 2 :: step], kinds, strict=False):
-        proxy.plan[number] = kind.fault
-        code = _code(release, kind.patience)
-        assert len(proxy.seen) > number
-        assert code in {0, 5, 6, 8}
-        # What may pass is survived at once; what may not ends the run, where something is sent.
-        sends = proxy.seen[number].startswith(("PATCH ", "POST ", "PUT "))
-        assert code == 0 or kind.refused, proxy.seen[number]
-        assert code != 0 or not (kind.refused and sends), proxy.seen[number]
-        if code == 0:
-            setting.finished(digest)
-        else:
-            assert release.tags == [{}, {}]
-        setting.check(digest)
-        proxy.plan.clear()
-        release.publish(SIGNED)
-        setting.finished(digest)
-        setting.forget()
+    for which, proxy in enumerate(setting.proxies):
+        proxy.once[:] = while_signed(cells, which)
+    assert setting.code(SIGNED, IMPATIENT) == 0
+    assert [proxy.once for proxy in setting.proxies] == [[], []]
+    setting.finished(digest)
 
 
-def _signed_requests(setting: Setting, which: int) -> range:
-    """Return the numbers of the requests to a registry that only a run that signs makes."""
-    seen, marks = setting.proxies[which].seen, {}
-    setting.release.publish(RESUMED)
-    others = len(seen)
-    setting.forget()
-    setting.release.publish(SIGNED, reached=lambda step: marks.update({step: len(seen)}))
-    name = list(setting.release.hosts)[which]
-    signed = range(marks[f"push {name}"], marks[f"sign {name}"])
-    assert len(seen) == others + len(signed)
-    assert len(signed) > 60
-    setting.forget()
-    return signed
-
-
-def _code(release: Release, patience: Patience) -> int:
-    """Publish with signatures, and return the code that the task would exit with."""
-    try:
-        release.publish(SIGNED, patience=patience)
-    except BuildlibError as error:
-        return exit_code_of(error)
-    return 0
+def test_a_refusal_of_cosign_ends_it_and_the_next_run_goes_on(
+    setting: Setting, digest: str
+) -> None:
+    for which, proxy in enumerate(setting.proxies):
+        proxy.once[:] = while_signed(plan.ENDED_SIGNED, which)
+    with pytest.raises(BuildlibError) as caught:
+        setting.release.publish(SIGNED)
+    assert exit_code_of(caught.value) == 5
+    assert [proxy.once for proxy in setting.proxies] == [[], []]
+    assert str(caught.value).count("refuses cosign") == len(setting.proxies)
+    assert setting.release.tags == [{}, {}]
+    setting.release.publish(SIGNED)
+    setting.finished(digest)
 
 
 def test_row_49_without_cosign_nothing_is_signed_and_nothing_published(
@@ -161,7 +138,7 @@ def _told_cosign(release: Release, proxy: Proxy, secret: str) -> None:
                 proxy.always.update(said)
 
         with pytest.raises(BuildlibError, match="cosign") as caught:
-            release.publish(SIGNED, reached=reached)
+            release.publish(SIGNED._replace(registries=("one",)), reached=reached)
         told = str(caught.value), json.dumps(release.receipt)
         assert not [text for text in told for one in (secret, PASSWORD, KNOWN.basic) if one in text]
         assert release.receipt["targets"]["one"]["error"]

@@ -34,7 +34,7 @@ class Race:
 
     def hold_up(self, request: str) -> None:
         """Let the slow publisher's next request of this kind in the first registry wait."""
-        self.proxies[0].once[request] = HELD_UP
+        self.proxies[0].once.append((request, HELD_UP))
 
     def both(self) -> tuple[int, int]:
         """Let the slow one publish, and the quick one as soon as that waits; return their codes."""

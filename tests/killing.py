@@ -1,0 +1,117 @@
+"""Publications that are killed after a step or in the build, and finished by the next run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from faults import SIGNED, SKIP, Setting
+from releases import UNSIGNED, Release
+
+from buildlib.tasks.publishing import Wanted
+
+_KILLED = """
+import os, signal, sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from buildlib.tasks.edge import Edge
+from buildlib.tasks.publishing import NOTHING, publish
+def kill(step):
+    if step == {step!r}:
+        os.kill(os.getpid(), signal.SIGKILL)
+wanted = NOTHING._replace(resume={resume}, skips={skips!r}, reason={reason!r})
+run = Edge(Path("."), dict(os.environ), dry=False, quiet=True)
+publish(run, wanted, reached=kill)
+"""
+FILES = {"receipt.json", "thing-1.2.3.oci.tar"}
+IN_THE_BUILD = "in the build"
+UNBUILT = ("begun", "preflight", IN_THE_BUILD)
+_FIRST = ("begun", "preflight", "build", "gates")
+# They come in the order of the registries' ports.
+_CLAIMS = ("claim one", "claim two")
+_MOVED = tuple(
+    f"{done} {one} {tag}"
+    for one in ("one", "two")
+    for tag in ("1.2", "1", "latest")
+    for done in ("move", "tag")
+)
+_LAST = (*_CLAIMS, "tag one 1.2.3", "tag two 1.2.3", *_MOVED)
+# After each of them a publication can be killed.
+STEPS = (*_FIRST, "push one", "push two", *_LAST)
+SIGNED_STEPS = (*_FIRST, "push one", "sign one", "push two", "sign two", *_LAST)
+
+
+def kill(release: Release, moment: str, folder: Path, wanted: Wanted = UNSIGNED) -> None:
+    """Kill a run after a step, or in the build.
+
+    Args:
+        release: is published, and resumed where it was begun.
+        moment: the step, or IN_THE_BUILD.
+        folder: an empty one, for temporary files, of which none may be left.
+        wanted: how it is published; without signatures where it is killed in the build.
+    """
+    resume, before = (release.root / "dist/receipt.json").is_file(), files(release)
+    if moment == IN_THE_BUILD:
+        run = release.start("docker-publish", *(["--resume"] if resume else []), *SKIP)
+        read_until(run, "docker buildx build")
+        assert end(run, signal.SIGKILL)[0] == -signal.SIGKILL
+        return
+    code = _KILLED.format(
+        path=sys.path, step=moment, resume=resume, skips=wanted.skips, reason=wanted.reason
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=release.root,
+        env={**release.env, "TMPDIR": str(folder)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert list(folder.iterdir()) == []
+    assert files(release) - before <= FILES
+
+
+def files(release: Release) -> set[str]:
+    """Return what lies in dist, but for BuildKit's statements."""
+    found = {path.name for path in (release.root / "dist").glob("*")}
+    return {name for name in found if not name.endswith(".buildkit.json")}
+
+
+def finish(setting: Setting, digest: str, wanted: Wanted) -> str:
+    """Resume what was killed, and see that all is done; return what was printed."""
+    reached: list[str] = []
+    text = setting.release.publish(wanted._replace(resume=True), reached=reached.append)
+    setting.finished(digest)
+    assert setting.release.receipt["finished"] is True
+    steps = SIGNED_STEPS if wanted._replace(resume=True) == SIGNED else STEPS
+    assert set(_CLAIMS) < set(reached)
+    assert _unordered(reached) == _unordered((*steps, "ended"))
+    return text
+
+
+def _unordered(steps: Iterable[str]) -> list[str]:
+    return ["claim" if step in _CLAIMS else step for step in steps]
+
+
+def end(run: subprocess.Popen[str], number: int) -> tuple[int, str]:
+    """Send a signal to a task and all that it started; return its code, and what it printed."""
+    os.killpg(run.pid, number)
+    text = run.communicate(timeout=60)[0]
+    return run.returncode, text
+
+
+def read_until(run: subprocess.Popen[str], words: str) -> None:
+    """Read what a run prints until it says something."""
+    assert run.stdout
+    text = ""
+    while words not in text:
+        line = run.stdout.readline()
+        assert line, text
+        text += line
