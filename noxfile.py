@@ -154,6 +154,15 @@ def tests(session: nox.Session) -> None:
     session.log("unit, engine and release passed")
 
 
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Let each request of a publication fail in each way, and kill it after each step: an hour."""
+    _install(session)
+    _release_tools(session)
+    words = ("-m", "faults", "-n", "2", "--dist", "worksteal", "--durations", "30")
+    session.run("pytest", *words, "tests/integration", *session.posargs)
+
+
 @nox.session(allow_parallel=True)
 def simulation(session: nox.Session) -> None:
     """Race publishers in simulated registries for two minutes: `-- --simulate 240` for an hour."""

@@ -239,29 +239,34 @@ def test_every_session_of_ci_runs_in_it(tmp_path: Path) -> None:
 
 
 def test_what_starts_daemons_runs_as_root() -> None:
-    """Nobody is root on a runner: the tests start a second engine, the others machines."""
+    """A runner's user is not root: some tests start a second engine, or build machines."""
     for step in RUNS:
         inner = _inner(shlex.split(step.text["run"]))
-        wanted = inner[:2] == ["nox", "-s"] and {"tests", "builders"} & set(inner)
+        started = {"tests", "engine", "faults", "builders"} & set(inner)
+        wanted = inner[:2] == ["nox", "-s"] and started
         assert ("--as-root" in step.text["run"]) is bool(wanted), step.name
 
 
 def test_what_is_tried_every_week_is_among_the_tests() -> None:
     runs = [step for step in RUNS if step.workflow == "faults.yml" and "nox" in step.text["run"]]
-    step, simulation = runs
-    assert _inner(shlex.split(simulation.text["run"]))[:3] == ["nox", "-s", "simulation"]
-    words = _inner(shlex.split(step.text["run"]))
-    assert words[:4] == ["nox", "-s", "tests", "--"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", *words[4:], "tests/integration"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("a_fault_at_any_request", "a_fault_while_it_is_signed", "killed_after_any_step"):
-        assert f"test_{name}" in done.stdout
+    faults, interrupts, simulation = [_inner(shlex.split(step.text["run"])) for step in runs]
+    assert simulation[:3] == ["nox", "-s", "simulation"]
+    assert faults == ["nox", "-s", "faults"]
+    assert interrupts[:4] == ["nox", "-s", "engine", "--"]
+    argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/integration"]
+    chosen = [["-m", "faults"], ["-m", "engine", *interrupts[4:]]]
+    found = ""
+    for words in chosen:
+        done = subprocess.run(
+            [*argv, *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        found += done.stdout
+    for name in (
+        *("a_fault_at_any_request", "a_fault_while_it_is_signed", "killed_after_any_step"),
+        "two_interrupts",
+    ):
+        assert f"test_{name}" in found
 
 
 def test_bases_are_proposed_with_what_follows_from_them() -> None:
