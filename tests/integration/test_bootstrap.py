@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from bootstrap import define
 from conftest import ROOT
 
 SCRIPT = ROOT / "scripts" / "bootstrap.sh"
@@ -236,3 +237,16 @@ def test_bases_can_be_chosen(tmp_path: Path) -> None:
     assert text.count(f"oci-layout://{tmp_path}/cache/") == 2
     again = _run(*show, script=script, **env)
     assert (again.stdout, again.stderr) == (done.stdout, "")
+
+
+@pytest.mark.parametrize("way", ["fill_with_uv", "fill_with_pip"])
+def test_either_way_gives_an_environment_that_is_ready(tmp_path: Path, way: str) -> None:
+    other = {"fill_with_uv": "fill_with_pip", "fill_with_pip": "fill_with_uv"}[way]
+    # Of all that we require: what pip makes of a long file differs from what it makes of none.
+    code = (
+        f"venv={tmp_path / 'venv'}; mkdir -p $venv; requirements=$root/requirements/dev.txt; "
+        f"{other}() {{ return 1; }}; make_venv && venv_ready && "
+        '"$venv/bin/python" -c "import sys, invoke, nox, git, plumbum, pytest; print(sys.prefix)"'
+    )
+    done = define(code)
+    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "venv")), done.stderr

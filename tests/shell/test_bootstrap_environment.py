@@ -196,19 +196,6 @@ def test_uv_that_fails_says_so_and_leaves_the_rest_to_pip(tmp_path: Path) -> Non
     assert define(code).returncode == 1
 
 
-@pytest.mark.parametrize("way", ["fill_with_uv", "fill_with_pip"])
-def test_either_way_gives_an_environment_that_is_ready(tmp_path: Path, way: str) -> None:
-    other = {"fill_with_uv": "fill_with_pip", "fill_with_pip": "fill_with_uv"}[way]
-    # Of all that we require: what pip makes of a long file differs from what it makes of none.
-    code = (
-        f"{_place(tmp_path)}requirements=$root/requirements/dev.txt; {other}() {{ return 1; }}; "
-        "make_venv && venv_ready && "
-        '"$venv/bin/python" -c "import sys, invoke, nox, git, plumbum, pytest; print(sys.prefix)"'
-    )
-    done = define(code)
-    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "venv")), done.stderr
-
-
 # A Python without ensurepip, as Debian's is without python3-venv, that shows what it is told.
 BARE = '#!/bin/sh\n[ "$1" != -c ] || exit 1\necho "python: $*"\nmkdir -p "$4/bin"\n'
 
