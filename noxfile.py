@@ -165,7 +165,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session(allow_parallel=True)
 def simulation(session: nox.Session) -> None:
-    """Race publishers in simulated registries for two minutes: `-- --simulate 240` for an hour."""
+    """Race publishers in simulated registries for two minutes: `-- --simulate 160` for an hour."""
     _install(session)
     words = ("-m", "simulation", "-n", "2", *(session.posargs or ("--simulate", "3")))
     session.run("pytest", *words, "tests/simulation")
