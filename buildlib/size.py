@@ -8,10 +8,11 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from buildlib.console import table
-from buildlib.errors import EngineError, GateError
+from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.files import human_size
 from buildlib.layer import printable
@@ -145,6 +146,12 @@ def saved(executor: Executor, image: str) -> Iterator[Archive]:
         done = executor.run(("docker", "save", "--output", str(path), image))
         if "no space left on device" in done.stderr:
             raise system_problem(OSError(errno.ENOSPC, f"{image} does not fit"))
+        if done.code != 0 and Path(image).is_file():
+            raise InputError(
+                f"{image} can't be read as an image",
+                why="the file is not an archive, and the engine has no image of that name",
+                hint="invoke docker-build --output oci writes an archive",
+            )
         if done.code != 0:
             raise EngineError(
                 f"the image {image} can't be read",

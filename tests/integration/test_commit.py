@@ -49,7 +49,7 @@ def release(tmp_path: Path, servers: list[Server]) -> Iterator[Release]:
 def _litter(root: Path) -> None:
     for name in (".env", "dist/thing-1.0.0.oci.tar", "gen/made.js", "__pycache__/x.pyc"):
         (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_text("PASSWORD=x", encoding="utf-8")
+        (root / name).write_text("left over", encoding="utf-8")
 
 
 def _hide(root: Path) -> None:

@@ -121,5 +121,5 @@ def test_a_dry_run_supposes_no_other_socket_than_the_one_that_was_named(
 
 def test_a_dry_run_is_as_detached_as_the_real_one(checkout: Checkout) -> None:
     words = ("docker-run", "--dry-run", "--no-socket", "--args", "sleep 100")
-    assert checkout.invoke(*words).stdout.startswith("docker run --rm --interactive")
+    assert checkout.invoke(*words).stdout.startswith("docker run --interactive")
     assert checkout.invoke(*words, "--detach").stdout.startswith("docker run --detach")

@@ -236,7 +236,7 @@ def test_the_program_is_the_first_process_and_stops_in_time(
 
 @pytest.mark.parametrize(
     "options",
-    [(), MINIMAL, AS_USER, ("--user", "2000:2000", "--tmpfs", "/app/data:mode=0777")],
+    [(), MINIMAL, AS_USER, ("--user", "2000:2000", "--tmpfs", "/app/data:uid=2000,gid=2000")],
     ids=["as the first process", "from root, under an init", "as 1001", "as another user"],
 )
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ const (
 	maxSteps  = 10_000 // in one image's history
 )
 
+// How often the list of images is asked for while images are being removed.
+const listAttempts = 5
+
 // A busy engine with a hundred images takes more than 20 seconds for its list. It is less than a
 // request may take; see internal/web.
 const callTime = 40 * time.Second
@@ -140,7 +143,7 @@ func New(socket string, log *slog.Logger) *Client {
 // Images calls each with one image of the engine's after the other, while the answer comes in. An
 // image that is too large to hold or has no ID is left out, and a line in the log says so.
 func (c *Client) Images(ctx context.Context, each func(Image) error) error {
-	body, err := c.open(ctx, "/images/json", maxList)
+	body, err := c.openList(ctx)
 	if err != nil {
 		return err
 	}
@@ -173,6 +176,18 @@ func (c *Client) Images(ctx context.Context, each func(Image) error) error {
 		c.log.Warn("images are left out of the list", "too_large", tooLarge, "without_id", withoutID)
 	}
 	return err
+}
+
+// openList asks for the list of images. An image that is removed while the engine makes the list can
+// be answered with 404, as if one had been asked for: the list is asked for again.
+func (c *Client) openList(ctx context.Context) (body io.ReadCloser, err error) {
+	for range listAttempts {
+		body, err = c.open(ctx, "/images/json", maxList)
+		if !errors.Is(err, ErrNotFound) {
+			return body, err
+		}
+	}
+	return nil, fmt.Errorf("%w: no list of images", ErrUnexpected)
 }
 
 // Inspect returns what the engine knows of one image, its history included.

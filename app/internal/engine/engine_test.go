@@ -23,12 +23,7 @@ import (
 // fake serves an engine's API on a socket: ping's version, and bodies by path.
 func fake(t *testing.T, api string, bodies map[string]string) *Client {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "s")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			t.Errorf("the engine was asked to change something: %s %s", r.Method, r.URL)
 		}
@@ -46,7 +41,17 @@ func fake(t *testing.T, api string, bodies map[string]string) *Client {
 			return
 		}
 		_, _ = w.Write([]byte(body))
-	})}}
+	})
+}
+
+func serve(t *testing.T, handler http.HandlerFunc) *Client {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "s")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: handler}}
 	server.Start()
 	t.Cleanup(server.Close)
 	return New(socket, quiet)
@@ -76,6 +81,30 @@ func TestImages(t *testing.T) {
 	}
 	if images[1].Tags == nil {
 		t.Error("an image without tags must have an empty list")
+	}
+}
+
+func TestTheListIsAskedForAgainWhileImagesAreRemoved(t *testing.T) {
+	for _, c := range []struct {
+		failures int
+		want     error
+	}{{0, nil}, {listAttempts - 1, nil}, {listAttempts, ErrUnexpected}} {
+		asked := 0
+		client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Api-Version", "1.45")
+			if r.URL.Path == "/_ping" {
+				return
+			}
+			if asked++; asked <= c.failures {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
+			_, _ = w.Write([]byte(`[{"Id":"a"}]`))
+		})
+		images, err := list(client)
+		if !errors.Is(err, c.want) || (err == nil && len(images) != 1) {
+			t.Errorf("%d failures: %v %v", c.failures, images, err)
+		}
 	}
 }
 
