@@ -15,8 +15,8 @@ from buildlib.labels import NAMESPACE
 from buildlib.passing import has_ended, new_name
 
 LABEL: Final = f"{NAMESPACE}.smoke"
-# docker itself, beside what the container takes.
-_SLACK: Final = 30.0
+# docker itself, beside what the container takes, on an engine that is not slow.
+_SLACK: Final = 10.0
 # Within this an engine makes a container and removes it, unless its machine is overloaded; then
 # everything else takes as many times longer there, up to a point.
 _USUAL: Final = 1.5
@@ -119,7 +119,8 @@ class Lab:
         name = f"{self.run_id}-{os.urandom(4).hex()}"
         words = ("run", "--name", name, *self.labels, "--pull", pull)
         try:
-            yield name, self.docker(*words, *options, image, *command, timeout=timeout + _SLACK)
+            timeout += self.limit(_SLACK)
+            yield name, self.docker(*words, *options, image, *command, timeout=timeout)
         finally:
             self._executor.run(("docker", "rm", "--force", "--volumes", name))
 
