@@ -12,8 +12,8 @@ from typing import Final
 
 # Words of a name that stand for a secret, between its other words.
 _NAME: Final = re.compile(
-    r"(?:^|_)(?:\w*PASS(?:WORD|WD|PHRASE)S?|PASS|PWD|SECRETS?|TOKENS?|CREDENTIALS?|AUTH"
-    r"|(?:API|ACCESS|PRIVATE|SECRET|SIGNING|SSH|GPG|PGP|DEPLOY|ENCRYPTION|MASTER)_?KEYS?|APIKEYS?)"
+    r"(?:PASS(?:WORD|WD|PHRASE)S?|(?:^|_)(?:PASS|PWD|SECRETS?|TOKENS?|CREDENTIALS?|AUTH"
+    r"|(?:API|ACCESS|PRIVATE|SECRET|SIGNING|SSH|GPG|PGP|DEPLOY|ENCRYPTION|MASTER)_?KEYS?|APIKEYS?))"
     r"(?:_|$)"
 )
 # `apiKey` and `api-key` are api_key.
@@ -32,15 +32,15 @@ _PASSWORD: Final = re.compile(r"PASS|PWD|SECRET")
 _FINGERPRINTED: Final = re.compile(r"(?:GPG|PGP|SIGNING)_?KEYS?(?:_|$)")
 _FINGERPRINT: Final = re.compile(
     r"(?:(?:0x)?(?:[0-9A-Fa-f]{64}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{16}|[0-9A-Fa-f]{8})"
-    r"|(?:SHA256|MD5):\S+)(?:[\s,;]+(?=\S)|$)"
+    r"|(?:SHA256|MD5):[^\s,;]+)(?:[\s,;]+(?=\S)|$)"
 )
 _FLAG: Final = re.compile(
     r"|true|false|yes|no|on|off|none|null|nil|enabled|disabled|auto|default", re.IGNORECASE
 )
-_NUMBER: Final = re.compile(r"[+-]?\d{1,9}(?:\.\d+)?(?:ns|us|ms|[smhdwkKMGi%]|[kKMG]i?[bB]?)*")
+_NUMBER: Final = re.compile(r"[+-]?\d{1,9}(?:\.\d+)?(?:[num]s|[smhdw%]|[kKMG]i?[bB]?)?")
 _PLACE: Final = re.compile(r"(?:\.{0,2}/|~/)[\w.@{}$-]{1,40}(?:/[\w.@{}$-]{0,40})*")
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s@]+", re.IGNORECASE)
-_VARIABLE: Final = re.compile(r"(?:\$\{?\w+\}?|\$\([^)]*\)|\{\{.*\}\}|<[\w -]+>|\*+)+")
+_VARIABLE: Final = re.compile(r"(?:\$\{?\w+\}?|\$\([^)]*\)|\{\{[^{}]*\}\}|<[\w -]+>|\*)+")
 _PUBLIC: Final = re.compile(
     r"ssh-(?:rsa|dss|ed25519) |ecdsa-sha2-|-----BEGIN (?:PGP )?(?:PUBLIC KEY|CERTIFICATE)"
 )
@@ -63,7 +63,7 @@ _SHAPES: Final = (
     r"|\b[sr]k_live_[A-Za-z0-9]{16,}|\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}\b"
     r"|\bsk-(?:ant|proj|svcacct)-[A-Za-z0-9_-]{20,}|\bhvs\.[A-Za-z0-9_-]{24,}"
     r"|\bdo[opr]_v1_[0-9a-f]{64}\b|\bhf_[A-Za-z0-9]{34}\b"
-    r"|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"
+    r"|\beyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"
 )
 _TOKENS: Final = re.compile(_SHAPES)
 _TOKEN_BYTES: Final = re.compile(_SHAPES.encode())
@@ -77,7 +77,8 @@ _MARKS: Final = tuple(
         *("doo_v1_", "dop_v1_", "dor_v1_", "hf_"),
     )
 )
-_CREDENTIALS: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@\"']*:([^\s/@\"']+)@", re.IGNORECASE)
+# Only the end of the scheme is looked at: its beginning takes the square of a long word's length.
+_CREDENTIALS: Final = re.compile(r"(?<=[a-z0-9+.-])://[^\s/:@\"']*:([^\s/@\"']+)@", re.IGNORECASE)
 
 
 def is_token(text: str) -> bool:

@@ -127,3 +127,21 @@ def test_what_is_none_is_found_nowhere(content: bytes) -> None:
 @pytest.mark.parametrize("text", ["sk-learn", "gho_st", "-----BEGIN PUBLIC KEY-----", "AKIAshort"])
 def test_a_text_that_is_like_a_token_is_none(text: str) -> None:
     assert not is_token(text)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("PASSWORD", "*" * 60 + "x", id="masked"),
+        pytest.param("X", "https://me:" + "*" * 60 + "x@host", id="masked in an address"),
+        pytest.param("PASSWORD", "{{}}" * 60 + "x", id="braces"),
+        pytest.param("TOKEN", "1" + "kms" * 60 + "x", id="units"),
+        pytest.param("GPG_KEY", "SHA256:" + "a,SHA256:" * 60 + " x", id="fingerprints"),
+        pytest.param("PASSWORD", "a" * 1_000_000, id="a long word"),
+        pytest.param("A_" * 500_000 + "TOKEN", "value", id="a long name"),
+        pytest.param("TOKEN", "eyJ-" * 100_000, id="beginnings of tokens"),
+    ],
+)
+def test_no_text_takes_long_to_look_at(name: str, value: str) -> None:
+    assert looks_secret(name, value)
