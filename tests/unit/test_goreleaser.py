@@ -223,6 +223,14 @@ def test_build_args_that_are_renamed_or_made_of_facts_stay_templates(tmp_path: P
     assert args["WHAT"] == 'v{{ .Version }}{{ "{{" }}x}}'
 
 
+def test_a_build_arg_that_is_configured_as_empty_stays_empty(tmp_path: Path) -> None:
+    config = CONFIG + '[build-args]\nVERSION = ""\n'
+    project = a_project(write_project(tmp_path, config, "FROM scratch\nARG VERSION\n"))
+    plan = make_build_plan(project, BuildRequest(platforms=("all",)), project.dockerfile())
+    args = yaml.safe_load(make_block(project, plan))["dockers_v2"][0]["build_args"]
+    assert args["VERSION"] == ""
+
+
 def test_other_base_images_and_a_target_are_flags(tmp_path: Path) -> None:
     more = 'target = "program"\n'
     base = '[base-images]\n"alpine:3.22" = "docker-image://mirror.example/alpine:3.22"\n'
