@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+# What the system says where a file can't be replaced by another: not ours to give, or mounted.
+_KEPT: Final = frozenset({errno.EPERM, errno.EACCES, errno.EBUSY})
 
 
 def write_file(path: Path, data: str | bytes) -> None:
     """Write a file, in a directory that is made where it is not there.
 
     A link stays one, and what it leads to is written. A file keeps its mode and its owner; where a
-    new one can't have them, the old one is written in its place. So is what is no regular file.
+    new one can't have them or take its place, as where the file itself is mounted, the old one is
+    written. So is what is no regular file.
 
     Raises:
         OSError: it can't be written.
@@ -32,12 +38,13 @@ def write_file(path: Path, data: str | bytes) -> None:
     try:
         # Nothing may be there, not even a link to somewhere else.
         with new.open("xb") as stream:
-            stream.write(content)
             if about:
+                # Before there is anything in it to read.
                 _take_after(stream.fileno(), about)
+            stream.write(content)
         new.replace(target)
-    except PermissionError:
-        if about is None:
+    except OSError as error:
+        if about is None or error.errno not in _KEPT:
             raise
         _overwrite(target, content)
     finally:

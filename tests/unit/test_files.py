@@ -85,6 +85,39 @@ def test_a_file_whose_owner_a_new_one_cannot_have_is_written_in_its_place(
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_file_that_is_mounted_is_written_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("a longer text", encoding="utf-8")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    write_file(path, "new")
+    assert path.read_text("utf-8") == "new"
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_new_file_is_as_closed_as_the_old_one_before_it_holds_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("old", encoding="utf-8")
+    path.chmod(0o600)
+    sizes: list[int] = []
+    change = os.fchmod
+
+    def note(handle: int, mode: int) -> None:
+        sizes.append(os.fstat(handle).st_size)
+        change(handle, mode)
+
+    monkeypatch.setattr(os, "fchmod", note)
+    write_file(path, "x" * 1_000_000)
+    assert sizes == [0]
+
+
 def test_one_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_text("old", encoding="utf-8")
