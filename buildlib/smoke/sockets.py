@@ -87,8 +87,10 @@ def _unseen(path: Path, executor: Executor, image: str) -> str:
     name = new_name("socket")
     mount = Mount(kind="bind", source=str(path.parent), target="/relay")
     words = ("--pull", "never", "--network", "none", "--mount", str(mount), image, "true")
-    made = executor.run(("docker", "create", "--name", name, *words))
-    executor.run(("docker", "rm", "--force", "--volumes", name))
+    try:
+        made = executor.run(("docker", "create", "--name", name, *words))
+    finally:
+        executor.run(("docker", "rm", "--force", "--volumes", name))
     absent = "bind source path does not exist" in made.stderr
     return "the engine does not see the files of this machine" if absent else ""
 

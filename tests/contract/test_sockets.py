@@ -6,13 +6,13 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from buildlib.engine import EngineFacts
-from buildlib.errors import EngineError
+from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed
 from buildlib.run.endpoint import Candidate, Pinged
 from buildlib.run.flow import Engine, describe_engine
@@ -156,6 +156,24 @@ def test_an_engine_that_does_not_see_our_files_has_its_own_socket_alone(echo: st
     created, removed = docker.asked
     name = created[created.index("--name") + 1]
     assert removed == ("docker", "rm", "--force", "--volumes", name)
+
+
+def test_an_interrupt_while_the_engine_looks_for_our_files_leaves_no_container(echo: str) -> None:
+    class Interrupted(FakeExecutor):
+        def _answer(self, argv: Sequence[str]) -> Completed:
+            answer = super()._answer(argv)
+            if argv[1] == "create":
+                raise CancelledError("interrupted")
+            return answer
+
+    docker = Interrupted(SEEN)
+    with (
+        pytest.raises(CancelledError),
+        sockets(_engine(f"unix://{echo}"), [4242], docker, "thing"),
+    ):
+        raise AssertionError
+    created, removed = docker.asked
+    assert removed[-1] == created[created.index("--name") + 1]
 
 
 def test_an_engine_in_a_machine_of_its_own_has_one_socket(echo: str) -> None:
