@@ -18,6 +18,7 @@ from buildlib.run.plan import (
     SERVICES,
     RunPlan,
     run_argv,
+    run_label,
     service_name,
     services_argv,
 )
@@ -176,8 +177,11 @@ class Containers:
             if done.code != 0:
                 raise EngineError(f"docker {argv[1]} failed for a service", why=done.stderr.strip())
         for service in plan.given.services:
-            inside = Inside(self._executor, service_name(plan, service))
+            inside = self._inside(plan, service_name(plan, service))
             Readiness(self._executor, service, inside).wait()
+
+    def _inside(self, plan: RunPlan, container: str) -> Inside:
+        return Inside(self._executor, container, plan.helper, run_label(plan))
 
     def start(self, plan: RunPlan) -> str:
         """Start it detached, and return its ID.
@@ -249,7 +253,7 @@ class Containers:
         health = plan.health
         if health is None:
             return ""
-        reach = Reach(Inside(self._executor, container), health.port, address)
+        reach = Reach(self._inside(plan, container), health.port, address)
         probe = Probe(
             health,
             reach,

@@ -87,6 +87,7 @@ class RunPlan:
         health: what to ask; None: there is nothing to wait for.
         given: what it is given beside mounts and variables of its own.
         host: the address that ports are published on.
+        helper: an image that can ask the container, where its own can't; empty: none.
         published: (address, port here, port inside), or None.
         groups: that the process joins, by number.
         confined: docker's options that take away what the image does not need.
@@ -107,6 +108,7 @@ class RunPlan:
     health: Health | None = None
     given: Surroundings = Surroundings()  # noqa: RUF009 - a tuple
     host: str = "127.0.0.1"
+    helper: str = ""
     timeout: int = 30
 
 
@@ -326,6 +328,7 @@ def make_run_plan(
         health=run_health(config) if serves else None,
         given=given if shown else given._replace(ports=()),
         host=host,
+        helper=config.smoke.helper_image,
         timeout=run.start_timeout or config.smoke.start_timeout,
     )
 
@@ -344,6 +347,11 @@ def _published(plan: RunPlan) -> list[str]:
     return [word for place in places for word in ("--publish", place)]
 
 
+def run_label(plan: RunPlan) -> tuple[str, str]:
+    """Return the options by which what is started beside it is known as this run's."""
+    return ("--label", f"{RUN_ID}={dict(plan.labels).get(RUN_ID, '')}")
+
+
 def service_name(plan: RunPlan, service: Service) -> str:
     """Return what the container of a service is called."""
     return f"{plan.given.network}-{service.name}"
@@ -353,8 +361,7 @@ def services_argv(plan: RunPlan) -> tuple[tuple[str, ...], ...]:
     """Return the commands that make a network and start the services in it."""
     if not plan.given.services:
         return ()
-    network, run_id = plan.given.network, dict(plan.labels).get(RUN_ID, "")
-    label = ("--label", f"{RUN_ID}={run_id}")
+    network, label = plan.given.network, run_label(plan)
     started = [
         (
             *("docker", "run", "--name", service_name(plan, service), *label),

@@ -22,7 +22,7 @@ from buildlib.run.endpoint import Candidate, Kind, Pinged
 from buildlib.run.flow import Flow, describe_engine
 from buildlib.run.ping import find_engine
 from buildlib.run.places import DataPlaces
-from buildlib.run.plan import Mount, RunPlan, RunRequest
+from buildlib.run.plan import RUN_ID, Mount, RunPlan, RunRequest, make_run_plan
 
 from fakes import GOOD, FakeExecutor, a_console, write_project
 
@@ -186,6 +186,24 @@ def test_each_form_of_a_health_check(check: list[str] | None, asked: list[str]) 
     way = Containers(docker, "thing").wait_until_healthy(plan, "c", "")
     assert docker.said("exec c") == asked
     assert way.startswith("by the image's HEALTHCHECK" if asked else "only whether it runs")
+
+
+def test_a_container_that_can_not_ask_itself_is_asked_by_the_helper(tmp_path: Path) -> None:
+    text = 'image = "thing"\n[smoke]\nport = 80\nhelper-image = "busybox:1"\n'
+    config = load_config(write_project(tmp_path, text), {})
+    plan = make_run_plan(config, RunRequest(), image="thing:1", env={}, run_id="r1")
+    answer = Completed(code=0, stdout="HTTP/1.1 200 OK\r\n\r\n")
+    docker = Docker(
+        {
+            "container inspect": _container(Running=True),
+            "exec --interactive": NO_SHELL,
+            "run --rm": answer,
+        }
+    )
+    way = Containers(docker, "thing").wait_until_healthy(plan, "c", "")
+    (line,) = docker.said("run --rm")
+    assert f"--label {RUN_ID}=r1 --network container:c --entrypoint sh busybox:1" in line
+    assert way == "from a container of busybox:1 in its network"
 
 
 def test_one_that_is_never_well_shows_its_health_log_and_its_log() -> None:
