@@ -10,6 +10,9 @@ import pytest
 
 from buildlib import removal
 from buildlib.removal import link_on_the_way, mounts_in, opened_directory, remove
+from buildlib.tasks.clean import outputs
+
+from fakes import a_project, write_project
 
 
 def _tree(folder: Path) -> Path:
@@ -104,3 +107,11 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), opened_directory(tmp_path / "not" / "there"):
         pass
     assert len([*Path("/dev/fd").iterdir()]) == before
+
+
+def test_only_programs_of_platforms_are_what_builds_wrote_into_bin(tmp_path: Path) -> None:
+    project = a_project(write_project(tmp_path))
+    written = ("linux-amd64", "linux-amd64-v3", "linux-arm-v6")
+    for name in (*written, "linux-amd64-vendor", "linux-amd64-v3-notes", "linux", "tool"):
+        (tmp_path / "bin" / name).mkdir(parents=True)
+    assert [path.name for path in outputs(project)] == list(written)
