@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from buildlib.errors import EngineError, GateError, InputError, ToolError
+from buildlib.errors import BuildlibError, CancelledError
 from buildlib.oci import Archive
 from buildlib.policy.flow import check_policy
 from buildlib.policy.report import PolicyReport, raise_failures
@@ -46,7 +46,7 @@ def judge(run: Edge, image: str, *, release: bool, sarif: str, as_json: bool) ->
 
 def _dropped(run: Edge, project: Project, image: str, archive: Archive) -> tuple[str, ...]:
     """Let smoke see whether the image gives up a start as root, where it is said to do so."""
-    if not (project.config.run.drops_root and project.config.smoke.port):
+    if not (project.config.run.drops_root and project.config.smoke.serves):
         return ()
     from buildlib.tasks.smoking import Wanted, try_image  # noqa: PLC0415 - few images start so
 
@@ -54,7 +54,9 @@ def _dropped(run: Edge, project: Project, image: str, archive: Archive) -> tuple
     wanted = Wanted(platforms=platforms, image=image, only=(DROPS_ROOT,))
     try:
         results = try_image(run, wanted, policy=False)
-    except (EngineError, GateError, InputError, ToolError) as error:
+    except CancelledError:
+        raise
+    except BuildlibError as error:
         run.console.warn(f"smoke could not see whether {image} drops root: {error}")
         return ()
     return tuple(result.platform for result in results if result.drops_root)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from ociwriter import OciWriter
 from tarwriter import V7, TarEntry, tar
 
 from buildlib.config import load_config
-from buildlib.errors import GateError, InputError, ToolError
+from buildlib.errors import EngineError, GateError, InputError, ProblemsError, ToolError
 from buildlib.executor import Completed
 from buildlib.labels import OWNER
 from buildlib.oci import open_archive
@@ -28,6 +30,10 @@ from buildlib.policy.rules import RULES
 from buildlib.policy.sarif import as_sarif
 from buildlib.policy.settings import NO_POLICY, Ignore, Policy
 from buildlib.policy.source import check_bases, run_hadolint
+from buildlib.smoke.result import DROPS_ROOT, SmokeResult, State
+from buildlib.smoke.result import Finding as SmokeFinding
+from buildlib.tasks import judging, smoking
+from buildlib.tasks.edge import Edge
 
 from fakes import DOCKERFILE, FakeExecutor, a_project, write_project
 
@@ -675,6 +681,42 @@ SAID = [
     {"code": "DL3018", "level": "warning", "line": 2, "message": "Pin versions"},
     {"code": "DL3059", "level": "info", "line": 3, "message": "Multiple RUN"},
 ]
+
+
+@pytest.mark.parametrize("how", ["port = 80", 'health = "running"', 'health-command = ["/x"]'])
+def test_an_image_that_drops_root_is_tried_however_it_is_seen_to_be_healthy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    text = f'image = "thing"\n[run]\nuser = 1001\ndrops-root = true\n[smoke]\n{how}\n'
+    project = a_project(write_project(tmp_path, text))
+    dropped: list[tuple[str, ...]] = []
+
+    def report(*_: object, **facts: Any) -> PolicyReport:  # noqa: ANN401 - of any argument
+        dropped.append(tuple(facts["dropped"]))
+        return make_report("thing:1", ("linux/amd64",), (), (), TODAY)
+
+    seen = SmokeResult(
+        image="thing:1",
+        platform="linux/amd64",
+        digest="",
+        version="1",
+        seconds=1.0,
+        findings=(SmokeFinding(check=DROPS_ROOT, state=State.PASSED),),
+    )
+    archive = SimpleNamespace(images=lambda: [SimpleNamespace(platform="linux/amd64")])
+    monkeypatch.setattr(Edge, "project", lambda *_: project)
+    monkeypatch.setattr(judging, "check_policy", report)
+    monkeypatch.setattr(judging, "saved", lambda *_: nullcontext(archive))
+    monkeypatch.setattr(smoking, "try_image", lambda *_, **__: [seen])
+    run = Edge(tmp_path, {}, dry=False, quiet=True)
+    judging.judge(run, "thing:1", release=False, sarif="", as_json=False)
+
+    def refuse(*_: object, **__: object) -> list[SmokeResult]:
+        raise ProblemsError([ToolError("no buildx"), EngineError("no engine")])
+
+    monkeypatch.setattr(smoking, "try_image", refuse)
+    judging.judge(run, "thing:1", release=False, sarif="", as_json=False)
+    assert dropped == [("linux/amd64",), ()]
 
 
 def test_hadolint_is_asked_with_the_repositorys_configuration(tmp_path: Path) -> None:
