@@ -247,6 +247,18 @@ def test_what_starts_daemons_runs_as_root() -> None:
         assert ("--as-root" in step.text["run"]) is bool(wanted), step.name
 
 
+def test_sessions_that_need_cosign_get_the_pinned_one() -> None:
+    """The runner's Ubuntu has no package of it, so the sessions could not install it themselves."""
+    need = {"tests", "engine", "release", "faults", "publish", "builders"}
+    for step in RUNS:
+        inner = _inner(shlex.split(step.text["run"]))
+        end = inner.index("--") if "--" in inner else len(inner)
+        if inner[:2] == ["nox", "-s"] and need & set(inner[:end]):
+            begin, _, rest = step.text["run"].partition(" -- ")
+            assert begin == "scripts/gotools.py cosign", step.name
+            assert "--release-tools" in rest, step.name
+
+
 def test_what_is_tried_every_week_is_among_the_tests() -> None:
     runs = [step for step in RUNS if step.workflow == "faults.yml" and "nox" in step.text["run"]]
     faults, interrupts, simulation = [_inner(shlex.split(step.text["run"])) for step in runs]
