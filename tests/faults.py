@@ -77,10 +77,10 @@ class Setting:
             return exit_code_of(error)
         return 0
 
-    def raised(self) -> BuildlibError:
+    def raised(self, wanted: Wanted = RESUMED) -> BuildlibError:
         """Publish, and return what was raised."""
         with pytest.raises(BuildlibError) as caught:
-            self.release.publish(RESUMED)
+            self.release.publish(wanted)
         return caught.value
 
 

@@ -33,16 +33,14 @@ UNBUILT = ("begun", "preflight", IN_THE_BUILD)
 _FIRST = ("begun", "preflight", "build", "gates")
 # They come in the order of the registries' ports.
 _CLAIMS = ("claim one", "claim two")
-_MOVED = tuple(
-    f"{done} {one} {tag}"
-    for one in ("one", "two")
-    for tag in ("1.2", "1", "latest")
-    for done in ("move", "tag")
+_TAGS = (
+    *(("one", "1.2.3"), ("two", "1.2.3")),
+    *((one, tag) for one in ("one", "two") for tag in ("1.2", "1", "latest")),
 )
-_LAST = (*_CLAIMS, "tag one 1.2.3", "tag two 1.2.3", *_MOVED)
+_LAST = (*_CLAIMS, *(f"{done} {one} {tag}" for one, tag in _TAGS for done in ("write", "tag")))
 # After each of them a publication can be killed.
 STEPS = (*_FIRST, "push one", "push two", *_LAST)
-SIGNED_STEPS = (*_FIRST, "push one", "sign one", "push two", "sign two", *_LAST)
+SIGNED_STEPS = (*_FIRST, "provenance", "push one", "sign one", "push two", "sign two", *_LAST)
 
 
 def kill(release: Release, moment: str, folder: Path, wanted: Wanted = UNSIGNED) -> None:
@@ -97,7 +95,9 @@ def finish(setting: Setting, digest: str, wanted: Wanted) -> str:
 
 
 def _unordered(steps: Iterable[str]) -> list[str]:
-    return ["claim" if step in _CLAIMS else step for step in steps]
+    # What is there already is not written again.
+    kept = [step for step in steps if not step.startswith("write ")]
+    return ["claim" if step in _CLAIMS else step for step in kept]
 
 
 def end(run: subprocess.Popen[str], number: int) -> tuple[int, str]:

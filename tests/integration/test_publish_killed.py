@@ -28,7 +28,7 @@ def test_killed_again_and_again_it_goes_on_from_where_it_was(
     release, archives = setting.release, set[int]()
     shutil.rmtree(release.root / "dist")
     # Each leaves something of another kind behind.
-    for moment in (*UNBUILT[1:], "build", "gates", "claim one", "tag one 1.2.3", "move one 1.2"):
+    for moment in (*UNBUILT[1:], "build", "gates", "claim one", "tag one 1.2.3", "write one 1.2"):
         kill(release, moment, tmp_path)
         assert release.receipt["digest"] == ("" if moment in UNBUILT else digest)
         setting.check(digest)
