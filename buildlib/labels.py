@@ -30,7 +30,10 @@ def web_address(remote: str) -> str:
     scp = re.fullmatch(r"(?:[^@/:]+@)?([^/:]+\.[^/:]+):(?!//)(.+)", address)
     if scp:
         address = f"https://{scp[1]}/{scp[2]}"
-    address = re.sub(r"^(?:ssh|git)://", "https://", address)
+    # Their port is not the page's.
+    address = re.sub(
+        r"^(?:ssh|git|git\+ssh|ssh\+git)://([^/]+?)(?::\d+)?(?=/|$)", r"https://\1", address
+    )
     # A path on this machine is nobody else's business.
     return address.removesuffix(".git") if address.startswith(("https://", "http://")) else ""
 

@@ -45,9 +45,10 @@ def change_problems(changes: Changes) -> Iterator[BuildlibError]:
         )
     if changes.untracked:
         private = [path for path in changes.untracked if path.endswith(_PRIVATE)]
-        hint = "add them, remove them, or ignore them in .gitignore"
+        hint = "commit them, remove them, or ignore them in .gitignore"
         if private:
-            hint = f"never add a private key: ignore {listing(private)} in .gitignore; {hint}"
+            key = f"never commit a private key: ignore {listing(private)} in .gitignore"
+            hint = key if len(private) == len(changes.untracked) else f"{key}; the others: {hint}"
         yield InputError(
             "the tree has files that git does not track",
             why=listing(changes.untracked),

@@ -103,7 +103,7 @@ def check_image(
     image = contents.image
     runtime = image.runtime
     for rule, found in (
-        ("non-root", _user(str(runtime.get("User") or ""), drops_to, seen=seen)),
+        ("non-root", _runs_as(runtime, drops_to, seen=seen)),
         ("exec-healthcheck", _healthcheck(runtime, serves=serves)),
         ("exec-entrypoint", _commands(runtime)),
         ("no-secrets", leaks(image, contents.stored, policy.allow_names)),
@@ -120,6 +120,13 @@ def check_image(
             base = 0 < part.get("layer", 0) <= image.base_layers
             fields = {"level": Level.ERROR, "platform": image.platform, "base": base, **part}
             yield Finding(rule=rule, **fields)
+
+
+def _runs_as(runtime: Mapping[str, Any], drops_to: int, *, seen: bool) -> Iterator[_Part]:
+    user = str(runtime.get("User") or "")
+    # An image of files alone runs nothing.
+    if user or main_command(runtime):
+        yield from _user(user, drops_to, seen=seen)
 
 
 def _user(user: str, drops_to: int, *, seen: bool) -> Iterator[_Part]:

@@ -276,18 +276,25 @@ def keep_receipt(folder: Path, receipt: Receipt, kept: Receipt | None) -> None:
 
 
 def _keep_claims(folder: Path, receipt: Receipt) -> None:
-    """Note in a receipt that stays which claims an attempt has: the next one goes on from them."""
+    """Note in a receipt that stays what an attempt has begun: the next one goes on from there.
+
+    These are its claims, and the tags that may still be written.
+    """
     kept = find_receipt(folder, receipt.version)
-    claims = {
-        name: target.claim
+    begun = {
+        name: (target.claim, target.under_way)
         for name, target in receipt.targets.items()
         if kept and name in kept.targets and kept.targets[name].repository == target.repository
     }
-    if kept and any(kept.targets[name].claim != claim for name, claim in claims.items()):
-        for name, claim in claims.items():
-            kept.targets[name].claim = claim
+    if kept and any(_begun(kept.targets[name]) != one for name, one in begun.items()):
+        for name, (claim, under_way) in begun.items():
+            kept.targets[name].claim, kept.targets[name].under_way = claim, dict(under_way)
         last = _version_in(folder / NAME) == kept.version
         write_receipt(folder / NAME if last else path_of_version(folder, kept.version), kept)
+
+
+def _begun(target: TargetRecord) -> tuple[str, dict[str, str]]:
+    return target.claim, target.under_way
 
 
 def _version_in(path: Path) -> str:

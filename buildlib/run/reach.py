@@ -184,6 +184,7 @@ class Reach:
         self.inside, self.port, self.address = inside, port, address
         self._direct: bool | None = None if address else False
         self._asked = float("-inf")
+        self._no_way: NoWayError | None = None
 
     @property
     def way(self) -> str:
@@ -204,7 +205,11 @@ class Reach:
         try:
             answer = call(f"{self.address}{path}", method=method, body=data, timeout=timeout)
         except OSError as error:
-            if self._direct or not self._is_due(error):
+            if self._direct:
+                raise
+            if not self._is_due(error):
+                if self._no_way:
+                    raise self._no_way from error
                 raise
             return self._through_engine(error, path, method, body, timeout)
         self._direct = True
@@ -239,7 +244,8 @@ class Reach:
         try:
             answer = self.inside.call(self.port, path, method, body, timeout=timeout)
         except NoWayError as error:
-            raise NoWayError(f"{self.address}: {refused}; {error}") from error
+            self._no_way = NoWayError(f"{self.address}: {refused}; {error}")
+            raise self._no_way from error
         except OSError:
             # It may only not have begun to serve.
             raise refused from None

@@ -151,6 +151,16 @@ def test_a_refused_connection_is_no_answer(programs: Path, client: str) -> None:
     assert not isinstance(caught.value, NoWayError)
 
 
+def test_where_there_is_no_way_every_refusal_says_so(programs: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    reach = Reach(Inside(Engine(programs, shell=False), "c"), port, f"http://127.0.0.1:{port}")
+    # The engine is asked once a second; those in between know what came of it.
+    for _ in range(3):
+        with pytest.raises(NoWayError, match="helper-image"):
+            reach.ask("/", timeout=1)
+
+
 @pytest.mark.parametrize("shell", [True, False])
 def test_a_container_that_can_not_ask_has_a_helper(
     programs: Path, port: int, *, shell: bool

@@ -422,6 +422,10 @@ def test_the_base_label_names_the_whole_reference(tmp_path: Path, base: str, lab
         ("https://user:token@example.org/me/x.git", "https://example.org/me/x"),
         ("git@example.org:me/x.git", "https://example.org/me/x"),
         ("ssh://git@example.org/me/x.git", "https://example.org/me/x"),
+        ("ssh://git@example.org:2222/me/x.git", "https://example.org/me/x"),
+        ("git+ssh://git@example.org:22/me/x.git", "https://example.org/me/x"),
+        ("git://[::1]:9418/me/x.git", "https://[::1]/me/x"),
+        ("https://example.org:8443/me/x.git", "https://example.org:8443/me/x"),
     ],
 )
 def test_the_source_label_is_a_page_without_credentials(

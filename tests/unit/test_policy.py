@@ -106,6 +106,12 @@ def test_an_image_that_keeps_every_rule(tmp_path: Path) -> None:
     assert _findings(tmp_path) == []
 
 
+def test_an_image_of_files_alone_runs_as_nobody(tmp_path: Path) -> None:
+    for user, expected in (("", set[str]()), ("root", {"non-root"})):
+        found = _findings(tmp_path, User=user, Entrypoint=None, Cmd=None)
+        assert {finding.rule for finding in found} & {"non-root"} == expected
+
+
 Case = tuple[dict[str, object], Layers, str, str]
 BROKEN: dict[str, Case] = {
     "no user": ({"User": ""}, (), "non-root", "it runs as root, as no USER is set"),

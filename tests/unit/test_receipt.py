@@ -265,6 +265,7 @@ def test_a_receipt_that_stays_knows_the_claims_of_the_attempt(
     write_receipt(tmp_path / name, DONE)
     attempt = dataclasses.replace(DONE, finished=False, targets=copy.deepcopy(DONE.targets))
     attempt.targets["one"].claim = "mine"
+    attempt.targets["one"].under_way = {"latest": "sha256:1"}
     attempt.targets["new"] = TargetRecord(repository="new.example/thing", claim="other")
     keep_receipt(tmp_path, attempt, DONE)
     found = find_receipt(tmp_path, "1.2.3")
@@ -274,7 +275,8 @@ def test_a_receipt_that_stays_knows_the_claims_of_the_attempt(
         "one": "mine",
         "two": "",
     }
-    attempt.targets["one"].claim = ""
+    assert found.targets["one"].under_way == {"latest": "sha256:1"}
+    attempt.targets["one"].claim, attempt.targets["one"].under_way = "", {}
     keep_receipt(tmp_path, attempt, DONE)
     assert find_receipt(tmp_path, "1.2.3") == DONE
     assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -132,7 +132,7 @@ def test_a_name_that_is_no_version_is_refused(text: str) -> None:
 
 def test_a_private_key_is_not_advised_to_be_added() -> None:
     (problem,) = change_problems(Changes(untracked=("cosign.key", "cosign.pub")))
-    assert problem.hint.startswith("never add a private key: ignore cosign.key in .gitignore")
+    assert problem.hint.startswith("never commit a private key: ignore cosign.key in .gitignore")
     (problem,) = change_problems(Changes(untracked=("cosign.pub",)))
     assert problem.hint.startswith("add them")
 
