@@ -134,7 +134,7 @@ def test_a_private_key_is_not_advised_to_be_added() -> None:
     (problem,) = change_problems(Changes(untracked=("cosign.key", "cosign.pub")))
     assert problem.hint.startswith("never commit a private key: ignore cosign.key in .gitignore")
     (problem,) = change_problems(Changes(untracked=("cosign.pub",)))
-    assert problem.hint.startswith("add them")
+    assert problem.hint.startswith("commit them")
 
 
 def test_release_branches_are_configured_or_the_remotes_or_the_usual_ones() -> None:
