@@ -107,11 +107,12 @@ def end(run: subprocess.Popen[str], number: int) -> tuple[int, str]:
     return run.returncode, text
 
 
-def read_until(run: subprocess.Popen[str], words: str) -> None:
-    """Read what a run prints until it says something."""
+def read_until(run: subprocess.Popen[str], words: str) -> str:
+    """Read what a run prints until it says something; return all that was read."""
     assert run.stdout
     text = ""
     while words not in text:
         line = run.stdout.readline()
         assert line, text
         text += line
+    return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Final
 
 from buildlib.engine import listed
@@ -124,37 +124,24 @@ class Lab:
         finally:
             self._executor.run(("docker", "rm", "--force", "--volumes", name))
 
-    @contextmanager
-    def volume(self) -> Iterator[str]:
-        """Make a volume for the time of the block.
+    def volume(self) -> AbstractContextManager[str]:
+        """Make a volume for the time of a block; raises EngineError (exit 4)."""
+        return self._made("volume")
 
-        Raises:
-            EngineError: the engine could not (exit 4).
-        """
+    def network(self) -> AbstractContextManager[str]:
+        """Make a network for the time of a block; raises EngineError (exit 4)."""
+        return self._made("network")
+
+    @contextmanager
+    def _made(self, kind: str) -> Iterator[str]:
         name = f"{self.run_id}-{os.urandom(4).hex()}"
-        made = self.docker("volume", "create", *self.labels, name)
+        made = self.docker(kind, "create", *self.labels, name)
         if made.code != 0:
-            raise EngineError("the engine could not make a volume", why=made.stderr.strip())
+            raise EngineError(f"the engine could not make a {kind}", why=made.stderr.strip())
         try:
             yield name
         finally:
-            self._executor.run(("docker", "volume", "rm", "--force", name))
-
-    @contextmanager
-    def network(self) -> Iterator[str]:
-        """Make a network for the time of the block.
-
-        Raises:
-            EngineError: the engine could not (exit 4).
-        """
-        name = f"{self.run_id}-{os.urandom(4).hex()}"
-        made = self.docker("network", "create", *self.labels, name)
-        if made.code != 0:
-            raise EngineError("the engine could not make a network", why=made.stderr.strip())
-        try:
-            yield name
-        finally:
-            self._executor.run(("docker", "network", "rm", name))
+            self._executor.run(("docker", kind, "rm", "--force", name))
 
     def cancel(self) -> None:
         """Let nothing new start, and end what runs: whoever waits for it returns."""

@@ -18,6 +18,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from conftest import TASKS, Checkout, docker, git
+from killing import read_until
 
 from buildlib.run import data
 from buildlib.run.ask import helper_argv
@@ -272,17 +273,6 @@ def _healthy(port: int) -> bool:
         return False
 
 
-def _until_shown(process: subprocess.Popen[str], words: str) -> str:
-    """Read what a process prints until it says something."""
-    assert process.stdout
-    text = ""
-    while words not in text:
-        line = process.stdout.readline()
-        assert line, text
-        text += line
-    return text
-
-
 def _foreground(
     project: Checkout, end_group: EndGroup, *words: str, **env: str
 ) -> tuple[subprocess.Popen[str], int]:
@@ -299,7 +289,7 @@ def test_in_the_foreground_the_log_is_shown_and_the_end_leaves_nothing(
     project: Checkout, end_group: EndGroup, number: signal.Signals
 ) -> None:
     process, port = _foreground(project, end_group)
-    text = _until_shown(process, "msg=listening")
+    text = read_until(process, "msg=listening")
     if number == signal.SIGINT:
         os.killpg(process.pid, number)
     else:
@@ -404,7 +394,7 @@ def test_an_engine_that_goes_away_in_the_middle_is_told(
 ) -> None:
     proxy = Proxy(tmp_path / "s")
     process, _ = _foreground(project, end_group, "--no-socket", DOCKER_HOST=proxy.address)
-    _until_shown(process, "msg=listening")
+    read_until(process, "msg=listening")
     proxy.close()
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 4, out

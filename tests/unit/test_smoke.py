@@ -735,7 +735,7 @@ def test_services_run_beside_it_and_go_with_it(tmp_path: Path) -> None:
     assert service[-2:] == ("db:1", "serve")
     assert ("--network", network) in pairwise(command)
     assert any(argv[1] == "exec" and argv[-1] == "ready" for argv in docker.asked)
-    assert docker.asked[-1] == ("docker", "network", "rm", network)
+    assert docker.asked[-1] == ("docker", "network", "rm", "--force", network)
     assert sum(argv[1] == "rm" for argv in docker.asked) == 2
 
 
