@@ -301,6 +301,9 @@ class SmokeFlow:
             while wait(runs, timeout=_LOOK).not_done:
                 self._lab.sweep()
             self._lab.sweep()
+            # The engine may still have been making what its client no longer waited for.
+            time.sleep(_LOOK)
+            self._lab.sweep()
 
     @contextmanager
     def _sockets(self, image: str) -> Iterator[tuple[Socket, ...]]:
