@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import NamedTuple
 
 from ociwriter import OciWriter
-from registries import serving
+from registries import QuietServer, serving
 
 from buildlib.oci import open_archive
 from buildlib.registry.client import Repository
@@ -143,15 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - the base's names
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
+class _Server(QuietServer):
     def __init__(self, speaker: Speaker) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.speaker = speaker
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing about connections that docker drops."""
 
 
 @contextmanager

@@ -8,12 +8,12 @@ import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import NamedTuple
 
 from nodes import Authority, make_authority
-from registries import serving
+from registries import QuietServer, serving
 
 HOST = "node.test"
 NOTHING = b'{"tags": null}'
@@ -111,15 +111,10 @@ def _join(one: socket.socket, other: socket.socket) -> None:
             (other if ready is one else one).sendall(data)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
+class _Server(QuietServer):
     def __init__(self, state: Encrypted) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.state = state
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing about connections that break: that is what it is for."""
 
 
 @contextmanager

@@ -314,15 +314,26 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815 - the base's names
 
 
-class _Proxying(ThreadingHTTPServer):
+class QuietServer(ThreadingHTTPServer):
+    """A server on loopback that says nothing about connections that break: that is what it is for.
+
+    Args:
+        handler: answers requests.
+    """
+
     daemon_threads = True
 
-    def __init__(self, proxy: Proxy) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.proxy = proxy
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing about connections that break: that is what it is for."""
+        """Say nothing."""
+
+
+class _Proxying(QuietServer):
+    def __init__(self, proxy: Proxy) -> None:
+        super().__init__(_Handler)
+        self.proxy = proxy
 
 
 @contextmanager
