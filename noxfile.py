@@ -31,6 +31,8 @@ nox.options.sessions = [
 ]
 
 REQUIREMENTS = "requirements/dev.txt"
+# Two workers that share what is left, and a table of the slowest tests.
+SHARED = ("-n", "2", "--dist", "worksteal", "--durations", "30")
 LEAST_BRANCHES = 95
 CONFIG = load_config(Path(__file__).parent, os.environ)
 PLATFORMS = [str(platform) for platform in CONFIG.platforms]
@@ -109,9 +111,8 @@ def _pytest(session: nox.Session, mark: str, *folders: str) -> None:
     # Absolute: tasks that are measured as well run in directories of their own.
     session.env["COVERAGE_FILE"] = str(Path(f".coverage-{session.name}").resolve())
     session.run("coverage", "erase")
-    words = ("-m", mark, "-n", "2", "--dist", "worksteal", "--durations", "30")
     files = () if chosen else folders
-    session.run("coverage", "run", "-m", "pytest", *words, *files, *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", mark, *SHARED, *files, *session.posargs)
     session.run("coverage", "combine", "--quiet")
 
 
@@ -159,8 +160,7 @@ def faults(session: nox.Session) -> None:
     """Let each request of a publication fail in each way, and kill it after each step: an hour."""
     _install(session)
     _release_tools(session)
-    words = ("-m", "faults", "-n", "2", "--dist", "worksteal", "--durations", "30")
-    session.run("pytest", *words, "tests/integration", *session.posargs)
+    session.run("pytest", "-m", "faults", *SHARED, "tests/integration", *session.posargs)
 
 
 @nox.session(allow_parallel=True)

@@ -282,7 +282,7 @@ def _keep_claims(folder: Path, receipt: Receipt) -> None:
     """
     kept = find_receipt(folder, receipt.version)
     begun = {
-        name: (target.claim, target.under_way)
+        name: _begun(target)
         for name, target in receipt.targets.items()
         if kept and name in kept.targets and kept.targets[name].repository == target.repository
     }
