@@ -20,6 +20,7 @@ from buildlib.errors import BuildlibError, InputError, ProblemsError, raise_prob
 from buildlib.platforms import Platform
 from buildlib.precedence import Naming, Scheme
 from buildlib.record import record
+from buildlib.reference import LATEST
 from buildlib.settings import BaseImage, Registry, Run, Smoke
 from buildlib.variables import BASE_IMAGES, OTHERS, PREFIX
 
@@ -131,6 +132,30 @@ class Config:
         from buildlib.tagrules import DEFAULT_RULES  # noqa: PLC0415 - only publishing asks
 
         return (registry.tags if registry else ()) or self.tags or DEFAULT_RULES
+
+    @property
+    def local_ending(self) -> str:
+        """Return what comes after the version in the tag of a local build: `-alpine`."""
+        from buildlib.tagrules import version_ending  # noqa: PLC0415 - as above
+
+        return version_ending(self.tags) if self.tags else ""
+
+    @property
+    def local_latest(self) -> str:
+        """Return the tag of the image that was built last on this machine."""
+        from buildlib.tagrules import latest_tag  # noqa: PLC0415 - as above
+
+        return latest_tag(self.tags) if self.tags else LATEST
+
+    @property
+    def local_image(self) -> str:
+        """Return the image that was built last on this machine."""
+        return f"{self.image}:{self.local_latest}"
+
+    @property
+    def owner(self) -> str:
+        """Return what containers and images are marked with: two images may have one name."""
+        return self.local_image.removesuffix(f":{LATEST}")
 
     def base_settings(self) -> Bases:
         """Return how base images are judged, with the defaults where nothing is configured."""

@@ -354,7 +354,7 @@ def _runtime_base(plan: BuildPlan, dockerfile: Dockerfile, known: Mapping[str, s
 
 def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) -> BuildPlan:
     """Return the plan with tags and labels; files and caches have neither."""
-    tags = request.only_tags or local_tags(project.version)
+    tags = request.only_tags or local_tags(project.version, project.config)
     names, mapped = references(plan.image, tags, request.tags), mapped_tags(request.tags)
     if plan.output in {Output.LOCAL, Output.CACHE_ONLY}:
         return plan

@@ -142,7 +142,7 @@ class Flow:
         self._request, self._engine = request, engine
         self._executor, self._console, self._start = executor, console, start
         self._places = DataPlaces(config.root, env, config.run.user)
-        self.containers = Containers(executor, config.image)
+        self.containers = Containers(executor, config.owner)
         self.run_id = os.urandom(8).hex()
 
     def check(self) -> None:
@@ -272,7 +272,7 @@ class Flow:
                     self._engine.kind,
                     self._places,
                 )
-                directory.prepare(mount, config.image)
+                directory.prepare(mount, config.owner)
 
     def _group_of(self, image: str) -> int:
         """Return the group of the image's user: configured, or named by its USER."""

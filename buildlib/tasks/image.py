@@ -112,7 +112,7 @@ def docker_sbom(context: Context, *, image: str = "", output: str = "", json: bo
         config = run.config()
         name = parse_reference(config.image).repository.rpartition("/")[2]
         folder = Path(output) if output else config.root / "dist"
-        with saved(run.executor, image or f"{config.image}:latest") as archive:
+        with saved(run.executor, image or config.local_image) as archive:
             bills = make_sboms(archive, name, folder, run.executor)
         if json:
             run.console.answer(to_json({"sboms": [bill.as_dict() for bill in bills]}))

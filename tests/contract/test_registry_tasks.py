@@ -129,6 +129,22 @@ def test_a_registry_that_gets_no_latest_has_no_say(world: World) -> None:
     assert (world.what("latest"), world.what("1")) == (["1.2.3", "1.2.2"], ["1.2.3"] * 2)
 
 
+def test_the_way_back_is_found_by_latest_as_each_registry_calls_it(world: World) -> None:
+    own = 'tags = { rules = ["{version}", "latest"] }\n'
+    world.configure(own, first='[tags]\nsuffix = "-slim"\n')
+    for here in (world.one, world.two):
+        for tag in ("1.2.3", "1.3.0", "latest", "1"):
+            here.tags[f"{tag}-slim"] = here.tags[tag]
+    world.one.refused = {"latest-slim"}
+    with pytest.raises(AuthorisationError):
+        world.back()
+    assert world.what("1-slim") == ["1.2.3", "1.3.0"]
+    world.one.refused = set()
+    world.back()
+    assert world.what("latest") == ["1.3.0", "1.2.3"]
+    assert world.what("latest-slim") == ["1.2.3", "1.3.0"]
+
+
 def test_one_that_lacks_the_release_before_sends_nobody_further_back(world: World) -> None:
     del world.one.tags["1.2.3"]
     with pytest.raises(InputError, match=r"has no 1\.2\.3"):
