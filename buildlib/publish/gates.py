@@ -29,7 +29,7 @@ from buildlib.reproduce.flow import ExecutorIn, reproduce
 from buildlib.reproduce.result import check_reproduction
 from buildlib.run.flow import Engine
 from buildlib.sarif import dockerfile_uri
-from buildlib.sbom import find_syft, made_by, make_sboms
+from buildlib.sbom import find_syft, made_by, make_sboms, warnings
 from buildlib.scan.flow import check_scan, find_scanner
 from buildlib.scan.report import raise_failures as raise_findings
 from buildlib.scan.sarif import as_sarif
@@ -168,13 +168,21 @@ def _scan(subject: Subject, archive: Archive) -> Figures:
 
 
 def _sbom(subject: Subject, archive: Archive) -> Figures:
-    bills = make_sboms(archive, subject.name, subject.archive.parent, subject.executor)
-    root = subject.project.config.root
+    config = subject.project.config
+    bills = make_sboms(
+        archive,
+        subject.name,
+        subject.archive.parent,
+        subject.executor,
+        allow_unknown=config.scan_settings().allow_unknown,
+    )
+    for warning in warnings(bills):
+        subject.console.warn(warning)
     return {
         "tool": made_by(Path(bills[0].files[0])),
         "sboms": [
             # Nothing of this machine goes into a receipt.
-            bill.as_dict() | {"files": [inside(Path(file), root) for file in bill.files]}
+            bill.as_dict() | {"files": [inside(Path(file), config.root) for file in bill.files]}
             for bill in bills
         ],
     }

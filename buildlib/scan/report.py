@@ -65,11 +65,15 @@ class ScanReport:
         return next((ignore for other, ignore in self.expired if other == finding), None)
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what to say of ignores that were about nothing."""
-        return tuple(
-            f"nothing is left to ignore of {ignore.id} {ignore.package}".rstrip()
-            for ignore in self.unused
+        """Return what to say of ignores that were about nothing, and of what is not known."""
+        unused = (f"nothing is left to ignore of {one.id} {one.package}" for one in self.unused)
+        unseen = (
+            f"{self.scanner} sees no package in the image for {platform}: no vulnerability of what "
+            "is in it would be known"
+            for platform, packages in self.platforms
+            if not packages
         )
+        return (*map(str.rstrip, unused), *unseen)
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON; findings by platform."""

@@ -45,6 +45,7 @@ class ScanSettings(NamedTuple):
         only_fixed: what has no fix is only told.
         vex: files for the scanner, relative to the project; they say what does not concern us.
         ignore: what need not be mended for now.
+        allow_unknown: an image with programs may be one in which no package is seen.
     """
 
     scanner: str = ""
@@ -52,6 +53,7 @@ class ScanSettings(NamedTuple):
     only_fixed: bool = False
     vex: tuple[str, ...] = ()
     ignore: tuple[Ignore, ...] = ()
+    allow_unknown: bool = False
 
 
 NO_SCAN: Final = ScanSettings()
@@ -99,6 +101,7 @@ _KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "only-fixed": parse_flag,
     "vex": parse_texts,
     "ignore": _ignores,
+    "allow-unknown": parse_flag,
 }
 
 
