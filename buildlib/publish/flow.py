@@ -345,7 +345,8 @@ class PublishFlow:
         self.receipt.judged = judged
         self._course.save("gates")
         for skip in self._plan.skipped:
-            self._console.warn(f"{skip.gate} is left out: {skip.reason}")
+            then = "; nobody can verify by whom it was published" if skip.gate == SIGN else ""
+            self._console.warn(f"{skip.gate} is left out: {skip.reason}{then}")
         raise_problems([outcome.error for outcome in outcomes if outcome.error])
 
     def _ask_buildkit(self) -> None:
