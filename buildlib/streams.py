@@ -1,4 +1,7 @@
-"""Standard output as other programs leave it: in any encoding, and closed when they have enough."""
+"""Standard output as other programs leave it: in any encoding, and closed when they have enough.
+
+And what can be written to it of a name that somebody else chose.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,15 @@ class _Tolerant(io.TextIOWrapper):
         except BrokenPipeError:
             give_up(self)
             raise SystemExit(NOBODY_READS) from None
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal would obey, ends a line, or is not UTF-8."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
 
 
 def give_up(stream: TextIO) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from buildlib.elf import is_program
 from buildlib.errors import GateError
-from buildlib.layer import printable
 from buildlib.oci import Archive, Image
+from buildlib.streams import printable
 
 
 def check_known(archive: Archive, image: Image, tool: str, *, allowed: bool) -> None:

@@ -13,6 +13,7 @@ from buildlib.ignores import sort_out
 from buildlib.scan.finding import Severity, Vulnerability
 from buildlib.scan.scanner import Scanned, Suppressed
 from buildlib.scan.settings import Ignore, ScanSettings
+from buildlib.streams import printable
 
 # An error is read in a terminal; the report has them all.
 _LONGEST: Final = 20
@@ -111,7 +112,7 @@ class ScanReport:
             _cells("ignored", found, f"until {ignore.until}: {ignore.reason}")
             for found, ignore in self.ignored
         ]
-        rows += [_cells("left out", found, by) for found, by in self.suppressed]
+        rows += [_cells("left out", found, printable(by)) for found, by in self.suppressed]
         return "\n".join([*([table(rows), ""] if rows else []), self._scanner(), self._counts()])
 
     def _row(self, finding: Vulnerability) -> tuple[str, ...]:

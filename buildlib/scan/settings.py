@@ -33,7 +33,9 @@ class Ignore(NamedTuple):
     def covers(self, finding: Vulnerability) -> bool:
         """Return whether it is about a finding; any of its names will do."""
         named = self.id in {finding.id, *finding.aliases}
-        return named and (not self.package or fnmatchcase(finding.package, self.package))
+        # A name as it is told is about itself, whatever it would match as a pattern.
+        here = finding.package == self.package or fnmatchcase(finding.package, self.package)
+        return named and (not self.package or here)
 
 
 class ScanSettings(NamedTuple):
