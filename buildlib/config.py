@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field, fields
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -282,29 +283,38 @@ def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
     return dict(_parsed("base-images", table.get("base-images", {}), source))  # type: ignore[call-overload, no-any-return]
 
 
-def _unknown(table: Mapping[str, object], file: Path | None) -> list[BuildlibError]:
+class _Places:
+    """Says where in a file what is wrong with it stands."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+
+    @cached_property
+    def _lines(self) -> Mapping[tuple[str, ...], int]:
+        from buildlib.places import lines_of  # noqa: PLC0415 - only where something is wrong
+
+        with suppress(OSError, ValueError):
+            return lines_of(self._file.read_text(encoding="utf-8-sig")) if self._file else {}
+        return {}
+
+    def placed(self, problem: BuildlibError, key: str) -> BuildlibError:
+        """Return a problem with the line of the file that it is on."""
+        if self._file is None:
+            return problem
+        path = problem.path if isinstance(problem, values.KeyProblemError) else (key,)
+        table = () if self._file.name == OWN_FILE else ("tool", "buildlib")
+        line = self._lines.get((*table, *path)) or self._lines.get((*table, key))
+        place = f"{self._file.name}, line {line}" if line else self._file.name
+        problem.why = f"{place}: {problem.why}" if problem.why else place
+        return problem
+
+
+def _unknown(table: Mapping[str, object], places: _Places) -> list[BuildlibError]:
     try:
         values.check_keys(table, _KEYS, where="")
     except BuildlibError as error:
-        return [_placed(one, "", file) for one in ProblemsError([error]).problems]
+        return [places.placed(one, "") for one in ProblemsError([error]).problems]
     return []
-
-
-def _placed(problem: BuildlibError, key: str, file: Path | None) -> BuildlibError:
-    """Return a problem with the line of the file that it is on."""
-    if file is None:
-        return problem
-    from buildlib.places import line_of  # noqa: PLC0415 - only where something is wrong
-
-    path = problem.path if isinstance(problem, values.KeyProblemError) else (key,)
-    text = ""
-    with suppress(OSError, UnicodeDecodeError):
-        text = file.read_text(encoding="utf-8-sig")
-    table = () if file.name == OWN_FILE else ("tool", "buildlib")
-    line = line_of(text, (*table, *path)) or line_of(text, (*table, key))
-    place = f"{file.name}, line {line}" if line else file.name
-    problem.why = f"{place}: {problem.why}" if problem.why else place
-    return problem
 
 
 _Layer = tuple[Source, str, object]
@@ -365,7 +375,8 @@ def load_config(
         InputError: unknown key, wrong type, bad TOML, or no image named anywhere.
     """
     root, file, table = find_table(start.resolve())
-    problems = _unknown(table, file) + list(_variable_problems(env))
+    places = _Places(file)
+    problems = _unknown(table, places) + list(_variable_problems(env))
     known = {key: value for key, value in table.items() if key in _KEYS}
     layers = (_from_file(file, known), _from_environment(env), _from_command_line(overrides or {}))
     found: dict[str, Any] = {}
@@ -374,8 +385,9 @@ def load_config(
         try:
             parsed = _parsed(key, value, source)
         except BuildlibError as error:
-            own = file if source.kind == "file" else None
-            problems += [_placed(one, key, own) for one in ProblemsError([error]).problems]
+            wrong = ProblemsError([error]).problems
+            own = source.kind == "file"
+            problems += [places.placed(one, key) if own else one for one in wrong]
             continue
         # One key that sets more than one field.
         found |= parsed if isinstance(parsed, dict) else {key.replace("-", "_"): parsed}
