@@ -17,6 +17,7 @@ from buildlib.errors import (
     VerificationError,
     exit_code_of,
 )
+from buildlib.labels import VERSION_LABEL
 from buildlib.registry.claim import PREFIX
 from buildlib.registry.client import INDEX, Repository
 from buildlib.tasks import registries
@@ -265,6 +266,30 @@ def test_a_version_that_is_another_image_in_one_registry_is_given_in_none(world:
     assert exit_code_of(caught.value) == 7
     assert f"{world.two.name}:1.4.0 already exists with a different digest" in str(caught.value)
     assert world.what("1.4.0") == ["none", "1.3.0"]
+
+
+@pytest.mark.parametrize(
+    ("said", "tag", "warned"),
+    [
+        ("1.2.3-rc.1", "1.2.3", True),
+        ("1.1.0", "1.2", True),
+        ("1.2.3", "1.2.3", False),
+        ("1.2.3", "1.2", False),
+        ("1.2.3", "stable", False),
+        ("", "1.2.3", False),
+    ],
+)
+def test_a_tag_that_names_another_version_is_given_with_a_warning(
+    world: World, capsys: pytest.CaptureFixture[str], said: str, tag: str, *, warned: bool
+) -> None:
+    notes = {"annotations": {VERSION_LABEL: said}} if said else {}
+    for here in (world.one, world.two):
+        here.tags.pop(tag, None)
+    digest = world.one.keep({"manifests": [], **notes}, INDEX)
+    assert world.two.keep({"manifests": [], **notes}, INDEX) == digest
+    world.promote(digest, tag)
+    assert world.one.tags[tag] == digest
+    assert ("docker-verify of that tag exits with code 8" in capsys.readouterr().err) == warned
 
 
 def test_what_one_registry_does_not_have_is_tagged_in_none(world: World) -> None:
