@@ -241,7 +241,7 @@ def build_image(
     problems = _check_plan(project, plan, request, dockerfile, described)
     engine = _engine(facts, problems)
     raise_problems(problems + _check_engine(plan, engine, executor, project.env, described))
-    warnings = _warnings(project, plan, dockerfile)
+    warnings = [*_warnings(project, plan, dockerfile), *preflight.unknown_buildx(engine)]
     for warning in warnings:
         console.warn(warning)
     watch = _watch(plan, executor, described)
