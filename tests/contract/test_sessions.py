@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 ALWAYS = {
-    *("lint", "unit", "app_tests", "engine", "release", "coverage", "simulation"),
+    *("lint", "unit", "lowest", "app_tests", "engine", "release", "coverage", "simulation"),
     *("smoke(linux/amd64)", "smoke(linux/arm64)", "reproducible", "publish"),
 }
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from datetime import date
 from pathlib import Path
 
 import gosecurity
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from buildlib.bases.lifetime import read_lifetimes
 from buildlib.bases.pins import read_bases
@@ -46,6 +49,20 @@ def test_both_lines_are_supported() -> None:
         end = table.end(repository, tag)
         assert end is not None, f"{base} is not in the table"
         assert not isinstance(end, date) or end > table.checked, f"{base} ended on {end}"
+
+
+def test_the_oldest_dependencies_that_are_allowed_are_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    allowed = {
+        str(one.name): Version(specifier.version)
+        for one in map(Requirement, project["dependencies"])
+        for specifier in one.specifier
+        if specifier.operator == ">="
+    }
+    text = (ROOT / "requirements/lowest.txt").read_text("utf-8")
+    tested = dict(re.findall(r"^([\w-]+)==([\w.]+)", text, re.MULTILINE))
+    assert len(allowed) == len(project["dependencies"])
+    assert {name: Version(tested[name]) for name in allowed} == allowed
 
 
 def _worst(go: str) -> set[str]:
