@@ -77,8 +77,11 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # A slow machine is no finding.
-    settings.register_profile("any machine", deadline=None, suppress_health_check=[SLOW])
-    settings.load_profile("any machine")
+    few = settings(deadline=None, suppress_health_check=[SLOW], max_examples=50)
+    settings.register_profile("few examples", few)
+    # `nox -s faults`, which runs every week, tries all of them.
+    settings.register_profile("all examples", few, max_examples=500)
+    settings.load_profile("few examples")
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +132,12 @@ class Checkout:
 
     def git(self, *words: str) -> str:
         return git(self.root, *words)
+
+
+def unmeasured(**changes: str) -> dict[str, str]:
+    """Return the environment of a program that shows nothing of buildlib: coverage slows it."""
+    env = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
+    return {**env, **changes}
 
 
 def run_process(

@@ -105,7 +105,7 @@ def test_output_that_is_not_utf8_is_shown(executor: PlumbumExecutor) -> None:
     assert lines == ["a\ufffdb", "last"]
 
 
-def test_a_million_lines_stay_in_bounded_memory(executor: PlumbumExecutor) -> None:
+def test_many_lines_stay_in_bounded_memory(executor: PlumbumExecutor) -> None:
     count = 0
 
     def see(_: str) -> None:
@@ -113,11 +113,11 @@ def test_a_million_lines_stay_in_bounded_memory(executor: PlumbumExecutor) -> No
         count += 1
 
     tracemalloc.start()
-    executor.stream(("sh", "-c", "yes a line that is not short | head -n 1000000"), see)
+    executor.stream(("sh", "-c", "yes a line that is not short | head -n 100000"), see)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert count == 1_000_000
-    assert peak < 4_000_000
+    assert count == 100_000
+    assert peak < 1_000_000
 
 
 def test_a_line_without_end_stays_in_bounded_memory(executor: PlumbumExecutor) -> None:

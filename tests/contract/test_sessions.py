@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, unmeasured
 
 ALWAYS = {
     *("lint", "unit", "app_tests", "engine", "release", "coverage", "simulation"),
@@ -19,7 +19,7 @@ ALWAYS = {
 def _nox(path: Path, *words: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), *words],
-        env={**os.environ, "PATH": str(path), "NO_COLOR": "1"},
+        env=unmeasured(PATH=str(path), NO_COLOR="1"),
         capture_output=True,
         text=True,
         check=True,
@@ -58,7 +58,7 @@ def test_machines_that_build_are_not_started_by_who_is_not_root(tmp_path: Path) 
             *(sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py")),
             *("--no-install", "--force-venv-backend", "none", "--session", "builders"),
         ],
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "PATH": str(tmp_path), "NO_COLOR": "1"},
+        env=unmeasured(PYTHONPATH=str(tmp_path), PATH=str(tmp_path), NO_COLOR="1"),
         capture_output=True,
         text=True,
         check=False,
@@ -96,7 +96,7 @@ def test_a_test_that_is_not_in_one_session_is_refused(
     words = ("--collect-only", "-q", "-p", "conftest", "--rootdir", str(tmp_path), str(folder))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), *words],
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT}"},
+        env=unmeasured(PYTHONPATH=f"{ROOT / 'tests'}{os.pathsep}{ROOT}"),
         capture_output=True,
         text=True,
         check=False,

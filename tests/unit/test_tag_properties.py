@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from buildlib.errors import InputError, VerificationError
@@ -50,7 +50,6 @@ def templates(draw: st.DrawFn) -> str:
 
 
 @given(template=templates(), values=VALUES, suffix=st.sampled_from(["", "-alpine", ".1"]))
-@settings(max_examples=500)
 def test_a_template_is_read_back_or_refused(
     template: str, values: dict[str, str], suffix: str
 ) -> None:
@@ -171,7 +170,6 @@ def _publish(
 
 
 @given(data=st.data(), scheme=st.sampled_from(list(Scheme)), number=st.integers(0, len(RULES) - 1))
-@settings(max_examples=300)
 def test_no_tag_that_moves_goes_down(data: st.DataObject, scheme: Scheme, number: int) -> None:
     naming, rules = Naming(scheme=scheme), parse_rules({"rules": RULES[number]})
     history = data.draw(st.lists(versions(scheme), min_size=1, max_size=7, unique=True))
