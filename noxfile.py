@@ -159,16 +159,14 @@ def tests(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Let each request of a publication fail in each way, and kill it after each step: an hour.
 
-    Before that, properties and readers of archives are tried on all examples.
+    Whatever each run tries on a part of its examples, it tries on all of them.
     """
     _install(session)
     if not session.posargs:
         examples = ("-m", "hypothesis", "--hypothesis-profile", "all examples")
         session.run("pytest", *examples, *SHARED, "tests/unit")
     _release_tools(session)
-    session.run(
-        "pytest", "-m", "faults", *SHARED, "tests/unit", "tests/integration", *session.posargs
-    )
+    session.run("pytest", "-m", "faults", *SHARED, "tests", *session.posargs)
 
 
 @nox.session(allow_parallel=True)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, unmeasured
 
 from buildlib import executor as module
 from buildlib.errors import CancelledError, EngineError, ToolError
@@ -280,7 +280,7 @@ def test_several_may_ask_at_once_before_anybody_has_asked() -> None:
     for _ in range(5):
         done = subprocess.run(
             [sys.executable, "-c", TOGETHER, os.environ["PATH"]],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=unmeasured(PYTHONPATH=str(ROOT)),
             capture_output=True,
             text=True,
             check=False,
