@@ -257,7 +257,6 @@ def _refused(tag: str, said: str, rules: tuple[TagRule, ...], naming: Naming) ->
 
 
 @given(data=st.data(), mode=st.sampled_from(list(Mode)))
-@settings(max_examples=150)
 def test_what_publishing_tags_verifies_under_its_tags(data: st.DataObject, mode: Mode) -> None:
     naming, rules = _namings(data)
     said, plan = _published(data.draw(texts(naming.scheme)), rules, naming, mode)
@@ -266,7 +265,6 @@ def test_what_publishing_tags_verifies_under_its_tags(data: st.DataObject, mode:
 
 
 @given(data=st.data())
-@settings(max_examples=200)
 def test_another_version_does_not_verify_under_a_tag_that_names_one(data: st.DataObject) -> None:
     naming, rules = _namings(data)
     said, own = _published(data.draw(texts(naming.scheme)), rules, naming)
