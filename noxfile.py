@@ -185,10 +185,16 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Let each request of a publication fail in each way, and kill it after each step: an hour."""
+    """Let each request of a publication fail in each way, and kill it after each step: an hour.
+
+    Whatever each run tries on a part of its examples, it tries on all of them.
+    """
     _install(session)
+    if not session.posargs:
+        examples = ("-m", "hypothesis", "--hypothesis-profile", "all examples")
+        session.run("pytest", *examples, *SHARED, "tests/unit")
     _release_tools(session)
-    session.run("pytest", "-m", "faults", *SHARED, "tests/integration", *session.posargs)
+    session.run("pytest", "-m", "faults", *SHARED, "tests", *session.posargs)
 
 
 @nox.session(allow_parallel=True)

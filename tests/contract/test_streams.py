@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TASKS, Checkout
+from conftest import ROOT, TASKS, UNMEASURED, Checkout
 
 WIDE = "Größe … 版"
 
@@ -44,7 +44,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(
     done = subprocess.run(
         ["sh", "-c", line],
         cwd=project.root,
-        env=project.environment({}),
+        env=project.environment(UNMEASURED),
         capture_output=True,
         text=True,
         check=True,
