@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import heapq
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,8 +18,11 @@ from buildlib.executor import Executor
 from buildlib.files import human_size
 from buildlib.oci import Archive, Image, archive_file, open_archive
 from buildlib.passing import passing_folder, system_problem
+from buildlib.reference import parse_reference
 from buildlib.streams import printable
 
+# An ID, or the beginning of one.
+_ID: Final = re.compile("[0-9a-f]+")
 # How many files are kept before all but the largest are dropped.
 _MANY: Final = 10_000
 
@@ -129,6 +133,20 @@ def _largest(files: Iterable[FileSize], top: int) -> list[FileSize]:
     return heapq.nlargest(top, files, key=lambda file: (file.size, file.path))
 
 
+def _tagged(executor: Executor, image: str) -> str:
+    """Return a name with the tag that it means: `docker save` takes a bare one for all its tags."""
+    try:
+        named = parse_reference(image)
+    except InputError:
+        return image
+    if named.tag or named.digest:
+        return image
+    latest = f"{image}:latest"
+    # The beginning of an ID could be a name as well, which docker looks for first.
+    is_id = _ID.fullmatch(image) and executor.run(("docker", "image", "inspect", latest)).code
+    return image if is_id else latest
+
+
 @contextmanager
 def saved(executor: Executor, image: str) -> Iterator[Archive]:
     """Open an image: an archive where there is a file of that name, else one of the engine's.
@@ -143,7 +161,7 @@ def saved(executor: Executor, image: str) -> Iterator[Archive]:
         return
     with passing_folder("image") as folder:
         path = folder / "image.tar"
-        done = executor.run(("docker", "save", "--output", str(path), image))
+        done = executor.run(("docker", "save", "--output", str(path), _tagged(executor, image)))
         if "no space left on device" in done.stderr:
             raise system_problem(OSError(errno.ENOSPC, f"{image} does not fit"))
         if done.code != 0 and Path(image).is_file():
