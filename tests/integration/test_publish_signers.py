@@ -14,7 +14,6 @@ from pathlib import Path
 import faults
 import pytest
 from conftest import git
-from faults import in_memory
 from registries import KNOWN, Fault, Proxy, Server, fault_proxy, referrers_registry, registry
 from releases import PATH, PLAIN, Release, make_keys, make_release
 
@@ -58,11 +57,10 @@ class Setting:
 
 
 @pytest.fixture
-def setting(tmp_path: Path, cosign_path: str) -> Iterator[Setting]:
+def setting(tmp_path: Path, cosign_path: str, referrers: Path) -> Iterator[Setting]:
     with (
-        in_memory() as memory,
-        registry(memory / "one") as one,
-        referrers_registry(tmp_path) as two,
+        registry(tmp_path / "one") as one,
+        referrers_registry(referrers) as two,
         fault_proxy(int(two.rpartition(":")[2])) as proxy,
     ):
         yield Setting(one, proxy, cosign_path)
