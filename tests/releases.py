@@ -131,9 +131,18 @@ def make_release(
     *,
     config: str = "",
     gates: Sequence[str] = ("size", "policy"),
-    provenance: bool = True,
+    provenance: bool = False,
 ) -> Release:
-    """Return a new repository on v1.2.3, with a key pair beside it."""
+    """Return a new repository on v1.2.3, with a key pair beside it.
+
+    Args:
+        root: of the repository.
+        hosts: of the registries, by their names in the configuration.
+        servers: the registries themselves.
+        config: more of it, before the tables.
+        gates: that are passed.
+        provenance: BuildKit's statements are attached, which takes a build and cosign's time.
+    """
     root.mkdir(parents=True)
     tables = "".join(
         f'[registries.{name}]\nrepository = "{host}/{PATH}"\n' for name, host in hosts.items()
