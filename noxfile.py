@@ -30,6 +30,10 @@ nox.options.sessions = [
     *("smoke", "reproducible", "publish"),
     *(NEEDS_GO if HAS_GO else ["left_out"]),
 ]
+# Many a session waits for an engine or a registry, and leaves a core to another. A session that is
+# asked for by name shows what it does while it does it, unless `-j` is given as well.
+if len(sys.argv) == 1:
+    nox.options.parallel = 2
 
 REQUIREMENTS = "requirements/dev.txt"
 LOWEST = "requirements/lowest.txt"
@@ -199,7 +203,7 @@ def simulation(session: nox.Session) -> None:
     session.run("pytest", *words, "tests/simulation")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 @nox.parametrize("platform", PLATFORMS, ids=PLATFORMS)
 def smoke(session: nox.Session, platform: str) -> None:
     """Try one platform as a user would: `nox -s smoke -- IMAGE` one that is there."""
@@ -211,7 +215,7 @@ def smoke(session: nox.Session, platform: str) -> None:
     session.run("invoke", "docker-smoke", "--platform", platform, "--junit", report, *words)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def reproducible(session: nox.Session) -> None:
     """Build every platform twice under other conditions; not a byte may differ."""
     _install(session)
@@ -222,7 +226,7 @@ def reproducible(session: nox.Session) -> None:
         session.run("pytest", "-m", "reproducible", "tests/integration", "--capture=no")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def publish(session: nox.Session) -> None:
     """Publish this repository's image for real: two releases to two registries, and back again."""
     _install(session)
@@ -244,7 +248,7 @@ def _like_docker_publish(session: nox.Session) -> dict[str, str]:
     return {"BUILDLIB_HELD_BACK": held_back, "GOTOOLCHAIN": compiler}
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def goreleaser(session: nox.Session) -> None:
     """Check GoReleaser's configuration and release with it here; `-- release` does it for real."""
     _install(session)
@@ -260,7 +264,7 @@ def goreleaser(session: nox.Session) -> None:
     session.run(*run, "pytest", "-m", "goreleaser", "tests/integration", *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def builders(session: nox.Session) -> None:
     """Build on two machines for real, one for each platform, and kill one: buildkitd with TLS."""
     if os.geteuid() != 0:
