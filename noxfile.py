@@ -39,6 +39,8 @@ REQUIREMENTS = "requirements/dev.txt"
 LOWEST = "requirements/lowest.txt"
 # Two workers that share what is left, and a table of the slowest tests.
 SHARED = ("-n", "2", "--dist", "worksteal", "--durations", "30")
+# More of them than cores: most of the time they wait for registries, engines and disks.
+WAITING = ("-n", "4", *SHARED[2:])
 LEAST_BRANCHES = 95
 CONFIG = load_config(Path(__file__).parent, os.environ)
 PLATFORMS = [str(platform) for platform in CONFIG.platforms]
@@ -116,20 +118,23 @@ def _check_branches(session: nox.Session) -> None:
         session.error(f"fewer than {LEAST_BRANCHES} % of branches are covered")
 
 
-def _pytest(session: nox.Session, mark: str, *folders: str) -> None:
-    """Run the tests with a mark on two workers, with a table of the slowest; measure coverage.
+def _pytest(
+    session: nox.Session, mark: str, *folders: str, workers: tuple[str, ...] = SHARED
+) -> None:
+    """Run the tests with a mark on several workers, with a table of the slowest; measure coverage.
 
     Args:
         session: to run them in; its arguments are pytest's.
         mark: of the tests.
         folders: that they are in, where the session's arguments name no file.
+        workers: SHARED or WAITING.
     """
     chosen = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
     # Absolute: tasks that are measured as well run in directories of their own.
     session.env["COVERAGE_FILE"] = str(Path(f".coverage-{session.name}").resolve())
     session.run("coverage", "erase")
     files = () if chosen else folders
-    session.run("coverage", "run", "-m", "pytest", "-m", mark, *SHARED, *files, *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", mark, *workers, *files, *session.posargs)
     session.run("coverage", "combine", "--quiet")
 
 
@@ -168,7 +173,7 @@ def release(session: nox.Session) -> None:
     """Run the tests of signing and publishing, to real registries; takes pytest's options."""
     _install(session)
     _release_tools(session)
-    _pytest(session, "release", "tests/integration")
+    _pytest(session, "release", "tests/integration", workers=WAITING)
 
 
 @nox.session(requires=["unit", "engine", "release"])
@@ -273,7 +278,7 @@ def builders(session: nox.Session) -> None:
         )
     _install(session)
     _release_tools(session)
-    session.run("pytest", "-m", "builders", "tests/integration", *session.posargs)
+    session.run("pytest", "-m", "builders", *SHARED, "tests/integration", *session.posargs)
 
 
 @nox.session(python=False, default=False)
