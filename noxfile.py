@@ -30,11 +30,17 @@ nox.options.sessions = [
     *("smoke", "reproducible", "publish"),
     *(NEEDS_GO if HAS_GO else ["left_out"]),
 ]
+# Many a session waits for an engine or a registry, and leaves a core to another. A session that is
+# asked for by name shows what it does while it does it, unless `-j` is given as well.
+if len(sys.argv) == 1:
+    nox.options.parallel = 2
 
 REQUIREMENTS = "requirements/dev.txt"
 LOWEST = "requirements/lowest.txt"
 # Two workers that share what is left, and a table of the slowest tests.
 SHARED = ("-n", "2", "--dist", "worksteal", "--durations", "30")
+# More of them than cores: most of the time they wait for registries, engines and disks.
+WAITING = ("-n", "4", *SHARED[2:])
 LEAST_BRANCHES = 95
 CONFIG = load_config(Path(__file__).parent, os.environ)
 PLATFORMS = [str(platform) for platform in CONFIG.platforms]
@@ -112,20 +118,23 @@ def _check_branches(session: nox.Session) -> None:
         session.error(f"fewer than {LEAST_BRANCHES} % of branches are covered")
 
 
-def _pytest(session: nox.Session, mark: str, *folders: str) -> None:
-    """Run the tests with a mark on two workers, with a table of the slowest; measure coverage.
+def _pytest(
+    session: nox.Session, mark: str, *folders: str, workers: tuple[str, ...] = SHARED
+) -> None:
+    """Run the tests with a mark on several workers, with a table of the slowest; measure coverage.
 
     Args:
         session: to run them in; its arguments are pytest's.
         mark: of the tests.
         folders: that they are in, where the session's arguments name no file.
+        workers: SHARED or WAITING.
     """
     chosen = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
     # Absolute: tasks that are measured as well run in directories of their own.
     session.env["COVERAGE_FILE"] = str(Path(f".coverage-{session.name}").resolve())
     session.run("coverage", "erase")
     files = () if chosen else folders
-    session.run("coverage", "run", "-m", "pytest", "-m", mark, *SHARED, *files, *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", mark, *workers, *files, *session.posargs)
     session.run("coverage", "combine", "--quiet")
 
 
@@ -164,7 +173,7 @@ def release(session: nox.Session) -> None:
     """Run the tests of signing and publishing, to real registries; takes pytest's options."""
     _install(session)
     _release_tools(session)
-    _pytest(session, "release", "tests/integration")
+    _pytest(session, "release", "tests/integration", workers=WAITING)
 
 
 @nox.session(requires=["unit", "engine", "release"])
@@ -205,7 +214,7 @@ def simulation(session: nox.Session) -> None:
     session.run("pytest", *words, "tests/simulation")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 @nox.parametrize("platform", PLATFORMS, ids=PLATFORMS)
 def smoke(session: nox.Session, platform: str) -> None:
     """Try one platform as a user would: `nox -s smoke -- IMAGE` one that is there."""
@@ -217,7 +226,7 @@ def smoke(session: nox.Session, platform: str) -> None:
     session.run("invoke", "docker-smoke", "--platform", platform, "--junit", report, *words)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def reproducible(session: nox.Session) -> None:
     """Build every platform twice under other conditions; not a byte may differ."""
     _install(session)
@@ -228,7 +237,7 @@ def reproducible(session: nox.Session) -> None:
         session.run("pytest", "-m", "reproducible", "tests/integration", "--capture=no")
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def publish(session: nox.Session) -> None:
     """Publish this repository's image for real: two releases to two registries, and back again."""
     _install(session)
@@ -250,7 +259,7 @@ def _like_docker_publish(session: nox.Session) -> dict[str, str]:
     return {"BUILDLIB_HELD_BACK": held_back, "GOTOOLCHAIN": compiler}
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def goreleaser(session: nox.Session) -> None:
     """Check GoReleaser's configuration and release with it here; `-- release` does it for real."""
     _install(session)
@@ -266,7 +275,7 @@ def goreleaser(session: nox.Session) -> None:
     session.run(*run, "pytest", "-m", "goreleaser", "tests/integration", *session.posargs)
 
 
-@nox.session
+@nox.session(allow_parallel=True)
 def builders(session: nox.Session) -> None:
     """Build on two machines for real, one for each platform, and kill one: buildkitd with TLS."""
     if os.geteuid() != 0:
@@ -275,7 +284,7 @@ def builders(session: nox.Session) -> None:
         )
     _install(session)
     _release_tools(session)
-    session.run("pytest", "-m", "builders", "tests/integration", *session.posargs)
+    session.run("pytest", "-m", "builders", *SHARED, "tests/integration", *session.posargs)
 
 
 @nox.session(python=False, default=False)

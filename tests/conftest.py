@@ -333,6 +333,15 @@ def grype() -> Path:
     return Path(GOTOOLS.ensure("grype", os.environ))
 
 
+@pytest.fixture(scope="session")
+def referrers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the registry of tests/referrers, which knows the referrers API; built once."""
+    program = tmp_path_factory.mktemp("referrers") / "referrers"
+    argv = [GOTOOLS.go_command(os.environ), "build", "-o", str(program), "."]
+    subprocess.run(argv, cwd=ROOT / "tests/referrers", check=True)
+    return program
+
+
 @pytest.fixture(scope="session", params=["cosign of this machine", "cosign 3"])
 def cosign_path(request: pytest.FixtureRequest) -> str:
     """Return a PATH with one of the cosigns that are supported."""

@@ -10,12 +10,10 @@ A test file takes the fixtures by assigning them to names of its own.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from registries import KNOWN, Proxy, Server, fault_proxy, registry
@@ -93,26 +91,14 @@ def blobs_sent(proxy: Proxy) -> int:
 def reached_by_proxies(folder: Path, *, provenance: bool = True) -> Iterator[Setting]:
     """Run two registries, and a proxy before each, for a new release."""
     with (
-        in_memory() as memory,
-        registry(memory / "one") as one,
-        registry(memory / "two") as two,
+        registry(folder / "one") as one,
+        registry(folder / "two") as two,
         fault_proxy(one.port) as first,
         fault_proxy(two.port) as second,
     ):
         hosts = {"one": first.host, "two": second.host}
         release = make_release(folder / "work/repo", hosts, [one, two], provenance=provenance)
         yield Setting(release, (first, second))
-
-
-@contextmanager
-def in_memory() -> Iterator[Path]:
-    """Give a directory that is on no disk, where there is such a thing.
-
-    A registry waits for the disk with each request that sends something, longer than for all else.
-    """
-    memory = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in there
-    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        yield Path(folder)
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock, Thread
 
 import bcrypt
-from conftest import GOTOOLS
 
 from buildlib.registry.credentials import Credentials
 
@@ -88,14 +88,29 @@ def _answers(port: int) -> bool:
 def registry(folder: Path, *, password: bool = True, memory: bool = False) -> Iterator[Server]:
     """Run Debian's registry as a process of our own, and end it.
 
-    On its disk it does not write a tag in one step: who asks for one at that moment gets a 500. An
+    As files it does not write a tag in one step: who asks for one at that moment gets a 500. An
     engine does, as it pushes the manifests of an index side by side. In memory it is no question.
+
+    Args:
+        folder: of its configuration and its log.
+        password: it wants the credentials of the tests.
+        memory: it keeps what it holds in its own memory; else in files, for a test to look at.
     """
+    # On no disk, where there is such a directory: it waits for the disk with each request that
+    # sends something, longer than for all else.
+    shared = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in there
+    with TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as data:
+        storage = "inmemory: {}" if memory else f"filesystem: {{rootdirectory: {data}}}"
+        with _running_registry(folder, storage, password=password) as port:
+            yield Server(port, Path(data))
+
+
+@contextmanager
+def _running_registry(folder: Path, storage: str, *, password: bool) -> Iterator[int]:
     program = shutil.which("docker-registry")
     assert program, "docker-registry is needed; scripts/bootstrap.sh installs it"
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    storage = "inmemory: {}" if memory else f"filesystem: {{rootdirectory: {folder / 'data'}}}"
     text = _CONFIG.format(storage=storage, port=port)
     if password:
         made = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -115,24 +130,18 @@ def registry(folder: Path, *, password: bool = True, memory: bool = False) -> It
                 assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
                 assert time.monotonic() < deadline, "the registry does not answer"
                 time.sleep(0.02)
-            yield Server(port, folder / "data")
+            yield port
         finally:
             process.terminate()
             process.wait(timeout=30)
 
 
 @contextmanager
-def referrers_registry(folder: Path) -> Iterator[str]:
-    """Run a registry that knows the referrers API, built from tests/referrers; yield its host.
+def referrers_registry(program: Path) -> Iterator[str]:
+    """Run a registry that knows the referrers API, the fixture `referrers`; yield its host.
 
     It wants the credentials that the others want.
     """
-    program = folder / "referrers"
-    subprocess.run(
-        [GOTOOLS.go_command(os.environ), "build", "-o", str(program), "."],
-        cwd=Path(__file__).parent / "referrers",
-        check=True,
-    )
     port = free_port()
     process = subprocess.Popen(
         [str(program), f"127.0.0.1:{port}"],

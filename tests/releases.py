@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from conftest import ROOT, TASKS, git, run_process, start_task
@@ -131,9 +133,20 @@ def make_release(
     *,
     config: str = "",
     gates: Sequence[str] = ("size", "policy"),
-    provenance: bool = True,
+    provenance: bool = False,
+    content: str = "one",
 ) -> Release:
-    """Return a new repository on v1.2.3, with a key pair beside it."""
+    """Return a new repository on v1.2.3, with a key pair beside it.
+
+    Args:
+        root: of the repository.
+        hosts: of the registries, by their names in the configuration.
+        servers: the registries themselves.
+        config: more of it, before the tables.
+        gates: that are passed.
+        provenance: BuildKit's statements are attached, which takes a build and cosign's time.
+        content: of the program, by which the engine knows the image's steps again.
+    """
     root.mkdir(parents=True)
     tables = "".join(
         f'[registries.{name}]\nrepository = "{host}/{PATH}"\n' for name, host in hosts.items()
@@ -160,10 +173,18 @@ def make_release(
     }
     env.pop("VERSION", None)
     release = Release(root, hosts, servers, env)
-    if not (root.parent / "cosign.key").exists():
-        make_keys(root.parent, env)
-    release.commit("one", "v1.2.3")
+    for name, data in _key_pair(env["COSIGN_PASSWORD"]).items():
+        (root.parent / name).write_bytes(data)
+    release.commit(content, "v1.2.3")
     return release
+
+
+@cache
+def _key_pair(password: str) -> dict[str, bytes]:
+    """Return the files of one key pair for all releases: making one is slow on purpose."""
+    with TemporaryDirectory() as folder:
+        make_keys(Path(folder), {**os.environ, "COSIGN_PASSWORD": password})
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
 
 def make_keys(folder: Path, env: Mapping[str, str]) -> None:

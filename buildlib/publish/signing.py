@@ -15,7 +15,6 @@ from buildlib.errors import (
     BuildlibError,
     InputError,
     ToolError,
-    VerificationError,
     raise_problems,
 )
 from buildlib.executor import Executor
@@ -128,10 +127,11 @@ class CosignSigner:
         """Start nothing yet."""
         self._project, self._plan = project, plan
         self._executor, self._console, self._repositories = executor, console, repositories
+        self._checked: Cosign | None = None
 
     @cached_property
     def _cosign(self) -> Cosign:
-        return find_cosign(self._executor)
+        return self._checked or find_cosign(self._executor)
 
     def check(self) -> Mapping[str, str]:
         """Return the versions of the tools.
@@ -142,8 +142,8 @@ class CosignSigner:
             ToolError: cosign is not here (exit 3).
             ProblemsError: several of these.
         """
-        cosign = check_signer(self._project.config, self._plan.gates, self._executor)
-        return {"cosign": cosign.version}
+        self._checked = check_signer(self._project.config, self._plan.gates, self._executor)
+        return {"cosign": self._checked.version}
 
     def sign(self, target: Target, receipt: Receipt) -> str:
         """Sign what a registry holds, and verify it; what is signed already is not signed again.
@@ -172,10 +172,9 @@ class CosignSigner:
     def _signed(
         self, signatory: Signatory, reference: str, store: Path, images: tuple[str, ...]
     ) -> None:
-        plain = self._project.config.verification()._replace(attestations=())
-        try:
-            signatory.verify(reference, plain, store, images=images)
-        except VerificationError:
+        if not signatory.is_signed(
+            reference, self._project.config.verification(), store, images=images
+        ):
             self._console.note(f"signing {reference}")
             signatory.sign(reference, self._project.config.signing(), store)
 

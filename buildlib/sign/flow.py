@@ -255,13 +255,8 @@ class Signatory:
             VerificationError: it is not verified (exit 8).
         """
         digest = _check_digest(reference)
-        if not (policy.key or policy.by_identity):
-            raise InputError(
-                "nothing says what counts as signed",
-                hint="give the table verify a key, or identity and issuer",
-            )
-        repository = reference.partition("@")[0]
-        manifests = [f"{repository}@{image}" for image in images]
+        _check_policy(policy)
+        manifests = _manifests(reference, images)
         signed = manifests if policy.manifests else []
         try:
             done = self._signed((reference, *signed), policy, store)
@@ -278,6 +273,23 @@ class Signatory:
             images=tuple(images) if policy.manifests else (),
             attestations=attestations,
         )
+
+    def is_signed(
+        self, reference: str, policy: Verify, store: Path, *, images: Sequence[str] = ()
+    ) -> bool:
+        """Return whether a digest and its manifests are signed, whatever is stated about them.
+
+        Raises:
+            BuildlibError: as `verify`, but for VerificationError.
+        """
+        _check_digest(reference)
+        _check_policy(policy)
+        signed = _manifests(reference, images) if policy.manifests else []
+        try:
+            self._signed((reference, *signed), policy, store)
+        except VerificationError:
+            return False
+        return True
 
     def _signed(self, references: Sequence[str], policy: Verify, store: Path) -> Completed:
         argv = self._cosign.verify(references, policy, self._root)
@@ -451,6 +463,19 @@ def fingerprint(key: str, root: Path) -> str:
     with suppress(ValueError):
         return f"key sha256:{hashlib.sha256(base64.b64decode(body)).hexdigest()[:16]}"
     return key
+
+
+def _manifests(reference: str, images: Sequence[str]) -> list[str]:
+    repository = reference.partition("@")[0]
+    return [f"{repository}@{image}" for image in images]
+
+
+def _check_policy(policy: Verify) -> None:
+    if not (policy.key or policy.by_identity):
+        raise InputError(
+            "nothing says what counts as signed",
+            hint="give the table verify a key, or identity and issuer",
+        )
 
 
 def _check_digest(reference: str) -> str:

@@ -77,6 +77,17 @@ def test_tests_are_the_sum_of_three_sessions_and_their_coverage(tmp_path: Path) 
     assert _chosen(tmp_path, "-s", "tests") == {"unit", "engine", "release", "coverage", "tests"}
 
 
+@pytest.mark.parametrize(
+    ("words", "jobs"), [(["nox"], "2"), (["nox", "-s", "unit"], "None")], ids=["plain", "by name"]
+)
+def test_plain_nox_runs_two_sessions_at_a_time(words: list[str], jobs: str) -> None:
+    code = f"import sys; sys.argv = {words}; import noxfile, nox; print(nox.options.parallel)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [jobs]
+
+
 def test_what_is_fast_needs_no_registry_and_no_second_machine(tmp_path: Path) -> None:
     assert _chosen(tmp_path, "-t", "fast") == {"lint", "unit"}
 

@@ -162,7 +162,12 @@ def test_row_53_secrets_are_in_nothing_that_was_written(setting: Setting, tmp_pa
     hosts = dict(setting.release.hosts)
     source = f'source = "https://me:{planted["source"]}@git.example/x"\n'
     release = make_release(
-        tmp_path / "work/repo", hosts, setting.servers, config=source, gates=["size"]
+        tmp_path / "work/repo",
+        hosts,
+        setting.servers,
+        config=source,
+        gates=["size"],
+        provenance=True,
     )
     git(release.root, "remote", "add", "origin", f"https://me:{planted['remote']}@git.example/x")
     release.env |= {

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 from conftest import TASKS
-from faults import in_memory
 from inprocess import run_task
 from ociwriter import OciWriter
 from registries import (
@@ -104,7 +103,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory, cosign_path: str) -> Iterat
     folder = tmp_path_factory.mktemp("signed")
     root, temporary = folder / "repo", folder / "tmp"
     temporary.mkdir()
-    with in_memory() as memory, registry(memory / "registry") as server:
+    with registry(folder / "registry") as server:
         env = {
             **os.environ,
             "PATH": cosign_path,
@@ -411,9 +410,9 @@ def test_what_can_not_be_done_is_told_with_its_code(signed: Signed, tmp_path: Pa
 
 
 def test_a_registry_that_knows_referrers_is_signed_in_as_well(
-    signed: Signed, tmp_path: Path
+    signed: Signed, tmp_path: Path, referrers: Path
 ) -> None:
-    with referrers_registry(tmp_path) as host:
+    with referrers_registry(referrers) as host:
         assert ping(int(host.rpartition(":")[2])) == 401
         repository = Repository(Transport(host, KNOWN), PATH)
         config = docker_config(tmp_path / "docker", host)

@@ -216,3 +216,28 @@ def test_a_receipt_has_nothing_that_opens_what_a_registry_spoke_of(tmp_path: Pat
     wanted = "see https://***@registry.example/x"
     assert (kept.gates[0].detail, kept.targets["one"].error) == (wanted, wanted)
     assert "plant" not in as_text(receipt)
+
+
+class _Unsigned(Cosign):
+    """Finds no signature until it has signed."""
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        answer = super()._answer(argv)
+        signed = "verify" not in argv or self.did("sign")
+        return answer if signed else Completed(code=10, stderr="no signatures found\n")
+
+
+def test_cosign_is_looked_at_once_and_asked_no_more_than_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildlib.publish.signing.tracked_key", lambda _: None)
+    cosign = _Unsigned()
+    signer, plan, receipt = _signer(tmp_path, cosign)
+    receipt.platforms = {"linux/amd64": "sha256:" + "b" * 64, "linux/arm64": "sha256:" + "c" * 64}
+    cosign.answers["cosign", "public-key"] = Completed(code=0)
+    signer.check()
+    cosign.asked.clear()
+    signer.sign(plan.targets[0], receipt)
+    # Not which of the manifests it is that nobody has signed: all of it is signed next.
+    verbs = ["verify", "sign", "verify-attestation", "attest", "verify"]
+    assert [words[1] for words in cosign.asked] == verbs
