@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from buildlib.dockerfile import parse_dockerfile
 from buildlib.engine import EngineFacts
 from buildlib.errors import ToolError
 from buildlib.executor import Completed, Watch
+from buildlib.passing import new_name
 from buildlib.project import Project
 from buildlib.vcs import GitFacts, NoGit
 from buildlib.version import resolve_version
@@ -182,6 +184,16 @@ def a_project(
         override=(env or {}).get("VERSION", ""),
     )
     return Project(config=config, git=facts, version=version, env=env or {})
+
+
+def dead_name(kind: str) -> str:
+    """Return the name of something of this machine whose process has ended."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    _, machine, _, tail = new_name("x").split("-")
+    return f"{kind}-{machine}-{pid}-{tail}"
 
 
 def words_after(argv: Iterable[str], option: str) -> list[str]:

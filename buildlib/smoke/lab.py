@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from buildlib.engine import listed
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed, Executor
 from buildlib.labels import NAMESPACE
-from buildlib.passing import has_ended, new_name
+from buildlib.passing import new_name
+from buildlib.run.leftovers import ended, listed_now, remove_made, runs_in
 
 LABEL: Final = f"{NAMESPACE}.smoke"
 # docker itself, beside what the container takes, on an engine that is not slow.
@@ -150,26 +150,7 @@ class Lab:
 
     def sweep(self) -> None:
         """Remove what is left of this run."""
-        _remove(self._executor, self.run_id)
-
-
-def _listed(executor: Executor, *words: str) -> tuple[str, ...]:
-    """Return what docker lists; what it does not list now, the next run removes."""
-    with suppress(EngineError):
-        return listed(executor, *words)
-    return ()
-
-
-def _remove(executor: Executor, run_id: str) -> None:
-    label = f"label={LABEL}={run_id}"
-    for listing, removal in (
-        (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
-        (("volume", "ls", "--quiet"), ("volume", "rm", "--force")),
-        (("network", "ls", "--quiet"), ("network", "rm")),
-    ):
-        found = _listed(executor, *listing, "--filter", label)
-        if found:
-            executor.run(("docker", *removal, *found))
+        remove_made(self._executor, LABEL, self.run_id)
 
 
 def remove_stale(executor: Executor, image: str, keep: str = "") -> tuple[str, ...]:
@@ -180,13 +161,11 @@ def remove_stale(executor: Executor, image: str, keep: str = "") -> tuple[str, .
         image: the project's, whose tags may have been made for a run.
         keep: a reference that is still wanted.
     """
-    label = f'{{{{.Label "{LABEL}"}}}}'
-    listing = ("ps", "--all", "--filter", f"label={LABEL}", "--format", label)
-    containers = _listed(executor, *listing)
-    tags = _listed(executor, "image", "ls", "--format", "{{.Tag}}", image)
-    stale = tuple(sorted({name for name in [*containers, *tags] if has_ended(name)}))
+    made = runs_in(executor, LABEL)
+    tags = listed_now(executor, "image", "ls", "--format", "{{.Tag}}", image)
+    stale = ended([*made, *tags])
     for run_id in stale:
-        _remove(executor, run_id)
+        remove_made(executor, LABEL, run_id)
         if run_id in tags and f"{image}:{run_id}" != keep:
             executor.run(("docker", "image", "rm", "--no-prune", f"{image}:{run_id}"))
-    return tuple(run_id for run_id in stale if run_id in containers)
+    return tuple(run_id for run_id in stale if run_id in made)

@@ -141,6 +141,7 @@ ORDER = [
     "run.reach",
     "run.probe",
     "run.services",
+    "run.leftovers",
     "run.container",
     "run.places",
     "run.data",
