@@ -70,7 +70,7 @@ def _check_plan(
     described: BuilderSettings | None,
 ) -> list[BuildlibError]:
     """Return the problems that need no engine to be seen."""
-    allowed = project.config.image_policy().allow_names if project.config.policy else ()
+    allowed = project.config.allowed_names()
     problems = preflight.check_build_args(plan.build_args, project.env, allowed)
     problems += preflight.check_secrets(plan.secrets) or preflight.unset_secrets(
         plan.secrets, project.env

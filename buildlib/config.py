@@ -144,6 +144,10 @@ class Config:
 
         return self.policy or NO_POLICY
 
+    def allowed_names(self) -> tuple[str, ...]:
+        """Return patterns of names that are none of a secret, whatever they sound like."""
+        return self.image_policy().allow_names if self.policy else ()
+
     def scan_settings(self) -> ScanSettings:
         """Return what the vulnerability gate goes by, or its defaults."""
         from buildlib.scan.settings import NO_SCAN  # noqa: PLC0415 - only the gates ask

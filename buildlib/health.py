@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -9,7 +10,15 @@ from buildlib.config import Config
 from buildlib.errors import InputError
 from buildlib.expectations import Statuses
 from buildlib.settings import Run, Smoke
-from buildlib.surroundings import Given, Port, Service, resolve_mount
+from buildlib.surroundings import (
+    Given,
+    Pairs,
+    Port,
+    Service,
+    env_options,
+    resolve_mount,
+    split_secret,
+)
 
 # As curl --fail and Kubernetes have it.
 _HEALTHY: Final[Statuses] = ((200, 399),)
@@ -80,9 +89,14 @@ def run_health(config: Config) -> Health | None:
 
 
 class Surroundings(NamedTuple):
-    """What a container is given beside what `docker-run` always gives it."""
+    """What a container is given beside what `docker-run` always gives it.
 
-    env: tuple[tuple[str, str], ...] = ()
+    Those of `hidden` are variables whose values must be in no command line: whoever starts docker
+    gives them to it in its environment.
+    """
+
+    env: Pairs = ()
+    hidden: Pairs = ()
     env_files: tuple[Path, ...] = ()
     mounts: tuple[Given, ...] = ()
     network: str = ""
@@ -94,7 +108,7 @@ class Surroundings(NamedTuple):
         """Return docker's options, without the ports, which depend on where they are published."""
         return (
             *(word for path in self.env_files for word in ("--env-file", str(path))),
-            *(word for name, value in self.env for word in ("--env", f"{name}={value}")),
+            *env_options(self.env, self.hidden),
             *(word for mount in self.mounts for word in (mount.option, mount.value)),
             *(["--network", self.network] if self.network else []),
             *(word for host in self.hosts for word in ("--add-host", host)),
@@ -119,13 +133,21 @@ def _joined(config: Config, *tables: Run | Smoke) -> Surroundings:
     env: dict[str, str] = {}
     for table in tables:
         env |= dict(table.env)
-    root = config.root
+    root, allowed = config.root, config.allowed_names()
+    shown, hidden = split_secret(tuple(env.items()), allowed)
+    services = {one.name: one for table in tables for one in table.services}.values()
     return Surroundings(
-        env=tuple(env.items()),
+        env=shown,
+        hidden=hidden,
         env_files=tuple(root / path for table in tables for path in table.env_file),
         mounts=tuple(resolve_mount(text, root) for table in tables for text in table.mounts),
         network=next((table.network for table in reversed(tables) if table.network), ""),
         hosts=tuple(host for table in tables for host in table.add_host),
         ports=tuple(dict.fromkeys(port for table in tables for port in table.ports)),
-        services=tuple({one.name: one for table in tables for one in table.services}.values()),
+        services=tuple(_hiding(one, allowed) for one in services),
     )
+
+
+def _hiding(service: Service, allowed: Sequence[str]) -> Service:
+    shown, hidden = split_secret(service.env, allowed)
+    return service._replace(env=shown, hidden=hidden)

@@ -13,7 +13,7 @@ from buildlib.console import Console
 from buildlib.dockerfile import parse_dockerfile
 from buildlib.engine import EngineFacts
 from buildlib.errors import ToolError
-from buildlib.executor import Completed, Watch
+from buildlib.executor import NOTHING, Completed, Watch
 from buildlib.passing import new_name
 from buildlib.project import Project
 from buildlib.vcs import GitFacts, NoGit
@@ -51,6 +51,7 @@ class FakeExecutor:
     def __init__(self, answers: Mapping[tuple[str, ...], Completed] | None = None) -> None:
         self.answers = dict(answers or {})
         self.asked: list[tuple[str, ...]] = []
+        self.envs: list[tuple[tuple[str, ...], Mapping[str, str]]] = []
         self.texts: list[str] = []
         self.lines: Sequence[str] = ()
         self.silences = 0
@@ -62,8 +63,15 @@ class FakeExecutor:
                 return answer
         raise ToolError(f"{argv[0]} not found", hint="install it")
 
-    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
         assert timeout is None or timeout > 0
+        self.envs += [(tuple(argv), env)] if env else []
         return self._answer(argv)
 
     def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
@@ -80,7 +88,14 @@ class FakeExecutor:
         self._silence(watch)
         return answer.code
 
-    def attach(self, argv: Sequence[str], *, watch: Watch | None = None) -> int:
+    def attach(
+        self,
+        argv: Sequence[str],
+        *,
+        watch: Watch | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> int:
+        self.envs += [(tuple(argv), env)] if env else []
         answer = self._answer(argv)
         self._silence(watch)
         return answer.code

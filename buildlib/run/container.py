@@ -18,7 +18,7 @@ from buildlib.errors import (
     ProblemsError,
     raise_problems,
 )
-from buildlib.executor import Executor
+from buildlib.executor import NOTHING, Executor
 from buildlib.run.ask import container_log, health_log
 from buildlib.run.leftovers import ended, listed_now, remove_made
 from buildlib.run.plan import (
@@ -215,8 +215,9 @@ class Containers:
         Raises:
             EngineError: the engine could not, or a service is not ready in time (exit 4).
         """
-        for argv in services_argv(plan):
-            done = self._executor.run(argv)
+        envs = (NOTHING, *(dict(service.hidden) for service in plan.given.services))
+        for argv, env in zip(services_argv(plan), envs, strict=False):
+            done = self._executor.run(argv, env=env)
             if done.code != 0:
                 raise EngineError(f"docker {argv[1]} failed for a service", why=done.stderr.strip())
         for service in plan.given.services:
@@ -233,7 +234,7 @@ class Containers:
             NameTakenError: see `make_room`.
             EngineError: the engine could not (exit 4).
         """
-        done = self._executor.run(run_argv(plan))
+        done = self._executor.run(run_argv(plan), env=dict(plan.given.hidden))
         if done.code == 0:
             return done.stdout.strip()
         raise self._not_started(plan, done.code, done.stderr)

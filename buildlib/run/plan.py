@@ -299,7 +299,11 @@ def make_run_plan(
     """
     run, given = config.run, run_surroundings(config)
     volumes = (resolve_mount(text, start or config.root) for text in request.volumes)
-    given = given._replace(mounts=(*given.mounts, *volumes))
+    given = given._replace(
+        mounts=(*given.mounts, *volumes),
+        # A variable that is given by its name has the value that it has here.
+        hidden=tuple(pair for pair in given.hidden if pair[0] not in request.env),
+    )
     inside = _port_inside(config, request, given.network, exposed)
     if request.pull_policy not in _POLICIES:
         raise InputError(
@@ -323,9 +327,7 @@ def make_run_plan(
         labels=tuple((key, value) for key, value in sorted(labels.items()) if value),
         published=(host, port, inside) if inside and shown else None,
         mounts=(data,) if data else (),
-        env=_check_env(
-            request.env, env, config.image_policy().allow_names if config.policy else ()
-        ),
+        env=_check_env(request.env, env, config.allowed_names()),
         platform=str(parse_platform(request.platform)) if request.platform else "",
         pull_policy=request.pull_policy,
         confined=user_options(run) if request.unconfined else confined_options(run),

@@ -272,7 +272,9 @@ class PlatformSmoke:
     def _ask(self, command: Command, confined: Sequence[str] = ()) -> Completed:
         options, words = self._options(command, confined)
         limit = self._lab.limit(self._wanted.command_timeout)
-        with self._lab.container(options, self._subject.image, words, timeout=limit) as started:
+        hidden, image = dict(self._given.hidden), self._subject.image
+        made = self._lab.container(options, image, words, timeout=limit, env=hidden)
+        with made as started:
             seen = started[1]
         if seen.code == ENGINE_FAILED and "docker:" in seen.stderr:
             raise command_error(seen.code, seen.stderr.strip())

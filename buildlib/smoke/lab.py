@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from buildlib.errors import CancelledError, EngineError
-from buildlib.executor import Completed, Executor
+from buildlib.executor import NOTHING, Completed, Executor
 from buildlib.labels import NAMESPACE
 from buildlib.passing import new_name
 from buildlib.run.leftovers import ended, listed_now, remove_made, runs_in
@@ -47,7 +47,13 @@ class Lab:
         # How many times longer than usual this engine takes.
         self.slowness = 1.0
 
-    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
         """Run a process to its end, as the executor does.
 
         Raises:
@@ -55,7 +61,7 @@ class Lab:
         """
         if self._cancelled:
             raise CancelledError("interrupted")
-        return self._executor.run(argv, timeout=timeout)
+        return self._executor.run(argv, timeout=timeout, env=env)
 
     def docker(self, *words: str, timeout: float | None = None) -> Completed:
         """Run docker to its end; raises as `run`."""
@@ -102,6 +108,7 @@ class Lab:
         *,
         timeout: float,
         pull: str = "never",
+        env: Mapping[str, str] = NOTHING,
     ) -> Iterator[tuple[str, Completed]]:
         """Run a container for the time of the block; it is removed whatever happens.
 
@@ -111,6 +118,7 @@ class Lab:
             command: for its entrypoint.
             timeout: seconds that it may take to end, or to start where it is detached.
             pull: `missing` for an image that is not the one under test.
+            env: values of variables that the options name alone.
 
         Raises:
             TimedOutError: it did not end in time (exit 4).
@@ -120,7 +128,8 @@ class Lab:
         words = ("run", "--name", name, *self.labels, "--pull", pull)
         try:
             timeout += self.limit(_SLACK)
-            yield name, self.docker(*words, *options, image, *command, timeout=timeout)
+            argv = ("docker", *words, *options, image, *command)
+            yield name, self.run(argv, timeout=timeout, env=env)
         finally:
             self._executor.run(("docker", "rm", "--force", "--volumes", name))
 

@@ -308,7 +308,8 @@ def serving(lab: Lab, config: Config, image: str, options: Sequence[str]) -> Ite
     publish = ("--publish", f"127.0.0.1::{port}") if shown else ()
     timeout = max(_START_SECONDS, lab.limit(smoke.start_timeout))
     argv = ("--detach", *publish, *_OFTEN, *options)
-    with lab.container(argv, image, timeout=timeout) as (name, started):
+    hidden = dict(smoke_surroundings(config).hidden)
+    with lab.container(argv, image, timeout=timeout, env=hidden) as (name, started):
         if started.code != 0:
             raise EngineError("the container did not start", why=started.stderr.strip())
         address = published_at(lab, name, port) if shown and not lab.elsewhere else ""

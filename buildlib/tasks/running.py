@@ -100,6 +100,7 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
         before = ("env", f"DOCKER_HOST={host}") if host else ()
         for line in (*services_argv(plan), run_argv(plan, detach=detach or not request.args)):
             run.console.answer(shell_line((*before, *line)))
+        _mention_hidden(run, plan)
         return 0
     _check(facts, start.answer)
     if start.project:
@@ -110,6 +111,14 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
     if request.args and not detach:
         return _attached(flow, plan, run.executor)
     return _served(flow, plan, run, version=version, detach=detach, as_json=as_json)
+
+
+def _mention_hidden(run: Edge, plan: RunPlan) -> None:
+    """Name the variables that a printed line takes from the environment, if there are any."""
+    beside = (service.hidden for service in plan.given.services)
+    names = [name for hidden in (plan.given.hidden, *beside) for name, _ in hidden]
+    if names:
+        run.console.note(f"looks secret, and is not shown: {', '.join(dict.fromkeys(names))}")
 
 
 def _facts(run: Edge, start: Start) -> EngineFacts:
@@ -131,7 +140,8 @@ def _attached(flow: Flow, plan: RunPlan, executor: Executor) -> int:
     """Run a command on our own terminal."""
     with flow.guard(keep=False):
         flow.prepare(plan)
-        code = executor.attach(run_argv(plan, detach=False, terminal=sys.stdin.isatty()))
+        argv = run_argv(plan, detach=False, terminal=sys.stdin.isatty())
+        code = executor.attach(argv, env=dict(plan.given.hidden))
         # A program may end with a code of docker's own.
         failed = code in _DOCKER_FAILED and not flow.containers.has_started(plan.name)
     if failed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from buildlib.builders.settings import BuilderSettings, Collection, find_builder
 from buildlib.config import load_config
 from buildlib.engine import Builder, Node, parse_builder
 from buildlib.errors import CancelledError, EngineError, InputError, ProblemsError
-from buildlib.executor import Completed
+from buildlib.executor import NOTHING, Completed
 from buildlib.plan import BuildPlan
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.platforms import parse_platforms
@@ -620,10 +620,16 @@ def test_what_is_interrupted_stays_ours_until_it_is_gone(
     tmp_path: Path, node: str, *, left: bool
 ) -> None:
     class Interrupted(FakeBuildx):
-        def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+        def run(
+            self,
+            argv: Sequence[str],
+            *,
+            timeout: float | None = None,
+            env: Mapping[str, str] = NOTHING,
+        ) -> Completed:
             if node in argv:
                 raise CancelledError("interrupted")
-            return super().run(argv, timeout=timeout)
+            return super().run(argv, timeout=timeout, env=env)
 
     buildx = Interrupted()
     flow = _flow(tmp_path, buildx)

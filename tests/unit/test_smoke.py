@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from buildlib.errors import CancelledError, EngineError, InputError, TimedOutError
-from buildlib.executor import Completed
+from buildlib.executor import NOTHING, Completed
 from buildlib.platforms import parse_platform
 from buildlib.smoke.checks import PlatformSmoke, Subject
 from buildlib.smoke.flow import POLICY
@@ -634,13 +634,19 @@ class Slow(Docker):
         super().__init__()
         self.times = times
 
-    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
         if argv[1] == "run":
             self.times -= 1
             if self.times >= 0:
                 self.asked.append(tuple(argv))
                 raise TimedOutError(f"docker did not answer within {timeout} s")
-        return super().run(argv, timeout=timeout)
+        return super().run(argv, timeout=timeout, env=env)
 
 
 @pytest.mark.parametrize(
