@@ -17,9 +17,9 @@ from buildlib.console import Console, table
 from buildlib.engine import EngineFacts
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.executor import Executor
-from buildlib.imageconfig import explicit_group, exposed_ports
+from buildlib.imageconfig import exposed_ports
 from buildlib.passing import new_name
-from buildlib.run.ask import helper_argv, image_runtime, published_at
+from buildlib.run.ask import helper_argv, image_group, image_runtime, published_at
 from buildlib.run.container import Containers, NameTakenError
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import (
@@ -275,19 +275,11 @@ class Flow:
                 directory = DataDirectory(
                     self._executor,
                     plan.image,
-                    (config.run.user, self._group_of(plan.image)),
+                    (config.run.user, image_group(self._executor, config.run, plan.image)),
                     self._engine.kind,
                     self._places,
                 )
                 directory.prepare(mount, config.image)
-
-    def _group_of(self, image: str) -> int:
-        """Return the group of the image's user: configured, or named by its USER."""
-        run = self._config.run
-        if run.group is not None or not run.user:
-            return run.group or 0
-        user = str(image_runtime(self._executor, image).get("User") or "")
-        return explicit_group(user, run.user)
 
     def _make_room(self, plan: RunPlan) -> None:
         if self.containers.make_room(plan.name):

@@ -19,7 +19,7 @@ from buildlib.labels import OWNER as IMAGE_OWNER
 from buildlib.labels import VERSION_LABEL
 from buildlib.reference import parse_reference
 from buildlib.report import to_json
-from buildlib.run.ask import image_version
+from buildlib.run.ask import image_group, image_version
 from buildlib.run.container import Containers, collected, command_error, labels_of, name_of
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import Pinged
@@ -300,7 +300,7 @@ def _folder(config: Config, data_dir: str) -> Path | None:
 def _directory(run: Edge, config: Config, answer: Pinged, places: DataPlaces) -> DataDirectory:
     kind = describe_engine(answer, inspect_engine(run.executor)).kind
     image = f"{config.image}:latest"
-    account = (config.run.user, config.run.group or config.run.user)
+    account = (config.run.user, image_group(run.executor, config.run, image))
     return DataDirectory(run.executor, image, account, kind, places)
 
 

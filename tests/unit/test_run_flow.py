@@ -16,7 +16,7 @@ from buildlib.executor import Completed
 from buildlib.gitcommand import GitCommand
 from buildlib.health import Health
 from buildlib.passing import new_name
-from buildlib.run.ask import published_at
+from buildlib.run.ask import image_group, published_at
 from buildlib.run.container import Containers, command_error
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import Candidate, Kind, Pinged
@@ -580,6 +580,25 @@ def test_a_new_data_directory_gets_the_group_of_the_image(tmp_path: Path) -> Non
     flow, _ = _flow(tmp_path, docker, ROOTLESS, no_socket=True, data_dir="new")
     flow.prepare(flow.plan("thing:1"))
     assert docker.said("run --rm")[0].endswith(" 1001:0")
+
+
+@pytest.mark.parametrize(
+    ("keys", "user", "group"),
+    [
+        ("user = 1001\ngroup = 0\n", "1001:7", 0),
+        ("user = 1001\ngroup = 7\n", "1001:0", 7),
+        ("user = 1001\n", "1001:0", 0),
+        ("user = 1001\n", "1001", 1001),
+        ("user = 1001\n", "", 1001),
+        ("", "1001:7", 0),
+    ],
+)
+def test_group_zero_is_a_group_like_any_other(
+    tmp_path: Path, keys: str, user: str, group: int
+) -> None:
+    config = load_config(write_project(tmp_path, f'image = "thing"\n[run]\n{keys}'), {})
+    runtime = Completed(code=0, stdout=json.dumps({"User": user}))
+    assert image_group(Docker({"image inspect": runtime}), config.run, "thing:1") == group
 
 
 def test_what_is_not_on_the_engines_machine_is_told() -> None:
