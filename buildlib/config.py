@@ -359,6 +359,9 @@ def load_config(
         # One key that sets more than one field.
         found |= parsed if isinstance(parsed, dict) else {key.replace("-", "_"): parsed}
         sources[key] = source
+    if {"smoke", "run"} & known.keys() <= found.keys():
+        tables = found.get("smoke", settings.NO_SMOKE), found.get("run", settings.NO_RUN)
+        problems += [_placed(one, "", file) for one in settings.health_problems(*tables)]
     raise_problems(problems)
     if mapped := _map_from_environment(env):
         merged = {**dict(found.get("base_images", ())), **mapped}

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from buildlib.config import Config
-from buildlib.errors import InputError
 from buildlib.expectations import Statuses
-from buildlib.settings import Run, Smoke
+from buildlib.settings import ContainerSettings, Run, Smoke
 from buildlib.surroundings import (
     Given,
     Pairs,
@@ -62,8 +61,6 @@ def _health(config: Config, table: Run | Smoke) -> Health:
     command = table.health_command or smoke.health_command
     chosen = table.health or ("command" if table.health_command else smoke.health)
     kind = chosen or ("command" if command else "http")
-    if kind == "command" and not command:
-        raise InputError('health = "command" without a command', hint="add health-command")
     return Health(
         kind=kind,
         port=table.port or smoke.port,
@@ -74,16 +71,12 @@ def _health(config: Config, table: Run | Smoke) -> Health:
 
 
 def smoke_health(config: Config) -> Health:
-    """Return how smoke sees it; raises InputError where that can't be asked."""
+    """Return how smoke sees it."""
     return _health(config, config.smoke)
 
 
 def run_health(config: Config) -> Health | None:
-    """Return how `docker-run` sees it; None: there is nothing to wait for.
-
-    Raises:
-        InputError: it can't be asked (exit 2).
-    """
+    """Return how `docker-run` sees it; None: there is nothing to wait for."""
     health = _health(config, config.run)
     return health if health.port or health.kind not in {"http", "tcp"} else None
 
@@ -129,7 +122,7 @@ def smoke_surroundings(config: Config) -> Surroundings:
     return _joined(config, config.run, config.smoke)
 
 
-def _joined(config: Config, *tables: Run | Smoke) -> Surroundings:
+def _joined(config: Config, *tables: ContainerSettings) -> Surroundings:
     env: dict[str, str] = {}
     for table in tables:
         env |= dict(table.env)
