@@ -639,6 +639,36 @@ def test_what_is_interrupted_stays_ours_until_it_is_gone(
     assert (flow.records.read("farm") is not None) == left
 
 
+def test_a_node_that_does_not_answer_leaves_nothing_of_a_new_builder(tmp_path: Path) -> None:
+    buildx = FakeBuildx()
+    table = '[builders.one]\ndriver = "remote"\nnodes = [{ endpoint = "unix:///nowhere" }]\n'
+    flow, farm = _flow(tmp_path, buildx), _parse(table)
+    buildx.builders["other"] = ["Name: other\nDriver: remote\n\nNodes:"]
+    buildx.status = "inactive"
+    with pytest.raises(EngineError, match="node one0 of the builder one does not answer"):
+        flow.create(farm)
+    assert (list(buildx.builders), flow.records.read("one")) == (["other"], None)
+    # What was there before it is nothing that it made.
+    buildx.status = "running"
+    flow.create(farm)
+    buildx.status = "inactive"
+    with pytest.raises(EngineError, match="does not answer"):
+        flow.create(farm)
+    assert "one" in buildx.builders
+    assert flow.status(farm).state == "silent"
+
+
+def test_what_can_not_be_removed_again_stays_ours_and_is_told(tmp_path: Path) -> None:
+    buildx = FakeBuildx(fails=["farm1", "rm"])
+    console, _, err = a_console()
+    _flow(tmp_path, buildx)
+    flow = Flow(tmp_path, {"BUILDX_CONFIG": str(tmp_path / "buildx")}, buildx, console)
+    with pytest.raises(EngineError, match="it does not want to"):
+        flow.create(_parse(FARM))
+    assert "farm may be left: invoke docker-builder remove --name farm" in err.getvalue()
+    assert flow.records.read("farm") is not None
+
+
 def test_what_was_broken_off_is_made_anew(tmp_path: Path) -> None:
     buildx = FakeBuildx()
     flow = _flow(tmp_path, buildx)
