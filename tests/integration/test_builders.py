@@ -252,7 +252,8 @@ def test_a_certificate_of_somebody_else_is_refused_and_told(
     assert _states(user)[""] == "absent"
     done = user.invoke("docker-build", "--builder", "farm", "--output", "cacheonly")
     assert done.returncode == 4
-    assert "the builder farm is not there" in done.stderr
+    assert "builder farm can't be used" in done.stderr
+    assert "invoke docker-builder create --name farm" in done.stderr
     assert "$ docker buildx build" not in done.stderr
     assert time.monotonic() - started < LIMIT
 
