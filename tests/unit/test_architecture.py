@@ -125,6 +125,7 @@ ORDER = [
     "scan.sarif",
     "scan.flow",
     "builders.check",
+    "inherited",
     "build",
     "reproduce.variation",
     "reproduce.copy",
