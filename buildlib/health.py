@@ -107,10 +107,6 @@ class Surroundings(NamedTuple):
             *(word for host in self.hosts for word in ("--add-host", host)),
         )
 
-    def targets(self) -> tuple[str, ...]:
-        """Return where something is mounted inside."""
-        return tuple(mount.target.rstrip("/") for mount in self.mounts)
-
 
 def run_surroundings(config: Config) -> Surroundings:
     """Return what `docker-run` gives a container."""

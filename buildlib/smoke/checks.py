@@ -480,8 +480,9 @@ class PlatformSmoke:
             def check() -> str:
                 if problem := server.healthy():
                     return problem
-                mounted = self._given.targets()
-                found = written_elsewhere(server.diff(), allowed, init=run.init, mounted=mounted)
+                found = written_elsewhere(
+                    server.diff(), allowed, init=run.init, mounted=server.mounted()
+                )
                 return "\n".join(found)
 
             self._check(DIFF, check)

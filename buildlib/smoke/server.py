@@ -214,6 +214,11 @@ class Server:
             raise OSError(f"docker diff: {done.stderr.strip()}")
         return done.stdout
 
+    def mounted(self) -> tuple[str, ...]:
+        """Return where something is mounted: by configuration, or by the image's own VOLUME."""
+        mounts = self._inspect().get("Mounts") or ()
+        return tuple(str(mount.get("Destination", "")).rstrip("/") for mount in mounts)
+
     def stops(self) -> str:
         """Stop it as docker does; return why it did not end by itself, in time, in order."""
         limit = math.ceil(self._lab.limit(self._wanted.stop_timeout))

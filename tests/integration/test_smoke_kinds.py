@@ -87,6 +87,9 @@ IMAGES = {
     "nothing but a program on its PATH": Image(
         'ENTRYPOINT ["httpd", "-f", "-p", "8080", "-h", "/www"]\nUSER 1000\n', PORT, base=BARE
     ),
+    "a volume of its own where nothing was": Image(
+        f'VOLUME ["/new/data"]\nUSER 1000\n{SERVER}', PORT
+    ),
     "files alone": Image("COPY Dockerfile /\n", base="FROM scratch\n"),
     "/sbin in /usr/sbin": Image(
         "RUN cp -a /sbin/. /usr/sbin/ && rm -r /sbin && ln -s usr/sbin /sbin\n"

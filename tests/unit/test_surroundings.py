@@ -56,7 +56,7 @@ def test_smoke_gives_what_run_gives_and_its_own(tmp_path: Path) -> None:
     assert [path.name for path in smoke.env_files] == ["run.env", "smoke.env"]
     assert (smoke.network, smoke.hosts[1]) == ("inner", "six=::1")
     assert [port.inside for port in smoke.ports] == [9090, 9091, 7]
-    assert smoke.targets() == ("/conf", "/cache", "/x")
+    assert [mount.target for mount in smoke.mounts] == ["/conf", "/cache", "/x"]
 
 
 def test_docker_run_publishes_further_ports(tmp_path: Path) -> None:
