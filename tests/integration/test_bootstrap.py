@@ -33,9 +33,9 @@ def _run(*words: str, script: Path = SCRIPT, **env: str | None) -> subprocess.Co
 
 def _run_alone(*words: str, **env: str | None) -> subprocess.CompletedProcess[str]:
     """Run the bootstrap while no other test runs it: one that had to wait for it is run again."""
-    done = _run(*words, **env)
+    done = _run(*words, script=SCRIPT, **env)
     while "waiting for another bootstrap" in done.stderr:
-        done = _run(*words, **env)
+        done = _run(*words, script=SCRIPT, **env)
     return done
 
 
