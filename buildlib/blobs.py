@@ -18,9 +18,10 @@ from typing import IO, Any, BinaryIO, Final, NamedTuple
 from buildlib.dockerarchive import LIST, MANIFEST, Stored, make_manifests
 from buildlib.documents import DocumentError, is_digest
 from buildlib.errors import InputError
-from buildlib.layer import Hashing, LayerError, normal_path, printable
+from buildlib.layer import Hashing, LayerError, normal_path
 from buildlib.limits import LARGEST_DOCUMENT, MOST_BLOBS
 from buildlib.passing import check_room
+from buildlib.streams import printable
 from buildlib.tarheader import REGULAR, SYMLINK, TarError
 from buildlib.tarstream import TarStream
 

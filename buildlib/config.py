@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import field, fields
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ from buildlib.errors import BuildlibError, InputError, ProblemsError, raise_prob
 from buildlib.platforms import Platform
 from buildlib.precedence import Naming, Scheme
 from buildlib.record import record
+from buildlib.reference import LATEST
 from buildlib.settings import BaseImage, Registry, Run, Smoke
 from buildlib.variables import BASE_IMAGES, OTHERS, PREFIX
 
@@ -131,6 +133,30 @@ class Config:
         from buildlib.tagrules import DEFAULT_RULES  # noqa: PLC0415 - only publishing asks
 
         return (registry.tags if registry else ()) or self.tags or DEFAULT_RULES
+
+    @property
+    def local_ending(self) -> str:
+        """Return what comes after the version in the tag of a local build: `-alpine`."""
+        from buildlib.tagrules import version_ending  # noqa: PLC0415 - as above
+
+        return version_ending(self.tags) if self.tags else ""
+
+    @property
+    def local_latest(self) -> str:
+        """Return the tag of the image that was built last on this machine."""
+        from buildlib.tagrules import latest_tag  # noqa: PLC0415 - as above
+
+        return latest_tag(self.tags) if self.tags else LATEST
+
+    @property
+    def local_image(self) -> str:
+        """Return the image that was built last on this machine."""
+        return f"{self.image}:{self.local_latest}"
+
+    @property
+    def owner(self) -> str:
+        """Return what containers and images are marked with: two images may have one name."""
+        return self.local_image.removesuffix(f":{LATEST}")
 
     def base_settings(self) -> Bases:
         """Return how base images are judged, with the defaults where nothing is configured."""
@@ -261,29 +287,38 @@ def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
     return dict(_parsed("base-images", table.get("base-images", {}), source))  # type: ignore[call-overload, no-any-return]
 
 
-def _unknown(table: Mapping[str, object], file: Path | None) -> list[BuildlibError]:
+class _Places:
+    """Says where in a file what is wrong with it stands."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+
+    @cached_property
+    def _lines(self) -> Mapping[tuple[str, ...], int]:
+        from buildlib.places import lines_of  # noqa: PLC0415 - only where something is wrong
+
+        with suppress(OSError, ValueError):
+            return lines_of(self._file.read_text(encoding="utf-8-sig")) if self._file else {}
+        return {}
+
+    def placed(self, problem: BuildlibError, key: str) -> BuildlibError:
+        """Return a problem with the line of the file that it is on."""
+        if self._file is None:
+            return problem
+        path = problem.path if isinstance(problem, values.KeyProblemError) else (key,)
+        table = () if self._file.name == OWN_FILE else ("tool", "buildlib")
+        line = self._lines.get((*table, *path)) or self._lines.get((*table, key))
+        place = f"{self._file.name}, line {line}" if line else self._file.name
+        problem.why = f"{place}: {problem.why}" if problem.why else place
+        return problem
+
+
+def _unknown(table: Mapping[str, object], places: _Places) -> list[BuildlibError]:
     try:
         values.check_keys(table, _KEYS, where="")
     except BuildlibError as error:
-        return [_placed(one, "", file) for one in ProblemsError([error]).problems]
+        return [places.placed(one, "") for one in ProblemsError([error]).problems]
     return []
-
-
-def _placed(problem: BuildlibError, key: str, file: Path | None) -> BuildlibError:
-    """Return a problem with the line of the file that it is on."""
-    if file is None:
-        return problem
-    from buildlib.places import line_of  # noqa: PLC0415 - only where something is wrong
-
-    path = problem.path if isinstance(problem, values.KeyProblemError) else (key,)
-    text = ""
-    with suppress(OSError, UnicodeDecodeError):
-        text = file.read_text(encoding="utf-8-sig")
-    table = () if file.name == OWN_FILE else ("tool", "buildlib")
-    line = line_of(text, (*table, *path)) or line_of(text, (*table, key))
-    place = f"{file.name}, line {line}" if line else file.name
-    problem.why = f"{place}: {problem.why}" if problem.why else place
-    return problem
 
 
 _Layer = tuple[Source, str, object]
@@ -344,7 +379,8 @@ def load_config(
         InputError: unknown key, wrong type, bad TOML, or no image named anywhere.
     """
     root, file, table = find_table(start.resolve())
-    problems = _unknown(table, file) + list(_variable_problems(env))
+    places = _Places(file)
+    problems = _unknown(table, places) + list(_variable_problems(env))
     known = {key: value for key, value in table.items() if key in _KEYS}
     layers = (_from_file(file, known), _from_environment(env), _from_command_line(overrides or {}))
     found: dict[str, Any] = {}
@@ -353,15 +389,16 @@ def load_config(
         try:
             parsed = _parsed(key, value, source)
         except BuildlibError as error:
-            own = file if source.kind == "file" else None
-            problems += [_placed(one, key, own) for one in ProblemsError([error]).problems]
+            wrong = ProblemsError([error]).problems
+            own = source.kind == "file"
+            problems += [places.placed(one, key) if own else one for one in wrong]
             continue
         # One key that sets more than one field.
         found |= parsed if isinstance(parsed, dict) else {key.replace("-", "_"): parsed}
         sources[key] = source
     if {"smoke", "run"} & known.keys() <= found.keys():
         tables = found.get("smoke", settings.NO_SMOKE), found.get("run", settings.NO_RUN)
-        problems += [_placed(one, "", file) for one in settings.health_problems(*tables)]
+        problems += [places.placed(one, "") for one in settings.health_problems(*tables)]
     raise_problems(problems)
     if mapped := _map_from_environment(env):
         merged = {**dict(found.get("base_images", ())), **mapped}

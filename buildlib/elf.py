@@ -1,4 +1,4 @@
-"""Tells which machine a program is for, by the first bytes of its file.
+"""Tells what is a program, and which machine it is for, by the first bytes of its file.
 
 Source: the ELF specification (System V ABI, chapter 4) and its registry of machines; the words
 for architectures are those of Go, which the OCI image-spec uses.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 _MAGIC: Final = b"\x7fELF"
+# Sources: PE Format (Microsoft), "MS-DOS Stub"; WebAssembly Core Specification, 5.5.16.
+_OTHER_PROGRAMS: Final = (b"MZ", b"\0asm")
 _NEEDED: Final = 20
 _BITS: Final = {1: 32, 2: 64}
 # e_type of what a linker still has to join, and nothing starts: object files, kernel modules.
@@ -56,6 +58,11 @@ def program_arch(head: bytes) -> str:
         int.from_bytes(head[at : at + 2], "big" if order == "big" else "little") for at in (16, 18)
     )
     return "" if kind == _RELOCATABLE else _MACHINES.get((machine, bits, order), "")
+
+
+def is_program(head: bytes) -> bool:
+    """Return whether a file is a program for a platform: ELF, Windows' PE, or WebAssembly."""
+    return bool(program_arch(head)) or head.startswith(_OTHER_PROGRAMS)
 
 
 def runs_beside(arch: str, platform: str) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from buildlib.precedence import Naming
 from buildlib.tagplan import TagPlan
 from buildlib.tagrules import Kind
-from buildlib.tags import local_tags
 from buildlib.vcs import GitFacts, NoGit
 from buildlib.version import SNAPSHOT, Version, unversioned
 
@@ -74,6 +73,7 @@ def explain(
     git: GitFacts | NoGit,
     plan: TagPlan,
     *,
+    local: Sequence[str],
     naming: Naming,
     registries: Iterable[tuple[str, TagPlan]] = (),
 ) -> str:
@@ -83,12 +83,13 @@ def explain(
         version: the version.
         git: what it was made from.
         plan: the tags that publishing would give.
+        local: the tags of a local build.
         naming: by which git tags name versions.
         registries: (repository, plan) of those that have rules of their own.
     """
     lines = [
         *_origin(version, git, naming),
-        f"A local build is tagged {_and(local_tags(version))}.",
+        f"A local build is tagged {_and(local)}.",
         *_publishing(plan, ""),
     ]
     for repository, own in registries:

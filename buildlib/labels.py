@@ -84,7 +84,7 @@ def image_labels(
         CREATED_LABEL: version.created_text,
         f"{_OCI}.base.name": base_name,
         f"{_OCI}.base.digest": base_digest,
-        OWNER: config.image,
+        OWNER: config.owner,
         STAND_INS: " ".join(sorted(stand_ins)),
         **{name: fill(text, facts) for name, text in config.labels},
     }

@@ -271,15 +271,6 @@ def normal_path(name: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-def printable(path: str) -> str:
-    """Return a path without what a terminal would obey, or what can't be written in UTF-8."""
-    if path.isprintable():
-        return path
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in path
-    )
-
-
 def _file(tar: TarStream, entry: Entry, *, contents: bool) -> File:
     kind = _KINDS.get(entry.type, "")
     if not kind:

@@ -27,7 +27,7 @@ from buildlib.values import VARIABLE
 
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _DEFAULT_PLATFORM: Final = "DOCKER_DEFAULT_PLATFORM"
-_MIRROR: Final = "docker-image://"
+MIRROR: Final = "docker-image://"
 
 
 @record(frozen=True, kw_only=True)
@@ -201,17 +201,22 @@ def _secrets(project: Project, request: BuildRequest) -> tuple[str, ...]:
     return (*kept, *given)
 
 
-def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
-    """Return the other sources of base images, by the name that the Dockerfile uses.
+def configured_base(config: Config, base: str) -> BaseImage | None:
+    """Return the other source that is configured for a base image.
 
-    A base that is pinned is replaced by its name without the digest, as it is configured.
+    One that is pinned is replaced by its name without the digest as well.
     """
     others = {normal_name(name): image for name, image in config.base_images}
+    return others.get(normal_name(base)) or others.get(normal_name(base.partition("@")[0]))
+
+
+def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
+    """Return the other sources of base images, by the name that the Dockerfile uses."""
     found = {}
     for base in bases:
-        name, at, digest = base.partition("@")
-        image = others.get(normal_name(base)) or others.get(normal_name(name))
-        if image and at and image.source.startswith(_MIRROR) and "@" not in image.source:
+        _, at, digest = base.partition("@")
+        image = configured_base(config, base)
+        if image and at and image.source.startswith(MIRROR) and "@" not in image.source:
             # A mirror holds the very same image, or it is none.
             image = replace(image, source=f"{image.source}@{digest}")
         if image:
@@ -354,7 +359,7 @@ def _runtime_base(plan: BuildPlan, dockerfile: Dockerfile, known: Mapping[str, s
 
 def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) -> BuildPlan:
     """Return the plan with tags and labels; files and caches have neither."""
-    tags = request.only_tags or local_tags(project.version)
+    tags = request.only_tags or local_tags(project.version, project.config)
     names, mapped = references(plan.image, tags, request.tags), mapped_tags(request.tags)
     if plan.output in {Output.LOCAL, Output.CACHE_ONLY}:
         return plan

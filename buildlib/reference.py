@@ -12,6 +12,7 @@ from buildlib.errors import InputError
 from buildlib.record import record
 
 HUB: Final = "docker.io"
+LATEST: Final = "latest"
 _LEGACY_HUB: Final = "index.docker.io"
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")

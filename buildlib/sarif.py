@@ -8,9 +8,11 @@ a reader can mend, and names where in the image it is as a logical location.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 from buildlib.ignores import Ignoring
 
@@ -80,10 +82,10 @@ def make_document(
 
 
 def dockerfile_uri(root: Path, dockerfile: Path) -> str:
-    """Return the Dockerfile's path in the repository, with slashes; its name if it is elsewhere."""
+    """Return the Dockerfile's path in the repository, as a URI; its name if it is elsewhere."""
     root, file = root.resolve(), dockerfile.resolve()
     own = file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
-    return own.as_posix()
+    return quote(os.fsencode(own.as_posix()))
 
 
 def _rule(rule: Rule) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from buildlib.executor import Completed, Runner
 from buildlib.oci import Archive, Image
 from buildlib.passing import passing_folder
 from buildlib.platforms import parse_platform
+from buildlib.unknown import check_known
 
 _TIMEOUT: Final = 300.0
 # syft's name of a format, and how its files end; source: github.com/anchore/syft, "Output formats".
@@ -48,7 +49,9 @@ class Sbom:
         return asdict(self)
 
 
-def make_sboms(archive: Archive, name: str, folder: Path, executor: Runner) -> tuple[Sbom, ...]:
+def make_sboms(
+    archive: Archive, name: str, folder: Path, executor: Runner, *, allow_unknown: bool = False
+) -> tuple[Sbom, ...]:
     """Write the bills of every platform's image.
 
     Args:
@@ -56,17 +59,24 @@ def make_sboms(archive: Archive, name: str, folder: Path, executor: Runner) -> t
         name: beginning of the files' names.
         folder: that they are written to; made where it is not there.
         executor: starts syft.
+        allow_unknown: an image with programs may be one in which no package is seen.
 
     Raises:
         InputError: the image can't be read, or the folder not written (exit 2).
         ToolError: syft is not here (exit 3).
-        GateError: syft could not read the image, or lists nothing: no bill, no release (exit 7).
+        GateError: syft could not read the image, or sees no package in one that holds a program:
+            no bill, no release (exit 7).
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"can't write to {folder}", why=str(error)) from error
-    return tuple(_sbom(archive, image, name, folder, executor) for image in archive.images())
+    bills = []
+    for image in archive.images():
+        bills.append(_sbom(archive, image, name, folder, executor))
+        if not bills[-1].packages:
+            check_known(archive, image, "syft", allowed=allow_unknown)
+    return tuple(bills)
 
 
 def _sbom(archive: Archive, image: Image, name: str, folder: Path, executor: Runner) -> Sbom:
@@ -119,12 +129,18 @@ def _packages(path: Path, platform: str) -> int:
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise GateError(f"syft wrote no bill for {platform}", why=str(error)) from error
     # The first is the image itself.
-    if count < 2:  # noqa: PLR2004 - it and one package
-        raise GateError(
-            f"the bill of materials for {platform} lists nothing",
-            why="an image that holds a program holds a package",
-        )
+    if not count:
+        raise GateError(f"syft wrote no bill for {platform}", why="it does not name the image")
     return count - 1
+
+
+def warnings(bills: Sequence[Sbom]) -> tuple[str, ...]:
+    """Return what to say of bills that list nothing."""
+    return tuple(
+        f"syft sees no package in the image for {bill.platform}: its bill of materials is empty"
+        for bill in bills
+        if not bill.packages
+    )
 
 
 def subject_of(path: Path) -> str:

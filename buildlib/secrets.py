@@ -26,7 +26,8 @@ _ABOUT: Final = re.compile(
     r"|LENGTH|LEN|SIZE|LIMIT|COUNT|BITS|ROUNDS|ENABLED|DISABLED|REQUIRED|ALLOWED"
     r"|TYPE|METHOD|METHODS|MODE|ALGORITHM|ALG|SCHEME|FORMAT|ENCODING|STRENGTH|POLICY"
     r"|NAME|ID|HEADER|FIELD|COOKIE|PREFIX|SUFFIX|ISSUER|AUDIENCE|PROVIDER|BACKEND|DRIVER|STORE"
-    r"|PLUGIN|MODULE|FINGERPRINT|FINGERPRINTS|PUBLIC_KEY|REGISTRY|SOCK|SOCKET)$"
+    r"|PROJECT|REGION|NAMESPACE|SCOPES?|ROLE|CLASS|MANAGER|PLUGIN|MODULE|FINGERPRINT|FINGERPRINTS"
+    r"|PUBLIC_KEY|REGISTRY|SOCK|SOCKET)$"
 )
 _PASSWORD: Final = re.compile(r"PASS|PWD|SECRET")
 _FINGERPRINTED: Final = re.compile(r"(?:GPG|PGP|SIGNING)_?KEYS?(?:_|$)")
@@ -35,7 +36,7 @@ _FINGERPRINT: Final = re.compile(
     r"|(?:SHA256|MD5):[^\s,;]+)(?:[\s,;]+(?=\S)|$)"
 )
 _FLAG: Final = re.compile(
-    r"|true|false|yes|no|on|off|none|null|nil|enabled|disabled|auto|default", re.IGNORECASE
+    r"|[01]|true|false|yes|no|on|off|none|null|nil|enabled|disabled|auto|default", re.IGNORECASE
 )
 _NUMBER: Final = re.compile(r"[+-]?\d{1,9}(?:\.\d+)?(?:[num]s|[smhdw%]|[kKMG]i?[bB]?)?")
 _PLACE: Final = re.compile(r"(?:\.{0,2}/|~/)[\w.@{}$-]{1,40}(?:/[\w.@{}$-]{0,40})*")
@@ -63,6 +64,8 @@ _SHAPES: Final = (
     r"|\b[sr]k_live_[A-Za-z0-9]{16,}|\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}\b"
     r"|\bsk-(?:ant|proj|svcacct)-[A-Za-z0-9_-]{20,}|\bhvs\.[A-Za-z0-9_-]{24,}"
     r"|\bdo[opr]_v1_[0-9a-f]{64}\b|\bhf_[A-Za-z0-9]{34}\b"
+    r"|\bAccountKey=[A-Za-z0-9+/]{86}==|\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}\b"
+    r"|\bhooks\.slack\.com/services/T[0-9A-Z]{6,}/B[0-9A-Z]{6,}/[0-9A-Za-z]{20,}"
     r"|\beyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*"
 )
 _TOKENS: Final = re.compile(_SHAPES)
@@ -74,7 +77,8 @@ _MARKS: Final = tuple(
         *("PRIVATE KEY", "AGE-SECRET-KEY-", "AKIA", "ASIA", "AIza", "ya29.", "github_pat_", "eyJ"),
         *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "glpat-", "gldt-", "glrt-", "glcbt-", "glptt-"),
         *("glft-", "glsoat-", "xox", "dckr_", "npm_", "pypi-AgE", "k_live_", "SG.", "sk-", "hvs."),
-        *("doo_v1_", "dop_v1_", "dor_v1_", "hf_"),
+        *("doo_v1_", "dop_v1_", "dor_v1_", "hf_", "AccountKey=", "hooks.slack.com", "shpat_"),
+        *("shpca_", "shppa_", "shpss_"),
     )
 )
 # Only the end of the scheme is looked at: its beginning takes the square of a long word's length.

@@ -14,9 +14,9 @@ from buildlib.console import table
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.files import human_size
-from buildlib.layer import printable
 from buildlib.oci import Archive, Image, archive_file, open_archive
 from buildlib.passing import no_room, passing_folder, says_no_room
+from buildlib.streams import printable
 
 # How many files are kept before all but the largest are dropped.
 _MANY: Final = 10_000

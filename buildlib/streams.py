@@ -1,4 +1,7 @@
-"""Standard output as other programs leave it: in any encoding, and closed when they have enough."""
+"""Standard output as other programs leave it: in any encoding, and closed when they have enough.
+
+And what can be written to it of a name that somebody else chose.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,15 @@ def unwritten(stream: TextIO, error: OSError) -> SystemExit:
         sys.stderr.write(f"error: the output can't be written: {error.strerror}\n")
         sys.stderr.flush()
     return SystemExit(_UNWRITTEN)
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal would obey, ends a line, or is not UTF-8."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
 
 
 def give_up(stream: TextIO) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from buildlib.errors import InputError, did_you_mean
+from buildlib.reference import LATEST
 from buildlib.values import check_keys, gathered
 
 
@@ -138,10 +139,24 @@ DEFAULT_RULES: Final = (
     TagRule(template="{version}", on=(Kind.RELEASE, Kind.PRERELEASE, Kind.OTHER, Kind.SNAPSHOT)),
     TagRule(template="{major}.{minor}", on=(Kind.RELEASE,), highest=Line.MINOR),
     TagRule(template="{major}", on=(Kind.RELEASE,), highest=Line.MAJOR, zero=False),
-    TagRule(template="latest", on=(Kind.RELEASE,), highest=Line.ALL),
+    TagRule(template=LATEST, on=(Kind.RELEASE,), highest=Line.ALL),
     TagRule(template="edge", on=(Kind.EDGE,)),
     TagRule(template="sha-{short}", on=(Kind.EDGE,)),
 )
+
+
+def version_ending(rules: Sequence[TagRule]) -> str:
+    """Return what comes after the version in the tag of a release: `-alpine`."""
+    telling = [rule for rule in rules if rule.tells_version]
+    releases = [rule for rule in telling if Kind.RELEASE in rule.on]
+    rule = (releases or telling or rules)[0]
+    return rule.parts[-1] if rule.tells_version else rule.suffix
+
+
+def latest_tag(rules: Sequence[TagRule]) -> str:
+    """Return `latest` as the rules write it, or with the version's ending where none does."""
+    written = (rule.parts[0] for rule in rules if rule.template == LATEST)
+    return next(written, LATEST + version_ending(rules))
 
 
 def moves(rules: Sequence[TagRule], tag: str) -> bool:

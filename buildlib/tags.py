@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from buildlib.config import Config
 from buildlib.errors import InputError
 from buildlib.reference import Reference, is_registry, legal_part, parse_reference, to_tag
 from buildlib.version import Version
 
 
-def local_tags(version: Version) -> tuple[str, ...]:
-    """Return the tags of a local build: the version, mapped into the tag grammar, and `latest`."""
-    return (to_tag(version.value), "latest")
+def local_tags(version: Version, config: Config) -> tuple[str, ...]:
+    """Return the tags of a local build: the version, mapped into the tag grammar, and `latest`.
+
+    They end as the tag rules say: two images of one name would take each other's tags.
+    """
+    return (to_tag(version.value + config.local_ending), config.local_latest)
 
 
 def references(image: str, tags: Iterable[str], extra: Iterable[str] = ()) -> tuple[str, ...]:

@@ -83,9 +83,11 @@ def files(release: Release) -> set[str]:
 
 
 def finish(setting: Setting, digest: str, wanted: Wanted) -> str:
-    """Resume what was killed, and see that all is done; return what was printed."""
+    """Pick up what was killed, and see that all is done; return what was printed."""
     reached: list[str] = []
-    text = setting.release.publish(wanted._replace(resume=True), reached=reached.append)
+    # One that was killed before it did anything left nothing to resume.
+    picking_up = wanted._replace(resume=False, pick_up=True)
+    text = setting.release.publish(picking_up, reached=reached.append)
     setting.finished(digest)
     assert setting.release.receipt["finished"] is True
     steps = SIGNED_STEPS if wanted._replace(resume=True) == SIGNED else STEPS

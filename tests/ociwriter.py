@@ -20,6 +20,8 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+# The header of a program for linux/amd64.
+ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(44)
 
 
 class OciWriter:

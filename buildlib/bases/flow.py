@@ -14,7 +14,7 @@ from buildlib.bases.pins import Base
 from buildlib.console import table
 from buildlib.errors import BuildlibError, CancelledError, EngineError, InputError
 from buildlib.platforms import platform_name
-from buildlib.reference import parse_reference
+from buildlib.reference import LATEST, Reference, canonical, parse_reference
 from buildlib.registry.client import INDEX_TYPES, Document, Repository
 from buildlib.registry.push import manifests_of
 from buildlib.report import to_json
@@ -85,6 +85,7 @@ class BaseReport:
 def look_up(
     base: Base,
     repository: Repository,
+    asked: Reference,
     *,
     platforms: Iterable[str],
     lifetimes: Lifetimes | None,
@@ -94,7 +95,8 @@ def look_up(
 
     Args:
         base: as the Dockerfile has it.
-        repository: where it is.
+        repository: where it is, or what a mirror has in its place.
+        asked: tag or digest of it there.
         platforms: that it has to be for.
         lifetimes: the table of last days.
         today: in UTC.
@@ -103,12 +105,16 @@ def look_up(
         InputError: the registry has no such tag (exit 2).
         AuthorisationError, TransientError, EngineError: the registry does not answer.
     """
-    tag = parse_reference(base.reference).tag or "latest"
-    found = repository.manifest(tag)
+    tag = asked.tag or ("" if asked.digest else LATEST)
+    found = repository.manifest(asked.digest or tag)
     if found is None:
-        raise InputError(f"{repository.name} has no tag {tag}")
+        same = canonical(asked.name) == canonical(parse_reference(base.reference).name)
+        raise InputError(
+            f"{repository.name} has no {asked.digest or f'tag {tag}'}",
+            why="" if same else f"base-images names it in place of {base.reference}",
+        )
     images = _images(found, repository)
-    newer, unknown = _newer(tag, repository)
+    newer, unknown = _newer(tag, repository) if tag else (NOTHING_NEWER, ())
     report = replace(
         not_asked(base, lifetimes, today),
         current=found.digest,
@@ -138,7 +144,7 @@ def _newer(tag: str, repository: Repository) -> tuple[Newer, tuple[str, ...]]:
 def not_asked(base: Base, lifetimes: Lifetimes | None, today: date) -> BaseReport:
     """Return what is known of a base image without its registry."""
     name = parse_reference(base.reference)
-    end = lifetimes.end(name.repository, name.tag or "latest") if lifetimes else None
+    end = lifetimes.end(name.repository, name.tag or LATEST) if lifetimes else None
     over = (f"past its end of life since {end}",) if isinstance(end, date) and end < today else ()
     return BaseReport(base=base, end_of_life=end, others=over)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from buildlib.streams import printable
+
 
 class Level(StrEnum):
     """An error fails the gate, a warning is told; a note says why something is no finding."""
@@ -37,6 +39,11 @@ class Finding:
     path: str = ""
     line: int = 0
     base: bool = False
+
+    def __post_init__(self) -> None:
+        """Make one line of each text: names in an image are anybody's."""
+        for name in ("rule", "message", "platform", "path"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
     @property
     def where(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from buildlib.elf import program_arch, runs_beside
 from buildlib.files import human_size
 from buildlib.imageconfig import health_command, main_command
-from buildlib.layer import LayerError, printable
+from buildlib.layer import LayerError
 from buildlib.oci import Archive, Image
 from buildlib.policy.commands import LAST_USER, starts_shell, user_number
 from buildlib.policy.finding import Finding, Level
@@ -133,9 +133,8 @@ def _user(user: str, drops_to: int, *, seen: bool) -> Iterator[_Part]:
     name = user.partition(":")[0]
     number = user_number(user)
     if number == 0 or name == "root":
-        yield _root(printable(name) or "root, as no USER is set", drops_to, seen=seen)
+        yield _root(name or "root, as no USER is set", drops_to, seen=seen)
     elif number is None:
-        name = printable(name)
         yield {"message": f"USER {name} is a name; give its number", "path": name}
     elif not 0 < number <= LAST_USER:
         yield {"message": f"USER {name} is a number that no user can have", "path": name}
@@ -241,7 +240,7 @@ def _files(contents: Contents) -> Iterator[Stored]:
 
 
 def _about(one: Stored, message: str) -> _Part:
-    return {"message": message, "layer": one.layer, "path": f"/{printable(one.file.path)}"}
+    return {"message": message, "layer": one.layer, "path": f"/{one.file.path}"}
 
 
 def _modes(contents: Contents, bits: int, what: str) -> Iterator[_Part]:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from buildlib.layer import printable
 from buildlib.oci import Image
 from buildlib.policy.finding import Level
 from buildlib.rootfs import Stored
@@ -107,15 +106,14 @@ def leaks(image: Image, stored: tuple[Stored, ...], allowed: tuple[str, ...]) ->
     yield from _in_environment(image, own, allowed)
     for name, value in sorted(image.labels.items()):
         if is_token(value) or has_credentials(value):
-            yield {"message": f"the label {printable(name)} holds a secret", "path": name}
+            yield {"message": f"the label {name} holds a secret", "path": name}
     yield from _in_history(image, own, allowed)
     for one in stored:
         for what in one.file.holds:
-            path = printable(one.file.path)
             # Tests of many libraries have keys that nobody uses.
             level = {"level": Level.WARNING} if what == _KEY else {}
             message = f"it holds {what}, and whoever pulls the layer can read it"
-            yield {"message": message, "layer": one.layer, "path": f"/{path}", **level}
+            yield {"message": message, "layer": one.layer, "path": f"/{one.file.path}", **level}
 
 
 def _own_steps(image: Image) -> Mapping[int, bool] | None:
@@ -136,7 +134,6 @@ def _in_environment(
         name, _, value = text.partition("=")
         if value and looks_secret(name, value, allowed):
             base = own is not None and not re.search(rf"\bENV (?:.*\s)?{re.escape(name)}=", mine)
-            name = printable(name)
             message = f"the variable {name} looks like a secret"
             yield {"message": message, "path": name, "base": base}
 

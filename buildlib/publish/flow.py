@@ -167,6 +167,7 @@ class PublishFlow:
                 # What became public before this run is so still, whatever comes of this one.
                 self.receipt.targets = copy.deepcopy(kept.targets)
         self._builds_with: dict[str, str] = {}
+        self._begun = False
         folder = plan.archive.parent
         self._course = Course(self.receipt, folder, self._console, around.reached, kept)
         self._tagging = Tagging(
@@ -206,7 +207,7 @@ class PublishFlow:
             BuildlibError: as its exit code says; the receipt tells how far it came.
         """
         with _alone(self._project.config.root):
-            self._course.save("begun")
+            self._around.reached("begun")
             try:
                 self._publish()
             finally:
@@ -214,7 +215,11 @@ class PublishFlow:
                 for name, repository in self._around.repositories.items():
                     if name in self.receipt.targets:
                         self.receipt.targets[name].retries = repository.transport.tally.retries
-                self._course.save("ended")
+                # An attempt that ends before it does anything leaves no receipt, and every other's.
+                if self._begun:
+                    self._course.save("ended")
+                else:
+                    self._around.reached("ended")
         return self.receipt
 
     def _publish(self) -> None:
@@ -271,6 +276,7 @@ class PublishFlow:
             except BuildlibError as error:
                 problems += self._course.failed(target, error)
         raise_problems([*problems, *tools.get()])
+        self._begun = True
         self._course.save("preflight")
         return self._course.left(self._plan.targets)
 
@@ -345,7 +351,8 @@ class PublishFlow:
         self.receipt.judged = judged
         self._course.save("gates")
         for skip in self._plan.skipped:
-            self._console.warn(f"{skip.gate} is left out: {skip.reason}")
+            then = "; nobody can verify by whom it was published" if skip.gate == SIGN else ""
+            self._console.warn(f"{skip.gate} is left out: {skip.reason}{then}")
         raise_problems([outcome.error for outcome in outcomes if outcome.error])
 
     def _ask_buildkit(self) -> None:

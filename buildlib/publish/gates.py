@@ -16,6 +16,7 @@ from buildlib.background import Background
 from buildlib.console import Console
 from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
+from buildlib.health import smoke_surroundings
 from buildlib.oci import Archive, open_archive
 from buildlib.passing import system_problem
 from buildlib.policy.flow import check_policy, find_linter
@@ -27,17 +28,19 @@ from buildlib.reference import parse_reference
 from buildlib.report import to_json, write_text
 from buildlib.reproduce.flow import ExecutorIn, reproduce
 from buildlib.reproduce.result import check_reproduction
+from buildlib.run.endpoint import Kind
 from buildlib.run.flow import Engine
 from buildlib.sarif import dockerfile_uri
-from buildlib.sbom import find_syft, made_by, make_sboms
+from buildlib.sbom import find_syft, made_by, make_sboms, warnings
 from buildlib.scan.flow import check_scan, find_scanner
 from buildlib.scan.report import raise_failures as raise_findings
 from buildlib.scan.sarif import as_sarif
 from buildlib.size import check_sizes, measure
-from buildlib.sizerecord import changes, check_growth, read_record
+from buildlib.sizerecord import SizeRecord, changes, check_growth, read_record
 from buildlib.smoke.flow import SmokeFlow, SmokeRequest
 from buildlib.smoke.result import as_matrix
 from buildlib.smoke.result import raise_failures as raise_smoke
+from buildlib.surroundings import check_sources
 
 PASSED: Final = "passed"
 FAILED: Final = "failed"
@@ -130,11 +133,16 @@ def _size(subject: Subject, archive: Archive) -> Figures:
     reports = [
         measure(archive, image, budget=wanted.size_budget, top=_TOP) for image in archive.images()
     ]
-    root = subject.project.config.root
-    record = read_record(root / wanted.size_record) if wanted.size_record else None
+    record = _record(subject)
     grown = check_growth(changes(record, reports), wanted.size_growth) if record else []
     raise_problems([*check_sizes(reports), *grown])
     return {"bytes": {report.platform: report.stored for report in reports}}
+
+
+def _record(subject: Subject) -> SizeRecord | None:
+    config = subject.project.config
+    name = config.smoke.size_record
+    return read_record(config.root / name) if name else None
 
 
 def _scan(subject: Subject, archive: Archive) -> Figures:
@@ -168,13 +176,21 @@ def _scan(subject: Subject, archive: Archive) -> Figures:
 
 
 def _sbom(subject: Subject, archive: Archive) -> Figures:
-    bills = make_sboms(archive, subject.name, subject.archive.parent, subject.executor)
-    root = subject.project.config.root
+    config = subject.project.config
+    bills = make_sboms(
+        archive,
+        subject.name,
+        subject.archive.parent,
+        subject.executor,
+        allow_unknown=config.scan_settings().allow_unknown,
+    )
+    for warning in warnings(bills):
+        subject.console.warn(warning)
     return {
         "tool": made_by(Path(bills[0].files[0])),
         "sboms": [
             # Nothing of this machine goes into a receipt.
-            bill.as_dict() | {"files": [inside(Path(file), root) for file in bill.files]}
+            bill.as_dict() | {"files": [inside(Path(file), config.root) for file in bill.files]}
             for bill in bills
         ],
     }
@@ -220,7 +236,25 @@ def _find_scanner(subject: Subject) -> None:
     find_scanner(config.scan_settings(), subject.executor, config.root)
 
 
-_TOOLS: Final[Mapping[str, Callable[[Subject], None]]] = {
+def _find_sources(subject: Subject) -> None:
+    """Return where what smoke gives its containers is there."""
+    given = smoke_surroundings(subject.project.config)
+    check_sources(given.mounts if given.mounts and _is_here(subject) else (), given.env_files)
+
+
+def _is_here(subject: Subject) -> bool:
+    try:
+        return subject.engine().kind is not Kind.REMOTE
+    except CancelledError:
+        raise
+    except BuildlibError:
+        # That there is none is told by who asks for it.
+        return False
+
+
+_TOOLS: Final[Mapping[str, Callable[[Subject], object]]] = {
+    SMOKE: _find_sources,
+    SIZE: _record,
     POLICY: _find_linter,
     SCAN: _find_scanner,
     SBOM: lambda subject: find_syft(subject.executor),

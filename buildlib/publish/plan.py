@@ -23,6 +23,7 @@ from buildlib.vcs import Changes
 
 # What stands for the digest in lines that are printed before there is one.
 DIGEST: Final = "$DIGEST"
+_UNSIGNED: Final = "publish.sign = false"
 _UNLISTED: Final = "the registry does not list its tags, and a higher release could be among them"
 
 
@@ -148,6 +149,12 @@ def parse_skips(gates: Sequence[str], reason: str) -> tuple[Skip, ...]:
     )
 
 
+def left_out(config: Config, skips: Sequence[Skip]) -> tuple[Skip, ...]:
+    """Return the gates that are left out, by name or by configuration."""
+    by_name = config.publishing().sign or SIGN in {skip.gate for skip in skips}
+    return (*skips, *(() if by_name else (Skip(gate=SIGN, reason=_UNSIGNED),)))
+
+
 def target_of(registry: Registry, tags: TagPlan) -> Target:
     """Return a registry with what a tag plan gives it.
 
@@ -220,6 +227,7 @@ def make_publish_plan(
     refused = {str(r): r for plan in plans.values() for r in plan.refusals}
     forbidden = _problems(build, registries), unpinned_bases(build, registries)
     raise_problems([*refused.values(), *(problem for found in forbidden for problem in found)])
+    skips = left_out(config, skips)
     skipped = {skip.gate for skip in skips}
     return PublishPlan(
         version=project.version.value,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import (
     Any,
@@ -271,8 +272,19 @@ def keep_receipt(folder: Path, receipt: Receipt, kept: Receipt | None) -> None:
         if not receipt.digest:
             return
         path.replace(path_of_version(folder, other))
+    for there in (path, own):
+        _set_aside(there)
     write_receipt(path, receipt)
     own.unlink(missing_ok=True)
+
+
+def _set_aside(path: Path) -> None:
+    """Keep what can't be read under another name: it may be of a later version of this program."""
+    try:
+        read_receipt(path)
+    except InputError:
+        names = (path.with_name(f"receipt-unreadable-{number}.json") for number in count(1))
+        path.replace(next(name for name in names if not name.exists()))
 
 
 def _keep_claims(folder: Path, receipt: Receipt) -> None:

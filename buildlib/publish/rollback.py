@@ -9,26 +9,29 @@ from typing import Final
 
 from buildlib.errors import GateError, InputError
 from buildlib.precedence import Naming, Parsed
+from buildlib.reference import LATEST
 from buildlib.registry.claim import Claim, all_claimed
 from buildlib.registry.client import Repository
 from buildlib.registry.tags import Tagged, check_lapse, put_tag
 from buildlib.tagplan import tag_of, versions_in
-from buildlib.tagrules import Kind, TagRule
+from buildlib.tagrules import Kind, TagRule, latest_tag
 from buildlib.version import SNAPSHOT
 
 _NAMING: Final = Naming()
-# What a release is found by that is to be taken back.
-LATEST: Final = "latest"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollback:
-    """Of one registry: `tags` go to a version's digest, each with what it stands for by now."""
+    """Of one registry: `tags` go to a version's digest, each with what it stands for by now.
+
+    `latest` is what a release is found by that is to be taken back.
+    """
 
     repository: Repository
     version: str
     digest: str
     tags: tuple[tuple[str, str], ...]
+    latest: str
 
 
 def _releases(
@@ -43,8 +46,8 @@ def _releases(
 
 
 def gives_latest(rules: Iterable[TagRule]) -> bool:
-    """Return whether a registry with these rules has `latest` from publishing."""
-    return any(rule.template + rule.suffix == LATEST and Kind.RELEASE in rule.on for rule in rules)
+    """Return whether a registry with these rules has `latest` from publishing, with any suffix."""
+    return any(rule.template == LATEST and Kind.RELEASE in rule.on for rule in rules)
 
 
 class _Held:
@@ -52,7 +55,7 @@ class _Held:
 
     def __init__(self, repository: Repository, rules: Sequence[TagRule], naming: Naming) -> None:
         self.repository, self._rules = repository, rules
-        self.tags = repository.tags()
+        self.tags, self.latest = repository.tags(), latest_tag(rules)
         self._releases = _releases(self.tags, rules, naming)
 
     def standing(self, moving: str) -> Parsed | None:
@@ -76,15 +79,12 @@ class _Held:
 
 
 def earlier_version(
-    registries: Iterable[tuple[Repository, Sequence[TagRule]]],
-    moving: str = LATEST,
-    naming: Naming = _NAMING,
+    registries: Iterable[tuple[Repository, Sequence[TagRule]]], naming: Naming = _NAMING
 ) -> str:
-    """Return the highest release below the one that a tag stands for, everywhere.
+    """Return the highest release below the one that `latest` stands for, everywhere.
 
     Args:
         registries: say what is there, by their rules; one that does not have the tag has no say.
-        moving: the tag.
         naming: by which a text is a version.
 
     Raises:
@@ -92,8 +92,9 @@ def earlier_version(
             broke off; or there is no earlier release (exit 2).
     """
     held = [_Held(repository, rules, naming) for repository, rules in registries]
-    asked = [one for one in held if moving in one.tags]
-    found = {one.repository.name: one.standing(moving) for one in asked}
+    asked = [one for one in held if one.latest in one.tags]
+    found = {one.repository.name: one.standing(one.latest) for one in asked}
+    moving = " and ".join(dict.fromkeys(one.latest for one in asked or held)) or LATEST
     hint = "name the version: invoke docker-rollback --version VERSION"
     if not found:
         raise InputError(f"no registry has a tag {moving}", hint=hint)
@@ -166,7 +167,9 @@ def plan_rollback(
                     why=f"it matches {pattern!r}",
                     hint="change immutable in that registry's table if the tag may move",
                 )
-    return Rollback(repository=repository, version=version, digest=digest, tags=moving)
+    return Rollback(
+        repository=repository, version=version, digest=digest, tags=moving, latest=latest_tag(rules)
+    )
 
 
 def in_order(plans: Iterable[Rollback]) -> Iterator[tuple[Rollback, str]]:
@@ -176,7 +179,7 @@ def in_order(plans: Iterable[Rollback]) -> Iterator[tuple[Rollback, str]]:
     same way once more, or that it differs, and never one that leads a release too far.
     """
     pairs = [(plan, tag) for plan in plans for tag, _ in plan.tags]
-    yield from sorted(pairs, key=lambda pair: pair[1] == LATEST)
+    yield from sorted(pairs, key=lambda pair: pair[1] == pair[0].latest)
 
 
 def roll_back(

@@ -27,11 +27,13 @@ class Publish(NamedTuple):
         provenance: what BuildKit knows of the build is attached as well, where the driver
             gives it.
         cache: layers may be those of earlier builds, with the times that their files had then.
+        sign: the digest is signed and verified before it gets a tag.
     """
 
     gates: tuple[str, ...] = (SMOKE, POLICY, SIZE, SCAN, SBOM)
     provenance: bool = True
     cache: bool = False
+    sign: bool = True
 
 
 NO_PUBLISH: Final = Publish()
@@ -56,6 +58,7 @@ _KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "gates": _gates,
     "provenance": parse_flag,
     "cache": parse_flag,
+    "sign": parse_flag,
 }
 
 
@@ -64,6 +67,15 @@ def parse_publish(value: object) -> Publish:
 
     Raises:
         MismatchError: a value is of another kind.
-        InputError: a key or a gate is not known (exit 2).
+        InputError: a key or a gate is not known, or two keys contradict each other (exit 2).
     """
-    return Publish(**parse_fields(value, _KEYS, "publish."))
+    found = Publish(**parse_fields(value, _KEYS, "publish."))
+    if (
+        not found.sign
+        and isinstance(value, Mapping)
+        and SIGN in parse_texts(value.get("gates", ()))
+    ):
+        raise InputError(
+            "publish.sign = false contradicts sign in publish.gates", hint="take one of them out"
+        )
+    return found

@@ -65,8 +65,9 @@ def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibErr
         found.append(
             InputError(
                 "nothing says what signs",
-                hint=f"add {config.table('sign')} with key, or keyless = true; "
-                'or leave it out by name: --skip-gate sign --reason "…"',
+                hint=f"add {config.table('sign')} with key, or keyless = true; or leave it out: "
+                f"sign = false in {config.table('publish')}, or once "
+                '--skip-gate sign --reason "…"',
             )
         )
     if not (policy.key or policy.by_identity):
@@ -241,7 +242,9 @@ def make_verifier(
     """
     policy = config.verification()
     if not (policy.key or policy.by_identity):
-        console.warn(f"nothing says what counts as signed: see {config.table('verify')}")
+        signed = f"nothing says what counts as signed: see {config.table('verify')}"
+        unsigned = "nothing is verified: publish.sign = false"
+        console.warn(signed if config.publishing().sign else unsigned)
         return lambda _repository, _digest: None
     cosign = find_cosign(executor)
 

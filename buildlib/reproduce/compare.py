@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any, Final
 
-from buildlib.layer import printable
 from buildlib.oci import Archive, File, Image, Layer
+from buildlib.streams import printable
 
 _SHORT: Final = 60
 _ABSENT: Final = "absent"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from buildlib.layer import printable
 from buildlib.oci import Archive, Image
 from buildlib.reproduce.compare import time_text
+from buildlib.streams import printable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -143,7 +143,7 @@ class Flow:
         self._request, self._engine = request, engine
         self._executor, self._console, self._start = executor, console, start
         self._places = DataPlaces(config.root, env, config.run.user)
-        self.containers = Containers(executor, config.image)
+        self.containers = Containers(executor, config.owner)
         self.run_id = new_name("run")
 
     def check(self) -> None:
@@ -279,7 +279,7 @@ class Flow:
                     self._engine.kind,
                     self._places,
                 )
-                directory.prepare(mount, config.image)
+                directory.prepare(mount, config.owner)
 
     def _make_room(self, plan: RunPlan) -> None:
         if self.containers.make_room(plan.name):

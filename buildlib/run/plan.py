@@ -16,7 +16,7 @@ from buildlib.errors import InputError
 from buildlib.health import Health, Surroundings, run_health, run_surroundings
 from buildlib.labels import NAMESPACE
 from buildlib.platforms import parse_platform
-from buildlib.reference import parse_reference
+from buildlib.reference import LATEST, parse_reference
 from buildlib.secrets import looks_secret
 from buildlib.settings import Run
 from buildlib.surroundings import Service, publishes, resolve_mount, service_options
@@ -142,6 +142,7 @@ def container_name(config: Config, name: str = "") -> str:
         InputError: docker would not take it.
     """
     own = parse_reference(config.image).repository.rpartition("/")[2]
+    own += config.local_latest.removeprefix(LATEST)
     # An image may be called by one letter, a container by two at least.
     chosen = name or (own if len(own) > 1 else f"{own}-run")
     if not _NAME.fullmatch(chosen):
@@ -312,7 +313,7 @@ def make_run_plan(
     host, port = _check_host(request.host), _check_port(request.port or str(inside))
     kept = f"{data.kind}:{data.source}" if data else ""
     beside = " ".join(service.name for service in given.services)
-    labels = {OWNER: config.image, RUN_ID: run_id, DATA: kept, SERVICES: beside}
+    labels = {OWNER: config.owner, RUN_ID: run_id, DATA: kept, SERVICES: beside}
     labels[DETACHED] = "true" if request.detach else ""
     serves = not request.args
     shown = publishes(given.network) and (serves or bool(request.port))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from buildlib.streams import printable
+
 
 class Severity(StrEnum):
     """How bad it is, mildest first."""
@@ -63,6 +65,13 @@ class Vulnerability:
     source: str = ""
     path: str = ""
     aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Make one line of each text: names in an image are anybody's."""
+        for name in ("id", "package", "version", "platform", "link", "path"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
+        for name in ("fixed_in", "aliases"):
+            object.__setattr__(self, name, tuple(map(printable, getattr(self, name))))
 
     @property
     def where(self) -> str:

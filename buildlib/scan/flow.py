@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from buildlib.errors import GateError, InputError, ToolError
+from buildlib.errors import InputError, ToolError
 from buildlib.executor import Runner
 from buildlib.oci import Archive, Image
 from buildlib.passing import passing_folder
@@ -16,6 +16,7 @@ from buildlib.scan.report import ScanReport, make_report
 from buildlib.scan.scanner import Scanned, Scanner
 from buildlib.scan.settings import ScanSettings
 from buildlib.scan.trivy import TRIVY
+from buildlib.unknown import check_known
 
 _SCANNERS: Final = (GRYPE, TRIVY)
 
@@ -44,12 +45,14 @@ def check_scan(
         ToolError: there is no scanner, or its database is missing, too old or broken: the gate
             has not passed (exit 3).
         GateError: the scanner could not read the image, answers nonsense, or sees no package in
-            it (exit 7).
+            one that holds a program (exit 7).
     """
     vex = _vex(settings, root)
     scanner, version = _choose(settings.scanner, executor)
+    unknown = settings.allow_unknown
     scans = [
-        (one.platform, _scan(archive, one, scanner, vex, executor)) for one in archive.images()
+        (one.platform, _scan(archive, one, scanner, vex, executor, allow_unknown=unknown))
+        for one in archive.images()
     ]
     return make_report(image, (scanner.name, version), scans, settings, today)
 
@@ -91,7 +94,13 @@ def _choose(name: str, executor: Runner) -> tuple[Scanner, str]:
 
 
 def _scan(
-    archive: Archive, image: Image, scanner: Scanner, vex: Sequence[Path], executor: Runner
+    archive: Archive,
+    image: Image,
+    scanner: Scanner,
+    vex: Sequence[Path],
+    executor: Runner,
+    *,
+    allow_unknown: bool,
 ) -> Scanned:
     with passing_folder("scan") as folder:
         single = folder / "image.tar"
@@ -99,9 +108,5 @@ def _scan(
         scanned = scanner.scan(executor, single, image.platform, vex)
     # Nothing that is known of nothing is no good news: a program that is there was not recognised.
     if not scanned.packages:
-        raise GateError(
-            f"{scanner.name} sees no package in the image for {image.platform}: nothing is known",
-            why="an image that holds a program holds a package",
-            hint="leave in it what tells: the files of the package manager, Go's build information",
-        )
+        check_known(archive, image, scanner.name, allowed=allow_unknown)
     return scanned

@@ -13,6 +13,7 @@ from buildlib.ignores import sort_out
 from buildlib.scan.finding import Severity, Vulnerability
 from buildlib.scan.scanner import Scanned, Suppressed
 from buildlib.scan.settings import Ignore, ScanSettings
+from buildlib.streams import printable
 
 # An error is read in a terminal; the report has them all.
 _LONGEST: Final = 20
@@ -65,11 +66,15 @@ class ScanReport:
         return next((ignore for other, ignore in self.expired if other == finding), None)
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what to say of ignores that were about nothing."""
-        return tuple(
-            f"nothing is left to ignore of {ignore.id} {ignore.package}".rstrip()
-            for ignore in self.unused
+        """Return what to say of ignores that were about nothing, and of what is not known."""
+        unused = (f"nothing is left to ignore of {one.id} {one.package}" for one in self.unused)
+        unseen = (
+            f"{self.scanner} sees no package in the image for {platform}: no vulnerability of what "
+            "is in it would be known"
+            for platform, packages in self.platforms
+            if not packages
         )
+        return (*map(str.rstrip, unused), *unseen)
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON; findings by platform."""
@@ -107,7 +112,7 @@ class ScanReport:
             _cells("ignored", found, f"until {ignore.until}: {ignore.reason}")
             for found, ignore in self.ignored
         ]
-        rows += [_cells("left out", found, by) for found, by in self.suppressed]
+        rows += [_cells("left out", found, printable(by)) for found, by in self.suppressed]
         return "\n".join([*([table(rows), ""] if rows else []), self._scanner(), self._counts()])
 
     def _row(self, finding: Vulnerability) -> tuple[str, ...]:

@@ -33,7 +33,9 @@ class Ignore(NamedTuple):
     def covers(self, finding: Vulnerability) -> bool:
         """Return whether it is about a finding; any of its names will do."""
         named = self.id in {finding.id, *finding.aliases}
-        return named and (not self.package or fnmatchcase(finding.package, self.package))
+        # A name as it is told is about itself, whatever it would match as a pattern.
+        here = finding.package == self.package or fnmatchcase(finding.package, self.package)
+        return named and (not self.package or here)
 
 
 class ScanSettings(NamedTuple):
@@ -45,6 +47,7 @@ class ScanSettings(NamedTuple):
         only_fixed: what has no fix is only told.
         vex: files for the scanner, relative to the project; they say what does not concern us.
         ignore: what need not be mended for now.
+        allow_unknown: an image with programs may be one in which no package is seen.
     """
 
     scanner: str = ""
@@ -52,6 +55,7 @@ class ScanSettings(NamedTuple):
     only_fixed: bool = False
     vex: tuple[str, ...] = ()
     ignore: tuple[Ignore, ...] = ()
+    allow_unknown: bool = False
 
 
 NO_SCAN: Final = ScanSettings()
@@ -99,6 +103,7 @@ _KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
     "only-fixed": parse_flag,
     "vex": parse_texts,
     "ignore": _ignores,
+    "allow-unknown": parse_flag,
 }
 
 

@@ -137,6 +137,7 @@ def _finding(item: Mapping[str, Any], result: Mapping[str, Any], platform: str) 
     # The target of packages of the system is the image, of others the file that names them.
     target = result.get("Target", "") if result.get("Class") == "lang-pkgs" else ""
     fixed = str(item.get("FixedVersion", "")).split(",")
+    link = str(item.get("PrimaryURL", ""))
     return Vulnerability(
         id=str(item["VulnerabilityID"]),
         severity=severity_of(item.get("Severity")),
@@ -144,7 +145,7 @@ def _finding(item: Mapping[str, Any], result: Mapping[str, Any], platform: str) 
         version=str(item.get("InstalledVersion", "")),
         platform=platform,
         fixed_in=tuple(version.strip() for version in fixed if version.strip()),
-        link=str(item.get("PrimaryURL", "")),
+        link=link if link.startswith("http") else "",
         source=_NAME,
         path=str(item.get("PkgPath") or target),
         aliases=tuple(str(other) for other in item.get("VendorIDs") or ()),

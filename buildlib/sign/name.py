@@ -11,14 +11,14 @@ from contextlib import suppress
 from typing import Any, Final
 
 from buildlib.errors import VerificationError
-from buildlib.labels import VERSION_LABEL
-from buildlib.precedence import Naming
+from buildlib.labels import OWNER, VERSION_LABEL
+from buildlib.precedence import Naming, Parsed
 from buildlib.reference import legal_part
 from buildlib.registry.answer import read_object
 from buildlib.registry.client import Document, Repository
 from buildlib.registry.push import manifests_of
 from buildlib.tagplan import tag_of
-from buildlib.tagrules import TagRule
+from buildlib.tagrules import Kind, TagRule
 
 _NUMBERS: Final = frozenset({"major", "minor", "patch"})
 _SEMVER: Final = Naming()
@@ -40,17 +40,24 @@ def versions_of(repository: Repository, document: Document, naming: Naming) -> t
         for digest in manifests_of(document)
         if (manifest := repository.manifest(digest))
     ] or [_read(document.data)]
-    labels = (label for manifest in found for label in _labels(repository, manifest))
-    # A label may be that of the base, whose version is written in another way.
-    return tuple(dict.fromkeys(label for label in labels if naming.names(label)))
+    labels = [label for manifest in found for label in _labels(repository, manifest)]
+    return tuple(
+        dict.fromkeys(
+            version
+            for one in labels
+            # Without our own beside it, it may be the base's, whose version is written otherwise.
+            if (version := _text(one)) and (OWNER in one or naming.names(version))
+        )
+    )
 
 
-def _labels(repository: Repository, manifest: Mapping[str, Any]) -> Iterator[str]:
+def _labels(repository: Repository, manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     config = manifest.get("config")
     digest = config.get("digest") if isinstance(config, dict) else None
     if isinstance(digest, str):
         runtime = _read(repository.blob(digest)).get("config")
-        yield _text(runtime.get("Labels") if isinstance(runtime, dict) else None)
+        labels = runtime.get("Labels") if isinstance(runtime, dict) else None
+        yield labels if isinstance(labels, dict) else {}
 
 
 def _text(found: object) -> str:
@@ -143,9 +150,16 @@ def _names(tag: str, version: str, rules: Sequence[TagRule], naming: Naming) -> 
         text = rule.version_in(tag)
         if text and (text == legal_part(version) or _same(text, version, naming)):
             return True
-        if rule.floating and rule.names and tag_of(rule, parsed) == tag:
+        if parsed and rule.names and _moves_with(rule, parsed) and tag_of(rule, parsed) == tag:
             return True
     return False
+
+
+def _moves_with(rule: TagRule, version: Parsed) -> bool:
+    """Return whether publishing a version may point a tag of this rule to it that names a line."""
+    kind = Kind.PRERELEASE if version.prerelease else Kind.RELEASE
+    zero = rule.zero or version.numbers[0] != 0
+    return rule.floating and kind in rule.on and zero and not version.build
 
 
 def version_in_statement(statement: Mapping[str, Any]) -> str:

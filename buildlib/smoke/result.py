@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 from buildlib.console import table
 from buildlib.errors import GateError, raise_problems
+from buildlib.streams import printable
 
 # Started as root, as the image itself is, every process runs as the configured user.
 DROPS_ROOT: Final = "drops root"
@@ -105,12 +107,17 @@ def as_markdown(results: Sequence[SmokeResult]) -> str:
         *(_line([_marked(cell) for cell in row]) for row in rows),
     ]
     details = [_details(result) for result in results]
-    blocks = [f"```\n{detail}\n```" for detail in details if detail]
+    blocks = [f"{_fence(detail)}\n{detail}\n{_fence(detail)}" for detail in details if detail]
     return "\n".join([*lines, "", *blocks, ""])
 
 
+def _fence(text: str) -> str:
+    """Return what a block stands between; no log ends it from inside."""
+    return "`" * (max(map(len, re.findall("`+", text)), default=2) + 1)
+
+
 def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _marked(cell: str) -> str:

@@ -106,14 +106,17 @@ def docker_sbom(context: Context, *, image: str = "", output: str = "", json: bo
 
         from buildlib.reference import parse_reference  # noqa: PLC0415 - the same
         from buildlib.report import to_json  # noqa: PLC0415 - the same
-        from buildlib.sbom import as_text, make_sboms  # noqa: PLC0415 - the same
+        from buildlib.sbom import as_text, make_sboms, warnings  # noqa: PLC0415 - the same
         from buildlib.size import saved  # noqa: PLC0415 - the same
 
         config = run.config()
         name = parse_reference(config.image).repository.rpartition("/")[2]
         folder = Path(output) if output else config.root / "dist"
-        with saved(run.executor, image or f"{config.image}:latest") as archive:
-            bills = make_sboms(archive, name, folder, run.executor)
+        with saved(run.executor, image or config.local_image) as archive:
+            unknown = config.scan_settings().allow_unknown
+            bills = make_sboms(archive, name, folder, run.executor, allow_unknown=unknown)
+        for warning in warnings(bills):
+            run.console.warn(warning)
         if json:
             run.console.answer(to_json({"sboms": [bill.as_dict() for bill in bills]}))
         else:

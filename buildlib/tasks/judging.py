@@ -25,7 +25,7 @@ def judge(run: Edge, image: str, *, release: bool, sarif: str, as_json: bool) ->
         BuildlibError: it could not be checked.
     """
     project = run.project()
-    named = image or f"{project.config.image}:latest"
+    named = image or project.config.local_image
     with saved(run.executor, named) as archive:
         report = check_policy(
             project,

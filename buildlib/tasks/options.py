@@ -7,8 +7,10 @@ and an option of text that is empty is what it is by default. Either would mean 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from string import whitespace
 from typing import Any
 
+from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
 from invoke.tasks import Task
 
@@ -36,19 +38,24 @@ def check_values(argv: Sequence[str], tasks: Iterable[Task[Any]]) -> None:
 
 def _check(name: str, known: ParserContext, words: list[str]) -> None:
     flags = {*known.flags, *known.inverse_flags}
-    valued = {flag for flag, option in known.flags.items() if option.takes_value}
+    valued = {flag: _nothing(option) for flag, option in known.flags.items() if option.takes_value}
     waiting = ""
     for word in words:
         flag, equals, value = word.partition("=")
-        if waiting and (word in flags or not word.strip()):
+        if waiting and (word in flags or not word.strip(valued[waiting])):
             raise _empty(waiting)
-        if not waiting and equals and flag in valued and not value.strip():
+        if not waiting and equals and flag in valued and not value.strip(valued[flag]):
             raise _empty(flag)
         if not waiting and not word.strip():
             raise InputError(f"an argument of {name} is empty", hint=f"invoke --help {name}")
         waiting = word if not waiting and word in valued else ""
     if waiting:
         raise _empty(waiting)
+
+
+def _nothing(option: Argument) -> str:
+    """Return the characters that are no value: of a list, what stands between values as well."""
+    return whitespace + "," if option.kind is list else whitespace
 
 
 def _empty(flag: str) -> InputError:

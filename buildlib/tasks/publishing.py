@@ -33,6 +33,7 @@ from buildlib.publish.plan import (
     PublishPlan,
     Target,
     chosen_registries,
+    left_out,
     make_publish_plan,
     parse_skips,
     plan_target,
@@ -177,8 +178,8 @@ class Planner:
 
     def missing(self, run: Edge) -> list[BuildlibError]:
         """Return what is wrong with the tools and keys that a publication needs."""
-        skipped = {skip.gate for skip in self._skips}
         config = self.project.config
+        skipped = {skip.gate for skip in left_out(config, self._skips)}
         gates = [gate for gate in config.publishing().gates if gate not in skipped]
         if run.dry:
             return signing_problems(config, gates) if SIGN not in skipped else []

@@ -23,25 +23,25 @@ from buildlib.config import Config
 from buildlib.dockerfile import parse_dockerfile
 from buildlib.errors import BuildlibError, GateError, InputError, raise_problems
 from buildlib.files import write_file
-from buildlib.planning import known_args, normal_name
+from buildlib.planning import MIRROR, configured_base, known_args
 from buildlib.platforms import engine_platform, is_platform, parse_platform
 from buildlib.project import Project
-from buildlib.reference import parse_reference
+from buildlib.reference import Reference, parse_reference
 from buildlib.settings import Registry
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import open_registries
 
-_MIRROR = "docker-image://"
 
+def _asked(config: Config, base: Base) -> Reference:
+    """Return what is asked for: the base itself, or what a mirror has in its place.
 
-def _place(config: Config, base: Base) -> Registry:
-    """Return where to ask about a base: its own registry, or the mirror that replaces it."""
-    name = base.reference
-    for replaced, image in config.base_images:
-        same = normal_name(replaced) == normal_name(name)
-        if same and image.source.startswith(_MIRROR) and not image.stand_in:
-            name = image.source.removeprefix(_MIRROR)
-    return Registry(name=base.reference, repository=parse_reference(name).name)
+    A mirror may call it otherwise, and that is what a build takes.
+    """
+    pinned = f"{base.reference}@{base.pinned}" if base.pinned else base.reference
+    image = configured_base(config, pinned)
+    if image and image.source.startswith(MIRROR) and not image.stand_in:
+        return parse_reference(image.source.removeprefix(MIRROR))
+    return parse_reference(base.reference)
 
 
 class _Found(NamedTuple):
@@ -57,12 +57,17 @@ def _look_up_all(
     reports: list[BaseReport] = []
     # Two bases of one registry that does not answer are one problem.
     problems: dict[str, BuildlibError] = {}
-    opened = open_registries(run, [_place(config, base) for base in bases])
-    for base, one in zip(bases, opened, strict=True):
+    asked = [_asked(config, base) for base in bases]
+    places = [
+        Registry(name=base.reference, repository=one.name)
+        for base, one in zip(bases, asked, strict=True)
+    ]
+    for base, wanted, one in zip(bases, asked, open_registries(run, places), strict=True):
         try:
             report = look_up(
                 base,
                 one.repository,
+                wanted,
                 platforms=_platforms(config, base),
                 lifetimes=lifetimes,
                 today=run.today(),

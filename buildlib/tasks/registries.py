@@ -14,6 +14,7 @@ from buildlib.errors import (
     BuildlibError,
     CancelledError,
     InputError,
+    VerificationError,
     raise_problems,
 )
 from buildlib.labels import stand_ins_of
@@ -44,7 +45,7 @@ from buildlib.registry.tags import Tagged, check_lapse, put_tag
 from buildlib.registry.transport import Patience, Transport
 from buildlib.report import to_json
 from buildlib.settings import Registry
-from buildlib.sign.name import check_version, versions_of
+from buildlib.sign.name import check_tag_name, check_version, versions_of
 from buildlib.size import saved
 from buildlib.tagrules import moves, pins
 from buildlib.tasks.edge import Edge
@@ -235,6 +236,7 @@ def promote(
         verify = make_verifier(project.config, run.executor, run.env, run.console)
         for one in opened:
             verify(one.repository, digest)
+            _warn_of_name(run, project.config, one, digest, tag)
     # One for each repository: two registries may be the same, and nobody waits for himself.
     claims = {
         one.repository.name: make_claim(
@@ -254,6 +256,25 @@ def promote(
             done = put_tag(claim.repository, digest, tag, immutable=never, claim=claim)
             tagged(done, {"reference": f"{target.repository}:{tag}", "before": done.before})
             check_lapse(claim, claim.repository, tag)
+
+
+def _warn_of_name(run: Edge, config: Config, one: Opened, digest: str, tag: str) -> None:
+    """Warn where a tag would name another version than the image says: it could not be verified.
+
+    An image that says nothing that can be read is not asked again.
+    """
+    repository, naming = one.repository, config.naming
+    try:
+        document = repository.manifest(digest)
+        said = versions_of(repository, document, naming) if document else ()
+        rules = config.tag_rules(one.registry)
+        check_tag_name(f"{repository.name}:{tag}", tag, said, rules, naming)
+    except CancelledError:
+        raise
+    except VerificationError as error:
+        run.console.warn(f"{error.what}; docker-verify of that tag exits with code 8")
+    except BuildlibError as error:
+        run.console.note(f"which version {digest} is can't be read: {error.what}")
 
 
 def make_claim(

@@ -51,7 +51,7 @@ def _latest(run: Edge, config: Config) -> tuple[str, str]:
     Raises:
         EngineError: there is none (exit 4).
     """
-    reference = f"{config.image}:latest"
+    reference = config.local_image
     return reference, image_version(run.executor, reference)
 
 
@@ -94,7 +94,7 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
     flow = Flow(config, run.env, request, engine, run.executor, run.console, Path.cwd())
     flow.check()
     if run.dry:
-        plan = flow.plan(f"{config.image}:latest", dry=True)
+        plan = flow.plan(config.local_image, dry=True)
         # The engine that the socket leads to, as the real run has it.
         host = start.answer.candidate.docker_host
         before = ("env", f"DOCKER_HOST={host}") if host else ()
@@ -270,7 +270,7 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
         EngineError: the data can't be removed (exit 4).
     """
     answer, config = connect(run), run.config()
-    containers = Containers(run.executor, config.image)
+    containers = Containers(run.executor, config.owner)
     volumes = _volumes(run.executor, config) if data else ()
     places = DataPlaces(config.root, run.env, config.run.user)
     folder = _folder(config, data_dir) if data else None
@@ -299,13 +299,13 @@ def _folder(config: Config, data_dir: str) -> Path | None:
 
 def _directory(run: Edge, config: Config, answer: Pinged, places: DataPlaces) -> DataDirectory:
     kind = describe_engine(answer, inspect_engine(run.executor)).kind
-    image = f"{config.image}:latest"
+    image = config.local_image
     account = (config.run.user, image_group(run.executor, config.run, image))
     return DataDirectory(run.executor, image, account, kind, places)
 
 
 def _volumes(executor: Executor, config: Config) -> tuple[str, ...]:
-    return listed(executor, "volume", "ls", "--quiet", "--filter", f"label={OWNER}={config.image}")
+    return listed(executor, "volume", "ls", "--quiet", "--filter", f"label={OWNER}={config.owner}")
 
 
 def _ask(run: Edge, what: Sequence[str], *, yes: bool) -> None:
@@ -317,7 +317,7 @@ def _ask(run: Edge, what: Sequence[str], *, yes: bool) -> None:
 
 def _clean_images(run: Edge, config: Config) -> None:
     repository = parse_reference(config.image).name
-    label = f"label={IMAGE_OWNER}={config.image}"
+    label = f"label={IMAGE_OWNER}={config.owner}"
     template = "{{.Repository}}:{{.Tag}}"
     words = ("image", "ls", "--filter", label, "--format", template, repository)
     for reference in listed(run.executor, *words):

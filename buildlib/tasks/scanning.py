@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from buildlib.config import Config
 from buildlib.errors import InputError, raise_problems
@@ -17,11 +17,9 @@ from buildlib.scan.report import ScanReport, join_reports, raise_failures
 from buildlib.scan.sarif import as_sarif
 from buildlib.scan.settings import ScanSettings, parse_threshold
 from buildlib.size import saved
+from buildlib.tagrules import latest_tag
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.registries import Opened, open_registries
-
-# What people get who name no version.
-_PUBLISHED: Final = "latest"
 
 
 class Wanted(NamedTuple):
@@ -56,7 +54,7 @@ def scan(run: Edge, wanted: Wanted, *, severity: str, sarif: str, as_json: bool)
 
 
 def _named(run: Edge, config: Config, settings: ScanSettings, image: str) -> ScanReport:
-    named = image or f"{config.image}:latest"
+    named = image or config.local_image
     with saved(run.executor, named) as archive:
         return _check(run, config, settings, archive, named)
 
@@ -75,11 +73,16 @@ def _published(run: Edge, config: Config, settings: ScanSettings, image: str) ->
     reports = []
     for opened in _by_digest(run, config):
         digest, first = opened[0]
-        named = ", ".join(f"{one.registry.repository}:{_PUBLISHED}" for _, one in opened)
+        named = ", ".join(_latest(config, one) for _, one in opened)
         run.console.note(f"{named} is {digest}")
         with pulled(first.repository, digest) as archive:
             reports.append(_check(run, config, settings, archive, named))
     return join_reports(reports)
+
+
+def _latest(config: Config, opened: Opened) -> str:
+    """Return what people get from a registry who name no version."""
+    return f"{opened.registry.repository}:{latest_tag(config.tag_rules(opened.registry))}"
 
 
 def _by_digest(run: Edge, config: Config) -> list[list[tuple[str, Opened]]]:
@@ -91,9 +94,9 @@ def _by_digest(run: Edge, config: Config) -> list[list[tuple[str, Opened]]]:
     found: dict[str, list[tuple[str, Opened]]] = {}
     problems = []
     for opened in open_registries(run, chosen_registries(config, ())):
-        digest = opened.repository.digest(_PUBLISHED)
+        named = _latest(config, opened)
+        digest = opened.repository.digest(named.rpartition(":")[2])
         if not digest:
-            named = f"{opened.registry.repository}:{_PUBLISHED}"
             problems.append(InputError(f"there is no {named}", hint="a release publishes it"))
         found.setdefault(digest, []).append((digest, opened))
     raise_problems(problems)

@@ -244,6 +244,7 @@ def _policy(config: Config, wanted: Wanted) -> Verify:
     if not (policy.key or policy.by_identity):
         raise InputError(
             "nothing says what counts as signed",
+            why="" if config.publishing().sign else "publish.sign = false: nothing is signed here",
             hint=f"give --key, or --identity and --issuer, or add {config.table('verify')}",
         )
     return policy

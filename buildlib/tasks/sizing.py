@@ -52,7 +52,7 @@ def size(run: Edge, image: str, *, top: int, record: bool, as_json: bool) -> Non
             "--record, but no file for it is configured",
             hint='add size-record = "sizes.json" to the table smoke',
         )
-    with saved(run.executor, image or f"{config.image}:latest") as archive:
+    with saved(run.executor, image or config.local_image) as archive:
         images = archive.images()
         reports = [measure(archive, one, budget=wanted.size_budget, top=top) for one in images]
     found: tuple[Change, ...] = ()

@@ -75,7 +75,7 @@ class Telling:
         """Return everything that is known."""
         version = self._project.version
         fields = asdict(version) | {"created": version.created_text}
-        local = local_tags(version)
+        local = local_tags(version, self._project.config)
         registries = {
             registry.name: {"repository": registry.repository, **_as_dict(self.plan(registry))}
             for registry in self._project.config.registries
@@ -99,6 +99,7 @@ class Telling:
             self._project.version,
             self._project.git,
             self.plan(),
+            local=local_tags(self._project.version, config),
             naming=config.naming,
             registries=own,
         )

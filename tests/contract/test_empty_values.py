@@ -43,6 +43,15 @@ FORMS: dict[str, Callable[[str], list[str]]] = {
 }
 
 
+# "$ONE,$TWO", and neither is set.
+LISTS = sorted(
+    (name, to_flag(option.name))
+    for name, task in TASKS.items()
+    for option in task.get_arguments()
+    if option.kind is list
+)
+
+
 def _load(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     monkeypatch.setattr("sys.argv", ["invoke", *words])
     collection()
@@ -63,6 +72,17 @@ def test_an_option_without_its_value_ends_with_2_and_its_name(
                 _load(monkeypatch, *before, *_positional(name), *form(flag))
             assert caught.value.code == 2
             assert f"error: {flag} needs a value" in (caught.value.message or "")
+
+
+@pytest.mark.parametrize("value", [",", " , ,", "\n", "\t,\r\n"])
+@pytest.mark.parametrize(("name", "flag"), LISTS)
+def test_a_list_of_nothing_is_empty(
+    name: str, flag: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words in ([flag, value], [f"{flag}={value}"], [flag, "x", flag, value]):
+        with pytest.raises(Exit, match=f"{flag} needs a value"):
+            _load(monkeypatch, name, *_positional(name), *words)
+    _load(monkeypatch, name, *_positional(name), flag, "x,")
 
 
 @pytest.mark.parametrize(("name", "flag"), OPTIONS)
@@ -94,6 +114,7 @@ def test_what_is_not_ours_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> N
         ["docker-build", "--dry-run", "--build-arg="],
         ["docker-build", "--dry-run", "--target", ""],
         ["docker-smoke", "--jobs", ""],
+        ["docker-build", "--dry-run", "--tag", ","],
     ],
 )
 def test_a_user_sees_it_before_anything_starts(make_checkout: Make, words: list[str]) -> None:

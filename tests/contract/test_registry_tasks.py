@@ -17,6 +17,7 @@ from buildlib.errors import (
     VerificationError,
     exit_code_of,
 )
+from buildlib.labels import VERSION_LABEL
 from buildlib.registry.claim import PREFIX
 from buildlib.registry.client import INDEX, Repository
 from buildlib.tasks import registries
@@ -127,6 +128,22 @@ def test_a_registry_that_gets_no_latest_has_no_say(world: World) -> None:
     world.two.tags["latest"] = world.releases["1.2.2"]
     world.back()
     assert (world.what("latest"), world.what("1")) == (["1.2.3", "1.2.2"], ["1.2.3"] * 2)
+
+
+def test_the_way_back_is_found_by_latest_as_each_registry_calls_it(world: World) -> None:
+    own = 'tags = { rules = ["{version}", "latest"] }\n'
+    world.configure(own, first='[tags]\nsuffix = "-slim"\n')
+    for here in (world.one, world.two):
+        for tag in ("1.2.3", "1.3.0", "latest", "1"):
+            here.tags[f"{tag}-slim"] = here.tags[tag]
+    world.one.refused = {"latest-slim"}
+    with pytest.raises(AuthorisationError):
+        world.back()
+    assert world.what("1-slim") == ["1.2.3", "1.3.0"]
+    world.one.refused = set()
+    world.back()
+    assert world.what("latest") == ["1.3.0", "1.2.3"]
+    assert world.what("latest-slim") == ["1.2.3", "1.3.0"]
 
 
 def test_one_that_lacks_the_release_before_sends_nobody_further_back(world: World) -> None:
@@ -249,6 +266,30 @@ def test_a_version_that_is_another_image_in_one_registry_is_given_in_none(world:
     assert exit_code_of(caught.value) == 7
     assert f"{world.two.name}:1.4.0 already exists with a different digest" in str(caught.value)
     assert world.what("1.4.0") == ["none", "1.3.0"]
+
+
+@pytest.mark.parametrize(
+    ("said", "tag", "warned"),
+    [
+        ("1.2.3-rc.1", "1.2.3", True),
+        ("1.1.0", "1.2", True),
+        ("1.2.3", "1.2.3", False),
+        ("1.2.3", "1.2", False),
+        ("1.2.3", "stable", False),
+        ("", "1.2.3", False),
+    ],
+)
+def test_a_tag_that_names_another_version_is_given_with_a_warning(
+    world: World, capsys: pytest.CaptureFixture[str], said: str, tag: str, *, warned: bool
+) -> None:
+    notes = {"annotations": {VERSION_LABEL: said}} if said else {}
+    for here in (world.one, world.two):
+        here.tags.pop(tag, None)
+    digest = world.one.keep({"manifests": [], **notes}, INDEX)
+    assert world.two.keep({"manifests": [], **notes}, INDEX) == digest
+    world.promote(digest, tag)
+    assert world.one.tags[tag] == digest
+    assert ("docker-verify of that tag exits with code 8" in capsys.readouterr().err) == warned
 
 
 def test_what_one_registry_does_not_have_is_tagged_in_none(world: World) -> None:

@@ -19,7 +19,7 @@ from buildlib.errors import (
     exit_code_of,
 )
 from buildlib.executor import Completed
-from buildlib.labels import REVISION_LABEL, VERSION_LABEL
+from buildlib.labels import OWNER, REVISION_LABEL, VERSION_LABEL
 from buildlib.registry.client import INDEX, Document
 from buildlib.tasks.edge import Edge
 from buildlib.tasks.signed import Wanted, sign, verify
@@ -322,6 +322,26 @@ def test_without_an_annotation_the_images_say_it(world: World, said: str, *, goo
             continue
         with pytest.raises(VerificationError, match=r"is not 1\.2\.0: it says that it is 1\.1\.0"):
             verify(world.run, f"{world.registry.name}:1.2.0", SIGNED, as_json=False)
+
+
+@pytest.mark.parametrize("scheme", ["semver", "pep440", "calver", "any"])
+@pytest.mark.parametrize("rules", ["", '["{version}-slim", "{major}.{minor}-slim"]'])
+def test_a_snapshot_passes_for_no_release_by_any_scheme(
+    world: World, scheme: str, rules: str
+) -> None:
+    said, end = "1.2.1-SNAPSHOT-abc1234", "-slim" if rules else ""
+    _configure(world, rules, scheme)
+    release = "2026.1.3" if scheme == "calver" else "1.2.1"
+    labels = {VERSION_LABEL: said, OWNER: "thing"}
+    held = world.registry.image("linux/amd64", **labels)
+    for tag, good in {said: True, release: False}.items():
+        world.registry.tags[tag + end] = held
+        reference = f"{world.registry.name}:{tag}{end}"
+        if good:
+            verify(world.run, reference, SIGNED, as_json=False)
+            continue
+        with pytest.raises(VerificationError, match=f"it says that it is {said}"):
+            verify(world.run, reference, SIGNED, as_json=False)
 
 
 @pytest.mark.parametrize("said", ["1.2.0", "1.1.0"])

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from buildkit import container_builder
 from conftest import ROOT, git
+from ociwriter import ELF
 from registries import KNOWN, PASSWORD, USER, Server, free_port, registry
 from releases import PATH, PLAIN, UNSIGNED, Release, make_release
 
@@ -165,10 +166,13 @@ def test_the_dry_run_is_a_script_that_does_the_same(make: Make, kind: str) -> No
 
 def test_a_gate_that_fails_keeps_everything_private(make: Make) -> None:
     release = make(config='[smoke]\nsize-budget = "10 B"\n', gates=["size", "sbom"])
+    (release.root / "program").write_bytes(ELF)
+    git(release.root, "commit", "--quiet", "--all", "--amend", "--no-edit")
+    git(release.root, "tag", "--force", "v1.2.3")
     # No package in it, for syft: both are told, and nobody waits for the other.
     with pytest.raises(ProblemsError, match="over its budget") as caught:
         release.publish(PLAIN)
-    assert "lists nothing" in str(caught.value)
+    assert "it holds a program, /program" in str(caught.value)
     assert exit_code_of(caught.value) == 7
     assert release.tags == [{}, {}]
     assert not any(server.holds(release.receipt["digest"]) for server in release.servers)
@@ -185,6 +189,31 @@ def test_a_gate_that_fails_keeps_everything_private(make: Make) -> None:
     assert [gate["gate"] for gate in left_out] == list(skips)
     assert {gate["detail"] for gate in left_out} == {"the budget is being talked about"}
     assert sorted(release.tags[0]) == TAGS
+
+
+def test_signing_is_left_out_by_configuration_and_that_is_told(make: Make) -> None:
+    release = make(gates=["size"])
+    config = release.root / "buildlib.toml"
+    text = config.read_text("utf-8").partition("[sign]")[0]
+    config.write_text(text.replace("[publish]\n", "[publish]\nsign = false\n"), "utf-8")
+    git(release.root, "commit", "--quiet", "--all", "--amend", "--no-edit")
+    git(release.root, "tag", "--force", "v1.2.3")
+    script = release.invoke("docker-publish", "--dry-run")
+    assert script.returncode == 0, script.stderr
+    assert "docker-sign" not in script.stdout
+    assert "--unverified 'publish.sign = false'" in script.stdout
+    told = release.publish(PLAIN)
+    assert "sign is left out: publish.sign = false; nobody can verify" in told
+    states = {gate["gate"]: (gate["state"], gate["detail"]) for gate in release.receipt["gates"]}
+    assert states["sign"] == ("left out", "publish.sign = false")
+    assert sorted(release.tags[0]) == TAGS
+    assert not any(target["signed_by"] for target in release.receipt["targets"].values())
+    done = release.invoke("docker-promote", release.receipt["digest"], "stable")
+    assert done.returncode == 0, done.stderr
+    assert "nothing is verified: publish.sign = false" in done.stderr
+    done = release.invoke("docker-verify", f"{release.hosts['one']}/{PATH}:1.2.3")
+    assert done.returncode == 2
+    assert "publish.sign = false" in done.stderr
 
 
 def test_a_backport_moves_only_its_own_line(make: Make) -> None:
@@ -278,7 +307,8 @@ def test_a_bill_that_is_wanted_has_to_be_made(make: Make) -> None:
     with pytest.raises(InputError, match="verify wants spdxjson, and no bill"):
         release.publish(PLAIN)
     assert release.tags == [{}, {}]
-    assert release.receipt["digest"] == ""
+    # It ended before it did anything, and leaves nothing behind.
+    assert not (release.root / "dist").exists()
 
 
 def test_one_registry_can_be_published_to_alone(make: Make) -> None:

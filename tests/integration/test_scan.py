@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import GOTOOLS, ROOT, Checkout
 from grypedb import Advisory
-from ociwriter import OciWriter
+from ociwriter import ELF, OciWriter
 
 # Where the scanner is not in the cache yet it is compiled, which takes minutes.
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
@@ -217,13 +217,23 @@ def test_without_a_scanner_the_gate_has_not_passed(
     assert "trivy not found: the gate has not passed" in done.stderr
 
 
-def test_an_image_in_which_grype_sees_no_package_has_not_passed(
+def test_an_image_of_files_alone_passes_and_one_with_an_unknown_program_does_not(
     make_checkout: Make, known: dict[str, str | None], tmp_path: Path
 ) -> None:
-    image = _image(tmp_path / "i.tar")
-    done = make_checkout().invoke("docker-scan", "--image", image, **known)
-    assert done.returncode == 7, done.stdout + done.stderr
-    assert "grype sees no package in the image for linux/amd64: nothing is known" in done.stderr
+    image, checkout = _image(tmp_path / "i.tar"), make_checkout()
+    out = ("--output", str(tmp_path / "out"))
+    for task in (("docker-scan",), ("docker-sbom", *out)):
+        done = checkout.invoke(*task, "--image", image, **known)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "sees no package in the image for linux/amd64: " in done.stderr
+    writer = OciWriter()
+    layer = writer.layer({"usr/bin/thing": ELF})
+    program = str(writer.write(tmp_path / "p.tar", writer.image([layer])))
+    for task in (("docker-scan",), ("docker-sbom", *out)):
+        done = checkout.invoke(*task, "--image", program, **known)
+        assert done.returncode == 7, done.stdout + done.stderr
+        assert "sees no package in the image for linux/amd64: nothing is known" in done.stderr
+        assert "it holds a program, /usr/bin/thing" in done.stderr
 
 
 def test_what_the_repositorys_own_grype_ignores_is_told(

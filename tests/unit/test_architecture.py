@@ -108,6 +108,7 @@ ORDER = [
     "bases.pins",
     "bases.flow",
     "size",
+    "unknown",
     "sbom",
     "sizerecord",
     "sarif",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from buildlib.config import known_keys, load_config
 from buildlib.errors import InputError, ProblemsError, exit_code_of
-from buildlib.places import line_of
+from buildlib.places import lines_of
 from buildlib.publish.plan import chosen_registries
 from buildlib.settings import BaseImage
 from buildlib.variables import BASE_IMAGES, OTHERS
@@ -339,9 +340,79 @@ def test_the_line_of_every_key_is_found(parts: list[tuple[list[str], str, str]])
         path = tuple(one.strip("\"'") for one in (*table, name))
         where[path] = more.count("\n") + 1
         text = f"{more}{name} = {body}\n"
-    for path, line in where.items():
-        assert line_of(text, path) == line
-    assert line_of(text, ("nowhere",)) == 0
+    found = lines_of(text)
+    assert {path: found[path] for path in where} == where
+    assert set(found) == set(_paths(tomllib.loads(text)))
+
+
+def _paths(found: object, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the way to everything that has a name; lists have none."""
+    if isinstance(found, dict):
+        for name, value in found.items():
+            yield (*above, name)
+            yield from _paths(value, (*above, name))
+    for one in found if isinstance(found, list) else ():
+        yield from _paths(one, above)
+
+
+ODD = '''
+"a.b" = """"quotes" \\""" = 1 """"" # c = 1
+'x' . y = [ # [z]
+  { p = 1, "q" = [ { r = {} } ] },
+  "]", QQQ}QQQ,
+  { late = { '=' = "," } } ]
+[[ t . u ]]
+k = { }
+[[t.u]]
+later = 1979-05-27 07:32:00
+[t.u.deep]
+k."" = 0x1
+'''.replace("QQQ", "'" * 3)
+
+
+def test_the_line_of_a_key_in_whatever_form_it_is_written() -> None:
+    found = lines_of(ODD)
+    assert set(found) == set(_paths(tomllib.loads(ODD)))
+    lines = {".".join(path): line for path, line in found.items() if len(path) > 1}
+    assert lines == {
+        "x.y": 3,
+        "x.y.p": 4,
+        "x.y.q": 4,
+        "x.y.q.r": 4,
+        "x.y.late": 6,
+        "x.y.late.=": 6,
+        "t.u": 7,
+        "t.u.k": 8,
+        "t.u.later": 10,
+        "t.u.deep": 11,
+        "t.u.deep.k": 12,
+        "t.u.deep.k.": 12,
+    }
+
+
+def test_a_file_is_read_once_for_all_that_is_wrong_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[int] = []
+    loads = tomllib.loads
+
+    def counted(text: str) -> dict[str, object]:
+        parsed.append(len(text))
+        return loads(text)
+
+    monkeypatch.setattr(tomllib, "loads", counted)
+
+    def cost(number: int) -> int:
+        entries = "".join(f'  {{ rulle = "r{one}" }},\n' for one in range(number))
+        keys = "".join(f"unknown{one} = 1\n" for one in range(number))
+        parsed.clear()
+        with pytest.raises(ProblemsError) as caught:
+            load_config(_write(tmp_path, f"{keys}[policy]\nignore = [\n{entries}]\n"), {})
+        assert len(caught.value.problems) >= number
+        return sum(parsed)
+
+    # Ten times as much is wrong in a file that is ten times as long.
+    assert cost(200) < 11 * cost(20)
 
 
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:

@@ -162,6 +162,7 @@ ignore = [{ id = "CVE-1", reason = "r", until = 2027-01-01, package = "*" }]
 [publish]
 gates = ["smoke"]
 provenance = true
+sign = true
 [goreleaser]
 file = ".goreleaser.yaml"
 build-args = { PROGRAM = "prebuilt" }

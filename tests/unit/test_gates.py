@@ -9,15 +9,18 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from threading import Barrier
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from ociwriter import OciWriter
 
-from buildlib.errors import CancelledError
+from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed, Executor
 from buildlib.policy.report import PolicyReport
 from buildlib.publish.gates import FAILED, PASSED, Subject, judge, missing_tools
+from buildlib.run.endpoint import Kind
+from buildlib.run.flow import Engine
 from buildlib.smoke.result import DROPS_ROOT, Finding, SmokeResult, State
 
 from fakes import FakeExecutor, a_console, a_project, words_after, write_project
@@ -122,6 +125,32 @@ def test_tools_that_are_missing_are_told_together_and_before_there_is_an_archive
     ]
     assert {error.exit_code for error in found} == {3}
     assert missing_tools(("smoke", "size"), subject) == []
+
+
+FILES = {
+    "an env file": ("smoke", '[smoke]\nenv-file = ["gone.env"]\n', "there is no env file"),
+    "an env file of run": ("smoke", '[run]\nenv-file = ["gone.env"]\n', "there is no env file"),
+    "a mount": ("smoke", '[smoke]\nmounts = ["./gone:/x"]\n', "mounted at /x is not there"),
+    "a record of sizes": ("size", '[smoke]\nsize-record = "s.json"\n', "is no record of sizes"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_file_that_a_gate_needs_is_missed_before_the_build(tmp_path: Path, case: str) -> None:
+    gate, text, told = FILES[case]
+    (tmp_path / "s.json").write_text("{}", encoding="utf-8")
+    subject, _ = _subject(tmp_path, Tools(), CONFIG + text)
+    subject = replace(subject, engine=lambda: cast("Engine", SimpleNamespace(kind=Kind.LINUX)))
+    (problem,) = missing_tools((gate,), subject)
+    assert told in problem.what
+
+
+def test_without_an_engine_only_that_is_told(tmp_path: Path) -> None:
+    def none() -> Engine:
+        raise EngineError("no engine")
+
+    subject, _ = _subject(tmp_path, Tools(), f'{CONFIG}[smoke]\nmounts = ["./gone:/x"]\n')
+    assert missing_tools(("smoke",), replace(subject, engine=none)) == []
 
 
 def test_tools_that_are_here_are_not_missed(tmp_path: Path) -> None:

@@ -67,6 +67,15 @@ def test_the_default_build_is_exactly_this_command(tmp_path: Path) -> None:
     )
 
 
+def test_two_images_of_one_name_do_not_take_each_others_tags(tmp_path: Path) -> None:
+    write_project(tmp_path, 'image = "me/thing"\n[tags]\nsuffix = "-slim"\n')
+    argv = _argv(tmp_path, BuildRequest(tags=("mine",)))
+    tags = ["me/thing:1.2.3-slim", "me/thing:latest-slim", "me/thing:mine"]
+    assert words_after(argv, "--tag") == tags
+    owner = "io.github.smiller333.buildlib.image=me/thing:latest-slim"
+    assert owner in words_after(argv, "--label")
+
+
 def test_every_option_has_its_place(tmp_path: Path) -> None:
     write_project(tmp_path)
     overrides = {

@@ -99,24 +99,34 @@ def test_a_snapshot_of_other_files_is_not_gone_on_from(tmp_path: Path) -> None:
             PublishFlow(replace(plan, uncommitted=other), surroundings(tmp_path), before)
 
 
+LEFT: dict[str, dict[str, Any] | None] = {
+    "nothing": None,
+    "a finished release": {"digest": DIGEST, "finished": True},
+    "one that broke off": {"digest": DIGEST},
+    "one that was never built": {},
+    "one of another version": {"digest": DIGEST, "version": "1.2.2"},
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
 @pytest.mark.parametrize("resumed", [True, False])
-def test_an_attempt_that_ends_at_once_leaves_a_finished_receipt(
-    tmp_path: Path, *, resumed: bool
+def test_an_attempt_that_ends_before_it_does_anything_writes_no_receipt(
+    tmp_path: Path, left: str, *, resumed: bool
 ) -> None:
-    plan = a_plan(tmp_path)
-    kept = _receipt(plan, tmp_path)
-    kept.digest, kept.finished = DIGEST, True
-    kept.targets = {"one": TargetRecord(repository="one.example/thing", digest=DIGEST)}
-    path = tmp_path / "dist/receipt.json"
-    write_receipt(path, kept)
-    written = path.read_bytes()
-    flow = PublishFlow(plan, surroundings(tmp_path), kept if resumed else None, kept)
+    plan, changes, path = a_plan(tmp_path), LEFT[left], tmp_path / "dist/receipt.json"
+    kept = None if changes is None else replace(_receipt(plan, tmp_path), **changes)
+    if kept:
+        kept.targets = {"one": TargetRecord(repository="one.example/thing", digest=kept.digest)}
+        write_receipt(path, kept)
+    written = path.read_bytes() if kept else b""
+    before = kept if kept and kept.version == plan.version else None
+    flow = PublishFlow(plan, surroundings(tmp_path), before if resumed else None, before)
     # What it asks of the tools here ends it.
     with pytest.raises(AssertionError):
         flow.run()
-    assert path.read_bytes() == written
-    assert kept.finished
     assert flow.receipt.ended
+    assert (path.read_bytes() if path.exists() else b"") == written
+    assert [one.name for one in tmp_path.glob("dist/*")] == ["receipt.json"] * bool(kept)
 
 
 def test_what_became_public_before_is_known_to_an_attempt_that_begins(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from buildlib.errors import InputError
-from buildlib.publish.plan import PublishPlan, make_publish_plan, parse_skips
+from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_skips
+from buildlib.publish.settings import NO_PUBLISH, parse_publish
 from buildlib.refusals import Mode
 from buildlib.vcs import Changes
 
@@ -68,6 +69,24 @@ def test_a_stage_that_is_not_built_need_not_be_pinned(tmp_path: Path) -> None:
 
 def test_a_rehearsal_may_stand_on_anything(tmp_path: Path) -> None:
     assert _plan(tmp_path, "FROM alpine:3.22\n", host="127.0.0.1:5000").rehearsal
+
+
+def test_signing_is_left_out_by_configuration_with_a_reason(tmp_path: Path) -> None:
+    more = "[publish]\nsign = false\n"
+    plan = _plan(tmp_path, "FROM scratch\n", more=more)
+    assert (plan.signs, plan.gates) == (False, NO_PUBLISH.gates)
+    assert plan.skipped == (Skip(gate="sign", reason="publish.sign = false"),)
+    # What was left out by name has its own reason.
+    plan = _plan(tmp_path, "FROM scratch\n", more=more, skips=("sign", "scan"))
+    assert [skip.reason for skip in plan.skipped] == ["for a test"] * 2
+    plan = _plan(tmp_path, "FROM scratch\n", more="[publish]\nsign = true\n")
+    assert (plan.signs, plan.skipped) == (True, ())
+
+
+def test_a_configuration_that_signs_and_does_not_is_refused() -> None:
+    with pytest.raises(InputError, match=r"publish\.sign = false contradicts sign"):
+        parse_publish({"gates": ["sign"], "sign": False})
+    assert parse_publish({"gates": ["sign"]}).sign
 
 
 def test_where_no_tags_are_listed_only_those_that_never_move_are_given(tmp_path: Path) -> None:

@@ -302,6 +302,22 @@ def test_each_version_has_its_own(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"receipt.json", "receipt-1.3.0.json"}
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"schema": 2, "version": "1.2.3"}', "\0"])
+@pytest.mark.parametrize("name", ["receipt.json", "receipt-1.2.3.json"])
+def test_a_receipt_that_can_not_be_read_is_kept_as_it_is(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    """It may be of a later version of this program, and know of a release."""
+    aside = [tmp_path / f"receipt-unreadable-{number}.json" for number in (1, 2)]
+    for there in aside:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        keep_receipt(tmp_path, DONE, None)
+        keep_receipt(tmp_path, DONE, None)
+        assert find_receipt(tmp_path, "1.2.3") == DONE
+        assert there.read_text("utf-8") == content
+    assert {one.name for one in tmp_path.iterdir()} == {"receipt.json", *(a.name for a in aside)}
+
+
 def test_a_version_of_another_spelling_is_another_one(tmp_path: Path) -> None:
     keep_receipt(tmp_path, _receipt("1.2.3+a", digest=OWN), None)
     keep_receipt(tmp_path, _receipt("2.0.0", digest=OWN), None)

@@ -209,6 +209,15 @@ def test_the_name_is_that_of_the_image(tmp_path: Path) -> None:
     assert container_name(load_config(tmp_path, {})) == "x-run"
 
 
+def test_two_images_of_one_name_have_containers_of_their_own(tmp_path: Path) -> None:
+    config = _config(tmp_path, '[tags]\nsuffix = "-slim"\n')
+    assert container_name(config) == "thing-slim"
+    plan = make_run_plan(config, RunRequest(), image="thing:1", env={}, run_id="7")
+    assert "io.github.smiller333.buildlib.run=reg.example/me/thing:latest-slim" in words_after(
+        run_argv(plan), "--label"
+    )
+
+
 @pytest.mark.parametrize(
     ("owner", "group", "mode", "expected"),
     [

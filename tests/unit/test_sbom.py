@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from ociwriter import OciWriter
+from ociwriter import ELF, OciWriter
 
 from buildlib.errors import GateError, InputError, ToolError
 from buildlib.executor import Completed
 from buildlib.oci import open_archive
-from buildlib.sbom import Sbom, as_text, make_sboms
+from buildlib.sbom import Sbom, as_text, make_sboms, warnings
 
 from fakes import FakeExecutor
+
+PROGRAM = {"usr/bin/thing": ELF}
 
 
 class Syft(FakeExecutor):
@@ -40,13 +42,21 @@ class Syft(FakeExecutor):
         return Completed(code=self.code, stderr="no good")
 
 
-def _bills(root: Path, syft: Syft, folder: Path | None = None) -> tuple[Sbom, ...]:
+def _bills(
+    root: Path,
+    syft: Syft,
+    folder: Path | None = None,
+    *,
+    files: Mapping[str, bytes] = PROGRAM,
+    allow_unknown: bool = False,
+) -> tuple[Sbom, ...]:
     writer = OciWriter()
-    layer = writer.layer({"a": b"x"})
+    layer = writer.layer(files)
     other = writer.image([layer], platform=("linux", "arm", "v7"))
     path = writer.write(root / "i.tar", writer.index(writer.image([layer]), other))
     with open_archive(path) as archive:
-        return make_sboms(archive, "thing", folder or root / "out", syft)
+        out = folder or root / "out"
+        return make_sboms(archive, "thing", out, syft, allow_unknown=allow_unknown)
 
 
 def test_every_platform_has_its_bill_in_both_formats(tmp_path: Path) -> None:
@@ -73,7 +83,11 @@ FAULTS = {
     "syft is not here": (Syft(code=127), ToolError, "syft not found"),
     "syft can not read it": (Syft(code=1), GateError, "can't read the image for linux/amd64"),
     "syft writes nothing": (Syft(packages=0), GateError, "wrote no bill for linux/amd64"),
-    "syft lists nothing": (Syft(packages=1), GateError, "linux/amd64 lists nothing"),
+    "syft lists nothing of a program": (
+        Syft(packages=1),
+        GateError,
+        "syft sees no package in the image for linux/amd64: nothing is known",
+    ),
 }
 
 
@@ -83,6 +97,23 @@ def test_without_a_bill_nothing_has_passed(
 ) -> None:
     with pytest.raises(kind, match=message):
         _bills(tmp_path, syft)
+
+
+@pytest.mark.parametrize(
+    ("files", "allowed"),
+    [({"bin/run": b"#!/bin/sh\n"}, False), (PROGRAM, True)],
+    ids=["files", "programs that may be unknown"],
+)
+def test_an_image_without_a_package_has_an_empty_bill(
+    tmp_path: Path, files: Mapping[str, bytes], *, allowed: bool
+) -> None:
+    bills = _bills(tmp_path, Syft(packages=1), files=files, allow_unknown=allowed)
+    assert [bill.packages for bill in bills] == [0, 0]
+    assert all(Path(file).is_file() for bill in bills for file in bill.files)
+    assert warnings(bills) == tuple(
+        f"syft sees no package in the image for {platform}: its bill of materials is empty"
+        for platform in ("linux/amd64", "linux/arm/v7")
+    )
 
 
 def test_a_folder_that_can_not_be_made_is_bad_input(tmp_path: Path) -> None:

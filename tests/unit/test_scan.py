@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ociwriter import OciWriter
+from ociwriter import ELF, OciWriter
 
 from buildlib.config import load_config
 from buildlib.errors import BuildlibError, GateError, InputError, ToolError
@@ -109,6 +109,9 @@ TRIVY_ENV = (
     *("env", "TRIVY_SKIP_VERSION_CHECK=true", "TRIVY_DISABLE_TELEMETRY=true", "NO_COLOR=1"),
     "trivy",
 )
+RELOCATABLE = ELF[:16] + b"\1" + ELF[17:]
+# An image of which a scanner should know something.
+PROGRAM = {"a": b"x", "usr/bin/thing": ELF}
 NOT_HERE = Completed(code=127, stderr="env: 'x': No such file or directory")
 
 
@@ -176,9 +179,11 @@ Check = Callable[..., ScanReport]
 def check(tmp_path: Path) -> Check:
     """Return a scan of an image of two platforms."""
 
-    def run(executor: FakeExecutor, **settings: object) -> ScanReport:
+    def run(
+        executor: FakeExecutor, files: Mapping[str, bytes] = PROGRAM, **settings: object
+    ) -> ScanReport:
         writer = OciWriter()
-        layer = writer.layer({"a": b"x"})
+        layer = writer.layer(files)
         other = writer.image([layer], platform=("linux", "arm", "v7"))
         path = writer.write(tmp_path / "i.tar", writer.index(writer.image([layer]), other))
         known = NO_SCAN._replace(**settings)  # type: ignore[arg-type]
@@ -462,6 +467,40 @@ FAULTS: dict[str, Case] = {
         "trivy sees no package in the image for linux/amd64: nothing is known",
     ),
 }
+
+
+SEES_NOTHING = {
+    "grype.json": {**GRYPE_SAYS, "matches": [], "ignoredMatches": None},
+    "grype.cdx.json": {"components": []},
+    "trivy.json": {"SchemaVersion": 2},
+}
+
+
+@pytest.mark.parametrize("scanner", ["grype", "trivy"])
+@pytest.mark.parametrize(
+    ("files", "allowed"),
+    [({"bin/run": b"#!/bin/sh\n", "lib/x.o": RELOCATABLE}, False), (PROGRAM, True), ({}, False)],
+    ids=["files", "programs that may be unknown", "nothing"],
+)
+def test_an_image_without_a_package_is_told_of_and_passes(
+    check: Check, scanner: str, files: Mapping[str, bytes], *, allowed: bool
+) -> None:
+    executor = Scanners(files=SEES_NOTHING)
+    report = check(executor, files, scanner=scanner, allow_unknown=allowed)
+    raise_failures(report)
+    assert report.platforms == (("linux/amd64", 0), ("linux/arm/v7", 0))
+    assert report.warnings() == tuple(
+        f"{scanner} sees no package in the image for {platform}: no vulnerability of what is in it "
+        "would be known"
+        for platform in ("linux/amd64", "linux/arm/v7")
+    )
+
+
+@pytest.mark.parametrize("head", [b"\0asm\1\0\0\0", b"MZ\x90\0"], ids=["WebAssembly", "Windows"])
+def test_a_program_of_any_kind_has_to_be_known(check: Check, head: bytes) -> None:
+    with pytest.raises(GateError, match="it holds a program, /app") as caught:
+        check(Scanners(files=SEES_NOTHING), {"app": head})
+    assert "allow-unknown = true in the table scan" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ HARMLESS = [
     *("PASSWORD=$DB_PASSWORD", "TOKEN=${TOKEN}", "API_KEY={{ .Values.key }}", "API_KEY=<your-key>"),
     *("TOKEN=", "USE_AUTH=no", "PASSWORD_HASH_ROUNDS=12", "PASSWORD_POLICY=strict"),
     *("AUTHOR=me", "COMPASS=north", "TOKENIZER=bpe", "CACHE_KEY=v1", "KEYCLOAK_VERSION=1"),
+    *("SECRET_KEY_BASE_DUMMY=1", "PASSWORDS=0", "SECRET_MANAGER=vault", "AUTH_SCOPES=a b"),
+    *("SECRETS_NAMESPACE=prod", "SECRET_MANAGER_PROJECT=p", "TOKEN_REGION=eu-west-1"),
     "SSH_KEY=ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me@home",
 ]
 SECRET = [
@@ -80,7 +82,7 @@ def test_what_is_about_a_secret_is_none(word: str, kind: str, about: str) -> Non
 
 @given(KINDS, st.integers(0, 999_999_999))
 def test_a_number_is_no_secret_but_may_be_a_password(kind: str, number: int) -> None:
-    assert looks_secret(kind, str(number)) == (kind in {"PASSWORD", "SECRET"})
+    assert looks_secret(kind, str(number)) == (kind in {"PASSWORD", "SECRET"} and number > 1)
 
 
 @given(st.sampled_from(["http", "postgres", "amqp+ssl"]), VALUES.map(lambda v: v.strip("!")))
@@ -106,6 +108,11 @@ TOKENS = [
     *("sk_" + "live_" + "a1B2" * 5, "rk_" + "live_" + "a1B2" * 5, "hvs." + "a1B2" * 7),
     *("SG." + "a" * 22 + "." + "b" * 43, "sk-" + "ant-" + "a1" * 15, "sk-" + "proj-" + "a1" * 15),
     *("dop_" + "v1_" + "0f" * 32, "hf_" + "a1" * 17, "AGE-SECRET-" + "KEY-1" + "A2" * 30),
+    *(f"shp{kind}_" + "a1B2" * 8 for kind in ("at", "ca", "pa", "ss")),
+    *(
+        "Account" + "Key=" + "a1B/" * 21 + "a1==",
+        "hooks.slack.com/" + "services/T0A1B2C3/B0A1B2C3/" + "a1" * 12,
+    ),
     "eyJ" + "a1" * 10 + ".eyJ" + "b2" * 10 + ".c3",
     *("-----BEGIN " + f"{kind}PRIVATE KEY-----" for kind in ("", "RSA ", "OPENSSH ", "ENCRYPTED ")),
     "-----BEGIN " + "PGP PRIVATE KEY BLOCK-----",

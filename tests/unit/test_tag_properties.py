@@ -8,10 +8,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from buildlib.errors import InputError
+from buildlib.errors import InputError, VerificationError
 from buildlib.precedence import Naming, Parsed, Scheme
 from buildlib.reference import legal_part
-from buildlib.tagplan import line_values, plan_tags, tag_of, versions_in
+from buildlib.refusals import Mode
+from buildlib.sign.name import check_tag_name, check_version
+from buildlib.tagplan import TagPlan, line_values, plan_tags, tag_of, versions_in
 from buildlib.tagrules import TagRule, parse_rules
 from buildlib.vcs import Changes
 from buildlib.version import resolve_version
@@ -208,3 +210,76 @@ def test_a_release_that_is_the_highest_gets_latest_whatever_else_is_there(
         assert plan.tags == (tag, "latest")
     else:
         assert ["no tag would tell" in str(problem) for problem in plan.refusals] == [True]
+
+
+# --- what is signed, and the tags that name it ------------------------------------------------
+
+MORE = [
+    ["{major}.{minor}.{patch}", "{version}", "latest"],
+    ["{version}", "{branch}", "sha-{short}", "pre-{prerelease}"],
+    ["r{version}", {"template": "{major}", "zero": True}],
+]
+PREFIXES = ["v", "", "cli/v", "release-"]
+
+
+@st.composite
+def texts(draw: st.DrawFn, scheme: Scheme) -> str:
+    """Draw a version, at times with build metadata."""
+    build = {Scheme.SEMVER: "+fork.1", Scheme.ANY: "+fork.1", Scheme.PEP440: "+ubuntu1"}
+    return draw(versions(scheme)) + draw(st.sampled_from(["", "", build.get(scheme, "")]))
+
+
+def _published(
+    text: str, rules: tuple[TagRule, ...], naming: Naming, mode: Mode = Mode.RELEASE
+) -> tuple[str, TagPlan]:
+    """Return the version that is written into an image, and the tags that publishing gives it."""
+    named = (naming.prefix + text,) if mode is Mode.RELEASE else ()
+    facts = git_facts(head_tags=named, tags=dict.fromkeys(named, REVISION))
+    version = resolve_version(facts, now=0, prefix=naming.prefix, scheme=naming.scheme)
+    plan = plan_tags(version, facts, Changes(), rules=rules, naming=naming, mode=mode)
+    return version.value, plan
+
+
+def _namings(draw: st.DataObject) -> tuple[Naming, tuple[TagRule, ...]]:
+    naming = Naming(
+        prefix=draw.draw(st.sampled_from(PREFIXES)), scheme=draw.draw(st.sampled_from(list(Scheme)))
+    )
+    suffix = draw.draw(st.sampled_from(["", "-alpine", ".slim", "_1"]))
+    return naming, parse_rules(
+        {"rules": draw.draw(st.sampled_from(RULES + MORE)), "suffix": suffix}
+    )
+
+
+def _refused(tag: str, said: str, rules: tuple[TagRule, ...], naming: Naming) -> bool:
+    try:
+        check_tag_name("x", tag, [said], rules, naming)
+    except VerificationError:
+        return True
+    return False
+
+
+@given(data=st.data(), mode=st.sampled_from(list(Mode)))
+@settings(max_examples=150)
+def test_what_publishing_tags_verifies_under_its_tags(data: st.DataObject, mode: Mode) -> None:
+    naming, rules = _namings(data)
+    said, plan = _published(data.draw(texts(naming.scheme)), rules, naming, mode)
+    for tag in plan.tags:
+        assert not _refused(tag, said, rules, naming), (tag, said)
+
+
+@given(data=st.data())
+@settings(max_examples=200)
+def test_another_version_does_not_verify_under_a_tag_that_names_one(data: st.DataObject) -> None:
+    naming, rules = _namings(data)
+    said, own = _published(data.draw(texts(naming.scheme)), rules, naming)
+    other, plan = _published(data.draw(texts(naming.scheme)), rules, naming)
+    one, two = naming.parse(said), naming.parse(other)
+    assert one
+    assume(not one.same(two))
+    with pytest.raises(VerificationError):
+        check_version("x", other, [said], naming)
+    telling = [rule for rule in rules if rule.tells_version]
+    for tag in set(plan.tags) - set(own.tags):
+        # By a rule that names no version it could be anything: a word, a branch, a commit.
+        if tag not in plan.floating and any(rule.version_in(tag) for rule in telling):
+            assert _refused(tag, said, rules, naming), (tag, said)

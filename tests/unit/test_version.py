@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from buildlib.config import load_config
 from buildlib.errors import InputError
 from buildlib.precedence import Scheme
 from buildlib.project import load_project
@@ -243,9 +244,43 @@ def test_what_is_no_epoch_is_refused(epoch: str) -> None:
         parse_epoch(epoch)
 
 
-def test_a_local_build_is_tagged_with_its_version_and_latest() -> None:
+LOCAL = {
+    "no rules": ("", ("2.3.8-fork.1", "latest")),
+    "no suffix": ('rules = ["v{version}", "{major}"]', ("2.3.8-fork.1", "latest")),
+    "of the table": ('suffix = "-slim"', ("2.3.8-fork.1-slim", "latest-slim")),
+    "of every rule": (
+        'rules = [{ template = "{version}", suffix = "-slim" }, { template = "{major}" }]',
+        ("2.3.8-fork.1-slim", "latest-slim"),
+    ),
+    "in a template": (
+        'rules = ["slim", "{major}.{minor}.{patch}-slim"]',
+        ("2.3.8-fork.1-slim", "latest-slim"),
+    ),
+    "a prerelease is called otherwise": (
+        'rules = [{ template = "{version}-next", on = ["prerelease"] }, "{version}-slim"]',
+        ("2.3.8-fork.1-slim", "latest-slim"),
+    ),
+    "latest is this one": (
+        'suffix = "-slim"\nrules = ["{version}", { template = "latest", suffix = "" }]',
+        ("2.3.8-fork.1-slim", "latest"),
+    ),
+    "no version at all": (
+        'suffix = "-slim"\nrules = ["stable"]',
+        ("2.3.8-fork.1-slim", "latest-slim"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LOCAL)
+def test_a_local_build_is_tagged_with_version_and_latest_as_the_rules_end_them(
+    tmp_path: Path, case: str
+) -> None:
+    text, tags = LOCAL[case]
+    write_project(tmp_path, f'image = "thing"\n[tags]\n{text}\n' if text else 'image = "thing"\n')
+    config = load_config(tmp_path, {})
     found = resolve_version(git_facts(head_tags=("v2.3.8+fork.1",)), now=NOW)
-    assert local_tags(found) == ("2.3.8-fork.1", "latest")
+    assert local_tags(found, config) == tags
+    assert config.local_image == f"thing:{tags[-1]}"
 
 
 def test_references_take_tags_and_whole_references_each_once() -> None:

@@ -1,0 +1,86 @@
+"""What `docker-bases` asks a mirror for: what a build would take from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from smallregistry import SmallRegistry, small_registry
+
+from buildlib.errors import InputError
+from buildlib.registry.client import INDEX
+from buildlib.tasks.edge import Edge
+from buildlib.tasks.refreshing import refresh
+
+from fakes import write_project
+
+
+@pytest.fixture
+def mirror() -> Iterator[SmallRegistry]:
+    """A mirror that calls bases otherwise than a Dockerfile does."""
+    with small_registry() as found:
+        image = found.image("linux/amd64")
+        for tag in ("3.22", "3.22-patched", "3.23-patched", "3.23", "latest"):
+            entry = {"digest": image, "platform": {"os": "linux", "architecture": "amd64"}}
+            found.keep({"manifests": [entry], "annotations": {"of": tag}}, INDEX, tag)
+        yield found
+
+
+def _edge(root: Path, base: str, key: str, source: str) -> Edge:
+    text = f'image = "thing"\nplatforms = ["linux/amd64"]\n[base-images]\n"{key}" = "{source}"\n'
+    write_project(root, text, f"FROM {base}\n")
+    # Nothing of docker's own store on this machine.
+    return Edge(root, {"DOCKER_CONFIG": str(root / "docker")}, dry=False, quiet=False)
+
+
+def _refreshed(edge: Edge, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    refresh(edge, check=False, update=True, json=True)
+    (found,) = json.loads(capsys.readouterr().out)["bases"]
+    return dict(found)
+
+
+ASKED = {
+    "another tag": ("alpine:3.22", ":3.22-patched", "3.22-patched", "3.23-patched"),
+    "the same tag": ("alpine:3.22", ":3.22", "3.22", "3.23"),
+    "no tag": ("alpine:3.22", "", "latest", None),
+    "a base without a tag": ("alpine", ":3.22-patched", "3.22-patched", "3.23-patched"),
+    "a digest": ("alpine:3.22", "@{3.22-patched}", "3.22-patched", None),
+    "tag and digest": ("alpine:3.22", ":3.22@{3.22-patched}", "3.22-patched", "3.23"),
+}
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_a_mirror_is_asked_for_what_it_calls_the_base(
+    tmp_path: Path, mirror: SmallRegistry, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    base, end, tag, newer = ASKED[case]
+    end = end.replace("{3.22-patched}", mirror.tags["3.22-patched"])
+    edge = _edge(tmp_path, base, base, f"docker-image://{mirror.name}{end}")
+    found = _refreshed(edge, capsys)
+    assert found["current"] == found["pinned"] == mirror.tags[tag]
+    assert (tmp_path / "Dockerfile").read_text("utf-8") == f"FROM {base}@{mirror.tags[tag]}\n"
+    assert found["newer"].get("minor") == newer
+    # What is pinned is replaced by the same mirror.
+    assert (
+        _refreshed(
+            _edge(
+                tmp_path, f"{base}@{mirror.tags[tag]}", base, f"docker-image://{mirror.name}{end}"
+            ),
+            capsys,
+        )["problems"]
+        == found["problems"]
+    )
+
+
+def test_a_tag_that_a_mirror_lacks_is_named_with_the_key(
+    tmp_path: Path, mirror: SmallRegistry
+) -> None:
+    edge = _edge(
+        tmp_path, "alpine:3.22", "docker.io/library/alpine:3.22", f"docker-image://{mirror.name}:9"
+    )
+    with pytest.raises(InputError, match="has no tag 9") as caught:
+        refresh(edge, check=False, update=True, json=False)
+    assert caught.value.why == "base-images names it in place of alpine:3.22"

@@ -1,0 +1,178 @@
+"""Names in an image are anybody's: no report is broken by one, in whatever form it is written."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import unicodedata
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from ociwriter import ELF, OciWriter
+
+from buildlib.oci import open_archive
+from buildlib.policy.finding import Finding
+from buildlib.policy.image import check_image, read_contents
+from buildlib.policy.report import PolicyReport
+from buildlib.policy.report import make_report as policy_report
+from buildlib.policy.sarif import as_sarif as policy_sarif
+from buildlib.policy.settings import NO_POLICY, Ignore
+from buildlib.report import to_json
+from buildlib.sarif import dockerfile_uri
+from buildlib.scan import settings as scan_settings
+from buildlib.scan.finding import Severity, Vulnerability
+from buildlib.scan.report import make_report as scan_report
+from buildlib.scan.sarif import as_sarif as scan_sarif
+from buildlib.scan.scanner import Scanned, Suppressed
+from buildlib.smoke.junit import as_junit
+from buildlib.smoke.result import Finding as Check
+from buildlib.smoke.result import SmokeResult, State, as_markdown
+
+TODAY = date(2026, 6, 15)
+# Written in halves: whoever looks for secrets in this repository should find none.
+TOKEN = "ghp_" + "a1b2c3" * 7
+NAMES = {
+    "a line": "a\nerror  no-secrets  forged",
+    "a command of GitHub's": "a\n::error::forged",
+    "a colour": "a\x1b[31mb",
+    "a title": "a\x1b]0;owned\x07",
+    "one control of eight bits": "a\x9b31mb",
+    "a line separator": "a\u2028b",
+    "text from right to left": "a\u202eb",
+    "nothing of UTF-8": "a\udcffb",
+    "half a character": "a\ud800b",
+    "zero": "a\0b",
+    "markup": "a]]></failure><b>&\"'",
+    "a pattern": "a[b]*?{c}",
+    "columns": "a | b ``` c",
+    "a backslash": "a\\x1bb",
+}
+# Tar ends a name at a zero, and has no way to write half a character.
+# JSON that is not UTF-8 is refused before anything is looked for.
+WRITABLE = {name for name in NAMES if name not in {"nothing of UTF-8", "half a character"}}
+FILES = [name for name in NAMES if name not in {"zero", "half a character"}]
+
+
+def _findings(root: Path, name: str, path: str) -> list[Finding]:
+    """Return what is found in an image with a name that somebody chose wherever there is one."""
+    writer = OciWriter()
+    entry = tarfile.TarInfo(path)
+    entry.mode = 0o4757
+    image = writer.image(
+        [writer.entries(entry, contents={path: ELF + TOKEN.encode()})],
+        [{"created_by": f"RUN {name}={TOKEN}", "empty_layer": True}],
+        config={
+            "User": name,
+            "Env": [f"{name}_TOKEN={TOKEN}"],
+            "Labels": {name: TOKEN, "org.opencontainers.image.revision": name},
+            "Entrypoint": [name],
+        },
+    )
+    with open_archive(writer.write(root / "i.tar", image)) as archive:
+        (one,) = archive.images()
+        return list(check_image(read_contents(archive, one), NO_POLICY))
+
+
+def _one_line(text: str) -> bool:
+    return not any(unicodedata.category(one) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for one in text)
+
+
+def _policy(findings: list[Finding]) -> PolicyReport:
+    return policy_report("thing", ["linux/amd64"], findings, [], TODAY)
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_no_name_in_an_image_breaks_a_report_of_the_policy(tmp_path: Path, case: str) -> None:
+    name = NAMES[case]
+    path = name if case in FILES else "plain"
+    found = _findings(tmp_path, name if case in WRITABLE else "plain", path)
+    told = {finding.rule for finding in found}
+    assert told >= {"non-root", "no-setuid", "no-world-writable", "no-secrets", "complete-labels"}
+    report = _policy(found)
+    lines = report.as_text().split("\n")
+    # A row for each, an empty one, and one that counts.
+    assert len(lines) == len(set(found)) + 2
+    assert all(map(_one_line, lines))
+    for one in json.loads(to_json(report.as_dict()))["findings"]:
+        assert _one_line(one["path"] + one["rule"] + one["message"] + one["platform"])
+    (run,) = json.loads(to_json(policy_sarif(report, dockerfile="Dockerfile")))["runs"]
+    assert len(run["results"]) == len(set(found))
+    assert all(_one_line(result["message"]["text"]) for result in run["results"])
+    prints = {result["partialFingerprints"]["buildlibFinding/v1"] for result in run["results"]}
+    assert len(prints) > len(told)
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_name_can_be_ignored_as_it_is_told(tmp_path: Path, case: str) -> None:
+    found = [one for one in _findings(tmp_path, "x", NAMES[case]) if one.rule == "no-setuid"]
+    (setuid,) = found
+    ignores = [Ignore(rule="no-setuid", reason="r", path=setuid.path)]
+    report = policy_report("thing", ["linux/amd64"], found, ignores, TODAY)
+    assert (report.findings, report.unused) == ((), ())
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_no_name_of_a_package_breaks_a_report_of_a_scan(case: str) -> None:
+    name = NAMES[case]
+    one = Vulnerability(
+        id=f"CVE-{name}",
+        severity=Severity.CRITICAL,
+        package=name,
+        version=name,
+        platform="linux/amd64",
+        fixed_in=(name,),
+        path=f"/{name}",
+        link=f"https://example.org/{name}",
+        aliases=(name,),
+    )
+    other = replace(one, id="CVE-2", package=f"other {name}")
+    ignores = (scan_settings.Ignore(id="CVE-2", reason="r", until=TODAY, package=other.package),)
+    settings = scan_settings.NO_SCAN._replace(ignore=ignores)
+    scanned = Scanned((one, other), (Suppressed(one, name),), 1, "")
+    report = scan_report("thing", ("grype", "1"), [("linux/amd64", scanned)], settings, TODAY)
+    lines = report.as_text().split("\n")
+    assert len(lines) == 3 + 1 + 2
+    assert all(map(_one_line, lines))
+    assert report.ignored == ((other, ignores[0]),)
+    (run,) = json.loads(to_json(scan_sarif(report, dockerfile="Dockerfile")))["runs"]
+    for rule in run["tool"]["driver"]["rules"]:
+        assert _one_line(rule["id"] + rule["fullDescription"]["text"] + rule["help"]["text"])
+    assert {r["ruleId"] for r in run["results"]} == {
+        r["id"] for r in run["tool"]["driver"]["rules"]
+    }
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_nothing_that_a_container_says_breaks_a_report_of_smoke(case: str) -> None:
+    name = NAMES[case]
+    check = Check(check=f"runs {name}", state=State.FAILED, detail=f"it said\n{name}", repeat=name)
+    result = SmokeResult(
+        image="thing",
+        platform="linux/amd64",
+        digest="",
+        version="1",
+        seconds=1,
+        findings=(check,),
+    )
+    (suite,) = ET.fromstring(as_junit([result]))  # noqa: S314 - our own
+    assert [case.tag for case in suite] == ["testcase"]
+    (failure,) = suite[0]
+    assert failure.get("message") == "it said"
+    markdown = as_markdown([result]).split("\n")
+    fences = [line for line in markdown if set(line) == {"`"}]
+    assert len(fences) == 2
+    assert fences[0] == fences[1]
+    # Head, line, the check, seconds.
+    assert [line[0] for line in markdown if line.startswith("|")] == ["|"] * 4
+    assert json.loads(to_json(result.as_dict()))["findings"][0]["check"] == check.check
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [("a b/Dockerfile", "a%20b/Dockerfile"), ("100%#?.df", "100%25%23%3F.df"), ("\udcff", "%FF")],
+)
+def test_a_dockerfile_is_named_by_a_uri(tmp_path: Path, path: str, uri: str) -> None:
+    assert dockerfile_uri(tmp_path, tmp_path / path) == uri
