@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,7 @@ from buildlib.errors import (
     raise_problems,
 )
 from buildlib.executor import Executor, Watch
+from buildlib.inherited import inherited_stand_ins, standing_on
 from buildlib.passing import passing_file, remove_left
 from buildlib.plan import BuildPlan, Output
 from buildlib.planning import BuildRequest, make_build_plan, unused_bases
@@ -70,7 +72,7 @@ def _check_plan(
     described: BuilderSettings | None,
 ) -> list[BuildlibError]:
     """Return the problems that need no engine to be seen."""
-    allowed = project.config.image_policy().allow_names if project.config.policy else ()
+    allowed = project.config.allowed_names()
     problems = preflight.check_build_args(plan.build_args, project.env, allowed)
     problems += preflight.check_secrets(plan.secrets) or preflight.unset_secrets(
         plan.secrets, project.env
@@ -85,8 +87,11 @@ def _check_plan(
         from buildlib.builders.check import check_platforms  # noqa: PLC0415 - see _check_engine
 
         problems += check_platforms(described, plan.platforms)
-    registries = [parse_reference(text).registry for text in plan.references]
-    return problems + preflight.check_push(plan, registries)
+    return problems + preflight.check_push(plan, _registries(plan))
+
+
+def _registries(plan: BuildPlan) -> list[str]:
+    return [parse_reference(text).registry for text in plan.references]
 
 
 def _check_engine(
@@ -240,7 +245,11 @@ def build_image(
     described = project.config.described_builder()
     problems = _check_plan(project, plan, request, dockerfile, described)
     engine = _engine(facts, problems)
+    inherited = Background(partial(inherited_stand_ins, plan, executor))
     raise_problems(problems + _check_engine(plan, engine, executor, project.env, described))
+    if names := inherited.get():
+        plan = standing_on(plan, names)
+        raise_problems(preflight.check_push(plan, _registries(plan)))
     warnings = [*_warnings(project, plan, dockerfile), *preflight.unknown_buildx(engine)]
     for warning in warnings:
         console.warn(warning)

@@ -24,7 +24,7 @@ from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.gitcommand import GitCommand
 from buildlib.included import INCLUDE, digest_of, included_files, is_file
 from buildlib.lfs import find_object, read_pointer
-from buildlib.passing import passing_folder
+from buildlib.passing import is_full, is_no_room, no_room, passing_folder, says_no_room
 from buildlib.project import Checkout, Project
 from buildlib.refusals import listing, no_git_problem
 from buildlib.repository import (
@@ -162,7 +162,11 @@ class _CheckingOut:
         self._git(env, "read-tree", "--reset", "-u", commit)
 
     def _git(self, env: Mapping[str, str], *words: str) -> None:
-        GitCommand(self._made.folder).must(*words, env=env)
+        answer = GitCommand(self._made.folder).run(*words, env=env)
+        # git names the files that it could not write, and not always why.
+        if answer.code and (says_no_room(answer.err) or is_full(self._made.folder)):
+            raise no_room(f"git {words[0]}: {answer.complaint}")
+        answer.checked()
         pairs = (f"{name}={value}" for name, value in env.items())
         self._lines.append(self._shell("env", *pairs, "git", *words))
 
@@ -275,6 +279,8 @@ class _CheckingOut:
             copy.unlink(missing_ok=True)
             shutil.copy(source, copy, follow_symlinks=False)
         except OSError as error:
+            if is_no_room(error):
+                raise
             raise InputError(f"{source} can't be included", why=str(error)) from error
         self._lines.append(self._shell("mkdir", "-p", "--", str(copy.parent)))
         self._lines.append(self._shell("cp", "-P", "--", str(source), str(copy)))

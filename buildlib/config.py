@@ -170,6 +170,10 @@ class Config:
 
         return self.policy or NO_POLICY
 
+    def allowed_names(self) -> tuple[str, ...]:
+        """Return patterns of names that are none of a secret, whatever they sound like."""
+        return self.image_policy().allow_names if self.policy else ()
+
     def scan_settings(self) -> ScanSettings:
         """Return what the vulnerability gate goes by, or its defaults."""
         from buildlib.scan.settings import NO_SCAN  # noqa: PLC0415 - only the gates ask
@@ -392,6 +396,9 @@ def load_config(
         # One key that sets more than one field.
         found |= parsed if isinstance(parsed, dict) else {key.replace("-", "_"): parsed}
         sources[key] = source
+    if {"smoke", "run"} & known.keys() <= found.keys():
+        tables = found.get("smoke", settings.NO_SMOKE), found.get("run", settings.NO_RUN)
+        problems += [places.placed(one, "") for one in settings.health_problems(*tables)]
     raise_problems(problems)
     if mapped := _map_from_environment(env):
         merged = {**dict(found.get("base_images", ())), **mapped}

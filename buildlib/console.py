@@ -12,7 +12,7 @@ from typing import Final, TextIO
 from buildlib.command import shell_line
 from buildlib.errors import BuildlibError, ProblemsError
 from buildlib.progress import Event, Step
-from buildlib.streams import NOBODY_READS, give_up, tolerate
+from buildlib.streams import give_up, tolerate, unwritten
 
 # Up to the last @ of the host, as a password may hold one; a digest's @ is no such end.
 # Only the end of the scheme is looked at: to look for its beginning as well takes, on a long word,
@@ -103,10 +103,8 @@ class Console:
         shown = self._shown(text) if self.reads_commands or self._out.isatty() else text
         try:
             print(shown, file=self._out, flush=True)
-        except BrokenPipeError:
-            # Whoever read it has seen enough: end as others do, without another word.
-            give_up(self._out)
-            raise SystemExit(NOBODY_READS) from None
+        except OSError as error:
+            raise unwritten(self._out, error) from None
 
     def confirms(self, question: str) -> bool:
         """Ask a person; without a terminal the answer is no."""

@@ -13,7 +13,7 @@ from buildlib.dockerfile import context_path
 from buildlib.dockerignore import DockerIgnore, IgnoreFile
 from buildlib.gitcommand import GitCommand
 from buildlib.plan import BuildPlan
-from buildlib.platforms import KNOWN
+from buildlib.platforms import SLUGS
 from buildlib.project import Project
 from buildlib.reference import parse_reference
 from buildlib.vcs import GitFacts
@@ -88,8 +88,7 @@ def _own_files(project: Project, folder: str) -> tuple[str, ...]:
     name = _literal(parse_reference(project.config.image).repository.rpartition("/")[2])
     if folder == DIST:
         return (f"/{name}-*", "/receipt*.json")
-    slugs = (known.replace("/", "-") for known in KNOWN)
-    return tuple(f"/{slug}*" for slug in slugs) if folder == BIN else ()
+    return tuple(f"/{slug}" for slug in SLUGS) if folder == BIN else ()
 
 
 def _literal(path: str) -> str:

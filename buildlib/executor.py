@@ -57,11 +57,26 @@ class Watch:
     ask: Callable[[], None]
 
 
+NOTHING: Final[Mapping[str, str]] = {}
+
+
 class Runner(Protocol):
     """Starts processes whose output is read."""
 
-    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
-        """Run to the end and capture both streams; a failure is a code, not an exception."""
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
+        """Run to the end and capture both streams; a failure is a code, not an exception.
+
+        Args:
+            argv: program and arguments.
+            timeout: seconds; None: as long as it takes.
+            env: variables of this process alone, for what must be in no command line.
+        """
 
 
 class Executor(Runner, Protocol):
@@ -75,8 +90,14 @@ class Executor(Runner, Protocol):
     def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
         """Run to the end with `text` on its standard input, and capture both streams."""
 
-    def attach(self, argv: Sequence[str], *, watch: Watch | None = None) -> int:
-        """Run to the end on our own terminal, return the code."""
+    def attach(
+        self,
+        argv: Sequence[str],
+        *,
+        watch: Watch | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> int:
+        """Run to the end on our own terminal, return the code; `env` as for `run`."""
 
 
 class PlumbumExecutor:
@@ -123,7 +144,13 @@ class PlumbumExecutor:
         docker = shutil.which("docker", path=self._env.get("PATH"))
         return bool(docker) and _is_binary(docker or "")
 
-    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
         """Run to the end and capture both streams.
 
         Raises:
@@ -131,7 +158,7 @@ class PlumbumExecutor:
             TimedOutError: it took longer than `timeout` seconds (exit 4).
             CancelledError: the user interrupted (exit 130).
         """
-        return self._captured(argv, None, timeout)
+        return self._captured(argv, None, timeout, env)
 
     def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
         """Run to the end with `text` on its standard input, and capture both streams.
@@ -144,11 +171,15 @@ class PlumbumExecutor:
         return self._captured(argv, text.encode(), timeout)
 
     def _captured(
-        self, argv: Sequence[str], given: bytes | None, timeout: float | None
+        self,
+        argv: Sequence[str],
+        given: bytes | None,
+        timeout: float | None,
+        env: Mapping[str, str] = NOTHING,
     ) -> Completed:
         pipe = subprocess.PIPE
         stdin = subprocess.DEVNULL if given is None else pipe
-        with self._process(argv, stdin=stdin, stdout=pipe, stderr=pipe) as process:
+        with self._process(argv, stdin=stdin, stdout=pipe, stderr=pipe, env=env) as process:
             try:
                 out, err = process.communicate(given, timeout=timeout)
             except subprocess.TimeoutExpired as error:
@@ -171,13 +202,19 @@ class PlumbumExecutor:
                 on_line(line)
             return int(process.wait())
 
-    def attach(self, argv: Sequence[str], *, watch: Watch | None = None) -> int:
+    def attach(
+        self,
+        argv: Sequence[str],
+        *,
+        watch: Watch | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> int:
         """Run to the end on our own terminal, where nobody hears whether it says anything.
 
         Raises:
             ToolError, CancelledError, Exception: as `stream`.
         """
-        with self._process(argv, stdin=None, stdout=None, stderr=None) as process:
+        with self._process(argv, stdin=None, stdout=None, stderr=None, env=env) as process:
             while watch:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     return int(process.wait(timeout=watch.every))
@@ -186,7 +223,13 @@ class PlumbumExecutor:
 
     @contextlib.contextmanager
     def _process(
-        self, argv: Sequence[str], *, stdin: int | None, stdout: int | None, stderr: int | None
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int | None,
+        stdout: int | None,
+        stderr: int | None,
+        env: Mapping[str, str] = NOTHING,
     ) -> Iterator[Any]:
         """Start the process, and see to it that it has ended whatever happens.
 
@@ -200,7 +243,7 @@ class PlumbumExecutor:
         process = None
         try:
             with interrupts.starting():
-                process = self._start(argv, stdin, stdout, stderr, apart=apart)
+                process = self._start(argv, (stdin, stdout, stderr), env, apart=apart)
             yield process
         except KeyboardInterrupt as error:
             if process and makes:
@@ -221,7 +264,14 @@ class PlumbumExecutor:
                 if pipe:
                     pipe.close()
 
-    def _start(self, argv: Sequence[str], *streams: int | None, apart: bool) -> Any:  # noqa: ANN401 - see _finish
+    def _start(
+        self,
+        argv: Sequence[str],
+        streams: tuple[int | None, int | None, int | None],
+        env: Mapping[str, str],
+        *,
+        apart: bool,
+    ) -> Any:  # noqa: ANN401 - see _finish
         local, not_found = _plumbum()
         if self._buildx and tuple(argv[:2]) == _BUILDX:
             # It takes the same words by itself: runStandalone in buildx's cmd/buildx/main.go.
@@ -231,7 +281,7 @@ class PlumbumExecutor:
             if self._closed:
                 raise CancelledError("the task has ended")
             local.env.clear()
-            local.env.update(self._env)
+            local.env.update({**self._env, **env})
             try:
                 command = local[argv[0]]
             except not_found as error:

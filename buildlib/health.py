@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from buildlib.config import Config
-from buildlib.errors import InputError
 from buildlib.expectations import Statuses
-from buildlib.settings import Run, Smoke
-from buildlib.surroundings import Given, Port, Service, resolve_mount
+from buildlib.settings import ContainerSettings, Run, Smoke
+from buildlib.surroundings import (
+    Given,
+    Pairs,
+    Port,
+    Service,
+    env_options,
+    resolve_mount,
+    split_secret,
+)
 
 # As curl --fail and Kubernetes have it.
 _HEALTHY: Final[Statuses] = ((200, 399),)
@@ -53,8 +61,6 @@ def _health(config: Config, table: Run | Smoke) -> Health:
     command = table.health_command or smoke.health_command
     chosen = table.health or ("command" if table.health_command else smoke.health)
     kind = chosen or ("command" if command else "http")
-    if kind == "command" and not command:
-        raise InputError('health = "command" without a command', hint="add health-command")
     return Health(
         kind=kind,
         port=table.port or smoke.port,
@@ -65,24 +71,25 @@ def _health(config: Config, table: Run | Smoke) -> Health:
 
 
 def smoke_health(config: Config) -> Health:
-    """Return how smoke sees it; raises InputError where that can't be asked."""
+    """Return how smoke sees it."""
     return _health(config, config.smoke)
 
 
 def run_health(config: Config) -> Health | None:
-    """Return how `docker-run` sees it; None: there is nothing to wait for.
-
-    Raises:
-        InputError: it can't be asked (exit 2).
-    """
+    """Return how `docker-run` sees it; None: there is nothing to wait for."""
     health = _health(config, config.run)
     return health if health.port or health.kind not in {"http", "tcp"} else None
 
 
 class Surroundings(NamedTuple):
-    """What a container is given beside what `docker-run` always gives it."""
+    """What a container is given beside what `docker-run` always gives it.
 
-    env: tuple[tuple[str, str], ...] = ()
+    Those of `hidden` are variables whose values must be in no command line: whoever starts docker
+    gives them to it in its environment.
+    """
+
+    env: Pairs = ()
+    hidden: Pairs = ()
     env_files: tuple[Path, ...] = ()
     mounts: tuple[Given, ...] = ()
     network: str = ""
@@ -94,15 +101,11 @@ class Surroundings(NamedTuple):
         """Return docker's options, without the ports, which depend on where they are published."""
         return (
             *(word for path in self.env_files for word in ("--env-file", str(path))),
-            *(word for name, value in self.env for word in ("--env", f"{name}={value}")),
+            *env_options(self.env, self.hidden),
             *(word for mount in self.mounts for word in (mount.option, mount.value)),
             *(["--network", self.network] if self.network else []),
             *(word for host in self.hosts for word in ("--add-host", host)),
         )
-
-    def targets(self) -> tuple[str, ...]:
-        """Return where something is mounted inside."""
-        return tuple(mount.target.rstrip("/") for mount in self.mounts)
 
 
 def run_surroundings(config: Config) -> Surroundings:
@@ -115,17 +118,25 @@ def smoke_surroundings(config: Config) -> Surroundings:
     return _joined(config, config.run, config.smoke)
 
 
-def _joined(config: Config, *tables: Run | Smoke) -> Surroundings:
+def _joined(config: Config, *tables: ContainerSettings) -> Surroundings:
     env: dict[str, str] = {}
     for table in tables:
         env |= dict(table.env)
-    root = config.root
+    root, allowed = config.root, config.allowed_names()
+    shown, hidden = split_secret(tuple(env.items()), allowed)
+    services = {one.name: one for table in tables for one in table.services}.values()
     return Surroundings(
-        env=tuple(env.items()),
+        env=shown,
+        hidden=hidden,
         env_files=tuple(root / path for table in tables for path in table.env_file),
         mounts=tuple(resolve_mount(text, root) for table in tables for text in table.mounts),
         network=next((table.network for table in reversed(tables) if table.network), ""),
         hosts=tuple(host for table in tables for host in table.add_host),
         ports=tuple(dict.fromkeys(port for table in tables for port in table.ports)),
-        services=tuple({one.name: one for table in tables for one in table.services}.values()),
+        services=tuple(_hiding(one, allowed) for one in services),
     )
+
+
+def _hiding(service: Service, allowed: Sequence[str]) -> Service:
+    shown, hidden = split_secret(service.env, allowed)
+    return service._replace(env=shown, hidden=hidden)

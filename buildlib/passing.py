@@ -18,6 +18,9 @@ from buildlib.errors import InputError
 from buildlib.files import human_size
 
 _OURS: Final = "buildlib-"
+_SAID: Final = re.compile("no space left on device|quota exceeded|file too large", re.IGNORECASE)
+# More than what a file system keeps beside its blocks.
+_PROBE: Final = 1 << 16
 # The kind, the machine, the process, and what tells two of them apart.
 _NAME: Final = re.compile(r"[a-z]+(?:-[a-z]+)*-([0-9a-f]{8})-(\d+)-\w+(?:\.[a-z]+)?")
 
@@ -73,10 +76,33 @@ def check_room(folder: Path, needed: int) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise _no_room(f"{human_size(needed)} are needed, and there are {human_size(free)}")
+        raise no_room(f"{human_size(needed)} are needed, and there are {human_size(free)}")
 
 
-def _no_room(why: str) -> InputError:
+def is_full(folder: Path) -> bool:
+    """Return whether nothing more can be written in a directory: for programs that do not say."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return is_no_room(error)
+    return False
+
+
+def says_no_room(text: str) -> bool:
+    """Return whether a program says so, as the system words it."""
+    return bool(_SAID.search(text))
+
+
+def is_no_room(error: OSError) -> bool:
+    """Return whether a file system, a quota or a limit had no room for what was written."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def no_room(why: str) -> InputError:
+    """Return the problem of a directory for what passes that is too small."""
     return InputError(
         f"there is no room for temporary files in {tempfile.gettempdir()}",
         why=why,
@@ -86,11 +112,12 @@ def _no_room(why: str) -> InputError:
 
 def system_problem(error: OSError) -> InputError:
     """Return what the system refused, of which no module of ours has more to say."""
-    names = " and ".join(str(name) for name in (error.filename, error.filename2) if name)
-    reason = error.strerror or str(error)
-    if error.errno in {errno.ENOSPC, errno.EDQUOT} and not names:
+    files = [str(name) for name in (error.filename, error.filename2) if name]
+    names, reason = " and ".join(files), error.strerror or str(error)
+    ours = os.path.join(tempfile.gettempdir(), _OURS)  # noqa: PTH118 - a beginning
+    if is_no_room(error) and (not files or any(name.startswith(ours) for name in files)):
         # Files that are kept are named by whoever writes them.
-        return _no_room(reason)
+        return no_room(f"{names}: {reason}" if names else reason)
     return InputError(
         f"{names}: {reason}" if names else reason,
         hint="BUILDLIB_DEBUG=1 shows what wanted it",

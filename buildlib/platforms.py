@@ -46,6 +46,13 @@ _ARCHITECTURES: Final = frozenset(
     )
 )
 _VARIANT: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+# Patterns of the folders that hold a platform's programs, for fnmatch and ignore files alike: with
+# a variant as well, such as linux-amd64-v3, and nothing that is only called alike.
+SLUGS: Final = tuple(
+    slug + variant
+    for slug in dict.fromkeys("-".join(known.split("/")[:2]) for known in KNOWN)
+    for variant in ("", "-v[0-9]", "-v[0-9].[0-9]")
+)
 
 # What uname, Debian and people call an architecture, and what OCI calls it.
 _ALIASES: Final = {

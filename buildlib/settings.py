@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from buildlib.errors import InputError, did_you_mean
+from buildlib.errors import BuildlibError, InputError, did_you_mean
 from buildlib.platforms import Platform
 from buildlib.platforms import parse_platforms as split_platforms
 from buildlib.precedence import Scheme
@@ -19,6 +19,7 @@ from buildlib.record import record
 from buildlib.reference import canonical, parse_reference
 from buildlib.values import (
     VARIABLE,
+    KeyProblemError,
     MismatchError,
     check_keys,
     gathered,
@@ -62,17 +63,44 @@ class BaseImage:
 
 
 @record(frozen=True, kw_only=True)
-class Smoke:
+class ContainerSettings:
+    """What the tables `smoke` and `run` both say of a container; see `health` for how they combine.
+
+    Args:
+        port: where the image's own command serves; 0: nowhere.
+        health: how it is seen to be healthy, of HEALTH_KINDS; empty: by HTTP, or by health_command.
+        health_status: the answers that count as healthy; empty: 200 to 399.
+        health_command: ends with 0 in the container when healthy.
+        env: variables.
+        env_file: files of variables, relative to the project.
+        mounts: as `--volume` or `--mount` takes them; relative to the project.
+        network: that it joins; empty: the engine's default.
+        add_host: `NAME:ADDRESS` that it knows.
+        ports: further ones to publish.
+        services: containers beside it, in a network of their own.
+    """
+
+    port: int = 0
+    health: str = ""
+    health_status: Statuses = ()
+    health_command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    env_file: tuple[str, ...] = ()
+    mounts: tuple[str, ...] = ()
+    network: str = ""
+    add_host: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    services: tuple[Service, ...] = ()
+
+
+@record(frozen=True, kw_only=True)
+class Smoke(ContainerSettings):
     """What a container of the image has to do.
 
     Args:
         commands: each is run in a container of its own.
         version_command: has to print the version and nothing else; empty: not asked.
-        port: where the image's own command serves; 0: nowhere.
-        health: how it is seen to be healthy, of HEALTH_KINDS; empty: by HTTP, or by health_command.
         health_path: is asked by HTTP.
-        health_status: the answers that count as healthy; empty: 200 to 399.
-        health_command: ends with 0 in the container when healthy.
         health_version: where the server says its version; None: not asked.
         start_timeout: seconds from the start to healthy.
         stop_timeout: seconds from the stop signal to the end.
@@ -86,7 +114,6 @@ class Smoke:
         skip: patterns of checks that are not made.
         helper_image: has a shell and a way to open a connection, where the image has none and no
             port of the engine can be reached; empty: none.
-        env, env_file, mounts, network, add_host, ports, services: as in `run`, and in addition.
         policy: the image is held against its policy as well.
         size_budget: bytes that one platform's image may have as it is pulled; 0: any.
         size_record: the file that remembers the sizes of a release, relative to the project;
@@ -96,11 +123,7 @@ class Smoke:
 
     commands: tuple[Command, ...] = ()
     version_command: tuple[str, ...] = ()
-    port: int = 0
-    health: str = ""
     health_path: str = "/"
-    health_status: Statuses = ()
-    health_command: tuple[str, ...] = ()
     health_version: HealthVersion | None = None
     start_timeout: int = 30
     stop_timeout: int = 2
@@ -113,13 +136,6 @@ class Smoke:
     log_errors: str = r"(?i)\b(error|fatal|panic)\b"
     skip: tuple[str, ...] = ()
     helper_image: str = ""
-    env: tuple[tuple[str, str], ...] = ()
-    env_file: tuple[str, ...] = ()
-    mounts: tuple[str, ...] = ()
-    network: str = ""
-    add_host: tuple[str, ...] = ()
-    ports: tuple[Port, ...] = ()
-    services: tuple[Service, ...] = ()
     policy: bool = True
     size_budget: int = 0
     size_record: str = ""
@@ -132,12 +148,11 @@ class Smoke:
 
 
 @record(frozen=True, kw_only=True)
-class Run:
-    """How a container of the image is run.
+class Run(ContainerSettings):
+    """How a container of the image is run; what it does not say of health is as in `smoke`.
 
     Args:
-        port: where it serves inside; 0: the port of `smoke`.
-        health, health_path, health_status, health_command: as in `smoke`; empty: those of `smoke`.
+        health_path: is asked by HTTP; empty: that of `smoke`.
         start_timeout: seconds from the start to healthy; 0: that of `smoke`.
         data_path: the directory inside that is kept; empty: none.
         data_dir: what `--persistent` mounts there, relative to the project.
@@ -152,20 +167,9 @@ class Run:
         memory, pids, cpus: limits; empty and 0: none.
         tmpfs: writable directories in memory, needed where the rest is read-only; each with the
             options that docker takes behind a colon.
-        env: variables.
-        env_file: files of variables, relative to the project.
-        mounts: as `--volume` or `--mount` takes them; relative to the project.
-        network: that it joins; empty: the engine's default.
-        add_host: `NAME:ADDRESS` that it knows.
-        ports: further ones to publish.
-        services: containers beside it, in a network of their own.
     """
 
-    port: int = 0
-    health: str = ""
     health_path: str = ""
-    health_status: Statuses = ()
-    health_command: tuple[str, ...] = ()
     start_timeout: int = 0
     data_path: str = ""
     data_dir: str = "data"
@@ -183,13 +187,6 @@ class Run:
     pids: int = 256
     cpus: str = ""
     tmpfs: tuple[str, ...] = ("/tmp",)  # noqa: S108 - inside the container
-    env: tuple[tuple[str, str], ...] = ()
-    env_file: tuple[str, ...] = ()
-    mounts: tuple[str, ...] = ()
-    network: str = ""
-    add_host: tuple[str, ...] = ()
-    ports: tuple[Port, ...] = ()
-    services: tuple[Service, ...] = ()
 
 
 # The build args by which a build is told what it is.
@@ -452,11 +449,24 @@ def parse_secrets(value: object) -> tuple[tuple[str, str, str], ...]:
 
 
 def parse_smoke(value: object) -> Smoke:
-    found = Smoke(**_one_network(parse_fields(value, _SMOKE_KEYS, "smoke."), "smoke"))
-    if found.health in {"http", "tcp"} and not found.port:
-        raise InputError(f'smoke.health = "{found.health}" without a port', hint="add port")
-    if found.health == "command" and not found.health_command:
-        raise InputError('smoke.health = "command" without a command', hint="add health-command")
+    return Smoke(**_one_network(parse_fields(value, _SMOKE_KEYS, "smoke."), "smoke"))
+
+
+def health_problems(smoke: Smoke, run: Run) -> list[BuildlibError]:
+    """Return which of the two tables wants to be asked what it does not name."""
+    tables = {"smoke": smoke, "run": run}
+    found: list[BuildlibError] = [
+        KeyProblemError(
+            f'{name}.health = "command" without a command',
+            path=(name, "health"),
+            hint="add health-command",
+        )
+        for name, table in tables.items()
+        if table.health == "command" and not (table.health_command or smoke.health_command)
+    ]
+    if smoke.health in {"http", "tcp"} and not smoke.port:
+        what = f'smoke.health = "{smoke.health}" without a port'
+        found.append(KeyProblemError(what, path=("smoke", "health"), hint="add port"))
     return found
 
 

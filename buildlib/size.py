@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import heapq
 import re
 import textwrap
@@ -17,7 +16,7 @@ from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.files import human_size
 from buildlib.oci import Archive, Image, archive_file, open_archive
-from buildlib.passing import passing_folder, system_problem
+from buildlib.passing import no_room, passing_folder, says_no_room
 from buildlib.reference import parse_reference
 from buildlib.streams import printable
 
@@ -162,8 +161,8 @@ def saved(executor: Executor, image: str) -> Iterator[Archive]:
     with passing_folder("image") as folder:
         path = folder / "image.tar"
         done = executor.run(("docker", "save", "--output", str(path), _tagged(executor, image)))
-        if "no space left on device" in done.stderr:
-            raise system_problem(OSError(errno.ENOSPC, f"{image} does not fit"))
+        if says_no_room(done.stderr):
+            raise no_room(f"{image} does not fit")
         if done.code != 0 and Path(image).is_file():
             raise InputError(
                 f"{image} can't be read as an image",

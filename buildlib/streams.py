@@ -6,6 +6,7 @@ And what can be written to it of a name that somebody else chose.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import os
 import sys
@@ -15,22 +16,35 @@ from typing import Final, TextIO
 NOBODY_READS: Final = 141
 
 
+# Bad input: the output is where the user wanted it.
+_UNWRITTEN: Final = 2
+
+
 class _Tolerant(io.TextIOWrapper):
-    """Ends the process without another word once nobody reads what it prints."""
+    """Ends the process once what it prints can't be written any more."""
 
     def write(self, text: str, /) -> int:
         try:
             return super().write(text)
-        except BrokenPipeError:
-            give_up(self)
-            raise SystemExit(NOBODY_READS) from None
+        except OSError as error:
+            raise unwritten(self, error) from None
 
     def flush(self) -> None:
         try:
             super().flush()
-        except BrokenPipeError:
-            give_up(self)
-            raise SystemExit(NOBODY_READS) from None
+        except OSError as error:
+            raise unwritten(self, error) from None
+
+
+def unwritten(stream: TextIO, error: OSError) -> SystemExit:
+    """Return what ends the process: without another word once those who read have enough."""
+    give_up(stream)
+    if isinstance(error, BrokenPipeError):
+        return SystemExit(NOBODY_READS)
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"error: the output can't be written: {error.strerror}\n")
+        sys.stderr.flush()
+    return SystemExit(_UNWRITTEN)
 
 
 def printable(text: str) -> str:
@@ -57,7 +71,10 @@ def tolerate(stream: TextIO) -> None:
 
 def install() -> None:
     """Prepare the streams of this process, if it is Invoke's own program."""
-    if "invoke.main" not in sys.modules or type(sys.stdout) is not io.TextIOWrapper:
+    if "invoke.main" not in sys.modules:
+        return
+    _open_closed()
+    if type(sys.stdout) is not io.TextIOWrapper:
         return
     old = sys.stdout
     encoding, buffered = old.encoding, old.line_buffering
@@ -69,9 +86,28 @@ def install() -> None:
     atexit.register(_finish, made)
 
 
+def _open_closed() -> None:
+    """Let streams that were closed before the start go nowhere, as daemons have them.
+
+    No file that is opened later may get their numbers: processes of ours would write into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free; those below are open by now.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - its only form
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, "r" if number == 0 else "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+
+
 def _finish(stream: TextIO) -> None:
     """Flush while an error can still be told from others: the interpreter itself would print it."""
     try:
         stream.flush()
-    except SystemExit:
-        return
+    except SystemExit as end:
+        if end.code == _UNWRITTEN:
+            # Nothing else changes the code so late.
+            os._exit(_UNWRITTEN)

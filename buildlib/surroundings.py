@@ -8,11 +8,12 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from buildlib.errors import InputError
+from buildlib.secrets import looks_secret
 from buildlib.values import (
     VARIABLE,
     MismatchError,
@@ -32,6 +33,15 @@ _SOURCES: Final = ("source", "src")
 _TARGETS: Final = ("target", "destination", "dst")
 # Networks that give a container no address of its own, so that no port of it can be published.
 _NO_PORTS: Final = ("host", "none")
+# What docker's client reads of its environment and could be a secret, beside proxies; see
+# docs.docker.com/reference/cli/docker, "Environment variables".
+_OF_DOCKER: Final = frozenset(
+    {"DOCKER_AUTH_CONFIG", "DOCKER_CUSTOM_HEADERS", "DOCKER_HOST", "DOCKER_CONFIG"}
+)
+
+
+# Names of variables, each with its value.
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Given(NamedTuple):
@@ -65,6 +75,7 @@ class Service(NamedTuple):
         name: by which it is found.
         image: reference; it is pulled where the engine does not have it.
         env: variables.
+        hidden: those whose values must be in no command line.
         command: instead of the image's own.
         ready_command: ends with 0 inside of it once it can be used.
         ready_port: accepts connections once it can be used; 0: not asked.
@@ -73,7 +84,8 @@ class Service(NamedTuple):
 
     name: str
     image: str
-    env: tuple[tuple[str, str], ...] = ()
+    env: Pairs = ()
+    hidden: Pairs = ()
     command: tuple[str, ...] = ()
     ready_command: tuple[str, ...] = ()
     ready_port: int = 0
@@ -85,7 +97,7 @@ def publishes(network: str) -> bool:
     return network not in _NO_PORTS and not network.startswith("container:")
 
 
-def parse_env(value: object) -> tuple[tuple[str, str], ...]:
+def parse_env(value: object) -> Pairs:
     """Return variables; a number or a truth value is what a shell would have for it."""
     if not isinstance(value, Mapping):
         raise MismatchError('a table of NAME = "text"')
@@ -239,8 +251,31 @@ def service_options(service: Service, network: str) -> tuple[str, ...]:
     """Return docker's options for a service that others find in a network under its name."""
     return (
         *("--detach", "--network", network, "--network-alias", service.name),
-        *(word for name, value in service.env for word in ("--env", f"{name}={value}")),
+        *env_options(service.env, service.hidden),
     )
+
+
+def env_options(env: Pairs, hidden: Pairs) -> tuple[str, ...]:
+    """Return docker's options for variables; those of `hidden` it finds in its own environment."""
+    words = [f"{name}={value}" for name, value in env] + [name for name, _ in hidden]
+    return tuple(word for text in words for word in ("--env", text))
+
+
+def split_secret(env: Pairs, allowed: Sequence[str]) -> tuple[Pairs, Pairs]:
+    """Return the variables that anybody may see in a command line, and those that look secret.
+
+    Raises:
+        InputError: one that looks secret would change what docker itself does (exit 2).
+    """
+    hidden = tuple(pair for pair in env if looks_secret(*pair, allowed))
+    for name, _ in hidden:
+        if name.upper().endswith("_PROXY") or name in _OF_DOCKER:
+            raise InputError(
+                f"the variable {name} of a container holds a secret, and docker itself reads it",
+                why="such values reach docker in its own environment, and not in a command line",
+                hint="put it into a file that env-file names",
+            )
+    return tuple(pair for pair in env if pair not in hidden), hidden
 
 
 def check_sources(mounts: tuple[Given, ...], env_files: tuple[Path, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from buildlib.console import Console
 from buildlib.dockerfile import parse_dockerfile
 from buildlib.engine import EngineFacts
 from buildlib.errors import ToolError
-from buildlib.executor import Completed, Watch
+from buildlib.executor import NOTHING, Completed, Watch
+from buildlib.passing import new_name
 from buildlib.project import Project
 from buildlib.vcs import GitFacts, NoGit
 from buildlib.version import resolve_version
@@ -49,6 +51,7 @@ class FakeExecutor:
     def __init__(self, answers: Mapping[tuple[str, ...], Completed] | None = None) -> None:
         self.answers = dict(answers or {})
         self.asked: list[tuple[str, ...]] = []
+        self.envs: list[tuple[tuple[str, ...], Mapping[str, str]]] = []
         self.texts: list[str] = []
         self.lines: Sequence[str] = ()
         self.silences = 0
@@ -60,8 +63,15 @@ class FakeExecutor:
                 return answer
         raise ToolError(f"{argv[0]} not found", hint="install it")
 
-    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
         assert timeout is None or timeout > 0
+        self.envs += [(tuple(argv), env)] if env else []
         return self._answer(argv)
 
     def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
@@ -78,7 +88,14 @@ class FakeExecutor:
         self._silence(watch)
         return answer.code
 
-    def attach(self, argv: Sequence[str], *, watch: Watch | None = None) -> int:
+    def attach(
+        self,
+        argv: Sequence[str],
+        *,
+        watch: Watch | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> int:
+        self.envs += [(tuple(argv), env)] if env else []
         answer = self._answer(argv)
         self._silence(watch)
         return answer.code
@@ -182,6 +199,16 @@ def a_project(
         override=(env or {}).get("VERSION", ""),
     )
     return Project(config=config, git=facts, version=version, env=env or {})
+
+
+def dead_name(kind: str) -> str:
+    """Return the name of something of this machine whose process has ended."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    _, machine, _, tail = new_name("x").split("-")
+    return f"{kind}-{machine}-{pid}-{tail}"
 
 
 def words_after(argv: Iterable[str], option: str) -> list[str]:

@@ -158,8 +158,7 @@ class Flow:
             self._console.note(f"{builder.name} is described otherwise now: it is made anew")
             # The cache is the same whatever else has changed.
             self._run(remove_step(builder.name, keep_state=builder.driver == CONTAINER))
-        self._make(builder)
-        return self._usable(builder)
+        return self._made(builder)
 
     def _print(self, builder: BuilderSettings) -> str:
         return fingerprint(builder, self._root)
@@ -169,7 +168,8 @@ class Flow:
         raise_problems(status.problems())
         return status
 
-    def _make(self, builder: BuilderSettings) -> None:
+    def _made(self, builder: BuilderSettings) -> BuilderStatus:
+        """Make it; what can't be used is removed again, and is not there for the next build."""
         # Before anything is made: what breaks off in the middle is ours all the same.
         names = {node.name: "" for node in builder.nodes}
         record = Record(driver=builder.driver, nodes=names)
@@ -181,14 +181,15 @@ class Flow:
                 made = True
             if boots(builder):
                 self._run(boot_step(builder.name), _BOOT_TIMEOUT)
+            found = self._find(builder.name)
+            nodes = {node.name: node.endpoint for node in found.nodes}
+            done = replace(record, fingerprint=self._print(builder), nodes=nodes)
+            self.records.write(builder.name, done)
+            return self._usable(builder)
         except BaseException as error:
             refused = isinstance(error, EngineError) and not isinstance(error, TimedOutError)
             self._undo(builder.name, made=made, refused=refused)
             raise
-        found = self._find(builder.name)
-        nodes = {node.name: node.endpoint for node in found.nodes}
-        done = replace(record, fingerprint=self._print(builder), nodes=nodes)
-        self.records.write(builder.name, done)
 
     def _undo(self, name: str, *, made: bool, refused: bool) -> None:
         """Remove what was made, and forget it where it is surely gone."""
@@ -199,6 +200,8 @@ class Flow:
             removed = refused
         if removed:
             self.records.remove(name)
+        elif made:
+            self._console.warn(f"{name} may be left: invoke docker-builder remove --name {name}")
 
     def _run(self, step: Step, timeout: float = _TIMEOUT) -> None:
         self._console.note(self._console.style(f"$ {step.line()}", "dim"))

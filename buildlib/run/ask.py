@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from buildlib.errors import EngineError
 from buildlib.executor import Runner
+from buildlib.imageconfig import explicit_group
 from buildlib.labels import VERSION_LABEL
 from buildlib.run.plan import Mount, local_address
+from buildlib.settings import Run
 
 LOG_LINES: Final = 50
 
@@ -40,6 +42,14 @@ def image_runtime(executor: Runner, image: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return runtime if isinstance(runtime, dict) else {}
+
+
+def image_group(executor: Runner, run: Run, image: str) -> int:
+    """Return the group of the image's user: configured, or named by its USER."""
+    if run.group is not None or not run.user:
+        return run.group or 0
+    user = str(image_runtime(executor, image).get("User") or "")
+    return explicit_group(user, run.user)
 
 
 def container_log(executor: Runner, container: str, lines: int = LOG_LINES) -> str:

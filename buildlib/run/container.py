@@ -6,13 +6,23 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from buildlib.engine import listed
-from buildlib.errors import BuildlibError, EngineError, GateError, InputError
-from buildlib.executor import Executor
+from buildlib.errors import (
+    BuildlibError,
+    EngineError,
+    GateError,
+    InputError,
+    ProblemsError,
+    raise_problems,
+)
+from buildlib.executor import NOTHING, Executor
 from buildlib.run.ask import container_log, health_log
+from buildlib.run.leftovers import ended, listed_now, remove_made
 from buildlib.run.plan import (
+    DETACHED,
     OWNER,
     RUN_ID,
     SERVICES,
@@ -139,32 +149,65 @@ class Containers:
         return True
 
     def clean_up(self, run_id: str, *, services: bool = False) -> None:
-        """Remove what a run that failed has left, however far it came.
+        """Remove what a run that failed has left; what stays keeps nothing else.
 
         Args:
             run_id: its label.
             services: it has some, in a network of theirs.
 
         Raises:
-            EngineError: something of it stays (exit 4).
+            EngineError, ProblemsError: all of it that stays (exit 4).
         """
         label = f"label={RUN_ID}={run_id}"
-        for left in listed(self._executor, "ps", "--all", "--quiet", "--filter", label):
-            self.remove(left)
+        removals = [(("ps", "--all"), self.remove)]
         if services:
-            for left in listed(self._executor, "network", "ls", "--quiet", "--filter", label):
-                self._docker("network", "rm", left)
+            removals.append((("network", "ls"), self._remove_network))
+        problems: list[BuildlibError] = []
+        for listing, remove in removals:
+            found: tuple[str, ...] = ()
+            with collected(problems):
+                found = listed(self._executor, *listing, "--quiet", "--filter", label)
+            for left in found:
+                with collected(problems):
+                    remove(left)
+        raise_problems(problems)
+
+    def _remove_network(self, name: str) -> None:
+        done = self._executor.run(("docker", "network", "rm", name))
+        if done.code != 0 and "not found" not in done.stderr:
+            raise EngineError(f"the network {name} can't be removed", why=done.stderr.strip())
+
+    def remove_stale(self) -> tuple[str, ...]:
+        """Remove what runs that were killed have left, and return their names.
+
+        A container that was started with `--detach` stays, with its services.
+        """
+        which, template = ("--filter", f"label={RUN_ID}", "--format"), f'{{{{.Label "{RUN_ID}"}}}}'
+        kept = f'={{{{.Label "{DETACHED}"}}}}'
+        containers = listed_now(self._executor, "ps", "--all", *which, template + kept)
+        networks = listed_now(self._executor, "network", "ls", *which, template)
+        runs = [found.partition("=")[::2] for found in containers]
+        detached = {run_id for run_id, value in runs if value}
+        names = {*networks, *(run_id for run_id, _ in runs)} - detached
+        stale = ended(names)
+        for run_id in stale:
+            remove_made(self._executor, RUN_ID, run_id)
+        return stale
 
     def remove_all(self, container: dict[str, Any]) -> None:
         """Remove a container of ours, and the services that were started for it.
 
         Raises:
-            EngineError: something of it stays (exit 4).
+            EngineError, ProblemsError: something of it stays (exit 4).
         """
-        self.remove(str(container["Id"]))
+        problems: list[BuildlibError] = []
+        with collected(problems):
+            self.remove(str(container["Id"]))
         labels = labels_of(container)
         if labels.get(SERVICES) and labels.get(RUN_ID):
-            self.clean_up(labels[RUN_ID], services=True)
+            with collected(problems):
+                self.clean_up(labels[RUN_ID], services=True)
+        raise_problems(problems)
 
     def start_services(self, plan: RunPlan) -> None:
         """Start what a container needs beside it, and wait until all of it can be used.
@@ -172,8 +215,9 @@ class Containers:
         Raises:
             EngineError: the engine could not, or a service is not ready in time (exit 4).
         """
-        for argv in services_argv(plan):
-            done = self._executor.run(argv)
+        envs = (NOTHING, *(dict(service.hidden) for service in plan.given.services))
+        for argv, env in zip(services_argv(plan), envs, strict=False):
+            done = self._executor.run(argv, env=env)
             if done.code != 0:
                 raise EngineError(f"docker {argv[1]} failed for a service", why=done.stderr.strip())
         for service in plan.given.services:
@@ -190,7 +234,7 @@ class Containers:
             NameTakenError: see `make_room`.
             EngineError: the engine could not (exit 4).
         """
-        done = self._executor.run(run_argv(plan))
+        done = self._executor.run(run_argv(plan), env=dict(plan.given.hidden))
         if done.code == 0:
             return done.stdout.strip()
         raise self._not_started(plan, done.code, done.stderr)
@@ -315,6 +359,15 @@ class Containers:
             raise InputError(f"no container of ours{which}", hint="invoke docker-run starts one")
         names = ", ".join(name_of(container) for container in found)
         raise InputError("several containers of ours", hint=f"give --name, one of {names}")
+
+
+@contextmanager
+def collected(problems: list[BuildlibError]) -> Iterator[None]:
+    """Add what the engine refuses in the block to the problems, so that the rest is tried too."""
+    try:
+        yield
+    except (EngineError, ProblemsError) as error:
+        problems.append(error)
 
 
 def labels_of(container: dict[str, Any]) -> dict[str, str]:

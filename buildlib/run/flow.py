@@ -15,10 +15,11 @@ from buildlib import interrupts
 from buildlib.config import Config
 from buildlib.console import Console, table
 from buildlib.engine import EngineFacts
-from buildlib.errors import EngineError, InputError
+from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.executor import Executor
-from buildlib.imageconfig import explicit_group, exposed_ports
-from buildlib.run.ask import helper_argv, image_runtime, published_at
+from buildlib.imageconfig import exposed_ports
+from buildlib.passing import new_name
+from buildlib.run.ask import helper_argv, image_group, image_runtime, published_at
 from buildlib.run.container import Containers, NameTakenError
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import (
@@ -143,7 +144,7 @@ class Flow:
         self._executor, self._console, self._start = executor, console, start
         self._places = DataPlaces(config.root, env, config.run.user)
         self.containers = Containers(executor, config.owner)
-        self.run_id = os.urandom(8).hex()
+        self.run_id = new_name("run")
 
     def check(self) -> None:
         """Find what can be found before a build: bad options.
@@ -242,6 +243,7 @@ class Flow:
             EngineError: the engine (exit 4).
             GateError: it is not healthy (exit 7).
         """
+        self._remove_stale()
         self._prepare_data(plan)
         self.containers.start_services(plan)
         container = self._started(plan)
@@ -257,9 +259,14 @@ class Flow:
         Raises:
             InputError, EngineError: as `start`.
         """
+        self._remove_stale()
         self._prepare_data(plan)
         self.containers.start_services(plan)
         self._make_room(plan)
+
+    def _remove_stale(self) -> None:
+        for name in self.containers.remove_stale():
+            self._console.note(f"removed what {name} had left, a run that was killed")
 
     def _prepare_data(self, plan: RunPlan) -> None:
         config = self._config
@@ -268,19 +275,11 @@ class Flow:
                 directory = DataDirectory(
                     self._executor,
                     plan.image,
-                    (config.run.user, self._group_of(plan.image)),
+                    (config.run.user, image_group(self._executor, config.run, plan.image)),
                     self._engine.kind,
                     self._places,
                 )
                 directory.prepare(mount, config.owner)
-
-    def _group_of(self, image: str) -> int:
-        """Return the group of the image's user: configured, or named by its USER."""
-        run = self._config.run
-        if run.group is not None or not run.user:
-            return run.group or 0
-        user = str(image_runtime(self._executor, image).get("User") or "")
-        return explicit_group(user, run.user)
 
     def _make_room(self, plan: RunPlan) -> None:
         if self.containers.make_room(plan.name):
@@ -307,7 +306,7 @@ class Flow:
             except BaseException:
                 try:
                     self._clean_up()
-                except EngineError as error:
+                except (EngineError, ProblemsError) as error:
                     # Why it failed is what has to be known first.
                     self._console.warn(f"something of it may be left: {error}")
                 raise

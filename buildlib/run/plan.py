@@ -27,6 +27,8 @@ RUN_ID: Final = f"{NAMESPACE}.run-id"
 DATA: Final = f"{NAMESPACE}.data"
 # It has services beside it, which bear the same run.
 SERVICES: Final = f"{NAMESPACE}.run-services"
+# It is meant to outlive the process that started it.
+DETACHED: Final = f"{NAMESPACE}.run-detached"
 _VOLUME: Final = "volume:"
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -46,6 +48,7 @@ class RunRequest:
         data_dir: a directory, or `volume:NAME`; means persistent.
         env: `NAME=value`, or `NAME` alone for the value that it has here.
         volumes: mounts, as docker's `--volume` or `--mount` take them.
+        detach: it outlives the task, once it is healthy.
         args: for the image's entrypoint; with them it is no server that is run: nobody waits for
             it, no port is published unless one is given, and its name is one of its own.
     """
@@ -62,6 +65,7 @@ class RunRequest:
     volumes: tuple[str, ...] = ()
     pull_policy: str = "never"
     unconfined: bool = False
+    detach: bool = False
     args: tuple[str, ...] = ()
 
 
@@ -296,7 +300,11 @@ def make_run_plan(
     """
     run, given = config.run, run_surroundings(config)
     volumes = (resolve_mount(text, start or config.root) for text in request.volumes)
-    given = given._replace(mounts=(*given.mounts, *volumes))
+    given = given._replace(
+        mounts=(*given.mounts, *volumes),
+        # A variable that is given by its name has the value that it has here.
+        hidden=tuple(pair for pair in given.hidden if pair[0] not in request.env),
+    )
     inside = _port_inside(config, request, given.network, exposed)
     if request.pull_policy not in _POLICIES:
         raise InputError(
@@ -306,6 +314,7 @@ def make_run_plan(
     kept = f"{data.kind}:{data.source}" if data else ""
     beside = " ".join(service.name for service in given.services)
     labels = {OWNER: config.owner, RUN_ID: run_id, DATA: kept, SERVICES: beside}
+    labels[DETACHED] = "true" if request.detach else ""
     serves = not request.args
     shown = publishes(given.network) and (serves or bool(request.port))
     name = container_name(config, request.name)
@@ -319,9 +328,7 @@ def make_run_plan(
         labels=tuple((key, value) for key, value in sorted(labels.items()) if value),
         published=(host, port, inside) if inside and shown else None,
         mounts=(data,) if data else (),
-        env=_check_env(
-            request.env, env, config.image_policy().allow_names if config.policy else ()
-        ),
+        env=_check_env(request.env, env, config.allowed_names()),
         platform=str(parse_platform(request.platform)) if request.platform else "",
         pull_policy=request.pull_policy,
         confined=user_options(run) if request.unconfined else confined_options(run),

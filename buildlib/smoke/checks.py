@@ -272,7 +272,9 @@ class PlatformSmoke:
     def _ask(self, command: Command, confined: Sequence[str] = ()) -> Completed:
         options, words = self._options(command, confined)
         limit = self._lab.limit(self._wanted.command_timeout)
-        with self._lab.container(options, self._subject.image, words, timeout=limit) as started:
+        hidden, image = dict(self._given.hidden), self._subject.image
+        made = self._lab.container(options, image, words, timeout=limit, env=hidden)
+        with made as started:
             seen = started[1]
         if seen.code == ENGINE_FAILED and "docker:" in seen.stderr:
             raise command_error(seen.code, seen.stderr.strip())
@@ -478,8 +480,9 @@ class PlatformSmoke:
             def check() -> str:
                 if problem := server.healthy():
                     return problem
-                mounted = self._given.targets()
-                found = written_elsewhere(server.diff(), allowed, init=run.init, mounted=mounted)
+                found = written_elsewhere(
+                    server.diff(), allowed, init=run.init, mounted=server.mounted()
+                )
                 return "\n".join(found)
 
             self._check(DIFF, check)

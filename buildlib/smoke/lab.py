@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from buildlib.engine import listed
 from buildlib.errors import CancelledError, EngineError
-from buildlib.executor import Completed, Executor
+from buildlib.executor import NOTHING, Completed, Executor
 from buildlib.labels import NAMESPACE
-from buildlib.passing import has_ended, new_name
+from buildlib.passing import new_name
+from buildlib.run.leftovers import ended, listed_now, remove_made, runs_in
 
 LABEL: Final = f"{NAMESPACE}.smoke"
 # docker itself, beside what the container takes, on an engine that is not slow.
@@ -47,7 +47,13 @@ class Lab:
         # How many times longer than usual this engine takes.
         self.slowness = 1.0
 
-    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
         """Run a process to its end, as the executor does.
 
         Raises:
@@ -55,7 +61,7 @@ class Lab:
         """
         if self._cancelled:
             raise CancelledError("interrupted")
-        return self._executor.run(argv, timeout=timeout)
+        return self._executor.run(argv, timeout=timeout, env=env)
 
     def docker(self, *words: str, timeout: float | None = None) -> Completed:
         """Run docker to its end; raises as `run`."""
@@ -102,6 +108,7 @@ class Lab:
         *,
         timeout: float,
         pull: str = "never",
+        env: Mapping[str, str] = NOTHING,
     ) -> Iterator[tuple[str, Completed]]:
         """Run a container for the time of the block; it is removed whatever happens.
 
@@ -111,6 +118,7 @@ class Lab:
             command: for its entrypoint.
             timeout: seconds that it may take to end, or to start where it is detached.
             pull: `missing` for an image that is not the one under test.
+            env: values of variables that the options name alone.
 
         Raises:
             TimedOutError: it did not end in time (exit 4).
@@ -120,7 +128,8 @@ class Lab:
         words = ("run", "--name", name, *self.labels, "--pull", pull)
         try:
             timeout += self.limit(_SLACK)
-            yield name, self.docker(*words, *options, image, *command, timeout=timeout)
+            argv = ("docker", *words, *options, image, *command)
+            yield name, self.run(argv, timeout=timeout, env=env)
         finally:
             self._executor.run(("docker", "rm", "--force", "--volumes", name))
 
@@ -150,26 +159,7 @@ class Lab:
 
     def sweep(self) -> None:
         """Remove what is left of this run."""
-        _remove(self._executor, self.run_id)
-
-
-def _listed(executor: Executor, *words: str) -> tuple[str, ...]:
-    """Return what docker lists; what it does not list now, the next run removes."""
-    with suppress(EngineError):
-        return listed(executor, *words)
-    return ()
-
-
-def _remove(executor: Executor, run_id: str) -> None:
-    label = f"label={LABEL}={run_id}"
-    for listing, removal in (
-        (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
-        (("volume", "ls", "--quiet"), ("volume", "rm", "--force")),
-        (("network", "ls", "--quiet"), ("network", "rm")),
-    ):
-        found = _listed(executor, *listing, "--filter", label)
-        if found:
-            executor.run(("docker", *removal, *found))
+        remove_made(self._executor, LABEL, self.run_id)
 
 
 def remove_stale(executor: Executor, image: str, keep: str = "") -> tuple[str, ...]:
@@ -180,13 +170,11 @@ def remove_stale(executor: Executor, image: str, keep: str = "") -> tuple[str, .
         image: the project's, whose tags may have been made for a run.
         keep: a reference that is still wanted.
     """
-    label = f'{{{{.Label "{LABEL}"}}}}'
-    listing = ("ps", "--all", "--filter", f"label={LABEL}", "--format", label)
-    containers = _listed(executor, *listing)
-    tags = _listed(executor, "image", "ls", "--format", "{{.Tag}}", image)
-    stale = tuple(sorted({name for name in [*containers, *tags] if has_ended(name)}))
+    made = runs_in(executor, LABEL)
+    tags = listed_now(executor, "image", "ls", "--format", "{{.Tag}}", image)
+    stale = ended([*made, *tags])
     for run_id in stale:
-        _remove(executor, run_id)
+        remove_made(executor, LABEL, run_id)
         if run_id in tags and f"{image}:{run_id}" != keep:
             executor.run(("docker", "image", "rm", "--no-prune", f"{image}:{run_id}"))
-    return tuple(run_id for run_id in stale if run_id in containers)
+    return tuple(run_id for run_id in stale if run_id in made)

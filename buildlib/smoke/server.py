@@ -214,6 +214,11 @@ class Server:
             raise OSError(f"docker diff: {done.stderr.strip()}")
         return done.stdout
 
+    def mounted(self) -> tuple[str, ...]:
+        """Return where something is mounted: by configuration, or by the image's own VOLUME."""
+        mounts = self._inspect().get("Mounts") or ()
+        return tuple(str(mount.get("Destination", "")).rstrip("/") for mount in mounts)
+
     def stops(self) -> str:
         """Stop it as docker does; return why it did not end by itself, in time, in order."""
         limit = math.ceil(self._lab.limit(self._wanted.stop_timeout))
@@ -308,7 +313,8 @@ def serving(lab: Lab, config: Config, image: str, options: Sequence[str]) -> Ite
     publish = ("--publish", f"127.0.0.1::{port}") if shown else ()
     timeout = max(_START_SECONDS, lab.limit(smoke.start_timeout))
     argv = ("--detach", *publish, *_OFTEN, *options)
-    with lab.container(argv, image, timeout=timeout) as (name, started):
+    hidden = dict(smoke_surroundings(config).hidden)
+    with lab.container(argv, image, timeout=timeout, env=hidden) as (name, started):
         if started.code != 0:
             raise EngineError("the container did not start", why=started.stderr.strip())
         address = published_at(lab, name, port) if shown and not lab.elsewhere else ""

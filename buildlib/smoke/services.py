@@ -44,7 +44,14 @@ def beside(lab: Lab, services: Sequence[Service], helper: str = "") -> Iterator[
 @contextmanager
 def _started(lab: Lab, service: Service, network: str) -> Iterator[str]:
     options = service_options(service, network)
-    made = lab.container(options, service.image, service.command, timeout=_START, pull="missing")
+    made = lab.container(
+        options,
+        service.image,
+        service.command,
+        timeout=_START,
+        pull="missing",
+        env=dict(service.hidden),
+    )
     with made as (name, started):
         if started.code != 0:
             raise EngineError(

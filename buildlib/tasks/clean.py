@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from invoke.context import Context
 from invoke.tasks import task
@@ -15,20 +15,16 @@ from buildlib.tasks.edge import edge
 if TYPE_CHECKING:
     from buildlib.project import Project
 
-_VARIANT: Final = re.compile(r"-v[0-9]+$")
-
 
 def outputs(project: Project) -> list[Path]:
     """Return what builds wrote below the project, by default or as configured, and nothing else."""
-    from buildlib.platforms import KNOWN  # noqa: PLC0415 - only this task needs it
+    from buildlib.platforms import SLUGS  # noqa: PLC0415 - only this task needs it
     from buildlib.reference import parse_reference  # noqa: PLC0415 - the same
 
     root = project.config.root
     name = parse_reference(project.config.image).repository.rpartition("/")[2]
-    slugs = {known.replace("/", "-") for known in KNOWN}
     made = sorted((root / "bin").glob("*")) if (root / "bin").is_dir() else []
-    # With a variant as well, such as linux-amd64-v3.
-    binaries = [path for path in made if {path.name, _VARIANT.sub("", path.name)} & slugs]
+    binaries = [path for path in made if any(fnmatchcase(path.name, slug) for slug in SLUGS)]
     archives = sorted((root / "dist").glob(f"{name}-*")) if (root / "dist").is_dir() else []
     own = [root / name for name in project.config.clean]
     # A link is removed, whatever it leads to.

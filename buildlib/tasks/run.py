@@ -106,10 +106,11 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
             volumes=tuple(volume or ()),
             pull_policy=pull_policy,
             unconfined=unconfined,
+            detach=detach,
             args=words,
         )
         start = running.Start(answer=answer, engine=engine, project=project)
-        code = running.docker_run(run, start, request, detach=detach, as_json=json)
+        code = running.docker_run(run, start, request, as_json=json)
     _exit(code)
 
 

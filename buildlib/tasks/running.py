@@ -13,14 +13,14 @@ from buildlib.command import shell_line
 from buildlib.config import Config
 from buildlib.console import table
 from buildlib.engine import EngineFacts, inspect_engine, listed
-from buildlib.errors import EngineError, InputError, raise_problems
+from buildlib.errors import BuildlibError, EngineError, InputError, raise_problems
 from buildlib.executor import Executor
 from buildlib.labels import OWNER as IMAGE_OWNER
 from buildlib.labels import VERSION_LABEL
 from buildlib.reference import parse_reference
 from buildlib.report import to_json
-from buildlib.run.ask import image_version
-from buildlib.run.container import Containers, command_error, labels_of, name_of
+from buildlib.run.ask import image_group, image_version
+from buildlib.run.container import Containers, collected, command_error, labels_of, name_of
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import Pinged
 from buildlib.run.flow import Flow, Running, describe_engine
@@ -77,12 +77,13 @@ class Start(NamedTuple):
     project: Background[Project] | None
 
 
-def docker_run(run: Edge, start: Start, request: RunRequest, *, detach: bool, as_json: bool) -> int:
+def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -> int:
     """Run the image; return the code of what was run, where that is not a server.
 
     Raises:
         BuildlibError: it can't be run; nothing is left of it.
     """
+    detach = request.detach
     if as_json and not (detach or run.dry):
         raise InputError("--json is for --detach", why="in the foreground the log is on the screen")
     config = run.config()
@@ -99,6 +100,7 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, detach: bool, as
         before = ("env", f"DOCKER_HOST={host}") if host else ()
         for line in (*services_argv(plan), run_argv(plan, detach=detach or not request.args)):
             run.console.answer(shell_line((*before, *line)))
+        _mention_hidden(run, plan)
         return 0
     _check(facts, start.answer)
     if start.project:
@@ -109,6 +111,14 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, detach: bool, as
     if request.args and not detach:
         return _attached(flow, plan, run.executor)
     return _served(flow, plan, run, version=version, detach=detach, as_json=as_json)
+
+
+def _mention_hidden(run: Edge, plan: RunPlan) -> None:
+    """Name the variables that a printed line takes from the environment, if there are any."""
+    beside = (service.hidden for service in plan.given.services)
+    names = [name for hidden in (plan.given.hidden, *beside) for name, _ in hidden]
+    if names:
+        run.console.note(f"looks secret, and is not shown: {', '.join(dict.fromkeys(names))}")
 
 
 def _facts(run: Edge, start: Start) -> EngineFacts:
@@ -130,7 +140,8 @@ def _attached(flow: Flow, plan: RunPlan, executor: Executor) -> int:
     """Run a command on our own terminal."""
     with flow.guard(keep=False):
         flow.prepare(plan)
-        code = executor.attach(run_argv(plan, detach=False, terminal=sys.stdin.isatty()))
+        argv = run_argv(plan, detach=False, terminal=sys.stdin.isatty())
+        code = executor.attach(argv, env=dict(plan.given.hidden))
         # A program may end with a code of docker's own.
         failed = code in _DOCKER_FAILED and not flow.containers.has_started(plan.name)
     if failed:
@@ -181,10 +192,22 @@ def stop(run: Edge, name: str) -> None:
     found = containers.ours(name)
     if not found:
         run.console.note("no container of ours" + (f" is called {name}" if name else ""))
+    _remove_containers(run, containers, found)
+
+
+def _remove_containers(
+    run: Edge, containers: Containers, found: Sequence[dict[str, Any]], prefix: str = ""
+) -> None:
+    """Remove each of them, and print its name; one that stays keeps no other."""
+    problems: list[BuildlibError] = []
     for container in found:
-        if not run.dry:
-            containers.remove_all(container)
-        run.console.answer(name_of(container))
+        with collected(problems):
+            if not run.dry:
+                containers.remove_all(container)
+            run.console.answer(prefix + name_of(container))
+    for name in () if run.dry else containers.remove_stale():
+        run.console.note(f"removed what {name} had left, a run that was killed")
+    raise_problems(problems)
 
 
 def logs(run: Edge, name: str, *, follow: bool) -> int:
@@ -254,10 +277,7 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     # What was asked about, and nothing that takes its place meanwhile, is removed.
     checked = places.check_removable(folder) if folder else None
     _ask(run, [*volumes, *([str(folder)] if folder else [])], yes=yes)
-    for container in containers.ours():
-        if not run.dry:
-            containers.remove_all(container)
-        run.console.answer(f"container {name_of(container)}")
+    _remove_containers(run, containers, containers.ours(), "container ")
     for volume in volumes:
         _remove(run, "volume", volume)
     if folder and checked:
@@ -280,7 +300,7 @@ def _folder(config: Config, data_dir: str) -> Path | None:
 def _directory(run: Edge, config: Config, answer: Pinged, places: DataPlaces) -> DataDirectory:
     kind = describe_engine(answer, inspect_engine(run.executor)).kind
     image = config.local_image
-    account = (config.run.user, config.run.group or config.run.user)
+    account = (config.run.user, image_group(run.executor, config.run, image))
     return DataDirectory(run.executor, image, account, kind, places)
 
 

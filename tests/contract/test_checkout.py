@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import stat
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +20,7 @@ from buildlib.checkout import changes_of, from_commit
 from buildlib.command import build_line
 from buildlib.dockerignore import DockerIgnore, context_paths
 from buildlib.errors import BuildlibError, InputError, ToolError
+from buildlib.passing import system_problem
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.precedence import Naming
 from buildlib.project import Project, load_project
@@ -61,6 +64,18 @@ def root(tmp_path: Path) -> Path:
     )
     git(folder, "tag", "v1.0.0")
     return folder
+
+
+@pytest.fixture
+def little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return the directory of temporary files, where no file may be larger than 32 KB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 15, limits[1]))
+    yield folder
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture
@@ -768,3 +783,41 @@ def test_a_publication_is_planned_from_the_commit(task: Checkout) -> None:
     done = task.invoke("tag", "v1.2.1", "--dry-run")
     assert done.returncode == 2
     assert "assumed unchanged" in done.stderr
+
+
+# -- no room for it
+
+
+LARGE = {
+    "in the commit": ({"large": "x" * (1 << 17)}, ""),
+    "included": ({"buildlib.toml": 'image = "thing"\n[context]\ninclude = ["gen"]\n'}, "gen/large"),
+}
+
+
+@pytest.mark.parametrize(("files", "included"), LARGE.values(), ids=LARGE)
+def test_too_little_room_is_named_and_nothing_is_left(
+    root: Path, little_room: Path, files: dict[str, str], included: str
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits[1], limits[1]))
+    commit(root, files)
+    write(root, {included: "x" * (1 << 17)} if included else {})
+    project = load(root)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with pytest.raises((InputError, OSError)) as caught, from_commit(project):
+        pytest.fail("there was room")
+    error = caught.value
+    problem = system_problem(error) if isinstance(error, OSError) else error
+    assert isinstance(problem, InputError)
+    assert problem.what == f"there is no room for temporary files in {little_room}"
+    assert "TMPDIR" in problem.hint
+    assert list(little_room.iterdir()) == []
+
+
+def test_a_git_that_fails_for_another_reason_is_no_matter_of_room(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = load(root)
+    monkeypatch.setattr("buildlib.checkout._FRESH", {"GIT_CONFIG_COUNT": "x"})
+    with pytest.raises(ToolError, match="git init failed"), from_commit(project):
+        pytest.fail("git took it")

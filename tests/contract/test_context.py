@@ -75,6 +75,9 @@ def test_only_folders_that_tasks_write_are_left_out(tmp_path: Path) -> None:
     assert _plan(project).kept_out == ("dist",)
 
 
+ALIKE = ("bin/linux", "bin/linux-amd64.sh", "bin/linux-amd64-tools", "bin/linux-amd64-v3x")
+
+
 def test_of_a_folder_that_git_tracks_only_what_tasks_wrote_stays_out(tmp_path: Path) -> None:
     root = tmp_path / "repo"
     for name in ("dist/page.html", "bin/run.sh", "data/seed.json"):
@@ -82,11 +85,12 @@ def test_of_a_folder_that_git_tracks_only_what_tasks_wrote_stays_out(tmp_path: P
         (root / name).touch()
     plan = _plan(_project(root, dockerfile="FROM scratch\nCOPY . /x\n"))
     known = preflight.read_ignore(plan)
-    for name in ("dist/page.html", "bin/run.sh", "data/seed.json", "dist/things", "bin/linux"):
+    for name in ("dist/page.html", "bin/run.sh", "data/seed.json", "dist/things", *ALIKE):
         assert not known.excludes(name, directory=False), name
     for name in ("dist/thing-1.2.3.oci.tar", "dist/receipt.json", "dist/receipt-1.2.3.json"):
         assert known.excludes(name, directory=False), name
-    assert known.excludes("bin/linux-amd64/thing", directory=False)
+    for name in ("linux-amd64", "linux-arm-v7", "linux-amd64-v3", "linux-arm64-v9.5"):
+        assert known.excludes(f"bin/{name}/thing", directory=False), name
 
 
 def test_a_project_below_the_context_keeps_its_own_folders_out(tmp_path: Path) -> None:

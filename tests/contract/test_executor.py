@@ -38,6 +38,14 @@ def test_the_environment_is_exactly_the_one_given(
     assert "LEAK" not in executor.run(("env",)).stdout
 
 
+def test_a_variable_may_be_given_to_one_process_alone(executor: PlumbumExecutor) -> None:
+    script = ("sh", "-c", 'printf "%s" "$GREETING"')
+    value = "several\nlines"
+    assert executor.run(script, env={"GREETING": value}).stdout == value
+    assert executor.attach(("sh", "-c", 'test "$X" = y'), env={"X": "y"}) == 0
+    assert executor.run(script).stdout == "hello"
+
+
 def test_words_arrive_unchanged(executor: PlumbumExecutor) -> None:
     words = ["", "a b", "a,b", "$HOME `x`", "quo'te\"", "new\nline", "ünï", "-x", "*"]
     script = "import sys; print(ascii(sys.argv[1:]))"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from packaging.metadata import Metadata, RawMetadata, parse_email
+from packaging.requirements import Requirement
+
+from buildlib.tasks import collection
 
 CONFIGURATIONS = {"buildlib/sign/no-services.json", "buildlib/sign/no-roots.json"}
 
@@ -32,13 +38,53 @@ def test_the_wheel_holds_every_module_and_the_mark_of_types(wheel: zipfile.ZipFi
     assert held == package | {"buildlib/py.typed", *CONFIGURATIONS}
 
 
-def test_the_wheel_names_licence_and_python(wheel: zipfile.ZipFile) -> None:
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> RawMetadata:
     (name,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
-    metadata = wheel.read(name).decode()
-    assert "License-Expression: MIT" in metadata
-    assert "Requires-Python: >=3.11" in metadata
-    for library in ("gitpython", "invoke", "plumbum", "semver"):
-        assert f"Requires-Dist: {library}" in metadata
+    raw, unknown = parse_email(wheel.read(name))
+    assert not unknown
+    # What an index refuses is an error here.
+    Metadata.from_raw(raw)
+    return raw
+
+
+def test_the_wheel_names_licence_and_python(wheel: zipfile.ZipFile, metadata: RawMetadata) -> None:
+    assert metadata["license_expression"] == "MIT"
+    (text,) = [name for name in wheel.namelist() if name.endswith("/licenses/LICENSE")]
+    assert wheel.read(text) == (ROOT / "LICENSE").read_bytes()
+    assert metadata["license_files"] == ["LICENSE"]
+    assert metadata["requires_python"] == ">=3.11"
+    needed = {Requirement(one).name for one in metadata["requires_dist"]}
+    assert {"gitpython", "invoke", "plumbum", "semver"} <= needed
+
+
+def test_the_wheel_names_who_made_it_and_where_it_comes_from(metadata: RawMetadata) -> None:
+    copyright_line = (ROOT / "LICENSE").read_text(encoding="utf-8").splitlines()[2]
+    assert metadata["author"] in copyright_line
+    source = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "buildlib"
+    ]
+    urls = metadata["project_urls"]
+    assert urls["Source"] == source["source"]
+    for url in urls.values():
+        below = url.removeprefix(source["source"])
+        assert below != url
+        assert not below or (ROOT / below.split("/main/")[1]).exists()
+    classifiers = metadata["classifiers"]
+    assert "Typing :: Typed" in classifiers
+    assert "Programming Language :: Python :: 3 :: Only" in classifiers
+    assert not [one for one in classifiers if one.startswith("License ::")]
+
+
+def test_its_description_has_no_link_that_only_works_in_the_repository(
+    metadata: RawMetadata,
+) -> None:
+    assert metadata["description_content_type"] == "text/markdown"
+    links = re.findall(r"\]\(([^)]+)\)", metadata["description"])
+    assert links
+    assert all(link.startswith("https://") for link in links)
+    commands = re.findall(r"^invoke (\S+)", metadata["description"], re.MULTILINE)
+    assert set(commands) - {"--list"} <= set(collection(ROOT).task_names)
 
 
 def test_the_wheel_serves_a_repository_that_is_not_this_one(

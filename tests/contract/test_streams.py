@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TASKS, UNMEASURED, Checkout
 
+NO_SPACE = os.strerror(errno.ENOSPC)
 WIDE = "Größe … 版"
 
 
@@ -18,6 +21,17 @@ def _project(tmp_path: Path) -> Checkout:
     config = f'image = "thing"\ntitle = "{WIDE}"\n'
     (tmp_path / "buildlib.toml").write_text(config, encoding="utf-8")
     return Checkout(tmp_path, "thing")
+
+
+def _shell(project: Checkout, line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", line],
+        cwd=project.root,
+        env=project.environment(UNMEASURED),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 ASCII = {"PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0", "LC_ALL": "C"}
@@ -40,18 +54,27 @@ def test_output_in_ascii_is_no_error(project: Checkout, words: tuple[str, ...]) 
 def test_a_reader_that_has_enough_ends_it_quietly(
     project: Checkout, words: str, reader: str
 ) -> None:
-    line = f"{sys.executable} -m invoke {words} | {reader}"
-    done = subprocess.run(
-        ["sh", "-c", line],
-        cwd=project.root,
-        env=project.environment(UNMEASURED),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = _shell(project, f"{sys.executable} -m invoke {words} | {reader}")
+    assert done.returncode == 0
     assert done.stderr.replace("warning:", "").strip().count("\n") <= 1, done.stderr
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["--list", "version", "config"])
+def test_output_that_can_not_be_written_is_an_error_of_its_own(
+    project: Checkout, words: str
+) -> None:
+    done = _shell(project, f"{sys.executable} -m invoke {words} > /dev/full")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1] == "error: the output can't be written: " + NO_SPACE
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_streams_that_are_closed_go_nowhere(project: Checkout, closed: str) -> None:
+    done = _shell(project, f"{sys.executable} -m invoke version {closed}")
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert bool(done.stdout) == (">&-" not in closed.split())
 
 
 def test_a_program_that_only_imports_the_tasks_keeps_its_streams() -> None:

@@ -328,15 +328,32 @@ def test_all_that_is_wrong_is_told_where_docker_is_missing_too(
 
 def test_clean_touches_only_what_builds_wrote(make_checkout: Make) -> None:
     checkout = make_checkout()
-    kept = ["bin/mine", "bin/linux-amd65/x", "dist/other-1.tar", "data/x"]
-    gone = ["bin/linux-amd64/x", "bin/linux-arm-v7/x", f"dist/{checkout.image}-1.oci.tar"]
+    kept = [
+        "bin/mine",
+        "bin/linux-amd65/x",
+        "bin/linux-amd64-v3x/x",
+        "bin/linux-amd64.sh",
+        "dist/other-1.tar",
+        "data/x",
+    ]
+    gone = [
+        "bin/linux-amd64/x",
+        "bin/linux-arm-v7/x",
+        "bin/linux-arm64-v9.5/x",
+        f"dist/{checkout.image}-1.oci.tar",
+    ]
     for name in [*kept, *gone]:
         (checkout.root / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout.root / name).write_text("x", encoding="utf-8")
     done = checkout.invoke("clean")
     assert done.returncode == 0
     assert sorted(done.stdout.split()) == sorted(
-        ["bin/linux-amd64", "bin/linux-arm-v7", f"dist/{checkout.image}-1.oci.tar"]
+        [
+            "bin/linux-amd64",
+            "bin/linux-arm-v7",
+            "bin/linux-arm64-v9.5",
+            f"dist/{checkout.image}-1.oci.tar",
+        ]
     )
     assert all((checkout.root / name).exists() for name in kept)
     assert not any((checkout.root / name).exists() for name in gone)

@@ -244,16 +244,16 @@ def test_a_certificate_of_somebody_else_is_refused_and_told(
     user = make_user(COPIES, _two(farm))
     user.certify(make_authority(tmp_path / "stranger"))
     started = time.monotonic()
-    for words in (("docker-builder", "create"), ("docker-builder", "status")):
-        done = user.invoke(*words)
-        assert done.returncode == 4
-        assert "node node0 of the builder farm does not answer" in done.stderr
-        assert "it refuses the certificate" in done.stderr
-    done = user.invoke("docker-build", "--builder", "farm", "--platform", "all", "--push")
-    assert done.returncode in {2, 4}
+    done = user.invoke("docker-builder", "create")
+    assert done.returncode == 4
+    assert "node node0 of the builder farm does not answer" in done.stderr
+    assert "it refuses the certificate" in done.stderr
+    # Nothing is left of it.
+    assert _states(user)[""] == "absent"
     done = user.invoke("docker-build", "--builder", "farm", "--output", "cacheonly")
     assert done.returncode == 4
-    assert "node node0" in done.stderr
+    assert "builder farm can't be used" in done.stderr
+    assert "invoke docker-builder create --name farm" in done.stderr
     assert "$ docker buildx build" not in done.stderr
     assert time.monotonic() - started < LIMIT
 
@@ -267,8 +267,7 @@ def test_a_node_whose_name_is_another_is_not_trusted(
     assert "its certificate is not trusted" in done.stderr
     text = user.config.read_text(encoding="utf-8")
     user.config.write_text(text.replace("else.test", "node.test"), encoding="utf-8")
-    done = user.succeed("docker-builder", "create")
-    assert "made anew" in done.stderr
+    assert "ready" in user.succeed("docker-builder", "create").stdout
 
 
 def test_a_builder_of_somebody_else_is_never_removed(

@@ -159,7 +159,12 @@ class Started:
     """The server in a container, until the block ends."""
 
     def __init__(self, image: str, *options: str, command: tuple[str, ...] = ()) -> None:
-        self.name = docker("run", "--detach", *options, image, *command)
+        # Known before it is there, so that one that does not start can be removed as well.
+        self.name = f"entrypoint-{os.urandom(8).hex()}"
+        self._words = ("--detach", "--name", self.name, *options, image, *command)
+
+    def begin(self) -> None:
+        docker("run", *self._words)
         deadline = time.monotonic() + 20
         while "listening" not in self.log():
             assert time.monotonic() < deadline, self.log()
@@ -192,6 +197,7 @@ def start(own_image: str) -> Iterator[Callable[..., Started]]:
 
     def starter(*options: str, command: tuple[str, ...] = ()) -> Started:
         started.append(Started(own_image, *options, command=command))
+        started[-1].begin()
         return started[-1]
 
     yield starter

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -82,6 +86,9 @@ IMAGES = {
     ),
     "nothing but a program on its PATH": Image(
         'ENTRYPOINT ["httpd", "-f", "-p", "8080", "-h", "/www"]\nUSER 1000\n', PORT, base=BARE
+    ),
+    "a volume of its own where nothing was": Image(
+        f'VOLUME ["/new/data"]\nUSER 1000\n{SERVER}', PORT
     ),
     "files alone": Image("COPY Dockerfile /\n", base="FROM scratch\n"),
     "/sbin in /usr/sbin": Image(
@@ -323,6 +330,32 @@ def test_docker_run_starts_what_is_needed_and_removes_it(
     missing = checkout.invoke("docker-run", "--volume", "./absent:/x", "--dry-run")
     assert missing.returncode == 2
     assert "is not there" in missing.stderr
+
+
+def test_what_a_killed_run_left_beside_it_is_removed(
+    make_checkout: MakeCheckout, alpine: str, end_group: Callable[[subprocess.Popen[str]], None]
+) -> None:
+    service = make_checkout(f"FROM {alpine}\nUSER 1000\n", folder="service")
+    assert service.invoke("docker-build").returncode == 0
+    config = f'[run.services.db]\nimage = "{service.image}:latest"\ncommand = ["sleep", "600"]\n'
+    config += 'env = { API_TOKEN = "not-in-argv" }\nready-command = ["false"]\n'
+    checkout = make_checkout(f"FROM {alpine}\nUSER 1000\n", config)
+    assert checkout.invoke("docker-build").returncode == 0
+    process = checkout.start("docker-run", "--no-build")
+    end_group(process)
+    named = ("--filter", f"name={checkout.image}-run-")
+    deadline = time.monotonic() + 60
+    while not (found := docker("ps", "--quiet", *named).split()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert "API_TOKEN=not-in-argv" in docker("inspect", "--format", "{{json .Config.Env}}", *found)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert docker("network", "ls", "--quiet", *named)
+    stopped = checkout.invoke("docker-stop")
+    assert "had left, a run that was killed" in stopped.stderr
+    assert docker("ps", "--all", "--quiet", *named) == ""
+    assert docker("network", "ls", "--quiet", *named) == ""
 
 
 @pytest.mark.parametrize(

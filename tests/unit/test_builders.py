@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from buildlib.builders.settings import BuilderSettings, Collection, find_builder
 from buildlib.config import load_config
 from buildlib.engine import Builder, Node, parse_builder
 from buildlib.errors import CancelledError, EngineError, InputError, ProblemsError
-from buildlib.executor import Completed
+from buildlib.executor import NOTHING, Completed
 from buildlib.plan import BuildPlan
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.platforms import parse_platforms
@@ -620,10 +620,16 @@ def test_what_is_interrupted_stays_ours_until_it_is_gone(
     tmp_path: Path, node: str, *, left: bool
 ) -> None:
     class Interrupted(FakeBuildx):
-        def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+        def run(
+            self,
+            argv: Sequence[str],
+            *,
+            timeout: float | None = None,
+            env: Mapping[str, str] = NOTHING,
+        ) -> Completed:
             if node in argv:
                 raise CancelledError("interrupted")
-            return super().run(argv, timeout=timeout)
+            return super().run(argv, timeout=timeout, env=env)
 
     buildx = Interrupted()
     flow = _flow(tmp_path, buildx)
@@ -631,6 +637,36 @@ def test_what_is_interrupted_stays_ours_until_it_is_gone(
         flow.create(_parse(FARM))
     assert buildx.builders == {}
     assert (flow.records.read("farm") is not None) == left
+
+
+def test_a_node_that_does_not_answer_leaves_nothing_of_a_new_builder(tmp_path: Path) -> None:
+    buildx = FakeBuildx()
+    table = '[builders.one]\ndriver = "remote"\nnodes = [{ endpoint = "unix:///nowhere" }]\n'
+    flow, farm = _flow(tmp_path, buildx), _parse(table)
+    buildx.builders["other"] = ["Name: other\nDriver: remote\n\nNodes:"]
+    buildx.status = "inactive"
+    with pytest.raises(EngineError, match="node one0 of the builder one does not answer"):
+        flow.create(farm)
+    assert (list(buildx.builders), flow.records.read("one")) == (["other"], None)
+    # What was there before it is nothing that it made.
+    buildx.status = "running"
+    flow.create(farm)
+    buildx.status = "inactive"
+    with pytest.raises(EngineError, match="does not answer"):
+        flow.create(farm)
+    assert "one" in buildx.builders
+    assert flow.status(farm).state == "silent"
+
+
+def test_what_can_not_be_removed_again_stays_ours_and_is_told(tmp_path: Path) -> None:
+    buildx = FakeBuildx(fails=["farm1", "rm"])
+    console, _, err = a_console()
+    _flow(tmp_path, buildx)
+    flow = Flow(tmp_path, {"BUILDX_CONFIG": str(tmp_path / "buildx")}, buildx, console)
+    with pytest.raises(EngineError, match="it does not want to"):
+        flow.create(_parse(FARM))
+    assert "farm may be left: invoke docker-builder remove --name farm" in err.getvalue()
+    assert flow.records.read("farm") is not None
 
 
 def test_what_was_broken_off_is_made_anew(tmp_path: Path) -> None:

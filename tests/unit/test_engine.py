@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from buildlib.engine import inspect_builder, inspect_engine, listed, parse_builder, parse_info
 from buildlib.errors import EngineError
-from buildlib.executor import Completed
+from buildlib.executor import NOTHING, Completed
 
 from fakes import FakeExecutor
 
@@ -99,7 +99,14 @@ def test_a_context_that_does_not_exist_is_a_problem() -> None:
 
 def test_an_engine_that_hangs_is_a_problem() -> None:
     class Hanging(FakeExecutor):
-        def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+        def run(
+            self,
+            argv: Sequence[str],
+            *,
+            timeout: float | None = None,
+            env: Mapping[str, str] = NOTHING,
+        ) -> Completed:
+            assert not env
             raise EngineError(f"{argv[0]} did not answer within {timeout:g} s")
 
     assert inspect_engine(Hanging()).problem == "docker did not answer within 30 s"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from buildlib.errors import InputError
 from buildlib.files import write_file
-from buildlib.passing import check_room, system_problem
+from buildlib.passing import check_room, passing_file, system_problem
 
 
 @given(st.binary(), st.integers(0, 0o777), st.integers(0, 3), st.integers(0, 9))
@@ -151,5 +151,17 @@ def test_too_small_a_directory_for_what_passes_is_named(tmp_path: Path) -> None:
 def test_a_full_disk_that_nobody_named_is_that_of_temporary_files() -> None:
     problem = system_problem(OSError(errno.ENOSPC, "No space left on device"))
     assert (problem.exit_code, "TMPDIR" in problem.hint) == (2, True)
+    ours = str(passing_file("x", ".tar"))
+    for error in (
+        OSError(errno.EDQUOT, "Disk quota exceeded", ours),
+        OSError(errno.EFBIG, "File too large", "/from", None, ours),
+    ):
+        problem = system_problem(error)
+        assert tempfile.gettempdir() in problem.what
+        assert (ours in problem.why, "TMPDIR" in problem.hint) == (True, True)
+    kept = f"{tempfile.gettempdir()}/project/dist/x"
+    assert system_problem(OSError(errno.ENOSPC, "No space left on device", kept)).what == (
+        f"{kept}: No space left on device"
+    )
     named = system_problem(OSError(errno.ENOSPC, "No space left on device", "/x"))
     assert named.what == "/x: No space left on device"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ociwriter import OciWriter
 
 from buildlib.dockerignore import DockerIgnore, context_paths
 from buildlib.errors import GateError, InputError
-from buildlib.executor import Completed
+from buildlib.executor import NOTHING, Completed
 from buildlib.oci import open_archive
 from buildlib.reproduce.cache import Cache, mounts_of, without_mounts
 from buildlib.reproduce.compare import Difference, compare
@@ -390,8 +390,14 @@ class Builder(FakeExecutor):
         self.left = ""
         self._stubborn = stubborn
 
-    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
-        super().run(argv, timeout=timeout)
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
+        super().run(argv, timeout=timeout, env=env)
         if "prune" in argv:
             self._stubborn -= 1
             self.left = self.left if self._stubborn >= 0 else ""

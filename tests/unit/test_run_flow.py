@@ -11,11 +11,12 @@ import pytest
 
 from buildlib.config import load_config
 from buildlib.engine import EngineFacts
-from buildlib.errors import BuildlibError, EngineError, GateError, InputError
+from buildlib.errors import BuildlibError, EngineError, GateError, InputError, ProblemsError
 from buildlib.executor import Completed
 from buildlib.gitcommand import GitCommand
 from buildlib.health import Health
-from buildlib.run.ask import published_at
+from buildlib.passing import new_name
+from buildlib.run.ask import image_group, published_at
 from buildlib.run.container import Containers, command_error
 from buildlib.run.data import DataDirectory
 from buildlib.run.endpoint import Candidate, Kind, Pinged
@@ -24,7 +25,7 @@ from buildlib.run.ping import find_engine
 from buildlib.run.places import DataPlaces
 from buildlib.run.plan import RUN_ID, Mount, RunPlan, RunRequest, make_run_plan
 
-from fakes import GOOD, FakeExecutor, a_console, write_project
+from fakes import GOOD, FakeExecutor, a_console, dead_name, write_project
 
 CONFIG = """
 image = "thing"
@@ -485,6 +486,63 @@ def test_a_container_with_services_is_removed_with_them() -> None:
     assert docker.said("ps") + docker.said("network") == []
 
 
+def test_what_can_not_be_removed_keeps_nothing_else_and_all_of_it_is_told() -> None:
+    refused = Completed(code=1, stderr="busy")
+    docker = Docker(
+        {
+            "ps --all --quiet": Completed(code=0, stdout="one\ntwo\n"),
+            "network ls": Completed(code=0, stdout="net-1\nnet-2\n"),
+            "rm --force --volumes one": refused,
+            "container inspect one": _container(Running=True),
+            "network rm net-1": refused,
+            "network rm net-2": Completed(code=1, stderr="network net-2 not found"),
+        }
+    )
+    with pytest.raises(ProblemsError) as caught:
+        Containers(docker, "thing").clean_up("77", services=True)
+    assert [one.what for one in caught.value.problems] == [
+        "the container one can't be removed",
+        "the network net-1 can't be removed",
+    ]
+    assert docker.said("rm")[-1] == "rm --force --volumes two"
+    docker.table["ps --all --quiet"] = refused
+    with pytest.raises(ProblemsError, match="docker ps lists nothing") as caught:
+        Containers(docker, "thing").clean_up("77", services=True)
+    assert len(caught.value.problems) == 2
+    # Nor does the container itself keep its services.
+    docker.asked.clear()
+    label = "io.github.smiller333.buildlib.run"
+    labels = {f"{label}-services": "db", f"{label}-id": "77"}
+    with pytest.raises(ProblemsError, match="the container one can't be removed") as caught:
+        Containers(docker, "thing").remove_all({"Id": "one", "Config": {"Labels": labels}})
+    assert len(caught.value.problems) == 3
+    assert docker.said("network rm") == ["network rm net-1", "network rm net-2"]
+
+
+def test_what_killed_runs_left_is_removed_and_what_is_detached_or_runs_is_not(
+    tmp_path: Path,
+) -> None:
+    before, foreground, detached = (dead_name("run") for _ in range(3))
+    mine, other = new_name("run"), "0123456789abcdef"
+    rows = [f"{foreground}=", f"{detached}=", f"{detached}=true", f"{mine}=", f"{other}="]
+    docker = Docker(
+        {
+            f"ps --all --filter label={RUN_ID} --format": Completed(code=0, stdout="\n".join(rows)),
+            "network ls --filter": Completed(code=0, stdout=f"{before}\n{detached}\n{mine}\n"),
+            f"ps --all --quiet --filter label={RUN_ID}={foreground}": Completed(code=0, stdout="c"),
+            f"network ls --quiet --filter label={RUN_ID}={before}": Completed(code=0, stdout="n"),
+        }
+    )
+    flow = _serving(tmp_path, docker)
+    docker.table["run --detach"] = Completed(code=0, stdout="c1\n")
+    docker.table["container inspect"] = _container(Running=True)
+    flow.start(flow.plan("thing:1"), "1")
+    assert docker.said("rm") == ["rm --force --volumes c"]
+    assert docker.said("network rm") == ["network rm n"]
+    listed = [argv[-1] for argv in docker.asked if "--quiet" in argv and argv[1] == "ps"]
+    assert sorted(listed) == sorted(f"label={RUN_ID}={one}" for one in (before, foreground))
+
+
 def test_a_service_that_can_not_be_started_is_the_engines_error(tmp_path: Path) -> None:
     docker = Docker({"run --name": Completed(code=125, stderr="no such image")})
     flow = _serving(tmp_path, docker)
@@ -522,6 +580,25 @@ def test_a_new_data_directory_gets_the_group_of_the_image(tmp_path: Path) -> Non
     flow, _ = _flow(tmp_path, docker, ROOTLESS, no_socket=True, data_dir="new")
     flow.prepare(flow.plan("thing:1"))
     assert docker.said("run --rm")[0].endswith(" 1001:0")
+
+
+@pytest.mark.parametrize(
+    ("keys", "user", "group"),
+    [
+        ("user = 1001\ngroup = 0\n", "1001:7", 0),
+        ("user = 1001\ngroup = 7\n", "1001:0", 7),
+        ("user = 1001\n", "1001:0", 0),
+        ("user = 1001\n", "1001", 1001),
+        ("user = 1001\n", "", 1001),
+        ("", "1001:7", 0),
+    ],
+)
+def test_group_zero_is_a_group_like_any_other(
+    tmp_path: Path, keys: str, user: str, group: int
+) -> None:
+    config = load_config(write_project(tmp_path, f'image = "thing"\n[run]\n{keys}'), {})
+    runtime = Completed(code=0, stdout=json.dumps({"User": user}))
+    assert image_group(Docker({"image inspect": runtime}), config.run, "thing:1") == group
 
 
 def test_what_is_not_on_the_engines_machine_is_told() -> None:

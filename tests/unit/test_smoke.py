@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from buildlib.errors import CancelledError, EngineError, InputError, TimedOutError
-from buildlib.executor import Completed
+from buildlib.executor import NOTHING, Completed
 from buildlib.platforms import parse_platform
 from buildlib.smoke.checks import PlatformSmoke, Subject
 from buildlib.smoke.flow import POLICY
@@ -72,6 +72,7 @@ class Docker(FakeExecutor):
         self.groups: dict[str, str] = {}
         self.differs = 0
         self.runtime: dict[str, object] = {}
+        self.mounts: list[dict[str, str]] = []
         self.files: dict[str, bytes] = {}
 
     def _answer(self, argv: Sequence[str]) -> Completed:  # noqa: PLR0911 - one for each command
@@ -82,7 +83,7 @@ class Docker(FakeExecutor):
             case "port":
                 return Completed(code=0, stdout=f"127.0.0.1:{self.port}\n" if self.port else "")
             case "container":
-                described = {"State": self._state(), "Config": self.runtime}
+                described = {"State": self._state(), "Config": self.runtime, "Mounts": self.mounts}
                 return Completed(code=0, stdout=json.dumps([described]))
             case "exec":
                 return Completed(code=0, stdout=self._proc())
@@ -310,6 +311,13 @@ FAULTS = {
         {"stops on SIGTERM": "it did not end within 2 s, and was killed"},
     ),
 }
+
+
+def test_a_volume_of_the_image_is_nothing_that_it_wrote(tmp_path: Path, service: Service) -> None:
+    docker = Docker(service.port)
+    docker.diff = "A /var\nA /var/data\nC /opt\nA /opt/x\n"
+    docker.mounts = [{"Type": "volume", "Destination": "/var/data"}]
+    assert _failed(_findings(tmp_path, docker)) == {"writes nowhere else": "A /opt/x"}
 
 
 @pytest.mark.parametrize(("fault", "expected"), FAULTS.values(), ids=FAULTS)
@@ -634,13 +642,19 @@ class Slow(Docker):
         super().__init__()
         self.times = times
 
-    def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
         if argv[1] == "run":
             self.times -= 1
             if self.times >= 0:
                 self.asked.append(tuple(argv))
                 raise TimedOutError(f"docker did not answer within {timeout} s")
-        return super().run(argv, timeout=timeout)
+        return super().run(argv, timeout=timeout, env=env)
 
 
 @pytest.mark.parametrize(

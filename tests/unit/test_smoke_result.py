@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -27,7 +26,7 @@ from buildlib.smoke.result import (
     raise_failures,
 )
 
-from fakes import FakeExecutor
+from fakes import FakeExecutor, dead_name
 
 
 def _result(platform: str, *findings: Finding) -> SmokeResult:
@@ -115,31 +114,21 @@ def test_only_failures_fail() -> None:
     assert (data["passed"], data["findings"][1]["state"]) == (False, "failed")
 
 
-def _dead() -> str:
-    """Return the name of a run whose process has ended."""
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    machine = new_run_id().split("-")[1]
-    return f"smoke-{machine}-{pid}-0123abcd"
-
-
 def test_which_runs_have_ended() -> None:
     assert not has_ended(new_run_id())
     assert not has_ended("smoke-00000000-1-00000000")
     assert not has_ended("latest")
-    assert has_ended(_dead())
+    assert has_ended(dead_name("smoke"))
 
 
 def test_what_a_killed_run_left_is_removed_and_no_more() -> None:
-    dead, mine = _dead(), new_run_id()
+    dead, mine = dead_name("smoke"), new_run_id()
     docker = FakeExecutor(
         {
             ("docker", "ps", "--all", "--filter"): Completed(code=0, stdout=f"{dead}\n{mine}\n"),
             ("docker", "image", "ls"): Completed(code=0, stdout=f"latest\n{dead}\n"),
             ("docker", "ps", "--all", "--quiet"): Completed(code=0, stdout="c1\nc2\n"),
-            ("docker", "volume", "ls"): Completed(code=0, stdout="v1\n"),
+            ("docker", "volume", "ls", "--quiet"): Completed(code=0, stdout="v1\n"),
             ("docker",): Completed(code=0),
         }
     )
@@ -156,6 +145,21 @@ def test_what_a_killed_run_left_is_removed_and_no_more() -> None:
     assert not [argv for argv in docker.asked if argv[1:3] == ("image", "rm")]
     asked = [argv for argv in docker.asked if "--quiet" in argv]
     assert all(argv[-1] == f"label={LABEL}={dead}" for argv in asked)
+
+
+@pytest.mark.parametrize("kind", ["volume", "network"])
+def test_what_has_no_container_any_more_is_removed_as_well(kind: str) -> None:
+    dead = dead_name("smoke")
+    docker = FakeExecutor(
+        {
+            ("docker", kind, "ls", "--filter"): Completed(code=0, stdout=f"{dead}\n"),
+            ("docker", kind, "ls", "--quiet"): Completed(code=0, stdout="left\n"),
+            ("docker",): Completed(code=0),
+        }
+    )
+    assert remove_stale(docker, "thing") == (dead,)
+    removed = [argv for argv in docker.asked if "rm" in argv]
+    assert [(argv[1], argv[-1]) for argv in removed] == [(kind, "left")]
 
 
 def _archive(path: Path) -> tuple[Path, str]:

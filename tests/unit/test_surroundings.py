@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildlib.config import Config, load_config
-from buildlib.errors import InputError
+from buildlib.errors import InputError, ProblemsError
 from buildlib.expectations import parse_statuses
 from buildlib.health import Health, run_health, run_surroundings, smoke_health, smoke_surroundings
 from buildlib.run.plan import RunRequest, make_run_plan, run_argv
@@ -56,7 +56,7 @@ def test_smoke_gives_what_run_gives_and_its_own(tmp_path: Path) -> None:
     assert [path.name for path in smoke.env_files] == ["run.env", "smoke.env"]
     assert (smoke.network, smoke.hosts[1]) == ("inner", "six=::1")
     assert [port.inside for port in smoke.ports] == [9090, 9091, 7]
-    assert smoke.targets() == ("/conf", "/cache", "/x")
+    assert [mount.target for mount in smoke.mounts] == ["/conf", "/cache", "/x"]
 
 
 def test_docker_run_publishes_further_ports(tmp_path: Path) -> None:
@@ -221,6 +221,7 @@ WRONG = {
     'smoke.services.db = { image = "x", ready-port = "y" }': "a port",
     'smoke.health = "tcp"': 'smoke.health = "tcp" without a port',
     'smoke.health = "command"': 'smoke.health = "command" without a command',
+    'run.health = "command"': 'run.health = "command" without a command',
     'smoke = { network = "x", services = { db = { image = "y" } } }': "exclude each other",
     'run = { network = "x", services = { db = { image = "y" } } }': "exclude each other",
     "smoke.commands = [{ entrypoint = [] }]": "a list of commands",
@@ -235,6 +236,20 @@ def test_a_wrong_value_names_its_key_and_what_it_has_to_be(
         _config(tmp_path, f"{line}\n")
     assert message in str(caught.value)
     assert line.partition(" ")[0].partition(".")[0] in str(caught.value)
+
+
+def test_what_two_tables_lack_together_is_told_once_with_its_line(tmp_path: Path) -> None:
+    text = '[run]\nhealth = "command"\n[smoke]\nport = 1\nhealth = "command"\n'
+    with pytest.raises(ProblemsError) as caught:
+        _config(tmp_path, f"bad = 1\n{text}")
+    assert [(one.what, one.why) for one in caught.value.problems[-2:]] == [
+        ('smoke.health = "command" without a command', "buildlib.toml, line 7"),
+        ('run.health = "command" without a command', "buildlib.toml, line 4"),
+    ]
+    # What a table that can't be read would have is not known.
+    text = '[run]\nhealth = "command"\n[smoke]\nport = "x"\nhealth-command = ["y"]\n'
+    with pytest.raises(InputError, match=r"smoke\.port"):
+        _config(tmp_path, text)
 
 
 def test_a_key_that_is_nearly_one(tmp_path: Path) -> None:
