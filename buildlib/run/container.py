@@ -111,6 +111,9 @@ class Containers:
             EngineError: it is still there (exit 4).
         """
         self._executor.run(("docker", "stop", "--time", _STOP_SECONDS, name))
+        self._discard(name)
+
+    def _discard(self, name: str) -> None:
         done = self._executor.run(("docker", "rm", "--force", "--volumes", name))
         for _ in range(_LOOKS if _GOING in done.stderr else 0):
             if self.inspect(name) is None:
@@ -148,12 +151,17 @@ class Containers:
         Raises:
             EngineError: something of it stays (exit 4).
         """
-        label = f"label={RUN_ID}={run_id}"
-        for left in listed(self._executor, "ps", "--all", "--quiet", "--filter", label):
+        label = ("--filter", f"label={RUN_ID}={run_id}")
+        listing = ("ps", "--all", "--quiet", *label)
+        for left in listed(self._executor, *listing, "--filter", f"label={OWNER}"):
             self.remove(left)
-        if services:
-            for left in listed(self._executor, "network", "ls", "--quiet", "--filter", label):
-                self._docker("network", "rm", left)
+        if not services:
+            return
+        for left in listed(self._executor, *listing):
+            # Its data goes with it, so there is nothing that it would have to end in order.
+            self._discard(left)
+        for left in listed(self._executor, "network", "ls", "--quiet", *label):
+            self._docker("network", "rm", left)
 
     def remove_all(self, container: dict[str, Any]) -> None:
         """Remove a container of ours, and the services that were started for it.
