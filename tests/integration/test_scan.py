@@ -252,18 +252,14 @@ def test_what_the_repositorys_own_grype_ignores_is_told(
 
 
 def test_this_repositorys_image_is_seen_into_on_every_platform(
-    tmp_path: Path, own_image: str, database: Callable[..., dict[str, str | None]]
+    own_archive: Path, own_image: str, database: Callable[..., dict[str, str | None]]
 ) -> None:
-    name = own_image.partition(":")[0]
-    own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
-    archive = tmp_path / "image.tar"
-    built = own.invoke("docker-build", "--platform", "all", "--output", f"type=oci,dest={archive}")
-    assert built.returncode == 0, built.stderr
+    own = Checkout(ROOT, "dockerutilities")
     gopher = Advisory(
         "GO-2026-0001", "CVE-2026-0003", "medium", "go-module", "stdlib", "<99", "99.0.0"
     )
     env = database(gopher, LEAKY)
-    done = own.invoke("docker-scan", "--image", str(archive), "--json", **env)
+    done = own.invoke("docker-scan", "--image", str(own_archive), "--json", **env)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert [one["platform"] for one in report["platforms"]] == PLATFORMS

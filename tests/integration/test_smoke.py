@@ -267,22 +267,17 @@ def test_an_image_that_is_given_is_checked_and_stays(own_image: str) -> None:
 
 
 def test_an_archive_is_checked_and_its_own_name_is_left_alone(
-    tmp_path: Path, own_image: str
+    own_archive: Path, own_image: str
 ) -> None:
     name = own_image.partition(":")[0]
     own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
-    archive = tmp_path / "image.tar"
-    built = own.invoke(
-        *("docker-build", "--platform", "all", "--output", f"type=oci,dest={archive}")
-    )
-    assert built.returncode == 0, built.stderr
     before = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", name)
     done = own.invoke(
-        *("docker-smoke", "--platform", "all", "--image", str(archive), "--json"),
+        *("docker-smoke", "--platform", "all", "--image", str(own_archive), "--json"),
         *("--only", "healthy", "--only", "platform*"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    with open_archive(archive) as opened:
+    with open_archive(own_archive) as opened:
         digests = [image.digest for image in opened.images()]
     assert [result["digest"] for result in json.loads(done.stdout)["smoke"]] == digests
     assert docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", name) == before
