@@ -99,20 +99,22 @@ def _check_branches(session: nox.Session) -> None:
         session.error(f"fewer than {LEAST_BRANCHES} % of branches are covered")
 
 
-def _pytest(session: nox.Session, mark: str, *folders: str) -> None:
-    """Run the tests with a mark on two workers, with a table of the slowest; measure coverage.
+def _pytest(session: nox.Session, mark: str, *folders: str, workers: int = 2) -> None:
+    """Run the tests with a mark on some workers, with a table of the slowest; measure coverage.
 
     Args:
         session: to run them in; its arguments are pytest's.
         mark: of the tests.
         folders: that they are in, where the session's arguments name no file.
+        workers: more than two where tests mostly wait.
     """
     chosen = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
     # Absolute: tasks that are measured as well run in directories of their own.
     session.env["COVERAGE_FILE"] = str(Path(f".coverage-{session.name}").resolve())
     session.run("coverage", "erase")
     files = () if chosen else folders
-    session.run("coverage", "run", "-m", "pytest", "-m", mark, *SHARED, *files, *session.posargs)
+    words = (*SHARED, "-n", str(workers), *files, *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", mark, *words)
     session.run("coverage", "combine", "--quiet")
 
 
@@ -128,7 +130,8 @@ def engine(session: nox.Session) -> None:
     """Run the tests of building and running images on the real engine; takes pytest's options."""
     _install(session)
     _release_tools(session)
-    _pytest(session, "engine", "tests/integration")
+    # The engine is waited for: for containers that start and end, and builds.
+    _pytest(session, "engine", "tests/integration", workers=4)
 
 
 @nox.session

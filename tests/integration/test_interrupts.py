@@ -288,7 +288,7 @@ def _labelled_by(label: str) -> list[str]:
 def test_two_interrupts_at_any_moment_leave_nothing(
     kinds: dict[str, Kind], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    count = 50 if request.config.getoption("--every-request") else 5
+    count = 50 if request.config.getoption("--every-request") else 3
     seed = os.environ.get("INTERRUPTS_SEED") or secrets.token_hex(4)
     sys.stdout.write(f"INTERRUPTS_SEED={seed}\n")
     with ThreadPoolExecutor() as pool:
