@@ -114,7 +114,9 @@ def _pytest(session: nox.Session, mark: str, *folders: str, workers: int = 2) ->
     session.run("coverage", "erase")
     files = () if chosen else folders
     words = (*SHARED, "-n", str(workers), *files, *session.posargs)
-    session.run("coverage", "run", "-m", "pytest", "-m", mark, *words)
+    # Else each worker would rewrite the assertions of every file again: seven seconds of CPU.
+    cached = {"PYTHONDONTWRITEBYTECODE": None}
+    session.run("coverage", "run", "-m", "pytest", "-m", mark, *words, env=cached)
     session.run("coverage", "combine", "--quiet")
 
 
