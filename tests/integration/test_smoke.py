@@ -443,22 +443,27 @@ def test_an_interrupted_run_leaves_nothing(
     assert _left(f"-{process.pid}-") == []
 
 
-def test_what_a_killed_run_left_goes_with_the_next(own_image: str, end_group: EndGroup) -> None:
-    name = own_image.partition(":")[0]
-    own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
+def _kill_and_run_again(own: Checkout, image: str, end_group: EndGroup) -> bool:
+    """Kill a run, and return whether the next one says that it removed what was left."""
     process = _started(own, end_group, "--platform", "all", "--jobs", "2")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    left = _left(f"-{process.pid}-")
-    assert len(left) > 1
     # The relays' sockets.
     temporary = Path(tempfile.gettempdir())
-    assert list(temporary.glob(f"buildlib-*-{process.pid}-*"))
-    done = own.invoke("docker-smoke", "--image", own_image, "--only", "--help")
+    left, relays = _left(f"-{process.pid}-"), f"buildlib-*-{process.pid}-*"
+    ours = len(left) > 1 and bool(list(temporary.glob(relays)))
+    done = own.invoke("docker-smoke", "--image", image, "--only", "--help")
     assert done.returncode == 0, done.stderr
-    assert f"removed what {left[0]} had left" in done.stderr
     assert _left(f"-{process.pid}-") == []
-    assert not list(temporary.glob(f"buildlib-*-{process.pid}-*"))
+    assert not list(temporary.glob(relays))
+    return ours and f"removed what {left[0]} had left" in done.stderr
+
+
+def test_what_a_killed_run_left_goes_with_the_next(own_image: str, end_group: EndGroup) -> None:
+    name = own_image.partition(":")[0]
+    own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
+    # The next one may be that of another test.
+    assert any(_kill_and_run_again(own, own_image, end_group) for _ in range(4))
 
 
 def test_two_at_once_do_not_disturb_each_other(own_image: str, end_group: EndGroup) -> None:
