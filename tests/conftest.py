@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
+import json
 import os
 import pkgutil
 import re
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -303,15 +305,81 @@ def end_group() -> Iterator[Callable[[subprocess.Popen[str]], None]]:
             process.stdout.close()
 
 
-@pytest.fixture(scope="session")
-def own_image(engine: str) -> Iterator[str]:
-    """Build this repository's own image once, under a name of the tests', and return its tag."""
-    assert engine
-    image = f"buildlib-test-own-{secrets.token_hex(4)}"
-    done = Checkout(ROOT, image, {"BUILDLIB_IMAGE": image}).invoke("docker-build")
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def shared(
+    factory: pytest.TempPathFactory,
+    name: str,
+    make: Callable[[Path], str],
+    remove: Callable[[str], None] = lambda _: None,
+) -> Iterator[str]:
+    """Have something made once for all workers of a session; the last one removes it.
+
+    Args:
+        factory: knows the folder of the session.
+        name: of it.
+        make: is given a folder; returns what is handed to each worker.
+        remove: is given the same.
+    """
+    parent = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        parent = parent.parent
+    folder = parent / f"shared-{name}"
+    folder.mkdir(exist_ok=True)
+    state, lock = folder / "state.json", folder / "lock"
+    with _locked(lock):
+        users, value = json.loads(state.read_text("utf-8")) if state.exists() else (0, "")
+        value = value if users else make(folder)
+        state.write_text(json.dumps([users + 1, value]), encoding="utf-8")
+    yield value
+    with _locked(lock):
+        users, _ = json.loads(state.read_text("utf-8"))
+        state.write_text(json.dumps([users - 1, value]), encoding="utf-8")
+        if users == 1:
+            remove(value)
+
+
+def build_own(image: str, *words: str) -> None:
+    """Build this repository's own image under a name of the tests'."""
+    done = Checkout(ROOT, image, {"BUILDLIB_IMAGE": image}).invoke("docker-build", *words)
     assert done.returncode == 0, done.stderr
-    yield f"{image}:latest"
-    remove_images(image)
+
+
+@pytest.fixture(scope="session")
+def own_image(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return a tag of this repository's own image that no other worker has."""
+    assert engine
+
+    def make(_: Path) -> str:
+        built = f"buildlib-test-built-{secrets.token_hex(4)}"
+        build_own(built)
+        return built
+
+    image = f"buildlib-test-own-{secrets.token_hex(4)}"
+    with shared(tmp_path_factory, "own-image", make, remove_images) as built:
+        docker("tag", f"{built}:latest", f"{image}:latest")
+        yield f"{image}:latest"
+        remove_images(image)
+
+
+@pytest.fixture(scope="session")
+def own_archive(own_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return an OCI archive of this repository's own image, for all platforms."""
+
+    def make(folder: Path) -> str:
+        archive = folder / "image.tar"
+        output = ("--output", f"type=oci,dest={archive}")
+        build_own(own_image.partition(":")[0], "--platform", "all", *output)
+        return str(archive)
+
+    with shared(tmp_path_factory, "own-archive", make) as path:
+        yield Path(path)
 
 
 def load_script(name: str) -> ModuleType:

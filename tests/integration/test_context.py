@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -30,7 +31,7 @@ def test_a_build_that_copies_everything_is_the_same_again(make_checkout: Make) -
     (checkout.root / "dist" / "receipt.json").touch()
     assert _digest(checkout) == first
     assert (checkout.root / ".dockerignore").read_text("utf-8") == ".git\n__pycache__\n"
-    left = Path(tempfile.gettempdir()).glob("buildlib-dockerfile-*")
+    left = Path(tempfile.gettempdir()).glob(f"buildlib-dockerfile-*-{os.getpid()}-*")
     assert [one for one in left if (one / "Dockerfile").is_file()] == []
 
 

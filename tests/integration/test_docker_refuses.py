@@ -18,6 +18,12 @@ CONFIG = '[run]\nsocket-path = "/var/run/docker.sock"\nuser = 1001\n'
 
 
 @pytest.fixture
+def plain(make_checkout: Callable[..., Checkout], alpine: str) -> Checkout:
+    """Give a repository with nothing built or running."""
+    return make_checkout(DOCKERFILE.format(alpine=alpine), CONFIG)
+
+
+@pytest.fixture
 def checkout(make_checkout: Callable[..., Checkout], alpine: str) -> Iterator[Checkout]:
     """Give a repository with a container of its own, which is removed at the end."""
     made = make_checkout(DOCKERFILE.format(alpine=alpine), CONFIG)
@@ -49,26 +55,24 @@ def _ours(checkout: Checkout) -> list[str]:
     return docker("ps", "--all", "--filter", label, "--format", "{{.Names}}").split()
 
 
-@pytest.mark.parametrize("task", ["docker-stop", "docker-clean"])
-def test_a_container_that_stays_is_not_called_removed(
-    checkout: Checkout, tmp_path: Path, task: str
-) -> None:
-    done = checkout.invoke(task, PATH=_refusing(tmp_path, "stop ", "rm "))
-    assert done.returncode == 4, done.stdout
-    assert done.stdout == ""
-    assert "can't be removed" in done.stderr
-    assert "permission denied" in done.stderr
-    assert _ours(checkout) == [checkout.image]
+def test_a_container_that_stays_is_not_called_removed(checkout: Checkout, tmp_path: Path) -> None:
+    path = _refusing(tmp_path, "stop ", "rm ")
+    for task in ("docker-stop", "docker-clean"):
+        done = checkout.invoke(task, PATH=path)
+        assert done.returncode == 4, done.stdout
+        assert done.stdout == ""
+        assert "can't be removed" in done.stderr
+        assert "permission denied" in done.stderr
+        assert _ours(checkout) == [checkout.image]
 
 
-@pytest.mark.parametrize("task", ["docker-stop", "docker-clean", "docker-status"])
-def test_what_is_not_listed_is_not_taken_for_nothing(
-    checkout: Checkout, tmp_path: Path, task: str
-) -> None:
-    done = checkout.invoke(task, PATH=_refusing(tmp_path, "ps "))
-    assert done.returncode == 4, done.stdout
-    assert "docker ps lists nothing" in done.stderr
-    assert _ours(checkout) == [checkout.image]
+def test_what_is_not_listed_is_not_taken_for_nothing(checkout: Checkout, tmp_path: Path) -> None:
+    path = _refusing(tmp_path, "ps ")
+    for task in ("docker-stop", "docker-clean", "docker-status"):
+        done = checkout.invoke(task, PATH=path)
+        assert done.returncode == 4, done.stdout
+        assert "docker ps lists nothing" in done.stderr
+        assert _ours(checkout) == [checkout.image]
 
 
 def test_a_log_that_can_not_be_followed_is_no_end_of_the_server(
@@ -93,7 +97,7 @@ def test_what_stays_of_a_run_that_failed_is_told_beside_why_it_failed(
 
 
 def test_the_line_of_a_dry_run_leads_to_the_engine_of_the_socket(
-    checkout: Checkout, tmp_path: Path
+    plain: Checkout, tmp_path: Path
 ) -> None:
     link = tmp_path / "other.sock"
     link.symlink_to("/var/run/docker.sock")
@@ -101,7 +105,7 @@ def test_the_line_of_a_dry_run_leads_to_the_engine_of_the_socket(
         (("--socket", str(link)), {}),
         ((), {"DOCKER_SOCKET": str(link)}),
     ):
-        done = checkout.invoke("docker-run", "--dry-run", *words, **env)
+        done = plain.invoke("docker-run", "--dry-run", *words, **env)
         assert done.returncode == 0, done.stderr
         argv = shlex.split(done.stdout)
         assert argv[:4] == ["env", f"DOCKER_HOST=unix://{link}", "docker", "run"]
@@ -110,16 +114,16 @@ def test_the_line_of_a_dry_run_leads_to_the_engine_of_the_socket(
 
 @pytest.mark.parametrize("socket", ["~nosuchuser", "/nowhere/docker.sock"])
 def test_a_dry_run_supposes_no_other_socket_than_the_one_that_was_named(
-    checkout: Checkout, socket: str
+    plain: Checkout, socket: str
 ) -> None:
-    done = checkout.invoke("docker-run", "--dry-run", "--socket", socket)
+    done = plain.invoke("docker-run", "--dry-run", "--socket", socket)
     assert done.returncode == 4
     assert done.stdout == ""
     assert socket in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_dry_run_is_as_detached_as_the_real_one(checkout: Checkout) -> None:
+def test_a_dry_run_is_as_detached_as_the_real_one(plain: Checkout) -> None:
     words = ("docker-run", "--dry-run", "--no-socket", "--args", "sleep 100")
-    assert checkout.invoke(*words).stdout.startswith("docker run --interactive")
-    assert checkout.invoke(*words, "--detach").stdout.startswith("docker run --detach")
+    assert plain.invoke(*words).stdout.startswith("docker run --interactive")
+    assert plain.invoke(*words, "--detach").stdout.startswith("docker run --detach")

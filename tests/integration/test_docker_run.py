@@ -145,11 +145,16 @@ def test_a_data_directory_at_an_odd_path(project: Checkout, name: str) -> None:
     assert (project.root / name / "reports").is_dir()
 
 
-def test_a_named_volume_keeps_the_data(project: Checkout, own_image: str) -> None:
+def test_a_named_volume_keeps_the_data_and_our_older_container_is_replaced(
+    project: Checkout, own_image: str
+) -> None:
     volume = f"volume:{project.image}-kept"
     first = _run(project, "--data-dir", volume)
     made = _ask(f"{first['address']}/api/reports", "POST", {"image": own_image})
     second = _run(project, "--data-dir", volume)
+    assert first["name"] == second["name"]
+    assert first["container"] != second["container"]
+    assert len(_ours(project)) == 1
     reports = _ask(f"{second['address']}/api/reports")["reports"]
     assert isinstance(reports, list)
     assert [report["id"] for report in reports] == [made["id"]]
@@ -194,13 +199,6 @@ def test_two_side_by_side_and_each_stopped_alone(project: Checkout) -> None:
     assert "listening" in project.invoke("docker-logs", "--name", "bl-one").stderr
     assert project.invoke("docker-stop", "--name", "bl-one").stdout == "bl-one\n"
     assert _ours(project) == ["bl-other"]
-
-
-def test_our_older_container_is_replaced(project: Checkout) -> None:
-    first, second = _run(project), _run(project)
-    assert first["name"] == second["name"]
-    assert first["container"] != second["container"]
-    assert len(_ours(project)) == 1
 
 
 def test_a_stranger_of_that_name_is_named_and_stays(project: Checkout, own_image: str) -> None:
@@ -412,7 +410,7 @@ def test_doctor_tells_where_containers_would_run(project: Checkout) -> None:
     assert "the container runs without it" in told["socket for containers"]
 
 
-def test_arguments_run_beside_the_server(project: Checkout) -> None:
+def test_arguments_run_beside_the_server_and_a_shell_in_it(project: Checkout) -> None:
     running = _run(project)
     done = project.invoke("docker-run", "--no-build", "--args", "version")
     assert (done.returncode, done.stdout.strip()) == (0, running["version"])
@@ -421,6 +419,17 @@ def test_arguments_run_beside_the_server(project: Checkout) -> None:
     )
     assert (quoted.returncode, quoted.stdout) == (9, "[a  b][*]")
     assert _ours(project) == [running["name"]]
+    shell = subprocess.run(
+        project.command("docker-shell"),
+        cwd=project.root,
+        env=project.environment({}),
+        input="id -u; exit 5\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (shell.returncode, shell.stdout) == (5, "1001\n")
 
 
 @pytest.mark.parametrize(
@@ -435,17 +444,16 @@ def test_a_code_of_the_command_is_passed_on(
     assert message in done.stderr
 
 
-def test_without_a_socket(project: Checkout) -> None:
-    found = _run(project, "--no-socket")
-    assert found["socket"] == "none"
-    assert docker("exec", found["name"], "id", "-G") == "1001"
-
-
-def test_the_environment_arrives_and_secrets_do_not_show(project: Checkout) -> None:
-    words = ("docker-run", "--no-build", "--detach", "--port", "0", "--env", "MY_TOKEN")
-    done = project.invoke(*words, "--env", "A=b c", MY_TOKEN="hunter2")  # noqa: S106 - the test's own
+def test_without_a_socket_the_environment_arrives_and_secrets_do_not_show(
+    project: Checkout,
+) -> None:
+    words = ("docker-run", "--no-build", "--detach", "--port", "0", "--json", "--no-socket")
+    given = ("--env", "MY_TOKEN", "--env", "A=b c")
+    done = project.invoke(*words, *given, MY_TOKEN="hunter2")  # noqa: S106 - the test's own
     assert done.returncode == 0, done.stderr
     assert "hunter2" not in done.stdout + done.stderr
+    assert json.loads(done.stdout)["socket"] == "none"
+    assert docker("exec", project.image, "id", "-G") == "1001"
     shown = docker("exec", project.image, "sh", "-c", 'echo "$A $MY_TOKEN"')
     assert shown == "b c hunter2"
 
@@ -534,21 +542,6 @@ def test_a_socket_by_another_path_is_connected_to_and_mounted(
     found = _run(project, "--socket", str(link))
     assert found["socket"].startswith("/")
     assert _ask(f"{found['address']}/api/images")["images"]
-
-
-def test_a_shell_in_the_container(project: Checkout) -> None:
-    _run(project)
-    done = subprocess.run(
-        project.command("docker-shell"),
-        cwd=project.root,
-        env=project.environment({}),
-        input="id -u; exit 5\n",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (5, "1001\n")
 
 
 def test_clean_removes_what_is_ours_and_nothing_else(project: Checkout, own_image: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,8 +29,11 @@ def known(database: Callable[..., dict[str, str | None]]) -> dict[str, str | Non
     return database(LEAKY, STUCK, built=NOW)
 
 
-def _image(path: Path, *packages: str) -> str:
-    """Write an image of two platforms that holds these packages, in version 1.2.3."""
+def _image(path: Path, *packages: str, platforms: Sequence[str] = PLATFORMS[:1]) -> str:
+    """Write an image that holds these packages, in version 1.2.3.
+
+    Of one platform, as a rule: grype takes two seconds for each, whatever is in it.
+    """
     writer = OciWriter()
     layer = writer.layer(
         {
@@ -43,7 +46,7 @@ def _image(path: Path, *packages: str) -> str:
             },
         }
     )
-    images = [writer.image([layer], platform=tuple(name.split("/"))) for name in PLATFORMS]
+    images = [writer.image([layer], platform=tuple(name.split("/"))) for name in platforms]
     return str(writer.write(path, writer.index(*images)))
 
 
@@ -61,7 +64,8 @@ def test_the_gate_is_closed_by_what_grype_knows(
     make_checkout: Make, known: dict[str, str | None], tmp_path: Path
 ) -> None:
     checkout = make_checkout()
-    image, sarif = _image(tmp_path / "i.tar", "leaky"), tmp_path / "reports" / "scan.sarif"
+    image = _image(tmp_path / "i.tar", "leaky", platforms=PLATFORMS)
+    sarif = tmp_path / "reports" / "scan.sarif"
     done = checkout.invoke("docker-scan", "--image", image, "--sarif", str(sarif), **known)
     assert done.returncode == 7, done.stdout + done.stderr
     for platform in PLATFORMS:
@@ -81,7 +85,6 @@ def test_the_gate_is_closed_by_what_grype_knows(
 def test_an_image_that_grype_knows_nothing_of_passes(
     make_checkout: Make,
     database: Callable[..., dict[str, str | None]],
-    known: dict[str, str | None],
     tmp_path: Path,
 ) -> None:
     image = _image(tmp_path / "i.tar", "leaky")
@@ -90,14 +93,10 @@ def test_an_image_that_grype_knows_nothing_of_passes(
     report = json.loads(done.stdout)
     assert report["passed"] is True
     assert [(one["platform"], one["packages"]) for one in report["platforms"]] == [
-        (platform, 1) for platform in PLATFORMS
+        (PLATFORMS[0], 1)
     ]
     version = GOTOOLS.TOOLS["grype"].version.removeprefix("v")
     assert (report["scanner"]["name"], report["scanner"]["version"]) == ("grype", version)
-    # And where the database knows of it, but the image holds something else.
-    tight = _image(tmp_path / "tight.tar", "tight")
-    done = make_checkout(folder="tight").invoke("docker-scan", "--image", tight, **known)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_what_is_ignored_passes_until_its_day(
@@ -113,6 +112,7 @@ def test_what_is_ignored_passes_until_its_day(
     done = checkout.invoke("docker-scan", "--image", image, **known)
     assert done.returncode == 7, done.stdout + done.stderr
     assert f"fixed in 1.2.4 (it was ignored until {ended})" in done.stderr
+    # Where the database knows of something, but the image holds something else.
     tight = _image(tmp_path / "tight.tar", "tight")
     done = checkout.invoke("docker-scan", "--image", tight, **known)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -122,17 +122,17 @@ def test_what_is_ignored_passes_until_its_day(
 def test_what_has_no_fix_and_what_is_milder_is_only_told(
     make_checkout: Make, known: dict[str, str | None], tmp_path: Path
 ) -> None:
-    stuck = _image(tmp_path / "stuck.tar", "stuck")
-    assert make_checkout().invoke("docker-scan", "--image", stuck, **known).returncode == 7
+    image = _image(tmp_path / "i.tar", "stuck", "leaky")
+    done = make_checkout().invoke("docker-scan", "--image", image, **known)
+    assert done.returncode == 7, done.stdout + done.stderr
+    for level, one in (("critical", STUCK), ("high", LEAKY)):
+        assert re.search(rf"error +{level} +{one.id}", done.stdout), done.stdout
     checkout = make_checkout(config="[scan]\nonly-fixed = true\n", folder="fixed")
-    done = checkout.invoke("docker-scan", "--image", stuck, **known)
+    done = checkout.invoke("docker-scan", "--image", image, "--severity", "critical", **known)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"warning  critical  {STUCK.id}" in done.stdout
-    leaky = _image(tmp_path / "leaky.tar", "leaky")
-    done = checkout.invoke("docker-scan", "--image", leaky, "--severity", "critical", **known)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"warning  high  {LEAKY.id}" in done.stdout
-    done = checkout.invoke("docker-scan", "--image", leaky, "--severity", "hihg", **known)
+    for level, one in (("critical", STUCK), ("high", LEAKY)):
+        assert re.search(rf"warning +{level} +{one.id}", done.stdout), done.stdout
+    done = checkout.invoke("docker-scan", "--image", image, "--severity", "hihg", **known)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "did you mean high?" in done.stderr
 
@@ -250,22 +250,18 @@ def test_what_the_repositorys_own_grype_ignores_is_told(
     done = checkout.invoke("docker-scan", "--image", image, **known)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "grype's own configuration: we know" in done.stdout
-    assert "0 ignored, 2 left out by grype" in done.stdout
+    assert "0 ignored, 1 left out by grype" in done.stdout
 
 
 def test_this_repositorys_image_is_seen_into_on_every_platform(
-    tmp_path: Path, own_image: str, database: Callable[..., dict[str, str | None]]
+    own_archive: Path, own_image: str, database: Callable[..., dict[str, str | None]]
 ) -> None:
-    name = own_image.partition(":")[0]
-    own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
-    archive = tmp_path / "image.tar"
-    built = own.invoke("docker-build", "--platform", "all", "--output", f"type=oci,dest={archive}")
-    assert built.returncode == 0, built.stderr
+    own = Checkout(ROOT, "dockerutilities")
     gopher = Advisory(
         "GO-2026-0001", "CVE-2026-0003", "medium", "go-module", "stdlib", "<99", "99.0.0"
     )
     env = database(gopher, LEAKY)
-    done = own.invoke("docker-scan", "--image", str(archive), "--json", **env)
+    done = own.invoke("docker-scan", "--image", str(own_archive), "--json", **env)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert [one["platform"] for one in report["platforms"]] == PLATFORMS

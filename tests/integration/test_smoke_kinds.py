@@ -54,8 +54,10 @@ NEEDS = (
     " && { while :; do nc -l -p 9090 -e cat; done & exec httpd -f -p 8080 -h /tmp; }"
 )
 IMAGES = {
-    "options of a tmpfs": Image(
-        f"USER 1000:1000\n{SERVER}", PORT, 'tmpfs = ["/tmp:exec,size=64m"]\n'
+    "options of a tmpfs, and a real-time stop signal": Image(
+        f"STOPSIGNAL SIGRTMIN+3\nUSER 1000:1000\n{SERVER}",
+        PORT,
+        'tmpfs = ["/tmp:exec,size=64m"]\n',
     ),
     "a program in a tmpfs": Image(
         "USER 1000\n"
@@ -63,10 +65,16 @@ IMAGES = {
         PORT,
         failed=(("healthy", 'tmpfs = ["/tmp:exec"] in [run] allows it'),),
     ),
-    "a user in group root": Image(f"USER 1000:0\n{SERVER}", PORT, "user = 1000\n"),
-    "a user that is a number": Image(f"USER 1000\n{SERVER}", PORT, "user = 1000\n"),
-    "a user with a group and one more": Image(
-        f"{IN_GROUPS}USER app\n{SERVER}", PORT, "user = 1000\n"
+    "a user in group root, and a stop signal by name": Image(
+        f"STOPSIGNAL SIGQUIT\nUSER 1000:0\n{SERVER}", PORT, "user = 1000\n"
+    ),
+    "a user that is a number, and a stop signal that is one": Image(
+        f"STOPSIGNAL 10\nUSER 1000\n{SERVER}", PORT, "user = 1000\n"
+    ),
+    "a user with a group and one more, and health that is an error": Image(
+        f"{IN_GROUPS}USER app\n{SERVER}",
+        'port = 8080\nhealth-path = "/nope"\nhealth-status = [204, "4xx"]\n',
+        "user = 1000\n",
     ),
     "groups that are not those configured": Image(
         f"{IN_GROUPS}USER app\n{SERVER}",
@@ -74,10 +82,11 @@ IMAGES = {
         "user = 1000\ngroups = []\n",
         failed=(("user and groups", "in the groups 2000, 3000, and not in 3000 (by [run])"),),
     ),
-    "a group that is configured": Image(f"USER 1000:7\n{SERVER}", PORT, "user = 1000\ngroup = 7\n"),
-    "a stop signal by name": Image(f"STOPSIGNAL SIGQUIT\nUSER 1000\n{SERVER}", PORT),
-    "a stop signal by number": Image(f"STOPSIGNAL 10\nUSER 1000\n{SERVER}", PORT),
-    "a real-time stop signal": Image(f"STOPSIGNAL SIGRTMIN+3\nUSER 1000\n{SERVER}", PORT),
+    "a group that is configured, and health that is a redirection": Image(
+        "RUN mkdir /sub\nUSER 1000:7\n" + 'CMD ["httpd", "-f", "-p", "8080", "-h", "/"]\n',
+        'port = 8080\nhealth-path = "/sub"\n',
+        "user = 1000\ngroup = 7\n",
+    ),
     "a code of its own": Image(
         "STOPSIGNAL SIGINT\nUSER 1000\n"
         'CMD ["sh", "-c", "trap \'exit 9\' INT; httpd -p 8080 -h /etc; '
@@ -96,29 +105,18 @@ IMAGES = {
         f"USER 1000\n{SERVER}",
         PORT,
     ),
-    "/sbin and /usr/sbin in /usr/bin": Image(
+    "/sbin and /usr/sbin in /usr/bin, and caches beside each module": Image(
         "RUN cp -a /sbin/. /usr/sbin/. /usr/bin/ && rm -r /sbin /usr/sbin"
         " && ln -s usr/bin /sbin && ln -s bin /usr/sbin\n"
-        f"USER 1000\n{SERVER}",
-        PORT,
-    ),
-    "caches beside each module": Image(
         "RUN mkdir -m 0777 /scratch\nUSER 1000\n"
         'CMD ["sh", "-c", "mkdir -p /scratch/a/__pycache__ && echo > /scratch/a/__pycache__/x; '
         f'{SERVE}"]\n',
         PORT + 'writable-paths = ["*/__pycache__"]\n',
     ),
-    "health that is a redirection": Image(
-        "RUN mkdir /sub\nUSER 1000\n" + 'CMD ["httpd", "-f", "-p", "8080", "-h", "/"]\n',
-        'port = 8080\nhealth-path = "/sub"\n',
-    ),
-    "health that is an error": Image(
-        f"USER 1000\n{SERVER}", 'port = 8080\nhealth-path = "/nope"\nhealth-status = [204, "4xx"]\n'
-    ),
     "health with another status than it has": Image(
         f"USER 1000\n{SERVER}",
-        'port = 8080\nhealth-path = "/nope"\nstart-timeout = 3\n',
-        failed=(("healthy", "not healthy within 3 s: GET /nope on port 8080: HTTP 404"),),
+        'port = 8080\nhealth-path = "/nope"\nstart-timeout = 2\n',
+        failed=(("healthy", "not healthy within 2 s: GET /nope on port 8080: HTTP 404"),),
     ),
     "a port without HTTP": Image(
         'USER 1000\nCMD ["sh", "-c", "while :; do nc -l -p 5432 -e cat; done"]\n',
@@ -126,7 +124,7 @@ IMAGES = {
     ),
     "a port that nobody serves": Image(
         'USER 1000\nCMD ["sleep", "60"]\n',
-        'port = 5432\nhealth = "tcp"\nstart-timeout = 3\n',
+        'port = 5432\nhealth = "tcp"\nstart-timeout = 1\n',
         failed=(("healthy", "a connection to port 5432"),),
     ),
     "a worker with a command for its health": Image(
@@ -381,7 +379,7 @@ def test_a_code_of_the_program_is_not_dockers(
 def test_one_that_is_not_healthy_says_what_was_asked_and_seen(
     make_checkout: MakeCheckout, alpine: str
 ) -> None:
-    config = 'port = 8080\nhealth-path = "/nope"\nstart-timeout = 3\n'
+    config = 'port = 8080\nhealth-path = "/nope"\nstart-timeout = 2\n'
     checkout = make_checkout(f"FROM {alpine}\nUSER 1000\n{SERVER}", f"[smoke]\n{config}")
     done = checkout.invoke("docker-run", "--detach", "--port", "0")
     assert done.returncode == 7

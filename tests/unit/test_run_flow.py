@@ -23,7 +23,7 @@ from buildlib.run.endpoint import Candidate, Kind, Pinged
 from buildlib.run.flow import Flow, describe_engine
 from buildlib.run.ping import find_engine
 from buildlib.run.places import DataPlaces
-from buildlib.run.plan import RUN_ID, Mount, RunPlan, RunRequest, make_run_plan
+from buildlib.run.plan import OWNER, RUN_ID, Mount, RunPlan, RunRequest, make_run_plan
 
 from fakes import GOOD, FakeExecutor, a_console, dead_name, write_project
 
@@ -471,7 +471,8 @@ def test_services_are_started_before_it_and_go_with_it(tmp_path: Path) -> None:
 def test_a_container_with_services_is_removed_with_them() -> None:
     docker = Docker(
         {
-            "ps": Completed(code=0, stdout="beside\n"),
+            f"ps --all --quiet --filter label={RUN_ID}=77": Completed(code=0, stdout="a\nb\n"),
+            f"ps --all --quiet --filter label={RUN_ID}=77 --filter label={OWNER}": OK,
             "network ls": Completed(code=0, stdout="net\n"),
         }
     )
@@ -479,7 +480,9 @@ def test_a_container_with_services_is_removed_with_them() -> None:
     labels = {f"{label}-services": "db", f"{label}-id": "77"}
     containers = Containers(docker, "thing")
     containers.remove_all({"Id": "1", "Config": {"Labels": labels}})
-    assert docker.said("rm") == ["rm --force --volumes 1", "rm --force --volumes beside"]
+    # Services have nothing to end in order, and may not listen to the signal for it.
+    assert docker.said("stop") == ["stop --time 10 1"]
+    assert docker.said("rm") == [f"rm --force --volumes {name}" for name in ("1", "a", "b")]
     assert docker.said("network rm") == ["network rm net"]
     docker.asked.clear()
     containers.remove_all({"Id": "1", "Config": {"Labels": {f"{label}-id": "77"}}})
