@@ -1,7 +1,7 @@
 # Build stages run on the build platform and cross-compile; the runtime stage only copies.
 # So a second platform needs no emulation, and nothing of the build tools is left in the image.
-ARG GO_VERSION=1.24
-ARG ALPINE_VERSION=3.22
+ARG GO_VERSION=1.27
+ARG ALPINE_VERSION=3.24
 # Where the program comes from: `compile` it here, or take it `prebuilt` out of a build context
 # that has it at $TARGETPLATFORM/dockerutilities, as GoReleaser's does.
 ARG PROGRAM=compile

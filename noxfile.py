@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,17 +26,29 @@ nox.options.error_on_missing_interpreters = True
 NEEDS_GO = ["goreleaser", "builders"]
 HAS_GO = shutil.which("go") is not None
 nox.options.sessions = [
-    *("lint", "unit", "app_tests", "engine", "release", "coverage", "simulation"),
+    *("lint", "unit", "lowest", "app_tests", "engine", "release", "coverage", "simulation"),
     *("smoke", "reproducible", "publish"),
     *(NEEDS_GO if HAS_GO else ["left_out"]),
 ]
 
 REQUIREMENTS = "requirements/dev.txt"
+LOWEST = "requirements/lowest.txt"
 # Two workers that share what is left, and a table of the slowest tests.
 SHARED = ("-n", "2", "--dist", "worksteal", "--durations", "30")
 LEAST_BRANCHES = 95
 CONFIG = load_config(Path(__file__).parent, os.environ)
 PLATFORMS = [str(platform) for platform in CONFIG.platforms]
+
+
+def _starts(program: str) -> bool:
+    """Return whether a program is on PATH and starts: that of pyenv may lead nowhere."""
+    found = shutil.which(program)
+    if not found:
+        return False
+    return subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+PYTHONS = [one for one in ("3.11", "3.12", "3.13", "3.14") if _starts(f"python{one}")]
 
 
 def _install(session: nox.Session) -> None:
@@ -123,6 +136,21 @@ def unit(session: nox.Session) -> None:
     _pytest(session, "unit", "tests/unit", "tests/contract", "tests/shell")
 
 
+@nox.session(allow_parallel=True)
+def lowest(session: nox.Session) -> None:
+    """Run the unit tests with the oldest dependencies that pyproject.toml allows."""
+    _install(session)
+    session.install("--no-deps", "--require-hashes", "-r", LOWEST)
+    session.run("pytest", *SHARED, "tests/unit", *session.posargs)
+
+
+@nox.session(python=PYTHONS, default=False)
+def pythons(session: nox.Session) -> None:
+    """Run the unit tests with each Python of 3.11 to 3.14 that is on PATH."""
+    _install(session)
+    session.run("pytest", *SHARED, "tests/unit", *session.posargs)
+
+
 @nox.session
 def engine(session: nox.Session) -> None:
     """Run the tests of building and running images on the real engine; takes pytest's options."""
@@ -157,10 +185,16 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Let each request of a publication fail in each way, and kill it after each step: an hour."""
+    """Let each request of a publication fail in each way, and kill it after each step: an hour.
+
+    Whatever each run tries on a part of its examples, it tries on all of them.
+    """
     _install(session)
+    if not session.posargs:
+        examples = ("-m", "hypothesis", "--hypothesis-profile", "all examples")
+        session.run("pytest", *examples, *SHARED, "tests/unit")
     _release_tools(session)
-    session.run("pytest", "-m", "faults", *SHARED, "tests/integration", *session.posargs)
+    session.run("pytest", "-m", "faults", *SHARED, "tests", *session.posargs)
 
 
 @nox.session(allow_parallel=True)

@@ -1,3 +1,3 @@
 module github.com/smiller333/dockerutilities/app
 
-go 1.24
+go 1.27

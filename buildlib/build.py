@@ -250,7 +250,7 @@ def build_image(
     if names := inherited.get():
         plan = standing_on(plan, names)
         raise_problems(preflight.check_push(plan, _registries(plan)))
-    warnings = _warnings(project, plan, dockerfile)
+    warnings = [*_warnings(project, plan, dockerfile), *preflight.unknown_buildx(engine)]
     for warning in warnings:
         console.warn(warning)
     watch = _watch(plan, executor, described)

@@ -9,7 +9,7 @@ from typing import Final
 from buildlib.engine import Builder, EngineFacts, inspect_builder, inspect_engine
 from buildlib.errors import BuildlibError, ToolError
 from buildlib.executor import Executor
-from buildlib.preflight import MINIMUM_BUILDX, check_engine, version_numbers
+from buildlib.preflight import MINIMUM_BUILDX, check_engine, unknown_buildx, version_numbers
 from buildlib.project import Project
 from buildlib.run.endpoint import Group
 from buildlib.run.flow import describe_engine
@@ -128,7 +128,13 @@ def _tools(facts: EngineFacts, problems: list[BuildlibError]) -> list[Check]:
             fix=_fix(problems, "docker not found") or _old(facts.client, _MINIMUM_DOCKER),
             needed=not facts.client,
         ),
-        _check("buildx", facts.buildx, minimum=oldest, fix=_fix(problems, "buildx")),
+        _check(
+            "buildx",
+            facts.buildx,
+            minimum=oldest,
+            fix=_fix(problems, "buildx") or " ".join(unknown_buildx(facts)),
+            needed=not facts.buildx_fits,
+        ),
         _check(
             "engine",
             engine,

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from buildlib.errors import EngineError, InputError
@@ -18,6 +19,10 @@ _TIMEOUT: Final = 30.0
 _LISTINGS: Final = 5
 _PAUSE: Final = 0.2
 REGISTER_EMULATION: Final = "docker run --privileged --rm tonistiigi/binfmt --install all"
+# v0.13.1, 0.13.1+ds1-3, v0.29.0-desktop.1; not v0.0.0+unknown, a commit or (devel).
+_RELEASE: Final = re.compile(r"v?(?!0\.0\.0\b)\d+\.\d+")
+# Of `docker buildx create`: it came with 0.13, the oldest that does, and docker-builder needs it.
+PROBED: Final = "--buildkitd-config"
 _CONTAINERD_STORE: Final = "io.containerd.snapshotter.v1"
 
 
@@ -60,6 +65,8 @@ class EngineFacts:
     Args:
         client, buildx, server: versions.
         buildx_path: the plugin's program.
+        buildx_fits: a buildx that does not say its version has the options that are needed; None:
+            it says its version, or was not asked.
         context: docker's current context; `endpoint` what it leads to, as far as it is known.
         os, arch: of the engine, in OCI's words.
         containerd_store: images are kept by containerd, with indexes and attestations.
@@ -71,6 +78,7 @@ class EngineFacts:
     client: str = ""
     buildx: str = ""
     buildx_path: str = ""
+    buildx_fits: bool | None = None
     server: str = ""
     context: str = ""
     os: str = ""
@@ -91,8 +99,22 @@ class EngineFacts:
             return None
 
 
+def says_version(buildx: str) -> bool:
+    """Return whether buildx says which release it is."""
+    return _RELEASE.match(buildx) is not None
+
+
+def _probe(executor: Executor) -> bool:
+    """Return whether buildx has what the oldest release that does brought."""
+    try:
+        result = executor.run(("docker", "buildx", "create", "--help"), timeout=_TIMEOUT)
+    except EngineError:
+        return False
+    return result.code == 0 and PROBED in result.stdout.split()
+
+
 def inspect_engine(executor: Executor) -> EngineFacts:
-    """Ask docker about itself and its engine, in one call.
+    """Ask docker about itself and its engine, in one call; a second for a buildx without version.
 
     Raises:
         ToolError: docker is not installed (exit 3).
@@ -101,7 +123,10 @@ def inspect_engine(executor: Executor) -> EngineFacts:
         result = executor.run(("docker", "info", "--format", "{{json .}}"), timeout=_TIMEOUT)
     except EngineError as error:
         return EngineFacts(client="unknown", buildx="unknown", problem=error.what)
-    return parse_info(result)
+    facts = parse_info(result)
+    if facts.client == "unknown" or not facts.buildx or says_version(facts.buildx):
+        return facts
+    return replace(facts, buildx_fits=_probe(executor))
 
 
 def parse_info(result: Completed) -> EngineFacts:

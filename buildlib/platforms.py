@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Final
 
@@ -148,6 +148,19 @@ def parse_platforms(texts: Iterable[str]) -> tuple[Platform, ...]:
     """Parse lists of platforms, in which commas and blanks both separate; doubles count once."""
     names = [name for text in texts for name in re.split(r"[\s,]+", text) if name]
     return tuple(dict.fromkeys(parse_platform(name) for name in names))
+
+
+def meant_platform(wanted: Platform, known: Collection[Platform]) -> Platform | None:
+    """Return the platform of an image that is meant: the one of that name, or its only variant.
+
+    Args:
+        wanted: with a variant it means no other.
+        known: those of the image.
+    """
+    if wanted in known or wanted.variant:
+        return wanted if wanted in known else None
+    close = [one for one in known if (one.os, one.arch) == (wanted.os, wanted.arch)]
+    return close[0] if len(close) == 1 else None
 
 
 def engine_platform(machine: str = "") -> Platform:

@@ -11,7 +11,7 @@ from typing import Final
 
 from buildlib.dockerfile import PREDEFINED, Dockerfile, context_path
 from buildlib.dockerignore import DockerIgnore
-from buildlib.engine import Builder, EngineFacts
+from buildlib.engine import PROBED, Builder, EngineFacts, says_version
 from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
 from buildlib.plan import BuildPlan, Output
 from buildlib.refusals import listing
@@ -40,11 +40,18 @@ def check_engine(facts: EngineFacts, *, endpoint: str = "") -> list[BuildlibErro
         endpoint: DOCKER_HOST, where the user set it.
     """
     problems: list[BuildlibError] = []
-    numbers = version_numbers(facts.buildx)
+    wanted = ".".join(map(str, MINIMUM_BUILDX))
     if not facts.buildx:
         problems.append(ToolError("docker buildx not found", hint=_BUILDX_HINT))
-    elif numbers and numbers < MINIMUM_BUILDX:
-        wanted = ".".join(map(str, MINIMUM_BUILDX))
+    elif facts.buildx_fits is False:
+        problems.append(
+            ToolError(
+                f"docker buildx {facts.buildx} does not say which release it is, and is too old",
+                why=f"it has no create {PROBED}, which came with {wanted}",
+                hint=_BUILDX_HINT,
+            )
+        )
+    elif says_version(facts.buildx) and version_numbers(facts.buildx) < MINIMUM_BUILDX:
         problems.append(
             ToolError(
                 f"docker buildx {facts.buildx} is too old, {wanted} is the oldest that does",
@@ -54,6 +61,15 @@ def check_engine(facts: EngineFacts, *, endpoint: str = "") -> list[BuildlibErro
     if not facts.server:
         problems.append(_no_engine(facts, endpoint))
     return problems
+
+
+def unknown_buildx(facts: EngineFacts) -> list[str]:
+    """Return a warning about a buildx that is used though it does not say its version."""
+    if not facts.buildx_fits:
+        return []
+    wanted = ".".join(map(str, MINIMUM_BUILDX))
+    said = f"docker buildx {facts.buildx} does not say which release it is"
+    return [f"{said}; it is used, as it has what {wanted} brought"]
 
 
 def _no_engine(facts: EngineFacts, endpoint: str) -> BuildlibError:

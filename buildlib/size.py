@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,8 +17,11 @@ from buildlib.executor import Executor
 from buildlib.files import human_size
 from buildlib.oci import Archive, Image, archive_file, open_archive
 from buildlib.passing import no_room, passing_folder, says_no_room
+from buildlib.reference import parse_reference
 from buildlib.streams import printable
 
+# An ID, or the beginning of one.
+_ID: Final = re.compile("[0-9a-f]+")
 # How many files are kept before all but the largest are dropped.
 _MANY: Final = 10_000
 
@@ -128,6 +132,20 @@ def _largest(files: Iterable[FileSize], top: int) -> list[FileSize]:
     return heapq.nlargest(top, files, key=lambda file: (file.size, file.path))
 
 
+def _tagged(executor: Executor, image: str) -> str:
+    """Return a name with the tag that it means: `docker save` takes a bare one for all its tags."""
+    try:
+        named = parse_reference(image)
+    except InputError:
+        return image
+    if named.tag or named.digest:
+        return image
+    latest = f"{image}:latest"
+    # The beginning of an ID could be a name as well, which docker looks for first.
+    is_id = _ID.fullmatch(image) and executor.run(("docker", "image", "inspect", latest)).code
+    return image if is_id else latest
+
+
 @contextmanager
 def saved(executor: Executor, image: str) -> Iterator[Archive]:
     """Open an image: an archive where there is a file of that name, else one of the engine's.
@@ -142,7 +160,7 @@ def saved(executor: Executor, image: str) -> Iterator[Archive]:
         return
     with passing_folder("image") as folder:
         path = folder / "image.tar"
-        done = executor.run(("docker", "save", "--output", str(path), image))
+        done = executor.run(("docker", "save", "--output", str(path), _tagged(executor, image)))
         if says_no_room(done.stderr):
             raise no_room(f"{image} does not fit")
         if done.code != 0 and Path(image).is_file():

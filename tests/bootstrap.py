@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 
-from conftest import ROOT
+from conftest import ROOT, unmeasured
 
 SCRIPT = ROOT / "scripts" / "bootstrap.sh"
 
@@ -15,7 +14,7 @@ def define(code: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run code in a shell that has read the script, which then only defines its functions."""
     return subprocess.run(
         ["bash", "-c", f"source {shlex.quote(str(SCRIPT))}; {code}"],
-        env={**os.environ, **env},
+        env=unmeasured(**env),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

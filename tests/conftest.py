@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pkgutil
 import re
 import secrets
 import signal
@@ -17,10 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
+import coverage
 import pytest
 from grypedb import Advisory, write_database
 from hypothesis import HealthCheck, settings
 from inprocess import run_task
+
+import buildlib
 
 # What is held in there is told as well as what is held in a test.
 pytest.register_assert_rewrite("faults", "killing")
@@ -42,6 +46,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Take `--every-request`: faults at each request, not only at some of them."""
     parser.addoption("--every-request", action="store_true", help="inject faults everywhere")
     parser.addoption("--simulate", default="3", help="seconds that each simulation may go on")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect without coverage, in half of the time: what is measured begins with the tests.
+
+    Only importing buildlib is measured before.
+    """
+    tracer = sys.gettrace()
+    for module in pkgutil.walk_packages(buildlib.__path__, "buildlib.") if tracer else ():
+        importlib.import_module(module.name)
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -68,17 +88,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 terminalreporter.write_line(str(value))
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let an interrupt be one, in the tests and in all that they start, and time decide nothing.
 
     A shell that starts pytest in the background has it ignored, as nohup has SIGHUP; and whoever
     inherits that waits.
     """
+    measured = coverage.Coverage.current()
+    if measured and config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        # The workers run all tests, and are measured as well.
+        measured.stop()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # A slow machine is no finding.
-    settings.register_profile("any machine", deadline=None, suppress_health_check=[SLOW])
-    settings.load_profile("any machine")
+    few = settings(deadline=None, suppress_health_check=[SLOW], max_examples=25)
+    settings.register_profile("few examples", few)
+    # `nox -s faults`, which runs every week, tries all of them.
+    settings.register_profile("all examples", few, max_examples=500)
+    settings.load_profile("few examples")
 
 
 @pytest.fixture(scope="session")
@@ -131,6 +158,17 @@ class Checkout:
         return git(self.root, *words)
 
 
+# Coverage makes a process take twice as long: of one that shows nothing new it is left out.
+UNMEASURED: dict[str, str | None] = dict.fromkeys(
+    name for name in os.environ if name.startswith("COVERAGE_")
+)
+
+
+def unmeasured(**changes: str) -> dict[str, str]:
+    """Return the environment of a process whose coverage is left out."""
+    return {name: text for name, text in os.environ.items() if name not in UNMEASURED} | changes
+
+
 def run_process(
     argv: Sequence[str], root: Path, env: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
@@ -172,8 +210,10 @@ def git(root: Path, *words: str) -> str:
         "GIT_COMMITTER_DATE": "2024-01-02T03:04:05Z",
     }
     identity = ("-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+    # A process less for each commit.
+    options = ("-c", "protocol.file.allow=always", "-c", "maintenance.auto=false")
     done = subprocess.run(
-        ["git", *identity, "-c", "protocol.file.allow=always", *words],
+        ["git", *identity, *options, *words],
         cwd=root,
         env=env,
         capture_output=True,
@@ -184,7 +224,9 @@ def git(root: Path, *words: str) -> str:
 
 
 @pytest.fixture
-def make_checkout(tmp_path: Path) -> Iterator[Callable[..., Checkout]]:
+def make_checkout(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Checkout]]:
     """Return a maker of checkouts; the images that they built are removed at the end."""
     images: list[str] = []
 
@@ -202,7 +244,8 @@ def make_checkout(tmp_path: Path) -> Iterator[Callable[..., Checkout]]:
         return checkout
 
     yield make
-    for image in images:
+    # Tests of the session `unit` build none.
+    for image in images if not request.node.get_closest_marker("unit") else ():
         remove_images(image)
 
 

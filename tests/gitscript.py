@@ -16,7 +16,11 @@ untag:NAME      delete a tag
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -48,6 +52,7 @@ def _stage(root: Path, rest: str) -> None:
 
 
 def _ignored(root: Path, name: str) -> None:
+    (root / ".git" / "info").mkdir(exist_ok=True)
     (root / ".git" / "info" / "exclude").write_text(f"{name}\n", encoding="utf-8")
     _write(root, name)
 
@@ -69,13 +74,21 @@ WORDS: Mapping[str, Callable[[Path, str], object]] = {
 }
 
 
-def new_repository(root: Path) -> Path:
-    """Return a repository with one commit of one file, on `main`."""
-    root.mkdir(parents=True, exist_ok=True)
-    git(root, "init", "--quiet", "--initial-branch=main")
+@cache
+def _first() -> Path:
+    """Return the repository that all others are copies of: a copy takes no process."""
+    root = Path(tempfile.mkdtemp(prefix="buildlib-test-"))
+    atexit.register(shutil.rmtree, root)
+    git(root, "init", "--quiet", "--template=", "--initial-branch=main")
     _write(root, "file")
     git(root, "add", "file")
     git(root, "commit", "--quiet", "--message", "first")
+    return root
+
+
+def new_repository(root: Path) -> Path:
+    """Return a repository with one commit of one file, on `main`."""
+    shutil.copytree(_first(), root, dirs_exist_ok=True)
     return root
 
 

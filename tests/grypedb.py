@@ -41,7 +41,11 @@ CREATE TABLE unaffected_package_handles (
 
 @dataclass(frozen=True)
 class Advisory:
-    """What is known of a package; `affected` is a range, `fixed` may be empty."""
+    """What is known of a package.
+
+    `affected` is a range, or several with ` || ` between them; `fixed` has as many versions, and
+    may be empty.
+    """
 
     id: str
     cve: str
@@ -72,9 +76,12 @@ def _insert(database: sqlite3.Connection, number: int, advisory: Advisory, time:
     handle = (number, advisory.id, "active", time, time, None, "github", record)
     database.execute("INSERT INTO vulnerability_handles VALUES (?, ?, ?, ?, ?, ?, ?, ?)", handle)
     database.execute("INSERT INTO vulnerability_aliases VALUES (?, ?)", (advisory.id, advisory.cve))
-    package = (number, advisory.ecosystem, advisory.package)
-    database.execute("INSERT INTO packages VALUES (?, ?, ?)", package)
-    affected = (number, number, None, number, ranges)
+    # A package that several are about is there once.
+    name = (advisory.ecosystem, advisory.package)
+    find = "SELECT id FROM packages WHERE ecosystem = ? AND name = ?"
+    (package,) = database.execute(find, name).fetchone() or (number,)
+    database.execute("INSERT OR IGNORE INTO packages VALUES (?, ?, ?)", (package, *name))
+    affected = (number, number, None, package, ranges)
     database.execute("INSERT INTO affected_package_handles VALUES (?, ?, ?, ?, ?)", affected)
 
 
@@ -89,7 +96,16 @@ def _record(advisory: Advisory) -> dict[str, object]:
 
 
 def _ranges(advisory: Advisory) -> dict[str, object]:
-    state = "fixed" if advisory.fixed else "not-fixed"
-    fix = {"state": state, **({"version": advisory.fixed} if advisory.fixed else {})}
-    version = {"type": "semver", "constraint": advisory.affected}
-    return {"cves": [advisory.cve], "ranges": [{"version": version, "fix": fix}]}
+    affected, fixed = advisory.affected.split(" || "), advisory.fixed.split(" || ")
+    return {
+        "cves": [advisory.cve],
+        "ranges": [
+            {
+                "version": {"type": "semver", "constraint": constraint},
+                "fix": {"state": "fixed", "version": version}
+                if version
+                else {"state": "not-fixed"},
+            }
+            for constraint, version in zip(affected, fixed, strict=True)
+        ],
+    }

@@ -115,8 +115,14 @@ def look_up(
         )
     images = _images(found, repository)
     newer, unknown = _newer(tag, repository) if tag else (NOTHING_NEWER, ())
+    known = not_asked(base, lifetimes, today)
+    # The base's own line is in the table, and a later one is not: the table is old.
+    if newer.minor and known.end_of_life and lifetimes:
+        name = parse_reference(base.reference).repository
+        if lifetimes.end(name, newer.minor) is None:
+            unknown = (*unknown, f"the table of ends of life has no line for {newer.minor}")
     report = replace(
-        not_asked(base, lifetimes, today),
+        known,
         current=found.digest,
         created=max((made for _, made in images if made), default=None),
         platforms=tuple(sorted(platform for platform, _ in images)),

@@ -25,6 +25,8 @@ _UNKNOWN: Final = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND", "T
 _QUERY: Final = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']*")
 # The tokens that most services give; RFC 7519. Another program's are not known here.
 _TOKEN: Final = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
+# How urllib3 begins what it says of a connection.
+_CONNECTION: Final = re.compile(r"\w+\(host='([^']*)', port=([0-9]+|None)\): ")
 _VISIBLE: Final = re.compile(r"[!-~]+")
 
 
@@ -135,6 +137,15 @@ def clean(text: str, secrets: Iterable[str]) -> str:
         text = text.replace(secret, "***")
     text = _TOKEN.sub("***", _QUERY.sub(r"\1?***", redact(text)))
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why there is no answer, without the names of classes."""
+    inner = next((one for one in error.args[::-1] if isinstance(one, BaseException)), None)
+    if inner is None:
+        return _CONNECTION.sub(r"\1:\2: ", str(error)) or type(error).__name__
+    around = [one.rstrip(".") for one in error.args if isinstance(one, str) and one]
+    return ": ".join((*around, reason_of(inner)))
 
 
 def on_one_line(text: str) -> str:

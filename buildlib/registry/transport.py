@@ -15,7 +15,7 @@ from http.client import HTTPException
 from typing import Final, TypeVar, Unpack
 from urllib.parse import urlencode
 
-from urllib3.exceptions import HTTPError, LocationValueError
+from urllib3.exceptions import HTTPError, LocationValueError, NameResolutionError
 from urllib3.util import Url
 from urllib3.util.ssl_match_hostname import CertificateError
 
@@ -36,7 +36,7 @@ from buildlib.registry.address import (
     parse_address,
     same_server,
 )
-from buildlib.registry.answer import WHO_ANSWERS, Answer, clean, on_one_line
+from buildlib.registry.answer import WHO_ANSWERS, Answer, clean, on_one_line, reason_of
 from buildlib.registry.connection import Deadline, until
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.exchange import AGENT, Exchange, Options
@@ -353,7 +353,7 @@ class Transport:
             return method
 
     def _unreachable(self, method: str, path: str, error: Exception) -> BuildlibError:
-        why = f"{type(error).__name__}: {self._line(str(error))}"
+        why = self._line(reason_of(error))
         # What breaks off an encrypted connection is of the same class as what is wrong with it.
         if any(isinstance(one, (ssl.CertificateError, CertificateError)) for one in error.args):
             return InputError(
@@ -368,7 +368,10 @@ class Transport:
                 hint="only a registry of this machine is asked without: give it a certificate, or "
                 "have a proxy before it that has one",
             )
-        return self._later(method, f"{self._asked(method, path)}: {why}")
+        later = self._later(method, f"{self._asked(method, path)}: {why}")
+        if any(isinstance(one, NameResolutionError) for one in (error, *error.args)):
+            later.hint = "see the name, DNS, and whether a proxy has to be asked (HTTPS_PROXY)"
+        return later
 
     def _later(self, what: str, why: str, answer: Answer | None = None) -> LaterError:
         sent = "; what is there already is not sent again" if self._writes else ""

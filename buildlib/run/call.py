@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from http.client import HTTPConnection
 
 _TIMEOUT: Final = 2.0
+# Of what is no HTTP.
+_SHOWN: Final = 80
 _OK: Final = range(200, 300)
 # Enough for what a list of reports or images comes to.
 LONGEST: Final = 16_000_000
@@ -121,8 +123,11 @@ def call(
         return Answer(answer.status, text)
     except TimeoutError as error:
         raise TimeoutError(f"its answer does not end within {timeout:.3g} s") from error
+    except ConnectionResetError as error:
+        # An engine's proxy takes what nothing in the container listens for.
+        raise OSError("no answer: the connection is closed, as where nothing listens") from error
     except HTTPException as error:
-        raise OSError(f"no HTTP: {error!r}") from error
+        raise OSError(f"no HTTP: {str(error).strip()[:_SHOWN]!r}") from error
     finally:
         connection.close()
 

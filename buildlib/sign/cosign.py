@@ -47,6 +47,14 @@ _MISSING: Final = re.compile(
 )
 _OTHER_KEY: Final = re.compile(r"do not match threshold|invalid signature|no matching")
 _LAST: Final = "error during command execution: "
+# Neither a log nor a timestamp; and the roots of no service, which cosign would else fetch.
+_NO_SERVICES: Final = Path(__file__).with_name("no-services.json")
+_NO_ROOTS: Final = Path(__file__).with_name("no-roots.json")
+# cosign refuses a configuration beside these; none of them counts for a key without the log.
+OVERRIDDEN: Final = (
+    *("COSIGN_TLOG_UPLOAD", "COSIGN_USE_SIGNING_CONFIG"),
+    *("COSIGN_REKOR_URL", "COSIGN_FULCIO_URL", "COSIGN_OIDC_ISSUER"),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +98,9 @@ class Cosign:
         key = ("--key", key_argument(settings.key, root))
         if settings.transparency_log:
             return key
-        config = ("--use-signing-config=false",) if self.signing_config else ()
-        return (*key, *config, "--tlog-upload=false")
+        if not self.signing_config:
+            return (*key, "--tlog-upload=false")
+        return (*key, "--signing-config", str(_NO_SERVICES), "--trusted-root", str(_NO_ROOTS))
 
     def verify(self, references: Sequence[str], policy: Verify, root: Path) -> tuple[str, ...]:
         """Return what verifies the signatures of images."""

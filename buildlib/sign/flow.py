@@ -28,6 +28,7 @@ from buildlib.passing import passing_folder
 from buildlib.registry.transport import Tally
 from buildlib.sign.cosign import (
     HOW_TO_INSTALL,
+    OVERRIDDEN,
     Cosign,
     is_missing_attestation,
     key_argument,
@@ -44,8 +45,8 @@ _TIMEOUT: Final = 180.0
 _CLOUDS: Final = ("AWS_", "GOOGLE_", "AZURE_", "VAULT_")
 _SIGNERS: Final = ("COSIGN_", "SIGSTORE_", "ACTIONS_ID_TOKEN_")
 _VARIABLE: Final = "env://"
-# By one or the other a signature is kept out of the public log.
-_LOG: Final = ("--tlog-upload", "--use-signing-config")
+# By one or the other a signature is kept out of the public log: version 2, and version 3.
+_LOG: Final = ("--tlog-upload", "--use-signing-config=true")
 _TOO_OLD: Final = re.compile(r"v?[01]\.")
 _LONGEST: Final = 600
 _ATTEMPTS: Final = 4
@@ -177,8 +178,9 @@ class Signatory:
         return done
 
     def _sign(self, argv: Sequence[str], store: Path) -> None:
+        without = [name for name in OVERRIDDEN if name in self._env and "--signing-config" in argv]
         self._persistently(
-            surrounded(argv, without=(), having={"DOCKER_CONFIG": str(store)}),
+            surrounded(argv, without=without, having={"DOCKER_CONFIG": str(store)}),
             lambda done: signing_problem(done.code, done.stderr),
         )
 

@@ -24,7 +24,7 @@ from buildlib.labels import VERSION_LABEL
 from buildlib.oci import Archive, open_archive
 from buildlib.passing import remove_left
 from buildlib.planning import BuildRequest
-from buildlib.platforms import Platform, parse_platform
+from buildlib.platforms import Platform, meant_platform, parse_platform
 from buildlib.policy.flow import check_policy, find_linter
 from buildlib.policy.report import PolicyReport
 from buildlib.project import Project
@@ -201,23 +201,24 @@ class SmokeFlow:
 
     def _subject(self, image: Given, archive: Archive, platform: Platform) -> Subject:
         found = {parse_platform(one.platform): one for one in archive.images()}
-        one = found.get(platform)
-        if one is None:
+        meant = meant_platform(platform, found)
+        if meant is None:
             raise GateError(
                 f"{self._request.image or image.reference} is not for {platform}",
                 why=f"it is for {', '.join(map(str, found))}",
             )
+        one, here = found[meant], self._engine.facts.platform
         label = one.labels.get(VERSION_LABEL, "")
         built = "" if self._request.image else self._project.version.value
         expected = self._request.version or built
         return Subject(
             image=image.reference,
             source=str(image.archive or image.reference),
-            platform=platform,
+            platform=meant,
             digest=one.digest,
             version=expected or label,
             label=label if expected else None,
-            foreign=platform != self._engine.facts.platform,
+            foreign=not (here and meant_platform(here, (meant,))),
         )
 
     def _side_by_side(self, subjects: Sequence[Subject]) -> list[SmokeResult]:

@@ -31,22 +31,28 @@ ask_registry() {
     printf '%s\n' "$answer" | tee "$cache/bases"
 }
 
-# Newer than all that it was made from: no need to start Python to find the same out.
+# Named by what it was made from: each checkout that has other base images has a map of its own.
+stand_ins_map() {
+    local key
+    key=$(cat "$root/Dockerfile" "$root/scripts/standins.py" "$root/requirements/go.txt" | cksum)
+    printf '%s\n' "$cache/stand-ins/map-${key% *}"
+}
+
+# No need to start Python to find that out.
 stand_ins_made() {
-    local map_of=$cache/stand-ins/map input
-    [ -r "$map_of" ] && [ -r "$(cat "$map_of")" ] || return 1
-    for input in Dockerfile scripts/standins.py requirements/stand-ins.txt; do
-        [ "$map_of" -nt "$root/$input" ] || return 1
-    done
+    local map_of
+    map_of=$(stand_ins_map)
+    [ -r "$map_of" ] && [ -r "$(cat "$map_of")" ]
 }
 
 make_stand_ins() {
-    local map_of=$cache/stand-ins/map uv=$venv/bin/uv
+    local map_of uv=$venv/bin/uv
+    map_of=$(stand_ins_map)
     [ -x "$uv" ] || uv=uv
     uv_like_pip "$(find_python || echo python3)"
     mkdir -p "$cache/stand-ins"
     "$venv/bin/python" "$root/scripts/standins.py" --cache "$cache" --uv "$uv" \
-        --dockerfile "$root/Dockerfile" --requirements "$root/requirements/stand-ins.txt" \
+        --dockerfile "$root/Dockerfile" --requirements "$root/requirements/go.txt" \
         >"$map_of.new" || { rm -f "$map_of.new"; return 1; }
     mv "$map_of.new" "$map_of"
     say "no image registry answers: made stand-ins for the base images"
@@ -60,6 +66,6 @@ ensure_bases() {
     [ "$answer" = stand-ins ] || return 0
     stand_ins_made || make_stand_ins || die 3 "no image registry answers, and no stand-ins can be" \
         "made here; name a mirror in BUILDLIB_BASE_IMAGES, or give BUILDLIB_BASES=registry"
-    BUILDLIB_BASE_IMAGES=$(cat "$cache/stand-ins/map")
+    BUILDLIB_BASE_IMAGES=$(cat "$(stand_ins_map)")
     export BUILDLIB_BASE_IMAGES
 }

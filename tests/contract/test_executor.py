@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, unmeasured
 
 from buildlib import executor as module
 from buildlib.errors import CancelledError, EngineError, ToolError
@@ -113,7 +113,7 @@ def test_output_that_is_not_utf8_is_shown(executor: PlumbumExecutor) -> None:
     assert lines == ["a\ufffdb", "last"]
 
 
-def test_a_million_lines_stay_in_bounded_memory(executor: PlumbumExecutor) -> None:
+def test_many_lines_stay_in_bounded_memory(executor: PlumbumExecutor) -> None:
     count = 0
 
     def see(_: str) -> None:
@@ -121,11 +121,11 @@ def test_a_million_lines_stay_in_bounded_memory(executor: PlumbumExecutor) -> No
         count += 1
 
     tracemalloc.start()
-    executor.stream(("sh", "-c", "yes a line that is not short | head -n 1000000"), see)
+    executor.stream(("sh", "-c", "yes a line that is not short | head -n 100000"), see)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert count == 1_000_000
-    assert peak < 4_000_000
+    assert count == 100_000
+    assert peak < 1_000_000
 
 
 def test_a_line_without_end_stays_in_bounded_memory(executor: PlumbumExecutor) -> None:
@@ -288,7 +288,7 @@ def test_several_may_ask_at_once_before_anybody_has_asked() -> None:
     for _ in range(5):
         done = subprocess.run(
             [sys.executable, "-c", TOGETHER, os.environ["PATH"]],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=unmeasured(PYTHONPATH=str(ROOT)),
             capture_output=True,
             text=True,
             check=False,

@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 
 from buildlib.tasks import collection
 
+CONFIGURATIONS = {"buildlib/sign/no-services.json", "buildlib/sign/no-roots.json"}
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
@@ -33,7 +35,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_holds_every_module_and_the_mark_of_types(wheel: zipfile.ZipFile) -> None:
     package = {p.relative_to(ROOT).as_posix() for p in (ROOT / "buildlib").rglob("*.py")}
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert held == package | {"buildlib/py.typed"}
+    assert held == package | {"buildlib/py.typed", *CONFIGURATIONS}
 
 
 @pytest.fixture(scope="module")

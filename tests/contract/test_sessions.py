@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, pytest_collection_modifyitems, unmeasured
 
 ALWAYS = {
-    *("lint", "unit", "app_tests", "engine", "release", "coverage", "simulation"),
+    *("lint", "unit", "lowest", "app_tests", "engine", "release", "coverage", "simulation"),
     *("smoke(linux/amd64)", "smoke(linux/arm64)", "reproducible", "publish"),
 }
 
@@ -19,7 +18,7 @@ ALWAYS = {
 def _nox(path: Path, *words: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), *words],
-        env={**os.environ, "PATH": str(path), "NO_COLOR": "1"},
+        env=unmeasured(PATH=str(path), NO_COLOR="1"),
         capture_output=True,
         text=True,
         check=True,
@@ -58,7 +57,7 @@ def test_machines_that_build_are_not_started_by_who_is_not_root(tmp_path: Path) 
             *(sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py")),
             *("--no-install", "--force-venv-backend", "none", "--session", "builders"),
         ],
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "PATH": str(tmp_path), "NO_COLOR": "1"},
+        env=unmeasured(PYTHONPATH=str(tmp_path), PATH=str(tmp_path), NO_COLOR="1"),
         capture_output=True,
         text=True,
         check=False,
@@ -82,27 +81,24 @@ def test_what_is_fast_needs_no_registry_and_no_second_machine(tmp_path: Path) ->
     assert _chosen(tmp_path, "-t", "fast") == {"lint", "unit"}
 
 
+class _Item(pytest.Item):
+    def runtest(self) -> None:
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("marks", "problem"),
-    [("", "no session runs"), ("@pytest.mark.release\n@pytest.mark.engine\n", "two sessions")],
+    [((), "no session runs"), (("release", "engine"), "two sessions")],
 )
 def test_a_test_that_is_not_in_one_session_is_refused(
-    tmp_path: Path, marks: str, problem: str
+    tmp_path: Path, request: pytest.FixtureRequest, marks: tuple[str, ...], problem: str
 ) -> None:
-    folder = tmp_path / "integration"
-    folder.mkdir()
-    text = f"import pytest\n\n\n{marks}def test_it() -> None:\n    assert True\n"
-    (folder / "test_it.py").write_text(text, encoding="utf-8")
-    words = ("--collect-only", "-q", "-p", "conftest", "--rootdir", str(tmp_path), str(folder))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), *words],
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert problem in done.stdout + done.stderr
+    path = tmp_path / "integration" / "test_it.py"
+    item = _Item.from_parent(request.session, name="test_it", path=path)
+    for mark in marks:
+        item.add_marker(mark)
+    with pytest.raises(pytest.UsageError, match=problem):
+        pytest_collection_modifyitems([item])
 
 
 def test_with_go_everything_runs(tmp_path: Path) -> None:

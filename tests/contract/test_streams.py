@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TASKS, Checkout
+from conftest import ROOT, TASKS, UNMEASURED, Checkout
 
 NO_SPACE = os.strerror(errno.ENOSPC)
 WIDE = "Größe … 版"
@@ -27,7 +27,7 @@ def _shell(project: Checkout, line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", "-c", line],
         cwd=project.root,
-        env=project.environment({}),
+        env=project.environment(UNMEASURED),
         capture_output=True,
         text=True,
         check=False,

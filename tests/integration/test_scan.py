@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import gosecurity
 import pytest
 from conftest import GOTOOLS, ROOT, Checkout
 from grypedb import Advisory
@@ -273,3 +275,42 @@ def test_this_repositorys_image_is_seen_into_on_every_platform(
     # The one that the engine holds, and another threshold.
     done = own.invoke("docker-scan", "--image", own_image, "--severity", "medium", **env)
     assert done.returncode == 7, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def own_program(engine: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the program of the image for amd64, as the Dockerfile compiles it."""
+    assert engine
+    folder = tmp_path_factory.mktemp("program")
+    words = ("--platform", "linux/amd64", "--target", "binary")
+    done = Checkout(ROOT, "own").invoke(
+        "docker-build", *words, "--output", f"type=local,dest={folder}"
+    )
+    assert done.returncode == 0, done.stderr
+    return (folder / "dockerutilities").read_bytes()
+
+
+@pytest.mark.parametrize("go", ["1.24.9", "1.25.9", "1.26.8", "1.27.1", ""])
+def test_a_release_on_an_unsupported_or_unpatched_go_is_refused(
+    make_checkout: Make,
+    own_program: bytes,
+    database: Callable[..., dict[str, str | None]],
+    tmp_path: Path,
+    go: str,
+) -> None:
+    # What a scanner reads in a program: the version of the Go that compiled it.
+    (own,) = set(re.findall(rb"\bgo1\.\d+\.\d+\b", own_program))
+    other = f"go{go}".encode() if go else own
+    assert len(other) == len(own), "the program's layout stays as it is"
+    writer = OciWriter()
+    layer = writer.layer({"usr/local/bin/program": own_program.replace(own, other)})
+    image = str(
+        writer.write(tmp_path / "i.tar", writer.image([layer], platform=("linux", "amd64")))
+    )
+    checkout = make_checkout(config='platforms = ["linux/amd64"]\n')
+    env = database(*gosecurity.STDLIB)
+    done = checkout.invoke("docker-scan", "--image", image, "--json", **env)
+    (one,) = json.loads(done.stdout)["platforms"]
+    found = {row["id"] for row in one["findings"] if "stdlib" in json.dumps(row)}
+    assert found == set(gosecurity.findings(other.decode().removeprefix("go")))
+    assert done.returncode == (7 if go else 0), done.stderr

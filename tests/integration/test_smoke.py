@@ -19,6 +19,7 @@ import pytest
 from conftest import ROOT, Checkout, docker
 
 from buildlib.oci import open_archive
+from buildlib.platforms import engine_platform
 
 pytestmark = pytest.mark.engine
 LABEL = "io.github.smiller333.buildlib.smoke"
@@ -286,6 +287,24 @@ def test_an_archive_is_checked_and_its_own_name_is_left_alone(
         digests = [image.digest for image in opened.images()]
     assert [result["digest"] for result in json.loads(done.stdout)["smoke"]] == digests
     assert docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", name) == before
+
+
+def test_an_image_of_a_variant_alone_is_checked_on_it(
+    make_checkout: Callable[..., Checkout], tmp_path: Path
+) -> None:
+    machine = str(engine_platform())
+    variant = f"{machine}/v2" if machine == "linux/amd64" else f"{machine}/v9"
+    checkout = make_checkout("FROM scratch\nCOPY buildlib.toml /\n", "[smoke]\npolicy = false\n")
+    archive = tmp_path / "image.tar"
+    output = f"type=oci,dest={archive}"
+    built = checkout.invoke("docker-build", "--platform", variant, "--output", output)
+    assert built.returncode == 0, built.stderr
+    words = ("docker-smoke", "--image", str(archive), "--expect-version", "0", "--json")
+    done = checkout.invoke(*words)
+    (result,) = json.loads(done.stdout)["smoke"]
+    assert (done.returncode, result["platform"]) == (7, variant), done.stderr
+    refused = checkout.invoke(*words, "--platform", f"{machine}/v4")
+    assert f"it is for {variant}" in refused.stderr
 
 
 BAD_INPUT = {

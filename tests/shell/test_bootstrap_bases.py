@@ -103,7 +103,7 @@ def test_the_answer_holds_for_a_day(ask: Ask, tmp_path: Path) -> None:
     assert ask("bases_chosen").stdout == ""
 
 
-MADE = "make_stand_ins() { mkdir -p $cache/stand-ins; echo /some/map >$cache/stand-ins/map; }; "
+MADE = "make_stand_ins() { mkdir -p $cache/stand-ins; echo /some/map >$(stand_ins_map); }; "
 SHOW = '; echo "${BUILDLIB_BASE_IMAGES:-none}"'
 
 
@@ -119,9 +119,28 @@ def test_a_registry_that_refuses_gets_no_stand_ins(ask: Ask) -> None:
 
 def test_stand_ins_that_were_made_are_not_made_again(ask: Ask) -> None:
     code = "stand_ins_made() { return 0; }; make_stand_ins() { echo again; }; "
-    code += "mkdir -p $cache/stand-ins; echo /some/map >$cache/stand-ins/map; ensure_bases"
+    code += "mkdir -p $cache/stand-ins; echo /some/map >$(stand_ins_map); ensure_bases"
     done = ask(code + SHOW, "no such host")
     assert (done.returncode, done.stdout) == (0, "/some/map\n")
+
+
+@pytest.mark.parametrize("changed", ["Dockerfile", "scripts/standins.py", "requirements/go.txt"])
+def test_two_checkouts_that_share_a_cache_have_a_map_each(
+    ask: Ask, tmp_path: Path, changed: str
+) -> None:
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        for name in ("Dockerfile", "scripts/standins.py", "requirements/go.txt"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("same", encoding="utf-8")
+    (tmp_path / "two" / changed).write_text("other", encoding="utf-8")
+    one, two = (f"root={tmp_path / name}; stand_ins_map; " for name in ("one", "two"))
+    maps = ask(one + two + one).stdout.split()
+    assert len(maps) == 3
+    assert len(set(maps)) == 2
+    # That of the one is there, and does not serve the other.
+    there = f"mkdir -p $cache/stand-ins; touch {tmp_path}/map; echo {tmp_path}/map >{maps[0]}; "
+    made = "stand_ins_made && echo made; "
+    assert ask(there + one + made + two + made).stdout.split() == [maps[0], "made", maps[1]]
 
 
 def test_where_no_stand_ins_can_be_made_it_says_what_to_do(ask: Ask) -> None:

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import json
+from http.client import RemoteDisconnected
 
 import pytest
+from urllib3.exceptions import HTTPError, ProxyError
 
 from buildlib.errors import GateError
-from buildlib.registry.answer import Answer, clean, on_one_line, read_object
+from buildlib.registry.answer import Answer, clean, on_one_line, read_object, reason_of
 from buildlib.registry.client import INDEX, MANIFEST, Document
 
 
 def _answer(body: object = "", **headers: str) -> Answer:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(200, named, json.dumps(body).encode())
+
+
+REFUSED = "_Encrypted(host='h', port=1): Failed to connect: [Errno 111] Connection refused"
+REASONS = {
+    "a connection": (HTTPError(REFUSED), "h:1: Failed to connect: [Errno 111] Connection refused"),
+    "a proxy": (
+        ProxyError("Unable to connect to proxy", HTTPError(REFUSED)),
+        "Unable to connect to proxy: h:1: Failed to connect: [Errno 111] Connection refused",
+    ),
+    "one that breaks": (
+        HTTPError("Connection aborted.", RemoteDisconnected("Remote end closed it")),
+        "Connection aborted: Remote end closed it",
+    ),
+    "the system's": (OSError(104, "reset by peer"), "[Errno 104] reset by peer"),
+    "one without words": (TimeoutError(), "TimeoutError"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "reason"), REASONS.values(), ids=REASONS)
+def test_why_there_is_no_answer(error: Exception, reason: str) -> None:
+    assert reason_of(error) == reason
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -232,9 +233,15 @@ def _modules() -> dict[str, ast.Module]:
 MODULES = _modules()
 
 
-def _imports(tree: ast.Module) -> set[str]:
+@cache
+def _nodes(name: str) -> list[ast.AST]:
+    return list(ast.walk(MODULES[name]))
+
+
+@cache
+def _imports(module: str) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in _nodes(module):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -250,27 +257,28 @@ def test_every_module_has_its_place() -> None:
 def test_imports_point_one_way(name: str) -> None:
     known = {f"buildlib.{module}" for module in ORDER}
     below = {f"buildlib.{module}" for module in ORDER[: ORDER.index(name)]}
-    assert (_imports(MODULES[name]) & known) <= below
+    assert (_imports(name) & known) <= below
 
 
-def _names(tree: ast.Module) -> set[str]:
+@cache
+def _names(module: str) -> set[str]:
     return {
         f"{node.value.id}.{node.attr}"
-        for node in ast.walk(tree)
+        for node in _nodes(module)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
     }
 
 
 @pytest.mark.parametrize("name", sorted(set(ORDER) - PROCESSES))
 def test_only_the_executor_and_git_start_processes(name: str) -> None:
-    assert not _imports(MODULES[name]) & {"subprocess", "plumbum"}
-    assert not _names(MODULES[name]) & {"os.system", "os.popen", "os.execvp", "os.fork"}
+    assert not _imports(name) & {"subprocess", "plumbum"}
+    assert not _names(name) & {"os.system", "os.popen", "os.execvp", "os.fork"}
 
 
 def test_gitcommand_starts_git_and_nothing_else() -> None:
     started = [
         ast.unparse(node.args[0])
-        for node in ast.walk(MODULES["gitcommand"])
+        for node in _nodes("gitcommand")
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("subprocess.")
     ]
     assert started == ["['git', *arguments]"]
@@ -278,14 +286,14 @@ def test_gitcommand_starts_git_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(ORDER) - ENVIRONMENT))
 def test_only_the_edge_reads_the_environment(name: str) -> None:
-    assert not _names(MODULES[name]) & {"os.environ", "os.getenv", "os.putenv"}
+    assert not _names(name) & {"os.environ", "os.getenv", "os.putenv"}
 
 
 @pytest.mark.parametrize("name", sorted(set(ORDER) - {"console"}))
 def test_only_the_console_prints(name: str) -> None:
     calls = {
         node.func.id
-        for node in ast.walk(MODULES[name])
+        for node in _nodes(name)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     assert not calls & {"print", "input"}
@@ -298,12 +306,12 @@ def test_nothing_of_this_repository_is_known() -> None:
 
 def test_modules_and_functions_stay_small() -> None:
     for path in PACKAGE.rglob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) <= 600, path
-        for node in ast.walk(ast.parse(text)):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 600, path
+    for name in MODULES:
+        for node in _nodes(name):
             if isinstance(node, ast.FunctionDef):
                 lines = (node.end_lineno or 0) - node.body[0].lineno + 1
-                assert lines <= 60, f"{path.name}: {node.name} has {lines} lines"
+                assert lines <= 60, f"{name}: {node.name} has {lines} lines"
 
 
 def test_every_error_has_a_code_of_its_own() -> None:

@@ -229,15 +229,6 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     assert "t.toml" in str(caught.value)
 
 
-def test_this_repository_has_a_table_for_its_own_bases() -> None:
-    root = Path(__file__).parents[2]
-    found = read_lifetimes(root / "security" / "end-of-life.toml")
-    assert found.sources
-    for base in read_bases((root / "Dockerfile").read_text(encoding="utf-8"), {}):
-        repository, _, tag = base.reference.partition(":")
-        assert found.end(repository, tag), base.reference
-
-
 def test_the_table_knows_the_lines_of_go_that_are_supported() -> None:
     root = Path(__file__).parents[2]
     found = read_lifetimes(root / "security" / "end-of-life.toml")

@@ -204,3 +204,10 @@ def test_smoke_waits_no_longer_than_it_says(
     assert time.monotonic() - started < 30
     assert "not healthy within 1 s" in said
     assert reason in said
+
+
+def test_what_says_nothing_is_told_without_the_names_of_classes(serve: Serve) -> None:
+    with pytest.raises(OSError, match="no answer: the connection is closed, as where nothing"):
+        call(serve(lambda *_: None), timeout=60)
+    with pytest.raises(OSError, match=r"^no HTTP: 'SSH-2\.0'$"):
+        call(serve(lambda send, _: send(b"SSH-2.0\r\n")), timeout=60)

@@ -190,10 +190,10 @@ def test_a_string_that_never_ends_hides_nothing_of_the_next_line() -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_million_beginnings_of_sequences_are_taken_away_in_time() -> None:
+def test_many_beginnings_of_sequences_are_taken_away_in_time() -> None:
     for beginning in ("\x1b[", "\x1b]", "\x1b[0", "\x1bP0;", "\x9b;", "\n ", "::"):
-        assert len(clean(beginning * 300_000)) <= 900_000
-        a_console(GITHUB_ACTIONS="true")[0].note(beginning * 300_000)
+        assert len(clean(beginning * 100_000)) <= 300_000
+        a_console(GITHUB_ACTIONS="true")[0].note(beginning * 100_000)
 
 
 def test_an_answer_is_as_it_is_to_a_program_and_clean_on_a_terminal() -> None:

@@ -18,10 +18,14 @@ from hypothesis import strategies as st
 from ociwriter import OciWriter
 from savedwriter import write_saved, write_tar
 
-from buildlib.errors import InputError
+from buildlib.errors import EngineError, InputError
+from buildlib.executor import Completed
 from buildlib.layer import Layer, LayerError, read_layer
 from buildlib.oci import archive_file, open_archive
+from buildlib.size import saved
 from buildlib.smoke.image import name_of
+
+from fakes import FakeExecutor
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -88,6 +92,38 @@ def test_a_file_of_an_images_name_is_no_archive(
     if content == b"archive":
         _archive(path)
     assert archive_file(name) == (Path(name) if is_archive else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "saved_name"),
+    [
+        ("thing", "thing:latest"),
+        ("team/thing", "team/thing:latest"),
+        ("localhost:5000/thing", "localhost:5000/thing:latest"),
+        ("[::1]:5000/thing", "[::1]:5000/thing:latest"),
+        ("thing:1", "thing:1"),
+        (f"thing@sha256:{'1' * 64}", f"thing@sha256:{'1' * 64}"),
+        (f"sha256:{'1' * 64}", f"sha256:{'1' * 64}"),
+        ("1" * 64, "1" * 64),
+        ("15452", "15452"),
+        # Docker looks for a name first.
+        ("cafe", "cafe:latest"),
+    ],
+)
+def test_a_name_without_a_tag_is_one_image(name: str, saved_name: str) -> None:
+    """`docker save` writes every tag of such a name."""
+    inspect = ("docker", "image", "inspect")
+    docker = FakeExecutor(
+        {
+            (*inspect, "cafe:latest"): Completed(code=0),
+            inspect: Completed(code=1),
+            ("docker", "save"): Completed(code=1),
+        }
+    )
+    with pytest.raises(EngineError), saved(docker, name):
+        pass
+    assert docker.asked[-1][1] == "save"
+    assert docker.asked[-1][-1] == saved_name
 
 
 def _skippable(data: bytes) -> bytes:

@@ -54,3 +54,20 @@ def test_doctor_tells_versions_and_what_is_too_old(tmp_path: Path) -> None:
     for name, minimum in (("git", "2.15"), ("docker", "23"), ("engine", "23")):
         assert (told[name].state, told[name].minimum) == ("note", minimum)
         assert f"{minimum} is the oldest" in told[name].fix
+
+
+def test_doctor_notes_a_buildx_that_does_not_say_its_version(tmp_path: Path) -> None:
+    plugin = {"Name": "buildx", "Version": "v0.0.0+unknown"}
+    info = {"ServerVersion": "26", "ClientInfo": {"Version": "26", "Plugins": [plugin]}}
+    project = a_project(write_project(tmp_path))
+    for help_text, state in (("--buildkitd-config string", "note"), ("--config string", "missing")):
+        answers: dict[tuple[str, ...], Completed] = {
+            ("docker", "info"): Completed(code=0, stdout=json.dumps(info)),
+            ("docker", "buildx", "create"): Completed(code=0, stdout=help_text),
+            ("docker", "buildx"): Completed(code=0, stdout="Name: x\n"),
+        }
+        checks, problems = diagnose(project, FakeExecutor(answers))
+        (buildx,) = [check for check in checks if check.name == "buildx"]
+        assert (buildx.state, buildx.found) == (state, "v0.0.0+unknown")
+        assert buildx.fix
+        assert bool(problems) is (state == "missing")

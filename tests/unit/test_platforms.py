@@ -7,6 +7,7 @@ from buildlib.platforms import (
     KNOWN,
     engine_platform,
     host_platform,
+    meant_platform,
     parse_platform,
     parse_platforms,
     platform_name,
@@ -92,3 +93,23 @@ def test_an_engine_here_has_this_machine_s_architecture_and_linux() -> None:
 def test_what_an_index_says_is_normalised(said: tuple[str | None, ...], expected: str) -> None:
     keys = ("os", "architecture", "variant")
     assert platform_name(dict(zip(keys, said, strict=True))) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "meant"),
+    [
+        ("linux/amd64", ["linux/amd64", "linux/amd64/v2"], "linux/amd64"),
+        ("linux/amd64", ["linux/amd64/v2", "linux/arm64"], "linux/amd64/v2"),
+        ("linux/arm64", ["linux/arm64/v9"], "linux/arm64/v9"),
+        ("linux/amd64/v2", ["linux/amd64/v2", "linux/amd64/v3"], "linux/amd64/v2"),
+        # Which one this machine would take nobody says, and a variant that is named is meant.
+        ("linux/amd64", ["linux/amd64/v2", "linux/amd64/v3"], ""),
+        ("linux/amd64/v3", ["linux/amd64"], ""),
+        ("linux/arm/v7", ["linux/arm/v6"], ""),
+        ("linux/amd64", ["windows/amd64", "linux/386"], ""),
+        ("linux/amd64", [], ""),
+    ],
+)
+def test_an_architecture_means_its_only_variant(wanted: str, known: list[str], meant: str) -> None:
+    found = meant_platform(parse_platform(wanted), parse_platforms(known))
+    assert str(found or "") == meant

@@ -686,6 +686,7 @@ def test_rules_of_a_release_only_warn_before_one() -> None:
 SAID = [
     {"code": "DL3018", "level": "warning", "line": 2, "message": "Pin versions"},
     {"code": "DL3059", "level": "info", "line": 3, "message": "Multiple RUN"},
+    {"code": "DL1000", "level": "error", "line": 4, "message": "unexpected '<'"},
 ]
 
 
@@ -731,6 +732,8 @@ def test_hadolint_is_asked_with_the_repositorys_configuration(tmp_path: Path) ->
     assert [(f.rule, f.level, f.where) for f in found] == [
         ("hadolint/DL3018", Level.ERROR, "Dockerfile:2"),
         ("hadolint/DL3059", Level.WARNING, "Dockerfile:3"),
+        # The builder could read it all the same.
+        ("hadolint/DL1000", Level.WARNING, "Dockerfile:4"),
     ]
     assert "--config" not in executor.asked[0]
     (tmp_path / ".hadolint.yaml").write_text("", encoding="utf-8")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,14 +8,15 @@ import pytest
 
 from buildlib import preflight
 from buildlib.dockerignore import DockerIgnore
-from buildlib.engine import Builder, EngineFacts
+from buildlib.engine import Builder, EngineFacts, inspect_engine
 from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
+from buildlib.executor import Completed
 from buildlib.plan import BuildPlan
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.platforms import parse_platforms
 from buildlib.project import Checkout
 
-from fakes import GOOD, a_project, write_project
+from fakes import GOOD, FakeExecutor, a_project, write_project
 
 
 def _plan(root: Path, request: BuildRequest | None = None) -> BuildPlan:
@@ -74,7 +76,96 @@ def test_an_engine_that_will_not_do(
 
 @pytest.mark.parametrize("buildx", ["v0.13.0", "0.13.1+ds1", "v0.29.0-desktop.1", "unknown"])
 def test_a_buildx_that_will_do(buildx: str) -> None:
-    assert preflight.check_engine(replace(GOOD, buildx=buildx)) == []
+    facts = replace(GOOD, buildx=buildx)
+    assert (preflight.check_engine(facts), preflight.unknown_buildx(facts)) == ([], [])
+
+
+# What `docker buildx create --help` prints; 0.12.1 by its commands/create.go.
+HELP = """\
+Create a new builder instance
+
+Usage:  docker buildx create [OPTIONS] [CONTEXT|ENDPOINT]
+
+Options:
+      --bootstrap            Boot builder after creation
+{}
+      --use                  Set the current builder instance
+"""
+OF_0_12 = HELP.format(
+    "      --buildkitd-flags string   Flags for buildkitd daemon\n"
+    "      --config string        BuildKit config file"
+)
+OF_0_13 = HELP.format(
+    "      --buildkitd-config string   BuildKit daemon config file\n"
+    "      --buildkitd-flags string    BuildKit daemon flags"
+)
+OF_0_38 = OF_0_13.replace("Options:", "Flags:") + "\nGlobal Flags:\n  -D, --debug   Enable debug\n"
+NAMELESS = [
+    *("v0.0.0+unknown", "0.0.0", "v0.0.0-20260820161649-9c4b5ef0a1b2", "(devel)", ""),
+    *("0a1b2c3", "9c4b5ef0a1b2c3d4e5f60718293a4b5c6d7e8f90", "1234567", "ds1-3"),
+]
+
+
+def _inspected(version: str, answer: Completed) -> tuple[EngineFacts, FakeExecutor]:
+    """Return what is known of an engine whose buildx is of a version, and prints a help."""
+    info = {
+        "ServerVersion": "26.1.5",
+        "ClientInfo": {"Version": "26.1.5", "Plugins": [{"Name": "buildx", "Version": version}]},
+    }
+    docker = FakeExecutor(
+        {
+            ("docker", "info"): Completed(code=0, stdout=json.dumps(info)),
+            ("docker", "buildx", "create", "--help"): answer,
+        }
+    )
+    return inspect_engine(docker), docker
+
+
+@pytest.mark.parametrize("version", NAMELESS)
+@pytest.mark.parametrize("stdout", [OF_0_13, OF_0_38], ids=["0.13", "0.38"])
+def test_a_buildx_without_a_version_is_used_with_a_warning(version: str, stdout: str) -> None:
+    facts, _ = _inspected(version, Completed(code=0, stdout=stdout))
+    assert preflight.check_engine(facts) == []
+    (warning,) = preflight.unknown_buildx(facts)
+    assert (version or "unknown") in warning
+
+
+@pytest.mark.parametrize("version", NAMELESS)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(Completed(code=0, stdout=OF_0_12), id="0.12"),
+        pytest.param(Completed(code=1, stderr="exec format error"), id="it does not start"),
+    ],
+)
+def test_a_buildx_without_a_version_that_lacks_what_is_needed_is_refused(
+    version: str, answer: Completed
+) -> None:
+    facts, _ = _inspected(version, answer)
+    (problem,) = preflight.check_engine(facts)
+    assert "too old" in problem.what
+    assert "--buildkitd-config" in problem.why
+    assert preflight.unknown_buildx(facts) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "old"),
+    [
+        ("0.13.1+ds1-3", False),
+        ("v0.38.2", False),
+        ("1.0", False),
+        ("v0.29.0-desktop.1", False),
+        ("v0.12.1-10-g9c4b5ef", True),
+        ("0.11.2-0ubuntu1", True),
+    ],
+)
+def test_a_buildx_that_says_its_version_is_believed(version: str, *, old: bool) -> None:
+    facts, docker = _inspected(version, Completed(code=1))
+    assert [problem.what for problem in preflight.check_engine(facts)] == (
+        [f"docker buildx {version} is too old, 0.13 is the oldest that does"] if old else []
+    )
+    assert preflight.unknown_buildx(facts) == []
+    assert docker.asked == [("docker", "info", "--format", "{{json .}}")]
 
 
 def test_no_permission_never_suggests_chmod() -> None:

@@ -99,11 +99,11 @@ def test_damaged_data_and_unknown_steps_are_passed_over() -> None:
     assert progress.feed(json.dumps({"warnings": [{"short": "a"}]})) == []
 
 
-def test_a_million_lines_of_output_keep_only_the_last() -> None:
+def test_of_many_lines_of_output_only_the_last_are_kept() -> None:
     progress = BuildProgress()
     progress.feed(_vertex("a", "[1/1] RUN x", completed=None))
     line = _log("a", b"a line of output that says something\n" * 1000)
-    for _ in range(1000):
+    for _ in range(20):
         assert len(progress.feed(line)) == 1000
     step = progress.feed(_vertex("a", "[1/1] RUN x"))[0].step
     assert step is not None

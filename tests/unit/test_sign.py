@@ -55,11 +55,29 @@ def test_an_index_is_signed_with_every_manifest_in_it() -> None:
     )
 
 
-def test_version_3_is_told_to_leave_its_services_alone() -> None:
-    assert THREE.sign(REFERENCE, KEY, ROOT) == (
+def test_version_3_gets_a_configuration_without_services() -> None:
+    *before, services, roots_option, roots, reference = THREE.sign(REFERENCE, KEY, ROOT)
+    assert before == [
         *("cosign", "sign", "--yes", "--recursive", "--key", "/repo/keys/cosign.key"),
-        *("--use-signing-config=false", "--tlog-upload=false", REFERENCE),
+        "--signing-config",
+    ]
+    assert (roots_option, reference) == ("--trusted-root", REFERENCE)
+    for path in (services, roots):
+        content = json.loads(Path(path).read_text("utf-8"))
+        assert list(content) == ["mediaType"], "no service, and no root"
+
+
+@pytest.mark.parametrize(("cosign", "without"), [(TWO, []), (THREE, ["-u", "COSIGN_TLOG_UPLOAD"])])
+def test_what_contradicts_the_configuration_is_not_handed_over(
+    cosign: Cosign, without: list[str]
+) -> None:
+    executor = FakeExecutor({("env",): Completed(code=0)})
+    signatory = Signatory(
+        cosign, executor, ROOT, {"COSIGN_TLOG_UPLOAD": "false", "COSIGN_PASSWORD": ""}, safe=str
     )
+    signatory.sign(REFERENCE, KEY, Path("/store"))
+    (argv,) = executor.asked
+    assert list(argv[1 : argv.index("cosign")]) == [*without, "DOCKER_CONFIG=/store"]
 
 
 @pytest.mark.parametrize("cosign", [TWO, THREE], ids=["2", "3"])
@@ -530,6 +548,7 @@ HELP: tuple[str, ...] = ("cosign", "sign", "--help")
 # A line of each version's own help.
 HELP_1 = "    --no-tlog-upload=false:  -r, --recursive=false:"
 HELP_2 = "    -r, --recursive=false:  --tlog-upload=true:"
+HELP_2_6 = f"{HELP_2}  --use-signing-config=false:"
 HELP_3 = "    -r, --recursive=false:  --use-signing-config=true:"
 
 
@@ -547,6 +566,7 @@ def _here(told: str, options: str) -> FakeExecutor:
         ('{"gitVersion": "v3.1.3"}', HELP_3, Cosign(version="v3.1.3", signing_config=True)),
         ('{"gitVersion": "v10.0.0"}', HELP_3, Cosign(version="v10.0.0", signing_config=True)),
         ("hello", HELP_2, Cosign(version="unknown")),
+        ('{"gitVersion": "v2.6.0"}', HELP_2_6, Cosign(version="v2.6.0")),
     ],
 )
 def test_which_cosign_it_is_its_help_tells(told: str, options: str, expected: Cosign) -> None:

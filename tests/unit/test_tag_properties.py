@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from buildlib.errors import InputError, VerificationError
@@ -50,7 +50,6 @@ def templates(draw: st.DrawFn) -> str:
 
 
 @given(template=templates(), values=VALUES, suffix=st.sampled_from(["", "-alpine", ".1"]))
-@settings(max_examples=500)
 def test_a_template_is_read_back_or_refused(
     template: str, values: dict[str, str], suffix: str
 ) -> None:
@@ -171,7 +170,6 @@ def _publish(
 
 
 @given(data=st.data(), scheme=st.sampled_from(list(Scheme)), number=st.integers(0, len(RULES) - 1))
-@settings(max_examples=300)
 def test_no_tag_that_moves_goes_down(data: st.DataObject, scheme: Scheme, number: int) -> None:
     naming, rules = Naming(scheme=scheme), parse_rules({"rules": RULES[number]})
     history = data.draw(st.lists(versions(scheme), min_size=1, max_size=7, unique=True))
@@ -259,7 +257,6 @@ def _refused(tag: str, said: str, rules: tuple[TagRule, ...], naming: Naming) ->
 
 
 @given(data=st.data(), mode=st.sampled_from(list(Mode)))
-@settings(max_examples=150)
 def test_what_publishing_tags_verifies_under_its_tags(data: st.DataObject, mode: Mode) -> None:
     naming, rules = _namings(data)
     said, plan = _published(data.draw(texts(naming.scheme)), rules, naming, mode)
@@ -268,7 +265,6 @@ def test_what_publishing_tags_verifies_under_its_tags(data: st.DataObject, mode:
 
 
 @given(data=st.data())
-@settings(max_examples=200)
 def test_another_version_does_not_verify_under_a_tag_that_names_one(data: st.DataObject) -> None:
     naming, rules = _namings(data)
     said, own = _published(data.draw(texts(naming.scheme)), rules, naming)

@@ -125,8 +125,7 @@ func (s *Store) write(name string, data []byte) error {
 	_, err = file.Write(data)
 	err = errors.Join(err, file.Sync(), file.Close())
 	if err == nil {
-		// os.Root has no Rename before Go 1.25; both names are ours and have no separator.
-		err = os.Rename(filepath.Join(s.root.Name(), temporary), filepath.Join(s.root.Name(), name))
+		err = s.root.Rename(temporary, name)
 	}
 	if err != nil {
 		_ = s.root.Remove(temporary)
