@@ -26,7 +26,7 @@ nox.options.error_on_missing_interpreters = True
 NEEDS_GO = ["goreleaser", "builders"]
 HAS_GO = shutil.which("go") is not None
 nox.options.sessions = [
-    *("lint", "unit", "lowest", "app_tests", "engine", "release", "coverage", "simulation"),
+    *("lint", "unit", "app_tests", "engine", "release", "coverage", "simulation"),
     *("smoke", "reproducible", "publish"),
     *(NEEDS_GO if HAS_GO else ["left_out"]),
 ]
@@ -148,19 +148,19 @@ def unit(session: nox.Session) -> None:
     _pytest(session, "unit", "tests/unit", "tests/contract", "tests/shell")
 
 
-@nox.session(allow_parallel=True)
+@nox.session(default=False, allow_parallel=True)
 def lowest(session: nox.Session) -> None:
     """Run the unit tests with the oldest dependencies that pyproject.toml allows."""
     _install(session)
     session.install("--no-deps", "--require-hashes", "-r", LOWEST)
-    session.run("pytest", *SHARED, "tests/unit", *session.posargs)
+    session.run("pytest", "-m", "unit", *SHARED, "tests/unit", *session.posargs)
 
 
 @nox.session(python=PYTHONS, default=False)
 def pythons(session: nox.Session) -> None:
     """Run the unit tests with each Python of 3.11 to 3.14 that is on PATH."""
     _install(session)
-    session.run("pytest", *SHARED, "tests/unit", *session.posargs)
+    session.run("pytest", "-m", "unit", *SHARED, "tests/unit", *session.posargs)
 
 
 @nox.session

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, pytest_collection_modifyitems, unmeasured
 
 ALWAYS = {
-    *("lint", "unit", "lowest", "app_tests", "engine", "release", "coverage", "simulation"),
+    *("lint", "unit", "app_tests", "engine", "release", "coverage", "simulation"),
     *("smoke(linux/amd64)", "smoke(linux/arm64)", "reproducible", "publish"),
 }
 

@@ -265,9 +265,11 @@ def test_sessions_that_need_cosign_get_the_pinned_one() -> None:
 
 def test_what_is_tried_every_week_is_among_the_tests() -> None:
     runs = [step for step in RUNS if step.workflow == "faults.yml" and "nox" in step.text["run"]]
-    faults, interrupts, simulation = [_inner(shlex.split(step.text["run"])) for step in runs]
+    inner = [_inner(shlex.split(step.text["run"])) for step in runs]
+    faults, lowest, interrupts, simulation = inner
     assert simulation[:3] == ["nox", "-s", "simulation"]
     assert faults == ["nox", "-s", "faults"]
+    assert lowest == ["nox", "-s", "lowest"]
     assert interrupts == ["nox", "-s", "engine", "--", "--every-request", "-k", "two_interrupts"]
     assert "two_interrupts" in (TESTS / "integration" / "test_interrupts.py").read_text("utf-8")
     files = ["tests/integration/test_publish_matrix.py", "tests/unit/test_mutants.py"]
