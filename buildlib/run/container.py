@@ -161,24 +161,29 @@ class Containers:
         Raises:
             EngineError, ProblemsError: all of it that stays (exit 4).
         """
-        label = ("--filter", f"label={RUN_ID}={run_id}")
-        containers = ("ps", "--all", *label)
-        removals: list[tuple[tuple[str, ...], Callable[[str], None]]] = [
-            ((*containers, "--filter", f"label={OWNER}"), self.remove)
-        ]
+        which = ("--filter", f"label={RUN_ID}={run_id}", "--format")
+        removals: dict[tuple[str, ...], Callable[[str], None]] = {
+            ("ps", "--all", *which, f'{{{{.ID}}}}={{{{.Label "{OWNER}"}}}}'): self._end
+        }
         if services:
-            # Their data goes with them, so there is nothing that they would have to end in order.
-            removals.append((containers, self._discard))
-            removals.append((("network", "ls", *label), self._remove_network))
+            removals["network", "ls", *which, "{{.ID}}"] = self._remove_network
         problems: list[BuildlibError] = []
-        for listing, remove in removals:
+        for listing, remove in removals.items():
             found: tuple[str, ...] = ()
             with collected(problems):
-                found = listed(self._executor, *listing, "--quiet")
+                found = listed(self._executor, *listing)
             for left in found:
                 with collected(problems):
                     remove(left)
         raise_problems(problems)
+
+    def _end(self, found: str) -> None:
+        """Remove a container of a run, `ID=OWNER`: services, which have no owner, at once.
+
+        Their data goes with them, so there is nothing that they would have to end in order.
+        """
+        name, _, owner = found.partition("=")
+        (self.remove if owner else self._discard)(name)
 
     def _remove_network(self, name: str) -> None:
         done = self._executor.run(("docker", "network", "rm", name))

@@ -23,7 +23,7 @@ from buildlib.run.endpoint import Candidate, Kind, Pinged
 from buildlib.run.flow import Flow, describe_engine
 from buildlib.run.ping import find_engine
 from buildlib.run.places import DataPlaces
-from buildlib.run.plan import OWNER, RUN_ID, Mount, RunPlan, RunRequest, make_run_plan
+from buildlib.run.plan import RUN_ID, Mount, RunPlan, RunRequest, make_run_plan
 
 from fakes import GOOD, FakeExecutor, a_console, dead_name, write_project
 
@@ -471,8 +471,7 @@ def test_services_are_started_before_it_and_go_with_it(tmp_path: Path) -> None:
 def test_a_container_with_services_is_removed_with_them() -> None:
     docker = Docker(
         {
-            f"ps --all --quiet --filter label={RUN_ID}=77": Completed(code=0, stdout="a\nb\n"),
-            f"ps --all --quiet --filter label={RUN_ID}=77 --filter label={OWNER}": OK,
+            f"ps --all --filter label={RUN_ID}=77": Completed(code=0, stdout="a=\nb=\n"),
             "network ls": Completed(code=0, stdout="net\n"),
         }
     )
@@ -493,7 +492,7 @@ def test_what_can_not_be_removed_keeps_nothing_else_and_all_of_it_is_told() -> N
     refused = Completed(code=1, stderr="busy")
     docker = Docker(
         {
-            "ps --all --quiet": Completed(code=0, stdout="one\ntwo\n"),
+            "ps --all": Completed(code=0, stdout="one=thing\ntwo=\n"),
             "network ls": Completed(code=0, stdout="net-1\nnet-2\n"),
             "rm --force --volumes one": refused,
             "container inspect one": _container(Running=True),
@@ -508,7 +507,7 @@ def test_what_can_not_be_removed_keeps_nothing_else_and_all_of_it_is_told() -> N
         "the network net-1 can't be removed",
     ]
     assert docker.said("rm")[-1] == "rm --force --volumes two"
-    docker.table["ps --all --quiet"] = refused
+    docker.table["ps --all"] = refused
     with pytest.raises(ProblemsError, match="docker ps lists nothing") as caught:
         Containers(docker, "thing").clean_up("77", services=True)
     assert len(caught.value.problems) == 2
