@@ -55,6 +55,7 @@ def make(tmp_path: Path, servers: list[Server]) -> Iterator[Make]:
         release.forget()
 
 
+@pytest.mark.toolchain
 def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> None:
     # Steps that another test builds at this moment would be waited for, and not be cached ones.
     release = make(provenance=True, content=secrets.token_hex(8))
@@ -78,7 +79,7 @@ def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> 
     asked = text.partition("--provenance=mode=min")[2].partition("pushing")[0]
     steps = [line for line in asked.splitlines() if "COPY" in line]
     assert steps
-    assert all("cached" in line for line in steps)
+    assert all("cached" in line for line in steps), text
     index = Repository(Transport(release.hosts["two"], KNOWN), PATH).manifest(digest)
     assert index
     # The page of a registry shows what the index says.
@@ -97,6 +98,7 @@ def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> 
     _check_that_a_second_time_is_nothing_but_questions(release)
 
 
+@pytest.mark.toolchain
 @pytest.mark.timeout(2400)
 def test_a_builder_in_a_container_publishes_as_well(make: Make, tmp_path: Path) -> None:
     with container_builder(tmp_path / "builder") as builder:
@@ -404,6 +406,7 @@ USER 1001
 """
 
 
+@pytest.mark.toolchain
 def test_the_archive_has_to_be_what_two_other_builds_give(make: Make, alpine: str) -> None:
     release = make(gates=["reproducible"])
     # The time of a file of the context is in it.
