@@ -16,7 +16,7 @@ import faults
 import pytest
 from conftest import git
 from registries import KNOWN, Fault, Proxy, Server, fault_proxy, referrers_registry, registry
-from releases import PATH, PLAIN, Release, make_keys, make_release
+from releases import ATTACHED, PATH, PLAIN, STATED, Release, make_keys, make_release
 
 from buildlib.errors import TransientError
 from buildlib.publish.signing import STATEMENT
