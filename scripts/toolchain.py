@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -39,11 +40,11 @@ _NAMESPACES: Final = (
 )
 
 
-def _use_buildx(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which docker finds the newest buildx."""
+def _use_buildx(folder: Path, buildx: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which docker finds a buildx."""
     plugins = folder / "docker" / "cli-plugins"
     plugins.mkdir(parents=True)
-    (plugins / "docker-buildx").symlink_to(ensure("buildx", env, current=True))
+    (plugins / "docker-buildx").symlink_to(buildx)
     return {**env, "DOCKER_CONFIG": str(plugins.parent)}
 
 
@@ -51,7 +52,10 @@ def _start(folder: Path, name: str, *options: str) -> int:
     with (folder / f"{name}.log").open("wb") as log:
         argv = [name, *options]
         quiet = subprocess.DEVNULL
-        return subprocess.Popen(argv, cwd="/", stdin=quiet, stdout=log, stderr=log).pid
+        # In a process group of its own: Ctrl-C in the terminal is for the command.
+        return subprocess.Popen(
+            argv, cwd="/", stdin=quiet, stdout=log, stderr=log, process_group=0
+        ).pid
 
 
 def _do(*argv: str) -> None:
@@ -115,8 +119,9 @@ def _run_inside(folder: Path, command: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda which, _frame: process.send_signal(which))
     code = _wait_for(process.pid)
-    os.kill(engine, signal.SIGTERM)
-    _wait_for(engine, time.monotonic() + _END)
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(engine, signal.SIGTERM)
+        _wait_for(engine, time.monotonic() + _END)
     return 4 if code is None else code
 
 
@@ -127,13 +132,6 @@ def _run(command: Sequence[str], env: Mapping[str, str]) -> int:
         signal.signal(number, lambda which, _frame: process.send_signal(which))
     code = process.wait()
     return code if code >= 0 else 128 - code
-
-
-def _run_on_engine(folder: Path, command: Sequence[str], env: Mapping[str, str]) -> int:
-    found = [ensure(name, env, current=True).parent for name in _PROGRAMS]
-    path = os.pathsep.join([*map(str, found), env.get("PATH", os.defpath)])
-    inside = (sys.executable, __file__, "--inside", str(folder), *command)
-    return _run((*_NAMESPACES, *inside), {**env, "PATH": path})
 
 
 def main() -> int:
@@ -151,14 +149,20 @@ def main() -> int:
             "toolchain: an engine has to be root: scripts/bootstrap.sh --as-root", file=sys.stderr
         )
         return 3
-    # Short: the path of a socket has at most 107 characters.
-    folder = Path(tempfile.mkdtemp(prefix="buildlib-toolchain-", dir="/tmp"))
+    env = dict(os.environ)
     try:
-        env = _use_buildx(folder, os.environ)
-        return _run_on_engine(folder, command, env) if engine else _run(command, env)
+        buildx = ensure("buildx", env, current=True)
+        found = [ensure(name, env, current=True).parent for name in _PROGRAMS] if engine else []
     except GoToolError as error:
         print(f"toolchain: {error}", file=sys.stderr)
         return error.code
+    # Short: the path of a socket has at most 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="buildlib-toolchain-", dir="/tmp"))
+    try:
+        env = _use_buildx(folder, buildx, env)
+        env["PATH"] = os.pathsep.join([*map(str, found), env.get("PATH", os.defpath)])
+        inside = (*_NAMESPACES, sys.executable, __file__, "--inside", str(folder))
+        return _run((*inside, *command) if engine else command, env)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -43,7 +43,11 @@ def _processes_with(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("ending", "code"), [("exit 7", 7), ("kill -KILL $$", 137)])
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [("exit 7", 7), ("kill -KILL $$", 137), ("kill -INT 0", 130)],
+    ids=["its end", "its death", "Ctrl-C"],
+)
 def test_an_engine_of_ones_own_is_gone_with_the_command(
     tmp_path: Path, ending: str, code: int
 ) -> None:
@@ -60,7 +64,9 @@ def test_an_engine_of_ones_own_is_gone_with_the_command(
         f'echo "$DOCKER_HOST $BUILDLIB_TOOLCHAIN"\n{ending}\n'
     )
     argv = [sys.executable, str(ROOT / "scripts/toolchain.py"), "--engine", "sh", "-c", script]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        argv, env=env, capture_output=True, text=True, check=False, start_new_session=True
+    )
     assert done.returncode == code, done.stderr
     *spaces, told = done.stdout.splitlines()
     assert not set(spaces) & set(map(str, before.values()))
