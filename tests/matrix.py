@@ -82,12 +82,17 @@ def make_table(columns: list[dict[str, Any]]) -> str:
     return f"{head}|{' --- |' * len(rows[0])}\n{''.join(rest)}"
 
 
+def with_table(page: str, columns: list[dict[str, Any]]) -> str:
+    """Return the page with the table in the place of the one before; at first, at its end."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before.rstrip()}\n\n{BEGIN}\n{make_table(columns)}\n{END}{after}"
+
+
 def main() -> None:
     """Write the table into the page."""
     columns = [json.loads(Path(word).read_text(encoding="utf-8")) for word in sys.argv[1:]]
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{make_table(columns)}\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), columns), encoding="utf-8")
 
 
 if __name__ == "__main__":
