@@ -31,6 +31,9 @@ from typing import Final
 from gotools import GoToolError, ensure
 
 _PROGRAMS: Final = ("dockerd", "docker-proxy", "containerd", "containerd-shim-runc-v2")
+# The installed runc is used, which may be older than time namespaces. Nothing chooses the image
+# store: the engine's own default is what its users have.
+_CONFIG: Final = {"shutdown-timeout": 5, "features": {"time-namespaces": False}}
 _START: Final = 60.0
 _END: Final = 30.0
 # Processes, mounts and network of its own; whatever happens to this process, they end with it.
@@ -75,8 +78,7 @@ def _start_engine(folder: Path) -> int:
         encoding="utf-8",
     )
     _start(folder, "containerd", "--config", str(config))
-    # No option chooses the image store: the engine's own default is what its users have.
-    (folder / "daemon.json").write_text(json.dumps({"shutdown-timeout": 5}), encoding="utf-8")
+    (folder / "daemon.json").write_text(json.dumps(_CONFIG), encoding="utf-8")
     return _start(
         folder,
         "dockerd",
