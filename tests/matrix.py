@@ -28,7 +28,8 @@ def _said(*argv: str) -> str:
 def _version(text: str) -> str:
     """Return the first version in what a program says of itself, without a distribution's part."""
     found = re.search(r"\d+\.\d+\.\d+(?:-\w+)?", text)
-    return found[0] if found else "unknown"
+    # What was linked without a version says v0.0.0+unknown.
+    return found[0] if found and found[0] != "0.0.0" else "unknown"
 
 
 def _versions(buildkitd: Path) -> dict[str, str]:
