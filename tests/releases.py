@@ -36,8 +36,6 @@ CURRENT = os.environ.get("BUILDLIB_TOOLCHAIN") == "current"
 BUILDKIT = "slsaprovenance1" if CURRENT else "slsaprovenance02"
 # What is counted of each type: about the index, or else about the two platforms' images.
 STATED = {BUILDKIT: 2, "slsaprovenance1": 1}
-# Our own statement, and BuildKit's about each platform's image.
-ATTACHED = 3
 DOCKERFILE = """\
 FROM scratch
 ARG VERSION

@@ -94,6 +94,10 @@ def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> 
         assert found["digest"] == digest
         assert found["attestations"] == STATED
         assert sorted(found["images"]) == sorted(receipt["platforms"].values())
+    for image in receipt["platforms"].values():
+        reference = f"{release.hosts['two']}/{PATH}@{image}"
+        done = release.invoke("docker-verify", reference, "--json", "--attestation", BUILDKIT)
+        assert json.loads(done.stdout)["attestations"] == {BUILDKIT: 1}, done.stderr
     _check_that_a_second_time_is_nothing_but_questions(release)
 
 
