@@ -42,6 +42,12 @@ SHARED = ("-n", "2", "--dist", "worksteal", "--durations", "30")
 # More of them than cores: most of the time they wait for registries, engines and disks.
 WAITING = ("-n", "4", *SHARED[2:])
 LEAST_BRANCHES = 95
+# Each with what its command is run by: the installed tools are the oldest that count, on Debian 12.
+TOOLCHAINS = {
+    "oldest": (),
+    "current buildx": ("scripts/toolchain.py",),
+    "current": ("scripts/toolchain.py", "--engine"),
+}
 CONFIG = load_config(Path(__file__).parent, os.environ)
 PLATFORMS = [str(platform) for platform in CONFIG.platforms]
 
@@ -289,6 +295,33 @@ def builders(session: nox.Session) -> None:
     _install(session)
     _release_tools(session)
     session.run("pytest", "-m", "builders", *SHARED, "tests/integration", *session.posargs)
+
+
+@nox.session(default=False)
+def engines(session: nox.Session) -> None:
+    """Test with the oldest and the newest of Docker's tools, and write docs/toolchains.md."""
+    if os.geteuid() != 0:
+        session.error("a second engine is root here: scripts/bootstrap.sh --as-root nox -s engines")
+    _install(session)
+    pytest = (str(Path(session.bin, "python")), "-m", "pytest", "-m", "toolchain", *SHARED)
+    files, failed = [], []
+    for name, prefix in TOOLCHAINS.items():
+        session.log(name)
+        files.append(Path(session.create_tmp(), f"{name}.json".replace(" ", "-")).resolve())
+        words = (*prefix, *pytest, "--matrix", str(files[-1]), "tests/integration")
+        # The engine of its own has no network: it needs base images that are here.
+        session.run(
+            *("scripts/bootstrap.sh", "--release-tools", *words, *session.posargs),
+            env={"BUILDLIB_BASES": "stand-ins"},
+            external=True,
+            success_codes=[0, 1],
+        )
+        if any(json.loads(files[-1].read_text(encoding="utf-8"))["failed"].values()):
+            failed.append(name)
+    if failed:
+        session.error(f"tests failed on: {', '.join(failed)}")
+    if not session.posargs:
+        session.run("python", "tests/matrix.py", *map(str, files))
 
 
 @nox.session(python=False, default=False)

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Build pinned tools that are written in Go, once, and run a command that finds them.
 
-Usage: gotools.py NAME...
-       gotools.py NAME... -- COMMAND...
+Usage: gotools.py [--current] NAME...
+       gotools.py [--current] NAME... -- COMMAND...
 
 The first prints the path of each program. The second puts them in front of PATH and becomes the
-command, whose exit code is then the answer.
+command, whose exit code is then the answer. With --current it is the newest version, where tests
+run with the oldest and the newest.
 
 What was built stays in the cache, $XDG_CACHE_HOME or ~/.cache, under buildlib/go/NAME@VERSION/.
 Each module is pinned by its hash, and by its own go.sum so is all that it needs. Where PATH has no
@@ -92,6 +93,42 @@ TOOLS = {
         "./cmd/grype",
         "main.version={}",
     ),
+}
+
+# The newest that can be had, beside the oldest that count: the session `engines` runs with both.
+_BUILDKIT_NOW = Tool(
+    "github.com/moby/buildkit",
+    "v0.34.2",
+    "h1:fXgOe79JW5zJNDumRtwTemOklLX66otQokObUXuiGJo=",
+    stamp="github.com/moby/buildkit/version.Version=v{}",
+)
+_CONTAINERD = Tool(
+    "github.com/containerd/containerd/v2",
+    "v2.4.2",
+    "h1:p6Qg+xbEz8lvwdhHDx0U469xENvp4LgGBx+E7djXkGw=",
+    stamp="github.com/containerd/containerd/v2/version.Version=v{}",
+)
+# Its module has numbers of its own; the engine's is in releases/versions.yaml there.
+_MOBY = Tool(
+    "github.com/moby/moby/v2",
+    "v2.0.0-beta.24",
+    "h1:sWv7EckkDJhpraR9yUjkw1XeVf39+MWd58E22PYloNA=",
+    stamp="github.com/moby/moby/v2/dockerversion.Version=29.8.1-dev",
+)
+CURRENT = {
+    "buildctl": _BUILDKIT_NOW._replace(package="./cmd/buildctl"),
+    "buildkitd": _BUILDKIT_NOW._replace(package="./cmd/buildkitd"),
+    "buildx": Tool(
+        "github.com/docker/buildx",
+        "v0.38.2",
+        "h1:TTn5GXRaZatKpvJ4l7xXuS/N8kTIkLFP0WvGRkbbW9U=",
+        "./cmd/buildx",
+        "github.com/docker/buildx/version.Version=v{}",
+    ),
+    "containerd": _CONTAINERD._replace(package="./cmd/containerd"),
+    "containerd-shim-runc-v2": _CONTAINERD._replace(package="./cmd/containerd-shim-runc-v2"),
+    "docker-proxy": _MOBY._replace(package="./cmd/docker-proxy"),
+    "dockerd": _MOBY._replace(package="./cmd/dockerd"),
 }
 
 
@@ -228,18 +265,19 @@ def _install_go(target: Path, env: Mapping[str, str]) -> None:
         raise GoToolError(f"install Go {needed} or later (go.dev/doc/install), or uv: {why}", 3)
 
 
-def ensure(name: str, env: Mapping[str, str]) -> Path:
+def ensure(name: str, env: Mapping[str, str], *, current: bool = False) -> Path:
     """Return the program of a tool; it is built where it is not there yet.
 
     Args:
-        name: one of `TOOLS`.
+        name: one of `TOOLS`, or of `CURRENT`.
         env: for the cache, and for Go.
+        current: of the newest version, where there are two.
 
     Raises:
         GoToolError: there is no Go, or others could write to the cache (3); or the tool can't be
             built (4).
     """
-    tool = TOOLS[name]
+    tool = (TOOLS | CURRENT)[name] if current else TOOLS[name]
     home = cache_of(env).resolve() / f"{name}@{tool.version}"
     _check_private(home / name, env)
     if not (home / name).is_file():
@@ -321,12 +359,15 @@ def main() -> int:
     words, command = given[:end], given[end + 1 :]
     parser = argparse.ArgumentParser(
         description="Build pinned tools that are written in Go.",
-        usage="%(prog)s NAME... [-- COMMAND...]",
+        usage="%(prog)s [--current] NAME... [-- COMMAND...]",
     )
-    parser.add_argument("names", nargs="+", choices=sorted(TOOLS))
+    current = "--current" in words
+    parser.add_argument("--current", action="store_true", help="the newest version")
+    known = sorted(TOOLS | CURRENT if current else TOOLS)
+    parser.add_argument("names", nargs="+", choices=known)
     names = parser.parse_args(words).names
     try:
-        programs = [ensure(name, os.environ) for name in names]
+        programs = [ensure(name, os.environ, current=current) for name in names]
         if command:
             _become(command, programs, os.environ)
     except GoToolError as error:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import GOTOOLS
+from conftest import go_tool
 
 DOCKERFILE = """\
 FROM scratch
@@ -32,7 +32,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _fill(root: Path) -> None:
     for name in ("buildkitd", "buildctl"):
-        _copy(Path(GOTOOLS.ensure(name, os.environ)), root / "usr/bin" / name)
+        _copy(go_tool(name), root / "usr/bin" / name)
     runc = shutil.which("runc", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     assert runc, "the engine's runc is needed"
     _copy(Path(runc), root / "usr/bin/buildkit-runc")

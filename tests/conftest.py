@@ -25,6 +25,7 @@ import pytest
 from grypedb import Advisory, write_database
 from hypothesis import HealthCheck, settings
 from inprocess import run_task
+from matrix import write_column
 
 import buildlib
 
@@ -47,6 +48,7 @@ namespace = collection(Path(__file__).parent)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take `--every-request`: faults at each request, not only at some of them."""
     parser.addoption("--every-request", action="store_true", help="inject faults everywhere")
+    parser.addoption("--matrix", type=Path, help="file for the versions, and what passed on them")
     parser.addoption("--simulate", default="3", help="seconds that each simulation may go on")
 
 
@@ -82,8 +84,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid}: {problem}: mark it with one of {SESSIONS}")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many interleavings each simulation went through."""
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print how many interleavings each simulation went through; write a column of the matrix."""
+    if path := config.getoption("--matrix"):
+        write_column(path, terminalreporter, go_tool("buildkitd"))
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "simulation" and report.when == "call":
@@ -393,6 +399,12 @@ def load_script(name: str) -> ModuleType:
 
 
 GOTOOLS = load_script("gotools")
+
+
+def go_tool(name: str) -> Path:
+    """Return a program of the toolchain that the tests run with; it is built once."""
+    current = os.environ.get("BUILDLIB_TOOLCHAIN") == "current"
+    return Path(GOTOOLS.ensure(name, os.environ, current=current))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conftest import GOTOOLS
+from conftest import go_tool
 from registries import free_port
 
 _RUNC = """\
@@ -104,9 +104,8 @@ class Daemon:
         wrapper.write_text(_RUNC.format(runc=runc, state=self._state), encoding="utf-8")
         wrapper.chmod(0o755)
         certificate, key = self.authority.sign("node")
-        program = GOTOOLS.ensure("buildkitd", os.environ)
         argv = [
-            *(str(program), "--debug", "--root", str(self.folder / "root"), "--addr"),
+            *(str(go_tool("buildkitd")), "--debug", "--root", str(self.folder / "root"), "--addr"),
             # The socket is what ssh leads to: it has no TLS of its own.
             *(self.endpoint, "--addr", f"unix://{self.socket}"),
             *("--tlscacert", str(self.authority.certificate)),
@@ -177,10 +176,15 @@ def daemon(folder: Path, authority: Authority) -> Iterator[Daemon]:
 
 def built_here(one: Daemon) -> set[str]:
     """Return the platforms of the builds that a daemon itself has a record of."""
-    program = GOTOOLS.ensure("buildctl", os.environ)
     certificate, key = one.authority.sign("reader")
     argv = [
-        *(str(program), "--addr", one.endpoint, "--tlscacert", str(one.authority.certificate)),
+        *(
+            str(go_tool("buildctl")),
+            "--addr",
+            one.endpoint,
+            "--tlscacert",
+            str(one.authority.certificate),
+        ),
         *("--tlscert", str(certificate), "--tlskey", str(key)),
         *("debug", "histories", "--format", "{{json .}}"),
     ]

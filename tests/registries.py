@@ -374,4 +374,8 @@ def docker_config(folder: Path, *hosts: str, password: str = PASSWORD) -> Path:
     entries = ", ".join(f'"{host}": {{"auth": "{auth}"}}' for host in hosts)
     path = folder / "config.json"
     path.write_text(f'{{"auths": {{{entries}}}}}', encoding="utf-8")
+    # The buildx under test may be one that only its own directory knows.
+    plugins = Path(os.environ.get("DOCKER_CONFIG", "/nonexistent"), "cli-plugins")
+    if plugins.is_dir() and not (folder / plugins.name).exists():
+        (folder / plugins.name).symlink_to(plugins)
     return folder

@@ -31,6 +31,11 @@ TERMS = ClaimTerms(duration=5.0, poll=0.05, patience=60.0)
 PLAIN = NOTHING
 UNSIGNED = PLAIN._replace(skips=("sign",), reason="signatures are another test's")
 PATH = "team/thing"
+# How cosign names the provenance that BuildKit writes by default.
+CURRENT = os.environ.get("BUILDLIB_TOOLCHAIN") == "current"
+BUILDKIT = "slsaprovenance1" if CURRENT else "slsaprovenance02"
+# What is counted of each type: about the index, or else about the two platforms' images.
+STATED = {BUILDKIT: 2, "slsaprovenance1": 1}
 DOCKERFILE = """\
 FROM scratch
 ARG VERSION

@@ -24,6 +24,7 @@ from buildlib.console import Console, table
 from buildlib.engine import Builder, Node, inspect_builder
 from buildlib.errors import BuildlibError, EngineError, InputError, TimedOutError, raise_problems
 from buildlib.executor import Executor
+from buildlib.passing import passing_folder
 
 # buildx itself gives up on a node after 20 s; to start one it may have to pull an image.
 _TIMEOUT: Final = 60.0
@@ -206,7 +207,10 @@ class Flow:
     def _run(self, step: Step, timeout: float = _TIMEOUT) -> None:
         self._console.note(self._console.style(f"$ {step.line()}", "dim"))
         if step.text:
-            done = self._executor.feed(step.argv, step.text, timeout=timeout)
+            with passing_folder("builder") as folder:
+                path = folder / "buildkitd.toml"
+                path.write_text(step.text, encoding="utf-8")
+                done = self._executor.run(step.reading(path), timeout=timeout)
         else:
             done = self._executor.run(step.argv, timeout=timeout)
         if done.code != 0:

@@ -22,21 +22,27 @@ from buildlib.command import csv_field, shell_line
 from buildlib.platforms import Platform
 
 _BUILDX: Final = ("docker", "buildx")
-# Where a command reads what it is given on its standard input: no file is left behind.
-_STDIN: Final = "/dev/stdin"
+# Stands for the file of the configuration. Newer versions of buildx read it twice: a pipe won't do.
+_FILE: Final = "buildkitd.toml"
 
 
 class Step(NamedTuple):
-    """One command, and what it reads from its standard input."""
+    """One command, and the text of the configuration file that it reads."""
 
     argv: tuple[str, ...]
     text: str = ""
+
+    def reading(self, path: Path) -> tuple[str, ...]:
+        """Return the command, where the file is at that path."""
+        return tuple(str(path) if word == _FILE else word for word in self.argv)
 
     def line(self) -> str:
         """Return it as a line that a shell can run as it stands."""
         if not self.text:
             return shell_line(self.argv)
-        return f"printf %s {shlex.quote(self.text)} | {shell_line(self.argv)}"
+        command = shell_line(self.argv).replace(f"config {_FILE}", 'config "$file"')
+        write = f'file=$(mktemp) && printf %s {shlex.quote(self.text)} >"$file"'
+        return f'{write} && {command} && rm "$file"'
 
 
 def buildkitd_toml(gc: Collection) -> str:
@@ -72,7 +78,7 @@ def _options(node: NodeSettings, files: dict[str, Path]) -> list[str]:
 
 def _create(builder: BuilderSettings, node: NodeSettings, root: Path, *, append: bool) -> Step:
     files = files_of(node, root)
-    config = str(files.get("config", "")) or (_STDIN if builder.gc else "")
+    config = str(files.get("config", "")) or (_FILE if builder.gc else "")
     argv = (
         *(*_BUILDX, "create"),
         *(("--append",) if append else ()),

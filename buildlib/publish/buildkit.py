@@ -101,5 +101,7 @@ def _statements(archive: Archive) -> Iterator[tuple[str, dict[str, Any]]]:
         about = (entry.get("annotations") or {}).get("vnd.docker.reference.digest")
         if about:
             manifest = json.loads(archive.bytes_of(entry["digest"]))
-            for layer in manifest.get("layers") or ():
-                yield str(about), json.loads(archive.bytes_of(layer["digest"]))
+            said = [json.loads(archive.bytes_of(one["digest"])) for one in manifest["layers"]]
+            # A bill of materials may be beside it, by the builder's own default.
+            known = [one for one in said if one.get("predicateType") in _TYPES]
+            yield from ((str(about), one) for one in known or said)

@@ -212,14 +212,20 @@ class CosignSigner:
             signatory.attest(about, file, kind, self._project.config.signing(), store)
 
 
-def _said(predicate: object) -> object:
-    """Return what our own statement says of the gates, each with its outcome; another's: None."""
+def _said(predicate: object) -> tuple[object, object]:
+    """Return the type of build that provenance is of, and what ours says of each gate's outcome.
+
+    BuildKit's may be about the same image, and of the same SLSA type.
+    """
     found = predicate if isinstance(predicate, Mapping) else {}
+    build = gates = None
+    with suppress(LookupError, TypeError):
+        build = found["buildDefinition"]["buildType"]
     # Other tools have byproducts of other kinds; SLSA wants neither name nor annotations.
     with suppress(LookupError, TypeError, AttributeError):
-        gates = (found.get("runDetails") or {}).get("byproducts") or ()
-        return sorted((gate["name"], gate["annotations"]["state"]) for gate in gates)
-    return None
+        byproducts = found["runDetails"].get("byproducts") or ()
+        gates = sorted((gate["name"], gate["annotations"]["state"]) for gate in byproducts)
+    return build, gates
 
 
 Verifier = Callable[[Repository, str], None]

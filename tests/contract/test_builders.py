@@ -7,6 +7,7 @@ import os
 import shlex
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,8 +74,8 @@ def test_a_dry_run_prints_every_command_and_starts_none(user: Checkout, tmp_path
     ]
     assert printed["create", "local"][-2:] == [
         (
-            "' | docker buildx create --name local --driver docker-container --node local0 "
-            "--buildkitd-config /dev/stdin"
+            '\' >"$file" && docker buildx create --name local --driver docker-container '
+            '--node local0 --buildkitd-config "$file" && rm "$file"'
         ),
         "docker buildx inspect --bootstrap local",
     ]
@@ -85,6 +86,24 @@ def test_a_dry_run_prints_every_command_and_starts_none(user: Checkout, tmp_path
         "docker buildx inspect local",
     ]
     assert not (tmp_path / "bin/started").exists()
+
+
+def test_the_dry_run_hands_over_a_configuration_that_can_be_read_twice(
+    user: Checkout, tmp_path: Path
+) -> None:
+    """As buildx 0.38 does it."""
+    printed = user.invoke("docker-builder", "create", "--name", "local", "--dry-run").stdout
+    folder, temporary = tmp_path / "bin", tmp_path / "temporary"
+    folder.mkdir()
+    temporary.mkdir()
+    twice = '[ "$2" != create ] || { for path; do :; done; cat "$path" "$path"; }'
+    (folder / "docker").write_text(f"#!/bin/sh\n{twice}\n", encoding="utf-8")
+    (folder / "docker").chmod(0o755)
+    env = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(temporary)}
+    argv = ["sh", "-ec", printed]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "[worker.oci]\n  gc = true\n  gckeepstorage = 5000000000\n" * 2
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -48,14 +48,15 @@ def test_a_release_by_goreleaser_is_told_what_only_we_know(tmp_path: Path) -> No
     )
 
 
-def test_machines_that_build_are_not_started_by_who_is_not_root(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["builders", "engines"])
+def test_daemons_are_not_started_without_root(tmp_path: Path, name: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os\nos.geteuid = lambda: 1000\n", encoding="utf-8"
     )
     done = subprocess.run(
         [
             *(sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py")),
-            *("--no-install", "--force-venv-backend", "none", "--session", "builders"),
+            *("--no-install", "--force-venv-backend", "none", "--session", name),
         ],
         env=unmeasured(PYTHONPATH=str(tmp_path), PATH=str(tmp_path), NO_COLOR="1"),
         capture_output=True,
@@ -63,7 +64,7 @@ def test_machines_that_build_are_not_started_by_who_is_not_root(tmp_path: Path) 
         check=False,
     )
     assert done.returncode != 0
-    assert "scripts/bootstrap.sh --as-root nox -s builders" in done.stderr
+    assert f"scripts/bootstrap.sh --as-root nox -s {name}" in done.stderr
     assert "Running" in done.stderr
     assert "bootstrap.sh --release-tools" not in done.stderr
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from buildkit import image_of_buildkit
-from conftest import GOTOOLS, ROOT, Checkout
+from conftest import ROOT, Checkout, go_tool
 from nodes import Authority, Daemon, built_here, daemon, make_authority
 from registries import Server, registry
 
@@ -146,6 +146,7 @@ def _states(user: User) -> dict[str, str]:
     return {"": found["state"], **{node["name"]: node["state"] for node in found["nodes"]}}
 
 
+@pytest.mark.toolchain
 def test_create_status_build_and_remove(
     make_user: Callable[..., User], farm: list[Daemon], golang: str
 ) -> None:
@@ -206,6 +207,7 @@ def test_the_dry_run_can_be_pasted(
     assert len(rows[0]) == 10
 
 
+@pytest.mark.toolchain
 def test_several_nodes_push_one_index(
     make_user: Callable[..., User], farm: list[Daemon], server: Server
 ) -> None:
@@ -222,6 +224,7 @@ def test_several_nodes_push_one_index(
     assert sorted(found) == ["amd64", "arm64"]
 
 
+@pytest.mark.toolchain
 @pytest.mark.parametrize("output", ["load", "oci", "type=docker,dest=x.tar", "type=tar,dest=x.tar"])
 def test_what_several_nodes_can_not_put_together_is_told_before_work(
     make_user: Callable[..., User], farm: list[Daemon], output: str
@@ -289,11 +292,10 @@ def test_a_machine_behind_ssh(
     make_user: Callable[..., User], farm: list[Daemon], tmp_path: Path
 ) -> None:
     # What ssh would start on the machine is started here, with the words that buildx gives it.
-    program = GOTOOLS.ensure("buildctl", os.environ)
     folder = tmp_path / "bin"
     folder.mkdir()
     script = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift 3\n'
-    (folder / "ssh").write_text(f'{script}exec {program} "$@"\n', encoding="utf-8")
+    (folder / "ssh").write_text(f'{script}exec {go_tool("buildctl")} "$@"\n', encoding="utf-8")
     (folder / "ssh").chmod(0o755)
     node = f'{{ endpoint = "ssh://me@machine{farm[1].socket}", platforms = ["linux/arm64"] }}'
     user = make_user(COPIES, f'[builders.farm]\ndriver = "remote"\nnodes = [{node}]\n')
@@ -372,6 +374,7 @@ def building(
         yield start
 
 
+@pytest.mark.toolchain
 def test_a_node_that_is_killed_in_mid_build(
     building: Callable[..., Building], tmp_path: Path, alpine: str
 ) -> None:
@@ -463,6 +466,7 @@ def test_a_registry_makes_the_cold_build_of_another_machine_warm(
         assert made == ["amd64\n", "arm64\n"]
 
 
+@pytest.mark.toolchain
 def test_a_container_as_a_builder(make_user: Callable[..., User], tmp_path: Path) -> None:
     with image_of_buildkit(tmp_path / "image") as image:
         name = image.partition(":")[0]
@@ -492,6 +496,7 @@ def test_a_container_as_a_builder(make_user: Callable[..., User], tmp_path: Path
             user.buildx("rm", "--force", name)
 
 
+@pytest.mark.toolchain
 def test_the_builder_of_docker_itself(make_user: Callable[..., User]) -> None:
     user = make_user(COPIES, '[builders.own]\ndriver = "docker"\n')
     done = user.succeed("docker-builder", "create")

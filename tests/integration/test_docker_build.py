@@ -63,6 +63,7 @@ def product(repository: Path) -> Iterator[Checkout]:
     remove_images(image)
 
 
+@pytest.mark.toolchain
 def test_the_version_is_in_the_image_on_both_platforms(product: Checkout) -> None:
     done = product.invoke("docker-build", "--platform", "all", "--json")
     assert done.returncode == 0, done.stderr
@@ -80,6 +81,7 @@ def test_the_version_is_in_the_image_on_both_platforms(product: Checkout) -> Non
     assert _labels(f"{product.image}:1.2.3")["org.opencontainers.image.version"] == "1.2.3"
 
 
+@pytest.mark.toolchain
 def test_the_image_is_as_the_security_rules_want_it(product: Checkout) -> None:
     assert product.invoke("docker-build").returncode == 0
     inspected = docker(
@@ -162,6 +164,7 @@ def test_the_dry_run_is_the_line_that_a_real_run_echoes(product: Checkout) -> No
     assert words(echoed.removeprefix("$ ")) == words(dry)
 
 
+@pytest.mark.toolchain
 def test_the_same_commit_gives_the_same_digest(product: Checkout) -> None:
     first = json.loads(product.invoke("docker-build", "--json").stdout)
     again = json.loads(product.invoke("docker-build", "--json").stdout)
@@ -169,6 +172,7 @@ def test_the_same_commit_gives_the_same_digest(product: Checkout) -> None:
     assert again["cached"] == again["steps"] > 0
 
 
+@pytest.mark.toolchain
 def test_binaries_come_out_of_the_build(product: Checkout) -> None:
     done = product.invoke("binary", "--platform", "linux/amd64", "--platform", "linux/arm64")
     assert done.returncode == 0, done.stderr
@@ -191,6 +195,7 @@ def test_binaries_come_out_of_the_build(product: Checkout) -> None:
     assert not (product.root / "bin/linux-amd64").exists()
 
 
+@pytest.mark.toolchain
 @pytest.mark.parametrize("progress", ["auto", "plain", "rawjson"])
 def test_a_compile_error_ends_with_the_compilers_own_lines(
     product: Checkout, progress: str
@@ -231,6 +236,7 @@ def test_a_checkout_under_an_odd_path(make_checkout: Make, alpine: str, name: st
     assert tarfile.is_tarfile(json.loads(done.stdout)["destination"])
 
 
+@pytest.mark.toolchain
 def test_an_undeclared_build_arg_warns_and_strict_refuses(make_checkout: Make, alpine: str) -> None:
     checkout = make_checkout(_simple(alpine))
     done = checkout.invoke("docker-build", "--build-arg", "VERISON=1")
@@ -247,6 +253,7 @@ def test_an_epoch_of_zero_is_used_and_shown(make_checkout: Make, alpine: str) ->
     assert created == "1970-01-01T00:00:00Z"
 
 
+@pytest.mark.toolchain
 def test_a_secret_is_used_and_left_nowhere(make_checkout: Make, alpine: str) -> None:
     digest = hashlib.sha256(b"hunter2").hexdigest()
     checkout = make_checkout(
@@ -258,6 +265,7 @@ def test_a_secret_is_used_and_left_nowhere(make_checkout: Make, alpine: str) -> 
     assert "hunter2" not in done.stdout + done.stderr + history
 
 
+@pytest.mark.toolchain
 def test_a_proxy_is_handed_on_and_its_password_shown_nowhere(
     make_checkout: Make, alpine: str
 ) -> None:
@@ -369,6 +377,7 @@ def test_an_archive_outlives_a_build_that_fails_or_is_interrupted(
     assert archive.read_bytes() == before
 
 
+@pytest.mark.toolchain
 def test_the_dry_run_of_an_archive_runs_in_a_fresh_clone(make_checkout: Make, alpine: str) -> None:
     checkout = make_checkout(_simple(alpine))
     line = checkout.invoke("docker-build", "--output", "oci", "--dry-run").stdout.strip()

@@ -83,6 +83,7 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+@pytest.mark.toolchain
 def test_a_healthy_container_and_its_address(project: Checkout, own_image: str) -> None:
     found = _run(project)
     health = _ask(f"{found['address']}/api/health")
@@ -101,10 +102,12 @@ def test_a_healthy_container_and_its_address(project: Checkout, own_image: str) 
     assert host["Init"] is True
     assert (host["Memory"], host["PidsLimit"]) == (512 * 1024**2, 256)
     assert host["PortBindings"]["8080/tcp"][0]["HostIp"] == "127.0.0.1"
-    group = str(os.stat("/var/run/docker.sock").st_gid)  # noqa: PTH116 - as it is mounted
+    socket_path = os.environ.get("DOCKER_HOST", "").removeprefix("unix://")
+    group = str(Path(socket_path or "/var/run/docker.sock").stat().st_gid)
     assert host["GroupAdd"] == [group]
 
 
+@pytest.mark.toolchain
 def test_it_builds_first(make_checkout: Callable[..., Checkout], alpine: str) -> None:
     config = (
         '[smoke]\nport = 8080\nhealth-path = "/index.html"\nstart-timeout = 20\n[run]\nuser = 0\n'
@@ -121,6 +124,7 @@ def test_it_builds_first(make_checkout: Callable[..., Checkout], alpine: str) ->
     assert stopped.stdout.strip() == checkout.image
 
 
+@pytest.mark.toolchain
 def test_a_report_outlives_the_container_with_persistent_and_only_then(
     project: Checkout, own_image: str
 ) -> None:
@@ -282,6 +286,7 @@ def _foreground(
     return process, port
 
 
+@pytest.mark.toolchain
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_in_the_foreground_the_log_is_shown_and_the_end_leaves_nothing(
     project: Checkout, end_group: EndGroup, number: signal.Signals

@@ -49,6 +49,7 @@ def test_an_engine_that_is_not_there_exits_4_at_once_and_is_named(
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.toolchain
 def test_buildx_is_started_by_itself_and_says_what_docker_lets_it_say(tmp_path: Path) -> None:
     executor = PlumbumExecutor(os.environ, tmp_path)
     facts = inspect_engine(executor)

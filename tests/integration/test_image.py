@@ -20,6 +20,7 @@ def _size(own_image: str, *words: str) -> dict[str, object]:
     return dict(report)
 
 
+@pytest.mark.toolchain
 def test_the_size_is_the_base_and_the_binary_and_hardly_more(own_image: str) -> None:
     report = _size(own_image, "--top", "1")
     layers, files = report["layers"], report["largest"]
@@ -119,6 +120,7 @@ def test_a_broken_record_or_none_configured_exits_2(own_image: str, sized: Check
     assert "add size-record" in done.stderr
 
 
+@pytest.mark.toolchain
 def test_an_archive_will_do_as_well(own_image: str, tmp_path: Path) -> None:
     archive = tmp_path / "own image.tar"
     docker("save", "--output", str(archive), own_image)

@@ -179,6 +179,7 @@ FORMATS: Sequence[TarEntry | bytes] = (
 )
 
 
+@pytest.mark.toolchain
 def test_the_engine_and_we_see_the_same_files(tmp_path: Path) -> None:
     stacks, _ = _stacks(tmp_path / "case.tar", CASES)
     assert len(stacks) == CASES

@@ -25,6 +25,7 @@ def _archive(folder: Path, form: str) -> Path:
     return writer.write(folder / "image.tar", writer.image([writer.layer({"a": b"1"}, kind)]))
 
 
+@pytest.mark.toolchain
 @pytest.mark.parametrize(
     ("name", "form"),
     [

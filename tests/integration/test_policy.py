@@ -106,6 +106,7 @@ def test_each_fault_is_found_by_its_rule(
     assert "hunter" not in done.stdout + done.stderr
 
 
+@pytest.mark.toolchain
 def test_this_repositorys_image_keeps_every_rule_on_both_platforms(
     tmp_path: Path, own_archive: Path
 ) -> None:
@@ -137,6 +138,7 @@ def test_without_hadolint_the_gate_has_not_passed(tmp_path: Path, own_image: str
         assert "buildx build" not in done.stderr
 
 
+@pytest.mark.toolchain
 def test_smoke_holds_the_image_against_the_policy(
     make_checkout: Callable[..., Checkout], alpine: str
 ) -> None:

@@ -19,7 +19,7 @@ from buildkit import container_builder
 from conftest import ROOT, git
 from ociwriter import ELF
 from registries import KNOWN, PASSWORD, USER, Server, free_port, registry
-from releases import PATH, PLAIN, UNSIGNED, Release, make_release
+from releases import BUILDKIT, PATH, PLAIN, STATED, UNSIGNED, Release, make_release
 
 from buildlib.config import load_config
 from buildlib.errors import GateError, InputError, ProblemsError, TransientError, exit_code_of
@@ -55,6 +55,7 @@ def make(tmp_path: Path, servers: list[Server]) -> Iterator[Make]:
         release.forget()
 
 
+@pytest.mark.toolchain
 def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> None:
     # Steps that another test builds at this moment would be waited for, and not be cached ones.
     release = make(provenance=True, content=secrets.token_hex(8))
@@ -85,18 +86,22 @@ def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> 
     notes = json.loads(index.data)["annotations"]
     assert notes["org.opencontainers.image.version"] == "1.2.3"
     assert notes["org.opencontainers.image.revision"] == receipt["revision"]
-    kinds = ("slsaprovenance1", "slsaprovenance02")
-    wanted = [word for kind in kinds for word in ("--attestation", kind)]
+    wanted = [word for kind in STATED for word in ("--attestation", kind)]
     for host in release.hosts.values():
         done = release.invoke("docker-verify", f"{host}/{PATH}:1.2.3", "--json", *wanted)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
         assert found["digest"] == digest
-        assert found["attestations"] == {"slsaprovenance1": 1, "slsaprovenance02": 2}
+        assert found["attestations"] == STATED
         assert sorted(found["images"]) == sorted(receipt["platforms"].values())
+    for image in receipt["platforms"].values():
+        reference = f"{release.hosts['two']}/{PATH}@{image}"
+        done = release.invoke("docker-verify", reference, "--json", "--attestation", BUILDKIT)
+        assert json.loads(done.stdout)["attestations"] == {BUILDKIT: 1}, done.stderr
     _check_that_a_second_time_is_nothing_but_questions(release)
 
 
+@pytest.mark.toolchain
 @pytest.mark.timeout(2400)
 def test_a_builder_in_a_container_publishes_as_well(make: Make, tmp_path: Path) -> None:
     with container_builder(tmp_path / "builder") as builder:
@@ -107,7 +112,7 @@ def test_a_builder_in_a_container_publishes_as_well(make: Make, tmp_path: Path) 
     receipt = release.receipt
     assert release.tags == [dict.fromkeys(TAGS, receipt["digest"])] * 2
     # BuildKit's own statement comes from there too.
-    assert [one["type"] for one in receipt["provenance"]] == ["slsaprovenance02"] * 2
+    assert [one["type"] for one in receipt["provenance"]] == [BUILDKIT] * 2
 
 
 def _check_that_a_second_time_is_nothing_but_questions(release: Release) -> None:
@@ -404,6 +409,7 @@ USER 1001
 """
 
 
+@pytest.mark.toolchain
 def test_the_archive_has_to_be_what_two_other_builds_give(make: Make, alpine: str) -> None:
     release = make(gates=["reproducible"])
     # The time of a file of the context is in it.

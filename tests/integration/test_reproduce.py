@@ -71,6 +71,7 @@ def test_each_fault_is_explained_by_its_file(
     assert _mounted(token) == []
 
 
+@pytest.mark.toolchain
 def test_the_table_tells_layer_file_and_difference(make_checkout: Make, alpine: str) -> None:
     checkout = make_checkout(f"FROM {alpine}\nCOPY --chmod=0644 f /deep/f\n")
     (checkout.root / "f").write_text("x\n", encoding="utf-8")
@@ -85,6 +86,7 @@ def test_the_table_tells_layer_file_and_difference(make_checkout: Make, alpine: 
     assert "the image is not reproducible: 1 difference" in done.stderr
 
 
+@pytest.mark.toolchain
 def test_cache_mounts_are_not_shared_and_not_left(make_checkout: Make, alpine: str) -> None:
     name = f"c{secrets.token_hex(6)}"
     mount = f"RUN --mount=type=cache,id={name},target=/c"

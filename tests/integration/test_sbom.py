@@ -16,6 +16,7 @@ from buildlib.sbom import subject_of
 pytestmark = pytest.mark.engine
 
 
+@pytest.mark.toolchain
 def test_the_bill_of_each_platform_lists_our_program_and_its_library(
     tmp_path: Path, own_archive: Path
 ) -> None:

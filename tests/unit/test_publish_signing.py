@@ -149,8 +149,22 @@ def test_what_cosign_did_again_is_counted_where_it_was(tmp_path: Path) -> None:
     assert [one.transport.tally.retries for one in there.values()] == [1, 0]
 
 
-OURS = {"runDetails": {"byproducts": [{"name": "gate/size", "annotations": {"state": "passed"}}]}}
+BUILD_TYPE = "io.github.smiller333.buildlib/docker-publish/v1"
+OURS = {
+    "buildDefinition": {"buildType": BUILD_TYPE},
+    "runDetails": {"byproducts": [{"name": "gate/size", "annotations": {"state": "passed"}}]},
+}
+# What BuildKit 0.34 writes by default, without what is in it besides.
+BUILDKIT = {
+    "buildDefinition": {
+        "buildType": "https://github.com/moby/buildkit/blob/master/docs/attestations/"
+        "slsa-definitions.md",
+        "externalParameters": {"configSource": {"path": "Dockerfile"}, "request": {}},
+    },
+    "runDetails": {"builder": {"id": ""}, "metadata": {"invocationId": "4wxk8a"}},
+}
 OTHERS = [
+    BUILDKIT,
     {"runDetails": {"byproducts": [{"uri": "https://example.org/log"}]}},
     {"runDetails": {"byproducts": [{"name": "log"}, {"name": "x", "annotations": {}}]}},
     {"runDetails": {"byproducts": ["x"]}},
@@ -172,6 +186,28 @@ def test_and_ours_among_them_is_not_given_again(tmp_path: Path) -> None:
     signer, plan, receipt = _signer(tmp_path, cosign)
     signer.sign(plan.targets[0], receipt)
     assert cosign.did("attest") == 0
+
+
+def test_buildkits_provenance_and_ours_about_one_image_are_both_attached_once(
+    tmp_path: Path,
+) -> None:
+    """An image of one platform without an index, no gate, and provenance v1 from BuildKit."""
+    file = tmp_path / "one.buildkit.json"
+    file.write_text(json.dumps(BUILDKIT), encoding="utf-8")
+    known = {"platform": "linux/amd64", "digest": DIGEST, "file": file.name}
+    mine = {**OURS, "runDetails": {}}
+    for there, attached in (
+        ((), 2),
+        ((BUILDKIT,), 1),
+        ((mine,), 1),
+        ((BUILDKIT, mine), 0),
+    ):
+        cosign = Cosign(*there)
+        signer, plan, receipt = _signer(tmp_path, cosign)
+        receipt.gates.clear()
+        receipt.provenance[:] = [{**known, "type": "slsaprovenance1"}]
+        signer.sign(plan.targets[0], receipt)
+        assert cosign.did("attest") == attached
 
 
 def test_somebody_elses_statements_are_no_reason_not_to_give_ours(tmp_path: Path) -> None:
