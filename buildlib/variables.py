@@ -11,6 +11,6 @@ OTHERS: Final = frozenset(
     {
         BASE_IMAGES,
         *(f"{PREFIX}BASES", f"{PREFIX}DAEMON_JSON", f"{PREFIX}DEBUG", f"{PREFIX}HELD_BACK"),
-        *(f"{PREFIX}OS_RELEASE", f"{PREFIX}PYTHON", f"{PREFIX}VENV"),
+        *(f"{PREFIX}OS_RELEASE", f"{PREFIX}PYTHON", f"{PREFIX}TOOLCHAIN", f"{PREFIX}VENV"),
     }
 )
