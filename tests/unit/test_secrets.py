@@ -26,6 +26,8 @@ HARMLESS = [
     *("TOKEN=", "USE_AUTH=no", "PASSWORD_HASH_ROUNDS=12", "PASSWORD_POLICY=strict"),
     *("AUTHOR=me", "COMPASS=north", "TOKENIZER=bpe", "CACHE_KEY=v1", "KEYCLOAK_VERSION=1"),
     *("SECRET_KEY_BASE_DUMMY=1", "PASSWORDS=0", "SECRET_MANAGER=vault", "AUTH_SCOPES=a b"),
+    *("PASSWORD_COMPLEXITY=high", "PASSWORD_ENCRYPTION=scram-sha-256", "PASSWORD_HASHERS=argon2"),
+    *("GITHUB_TOKEN_PERMISSIONS=read", "TOKEN_REGEX=[a-z]+", "AUTHORIZATION=rbac"),
     *("SECRETS_NAMESPACE=prod", "SECRET_MANAGER_PROJECT=p", "TOKEN_REGION=eu-west-1"),
     "SSH_KEY=ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me@home",
 ]
@@ -34,6 +36,7 @@ SECRET = [
     *("DB_PASSWORD=1234", "PGPASSWORD=hunter2", "MYSQLPASSWORD=root", "PASSPHRASE=correct horse"),
     *("dbPassword=x", "apiKey=xyz", "access-key=xyz", "client.secret=xyz", "clientSecret=true-ish"),
     *(f"API_KEY={FINGERPRINT}", "SECRET_KEY_BASE=0f3a", "ENCRYPTION_KEY=abc", "AUTH=me:hunter2"),
+    *("HTTP_AUTHORIZATION=Bearer mF_9.B5f-4.1JqM", "PASSWORD_HASH=x9", "ENCRYPTION_KEY=x9"),
     *("AUTH_URL=https://me:hunter2@idp.example", "DATABASE=postgres://me:hunter2@db/x"),
     *("CACHE=redis://:hunter2@cache:6379", "PIP_INDEX_URL=https://t0ken:hunter2@pypi.example"),
     *(f"GREETING={GITHUB}", f"NAME={AWS}", f"MAX_TOKENS={GITHUB}", f"X=a {GITHUB} b"),
