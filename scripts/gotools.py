@@ -265,6 +265,11 @@ def _install_go(target: Path, env: Mapping[str, str]) -> None:
         raise GoToolError(f"install Go {needed} or later (go.dev/doc/install), or uv: {why}", 3)
 
 
+def tools_of(*, current: bool) -> Mapping[str, Tool]:
+    """Return the tools by their names, where there are two the oldest or the current one."""
+    return TOOLS | CURRENT if current else TOOLS
+
+
 def ensure(name: str, env: Mapping[str, str], *, current: bool = False) -> Path:
     """Return the program of a tool; it is built where it is not there yet.
 
@@ -277,7 +282,7 @@ def ensure(name: str, env: Mapping[str, str], *, current: bool = False) -> Path:
         GoToolError: there is no Go, or others could write to the cache (3); or the tool can't be
             built (4).
     """
-    tool = (TOOLS | CURRENT)[name] if current else TOOLS[name]
+    tool = tools_of(current=current)[name]
     home = cache_of(env).resolve() / f"{name}@{tool.version}"
     _check_private(home / name, env)
     if not (home / name).is_file():
@@ -363,8 +368,7 @@ def main() -> int:
     )
     current = "--current" in words
     parser.add_argument("--current", action="store_true", help="the newest version")
-    known = sorted(TOOLS | CURRENT if current else TOOLS)
-    parser.add_argument("names", nargs="+", choices=known)
+    parser.add_argument("names", nargs="+", choices=sorted(tools_of(current=current)))
     names = parser.parse_args(words).names
     try:
         programs = [ensure(name, os.environ, current=current) for name in names]

@@ -190,10 +190,13 @@ class Containers:
         if done.code != 0 and "not found" not in done.stderr:
             raise EngineError(f"the network {name} can't be removed", why=done.stderr.strip())
 
-    def remove_stale(self) -> tuple[str, ...]:
-        """Remove what runs that were killed have left, and return their names.
+    def remove_stale(self, note: Callable[[str], None]) -> None:
+        """Remove what runs that were killed have left.
 
         A container that was started with `--detach` stays, with its services.
+
+        Args:
+            note: prints a line for each of these runs.
         """
         which, template = ("--filter", f"label={RUN_ID}", "--format"), f'{{{{.Label "{RUN_ID}"}}}}'
         kept = f'={{{{.Label "{DETACHED}"}}}}'
@@ -202,10 +205,9 @@ class Containers:
         runs = [found.partition("=")[::2] for found in containers]
         detached = {run_id for run_id, value in runs if value}
         names = {*networks, *(run_id for run_id, _ in runs)} - detached
-        stale = ended(names)
-        for run_id in stale:
+        for run_id in ended(names):
             remove_made(self._executor, RUN_ID, run_id)
-        return stale
+            note(f"removed what {run_id} had left, a run that was killed")
 
     def remove_all(self, container: dict[str, Any]) -> None:
         """Remove a container of ours, and the services that were started for it.

@@ -243,7 +243,7 @@ class Flow:
             EngineError: the engine (exit 4).
             GateError: it is not healthy (exit 7).
         """
-        self._remove_stale()
+        self.containers.remove_stale(self._console.note)
         self._prepare_data(plan)
         self.containers.start_services(plan)
         container = self._started(plan)
@@ -259,14 +259,10 @@ class Flow:
         Raises:
             InputError, EngineError: as `start`.
         """
-        self._remove_stale()
+        self.containers.remove_stale(self._console.note)
         self._prepare_data(plan)
         self.containers.start_services(plan)
         self._make_room(plan)
-
-    def _remove_stale(self) -> None:
-        for name in self.containers.remove_stale():
-            self._console.note(f"removed what {name} had left, a run that was killed")
 
     def _prepare_data(self, plan: RunPlan) -> None:
         config = self._config

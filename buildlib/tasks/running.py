@@ -205,8 +205,8 @@ def _remove_containers(
             if not run.dry:
                 containers.remove_all(container)
             run.console.answer(prefix + name_of(container))
-    for name in () if run.dry else containers.remove_stale():
-        run.console.note(f"removed what {name} had left, a run that was killed")
+    if not run.dry:
+        containers.remove_stale(run.console.note)
     raise_problems(problems)
 
 
