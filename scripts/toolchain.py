@@ -117,9 +117,10 @@ def _run_inside(folder: Path, command: Sequence[str]) -> int:
         time.sleep(0.2)
     env = {**os.environ, "DOCKER_HOST": host, "BUILDLIB_TOOLCHAIN": "current"}
     process = subprocess.Popen(command, env=env)
-    # An interrupt is the command's affair: it ends, and so does all this.
+    # An interrupt is the command's affair: it ends, and so does all this. Not `send_signal`, which
+    # first asks whether the command has ended: `_wait_for` would never hear of it then.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda which, _frame: process.send_signal(which))
+        signal.signal(number, lambda which, _frame: os.kill(process.pid, which))
     code = _wait_for(process.pid)
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(engine, signal.SIGTERM)
