@@ -22,6 +22,7 @@ from types import ModuleType
 
 import coverage
 import pytest
+from goldenfiles import Golden
 from grypedb import Advisory, write_database
 from hypothesis import HealthCheck, settings
 from inprocess import run_task
@@ -49,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Take `--every-request`: faults at each request, not only at some of them."""
     parser.addoption("--every-request", action="store_true", help="inject faults everywhere")
     parser.addoption("--matrix", type=Path, help="file for the versions, and what passed on them")
+    parser.addoption("--update-golden", action="store_true", help="write the files of tests/golden")
     parser.addoption("--simulate", default="3", help="seconds that each simulation may go on")
 
 
@@ -114,6 +116,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # `nox -s faults`, which runs every week, tries all of them.
     settings.register_profile("all examples", few, max_examples=500)
     settings.load_profile("few examples")
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Return what compares with golden files."""
+    return Golden(update=request.config.getoption("--update-golden"))
 
 
 @pytest.fixture(scope="session")
