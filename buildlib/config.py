@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,6 @@ from buildlib import settings, values
 from buildlib.errors import BuildlibError, InputError, ProblemsError, raise_problems
 from buildlib.platforms import Platform
 from buildlib.precedence import Naming, Scheme
-from buildlib.record import record
 from buildlib.reference import LATEST
 from buildlib.settings import BaseImage, Registry, Run, Smoke
 from buildlib.variables import BASE_IMAGES, OTHERS, PREFIX
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 OWN_FILE: Final = "buildlib.toml"
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """Where a value came from; `detail` is a path, a variable or an option."""
 
@@ -51,55 +50,62 @@ class Source:
         return f"{self.kind} ({self.detail})" if self.detail else self.kind
 
 
-def _key(parse: Callable[[object], Any], default: object) -> Any:  # noqa: ANN401 - as field()
-    return field(default=default, metadata={"parse": parse})
+def _by(parse: Callable[[object], object]) -> dict[str, object]:
+    """Return a field's metadata: what parses its value."""
+    return {"parse": parse}
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that a repository says about its image; frozen, and knows its sources."""
 
     root: Path
     # The name of the file that it was read from, or nothing.
     file: str = ""
-    image: str = _key(settings.parse_image, "")
-    context: str = _key(settings.parse_context, ".")
+    image: str = field(default="", metadata=_by(settings.parse_image))
+    context: str = field(default=".", metadata=_by(settings.parse_context))
     # Of the table of that key.
     context_include: tuple[str, ...] = ()
     context_allow: tuple[str, ...] = ()
-    dockerfile: str = _key(values.parse_text, "Dockerfile")
-    target: str = _key(values.parse_text, "")
-    binary_target: str = _key(values.parse_text, "")
-    platforms: tuple[Platform, ...] = _key(settings.parse_platforms, ())
-    tag_prefix: str = _key(settings.parse_prefix, "v")
-    version_scheme: Scheme = _key(settings.parse_scheme, Scheme.SEMVER)
-    tags: tuple[TagRule, ...] = _key(settings.parse_tag_rules, ())
-    release_branches: tuple[str, ...] = _key(values.parse_names, ())
-    registries: tuple[Registry, ...] = _key(settings.parse_registries, ())
-    title: str = _key(values.parse_text, "")
-    description: str = _key(values.parse_text, "")
-    licenses: str = _key(values.parse_text, "")
-    source: str = _key(values.parse_text, "")
-    labels: tuple[tuple[str, str], ...] = _key(values.parse_pairs, ())
-    build_args: tuple[tuple[str, str], ...] = _key(values.parse_build_args, ())
-    inject: tuple[tuple[str, str], ...] = _key(settings.parse_inject, ())
-    secrets: tuple[tuple[str, str, str], ...] = _key(settings.parse_secrets, ())
-    builder: str = _key(values.parse_text, "")
-    builders: tuple[BuilderSettings, ...] = _key(settings.parse_builders, ())
-    cache_from: tuple[str, ...] = _key(values.parse_texts, ())
-    cache_to: tuple[str, ...] = _key(values.parse_texts, ())
-    progress: str = _key(settings.parse_progress, "auto")
-    clean: tuple[str, ...] = _key(settings.parse_paths_below, ())
-    base_images: tuple[tuple[str, BaseImage], ...] = _key(settings.parse_base_images, ())
-    smoke: Smoke = _key(settings.parse_smoke, settings.NO_SMOKE)
-    run: Run = _key(settings.parse_run, settings.NO_RUN)
-    bases: Bases | None = _key(settings.parse_bases, None)
-    policy: Policy | None = _key(settings.parse_policy, None)
-    scan: ScanSettings | None = _key(settings.parse_scan, None)
-    publish: Publish | None = _key(settings.parse_publish, None)
-    goreleaser: GoReleaser | None = _key(settings.parse_goreleaser, None)
-    sign: Sign | None = _key(settings.parse_sign, None)
-    verify: Verify | None = _key(settings.parse_verify, None)
+    dockerfile: str = field(default="Dockerfile", metadata=_by(values.parse_text))
+    target: str = field(default="", metadata=_by(values.parse_text))
+    binary_target: str = field(default="", metadata=_by(values.parse_text))
+    platforms: tuple[Platform, ...] = field(default=(), metadata=_by(settings.parse_platforms))
+    tag_prefix: str = field(default="v", metadata=_by(settings.parse_prefix))
+    version_scheme: Scheme = field(default=Scheme.SEMVER, metadata=_by(settings.parse_scheme))
+    tags: tuple[TagRule, ...] = field(default=(), metadata=_by(settings.parse_tag_rules))
+    release_branches: tuple[str, ...] = field(default=(), metadata=_by(values.parse_names))
+    registries: tuple[Registry, ...] = field(default=(), metadata=_by(settings.parse_registries))
+    title: str = field(default="", metadata=_by(values.parse_text))
+    description: str = field(default="", metadata=_by(values.parse_text))
+    licenses: str = field(default="", metadata=_by(values.parse_text))
+    source: str = field(default="", metadata=_by(values.parse_text))
+    labels: tuple[tuple[str, str], ...] = field(default=(), metadata=_by(values.parse_pairs))
+    build_args: tuple[tuple[str, str], ...] = field(
+        default=(), metadata=_by(values.parse_build_args)
+    )
+    inject: tuple[tuple[str, str], ...] = field(default=(), metadata=_by(settings.parse_inject))
+    secrets: tuple[tuple[str, str, str], ...] = field(
+        default=(), metadata=_by(settings.parse_secrets)
+    )
+    builder: str = field(default="", metadata=_by(values.parse_text))
+    builders: tuple[BuilderSettings, ...] = field(default=(), metadata=_by(settings.parse_builders))
+    cache_from: tuple[str, ...] = field(default=(), metadata=_by(values.parse_texts))
+    cache_to: tuple[str, ...] = field(default=(), metadata=_by(values.parse_texts))
+    progress: str = field(default="auto", metadata=_by(settings.parse_progress))
+    clean: tuple[str, ...] = field(default=(), metadata=_by(settings.parse_paths_below))
+    base_images: tuple[tuple[str, BaseImage], ...] = field(
+        default=(), metadata=_by(settings.parse_base_images)
+    )
+    smoke: Smoke = field(default=settings.NO_SMOKE, metadata=_by(settings.parse_smoke))
+    run: Run = field(default=settings.NO_RUN, metadata=_by(settings.parse_run))
+    bases: Bases | None = field(default=None, metadata=_by(settings.parse_bases))
+    policy: Policy | None = field(default=None, metadata=_by(settings.parse_policy))
+    scan: ScanSettings | None = field(default=None, metadata=_by(settings.parse_scan))
+    publish: Publish | None = field(default=None, metadata=_by(settings.parse_publish))
+    goreleaser: GoReleaser | None = field(default=None, metadata=_by(settings.parse_goreleaser))
+    sign: Sign | None = field(default=None, metadata=_by(settings.parse_sign))
+    verify: Verify | None = field(default=None, metadata=_by(settings.parse_verify))
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def source_of(self, key: str) -> Source:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from posixpath import normpath
 from typing import NamedTuple
 
@@ -27,7 +27,6 @@ from buildlib.dockerlines import (
     split_options,
 )
 from buildlib.platforms import KNOWN, Platform, parse_platforms
-from buildlib.record import record
 
 # Of the build and the target platform; what a FROM may see without an ARG.
 _PLATFORM_ARGS = frozenset(
@@ -81,7 +80,7 @@ class Place(NamedTuple):
     platform: str = ""
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One `FROM`.
 
@@ -103,7 +102,7 @@ class Stage:
     lines: tuple[int, int] = (0, 0)
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Dockerfile:
     """Stages in order, and every ARG anywhere with its default (None: it has none).
 

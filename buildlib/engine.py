@@ -6,13 +6,12 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Completed, Executor
 from buildlib.platforms import Platform, parse_platform
-from buildlib.record import record
 
 # An engine that is there answers in milliseconds; one behind ssh may take seconds.
 _TIMEOUT: Final = 30.0
@@ -26,7 +25,7 @@ PROBED: Final = "--buildkitd-config"
 _CONTAINERD_STORE: Final = "io.containerd.snapshotter.v1"
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """A machine of a builder.
 
@@ -45,7 +44,7 @@ class Node:
     error: str = ""
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Builder:
     """A buildx builder; `platforms` are those that it can run, natively or emulated."""
 
@@ -58,7 +57,7 @@ class Builder:
     error: str = ""
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class EngineFacts:
     """What `docker info` says; an empty version means that it is not there.
 

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import os
 import selectors
 import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Protocol
+from typing import IO, Any, Final, Protocol
 
 from buildlib import interrupts
 from buildlib.errors import CancelledError, InputError, TimedOutError, ToolError
-from buildlib.parts import import_parts, once
-from buildlib.record import record
 
 # How long an interrupted process may take to end by itself before it is killed, in seconds:
 # buildx needs a moment to cancel the build inside the engine.
@@ -35,7 +35,7 @@ _MAKES: Final = {
 }
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Completed:
     """How a process ended; output that was not captured is empty."""
 
@@ -44,7 +44,7 @@ class Completed:
     stderr: str = ""
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Watch:
     """What is done while a process says nothing.
 
@@ -104,7 +104,7 @@ class PlumbumExecutor:
     """The real one.
 
     Args:
-        env: the whole environment of the processes.
+        env: the environment of the processes; what it does not name is as in this process.
         cwd: where they start.
     """
 
@@ -272,24 +272,22 @@ class PlumbumExecutor:
         *,
         apart: bool,
     ) -> Any:  # noqa: ANN401 - see _finish
-        local, not_found = _plumbum()
         if self._buildx and tuple(argv[:2]) == _BUILDX:
             # It takes the same words by itself: runStandalone in buildx's cmd/buildx/main.go.
             argv = (self._buildx, *argv[2:])
-        # plumbum's environment is one for the whole interpreter.
+        whole = {**self._env, **env}
+        program = shutil.which(argv[0], path=whole.get("PATH", os.defpath))
+        if not program:
+            raise ToolError(f"{argv[0]} not found", hint=_install_hint(argv[0]))
+        command = _plumbum()[program]
+        stdin, stdout, stderr = streams
         with _STARTING:
             if self._closed:
                 raise CancelledError("the task has ended")
-            local.env.clear()
-            local.env.update({**self._env, **env})
-            try:
-                command = local[argv[0]]
-            except not_found as error:
-                raise ToolError(f"{argv[0]} not found", hint=_install_hint(argv[0])) from error
-            stdin, stdout, stderr = streams
             try:
                 process = command[list(argv[1:])].popen(
                     cwd=str(self._cwd),
+                    env=whole,
                     stdin=stdin,
                     stdout=stdout,
                     stderr=stderr,
@@ -306,25 +304,12 @@ class PlumbumExecutor:
             return process
 
 
-class _Plumbum(NamedTuple):
-    """What of plumbum is used here."""
+@cache
+def _plumbum() -> Any:  # noqa: ANN401 - plumbum's local machine
+    """Import plumbum, which is slow: not every task starts a process."""
+    from plumbum import local  # noqa: PLC0415 - as above
 
-    local: Any
-    not_found: type[Exception]
-
-
-@once
-def _plumbum() -> _Plumbum:
-    """Import what starts processes here, and leave out colours, ssh, and machines elsewhere."""
-    return import_parts(("plumbum", "plumbum.machines"), _import_plumbum)
-
-
-def _import_plumbum() -> _Plumbum:
-    import plumbum.path  # noqa: F401, PLC0415 - the first, or its parts import each other in a circle
-    from plumbum.commands.processes import CommandNotFound  # noqa: PLC0415 - slow to import
-    from plumbum.machines.local import local  # noqa: PLC0415 - the same
-
-    return _Plumbum(local, CommandNotFound)
+    return local
 
 
 def preload() -> None:

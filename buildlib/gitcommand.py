@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from buildlib import interrupts
 from buildlib.background import Background
 from buildlib.errors import ToolError
-from buildlib.parts import import_parts, once
 
 _NOT_INSTALLED: Final = 127
 _FATAL: Final = "fatal: "
@@ -95,36 +95,14 @@ class Ahead(NamedTuple):
 
 
 def ask_ahead(root: Path) -> Ahead:
-    """Ask for what takes long in a large repository, before anything slow is imported.
-
-    That of GitPython takes as long as git does here, and does not depend on what git says.
-    """
+    """Ask for what takes long in a large repository, while other modules are imported."""
     return Ahead(
         root=root,
         # --long ends in -<distance>-g<revision> whatever the tag looks like, so that a tag called
         # x-dirty, or x-1-gabc, is not taken for something else.
-        description=Background(lambda: _answer(root, *DESCRIBE, "--long")),
-        tags=Background(lambda: _answer(root, "show-ref", "--tags", "--dereference")),
+        description=Background(lambda: GitCommand(root).run(*DESCRIBE, "--long")),
+        tags=Background(lambda: GitCommand(root).run("show-ref", "--tags", "--dereference")),
     )
-
-
-def _answer(root: Path, *arguments: str) -> Answer:
-    """Run git as GitPython would, without it."""
-    env = os.environ | _environment() | _SILENT
-    try:
-        with interrupts.starting():
-            process = subprocess.Popen(
-                ["git", *arguments],  # noqa: S607 - the git that the user's PATH gives
-                cwd=root,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-            interrupts.CHILDREN.add(process)
-    except OSError:
-        return Answer(_NOT_INSTALLED, "", "", root, arguments)
-    return _finished(process, root, arguments)
 
 
 def _finished(process: subprocess.Popen[bytes], root: Path, arguments: tuple[str, ...]) -> Answer:
@@ -148,19 +126,11 @@ class _GitPython(NamedTuple):
     not_found: type[Exception]
 
 
-@once
+@cache
 def _gitpython() -> _GitPython:
-    """Import what starts git, and leave out the two thirds of GitPython that are not needed.
-
-    `import git.cmd` runs the package itself first, which loads all of its modules and asks git for
-    its version twice: a third of what a build takes to start.
-    """
-    return import_parts(("git",), _import_gitpython)
-
-
-def _import_gitpython() -> _GitPython:
-    # The package looks for git when it is imported whole, and raises where there is none, unless
-    # told to be quiet; `Answer.installed` tells instead.
+    """Import GitPython, which is slow: not every task asks git."""
+    # It looks for git when it is imported, and raises where there is none, unless told to be quiet;
+    # `Answer.installed` tells instead.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     from git.cmd import Git  # noqa: PLC0415 - see above
     from git.exc import GitCommandNotFound  # noqa: PLC0415 - the same

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from buildlib.dockerignore import IgnoreFile
 from buildlib.platforms import Platform
 from buildlib.project import Checkout
-from buildlib.record import record
 
 
 class Output(StrEnum):
@@ -21,7 +21,7 @@ class Output(StrEnum):
     CACHE_ONLY = "cacheonly"
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildPlan:
     """One `docker buildx build`.
 
@@ -62,7 +62,7 @@ class BuildPlan:
     annotations: tuple[tuple[str, str], ...] = ()
     bases: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
-    ignore: IgnoreFile = IgnoreFile()
+    ignore: IgnoreFile = field(default_factory=IgnoreFile)
     kept_out: tuple[str, ...] = ()
     handover: Path | None = None
     build_contexts: tuple[tuple[str, str], ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,6 @@ from buildlib.labels import image_labels, index_annotations
 from buildlib.plan import BuildPlan, Output
 from buildlib.platforms import Platform, engine_platform, parse_platforms
 from buildlib.project import Project
-from buildlib.record import record
 from buildlib.reference import canonical, parse_reference, to_tag
 from buildlib.settings import BaseImage
 from buildlib.tags import local_tags, mapped_tags, references
@@ -30,7 +29,7 @@ _DEFAULT_PLATFORM: Final = "DOCKER_DEFAULT_PLATFORM"
 MIRROR: Final = "docker-image://"
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildRequest:
     """What the user asked for; empty means: as configured, or the default.
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
 from buildlib.errors import InputError
-from buildlib.record import record
 
 KNOWN: Final = (
     "darwin/amd64",
@@ -73,7 +73,7 @@ _ALIASES: Final = {
 }
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Platform:
     """One platform; sorted by name."""
 

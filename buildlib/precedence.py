@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-from buildlib.record import record
 
 if TYPE_CHECKING:
     import semver
@@ -144,7 +143,7 @@ def parse_version(text: str, scheme: Scheme) -> Parsed | None:
     return _PARSERS[scheme](text) if text[:1] in _DIGITS else None
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Naming:
     """How git tags name versions: `tag-prefix` and `version-scheme` of the configuration."""
 

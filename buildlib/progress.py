@@ -15,8 +15,6 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
-from buildlib.record import record
-
 # Kept for the message when the step fails; what was printed before is on the screen anyway.
 _KEPT_LINES: Final = 200
 # A RUN that failed: its command is quoted as Go does it, on one line.
@@ -42,7 +40,7 @@ class Step:
         return self.name.startswith("[") and not self.name.startswith(_INTERNAL)
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """Something to show: a step that ended, or a line of its output, or of buildx itself."""
 

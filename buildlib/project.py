@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from buildlib.config import Config, load_config
 from buildlib.errors import InputError
-from buildlib.record import record
 from buildlib.vcs import GitFacts, NoGit, read_git_facts
 from buildlib.version import Version, resolve_version
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 _IGNORE: Final = ".dockerignore"
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkout:
     """The files of a commit, apart from the work tree.
 
@@ -61,7 +60,7 @@ class Checkout:
         return found
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Project:
     """What a plan is made from.
 

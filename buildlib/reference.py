@@ -6,10 +6,10 @@ Source: github.com/distribution/reference, `regexp.go` and `normalize.go`.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 from buildlib.errors import InputError
-from buildlib.record import record
 
 HUB: Final = "docker.io"
 LATEST: Final = "latest"
@@ -25,7 +25,7 @@ _MAX_TAG: Final = 128
 _MAX_NAME: Final = 255
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reference:
     """A reference, taken apart; `registry` is empty where none was named."""
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from buildlib.console import table
 from buildlib.errors import InputError
 from buildlib.files import human_size, write_file
-from buildlib.record import record
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class BuildResult:
     """What a build made.
 

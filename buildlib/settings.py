@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,6 @@ from buildlib.errors import BuildlibError, InputError, did_you_mean
 from buildlib.platforms import Platform
 from buildlib.platforms import parse_platforms as split_platforms
 from buildlib.precedence import Scheme
-from buildlib.record import record
 from buildlib.reference import canonical, parse_reference
 from buildlib.values import (
     VARIABLE,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from buildlib.tagrules import TagRule
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class BaseImage:
     """Another source for a `FROM` reference, handed over with `--build-context`.
 
@@ -62,7 +62,7 @@ class BaseImage:
     stand_in: bool = False
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ContainerSettings:
     """What the tables `smoke` and `run` both say of a container; see `health` for how they combine.
 
@@ -93,7 +93,7 @@ class ContainerSettings:
     services: tuple[Service, ...] = ()
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Smoke(ContainerSettings):
     """What a container of the image has to do.
 
@@ -147,7 +147,7 @@ class Smoke(ContainerSettings):
         return bool(self.port or self.health_command or self.health in {"healthcheck", "running"})
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Run(ContainerSettings):
     """How a container of the image is run; what it does not say of health is as in `smoke`.
 
@@ -197,7 +197,7 @@ NO_RUN: Final = Run()
 NO_SMOKE: Final = Smoke()
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Registry:
     """A place to publish to.
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 import stat
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,6 @@ from buildlib.errors import InputError
 from buildlib.gitcommand import DESCRIBE, Ahead, Answer, GitCommand, ask_ahead
 from buildlib.hidden import Hidden, read_hidden
 from buildlib.precedence import Naming, Scheme, parse_semver
-from buildlib.record import record
 
 _NONE: Final = "not a git repository"
 _DIRTY: Final = "-dirty"
@@ -34,7 +33,7 @@ _CREDENTIALS: Final = (
 )
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GitFacts:
     """What git says about HEAD.
 
@@ -71,7 +70,7 @@ class GitFacts:
     shallow: bool = False
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class NoGit:
     """There is nothing to read, and why: no git, no repository, no commit."""
 
@@ -79,7 +78,7 @@ class NoGit:
     installed: bool = True
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Changes:
     """How a work tree differs from HEAD, or may differ without git noticing.
 
@@ -91,7 +90,7 @@ class Changes:
 
     tracked: tuple[str, ...] = ()
     untracked: tuple[str, ...] = ()
-    hidden: Hidden = Hidden()
+    hidden: Hidden = field(default_factory=Hidden)
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from buildlib.errors import InputError
 from buildlib.precedence import Naming, Parsed, Scheme
-from buildlib.record import record
 from buildlib.vcs import GitFacts, NoGit
 
 SNAPSHOT: Final = "-SNAPSHOT-"
@@ -22,7 +22,7 @@ _FIRST: Final = "0.0.1"
 _LAST_EPOCH: Final = 253402300799
 
 
-@record(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Version:
     """The version and how it came about.
 

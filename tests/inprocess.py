@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import invoke
+import plumbum
 from invoke.program import Program
-
-from buildlib import executor
 
 ROOT: Final = Path(__file__).parent.parent
 # The interpreter reads them when it starts.
@@ -156,10 +155,9 @@ def _modules() -> Iterator[None]:
 @contextmanager
 def _interpreter(argv: Sequence[str], root: Path) -> Iterator[None]:
     """Keep what Invoke, tasks and buildlib may change in the interpreter."""
-    plumbum: Any = executor._plumbum().local  # noqa: SLF001 - one for the whole interpreter
     before = sys.argv, sys.path, sys.dont_write_bytecode, tempfile.tempdir
     hooks = sys.unraisablehook, sys.excepthook, threading.excepthook
-    variables, mask = dict(plumbum.env), os.umask(0o077)
+    mask = os.umask(0o077)
     os.umask(mask)
     sys.argv, sys.path, tempfile.tempdir = list(argv), [str(root), *sys.path], None
     try:
@@ -167,24 +165,26 @@ def _interpreter(argv: Sequence[str], root: Path) -> Iterator[None]:
     finally:
         sys.argv, sys.path, sys.dont_write_bytecode, tempfile.tempdir = before
         sys.unraisablehook, sys.excepthook, threading.excepthook = hooks
-        plumbum.env.clear()
-        plumbum.env.update(variables)
         os.umask(mask)
 
 
 @contextmanager
 def _environment(env: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    _set_environment(env)
+    # plumbum's is a copy, made when it is imported.
+    both: tuple[Any, Any] = (os.environ, plumbum.local.env)
+    before = [dict(variables) for variables in both]
+    for variables in both:
+        _set(variables, env)
     try:
         yield
     finally:
-        _set_environment(before)
+        for variables, values in zip(both, before, strict=True):
+            _set(variables, values)
 
 
-def _set_environment(env: Mapping[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(env)
+def _set(variables: Any, values: Mapping[str, str]) -> None:  # noqa: ANN401 - either of them
+    variables.clear()
+    variables.update(values)
     time.tzset()
 
 

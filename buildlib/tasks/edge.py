@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import gc
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,12 +29,6 @@ if TYPE_CHECKING:
     from buildlib.executor import Executor, PlumbumExecutor
     from buildlib.gitcommand import Ahead
     from buildlib.project import Project
-
-# What the interpreter does when it ends is to look for garbage in everything that was ever
-# imported, which takes longer than asking git; memory that goes away with the process needs none.
-atexit.register(gc.freeze)
-# And while it loads, it looks for garbage every 700 objects; there is none among modules.
-gc.set_threshold(100_000)
 
 # Of every task that builds.
 BUILD_ARG = "NAME=value, or NAME to take it from the environment; repeat it"

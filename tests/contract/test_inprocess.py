@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import inprocess
+import plumbum
 import pytest
 from conftest import ROOT, UNMEASURED, Checkout
 
-from buildlib import executor, interrupts
+from buildlib import interrupts
 
 Make = Callable[..., Checkout]
 TASKS = """\
@@ -132,7 +133,7 @@ def _state() -> dict[str, Any]:
         "logging": (root.level, list(root.handlers)),
         "descriptors": Counter(os.fstat(one)[:3] for one in _descriptors()),
         "threads": Counter(threading.enumerate()),
-        "plumbum": dict(executor._plumbum().local.env),  # noqa: SLF001 - as the executor uses it
+        "plumbum": dict(plumbum.local.env),
         "children": set(interrupts.CHILDREN),
     }
 
@@ -146,7 +147,8 @@ def _descriptors() -> list[int]:
 def test_tasks_leave_the_process_as_it_was(
     checkout: Checkout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(executor._plumbum().local.env, "SOMEBODYS", "1")  # noqa: SLF001 - as above
+    variables: Any = plumbum.local.env
+    monkeypatch.setitem(variables, "SOMEBODYS", "1")
     # What is imported stays, but for what is the project's own.
     for words in ("version", "docker-build --dry-run", "doctor"):
         checkout.invoke(*words.split())

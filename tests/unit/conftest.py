@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import Never
 
+import git  # noqa: F401 - which asks git for its version, before the tests begin
 import pytest
 
 
