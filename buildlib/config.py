@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -22,6 +22,7 @@ from buildlib.platforms import Platform
 from buildlib.precedence import Naming, Scheme
 from buildlib.reference import LATEST
 from buildlib.settings import BaseImage, Registry, Run, Smoke
+from buildlib.values import BUILD_ARGS, NAMES, PAIRS, TEXT, TEXTS, setting
 from buildlib.variables import BASE_IMAGES, OTHERS, PREFIX
 
 if TYPE_CHECKING:
@@ -50,62 +51,88 @@ class Source:
         return f"{self.kind} ({self.detail})" if self.detail else self.kind
 
 
-def _by(parse: Callable[[object], object]) -> dict[str, object]:
-    """Return a field's metadata: what parses its value."""
-    return {"parse": parse}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that a repository says about its image; frozen, and knows its sources."""
+    """Everything that a repository says about its image; frozen, and knows its sources.
+
+    Args:
+        file: the name of the file that it was read from, or nothing.
+        context_include, context_allow: of the table `context`.
+    """
 
     root: Path
-    # The name of the file that it was read from, or nothing.
     file: str = ""
-    image: str = field(default="", metadata=_by(settings.parse_image))
-    context: str = field(default=".", metadata=_by(settings.parse_context))
-    # Of the table of that key.
+    image: str = setting(
+        settings.IMAGE, "repository of the image, with its registry if it has one", default=""
+    )
+    context: str = setting(settings.CONTEXT, "directory that is built, or a table", default=".")
     context_include: tuple[str, ...] = ()
     context_allow: tuple[str, ...] = ()
-    dockerfile: str = field(default="Dockerfile", metadata=_by(values.parse_text))
-    target: str = field(default="", metadata=_by(values.parse_text))
-    binary_target: str = field(default="", metadata=_by(values.parse_text))
-    platforms: tuple[Platform, ...] = field(default=(), metadata=_by(settings.parse_platforms))
-    tag_prefix: str = field(default="v", metadata=_by(settings.parse_prefix))
-    version_scheme: Scheme = field(default=Scheme.SEMVER, metadata=_by(settings.parse_scheme))
-    tags: tuple[TagRule, ...] = field(default=(), metadata=_by(settings.parse_tag_rules))
-    release_branches: tuple[str, ...] = field(default=(), metadata=_by(values.parse_names))
-    registries: tuple[Registry, ...] = field(default=(), metadata=_by(settings.parse_registries))
-    title: str = field(default="", metadata=_by(values.parse_text))
-    description: str = field(default="", metadata=_by(values.parse_text))
-    licenses: str = field(default="", metadata=_by(values.parse_text))
-    source: str = field(default="", metadata=_by(values.parse_text))
-    labels: tuple[tuple[str, str], ...] = field(default=(), metadata=_by(values.parse_pairs))
-    build_args: tuple[tuple[str, str], ...] = field(
-        default=(), metadata=_by(values.parse_build_args)
+    dockerfile: str = setting(TEXT, "Dockerfile, relative to the project", default="Dockerfile")
+    target: str = setting(TEXT, "stage that is built; left out: the last one", default="")
+    binary_target: str = setting(TEXT, "stage whose files invoke binary takes out", default="")
+    platforms: tuple[Platform, ...] = setting(
+        settings.PLATFORMS, "platforms that --platform all means", default=()
     )
-    inject: tuple[tuple[str, str], ...] = field(default=(), metadata=_by(settings.parse_inject))
-    secrets: tuple[tuple[str, str, str], ...] = field(
-        default=(), metadata=_by(settings.parse_secrets)
+    tag_prefix: str = setting(
+        settings.PREFIX, "prefix of the git tags that count; cli/v in a monorepo", default="v"
     )
-    builder: str = field(default="", metadata=_by(values.parse_text))
-    builders: tuple[BuilderSettings, ...] = field(default=(), metadata=_by(settings.parse_builders))
-    cache_from: tuple[str, ...] = field(default=(), metadata=_by(values.parse_texts))
-    cache_to: tuple[str, ...] = field(default=(), metadata=_by(values.parse_texts))
-    progress: str = field(default="auto", metadata=_by(settings.parse_progress))
-    clean: tuple[str, ...] = field(default=(), metadata=_by(settings.parse_paths_below))
-    base_images: tuple[tuple[str, BaseImage], ...] = field(
-        default=(), metadata=_by(settings.parse_base_images)
+    version_scheme: Scheme = setting(
+        settings.SCHEME,
+        "what the rest of a git tag has to be to name a version",
+        default=Scheme.SEMVER,
     )
-    smoke: Smoke = field(default=settings.NO_SMOKE, metadata=_by(settings.parse_smoke))
-    run: Run = field(default=settings.NO_RUN, metadata=_by(settings.parse_run))
-    bases: Bases | None = field(default=None, metadata=_by(settings.parse_bases))
-    policy: Policy | None = field(default=None, metadata=_by(settings.parse_policy))
-    scan: ScanSettings | None = field(default=None, metadata=_by(settings.parse_scan))
-    publish: Publish | None = field(default=None, metadata=_by(settings.parse_publish))
-    goreleaser: GoReleaser | None = field(default=None, metadata=_by(settings.parse_goreleaser))
-    sign: Sign | None = field(default=None, metadata=_by(settings.parse_sign))
-    verify: Verify | None = field(default=None, metadata=_by(settings.parse_verify))
+    tags: tuple[TagRule, ...] = setting(
+        settings.TAG_RULES, "tags that a publication gives; left out: the usual ones", default=()
+    )
+    release_branches: tuple[str, ...] = setting(
+        NAMES,
+        "patterns of the branches that invoke tag tags; left out: the default branch",
+        default=(),
+    )
+    registries: tuple[Registry, ...] = setting(
+        settings.REGISTRIES, "where releases are published", default=()
+    )
+    title: str = setting(TEXT, "OCI label title", default="")
+    description: str = setting(TEXT, "OCI label description", default="")
+    licenses: str = setting(TEXT, "OCI label licenses, an SPDX expression", default="")
+    source: str = setting(TEXT, "OCI label source; left out: the address of origin", default="")
+    labels: tuple[tuple[str, str], ...] = setting(PAIRS, "further labels", default=())
+    build_args: tuple[tuple[str, str], ...] = setting(
+        BUILD_ARGS, "build args, passed where the Dockerfile declares them", default=()
+    )
+    inject: tuple[tuple[str, str], ...] = setting(
+        settings.INJECT,
+        "names of the build args for version, revision and time; false: none",
+        default=(),
+    )
+    secrets: tuple[tuple[str, str, str], ...] = setting(
+        settings.SECRETS, "secrets that every build gets", default=()
+    )
+    builder: str = setting(TEXT, "builder of buildx; left out: its current one", default="")
+    builders: tuple[BuilderSettings, ...] = setting(
+        settings.BUILDERS, "builders that docker-builder makes, with their nodes", default=()
+    )
+    cache_from: tuple[str, ...] = setting(TEXTS, "as --cache-from of buildx", default=())
+    cache_to: tuple[str, ...] = setting(TEXTS, "as --cache-to of buildx", default=())
+    progress: str = setting(settings.PROGRESS, "as --progress of buildx", default="auto")
+    clean: tuple[str, ...] = setting(
+        settings.PATHS_BELOW, "what invoke clean removes beside its own files", default=()
+    )
+    base_images: tuple[tuple[str, BaseImage], ...] = setting(
+        settings.BASE_IMAGES, "other sources for the images that the Dockerfile names", default=()
+    )
+    smoke: Smoke = setting(settings.SMOKE, "what docker-smoke checks", default=settings.NO_SMOKE)
+    run: Run = setting(settings.RUN, "how docker-run runs the image", default=settings.NO_RUN)
+    bases: Bases | None = setting(settings.BASES, "how base images are checked", default=None)
+    policy: Policy | None = setting(settings.POLICY, "what docker-policy allows", default=None)
+    scan: ScanSettings | None = setting(settings.SCAN, "what docker-scan lets pass", default=None)
+    publish: Publish | None = setting(settings.PUBLISH, "what a release has to pass", default=None)
+    goreleaser: GoReleaser | None = setting(
+        settings.GORELEASER, "GoReleaser's configuration", default=None
+    )
+    sign: Sign | None = setting(settings.SIGN, "what signs a release", default=None)
+    verify: Verify | None = setting(settings.VERIFY, "what counts as signed", default=None)
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def source_of(self, key: str) -> Source:
@@ -211,7 +238,7 @@ class Config:
         return self.verify or NO_VERIFY
 
 
-_KEYS: Final = {f.name.replace("_", "-"): f for f in fields(Config) if "parse" in f.metadata}
+_KEYS: Final = values.keys_of(Config)
 _TABLES: Final = {
     *("labels", "build-args", "base-images", "inject", "secrets"),
     *("bases", "builders", "smoke", "run", "policy", "scan", "tags", "registries", "publish"),
@@ -259,10 +286,10 @@ def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
 
 def _parsed(key: str, value: object, source: Source) -> object:
     """Return the value; raises all that is wrong with it at once."""
-    parse: Callable[[object], object] = _KEYS[key].metadata["parse"]
+    type_ = _KEYS[key].type
     problems: list[BuildlibError] = []
     try:
-        return parse(value)
+        return type_.reader(key)(value)
     except (values.MismatchError, BuildlibError, ExceptionGroup) as error:
         for one in values.flat(error):
             if isinstance(one, values.MismatchError):

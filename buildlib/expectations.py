@@ -1,81 +1,59 @@
-"""What is expected of a container: of its commands, and of the data that it keeps.
-
-Every task reads them with the rest of the configuration, and a NamedTuple is made in a fifth of
-the time that a dataclass takes.
-"""
+"""What is expected of a container: of its commands, and of the data that it keeps."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from buildlib.values import (
+    NUMBER,
+    PATTERN,
+    TEXT,
+    TEXTS,
+    KeyType,
     MismatchError,
-    parse_fields,
-    parse_number,
-    parse_pattern,
-    parse_text,
+    parse_table,
     parse_texts,
+    schema_of,
+    setting,
 )
 
 
-class Command(NamedTuple):
-    """A command of the image, and what has to be seen of it.
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command of the image, and what has to be seen of it."""
 
-    Args:
-        run: its words.
-        entrypoint: instead of the image's own; the first word is the program.
-        code: that it ends with.
-        stdout, stderr: regular expressions that are found there; `{version}` is the version.
-    """
-
-    run: tuple[str, ...]
-    code: int = 0
-    stdout: str = ""
-    stderr: str = ""
-    entrypoint: tuple[str, ...] = ()
-
-
-class Data(NamedTuple):
-    """How the server is given something to keep, and asked for it.
-
-    Args:
-        write: method and path of the request that changes its data, `POST /path`.
-        body: of that request; `{image}` is the image under test.
-        read: the path whose answer shows the change.
-    """
-
-    write: str
-    read: str
-    body: str = ""
+    run: tuple[str, ...] = setting(TEXTS, "its words", default=())
+    code: int = setting(NUMBER, "exit code that it ends with", default=0)
+    stdout: str = setting(
+        PATTERN,
+        "regular expression that standard output matches; {version} is the version",
+        default="",
+    )
+    stderr: str = setting(PATTERN, "the same for standard error", default="")
+    entrypoint: tuple[str, ...] = setting(
+        TEXTS, "instead of the image's own; the first word is the program", default=()
+    )
 
 
-_COMMAND_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "run": parse_texts,
-    "entrypoint": parse_texts,
-    "code": parse_number,
-    "stdout": parse_pattern,
-    "stderr": parse_pattern,
-}
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """How the server is given something to keep, and asked for it."""
 
-
-_DATA_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "write": parse_text,
-    "body": parse_text,
-    "read": parse_text,
-}
+    write: str = setting(TEXT, 'request that changes the data, "POST /path"', default="")
+    read: str = setting(TEXT, "path whose answer shows the change", default="")
+    body: str = setting(TEXT, "body of the request; {image} is the image under test", default="")
 
 
 def _command(value: object) -> Command:
     if isinstance(value, list):
         return Command(run=parse_texts(value))
-    fields = (
-        parse_fields(value, _COMMAND_KEYS, "smoke.commands.") if isinstance(value, Mapping) else {}
-    )
-    if not (fields.get("run") or fields.get("entrypoint")):
+    found = parse_table(Command, value if isinstance(value, Mapping) else {}, "smoke.commands")
+    if not (found.run or found.entrypoint):
         raise MismatchError('a list of commands, each a list of texts or { run = ["…"] }')
-    return Command(**{"run": (), **fields})
+    return found
 
 
 def parse_commands(value: object) -> tuple[Command, ...]:
@@ -87,32 +65,27 @@ def parse_commands(value: object) -> tuple[Command, ...]:
 
 def parse_data(value: object) -> Data:
     """Return what its table `data` says; raises MismatchError where it is of no use."""
-    found = Data(**{"write": "", "read": "", **parse_fields(value, _DATA_KEYS, "smoke.data.")})
+    found = parse_table(Data, value, "smoke.data")
     if not re.fullmatch(r"(POST|PUT|PATCH) /\S*", found.write) or not found.read.startswith("/"):
         raise MismatchError('a table with write = "POST /path" and read = "/path"')
     return found
 
 
-class HealthVersion(NamedTuple):
-    """Where the running server says its version.
+@dataclass(frozen=True, kw_only=True)
+class HealthVersion:
+    """Where the running server says its version; without a field it is somewhere in the text.
 
     Args:
-        path: of HTTP; empty: the health path.
-        field: of its JSON, `info.version`; empty: the version is somewhere in the text.
         text_too: an answer that is not JSON may have it as text.
     """
 
-    path: str = ""
-    field: str = ""
+    path: str = setting(TEXT, "path that is asked by HTTP; left out: the health path", default="")
+    field: str = setting(TEXT, 'field of its JSON, "info.version"', default="")
     text_too: bool = False
 
 
 # How a server is found to be healthy; see docs/smoke.md.
 HEALTH_KINDS: Final = ("http", "tcp", "command", "healthcheck", "running")
-_VERSION_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "path": parse_text,
-    "field": parse_text,
-}
 _FIRST_STATUS, _LAST_STATUS = 100, 599
 Statuses = tuple[tuple[int, int], ...]
 
@@ -132,7 +105,7 @@ def parse_health_version(value: object) -> HealthVersion | None:
         return HealthVersion(field=value)
     if not isinstance(value, Mapping):
         raise MismatchError('true, a field such as "info.version", or { path = "…", field = "…" }')
-    found = HealthVersion(**parse_fields(value, _VERSION_KEYS, "smoke.health-version."))
+    found = parse_table(HealthVersion, value, "smoke.health-version")
     if found.path and not found.path.startswith("/"):
         raise MismatchError('a table with path = "/path"')
     return found
@@ -152,3 +125,26 @@ def _statuses(value: object) -> tuple[int, int]:
     if not _FIRST_STATUS <= first <= last <= _LAST_STATUS:
         raise MismatchError('status codes of HTTP: 204, "2xx", "200-399", or a list of these')
     return first, last
+
+
+def _command_schema() -> dict[str, object]:
+    words = {"type": "array", "items": {"type": "string"}}
+    return {"type": "array", "items": {"anyOf": [words, schema_of(Command)]}}
+
+
+_STATUS: Final = {
+    "anyOf": [
+        {"type": "integer", "minimum": _FIRST_STATUS, "maximum": _LAST_STATUS},
+        {"type": "string", "pattern": "^([1-5][xX]{2}|[1-5][0-9]{2}(-[1-5][0-9]{2})?)$"},
+    ]
+}
+COMMANDS: Final = KeyType(parse_commands, _command_schema)
+DATA: Final = KeyType(parse_data, lambda: schema_of(Data))
+HEALTH: Final = KeyType(parse_health, {"enum": [*HEALTH_KINDS]})
+STATUSES: Final = KeyType(
+    parse_statuses, {"anyOf": [*_STATUS["anyOf"], {"type": "array", "items": _STATUS}]}
+)
+HEALTH_VERSION: Final = KeyType(
+    parse_health_version,
+    lambda: {"anyOf": [{"type": "boolean"}, {"type": "string"}, schema_of(HealthVersion)]},
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -139,4 +140,4 @@ def _joined(config: Config, *tables: ContainerSettings) -> Surroundings:
 
 def _hiding(service: Service, allowed: Sequence[str]) -> Service:
     shown, hidden = split_secret(service.env, allowed)
-    return service._replace(env=shown, hidden=hidden)
+    return replace(service, env=shown, hidden=hidden)

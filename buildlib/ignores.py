@@ -5,12 +5,12 @@ The gates share it. What an ignore is about, each gate knows by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from buildlib.errors import InputError
-from buildlib.values import MismatchError, parse_fields
+from buildlib.values import KeyType, MismatchError, keys_of, parse_keys, schema_of
 
 Finding = TypeVar("Finding")
 _Seen_contra = TypeVar("_Seen_contra", contravariant=True)
@@ -94,10 +94,21 @@ def parse_date(value: object) -> date:
         raise MismatchError("a table whose until is a date, such as 2027-01-31") from error
 
 
+DATE: Final = KeyType(parse_date, {"type": "string", "format": "date"})
+
+
+def ignores_type(entry: type[Any], *, where: str, example: str, for_good: bool = False) -> KeyType:
+    """Return the type of a key that is a list of ignores; the arguments are `parse_ignores`'s."""
+
+    def parse(value: object) -> tuple[Any, ...]:
+        return parse_ignores(value, entry, where=where, example=example, for_good=for_good)
+
+    return KeyType(parse, lambda: {"type": "array", "items": schema_of(entry)})
+
+
 def parse_ignores(
     value: object,
-    keys: Mapping[str, Callable[[object], Any]],
-    make: Callable[..., Entry],
+    entry: type[Entry],
     *,
     where: str,
     example: str,
@@ -107,8 +118,7 @@ def parse_ignores(
 
     Args:
         value: the list.
-        keys: how each key of an entry is read; the first says what is ignored.
-        make: makes an entry of them.
+        entry: the dataclass of one; its first key says what is ignored.
         where: the name of the list, such as `policy.ignore`.
         example: what is ignored, as TOML has it.
         for_good: no last day is needed.
@@ -119,17 +129,17 @@ def parse_ignores(
     """
     if not isinstance(value, list):
         raise MismatchError(f"a list of tables [[{where}]]")
-    what = next(iter(keys))
+    what = next(iter(keys_of(entry)))
     found = []
     for item in value:
-        fields = parse_fields(item, keys, f"{where}.")
+        fields = parse_keys(entry, item, where)
         needed = (what, "reason", *(() if for_good else ("until",)))
-        missing = [key for key in needed if not fields.get(key)]
+        missing = [name for name in needed if not fields.get(name)]
         if missing:
             raise InputError(
                 f"{where} lacks {' and '.join(missing)}",
                 why="whoever ignores something says why" + ("" if for_good else ", and until when"),
                 hint=f'{example}, reason = "…"' + ("" if for_good else ", until = 2027-01-31"),
             )
-        found.append(make(**fields))
+        found.append(entry(**fields))
     return tuple(found)

@@ -7,7 +7,7 @@ to be, or InputError where it knows better (exit 2).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -18,33 +18,34 @@ from buildlib.platforms import parse_platforms as split_platforms
 from buildlib.precedence import Scheme
 from buildlib.reference import canonical, parse_reference
 from buildlib.values import (
+    FLAG,
+    LIST,
+    NAMES,
+    NUMBER,
+    NUMBERS,
+    PATTERN,
+    PORT,
+    SIZE,
+    TEXT,
+    TEXTS,
     VARIABLE,
     KeyProblemError,
+    KeyType,
     MismatchError,
     check_keys,
+    choice,
     gathered,
     parse_fields,
-    parse_flag,
-    parse_list,
-    parse_names,
-    parse_number,
-    parse_numbers,
-    parse_pattern,
-    parse_port,
-    parse_size,
+    parse_keys,
     parse_text,
     parse_texts,
+    schema_of,
+    setting,
+    written,
 )
 
 if TYPE_CHECKING:
-    from buildlib.bases.settings import Bases
-    from buildlib.builders.settings import BuilderSettings
     from buildlib.expectations import Command, Data, HealthVersion, Statuses
-    from buildlib.goreleaser.settings import GoReleaser
-    from buildlib.policy.settings import Policy
-    from buildlib.publish.settings import Publish
-    from buildlib.scan.settings import ScanSettings
-    from buildlib.sign.settings import Sign, Verify
     from buildlib.surroundings import Port, Service
     from buildlib.tagrules import TagRule
 
@@ -62,84 +63,147 @@ class BaseImage:
     stand_in: bool = False
 
 
+def _loaded(module: str, name: str) -> Any:  # noqa: ANN401 - a parser, a class or a type
+    """Return what a module has that not every project needs."""
+    from importlib import import_module  # noqa: PLC0415 - as above
+
+    return getattr(import_module(f"buildlib.{module}"), name)
+
+
+def _of(module: str, name: str) -> KeyType:
+    """Return the type of a key that not every project has, from its module."""
+
+    def parse(value: object, where: str) -> Any:  # noqa: ANN401 - as the parsers have it
+        found: KeyType = _loaded(module, name)
+        return found.parse(value, where) if found.placed else found.parse(value)
+
+    return KeyType(parse, lambda: written(_loaded(module, name)), placed=True)
+
+
+def _table(module: str, parser: str, table: str) -> KeyType:
+    """Return the type of a table that not every project has, from its module."""
+
+    def parse(value: object) -> Any:  # noqa: ANN401 - as above
+        return _loaded(module, parser)(value)
+
+    return KeyType(parse, lambda: schema_of(_loaded(module, table)))
+
+
+def _tables(module: str, parser: str, table: str) -> KeyType:
+    """Return the type of a table of such tables, by their names."""
+    one = _table(module, parser, table)
+    return KeyType(one.parse, lambda: {"type": "object", "additionalProperties": written(one)})
+
+
+def _limit(value: object) -> str:
+    """Return a number of processors as docker takes it."""
+    text = "" if isinstance(value, bool) else str(value)
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) or not float(text):
+        raise MismatchError('a number of processors, such as 2 or "1.5"')
+    return text
+
+
+def _folder(value: object) -> str:
+    text = parse_text(value)
+    if not text or text.startswith("/") or ".." in text.split("/"):
+        raise MismatchError("a directory below the project")
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class ContainerSettings:
-    """What the tables `smoke` and `run` both say of a container; see `health` for how they combine.
+    """What the tables `smoke` and `run` both have; see `health` for how they combine."""
 
-    Args:
-        port: where the image's own command serves; 0: nowhere.
-        health: how it is seen to be healthy, of HEALTH_KINDS; empty: by HTTP, or by health_command.
-        health_status: the answers that count as healthy; empty: 200 to 399.
-        health_command: ends with 0 in the container when healthy.
-        env: variables.
-        env_file: files of variables, relative to the project.
-        mounts: as `--volume` or `--mount` takes them; relative to the project.
-        network: that it joins; empty: the engine's default.
-        add_host: `NAME:ADDRESS` that it knows.
-        ports: further ones to publish.
-        services: containers beside it, in a network of their own.
-    """
-
-    port: int = 0
-    health: str = ""
-    health_status: Statuses = ()
-    health_command: tuple[str, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
-    env_file: tuple[str, ...] = ()
-    mounts: tuple[str, ...] = ()
-    network: str = ""
-    add_host: tuple[str, ...] = ()
-    ports: tuple[Port, ...] = ()
-    services: tuple[Service, ...] = ()
+    port: int = setting(PORT, "port where the image's own command serves; 0: none", default=0)
+    health: str = setting(
+        _of("expectations", "HEALTH"),
+        "how it is seen to be healthy; left out: HTTP, or the command",
+        default="",
+    )
+    health_status: Statuses = setting(
+        _of("expectations", "STATUSES"),
+        "HTTP answers that count as healthy; left out: 200-399",
+        default=(),
+    )
+    health_command: tuple[str, ...] = setting(
+        TEXTS, "command that exits with 0 in the container when it is healthy", default=()
+    )
+    env: tuple[tuple[str, str], ...] = setting(_of("surroundings", "ENV"), "variables", default=())
+    env_file: tuple[str, ...] = setting(
+        LIST, "files of variables, relative to the project", default=()
+    )
+    mounts: tuple[str, ...] = setting(
+        _of("surroundings", "MOUNTS"), "as --volume or --mount; relative to the project", default=()
+    )
+    network: str = setting(
+        _of("surroundings", "NETWORK"),
+        "network that it joins; left out: the engine's default",
+        default="",
+    )
+    add_host: tuple[str, ...] = setting(
+        _of("surroundings", "HOSTS"), "hosts, NAME:ADDRESS", default=()
+    )
+    ports: tuple[Port, ...] = setting(
+        _of("surroundings", "PORTS"), "further published ports", default=()
+    )
+    services: tuple[Service, ...] = setting(
+        _of("surroundings", "SERVICES"),
+        "containers beside it, in a network of their own",
+        default=(),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Smoke(ContainerSettings):
-    """What a container of the image has to do.
+    """What a container of the image has to do."""
 
-    Args:
-        commands: each is run in a container of its own.
-        version_command: has to print the version and nothing else; empty: not asked.
-        health_path: is asked by HTTP.
-        health_version: where the server says its version; None: not asked.
-        start_timeout: seconds from the start to healthy.
-        stop_timeout: seconds from the stop signal to the end.
-        stop_codes: with which it may end then, beside 0 and that of the signal.
-        command_timeout: seconds that a command may take.
-        engine_path: answers 200 where the engine's socket is reached; empty: not asked.
-        socket_groups: GIDs that a mounted socket may have, beside that of the engine's own.
-        data: what has to outlive the container; None: not asked.
-        writable_paths: where the program may write, beside its data and `tmpfs`.
-        log_errors: a regular expression that no line of the log matches; empty: not looked at.
-        skip: patterns of checks that are not made.
-        helper_image: has a shell and a way to open a connection, where the image has none and no
-            port of the engine can be reached; empty: none.
-        policy: the image is held against its policy as well.
-        size_budget: bytes that one platform's image may have as it is pulled; 0: any.
-        size_record: the file that remembers the sizes of a release, relative to the project;
-            empty: none is kept.
-        size_growth: percent that it may have grown since.
-    """
-
-    commands: tuple[Command, ...] = ()
-    version_command: tuple[str, ...] = ()
-    health_path: str = "/"
-    health_version: HealthVersion | None = None
-    start_timeout: int = 30
-    stop_timeout: int = 2
-    stop_codes: tuple[int, ...] = ()
-    command_timeout: int = 60
-    engine_path: str = ""
-    socket_groups: tuple[int, ...] = ()
-    data: Data | None = None
-    writable_paths: tuple[str, ...] = ()
-    log_errors: str = r"(?i)\b(error|fatal|panic)\b"
-    skip: tuple[str, ...] = ()
-    helper_image: str = ""
-    policy: bool = True
-    size_budget: int = 0
-    size_record: str = ""
-    size_growth: int = 5
+    commands: tuple[Command, ...] = setting(
+        _of("expectations", "COMMANDS"), "commands, each run in a container of its own", default=()
+    )
+    version_command: tuple[str, ...] = setting(
+        TEXTS, "command that prints the version and nothing else", default=()
+    )
+    health_path: str = setting(TEXT, "path that is asked by HTTP", default="/")
+    health_version: HealthVersion | None = setting(
+        _of("expectations", "HEALTH_VERSION"), "where the server says its version", default=None
+    )
+    start_timeout: int = setting(NUMBER, "seconds from the start to healthy", default=30)
+    stop_timeout: int = setting(NUMBER, "seconds from the stop signal to the end", default=2)
+    stop_codes: tuple[int, ...] = setting(
+        NUMBERS, "exit codes after the stop signal, beside 0 and that of the signal", default=()
+    )
+    command_timeout: int = setting(NUMBER, "seconds that a command may take", default=60)
+    engine_path: str = setting(
+        TEXT, "path that answers 200 if the engine's socket works", default=""
+    )
+    socket_groups: tuple[int, ...] = setting(
+        NUMBERS,
+        "GIDs of a mounted socket that are tried, beside that of the engine's own",
+        default=(),
+    )
+    data: Data | None = setting(
+        _of("expectations", "DATA"), "data that has to outlive the container", default=None
+    )
+    writable_paths: tuple[str, ...] = setting(
+        TEXTS, "where the program may write, beside its data and tmpfs", default=()
+    )
+    log_errors: str = setting(
+        PATTERN,
+        "regular expression that no line of the log may match; empty: the log is not read",
+        default=r"(?i)\b(error|fatal|panic)\b",
+    )
+    skip: tuple[str, ...] = setting(LIST, "patterns of checks that are left out", default=())
+    helper_image: str = setting(
+        TEXT,
+        "image with a shell that opens connections, if no port of the engine can be reached",
+        default="",
+    )
+    policy: bool = setting(FLAG, "check the image against the policy too", default=True)
+    size_budget: int = setting(
+        SIZE, "size that one platform's image may have, as it is pulled", default=0
+    )
+    size_record: str = setting(TEXT, "file that records the sizes of a release", default="")
+    size_growth: int = setting(NUMBER, "percent that the image may have grown since", default=5)
 
     @property
     def serves(self) -> bool:
@@ -152,41 +216,51 @@ class Run(ContainerSettings):
     """How a container of the image is run; what it does not say of health is as in `smoke`.
 
     Args:
-        health_path: is asked by HTTP; empty: that of `smoke`.
-        start_timeout: seconds from the start to healthy; 0: that of `smoke`.
-        data_path: the directory inside that is kept; empty: none.
-        data_dir: what `--persistent` mounts there, relative to the project.
-        user: the UID that the image runs as.
-        drops_root: the image starts as root, and its entrypoint becomes `user` by itself; it is
-            started as `user` from the beginning.
-        group: its GID; None: what the image's USER says.
-        groups: that it is in beside that; None: what the image's files say.
-        socket_path: where the image expects the engine's socket; empty: it needs none.
-        root_group_env: NAME=VALUE by which the image is told that it may join group root.
-        read_only, drop_capabilities, no_new_privileges, init: as docker's options of that name.
-        memory, pids, cpus: limits; empty and 0: none.
-        tmpfs: writable directories in memory, needed where the rest is read-only; each with the
-            options that docker takes behind a colon.
+        group, groups: None: what the image's USER and its files say.
     """
 
-    health_path: str = ""
-    start_timeout: int = 0
-    data_path: str = ""
-    data_dir: str = "data"
-    user: int = 0
-    drops_root: bool = False
-    group: int | None = None
-    groups: tuple[int, ...] | None = None
-    socket_path: str = ""
-    root_group_env: str = ""
-    read_only: bool = True
-    drop_capabilities: bool = True
-    no_new_privileges: bool = True
-    init: bool = True
-    memory: str = "512m"
-    pids: int = 256
-    cpus: str = ""
-    tmpfs: tuple[str, ...] = ("/tmp",)  # noqa: S108 - inside the container
+    health_path: str = setting(
+        TEXT, "path that is asked by HTTP; left out: as in smoke", default=""
+    )
+    start_timeout: int = setting(
+        NUMBER, "seconds from the start to healthy; 0: as in smoke", default=0
+    )
+    data_path: str = setting(TEXT, "directory in the container whose content is kept", default="")
+    data_dir: str = setting(
+        KeyType(_folder, {"type": "string"}),
+        "directory that --persistent mounts there, relative to the project",
+        default="data",
+    )
+    user: int = setting(NUMBER, "UID that the image runs as", default=0)
+    drops_root: bool = setting(
+        FLAG,
+        "the image starts as root and drops to user itself; docker-run starts it as user",
+        default=False,
+    )
+    group: int | None = setting(NUMBER, "GID; left out: that of the image's USER", default=None)
+    groups: tuple[int, ...] | None = setting(
+        NUMBERS, "further GIDs; left out: those of the image's files", default=None
+    )
+    socket_path: str = setting(TEXT, "where the image expects the engine's socket", default="")
+    root_group_env: str = setting(
+        TEXT, "NAME=VALUE that tells the image that it may join the group root", default=""
+    )
+    read_only: bool = setting(FLAG, "read-only root, as --read-only", default=True)
+    drop_capabilities: bool = setting(FLAG, "no capabilities, as --cap-drop ALL", default=True)
+    no_new_privileges: bool = setting(FLAG, "as --security-opt no-new-privileges", default=True)
+    init: bool = setting(FLAG, "as --init", default=True)
+    memory: str = setting(TEXT, "memory limit, as --memory; empty: none", default="512m")
+    pids: int = setting(NUMBER, "limit of processes, as --pids-limit; 0: none", default=256)
+    cpus: str = setting(
+        KeyType(_limit, {"type": ["string", "number"]}),
+        "limit of processors, as --cpus",
+        default="",
+    )
+    tmpfs: tuple[str, ...] = setting(
+        TEXTS,
+        "writable directories in memory, each with options behind a colon",
+        default=("/tmp",),  # noqa: S108 - inside the container
+    )
 
 
 # The build args by which a build is told what it is.
@@ -195,41 +269,6 @@ INJECTED: Final = ("CREATED", "REVISION", "VERSION")
 _PROGRESS: Final = ("auto", "plain", "tty", "rawjson", "quiet", "none")
 NO_RUN: Final = Run()
 NO_SMOKE: Final = Smoke()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Registry:
-    """A place to publish to.
-
-    Args:
-        name: what the configuration calls it.
-        repository: with the registry's host, without tag or digest.
-        tags: its own tag rules; none: those of the project.
-        username_env, password_env: variables with the credentials; empty, or not set: docker's
-            own store is asked.
-        required: nothing is published anywhere where this one fails.
-        immutable: patterns of tags that never move, beside those that stand for one version.
-        claim: publishers claim the repository before they give tags there.
-    """
-
-    name: str
-    repository: str
-    tags: tuple[TagRule, ...] = ()
-    username_env: str = ""
-    password_env: str = ""
-    required: bool = True
-    immutable: tuple[str, ...] = ()
-    claim: bool = True
-
-    @property
-    def host(self) -> str:
-        """Return the registry's host, with its port; Docker Hub where none was named."""
-        return self.full_name.partition("/")[0]
-
-    @property
-    def full_name(self) -> str:
-        """Return the repository in the one form by which two of them are compared."""
-        return canonical(self.repository)
 
 
 def parse_image(value: object) -> str:
@@ -304,118 +343,6 @@ def parse_base_images(value: object) -> tuple[tuple[str, BaseImage], ...]:
     return tuple(sorted(found, key=lambda pair: pair[0]))
 
 
-def _commands(value: object) -> tuple[Command, ...]:
-    from buildlib.expectations import parse_commands  # noqa: PLC0415 - not every project has any
-
-    return parse_commands(value)
-
-
-def _data(value: object) -> Data:
-    from buildlib.expectations import parse_data  # noqa: PLC0415 - as above
-
-    return parse_data(value)
-
-
-def _of(module: str, name: str) -> Callable[[object], Any]:
-    """Return a parser of a module that not every project needs."""
-
-    def parse(value: object) -> Any:  # noqa: ANN401 - as the parsers have it
-        from importlib import import_module  # noqa: PLC0415 - as above
-
-        return getattr(import_module(f"buildlib.{module}"), name)(value)
-
-    return parse
-
-
-def _services(where: str) -> Callable[[object], Any]:
-    def parse(value: object) -> tuple[Service, ...]:
-        from buildlib.surroundings import parse_services  # noqa: PLC0415 - as above
-
-        return parse_services(value, where)
-
-    return parse
-
-
-_HEALTH_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "port": parse_port,
-    "health": _of("expectations", "parse_health"),
-    "health-path": parse_text,
-    "health-status": _of("expectations", "parse_statuses"),
-    "health-command": parse_texts,
-    "start-timeout": parse_number,
-}
-_SURROUNDING_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "env": _of("surroundings", "parse_env"),
-    "env-file": parse_list,
-    "mounts": _of("surroundings", "parse_mounts"),
-    "network": _of("surroundings", "parse_network"),
-    "add-host": _of("surroundings", "parse_hosts"),
-    "ports": _of("surroundings", "parse_ports"),
-}
-
-
-_SMOKE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    **_HEALTH_KEYS,
-    **_SURROUNDING_KEYS,
-    "commands": _commands,
-    "version-command": parse_texts,
-    "health-version": _of("expectations", "parse_health_version"),
-    "stop-timeout": parse_number,
-    "stop-codes": parse_numbers,
-    "command-timeout": parse_number,
-    "engine-path": parse_text,
-    "socket-groups": parse_numbers,
-    "data": _data,
-    "writable-paths": parse_texts,
-    "log-errors": parse_pattern,
-    "skip": parse_list,
-    "helper-image": parse_text,
-    "services": _services("smoke.services"),
-    "policy": parse_flag,
-    "size-budget": parse_size,
-    "size-record": parse_text,
-    "size-growth": parse_number,
-}
-
-
-def _limit(value: object) -> str:
-    """Return a number of processors as docker takes it."""
-    text = "" if isinstance(value, bool) else str(value)
-    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) or not float(text):
-        raise MismatchError('a number of processors, such as 2 or "1.5"')
-    return text
-
-
-def _folder(value: object) -> str:
-    text = parse_text(value)
-    if not text or text.startswith("/") or ".." in text.split("/"):
-        raise MismatchError("a directory below the project")
-    return text
-
-
-_RUN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    **_HEALTH_KEYS,
-    **_SURROUNDING_KEYS,
-    "services": _services("run.services"),
-    "data-path": parse_text,
-    "data-dir": _folder,
-    "user": parse_number,
-    "drops-root": parse_flag,
-    "group": parse_number,
-    "groups": parse_numbers,
-    "socket-path": parse_text,
-    "root-group-env": parse_text,
-    "read-only": parse_flag,
-    "drop-capabilities": parse_flag,
-    "no-new-privileges": parse_flag,
-    "init": parse_flag,
-    "memory": parse_text,
-    "pids": parse_number,
-    "cpus": _limit,
-    "tmpfs": parse_texts,
-}
-
-
 def parse_inject(value: object) -> tuple[tuple[str, str], ...]:
     """Return by which build args a build is told what it is: another name, or none."""
     if value is False:
@@ -449,7 +376,7 @@ def parse_secrets(value: object) -> tuple[tuple[str, str, str], ...]:
 
 
 def parse_smoke(value: object) -> Smoke:
-    return Smoke(**_one_network(parse_fields(value, _SMOKE_KEYS, "smoke."), "smoke"))
+    return Smoke(**_one_network(parse_keys(Smoke, value, "smoke"), "smoke"))
 
 
 def health_problems(smoke: Smoke, run: Run) -> list[BuildlibError]:
@@ -471,7 +398,7 @@ def health_problems(smoke: Smoke, run: Run) -> list[BuildlibError]:
 
 
 def parse_run(value: object) -> Run:
-    run = Run(**_one_network(parse_fields(value, _RUN_KEYS, "run."), "run"))
+    run = Run(**_one_network(parse_keys(Run, value, "run"), "run"))
     if run.drops_root and not run.user:
         raise InputError("run.drops-root needs run.user", hint="set the UID that it drops to")
     return run
@@ -507,77 +434,164 @@ def parse_tag_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:
     return parse_rules(value, where=where)
 
 
-def parse_bases(value: object) -> Bases:
-    from buildlib.bases.settings import parse_bases as parse  # noqa: PLC0415 - as above
+_OBJECT: Final = {"type": "object"}
+_STRING: Final = {"type": "string"}
+IMAGE: Final = KeyType(parse_image, _STRING)
+PLATFORMS: Final = KeyType(parse_platforms, TEXTS.schema)
+CONTEXT: Final = KeyType(
+    parse_context,
+    {
+        "anyOf": [
+            _STRING,
+            {
+                **_OBJECT,
+                "additionalProperties": False,
+                "properties": {
+                    "path": {**_STRING, "description": "directory that is built"},
+                    "include": {
+                        **written(TEXTS),
+                        "description": "generated files that a release has beside its commit's",
+                    },
+                    "allow": {
+                        **written(TEXTS),
+                        "description": "files that git ignores and an image may have all the same",
+                    },
+                },
+            },
+        ]
+    },
+)
+PATHS_BELOW: Final = KeyType(parse_paths_below, TEXTS.schema)
+PROGRESS: Final = choice(parse_progress, _PROGRESS)
+BASE_IMAGES: Final = KeyType(
+    parse_base_images,
+    {
+        **_OBJECT,
+        "additionalProperties": {
+            "anyOf": [
+                {**_STRING, "pattern": "^(docker-image|oci-layout)://"},
+                {
+                    **_OBJECT,
+                    "additionalProperties": False,
+                    "required": ["source"],
+                    "properties": {
+                        "source": {
+                            **_STRING,
+                            "pattern": "^(docker-image|oci-layout)://",
+                            "description": "docker-image://… or oci-layout://…",
+                        },
+                        "stand-in": {
+                            "type": "boolean",
+                            "description": "it is a placeholder, and not for publishing",
+                        },
+                    },
+                },
+            ]
+        },
+    },
+)
+INJECT: Final = KeyType(
+    parse_inject,
+    {
+        "anyOf": [
+            {"const": False},
+            {
+                **_OBJECT,
+                "additionalProperties": False,
+                "properties": {
+                    name: {
+                        "description": f"build arg that gets the {name.lower()}; false: none",
+                        "anyOf": [{**_STRING, "pattern": f"^{VARIABLE}$"}, {"const": False}],
+                    }
+                    for name in INJECTED
+                },
+            },
+        ]
+    },
+)
+SECRETS: Final = KeyType(
+    parse_secrets,
+    {
+        **_OBJECT,
+        "additionalProperties": {
+            **_OBJECT,
+            "additionalProperties": False,
+            "properties": {
+                "env": {**_STRING, "description": "variable with the secret"},
+                "file": {**_STRING, "description": "file with the secret"},
+            },
+            "minProperties": 1,
+            "maxProperties": 1,
+        },
+    },
+)
+PREFIX: Final = KeyType(parse_prefix, _STRING)
+SCHEME: Final = choice(parse_scheme, Scheme)
 
-    return parse(value)
+
+TAG_RULES: Final = KeyType(parse_tag_rules, lambda: _loaded("tagrules", "SCHEMA"), placed=True)
+SMOKE: Final = KeyType(parse_smoke, lambda: schema_of(Smoke))
+RUN: Final = KeyType(parse_run, lambda: schema_of(Run))
+BASES: Final = _table("bases.settings", "parse_bases", "Bases")
+BUILDERS: Final = _tables("builders.settings", "parse_builders", "BuilderSettings")
+POLICY: Final = _table("policy.settings", "parse_policy", "Policy")
+SCAN: Final = _table("scan.settings", "parse_scan", "ScanSettings")
+PUBLISH: Final = _table("publish.settings", "parse_publish", "Publish")
+GORELEASER: Final = _table("goreleaser.settings", "parse_goreleaser", "GoReleaser")
+SIGN: Final = _table("sign.settings", "parse_sign", "Sign")
+VERIFY: Final = _table("sign.settings", "parse_verify", "Verify")
 
 
-def parse_builders(value: object) -> tuple[BuilderSettings, ...]:
-    from buildlib.builders.settings import parse_builders as parse  # noqa: PLC0415 - few have any
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """A place to publish to; `name` is what the configuration calls it."""
 
-    return parse(value)
+    name: str
+    repository: str = setting(IMAGE, "repository with the registry's host, without tag or digest")
+    tags: tuple[TagRule, ...] = setting(
+        TAG_RULES, "its own tag rules; left out: those of the project", default=()
+    )
+    username_env: str = setting(
+        TEXT, "variable with the user name; left out: docker's own credentials are used", default=""
+    )
+    password_env: str = setting(TEXT, "variable with the password", default="")
+    required: bool = setting(
+        FLAG, "nothing is published anywhere if this registry fails", default=True
+    )
+    immutable: tuple[str, ...] = setting(
+        NAMES, "patterns of tags that never move, beside those of one version", default=()
+    )
+    claim: bool = setting(
+        FLAG, "publishers claim the repository before they write tags there", default=True
+    )
 
+    @property
+    def host(self) -> str:
+        """Return the registry's host, with its port; Docker Hub where none was named."""
+        return self.full_name.partition("/")[0]
 
-def parse_policy(value: object) -> Policy:
-    from buildlib.policy.settings import parse_policy as parse  # noqa: PLC0415 - only the gates ask
-
-    return parse(value)
-
-
-def parse_scan(value: object) -> ScanSettings:
-    from buildlib.scan.settings import parse_scan as parse  # noqa: PLC0415 - only the gates ask
-
-    return parse(value)
-
-
-def parse_publish(value: object) -> Publish:
-    from buildlib.publish.settings import parse_publish as parse  # noqa: PLC0415 - as above
-
-    return parse(value)
-
-
-def parse_goreleaser(value: object) -> GoReleaser:
-    from buildlib.goreleaser.settings import parse_goreleaser as parse  # noqa: PLC0415 - as above
-
-    return parse(value)
-
-
-def parse_sign(value: object) -> Sign:
-    from buildlib.sign.settings import parse_sign as parse  # noqa: PLC0415 - as above
-
-    return parse(value)
-
-
-def parse_verify(value: object) -> Verify:
-    from buildlib.sign.settings import parse_verify as parse  # noqa: PLC0415 - as above
-
-    return parse(value)
-
-
-_REGISTRY_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "repository": parse_image,
-    "username-env": parse_text,
-    "password-env": parse_text,
-    "required": parse_flag,
-    "immutable": parse_names,
-    "claim": parse_flag,
-}
+    @property
+    def full_name(self) -> str:
+        """Return the repository in the one form by which two of them are compared."""
+        return canonical(self.repository)
 
 
 def _registry(name: str, value: object) -> Registry:
     where = f"registries.{name}"
     if not isinstance(value, Mapping) or "repository" not in value:
         raise MismatchError(f'a table of {name} = {{ repository = "…" }}')
-    tags = partial(parse_tag_rules, where=f"{where}.tags")
-    known: dict[str, Callable[[object], Any]] = {**_REGISTRY_KEYS, "tags": tags}
-    fields = parse_fields(value, known, f"{where}.")
-    if bool(fields.get("username_env")) != bool(fields.get("password_env")):
+    found = Registry(name=name, **parse_keys(Registry, value, where))
+    if bool(found.username_env) != bool(found.password_env):
         raise InputError(f"{where}: username-env and password-env belong together")
-    return Registry(name=name, **fields)
+    return found
 
 
 def parse_registries(value: object) -> tuple[Registry, ...]:
     if not isinstance(value, Mapping):
         raise MismatchError('a table of NAME = { repository = "…" }')
     return tuple(gathered(partial(_registry, *item) for item in value.items()))
+
+
+REGISTRIES: Final = KeyType(
+    parse_registries, lambda: {**_OBJECT, "additionalProperties": schema_of(Registry)}
+)

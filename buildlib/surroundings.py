@@ -8,21 +8,28 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from buildlib.errors import InputError
 from buildlib.secrets import looks_secret
 from buildlib.values import (
+    LIST,
+    NUMBER,
+    PORT,
+    TEXT,
+    TEXTS,
     VARIABLE,
+    KeyType,
     MismatchError,
-    parse_fields,
+    parse_keys,
     parse_list,
-    parse_number,
-    parse_port,
     parse_text,
     parse_texts,
+    schema_of,
+    setting,
 )
 
 _LAST_PORT: Final = 65535
@@ -66,30 +73,6 @@ class Port(NamedTuple):
     here: int
     inside: int
     kind: str = "tcp"
-
-
-class Service(NamedTuple):
-    """A container beside the image's own, which finds it under its name.
-
-    Args:
-        name: by which it is found.
-        image: reference; it is pulled where the engine does not have it.
-        env: variables.
-        hidden: those whose values must be in no command line.
-        command: instead of the image's own.
-        ready_command: ends with 0 inside of it once it can be used.
-        ready_port: accepts connections once it can be used; 0: not asked.
-        start_timeout: seconds until then.
-    """
-
-    name: str
-    image: str
-    env: Pairs = ()
-    hidden: Pairs = ()
-    command: tuple[str, ...] = ()
-    ready_command: tuple[str, ...] = ()
-    ready_port: int = 0
-    start_timeout: int = 60
 
 
 def publishes(network: str) -> bool:
@@ -222,14 +205,35 @@ def _long_mount(text: str, start: Path) -> Given:
     return Given("--mount", ",".join(quoted), path, target)
 
 
-_SERVICE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "image": parse_text,
-    "env": parse_env,
-    "command": parse_texts,
-    "ready-command": parse_texts,
-    "ready-port": parse_port,
-    "start-timeout": parse_number,
-}
+ENV: Final = KeyType(
+    parse_env,
+    {
+        "type": "object",
+        "additionalProperties": False,
+        "patternProperties": {f"^{VARIABLE}$": {"type": ["string", "number"]}},
+    },
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A container beside the image's own, which finds it under its name.
+
+    Args:
+        name: by which it is found.
+        hidden: variables whose values must be in no command line.
+    """
+
+    name: str
+    image: str = setting(TEXT, "image; it is pulled where the engine does not have it")
+    env: Pairs = setting(ENV, "variables", default=())
+    hidden: Pairs = ()
+    command: tuple[str, ...] = setting(TEXTS, "command instead of the image's own", default=())
+    ready_command: tuple[str, ...] = setting(
+        TEXTS, "command that exits with 0 in the container once it can be used", default=()
+    )
+    ready_port: int = setting(PORT, "port that accepts connections once it can be used", default=0)
+    start_timeout: int = setting(NUMBER, "seconds until then", default=60)
 
 
 def parse_services(value: object, where: str) -> tuple[Service, ...]:
@@ -240,11 +244,28 @@ def parse_services(value: object, where: str) -> tuple[Service, ...]:
     for name, table in value.items():
         if not _HOST.fullmatch(name):
             raise MismatchError(f"a table of NAME = {{ image = … }}; {name!r} is not a host's name")
-        fields = parse_fields(table, _SERVICE_KEYS, f"{where}.{name}.")
+        fields = parse_keys(Service, table, f"{where}.{name}")
         if not fields.get("image"):
             raise MismatchError(f'a table with image = "…" for {name}')
         found.append(Service(name=name, **fields))
     return tuple(found)
+
+
+_PORT_FORMS: Final = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": _LAST_PORT},
+        {"type": "string", "pattern": "^([0-9]{1,5}:)?[0-9]{1,5}(/(tcp|udp))?$"},
+    ]
+}
+MOUNTS: Final = KeyType(parse_mounts, LIST.schema)
+NETWORK: Final = KeyType(parse_network, {"type": "string"})
+HOSTS: Final = KeyType(parse_hosts, TEXTS.schema)
+PORTS: Final = KeyType(parse_ports, {"type": "array", "items": _PORT_FORMS})
+SERVICES: Final = KeyType(
+    parse_services,
+    lambda: {"type": "object", "additionalProperties": schema_of(Service)},
+    placed=True,
+)
 
 
 def service_options(service: Service, network: str) -> tuple[str, ...]:

@@ -353,3 +353,48 @@ def parse_rules(value: object, *, where: str = "tags") -> tuple[TagRule, ...]:
     )
     _check_rules(f"{where}: rule", rules)
     return tuple(rules)
+
+
+_ONE: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["template"],
+    "properties": {
+        "template": {
+            "type": "string",
+            "description": "text of the tag, with names such as {version} in braces",
+        },
+        "on": {
+            "type": "array",
+            "items": {"enum": [str(kind) for kind in Kind]},
+            "minItems": 1,
+            "description": "kinds of versions that get it",
+        },
+        "highest": {
+            "enum": [str(line) for line in Line],
+            "description": "it moves only to the highest release of this line",
+        },
+        "zero": {"type": "boolean", "description": "false: not for 0.y.z"},
+        "branches": {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "description": "patterns of branches, one of which has to match",
+        },
+        "suffix": {"type": "string", "description": "comes after the template, such as -alpine"},
+    },
+}
+# Of `tags`, and of the same table of a registry.
+SCHEMA: Final[Mapping[str, object]] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "rules": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"anyOf": [{"type": "string"}, _ONE]},
+            "description": "tags that a publication gives: templates, or tables with conditions",
+        },
+        "suffix": {"type": "string", "description": "comes after every template"},
+    },
+}

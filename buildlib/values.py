@@ -1,14 +1,16 @@
-"""How plain values of a configuration are read: texts, numbers, lists, and tables of them.
+"""How a configuration is read: values of each type, and tables whose keys are a dataclass's fields.
 
-Each `parse_…` returns the value, and raises MismatchError with what it has to be.
+Each `parse_…` returns the value, and raises MismatchError with what it has to be. Each type also
+says what JSON Schema calls it, from which `schema` makes the schema and the reference.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, field, fields
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from buildlib.errors import BuildlibError, InputError, did_you_mean, raise_problems
 
@@ -176,6 +178,146 @@ def parse_flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise MismatchError("true or false")
     return value
+
+
+Schema = Mapping[str, Any]
+
+
+class KeyType(NamedTuple):
+    """What a key of a table takes.
+
+    Args:
+        parse: returns the value.
+        schema: the type in JSON Schema; a function where that takes other modules.
+        placed: `parse` takes where the key stands as well, such as `run.services`.
+    """
+
+    parse: Callable[..., Any]
+    schema: Schema | Callable[[], Schema]
+    placed: bool = False
+
+    def reader(self, where: str) -> Callable[[object], Any]:
+        """Return what parses the value of the key that stands there."""
+        return partial(self.parse, where=where) if self.placed else self.parse
+
+
+class Key(NamedTuple):
+    """A key of a table: its type, and what it is for in one line."""
+
+    type: KeyType
+    text: str
+
+
+def setting(type_: KeyType, text: str, default: object = MISSING) -> Any:  # noqa: ANN401 - as field()
+    """Return a field of a dataclass that is a key of a table; without a default it is needed.
+
+    Args:
+        type_: what it takes.
+        text: what it is for, in one line.
+        default: its value where it is left out.
+    """
+    return field(default=default, metadata={"key": Key(type_, text)})
+
+
+def keys_of(table: type) -> dict[str, Key]:
+    """Return the keys of a table, as they are written in the file."""
+    keyed = [one for one in fields(table) if "key" in one.metadata]
+    return {one.name.replace("_", "-"): one.metadata["key"] for one in keyed}
+
+
+def parse_keys(table: type, value: object, where: str) -> dict[str, Any]:
+    """Return the fields of a dataclass that a table of the configuration sets.
+
+    Args:
+        table: a dataclass whose fields are made by `setting`.
+        value: what the file has.
+        where: the table's name, such as `smoke`.
+
+    Raises:
+        MismatchError, InputError, ExceptionGroup: something is wrong with it, or several things.
+    """
+    known = {name: one.type.reader(f"{where}.{name}") for name, one in keys_of(table).items()}
+    return parse_fields(value, known, f"{where}.")
+
+
+def parse_table(table: type[T], value: object, where: str) -> T:
+    """Return the object that a table of the configuration describes; as `parse_keys`."""
+    return table(**parse_keys(table, value, where))
+
+
+def table_type(table: type) -> KeyType:
+    """Return the type of a key that is a table itself."""
+    return KeyType(partial(parse_table, table), partial(schema_of, table), placed=True)
+
+
+def schema_of(table: type) -> Schema:
+    """Return the JSON Schema of a table."""
+    keyed = [one for one in fields(table) if "key" in one.metadata]
+    properties = {one.name.replace("_", "-"): _property(one) for one in keyed}
+    needed = [one.name.replace("_", "-") for one in keyed if one.default is MISSING]
+    found = {"type": "object", "additionalProperties": False, "properties": properties}
+    return {**found, "required": needed} if needed else found
+
+
+def _property(one: Field[Any]) -> Schema:
+    """Return the schema of a key; its default is in it where there is one to show."""
+    known: Key = one.metadata["key"]
+    found = {"description": known.text, **written(known.type)}
+    match one.default:
+        case bool(default):
+            return {**found, "default": default}
+        case int(default) if default:
+            return found if known.type is SIZE else {**found, "default": default}
+        case str(default) if default:
+            return {**found, "default": str(default)}
+        case (str(), *_) as default:
+            return {**found, "default": [*default]}
+    return found
+
+
+def written(type_: KeyType) -> Schema:
+    """Return a type as JSON Schema has it."""
+    return type_.schema() if callable(type_.schema) else type_.schema
+
+
+_TEXT: Final = {"type": "string"}
+
+
+def _listed(item: Schema) -> Schema:
+    return {"type": "array", "items": item}
+
+
+def _or_list(item: Schema) -> Schema:
+    return {"anyOf": [item, _listed(item)]}
+
+
+TEXT: Final = KeyType(parse_text, _TEXT)
+TEXTS: Final = KeyType(parse_texts, _or_list(_TEXT))
+LIST: Final = KeyType(parse_list, _or_list(_TEXT))
+NAMES: Final = KeyType(parse_names, _or_list(_TEXT))
+PAIRS: Final = KeyType(parse_pairs, {"type": "object", "additionalProperties": _TEXT})
+BUILD_ARGS: Final = KeyType(
+    parse_build_args,
+    {
+        "type": "object",
+        "additionalProperties": False,
+        "patternProperties": {f"^{VARIABLE}$": _TEXT},
+    },
+)
+PATTERN: Final = KeyType(parse_pattern, {"type": "string", "format": "regex"})
+NUMBER: Final = KeyType(parse_number, {"type": "integer", "minimum": 0})
+NUMBERS: Final = KeyType(parse_numbers, _listed({"type": "integer", "minimum": 0}))
+SIZE: Final = KeyType(
+    parse_size,
+    {"type": "string", "pattern": r"^\s*[0-9.]+ ?(B|kB|MB|GB|KiB|MiB|GiB)\s*$"},
+)
+PORT: Final = KeyType(parse_port, {"type": "integer", "minimum": 0, "maximum": _LAST_PORT})
+FLAG: Final = KeyType(parse_flag, {"type": "boolean"})
+
+
+def choice(parse: Callable[..., Any], names: Iterable[str]) -> KeyType:
+    """Return the type of a key that takes one of some names."""
+    return KeyType(parse, {"enum": [str(name) for name in names]})
 
 
 def parse_fields(

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
-from buildlib.values import parse_fields, parse_number, parse_text
+from buildlib.values import NUMBER, TEXT, parse_table, setting
 
 
-class Bases(NamedTuple):
-    """How base images are judged.
+@dataclass(frozen=True, kw_only=True)
+class Bases:
+    """How base images are judged."""
 
-    Args:
-        end_of_life: the file with the table of lines and their last days, relative to the
-            project; empty: there is none.
-        table_max_age: days after which that table is to be compared with its source again.
-    """
-
-    end_of_life: str = ""
-    table_max_age: int = 180
+    end_of_life: str = setting(
+        TEXT,
+        "TOML file with the last day of each release line, relative to the project",
+        default="",
+    )
+    table_max_age: int = setting(
+        NUMBER, "days after which that file is reported as old", default=180
+    )
 
 
 NO_BASES: Final = Bases()
-_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "end-of-life": parse_text,
-    "table-max-age": parse_number,
-}
 
 
 def parse_bases(value: object) -> Bases:
@@ -34,4 +31,4 @@ def parse_bases(value: object) -> Bases:
     Raises:
         MismatchError, InputError: it is no such table.
     """
-    return Bases(**parse_fields(value, _KEYS, "bases."))
+    return parse_table(Bases, value, "bases")

@@ -7,20 +7,26 @@ it is written. Options and their names are those of buildx 0.13 and later.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from buildlib.errors import InputError, did_you_mean
-from buildlib.platforms import Platform, parse_platforms
+from buildlib.platforms import Platform
+from buildlib.settings import PLATFORMS
 from buildlib.values import (
+    FLAG,
+    PAIRS,
+    SIZE,
+    TEXT,
+    TEXTS,
+    KeyType,
     MismatchError,
-    check_keys,
-    parse_fields,
-    parse_flag,
-    parse_pairs,
-    parse_size,
+    parse_keys,
     parse_text,
-    parse_texts,
+    schema_of,
+    setting,
+    table_type,
 )
 
 DOCKER: Final = "docker"
@@ -39,70 +45,6 @@ _DURATION: Final = re.compile(r"([0-9]+(\.[0-9]+)?(s|m|h))+")
 _TLS: Final = ("cacert", "cert", "key", "servername")
 
 
-class Collection(NamedTuple):
-    """Garbage collection of a builder's cache.
-
-    Args:
-        enabled: false: nothing is ever collected.
-        keep_storage: bytes that the cache may have; 0: BuildKit's own choice.
-        keep_duration: what nobody used for so long goes first, as `168h`; empty: BuildKit's own.
-    """
-
-    enabled: bool = True
-    keep_storage: int = 0
-    keep_duration: str = ""
-
-
-class NodeSettings(NamedTuple):
-    """One machine of a builder.
-
-    Args:
-        name: as buildx calls it.
-        endpoint: of `remote`: where buildkitd listens; of `docker-container`: a docker context, or
-            an address such as ssh://me@machine; of `docker`: a docker context; empty: docker's own.
-        platforms: what is built here; none: what the node says that it can.
-        cacert, cert, key: files, relative to the project; `servername` is the name in the node's
-            certificate where it is not that of the address.
-        options: as buildx's `--driver-opt`, sorted pairs.
-        flags: of buildkitd.
-        config: buildkitd's own configuration file, relative to the project.
-    """
-
-    name: str
-    endpoint: str = ""
-    platforms: tuple[Platform, ...] = ()
-    cacert: str = ""
-    cert: str = ""
-    key: str = ""
-    servername: str = ""
-    options: tuple[tuple[str, str], ...] = ()
-    flags: tuple[str, ...] = ()
-    config: str = ""
-
-
-class BuilderSettings(NamedTuple):
-    """A builder; `cache_from` and `cache_to` count where neither project nor command line say."""
-
-    name: str
-    driver: str
-    nodes: tuple[NodeSettings, ...]
-    cache_from: tuple[str, ...] = ()
-    cache_to: tuple[str, ...] = ()
-    gc: Collection | None = None
-
-    @property
-    def buildx_name(self) -> str:
-        """Return what buildx calls it: the driver docker has one builder for each context."""
-        return self.nodes[0].endpoint or "default" if self.driver == DOCKER else self.name
-
-    @property
-    def platforms(self) -> tuple[Platform, ...]:
-        """Return what it builds; none where a node decides that by itself."""
-        if not all(node.platforms for node in self.nodes):
-            return ()
-        return tuple(platform for node in self.nodes for platform in node.platforms)
-
-
 def _duration(value: object) -> str:
     text = parse_text(value)
     if not _DURATION.fullmatch(text):
@@ -110,30 +52,55 @@ def _duration(value: object) -> str:
     return text
 
 
-def _platforms(value: object) -> tuple[Platform, ...]:
-    return parse_platforms(parse_texts(value))
+_DURATION_SCHEMA: Final = {"type": "string", "pattern": f"^{_DURATION.pattern}$"}
 
 
-_GC_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "enabled": parse_flag,
-    "keep-storage": parse_size,
-    "keep-duration": _duration,
-}
-_NODE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "name": parse_text,
-    "endpoint": parse_text,
-    "platforms": _platforms,
-    "cacert": parse_text,
-    "cert": parse_text,
-    "key": parse_text,
-    "servername": parse_text,
-    "options": parse_pairs,
-    "flags": parse_texts,
-    "config": parse_text,
-}
-_KEYS: Final[Mapping[str, object]] = dict.fromkeys(
-    (*("driver", "nodes", "cache-from", "cache-to", "gc"),)
-)
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """Garbage collection of a builder's cache."""
+
+    enabled: bool = setting(FLAG, "false: nothing is ever collected", default=True)
+    keep_storage: int = setting(
+        SIZE, "size that the cache may have; BuildKit's own choice", default=0
+    )
+    keep_duration: str = setting(
+        KeyType(_duration, _DURATION_SCHEMA),
+        "what was not used for this long goes first, such as 168h; BuildKit's own choice",
+        default="",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """One machine of a builder."""
+
+    name: str = setting(
+        TEXT, "its name in buildx; left out: the builder's, with a number", default=""
+    )
+    endpoint: str = setting(
+        TEXT,
+        "remote: where buildkitd listens; docker-container: a docker context or ssh://me@machine; "
+        "docker: a docker context",
+        default="",
+    )
+    platforms: tuple[Platform, ...] = setting(
+        PLATFORMS,
+        "platforms that are built here; left out: what the node says that it can",
+        default=(),
+    )
+    cacert: str = setting(
+        TEXT, "file of the certificate authority, relative to the project", default=""
+    )
+    cert: str = setting(
+        TEXT, "file of the client's certificate, relative to the project", default=""
+    )
+    key: str = setting(TEXT, "file of the client's key, relative to the project", default="")
+    servername: str = setting(TEXT, "name in the node's certificate, if it is another", default="")
+    options: tuple[tuple[str, str], ...] = setting(PAIRS, "as --driver-opt of buildx", default=())
+    flags: tuple[str, ...] = setting(TEXTS, "flags of buildkitd", default=())
+    config: str = setting(
+        TEXT, "buildkitd's own configuration file, relative to the project", default=""
+    )
 
 
 def _check_name(name: str, where: str) -> None:
@@ -148,50 +115,70 @@ def _node(builder: str, index: int, value: object) -> NodeSettings:
     where = f"builders.{builder}.nodes[{index}]"
     if not isinstance(value, Mapping):
         raise MismatchError(f"a list of tables; {where} is none")
-    fields = parse_fields(value, _NODE_KEYS, f"{where}.")
     # The name that buildx would give.
-    node = NodeSettings(**{"name": f"{builder}{index}", **fields})
+    node = NodeSettings(**{"name": f"{builder}{index}", **parse_keys(NodeSettings, value, where)})
     _check_name(node.name, where)
     return node
 
 
-def _nodes(builder: str, value: object) -> tuple[NodeSettings, ...]:
+def _nodes(value: object, where: str) -> tuple[NodeSettings, ...]:
+    table = where.rpartition(".")[0]
     if not isinstance(value, list):
-        raise MismatchError(f"a table with nodes = [{{ … }}] in builders.{builder}")
+        raise MismatchError(f"a table with nodes = [{{ … }}] in {table}")
     # A builder without nodes is one node as buildx would make it.
-    return tuple(_node(builder, n, node) for n, node in enumerate(value or [{}]))
+    name = table.partition(".")[2]
+    return tuple(_node(name, number, node) for number, node in enumerate(value or [{}]))
 
 
-def _gc(builder: str, value: object) -> Collection:
-    return Collection(**parse_fields(value, _GC_KEYS, f"builders.{builder}.gc."))
-
-
-def _driver(builder: str, table: Mapping[str, object]) -> str:
-    driver = table.get("driver")
-    if driver not in DRIVERS:
+def _driver(value: object, where: str) -> str:
+    table = where.rpartition(".")[0]
+    if value not in DRIVERS:
         raise InputError(
-            f"builders.{builder}: unknown driver {driver!r}"
-            if driver
-            else f"builders.{builder} names no driver",
-            hint=did_you_mean(driver or "", DRIVERS),
+            f"{table}: unknown driver {value!r}" if value else f"{table} names no driver",
+            hint=did_you_mean(value or "", DRIVERS),
         )
-    return str(driver)
+    return str(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuilderSettings:
+    """A builder; `cache_from` and `cache_to` count where neither project nor command line say."""
+
+    name: str
+    driver: str = setting(KeyType(_driver, {"enum": [*DRIVERS]}, placed=True), "driver of buildx")
+    nodes: tuple[NodeSettings, ...] = setting(
+        KeyType(_nodes, lambda: {"type": "array", "items": schema_of(NodeSettings)}, placed=True),
+        "its machines; left out: one, as buildx makes it",
+        default=(),
+    )
+    cache_from: tuple[str, ...] = setting(TEXTS, "as the project's cache-from", default=())
+    cache_to: tuple[str, ...] = setting(TEXTS, "as the project's cache-to", default=())
+    gc: Collection | None = setting(
+        table_type(Collection), "garbage collection of its cache", default=None
+    )
+
+    @property
+    def buildx_name(self) -> str:
+        """Return what buildx calls it: the driver docker has one builder for each context."""
+        return self.nodes[0].endpoint or "default" if self.driver == DOCKER else self.name
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """Return what it builds; none where a node decides that by itself."""
+        if not all(node.platforms for node in self.nodes):
+            return ()
+        return tuple(platform for node in self.nodes for platform in node.platforms)
 
 
 def _builder(name: str, value: object) -> BuilderSettings:
     if not isinstance(value, Mapping):
         raise MismatchError(f'a table of {name} = {{ driver = "…", nodes = [{{ … }}] }}')
-    check_keys(value, _KEYS, where=f"builders.{name}.")
-    _check_name(name, f"builders.{name}")
+    where = f"builders.{name}"
+    _check_name(name, where)
     if name == "default":
         raise InputError("builders.default: buildx keeps that name for itself")
     found = BuilderSettings(
-        name=name,
-        driver=_driver(name, value),
-        nodes=_nodes(name, value.get("nodes", [])),
-        cache_from=parse_texts(value.get("cache-from", ())),
-        cache_to=parse_texts(value.get("cache-to", ())),
-        gc=_gc(name, value["gc"]) if "gc" in value else None,
+        name=name, **parse_keys(BuilderSettings, {"driver": "", "nodes": [], **value}, where)
     )
     _check(found, given=bool(value.get("nodes")))
     return found

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
-from buildlib.values import parse_fields, parse_pairs, parse_text
+from buildlib.values import PAIRS, TEXT, parse_table, setting
 
 
-class GoReleaser(NamedTuple):
-    """What has to be known.
+@dataclass(frozen=True, kw_only=True)
+class GoReleaser:
+    """What has to be known."""
 
-    Args:
-        file: its configuration, relative to the project.
-        build_args: by which the Dockerfile takes programs that are built already.
-    """
-
-    file: str = ".goreleaser.yaml"
-    build_args: tuple[tuple[str, str], ...] = ()
+    file: str = setting(
+        TEXT, "GoReleaser's configuration file, relative to the project", default=".goreleaser.yaml"
+    )
+    build_args: tuple[tuple[str, str], ...] = setting(
+        PAIRS,
+        "build args by which the Dockerfile takes programs that are built already",
+        default=(),
+    )
 
 
 NO_GORELEASER: Final = GoReleaser()
-_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "file": parse_text,
-    "build-args": parse_pairs,
-}
 
 
 def parse_goreleaser(value: object) -> GoReleaser:
@@ -33,4 +31,4 @@ def parse_goreleaser(value: object) -> GoReleaser:
     Raises:
         MismatchError, InputError: it is no such table.
     """
-    return GoReleaser(**parse_fields(value, _KEYS, "goreleaser."))
+    return parse_table(GoReleaser, value, "goreleaser")

@@ -58,7 +58,7 @@ class PolicyReport:
                 asdict(finding) | {"reason": ignore.reason, "until": _day(ignore)}
                 for finding, ignore in self.ignored
             ],
-            "unused": [{**ignore._asdict(), "until": _day(ignore)} for ignore in self.unused],
+            "unused": [{**asdict(ignore), "until": _day(ignore)} for ignore in self.unused],
         }
 
     def as_text(self) -> str:

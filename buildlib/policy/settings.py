@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from buildlib.errors import InputError, did_you_mean
-from buildlib.ignores import parse_date, parse_ignores
+from buildlib.ignores import DATE, ignores_type
 from buildlib.policy.finding import Level
 from buildlib.policy.rules import HADOLINT, RULES
 from buildlib.values import (
+    NAMES,
+    NUMBER,
+    SIZE,
+    TEXT,
+    TEXTS,
+    KeyType,
     MismatchError,
-    check_keys,
-    parse_fields,
-    parse_names,
-    parse_number,
-    parse_size,
+    choice,
+    parse_table,
     parse_text,
-    parse_texts,
+    setting,
 )
 
 if TYPE_CHECKING:
@@ -33,48 +36,6 @@ _LABELS: Final = tuple(
 )
 
 
-class Ignore(NamedTuple):
-    """What need not be fixed: until a day, or for good.
-
-    `path` is a pattern of the finding's path, or empty.
-    """
-
-    rule: str
-    reason: str
-    until: date | None = None
-    path: str = ""
-
-    def covers(self, finding: Finding) -> bool:
-        """Return whether it is about a finding."""
-        rule = self.rule in {finding.rule, finding.rule.partition("/")[0]}
-        # A name as it is told is about itself, whatever it would match as a pattern.
-        named = finding.path == self.path or fnmatchcase(finding.path, self.path)
-        return rule and (not self.path or named)
-
-
-class Policy(NamedTuple):
-    """Limits; 0 is none.
-
-    Args:
-        labels: that have to be there.
-        max_layers: how many layers the image may have.
-        layer_budget: bytes that one layer may have as it is pulled.
-        ignore: what need not be fixed.
-        allow_names: patterns of variables that hold no secret, whatever they are called.
-        base: how bad is what the base image brings: an error, or a warning.
-    """
-
-    labels: tuple[str, ...] = _LABELS
-    max_layers: int = 0
-    layer_budget: int = 0
-    ignore: tuple[Ignore, ...] = ()
-    allow_names: tuple[str, ...] = ()
-    base: Level = Level.WARNING
-
-
-NO_POLICY: Final = Policy()
-
-
 def _rule(value: object) -> str:
     name = parse_text(value)
     if name not in RULES and not re.fullmatch(rf"{HADOLINT}/[A-Z]+[0-9]+", name):
@@ -84,23 +45,23 @@ def _rule(value: object) -> str:
     return name
 
 
-_IGNORE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "rule": _rule,
-    "reason": parse_text,
-    "until": parse_date,
-    "path": parse_text,
-}
+@dataclass(frozen=True, kw_only=True)
+class Ignore:
+    """What need not be fixed: until a day, or for good."""
 
-
-def _ignores(value: object) -> tuple[Ignore, ...]:
-    return parse_ignores(
-        value,
-        _IGNORE_KEYS,
-        Ignore,
-        where="policy.ignore",
-        example='rule = "no-setuid"',
-        for_good=True,
+    rule: str = setting(
+        KeyType(_rule, {"type": "string"}), "rule, or the tool whose rules are meant"
     )
+    reason: str = setting(TEXT, "why")
+    until: date | None = setting(DATE, "last day in UTC; left out: for good", default=None)
+    path: str = setting(TEXT, "pattern of the finding's path", default="")
+
+    def covers(self, finding: Finding) -> bool:
+        """Return whether it is about a finding."""
+        rule = self.rule in {finding.rule, finding.rule.partition("/")[0]}
+        # A name as it is told is about itself, whatever it would match as a pattern.
+        named = finding.path == self.path or fnmatchcase(finding.path, self.path)
+        return rule and (not self.path or named)
 
 
 def _base(value: object) -> Level:
@@ -109,14 +70,29 @@ def _base(value: object) -> Level:
     return Level(value)
 
 
-_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "labels": parse_texts,
-    "max-layers": parse_number,
-    "layer-budget": parse_size,
-    "ignore": _ignores,
-    "allow-names": parse_names,
-    "base": _base,
-}
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """Limits of the image; 0 is none."""
+
+    labels: tuple[str, ...] = setting(TEXTS, "labels that have to be there", default=_LABELS)
+    max_layers: int = setting(NUMBER, "layers that the image may have; 0: any", default=0)
+    layer_budget: int = setting(SIZE, "size that one layer may have, as it is pulled", default=0)
+    ignore: tuple[Ignore, ...] = setting(
+        ignores_type(Ignore, where="policy.ignore", example='rule = "no-setuid"', for_good=True),
+        "findings that need not be fixed, each with its reason",
+        default=(),
+    )
+    allow_names: tuple[str, ...] = setting(
+        NAMES, "patterns of variables that hold no secret, whatever they are called", default=()
+    )
+    base: Level = setting(
+        choice(_base, (Level.ERROR, Level.WARNING)),
+        "how bad is what the base image brings",
+        default=Level.WARNING,
+    )
+
+
+NO_POLICY: Final = Policy()
 
 
 def parse_policy(value: object) -> Policy:
@@ -126,6 +102,4 @@ def parse_policy(value: object) -> Policy:
         MismatchError: a value is of another kind.
         InputError: a key or a rule is not known, or an ignore says too little (exit 2).
     """
-    if isinstance(value, Mapping):
-        check_keys(value, _KEYS, where="policy.")
-    return Policy(**parse_fields(value, _KEYS, "policy."))
+    return parse_table(Policy, value, "policy")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from buildlib.errors import InputError, did_you_mean
-from buildlib.values import parse_fields, parse_flag, parse_texts
+from buildlib.values import FLAG, KeyType, parse_table, parse_texts, setting
 
 SMOKE: Final = "smoke"
 POLICY: Final = "policy"
@@ -17,26 +18,6 @@ REPRODUCIBLE: Final = "reproducible"
 GATES: Final = (SMOKE, POLICY, SIZE, SCAN, SBOM, REPRODUCIBLE)
 # No gate of the image, but skipped like one: with a reason that stays in the receipt.
 SIGN: Final = "sign"
-
-
-class Publish(NamedTuple):
-    """How an image is published.
-
-    Args:
-        gates: that it has to pass, in this order of the report.
-        provenance: what BuildKit knows of the build is attached as well, where the driver
-            gives it.
-        cache: layers may be those of earlier builds, with the times that their files had then.
-        sign: the digest is signed and verified before it gets a tag.
-    """
-
-    gates: tuple[str, ...] = (SMOKE, POLICY, SIZE, SCAN, SBOM)
-    provenance: bool = True
-    cache: bool = False
-    sign: bool = True
-
-
-NO_PUBLISH: Final = Publish()
 
 
 def check_gate(name: str, *, where: str) -> str:
@@ -54,12 +35,27 @@ def _gates(value: object) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if name != SIGN)
 
 
-_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "gates": _gates,
-    "provenance": parse_flag,
-    "cache": parse_flag,
-    "sign": parse_flag,
-}
+@dataclass(frozen=True, kw_only=True)
+class Publish:
+    """How an image is published."""
+
+    gates: tuple[str, ...] = setting(
+        KeyType(_gates, {"type": "array", "items": {"enum": [*GATES, SIGN]}}),
+        "gates that it has to pass, in the order of the report",
+        default=(SMOKE, POLICY, SIZE, SCAN, SBOM),
+    )
+    provenance: bool = setting(
+        FLAG, "attach BuildKit's provenance too, where the driver gives it", default=True
+    )
+    cache: bool = setting(
+        FLAG, "layers may come from earlier builds, with their times", default=False
+    )
+    sign: bool = setting(
+        FLAG, "the digest is signed and verified before it gets a tag", default=True
+    )
+
+
+NO_PUBLISH: Final = Publish()
 
 
 def parse_publish(value: object) -> Publish:
@@ -69,7 +65,7 @@ def parse_publish(value: object) -> Publish:
         MismatchError: a value is of another kind.
         InputError: a key or a gate is not known, or two keys contradict each other (exit 2).
     """
-    found = Publish(**parse_fields(value, _KEYS, "publish."))
+    found = parse_table(Publish, value, "publish")
     if (
         not found.sign
         and isinstance(value, Mapping)

@@ -148,7 +148,7 @@ def _cells(level: str, finding: Vulnerability, note: str) -> tuple[str, ...]:
 
 
 def _plain(ignore: Ignore) -> dict[str, Any]:
-    return {**ignore._asdict(), "until": ignore.until.isoformat()}
+    return {**asdict(ignore), "until": ignore.until.isoformat()}
 
 
 def _reason(ignore: Ignore) -> dict[str, str]:

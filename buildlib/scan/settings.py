@@ -2,63 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from buildlib.errors import InputError, did_you_mean
-from buildlib.ignores import parse_date, parse_ignores
+from buildlib.ignores import DATE, ignores_type
 from buildlib.scan.finding import THRESHOLDS, Severity, Vulnerability
-from buildlib.values import (
-    check_keys,
-    parse_fields,
-    parse_flag,
-    parse_text,
-    parse_texts,
-)
+from buildlib.values import FLAG, TEXT, TEXTS, choice, parse_table, parse_text, setting
 
 # The first that is there is taken, where the configuration names none.
 SCANNERS: Final = ("grype", "trivy")
-
-
-class Ignore(NamedTuple):
-    """What need not be mended for now; `package` is a pattern of the package's name, or empty."""
-
-    id: str
-    reason: str
-    until: date
-    package: str = ""
-
-    def covers(self, finding: Vulnerability) -> bool:
-        """Return whether it is about a finding; any of its names will do."""
-        named = self.id in {finding.id, *finding.aliases}
-        # A name as it is told is about itself, whatever it would match as a pattern.
-        here = finding.package == self.package or fnmatchcase(finding.package, self.package)
-        return named and (not self.package or here)
-
-
-class ScanSettings(NamedTuple):
-    """What fails the gate.
-
-    Args:
-        scanner: one of `SCANNERS`; empty: whichever is there.
-        severity: what is this bad or worse fails; what is milder is told.
-        only_fixed: what has no fix is only told.
-        vex: files for the scanner, relative to the project; they say what does not concern us.
-        ignore: what need not be mended for now.
-        allow_unknown: an image with programs may be one in which no package is seen.
-    """
-
-    scanner: str = ""
-    severity: Severity = Severity.HIGH
-    only_fixed: bool = False
-    vex: tuple[str, ...] = ()
-    ignore: tuple[Ignore, ...] = ()
-    allow_unknown: bool = False
-
-
-NO_SCAN: Final = ScanSettings()
 
 
 def _scanner(value: object) -> str:
@@ -83,28 +38,54 @@ def parse_threshold(value: object) -> Severity:
     return Severity(name)
 
 
-_IGNORE_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "id": parse_text,
-    "reason": parse_text,
-    "until": parse_date,
-    "package": parse_text,
-}
+@dataclass(frozen=True, kw_only=True)
+class Ignore:
+    """What need not be fixed for now."""
+
+    id: str = setting(TEXT, "the vulnerability, by any of its names")
+    reason: str = setting(TEXT, "why")
+    until: date = setting(DATE, "last day in UTC")
+    package: str = setting(TEXT, "pattern of the package's name", default="")
+
+    def covers(self, finding: Vulnerability) -> bool:
+        """Return whether it is about a finding; any of its names will do."""
+        named = self.id in {finding.id, *finding.aliases}
+        # A name as it is told is about itself, whatever it would match as a pattern.
+        here = finding.package == self.package or fnmatchcase(finding.package, self.package)
+        return named and (not self.package or here)
 
 
-def _ignores(value: object) -> tuple[Ignore, ...]:
-    return parse_ignores(
-        value, _IGNORE_KEYS, Ignore, where="scan.ignore", example='id = "CVE-2024-24790"'
+@dataclass(frozen=True, kw_only=True)
+class ScanSettings:
+    """What fails the gate."""
+
+    scanner: str = setting(
+        choice(_scanner, SCANNERS),
+        "scanner to use; left out: the first that is installed",
+        default="",
+    )
+    severity: Severity = setting(
+        choice(parse_threshold, THRESHOLDS),
+        "findings of this severity or worse fail; others are only reported",
+        default=Severity.HIGH,
+    )
+    only_fixed: bool = setting(FLAG, "findings without a fix are only reported", default=False)
+    vex: tuple[str, ...] = setting(
+        TEXTS, "VEX files for the scanner, relative to the project", default=()
+    )
+    ignore: tuple[Ignore, ...] = setting(
+        ignores_type(Ignore, where="scan.ignore", example='id = "CVE-2024-24790"'),
+        "findings that need not be fixed for now, each with its reason and its last day",
+        default=(),
+    )
+    allow_unknown: bool = setting(
+        FLAG,
+        "an image with programs may be one in which the scanner sees no package",
+        default=False,
     )
 
 
-_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "scanner": _scanner,
-    "severity": parse_threshold,
-    "only-fixed": parse_flag,
-    "vex": parse_texts,
-    "ignore": _ignores,
-    "allow-unknown": parse_flag,
-}
+NO_SCAN: Final = ScanSettings()
 
 
 def parse_scan(value: object) -> ScanSettings:
@@ -115,6 +96,4 @@ def parse_scan(value: object) -> ScanSettings:
         InputError: a key, a scanner or a severity is not known, or an ignore says too little
             (exit 2).
     """
-    if isinstance(value, Mapping):
-        check_keys(value, _KEYS, where="scan.")
-    return ScanSettings(**parse_fields(value, _KEYS, "scan."))
+    return parse_table(ScanSettings, value, "scan")

@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from buildlib.errors import InputError
-from buildlib.values import parse_fields, parse_flag, parse_pattern, parse_text, parse_texts
+from buildlib.values import FLAG, PATTERN, TEXT, TEXTS, parse_table, setting
 
 
-class Sign(NamedTuple):
-    """What signs.
+@dataclass(frozen=True, kw_only=True)
+class Sign:
+    """What signs; the password of a key is in COSIGN_PASSWORD."""
 
-    Args:
-        key: a file relative to the project, `env://NAME`, or a KMS reference such as
-            `awskms://…`; its password is in COSIGN_PASSWORD.
-        keyless: by the identity that the CI service vouches for, without a key.
-        transparency_log: signatures by a key are entered into the public log as well.
-    """
+    key: str = setting(
+        TEXT,
+        "private key: a file relative to the project, env://NAME, or a KMS reference",
+        default="",
+    )
+    keyless: bool = setting(
+        FLAG, "sign with the identity that the CI service vouches for", default=False
+    )
+    transparency_log: bool = setting(
+        FLAG, "enter signatures by a key into the public log too", default=False
+    )
 
-    key: str = ""
-    keyless: bool = False
-    transparency_log: bool = False
 
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """What counts as signed."""
 
-class Verify(NamedTuple):
-    """What counts as signed.
-
-    Args:
-        key: the public key: a file relative to the project, `env://NAME`, or a KMS reference.
-        identity: who has to have signed, exactly; `identity_pattern` is a regular expression.
-        issuer: who has to vouch for the identity.
-        attestations: types that have to be there, as cosign names them, or their URIs.
-        transparency_log: a signature by a key has to be in the public log.
-        manifests: what an index names has to be signed as well, and not the index alone.
-    """
-
-    key: str = ""
-    identity: str = ""
-    identity_pattern: str = ""
-    issuer: str = ""
-    attestations: tuple[str, ...] = ()
-    transparency_log: bool = False
-    manifests: bool = True
+    key: str = setting(
+        TEXT,
+        "public key: a file relative to the project, env://NAME, or a KMS reference",
+        default="",
+    )
+    identity: str = setting(TEXT, "identity that has to have signed, exactly", default="")
+    identity_pattern: str = setting(PATTERN, "regular expression for the identity", default="")
+    issuer: str = setting(TEXT, "issuer that has to vouch for the identity", default="")
+    attestations: tuple[str, ...] = setting(
+        TEXTS,
+        "types of attestations that have to be there, as cosign names them, or URIs",
+        default=(),
+    )
+    transparency_log: bool = setting(
+        FLAG, "a signature by a key has to be in the public log", default=False
+    )
+    manifests: bool = setting(FLAG, "each manifest in an index has to be signed too", default=True)
 
     @property
     def by_identity(self) -> bool:
@@ -53,21 +57,6 @@ class Verify(NamedTuple):
 NO_SIGN: Final = Sign()
 NO_VERIFY: Final = Verify()
 
-_SIGN_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "key": parse_text,
-    "keyless": parse_flag,
-    "transparency-log": parse_flag,
-}
-_VERIFY_KEYS: Final[Mapping[str, Callable[[object], Any]]] = {
-    "key": parse_text,
-    "identity": parse_text,
-    "identity-pattern": parse_pattern,
-    "issuer": parse_text,
-    "attestations": parse_texts,
-    "transparency-log": parse_flag,
-    "manifests": parse_flag,
-}
-
 
 def parse_sign(value: object) -> Sign:
     """Return what the table says.
@@ -76,7 +65,7 @@ def parse_sign(value: object) -> Sign:
         MismatchError: a value is of another kind.
         InputError: a key is not known, or two contradict each other (exit 2).
     """
-    found = Sign(**parse_fields(value, _SIGN_KEYS, "sign."))
+    found = parse_table(Sign, value, "sign")
     if found.key and found.keyless:
         raise InputError("sign.key and sign.keyless exclude each other", hint="give one of them")
     return found
@@ -84,7 +73,7 @@ def parse_sign(value: object) -> Sign:
 
 def parse_verify(value: object) -> Verify:
     """Return what the table says; raises as `parse_sign`."""
-    found = Verify(**parse_fields(value, _VERIFY_KEYS, "verify."))
+    found = parse_table(Verify, value, "verify")
     check_policy(found)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def scan(run: Edge, wanted: Wanted, *, severity: str, sarif: str, as_json: bool)
     config = run.config()
     settings = config.scan_settings()
     if severity:
-        settings = settings._replace(severity=parse_threshold(severity))
+        settings = replace(settings, severity=parse_threshold(severity))
     look = _published if wanted.published else _named
     report = look(run, config, settings, wanted.image)
     for warning in report.warnings():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from datetime import date
 from json import dumps
 from typing import Any
@@ -23,7 +23,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     if isinstance(value, Platform | date):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
+        return _plain({one.name: getattr(value, one.name) for one in fields(value)})
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):

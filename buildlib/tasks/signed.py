@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -236,10 +237,10 @@ def _policy(config: Config, wanted: Wanted) -> Verify:
         # A configured file is meant from the project, one of the command line from here.
         key = wanted.key and key_argument(wanted.key, Path.cwd())
         own = Verify(key=key, identity=wanted.identity, issuer=wanted.issuer)
-        policy = own._replace(attestations=policy.attestations)
+        policy = replace(own, attestations=policy.attestations)
     elif wanted.issuer:
-        policy = policy._replace(issuer=wanted.issuer)
-    policy = policy._replace(attestations=wanted.attestations or policy.attestations)
+        policy = replace(policy, issuer=wanted.issuer)
+    policy = replace(policy, attestations=wanted.attestations or policy.attestations)
     check_policy(policy)
     if not (policy.key or policy.by_identity):
         raise InputError(

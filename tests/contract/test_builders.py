@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -293,7 +294,7 @@ def test_a_certificate_that_is_refused_is_told(
     stranger = make_authority(tmp_path / "stranger")
     certificate, key = stranger.sign("client")
     node = _node(serve(_secured(authority, demands=True)), authority)
-    node = node._replace(cert=str(certificate), key=str(key))
+    node = replace(node, cert=str(certificate), key=str(key))
     assert "it refuses the certificate" in probe.why_silent(node, Path("/"))
 
 

@@ -188,7 +188,7 @@ def test_a_key_that_can_not_sign_is_known_without_signing(signed: Signed) -> Non
     (signed.root / "another").mkdir()
     make_keys(signed.root / "another", signed.env)
     (signed.root / "another/cosign.pub").rename(other)
-    verifies = config.verification()._replace(key="keys/another.pub")
+    verifies = replace(config.verification(), key="keys/another.pub")
     config = dataclasses.replace(config, verify=verifies)
     with pytest.raises(InputError, match=r"another\.pub is not the public key of"):
         check_signer(config, (), PlumbumExecutor(signed.env, signed.root))

@@ -332,7 +332,7 @@ def test_a_build_of_several_platforms_reads_every_cache_and_writes_none() -> Non
     assert caches(farm, both[1:]) == ((f"{ref}arm64",), (f"{ref}arm64,mode=max",))
     # As the first node builds it.
     assert caches(farm, ()) == ((f"{ref}amd64",), (f"{ref}amd64,mode=max",))
-    inline = farm._replace(cache_to=("type=inline",))
+    inline = replace(farm, cache_to=("type=inline",))
     assert caches(inline, both)[1] == ("type=inline",)
 
 
@@ -483,12 +483,12 @@ def test_what_becomes_of_a_cache_is_told(tmp_path: Path) -> None:
     plan = _plan(tmp_path, platforms=("amd64", "arm64"), output="cacheonly")
     (text,) = check.cache_warnings(plan, farm)
     assert "builds of one platform alone" in text
-    one = farm._replace(cache_to=("type=registry,ref=r.example/cache",))
+    one = replace(farm, cache_to=("type=registry,ref=r.example/cache",))
     (text,) = check.cache_warnings(replace(plan, cache_to=one.cache_to), one)
     assert "2 nodes write their cache to one place" in text
     alone = _plan(tmp_path, platforms=("amd64",))
     assert check.cache_warnings(alone, farm) == []
-    inline = farm._replace(cache_to=("type=inline",))
+    inline = replace(farm, cache_to=("type=inline",))
     assert check.cache_warnings(replace(plan, cache_to=inline.cache_to), inline) == []
 
 

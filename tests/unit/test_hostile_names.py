@@ -130,7 +130,7 @@ def test_no_name_of_a_package_breaks_a_report_of_a_scan(case: str) -> None:
     )
     other = replace(one, id="CVE-2", package=f"other {name}")
     ignores = (scan_settings.Ignore(id="CVE-2", reason="r", until=TODAY, package=other.package),)
-    settings = scan_settings.NO_SCAN._replace(ignore=ignores)
+    settings = replace(scan_settings.NO_SCAN, ignore=ignores)
     scanned = Scanned((one, other), (Suppressed(one, name),), 1, "")
     report = scan_report("thing", ("grype", "1"), [("linux/amd64", scanned)], settings, TODAY)
     lines = report.as_text().split("\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,7 @@ def check(tmp_path: Path) -> Check:
         layer = writer.layer(files)
         other = writer.image([layer], platform=("linux", "arm", "v7"))
         path = writer.write(tmp_path / "i.tar", writer.index(writer.image([layer]), other))
-        known = NO_SCAN._replace(**settings)  # type: ignore[arg-type]
+        known = replace(NO_SCAN, **settings)  # type: ignore[arg-type]
         with open_archive(path) as archive:
             return check_scan(archive, known, executor, root=tmp_path, image="thing", today=TODAY)
 
@@ -543,7 +544,7 @@ def _finding(severity: str = "high", **facts: object) -> Vulnerability:
 
 def _report(*findings: Vulnerability, **settings: object) -> ScanReport:
     scans = [("linux/amd64", Scanned(findings, (), 12, ""))]
-    known = NO_SCAN._replace(**settings)  # type: ignore[arg-type]
+    known = replace(NO_SCAN, **settings)  # type: ignore[arg-type]
     return make_report("thing", ("grype", "1"), scans, known, TODAY)
 
 
@@ -747,7 +748,7 @@ until = 2027-01-31
         severity=Severity.MEDIUM,
         only_fixed=True,
         vex=("security/vex.json",),
-        ignore=(Ignore(CVE, "not reached", date(2027, 1, 31), "leaky"),),
+        ignore=(Ignore(id=CVE, reason="not reached", until=date(2027, 1, 31), package="leaky"),),
     )
 
 
@@ -762,7 +763,7 @@ def test_reports_of_several_images_become_one() -> None:
     ignores = (_ignore("CVE-2"), _ignore("CVE-3"))
     both, other = _finding(), _finding("critical", id="CVE-4", platform="linux/arm64")
     waived = _finding(id="CVE-2")
-    settings = NO_SCAN._replace(ignore=ignores)
+    settings = replace(NO_SCAN, ignore=ignores)
     scans = {
         "one": [("linux/amd64", Scanned((both, waived), (), 12, "2026-06-14"))],
         "two": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_what_contradicts_the_configuration_is_not_handed_over(
 
 @pytest.mark.parametrize("cosign", [TWO, THREE], ids=["2", "3"])
 def test_the_public_log_is_a_choice(cosign: Cosign) -> None:
-    argv = cosign.sign(REFERENCE, KEY._replace(transparency_log=True), ROOT)
+    argv = cosign.sign(REFERENCE, replace(KEY, transparency_log=True), ROOT)
     assert argv[4:] == ("--key", "/repo/keys/cosign.key", REFERENCE)
 
 
@@ -105,7 +106,7 @@ def test_several_are_verified_at_once() -> None:
         *("cosign", "verify", "--key", "/repo/cosign.pub", "--insecure-ignore-tlog=true"),
         *(REFERENCE, "other"),
     )
-    logged = TWO.verify((REFERENCE,), PUBLIC._replace(transparency_log=True), ROOT)
+    logged = TWO.verify((REFERENCE,), replace(PUBLIC, transparency_log=True), ROOT)
     assert logged == ("cosign", "verify", "--key", "/repo/cosign.pub", REFERENCE)
 
 
@@ -252,7 +253,7 @@ def test_what_is_not_signed_is_named(
 ) -> None:
     executor = Signatures(*signed)
     signatory = Signatory(TWO, executor, ROOT, {}, safe=REGISTRY.safe)
-    policy = PUBLIC._replace(manifests=manifests)
+    policy = replace(PUBLIC, manifests=manifests)
     digests = [one.partition("@")[2] for one in (ONE, OTHER)]
     if not said:
         found = signatory.verify(REFERENCE, policy, tmp_path, images=digests)
@@ -479,7 +480,7 @@ VERIFIED = Completed(code=0, stdout="[]")
 FOREIGN = Completed(code=1, stderr=f"{LAST}{OTHER_3}\n")
 MISSING = Completed(code=1, stderr=f"{LAST}no matching attestations: \n")
 STATED = Completed(code=0, stdout=_envelope({"a": 1}))
-WITH_BILLS = PUBLIC._replace(attestations=("spdxjson",))
+WITH_BILLS = replace(PUBLIC, attestations=("spdxjson",))
 IMAGES = ("sha256:" + "b" * 64, "sha256:" + "c" * 64)
 
 

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Write the reference of the configuration: docs/reference/, its tables of keys and JSON schema.
+
+Usage: reference.py [--check]
+
+With --check nothing is written; exits with 1 if a file is not current.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from buildlib.schema import json_schema, tables, type_of
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs" / "reference"
+# What explains a table, beside its keys.
+GUIDES = {
+    "base-images": "docker-build-process.md#base-images-from-elsewhere",
+    "bases": "bases.md",
+    "builders": "builders.md",
+    "context": "reproducible.md#generated-files",
+    "goreleaser": "goreleaser.md",
+    "inject": "docker-build-process.md#build-args-and-labels",
+    "policy": "policy.md",
+    "publish": "release.md#configuration",
+    "registries": "release.md#configuration",
+    "run": "running.md#configuration",
+    "scan": "scan.md#configuration",
+    "sign": "signing.md#configuration",
+    "smoke": "smoke.md",
+    "tags": "versions.md#rules-of-your-own",
+    "verify": "signing.md#configuration",
+}
+INTRODUCTION = """\
+# Configuration
+
+Keys stand in `buildlib.toml`, or below `[tool.buildlib]` in `pyproject.toml`. A value comes from,
+in this order: the command line, the environment, the file, the default; `invoke config` prints
+each value with its source. Every key that is not a table can be set by a variable
+(`BUILDLIB_IMAGE`, `BUILDLIB_BUILDER`, …); a variable whose name is almost a key, or is that of a
+table, is refused, and so is an unknown key.
+
+Editors that know JSON Schema complete and check the file with
+[buildlib.schema.json](buildlib.schema.json).
+
+From Python: `buildlib.load_project`, `buildlib.make_build_plan` and `buildlib.build_image`; every
+public name is typed and listed in `buildlib.__all__`.
+
+This page is written by `scripts/reference.py`.
+"""
+
+
+def _heading(name: str) -> str:
+    if not name:
+        return "Keys"
+    return f"`[[{name.removesuffix('[]')}]]`" if name.endswith("[]") else f"`[{name}]`"
+
+
+def _row(name: str, schema: dict[str, object], *, needed: bool) -> str:
+    default = "needed" if needed else ""
+    if "default" in schema:
+        default = f"`{json.dumps(schema['default'])}`".replace("|", "\\|")
+    kind = type_of(schema).replace("|", "\\|")
+    return f"| `{name}` | {kind} | {default} | {schema['description']} |"
+
+
+def _keys() -> str:
+    """Return the page with a table of keys for each table."""
+    parts, guides = [INTRODUCTION], dict(GUIDES)
+    for name, schema in tables():
+        parts.append(f"## {_heading(name)}\n")
+        if guide := guides.pop(name.partition(".")[0], ""):
+            parts.append(f"Guide: [{guide.partition('.')[0].replace('-', ' ')}](../{guide}).\n")
+        rows = [
+            _row(key, inner, needed=key in schema.get("required", ()))
+            for key, inner in schema["properties"].items()
+        ]
+        parts.append(
+            "\n".join(["| key | takes | default | what |", "| --- | --- | --- | --- |", *rows, ""])
+        )
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Write both files, or compare them."""
+    files = {
+        FOLDER / "configuration.md": _keys(),
+        FOLDER / "buildlib.schema.json": json.dumps(json_schema(), indent=2) + "\n",
+    }
+    if sys.argv[1:] == ["--check"]:
+        old = [path for path, text in files.items() if path.read_text("utf-8") != text]
+        for path in old:
+            print(f"{path.relative_to(ROOT)} is not current: scripts/reference.py", file=sys.stderr)
+        return 1 if old else 0
+    for path, text in files.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
