@@ -177,7 +177,7 @@ def _plan(project: Project, request: BuildRequest, dockerfile: Dockerfile) -> Bu
 
 
 @contextlib.contextmanager
-def _handed_over(plan: BuildPlan) -> Iterator[None]:
+def handed_over(plan: BuildPlan) -> Iterator[None]:
     """Have the Dockerfile and its ignore file where the builder finds both, for a while.
 
     Raises:
@@ -389,7 +389,7 @@ def _execute(
 ) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
     console.line(build_line(plan))
     console.group(f"build {plan.image} {plan.version}")
-    with _handed_over(plan), _whole(plan):
+    with handed_over(plan), _whole(plan):
         try:
             code, shown = _tried(plan, executor, console, watch)
             metadata = _read_metadata(plan.metadata_file)

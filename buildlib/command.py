@@ -66,18 +66,43 @@ def _output(plan: BuildPlan) -> list[str]:
             return ["--output", plan.output]
 
 
-def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
-    """Return the one command that builds the plan."""
-    options = [
+def _instructions(plan: BuildPlan) -> list[str]:
+    """Return who reads which stage of the Dockerfile."""
+    return [
         *(["--builder", plan.builder] if plan.builder else []),
         *["--file", str(plan.file)],
         *(["--target", plan.target] if plan.target else []),
+    ]
+
+
+def _given(plan: BuildPlan) -> tuple[list[str], list[str]]:
+    """Return the build args, and what replaces base images."""
+    pairs = (plan.build_args, plan.build_contexts)
+    args, contexts = ([_pair(name, value) for name, value in found] for found in pairs)
+    return _repeated("--build-arg", args), _repeated("--build-context", contexts)
+
+
+def check_argv(plan: BuildPlan) -> tuple[str, ...]:
+    """Return the command that has the Dockerfile checked by what would build the plan.
+
+    The checks are of no platform: the frontend reads the Dockerfile for the builder's own.
+    """
+    args, contexts = _given(plan)
+    options = [*_instructions(plan), *args, *contexts, "--progress", "quiet"]
+    return ("docker", "buildx", "build", *options, "--call", "check,format=json", str(plan.context))
+
+
+def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
+    """Return the one command that builds the plan."""
+    args, contexts = _given(plan)
+    options = [
+        *_instructions(plan),
         *(["--platform", ",".join(map(str, plan.platforms))] if plan.platforms else []),
         *_repeated("--tag", plan.references),
-        *_repeated("--build-arg", (_pair(name, value) for name, value in plan.build_args)),
+        *args,
         *_repeated("--label", (_pair(name, value) for name, value in plan.labels)),
         *_repeated("--annotation", (f"index:{name}={value}" for name, value in plan.annotations)),
-        *_repeated("--build-context", (_pair(name, value) for name, value in plan.build_contexts)),
+        *contexts,
         *_repeated("--secret", plan.secrets),
         *_repeated("--cache-from", plan.cache_from),
         *_repeated("--cache-to", plan.cache_to),

@@ -21,7 +21,8 @@ class Finding:
     """Something that a rule does not want.
 
     Args:
-        rule: its id; `hadolint/DL3018` for one of hadolint's.
+        rule: its id; `hadolint/DL3018` for one of hadolint's, `build-check/StageNameCasing` for one
+            of the frontend's.
         level: whether it fails the gate.
         message: what was seen; never a secret's value.
         platform: whose image; empty: the Dockerfile, which is of all.
@@ -29,6 +30,7 @@ class Finding:
         path: of a file in the image; or a name, such as that of a variable.
         line: of the Dockerfile; 0: not about a line.
         base: the base image brings it.
+        link: where the tool that found it explains it; empty: where the rule says.
     """
 
     rule: str
@@ -39,10 +41,11 @@ class Finding:
     path: str = ""
     line: int = 0
     base: bool = False
+    link: str = ""
 
     def __post_init__(self) -> None:
         """Make one line of each text: names in an image are anybody's."""
-        for name in ("rule", "message", "platform", "path"):
+        for name in ("rule", "message", "platform", "path", "link"):
             object.__setattr__(self, name, printable(getattr(self, name)))
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import date
 
 from buildlib.executor import Executor
@@ -12,11 +13,12 @@ from buildlib.oci import Archive, Image
 from buildlib.plan import BuildPlan
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.platforms import is_platform
+from buildlib.policy.buildchecks import LeftOutError, plan_checks, run_checks
 from buildlib.policy.finding import Finding
 from buildlib.policy.image import check_image, levelled, read_contents
 from buildlib.policy.leaks import Known
 from buildlib.policy.report import PolicyReport, make_report
-from buildlib.policy.rules import HADOLINT
+from buildlib.policy.rules import BUILD_CHECK, HADOLINT
 from buildlib.policy.source import check_bases, find_hadolint, run_hadolint
 from buildlib.preflight import secret_values
 from buildlib.project import Project
@@ -37,7 +39,7 @@ def check_policy(
     Args:
         project: whose image it is; its configuration has limits and ignores.
         archive: the image.
-        executor: starts hadolint.
+        executor: starts hadolint and docker.
         image: its name, for the report.
         release: rules of a release count.
         today: in UTC, for ignores.
@@ -45,12 +47,13 @@ def check_policy(
 
     Raises:
         InputError: the image can't be read (exit 2).
-        ToolError: hadolint is not here: the gate has not passed (exit 3).
+        ToolError: hadolint is not here, or the build checks fail: the gate has not passed (exit 3).
     """
     policy, run = project.config.image_policy(), project.config.run
     images = archive.images()
     plan = _plan(project, images)
-    found = [*_sources(project, plan, executor, images, today)]
+    asked = [tool for tool in (HADOLINT, BUILD_CHECK) if _needs(tool, project, today)]
+    found, left_out = _sources(project, plan, executor, images, asked)
     known = Known(secret_values(plan.secrets, project.env), policy.allow_names)
     for one in images:
         found += check_image(
@@ -62,13 +65,17 @@ def check_policy(
             seen=one.platform in dropped,
             labels=[name for name, _ in plan.labels],
         )
-    return make_report(
+    report = make_report(
         image,
         tuple(one.platform for one in images),
         levelled(found, release=release, base=policy.base),
         policy.ignore,
         today,
     )
+    # What was not asked might have said what an ignore is about.
+    silent = {HADOLINT, BUILD_CHECK} - (set(asked) - left_out.keys())
+    unused = tuple(one for one in report.unused if one.rule.partition("/")[0] not in silent)
+    return replace(report, unused=unused, left_out=tuple(left_out.values()))
 
 
 def _plan(project: Project, images: Sequence[Image]) -> BuildPlan:
@@ -82,18 +89,26 @@ def _sources(
     plan: BuildPlan,
     executor: Executor,
     images: Sequence[Image],
-    today: date,
-) -> Iterator[Finding]:
+    tools: Collection[str],
+) -> tuple[list[Finding], dict[str, str]]:
+    """Return what is wrong with the Dockerfile, and why a tool was left out, by its rule."""
     stand_ins = stand_ins_of(one.labels for one in images)
-    yield from check_bases(plan.bases, sorted(stand_ins))
-    if _needs_hadolint(project, today):
-        yield from run_hadolint(executor, project.dockerfile_path, project.config.root)
+    found = [*check_bases(plan.bases, sorted(stand_ins))]
+    left_out = {}
+    if HADOLINT in tools:
+        found += run_hadolint(executor, project.dockerfile_path, project.config.root)
+    if BUILD_CHECK in tools:
+        try:
+            found += run_checks(executor, plan_checks(project))
+        except LeftOutError as why:
+            left_out[BUILD_CHECK] = str(why)
+    return found, left_out
 
 
-def _needs_hadolint(project: Project, today: date) -> bool:
-    # Who ignores all that hadolint says need not have it.
+def _needs(tool: str, project: Project, today: date) -> bool:
+    """Return whether a tool is asked: nobody needs one of which all is ignored."""
     ignores = project.config.image_policy().ignore
-    ignored = any(i.rule == HADOLINT and not i.path and counts(i, today) for i in ignores)
+    ignored = any(i.rule == tool and not i.path and counts(i, today) for i in ignores)
     return not ignored and project.dockerfile_path.is_file()
 
 
@@ -103,5 +118,5 @@ def find_linter(project: Project, executor: Executor, today: date) -> None:
     Raises:
         ToolError: hadolint is not here (exit 3).
     """
-    if _needs_hadolint(project, today):
+    if _needs(HADOLINT, project, today):
         find_hadolint(executor)

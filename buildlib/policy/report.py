@@ -25,6 +25,7 @@ class PolicyReport:
         findings: what counts, errors first.
         ignored: what would count, and the reason why it does not.
         unused: ignores that were about nothing.
+        left_out: what could not be checked here, a sentence each.
     """
 
     image: str
@@ -32,6 +33,7 @@ class PolicyReport:
     findings: tuple[Finding, ...]
     ignored: tuple[tuple[Finding, Ignore], ...] = ()
     unused: tuple[Ignore, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -59,6 +61,7 @@ class PolicyReport:
                 for finding, ignore in self.ignored
             ],
             "unused": [{**asdict(ignore), "until": _day(ignore)} for ignore in self.unused],
+            "left_out": list(self.left_out),
         }
 
     def as_text(self) -> str:
@@ -70,7 +73,7 @@ class PolicyReport:
         warnings = sum(f.level is Level.WARNING for f in self.findings)
         counts = f"{len(RULES)} rules, {', '.join(self.platforms)}: "
         counts += f"{len(self.errors)} errors, {warnings} warnings, {len(self.ignored)} ignored"
-        return "\n".join([*([table(rows), ""] if rows else []), counts])
+        return "\n".join([*([table(rows), ""] if rows else []), counts, *self.left_out])
 
 
 def _day(ignore: Ignore) -> str | None:

@@ -114,11 +114,18 @@ _ALL: Final = (
         "it knows many more ways to go wrong; each of its rules has a page of its own",
         "https://github.com/hadolint/hadolint#rules",
     ),
+    Rule(
+        "build-check",
+        "the Dockerfile's frontend has nothing to warn of",
+        "it builds the image, and some of what it warns of will be errors later",
+        "https://docs.docker.com/reference/build-checks/",
+    ),
 )
 RULES: Final = {rule.id: rule for rule in _ALL}
 HADOLINT: Final = "hadolint"
+BUILD_CHECK: Final = "build-check"
 
 
 def rule_of(name: str) -> Rule:
-    """Return the rule that an id belongs to; all of hadolint's are one."""
+    """Return the rule that an id belongs to; all of hadolint's are one, and all build checks."""
     return RULES[name.partition("/")[0]]

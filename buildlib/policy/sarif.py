@@ -23,13 +23,15 @@ def as_sarif(report: PolicyReport, *, dockerfile: str) -> dict[str, Any]:
     results = [_result(finding) for finding in report.findings]
     results += [_result(finding, ignore) for finding, ignore in report.ignored]
     ids = {result.rule for result in results} | set(RULES)
-    rules = [_rule(name) for name in sorted(ids)]
+    found = (*report.findings, *(finding for finding, _ in report.ignored))
+    links = {finding.rule: finding.link for finding in found if finding.link}
+    rules = [_rule(name, links.get(name, "")) for name in sorted(ids)]
     return make_document(_TOOL, rules, results, dockerfile=dockerfile)
 
 
-def _rule(name: str) -> Rule:
+def _rule(name: str, link: str) -> Rule:
     rule = rule_of(name)
-    return Rule(id=name, what=rule.what, help=rule.why, link=rule.link)
+    return Rule(id=name, what=rule.what, help=rule.why, link=link or rule.link)
 
 
 def _result(finding: Finding, ignored: Ignore | None = None) -> Result:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from buildlib.errors import InputError, did_you_mean
 from buildlib.ignores import DATE, ignores_type
 from buildlib.policy.finding import Level
-from buildlib.policy.rules import HADOLINT, RULES
+from buildlib.policy.rules import BUILD_CHECK, HADOLINT, RULES
 from buildlib.values import (
     NAMES,
     NUMBER,
@@ -34,11 +34,12 @@ _LABELS: Final = tuple(
     f"{_OCI}.{name}"
     for name in ("title", "description", "licenses", "source", "version", "revision", "created")
 )
+_OF_A_TOOL: Final = re.compile(rf"{HADOLINT}/[A-Z]+[0-9]+|{BUILD_CHECK}/[A-Za-z]+")
 
 
 def _rule(value: object) -> str:
     name = parse_text(value)
-    if name not in RULES and not re.fullmatch(rf"{HADOLINT}/[A-Z]+[0-9]+", name):
+    if name not in RULES and not _OF_A_TOOL.fullmatch(name):
         raise InputError(
             f"policy.ignore: there is no rule {name!r}", hint=did_you_mean(name, RULES)
         )

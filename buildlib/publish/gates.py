@@ -124,8 +124,11 @@ def _policy(subject: Subject, archive: Archive) -> Figures:
     raise_failures(report)
     for note in report.notes:
         subject.console.note(f"{note.where}: {note.message}")
+    for reason in report.left_out:
+        subject.console.note(reason)
     warnings = len(report.findings) - len(report.notes)
-    return {"warnings": warnings, "ignored": len(report.ignored)}
+    figures: Figures = {"warnings": warnings, "ignored": len(report.ignored)}
+    return figures | ({"left out": list(report.left_out)} if report.left_out else {})
 
 
 def _size(subject: Subject, archive: Archive) -> Figures:

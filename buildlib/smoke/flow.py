@@ -272,6 +272,8 @@ class SmokeFlow:
             today=self._request.today,
             dropped=[result.platform for result in results if result.drops_root],
         )
+        for reason in report.left_out:
+            self._console.note(reason)
         # Read once for all of them.
         seconds = (time.monotonic() - started) / len(results)
         source = subjects[0].source
