@@ -189,6 +189,13 @@ def inspect_builder(executor: Executor, name: str = "") -> Builder:
     return parse_builder(result.stdout)
 
 
+def buildkit_versions(executor: Executor, name: str = "") -> str:
+    """Return the versions of BuildKit that a builder's nodes have, as buildx reports them."""
+    builder = inspect_builder(executor, name)
+    versions = {node.buildkit for node in builder.nodes} | {builder.buildkit}
+    return ", ".join(sorted(filter(None, versions))) or "unknown"
+
+
 def _rows(text: str) -> dict[str, list[str]]:
     """Return the values of each row of `NAME:  VALUE`, by the name in lower case."""
     rows: dict[str, list[str]] = {}

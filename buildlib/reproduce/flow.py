@@ -15,6 +15,7 @@ from buildlib.build import build_image, plan_build
 from buildlib.checkout import changes_of, from_commit, is_of_commit
 from buildlib.command import buildx_argv, shell_line
 from buildlib.console import Console
+from buildlib.engine import buildkit_versions, inspect_engine
 from buildlib.executor import Executor
 from buildlib.oci import open_archive
 from buildlib.passing import passing_folder
@@ -179,7 +180,17 @@ def reproduce(
         cache = Cache(executor_in({}), project.config.buildx_builder())
         with without_mounts(cache, [build.namespace for build in builds]):
             built = _build_all(builds, console)
-        return _compared(sources, builds, built, kept=keep is not None, started=started)
+        tools = _tools(executor_in({}), project.config.buildx_builder())
+        return _compared(
+            sources, builds, built, kept=keep is not None, started=started, tools=tools
+        )
+
+
+def _tools(executor: Executor, builder: str) -> dict[str, str]:
+    """Return the versions of what built: another BuildKit may give another digest."""
+    facts = inspect_engine(executor)
+    buildkit = buildkit_versions(executor, builder)
+    return {"buildx": facts.buildx, "engine": facts.server, "buildkit": buildkit}
 
 
 def _build_all(builds: list[Build], console: Console) -> tuple[str, ...]:
@@ -200,6 +211,7 @@ def _compared(
     *,
     kept: bool,
     started: float,
+    tools: Mapping[str, str],
 ) -> Reproduction:
     one, other = (build.archive for build in builds)
     epoch = project.version.created
@@ -213,6 +225,7 @@ def _compared(
             digests=(first.top(), second.top()),
             archives=tuple(str(build.archive) for build in builds) if kept else (),
             differences=compare(first, second),
+            tools=tools,
             # The second's files have times to come: whatever was not set is seen.
             late=late(second, epoch),
             seconds=time.monotonic() - started,

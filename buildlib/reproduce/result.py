@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ class Reproduction:
         archives: where the two are kept; empty: nowhere.
         seconds: both builds and the comparison, on the wall clock.
         differences, late: what is wrong.
+        tools: the versions of what built them, by the names that a receipt has.
     """
 
     image: str
@@ -42,6 +44,7 @@ class Reproduction:
     differences: tuple[Difference, ...]
     late: tuple[Late, ...]
     source: str = ""
+    tools: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reproducible(self) -> bool:
@@ -60,6 +63,7 @@ class Reproduction:
         rows = [
             ("version", self.version),
             ("built from", self.source),
+            ("built with", ", ".join(f"{name} {text}" for name, text in self.tools.items())),
             ("platforms", ", ".join(self.platforms)),
             ("epoch", f"{self.epoch} ({time_text(self.epoch)})"),
             ("digest", first if first == second else f"{first} and {second}"),

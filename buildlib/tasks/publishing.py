@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from buildlib.checkout import changes_of, from_commit, is_of_commit
 from buildlib.context import DIST
-from buildlib.engine import inspect_builder
+from buildlib.engine import buildkit_versions
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -391,7 +391,7 @@ def _surroundings(
         files=planner.files,
         now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         versions=lambda: _versions(_engine(run)),
-        buildkit=lambda: _buildkit(run, project),
+        buildkit=lambda: buildkit_versions(run.executor, project.config.buildx_builder()),
         cancel=run.close,
     )
 
@@ -412,13 +412,6 @@ def _own_version() -> str:
     package = __name__.partition(".")[0]
     names = metadata.packages_distributions().get(package, ())
     return metadata.version(names[0]) if names else "a checkout"
-
-
-def _buildkit(run: Edge, project: Project) -> str:
-    """Return the versions of BuildKit that a builder's nodes have, as buildx tells them."""
-    builder = inspect_builder(run.executor, project.config.buildx_builder())
-    versions = {node.buildkit for node in builder.nodes} | {builder.buildkit}
-    return ", ".join(sorted(filter(None, versions))) or "unknown"
 
 
 def _engine(run: Edge) -> Engine:

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from buildlib.engine import inspect_builder, inspect_engine, listed, parse_builder, parse_info
+from buildlib.engine import (
+    buildkit_versions,
+    inspect_builder,
+    inspect_engine,
+    listed,
+    parse_builder,
+    parse_info,
+)
 from buildlib.errors import EngineError
 from buildlib.executor import NOTHING, Completed
 
@@ -111,6 +118,15 @@ def test_an_engine_that_hangs_is_a_problem() -> None:
 
     assert inspect_engine(Hanging()).problem == "docker did not answer within 30 s"
     assert inspect_builder(Hanging(), "b").error == "docker did not answer within 30 s"
+
+
+def test_the_versions_of_buildkit_are_those_of_all_nodes() -> None:
+    inspect = ("docker", "buildx", "inspect")
+    several = INSPECT.replace("Status:    stopped", "BuildKit version: v0.34.2")
+    for said, versions in ((INSPECT, "v0.17.0"), (several, "v0.17.0, v0.34.2"), ("", "unknown")):
+        executor = FakeExecutor({inspect: Completed(code=0, stdout=said)})
+        assert buildkit_versions(executor, "cross") == versions
+        assert executor.asked == [(*inspect, "cross")]
 
 
 def test_a_builder_is_read() -> None:

@@ -438,6 +438,7 @@ def _result(tmp_path: Path, one: Made, other: Made) -> Reproduction:
     with open_archive(other.write(tmp_path / "late.tar")) as archive:
         times = late(archive, EPOCH)
     return Reproduction(
+        tools={"buildx": "v0.38.2", "engine": "29.8.1", "buildkit": "v0.34.2"},
         image="thing",
         version="1.2.3",
         platforms=("linux/amd64",),
@@ -455,6 +456,9 @@ def test_an_identical_pair_passes(tmp_path: Path) -> None:
     assert check_reproduction(result) == []
     assert result.as_dict()["reproducible"] is True
     assert "two builds  identical" in result.as_text()
+    # Another BuildKit may give another digest.
+    assert "built with  buildx v0.38.2, engine 29.8.1, buildkit v0.34.2" in result.as_text()
+    assert result.as_dict()["tools"]["buildkit"] == "v0.34.2"
     assert f"{EPOCH} ({EPOCH_TEXT})" in result.as_text()
 
 
