@@ -136,6 +136,13 @@ def build_line(plan: BuildPlan) -> str:
     return " &&\n".join((*written, built, 'rm -rf -- "$CONTEXT"'))
 
 
+def check_line(plan: BuildPlan) -> str:
+    """Return all that a check of the plan's Dockerfile runs, as one command for a POSIX shell."""
+    checked = shell_line(check_argv(plan))
+    # Warnings are a failure to buildx; the copy is removed all the same.
+    return _with_handover(plan, plan.handover, f"({checked} || :)") if plan.handover else checked
+
+
 def _with_handover(plan: BuildPlan, folder: Path, built: str) -> str:
     """Return the line with what hands the Dockerfile over, and removes it again."""
     made = shell_line(("mkdir", "-p", "--", str(folder)))

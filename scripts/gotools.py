@@ -80,6 +80,9 @@ TOOLS = {
         "./cmd/cosign",
         "sigs.k8s.io/release-utils/version.gitVersion=v{}",
     ),
+    "dockerfile-frontend": _BUILDKIT._replace(
+        package="./frontend/dockerfile/cmd/dockerfile-frontend"
+    ),
     "goreleaser": Tool(
         "github.com/goreleaser/goreleaser/v2",
         "v2.16.0",

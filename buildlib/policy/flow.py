@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date
 
+from buildlib.command import check_line, shell_line
 from buildlib.executor import Executor
 from buildlib.ignores import counts
 from buildlib.labels import stand_ins_of
@@ -19,7 +20,7 @@ from buildlib.policy.image import check_image, levelled, read_contents
 from buildlib.policy.leaks import Known
 from buildlib.policy.report import PolicyReport, make_report
 from buildlib.policy.rules import BUILD_CHECK, HADOLINT
-from buildlib.policy.source import check_bases, find_hadolint, run_hadolint
+from buildlib.policy.source import check_bases, find_hadolint, hadolint_argv, run_hadolint
 from buildlib.preflight import secret_values
 from buildlib.project import Project
 
@@ -52,7 +53,7 @@ def check_policy(
     policy, run = project.config.image_policy(), project.config.run
     images = archive.images()
     plan = _plan(project, images)
-    asked = [tool for tool in (HADOLINT, BUILD_CHECK) if _needs(tool, project, today)]
+    asked = _asked(project, today)
     found, left_out = _sources(project, plan, executor, images, asked)
     known = Known(secret_values(plan.secrets, project.env), policy.allow_names)
     for one in images:
@@ -103,6 +104,22 @@ def _sources(
         except LeftOutError as why:
             left_out[BUILD_CHECK] = str(why)
     return found, left_out
+
+
+def policy_lines(project: Project, today: date) -> tuple[str, ...]:
+    """Return the commands that `check_policy` runs, each as a line for a shell.
+
+    Raises:
+        InputError: the Dockerfile or the configuration is not usable (exit 2).
+    """
+    asked, root = _asked(project, today), project.config.root
+    lint = [shell_line(hadolint_argv(project.dockerfile_path, root))] if HADOLINT in asked else []
+    return (*lint, *([check_line(plan_checks(project))] if BUILD_CHECK in asked else []))
+
+
+def _asked(project: Project, today: date) -> tuple[str, ...]:
+    """Return the tools that read the Dockerfile, by their rules."""
+    return tuple(tool for tool in (HADOLINT, BUILD_CHECK) if _needs(tool, project, today))
 
 
 def _needs(tool: str, project: Project, today: date) -> bool:

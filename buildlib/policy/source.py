@@ -41,6 +41,13 @@ def _finding(rule: str, message: str, path: str) -> Finding:
     return Finding(rule=rule, level=Level.ERROR, message=message, path=path)
 
 
+def hadolint_argv(dockerfile: Path, root: Path) -> tuple[str, ...]:
+    """Return the command that has hadolint read a Dockerfile, by the configuration of a project."""
+    config = [root / name for name in _CONFIGS if (root / name).is_file()][:1]
+    options = [word for path in config for word in ("--config", str(path))]
+    return ("hadolint", *options, "--no-fail", "--format", "json", str(dockerfile))
+
+
 def run_hadolint(executor: Executor, dockerfile: Path, root: Path) -> Iterator[Finding]:
     """Yield what hadolint says: its errors and warnings are errors, what it only notes is told.
 
@@ -52,11 +59,8 @@ def run_hadolint(executor: Executor, dockerfile: Path, root: Path) -> Iterator[F
     Raises:
         ToolError: it is not here, or did not do its work: the gate has not passed (exit 3).
     """
-    config = [root / name for name in _CONFIGS if (root / name).is_file()][:1]
-    options = [word for path in config for word in ("--config", str(path))]
-    argv = ("hadolint", *options, "--no-fail", "--format", "json", str(dockerfile))
     try:
-        done = executor.run(argv, timeout=_TIMEOUT)
+        done = executor.run(hadolint_argv(dockerfile, root), timeout=_TIMEOUT)
         found = json.loads(done.stdout)
     except ToolError as error:
         raise _missing() from error

@@ -42,6 +42,7 @@ def docker_size(
         "image": _IMAGE,
         "build-arg": f"{BUILD_ARG}, as the image was built",
         "secret": f"{SECRET}; its value is looked for in the layers",
+        "dry-run": "print the commands that would run, and do nothing",
         "release": "let the rules of a release count, as publishing does",
         "sarif": "write SARIF 2.1.0 to this file, for code scanning",
         "json": "print it as JSON",
@@ -55,10 +56,11 @@ def docker_policy(
     secret: Sequence[str] | None = None,
     release: bool = False,
     sarif: str = "",
+    dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Hold image and Dockerfile against the policy: user, files, secrets, labels, bases, sizes."""
-    with edge(context, quiet=json) as run:
+    with edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks.judging import judge  # noqa: PLC0415 - only this task needs it
 
         run.take(build_arg, secret)

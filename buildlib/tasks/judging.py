@@ -6,7 +6,7 @@ from pathlib import Path
 
 from buildlib.errors import BuildlibError, CancelledError
 from buildlib.oci import Archive
-from buildlib.policy.flow import check_policy
+from buildlib.policy.flow import check_policy, policy_lines
 from buildlib.policy.report import PolicyReport, raise_failures
 from buildlib.policy.sarif import as_sarif
 from buildlib.project import Project
@@ -25,6 +25,10 @@ def judge(run: Edge, image: str, *, release: bool, sarif: str, as_json: bool) ->
         BuildlibError: it could not be checked.
     """
     project = run.project()
+    if run.dry:
+        for line in policy_lines(project, run.today()):
+            run.console.answer(line)
+        return
     named = image or project.config.local_image
     with saved(run.executor, named) as archive:
         report = check_policy(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,6 +124,56 @@ def test_this_repositorys_image_keeps_every_rule_on_both_platforms(
     assert sorted(notes) == [f"linux/amd64: {saw}", f"linux/arm64: {saw}"]
     assert str(ROOT) not in text
     assert str(tmp_path) not in text
+
+
+CHECKED = """\
+# check=skip=WorkdirRelativePath
+FROM nowhere.invalid/unneeded:1 AS Unneeded
+RUN true
+
+FROM {base} AS last
+COPY ignored* /x/
+COPY ignored /y/
+WORKDIR relative
+CMD echo
+"""
+
+
+@pytest.mark.toolchain
+def test_what_the_frontend_warns_of_is_a_finding_where_there_are_such_checks(
+    make_checkout: Callable[..., Checkout], alpine: str
+) -> None:
+    config = '[[policy.ignore]]\nrule = "build-check/JSONArgsRecommended"\nreason = "a test"\n'
+    checkout = make_checkout(f"FROM {alpine}\nCOPY tasks.py /\n", config)
+    built = checkout.invoke("docker-build")
+    assert built.returncode == 0, built.stderr
+    checkout.dockerfile(CHECKED.format(base=alpine))
+    (checkout.root / ".dockerignore").write_text("ignored\n", encoding="utf-8")
+    done = checkout.invoke("docker-policy", "--json")
+    assert done.returncode in {0, 7}, done.stderr
+    report = json.loads(done.stdout)
+    found = {
+        (one["rule"], one["line"], one["level"])
+        for one in (*report["findings"], *report["ignored"])
+        if one["rule"].startswith("build-check/")
+    }
+    if os.environ.get("BUILDLIB_TOOLCHAIN") == "current":
+        # Of all stages what can be read of them, and of the one that is built the rest.
+        assert found == {
+            ("build-check/StageNameCasing", 2, "warning"),
+            ("build-check/CopyIgnoredFile", 7, "warning"),
+            ("build-check/JSONArgsRecommended", 9, "warning"),
+        }
+        assert report["left_out"] == []
+        checkout.dockerfile("FROM nowhere.invalid/base:1\n")
+        done = checkout.invoke("docker-policy")
+        assert done.returncode == 3, done.stdout
+        assert "the build checks could not be made" in done.stderr
+        assert "nowhere.invalid/base:1" in done.stderr
+    else:
+        assert found == set()
+        (said,) = report["left_out"]
+        assert re.search(r"^build checks left out: .* since 0\.1[45]", said)
 
 
 def test_without_hadolint_the_gate_has_not_passed(tmp_path: Path, own_image: str) -> None:

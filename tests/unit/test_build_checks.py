@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import pytest
 from ociwriter import OciWriter
 
+from buildlib.command import check_argv, shell_line
 from buildlib.errors import InputError, TimedOutError, ToolError
 from buildlib.executor import Completed
 from buildlib.oci import open_archive
 from buildlib.policy.buildchecks import LeftOutError, plan_checks, run_checks
 from buildlib.policy.finding import Finding, Level
-from buildlib.policy.flow import check_policy
+from buildlib.policy.flow import check_policy, policy_lines
 from buildlib.policy.report import PolicyReport, make_report
 from buildlib.policy.sarif import as_sarif
 from buildlib.project import Project
@@ -215,6 +217,21 @@ def test_one_rule_is_ignored_with_a_reason(tmp_path: Path) -> None:
     assert [one.rule for one, _ in report.ignored if one.link] == ["build-check/StageNameCasing"]
     with pytest.raises(InputError, match="no rule 'build-check/'"):
         _project(tmp_path, f'{IGNORED}"build-check/"\n')
+
+
+def test_a_dry_run_prints_what_would_be_asked(tmp_path: Path) -> None:
+    project = _project(tmp_path, dockerfile="FROM b:1 AS last\nCMD x\n")
+    lint, checks = policy_lines(project, TODAY)
+    assert lint == f"hadolint --no-fail --format json {tmp_path}/Dockerfile"
+    assert checks == shell_line(check_argv(plan_checks(project)))
+    # The copy that the builder needs is made before, and removed whatever is found.
+    copied = _project(tmp_path, dockerfile="FROM b:1\nCOPY . /src\n")
+    _, line = policy_lines(copied, TODAY)
+    assert line.startswith("mkdir -p -- ")
+    assert re.search(
+        r"&& \(docker buildx build .* --call check,format=json .* \|\| :\) && rm", line
+    )
+    assert policy_lines(_project(tmp_path, f'{IGNORED}"build-check"\n'), TODAY) == (lint,)
 
 
 def test_nobody_is_asked_where_all_of_them_are_ignored(tmp_path: Path) -> None:
