@@ -253,6 +253,23 @@ def test_without_smoke_nothing_was_seen(tmp_path: Path, monkeypatch: pytest.Monk
     assert asked == [()]
 
 
+def test_a_release_has_on_record_that_build_checks_were_left_out(tmp_path: Path) -> None:
+    said = {
+        ("hadolint",): Completed(code=0, stdout="[]"),
+        ("docker", "buildx"): Completed(code=1, stderr="unknown flag: --call"),
+    }
+    config = CONFIG + "".join(
+        f'[[policy.ignore]]\nrule = "{rule}"\nreason = "x"\n'
+        for rule in ("complete-labels", "exec-healthcheck", "non-root", "pinned-base")
+    )
+    subject, err = _subject(tmp_path, FakeExecutor(said), config)
+    (outcome,) = judge(("policy",), subject, cancel=lambda: None)
+    assert outcome.record.state == PASSED, outcome.record.detail
+    (line,) = outcome.record.figures["left out"]
+    assert line == "build checks left out: docker buildx has them since 0.15"
+    assert line in err.getvalue()
+
+
 def test_what_the_system_refuses_is_the_outcome_of_one_gate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
