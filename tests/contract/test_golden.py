@@ -105,6 +105,7 @@ READ = {
     "docker-publish-one": (
         "docker-publish --dry-run --registry main --skip-gate smoke --skip-gate sign --reason test"
     ),
+    "docker-policy": "docker-policy --dry-run",
     "docker-reproduce": "docker-reproduce --dry-run",
     "docker-smoke": "docker-smoke --dry-run",
     "docker-builder": "docker-builder create --dry-run",
