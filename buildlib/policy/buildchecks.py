@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from buildlib.build import handed_over
@@ -50,8 +50,8 @@ def plan_checks(project: Project) -> BuildPlan:
     )
 
 
-def run_checks(executor: Executor, plan: BuildPlan) -> Iterator[Finding]:
-    """Yield what the frontend warns of.
+def run_checks(executor: Executor, plan: BuildPlan) -> list[Finding]:
+    """Return what the frontend warns of.
 
     Args:
         executor: starts docker.
@@ -68,23 +68,23 @@ def run_checks(executor: Executor, plan: BuildPlan) -> Iterator[Finding]:
         raise LeftOutError("build checks left out: docker is not installed") from error
     except EngineError as error:
         raise _failed(str(error)) from error
-    said = _read(done)
-    if said is None:
-        raise _why_nothing(done)
-    problem = (said.get("buildError") or {}).get("message", "")
-    strict = _AS_ERRORS in problem
-    if problem and not strict:
-        raise _failed(problem)
-    for warning in said.get("warnings") or ():
-        yield _finding(warning, Level.ERROR if strict else Level.WARNING)
-
-
-def _read(done: Completed) -> dict[str, Any] | None:
     try:
         said = json.loads(done.stdout)
     except ValueError:
-        return None
-    return said if isinstance(said, dict) else None
+        raise _why_nothing(done) from None
+    try:
+        return _findings(said)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise _failed(f"the frontend's answer has an unknown form: {error!r}") from error
+
+
+def _findings(said: Mapping[str, Any]) -> list[Finding]:
+    problem = str((said.get("buildError") or {}).get("message") or "")
+    strict = _AS_ERRORS in problem
+    if problem and not strict:
+        raise _failed(problem)
+    level = Level.ERROR if strict else Level.WARNING
+    return [_finding(warning, level) for warning in said.get("warnings") or ()]
 
 
 def _why_nothing(done: Completed) -> Exception:

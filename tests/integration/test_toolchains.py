@@ -160,3 +160,8 @@ def test_toolchains_give_the_same_image_but_for_three_steps_of_the_history_and_o
     assert media == [f"{OCI}.manifest.v1+json", f"{OCI}.config.v1+json", *layers]
     times = {image.config["created"], *(step["created"] for step in image.config["history"])}
     assert times == {"2023-11-14T22:13:20Z"}
+
+
+def test_no_buildx_can_set_what_buildkit_calls_its_compatibility_version() -> None:
+    # One that can is to set it: docs/reproducible.md says that there is none.
+    assert "compatibility" not in docker("buildx", "build", "--help").lower()

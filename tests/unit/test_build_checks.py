@@ -48,7 +48,7 @@ def _said(*warnings: dict[str, Any], error: str = "") -> Completed:
 
 def _run(tmp_path: Path, answer: Completed, config: str = "") -> list[Finding]:
     project = _project(tmp_path, config)
-    return list(run_checks(FakeExecutor({BUILD: answer}), plan_checks(project)))
+    return run_checks(FakeExecutor({BUILD: answer}), plan_checks(project))
 
 
 def _project(tmp_path: Path, config: str = "", dockerfile: str = DOCKERFILE) -> Project:
@@ -81,7 +81,7 @@ def test_the_checks_are_asked_for_as_the_image_is_built(tmp_path: Path) -> None:
         '[base-images]\n"c:1" = "docker-image://mirror.example/c:1"\n'
     )
     executor = FakeExecutor({BUILD: _said()})
-    list(run_checks(executor, plan_checks(_project(tmp_path, config))))
+    run_checks(executor, plan_checks(_project(tmp_path, config)))
     (argv,) = executor.asked
     assert argv == (
         *("docker", "buildx", "build", "--builder", "b", "--file", str(tmp_path / "Dockerfile")),
@@ -106,7 +106,7 @@ def test_the_frontend_reads_the_ignore_file_that_the_build_has(tmp_path: Path) -
             return super()._answer(argv)
 
     plan = plan_checks(project)
-    list(run_checks(Executor({BUILD: _said()}), plan))
+    run_checks(Executor({BUILD: _said()}), plan)
     assert {"f", "dist"} <= set(seen)
     assert plan.handover
     assert not plan.handover.exists()
@@ -138,7 +138,7 @@ def test_what_is_older_than_the_checks_is_no_finding(
     tmp_path: Path, answers: dict[tuple[str, ...], Completed], said: str
 ) -> None:
     with pytest.raises(LeftOutError, match=said):
-        list(run_checks(FakeExecutor(answers), plan_checks(_project(tmp_path))))
+        run_checks(FakeExecutor(answers), plan_checks(_project(tmp_path)))
 
 
 FAILURES = {
@@ -148,7 +148,9 @@ FAILURES = {
         "failed to solve: x/y: no such host",
     ),
     "no words": (Completed(code=9), "exited with code 9"),
-    "no object": (Completed(code=0, stdout="[]", stderr="strange"), "strange"),
+    "no object": (Completed(code=0, stdout="[]"), "unknown form"),
+    "a warning without a name": (_said({"detail": "x"}), "unknown form: KeyError('ruleName')"),
+    "a place that is none": (_said({**CASING, "location": {"ranges": ["x"]}}), "unknown form"),
 }
 
 
@@ -167,7 +169,7 @@ def test_checks_that_hang_have_not_passed(tmp_path: Path) -> None:
             raise TimedOutError(f"{argv} did not end")
 
     with pytest.raises(ToolError, match="could not be made"):
-        list(run_checks(Hanging(), plan_checks(_project(tmp_path))))
+        run_checks(Hanging(), plan_checks(_project(tmp_path)))
 
 
 def _whole(tmp_path: Path, config: str, build: Completed | None) -> tuple[PolicyReport, list[str]]:
