@@ -9,11 +9,13 @@ import json
 import os
 import secrets
 import shutil
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import GOTOOLS, Checkout, docker
+from ociwriter import OciWriter
 
 from buildlib.oci import open_archive
 
@@ -160,6 +162,34 @@ def test_toolchains_give_the_same_image_but_for_three_steps_of_the_history_and_o
     assert media == [f"{OCI}.manifest.v1+json", f"{OCI}.config.v1+json", *layers]
     times = {image.config["created"], *(step["created"] for step in image.config["history"])}
     assert times == {"2023-11-14T22:13:20Z"}
+
+
+@pytest.mark.parametrize("pinned", [False, True], ids=["its own frontend", "one frontend"])
+def test_an_older_frontend_lets_the_layers_of_a_base_that_is_replaced_be_rewritten(
+    make_checkout: Callable[..., Checkout], tmp_path: Path, frontend: str, *, pinned: bool
+) -> None:
+    writer = OciWriter()
+    layer = writer.layer({"a": b"x"}, "application/vnd.oci.image.layer.v1.tar")
+    base = writer.image([layer])
+    layout = tmp_path / "layout"
+    with tarfile.open(writer.write(tmp_path / "base.tar", base)) as written:
+        written.extractall(layout, filter="data")
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', encoding="utf-8")
+    bases = f'[base-images]\n"base:1" = "oci-layout://{layout}@{base["digest"]}"\n'
+    checkout = make_checkout("FROM base:1\nCOPY tasks.py /\n", bases)
+    syntax = ("--build-arg", f"BUILDKIT_SYNTAX={frontend}") if pinned else ()
+    words = ("--output", "oci", "--platform", "linux/amd64", *syntax)
+    done = checkout.invoke("docker-build", *words, VERSION="1.2.3")
+    assert done.returncode == 0, done.stderr
+    (path,) = (checkout.root / "dist").glob("*.oci.tar")
+    with open_archive(path) as archive:
+        (image,) = archive.images()
+        first = json.loads(archive.bytes_of(image.digest))["layers"][0]
+    newer = os.environ.get("BUILDLIB_TOOLCHAIN") == "current"
+    assert (first["digest"] == layer["digest"]) == (newer and not pinned)
+    assert ("buildkit/rewritten-timestamp" in first.get("annotations", {})) != (
+        newer and not pinned
+    )
 
 
 def test_no_buildx_can_set_what_buildkit_calls_its_compatibility_version() -> None:
