@@ -5,7 +5,6 @@ Source: OCI image-spec, image-layout.md.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -13,10 +12,11 @@ import posixpath
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, BinaryIO, Final, NamedTuple
 
 from buildlib.dockerarchive import LIST, MANIFEST, Stored, make_manifests
-from buildlib.documents import DocumentError, is_digest
+from buildlib.documents import DocumentError, digest_of, is_digest
 from buildlib.errors import InputError
 from buildlib.layer import Hashing, LayerError, normal_path
 from buildlib.limits import LARGEST_DOCUMENT, MOST_BLOBS
@@ -159,7 +159,7 @@ class BlobFile:
             self._members[self._blob(digest)] = self._members[place(path)]
         entries = []
         for text in made.documents:
-            digest = "sha256:" + hashlib.sha256(text).hexdigest()
+            digest = digest_of(text)
             self._made[self._blob(digest)] = text
             entries.append({"mediaType": MANIFEST, "digest": digest, "size": len(text)})
         self._made[INDEX] = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
@@ -252,8 +252,17 @@ class BlobFile:
         names = (path.removeprefix("blobs/") for path in paths if path[:6] == "blobs/")
         return [digest for name in names if is_digest(digest := name.replace("/", ":", 1))]
 
-    def _write(self, path: Path, index: Mapping[str, object], parts: list[tuple[str, int]]) -> None:
-        """Write an archive of an index and some of the blobs, which are compared on the way."""
+    def _write(
+        self,
+        path: Path,
+        index: Mapping[str, object],
+        parts: list[tuple[str, int]],
+        added: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
+        """Write an archive of an index, some of the blobs, and others that are not in it yet.
+
+        Blobs are compared with their digests on the way.
+        """
         layout = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
         try:
             check_room(path.parent, sum(size for _, size in dict.fromkeys(parts)))
@@ -274,5 +283,11 @@ class BlobFile:
                         checked = Hashing(stream, digest.partition(":")[0])
                         tar.addfile(file, checked)
                         self._read_checked(checked, digest, size)
+                there = dict(parts)
+                for digest, data in added.items():
+                    if digest not in there:
+                        file = tarfile.TarInfo(self._blob(digest))
+                        file.size, file.mode = len(data), 0o644
+                        tar.addfile(file, io.BytesIO(data))
         except OSError as error:
             raise InputError(f"can't write {path}", why=str(error)) from error

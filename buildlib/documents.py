@@ -7,6 +7,7 @@ is refused, and so is one whose values are of other types than the OCI image-spe
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -147,6 +148,11 @@ def _expect(value: object, kind: type, where: str) -> None:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         names = {str: "a string", int: "a whole number", bool: "true or false", dict: "an object"}
         raise DocumentError(f"{where} should be {names.get(kind, 'a list')}")
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest of a blob."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def is_digest(text: str) -> bool:

@@ -8,7 +8,7 @@ compared with its digest and its size, and what is not as it should be is an err
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +23,7 @@ from buildlib.documents import (
     DocumentError,
     Shape,
     descriptor,
+    digest_of,
     is_digest,
     parse_document,
 )
@@ -304,6 +305,37 @@ class Archive(BlobFile):
         }
         parts = [(digest, self.size_of(digest)) for digest in self._digests()]
         self._write(path, {"schemaVersion": 2, "manifests": [entry]}, parts)
+
+    def write_copy(
+        self, path: Path, top: tuple[str, bytes] | None = None, more: Iterable[bytes] = ()
+    ) -> str:
+        """Copy the archive, with another document on top; return that one's digest.
+
+        Args:
+            path: of the new archive.
+            top: media type and text of that document; None: it stays the same.
+            more: further blobs.
+
+        Raises:
+            InputError: it holds several images, is damaged, or can't be written (exit 2).
+        """
+        digest, media_type = self.top(), self._index[0].media_type
+        added = {digest_of(data): data for data in more}
+        if top:
+            media_type, text = top
+            digest = digest_of(text)
+            added[digest] = text
+        size = len(added[digest]) if digest in added else self.size_of(digest)
+        entry = {"mediaType": media_type, "digest": digest, "size": size}
+        parts = [(one, self.size_of(one)) for one in self._digests()]
+        # It gets its name when it is whole.
+        partial = path.with_name(f".{path.name}.part")
+        try:
+            self._write(partial, {"schemaVersion": 2, "manifests": [entry]}, parts, added)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return digest
 
     def files(
         self, layer: Layer, *, contents: bool = False, search: Search | None = None

@@ -69,14 +69,17 @@ def passing_folder(kind: str) -> Iterator[Path]:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """See that a file of so many bytes fits into a directory for what passes.
+    """See that a file of so many bytes fits into a directory.
 
     Raises:
         InputError: it does not (exit 2).
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise no_room(f"{human_size(needed)} are needed, and there are {human_size(free)}")
+        why = f"{human_size(needed)} are needed, and there are {human_size(free)}"
+        if folder.is_relative_to(tempfile.gettempdir()):
+            raise no_room(why)
+        raise InputError(f"there is no room in {folder}", why=why)
 
 
 def is_full(folder: Path) -> bool:

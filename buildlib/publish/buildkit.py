@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from buildlib.build import build_image
 from buildlib.console import Console
@@ -22,13 +22,8 @@ from buildlib.plan import Output
 from buildlib.planning import BuildRequest
 from buildlib.platforms import parse_platform
 from buildlib.project import Project
+from buildlib.publish.receipt import PROVENANCE
 from buildlib.report import to_json, write_text
-
-# cosign's names of what BuildKit writes.
-_TYPES: Final = {
-    "https://slsa.dev/provenance/v0.2": "slsaprovenance02",
-    "https://slsa.dev/provenance/v1": "slsaprovenance1",
-}
 
 
 def write_provenance(
@@ -61,7 +56,7 @@ def write_provenance(
     except BuildlibError as error:
         console.warn(f"BuildKit gives no provenance here: {error.what}")
         return []
-    known = {d: s for d, s in found.items() if s.get("predicateType") in _TYPES}
+    known = {d: s for d, s in found.items() if s.get("predicateType") in PROVENANCE}
     if missing := [name for name, digest in platforms.items() if digest not in known]:
         same = set(found) & set(platforms.values())
         why = "in a form that is not known" if same else "about another image, built anew"
@@ -71,7 +66,7 @@ def write_provenance(
         if statement := known.get(digest):
             file = stem.with_name(f"{stem.name}-{parse_platform(platform).slug}.buildkit.json")
             write_text(file, to_json(statement["predicate"]) + "\n")
-            kind = _TYPES[statement["predicateType"]]
+            kind = PROVENANCE[statement["predicateType"]]
             written.append(
                 {"platform": platform, "digest": digest, "file": str(file), "type": kind}
             )
@@ -103,5 +98,5 @@ def _statements(archive: Archive) -> Iterator[tuple[str, dict[str, Any]]]:
             manifest = json.loads(archive.bytes_of(entry["digest"]))
             said = [json.loads(archive.bytes_of(one["digest"])) for one in manifest["layers"]]
             # A bill of materials may be beside it, by the builder's own default.
-            known = [one for one in said if one.get("predicateType") in _TYPES]
+            known = [one for one in said if one.get("predicateType") in PROVENANCE]
             yield from ((str(about), one) for one in known or said)

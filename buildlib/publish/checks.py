@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from buildlib.errors import BuildlibError, GateError
 from buildlib.labels import VERSION_LABEL, stand_ins_of
 from buildlib.oci import Image
 from buildlib.publish.plan import PublishPlan, Target, stand_in_problem
 from buildlib.registry.client import Repository
+from buildlib.registry.push import manifests_of
 
 Repositories = Mapping[str, Repository]
 
@@ -35,27 +36,56 @@ def archive_problems(images: Sequence[Image], plan: PublishPlan) -> list[Buildli
     return problems
 
 
-def _pinned(targets: Iterable[Target], repositories: Repositories) -> Iterator[tuple[str, str]]:
-    """Yield each tag that must not move, with its repository, and the digest that it has."""
+def _pinned(
+    targets: Iterable[Target], repositories: Repositories
+) -> Iterator[tuple[str, str, Repository]]:
+    """Yield each tag that must not move, the digest that it has, and its repository."""
     for target in targets:
         repository = repositories[target.name]
         for tag in target.pinned:
-            yield f"{target.repository}:{tag}", repository.digest(tag)
+            yield f"{target.repository}:{tag}", repository.digest(tag), repository
 
 
 def conflicts(
-    targets: Iterable[Target], repositories: Repositories, digest: str
+    targets: Iterable[Target],
+    repositories: Repositories,
+    digest: str,
+    images: Collection[str] = (),
+    *,
+    final: bool = True,
 ) -> list[BuildlibError]:
-    """Return the versions that are another image already: no gate need be asked."""
-    return [
-        GateError(
-            f"{reference} already exists with a different digest and will not be overwritten",
-            why=f"{held}, and this is {digest}",
-            hint="a version is published once: publish this as another version",
+    """Return the versions that are another image already: no gate need be asked.
+
+    Args:
+        targets: the registries, with their tags.
+        repositories: by the registry's name.
+        digest: of what is published.
+        images: digests of the platforms' images, where its index has attestations or gets them.
+        final: the digest is the one that is published; else its index is still to get
+            attestations, and another one of the same images is no conflict yet.
+    """
+    found: list[BuildlibError] = []
+    for reference, held, repository in _pinned(targets, repositories):
+        if held in {"", digest}:
+            continue
+        same = bool(images) and _images_of(repository, held) == set(images)
+        if same and not final:
+            continue
+        found.append(
+            GateError(
+                f"{reference} already exists with a different digest and will not be overwritten",
+                why=f"{held}, and this is {digest}"
+                + (": the same images, with other attestations" if same else ""),
+                hint="a version is published once: publish this as another version",
+            )
         )
-        for reference, held in _pinned(targets, repositories)
-        if held not in {"", digest}
-    ]
+    return found
+
+
+def _images_of(repository: Repository, digest: str) -> set[str]:
+    """Return the digests of the images that an index or a manifest is of."""
+    document = repository.manifest(digest)
+    return set(manifests_of(document)) or {digest} if document else set()
 
 
 def moved_meanwhile(
@@ -68,6 +98,6 @@ def moved_meanwhile(
             why=f"it is {held or 'gone'}, and {digest} was published",
             hint="find out who else publishes; then publish again with --resume",
         )
-        for reference, held in _pinned(targets, repositories)
+        for reference, held, _ in _pinned(targets, repositories)
         if held != digest
     ]

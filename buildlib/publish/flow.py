@@ -29,6 +29,7 @@ from buildlib.errors import (
 )
 from buildlib.oci import open_archive
 from buildlib.project import Project
+from buildlib.publish.attestations import predicates_of, write_attested
 from buildlib.publish.buildkit import write_provenance
 from buildlib.publish.checks import archive_problems
 from buildlib.publish.course import Course
@@ -225,9 +226,14 @@ class PublishFlow:
     def _publish(self) -> None:
         targets = self._preflight()
         self._build()
-        targets = self._course.unless(targets, self._tagging.conflicts)
+        # What the index says of its images is known after the gates, and these are known now.
+        final = not self._plan.in_index
+        targets = self._course.unless(
+            targets, lambda one: self._tagging.conflicts(one, final=final)
+        )
         self._judge()
         self._ask_buildkit()
+        targets = self._attest(targets)
         targets = self._arrive(targets)
         self._tagging.give(targets)
         self.receipt.finished = True
@@ -283,7 +289,7 @@ class PublishFlow:
     # -- one archive
 
     def _build(self) -> None:
-        archive, before = self._plan.archive, self.receipt.digest
+        archive, before = self._plan.archive, self.receipt.built or self.receipt.digest
         line = built_by(self._plan.build, self._project.config.root)
         if before and self.receipt.built_by == line and self._top(archive) == before:
             self._console.note(f"{archive.name} is there already: {before}")
@@ -295,11 +301,14 @@ class PublishFlow:
             self.receipt.built_by = line
             self.receipt.tools |= self._builds_with | {"buildkit": self._around.buildkit()}
         with open_archive(archive) as opened:
-            self.receipt.digest = opened.top()
+            self.receipt.built = opened.top()
             images = opened.images()
         self.receipt.platforms = {image.platform: image.digest for image in images}
         raise_problems(archive_problems(images, self._plan))
-        if before and before != self.receipt.digest:
+        if before != self.receipt.built or not self._plan.in_index:
+            # Else it is that of an earlier run until the attestations are there again.
+            self.receipt.digest = self.receipt.built
+        if before and before != self.receipt.built:
             self._console.warn(f"built anew, and it is another image than {before}")
             self.receipt.judged, self.receipt.gates = "", []
         self._course.save("build")
@@ -323,7 +332,7 @@ class PublishFlow:
     # -- gates
 
     def _judge(self) -> None:
-        subject, digest = self._around.subject, self.receipt.digest
+        subject, digest = self._around.subject, self.receipt.built
         judged = fingerprint(
             self._project.config, digest, today=subject.today, release=subject.release
         )
@@ -356,15 +365,16 @@ class PublishFlow:
         raise_problems([outcome.error for outcome in outcomes if outcome.error])
 
     def _ask_buildkit(self) -> None:
-        """Let BuildKit say what it built, where somebody signs that."""
-        config = self._project.config
-        if not (self._plan.signs and config.publishing().provenance):
+        """Let BuildKit say what it built, where that is signed or goes into the index."""
+        config, plan = self._project.config, self._plan
+        wanted = plan.in_index or plan.signs
+        if not (wanted and config.publishing().provenance):
             return
         known = self.receipt.provenance
         same = {one["digest"] for one in known} == set(self.receipt.platforms.values())
         if same and all((config.root / one["file"]).is_file() for one in known):
             return
-        archive = self._plan.archive
+        archive = plan.archive
         with self._around.sources() as project:
             self.receipt.provenance = write_provenance(
                 project,
@@ -377,6 +387,17 @@ class PublishFlow:
             one["file"] = inside(Path(one["file"]), config.root)
         self._course.save("provenance")
 
+    def _attest(self, targets: Sequence[Target]) -> tuple[Target, ...]:
+        """Put what is known of the image into its index, which is what is published then."""
+        if not self._plan.in_index:
+            return tuple(targets)
+        with open_archive(self._plan.archive) as archive:
+            said = predicates_of(self.receipt, self._project.config.root)
+            self.receipt.digest = write_attested(archive, self._plan.pushed, said)
+        self._console.note(f"with its attestations it is {self.receipt.digest}")
+        self._course.save("attestations")
+        return self._course.unless(targets, self._tagging.conflicts)
+
     # -- registries
 
     def _arrive(self, targets: Sequence[Target]) -> tuple[Target, ...]:
@@ -386,7 +407,7 @@ class PublishFlow:
     def _arrive_at(self, target: Target) -> None:
         record = self.receipt.targets[target.name]
         self._console.note(f"pushing {self.receipt.digest} to {target.repository}")
-        with open_archive(self._plan.archive) as archive:
+        with open_archive(self._plan.pushed) as archive:
             done = push_archive(
                 archive,
                 self._around.repositories[target.name],

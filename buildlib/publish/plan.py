@@ -14,7 +14,7 @@ from buildlib.errors import BuildlibError, InputError, did_you_mean, raise_probl
 from buildlib.plan import BuildPlan, Output
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.project import Project
-from buildlib.publish.settings import SIGN, check_gate
+from buildlib.publish.settings import BESIDE, INDEX, SIGN, check_gate
 from buildlib.refusals import Mode
 from buildlib.registry.address import is_loopback
 from buildlib.settings import Registry
@@ -84,6 +84,7 @@ class PublishPlan:
         gates: that have to be passed; `skipped` are those that are left out by name.
         signs: the digest is signed and verified before it gets a tag.
         targets: the registries, in their order.
+        attestations: where SBOM and provenance go: `beside`, `index` or `both`.
     """
 
     version: str
@@ -96,6 +97,22 @@ class PublishPlan:
     skipped: tuple[Skip, ...]
     signs: bool
     targets: tuple[Target, ...]
+    attestations: str = BESIDE
+
+    @property
+    def in_index(self) -> bool:
+        """Return whether the index gets SBOM and provenance, and with them another digest."""
+        return self.attestations != BESIDE
+
+    @property
+    def beside(self) -> bool:
+        """Return whether SBOM and provenance are signed on their own, beside the image."""
+        return self.attestations != INDEX
+
+    @property
+    def pushed(self) -> Path:
+        """Return the archive that is pushed."""
+        return attested_path(self.archive) if self.in_index else self.archive
 
     @property
     def included(self) -> tuple[tuple[str, str], ...]:
@@ -111,6 +128,11 @@ class PublishPlan:
     def platforms(self) -> tuple[str, ...]:
         """Return `os/arch[/variant]` of each image."""
         return tuple(map(str, self.build.platforms))
+
+
+def attested_path(archive: Path) -> Path:
+    """Return where the copy of an archive is that has attestations in its index."""
+    return archive.with_name(archive.name.removesuffix(".oci.tar") + ".attested.oci.tar")
 
 
 def chosen_registries(config: Config, names: Iterable[str]) -> tuple[Registry, ...]:
@@ -243,6 +265,7 @@ def make_publish_plan(
             _planned(registry, plans[registry.name], in_registry.get(registry.name, ()))
             for registry in registries
         ),
+        attestations=config.publishing().attestations,
     )
 
 

@@ -34,6 +34,11 @@ SCHEMA: Final = 1
 NAME: Final = "receipt.json"
 # The type that cosign knows a bill by, and how its file ends.
 BILLS: Final = {"spdxjson": "spdx.json", "cyclonedx": "cdx.json"}
+# What BuildKit's provenance is by its URI, and the type that cosign knows it by.
+PROVENANCE: Final = {
+    "https://slsa.dev/provenance/v0.2": "slsaprovenance02",
+    "https://slsa.dev/provenance/v1": "slsaprovenance1",
+}
 
 
 @dataclass(kw_only=True)
@@ -90,7 +95,8 @@ class Receipt:
         uncommitted: one hash of all that was not; empty: everything was.
         included: files beside those of the commit, each with its digest.
         archive: the file, relative to the project where it lies in it.
-        digest: of the whole; empty: not built yet.
+        digest: of the whole, as it is published; empty: not built yet.
+        built: of the whole as the builder made it: another one where attestations are in the index.
         platforms: the digest of each one's manifest.
         built_by: how it was built.
         judged: what the gates were asked about: the digest, and how they are configured.
@@ -107,6 +113,7 @@ class Receipt:
     uncommitted: str = ""
     included: dict[str, str] = field(default_factory=dict)
     digest: str = ""
+    built: str = ""
     built_by: str = ""
     platforms: dict[str, str] = field(default_factory=dict)
     judged: str = ""

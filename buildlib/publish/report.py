@@ -11,6 +11,8 @@ from buildlib.publish.receipt import Receipt, TargetRecord
 def as_text(receipt: Receipt) -> str:
     """Return the outcome for a terminal."""
     head = [("image", f"{receipt.image} {receipt.version}"), ("digest", receipt.digest or "-")]
+    if receipt.built != receipt.digest:
+        head.append(("as built", f"{receipt.built}, without attestations"))
     head += [(platform, digest) for platform, digest in receipt.platforms.items()]
     if receipt.rehearsal:
         head.append(("rehearsal", "every registry is on this machine"))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from buildlib.command import build_line, shell_line
 from buildlib.publish.plan import PublishPlan, Target, required_first
-from buildlib.publish.settings import REPRODUCIBLE, SIGN
+from buildlib.publish.settings import REPRODUCIBLE, SBOM, SIGN
 
 # What stands for the digest in lines that are printed before there is one.
 DIGEST: Final = "$DIGEST"
@@ -24,7 +24,7 @@ class Step:
     notes: tuple[str, ...] = ()
 
 
-def _gate_command(gate: str, plan: PublishPlan, archive: str) -> tuple[str, ...]:
+def _gate_command(gate: str, plan: PublishPlan, archive: str, attested: str) -> tuple[str, ...]:
     image = ("--image", archive)
     platforms = [word for name in plan.platforms for word in ("--platform", name)]
     release = () if plan.rehearsal else ("--release",)
@@ -35,20 +35,28 @@ def _gate_command(gate: str, plan: PublishPlan, archive: str) -> tuple[str, ...]
         ),
         "policy": ("invoke", "docker-policy", *image, *release),
         REPRODUCIBLE: ("invoke", "docker-reproduce"),
+        SBOM: ("invoke", "docker-sbom", *image, *(("--index", attested) if attested else ())),
     }.get(gate, ("invoke", f"docker-{gate}", *image))
 
 
 def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
     """Yield every step with the line that does it by hand; together they are a shell script."""
     path = _relative(plan.archive, root)
+    # By hand, what goes into the index are the SBOMs alone.
+    attested = _relative(plan.pushed, root) if plan.in_index and SBOM in plan.gates else ""
     yield Step(title="build every platform, once", command=build_line(plan.build))
     for gate in plan.gates:
-        command = shell_line(_gate_command(gate, plan, path))
+        command = shell_line(_gate_command(gate, plan, path, attested))
         yield Step(title=f"gate: {gate}", command=command)
     for skip in plan.skipped:
         yield Step(title=f"left out: {skip.gate}", command="", notes=(skip.reason,))
+    if plan.in_index:
+        yield Step(
+            title="the index gets its attestations, and another digest; the images keep theirs",
+            command="",
+        )
     for target in plan.targets:
-        yield from _arrival(plan, target, path)
+        yield from _arrival(plan, target, attested or path)
     yield from (
         _tag_step(plan, target, tag)
         for target in required_first(plan.targets)
@@ -142,6 +150,8 @@ def as_dict(plan: PublishPlan, root: Path) -> dict[str, Any]:
         "gates": list(plan.gates),
         "skipped": [asdict(skip) for skip in plan.skipped],
         "signs": plan.signs,
+        "attestations": plan.attestations,
+        "pushed": _relative(plan.pushed, root),
         "targets": [_target_dict(target) for target in plan.targets],
         "steps": [asdict(step) for step in steps(plan, root)],
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from buildlib.errors import InputError, did_you_mean
-from buildlib.values import FLAG, KeyType, parse_table, parse_texts, setting
+from buildlib.values import FLAG, KeyType, choice, parse_table, parse_text, parse_texts, setting
 
 SMOKE: Final = "smoke"
 POLICY: Final = "policy"
@@ -16,6 +16,11 @@ SCAN: Final = "scan"
 SBOM: Final = "sbom"
 REPRODUCIBLE: Final = "reproducible"
 GATES: Final = (SMOKE, POLICY, SIZE, SCAN, SBOM, REPRODUCIBLE)
+# Where SBOM and provenance go: signed by cosign beside the image, into its index, or both.
+BESIDE: Final = "beside"
+INDEX: Final = "index"
+BOTH: Final = "both"
+_PLACES: Final = (BESIDE, INDEX, BOTH)
 # No gate of the image, but skipped like one: with a reason that stays in the receipt.
 SIGN: Final = "sign"
 
@@ -35,6 +40,17 @@ def _gates(value: object) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if name != SIGN)
 
 
+def _place(value: object) -> str:
+    name = parse_text(value)
+    if name not in _PLACES:
+        known = ", ".join(_PLACES)
+        raise InputError(
+            f"publish.attestations is one of {known}, not {name!r}",
+            hint=did_you_mean(name, _PLACES),
+        )
+    return name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Publish:
     """How an image is published."""
@@ -52,6 +68,11 @@ class Publish:
     )
     sign: bool = setting(
         FLAG, "the digest is signed and verified before it gets a tag", default=True
+    )
+    attestations: str = setting(
+        choice(_place, _PLACES),
+        "where SBOM and provenance go: `beside` the image, into its `index`, or `both`",
+        default=BESIDE,
     )
 
 
@@ -73,5 +94,11 @@ def parse_publish(value: object) -> Publish:
     ):
         raise InputError(
             "publish.sign = false contradicts sign in publish.gates", hint="take one of them out"
+        )
+    if found.attestations != BESIDE and not found.provenance and SBOM not in found.gates:
+        raise InputError(
+            f'publish.attestations = "{found.attestations}", and there is nothing to put there',
+            why="neither an SBOM is made nor BuildKit asked for its provenance",
+            hint="add sbom to publish.gates, or take out provenance = false",
         )
     return found

@@ -23,7 +23,7 @@ from buildlib.passing import passing_folder
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.receipt import BILLS, Receipt, check_bill
-from buildlib.publish.settings import SBOM
+from buildlib.publish.settings import INDEX, SBOM
 from buildlib.publish.statement import make_statement
 from buildlib.registry.client import Repository
 from buildlib.registry.credentials import docker_store
@@ -83,6 +83,15 @@ def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibErr
             InputError(
                 f"verify wants {' and '.join(unmade)}, and no bill of materials is made",
                 hint="let the gate sbom be passed, or take them out of verify.attestations",
+            )
+        )
+    kept = sorted({*BILLS, "slsaprovenance02"} & set(policy.attestations))
+    if kept and config.publishing().attestations == INDEX:
+        found.append(
+            InputError(
+                f"verify wants {' and '.join(kept)}, which would be in the index alone",
+                why="what is in the index is signed with it, and not on its own",
+                hint='let publish.attestations be "both", or take them out of verify.attestations',
             )
         )
     return found + list(filter(None, [tracked_key(config)]))
@@ -182,6 +191,13 @@ class CosignSigner:
         self, target: Target, receipt: Receipt, folder: Path
     ) -> Iterator[tuple[str, Path, str]]:
         """Yield the reference, the content and the type of each statement."""
+        if self._plan.beside:
+            yield from self._about_images(target, receipt)
+        own = folder / "statement.json"
+        own.write_text(to_json(make_statement(self._project, self._plan, receipt)), "utf-8")
+        yield f"{target.repository}@{receipt.digest}", own, STATEMENT
+
+    def _about_images(self, target: Target, receipt: Receipt) -> Iterator[tuple[str, Path, str]]:
         root = self._project.config.root
         figures = next((gate.figures for gate in receipt.gates if gate.gate == SBOM), {})
         for bill in figures.get("sboms", ()):
@@ -191,9 +207,6 @@ class CosignSigner:
                 yield f"{target.repository}@{bill['digest']}", root / file, kind
         for one in receipt.provenance:
             yield f"{target.repository}@{one['digest']}", root / one["file"], one["type"]
-        own = folder / "statement.json"
-        own.write_text(to_json(make_statement(self._project, self._plan, receipt)), "utf-8")
-        yield f"{target.repository}@{receipt.digest}", own, STATEMENT
 
     def _attested(
         self, signatory: Signatory, about: str, file: Path, kind: str, store: Path

@@ -92,9 +92,17 @@ class Tagging:
         for target in targets:
             self._course.receipt.targets[target.name].claim = ""
 
-    def conflicts(self, target: Target) -> None:
-        """Raise GateError (exit 7) where a version has another digest already."""
-        raise_problems(conflicts([target], self._repositories, self._digest))
+    def conflicts(self, target: Target, *, final: bool = True) -> None:
+        """Raise GateError (exit 7) where a version has another digest already.
+
+        Args:
+            target: the registry.
+            final: the digest is known; else the same images are no conflict yet.
+        """
+        receipt = self._course.receipt
+        attested = not final or receipt.digest != receipt.built
+        images = tuple(receipt.platforms.values()) if attested else ()
+        raise_problems(conflicts([target], self._repositories, receipt.digest, images, final=final))
 
     def _moved(self, target: Target) -> None:
         raise_problems(moved_meanwhile([target], self._repositories, self._digest))

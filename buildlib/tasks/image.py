@@ -98,10 +98,13 @@ def docker_scan(
     help={
         "image": _IMAGE,
         "output": "the directory that the files go to; default: dist in the project",
+        "index": "an archive to write as well: the image, with the SBOMs in its index",
         "json": "print what was written as JSON",
     },
 )
-def docker_sbom(context: Context, *, image: str = "", output: str = "", json: bool = False) -> None:
+def docker_sbom(
+    context: Context, *, image: str = "", output: str = "", index: str = "", json: bool = False
+) -> None:
     """Write the bill of materials of each platform, in SPDX and CycloneDX; syft reads the image."""
     with edge(context, quiet=json) as run:
         from pathlib import Path  # noqa: PLC0415 - only this task needs them
@@ -117,6 +120,15 @@ def docker_sbom(context: Context, *, image: str = "", output: str = "", json: bo
         with saved(run.executor, image or config.local_image) as archive:
             unknown = config.scan_settings().allow_unknown
             bills = make_sboms(archive, name, folder, run.executor, allow_unknown=unknown)
+            if index:
+                from buildlib.publish.attestations import (  # noqa: PLC0415 - the same
+                    sboms_in,
+                    write_attested,
+                )
+
+                said = sboms_in([bill.as_dict() for bill in bills], Path())
+                digest = write_attested(archive, Path(index), said)
+                run.console.note(f"{index} is {digest}")
         for warning in warnings(bills):
             run.console.warn(warning)
         if json:

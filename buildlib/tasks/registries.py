@@ -24,7 +24,7 @@ from buildlib.plan import Output
 from buildlib.planning import BuildRequest, make_build_plan
 from buildlib.project import Project
 from buildlib.publish.checks import conflicts
-from buildlib.publish.plan import Target, chosen_registries
+from buildlib.publish.plan import Target, attested_path, chosen_registries
 from buildlib.publish.rollback import (
     Rollback,
     earlier_version,
@@ -34,6 +34,7 @@ from buildlib.publish.rollback import (
     roll_back,
 )
 from buildlib.publish.script import promote_line
+from buildlib.publish.settings import BESIDE
 from buildlib.publish.signing import make_verifier
 from buildlib.reference import check_tag, legal_part, parse_reference
 from buildlib.registry.address import is_loopback
@@ -118,10 +119,14 @@ def _image(run: Edge, image: str) -> str:
     project = run.project()
     request = BuildRequest(output=Output.OCI)
     archive = make_build_plan(project, request, project.dockerfile()).destination
+    makes = "invoke docker-build --platform all --output oci"
+    if archive and project.config.publishing().attestations != BESIDE:
+        makes += f"; invoke docker-sbom --image {archive} --index {attested_path(archive)}"
+        archive = attested_path(archive)
     if not archive or not archive.is_file():
         raise InputError(
             f"there is no archive of {project.version.value}",
-            hint="invoke docker-build --platform all --output oci makes it; or give --image",
+            hint=f"{makes} makes it; or give --image",
         )
     return str(archive)
 

@@ -171,6 +171,7 @@ ORDER = [
     "publish.course",
     "publish.tagging",
     "publish.buildkit",
+    "publish.attestations",
     "publish.gates",
     "publish.statement",
     "publish.signing",

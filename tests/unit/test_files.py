@@ -165,3 +165,13 @@ def test_a_full_disk_that_nobody_named_is_that_of_temporary_files() -> None:
     )
     named = system_problem(OSError(errno.ENOSPC, "No space left on device", "/x"))
     assert named.what == "/x: No space left on device"
+
+
+def test_too_small_a_directory_that_is_not_for_what_passes_is_named_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "other"))
+    with pytest.raises(InputError, match="there is no room in ") as caught:
+        check_room(tmp_path, 1 << 62)
+    assert str(tmp_path) in caught.value.what
+    assert not caught.value.hint

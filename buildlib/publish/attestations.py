@@ -1,0 +1,211 @@
+"""SBOM and provenance in the index of an image, where Docker's own tools look for them.
+
+Each platform's image gets a manifest of its own beside it, for no platform, so that engines pass
+over it; the images' manifests stay what they are to the byte. The form is the current one of
+BuildKit, an OCI artifact. Times and identifiers of a run are left out: the same image by the same
+tools has the same digest again. Source: github.com/moby/buildkit, docs/attestations,
+attestation-storage.md; what is read there, docker/buildx, util/imagetools/loader.go.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from buildlib.documents import digest_of
+from buildlib.errors import InputError
+from buildlib.oci import Archive, Image
+from buildlib.publish.receipt import BILLS, PROVENANCE, Receipt, check_bill
+from buildlib.publish.settings import SBOM
+
+SPDX: Final = "https://spdx.dev/Document"
+_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+_ARTIFACT: Final = "application/vnd.docker.attestation.manifest.v1+json"
+_STATEMENT: Final = "application/vnd.in-toto+json"
+_EMPTY: Final = b"{}"
+# What another run of the same build has another of: SLSA v0.2, and v1.
+_OF_A_RUN: Final = frozenset(
+    {
+        *("buildInvocationID", "buildStartedOn", "buildFinishedOn"),
+        *("invocationId", "startedOn", "finishedOn"),
+    }
+)
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
+_SECONDS: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+
+
+class Predicate(NamedTuple):
+    """What is stated about an image: `about` is its digest, `kind` the URI of what it is."""
+
+    about: str
+    kind: str
+    content: Mapping[str, Any]
+
+
+def predicates_of(receipt: Receipt, root: Path) -> Iterator[Predicate]:
+    """Yield what a receipt knows that belongs into the index: SBOMs, and BuildKit's provenance.
+
+    Docker's tools read SBOMs in SPDX, and in no other form.
+
+    Raises:
+        InputError: a file is missing, or about another image (exit 2).
+    """
+    figures = next((gate.figures for gate in receipt.gates if gate.gate == SBOM), {})
+    yield from sboms_in(figures.get("sboms", ()), root)
+    kinds = {name: kind for kind, name in PROVENANCE.items()}
+    for one in receipt.provenance:
+        yield Predicate(one["digest"], kinds[one["type"]], _read(root / one["file"]))
+
+
+def sboms_in(bills: Iterable[Mapping[str, Any]], root: Path) -> Iterator[Predicate]:
+    """Yield the SBOMs of a gate's figures; raises as `predicates_of`."""
+    for bill in bills:
+        for file in bill["files"]:
+            if file.endswith(BILLS["spdxjson"]):
+                check_bill(root / file, bill["digest"])
+                yield Predicate(bill["digest"], SPDX, _read(root / file))
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path.name} can't be read", why=str(error)) from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path.name} is not a JSON object")
+    return found
+
+
+def write_attested(archive: Archive, path: Path, predicates: Iterable[Predicate]) -> str:
+    """Write a copy of an archive with attestations in its index.
+
+    An image of one platform gets an index, too.
+
+    Args:
+        archive: of one image.
+        path: of the copy.
+        predicates: about its platforms' images; without any it is the very same image.
+
+    Returns:
+        The digest of the copy's index.
+
+    Raises:
+        InputError: the archive is damaged, or the copy can't be written (exit 2).
+    """
+    stated = list(predicates)
+    blobs: list[bytes] = []
+    entries = []
+    for image in archive.images():
+        layers = []
+        for one in stated:
+            if one.about == image.digest:
+                blobs.append(_json(_statement(one, image)))
+                layers.append(_layer(one.kind, blobs[-1]))
+        if layers:
+            blobs += [_EMPTY, _json(_manifest(archive, image, layers))]
+            entries.append(_entry(image, blobs[-1]))
+    if not entries:
+        return archive.write_copy(path)
+    index = _index(archive)
+    index["manifests"] = [*index["manifests"], *entries]
+    top = _json(index)
+    return archive.write_copy(path, (index.get("mediaType") or _INDEX, top), blobs)
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document, indent=2, sort_keys=True).encode()
+
+
+def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
+
+
+def _layer(kind: str, data: bytes) -> dict[str, Any]:
+    return _descriptor(_STATEMENT, data) | {"annotations": {"in-toto.io/predicate-type": kind}}
+
+
+def _manifest(archive: Archive, image: Image, layers: list[dict[str, Any]]) -> dict[str, Any]:
+    empty = _descriptor("application/vnd.oci.empty.v1+json", _EMPTY)
+    return {
+        "schemaVersion": 2,
+        "mediaType": _MANIFEST,
+        "artifactType": _ARTIFACT,
+        "config": empty | {"data": base64.b64encode(_EMPTY).decode()},
+        "layers": layers,
+        "subject": _stored(archive, image.digest),
+    }
+
+
+def _entry(image: Image, manifest: bytes) -> dict[str, Any]:
+    return _descriptor(_MANIFEST, manifest) | {
+        "annotations": {
+            "vnd.docker.reference.digest": image.digest,
+            "vnd.docker.reference.type": "attestation-manifest",
+        },
+        "platform": {"architecture": "unknown", "os": "unknown"},
+    }
+
+
+def _stored(archive: Archive, digest: str) -> dict[str, Any]:
+    """Return the descriptor of a manifest that an archive holds."""
+    data = archive.bytes_of(digest)
+    return _descriptor(json.loads(data).get("mediaType") or _MANIFEST, data)
+
+
+def _index(archive: Archive) -> dict[str, Any]:
+    """Return the index of an archive, or one that is made for its only manifest."""
+    found: dict[str, Any] = json.loads(archive.bytes_of(archive.top()))
+    if "manifests" in found:
+        return found
+    (image,) = archive.images()
+    keys = ("architecture", "os", "variant")
+    platform = {key: image.config[key] for key in keys if image.config.get(key)}
+    entry = _stored(archive, image.digest) | {"platform": platform}
+    return {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]}
+
+
+def _statement(one: Predicate, image: Image) -> dict[str, Any]:
+    algorithm, _, value = one.about.partition(":")
+    content = _spdx(one.content, image) if one.kind == SPDX else _provenance(one.content)
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        # It has other names in other registries.
+        "subject": [{"name": "_", "digest": {algorithm: value}}],
+        "predicateType": one.kind,
+        "predicate": content,
+    }
+
+
+def _provenance(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return provenance of either version without what is of one run: SLSA wants none of it."""
+    found = dict(content)
+    details = found.get("runDetails")
+    if isinstance(details, dict):
+        found["runDetails"] = _without_run(details)
+    return _without_run(found)
+
+
+def _without_run(holder: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = holder.get("metadata")
+    if not isinstance(metadata, dict):
+        return dict(holder)
+    kept = {key: value for key, value in metadata.items() if key not in _OF_A_RUN}
+    return {**holder, "metadata": kept}
+
+
+def _spdx(content: Mapping[str, Any], image: Image) -> dict[str, Any]:
+    """Return an SBOM of the image's own time, named by what it says: SPDX 2.3 wants both."""
+    said = dict(content)
+    about = said.get("creationInfo")
+    created = _SECONDS.match(str(image.config.get("created") or ""))
+    if isinstance(about, dict) and created:
+        said["creationInfo"] = about | {"created": f"{created[0]}Z"}
+    name = str(said.pop("documentNamespace", ""))
+    own = str(uuid.uuid5(uuid.NAMESPACE_URL, digest_of(_json(said))))
+    return said | {"documentNamespace": _UUID.sub(own, name)}
