@@ -44,6 +44,7 @@ INDEX_TYPES: Final = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
+_MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 # An attestation is a manifest of its own, for no platform.
 _NO_PLATFORM: Final = "unknown/unknown"
 _PLATFORM: Final = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+){0,2}")
@@ -266,6 +267,16 @@ class Archive(BlobFile):
         if "oci-layout" not in self._members:
             raise self._invalid(f"without oci-layout, engines do not read its {INDEX}")
 
+    def entry_of(self, digest: str) -> dict[str, object]:
+        """Return what points to a manifest that is here, with the type that it gives itself.
+
+        Raises:
+            InputError: it is not here, or damaged (exit 2).
+        """
+        data = self.bytes_of(digest)
+        own = self._document(data, MANIFEST, digest).get("mediaType") or _MANIFEST_TYPE
+        return {"mediaType": own, "digest": digest, "size": len(data)}
+
     def write_image(self, image: Image, path: Path) -> None:
         """Write one platform's image as an archive of its own; its manifest stays what it is.
 
@@ -274,13 +285,9 @@ class Archive(BlobFile):
         Raises:
             InputError: a part is missing or damaged, or the file can't be written (exit 2).
         """
-        size = self.size_of(image.digest)
-        entry = {
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "digest": image.digest,
-            "size": size,
-        }
-        parts = [(image.digest, size), (image.config_digest, image.config_size)]
+        entry = self.entry_of(image.digest)
+        parts = [(image.digest, self.size_of(image.digest))]
+        parts.append((image.config_digest, image.config_size))
         parts += [(layer.digest, layer.size) for layer in image.layers]
         self._write(path, {"schemaVersion": 2, "manifests": [entry]}, parts)
 

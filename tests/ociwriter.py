@@ -20,14 +20,25 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+# What Docker's schema 2 calls the same.
+DOCKER = {
+    INDEX: "application/vnd.docker.distribution.manifest.list.v2+json",
+    MANIFEST: "application/vnd.docker.distribution.manifest.v2+json",
+    CONFIG: "application/vnd.docker.container.image.v1+json",
+}
 # The header of a program for linux/amd64.
 ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(44)
 
 
 class OciWriter:
-    """Collects blobs, and writes them as an archive."""
+    """Collects blobs, and writes them as an archive.
 
-    def __init__(self) -> None:
+    Args:
+        docker: index, manifests and configurations have Docker's types, of schema 2.
+    """
+
+    def __init__(self, *, docker: bool = False) -> None:
+        self._types = DOCKER if docker else {kind: kind for kind in DOCKER}
         self._blobs: dict[str, bytes] = {}
         # Of each layer when it is unpacked.
         self._diff_ids: dict[str, str] = {}
@@ -91,15 +102,67 @@ class OciWriter:
         config = self.document({**keys, "history": list(history), "rootfs": rootfs, **more})
         manifest = {
             "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": {"mediaType": CONFIG, **config},
+            "mediaType": self._types[MANIFEST],
+            "config": {"mediaType": self._types[CONFIG], **config},
             "layers": list(layers),
         }
-        return {"mediaType": MANIFEST, **self.document(manifest)}
+        return {"mediaType": self._types[MANIFEST], **self.document(manifest)}
+
+    def attestation(
+        self, image: Mapping[str, object], *kinds: str, artifact: bool
+    ) -> dict[str, object]:
+        """Return the entry of BuildKit's attestations about an image, as an index has it.
+
+        Args:
+            image: its manifest.
+            kinds: predicate types.
+            artifact: the form of BuildKit 0.31 and later; before, an image without a platform.
+        """
+        statements = [
+            {
+                "mediaType": "application/vnd.in-toto+json",
+                **self.document(
+                    {
+                        "_type": "https://in-toto.io/Statement/v1",
+                        "predicateType": kind,
+                        "subject": [],
+                        "predicate": {"of": kind},
+                    }
+                ),
+                "annotations": {"in-toto.io/predicate-type": kind},
+            }
+            for kind in kinds
+        ]
+        rootfs = {"type": "layers", "diff_ids": [one["digest"] for one in statements]}
+        nowhere = {"os": "unknown", "architecture": "unknown"}
+        config = self.document({} if artifact else {**nowhere, "config": {}, "rootfs": rootfs})
+        manifest: dict[str, object] = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, **config},
+            "layers": statements,
+        }
+        if artifact:
+            empty = "application/vnd.oci.empty.v1+json"
+            manifest |= {
+                "artifactType": "application/vnd.docker.attestation.manifest.v1+json",
+                "config": {"mediaType": empty, **config, "data": "e30="},
+                "subject": {key: image[key] for key in ("mediaType", "digest", "size")},
+            }
+        return {
+            "mediaType": MANIFEST,
+            **self.document(manifest),
+            "annotations": {
+                "vnd.docker.reference.digest": str(image["digest"]),
+                "vnd.docker.reference.type": "attestation-manifest",
+            },
+            "platform": nowhere,
+        }
 
     def index(self, *manifests: dict[str, object]) -> dict[str, object]:
-        whole = {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(manifests)}
-        return {"mediaType": INDEX, **self.document(whole)}
+        kind = self._types[INDEX]
+        whole = {"schemaVersion": 2, "mediaType": kind, "manifests": list(manifests)}
+        return {"mediaType": kind, **self.document(whole)}
 
     def bytes_of(self, entry: Mapping[str, object]) -> bytes:
         return self._blobs[str(entry["digest"])]
@@ -111,11 +174,14 @@ class OciWriter:
         """Have other bytes stand under the digest of a blob."""
         self._blobs[str(entry["digest"])] = data
 
-    def write(self, path: Path, *manifests: dict[str, object]) -> Path:
+    def write(
+        self, path: Path, *manifests: dict[str, object], files: Mapping[str, bytes] | None = None
+    ) -> Path:
+        """Write the archive of these images; `files` are beside index and blobs."""
         with tarfile.open(path, "w") as tar:
             documents = {"index.json": json.dumps({"manifests": list(manifests)}).encode()}
             blobs = {f"blobs/{key.replace(':', '/')}": data for key, data in self._blobs.items()}
-            for name, data in (documents | blobs).items():
+            for name, data in (documents | blobs | dict(files or {})).items():
                 entry = tarfile.TarInfo(name)
                 entry.size = len(data)
                 tar.addfile(entry, io.BytesIO(data))

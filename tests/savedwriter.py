@@ -1,4 +1,9 @@
-"""Writes archives as `docker save` wrote them before Docker 25, and skopeo still does."""
+"""Writes archives as `docker save` writes them.
+
+`write_saved` has the form of before Docker 25, which skopeo still writes. `write_layout` has that
+of Docker 29 with its own image store, as it was recorded from 29.8: a layout with every image that
+was asked for, attestations inside, and beside it the older list, of the engine's platform alone.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,58 @@ import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
+
+from ociwriter import OciWriter
+
+
+class Kept(NamedTuple):
+    """An image that an engine keeps.
+
+    Args:
+        name: such as `thing:1`.
+        top: its index, or its only manifest.
+        here: the manifest for the engine's own platform.
+    """
+
+    name: str
+    top: dict[str, object]
+    here: dict[str, object]
+
+
+def write_layout(path: Path, writer: OciWriter, *images: Kept) -> Path:
+    """Write an archive of images, the blobs of which a writer has."""
+    entries, listed = [], dict[str, dict[str, object]]()
+    for name, top, here in images:
+        manifest = json.loads(writer.bytes_of(here))
+        notes = {
+            "io.containerd.image.name": f"docker.io/library/{name}",
+            "org.opencontainers.image.ref.name": name.partition(":")[2],
+        }
+        if top["digest"] == here["digest"]:
+            notes["config.digest"] = manifest["config"]["digest"]
+        kept = {key: top[key] for key in ("mediaType", "digest", "size")}
+        entries.append({**kept, "annotations": notes})
+        # Images that are one are one in the list, with the names of both.
+        one = listed.setdefault(
+            str(here["digest"]),
+            {
+                "Config": _blob(manifest["config"]),
+                "RepoTags": [],
+                "Layers": [_blob(layer) for layer in manifest["layers"]],
+            },
+        )
+        one["RepoTags"] = [*one["RepoTags"], name]  # type: ignore[misc]
+    files = {
+        "manifest.json": json.dumps([*listed.values()]).encode(),
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+    }
+    return writer.write(path, *entries, files=files)
+
+
+def _blob(entry: Mapping[str, str]) -> str:
+    return "blobs/" + entry["digest"].replace(":", "/")
+
 
 CONFIG = {"os": "linux", "architecture": "amd64", "config": {"Labels": {"a": "b"}}}
 

@@ -138,7 +138,7 @@ def _manifest(archive: Archive, image: Image, layers: list[dict[str, Any]]) -> d
         "artifactType": _ARTIFACT,
         "config": empty | {"data": base64.b64encode(_EMPTY).decode()},
         "layers": layers,
-        "subject": _stored(archive, image.digest),
+        "subject": archive.entry_of(image.digest),
     }
 
 
@@ -152,12 +152,6 @@ def _entry(image: Image, manifest: bytes) -> dict[str, Any]:
     }
 
 
-def _stored(archive: Archive, digest: str) -> dict[str, Any]:
-    """Return the descriptor of a manifest that an archive holds."""
-    data = archive.bytes_of(digest)
-    return _descriptor(json.loads(data).get("mediaType") or _MANIFEST, data)
-
-
 def _index(archive: Archive) -> dict[str, Any]:
     """Return the index of an archive, or one that is made for its only manifest."""
     found: dict[str, Any] = json.loads(archive.bytes_of(archive.top()))
@@ -166,7 +160,7 @@ def _index(archive: Archive) -> dict[str, Any]:
     (image,) = archive.images()
     keys = ("architecture", "os", "variant")
     platform = {key: image.config[key] for key in keys if image.config.get(key)}
-    entry = _stored(archive, image.digest) | {"platform": platform}
+    entry = archive.entry_of(image.digest) | {"platform": platform}
     return {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]}
 
 

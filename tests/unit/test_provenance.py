@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from ociwriter import CONFIG, MANIFEST, OciWriter
+from ociwriter import OciWriter
 
 from buildlib.errors import CancelledError
 from buildlib.executor import Completed
@@ -47,36 +47,7 @@ def _archive(path: Path, layer: bytes, *kinds: str, artifact: bool = False) -> s
     """
     writer = OciWriter()
     image = writer.image([writer.layer({"a": layer})])
-    statements = [
-        {
-            "mediaType": "application/vnd.in-toto+json",
-            **writer.document({"predicateType": kind, "predicate": {"of": kind}}),
-            "annotations": {"in-toto.io/predicate-type": kind},
-        }
-        for kind in kinds
-    ]
-    config = writer.document({} if artifact else {"os": "unknown", "architecture": "unknown"})
-    manifest: dict[str, object] = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": {"mediaType": CONFIG, **config},
-        "layers": statements,
-    }
-    if artifact:
-        manifest |= {
-            "config": {"mediaType": "application/vnd.oci.empty.v1+json", **config, "data": "e30="},
-            "artifactType": "application/vnd.docker.attestation.manifest.v1+json",
-            "subject": image,
-        }
-    attestation = {
-        "mediaType": MANIFEST,
-        **writer.document(manifest),
-        "annotations": {
-            "vnd.docker.reference.digest": str(image["digest"]),
-            "vnd.docker.reference.type": "attestation-manifest",
-        },
-        "platform": {"os": "unknown", "architecture": "unknown"},
-    }
+    attestation = writer.attestation(image, *kinds, artifact=artifact)
     writer.write(path, writer.index(image, attestation))
     return str(image["digest"])
 
