@@ -385,6 +385,12 @@ def _read_gate(found: Mapping[str, Any]) -> GateRecord:
     return record
 
 
+def _check_provenance(found: list[dict[str, str]]) -> None:
+    _check("provenance", found, list[_Provenance])
+    if unknown := {one["type"] for one in found} - set(PROVENANCE.values()):
+        raise ValueError(f"provenance of a type that is not known here: {min(unknown)}")
+
+
 def _read_target(found: Mapping[str, Any]) -> TargetRecord:
     record = _read(TargetRecord, found)
     _check("tags", record.tags, dict[str, _Tag])
@@ -409,7 +415,7 @@ def read_receipt(path: Path) -> Receipt | None:
             gates=[_read_gate(one) for one in found["gates"]],
             targets={name: _read_target(one) for name, one in found["targets"].items()},
         )
-        _check("provenance", receipt.provenance, list[_Provenance])
+        _check_provenance(receipt.provenance)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is no receipt", why=str(error), hint="remove it, and publish without --resume"

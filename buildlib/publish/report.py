@@ -11,7 +11,7 @@ from buildlib.publish.receipt import Receipt, TargetRecord
 def as_text(receipt: Receipt) -> str:
     """Return the outcome for a terminal."""
     head = [("image", f"{receipt.image} {receipt.version}"), ("digest", receipt.digest or "-")]
-    if receipt.built != receipt.digest:
+    if receipt.built not in {"", receipt.digest}:
         head.append(("as built", f"{receipt.built}, without attestations"))
     head += [(platform, digest) for platform, digest in receipt.platforms.items()]
     if receipt.rehearsal:

@@ -161,6 +161,21 @@ def test_what_docker_29_saves_is_read(tmp_path: Path) -> None:
             assert renamed.top() == kept.top["digest"]
 
 
+def test_what_docker_29_saves_after_a_pull_is_its_own_platform_and_what_is_said_of_it(
+    tmp_path: Path,
+) -> None:
+    writer = OciWriter()
+    kept, *_ = _saved(writer)
+    entries = json.loads(writer.bytes_of(kept.top))["manifests"]
+    for entry in (entries[1], entries[3]):
+        writer.drop(entry)
+    path = write_layout(tmp_path / "i.tar", writer, kept)
+    with open_archive(path) as archive:
+        archive.verify()
+        assert archive.top() == kept.top["digest"]
+        assert [image.platform for image in archive.images()] == ["linux/amd64"]
+
+
 def test_what_docker_29_saves_of_several_images_is_checked_as_one_and_not_pushed(
     tmp_path: Path,
 ) -> None:

@@ -173,6 +173,9 @@ NO_RECEIPTS: dict[str, object] = {
     "a version that is a number": {"version": 1},
     "provenance that is null": {"provenance": None},
     "provenance without a file": {"provenance": [{"platform": "linux/amd64"}]},
+    "provenance of another type": {
+        "provenance": [{"platform": "linux/amd64", "digest": "x", "file": "x", "type": "x"}]
+    },
     "tools that are null": {"tools": None},
     "tools that are a list": {"tools": []},
     "gates that are null": {"gates": None},
