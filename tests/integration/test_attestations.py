@@ -17,7 +17,9 @@ from conftest import GOTOOLS
 from registries import Server, registry
 from releases import BUILDKIT, PATH, PLAIN, Release, make_release
 
+from buildlib.executor import PlumbumExecutor
 from buildlib.oci import open_archive
+from buildlib.size import saved
 
 pytestmark = [pytest.mark.release, pytest.mark.toolchain]
 # What BuildKit's provenance of either version names its kind of build in, and its builder.
@@ -95,9 +97,34 @@ def test_the_index_is_read_by_both_buildx_and_is_the_same_again(
             manifest = _inspected(str(buildx), release, reference, "Manifest")
             assert manifest["digest"] == digest
             assert [one["digest"] for one in manifest["manifests"][:2]] == [*platforms.values()]
+    _check_pulled(release)
     _check_signed(release)
     _check_by_hand(release)
     _check_the_same_again(release)
+
+
+def _check_pulled(release: Release) -> None:
+    """See that the engine takes the image and passes over what is said of it."""
+    name = f"{release.hosts['one']}/{PATH}:1.2.4"
+    pull = subprocess.run(
+        ["docker", "pull", "--quiet", name],
+        env=release.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert pull.returncode == 0, pull.stderr
+    try:
+        executor = PlumbumExecutor(release.env, release.root)
+        with saved(executor, name) as archive:
+            archive.verify()
+            (image,) = archive.images()
+            assert archive.top() == release.receipt["digest"]
+        assert image.digest == release.receipt["platforms"][image.platform]
+    finally:
+        subprocess.run(
+            ["docker", "image", "rm", name], env=release.env, capture_output=True, check=True
+        )
 
 
 def _check_signed(release: Release) -> None:
