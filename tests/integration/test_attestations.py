@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import GOTOOLS
 from registries import Server, registry
-from releases import BUILDKIT, PATH, PLAIN, Release, make_release
+from releases import BUILDKIT, PATH, PLAIN, UNSIGNED, Release, make_release
 
+from buildlib.errors import BuildlibError, exit_code_of
 from buildlib.executor import PlumbumExecutor
 from buildlib.oci import open_archive
 from buildlib.size import saved
 
-pytestmark = [pytest.mark.release, pytest.mark.toolchain]
+pytestmark = pytest.mark.release
 # What BuildKit's provenance of either version names its kind of build in, and its builder.
 KIND, BUILDER = {
     "slsaprovenance02": (["buildType"], ["builder"]),
@@ -68,6 +69,7 @@ def _at(found: Any, path: list[str]) -> Any:  # noqa: ANN401 - JSON
     return found
 
 
+@pytest.mark.toolchain
 def test_the_index_is_read_by_both_buildx_and_is_the_same_again(
     release: Release, tmp_path: Path
 ) -> None:
@@ -180,3 +182,48 @@ def _check_the_same_again(release: Release) -> None:
     done = release.invoke("docker-promote", digest, "stable")
     assert done.returncode == 0, done.stderr
     assert [found["stable"] for found in release.tags] == [digest] * 2
+
+
+class _StopError(Exception):
+    """Ends a publication at a step."""
+
+
+def _stop_at(step: str) -> Callable[[str], None]:
+    def reached(here: str) -> None:
+        if here == step:
+            raise _StopError
+
+    return reached
+
+
+@pytest.mark.parametrize("step", ["gates", "attestations", "push one"])
+def test_one_that_broke_off_is_finished_with_the_digest_that_it_began_with(
+    release: Release, step: str
+) -> None:
+    with pytest.raises(_StopError):
+        release.publish(UNSIGNED, reached=_stop_at(step))
+    begun = release.receipt
+    assert release.tags == [{}, {}]
+    text = release.publish(UNSIGNED._replace(resume=True))
+    assert "was passed by this very image" in text
+    receipt = release.receipt
+    assert receipt["finished"] is True
+    assert (receipt["built"], receipt["platforms"]) == (begun["built"], begun["platforms"])
+    if step != "gates":
+        assert receipt["digest"] == begun["digest"]
+    assert [found["1.2.4"] for found in release.tags] == [receipt["digest"]] * 2
+
+
+def test_other_attestations_of_a_published_image_do_not_replace_them(release: Release) -> None:
+    release.publish(UNSIGNED)
+    tags = release.tags
+    # As another version of syft may see more in it.
+    (sbom, _) = sorted((release.root / "dist").glob("*.spdx.json"))
+    said = json.loads(sbom.read_text("utf-8"))
+    said["comment"] = "more"
+    sbom.write_text(json.dumps(said), encoding="utf-8")
+    with pytest.raises(BuildlibError) as caught:
+        release.publish(UNSIGNED._replace(resume=True))
+    assert exit_code_of(caught.value) == 7
+    assert "the same images, with other attestations" in str(caught.value)
+    assert release.tags == tags
