@@ -176,9 +176,9 @@ class DockerIgnore:
                 self._rules.append(_rule(line))
             except ValueError as error:
                 raise InputError(
-                    f"line {number} of {name} is no pattern: {line}",
+                    f"line {number} of {name} is not a pattern: {line}",
                     why=str(error),
-                    hint="the builder would refuse it: mend the line, or take it out",
+                    hint="the builder would refuse it: fix the line, or remove it",
                 ) from error
 
     def excludes(self, path: str, *, directory: bool = True) -> bool:

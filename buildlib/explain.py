@@ -48,7 +48,7 @@ def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator
         yield f"{meant}."
     others = [tag for tag in git.head_tags if tag != version.tag and naming.version_of(tag)]
     if others and version.tag in git.head_tags:
-        yield f"Of its tags the highest counts; {_and(others)} does not."
+        yield f"The highest of its tags counts; {_and(others)} does not."
     if version.snapshot:
         coming = version.value.partition(SNAPSHOT)[0]
         yield f"So it is a snapshot, before {coming}, which is the number to come."
@@ -63,7 +63,7 @@ def _publishing(plan: TagPlan, where: str) -> Iterator[str]:
     if plan.tags:
         yield f"{_AS[plan.kind]}{where} it gets {_and(plan.tags)}."
     for text, tag in plan.mapped:
-        yield f"{text} is no legal tag, so it is written {tag}."
+        yield f"{text} is not a legal tag, so it is written {tag}."
     for tag, reason in plan.held_back:
         yield f"It does not get {tag}: {reason}."
 

@@ -82,7 +82,7 @@ class Answer(NamedTuple):
         raise ToolError(
             f"git {self.asked[0]} failed",
             why=why or f"it ended with code {self.code}",
-            hint=f"once that is mended, this works: {again}",
+            hint=f"once that is fixed, this works: {again}",
         )
 
 

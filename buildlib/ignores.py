@@ -138,7 +138,7 @@ def parse_ignores(
         if missing:
             raise InputError(
                 f"{where} lacks {' and '.join(missing)}",
-                why="whoever ignores something says why" + ("" if for_good else ", and until when"),
+                why="an ignored finding needs a reason" + ("" if for_good else ", and until when"),
                 hint=f'{example}, reason = "…"' + ("" if for_good else ", until = 2027-01-31"),
             )
         found.append(entry(**fields))

@@ -120,6 +120,6 @@ def run_commands(root: Path, commands: list[tuple[str, ...]]) -> None:
     git = GitCommand(root)
     for command in commands:
         kind = command[1]
-        hint = f"the tag is here; once that is mended: {' '.join(command)}"
+        hint = f"the tag exists; once that is fixed: {' '.join(command)}"
         answer = git.run(*command[1:], questions=True)
         _done(answer, f"git {kind} failed", hint=hint if kind == "push" else "")

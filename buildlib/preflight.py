@@ -109,7 +109,7 @@ def check_build_args(
         InputError(
             f"build arg {name} looks like a secret",
             why="build args can be read in the image's history and provenance",
-            hint=f"hand it over with --secret id={name},env={name}; if it is no secret, "
+            hint=f"hand it over with --secret id={name},env={name}; if it is not a secret, "
             f'[policy] allow-names = ["{name}"]',
         )
         for name, value in pairs
@@ -140,7 +140,7 @@ def _wrong_with_secret(text: str) -> str:
     except Error as error:
         return str(error)
     if not all("=" in field for field in fields):
-        return "it is no list of key=value"
+        return "it is not a list of key=value"
     given = _pairs(fields)
     if given.keys() - _SECRET_KEYS:
         return f"its keys are not all of {', '.join(sorted(_SECRET_KEYS))}"

@@ -81,11 +81,11 @@ def parse_reference(text: str) -> Reference:
     if not _PATH.fullmatch(repository) or len(f"{registry}/{repository}") > _MAX_NAME:
         raise InputError(
             f"not a reference to an image: {text!r}",
-            why=f"{repository!r} is no repository name (a-z, 0-9, . _ - inside, at most 255)",
+            why=f"{repository!r} is not a repository name (a-z, 0-9, . _ - inside, at most 255)",
         )
     if registry and not _REGISTRY.fullmatch(registry):
         raise InputError(
-            f"not a reference to an image: {text!r}", why=f"{registry!r} is no registry's host"
+            f"not a reference to an image: {text!r}", why=f"{registry!r} is not a registry's host"
         )
     if colon:
         check_tag(tag)

@@ -91,7 +91,7 @@ def shallow_problem() -> InputError:
 
 
 def _not_on_a_tag(version: Version, git: GitFacts, naming: Naming) -> InputError:
-    why = "there is none yet"
+    why = "there is no release yet"
     if meant := unversioned(git, naming):
         why = meant
     elif version.tag:
@@ -99,7 +99,7 @@ def _not_on_a_tag(version: Version, git: GitFacts, naming: Naming) -> InputError
     elif git.shallow:
         why = f"none can be seen in a shallow clone ({UNSHALLOW})"
     return InputError(
-        f"{version.value} is no release: HEAD is not on a release tag",
+        f"{version.value} is not a release: HEAD is not on a release tag",
         why=why,
         hint="make one with invoke tag patch, or ask for --snapshot or --edge",
     )

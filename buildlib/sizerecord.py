@@ -126,7 +126,7 @@ def read_record(path: Path) -> SizeRecord | None:
         return _parsed(json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path} is no record of sizes",
+            f"{path} is not a record of sizes",
             why=f"{type(error).__name__}: {error}",
             hint="restore it, or write it again: invoke docker-size --record",
         ) from error

@@ -130,7 +130,7 @@ def parse_pairs(value: object, name: str = r"[^\s=]+") -> tuple[tuple[str, str],
         raise MismatchError("a table of texts")
     for key in value:
         if not re.fullmatch(name, key):
-            raise MismatchError(f"a table of NAME = text; {key!r} is no name")
+            raise MismatchError(f"a table of NAME = text; {key!r} is not a name")
     return tuple(sorted((parse_text(key), parse_text(text)) for key, text in value.items()))
 
 

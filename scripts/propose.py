@@ -184,9 +184,9 @@ def read_findings(path: Path) -> dict[str, list[str]]:
         for one in failing:
             found.setdefault(str(one["ruleId"]), []).append(str(one["message"]["text"]))
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ProposeError(f"{path} is no report of a scan: {error!r}", 2) from error
+        raise ProposeError(f"{path} is not a scan report: {error!r}", 2) from error
     if strange := [name for name in found if not _ID.fullmatch(name)]:
-        raise ProposeError(f"{path} names a finding {strange[0]!r}, which is no ID", 2)
+        raise ProposeError(f"{path} names a finding {strange[0]!r}, which is not an ID", 2)
     return found
 
 
@@ -202,9 +202,9 @@ def issue_body(found: Mapping[str, Sequence[str]]) -> str:
     more = len(rows) - _MOST_ROWS
     lines = [
         "A scan of what is published found what was not known before, and is bad enough to fail.",
-        "`invoke docker-scan --published` tells it again. A release with what is fixed mends it,",
+        "`invoke docker-scan --published` tells it again. A release with the fix closes it,",
         "and `[[scan.ignore]]` with a reason and a day puts it off. What is closed while it is",
-        "still there is opened anew by the next scan.",
+        "still there is opened again by the next scan.",
         "",
         "| finding | where and what |",
         "| --- | --- |",

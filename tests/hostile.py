@@ -55,7 +55,7 @@ class Wire:
         self.send("\r\n".join((f"HTTP/1.1 {status} X", *headers, "", "")).encode("latin-1"))
 
     def drip(self, data: bytes, *, every: float = 0.05) -> None:
-        """Send the same again and again, with a pause each time, until nobody listens any more."""
+        """Send the same again and again, with a pause each time, until the other side is gone."""
         while not self.closing.wait(every):
             self.send(data)
 

@@ -66,7 +66,7 @@ def read_lifetimes(path: Path) -> Lifetimes:
     whole = isinstance(lines, dict) and all(map(_is_table, lines.values()))
     if not whole or type(checked) is not date:
         raise InputError(
-            f"{path} is no table of last days",
+            f"{path} is not a table of last days",
             hint='checked = 2027-01-31, and [lines.alpine] with "3.22" = 2027-05-01',
         )
     return Lifetimes(

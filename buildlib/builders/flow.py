@@ -104,14 +104,14 @@ class BuilderStatus:
 def _stranger(name: str) -> EngineError:
     return EngineError(
         f"there is a builder {name} that was not made here, so it stays",
-        hint=f"call yours otherwise, or, if nobody needs it: docker buildx rm {name}",
+        hint=f"choose another name, or, if that builder is not needed: docker buildx rm {name}",
     )
 
 
 def check_files(builder: BuilderSettings, root: Path) -> list[BuildlibError]:
     """Return a problem for each file that a node names and that is not there."""
     return [
-        InputError(f"builders.{builder.name}, node {node.name}: {key} {path} is no file")
+        InputError(f"builders.{builder.name}, node {node.name}: {key} {path} is not a file")
         for node in builder.nodes
         for key, path in files_of(node, root).items()
         if not path.is_file()
@@ -156,7 +156,7 @@ class Flow:
             self._console.note(f"{builder.name} is there already, as it is described")
             return self._usable(builder)
         if found.driver:
-            self._console.note(f"{builder.name} is described otherwise now: it is made anew")
+            self._console.note(f"{builder.name} is configured differently now: it is created again")
             # The cache is the same whatever else has changed.
             self._run(remove_step(builder.name, keep_state=builder.driver == CONTAINER))
         return self._made(builder)

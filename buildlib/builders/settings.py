@@ -114,7 +114,7 @@ def _check_name(name: str, where: str) -> None:
 def _node(builder: str, index: int, value: object) -> NodeSettings:
     where = f"builders.{builder}.nodes[{index}]"
     if not isinstance(value, Mapping):
-        raise MismatchError(f"a list of tables; {where} is none")
+        raise MismatchError(f"a list of tables; {where} is not a table")
     # The name that buildx would give.
     node = NodeSettings(**{"name": f"{builder}{index}", **parse_keys(NodeSettings, value, where)})
     _check_name(node.name, where)
@@ -275,7 +275,9 @@ def _check_keys(builder: BuilderSettings, node: NodeSettings, where: str) -> Non
     if node.config and builder.gc:
         raise InputError(f"{where}: config and gc exclude each other", hint="write gc in the file")
     if taken := sorted({name for name, _ in node.options} & set(_TLS)):
-        raise InputError(f"{where}: {taken[0]} is no option", hint="it is a key of the node itself")
+        raise InputError(
+            f"{where}: {taken[0]} is not an option", hint="it is a key of the node itself"
+        )
 
 
 def _refuse(node: NodeSettings, where: str, driver: str, keys: Sequence[str]) -> None:
@@ -302,7 +304,7 @@ def _check_remote(node: NodeSettings, where: str) -> None:
     scheme, found, rest = node.endpoint.partition("://")
     if not found or not rest or scheme not in _SCHEMES:
         raise InputError(
-            f"{where}: {node.endpoint!r} is no address of a buildkitd"
+            f"{where}: {node.endpoint!r} is not the address of a buildkitd"
             if node.endpoint
             else f"{where} has no endpoint",
             hint=f"give one that begins with {', '.join(f'{s}://' for s in _SCHEMES)}",

@@ -38,7 +38,7 @@ def _text(rule: TagRule, where: str) -> str:
     """Return the expression that the tag comes from."""
     if unknown := sorted(rule.names - set(_FIELDS)):
         raise InputError(
-            f"{where}: {rule.template} has {{{unknown[0]}}}, which is no template of GoReleaser",
+            f"{where}: {rule.template} has {{{unknown[0]}}}, for which GoReleaser has no template",
             hint='give the rule on = ["edge"]; edge builds are published by docker-publish alone',
         )
     pattern = json.dumps("%v".join(rule.parts[::2]))

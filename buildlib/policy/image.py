@@ -186,7 +186,7 @@ def _labels(image: Image, wanted: Iterable[str], given: Collection[str]) -> Iter
             yield {"message": f"the label {name} is missing: it is the base's", "path": name}
     revision = labels.get("org.opencontainers.image.revision", "")
     if revision and not re.fullmatch(r"[0-9a-f]{40}([0-9a-f]{24})?", revision):
-        yield {"message": f"the revision {revision!r} is no commit", "path": "revision"}
+        yield {"message": f"the revision {revision!r} is not a commit", "path": "revision"}
     created = labels.get("org.opencontainers.image.created", "")
     if created and not _is_time(created):
         yield {"message": f"created is {created!r}, and no time of RFC 3339", "path": "created"}

@@ -112,7 +112,7 @@ def leaks(image: Image, stored: tuple[Stored, ...], allowed: tuple[str, ...]) ->
         for what in one.file.holds:
             # Tests of many libraries have keys that nobody uses.
             level = {"level": Level.WARNING} if what == _KEY else {}
-            message = f"it holds {what}, and whoever pulls the layer can read it"
+            message = f"it holds {what}, and everybody who pulls the layer can read it"
             yield {"message": message, "layer": one.layer, "path": f"/{one.file.path}", **level}
 
 

@@ -30,13 +30,13 @@ _ALL: Final = (
     Rule(
         "no-setuid",
         "no file is setuid or setgid",
-        "such a file gives whoever runs it the rights of its owner",
+        "such a file gives every user who runs it the rights of its owner",
         "https://man7.org/linux/man-pages/man7/inode.7.html",
     ),
     Rule(
         "no-capabilities",
         "no file brings capabilities",
-        "such a file gives whoever runs it rights that the container was denied",
+        "such a file gives every user who runs it rights that the container was denied",
         "https://man7.org/linux/man-pages/man7/capabilities.7.html",
     ),
     Rule(
@@ -60,7 +60,7 @@ _ALL: Final = (
     Rule(
         "no-secrets",
         "no secret is in the environment or the history",
-        "whoever can pull the image can read both",
+        "everybody who can pull the image can read both",
         "https://docs.docker.com/build/building/secrets/",
     ),
     Rule(
@@ -80,14 +80,14 @@ _ALL: Final = (
     Rule(
         "no-latest-base",
         "no base image is whatever is latest",
-        "nobody can tell what it was built on",
+        "it can't be seen what it was built on",
         f"{_PRACTICES}/#pin-base-image-versions",
         of_release=True,
     ),
     Rule(
         "no-package-cache",
         "no layer holds what a package manager has kept",
-        "everybody pulls it and nobody uses it; removed in a later layer it is still stored",
+        "it is pulled and never used; removed in a later layer it is still stored",
         f"{_PRACTICES}/#apt-get",
     ),
     Rule(

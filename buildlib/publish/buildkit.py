@@ -59,7 +59,7 @@ def write_provenance(
     known = {d: s for d, s in found.items() if s.get("predicateType") in PROVENANCE}
     if missing := [name for name, digest in platforms.items() if digest not in known]:
         same = set(found) & set(platforms.values())
-        why = "in a form that is not known" if same else "about another image, built anew"
+        why = "in a form that is not known" if same else "about another image, from another build"
         console.warn(f"BuildKit's provenance is {why}: none for {', '.join(missing)}")
     written = []
     for platform, digest in platforms.items():

@@ -309,7 +309,7 @@ class PublishFlow:
             # Else it is that of an earlier run until the attestations are there again.
             self.receipt.digest = self.receipt.built
         if before and before != self.receipt.built:
-            self._console.warn(f"built anew, and it is another image than {before}")
+            self._console.warn(f"built again, and it differs from {before}")
             self.receipt.judged, self.receipt.gates = "", []
         self._course.save("build")
 
@@ -360,7 +360,7 @@ class PublishFlow:
         self.receipt.judged = judged
         self._course.save("gates")
         for skip in self._plan.skipped:
-            then = "; nobody can verify by whom it was published" if skip.gate == SIGN else ""
+            then = "; it can't be verified who published it" if skip.gate == SIGN else ""
             self._console.warn(f"{skip.gate} is left out: {skip.reason}{then}")
         raise_problems([outcome.error for outcome in outcomes if outcome.error])
 

@@ -207,7 +207,7 @@ def _reproducible(subject: Subject, archive: Archive) -> Figures:
         raise GateError(
             "the archive is another image than the two builds gave",
             why=f"{digest}, and they are {result.digests[0]}",
-            hint="publish without --resume builds it anew",
+            hint="docker-publish without --resume builds it again",
         )
     return {"digest": digest}
 

@@ -159,9 +159,7 @@ def chosen_registries(config: Config, names: Iterable[str]) -> tuple[Registry, .
 def parse_skips(gates: Sequence[str], reason: str) -> tuple[Skip, ...]:
     """Return the gates that are left out; raises InputError (exit 2) without a reason."""
     if gates and not reason.strip():
-        raise InputError(
-            "--skip-gate needs a --reason", why="it stays in the receipt, for who asks later"
-        )
+        raise InputError("--skip-gate needs a --reason", why="it is kept in the receipt")
     if not reason.isprintable():
         raise InputError("--reason is one line of text", why=repr(reason))
     if reason and not gates:

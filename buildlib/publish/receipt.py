@@ -185,7 +185,7 @@ def check_bill(file: Path, digest: str) -> None:
         raise InputError(
             f"{file.name} is about another image",
             why=f"{said or 'it does not say which'}, and this is {digest}",
-            hint="invoke docker-sbom --image ARCHIVE makes it anew",
+            hint="invoke docker-sbom --image ARCHIVE writes it again",
         )
 
 
@@ -381,7 +381,7 @@ def _read_gate(found: Mapping[str, Any]) -> GateRecord:
     _check("sboms", bills, list[_Bill])
     for file in (file for bill in bills for file in bill["files"]):
         if not file.endswith(tuple(BILLS.values())):
-            raise ValueError(f"{file} is no bill that is known here")
+            raise ValueError(f"{file} is not an SBOM that is known here")
     return record
 
 
@@ -418,6 +418,8 @@ def read_receipt(path: Path) -> Receipt | None:
         _check_provenance(receipt.provenance)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path} is no receipt", why=str(error), hint="remove it, and publish without --resume"
+            f"{path} is not a receipt",
+            why=str(error),
+            hint="remove it and leave --resume out",
         ) from error
     return receipt

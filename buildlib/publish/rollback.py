@@ -102,7 +102,9 @@ def earlier_version(
     if len(set(texts.values())) > 1:
         each = ", ".join(f"{name}: {text}" for name, text in texts.items())
         raise InputError(
-            f"{moving} differs ({each})", why="an earlier rollback may have broken off", hint=hint
+            f"{moving} differs ({each})",
+            why="an earlier rollback was interrupted",
+            hint=hint,
         )
     current = next(iter(found.values()))
     if current is None:

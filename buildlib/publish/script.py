@@ -66,7 +66,7 @@ def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
     for target in plan.targets:
         notes = tuple(f"{tag} stays where it is: {reason}" for tag, reason in target.held_back)
         if notes:
-            yield Step(title=f"held back in {target.name}", command="", notes=notes)
+            yield Step(title=f"not moved in {target.name}", command="", notes=notes)
 
 
 def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[Step]:
@@ -80,7 +80,7 @@ def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[Step]:
         command=f"invoke docker-sign {at} --release",
     )
     yield Step(
-        title=f"verify in {target.name}, as a stranger would",
+        title=f"verify in {target.name}, as a third party would",
         command=f"invoke docker-verify {at}",
     )
 

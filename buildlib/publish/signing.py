@@ -72,7 +72,7 @@ def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibErr
     if not (policy.key or policy.by_identity):
         found.append(
             InputError(
-                "nothing says what a stranger would verify by",
+                "it is not configured what counts as signed",
                 hint=f"add {config.table('verify')} with the public key, or with identity and "
                 "issuer",
             )

@@ -92,7 +92,7 @@ class Document:
         if not known:
             kind = on_one_line(clean(self.media_type, ()))
             raise GateError(
-                f"{self.digest} is no image that is known here",
+                f"{self.digest} is not an image of a known type",
                 why=f"the registry calls it {kind or 'nothing'}",
                 hint=WHO_ANSWERS,
             )

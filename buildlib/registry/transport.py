@@ -242,7 +242,7 @@ class Transport:
                 f"{self.host} sends {method} to {answer.url.scheme}://{answer.url.host}, "
                 "which wants credentials",
                 why="they are for the registry alone, and were not sent",
-                hint="whoever runs the registry has to give it its own address",
+                hint="the registry's operator has to configure its own address",
             )
         return answer
 
@@ -338,7 +338,7 @@ class Transport:
 
     def _unauthorised(self, reason: str) -> AuthorisationError:
         known = self.credentials
-        what = "refuses the credentials" if known else "wants credentials, and there are none"
+        what = "refuses the credentials" if known else "wants credentials, and none were found"
         return AuthorisationError(
             f"{self.host} {what}",
             why=f"{reason}{f', from {known.source}' if known else ''}",

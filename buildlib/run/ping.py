@@ -25,7 +25,7 @@ _LONGEST_HEAD: Final = 16384
 _PROBLEMS: Final = {
     errno.EACCES: "no permission",
     errno.EPERM: "no permission",
-    errno.ECONNREFUSED: "nobody listens",
+    errno.ECONNREFUSED: "nothing listens there",
     errno.ENOENT: "not there",
 }
 

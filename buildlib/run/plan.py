@@ -179,7 +179,7 @@ def _check_env(
             raise InputError(
                 f"--env {name} looks like a secret",
                 why="what is typed is seen by others in the list of processes, and in logs",
-                hint=f"export it, and give --env {name} alone; if it is no secret, "
+                hint=f"export it, and give --env {name} alone; if it is not a secret, "
                 f'[policy] allow-names = ["{name}"]',
             )
         if not equals and name not in env:

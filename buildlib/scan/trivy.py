@@ -87,7 +87,7 @@ def _unpack(archive: Path, layout: Path, platform: str) -> None:
                 if content is None:
                     continue
                 if not path.is_relative_to(layout.resolve()):
-                    raise InputError(f"{entry.name} in the image for {platform} is no place in it")
+                    raise InputError(f"{entry.name} in the image for {platform} is outside of it")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with content, path.open("wb") as stream:
                     shutil.copyfileobj(content, stream)

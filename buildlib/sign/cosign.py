@@ -39,7 +39,7 @@ _PASSING: Final = re.compile(
 )
 # How cosign names what vouches for who signs without a key; a repository may be called oidc.
 _VOUCHING: Final = re.compile(r"Fulcio|OIDC|\b(?:ID|id) token\b|\bid_token not\b|: oidc: ")
-# Go's words for an address that is none: what opens something may be anywhere in it.
+# Go's words for an invalid address: what opens something may be anywhere in it.
 _UNREADABLE: Final = re.compile(r'parse "(?:[^"\\]|\\.)*": .*')
 _KEY: Final = re.compile(r"reading key|loading public key|getting signer|loading private key")
 _MISSING: Final = re.compile(
@@ -150,7 +150,7 @@ def reason(stderr: str) -> str:
     """Return cosign's own reason, once, and without its warnings; it may tell secrets."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     last = [line.removeprefix(_LAST) for line in lines if line.startswith(_LAST)]
-    return _UNREADABLE.sub("an address that is none", last[-1] if last else "\n".join(lines[-3:]))
+    return _UNREADABLE.sub("an invalid address", last[-1] if last else "\n".join(lines[-3:]))
 
 
 def missing() -> ToolError:
@@ -181,7 +181,7 @@ def _unvouched(why: str) -> BuildlibError:
     if _PASSING.search(why):
         return TransientError("who has to vouch for the signer does not answer cosign", why=why)
     return AuthorisationError(
-        "nobody vouches for the signer",
+        "no issuer vouches for the signer",
         why=why,
         hint="a job of GitHub Actions needs the permission id-token: write; or sign by sign.key",
     )

@@ -43,7 +43,7 @@ from buildlib.surroundings import check_sources
 # How often a run that is being cancelled looks whether its containers have let go, in seconds.
 _LOOK: Final = 0.2
 POLICY: Final = "policy"
-_LEAVES: Final = ("what smoke started", "invoke docker-smoke removes it before it starts anew")
+_LEAVES: Final = ("what smoke started", "invoke docker-smoke removes it before it starts again")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

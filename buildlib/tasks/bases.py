@@ -15,7 +15,7 @@ from buildlib.tasks.edge import BUILD_ARG, edge
     iterable=["build_arg"],
     help={
         "build-arg": BUILD_ARG,
-        "check": "fail where one is not pinned, out of date or past its end of life",
+        "check": "fail if one is not pinned, out of date or past its end of life",
         "update": "write the digests that the registries have now into the Dockerfile",
         "dry-run": "with --update, print what would change in the Dockerfile",
         "json": "print it as JSON",
@@ -30,7 +30,7 @@ def docker_bases(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Tell what the Dockerfile stands on, and whether it is current; pin it by digest."""
+    """Check the base images: newer versions, end of life, digests; --update pins them."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks import refreshing  # noqa: PLC0415 - only this task needs it
 

@@ -12,7 +12,7 @@ from buildlib.tasks.edge import edge
     auto_shortflags=False,
     help={
         "action": "create, status or remove",
-        "name": "of a configured builder; default: the only one, and for status all",
+        "name": "name of a configured builder; default: the only one, and for status all",
         "dry-run": "print the commands that would run, and do nothing",
         "json": "print the result as JSON on stdout, and nothing else there",
     },
@@ -20,7 +20,7 @@ from buildlib.tasks.edge import edge
 def docker_builder(
     context: Context, action: str, name: str = "", *, dry_run: bool = False, json: bool = False
 ) -> None:
-    """Make a builder as it is configured, tell how it is, or remove it."""
+    """Create a configured builder of buildx, show its status, or remove it."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks import making  # noqa: PLC0415 - nothing else needs it
 

@@ -104,7 +104,7 @@ def binary(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Build the program itself into bin/<os>-<arch>/; no compiler is needed on this machine."""
+    """Build the program into bin/<os>-<arch>/, without a compiler on this machine."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
         run.take(build_arg, secret)
         beginning = run.begin(version=version)

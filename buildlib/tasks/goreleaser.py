@@ -11,9 +11,9 @@ from buildlib.tasks.edge import edge
 @task(
     auto_shortflags=False,
     help={
-        "check": "fail where the file is not what follows from the configuration",
+        "check": "fail if the file does not match the configuration",
         "output": "write the whole file there instead, with the base images of this machine",
-        "held-back": "print what BUILDLIB_HELD_BACK has to be, for this commit to be released",
+        "held-back": "print the value of BUILDLIB_HELD_BACK for the release of this commit",
         "dry-run": "print what would change",
     },
 )
@@ -25,7 +25,7 @@ def goreleaser_config(
     held_back: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Write what GoReleaser's configuration has in common with ours: images, tags, labels."""
+    """Write the images, tags and labels of GoReleaser's configuration from ours."""
     with edge(context, dry_run=dry_run) as run:
         from buildlib.tasks import goreleasing  # noqa: PLC0415 - only this task needs it
 

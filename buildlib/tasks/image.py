@@ -19,14 +19,14 @@ _IMAGE: Final = "a reference, or the file of an archive; default: the image that
     help={
         "image": _IMAGE,
         "top": "how many of the largest files to name",
-        "record": "keep the sizes in the file size-record, for the next ones to be held against",
+        "record": "write the sizes to the file size-record, which later sizes are compared with",
         "json": "print it as JSON",
     },
 )
 def docker_size(
     context: Context, *, image: str = "", top: int = 5, record: bool = False, json: bool = False
 ) -> None:
-    """Tell how large the image is, layer by layer; fail over its budget, or if it grew too much."""
+    """Report the image's size by layer; fail over its budget, or if it grew too much."""
     with edge(context, quiet=json) as run:
         if top < 0:
             raise InputError("--top must not be negative")
@@ -43,7 +43,7 @@ def docker_size(
         "build-arg": f"{BUILD_ARG}, as the image was built",
         "secret": f"{SECRET}; its value is looked for in the layers",
         "dry-run": "print the commands that would run, and do nothing",
-        "release": "let the rules of a release count, as publishing does",
+        "release": "check the rules of a release too, as docker-publish does",
         "sarif": "write SARIF 2.1.0 to this file, for code scanning",
         "json": "print it as JSON",
     },
@@ -59,7 +59,7 @@ def docker_policy(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Hold image and Dockerfile against the policy: user, files, secrets, labels, bases, sizes."""
+    """Check image and Dockerfile against the policy: user, files, secrets, labels, sizes."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks.judging import judge  # noqa: PLC0415 - only this task needs it
 
@@ -71,8 +71,8 @@ def docker_policy(
     auto_shortflags=False,
     help={
         "image": _IMAGE,
-        "published": "look at what every configured registry has as latest, all platforms of it",
-        "severity": "what is this bad or worse fails; default: that of the configuration, high",
+        "published": "scan what each configured registry has as latest, on all platforms",
+        "severity": "lowest severity that fails; default: the configured one, or high",
         "sarif": "write SARIF 2.1.0 to this file, for code scanning",
         "json": "print it as JSON",
     },
@@ -86,7 +86,7 @@ def docker_scan(
     sarif: str = "",
     json: bool = False,
 ) -> None:
-    """Have grype or trivy look for known vulnerabilities; fail where one is bad enough."""
+    """Scan the image for known vulnerabilities with grype or trivy."""
     with edge(context, quiet=json) as run:
         from buildlib.tasks.scanning import Wanted, scan  # noqa: PLC0415 - only this task needs it
 
@@ -97,15 +97,15 @@ def docker_scan(
     auto_shortflags=False,
     help={
         "image": _IMAGE,
-        "output": "the directory that the files go to; default: dist in the project",
-        "index": "an archive to write as well: the image, with the SBOMs in its index",
+        "output": "directory for the files; default: dist in the project",
+        "index": "archive to write too: the image, with the SBOMs in its index",
         "json": "print what was written as JSON",
     },
 )
 def docker_sbom(
     context: Context, *, image: str = "", output: str = "", index: str = "", json: bool = False
 ) -> None:
-    """Write the bill of materials of each platform, in SPDX and CycloneDX; syft reads the image."""
+    """Write an SBOM of each platform, in SPDX and CycloneDX, with syft."""
     with edge(context, quiet=json) as run:
         from pathlib import Path  # noqa: PLC0415 - only this task needs them
 

@@ -19,7 +19,7 @@ def config(context: Context, *, json: bool = False) -> None:
 
 @task(auto_shortflags=False, help={"json": "print it as JSON"})
 def doctor(context: Context, *, json: bool = False) -> None:
-    """Tell what a build needs, what is here, and how to mend what is missing."""
+    """Check what a build needs, and print how to get what is missing."""
     with edge(context) as run:
         from buildlib.tasks import showing  # noqa: PLC0415 - nothing else needs it
 

@@ -21,16 +21,16 @@ _JSON: Final = "print the result as JSON on stdout, and nothing else there"
     iterable=["registry", "skip_gate", "discard_claim", "build_arg", "secret"],
     help={
         "registry": _REGISTRY,
-        "resume": "go on from this version's receipt in dist; what is done is not done twice",
-        "pick-up": "as --resume where there is a receipt, else begin: for a job that is run again",
-        "snapshot": "publish a build that is no release, under its version alone",
+        "resume": "continue from this version's receipt in dist; nothing is done twice",
+        "pick-up": "as --resume if there is a receipt, else begin: for CI jobs that are run again",
+        "snapshot": "publish a build that is not a release, under its version alone",
         "edge": "publish a build of the branch, as edge",
         "build-arg": BUILD_ARG,
         "secret": SECRET,
-        "skip-gate": "leave a gate out: smoke, policy, size, scan, sbom, reproducible or sign",
-        "reason": "why a gate is left out; it stays in the receipt",
-        "discard-claim": "identifier of a publication's claim that certainly has ended; repeat it",
-        "dry-run": "print every step with the line that does it by hand, and change nothing",
+        "skip-gate": "skip a gate: smoke, policy, size, scan, sbom, reproducible or sign",
+        "reason": "why a gate is skipped; it is kept in the receipt",
+        "discard-claim": "claim of a publication that has certainly ended, by its ID; repeat it",
+        "dry-run": "print each step with the command that does it by hand, and change nothing",
         "json": "print the receipt as JSON on stdout, and nothing else there",
     },
 )
@@ -50,7 +50,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Build once, judge that digest, push it, sign and verify it; then tag it everywhere."""
+    """Release: build once, check that digest, push, sign and verify it, then tag it."""
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks.publishing import Wanted, publish  # noqa: PLC0415 - only this task
 
@@ -77,7 +77,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
 def docker_login(
     context: Context, registry: Sequence[str] | None = None, *, dry_run: bool = False
 ) -> None:
-    """Sign docker in to the registries, with the credentials that their variables hold."""
+    """Log docker in to the registries, with the credentials in their variables."""
     with at_the_edge(context, dry_run=dry_run) as run:
         from buildlib.tasks.login import login  # noqa: PLC0415 - only this task needs it
 
@@ -102,7 +102,7 @@ def docker_push(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Push an image by its digest, without any tag, and print the digest."""
+    """Push an image by digest, without a tag, and print the digest."""
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks.registries import push  # noqa: PLC0415 - only this task needs it
 
@@ -114,10 +114,10 @@ def docker_push(
     positional=["digest", "tag"],
     iterable=["registry"],
     help={
-        "digest": "sha256:… of what was pushed",
-        "tag": "to be given to it",
+        "digest": "digest that was pushed, sha256:…",
+        "tag": "tag to point at the digest",
         "registry": _REGISTRY,
-        "unverified": "why it gets the tag without being verified",
+        "unverified": "why the digest may be tagged without being verified",
         "dry-run": _DRY,
         "json": _JSON,
     },
@@ -132,7 +132,7 @@ def docker_promote(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Let a tag stand for a digest that is everywhere and verified; a version never moves."""
+    """Point a tag at a pushed and verified digest; the tag of a version never moves."""
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks.registries import promote  # noqa: PLC0415 - only this task needs it
 
@@ -144,7 +144,7 @@ def docker_promote(
     auto_shortflags=False,
     iterable=["registry"],
     help={
-        "version": "to go back to; default: the release before the one that latest is everywhere",
+        "version": "version to go back to; default: the release before the current latest",
         "registry": _REGISTRY,
         "dry-run": _DRY,
         "json": _JSON,
@@ -158,7 +158,7 @@ def docker_rollback(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Let the tags that move stand for an earlier version again, after verifying it."""
+    """Point latest and its like at an earlier version again, after verifying it."""
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks.registries import rollback  # noqa: PLC0415 - only this task needs it
 

@@ -155,7 +155,7 @@ def refresh(run: Edge, *, check: bool, update: bool, json: bool) -> None:
     if check and wrong:
         raise GateError(
             f"to be looked after: {', '.join(wrong)}",
-            hint="invoke docker-bases --update pins anew what has moved",
+            hint="invoke docker-bases --update updates the digests",
         )
 
 
@@ -175,7 +175,9 @@ def _update(run: Edge, config: Config, file: _File, reports: Sequence[BaseReport
         return file.text
     if renewed != file.text:
         write_file(file.path, renewed)
-    run.console.note(f"{config.dockerfile} {'is pinned anew' if renewed != file.text else 'stays'}")
+    run.console.note(
+        f"{config.dockerfile} {'is pinned again' if renewed != file.text else 'stays'}"
+    )
     return renewed
 
 

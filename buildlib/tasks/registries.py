@@ -356,7 +356,7 @@ def _telling(
         if rows or as_json:
             _tell(run, digest, rows, as_json=as_json)
         if goes_on:
-            run.console.warn(f"broken off: {goes_on} goes on")
+            run.console.warn(f"interrupted: {goes_on} goes on")
         raise
     _tell(run, digest, rows, as_json=as_json)
 

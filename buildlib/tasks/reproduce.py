@@ -19,7 +19,7 @@ from buildlib.tasks.edge import BUILD_ARG, SECRET, edge
         "platform": "os/arch to build for; repeat it, or 'all'; default: the configured list",
         "build-arg": BUILD_ARG,
         "secret": SECRET,
-        "keep": "a directory in which both archives stay: first.oci.tar and second.oci.tar",
+        "keep": "directory to keep both archives in, first.oci.tar and second.oci.tar",
         "dry-run": "print the two commands that would run, and do nothing",
         "json": "print the result as JSON on stdout, and nothing else there",
     },
@@ -34,7 +34,7 @@ def docker_reproduce(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Build the image twice under other conditions; fail where a byte differs, and say which."""
+    """Build the image twice under different conditions; fail if a byte differs, and say which."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.executor import PlumbumExecutor  # noqa: PLC0415 - only this task needs them
         from buildlib.report import to_json  # noqa: PLC0415 - the same

@@ -38,14 +38,14 @@ def _exit(code: int) -> None:
     iterable=["env", "volume", "build_arg", "secret"],
     help={
         "persistent": "keep the data after the container, in ./data",
-        "socket": "the engine's socket to connect to; default: looked for, see invoke doctor",
+        "socket": "socket of the engine; default: the one that invoke doctor shows",
         "no-socket": "give the container no socket",
-        "port": "on this machine; default: as inside; 0: one that is free",
+        "port": "port on this machine; default: the image's; 0: a free one",
         "host": "address to publish on; the service may have no authentication",
         "data-dir": "directory, or volume:NAME, for the data; means --persistent",
         "name": _NAME_HELP,
         "detach": "leave it running; else the log is shown, and Ctrl-C stops and removes it",
-        "no-build": "run the image that is there",
+        "no-build": "run the existing image",
         "platform": "os/arch to run as; default: the engine's own",
         "env": "NAME=value, or NAME for its value here; repeat it",
         "build-arg": BUILD_ARG,
@@ -81,7 +81,7 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
     json: bool = False,
     args: str = "",
 ) -> None:
-    """Run the image, and tell where it is once it is healthy."""
+    """Run the image, and print its address once it is healthy."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
         words = _words(context, args)
         run.take(build_arg, secret)
@@ -116,19 +116,25 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
 
 @task(
     auto_shortflags=False,
-    help={"name": f"{_NAME_HELP}; without it all of ours", "dry-run": "only tell their names"},
+    help={
+        "name": f"{_NAME_HELP}; default: all of this project",
+        "dry-run": "only print their names",
+    },
 )
 def docker_stop(context: Context, *, name: str = "", dry_run: bool = False) -> None:
-    """Stop and remove our containers; no other is touched."""
+    """Stop and remove this project's containers; others are not touched."""
     with edge(context, dry_run=dry_run) as run:
         from buildlib.tasks import running  # noqa: PLC0415 - as above
 
         running.stop(run, name)
 
 
-@task(auto_shortflags=False, help={"name": _NAME_HELP, "follow": "go on until it ends"})
+@task(
+    auto_shortflags=False,
+    help={"name": _NAME_HELP, "follow": "go on until the container ends"},
+)
 def docker_logs(context: Context, *, name: str = "", follow: bool = False) -> None:
-    """Show the log of our container."""
+    """Show the log of this project's container."""
     with edge(context) as run:
         from buildlib.tasks import running  # noqa: PLC0415 - as above
 
@@ -138,7 +144,7 @@ def docker_logs(context: Context, *, name: str = "", follow: bool = False) -> No
 
 @task(auto_shortflags=False, help={"name": _NAME_HELP, "command": "the shell; default: sh"})
 def docker_shell(context: Context, *, name: str = "", command: str = "sh") -> None:
-    """Open a shell in our container."""
+    """Open a shell in this project's container."""
     with edge(context) as run:
         from buildlib.tasks import running  # noqa: PLC0415 - as above
 
@@ -148,7 +154,7 @@ def docker_shell(context: Context, *, name: str = "", command: str = "sh") -> No
 
 @task(auto_shortflags=False, help={"json": "print it as JSON"})
 def docker_status(context: Context, *, json: bool = False) -> None:
-    """Tell which of our containers there are, and how they are."""
+    """Show this project's containers and their health."""
     with edge(context) as run:
         from buildlib.tasks import running  # noqa: PLC0415 - as above
 
@@ -158,11 +164,11 @@ def docker_status(context: Context, *, json: bool = False) -> None:
 @task(
     auto_shortflags=False,
     help={
-        "images": "remove the image's tags as well",
-        "data": "remove the data directory and our volumes as well; asks first",
-        "data-dir": "the data directory, where it is not ./data",
+        "images": "remove the image's tags too",
+        "data": "remove the data directory and volumes too; asks first",
+        "data-dir": "the data directory, if it is not ./data",
         "yes": "do not ask",
-        "dry-run": "only tell what would be removed",
+        "dry-run": "only print what would be removed",
     },
 )
 def docker_clean(
@@ -174,7 +180,7 @@ def docker_clean(
     yes: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Remove our containers, and on request images and data; nothing else is touched."""
+    """Remove this project's containers, and on request its images and data."""
     with edge(context, dry_run=dry_run) as run:
         from buildlib.tasks import running  # noqa: PLC0415 - as above
 

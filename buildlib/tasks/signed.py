@@ -111,7 +111,7 @@ def _sign_release(run: Edge, opened: Opened, reference: Reference) -> str:
     name = canonical(reference.name)
     target = next((t for t in plan.targets if t.registry.full_name == name), None)
     if target is None:
-        raise InputError(f"{reference.name} is no configured registry's repository")
+        raise InputError(f"{reference.name} is not a configured repository")
     images = tuple(_images(opened.repository, reference))
     raise_problems(list(release_problems(images, plan, target.registry)))
     project = planner.project

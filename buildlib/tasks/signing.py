@@ -19,8 +19,8 @@ _DRY: Final = "print the lines that would run, and change nothing"
     iterable=["attest"],
     help={
         "reference": "repository@sha256:…",
-        "attest": "TYPE=FILE: attach a signed statement as well; repeat it",
-        "release": "attach what a release of this checkout has: its bills, and how it was made",
+        "attest": "TYPE=FILE: attach a signed attestation too; repeat it",
+        "release": "attach what a release of this checkout has: its SBOMs and its provenance",
         "dry-run": _DRY,
     },
 )
@@ -32,7 +32,7 @@ def docker_sign(
     release: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Sign a digest and every manifest in it with cosign, by the configured key or identity."""
+    """Sign a digest and every manifest in it with cosign."""
     with edge(context, dry_run=dry_run) as run:
         from buildlib.tasks.signed import sign  # noqa: PLC0415 - only this task needs it
 
@@ -46,9 +46,9 @@ def docker_sign(
     help={
         "reference": "repository:tag, or repository@sha256:…, or both",
         "key": "public key, a file or a reference, instead of the configured one",
-        "identity": "who has to have signed, instead of the configured one",
-        "issuer": "who has to vouch for the identity",
-        "attestation": "a type of statement that has to be there; repeat it",
+        "identity": "identity that has to have signed, instead of the configured one",
+        "issuer": "issuer that has to vouch for the identity",
+        "attestation": "type of attestation that has to be there; repeat it",
         "dry-run": _DRY,
         "json": "print the result as JSON on stdout, and nothing else there",
     },
@@ -64,7 +64,7 @@ def docker_verify(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Verify an image as a stranger would: signatures, statements, and that no tag has moved."""
+    """Verify an image as a third party would: signatures, attestations, the tag's version."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
         from buildlib.tasks.signed import Wanted, verify  # noqa: PLC0415 - only this task needs it
 

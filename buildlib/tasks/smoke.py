@@ -15,15 +15,15 @@ from buildlib.tasks.edge import BUILD_ARG, SECRET, edge
     auto_shortflags=False,
     iterable=["platform", "only", "build_arg", "secret"],
     help={
-        "platform": "os/arch to try; repeat it, or 'all'; default: linux on this machine's arch",
-        "image": "a reference, a digest or an archive's file; without it one is built",
-        "expect-version": "what a given image has to say; default: what its label says",
+        "platform": "os/arch to test; repeat it, or 'all'; default: linux on this machine's arch",
+        "image": "reference, digest or archive to test; default: a new build",
+        "expect-version": "version that a given image has to report; default: that of its label",
         "build-arg": BUILD_ARG,
         "secret": SECRET,
-        "only": "make just the checks of this name; * matches anything; repeat it",
-        "jobs": "platforms at a time; default: as many as there are processors",
+        "only": "run only the checks of this name; * matches anything; repeat it",
+        "jobs": "platforms at a time; default: the number of processors",
         "junit": "write JUnit XML to this file",
-        "dry-run": "print the lines that would build and start containers, and start none",
+        "dry-run": "print the commands that would build and start containers, and run none",
         "json": "print the results as JSON on stdout, and nothing else there",
     },
 )
@@ -41,7 +41,7 @@ def docker_smoke(  # noqa: PLR0913 - one for each option
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Build the image or take one, start it on each platform, and check what a user would see."""
+    """Start the image on each platform, and check what a user would see."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
         run.take(build_arg, secret)
         from buildlib.tasks import smoking  # noqa: PLC0415 - not while docker is being asked

@@ -21,12 +21,12 @@ def _one_of(**given: object) -> None:
 @task(
     auto_shortflags=False,
     help={
-        "json": "print all that is known: version, local and published tags, what is held back",
-        "explain": "say in sentences how version and tags came about",
+        "json": "print version, tags, and the tags that are not moved, as JSON",
+        "explain": "explain how the version and the tags follow from git",
         "next": f"print the tag to make next; {_NEXT_HELP}",
-        "published": "print the tags that publishing would give, one a line; fail where it may not",
-        "snapshot": "count it as a snapshot that is to be published all the same",
-        "edge": "count it as a build of the branch that is to be published",
+        "published": "print the tags that docker-publish would write; fail if it may not",
+        "snapshot": "as for docker-publish --snapshot",
+        "edge": "as for docker-publish --edge",
         "unshallow": _UNSHALLOW_HELP,
     },
 )
@@ -74,9 +74,9 @@ def version(
     positional=["name"],
     help={
         "name": f"of the tag, v1.2.3, with or without its prefix; or {_NEXT_HELP}",
-        "message": "of the tag; default: its name",
-        "push": "push it as well",
-        "remote": "where to push it; default: origin",
+        "message": "message of the tag; default: its name",
+        "push": "push the tag too",
+        "remote": "remote to push to; default: origin",
         "unshallow": _UNSHALLOW_HELP,
         "dry-run": "check everything, and print the commands that would run",
     },
@@ -91,7 +91,7 @@ def tag(
     unshallow: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Make an annotated release tag, signed where git is configured to, after the checks."""
+    """Create an annotated release tag, after checking that it may exist."""
     with at_the_edge(context, dry_run=dry_run) as run:
         from buildlib.tasks import telling  # noqa: PLC0415 - as above
 

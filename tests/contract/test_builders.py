@@ -331,7 +331,7 @@ def test_a_node_that_never_says_a_word_is_not_waited_for(
 @pytest.mark.parametrize(
     ("endpoint", "expected"),
     [
-        pytest.param("tcp://127.0.0.1:1", "127.0.0.1:1: Connection refused", id="nobody listens"),
+        pytest.param("tcp://127.0.0.1:1", "127.0.0.1:1: Connection refused", id="nothing listens"),
         pytest.param("tcp://127.0.0.1:x", "", id="a port that is none"),
         pytest.param("tcp://127.0.0.1", "", id="no port"),
         pytest.param("ssh://me@there", "", id="a way that a socket does not go"),

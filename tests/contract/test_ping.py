@@ -84,7 +84,7 @@ THERE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file": (Path.touch, "a file, not a socket"),
     "a directory": (Path.mkdir, "a directory"),
     "a link that leads nowhere": (_dangling, "a link that leads nowhere"),
-    "a socket of one that has ended": (_dead, "nobody listens"),
+    "a socket of one that has ended": (_dead, "nothing listens there"),
 }
 
 

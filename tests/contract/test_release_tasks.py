@@ -102,14 +102,14 @@ EXPLAINED = {
         "b:old c t:v1.9.0 co:main c t:v2.0.0 co:old",
         ["The version is 1.9.0.", "has the tag v1.9.0", "It does not get latest: 2.0.0 is higher."],
     ),
-    "two tags": ("t:v1.0.0 t:v1.0.1", ["Of its tags the highest counts; v1.0.0 does not."]),
+    "two tags": ("t:v1.0.0 t:v1.0.1", ["The highest of its tags counts; v1.0.0 does not."]),
     "a snapshot": (
         "t:v1.2.3 c",
         ["1 commit after the tag v1.2.3", "before 1.2.4, which is the number to come"],
     ),
     "no tag": ("", ["no tag that names a version leads to HEAD", "It can't be published:"]),
     "a changed tag": ("t:v1.2.3 edit", ["has the tag v1.2.3, but tracked files were changed"]),
-    "a mapped tag": ("t:v1.0.0+a", ["1.0.0+a is no legal tag, so it is written 1.0.0-a."]),
+    "a mapped tag": ("t:v1.0.0+a", ["1.0.0+a is not a legal tag, so it is written 1.0.0-a."]),
     "a prerelease": (
         "t:v1.0.0-rc.1",
         ["Published as a prerelease it gets 1.0.0-rc.1.", "latest: 1.0.0-rc.1 is a prerelease"],

@@ -102,7 +102,7 @@ def test_all_that_is_wrong_with_signing_is_told_at_once(tmp_path: Path) -> None:
     said = [problem.what for problem in caught.value.problems]
     assert said == [
         "nothing says what signs",
-        "nothing says what a stranger would verify by",
+        "it is not configured what counts as signed",
         "verify wants spdxjson, and no bill of materials is made",
         "cosign not found: nothing can be signed or verified",
     ]

@@ -64,7 +64,7 @@ DOCUMENT = {
         refused=(*OFF, "the nearest is v1.2.3, 4 commits back"),
     ),
     "no tag": Row(
-        script="", version=f"0.0.1-SNAPSHOT-{SHORT}", refused=(*OFF, "there is none yet")
+        script="", version=f"0.0.1-SNAPSHOT-{SHORT}", refused=(*OFF, "there is no release yet")
     ),
     "one commit past a prerelease": Row(
         script="t:v2.0.8-beta.67 c", version=f"2.0.8-SNAPSHOT-{SHORT}", refused=OFF

@@ -32,7 +32,7 @@ Make = Callable[..., Checkout]
             {"DOCKER_HOST": "unix:///nonexistent.sock"}, "unix:///nonexistent.sock", id="no socket"
         ),
         pytest.param(
-            {"DOCKER_HOST": "tcp://127.0.0.1:1"}, "tcp://127.0.0.1:1", id="nobody listens"
+            {"DOCKER_HOST": "tcp://127.0.0.1:1"}, "tcp://127.0.0.1:1", id="nothing listens there"
         ),
         pytest.param({"DOCKER_CONTEXT": "no-such"}, "no-such", id="no such context"),
         pytest.param({"DOCKER_HOST": "nonsense://x"}, "nonsense://x", id="no address"),

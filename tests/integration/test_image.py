@@ -114,7 +114,7 @@ def test_a_broken_record_or_none_configured_exits_2(own_image: str, sized: Check
     (sized.root / "kept" / "sizes.json").write_text("{", encoding="utf-8")
     done = sized.invoke("docker-size")
     assert done.returncode == 2
-    assert "is no record of sizes" in done.stderr
+    assert "is not a record of sizes" in done.stderr
     done = Checkout(ROOT, own_image).invoke("docker-size", "--image", own_image, "--record")
     assert done.returncode == 2
     assert "add size-record" in done.stderr

@@ -38,7 +38,7 @@ def test_row_40_credentials_that_are_missing_wrong_or_locked_away(
     release, hosts = setting.release, list(setting.release.hosts.values())
     none = release.invoke("docker-publish", "--resume", DOCKER_CONFIG=str(tmp_path / "none"))
     assert none.returncode == 5, none.stderr
-    assert all(f"{host} wants credentials, and there are none" in none.stderr for host in hosts)
+    assert all(f"{host} wants credentials, and none were found" in none.stderr for host in hosts)
     wrong = docker_config(tmp_path / "wrong", *hosts, password="wrong")  # noqa: S106 - on purpose
     refused = release.invoke("docker-publish", "--resume", DOCKER_CONFIG=str(wrong))
     assert refused.returncode == 5

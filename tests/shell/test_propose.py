@@ -328,4 +328,4 @@ def test_what_is_no_report_is_refused(world: World, tmp_path: Path, text: str) -
 def test_a_report_that_is_missing_is_told(world: World, tmp_path: Path) -> None:
     done = world.propose("issue", "--sarif", str(tmp_path / "none"))
     assert done.returncode == 2
-    assert "is no report of a scan" in done.stderr
+    assert "is not a scan report" in done.stderr

@@ -149,7 +149,7 @@ WRONG_INDEXES = [
 
 @pytest.mark.parametrize("data", WRONG_INDEXES)
 def test_an_index_that_is_none_is_told_by_its_type(data: bytes) -> None:
-    with pytest.raises(GateError, match="is no image that is known here") as caught:
+    with pytest.raises(GateError, match="is not an image of a known type") as caught:
         Document(data, INDEX).manifests()
     assert caught.value.why.endswith(INDEX)
 
@@ -167,7 +167,7 @@ def test_an_index_that_is_none_is_told_by_its_type(data: bytes) -> None:
     ],
 )
 def test_a_manifest_that_is_none_is_told(data: bytes) -> None:
-    with pytest.raises(GateError, match="is no image that is known here"):
+    with pytest.raises(GateError, match="is not an image of a known type"):
         Document(data, MANIFEST).blobs()
 
 

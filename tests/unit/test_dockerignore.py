@@ -110,5 +110,5 @@ def test_a_slash_within_brackets_may_lead_anywhere() -> None:
 def test_what_the_builder_refuses_is_told_with_its_line(line: str, why: str) -> None:
     with pytest.raises(InputError) as caught:
         DockerIgnore(["# told", "*", f" {line} "], name="x.dockerignore")
-    assert caught.value.what == f"line 3 of x.dockerignore is no pattern: {line}"
+    assert caught.value.what == f"line 3 of x.dockerignore is not a pattern: {line}"
     assert caught.value.why == why

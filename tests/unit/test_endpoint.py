@@ -282,10 +282,10 @@ def test_the_first_that_answers_is_taken_and_nobody_after_it_is_asked() -> None:
 
 
 def test_a_named_place_that_does_not_answer_is_not_passed_over() -> None:
-    answers = [_pinged("unix:///a", "nobody listens", named=True), _pinged("unix:///b")]
+    answers = [_pinged("unix:///a", "nothing listens there", named=True), _pinged("unix:///b")]
     with pytest.raises(EngineError) as caught:
         choose(answers)
-    assert "unix:///a (x): nobody listens" in str(caught.value)
+    assert "unix:///a (x): nothing listens there" in str(caught.value)
     assert "unix:///b" not in str(caught.value)
 
 

@@ -131,7 +131,7 @@ FILES = {
     "an env file": ("smoke", '[smoke]\nenv-file = ["gone.env"]\n', "there is no env file"),
     "an env file of run": ("smoke", '[run]\nenv-file = ["gone.env"]\n', "there is no env file"),
     "a mount": ("smoke", '[smoke]\nmounts = ["./gone:/x"]\n', "mounted at /x is not there"),
-    "a record of sizes": ("size", '[smoke]\nsize-record = "s.json"\n', "is no record of sizes"),
+    "a record of sizes": ("size", '[smoke]\nsize-record = "s.json"\n', "is not a record of sizes"),
 }
 
 

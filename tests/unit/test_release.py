@@ -186,7 +186,7 @@ CASES = {
     ),
     "a shallow clone": Case(shallow=True, problems=("shallow clone",)),
     "there already, here": Case(
-        name="v1.2.3", head=("v1.2.3",), problems=("v1.2.3 is there already, on HEAD",)
+        name="v1.2.3", head=("v1.2.3",), problems=("v1.2.3 already exists, on HEAD",)
     ),
     "there already, elsewhere": Case(
         elsewhere=("v1.2.4",), problems=("v1.2.4 is there already, on fffffff",)

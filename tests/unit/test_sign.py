@@ -365,7 +365,7 @@ TOKEN = "eyJhbGciOiJub25lIn0.plant.plant"  # noqa: S105 - made up
         ),
         pytest.param(
             'parse "https://plant:plant/x": invalid port ":plant" after host: DENIED',
-            "an address that is none",
+            "an invalid address",
             id="an address is none",
         ),
         pytest.param(f"DENIED: {TOKEN} is old", "DENIED: *** is old", id="cosign's token"),

@@ -158,7 +158,7 @@ BROKEN = {
 def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "sizes.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="is no record of sizes"):
+    with pytest.raises(InputError, match="is not a record of sizes"):
         read_record(path)
 
 
