@@ -209,11 +209,13 @@ def faults(session: nox.Session) -> None:
     Whatever each run tries on a part of its examples, it tries on all of them.
     """
     _install(session)
+    # Twenty times as many examples take as long as they take.
+    patient = ("--timeout", "3600", *SHARED)
     if not session.posargs:
         examples = ("-m", "hypothesis", "--hypothesis-profile", "all examples")
-        session.run("pytest", *examples, *SHARED, "tests/unit")
+        session.run("pytest", *examples, *patient, "tests/unit")
     _release_tools(session)
-    session.run("pytest", "-m", "faults", *SHARED, "tests", *session.posargs)
+    session.run("pytest", "-m", "faults", *patient, "tests", *session.posargs)
 
 
 @nox.session(allow_parallel=True)

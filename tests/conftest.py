@@ -39,6 +39,8 @@ SESSIONS = (
     *("engine", "release", "faults", "simulation", "reproducible", "rehearsal", "goreleaser"),
     "builders",
 )
+# Fixtures of our own image: whichever test comes first compiles it, where nothing is cached yet.
+COMPILING = {"own_image", "product"}
 TASKS = """\
 from pathlib import Path
 from buildlib.tasks import collection
@@ -84,6 +86,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elif len(sessions) != 1:
             problem = "two sessions run it" if sessions else "no session runs it"
             raise pytest.UsageError(f"{item.nodeid}: {problem}: mark it with one of {SESSIONS}")
+        compiles = COMPILING & set(getattr(item, "fixturenames", ()))
+        if compiles and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))
 
 
 def pytest_terminal_summary(

@@ -24,7 +24,12 @@ from registries import Server, registry
 
 from buildlib.elf import program_arch
 
-pytestmark = [pytest.mark.builders, pytest.mark.usefixtures("engine")]
+# Where buildkitd is not in the cache yet it is compiled, which takes minutes.
+pytestmark = [
+    pytest.mark.builders,
+    pytest.mark.timeout(2400),
+    pytest.mark.usefixtures("engine"),
+]
 Make = Callable[..., Checkout]
 PLATFORMS = ("linux/amd64", "linux/arm64")
 SLUGS = ("linux_amd64", "linux_arm64")

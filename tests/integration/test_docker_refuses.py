@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, docker
+from conftest import TASKS, Checkout, docker, remove_images
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 OWNER = "io.github.smiller333.buildlib.run"
@@ -23,15 +24,23 @@ def plain(make_checkout: Callable[..., Checkout], alpine: str) -> Checkout:
     return make_checkout(DOCKERFILE.format(alpine=alpine), CONFIG)
 
 
-@pytest.fixture
-def checkout(make_checkout: Callable[..., Checkout], alpine: str) -> Iterator[Checkout]:
+@pytest.fixture(scope="module")
+def checkout(
+    engine: str, alpine: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Checkout]:
     """Give a repository with a container of its own, which is removed at the end."""
-    made = make_checkout(DOCKERFILE.format(alpine=alpine), CONFIG)
+    assert engine
+    root = tmp_path_factory.mktemp("repo")
+    made = Checkout(root, f"buildlib-test-{secrets.token_hex(4)}")
+    made.dockerfile(DOCKERFILE.format(alpine=alpine))
+    (root / "buildlib.toml").write_text(f'image = "{made.image}"\n{CONFIG}', encoding="utf-8")
+    (root / "tasks.py").write_text(TASKS, encoding="utf-8")
     done = made.invoke("docker-run", "--detach", "--no-socket")
     assert done.returncode == 0, done.stderr
     yield made
     for left in docker("ps", "-aq", "--filter", f"label={OWNER}={made.image}").split():
         docker("rm", "--force", "--volumes", left, check=False)
+    remove_images(made.image)
 
 
 def _refusing(folder: Path, *commands: str) -> str:
@@ -91,6 +100,7 @@ def test_what_stays_of_a_run_that_failed_is_told_beside_why_it_failed(
 ) -> None:
     words = ("docker-run", "--no-build", "--no-socket", "--name", f"{checkout.image}-2")
     done = checkout.invoke(*words, PATH=_refusing(tmp_path, "logs --follow", "stop ", "rm "))
+    docker("rm", "--force", "--volumes", f"{checkout.image}-2")
     assert done.returncode == 4, done.stdout
     left, why = "something of it may be left", "can't be followed"
     assert 0 < done.stderr.find(left) < done.stderr.find(why)

@@ -32,7 +32,7 @@ image = "{image}"
 [smoke]
 port = 8080
 health-path = "/api/health"
-start-timeout = 20
+start-timeout = 60
 [run]
 data-path = "/app/data"
 user = 1001
@@ -73,7 +73,7 @@ def _run(project: Checkout, *options: str) -> dict[str, str]:
 def _ask(address: str, method: str = "GET", body: object = None) -> dict[str, object]:
     data = json.dumps(body).encode() if body is not None else None
     headers = {"Content-Type": "application/json"}
-    with urlopen(Request(address, data=data, method=method, headers=headers), timeout=20) as answer:
+    with urlopen(Request(address, data=data, method=method, headers=headers), timeout=60) as answer:
         return dict(json.loads(answer.read()))
 
 
@@ -110,14 +110,14 @@ def test_a_healthy_container_and_its_address(project: Checkout, own_image: str) 
 @pytest.mark.toolchain
 def test_it_builds_first(make_checkout: Callable[..., Checkout], alpine: str) -> None:
     config = (
-        '[smoke]\nport = 8080\nhealth-path = "/index.html"\nstart-timeout = 20\n[run]\nuser = 0\n'
+        '[smoke]\nport = 8080\nhealth-path = "/index.html"\nstart-timeout = 60\n[run]\nuser = 0\n'
     )
     serve = 'CMD ["sh", "-c", "echo hello > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"]'
     checkout = make_checkout(f"FROM {alpine}\nLABEL x={alpine}\n{serve}\n", config)
     done = checkout.invoke("docker-run", "--detach", "--port", "0", "--json")
     try:
         assert done.returncode == 0, done.stderr
-        with urlopen(json.loads(done.stdout)["address"] + "/index.html", timeout=5) as answer:
+        with urlopen(json.loads(done.stdout)["address"] + "/index.html", timeout=60) as answer:
             assert answer.read() == b"hello\n"
     finally:
         stopped = checkout.invoke("docker-stop")
@@ -142,7 +142,7 @@ def test_a_report_outlives_the_container_with_persistent_and_only_then(
     assert data.stat().st_uid == 1001
 
 
-@pytest.mark.parametrize("name", ["with blank", "quo'te\"", "com,ma", "ünï", "-dash", "a:b"])
+@pytest.mark.parametrize("name", ["-quo'te\" ünï", "com,ma a:b"])
 def test_a_data_directory_at_an_odd_path(project: Checkout, name: str) -> None:
     found = _run(project, "--data-dir", f"./{name}" if name[0] == "-" else name)
     assert Path(found["data"]) == project.root / name
@@ -188,42 +188,44 @@ def test_a_data_directory_that_is_a_file(project: Checkout) -> None:
 
 
 def test_two_side_by_side_and_each_stopped_alone(project: Checkout) -> None:
-    one, other = _run(project, "--name", "bl-one"), _run(project, "--name", "bl-other")
+    first, second = (f"{project.image}-{number}" for number in (1, 2))
+    one, other = _run(project, "--name", first), _run(project, "--name", second)
     assert one["address"] != other["address"]
-    assert one["stop"] == "invoke docker-stop --name bl-one"
+    assert one["stop"] == f"invoke docker-stop --name {first}"
     status = json.loads(project.invoke("docker-status", "--json").stdout)["containers"]
     assert [(row["name"], row["state"]) for row in status] == [
-        ("bl-one", "running"),
-        ("bl-other", "running"),
+        (first, "running"),
+        (second, "running"),
     ]
     assert status[0]["address"] == one["address"]
     refused = project.invoke("docker-logs")
     assert refused.returncode == 2
-    assert "bl-one, bl-other" in refused.stderr
-    assert "listening" in project.invoke("docker-logs", "--name", "bl-one").stderr
-    assert project.invoke("docker-stop", "--name", "bl-one").stdout == "bl-one\n"
-    assert _ours(project) == ["bl-other"]
+    assert f"{first}, {second}" in refused.stderr
+    assert "listening" in project.invoke("docker-logs", "--name", first).stderr
+    assert project.invoke("docker-stop", "--name", first).stdout == f"{first}\n"
+    assert _ours(project) == [second]
 
 
 def test_a_stranger_of_that_name_is_named_and_stays(project: Checkout, own_image: str) -> None:
-    stranger = docker("run", "--detach", "--name", "bl-stranger", own_image)
+    name = f"{project.image}-stranger"
+    stranger = docker("run", "--detach", "--name", name, own_image)
     try:
-        done = project.invoke("docker-run", "--no-build", "--detach", "--name", "bl-stranger")
+        done = project.invoke("docker-run", "--no-build", "--detach", "--name", name)
         assert done.returncode == 4
-        assert "bl-stranger is not ours" in done.stderr
-        assert project.invoke("docker-stop", "--name", "bl-stranger").stdout == ""
+        assert f"{name} is not ours" in done.stderr
+        assert project.invoke("docker-stop", "--name", name).stdout == ""
         assert docker("inspect", "--format", "{{.State.Running}}", stranger) == "true"
     finally:
         docker("rm", "--force", "--volumes", stranger)
 
 
 def test_a_port_that_one_of_ours_has(project: Checkout) -> None:
-    port = str(_free_port())
-    _run(project, "--port", port, "--name", "bl-holder")
-    done = project.invoke("docker-run", "--no-build", "--detach", "--port", port, "--name", "bl-x")
+    holder, port = f"{project.image}-holder", str(_free_port())
+    _run(project, "--port", port, "--name", holder)
+    done = project.invoke("docker-run", "--no-build", "--detach", "--port", port)
     assert done.returncode == 4
-    assert f"port {port} is taken by bl-holder, one of ours" in done.stderr
-    assert _ours(project) == ["bl-holder"]
+    assert f"port {port} is taken by {holder}, one of ours" in done.stderr
+    assert _ours(project) == [holder]
 
 
 def test_a_port_that_a_process_has(project: Checkout) -> None:
@@ -261,7 +263,7 @@ def test_an_image_that_is_not_well(
     assert _ours(checkout) == []
 
 
-def _until(condition: Callable[[], object], seconds: float = 30) -> None:
+def _until(condition: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -297,37 +299,21 @@ def test_in_the_foreground_the_log_is_shown_and_the_end_leaves_nothing(
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out
     assert f"http://127.0.0.1:{port}" in text + out
     assert _ours(project) == []
 
 
-@pytest.mark.parametrize("delay", [0.2, 0.4, 0.6, 0.8, 1.0])
-def test_an_interruption_at_any_stage_leaves_nothing(
-    project: Checkout, end_group: EndGroup, delay: float
-) -> None:
-    # Not measured: while Python starts, coverage swallows whatever interrupts its own import.
-    process = project.start("docker-run", "--no-build", "--port", "0", COVERAGE_PROCESS_CONFIG=None)
-    end_group(process)
-    time.sleep(delay)
-    os.killpg(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode != 0, out
-    assert _ours(project) == []
-
-
-@pytest.mark.parametrize("gap", [0.0, 0.05, 0.3, 0.8])
-def test_a_second_ctrl_c_leaves_nothing_either(
-    project: Checkout, end_group: EndGroup, gap: float
-) -> None:
+def test_a_second_ctrl_c_leaves_nothing_either(project: Checkout, end_group: EndGroup) -> None:
+    # At other moments, and with other gaps: test_interrupts.py.
     process, _ = _foreground(project, end_group)
-    os.killpg(process.pid, signal.SIGINT)
-    with contextlib.suppress(subprocess.TimeoutExpired, ProcessLookupError):
-        process.wait(timeout=gap)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    for _ in range(2):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.05)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out
     assert out.count("interrupted") == 1
     assert _ours(project) == []
@@ -338,7 +324,7 @@ def test_one_that_was_left_by_a_killed_run_is_replaced(
 ) -> None:
     process, _ = _foreground(project, end_group)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert len(_ours(project)) == 1
     _run(project)
     assert len(_ours(project)) == 1
@@ -349,7 +335,7 @@ def test_a_container_that_is_killed_in_the_foreground_is_told(
 ) -> None:
     process, _ = _foreground(project, end_group)
     docker("kill", project.image)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 4, out
     assert "ended with code 137" in out
     assert _ours(project) == []
@@ -399,7 +385,7 @@ def test_an_engine_that_goes_away_in_the_middle_is_told(
     process, _ = _foreground(project, end_group, "--no-socket", DOCKER_HOST=proxy.address)
     read_until(process, "msg=listening")
     proxy.close()
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 4, out
     assert "the engine does not answer any more" in out
     assert "Traceback" not in out
@@ -437,16 +423,11 @@ def test_arguments_run_beside_the_server_and_a_shell_in_it(project: Checkout) ->
     assert (shell.returncode, shell.stdout) == (5, "1001\n")
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "message"),
-    [("no-such-command", 127, "not found"), ("sh -c 'exit 125'", 125, "")],
-)
-def test_a_code_of_the_command_is_passed_on(
-    project: Checkout, command: str, code: int, message: str
-) -> None:
-    done = project.invoke("docker-run", "--no-build", "--args", command)
-    assert done.returncode == code
-    assert message in done.stderr
+def test_a_code_of_the_command_is_passed_on(project: Checkout) -> None:
+    # Others, of an image without an entrypoint: test_smoke_kinds.py.
+    done = project.invoke("docker-run", "--no-build", "--args", "no-such-command")
+    assert done.returncode == 127
+    assert "not found" in done.stderr
 
 
 def test_without_a_socket_the_environment_arrives_and_secrets_do_not_show(
@@ -523,7 +504,7 @@ def test_bad_input(
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert _ours(project) == []
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
 
 
 def test_without_docker_the_hint_says_how_to_install_it(project: Checkout, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,17 +45,18 @@ def _run(
         ["docker", "run", "--rm", *options, image, *command],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
 
 
-# 999 is Debian's usual one, 4242 has no name, 1001 is the user's own, 10 is Alpine's wheel.
+# 999 is Debian's usual one, 1001 is the user's own, 10 is Alpine's wheel. Smoke has 4242, without a
+# name, which other tests here have too.
 @pytest.mark.parametrize(
     ("group", "options"),
-    [(999, ()), (4242, MINIMAL), (1001, ()), (1001, MINIMAL), (10, MINIMAL)],
-    ids=["999", "4242, hardened", "1001", "1001, hardened", "10, hardened"],
+    [(999, ()), (1001, MINIMAL), (10, MINIMAL)],
+    ids=["999", "1001, hardened", "10, hardened"],
 )
 def test_root_joins_the_sockets_group_by_number_and_drops(
     own_image: str, tmp_path: Path, group: int, options: tuple[str, ...]
@@ -89,16 +90,19 @@ IS_IT = 'id -G; test -w "$DOCKER_SOCKET" && echo writable; exit 0'
 ODD_PATHS = ["-x", "--help", "!", "(", "@s", "a\nb * it's $HOME", "/sockets/-x", "/sockets/a b"]
 
 
-@pytest.mark.parametrize("path", ODD_PATHS)
-def test_the_variable_is_a_path_whatever_it_looks_like(
-    own_image: str, tmp_path: Path, path: str
-) -> None:
+def test_the_variable_is_a_path_whatever_it_looks_like(own_image: str, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    options = ("--volume", f"{tmp_path}:/sockets", "--workdir", "/sockets")
-    variable = ("--env", f"DOCKER_SOCKET={path}")
-    with _socket(tmp_path, 4242, path.removeprefix("/sockets/")):
-        done = _run(own_image, *options, *variable, command=("sh", "-c", IS_IT))
-    assert done == (0, "1001 4242\nwritable\n", "")
+    options = ("--volume", f"{tmp_path}:/sockets", "--workdir", "/sockets", "--entrypoint", "sh")
+    run = 'echo "of $path:"; DOCKER_SOCKET=$path entrypoint.sh sh -c "$0" || exit 1'
+    with ExitStack() as stack:
+        for name in {path.removeprefix("/sockets/") for path in ODD_PATHS}:
+            stack.enter_context(_socket(tmp_path, 4242, name))
+        code, out, err = _run(
+            own_image, *options, command=("-c", f"for path; do {run}; done", IS_IT, *ODD_PATHS)
+        )
+    assert (code, err) == (0, "")
+    found = out.split("of ")[1:]
+    assert found == [f"{path}:\n1001 4242\nwritable\n" for path in ODD_PATHS]
 
 
 def test_an_empty_variable_is_the_usual_path(own_image: str, tmp_path: Path) -> None:
@@ -128,7 +132,7 @@ def test_root_without_a_socket_drops_all_the_same(own_image: str) -> None:
     assert _run(own_image, "--user", "0") == (0, "1001 1001 1001\n", "")
 
 
-@pytest.mark.parametrize("user", ["1001", "1001:1001", "2000:2000"])
+@pytest.mark.parametrize("user", ["1001", "2000:2000"])
 def test_another_user_is_left_as_it_is(own_image: str, tmp_path: Path, user: str) -> None:
     with _socket(tmp_path, 4242) as mount:
         code, out, err = _run(
@@ -162,7 +166,7 @@ class Started:
 
     def begin(self) -> None:
         docker("run", *self._words)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while "listening" not in self.log():
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.05)
@@ -203,13 +207,13 @@ def start(own_image: str) -> Iterator[Callable[..., Started]]:
 
 
 SERVED = {
-    "a directory": ("dir", "is a directory"),
-    "a file": ("file", "is not a socket"),
+    "a directory": ("dir", "is a directory", "1001"),
+    "a file": ("file", "is not a socket", "0"),
 }
 
 
-@pytest.mark.parametrize(("kind", "message"), SERVED.values(), ids=SERVED)
-@pytest.mark.parametrize("user", ["0", "1001"])
+# A directory, as root: the test after this one.
+@pytest.mark.parametrize(("kind", "message", "user"), SERVED.values(), ids=SERVED)
 def test_what_is_no_socket_is_told_and_the_server_runs(
     start: Callable[..., Started], tmp_path: Path, kind: str, message: str, user: str
 ) -> None:
@@ -236,11 +240,9 @@ def test_the_program_is_the_first_process_and_stops_in_time(
     assert status["Name"] == "dockerutilities"
     assert status["Uid"].split() == ["1001"] * 4
     assert int(status["CapEff"], 16) == 0
-    started = time.monotonic()
-    docker("stop", "--time", "10", server.name)
-    took = time.monotonic() - started
+    # After so many seconds it would be killed, and end with 137.
+    docker("stop", "--time", "2", server.name)
     assert docker("inspect", "--format", "{{.State.ExitCode}}", server.name) == "0"
-    assert took < 2.5  # two seconds, and docker's own part
 
 
 PORT, HOST = ("--port", "9090"), ("--host", "127.0.0.1", "--port=9090")
@@ -249,8 +251,8 @@ OTHER = ("--user", "2000:2000", "--tmpfs", "/app/data:uid=2000,gid=2000")
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [((), PORT), ((), HOST), (MINIMAL, HOST), (AS_USER, PORT), (OTHER, HOST)],
-    ids=["as the first process", "at one address", "under an init", "as 1001", "as another user"],
+    [((), HOST), (MINIMAL, PORT), (OTHER, HOST)],
+    ids=["as the first process", "under an init", "as another user"],
 )
 def test_a_server_with_options_of_its_own_is_healthy(
     start: Callable[..., Started], options: tuple[str, ...], words: tuple[str, ...]
@@ -317,7 +319,7 @@ def test_orphans_are_reaped(start: Callable[..., Started], options: tuple[str, .
     # The shell ends at once, and its child becomes an orphan of the container's first process.
     for _ in range(3):
         docker("exec", server.name, "sh", "-c", "sleep 0.2 & exit 0")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while left := server.orphans():
         assert time.monotonic() < deadline, left
 

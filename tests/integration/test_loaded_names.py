@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import docker
 from ociwriter import OciWriter
 from savedwriter import write_saved
 
@@ -45,5 +46,4 @@ def test_what_is_loaded_is_found_by_its_name_and_gone_afterwards(
     with given(str(_archive(tmp_path, form)), tag, PlumbumExecutor(dict(os.environ), tmp_path)):
         subprocess.run(ask, check=True, capture_output=True)
     assert subprocess.run(ask, check=False, capture_output=True).returncode != 0
-    listed = subprocess.run(("docker", "image", "ls"), check=True, capture_output=True, text=True)
-    assert tag.rpartition(":")[2] not in listed.stdout
+    assert tag.rpartition(":")[2] not in docker("image", "ls")

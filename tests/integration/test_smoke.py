@@ -32,7 +32,8 @@ SERVER = """
 port = 8080
 health-path = "/index.html"
 health-version = true
-start-timeout = 5
+start-timeout = 60
+stop-timeout = 20
 [run]
 user = 1001
 """
@@ -68,6 +69,7 @@ IMAGES = {
             ("stops on SIGTERM", "did not end within 2 s, and was killed"),
         ),
         lines="USER 0:0",
+        config=CONFIG.replace("stop-timeout = 20", "stop-timeout = 2"),
     ),
     "ends in disorder, and has an error in its log": Image(
         f"echo 'ERROR: all is lost' >&2; {SERVE} && "
@@ -92,14 +94,14 @@ IMAGES = {
     "never healthy": Image(
         "echo dull && exec sleep 60",
         (("healthy", "not healthy within 1 s"),),
-        config=CONFIG.replace("start-timeout = 5", "start-timeout = 1"),
+        config=CONFIG.replace("start-timeout = 60", "start-timeout = 1"),
     ),
     "ends at once": Image("echo goodbye", (("healthy", "it ended at once\ngoodbye"),)),
     "never healthy by its own word": Image(
         WAIT,
-        (("healthy by HEALTHCHECK", "not healthy within 2 s: health check: I am ill"),),
+        (("healthy by HEALTHCHECK", "not healthy within 3 s: health check: I am ill"),),
         lines='HEALTHCHECK CMD ["sh", "-c", "echo I am ill; exit 1"]',
-        config=CONFIG.replace("start-timeout = 5", "start-timeout = 2"),
+        config=CONFIG.replace("start-timeout = 60", "start-timeout = 3"),
     ),
     "is in one group more": Image(
         WAIT,
@@ -165,7 +167,7 @@ def test_each_fault_is_found_by_its_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What docker itself may take beside a command: two that never end wait for it.
-    monkeypatch.setattr(lab, "_SLACK", 3.0)
+    monkeypatch.setattr(lab, "_SLACK", 6.0)
     checkout = make_checkout(_dockerfile(alpine, image), image.config)
     done = checkout.invoke("docker-smoke", "--platform", "linux/amd64", "--json", VERSION="1.2.3")
     (result,) = json.loads(done.stdout)["smoke"]
@@ -204,18 +206,14 @@ def test_a_failure_can_be_repeated_with_the_line_that_it_shows(
 
 
 @pytest.mark.toolchain
-def test_both_platforms_side_by_side_with_every_report(tmp_path: Path, own_image: str) -> None:
+def test_our_own_image_passes_every_check_that_is_documented(own_image: str) -> None:
+    # The session smoke does so on each platform; what is emulated takes four times as long.
     name = own_image.partition(":")[0]
     own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
-    junit, summary = tmp_path / "reports" / "smoke.xml", tmp_path / "summary.md"
-    summary.write_text("# before\n", encoding="utf-8")
-    done = own.invoke(
-        *("docker-smoke", "--platform", "all", "--junit", str(junit)),
-        GITHUB_STEP_SUMMARY=str(summary),
-    )
+    done = own.invoke("docker-smoke", "--platform", "linux/amd64")
     assert done.returncode == 0, done.stdout + done.stderr
     head, *rows = done.stdout.splitlines()
-    assert head.split() == ["check", "linux/amd64", "linux/arm64"]
+    assert head.split() == ["check", "linux/amd64"]
     checks = [row.partition("  ")[0] for row in rows[:-1]]
     # docs/smoke.md shows this very report.
     picture = ET.parse(ROOT / "docs" / "smoke.svg")  # noqa: S314 - our own
@@ -231,12 +229,7 @@ def test_both_platforms_side_by_side_with_every_report(tmp_path: Path, own_image
         "data outlives the container",
         "policy",
     } <= set(checks)
-    assert all(row.count("ok ") == 2 for row in rows[:-1])
-    suites = ET.parse(junit).getroot()  # noqa: S314 - our own
-    assert [suite.attrib["tests"] for suite in suites] == [str(len(checks))] * 2
-    text = summary.read_text(encoding="utf-8")
-    assert text.startswith("# before\n## Smoke")
-    assert "| linux/amd64 | linux/arm64 |" in text
+    assert all(row.count("ok ") == 1 for row in rows[:-1])
     assert _left(f"-{os.getpid()}-") == []
 
 
@@ -266,21 +259,33 @@ def test_an_image_that_is_given_is_checked_and_stays(own_image: str) -> None:
 
 
 @pytest.mark.toolchain
-def test_an_archive_is_checked_and_its_own_name_is_left_alone(
-    own_archive: Path, own_image: str
+def test_both_platforms_of_an_archive_are_checked_side_by_side_with_every_report(
+    tmp_path: Path, own_archive: Path, own_image: str
 ) -> None:
     name = own_image.partition(":")[0]
     own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
     before = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", name)
+    junit, summary = tmp_path / "reports" / "smoke.xml", tmp_path / "summary.md"
+    summary.write_text("# before\n", encoding="utf-8")
     done = own.invoke(
         *("docker-smoke", "--platform", "all", "--image", str(own_archive), "--json"),
-        *("--only", "healthy", "--only", "platform*"),
+        *("--only", "healthy", "--only", "platform*", "--junit", str(junit)),
+        GITHUB_STEP_SUMMARY=str(summary),
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads(done.stdout)["smoke"]
     with open_archive(own_archive) as opened:
         digests = [image.digest for image in opened.images()]
-    assert [result["digest"] for result in json.loads(done.stdout)["smoke"]] == digests
+    assert [result["digest"] for result in results] == digests
+    # Its own name is left alone.
     assert docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", name) == before
+    suites = ET.parse(junit).getroot()  # noqa: S314 - our own
+    tests = [str(len(result["findings"])) for result in results]
+    assert [suite.attrib["tests"] for suite in suites] == tests
+    text = summary.read_text(encoding="utf-8")
+    assert text.startswith("# before\n## Smoke")
+    assert "| linux/amd64 | linux/arm64 |" in text
+    assert _left(f"-{os.getpid()}-") == []
 
 
 def test_an_image_of_a_variant_alone_is_checked_on_it(
@@ -373,19 +378,11 @@ WRONG_PATHS = {
 def test_what_the_program_keeps_or_looks_for_elsewhere_is_found(
     make_checkout: Callable[..., Checkout], own_image: str, key: str, only: str, detail: str
 ) -> None:
+    # That both are found well where they are right: test_our_own_image_passes_every_check_...
     checkout = make_checkout(config=_own_with(**{key: "/elsewhere"}))
     done = checkout.invoke("docker-smoke", "--image", own_image, "--only", only)
     assert done.returncode == 7, done.stderr
     assert detail in done.stdout
-
-
-def test_nothing_is_found_where_both_are_right(
-    make_checkout: Callable[..., Checkout], own_image: str
-) -> None:
-    only = [word for _, pattern, _ in WRONG_PATHS.values() for word in ("--only", pattern)]
-    right = make_checkout(config=_own_with())
-    done = right.invoke("docker-smoke", "--image", own_image, *only)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("config", "jobs"), [('commands = [["--help"]]', "1"), ("port = 80", "2")])
@@ -435,7 +432,7 @@ def _started(checkout: Checkout, end_group: EndGroup, *words: str) -> subprocess
     """Start smoke, and return as soon as it has a container on each platform."""
     process = checkout.start("docker-smoke", *words)
     end_group(process)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while len(_containers(f"-{process.pid}-")) < 2:
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -443,23 +440,17 @@ def _started(checkout: Checkout, end_group: EndGroup, *words: str) -> subprocess
     return process
 
 
-@pytest.mark.parametrize(
-    ("by", "seconds"),
-    [("Ctrl-C", 0), ("SIGTERM", 0), ("SIGTERM", 1), ("Ctrl-C", 3)],
-    ids=["Ctrl-C at once", "SIGTERM at once", "SIGTERM a little later", "Ctrl-C in the middle"],
-)
-def test_an_interrupted_run_leaves_nothing(
-    own_image: str, end_group: EndGroup, by: str, seconds: int
-) -> None:
+@pytest.mark.parametrize("by", ["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_run_leaves_nothing(own_image: str, end_group: EndGroup, by: str) -> None:
+    # At any other moment, on one platform: test_interrupts.py.
     name = own_image.partition(":")[0]
     own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
     process = _started(own, end_group, "--platform", "all", "--jobs", "2")
-    time.sleep(seconds)
     if by == "Ctrl-C":
         os.killpg(process.pid, signal.SIGINT)
     else:
         process.terminate()
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out
     assert "interrupted" in out
     assert "Traceback" not in out
@@ -496,6 +487,6 @@ def test_two_at_once_do_not_disturb_each_other(own_image: str, end_group: EndGro
     for process in both:
         end_group(process)
     for process in both:
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=250)
         assert process.returncode == 0, out
         assert _left(f"-{process.pid}-") == []
