@@ -68,8 +68,8 @@ def kill(release: Release, moment: str, folder: Path, wanted: Wanted = UNSIGNED)
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        # The claim of one that was killed before may have to expire first: 240 s.
-        timeout=600,
+        # Less than the claim of one that was killed before takes to expire: it is not waited for.
+        timeout=200,
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
