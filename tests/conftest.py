@@ -72,6 +72,15 @@ def pytest_collection() -> Iterator[None]:
         sys.settrace(tracer)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file whose tests are all of other sessions: each worker would, for seconds."""
+    wanted = config.getoption("markexpr")
+    if wanted not in SESSIONS or collection_path.suffix != ".py":
+        return None
+    marks = set(re.findall(r"\bmark\.(\w+)", collection_path.read_text(encoding="utf-8")))
+    return True if marks & set(SESSIONS) - {wanted} and wanted not in marks else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test the mark of the one session that runs it.
@@ -185,9 +194,9 @@ UNMEASURED: dict[str, str | None] = dict.fromkeys(
 )
 
 
-def unmeasured(**changes: str) -> dict[str, str]:
+def unmeasured(env: Mapping[str, str] = os.environ, /, **changes: str) -> dict[str, str]:
     """Return the environment of a process whose coverage is left out."""
-    return {name: text for name, text in os.environ.items() if name not in UNMEASURED} | changes
+    return {name: text for name, text in env.items() if name not in UNMEASURED} | changes
 
 
 def run_process(
@@ -427,12 +436,17 @@ def grype() -> Path:
 
 
 @pytest.fixture(scope="session")
-def referrers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def referrers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return the registry of tests/referrers, which knows the referrers API; built once."""
-    program = tmp_path_factory.mktemp("referrers") / "referrers"
-    argv = [GOTOOLS.go_command(os.environ), "build", "-o", str(program), "."]
-    subprocess.run(argv, cwd=ROOT / "tests/referrers", check=True)
-    return program
+
+    def make(folder: Path) -> str:
+        program = folder / "referrers"
+        argv = [GOTOOLS.go_command(os.environ), "build", "-o", str(program), "."]
+        subprocess.run(argv, cwd=ROOT / "tests/referrers", check=True)
+        return str(program)
+
+    with shared(tmp_path_factory, "referrers", make) as path:
+        yield Path(path)
 
 
 @pytest.fixture(scope="session", params=["cosign of this machine", "cosign 3"])

@@ -34,8 +34,9 @@ class Kind:
     patience: Patience = QUICK
 
 
-# Silent for longer than the client waits; the registry never gets the request.
-IMPATIENT = replace(QUICK, attempts=6, timeout=0.5)
+# Silent for longer than the client waits, which a slow machine is not; the registry never gets the
+# request.
+IMPATIENT = replace(QUICK, attempts=6, timeout=1.5)
 KINDS = {
     "401": Kind(Fault(status=401), refused=True),
     "403": Kind(Fault(status=403), refused=True),
@@ -45,7 +46,7 @@ KINDS = {
     "503 after it was done": Kind(Fault(status=503, done=True)),
     "a reset": Kind(Fault(reset=True)),
     "a reset after it was done": Kind(Fault(reset=True, done=True)),
-    "a stall": Kind(Fault(stall=1.0, reset=True), patience=IMPATIENT),
+    "a stall": Kind(Fault(stall=3.0, reset=True), patience=IMPATIENT),
     "a cut at byte 5": Kind(Fault(cut=5)),
     "a cut at byte 300": Kind(Fault(cut=300)),
 }

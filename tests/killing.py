@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from conftest import unmeasured
 from faults import SIGNED, SKIP, Setting
 from releases import UNSIGNED, Release
 
@@ -64,12 +65,12 @@ def kill(release: Release, moment: str, folder: Path, wanted: Wanted = UNSIGNED)
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=release.root,
-        env={**release.env, "TMPDIR": str(folder)},
+        env=unmeasured(release.env, TMPDIR=str(folder)),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        # The claim of one that was killed before may have to expire first: 240 s.
-        timeout=600,
+        # Less than the claim of one that was killed before takes to expire: it is not waited for.
+        timeout=200,
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -106,7 +107,7 @@ def _unordered(steps: Iterable[str]) -> list[str]:
 def end(run: subprocess.Popen[str], number: int) -> tuple[int, str]:
     """Send a signal to a task and all that it started; return its code, and what it printed."""
     os.killpg(run.pid, number)
-    text = run.communicate(timeout=60)[0]
+    text = run.communicate(timeout=300)[0]
     return run.returncode, text
 
 

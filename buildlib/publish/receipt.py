@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import (
@@ -66,6 +67,7 @@ class TargetRecord:
         under_way: each tag whose last request may not be carried out yet, with the digest that it
             is pointed to.
         claim: identifier of the claim under which the tags are given; empty: there is none now.
+        earlier_claims: those of earlier runs, which did not end well: each may still be there.
         retries: requests that were tried again.
         error: why it was given up; empty: it was not.
     """
@@ -82,6 +84,7 @@ class TargetRecord:
     held_back: dict[str, str] = field(default_factory=dict)
     under_way: dict[str, str] = field(default_factory=dict)
     claim: str = ""
+    earlier_claims: list[str] = field(default_factory=list)
     retries: int = 0
     error: str = ""
 
@@ -306,14 +309,14 @@ def _keep_claims(folder: Path, receipt: Receipt) -> None:
         if kept and name in kept.targets and kept.targets[name].repository == target.repository
     }
     if kept and any(_begun(kept.targets[name]) != one for name, one in begun.items()):
-        for name, (claim, under_way) in begun.items():
-            kept.targets[name].claim, kept.targets[name].under_way = claim, dict(under_way)
+        for name, one in begun.items():
+            kept.targets[name] = replace(kept.targets[name], **copy.deepcopy(one))
         last = _version_in(folder / NAME) == kept.version
         write_receipt(folder / NAME if last else path_of_version(folder, kept.version), kept)
 
 
-def _begun(target: TargetRecord) -> tuple[str, dict[str, str]]:
-    return target.claim, target.under_way
+def _begun(target: TargetRecord) -> dict[str, Any]:
+    return {name: getattr(target, name) for name in ("claim", "earlier_claims", "under_way")}
 
 
 def _version_in(path: Path) -> str:

@@ -90,7 +90,8 @@ class Tagging:
             unless(targets, self._float)
             unless(self._course.left(targets), self._moved)
         for target in targets:
-            self._course.receipt.targets[target.name].claim = ""
+            record = self._course.receipt.targets[target.name]
+            record.claim, record.earlier_claims = "", []
 
     def conflicts(self, target: Target, *, final: bool = True) -> None:
         """Raise GateError (exit 7) where a version has another digest already.
@@ -112,12 +113,13 @@ class Tagging:
         record = receipt.targets[target.name]
         owner = f"{receipt.version} ({receipt.revision[:7]}), begun {receipt.started}"
         intent = Intent(owner, self._digest, target.pinned)
-        # That of a run of this publication which was killed: its receipt is taken up only after it.
-        known = tuple(filter(None, (record.claim, *self._discarded)))
-        claim = self._rules.claim(target, intent, known)
+        # Those of runs of this publication that were killed: its receipt is taken up only after
+        # them. One that was killed before it released its claim may have left another's as well.
+        ended = tuple(filter(None, (*record.earlier_claims, record.claim)))
+        claim = self._rules.claim(target, intent, (*ended, *self._discarded))
         if record.under_way.keys() & set(target.pinned):
-            claim.late = record.claim
-        record.claim = claim.identifier
+            claim.late = ended
+        record.claim, record.earlier_claims = claim.identifier, list(ended)
         self._course.save(f"claim {target.name}")
         self._claims[target.name] = claims.enter_context(claim)
 

@@ -136,10 +136,10 @@ class Claim:
         # Manifests that are to be deleted: own earlier claims, and those of publishers that ended,
         # one of whose requests to delete them may have failed.
         self._leftovers: list[str] = []
-        # Of an ended run that may have sent versions which are not there yet, if there is one: it
-        # is not waited for, and deleted only when they are there.
-        self.late = ""
-        self._ended: _Other | None = None
+        # Of ended runs that may have sent versions which are not there yet: they are not waited
+        # for, and deleted only when those are there.
+        self.late: tuple[str, ...] = ()
+        self._ended: dict[str, _Other] = {}
         self._deletes = True
         # The document is what the tag points to.
         self._sure = False
@@ -272,8 +272,8 @@ class Claim:
             ended = one.id in self.known
             if not (ended or one.expired):
                 alive.append(one)
-            elif one.id == self.late:
-                self._ended = one
+            elif one.id in self.late:
+                self._ended[one.id] = one
             elif ended or one.state == _WAITING or self._is_settled(one):
                 self._leftovers.append(one.digest)
         return alive
@@ -404,8 +404,7 @@ class Claim:
             self.repository.transport.hurry()
             self._lower_or_tell()
             raise
-        if self._ended and self._has_come(self._ended):
-            self._leftovers.append(self._ended.digest)
+        self._leftovers += [one.digest for one in self._ended.values() if self._has_come(one)]
         # By digest: a claim that is renewed at this moment is another manifest, and stays.
         for digest in dict.fromkeys(self._leftovers):
             self._delete(digest)

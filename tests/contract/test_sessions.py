@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, pytest_collection_modifyitems, unmeasured
+from conftest import ROOT, pytest_collection_modifyitems, pytest_ignore_collect, unmeasured
 
 ALWAYS = {
     *("lint", "unit", "app_tests", "engine", "release", "coverage", "simulation"),
@@ -111,6 +111,29 @@ def test_a_test_that_is_not_in_one_session_is_refused(
         item.add_marker(mark)
     with pytest.raises(pytest.UsageError, match=problem):
         pytest_collection_modifyitems([item])
+
+
+@pytest.mark.parametrize(
+    ("text", "ignored"),
+    [
+        ("pytestmark = pytest.mark.engine", True),
+        ("pytestmark = [pytest.mark.release, pytest.mark.timeout(9)]", None),
+        ("@pytest.mark.engine @mark.release", None),
+        # It is to be refused.
+        ("@pytest.mark.timeout(9)", None),
+    ],
+)
+def test_no_file_is_imported_whose_tests_are_all_of_other_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, ignored: object
+) -> None:
+    path = tmp_path / "test_it.py"
+    path.write_text(text, encoding="utf-8")
+    config = pytest.Config.fromdictargs({"markexpr": "release"}, [])
+    assert pytest_ignore_collect(path, config) is ignored
+    assert pytest_ignore_collect(tmp_path, config) is None
+    for words in ("release or engine", ""):
+        monkeypatch.setattr(config.option, "markexpr", words)
+        assert pytest_ignore_collect(path, config) is None
 
 
 def test_with_go_everything_runs(tmp_path: Path) -> None:

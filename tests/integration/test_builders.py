@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 from buildkit import image_of_buildkit
-from conftest import ROOT, Checkout, go_tool
+from conftest import ROOT, Checkout, go_tool, start_task
 from nodes import Authority, Daemon, built_here, daemon, make_authority
 from registries import Server, registry
 
@@ -36,6 +37,13 @@ SLUGS = ("linux_amd64", "linux_arm64")
 COPIES = "FROM scratch\nCOPY tasks.py /\n"
 # What a machine that is not there may cost before it is told, in seconds.
 LIMIT = 60
+# A task that asks the nodes after two seconds of silence, and not only after half a minute.
+IMPATIENT = """\
+from buildlib import build
+from invoke.main import program
+build._SILENCE = 2.0
+program.run()
+"""
 
 
 @pytest.fixture(scope="module", name="authority")
@@ -366,12 +374,16 @@ def building(
     """Return a starter of such a build."""
     with daemon(tmp_path / "amd", authority) as amd, daemon(tmp_path / "arm", authority) as arm:
 
-        def start(dockerfile: str, output: str, **env: str) -> Building:
+        def start(dockerfile: str, output: str, *, impatient: bool = False, **env: str) -> Building:
             user = make_user(dockerfile, _two([amd, arm]))
             user.succeed("docker-builder", "create")
             user.env |= env
             words = ("docker-build", "--builder", "farm", "--platform", "all", "--output", output)
-            process = user.checkout.start(*words, **user.env)
+            environment = user.checkout.environment(user.env)
+            argv = [sys.executable, "-c", IMPATIENT, *words]
+            if not impatient:
+                argv = user.checkout.command(*words)
+            process = start_task(argv, user.checkout.root, environment)
             end_group(process)
             _wait_for(lambda: arm.containers() and amd.containers())
             return Building(user, amd, arm, words, process)
@@ -424,7 +436,7 @@ def test_a_node_that_stops_in_mid_build_is_not_waited_for_without_end(
     # It keeps its connections, and says nothing: no network tells that it is gone.
     slow = f"FROM --platform=$BUILDPLATFORM {alpine}\nARG TARGETARCH\n"
     slow += "RUN echo $TARGETARCH && sleep 600\n"
-    begun = building(slow, "cacheonly")
+    begun = building(slow, "cacheonly", impatient=True)
     assert begun.arm.process
     begun.arm.process.send_signal(signal.SIGSTOP)
     try:

@@ -123,8 +123,8 @@ def _indiscreet(proxy: Proxy, secret: str) -> Iterator[tuple[dict[str, Fault], i
         return Fault(status=status, headers=headers, body=json.dumps(said).encode())
 
     address = f"http://me:{secret}@{proxy.host}/v2/{PATH}/blobs/uploads/x?_state={secret}"
-    yield {"POST ": saying(403, f"no {PASSWORD} and no {KNOWN.basic}")}, 5
-    yield {"POST ": saying(403, f"see {address} or https://me:{secret}@git.example/x")}, 5
+    links = f"{address} or https://me:{secret}@git.example/x"
+    yield {"POST ": saying(403, f"no {PASSWORD} and no {KNOWN.basic}, see {links}")}, 5
     # Where a blob is to be sent: first nobody is there, and then it is no answer at all.
     yield {"POST ": Fault(status=202, headers={"Location": address})}, 4
     yield {"POST ": Fault(status=202, headers={"Location": f"https://{secret}:{secret}/x"})}, 4
@@ -135,7 +135,7 @@ def _indiscreet(proxy: Proxy, secret: str) -> Iterator[tuple[dict[str, Fault], i
 
 def _told_cosign(release: Release, proxy: Proxy, secret: str) -> None:
     """Let cosign, which tells all that it hears, meet the same registry in what it sends."""
-    for said, _ in islice(_indiscreet(proxy, secret), 4):
+    for said, _ in islice(_indiscreet(proxy, secret), 3):
 
         def reached(step: str, said: dict[str, Fault] = said) -> None:
             # From here on whatever is sent there is cosign's.

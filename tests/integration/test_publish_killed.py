@@ -27,8 +27,10 @@ def test_killed_again_and_again_it_goes_on_from_where_it_was(
 ) -> None:
     release, archives = setting.release, set[int]()
     shutil.rmtree(release.root / "dist")
+    # When the second registry is claimed, the claim on the first is held.
+    claimed = f"claim {max(release.hosts, key=release.hosts.__getitem__)}"
     # Each leaves something of another kind behind.
-    for moment in (*UNBUILT[1:], "build", "gates", "claim one", "tag one 1.2.3", "write one 1.2"):
+    for moment in (*UNBUILT[1:], "build", "gates", claimed, "tag one 1.2.3", "write one 1.2"):
         kill(release, moment, tmp_path)
         assert release.receipt["digest"] == ("" if moment in UNBUILT else digest)
         setting.check(digest)
@@ -52,7 +54,7 @@ def test_killed_while_it_is_signed_it_goes_on_from_where_it_was(
 
 
 def _wait(run: subprocess.Popen[str], until: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not until():
         assert run.poll() is None, run.communicate()
         assert time.monotonic() < deadline
@@ -88,7 +90,7 @@ def test_row_31_interrupted_it_ends_and_leaves_nothing(
         git(release.root, "tag", "--force", "v1.2.3")
         argv = ["docker-publish"]
     else:
-        setting.proxy.always[held] = Fault(stall=30)
+        setting.proxy.always[held] = Fault(stall=120)
     run = release.start(*argv, **env)
     try:
         if moment == "a gate":
@@ -98,7 +100,7 @@ def test_row_31_interrupted_it_ends_and_leaves_nothing(
             _wait(run, lambda: setting.proxy.met(held))
         started = time.monotonic()
         code, text = end(run, number)
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 60
     finally:
         if moment == "a gate":
             config.write_text(kept, encoding="utf-8")

@@ -161,7 +161,7 @@ def test_row_47_two_publishers_of_one_version(setting: Setting, tmp_path: Path) 
         )
         for release in releases
     ]
-    texts = [run.communicate(timeout=120)[0] for run in runs]
+    texts = [run.communicate(timeout=300)[0] for run in runs]
     codes = [run.returncode for run in runs]
     assert sorted(codes) == [0, 7], texts
     winner, loser = releases[codes.index(0)], texts[codes.index(7)]

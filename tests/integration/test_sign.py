@@ -160,6 +160,7 @@ def test_a_tag_is_what_it_stands_for_now(signed: Signed) -> None:
     assert (code, "there is no" in error) == (2, True)
 
 
+@one_cosign
 def test_a_version_s_tag_on_another_version_does_not_verify(signed: Signed) -> None:
     found = signed.repository.manifest(signed.push("named"))
     assert found

@@ -9,6 +9,7 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -33,6 +34,17 @@ func withCredentials(user, password string, next http.Handler) http.Handler {
 	})
 }
 
+// withoutDeletion refuses to delete manifests: the registry would keep their tags, which no other does.
+func withoutDeletion(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/manifests/") {
+			http.Error(w, `{"errors":[{"code":"UNSUPPORTED"}]}`, http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 func main() {
 	user, password := os.Getenv("REFERRERS_USER"), os.Getenv("REFERRERS_PASSWORD")
 	if user == "" || password == "" {
@@ -44,7 +56,7 @@ func main() {
 	)
 	server := &http.Server{
 		Addr:              os.Args[1],
-		Handler:           withCredentials(user, password, known),
+		Handler:           withCredentials(user, password, withoutDeletion(known)),
 		ReadHeaderTimeout: 10 * time.Second,
 	}
 	log.Fatal(server.ListenAndServe())

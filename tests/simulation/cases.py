@@ -27,7 +27,7 @@ class Case:
         rules: of the tags.
         rollback: somebody moves `latest` back to 1.2.0 meanwhile; it is 1.2.5 in the beginning.
         promoted: somebody points this tag to another image meanwhile.
-        resumed: the first publisher is run again when it has ended, while others go on.
+        resumed: how often the first publisher is run again when it has ended, while others go on.
         early: it is although the last request of one that was killed may still be carried out. What
             that does to a tag that moves, nobody can know; versions stay all the same.
     """
@@ -40,7 +40,7 @@ class Case:
     rules: tuple[TagRule, ...] = RULES
     rollback: bool = False
     promoted: str = ""
-    resumed: bool = False
+    resumed: int = 0
     early: bool = False
 
     def __call__(self) -> Scenario:
@@ -91,8 +91,11 @@ class Scenario:
     def __init__(self, case: Case) -> None:
         self._case, self._parties = case, case.parties()
         parts = [party.part() for party in self._parties]
-        if case.resumed:
-            parts.append(self._parties[0].part(again=0, early=case.early))
+        for run in range(case.resumed):
+            before = len(parts) - 1 if run else 0
+            parts.append(self._parties[0].part(again=before, run=run + 2, early=case.early))
+        # Who each of the parts is.
+        self._owners = [*self._parties, *case.resumed * self._parties[:1]]
         registries = [Registry(host, deletes=case.deletes) for host in self._parties[0].hosts]
         for registry in registries:
             registry.holds(image("old"), "1.2.0")
@@ -105,6 +108,8 @@ class Scenario:
         """Raise AssertionError where something is wrong, now or when all have been resumed."""
         ends = [place.at for place in state.places if place.at]
         self._check_versions(state, ends)
+        if self._case.resumed:
+            ends[0] = ends[-1]
         state, ends = self._resumed(state, ends[: len(self._parties)])
         self._check_versions(state, ends)
         self._check_ends(ends)
@@ -117,7 +122,7 @@ class Scenario:
         Twice: what one that was killed has claimed may be in another's way until it is run again.
         """
         ends = list(ends)
-        for run in (3, 4):
+        for run in (4, 5):
             for number, party in enumerate(self._parties):
                 last = ends[number]
                 if last.code != 0 and party.resumable:
@@ -129,9 +134,7 @@ class Scenario:
         """Hold that no version ever changed, and that who ended with 0 has its digest there."""
         for held in state.held:
             assert not held.overwritten, f"{min(held.overwritten)} was overwritten"
-        # Whoever is run again has the number of the first.
-        for number, end in enumerate(ends):
-            party = self._parties[number % len(self._parties)]
+        for end, party in zip(ends, self._owners, strict=False):
             if end.code == 0 and party.resumable:
                 for held in state.held:
                     there = held.tags.get(party.version)

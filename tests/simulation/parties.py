@@ -119,9 +119,9 @@ class Party:
             for host in self.hosts
         ]
 
-    def part(self, again: int | None = None, *, early: bool = False) -> Part:
-        name = self.name if again is None else f"{self.name} again"
-        return Part(name=name, begin=self._begin, again=again, early=early)
+    def part(self, again: int | None = None, *, run: int = 1, early: bool = False) -> Part:
+        name = " ".join([self.name, *(run - 1) * ["again"]])
+        return Part(name=name, begin=self._begin, again=again, run=run, early=early)
 
     def _begin(self, run: Run, number: int) -> Callable[[], object]:
         return partial(self.task, _Work(self, run, number))

@@ -42,12 +42,13 @@ LARGE = {
     "two publishers and a rollback": Case(versions=("1.2.9", "1.3.0"), rollback=True),
     # Of two, the claim of the one that is named first is kept.
     "a higher and a lower version": Case(versions=("1.3.0", "1.2.9")),
-    "one that is run again meanwhile": Case(versions=("1.3.0", "1.3.0"), resumed=True),
-    "one that is run again at once": Case(versions=("1.3.0", "1.3.0"), resumed=True, early=True),
+    "one that is run again meanwhile": Case(versions=("1.3.0", "1.3.0"), resumed=1),
+    "one that is run again at once": Case(versions=("1.3.0", "1.3.0"), resumed=1, early=True),
     "a lower one that is run again at once": Case(
-        versions=("1.2.9", "1.3.0"), resumed=True, early=True
+        versions=("1.2.9", "1.3.0"), resumed=1, early=True
     ),
-    "a lower one that is run again": Case(versions=("1.2.9", "1.3.0"), resumed=True),
+    "one that is run again twice at once": Case(versions=("1.3.0", "1.3.0"), resumed=2, early=True),
+    "a lower one that is run again": Case(versions=("1.2.9", "1.3.0"), resumed=1),
     "three versions": Case(versions=("1.2.9", "1.3.0", "1.3.1")),
 }
 Report = Callable[[str, object], None]
@@ -67,7 +68,12 @@ def _hold(case: Case, found: Found) -> None:
     ("name", "faults"),
     [
         *((name, faults) for faults in (0, 1) for name in CASES),
-        *((name, 0) for name, case in LARGE.items() if len(case.parties()) == len("ab")),
+        *(
+            (name, 0)
+            for name, case in LARGE.items()
+            # Of three runs of one publication beside another there are ten times as many.
+            if len(case.parties()) == len("ab") and case.resumed <= 1
+        ),
     ],
 )
 def test_every_interleaving_of_two_keeps_versions_and_latest(
@@ -184,7 +190,7 @@ def _way(words: str) -> tuple[Choice, ...]:
     found: list[Choice] = []
     for word in words.split():
         kind, _, who = word.rpartition(":")
-        found += [("abc".index(one), Kind[kind] if kind else None) for one in who]
+        found += [("abcd".index(one), Kind[kind] if kind else None) for one in who]
     return tuple(found)
 
 
@@ -201,6 +207,16 @@ def _forget_what_moves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _delete_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Claim, "_has_come", lambda *_: True)
+
+
+def _think_of_the_last_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    enter = Claim.__enter__
+
+    def entered(claim: Claim) -> Claim:
+        claim.late = claim.late[-1:]
+        return enter(claim)
+
+    monkeypatch.setattr(Claim, "__enter__", entered)
 
 
 @pytest.mark.parametrize(
@@ -220,6 +236,14 @@ def _delete_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             LARGE["one that is run again at once"],
             "aaaaaaaa KILLED_MEANWHILE:a ccccccccc INTERRUPTED:c",
             _delete_at_once,
+            "1.3.0 was overwritten",
+        ),
+        # The same, but for another run between them that is killed before it is known to hold its
+        # claim: what the first one sent may come still.
+        (
+            LARGE["one that is run again twice at once"],
+            "aaaaaaaa KILLED_MEANWHILE:a ccc KILLED:c dddddddd INTERRUPTED:d",
+            _think_of_the_last_alone,
             "1.3.0 was overwritten",
         ),
     ],

@@ -113,12 +113,14 @@ class Part:
         name: in traces.
         begin: returns what it does, given what it does it with.
         again: number of the publisher that has to end first, whose receipt it goes on from.
+        run: how manieth run of its publication it is.
         early: although a request of that one may still be carried out.
     """
 
     name: str
     begin: Callable[[Run, int], Callable[[], object]]
     again: int | None = None
+    run: int = 1
     early: bool = False
 
 
@@ -140,7 +142,10 @@ class World:
         """Return the beginning, where so many requests of each publisher may fail."""
         places = tuple(
             Place(
-                self.life(part, 1, 0.0, "").first if part.again is None else None, 0.0, None, left
+                self.life(part, part.run, 0.0, "").first if part.again is None else None,
+                0.0,
+                None,
+                left,
             )
             for part, left in zip(self.parts, faults, strict=True)
         )
@@ -250,9 +255,9 @@ class World:
         place = state.places[number]
         left = place.faults - bool(kind)
         if place.at is None:
-            first = self.parts[number].again
-            disk = "" if first is None else _disk(state.places[first])
-            return _place(self.life(self.parts[number], 2, state.now, disk).first, left)
+            part = self.parts[number]
+            disk = "" if part.again is None else _disk(state.places[part.again])
+            return _place(self.life(part, part.run, state.now, disk).first, left)
         if kind is None:
             reply = place.late.reply or reply if place.late else reply
             return _place(place.at.told(Told(state.now, reply)), left)

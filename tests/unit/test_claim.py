@@ -209,10 +209,11 @@ def test_a_version_that_may_still_come_late_is_left_to_its_publisher() -> None:
 
 def test_one_that_was_killed_while_it_wrote_a_version_stays_until_that_is_there() -> None:
     world = World()
-    world.claim("a").__enter__()
-    for name, there in (("b", {"a"}), ("c", {"1.3.0"})):
-        claim = world.claim(name, known=("a",))
-        claim.late = "a"
+    for name in ("a", "0"):
+        world.claim(name, known=("a",)).__enter__()
+    for name, there in (("b", {"a", "0"}), ("c", {"1.3.0"})):
+        claim = world.claim(name, known=("a", "0"))
+        claim.late = ("a", "0")
         with claim:
             if name == "c":
                 world.registry.holds(b"{}", "1.3.0")
@@ -228,7 +229,7 @@ def test_where_the_version_of_one_that_was_killed_can_not_be_asked_for_it_stays(
             raise EngineError("no")
 
     claim = world.claim("b", known=("a",))
-    claim.late = "a"
+    claim.late = ("a",)
     with claim:
         world.way.fails = asks
     assert world.there == {"a"}

@@ -267,7 +267,7 @@ def test_a_receipt_that_stays_knows_the_claims_of_the_attempt(
     name = "receipt.json" if last else "receipt-1.2.3.json"
     write_receipt(tmp_path / name, DONE)
     attempt = dataclasses.replace(DONE, finished=False, targets=copy.deepcopy(DONE.targets))
-    attempt.targets["one"].claim = "mine"
+    attempt.targets["one"].claim, attempt.targets["one"].earlier_claims = "mine", ["before"]
     attempt.targets["one"].under_way = {"latest": "sha256:1"}
     attempt.targets["new"] = TargetRecord(repository="new.example/thing", claim="other")
     keep_receipt(tmp_path, attempt, DONE)
@@ -278,8 +278,15 @@ def test_a_receipt_that_stays_knows_the_claims_of_the_attempt(
         "one": "mine",
         "two": "",
     }
+    assert found.targets["one"].earlier_claims == ["before"]
     assert found.targets["one"].under_way == {"latest": "sha256:1"}
-    attempt.targets["one"].claim, attempt.targets["one"].under_way = "", {}
+    attempt.targets["one"].earlier_claims.append("mine")
+    attempt.targets["one"].claim = "the next"
+    keep_receipt(tmp_path, attempt, DONE)
+    found = find_receipt(tmp_path, "1.2.3")
+    assert found
+    assert found.targets["one"].earlier_claims == ["before", "mine"]
+    attempt.targets["one"] = copy.deepcopy(DONE.targets["one"])
     keep_receipt(tmp_path, attempt, DONE)
     assert find_receipt(tmp_path, "1.2.3") == DONE
     assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -94,9 +94,10 @@ class World:
     def target(self, registry: Registry, held: Sequence[str]) -> Target:
         return plan_target(self.project, Changes(), registry, Mode.RELEASE, held)
 
-    def claim(self, target: Target, intent: Intent, _known: tuple[str, ...]) -> Claim:
-        self.claims.append(Claim(self.repositories[target.name], intent, enabled=False))
-        return self.claims[-1]
+    def claim(self, target: Target, intent: Intent, known: tuple[str, ...]) -> Claim:
+        made = Claim(self.repositories[target.name], intent, known=known, enabled=False)
+        self.claims.append(made)
+        return made
 
     def publish(self, document: Document = OURS, before: Receipt | None = None) -> Receipt:
         """Give the tags to an image that is pushed; simulations show what claims are for."""
@@ -200,7 +201,28 @@ def test_the_claim_of_a_killed_run_stays_only_where_a_version_was_under_way(tmp_
     before = [claim.identifier for claim in world.claims]
     world.repositories["two"].before = lambda _method, _reference: None
     world.publish(before=read_receipt(tmp_path / "receipt.json"))
-    assert [claim.late for claim in world.claims] == ["", "", "", before[1]]
+    assert [claim.late for claim in world.claims] == [(), (), (), (before[1],)]
+
+
+def test_the_claims_of_all_runs_that_were_killed_are_known_until_one_is_finished(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    # Before it has released anything; the second before it has got as far as the first.
+    for tag in ("1.2.3", "1.2.3", "latest"):
+        world.repositories["one"].before = _killed_at(tag)
+        with pytest.raises(Killed):
+            world.publish(before=read_receipt(tmp_path / "receipt.json"))
+    world.repositories["one"].before = lambda _method, _reference: None
+    done = world.publish(before=read_receipt(tmp_path / "receipt.json"))
+    one, two = world.claims[::2], world.claims[1::2]
+    for claims in (one, two):
+        names = tuple(claim.identifier for claim in claims)
+        assert [claim.known for claim in claims] == [names[:number] for number in range(4)]
+    # Each of those that were killed while the version was under way may have sent it.
+    assert [claim.late for claim in one] == [(), one[1].known, one[2].known, ()]
+    assert {claim.late for claim in two} == {()}
+    assert {(each.claim, *each.earlier_claims) for each in done.targets.values()} == {("",)}
 
 
 def test_who_comes_second_gives_the_version_nowhere_else(tmp_path: Path) -> None:
