@@ -305,11 +305,13 @@ def engines(session: nox.Session) -> None:
     if os.geteuid() != 0:
         session.error("a second engine is root here: scripts/bootstrap.sh --as-root nox -s engines")
     _install(session)
-    pytest = (str(Path(session.bin, "python")), "-m", "pytest", "-m", "toolchain", *SHARED)
+    pytest = ("python", "-m", "pytest", "-m", "toolchain", *SHARED)
     files, failed = [], []
     for name, prefix in TOOLCHAINS.items():
         session.log(name)
-        files.append(Path(session.create_tmp(), f"{name}.json".replace(" ", "-")).resolve())
+        # Not `create_tmp`: it moves TMPDIR into this checkout, whose git would be found by tests.
+        files.append(session.cache_dir.resolve() / f"{name}.json".replace(" ", "-"))
+        files[-1].unlink(missing_ok=True)
         words = (*prefix, *pytest, "--matrix", str(files[-1]), "tests/integration")
         # The engine of its own has no network: it needs base images that are here.
         session.run(

@@ -69,6 +69,48 @@ def test_daemons_are_not_started_without_root(tmp_path: Path, name: str) -> None
     assert "bootstrap.sh --release-tools" not in done.stderr
 
 
+# Stands for scripts/bootstrap.sh: one test fails on the toolchain whose prefix is $FAILS.
+BOOTSTRAP = """\
+echo "TMPDIR=${TMPDIR-unset} $*"
+failed=0
+case "$*" in *"tools $FAILS python"*) failed=1 ;; esac
+while [ "$1" != --matrix ]; do shift; done
+echo "{\\"failed\\": {\\"test_it\\": $failed}}" >"$2"
+exit $failed
+"""
+
+
+@pytest.mark.parametrize("fails", ["scripts/toolchain.py --engine", "none"])
+def test_each_toolchain_runs_the_tests_outside_of_the_checkout(tmp_path: Path, fails: str) -> None:
+    root, bin_ = tmp_path / "root", tmp_path / "bin"
+    for folder in (root / "scripts", bin_):
+        folder.mkdir(parents=True)
+    for name in ("noxfile.py", "pyproject.toml", "buildlib"):
+        (root / name).symlink_to(ROOT / name)
+    _program(root / "scripts/bootstrap.sh", BOOTSTRAP)
+    _program(bin_ / "python", 'echo "asked: $1 with $(($# - 1))"')
+    (bin_ / "sitecustomize.py").write_text("import os\nos.geteuid = lambda: 0\n", encoding="utf-8")
+    env = unmeasured(PYTHONPATH=str(bin_), PATH=str(bin_), NO_COLOR="1", FAILS=fails)
+    env.pop("TMPDIR", None)
+    words = ("--no-install", "--force-venv-backend", "none", "--session", "engines")
+    done = subprocess.run(
+        [sys.executable, "-m", "nox", "--noxfile", str(root / "noxfile.py"), *words],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    begin = "TMPDIR=unset --release-tools"
+    ran = [line for line in done.stdout.splitlines() if line.startswith("TMPDIR=")]
+    assert [line.partition(" python -m pytest -m toolchain ")[0] for line in ran] == [
+        begin,
+        f"{begin} scripts/toolchain.py",
+        f"{begin} scripts/toolchain.py --engine",
+    ]
+    assert ("asked: tests/matrix.py with 3" in done.stdout) is (fails == "none")
+    assert ("tests failed on: current." in done.stderr) is (fails != "none")
+
+
 def _chosen(path: Path, *words: str) -> set[str]:
     lines = [line.split() for line in _nox(path, "--list", *words).splitlines()]
     return {words[1] for words in lines if words[:1] == ["*"]}
