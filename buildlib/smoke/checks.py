@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -353,7 +354,12 @@ class PlatformSmoke:
         self, confined: Sequence[str], socket: Socket | None, volume: str
     ) -> tuple[str, ...]:
         platform = self._subject.platform
-        return server_options(self._config, platform, confined, socket, volume, self._network)
+        options = server_options(self._config, platform, confined, socket, volume, self._network)
+        if not self._subject.foreign:
+            return options
+        # The image's own timeout is for machines that run it natively.
+        seconds = math.ceil(self._lab.limit(self._wanted.start_timeout))
+        return (f"--health-timeout={seconds}s", *options)
 
     def _has(self, check: str) -> bool:
         return any(finding.check == check for finding in self._findings)

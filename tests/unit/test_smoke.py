@@ -345,6 +345,16 @@ def test_an_image_without_a_healthcheck_has_it_left_out(tmp_path: Path, service:
     assert (found.state, found.detail) == (State.LEFT_OUT, "the image has none")
 
 
+@pytest.mark.parametrize("foreign", [True, False])
+def test_only_under_emulation_the_healthcheck_may_take_longer_than_the_image_says(
+    tmp_path: Path, service: Service, *, foreign: bool
+) -> None:
+    docker = Docker(service.port)
+    _findings(tmp_path, docker, subject=replace(SUBJECT, foreign=foreign), only=("healthy",))
+    (started,) = (argv for argv in docker.asked if "--detach" in argv)
+    assert ("--health-timeout=1s" in started) is foreign
+
+
 def test_a_socket_that_can_not_be_had_is_left_out_with_the_reason(
     tmp_path: Path, service: Service
 ) -> None:
