@@ -313,10 +313,10 @@ def engines(session: nox.Session) -> None:
         files.append(session.cache_dir.resolve() / f"{name}.json".replace(" ", "-"))
         files[-1].unlink(missing_ok=True)
         words = (*prefix, *pytest, "--matrix", str(files[-1]), "tests/integration")
-        # The engine of its own has no network: it needs base images that are here.
+        # An engine of its own has no network: it needs base images that are here.
         session.run(
             *("scripts/bootstrap.sh", "--release-tools", *words, *session.posargs),
-            env={"BUILDLIB_BASES": "stand-ins"},
+            env={"BUILDLIB_BASES": os.environ.get("BUILDLIB_BASES", "layouts")},
             external=True,
             success_codes=[0, 1],
         )

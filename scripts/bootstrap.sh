@@ -15,9 +15,10 @@
 # line on stderr; stdout belongs to the command.
 #
 # Environment: BUILDLIB_VENV (where the virtual environment is), BUILDLIB_PYTHON (what makes it;
-# else the distribution's own, else the first on PATH), BUILDLIB_BASES (auto, registry or
-# stand-ins), BUILDLIB_BASE_IMAGES (a map of one's own; nothing is made then), BUILDLIB_OS_RELEASE
-# (file that says which distribution this is), XDG_CACHE_HOME and TMPDIR. Where HOME is not set
+# else the distribution's own, else the first on PATH), BUILDLIB_BASES (auto, registry, stand-ins or
+# layouts: copies of the registry's images, for an engine without a network), BUILDLIB_BASE_IMAGES
+# (a map of one's own; nothing is made then), BUILDLIB_OS_RELEASE (file that says which distribution
+# this is), XDG_CACHE_HOME and TMPDIR. Where HOME is not set
 # either, the cache is in the home that the system knows for the user, and where there is none, in a
 # directory that is new each time. A cache or an environment outside of the checkout that somebody
 # else could write is not used.

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Base images: a registry that answers, or stand-ins. Read by bootstrap.sh.
+# Base images: a registry that answers, copies of its images, or stand-ins. Read by bootstrap.sh.
 
 # The answer is remembered for a day: asking costs a second where it is yes, more where it is no.
 bases_chosen() {
     case ${BUILDLIB_BASES:-auto} in
         registry | stand-ins) printf '%s\n' "$BUILDLIB_BASES" ;;
-        auto) [ -z "$(find "$cache/bases" -mmin -1440 2>/dev/null)" ] || cat "$cache/bases" ;;
-        *) die 2 "BUILDLIB_BASES is auto, registry or stand-ins, not $BUILDLIB_BASES" ;;
+        auto | layouts) [ -z "$(find "$cache/bases" -mmin -1440 2>/dev/null)" ] || cat "$cache/bases" ;;
+        *) die 2 "BUILDLIB_BASES is auto, registry, layouts or stand-ins, not $BUILDLIB_BASES" ;;
     esac
 }
 
@@ -15,9 +15,11 @@ bases_chosen() {
 # public image, no registry says those.
 refusal='401 Unauthorized|unauthorized:|access denied|denied: |429 Too Many|toomanyrequests|getting credentials'
 
+default_of() { sed -n "s/^ARG $1=//p" "$root/Dockerfile"; }
+
 ask_registry() {
     local base output reason answer=registry
-    base=alpine:$(sed -n 's/^ARG ALPINE_VERSION=//p' "$root/Dockerfile")
+    base=alpine:$(default_of ALPINE_VERSION)
     mkdir -p "$cache"
     if ! output=$(bounded 15 docker buildx imagetools inspect "$base" 2>&1 >/dev/null); then
         if reason=$(printf '%s\n' "$output" | grep -E -m 1 "$refusal"); then
@@ -58,12 +60,46 @@ make_stand_ins() {
     say "no image registry answers: made stand-ins for the base images"
 }
 
+layouts_map() {
+    local key
+    key=$(cksum <"$root/Dockerfile")
+    printf '%s\n' "$cache/layouts/map-${key% *}"
+}
+
+# The registry's images as OCI layouts, for an engine that reaches no registry.
+make_layouts() {
+    local folder base layout
+    mkdir -p "$cache/layouts"
+    folder=$(mktemp -d "$cache/layouts/XXXXXX")
+    echo '[base-images]' >"$folder/map.toml"
+    for base in "alpine:$(default_of ALPINE_VERSION)" "golang:$(default_of GO_VERSION)-alpine"; do
+        layout=$folder/${base%%:*}
+        printf 'FROM %s\n' "$base" | docker buildx build --quiet --provenance=false \
+            --platform linux/amd64,linux/arm64 --output "type=oci,tar=false,dest=$layout" - >&2 ||
+            { rm -rf "$folder"; return 1; }
+        printf '"%s" = "oci-layout://%s@%s"\n' "$base" "$layout" \
+            "$(grep -o 'sha256:[0-9a-f]*' "$layout/index.json" | head -n 1)" >>"$folder/map.toml"
+    done
+    printf '%s\n' "$folder/map.toml" >"$(layouts_map).new"
+    mv "$(layouts_map).new" "$(layouts_map)"
+    say "copied the base images to $folder"
+}
+
+use_layouts() {
+    [ -r "$(layouts_map)" ] || make_layouts || die 4 "the base images can't be copied"
+    BUILDLIB_BASE_IMAGES=$(cat "$(layouts_map)")
+    export BUILDLIB_BASE_IMAGES
+}
+
 ensure_bases() {
     local answer
     [ -z "${BUILDLIB_BASE_IMAGES:-}" ] || return 0
     answer=$(bases_chosen)
     [ -n "$answer" ] || answer=$(ask_registry)
-    [ "$answer" = stand-ins ] || return 0
+    if [ "$answer" = registry ]; then
+        [ "${BUILDLIB_BASES:-auto}" != layouts ] || use_layouts
+        return
+    fi
     stand_ins_made || make_stand_ins || die 3 "no image registry answers, and no stand-ins can be" \
         "made here; name a mirror in BUILDLIB_BASE_IMAGES, or give BUILDLIB_BASES=registry"
     BUILDLIB_BASE_IMAGES=$(cat "$(stand_ins_map)")

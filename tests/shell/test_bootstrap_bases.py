@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,52 @@ SHOW = '; echo "${BUILDLIB_BASE_IMAGES:-none}"'
 
 def test_without_a_registry_stand_ins_are_made_and_handed_on(ask: Ask) -> None:
     done = ask(f"{MADE}ensure_bases{SHOW}", "no such host")
+    assert (done.returncode, done.stdout) == (0, "/some/map\n")
+
+
+# Of a build to a layout, it keeps the Dockerfile; the layout is named by the digest in its index.
+COPIES = """
+docker() {
+    local all="$*" line
+    case $all in *imagetools*) return ;; esac
+    read -r line
+    echo "$line" >>"$cache/from"
+    line='{"manifests":[{"digest":"sha256:ab12","size":1}],"schemaVersion":2}'
+    all=${all##*dest=}
+    mkdir -p "${all% -}"
+    echo "$line" >"${all% -}/index.json"
+}
+"""
+
+
+def test_for_an_engine_without_a_network_the_registrys_images_are_copied_once(
+    ask: Ask, tmp_path: Path
+) -> None:
+    versions = dict(re.findall(r"^ARG (\w+_VERSION)=(\S+)$", DOCKERFILE, re.MULTILINE))
+    bases = [f"alpine:{versions['ALPINE_VERSION']}", f"golang:{versions['GO_VERSION']}-alpine"]
+    for _ in range(2):
+        done = ask(f"{COPIES}ensure_bases{SHOW}", BUILDLIB_BASES="layouts")
+        assert done.returncode == 0, done.stderr
+        made = Path(done.stdout.strip())
+        assert made.is_relative_to(tmp_path)
+        assert tomllib.loads(made.read_text("utf-8"))["base-images"] == {
+            base: f"oci-layout://{made.parent / base.partition(':')[0]}@sha256:ab12"
+            for base in bases
+        }
+    asked = (tmp_path / "buildlib" / "from").read_text("utf-8").splitlines()
+    assert asked == [f"FROM {base}" for base in bases]
+
+
+def test_base_images_that_can_not_be_copied_leave_nothing(ask: Ask, tmp_path: Path) -> None:
+    code = "docker() { case $2 in imagetools) return 0 ;; *) return 1 ;; esac; }; ensure_bases"
+    done = ask(code, BUILDLIB_BASES="layouts")
+    assert done.returncode == 4
+    assert "the base images can't be copied" in done.stderr
+    assert list((tmp_path / "buildlib" / "layouts").iterdir()) == []
+
+
+def test_without_a_registry_there_is_nothing_to_copy(ask: Ask) -> None:
+    done = ask(f"{MADE}ensure_bases{SHOW}", "no such host", BUILDLIB_BASES="layouts")
     assert (done.returncode, done.stdout) == (0, "/some/map\n")
 
 
