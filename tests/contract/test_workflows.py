@@ -246,14 +246,14 @@ def test_what_starts_daemons_runs_as_root() -> None:
     """A runner's user is not root: some tests start a second engine, or build machines."""
     for step in RUNS:
         inner = _inner(shlex.split(step.text["run"]))
-        started = {"tests", "engine", "faults", "builders"} & set(inner)
+        started = {"tests", "engine", "engines", "faults", "builders"} & set(inner)
         wanted = inner[:2] == ["nox", "-s"] and started
         assert ("--as-root" in step.text["run"]) is bool(wanted), step.name
 
 
 def test_sessions_that_need_cosign_get_the_pinned_one() -> None:
     """The runner's Ubuntu has no package of it, so the sessions could not install it themselves."""
-    need = {"tests", "engine", "release", "faults", "publish", "builders"}
+    need = {"tests", "engine", "engines", "release", "faults", "publish", "builders"}
     for step in RUNS:
         inner = _inner(shlex.split(step.text["run"]))
         end = inner.index("--") if "--" in inner else len(inner)
@@ -266,7 +266,8 @@ def test_sessions_that_need_cosign_get_the_pinned_one() -> None:
 def test_what_is_tried_every_week_is_among_the_tests() -> None:
     runs = [step for step in RUNS if step.workflow == "faults.yml" and "nox" in step.text["run"]]
     inner = [_inner(shlex.split(step.text["run"])) for step in runs]
-    faults, lowest, interrupts, simulation = inner
+    faults, lowest, interrupts, simulation, engines = inner
+    assert engines == ["nox", "-s", "engines"]
     assert simulation[:3] == ["nox", "-s", "simulation"]
     assert faults == ["nox", "-s", "faults"]
     assert lowest == ["nox", "-s", "lowest"]
