@@ -237,7 +237,6 @@ def test_several_nodes_push_one_index(
     assert sorted(found) == ["amd64", "arm64"]
 
 
-@pytest.mark.toolchain
 @pytest.mark.parametrize("output", ["load", "oci", "type=docker,dest=x.tar", "type=tar,dest=x.tar"])
 def test_what_several_nodes_can_not_put_together_is_told_before_work(
     make_user: Callable[..., User], farm: list[Daemon], output: str

@@ -83,6 +83,7 @@ def _digest(archive: Path) -> str:
         return opened.top()
 
 
+@pytest.mark.toolchain
 def test_the_published_image_holds_the_files_of_the_commit_alone(release: Release) -> None:
     _hide(release.root)
     assert git(release.root, "status", "--porcelain") == ""

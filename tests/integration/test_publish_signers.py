@@ -95,7 +95,6 @@ def _check(release: Release, setting: Setting) -> None:
         assert sorted(found["images"]) == sorted(release.receipt["platforms"].values())
 
 
-@pytest.mark.toolchain
 def test_it_is_published_whole_a_second_time_is_nothing_and_another_key_signs_all(
     setting: Setting, tmp_path: Path
 ) -> None:

@@ -143,6 +143,34 @@ def test_an_index_and_its_manifests_are_signed_and_verified(signed: Signed) -> N
 
 
 @one_cosign
+@pytest.mark.toolchain
+def test_what_buildx_pushed_by_itself_is_signed_and_verified(
+    signed: Signed, tmp_path: Path
+) -> None:
+    # As it is by default: with BuildKit's provenance in the index, in the form of its version.
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n", encoding="utf-8")
+    tag = f"{signed.name}:pushed"
+    argv = ["docker", "buildx", "build", "--push", "--provenance=true", "--tag", tag]
+    platforms = ("--platform", "linux/amd64,linux/arm64")
+    pushed = subprocess.run(
+        [*argv, *platforms, str(tmp_path)],
+        env=signed.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert pushed.returncode == 0, pushed.stderr
+    digest = signed.repository.digest("pushed")
+    reference = f"{signed.name}@{digest}"
+    done = signed.invoke("docker-sign", reference)
+    assert done.returncode == 0, done.stderr
+    found = signed.invoke("docker-verify", reference, "--json")
+    assert found.returncode == 0, found.stderr
+    facts = json.loads(found.stdout)
+    assert (facts["digest"], len(facts["images"])) == (digest, 2)
+
+
+@one_cosign
 def test_a_tag_is_what_it_stands_for_now(signed: Signed) -> None:
     first, second = signed.push("first"), signed.push("second")
     for digest in (first, second):

@@ -181,7 +181,6 @@ def test_each_fault_is_found_by_its_check(
     assert _left(run) == ([run] if image.failed else [])
 
 
-@pytest.mark.toolchain
 def test_a_failure_can_be_repeated_with_the_line_that_it_shows(
     make_checkout: Callable[..., Checkout], alpine: str
 ) -> None:

@@ -299,6 +299,7 @@ command = ["sh", "-c", "echo db > /tmp/index.html; exec httpd -f -p 8080 -h /tmp
 """
 
 
+@pytest.mark.toolchain
 def test_docker_run_starts_what_is_needed_and_removes_it(
     make_checkout: MakeCheckout, alpine: str
 ) -> None:
