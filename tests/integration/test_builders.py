@@ -22,6 +22,7 @@ from buildkit import image_of_buildkit
 from conftest import ROOT, Checkout, go_tool, start_task
 from nodes import Authority, Daemon, built_here, daemon, make_authority
 from registries import Server, registry
+from releases import CURRENT
 
 from buildlib.elf import program_arch
 
@@ -476,8 +477,10 @@ def test_a_registry_makes_the_cold_build_of_another_machine_warm(
         other = make_user(dockerfile, _table([cold], shared, [both]), "other")
         other.succeed("docker-builder", "create")
         first = other.build("--platform", "all", "--output", "local")
-        # Two for each platform, and the file that both of them copy.
-        assert first["cached"] == first["steps"] == 5
+        # Two for each platform, and the file that both of them copy. Newer versions of
+        # BuildKit look for what follows that file in one of the caches: moby/buildkit issue 6418.
+        assert first["steps"] == 5
+        assert first["cached"] in ({4, 5} if CURRENT else {5})
         made = [(_output(other) / slug / "made").read_text(encoding="utf-8") for slug in SLUGS]
         assert made == ["amd64\n", "arm64\n"]
 
