@@ -305,16 +305,18 @@ def engines(session: nox.Session) -> None:
     if os.geteuid() != 0:
         session.error("a second engine is root here: scripts/bootstrap.sh --as-root nox -s engines")
     _install(session)
-    # A new engine compiles all of Go's library: once, and not in the time of several tests.
-    built_first = ("sh", "-c", 'invoke docker-build --platform all --output cacheonly && exec "$@"')
-    pytest = (*built_first, "-", "python", "-m", "pytest", "-m", "toolchain", *SHARED)
+    # An engine without the compiler's cache compiles all of Go's library: once, and not in the
+    # time of several tests. The image's own steps may be cached where that is not.
+    build = "invoke docker-build --no-cache --platform all --output cacheonly"
+    pytest = ("python", "-m", "pytest", "-m", "toolchain", *SHARED)
+    built_first = ("sh", "-c", f'{build} && exec "$@"', "-", *pytest)
     files, failed = [], []
     for name, prefix in TOOLCHAINS.items():
         session.log(name)
         # Not `create_tmp`: it moves TMPDIR into this checkout, whose git would be found by tests.
         files.append(session.cache_dir.resolve() / f"{name}.json".replace(" ", "-"))
         files[-1].unlink(missing_ok=True)
-        words = (*prefix, *pytest, "--matrix", str(files[-1]), "tests/integration")
+        words = (*prefix, *built_first, "--matrix", str(files[-1]), "tests/integration")
         # An engine of its own has no network: it needs base images that are here.
         session.run(
             *("scripts/bootstrap.sh", "--release-tools", *words, *session.posargs),
