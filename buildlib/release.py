@@ -150,7 +150,7 @@ def _order_problems(
     for tag in same:
         where = "HEAD" if git.tags[tag] == git.revision else git.tags[tag][:7]
         yield InputError(
-            f"{tag} is there already, on {where}",
+            f"{tag} already exists, on {where}",
             hint=f"git push REMOTE {tag} pushes it" if where == "HEAD" else "choose another",
         )
     before = naming.highest(set(lineage.before) - set(git.moving))

@@ -99,7 +99,7 @@ def finish(setting: Setting, digest: str, wanted: Wanted) -> str:
 
 
 def _unordered(steps: Iterable[str]) -> list[str]:
-    # What is there already is not written again.
+    # What already exists is not written again.
     kept = [step for step in steps if not step.startswith("write ")]
     return ["claim" if step in _CLAIMS else step for step in kept]
 

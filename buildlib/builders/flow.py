@@ -153,7 +153,7 @@ class Flow:
         if found.driver and not (record and record.owns(found)):
             raise _stranger(builder.name)
         if found.driver and record and record.fingerprint == self._print(builder):
-            self._console.note(f"{builder.name} is there already, as it is described")
+            self._console.note(f"{builder.name} already exists, as it is described")
             return self._usable(builder)
         if found.driver:
             self._console.note(f"{builder.name} is configured differently now: it is created again")

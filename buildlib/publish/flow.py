@@ -252,7 +252,7 @@ class PublishFlow:
             raise
         except BuildlibError as error:
             problems.append(error)
-        # What is there already was built by what built it.
+        # What already exists was built by what built it.
         self.receipt.tools = self._builds_with | self.receipt.tools
         if self._plan.signs:
             try:
@@ -292,7 +292,7 @@ class PublishFlow:
         archive, before = self._plan.archive, self.receipt.built or self.receipt.digest
         line = built_by(self._plan.build, self._project.config.root)
         if before and self.receipt.built_by == line and self._top(archive) == before:
-            self._console.note(f"{archive.name} is there already: {before}")
+            self._console.note(f"{archive.name} already exists: {before}")
         else:
             request = release_request(self._project.config)
             with self._around.sources() as project:

@@ -267,7 +267,7 @@ class Repository:
             raise self._no_blob(digest, answer)
 
     def has_blob(self, digest: str) -> bool:
-        """Return whether a blob is there already."""
+        """Return whether a blob already exists."""
         answer = self.transport.call(
             "HEAD", self._at("blobs", digest), scope=self._push, expect=_MAYBE
         )

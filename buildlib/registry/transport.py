@@ -374,7 +374,7 @@ class Transport:
         return later
 
     def _later(self, what: str, why: str, answer: Answer | None = None) -> LaterError:
-        sent = "; what is there already is not sent again" if self._writes else ""
+        sent = "; what already exists is not sent again" if self._writes else ""
         later = LaterError(
             f"{self.host} did not answer {what} in {self.patience.attempts} attempts",
             why=why,

@@ -532,7 +532,7 @@ def test_what_is_included_has_to_be_there(root: Path, checked_out: CheckOut) -> 
     with pytest.raises(InputError, match=r"files that are not there: gen/\*\*/\*\.js, \.env"):
         checked_out(root)
     commit(root, {"buildlib.toml": INCLUDE.replace(".env", "[")})
-    with pytest.raises(InputError, match=r"line 2 of \[context\] include is no pattern"):
+    with pytest.raises(InputError, match=r"line 2 of \[context\] include is not a pattern"):
         checked_out(root)
 
 

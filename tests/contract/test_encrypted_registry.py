@@ -238,7 +238,7 @@ def test_who_sends_is_told_that_nothing_is_sent_twice(server: Encrypted) -> None
     transport = _repository(server).transport
     with pytest.raises(TransientError) as caught:
         transport.call("POST", "/v2/x/blobs/uploads/", scope="", expect=frozenset({202}))
-    assert caught.value.hint == "try again later; what is there already is not sent again"
+    assert caught.value.hint == "try again later; what already exists is not sent again"
 
 
 @pytest.mark.parametrize("wrong", ["nobody signed it", "it is another's"])

@@ -886,7 +886,7 @@ ROWS = [
         NONE,
         Wire.stall,
         GateError,
-        "no image",
+        "not an image",
         act=_pull_of(manifests=[{"digest": "sha256:../../../../other"}]),
     ),
     Row(
@@ -894,7 +894,7 @@ ROWS = [
         NONE,
         Wire.stall,
         GateError,
-        "no image",
+        "not an image",
         act=_pull_of(manifests=[{"digest": DIGEST}] * 3000),
     ),
     Row(
@@ -910,7 +910,7 @@ ROWS = [
         NONE,
         Wire.stall,
         GateError,
-        "no image",
+        "not an image",
         act=_pull_of(manifests=[{"digest": DIGEST, "platform": {"os": ["x"]}}]),
     ),
     Row(
@@ -918,7 +918,7 @@ ROWS = [
         NONE,
         Wire.stall,
         GateError,
-        "no image",
+        "not an image",
         act=_pull_of(config={"digest": DIGEST, "size": -1}),
     ),
     Row(
@@ -926,7 +926,7 @@ ROWS = [
         NONE,
         Wire.stall,
         GateError,
-        "no image",
+        "not an image",
         act=_pull_of(config={"digest": DIGEST, "size": "1"}),
     ),
     Row(

@@ -105,7 +105,7 @@ def test_an_index_that_is_none_is_no_image(proxy: Proxy, body: object) -> None:
     proxy.always["GET .*/manifests/"] = _found(body, **{"Content-Type": INDEX})
     document = _repository(proxy).manifest("latest")
     assert document
-    with pytest.raises(GateError, match="no image that is known here"):
+    with pytest.raises(GateError, match="not an image of a known type"):
         manifests_of(document)
 
 

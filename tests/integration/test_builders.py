@@ -184,7 +184,7 @@ def test_create_status_build_and_remove(
     assert "running" in user.succeed("docker-builder", "create").stdout
     assert _states(user) == {"": "ready", "node0": "running", "node1": "running"}
     again = user.succeed("docker-builder", "create")
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     assert "$ docker buildx create" not in again.stderr
 
     user.build("--platform", "all", "--output", "local")

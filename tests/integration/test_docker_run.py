@@ -43,7 +43,7 @@ socket-path = "/var/run/docker.sock"
 
 @pytest.fixture
 def project(own_image: str, tmp_path: Path) -> Iterator[Checkout]:
-    """Give a repository whose image is there already; its containers are removed at the end."""
+    """Give a repository whose image already exists; its containers are removed at the end."""
     image = own_image.partition(":")[0]
     root = tmp_path / "repo"
     root.mkdir()

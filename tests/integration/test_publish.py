@@ -333,7 +333,7 @@ def test_a_receipt_of_another_version_is_not_gone_on_from(make: Make) -> None:
         release.publish(UNSIGNED._replace(resume=True))
     path = release.root / "dist/receipt.json"
     path.write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError, match="is no receipt"):
+    with pytest.raises(InputError, match="is not a receipt"):
         release.publish(UNSIGNED._replace(resume=True))
 
 

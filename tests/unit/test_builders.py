@@ -255,7 +255,7 @@ BAD = {
     "a remote node without an address": ('driver = "remote"\nnodes = [{}]', "has no endpoint"),
     "an address of another kind": (
         'driver = "remote"\nnodes = [{ endpoint = "http://x" }]',
-        "no address of a buildkitd",
+        "not the address of a buildkitd",
     ),
     "certificates on a way that has its own": (
         'driver = "remote"\nnodes = [{ endpoint = "ssh://x", cacert = "c" }]',

@@ -233,8 +233,8 @@ def test_a_secret_that_buildx_takes_is_taken(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("hunter2", "no list of key=value"),
-        ("id=x,hunter2", "no list of key=value"),
+        ("hunter2", "not a list of key=value"),
+        ("id=x,hunter2", "not a list of key=value"),
         ("hunter2==", "its keys are not all of env, id, source, src, type"),
         ("id=x, env=X", "its keys are not all of"),
         ("id=x,type=hunter2", "neither file nor env"),
@@ -385,7 +385,7 @@ def test_sources_that_the_context_will_not_have(
 def test_a_pattern_that_is_none_is_told_with_its_file(tmp_path: Path) -> None:
     write_project(tmp_path)
     (tmp_path / "Dockerfile.dockerignore").write_text("app\n[z-a]\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"line 2 of Dockerfile\.dockerignore is no pattern"):
+    with pytest.raises(InputError, match=r"line 2 of Dockerfile\.dockerignore is not a pattern"):
         preflight.read_ignore(_plan(tmp_path))
 
 

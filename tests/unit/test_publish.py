@@ -328,7 +328,7 @@ def test_all_that_forbids_a_release_is_told_at_once(tmp_path: Path) -> None:
             in_registry={},
         )
     told = str(caught.value)
-    assert "no release" in told
+    assert "not a release" in told
     assert "on stand-ins can't be published" in told
     assert "not pinned" in told
     assert "two registries have the one repository" in told

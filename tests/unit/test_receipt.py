@@ -198,9 +198,9 @@ def test_what_is_no_receipt_is_told(tmp_path: Path, found: object) -> None:
     path = tmp_path / "receipt.json"
     content = _whole() | found if isinstance(found, dict) else found
     path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(InputError, match="is no receipt") as caught:
+    with pytest.raises(InputError, match="is not a receipt") as caught:
         read_receipt(path)
-    assert "publish without --resume" in str(caught.value)
+    assert "leave --resume out" in str(caught.value)
 
 
 # --- one for each version ---------------------------------------------------------------------

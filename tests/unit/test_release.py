@@ -189,10 +189,10 @@ CASES = {
         name="v1.2.3", head=("v1.2.3",), problems=("v1.2.3 already exists, on HEAD",)
     ),
     "there already, elsewhere": Case(
-        elsewhere=("v1.2.4",), problems=("v1.2.4 is there already, on fffffff",)
+        elsewhere=("v1.2.4",), problems=("v1.2.4 already exists, on fffffff",)
     ),
     "there already, without the prefix": Case(
-        elsewhere=("1.2.4",), problems=("1.2.4 is there already",)
+        elsewhere=("1.2.4",), problems=("1.2.4 already exists",)
     ),
     "lower than before": Case(name="v1.2.2", problems=("out of order: v1.2.3 is before HEAD",)),
     "lower than on HEAD": Case(

@@ -100,7 +100,7 @@ BAD = {
     "a word for yes": ('rules = [{ template = "x", zero = "no" }]', "true or false"),
     "a suffix with a slash": ('suffix = "/x"', "can't be part of a tag"),
     "a suffix that is a number": ("suffix = 1", "can't be part of a tag"),
-    "a rule that is there already": ('rules = ["latest", "x", "latest"]', "repeats rule 1"),
+    "a rule that already exists": ('rules = ["latest", "x", "latest"]', "repeats rule 1"),
     "the same on one kind of two": (
         'rules = ["{version}", { template = "{version}", on = ["edge", "other"] }]',
         "repeats rule 1",
