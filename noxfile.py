@@ -279,8 +279,8 @@ def _like_docker_publish(session: nox.Session) -> dict[str, str]:
 def goreleaser(session: nox.Session) -> None:
     """Check GoReleaser's configuration and release with it here; `-- release` does it for real."""
     _install(session)
-    # With the pinned GoReleaser on PATH.
-    run = ("python", "scripts/gotools.py", "goreleaser", "--")
+    # With the pinned GoReleaser on PATH, and syft, which it calls.
+    run = ("python", "scripts/gotools.py", "goreleaser", "syft", "--")
     if session.posargs[:1] == ["release"]:
         # The images are published by docker-publish, which judges them before.
         words = ("release", "--clean", "--skip=docker,sign", *session.posargs[1:])

@@ -45,7 +45,7 @@ def test_a_release_by_goreleaser_is_told_what_only_we_know(tmp_path: Path) -> No
     lines = _nox(tmp_path, *words, "--", "release", "--snapshot").splitlines()
     at = lines.index("go1.24.99, latest 1")
     assert lines[at - 1] == (
-        "asked: scripts/gotools.py goreleaser -- "
+        "asked: scripts/gotools.py goreleaser syft -- "
         "goreleaser release --clean --skip=docker,sign --snapshot"
     )
 
