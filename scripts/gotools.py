@@ -380,7 +380,8 @@ def update(file: Path, env: Mapping[str, str], now: datetime) -> bool:
     go = go_command(env)
     here = {**env, "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
     complete = True
-    for tool in {one.module: one for one in tools_of(current=True).values()}.values():
+    # Of a module with two versions the current one moves.
+    for tool in {one.module: one for one in (*TOOLS.values(), *CURRENT.values())}.values():
         try:
             new = _newest(go, tool, now, here)
         except GoToolError as error:

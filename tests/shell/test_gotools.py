@@ -176,7 +176,7 @@ def test_pins_are_moved_but_for_the_oldest_and_what_is_not_a_week_old(
 ) -> None:
     copy = tmp_path / "copy.py"
     shutil.copy(SCRIPT, copy)
-    for tool in gotools.tools_of(current=True).values():
+    for tool in (*gotools.TOOLS.values(), *gotools.CURRENT.values()):
         pin = tmp_path / "pins" / tool.module
         pin.parent.mkdir(parents=True, exist_ok=True)
         pin.write_text(tool.version, encoding="utf-8")
