@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -52,15 +51,19 @@ CONFIG = load_config(Path(__file__).parent, os.environ)
 PLATFORMS = [str(platform) for platform in CONFIG.platforms]
 
 
-def _starts(program: str) -> bool:
-    """Return whether a program is on PATH and starts: that of pyenv may lead nowhere."""
-    found = shutil.which(program)
-    if not found:
-        return False
-    return subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0
+def _python(version: str) -> str | None:
+    """Return where a Python is: on PATH, or among pyenv's, whose shims may lead nowhere."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    places = [one for one in os.get_exec_path() if Path(one) != pyenv / "shims"]
+    places += map(str, sorted(pyenv.glob(f"versions/{version}.*/bin")))
+    return shutil.which(f"python{version}", path=os.pathsep.join(places))
 
 
-PYTHONS = [one for one in ("3.11", "3.12", "3.13", "3.14") if _starts(f"python{one}")]
+PYTHONS = [
+    nox.param(found, id=version)
+    for version in ("3.11", "3.12", "3.13", "3.14")
+    if (found := _python(version))
+]
 
 
 def _install(session: nox.Session) -> None:
@@ -162,9 +165,10 @@ def lowest(session: nox.Session) -> None:
     session.run("pytest", "-m", "unit", *SHARED, "tests/unit", *session.posargs)
 
 
-@nox.session(python=PYTHONS, default=False)
+@nox.session(default=False)
+@nox.parametrize("python", PYTHONS)
 def pythons(session: nox.Session) -> None:
-    """Run the unit tests with each Python of 3.11 to 3.14 that is on PATH."""
+    """Run the unit tests with each Python of 3.11 to 3.14 that is on PATH or pyenv has."""
     _install(session)
     session.run("pytest", "-m", "unit", *SHARED, "tests/unit", *session.posargs)
 
@@ -275,8 +279,8 @@ def _like_docker_publish(session: nox.Session) -> dict[str, str]:
 def goreleaser(session: nox.Session) -> None:
     """Check GoReleaser's configuration and release with it here; `-- release` does it for real."""
     _install(session)
-    # With the pinned GoReleaser on PATH.
-    run = ("python", "scripts/gotools.py", "goreleaser", "--")
+    # With the pinned GoReleaser on PATH, and syft, which it calls.
+    run = ("python", "scripts/gotools.py", "goreleaser", "syft", "--")
     if session.posargs[:1] == ["release"]:
         # The images are published by docker-publish, which judges them before.
         words = ("release", "--clean", "--skip=docker,sign", *session.posargs[1:])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
 from typing import Final
 
 from buildlib.dockerfile import PREDEFINED, Dockerfile, context_path
@@ -257,11 +257,11 @@ def other_version(plan: BuildPlan, dockerfile: Dockerfile, name: str) -> tuple[s
 def check_files(plan: BuildPlan) -> list[BuildlibError]:
     """Return what is missing on disk: context and Dockerfile."""
     found = (
-        _missing("build context", plan.context, Path.is_dir),
+        _missing("build context", plan.context, S_ISDIR),
         _missing(
             "Dockerfile",
             plan.dockerfile,
-            Path.is_file,
+            S_ISREG,
             hint='set dockerfile = "path" in the configuration',
         ),
     )
@@ -269,13 +269,17 @@ def check_files(plan: BuildPlan) -> list[BuildlibError]:
 
 
 def _missing(
-    what: str, path: Path, there: Callable[[Path], bool], hint: str = ""
+    what: str, path: Path, kind: Callable[[int], bool], hint: str = ""
 ) -> BuildlibError | None:
+    # Python 3.14 has is_dir() say no where nobody can tell.
     try:
-        return None if there(path) else InputError(f"{what} not found: {path}", hint=hint)
+        there = kind(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        there = False
     except OSError as error:
         # A name that is too long, or a directory above it that is not for us.
         return InputError(f"{what} can't be looked at: {path}", why=str(error.strerror))
+    return None if there else InputError(f"{what} not found: {path}", hint=hint)
 
 
 def read_ignore(plan: BuildPlan) -> DockerIgnore:

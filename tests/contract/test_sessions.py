@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +17,10 @@ ALWAYS = {
 }
 
 
-def _nox(path: Path, *words: str) -> str:
+def _nox(path: Path | str, *words: str, **more: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), *words],
-        env=unmeasured(PATH=str(path), NO_COLOR="1"),
+        env=unmeasured(PATH=str(path), NO_COLOR="1", **more),
         capture_output=True,
         text=True,
         check=True,
@@ -43,7 +45,7 @@ def test_a_release_by_goreleaser_is_told_what_only_we_know(tmp_path: Path) -> No
     lines = _nox(tmp_path, *words, "--", "release", "--snapshot").splitlines()
     at = lines.index("go1.24.99, latest 1")
     assert lines[at - 1] == (
-        "asked: scripts/gotools.py goreleaser -- "
+        "asked: scripts/gotools.py goreleaser syft -- "
         "goreleaser release --clean --skip=docker,sign --snapshot"
     )
 
@@ -130,6 +132,20 @@ def test_plain_nox_runs_two_sessions_at_a_time(words: list[str], jobs: str) -> N
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == [jobs]
+
+
+def test_each_python_on_path_or_of_pyenv_has_a_session_and_none_is_started(tmp_path: Path) -> None:
+    pyenv, own, started = tmp_path / "pyenv", tmp_path / "bin", tmp_path / "started"
+    chosen = pyenv / "versions" / "3.12.4" / "bin"
+    for folder in (own, chosen, pyenv / "shims"):
+        folder.mkdir(parents=True)
+    # Of a shim alone nobody knows whether it leads anywhere.
+    for folder, version in ((own, 14), (chosen, 12), (pyenv / "shims", 12), (pyenv / "shims", 13)):
+        _program(folder / f"python3.{version}", f"touch {started}")
+    path = f"{pyenv / 'shims'}{os.pathsep}{own}"
+    listed = _nox(path, "--list", PYENV_ROOT=str(pyenv))
+    assert re.findall(r"^- pythons\((.*?)\)", listed, re.MULTILINE) == ["3.12", "3.14"]
+    assert not started.exists()
 
 
 def test_what_is_fast_needs_no_registry_and_no_second_machine(tmp_path: Path) -> None:

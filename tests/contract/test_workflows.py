@@ -21,13 +21,14 @@ from invoke.parser import Parser
 from buildlib.config import load_config
 
 FOLDER = ROOT / ".github" / "workflows"
-NAMES = ["bases.yml", "ci.yml", "faults.yml", "release.yml", "scan.yml"]
+NAMES = ["bases.yml", "ci.yml", "faults.yml", "release.yml", "scan.yml", "tools.yml"]
 # Whoever may do more than read, and what for is beside it in the file.
 WRITES = {
     ("bases.yml", "bases"): {"contents", "pull-requests", "actions"},
     ("release.yml", "images"): {"packages", "id-token"},
     ("release.yml", "binaries"): {"contents"},
     ("scan.yml", "scan"): {"issues"},
+    ("tools.yml", "tools"): {"contents", "pull-requests", "actions"},
 }
 PINNED = re.compile(r"[a-z-]+/[a-z-]+@[0-9a-f]{40}")
 USES = re.compile(r"^\s*(?:- )?uses: \S+ # v\d+\.\d+\.\d+$")
@@ -177,7 +178,7 @@ def _expanded(step: Step) -> Iterator[list[str]]:
 
 def _inner(words: list[str]) -> list[str]:
     """Return the command that is run in the end, past the scripts that prepare for it."""
-    if words[0] == "scripts/gotools.py":
+    if words[0] == "scripts/gotools.py" and "--" in words:
         end = words.index("--")
         assert set(words[1:end]) <= set(GOTOOLS.TOOLS)
         return _inner(words[end + 1 :])
@@ -291,6 +292,13 @@ def test_bases_are_proposed_with_what_follows_from_them() -> None:
     inner = [_inner(words)[:3] for words in steps]
     assert inner[:2] == [["invoke", "docker-bases", "--update"], ["invoke", "goreleaser-config"]]
     assert inner[2][:2] == ["scripts/propose.py", "pull-request"]
+
+
+def test_newer_tools_are_proposed_every_week() -> None:
+    steps = [shlex.split(step.text["run"]) for step in RUNS if step.workflow == "tools.yml"]
+    move, propose = steps
+    assert move == ["scripts/gotools.py", "--update"]
+    assert propose[:4] == ["scripts/propose.py", "pull-request", "--branch", "automation/go-tools"]
 
 
 def test_a_dry_run_of_a_release_rehearses_both_of_its_tools() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,18 @@ GO = """\
 echo "$GOTOOLCHAIN $GOSUMDB $GOFLAGS: $PWD: $*" >> "$LOG"
 case "$1 $2" in
     "env GOVERSION") echo "${VERSION:-go1.99.0}"; exit ;;
-    "env "*) echo "$HERE/mod"; exit ;;
+    "env "*) echo "$HERE/mod"; sleep "${SLOW:-0}"; exit ;;
+    "list -m")
+        at=2026-01-01 go=1.26
+        case "$4" in
+            */grype@*) version=v9.0.0 ;;
+            */buildkit@*) version=v9.0.1 ;;
+            */cosign/*) version=v9.0.2 at=2026-01-03 ;;
+            */goreleaser/*) version=v9.0.3 go=99.1 ;;
+            *) version=$(cat "$HERE/pins/${4%@*}") ;;
+        esac
+        printf '{"Version": "%s", "Time": "%sT00:00:00Z", "GoVersion": "%s"}' $version $at $go
+        exit ;;
     "mod download") printf '{"Sum": "%s", "Dir": "%s"}' "${SUM:-$PINNED}" "$HERE/fetched"; exit ;;
 esac
 case "$FATE" in fails) echo 'no such package' >&2; exit 1;; esac
@@ -143,6 +156,48 @@ def test_what_can_not_be_built_leaves_nothing_behind(tmp_path: Path, env: dict[s
     assert (done.returncode, done.stdout) == (4, "")
     assert "go build failed: no such package" in done.stderr
     assert list((tmp_path / "cache" / "buildlib" / "go").iterdir()) == []
+
+
+def test_what_two_need_at_once_is_built_once(tmp_path: Path, env: dict[str, str]) -> None:
+    argv = [sys.executable, str(SCRIPT), "grype"]
+    both = [
+        subprocess.Popen(argv, env={**env, "SLOW": "0.5"}, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = "".join(one.communicate()[1] for one in both)
+    assert [one.returncode for one in both] == [0, 0]
+    assert said.count("is built, which takes minutes") == 1
+    assert said.count("another one builds; this one goes on after it") == 1
+    assert (tmp_path / "log").read_text("utf-8").count(": build ") == 1
+
+
+def test_pins_are_moved_but_for_the_oldest_and_what_is_not_a_week_old(
+    tmp_path: Path, env: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy.py"
+    shutil.copy(SCRIPT, copy)
+    for tool in (*gotools.TOOLS.values(), *gotools.CURRENT.values()):
+        pin = tmp_path / "pins" / tool.module
+        pin.parent.mkdir(parents=True, exist_ok=True)
+        pin.write_text(tool.version, encoding="utf-8")
+    env["SUM"] = f"h1:{'n' * 43}="
+    day = datetime(2026, 1, 9, tzinfo=UTC)
+    assert not gotools.update(copy, env, day)
+    shown = capsys.readouterr()
+    oldest, now = gotools.TOOLS["buildctl"].version, gotools.CURRENT["buildctl"].version
+    assert set(shown.out.splitlines()) == {
+        f"github.com/anchore/grype {VERSION} -> v9.0.0",
+        f"github.com/moby/buildkit {now} -> v9.0.1",
+    }
+    assert "goreleaser/v2: v9.0.3 asks for Go 99.1, and NEEDED is older" in shown.err
+    text = copy.read_text("utf-8")
+    assert f'"github.com/anchore/grype",\n        "v9.0.0",\n        "{env["SUM"]}"' in text
+    assert text.count(env["SUM"]) == 2
+    assert f'"github.com/moby/buildkit", "{oldest}"' in text
+    assert text.count("v9.0.") == 2
+    # A week after it has been there.
+    gotools.update(copy, env, day + timedelta(days=1))
+    assert "v9.0.2" in copy.read_text("utf-8")
 
 
 def test_the_cache_is_that_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from buildlib.executor import Completed
 from buildlib.oci import open_archive
 from buildlib.sbom import Sbom, as_text, make_sboms, warnings
 
-from fakes import FakeExecutor
+from fakes import FakeExecutor, words_after
 
 PROGRAM = {"usr/bin/thing": ELF}
 
@@ -36,7 +36,7 @@ class Syft(FakeExecutor):
             self.read.append(image.platform)
         for word in argv if self.packages else ():
             kind, equals, path = word.partition("=")
-            if equals and kind.endswith("-json"):
+            if equals and "-json@" in kind:
                 listed: dict[str, list[object]] = {"packages": [{}] * self.packages}
                 Path(path).write_text(json.dumps(listed), encoding="utf-8")
         return Completed(code=self.code, stderr="no good")
@@ -76,6 +76,9 @@ def test_every_platform_has_its_bill_in_both_formats(tmp_path: Path) -> None:
     argv = syft.asked[0]
     assert argv[:4] == ("env", "SYFT_CHECK_FOR_APP_UPDATE=false", "syft", "scan")
     assert argv[argv.index("--source-version") + 1] == one.digest
+    # The newest syft writes CycloneDX 1.7, unless told otherwise.
+    kinds = [word.partition("=")[0] for word in words_after(argv, "--output")]
+    assert kinds == ["spdx-json@2.3", "cyclonedx-json@1.6"]
     assert as_text([one]).splitlines()[0].startswith("linux/amd64  1 packages  ")
 
 
