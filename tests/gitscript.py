@@ -36,6 +36,16 @@ def _commit(root: Path, times: str) -> None:
         git(root, "commit", "--quiet", "--allow-empty", "--message", f"more {next(_NUMBER)}")
 
 
+def _tag(root: Path, name: str) -> None:
+    """Write a lightweight tag as git does: most words are one, and this takes no process."""
+    head = (root / ".git" / "HEAD").read_text(encoding="utf-8")
+    if head.startswith("ref: "):
+        head = (root / ".git" / head.removeprefix("ref: ").strip()).read_text(encoding="utf-8")
+    file = root / ".git" / "refs" / "tags" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(head, encoding="utf-8")
+
+
 def _write(root: Path, name: str) -> None:
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text("x", encoding="utf-8")
@@ -59,7 +69,7 @@ def _ignored(root: Path, name: str) -> None:
 
 WORDS: Mapping[str, Callable[[Path, str], object]] = {
     "c": _commit,
-    "t": lambda root, name: git(root, "tag", name),
+    "t": _tag,
     "a": lambda root, name: git(root, "tag", "--message", "notes", name),
     "b": lambda root, name: git(root, "checkout", "--quiet", "-b", name),
     "co": lambda root, name: git(root, "checkout", "--quiet", name),
@@ -74,11 +84,16 @@ WORDS: Mapping[str, Callable[[Path, str], object]] = {
 }
 
 
+def _folder() -> Path:
+    root = Path(tempfile.mkdtemp(prefix="buildlib-test-"))
+    atexit.register(shutil.rmtree, root)
+    return root
+
+
 @cache
 def _first() -> Path:
     """Return the repository that all others are copies of: a copy takes no process."""
-    root = Path(tempfile.mkdtemp(prefix="buildlib-test-"))
-    atexit.register(shutil.rmtree, root)
+    root = _folder()
     git(root, "init", "--quiet", "--template=", "--initial-branch=main")
     _write(root, "file")
     git(root, "add", "file")
@@ -106,3 +121,9 @@ def grow(root: Path, script: str) -> Path:
     for word in script.split():
         run_word(root, word)
     return root
+
+
+@cache
+def grown(script: str) -> Path:
+    """Return a repository grown by the words of the script, which is only read."""
+    return grow(_folder(), script)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
-from gitscript import grow
+from gitscript import grow, grown
 
 from buildlib.precedence import Naming, Scheme
 from buildlib.refusals import Mode
@@ -820,7 +820,7 @@ def _check(root: Path, row: Row) -> None:
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
 def test_table(row: Row, tmp_path: Path) -> None:
-    root = grow(tmp_path / "repo", row.script)
+    root = grown(row.script)
     if row.clone:
         git(tmp_path, "clone", "--quiet", f"--depth={row.clone}", f"file://{root}", "clone")
         root = tmp_path / "clone"
@@ -853,8 +853,8 @@ def test_a_submodule_has_versions_of_its_own(tmp_path: Path) -> None:
     assert ".gitmodules, sub" in str(plan.refusals[0])
 
 
-def test_nothing_is_written_where_there_is_nothing_to_read(tmp_path: Path) -> None:
-    assert read_changes(grow(tmp_path / "repo", "c")) == Changes()
+def test_nothing_is_written_where_there_is_nothing_to_read() -> None:
+    assert read_changes(grown("c")) == Changes()
 
 
 def test_a_renamed_file_is_told_by_its_new_name(tmp_path: Path) -> None:
