@@ -38,12 +38,17 @@ def _commit(root: Path, times: str) -> None:
 
 def _tag(root: Path, name: str) -> None:
     """Write a lightweight tag as git does: most words are one, and this takes no process."""
-    head = (root / ".git" / "HEAD").read_text(encoding="utf-8")
-    if head.startswith("ref: "):
-        head = (root / ".git" / head.removeprefix("ref: ").strip()).read_text(encoding="utf-8")
-    file = root / ".git" / "refs" / "tags" / name
+    folder = root / ".git"
+    head = (folder / "HEAD").read_text(encoding="utf-8")
+    branch = folder / head.removeprefix("ref: ").strip()
+    if head.startswith("ref: ") and not branch.is_file():
+        # It is packed.
+        git(root, "tag", name)
+        return
+    file = folder / "refs" / "tags" / name
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(head, encoding="utf-8")
+    commit = branch.read_text(encoding="utf-8") if head.startswith("ref: ") else head
+    file.write_text(commit, encoding="utf-8")
 
 
 def _write(root: Path, name: str) -> None:
