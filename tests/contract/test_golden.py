@@ -40,7 +40,13 @@ ARG VERSION
 COPY program /
 ENTRYPOINT ["/program"]
 """
-ENVIRONMENT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "COLUMNS": "80"}
+# Whatever the bootstrap and others have set.
+ENVIRONMENT = {
+    "BUILDLIB_BASE_IMAGES": "",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+    "COLUMNS": "80",
+}
 
 
 @pytest.fixture(scope="module")
