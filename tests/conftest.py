@@ -97,7 +97,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid}: {problem}: mark it with one of {SESSIONS}")
         compiles = COMPILING & set(getattr(item, "fixturenames", ()))
         if compiles and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(900))
+            item.add_marker(pytest.mark.timeout(2400))
 
 
 def pytest_terminal_summary(

@@ -12,7 +12,11 @@ from conftest import ROOT, Checkout, docker
 
 from buildlib.oci import open_archive
 
-pytestmark = [pytest.mark.reproducible, pytest.mark.usefixtures("engine")]
+pytestmark = [
+    pytest.mark.reproducible,
+    pytest.mark.usefixtures("engine"),
+    pytest.mark.timeout(2400),
+]
 
 
 def test_our_own_image_is_the_same_to_the_byte_on_every_platform(
