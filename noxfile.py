@@ -12,7 +12,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from buildlib.config import load_config
+from buildlib.config.config import load_config
 
 # The first that runs sessions side by side: `nox -j 2`.
 nox.needs_version = ">=2026.8.10"

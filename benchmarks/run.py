@@ -27,8 +27,8 @@ from urllib.request import urlopen
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from buildlib.config import load_config
-from buildlib.run.plan import confined_options
+from buildlib.config.config import load_config
+from buildlib.containers.plan import confined_options
 
 ROOT = Path(__file__).parent.parent
 IMAGE = f"buildlib-bench-{secrets.token_hex(4)}"

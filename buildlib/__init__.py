@@ -8,33 +8,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from buildlib.build import build_image
-    from buildlib.config import Config, load_config
+    from buildlib.build.build_image import build_image
+    from buildlib.build.plan import BuildPlan
+    from buildlib.build.planner import BuildRequest, make_build_plan
+    from buildlib.build.result import BuildResult
+    from buildlib.config.config import Config, load_config
     from buildlib.console import Console
     from buildlib.errors import BuildlibError
     from buildlib.executor import Executor, PlumbumExecutor
-    from buildlib.plan import BuildPlan
-    from buildlib.planning import BuildRequest, make_build_plan
     from buildlib.project import Project, load_project
-    from buildlib.report import BuildResult
-    from buildlib.version import Version, resolve_version
+    from buildlib.versioning.version import Version, resolve_version
 
 _HOME = {
-    "BuildPlan": "plan",
-    "BuildRequest": "planning",
-    "BuildResult": "report",
+    "BuildPlan": "build.plan",
+    "BuildRequest": "build.planner",
+    "BuildResult": "build.result",
     "BuildlibError": "errors",
-    "Config": "config",
+    "Config": "config.config",
     "Console": "console",
     "Executor": "executor",
     "PlumbumExecutor": "executor",
     "Project": "project",
-    "Version": "version",
-    "build_image": "build",
-    "load_config": "config",
+    "Version": "versioning.version",
+    "build_image": "build.build_image",
+    "load_config": "config.config",
     "load_project": "project",
-    "make_build_plan": "planning",
-    "resolve_version": "version",
+    "make_build_plan": "build.planner",
+    "resolve_version": "versioning.version",
 }
 
 __all__ = [

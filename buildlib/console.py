@@ -9,9 +9,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Final, TextIO
 
-from buildlib.command import shell_line
+from buildlib.build.argv import shell_line
+from buildlib.build.progress import Event, Step
 from buildlib.errors import BuildlibError, ProblemsError
-from buildlib.progress import Event, Step
 from buildlib.streams import give_up, tolerate, unwritten
 
 # Up to the last @ of the host, as a password may hold one; a digest's @ is no such end.

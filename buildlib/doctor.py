@@ -6,15 +6,15 @@ import platform
 from dataclasses import dataclass
 from typing import Final
 
-from buildlib.engine import Builder, EngineFacts, inspect_builder, inspect_engine
+from buildlib.build.preflight import MINIMUM_BUILDX, check_engine, unknown_buildx, version_numbers
+from buildlib.containers.runner import describe_engine
+from buildlib.docker.endpoint import Group
+from buildlib.docker.engine import Builder, EngineFacts, inspect_builder, inspect_engine
+from buildlib.docker.ping import find_engine
 from buildlib.errors import BuildlibError, ToolError
 from buildlib.executor import Executor
-from buildlib.preflight import MINIMUM_BUILDX, check_engine, unknown_buildx, version_numbers
+from buildlib.git.facts import NoGit
 from buildlib.project import Project
-from buildlib.run.endpoint import Group
-from buildlib.run.flow import describe_engine
-from buildlib.run.ping import find_engine
-from buildlib.vcs import NoGit
 
 # Docker 23 is the first that builds with buildx by itself; git 2.15 the first that says whether a
 # clone is shallow.

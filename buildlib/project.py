@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from buildlib.config import Config, load_config
+from buildlib.config.config import Config, load_config
 from buildlib.errors import InputError
-from buildlib.vcs import GitFacts, NoGit, read_git_facts
-from buildlib.version import Version, resolve_version
+from buildlib.git.facts import GitFacts, NoGit, read_git_facts
+from buildlib.versioning.version import Version, resolve_version
 
 if TYPE_CHECKING:
-    from buildlib.dockerfile import Dockerfile
-    from buildlib.dockerignore import IgnoreFile
-    from buildlib.gitcommand import Ahead
+    from buildlib.dockerfile.ignore import IgnoreFile
+    from buildlib.dockerfile.parser import Dockerfile
+    from buildlib.git.command import Ahead
 
 _IGNORE: Final = ".dockerignore"
 
@@ -114,7 +114,7 @@ class Project:
         Raises:
             InputError: it can't be read (exit 2).
         """
-        from buildlib.dockerignore import read_ignore_file  # noqa: PLC0415 - to build
+        from buildlib.dockerfile.ignore import read_ignore_file  # noqa: PLC0415 - to build
 
         named = self._place("dockerfile", self.config.dockerfile)
         beside = (path.with_name(f"{path.name}{_IGNORE}") for path in (named, self.dockerfile_path))
@@ -168,7 +168,7 @@ class Project:
         Raises:
             InputError: it is there, and not for us to read (exit 2).
         """
-        from buildlib.dockerfile import Dockerfile, parse_dockerfile  # noqa: PLC0415 - to build
+        from buildlib.dockerfile.parser import Dockerfile, parse_dockerfile  # noqa: PLC0415 - to build
 
         path = self.dockerfile_path
         try:

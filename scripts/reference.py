@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from buildlib.schema import json_schema, tables, type_of
+from buildlib.config.schema import json_schema, tables, type_of
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "reference"

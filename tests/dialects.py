@@ -17,12 +17,12 @@ from typing import NamedTuple
 from ociwriter import OciWriter
 from registries import QuietServer, serving
 
-from buildlib.oci import open_archive
-from buildlib.registry.client import Repository
+from buildlib.image.archive import open_archive
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.pull import pulled
-from buildlib.registry.push import push_archive
+from buildlib.registry.repository import Repository
 from buildlib.registry.tags import put_tag
+from buildlib.registry.transfer import push_archive
 from buildlib.registry.transport import Patience, Transport
 
 

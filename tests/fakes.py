@@ -8,16 +8,16 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from buildlib.config import Config, load_config
+from buildlib.config.config import Config, load_config
 from buildlib.console import Console
-from buildlib.dockerfile import parse_dockerfile
-from buildlib.engine import EngineFacts
+from buildlib.docker.engine import EngineFacts
+from buildlib.dockerfile.parser import parse_dockerfile
 from buildlib.errors import ToolError
 from buildlib.executor import NOTHING, Completed, Watch
-from buildlib.passing import new_name
+from buildlib.git.facts import GitFacts, NoGit
 from buildlib.project import Project
-from buildlib.vcs import GitFacts, NoGit
-from buildlib.version import resolve_version
+from buildlib.tempfiles import new_name
+from buildlib.versioning.version import resolve_version
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 DOCKERFILE = """\

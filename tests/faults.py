@@ -19,10 +19,10 @@ import pytest
 from registries import KNOWN, Proxy, Server, fault_proxy, registry
 from releases import PATH, PLAIN, QUICK, UNSIGNED, Release, make_release
 
+from buildlib.commands.publish import Wanted
 from buildlib.errors import BuildlibError, exit_code_of
-from buildlib.registry.client import Document, Repository
+from buildlib.registry.repository import Document, Repository
 from buildlib.registry.transport import Patience, Transport
-from buildlib.tasks.publishing import Wanted
 
 PINNED = ["1.2.3"]
 TAGS = ["1", "1.2", "1.2.3", "latest"]
@@ -143,4 +143,4 @@ def something_else(server: Server, tag: str) -> str:
 @pytest.fixture
 def quick_cosign(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start cosign again at once where it failed."""
-    monkeypatch.setattr("buildlib.sign.flow._BASE", 0.01)
+    monkeypatch.setattr("buildlib.sign.signer._BASE", 0.01)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
-from buildlib.registry.client import INDEX, MANIFEST, Document
+from buildlib.registry.repository import INDEX, MANIFEST, Document
 
 PATH = "team/thing"
 TAGS = f"GET /v2/{PATH}/tags/list"

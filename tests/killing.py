@@ -13,14 +13,14 @@ from conftest import unmeasured
 from faults import SIGNED, SKIP, Setting
 from releases import UNSIGNED, Release
 
-from buildlib.tasks.publishing import Wanted
+from buildlib.commands.publish import Wanted
 
 _KILLED = """
 import os, signal, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
-from buildlib.tasks.edge import Edge
-from buildlib.tasks.publishing import NOTHING, publish
+from buildlib.tasks.session import Edge
+from buildlib.commands.publish import NOTHING, publish
 def kill(step):
     if step == {step!r}:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from registries import serving
 
 from buildlib.registry.claim import PREFIX
-from buildlib.registry.client import INDEX, MANIFEST, Document
+from buildlib.registry.repository import INDEX, MANIFEST, Document
 
 PATH = "team/thing"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from buildlib.builders.plan import files_of
-from buildlib.builders.settings import NodeSettings
+from buildlib.builders.commands import files_of
+from buildlib.config.builders import NodeSettings
 
 _TIMEOUT: Final = 5.0
 _PATIENCE: Final = 1.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from buildlib.config.tag_rules import Kind, TagRule
 from buildlib.errors import InputError
-from buildlib.tagrules import Kind, TagRule
 
 # Tags that are not to be moved by this release, with blanks between them. GoReleaser can't know:
 # only the whole history tells whether a higher version was released already.

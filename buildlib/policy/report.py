@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
+from buildlib.config.policy import Ignore
 from buildlib.console import table
 from buildlib.errors import GateError
-from buildlib.ignores import sort_out, told_until
-from buildlib.policy.finding import Finding, Level
-from buildlib.policy.rules import RULES
-from buildlib.policy.settings import Ignore
+from buildlib.findings.policy_finding import Finding, Level
+from buildlib.findings.policy_rules import RULES
+from buildlib.findings.suppressions import sort_out, told_until
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from buildlib.policy.finding import Finding
+from buildlib.config.policy import Ignore
+from buildlib.findings.policy_finding import Finding
+from buildlib.findings.policy_rules import RULES, rule_of
+from buildlib.findings.sarif import Result, Rule, make_document
 from buildlib.policy.report import PolicyReport
-from buildlib.policy.rules import RULES, rule_of
-from buildlib.policy.settings import Ignore
-from buildlib.sarif import Result, Rule, make_document
 
 _TOOL: Final = "buildlib policy"
 

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from buildlib.documents import digest_of
+from buildlib.config.publish import SBOM
 from buildlib.errors import InputError
-from buildlib.oci import Archive, Image
+from buildlib.image.archive import Archive, Image
+from buildlib.image.documents import digest_of
 from buildlib.publish.receipt import BILLS, PROVENANCE, Receipt, check_bill
-from buildlib.publish.settings import SBOM
 
 SPDX: Final = "https://spdx.dev/Document"
 _INDEX: Final = "application/vnd.oci.image.index.v1+json"

@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from buildlib.command import buildx_argv
-from buildlib.config import Config
+from buildlib.build.argv import buildx_argv
+from buildlib.build.plan import BuildPlan
+from buildlib.config.config import Config
 from buildlib.console import redact
-from buildlib.plan import BuildPlan
 
 
 def fingerprint(config: Config, digest: str, *, today: date, release: bool) -> str:

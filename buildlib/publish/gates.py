@@ -13,34 +13,34 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.background import Background
+from buildlib.build.result import to_json, write_text
+from buildlib.config.containers import check_sources
+from buildlib.config.publish import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
 from buildlib.console import Console
+from buildlib.containers.health import smoke_surroundings
+from buildlib.containers.runner import Engine
+from buildlib.docker.endpoint import Kind
 from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
-from buildlib.health import smoke_surroundings
-from buildlib.oci import Archive, open_archive
-from buildlib.passing import system_problem
-from buildlib.policy.flow import check_policy, find_linter
+from buildlib.findings.sarif import dockerfile_uri
+from buildlib.image.archive import Archive, open_archive
+from buildlib.image.reference import parse_reference
+from buildlib.image.sbom import find_syft, made_by, make_sboms, warnings
+from buildlib.image.size import check_sizes, measure
+from buildlib.image.size_record import SizeRecord, changes, check_growth, read_record
+from buildlib.policy.check import check_policy, find_linter
 from buildlib.policy.report import raise_failures
 from buildlib.project import Project
 from buildlib.publish.receipt import GateRecord, inside
-from buildlib.publish.settings import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
-from buildlib.reference import parse_reference
-from buildlib.report import to_json, write_text
-from buildlib.reproduce.flow import ExecutorIn, reproduce
-from buildlib.reproduce.result import check_reproduction
-from buildlib.run.endpoint import Kind
-from buildlib.run.flow import Engine
-from buildlib.sarif import dockerfile_uri
-from buildlib.sbom import find_syft, made_by, make_sboms, warnings
-from buildlib.scan.flow import check_scan, find_scanner
+from buildlib.reproduce.rebuild import ExecutorIn, reproduce
+from buildlib.reproduce.report import check_reproduction
+from buildlib.scan.check import check_scan, find_scanner
 from buildlib.scan.report import raise_failures as raise_findings
 from buildlib.scan.sarif import as_sarif
-from buildlib.size import check_sizes, measure
-from buildlib.sizerecord import SizeRecord, changes, check_growth, read_record
-from buildlib.smoke.flow import SmokeFlow, SmokeRequest
-from buildlib.smoke.result import as_matrix
-from buildlib.smoke.result import raise_failures as raise_smoke
-from buildlib.surroundings import check_sources
+from buildlib.smoke.report import as_matrix
+from buildlib.smoke.report import raise_failures as raise_smoke
+from buildlib.smoke.runner import SmokeFlow, SmokeRequest
+from buildlib.tempfiles import system_problem
 
 PASSED: Final = "passed"
 FAILED: Final = "failed"

@@ -8,18 +8,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from buildlib.config import Config
-from buildlib.dockerfile import Dockerfile
+from buildlib.build.plan import BuildPlan, Output
+from buildlib.build.planner import BuildRequest, make_build_plan
+from buildlib.config.config import Config
+from buildlib.config.publish import BESIDE, INDEX, SIGN, check_gate
+from buildlib.config.tables import Registry
+from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import BuildlibError, InputError, did_you_mean, raise_problems
-from buildlib.plan import BuildPlan, Output
-from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.git.facts import Changes
 from buildlib.project import Project
-from buildlib.publish.settings import BESIDE, INDEX, SIGN, check_gate
-from buildlib.refusals import Mode
 from buildlib.registry.address import is_loopback
-from buildlib.settings import Registry
-from buildlib.tagplan import TagPlan, plan_tags
-from buildlib.vcs import Changes
+from buildlib.versioning.preconditions import Mode
+from buildlib.versioning.tag_plan import TagPlan, plan_tags
 
 # What stands for the digest in lines that are printed before there is one.
 DIGEST: Final = "$DIGEST"

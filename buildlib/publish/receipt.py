@@ -20,15 +20,15 @@ from typing import (
     is_typeddict,
 )
 
-from buildlib.config import Config
+from buildlib.build.result import to_json
+from buildlib.config.config import Config
 from buildlib.console import redact
 from buildlib.errors import InputError
 from buildlib.files import write_file
-from buildlib.platforms import parse_platform
+from buildlib.image.platform import parse_platform
+from buildlib.image.reference import legal_part
+from buildlib.image.sbom import subject_of
 from buildlib.publish.plan import PublishPlan
-from buildlib.reference import legal_part
-from buildlib.report import to_json
-from buildlib.sbom import subject_of
 
 _T = TypeVar("_T")
 SCHEMA: Final = 1

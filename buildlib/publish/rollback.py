@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
+from buildlib.config.tag_rules import Kind, TagRule, latest_tag
 from buildlib.errors import GateError, InputError
-from buildlib.precedence import Naming, Parsed
-from buildlib.reference import LATEST
+from buildlib.image.reference import LATEST
 from buildlib.registry.claim import Claim, all_claimed
-from buildlib.registry.client import Repository
+from buildlib.registry.repository import Repository
 from buildlib.registry.tags import Tagged, check_lapse, put_tag
-from buildlib.tagplan import tag_of, versions_in
-from buildlib.tagrules import Kind, TagRule, latest_tag
-from buildlib.version import SNAPSHOT
+from buildlib.version_schemes import Naming, Parsed
+from buildlib.versioning.tag_plan import tag_of, versions_in
+from buildlib.versioning.version import SNAPSHOT
 
 _NAMING: Final = Naming()
 

@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from buildlib.config import Config
+from buildlib.build.result import to_json
+from buildlib.config.config import Config
+from buildlib.config.publish import INDEX, SBOM
 from buildlib.console import Console
 from buildlib.errors import (
     BuildlibError,
@@ -18,19 +20,17 @@ from buildlib.errors import (
     raise_problems,
 )
 from buildlib.executor import Executor
-from buildlib.gitcommand import GitCommand
-from buildlib.passing import passing_folder
+from buildlib.git.command import GitCommand
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, Target
+from buildlib.publish.provenance import make_statement
 from buildlib.publish.receipt import BILLS, Receipt, check_bill
-from buildlib.publish.settings import INDEX, SBOM
-from buildlib.publish.statement import make_statement
-from buildlib.registry.client import Repository
 from buildlib.registry.credentials import docker_store
-from buildlib.registry.push import manifests_of
-from buildlib.report import to_json
+from buildlib.registry.repository import Repository
+from buildlib.registry.transfer import manifests_of
 from buildlib.sign.cosign import Cosign, ForeignError
-from buildlib.sign.flow import Signatory, find_cosign, key_problem
+from buildlib.sign.signer import Signatory, find_cosign, key_problem
+from buildlib.tempfiles import passing_folder
 
 STATEMENT: Final = "slsaprovenance1"
 

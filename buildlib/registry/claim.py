@@ -31,8 +31,8 @@ from buildlib.errors import (
     GateError,
     TransientError,
 )
-from buildlib.registry.answer import read_object
-from buildlib.registry.client import MANIFEST, Document, Repository
+from buildlib.registry.repository import MANIFEST, Document, Repository
+from buildlib.registry.response import read_object
 
 PREFIX: Final = "buildlib-claim-"
 _PREFIXED: Final = "io.github.smiller333.buildlib.claim."

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from buildlib.config.tables import Registry
 from buildlib.errors import AuthorisationError, InputError, ToolError
 from buildlib.executor import Executor
-from buildlib.passing import passing_folder
-from buildlib.reference import HUB
-from buildlib.settings import Registry
+from buildlib.image.reference import HUB
+from buildlib.tempfiles import passing_folder
 
 _TIMEOUT: Final = 30.0
 # By this name docker's own files know Docker Hub; others write one of its hosts.

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from buildlib.errors import GateError, InputError
-from buildlib.oci import Archive, open_archive
-from buildlib.passing import passing_folder
-from buildlib.registry.client import Document, Repository
-from buildlib.registry.push import manifests_of
+from buildlib.image.archive import Archive, open_archive
+from buildlib.registry.repository import Document, Repository
+from buildlib.registry.transfer import manifests_of
+from buildlib.tempfiles import passing_folder
 
 
 @contextmanager

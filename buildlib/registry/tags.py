@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from buildlib.errors import CancelledError, EngineError, GateError, InputError, TransientError
 from buildlib.registry.claim import Claim, Intent
-from buildlib.registry.client import Document, Repository
+from buildlib.registry.repository import Document, Repository
 from buildlib.registry.transport import LaterError
 
 # Returns what a tag is to point to, or None for it to stay, given the digest that it has now,

@@ -26,7 +26,7 @@ from buildlib.errors import (
     InputError,
     TransientError,
 )
-from buildlib.reference import HUB
+from buildlib.image.reference import HUB
 from buildlib.registry.address import (
     Routes,
     add_query,
@@ -36,12 +36,12 @@ from buildlib.registry.address import (
     parse_address,
     same_server,
 )
-from buildlib.registry.answer import WHO_ANSWERS, Answer, clean, on_one_line, reason_of
 from buildlib.registry.connection import Deadline, until
 from buildlib.registry.credentials import Credentials
-from buildlib.registry.exchange import AGENT, Exchange, Options
-from buildlib.registry.header import Challenge
+from buildlib.registry.headers import Challenge
 from buildlib.registry.limits import Limits
+from buildlib.registry.request import AGENT, Exchange, Options
+from buildlib.registry.response import WHO_ANSWERS, Answer, clean, on_one_line, reason_of
 
 # Docker Hub's interface is not where its name points to.
 _HUB_HOST: Final = "registry-1.docker.io"

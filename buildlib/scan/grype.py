@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from buildlib.errors import GateError, ToolError
 from buildlib.executor import Completed, Runner
-from buildlib.scan.finding import Vulnerability, severity_of
+from buildlib.findings.vulnerability import Vulnerability, severity_of
 from buildlib.scan.scanner import (
     TIMEOUT,
     Scanned,

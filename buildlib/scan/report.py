@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any, Final
 
+from buildlib.config.scan import Ignore, ScanSettings
 from buildlib.console import table
 from buildlib.errors import GateError
-from buildlib.ignores import sort_out
-from buildlib.scan.finding import Severity, Vulnerability
+from buildlib.findings.suppressions import sort_out
+from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.scan.scanner import Scanned, Suppressed
-from buildlib.scan.settings import Ignore, ScanSettings
 from buildlib.streams import printable
 
 # An error is read in a terminal; the report has them all.

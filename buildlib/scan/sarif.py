@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from buildlib.sarif import Result, Rule, make_document
-from buildlib.scan.finding import Severity, Vulnerability
+from buildlib.config.scan import Ignore
+from buildlib.findings.sarif import Result, Rule, make_document
+from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.scan.report import ScanReport
-from buildlib.scan.settings import Ignore
 
 _TOOL: Final = "buildlib scan"
 # GitHub sorts alerts by it: over 9.0 is critical, from 7.0 on high, from 4.0 on medium, the rest

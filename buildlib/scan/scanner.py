@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from buildlib.errors import GateError, ToolError
 from buildlib.executor import Completed, Runner
-from buildlib.scan.finding import Vulnerability
+from buildlib.findings.vulnerability import Vulnerability
 
 # A scanner may have to get its database first, of which there are some hundred MB; in seconds.
 TIMEOUT: Final = 900.0

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from buildlib.errors import GateError, InputError, ToolError
 from buildlib.executor import Completed, Runner
-from buildlib.scan.finding import Vulnerability, severity_of
+from buildlib.findings.vulnerability import Vulnerability, severity_of
 from buildlib.scan.scanner import (
     TIMEOUT,
     Scanned,

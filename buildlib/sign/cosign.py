@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from buildlib.config.signing import Sign, Verify
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -21,7 +22,6 @@ from buildlib.errors import (
     TransientError,
     VerificationError,
 )
-from buildlib.sign.settings import Sign, Verify
 
 HOW_TO_INSTALL: Final = (
     "install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)"

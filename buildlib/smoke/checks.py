@@ -12,23 +12,23 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Final
 
-from buildlib.command import shell_line
-from buildlib.config import Config
-from buildlib.engine import emulation_problem
+from buildlib.build.argv import shell_line
+from buildlib.config.config import Config
+from buildlib.config.expectations import Command
+from buildlib.containers.container import ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND, command_error
+from buildlib.containers.health import smoke_surroundings
+from buildlib.containers.plan import Mount, confined_options
+from buildlib.containers.port import NoWayError
+from buildlib.docker.engine import emulation_problem
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed
-from buildlib.expectations import Command
-from buildlib.health import smoke_surroundings
-from buildlib.platforms import Platform
-from buildlib.run.container import ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND, command_error
-from buildlib.run.plan import Mount, confined_options
-from buildlib.run.reach import NoWayError
-from buildlib.smoke.lab import Lab
-from buildlib.smoke.observe import error_lines, written_elsewhere, wrong_user
-from buildlib.smoke.result import DROPS_ROOT, Finding, SmokeResult, State
+from buildlib.image.platform import Platform
+from buildlib.smoke.processes import error_lines, written_elsewhere, wrong_user
+from buildlib.smoke.report import DROPS_ROOT, Finding, SmokeResult, State
+from buildlib.smoke.sandbox import Lab
 from buildlib.smoke.server import Server, differs, server_options, serving
 from buildlib.smoke.services import beside
-from buildlib.smoke.sockets import Socket
+from buildlib.smoke.socket_relay import Socket
 
 VERSION: Final = "version of the program"
 LABEL_VERSION: Final = "version in the label"

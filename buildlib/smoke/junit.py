@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from buildlib.smoke.result import SmokeResult, State
+from buildlib.smoke.report import SmokeResult, State
 
 # XML 1.0 can't hold these, not even escaped; a container's log may.
 _FORBIDDEN: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

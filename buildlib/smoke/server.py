@@ -10,21 +10,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from buildlib.config import Config
+from buildlib.config.config import Config
+from buildlib.config.containers import publishes
+from buildlib.config.expectations import HealthVersion
+from buildlib.containers.health import smoke_health, smoke_surroundings
+from buildlib.containers.health_probe import Probe
+from buildlib.containers.inspect import LOG_LINES, container_log, health_log, published_at
+from buildlib.containers.plan import Mount, local_address
+from buildlib.containers.port import Inside, NoWayError, Reach
+from buildlib.docker.http import Answer
 from buildlib.errors import EngineError, TimedOutError
 from buildlib.executor import Completed
-from buildlib.expectations import HealthVersion
-from buildlib.health import smoke_health, smoke_surroundings
-from buildlib.imageconfig import Account, account_of, main_command, program_candidates, stop_signal
-from buildlib.passing import passing_folder
-from buildlib.platforms import Platform
-from buildlib.run.ask import LOG_LINES, container_log, health_log, published_at
-from buildlib.run.call import Answer
-from buildlib.run.plan import Mount, local_address
-from buildlib.run.probe import Probe
-from buildlib.run.reach import Inside, NoWayError, Reach
-from buildlib.smoke.lab import Lab
-from buildlib.smoke.observe import (
+from buildlib.image.platform import Platform
+from buildlib.image.runtime_config import (
+    Account,
+    account_of,
+    main_command,
+    program_candidates,
+    stop_signal,
+)
+from buildlib.smoke.processes import (
     PROC_SCRIPT,
     TOP_COLUMNS,
     Process,
@@ -35,8 +40,9 @@ from buildlib.smoke.observe import (
     wrong_machine,
     wrong_program,
 )
-from buildlib.smoke.sockets import Socket
-from buildlib.surroundings import publishes
+from buildlib.smoke.sandbox import Lab
+from buildlib.smoke.socket_relay import Socket
+from buildlib.tempfiles import passing_folder
 
 _POLL: Final = 0.05
 # The image says every half minute; nobody waits that long for the first look.

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
+from buildlib.config.containers import Service, service_options
+from buildlib.containers.port import Inside
+from buildlib.containers.services import Readiness
 from buildlib.errors import EngineError
-from buildlib.run.reach import Inside
-from buildlib.run.services import Readiness
-from buildlib.smoke.lab import Lab
-from buildlib.surroundings import Service, service_options
+from buildlib.smoke.sandbox import Lab
 
 # An image has to be pulled first, perhaps.
 _START: Final = 600.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.edge import BUILD_ARG, edge
+from buildlib.tasks.session import BUILD_ARG, edge
 
 
 @task(
@@ -32,7 +32,7 @@ def docker_bases(
 ) -> None:
     """Check the base images: newer versions, end of life, digests; --update pins them."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.tasks import refreshing  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands import bases  # noqa: PLC0415 - only this task needs it
 
         run.take(build_arg, None)
-        refreshing.refresh(run, check=check, update=update, json=json)
+        bases.refresh(run, check=check, update=update, json=json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.edge import edge
+from buildlib.tasks.session import edge
 
 
 @task(
@@ -22,7 +22,7 @@ def docker_builder(
 ) -> None:
     """Create a configured builder of buildx, show its status, or remove it."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.tasks import making  # noqa: PLC0415 - nothing else needs it
+        from buildlib.commands import builder  # noqa: PLC0415 - nothing else needs it
 
-        making.check_action(action)
-        getattr(making, action)(run, name, as_json=json)
+        builder.check_action(action)
+        getattr(builder, action)(run, name, as_json=json)

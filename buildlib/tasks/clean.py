@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.edge import edge
+from buildlib.tasks.session import edge
 
 if TYPE_CHECKING:
     from buildlib.project import Project
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def outputs(project: Project) -> list[Path]:
     """Return what builds wrote below the project, by default or as configured, and nothing else."""
-    from buildlib.platforms import SLUGS  # noqa: PLC0415 - only this task needs it
-    from buildlib.reference import parse_reference  # noqa: PLC0415 - the same
+    from buildlib.image.platform import SLUGS  # noqa: PLC0415 - only this task needs it
+    from buildlib.image.reference import parse_reference  # noqa: PLC0415 - the same
 
     root = project.config.root
     name = parse_reference(project.config.image).repository.rpartition("/")[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.edge import edge
+from buildlib.tasks.session import edge
 
 
 @task(
@@ -27,9 +27,9 @@ def goreleaser_config(
 ) -> None:
     """Write the images, tags and labels of GoReleaser's configuration from ours."""
     with edge(context, dry_run=dry_run) as run:
-        from buildlib.tasks import goreleasing  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands import goreleaser  # noqa: PLC0415 - only this task needs it
 
         if held_back:
-            goreleasing.hold_back(run)
+            goreleaser.hold_back(run)
         else:
-            goreleasing.configure(run, check=check, output=output)
+            goreleaser.configure(run, check=check, output=output)

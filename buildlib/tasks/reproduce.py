@@ -9,7 +9,7 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from buildlib.errors import raise_problems
-from buildlib.tasks.edge import BUILD_ARG, SECRET, edge
+from buildlib.tasks.session import BUILD_ARG, SECRET, edge
 
 
 @task(
@@ -36,10 +36,10 @@ def docker_reproduce(
 ) -> None:
     """Build the image twice under different conditions; fail if a byte differs, and say which."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.build.result import to_json  # noqa: PLC0415 - the same
         from buildlib.executor import PlumbumExecutor  # noqa: PLC0415 - only this task needs them
-        from buildlib.report import to_json  # noqa: PLC0415 - the same
-        from buildlib.reproduce.flow import build_lines, reproduce  # noqa: PLC0415 - the same
-        from buildlib.reproduce.result import check_reproduction  # noqa: PLC0415 - the same
+        from buildlib.reproduce.rebuild import build_lines, reproduce  # noqa: PLC0415 - the same
+        from buildlib.reproduce.report import check_reproduction  # noqa: PLC0415 - the same
 
         def executor_in(changes: Mapping[str, str]) -> PlumbumExecutor:
             return PlumbumExecutor({**run.env, **changes}, run.start)

@@ -12,7 +12,7 @@ from invoke.tasks import task
 
 from buildlib.background import Background
 from buildlib.errors import InputError
-from buildlib.tasks.edge import BUILD_ARG, SECRET, edge
+from buildlib.tasks.session import BUILD_ARG, SECRET, edge
 
 _NAME_HELP = "of the container; default: that of the image"
 
@@ -85,13 +85,13 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
     with edge(context, dry_run=dry_run, quiet=json) as run:
         words = _words(context, args)
         run.take(build_arg, secret)
-        from buildlib.tasks import connecting  # noqa: PLC0415 - only these tasks do
+        from buildlib.commands import connect  # noqa: PLC0415 - only these tasks do
 
-        answer = connecting.connect(run, socket)
+        answer = connect.connect(run, socket)
         engine = run.ask_engine()
         project = None if no_build or run.dry else Background(run.project)
-        from buildlib.run.plan import RunRequest  # noqa: PLC0415 - while git and docker answer
-        from buildlib.tasks import running  # noqa: PLC0415 - the same
+        from buildlib.commands import run as run_commands  # noqa: PLC0415 - the same
+        from buildlib.containers.plan import RunRequest  # noqa: PLC0415 - while git and docker answer
 
         request = RunRequest(
             persistent=persistent,
@@ -109,8 +109,8 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
             detach=detach,
             args=words,
         )
-        start = running.Start(answer=answer, engine=engine, project=project)
-        code = running.docker_run(run, start, request, as_json=json)
+        start = run_commands.Start(answer=answer, engine=engine, project=project)
+        code = run_commands.docker_run(run, start, request, as_json=json)
     _exit(code)
 
 
@@ -124,9 +124,9 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
 def docker_stop(context: Context, *, name: str = "", dry_run: bool = False) -> None:
     """Stop and remove this project's containers; others are not touched."""
     with edge(context, dry_run=dry_run) as run:
-        from buildlib.tasks import running  # noqa: PLC0415 - as above
+        from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
 
-        running.stop(run, name)
+        run_commands.stop(run, name)
 
 
 @task(
@@ -136,9 +136,9 @@ def docker_stop(context: Context, *, name: str = "", dry_run: bool = False) -> N
 def docker_logs(context: Context, *, name: str = "", follow: bool = False) -> None:
     """Show the log of this project's container."""
     with edge(context) as run:
-        from buildlib.tasks import running  # noqa: PLC0415 - as above
+        from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
 
-        code = running.logs(run, name, follow=follow)
+        code = run_commands.logs(run, name, follow=follow)
     _exit(code)
 
 
@@ -146,9 +146,9 @@ def docker_logs(context: Context, *, name: str = "", follow: bool = False) -> No
 def docker_shell(context: Context, *, name: str = "", command: str = "sh") -> None:
     """Open a shell in this project's container."""
     with edge(context) as run:
-        from buildlib.tasks import running  # noqa: PLC0415 - as above
+        from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
 
-        code = running.shell(run, name, command)
+        code = run_commands.shell(run, name, command)
     _exit(code)
 
 
@@ -156,9 +156,9 @@ def docker_shell(context: Context, *, name: str = "", command: str = "sh") -> No
 def docker_status(context: Context, *, json: bool = False) -> None:
     """Show this project's containers and their health."""
     with edge(context) as run:
-        from buildlib.tasks import running  # noqa: PLC0415 - as above
+        from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
 
-        running.status(run, as_json=json)
+        run_commands.status(run, as_json=json)
 
 
 @task(
@@ -182,6 +182,6 @@ def docker_clean(
 ) -> None:
     """Remove this project's containers, and on request its images and data."""
     with edge(context, dry_run=dry_run) as run:
-        from buildlib.tasks import running  # noqa: PLC0415 - as above
+        from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
 
-        running.clean(run, images=images, data=data, data_dir=data_dir, yes=yes)
+        run_commands.clean(run, images=images, data=data, data_dir=data_dir, yes=yes)

@@ -8,7 +8,7 @@ from typing import Final
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.edge import edge
+from buildlib.tasks.session import edge
 
 _DRY: Final = "print the lines that would run, and change nothing"
 
@@ -34,7 +34,7 @@ def docker_sign(
 ) -> None:
     """Sign a digest and every manifest in it with cosign."""
     with edge(context, dry_run=dry_run) as run:
-        from buildlib.tasks.signed import sign  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.sign import sign  # noqa: PLC0415 - only this task needs it
 
         sign(run, reference, tuple(attest or ()), release=release)
 
@@ -66,7 +66,7 @@ def docker_verify(
 ) -> None:
     """Verify an image as a third party would: signatures, attestations, the tag's version."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.tasks.signed import Wanted, verify  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.sign import Wanted, verify  # noqa: PLC0415 - only this task needs it
 
         wanted = Wanted(
             key=key, identity=identity, issuer=issuer, attestations=tuple(attestation or ())

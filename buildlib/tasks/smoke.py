@@ -8,7 +8,7 @@ from pathlib import Path
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.edge import BUILD_ARG, SECRET, edge
+from buildlib.tasks.session import BUILD_ARG, SECRET, edge
 
 
 @task(
@@ -44,9 +44,9 @@ def docker_smoke(  # noqa: PLR0913 - one for each option
     """Start the image on each platform, and check what a user would see."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
         run.take(build_arg, secret)
-        from buildlib.tasks import smoking  # noqa: PLC0415 - not while docker is being asked
+        from buildlib.commands import smoke  # noqa: PLC0415 - not while docker is being asked
 
-        wanted = smoking.Wanted(
+        wanted = smoke.Wanted(
             platforms=tuple(platform or ()),
             image=image,
             version=expect_version,
@@ -55,4 +55,4 @@ def docker_smoke(  # noqa: PLR0913 - one for each option
             junit=Path(junit) if junit else None,
             as_json=json,
         )
-        smoking.docker_smoke(run, wanted)
+        smoke.docker_smoke(run, wanted)

@@ -19,7 +19,7 @@ from conftest import Checkout
 from nodes import Authority, make_authority
 
 from buildlib.builders import probe
-from buildlib.builders.settings import NodeSettings
+from buildlib.config.builders import NodeSettings
 
 Make = Callable[..., Checkout]
 FARM = """\

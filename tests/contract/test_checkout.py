@@ -16,15 +16,15 @@ from pathlib import Path
 import pytest
 from conftest import TASKS, Checkout, git
 
-from buildlib.checkout import changes_of, from_commit
-from buildlib.command import build_line
-from buildlib.dockerignore import DockerIgnore, context_paths
+from buildlib.build.argv import build_line
+from buildlib.build.checkout import changes_of, from_commit
+from buildlib.build.planner import BuildRequest, make_build_plan
+from buildlib.dockerfile.ignore import DockerIgnore, context_paths
 from buildlib.errors import BuildlibError, InputError, ToolError
-from buildlib.passing import system_problem
-from buildlib.planning import BuildRequest, make_build_plan
-from buildlib.precedence import Naming
 from buildlib.project import Project, load_project
-from buildlib.refusals import Mode, refusals
+from buildlib.tempfiles import system_problem
+from buildlib.version_schemes import Naming
+from buildlib.versioning.preconditions import Mode, refusals
 
 CheckOut = Callable[[Path], Project]
 COMMITTED = "hello\n"
@@ -818,6 +818,6 @@ def test_a_git_that_fails_for_another_reason_is_no_matter_of_room(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = load(root)
-    monkeypatch.setattr("buildlib.checkout._FRESH", {"GIT_CONFIG_COUNT": "x"})
+    monkeypatch.setattr("buildlib.build.checkout._FRESH", {"GIT_CONFIG_COUNT": "x"})
     with pytest.raises(ToolError, match="git init failed"), from_commit(project):
         pytest.fail("git took it")

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from conftest import git
 
-from buildlib import preflight
-from buildlib.command import build_line, buildx_argv
-from buildlib.context import uncommitted
-from buildlib.plan import BuildPlan
-from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.build import preflight
+from buildlib.build.argv import build_line, buildx_argv
+from buildlib.build.context import uncommitted
+from buildlib.build.plan import BuildPlan
+from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.project import Checkout, Project
 
 from fakes import a_project, git_facts, words_after, write_project

@@ -10,10 +10,10 @@ from conftest import git
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from buildlib import preflight
-from buildlib.checkout import from_commit
-from buildlib.context import uncommitted
-from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.build import preflight
+from buildlib.build.checkout import from_commit
+from buildlib.build.context import uncommitted
+from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.project import load_project
 
 FOLDERS = st.sampled_from(["a", "b c", ".venv", "dist", "data", "bin", "[x]", "node_modules"])

@@ -10,7 +10,7 @@ import pytest
 from conftest import git
 from gitscript import new_repository, run_word
 
-from buildlib.vcs import GitFacts, read_git_facts
+from buildlib.git.facts import GitFacts, read_git_facts
 
 TAGS = (
     "v1.0.0", "v1.10.0", "v2.0.0-rc.1", "v2.0.0", "1.5.0", "cli/v3.0.0", "nightly", "v1-dirty",

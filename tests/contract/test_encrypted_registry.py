@@ -10,8 +10,8 @@ from encrypted import HOST, Encrypted, encrypted_registry
 from registries import Fault, fault_proxy
 
 from buildlib.errors import AuthorisationError, EngineError, InputError, TransientError
-from buildlib.registry.client import Document, Repository
 from buildlib.registry.credentials import Credentials
+from buildlib.registry.repository import Document, Repository
 from buildlib.registry.transport import Patience, Transport
 
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=5.0)

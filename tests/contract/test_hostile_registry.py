@@ -38,12 +38,12 @@ from buildlib.errors import (
     InputError,
     TransientError,
 )
-from buildlib.oci import open_archive
-from buildlib.registry.client import INDEX, MANIFEST, Document, Repository
+from buildlib.image.archive import open_archive
 from buildlib.registry.limits import KIB, Limits
 from buildlib.registry.pull import pulled
-from buildlib.registry.push import push_archive
+from buildlib.registry.repository import INDEX, MANIFEST, Document, Repository
 from buildlib.registry.tags import put_tag
+from buildlib.registry.transfer import push_archive
 from buildlib.registry.transport import Patience, Transport
 
 # Enough for a loaded machine, where an answer ends by itself.

@@ -29,7 +29,7 @@ from pathlib import Path
 from invoke import Exit, task
 from buildlib import errors
 from buildlib.tasks import collection
-from buildlib.tasks.edge import edge
+from buildlib.tasks.session import edge
 
 namespace = collection(Path(__file__).parent)
 

@@ -38,9 +38,9 @@ class Slow:
 
 sys.meta_path.insert(0, Slow())
 from invoke import Collection, task
-from buildlib import interrupts, passing
+from buildlib import interrupts, tempfiles
 from buildlib.tasks import collection
-from buildlib.tasks.edge import edge
+from buildlib.tasks.session import edge
 
 interrupts.PATIENCE = float(os.environ.get("PATIENCE", interrupts.PATIENCE))
 
@@ -70,7 +70,7 @@ def child(context):
 def executes(context):
     with edge(context) as run:
         # What is loaded later may execute text as well, which would hide it.
-        run.console, run.executor, passing.remove_left()
+        run.console, run.executor, tempfiles.remove_left()
         exec("os.kill(os.getpid(), signal.SIGINT)\\nuntil('never')")
 
 @task
@@ -192,7 +192,7 @@ def _has_gone(number: int) -> None:
     [
         ("buildlib.tasks.collection", signal.SIGINT),
         ("buildlib.background", signal.SIGTERM),
-        ("buildlib.tasks.edge", signal.SIGHUP),
+        ("buildlib.tasks.session", signal.SIGHUP),
         ("buildlib.tasks.smoke", signal.SIGINT),
     ],
 )
@@ -268,7 +268,7 @@ PLAIN = """
 import signal
 before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
 from invoke.context import Context
-from buildlib.tasks.edge import edge
+from buildlib.tasks.session import edge
 with edge(Context()):
     assert signal.getsignal(signal.SIGTERM) != before[1]
 assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before

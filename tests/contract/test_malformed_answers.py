@@ -16,9 +16,9 @@ from buildlib.errors import (
     InputError,
     TransientError,
 )
-from buildlib.registry.client import INDEX, Document, Repository
 from buildlib.registry.pull import pulled
-from buildlib.registry.push import manifests_of
+from buildlib.registry.repository import INDEX, Document, Repository
+from buildlib.registry.transfer import manifests_of
 from buildlib.registry.transport import Patience, Transport
 
 QUICK = Patience(attempts=2, base=0.01, ceiling=0.05, timeout=5.0)

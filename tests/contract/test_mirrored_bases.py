@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from smallregistry import SmallRegistry, small_registry
 
+from buildlib.commands.bases import refresh
 from buildlib.errors import InputError
-from buildlib.registry.client import INDEX
-from buildlib.tasks.edge import Edge
-from buildlib.tasks.refreshing import refresh
+from buildlib.registry.repository import INDEX
+from buildlib.tasks.session import Edge
 
 from fakes import write_project
 

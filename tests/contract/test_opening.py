@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from buildlib.commands.registries import open_registries
+from buildlib.config.tables import Registry
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -14,9 +16,7 @@ from buildlib.errors import (
     ToolError,
     exit_code_of,
 )
-from buildlib.settings import Registry
-from buildlib.tasks.edge import Edge
-from buildlib.tasks.registries import open_registries
+from buildlib.tasks.session import Edge
 
 FINE = Registry(name="fine", repository="127.0.0.1:1/x")
 

@@ -18,9 +18,9 @@ CODE = """\
 import os, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
-from buildlib import preflight
+from buildlib.build import preflight
 from buildlib.errors import InputError
-from buildlib.planning import BuildRequest, make_build_plan
+from buildlib.build.planner import BuildRequest, make_build_plan
 from fakes import a_project
 project = a_project(Path(sys.argv[1]))
 dockerfile = project.dockerfile()

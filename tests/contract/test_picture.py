@@ -8,10 +8,10 @@ from xml.etree import ElementTree as ET
 from conftest import ROOT
 from gitscript import new_repository, run_word
 
-from buildlib.tagplan import plan_tags
-from buildlib.tagrules import DEFAULT_RULES
-from buildlib.vcs import Changes, read_git_facts
-from buildlib.version import resolve_version
+from buildlib.config.tag_rules import DEFAULT_RULES
+from buildlib.git.facts import Changes, read_git_facts
+from buildlib.versioning.tag_plan import plan_tags
+from buildlib.versioning.version import resolve_version
 
 SVG = "{http://www.w3.org/2000/svg}"
 # How the history of the picture grows; each tag is followed by its publication.

@@ -16,12 +16,12 @@ from threading import Thread
 
 import pytest
 
+from buildlib.containers.health import Health
+from buildlib.containers.health_probe import Probe
+from buildlib.containers.port import Inside, NoWayError, Reach, stays_open
+from buildlib.docker.http import Answer
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed
-from buildlib.health import Health
-from buildlib.run.call import Answer
-from buildlib.run.probe import Probe
-from buildlib.run.reach import Inside, NoWayError, Reach, stays_open
 
 from fakes import FakeExecutor
 
@@ -251,7 +251,7 @@ def test_what_serves_nowhere_yet_is_asked_here_again(
     assert reach.ask("/", timeout=5).status == 200
     assert reach.way == ""
     # From now on there is but one way.
-    monkeypatch.setattr("buildlib.run.reach._PAUSE", 0.0)
+    monkeypatch.setattr("buildlib.containers.port._PAUSE", 0.0)
     reach.address = _unused()
     with pytest.raises(ConnectionRefusedError):
         reach.ask("/", timeout=5)

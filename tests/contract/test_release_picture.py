@@ -8,10 +8,10 @@ from xml.etree import ElementTree as ET
 
 from conftest import ROOT
 
+from buildlib.git.facts import Changes
+from buildlib.publish.dry_run import steps
 from buildlib.publish.plan import PublishPlan, make_publish_plan
-from buildlib.publish.script import steps
-from buildlib.refusals import Mode
-from buildlib.vcs import Changes
+from buildlib.versioning.preconditions import Mode
 
 from fakes import a_project, write_project
 

@@ -12,8 +12,8 @@ import pytest
 from registries import serving
 
 from buildlib.errors import AuthorisationError, EngineError, TransientError
-from buildlib.registry.client import Repository
 from buildlib.registry.credentials import Credentials
+from buildlib.registry.repository import Repository
 from buildlib.registry.transport import Patience, Transport
 
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=2.0)

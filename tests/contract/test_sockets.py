@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.engine import EngineFacts
+from buildlib.containers.runner import Engine, describe_engine
+from buildlib.docker.endpoint import Candidate, Pinged
+from buildlib.docker.engine import EngineFacts
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed
-from buildlib.run.endpoint import Candidate, Pinged
-from buildlib.run.flow import Engine, describe_engine
-from buildlib.smoke.sockets import relay, sockets
+from buildlib.smoke.socket_relay import relay, sockets
 
 from fakes import FakeExecutor
 

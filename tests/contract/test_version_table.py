@@ -10,12 +10,12 @@ import pytest
 from conftest import git
 from gitscript import grow, grown
 
-from buildlib.precedence import Naming, Scheme
-from buildlib.refusals import Mode
-from buildlib.tagplan import TagPlan, plan_tags
-from buildlib.tagrules import DEFAULT_RULES, parse_rules
-from buildlib.vcs import Changes, GitFacts, read_changes, read_git_facts
-from buildlib.version import Version, resolve_version
+from buildlib.config.tag_rules import DEFAULT_RULES, parse_rules
+from buildlib.git.facts import Changes, GitFacts, read_changes, read_git_facts
+from buildlib.version_schemes import Naming, Scheme
+from buildlib.versioning.preconditions import Mode
+from buildlib.versioning.tag_plan import TagPlan, plan_tags
+from buildlib.versioning.version import Version, resolve_version
 
 SHORT = "<short>"
 

@@ -18,7 +18,7 @@ from conftest import GOTOOLS, ROOT, unmeasured
 from invoke.loader import FilesystemLoader
 from invoke.parser import Parser
 
-from buildlib.config import load_config
+from buildlib.config.config import load_config
 
 FOLDER = ROOT / ".github" / "workflows"
 NAMES = ["bases.yml", "ci.yml", "faults.yml", "release.yml", "scan.yml", "tools.yml"]

@@ -19,8 +19,8 @@ from releases import BUILDKIT, PATH, PLAIN, UNSIGNED, Release, make_release
 
 from buildlib.errors import BuildlibError, exit_code_of
 from buildlib.executor import PlumbumExecutor
-from buildlib.oci import open_archive
-from buildlib.size import saved
+from buildlib.image.archive import open_archive
+from buildlib.image.size import saved
 
 pytestmark = pytest.mark.release
 # What BuildKit's provenance of either version names its kind of build in, and its builder.

@@ -16,12 +16,12 @@ from conftest import Checkout, load_script
 from ociwriter import OciWriter
 from registries import KNOWN, Fault, Server, docker_config, fault_proxy, free_port, registry
 
-from buildlib.oci import open_archive
-from buildlib.registry.client import Repository
-from buildlib.registry.push import push_archive
+from buildlib.commands import registries
+from buildlib.image.archive import open_archive
+from buildlib.registry.repository import Repository
 from buildlib.registry.tags import put_tag
+from buildlib.registry.transfer import push_archive
 from buildlib.registry.transport import Patience, Transport
-from buildlib.tasks import registries
 
 STANDINS = load_script("standins")
 PLATFORMS = {"amd64": ("linux", "amd64"), "arm64": ("linux", "arm64", "v8")}

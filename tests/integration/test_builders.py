@@ -24,7 +24,7 @@ from nodes import Authority, Daemon, built_here, daemon, make_authority
 from registries import Server, registry
 from releases import CURRENT
 
-from buildlib.elf import program_arch
+from buildlib.image.elf import program_arch
 
 # Where buildkitd is not in the cache yet it is compiled, which takes minutes.
 pytestmark = [
@@ -40,9 +40,9 @@ COPIES = "FROM scratch\nCOPY tasks.py /\n"
 LIMIT = 60
 # A task that asks the nodes after two seconds of silence, and not only after half a minute.
 IMPATIENT = """\
-from buildlib import build
+from buildlib.build import build_image
 from invoke.main import program
-build._SILENCE = 2.0
+build_image._SILENCE = 2.0
 program.run()
 """
 

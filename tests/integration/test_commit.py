@@ -14,7 +14,7 @@ from registries import Server, registry
 from releases import PLAIN, UNSIGNED, Release, make_release
 
 from buildlib.errors import GateError, InputError, ProblemsError
-from buildlib.oci import open_archive
+from buildlib.image.archive import open_archive
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 Make = Callable[..., Checkout]

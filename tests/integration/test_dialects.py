@@ -17,10 +17,10 @@ from dialects import DIALECTS, Dialect, Speaker, get_through, speaking
 from ociwriter import OciWriter
 from registries import Server, registry
 
-from buildlib.oci import open_archive
-from buildlib.registry.client import Repository
-from buildlib.registry.push import push_archive
+from buildlib.image.archive import open_archive
+from buildlib.registry.repository import Repository
 from buildlib.registry.tags import put_tag
+from buildlib.registry.transfer import push_archive
 from buildlib.registry.transport import Transport
 
 pytestmark = pytest.mark.engine

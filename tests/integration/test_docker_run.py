@@ -20,9 +20,9 @@ import pytest
 from conftest import TASKS, Checkout, docker, git
 from killing import read_until
 
-from buildlib.run import data
-from buildlib.run.ask import helper_argv
-from buildlib.run.plan import Mount
+from buildlib.containers import data_directory as data
+from buildlib.containers.inspect import helper_argv
+from buildlib.containers.plan import Mount
 
 pytestmark = pytest.mark.engine
 OWNER = "io.github.smiller333.buildlib.run"

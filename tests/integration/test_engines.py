@@ -17,9 +17,9 @@ from conftest import Checkout, docker
 from registries import registry
 from releases import make_release
 
-from buildlib.engine import inspect_engine, parse_info
+from buildlib.build.preflight import check_engine
+from buildlib.docker.engine import inspect_engine, parse_info
 from buildlib.executor import Completed, PlumbumExecutor
-from buildlib.preflight import check_engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 Make = Callable[..., Checkout]

@@ -19,7 +19,7 @@ from github import GitHub, github
 from registries import KNOWN, Server, registry
 from releases import Release, own_release
 
-from buildlib.registry.client import Repository
+from buildlib.registry.repository import Repository
 from buildlib.registry.transport import Transport
 
 pytestmark = [pytest.mark.goreleaser, pytest.mark.timeout(2400)]

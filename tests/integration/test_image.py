@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TASKS, Checkout, docker
 
-from buildlib.oci import open_archive
+from buildlib.image.archive import open_archive
 
 pytestmark = pytest.mark.engine
 

@@ -16,11 +16,11 @@ from ociwriter import OciWriter
 from tarwriter import CAPABILITY, GNU, V7, LayerMaker, TarEntry, pax, tar
 
 from buildlib.errors import InputError
-from buildlib.oci import open_archive
-from buildlib.policy.image import read_contents
-from buildlib.rootfs import Stored
-from buildlib.size import measure
-from buildlib.smoke.image import name_of
+from buildlib.image.archive import open_archive
+from buildlib.image.root_filesystem import Stored
+from buildlib.image.size import measure
+from buildlib.policy.image_checks import read_contents
+from buildlib.smoke.load_image import name_of
 
 # Each run tries the first, and `nox -s faults` all of them every week.
 CASES = [

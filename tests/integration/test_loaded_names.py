@@ -13,7 +13,7 @@ from ociwriter import OciWriter
 from savedwriter import write_saved
 
 from buildlib.executor import PlumbumExecutor
-from buildlib.smoke.image import given
+from buildlib.smoke.load_image import given
 
 pytestmark = pytest.mark.engine
 

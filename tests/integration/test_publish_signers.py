@@ -21,7 +21,7 @@ from releases import BUILDKIT, PATH, PLAIN, Release, make_keys, make_release
 from buildlib.errors import TransientError
 from buildlib.publish.signing import STATEMENT
 from buildlib.registry.claim import PREFIX
-from buildlib.registry.client import Repository
+from buildlib.registry.repository import Repository
 from buildlib.registry.transport import Transport
 
 # Where cosign 3 is not in the cache yet it is compiled, which takes minutes.

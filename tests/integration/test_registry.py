@@ -28,11 +28,11 @@ from buildlib.errors import (
     InputError,
     TransientError,
 )
-from buildlib.oci import Archive, open_archive
-from buildlib.registry.client import Document, Repository
+from buildlib.image.archive import Archive, open_archive
 from buildlib.registry.credentials import Credentials
-from buildlib.registry.push import Pushed, push_archive
+from buildlib.registry.repository import Document, Repository
 from buildlib.registry.tags import put_tag
+from buildlib.registry.transfer import Pushed, push_archive
 from buildlib.registry.transport import Patience, Transport
 
 pytestmark = pytest.mark.release

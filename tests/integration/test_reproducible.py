@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Checkout, docker
 
-from buildlib.oci import open_archive
+from buildlib.image.archive import open_archive
 
 pytestmark = [
     pytest.mark.reproducible,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import GOTOOLS, ROOT, Checkout
 
-from buildlib.oci import open_archive
-from buildlib.sbom import made_by, subject_of
+from buildlib.image.archive import open_archive
+from buildlib.image.sbom import made_by, subject_of
 
 # Where syft is not in the cache yet it is compiled, which takes minutes.
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]

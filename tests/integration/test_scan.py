@@ -214,7 +214,7 @@ def test_without_a_scanner_the_gate_has_not_passed(
 def test_an_image_of_an_unknown_program_does_not_pass(
     make_checkout: Make, known: dict[str, str | None], tmp_path: Path
 ) -> None:
-    # tests/unit/test_scan.py and test_sbom.py have one of files alone, which passes.
+    # tests/unit/scan/test_check.py and test_sbom.py have one of files alone, which passes.
     checkout, writer = make_checkout(), OciWriter()
     layer = writer.layer({"usr/bin/thing": ELF})
     program = str(writer.write(tmp_path / "p.tar", writer.image([layer])))

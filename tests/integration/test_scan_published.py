@@ -15,11 +15,11 @@ from ociwriter import MANIFEST, OciWriter
 from registries import KNOWN, PASSWORD, USER, Server, registry
 
 from buildlib.errors import GateError, InputError
-from buildlib.oci import open_archive
-from buildlib.registry.client import Document, Repository
+from buildlib.image.archive import open_archive
 from buildlib.registry.pull import pulled
-from buildlib.registry.push import push_archive
+from buildlib.registry.repository import Document, Repository
 from buildlib.registry.tags import put_tag
+from buildlib.registry.transfer import push_archive
 from buildlib.registry.transport import Transport
 
 # Where the scanner is not in the cache yet it is compiled, which takes minutes.

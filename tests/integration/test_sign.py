@@ -35,13 +35,13 @@ from registries import (
 )
 from releases import make_keys
 
-from buildlib.config import load_config
+from buildlib.config.config import load_config
 from buildlib.errors import InputError
 from buildlib.executor import PlumbumExecutor
-from buildlib.oci import open_archive
+from buildlib.image.archive import open_archive
 from buildlib.publish.signing import check_signer
-from buildlib.registry.client import Document, Repository
-from buildlib.registry.push import push_archive
+from buildlib.registry.repository import Document, Repository
+from buildlib.registry.transfer import push_archive
 from buildlib.registry.transport import Transport
 
 # Where cosign 3 is not in the cache yet it is compiled, which takes minutes.

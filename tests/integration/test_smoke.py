@@ -18,9 +18,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from conftest import ROOT, Checkout, docker
 
-from buildlib.oci import open_archive
-from buildlib.platforms import engine_platform
-from buildlib.smoke import lab
+from buildlib.image.archive import open_archive
+from buildlib.image.platform import engine_platform
+from buildlib.smoke import sandbox
 
 pytestmark = pytest.mark.engine
 LABEL = "io.github.smiller333.buildlib.smoke"
@@ -167,7 +167,7 @@ def test_each_fault_is_found_by_its_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What docker itself may take beside a command: two that never end wait for it.
-    monkeypatch.setattr(lab, "_SLACK", 6.0)
+    monkeypatch.setattr(sandbox, "_SLACK", 6.0)
     checkout = make_checkout(_dockerfile(alpine, image), image.config)
     done = checkout.invoke("docker-smoke", "--platform", "linux/amd64", "--json", VERSION="1.2.3")
     (result,) = json.loads(done.stdout)["smoke"]

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import ROOT, Checkout, build_own, docker, remove_images, shared
 
-from buildlib.oci import Archive, Image, open_archive
+from buildlib.image.archive import Archive, Image, open_archive
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 CONFIGS = (ROOT / "tests" / "structure.yaml", ROOT / "tests" / "structure-root.yaml")

@@ -17,7 +17,7 @@ import pytest
 from conftest import GOTOOLS, Checkout, docker
 from ociwriter import OciWriter
 
-from buildlib.oci import open_archive
+from buildlib.image.archive import open_archive
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine"), pytest.mark.toolchain]
 # A layer of each kind. The programs for RUN are of a base image that leaves no byte in this one.

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from buildlib.report import to_json
-from buildlib.scan.finding import Severity, Vulnerability
+from buildlib.build.result import to_json
+from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.scan.report import ScanReport
 from buildlib.scan.sarif import as_sarif
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, load_script
 
-from buildlib.config import load_config
-from buildlib.variables import BASE_IMAGES
+from buildlib.config.config import load_config
+from buildlib.config.variables import BASE_IMAGES
 
 standins = load_script("standins")
 

@@ -10,8 +10,8 @@ from simulation.parties import RULES, Party, image, promote, publish, roll_lates
 from simulation.registries import Registry, is_version
 from simulation.world import State, World
 
+from buildlib.config.tag_rules import TagRule
 from buildlib.registry.claim import PREFIX
-from buildlib.tagrules import TagRule
 
 
 @dataclass(frozen=True, kw_only=True)

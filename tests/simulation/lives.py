@@ -15,9 +15,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from simulation.registries import Reply, Request
 
 from buildlib.errors import BuildlibError, CancelledError, EngineError, exit_code_of
-from buildlib.registry.answer import Answer
-from buildlib.registry.client import Repository
-from buildlib.registry.exchange import Options
+from buildlib.registry.repository import Repository
+from buildlib.registry.request import Options
+from buildlib.registry.response import Answer
 from buildlib.registry.transport import LaterError, Patience, Transport
 
 PATIENCE: Final = Patience(attempts=3, base=1.0, ceiling=60.0)

@@ -13,19 +13,19 @@ from simulation.lives import Run
 from simulation.registries import digest_of
 from simulation.world import LONG, Part
 
+from buildlib.config.tables import Registry as Configured
+from buildlib.config.tag_rules import TagRule, parse_rules
 from buildlib.console import Console
-from buildlib.publish.course import Course
+from buildlib.git.facts import Changes
 from buildlib.publish.plan import Target, target_of
+from buildlib.publish.progress import Course
 from buildlib.publish.receipt import Receipt, TargetRecord
 from buildlib.publish.rollback import plan_rollback, roll_back
-from buildlib.publish.tagging import Rules, Tagging
+from buildlib.publish.tagger import Rules, Tagging
 from buildlib.registry.claim import PREFIX, Claim, ClaimTerms, Intent, all_claimed
 from buildlib.registry.tags import check_lapse, put_tag
-from buildlib.settings import Registry as Configured
-from buildlib.tagplan import TagPlan, plan_tags, rightful_tag
-from buildlib.tagrules import TagRule, parse_rules
-from buildlib.vcs import Changes
-from buildlib.version import resolve_version
+from buildlib.versioning.tag_plan import TagPlan, plan_tags, rightful_tag
+from buildlib.versioning.version import resolve_version
 
 from fakes import REVISION, git_facts
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from buildlib.registry.answer import Answer
-from buildlib.registry.client import INDEX
+from buildlib.registry.repository import INDEX
+from buildlib.registry.response import Answer
 
 _OK: Final = 200
 _CREATED: Final = 201

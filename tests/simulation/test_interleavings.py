@@ -16,12 +16,12 @@ from simulation.parties import ALL_RULES
 from simulation.registries import Registry, Request
 from simulation.world import Choice, Kind, Part, World
 
+from buildlib.config.tables import Registry as Configured
 from buildlib.publish.plan import Target
-from buildlib.publish.tagging import Rules, Tagging, _Moving
+from buildlib.publish.tagger import Rules, Tagging, _Moving
 from buildlib.registry.claim import Claim
-from buildlib.registry.client import Document, Repository
+from buildlib.registry.repository import Document, Repository
 from buildlib.registry.tags import Decide, Tagged, write_tag
-from buildlib.settings import Registry as Configured
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(4000)]
 SAME_VERSION = Case(versions=("1.3.0", "1.3.0"))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from buildlib.doctor import diagnose
 from buildlib.executor import Completed
-from buildlib.vcs import NoGit
+from buildlib.git.facts import NoGit
 
 from fakes import FakeExecutor, a_project, write_project
 

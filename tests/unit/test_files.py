@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from buildlib.errors import InputError
 from buildlib.files import write_file
-from buildlib.passing import check_room, passing_file, system_problem
+from buildlib.tempfiles import check_room, passing_file, system_problem
 
 
 @given(st.binary(), st.integers(0, 0o777), st.integers(0, 3), st.integers(0, 9))

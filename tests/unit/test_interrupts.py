@@ -17,8 +17,8 @@ from invoke.exceptions import Exit
 
 from buildlib import interrupts
 from buildlib.errors import CancelledError, EngineError
-from buildlib.passing import passing_file
-from buildlib.tasks.edge import edge
+from buildlib.tasks.session import edge
+from buildlib.tempfiles import passing_file
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -12,8 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from buildlib.bases.lifetime import read_lifetimes
-from buildlib.bases.pins import read_bases
+from buildlib.bases.end_of_life import read_lifetimes
+from buildlib.dockerfile.pins import read_bases
 
 ROOT = Path(__file__).parents[2]
 BASES = [base.reference for base in read_bases((ROOT / "Dockerfile").read_text("utf-8"), {})]

@@ -12,19 +12,19 @@ from ociwriter import ELF, MANIFEST, OciWriter
 from savedwriter import Kept, write_layout
 from smallregistry import PATH, SmallRegistry, small_registry
 
+from buildlib.commands.sign import _images
+from buildlib.config.policy import Policy
 from buildlib.errors import InputError
-from buildlib.oci import Archive, open_archive
-from buildlib.policy.image import check_image, read_contents
-from buildlib.policy.settings import Policy
+from buildlib.image.archive import Archive, open_archive
+from buildlib.image.reference import parse_reference
+from buildlib.image.size import measure
+from buildlib.policy.image_checks import check_image, read_contents
 from buildlib.publish.attestations import SPDX, Predicate, write_attested
-from buildlib.reference import parse_reference
-from buildlib.registry.client import Repository
 from buildlib.registry.pull import pulled
-from buildlib.registry.push import documents_of, manifests_of
+from buildlib.registry.repository import Repository
+from buildlib.registry.transfer import documents_of, manifests_of
 from buildlib.registry.transport import Transport
-from buildlib.reproduce.compare import compare
-from buildlib.size import measure
-from buildlib.tasks.signed import _images
+from buildlib.reproduce.diff import compare
 
 OCI = "application/vnd.oci.image.layer.v1.tar"
 SCHEMA_2 = "application/vnd.docker.image.rootfs.diff.tar"

@@ -17,14 +17,14 @@ import pytest
 from ociwriter import CONFIG, GZIP, INDEX, MANIFEST
 from tarwriter import CAPABILITY, GNU, V7, TarEntry, checked, pax, tar
 
+from buildlib.build.labels import stand_ins_of
+from buildlib.config.policy import Policy
 from buildlib.errors import InputError
-from buildlib.labels import stand_ins_of
-from buildlib.oci import Archive
-from buildlib.policy.image import check_image, read_contents
-from buildlib.policy.settings import Policy
-from buildlib.reproduce.epoch import late
-from buildlib.size import measure
-from buildlib.smoke.image import name_of
+from buildlib.image.archive import Archive
+from buildlib.image.size import measure
+from buildlib.policy.image_checks import check_image, read_contents
+from buildlib.reproduce.timestamps import late
+from buildlib.smoke.load_image import name_of
 
 SEED = 20_240_607
 # Each run tries the first, and `nox -s faults` the others every week: a test each.

@@ -1,0 +1,1 @@
+"""A build: from a request to an image."""

@@ -1,0 +1,172 @@
+"""Plan to argv, and argv to one line that a shell can run as it stands."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from buildlib.build.plan import BuildPlan, Output
+from buildlib.project import Checkout
+
+
+def _repeated(option: str, values: Iterable[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
+
+
+def _pair(name: str, value: str | None) -> str:
+    return name if value is None else f"{name}={value}"
+
+
+def csv_field(text: str) -> str:
+    """Return a field as docker's own options read it: as CSV, quoted where it has to be."""
+    if any(character in text for character in ',"\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def anchored(text: str, folder: Path) -> str:
+    """Return an option of buildx, one line of CSV, with its relative paths taken from a directory.
+
+    What buildx would not read stays as it is, for whoever checks it.
+    """
+    from csv import Error, reader  # noqa: PLC0415 - most builds have no such option
+
+    try:
+        fields = next(reader([text], strict=True), [])
+    except Error:
+        return text
+    pairs = (field.partition("=") for field in fields)
+    return ",".join(
+        csv_field(f"{key}={folder / value}" if _is_path(key, value) else f"{key}{equals}{value}")
+        for key, equals, value in pairs
+    )
+
+
+def _is_path(key: str, value: str) -> bool:
+    # A dash is the standard output.
+    return key.strip().lower() in {"src", "source", "dest"} and value not in {"", "-"}
+
+
+def _output(plan: BuildPlan) -> list[str]:
+    match plan.output:
+        case Output.LOAD:
+            return ["--load"]
+        case Output.PUSH:
+            return ["--push"]
+        case Output.OCI | Output.LOCAL:
+            field = csv_field(f"dest={plan.partial or plan.destination}")
+            # The files in the layers get no later time than SOURCE_DATE_EPOCH, as a local output
+            # does by itself; see BuildKit's docs/build-repro.md.
+            rewrite = "rewrite-timestamp=true," if plan.output == Output.OCI else ""
+            return ["--output", f"type={plan.output},{rewrite}{field}"]
+        case Output.CACHE_ONLY:
+            return ["--output", "type=cacheonly"]
+        case _:
+            return ["--output", plan.output]
+
+
+def _instructions(plan: BuildPlan) -> list[str]:
+    """Return who reads which stage of the Dockerfile."""
+    return [
+        *(["--builder", plan.builder] if plan.builder else []),
+        *["--file", str(plan.file)],
+        *(["--target", plan.target] if plan.target else []),
+    ]
+
+
+def _given(plan: BuildPlan) -> tuple[list[str], list[str]]:
+    """Return the build args, and what replaces base images."""
+    pairs = (plan.build_args, plan.build_contexts)
+    args, contexts = ([_pair(name, value) for name, value in found] for found in pairs)
+    return _repeated("--build-arg", args), _repeated("--build-context", contexts)
+
+
+def check_argv(plan: BuildPlan) -> tuple[str, ...]:
+    """Return the command that has the Dockerfile checked by what would build the plan.
+
+    The checks are of no platform: the frontend reads the Dockerfile for the builder's own.
+    """
+    args, contexts = _given(plan)
+    options = [*_instructions(plan), *args, *contexts, "--progress", "quiet"]
+    return ("docker", "buildx", "build", *options, "--call", "check,format=json", str(plan.context))
+
+
+def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
+    """Return the one command that builds the plan."""
+    args, contexts = _given(plan)
+    options = [
+        *_instructions(plan),
+        *(["--platform", ",".join(map(str, plan.platforms))] if plan.platforms else []),
+        *_repeated("--tag", plan.references),
+        *args,
+        *_repeated("--label", (_pair(name, value) for name, value in plan.labels)),
+        *_repeated("--annotation", (f"index:{name}={value}" for name, value in plan.annotations)),
+        *contexts,
+        *_repeated("--secret", plan.secrets),
+        *_repeated("--cache-from", plan.cache_from),
+        *_repeated("--cache-to", plan.cache_to),
+        *(["--no-cache"] if plan.no_cache else []),
+        *(["--pull"] if plan.pull else []),
+        # An attestation holds the time of the build: the same inputs would give another digest.
+        f"--provenance={plan.provenance or 'false'}",
+        *_output(plan),
+        *(["--metadata-file", str(plan.metadata_file)] if plan.metadata_file else []),
+        *(["--progress", plan.progress] if plan.progress != "auto" else []),
+    ]
+    return ("docker", "buildx", "build", *options, str(plan.context))
+
+
+def build_line(plan: BuildPlan) -> str:
+    """Return all that a build of the plan runs, as one command for a POSIX shell.
+
+    An archive gets its name only once it is whole, and buildx makes no directory for it. The files
+    of a commit are written by as many lines as that takes, and removed after the build.
+    """
+    built = shell_line(buildx_argv(plan), plan.checkout)
+    if plan.partial and plan.destination:
+        make = shell_line(("mkdir", "-p", "--", str(plan.destination.parent)))
+        move = shell_line(("mv", "-f", "--", str(plan.partial), str(plan.destination)))
+        built = f"{make} && {built} && {move}"
+    if plan.handover:
+        built = _with_handover(plan, plan.handover, built)
+    if plan.checkout is None:
+        return built
+    written = ("CONTEXT=$(mktemp -d)", *plan.checkout.lines)
+    return " &&\n".join((*written, built, 'rm -rf -- "$CONTEXT"'))
+
+
+def check_line(plan: BuildPlan) -> str:
+    """Return all that a check of the plan's Dockerfile runs, as one command for a POSIX shell."""
+    checked = shell_line(check_argv(plan))
+    # Warnings are a failure to buildx; the copy is removed all the same.
+    return _with_handover(plan, plan.handover, f"({checked} || :)") if plan.handover else checked
+
+
+def _with_handover(plan: BuildPlan, folder: Path, built: str) -> str:
+    """Return the line with what hands the Dockerfile over, and removes it again."""
+    made = shell_line(("mkdir", "-p", "--", str(folder)))
+    copied = shell_line(("cp", "--", str(plan.dockerfile), str(plan.file)), plan.checkout)
+    lines = shell_line(("printf", "%s", plan.ignored))
+    ignored = shell_line((f"{plan.file}.dockerignore",))
+    removed = shell_line(("rm", "-rf", "--", str(folder)))
+    return f"{made} && {copied} && {lines} > {ignored} && {built} && {removed}"
+
+
+def shell_line(argv: Sequence[str], checkout: Checkout | None = None) -> str:
+    """Return argv quoted for a POSIX shell.
+
+    Args:
+        argv: the words.
+        checkout: what the shell calls $CONTEXT.
+    """
+    if checkout is None:
+        return shlex.join(argv)
+    folder = str(checkout.folder)
+    return " ".join(_named(word, folder) for word in argv)
+
+
+def _named(word: str, folder: str) -> str:
+    before, found, after = word.partition(folder)
+    parts = (shlex.quote(before) if before else "", '"$CONTEXT"', shlex.quote(after))
+    return "".join(parts) if found else shlex.quote(word)

@@ -1,0 +1,504 @@
+"""A build: preflight, execute, report."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import random
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from buildlib.background import Background
+from buildlib.build import preflight
+from buildlib.build.argv import build_line, buildx_argv
+from buildlib.build.context import uncommitted
+from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
+from buildlib.build.plan import BuildPlan, Output
+from buildlib.build.planner import BuildRequest, make_build_plan, unused_bases
+from buildlib.build.progress import BuildProgress, PlainProgress, without_command
+from buildlib.build.result import BuildResult
+from buildlib.console import Console, redact
+from buildlib.docker.engine import EngineFacts, emulation_problem, inspect_builder, inspect_engine
+from buildlib.dockerfile.parser import Dockerfile
+from buildlib.errors import (
+    AuthorisationError,
+    BuildlibError,
+    EngineError,
+    InputError,
+    ToolError,
+    raise_problems,
+)
+from buildlib.executor import Executor, Watch
+from buildlib.image.reference import parse_reference
+from buildlib.project import Project
+from buildlib.tempfiles import passing_file, remove_left
+
+if TYPE_CHECKING:
+    from buildlib.config.builders import BuilderSettings
+
+_TAIL: Final = 40
+# A builder whose build has said nothing for so many seconds is asked whether its nodes are there.
+# buildx gives a node 20 s to answer, and a node that is busy gets a second chance.
+_SILENCE: Final = 30.0
+_CHANCES: Final = 2
+# What BuildKit and the engine pass on of a registry's answer.
+_REFUSED: Final = re.compile(
+    r"401 unauthorized|403 forbidden|authorization failed|access denied"
+    r"|unauthorized: |\bdenied: ",
+    re.IGNORECASE,
+)
+# As the engine refuses a tag that was absent when it looked; containerd's words.
+_RACED: Final = re.compile(r"""\bimage \\?"[^"\n]+": already exists\b""")
+_ATTEMPTS: Final = 5
+# What buildx itself sends: the context.
+_UNREADABLE: Final = re.compile(r"error from sender: (?:[a-z]+ )?(.+): permission denied")
+# As every tool puts the system's own words behind what it was about to do.
+_LITTLE: Final = 1 << 20
+_FULL: Final = re.compile(r": no space left on device\b", re.IGNORECASE)
+
+
+def _check_plan(
+    project: Project,
+    plan: BuildPlan,
+    request: BuildRequest,
+    dockerfile: Dockerfile,
+    described: BuilderSettings | None,
+) -> list[BuildlibError]:
+    """Return the problems that need no engine to be seen."""
+    allowed = project.config.allowed_names()
+    problems = preflight.check_build_args(plan.build_args, project.env, allowed)
+    problems += preflight.check_secrets(plan.secrets) or preflight.unset_secrets(
+        plan.secrets, project.env
+    )
+    missing = preflight.check_files(plan)
+    problems += missing
+    if not missing:
+        problems += preflight.check_dockerfile(plan, dockerfile, preflight.read_ignore(plan))
+    if request.strict:
+        problems += [InputError(text) for text in preflight.undeclared(plan, dockerfile)]
+    if described:
+        from buildlib.build.builder_check import check_platforms  # noqa: PLC0415 - see _check_engine
+
+        problems += check_platforms(described, plan.platforms)
+    return problems + preflight.check_push(plan, _registries(plan))
+
+
+def _registries(plan: BuildPlan) -> list[str]:
+    return [parse_reference(text).registry for text in plan.references]
+
+
+def _check_engine(
+    plan: BuildPlan,
+    engine: EngineFacts,
+    executor: Executor,
+    env: Mapping[str, str],
+    described: BuilderSettings | None,
+) -> list[BuildlibError]:
+    """Return the problems that docker, buildx, the engine or the builder would have."""
+    problems = preflight.check_engine(engine, endpoint=env.get("DOCKER_HOST", ""))
+    asked = bool(engine.buildx) and preflight.needs_builder(plan, engine)
+    builder = inspect_builder(executor, plan.builder) if asked else None
+    if not (builder and plan.builder):
+        return problems + preflight.check_output(plan, engine, builder)
+    from buildlib.build import builder_check  # noqa: PLC0415 - most builds name no builder
+
+    hint = {"hint": builder_check.missing_hint(described)} if described else {}
+    problems += preflight.check_output(plan, engine, builder, **hint)
+    return problems + builder_check.check_builder(plan, engine, builder, described)
+
+
+@contextlib.contextmanager
+def _exclusive(destination: Path | None) -> Iterator[None]:
+    """Let only one build at a time write below the destination's directory."""
+    if destination is None:
+        yield
+        return
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(destination.parent, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"can't write to {destination.parent}", why=str(error)) from error
+    try:
+        # On the directory itself: no lock file is left behind, and it ends with the process.
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _whole(plan: BuildPlan) -> Iterator[None]:
+    """Give an archive its name once the build is done; one that broke off leaves nothing.
+
+    Raises:
+        EngineError: there is no archive, or it can't have that name.
+    """
+    if plan.partial is None or plan.destination is None:
+        yield
+        return
+    try:
+        yield
+        try:
+            plan.partial.replace(plan.destination)
+        except OSError as error:
+            raise EngineError(f"no archive at {plan.destination}", why=str(error)) from error
+    finally:
+        plan.partial.unlink(missing_ok=True)
+
+
+def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list[str]]:
+    """Return the plan and warnings about it, without asking any engine.
+
+    Raises:
+        InputError: the request or the files are not usable; all that is wrong is told (exit 2).
+    """
+    dockerfile = project.dockerfile()
+    plan = _plan(project, request, dockerfile)
+    described = project.config.described_builder()
+    raise_problems(_check_plan(project, plan, request, dockerfile, described))
+    return plan, _warnings(project, plan, dockerfile)
+
+
+def _plan(project: Project, request: BuildRequest, dockerfile: Dockerfile) -> BuildPlan:
+    return make_build_plan(
+        project,
+        request,
+        dockerfile,
+        metadata_file=passing_file("metadata", ".json"),
+        handover=passing_file("dockerfile", ""),
+    )
+
+
+@contextlib.contextmanager
+def handed_over(plan: BuildPlan) -> Iterator[None]:
+    """Have the Dockerfile and its ignore file where the builder finds both, for a while.
+
+    Raises:
+        InputError: they can't be written there (exit 2).
+    """
+    if plan.handover is None:
+        yield
+        return
+    try:
+        plan.handover.mkdir(mode=0o700)
+        shutil.copyfile(plan.dockerfile, plan.file)
+        ignore = plan.file.with_name(f"{plan.file.name}.dockerignore")
+        ignore.write_text(plan.ignored, encoding="utf-8", errors="surrogateescape")
+        yield
+    finally:
+        shutil.rmtree(plan.handover, ignore_errors=True)
+
+
+def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list[str]:
+    stand_ins = ", ".join(plan.stand_ins)
+    caches: list[str] = []
+    if described := project.config.described_builder():
+        from buildlib.build.builder_check import cache_warnings  # noqa: PLC0415 - see _check_engine
+
+        caches = cache_warnings(plan, described)
+    return [
+        *project.version.warnings,
+        *(f"{text!r} can't be a tag: it becomes {tag}" for text, tag in plan.mapped),
+        *preflight.unwanted_files(plan, project.not_source),
+        *preflight.unknown_files(uncommitted(project, plan, preflight.read_ignore(plan))),
+        *preflight.undeclared(plan, dockerfile),
+        *preflight.other_version(plan, dockerfile, project.config.injected()["VERSION"]),
+        *unused_bases(project, plan),
+        *([f"built on stand-ins for {stand_ins}: not for publishing"] if stand_ins else []),
+        *caches,
+    ]
+
+
+def build_image(
+    project: Project,
+    request: BuildRequest,
+    executor: Executor,
+    console: Console,
+    *,
+    facts: Background[EngineFacts] | None = None,
+) -> BuildResult:
+    """Build, and return what came out.
+
+    Args:
+        project: from `load_project`.
+        request: what is wanted.
+        executor: starts `docker`; its environment should hold BUILDKIT_PROGRESS=rawjson, without
+            which steps are not counted.
+        console: shows commands, steps and warnings.
+        facts: the engine's answer if it was asked for already.
+
+    Raises:
+        InputError, ToolError, EngineError, AuthorisationError: all that the preflight finds, or
+            why the build failed (exit 2, 3, 4, 5); a node of the builder that stopped answering.
+        CancelledError: interrupted (exit 130).
+    """
+    facts = facts or Background(lambda: inspect_engine(executor))
+    dockerfile = project.dockerfile()
+    plan = _plan(project, request, dockerfile)
+    described = project.config.described_builder()
+    problems = _check_plan(project, plan, request, dockerfile, described)
+    engine = _engine(facts, problems)
+    inherited = Background(partial(inherited_stand_ins, plan, executor))
+    raise_problems(problems + _check_engine(plan, engine, executor, project.env, described))
+    if names := inherited.get():
+        plan = standing_on(plan, names)
+        raise_problems(preflight.check_push(plan, _registries(plan)))
+    warnings = [*_warnings(project, plan, dockerfile), *preflight.unknown_buildx(engine)]
+    for warning in warnings:
+        console.warn(warning)
+    watch = _watch(plan, executor, described)
+    return _run(plan, engine, warnings, executor, console, watch)
+
+
+def _engine(facts: Background[EngineFacts], problems: Sequence[BuildlibError]) -> EngineFacts:
+    """Return what the engine answers; where there is no docker to ask, all that is wrong."""
+    try:
+        return facts.get()
+    except ToolError as error:
+        raise_problems([*problems, error])
+        raise
+
+
+def _watch(plan: BuildPlan, executor: Executor, described: BuilderSettings | None) -> Watch | None:
+    """Return what looks after the nodes of a builder: buildx waits for one for ever.
+
+    A daemon that is stopped or wedged keeps its connections, and nothing breaks.
+    """
+    if not plan.builder:
+        return None
+
+    def ask() -> None:
+        from buildlib.build import builder_check  # noqa: PLC0415 - most builds name no builder
+
+        problems: Sequence[BuildlibError] = ()
+        for _ in range(_CHANCES):
+            problems = builder_check.check_nodes(
+                plan, inspect_builder(executor, plan.builder), described
+            )
+            if not problems:
+                return
+        raise_problems(problems)
+
+    return Watch(every=_SILENCE, ask=ask)
+
+
+def _run(
+    plan: BuildPlan,
+    engine: EngineFacts,
+    warnings: Sequence[str],
+    executor: Executor,
+    console: Console,
+    watch: Watch | None,
+) -> BuildResult:
+    started = time.monotonic()
+    with _exclusive(plan.destination):
+        progress, metadata, size = _execute(plan, executor, console, watch)
+    own = () if plan.platforms or not engine.platform else (engine.platform,)
+    return BuildResult(
+        image=plan.image,
+        version=plan.version,
+        references=plan.references,
+        platforms=tuple(map(str, plan.platforms or own)),
+        output=str(plan.output),
+        destination=str(plan.destination or ""),
+        digest=str(metadata.get("containerimage.digest") or ""),
+        size=size,
+        seconds=time.monotonic() - started,
+        steps=progress.total if progress else None,
+        cached=progress.cached if progress else None,
+        stand_ins=plan.stand_ins,
+        warnings=tuple(warnings),
+        command=redact(build_line(plan)),
+    )
+
+
+class _Shown:
+    """Shows what a build says; asks for the image's size as soon as there is an image.
+
+    buildx takes a while to end after its last word, and the question needs not wait for that.
+    """
+
+    # Of the docker driver; others load the image only after their step of nearly that name.
+    _LAST: Final = "exporting to image"
+
+    def __init__(self, plan: BuildPlan, executor: Executor, console: Console) -> None:
+        self.counts = plan.progress == "auto"
+        # Both say why a build failed; buildx's own drawing is shown as it is.
+        self.progress = (
+            BuildProgress() if self.counts or plan.progress == "rawjson" else PlainProgress()
+        )
+        self._ask: Callable[[], int | None] = lambda: _size(plan, executor)
+        self._console = console
+        self._early: Background[int | None] | None = None
+
+    def take(self, line: str) -> None:
+        events = self.progress.feed(line)
+        if not self.counts:
+            self._console.pass_on(line)
+            return
+        for event in events:
+            self._console.event(event)
+            step = event.step
+            if step and not event.line and step.name == self._LAST and not step.error:
+                self._early = Background(self._ask)
+
+    def raced(self) -> bool:
+        """Return whether it failed as another build made the same tag at the same time."""
+        step = self.progress.failed
+        said = [step.error if step else "", *self.progress.messages]
+        return any(_RACED.search(without_command(text)) for text in said)
+
+    def size(self) -> int | None:
+        early = self._early.get() if self._early else None
+        return self._ask() if early is None else early
+
+
+def _tried(
+    plan: BuildPlan, executor: Executor, console: Console, watch: Watch | None
+) -> tuple[int, _Shown]:
+    """Run buildx, again where another build was about to give the same name to an image.
+
+    Two builds that both find a tag absent make it, and the engine lets the second one fail
+    ("already exists"). Everything is in the cache by then.
+    """
+    argv = buildx_argv(plan)
+    attempt = 1
+    while True:
+        shown = _Shown(plan, executor, console)
+        # Only what is drawn on the terminal itself can't be read.
+        code = (
+            executor.attach(argv, watch=watch)
+            if plan.progress == "tty"
+            else executor.stream(argv, shown.take, watch=watch)
+        )
+        if code == 0 or attempt == _ATTEMPTS or not shown.raced():
+            return code, shown
+        console.note("another build makes the same tag at this moment: once more")
+        # Not in step with the other one.
+        time.sleep(random.uniform(0, attempt))  # noqa: S311 - no secret
+        attempt += 1
+
+
+def _execute(
+    plan: BuildPlan, executor: Executor, console: Console, watch: Watch | None
+) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
+    console.line(build_line(plan))
+    console.group(f"build {plan.image} {plan.version}")
+    with handed_over(plan), _whole(plan):
+        try:
+            code, shown = _tried(plan, executor, console, watch)
+            metadata = _read_metadata(plan.metadata_file)
+        finally:
+            console.end_group()
+            if plan.metadata_file:
+                plan.metadata_file.unlink(missing_ok=True)
+            # Those of builds that were killed.
+            remove_left()
+        if code != 0:
+            raise _failure(plan, code, shown.progress)
+    counted = shown.progress if isinstance(shown.progress, BuildProgress) else None
+    return counted if shown.counts else None, metadata, shown.size()
+
+
+def _read_metadata(path: Path | None) -> Mapping[str, object]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress) -> BuildlibError:
+    """Return the error for a failed build; BuildKit has no codes, so its words have to tell."""
+    step = progress.failed
+    message = step.error if step else "\n".join(list(progress.messages)[-3:])
+    # What somebody's command says of itself is no word of BuildKit's.
+    said = without_command(message)
+    told = map(without_command, progress.messages)
+    everything = "\n".join([said, *told, *(step.log if step else ())])
+    if problem := _problem_here(plan, message):
+        return problem
+    if _FULL.search(everything):
+        return EngineError(
+            "the engine's disk is full",
+            why=message,
+            hint="docker system df shows what takes the space; nothing was removed",
+        )
+    if problem := emulation_problem(everything):
+        return problem
+    if _REFUSED.search(said):
+        return AuthorisationError(
+            "the registry refused", why=message, hint="docker login, then again"
+        )
+    if step and "load metadata for" in step.name:
+        return _base_problem(step.name.partition("load metadata for ")[2], message)
+    log = [*step.log, step.partial][-_TAIL:] if step else []
+    where = f" in step {step.name}" if step else f" with exit code {code}"
+    return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))
+
+
+def _problem_here(plan: BuildPlan, message: str) -> BuildlibError | None:
+    """Return the error where it is about files of this machine, and not the engine's."""
+    if unread := _UNREADABLE.search(message):
+        return InputError(
+            f"the build context holds what can't be read: {unread[1]}",
+            why=message,
+            hint="let this user read it, or keep it out by a line in .dockerignore",
+        )
+    if folder := _full_here(plan, message):
+        return EngineError(
+            f"the disk of {folder} is full",
+            why=message,
+            hint="make room there; nothing was removed",
+        )
+    return None
+
+
+def _full_here(plan: BuildPlan, message: str) -> Path | None:
+    """Return the directory of the output where its disk is full, and not the engine's."""
+    folder = plan.destination.parent if plan.destination else None
+    if folder is None:
+        return None
+    if _FULL.search(message) and str(folder) in message:
+        return folder
+    # So the builder says that nobody took what it sent.
+    if "error from receiver" not in message:
+        return None
+    try:
+        return folder if shutil.disk_usage(folder).free < _LITTLE else None
+    except OSError:
+        return None
+
+
+def _base_problem(base: str, message: str) -> EngineError:
+    if "no match for platform" not in message:
+        return EngineError(
+            f"a base image can't be had: {base}",
+            why=message,
+            hint="see whether the registry can be reached, or give another source for it in "
+            "base-images",
+        )
+    return EngineError(
+        f"a base image is not there for the platform: {base}",
+        why=message,
+        hint="choose among its platforms with --platform, or another base: "
+        f"docker buildx imagetools inspect {base} lists those that a registry has",
+    )
+
+
+def _size(plan: BuildPlan, executor: Executor) -> int | None:
+    """Return bytes: as the engine counts the image, or of the archive."""
+    if plan.output == Output.OCI and plan.destination:
+        return plan.destination.stat().st_size if plan.destination.is_file() else None
+    if not plan.loads or not plan.references:
+        return None
+    argv = ("docker", "image", "inspect", "--format", "{{.Size}}", plan.references[0])
+    answer = executor.run(argv).stdout.strip()
+    return int(answer) if answer.isdigit() else None

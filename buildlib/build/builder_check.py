@@ -1,0 +1,168 @@
+"""Whether a builder can do a build, and what to know about it: facts in, problems out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from buildlib.build.plan import BuildPlan, Output
+from buildlib.config.builders import DOCKER, KUBERNETES, PLATFORM, REMOTE, BuilderSettings
+from buildlib.docker.engine import Builder, EngineFacts, Node
+from buildlib.errors import BuildlibError, EngineError, InputError
+from buildlib.image.platform import Platform
+
+RUNNING: Final = "running"
+# One archive from several nodes nobody writes: buildx has no exporter that puts them together.
+_ONE_NODE: Final = re.compile(r"\btype=(oci|docker|tar)\b")
+
+
+def create_hint(name: str) -> str:
+    """Return what makes a described builder."""
+    return f"invoke docker-builder create --name {name}"
+
+
+def missing_hint(builder: BuilderSettings) -> str:
+    """Return what brings a described builder that is not there."""
+    if builder.driver == DOCKER:
+        return "docker context ls lists the contexts; docker context create makes one"
+    return create_hint(builder.name)
+
+
+def check_platforms(builder: BuilderSettings, platforms: Sequence[Platform]) -> list[BuildlibError]:
+    """Return a problem where no node of a builder builds what is wanted of it."""
+    known = builder.platforms
+    lacking = [str(p) for p in platforms if known and p not in known]
+    if not lacking:
+        return []
+    return [
+        InputError(
+            f"no node of the builder {builder.name} builds {', '.join(lacking)}",
+            why=f"its nodes build {', '.join(map(str, known))}",
+            hint=f"add it to the platforms of a node in builders.{builder.name}",
+        )
+    ]
+
+
+def needed_nodes(builder: Builder, platforms: Sequence[str]) -> tuple[Node, ...]:
+    """Return the nodes that buildx gives the platforms to.
+
+    It goes by the platforms that the nodes were given; where one is given to none, every node has
+    to answer.
+    """
+    if not platforms:
+        return builder.nodes[:1]
+    given = {name: node for node in reversed(builder.nodes) for name in node.given}
+    if not set(platforms) <= set(given):
+        return builder.nodes
+    return tuple({given[name].name: given[name] for name in platforms}.values())
+
+
+def silent(driver: str, node: Node) -> bool:
+    """Return whether a node can't build; one that buildx starts itself may well not run yet."""
+    return bool(node.error) or (driver in {REMOTE, DOCKER} and node.status != RUNNING)
+
+
+def _alike(described: BuilderSettings, found: Builder) -> bool:
+    if found.driver != described.driver:
+        return False
+    if described.driver in {KUBERNETES, DOCKER}:
+        # The one's nodes are pods, with names of their own; the other's is a context.
+        return True
+    endpoints = {node.name: node.endpoint for node in found.nodes}
+    if described.driver == REMOTE:
+        return endpoints == {node.name: node.endpoint for node in described.nodes}
+    return set(endpoints) == {node.name for node in described.nodes}
+
+
+def check_builder(
+    plan: BuildPlan, facts: EngineFacts, found: Builder, described: BuilderSettings | None
+) -> list[BuildlibError]:
+    """Return why a builder can't do the build.
+
+    Args:
+        plan: what is to be built.
+        facts: what docker says.
+        found: what buildx says about the builder.
+        described: what the configuration says about it; None: nothing.
+    """
+    if not found.driver:
+        return []
+    if described and not _alike(described, found):
+        return [
+            EngineError(
+                f"the builder {described.name} is not what the configuration describes",
+                hint=create_hint(described.name),
+            )
+        ]
+    if described and described.driver == DOCKER and facts.context != plan.builder:
+        return [
+            EngineError(
+                f"the builder {described.name} is the engine of docker's context {plan.builder}",
+                why=f"docker uses the context {facts.context}",
+                hint=f"set DOCKER_CONTEXT={plan.builder}",
+            )
+        ]
+    nodes = needed_nodes(found, [str(platform) for platform in plan.platforms])
+    return [*check_nodes(plan, found, described), *_check_output(plan, nodes)]
+
+
+def check_nodes(
+    plan: BuildPlan, found: Builder, described: BuilderSettings | None
+) -> list[EngineError]:
+    """Return a problem for each node that the build needs and that does not answer.
+
+    Args:
+        plan: what is to be built, or is being built.
+        found: what buildx says about the builder.
+        described: what the configuration says about it; None: nothing.
+    """
+    nodes = needed_nodes(found, [str(platform) for platform in plan.platforms])
+    name = described.name if described else ""
+    return [_dead(node, found, name) for node in nodes if silent(found.driver, node)]
+
+
+def _dead(node: Node, found: Builder, described: str) -> EngineError:
+    return EngineError(
+        f"node {node.name} of the builder {found.name} does not answer",
+        why=node.error or f"{node.endpoint} is {node.status or 'not to be reached'}",
+        hint=f"invoke docker-builder status --name {described} says why"
+        if described
+        else f"docker buildx inspect {found.name} shows it",
+    )
+
+
+def _check_output(plan: BuildPlan, nodes: Sequence[Node]) -> list[BuildlibError]:
+    if len(nodes) < 2 or len(plan.platforms) < 2:  # noqa: PLR2004 - one node has it all
+        return []
+    alone = plan.output in {Output.LOAD, Output.OCI} or _ONE_NODE.search(plan.output)
+    if not alone:
+        return []
+    names = ", ".join(node.name for node in nodes)
+    return [
+        EngineError(
+            f"{plan.output} can't be put together from several nodes: {names}",
+            why="buildx does that in a registry alone",
+            hint="give --push, or --output local or cacheonly, or build one platform at a time "
+            "with --platform",
+        )
+    ]
+
+
+def cache_warnings(plan: BuildPlan, described: BuilderSettings) -> list[str]:
+    """Return what becomes of a cache that several nodes would write."""
+    nodes = [n for n in described.nodes if set(n.platforms) & set(plan.platforms)]
+    held = any(PLATFORM in word for word in described.cache_to)
+    warnings = []
+    if len(plan.platforms) > 1 and held and not any("type=inline" in w for w in plan.cache_to):
+        warnings.append(
+            f"the cache of {described.name} is written by builds of one platform alone: "
+            "this one reads it"
+        )
+    shared = [w for w in plan.cache_to if "type=inline" not in w]
+    if len(nodes) > 1 and shared:
+        warnings.append(
+            f"{len(nodes)} nodes write their cache to one place, where the last one stays: "
+            f"put {PLATFORM} in cache-to, and build one platform at a time"
+        )
+    return warnings

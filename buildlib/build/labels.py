@@ -1,0 +1,96 @@
+"""OCI labels as one sorted mapping.
+
+Source: OCI image-spec, annotations.md, "Pre-Defined Annotation Keys".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from buildlib.config.config import Config
+from buildlib.git.facts import without_credentials
+from buildlib.versioning.placeholders import fill
+from buildlib.versioning.version import Version
+
+NAMESPACE: Final = "io.github.smiller333.buildlib"
+# Whose image it is: what we clean up goes by this, and never by a name alone.
+OWNER: Final = f"{NAMESPACE}.image"
+STAND_INS: Final = f"{NAMESPACE}.stand-ins"
+_OCI: Final = "org.opencontainers.image"
+VERSION_LABEL: Final = f"{_OCI}.version"
+REVISION_LABEL: Final = f"{_OCI}.revision"
+CREATED_LABEL: Final = f"{_OCI}.created"
+
+
+def web_address(remote: str) -> str:
+    """Return a git address as the page that a person can open: no credentials, no ssh, no .git."""
+    address = without_credentials(remote)
+    scp = re.fullmatch(r"(?:[^@/:]+@)?([^/:]+\.[^/:]+):(?!//)(.+)", address)
+    if scp:
+        address = f"https://{scp[1]}/{scp[2]}"
+    # Their port is not the page's.
+    address = re.sub(
+        r"^(?:ssh|git|git\+ssh|ssh\+git)://([^/]+?)(?::\d+)?(?=/|$)", r"https://\1", address
+    )
+    # A path on this machine is nobody else's business.
+    return address.removesuffix(".git") if address.startswith(("https://", "http://")) else ""
+
+
+def index_annotations(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the labels that an index has as annotations.
+
+    The page of a registry shows what the index says, and not the labels of the images in it;
+    source: docs.github.com, "Working with the Container registry".
+    """
+    return {name: value for name, value in labels.items() if name.startswith(f"{_OCI}.")}
+
+
+def image_labels(
+    config: Config,
+    version: Version,
+    *,
+    remote: str = "",
+    base_name: str = "",
+    base_digest: str = "",
+    stand_ins: Iterable[str] = (),
+    branch: str = "",
+) -> dict[str, str]:
+    """Return the labels, sorted by name; empty ones are left out, configured ones win.
+
+    Args:
+        config: gives title, description, licenses, source and own labels.
+        version: gives version, revision and time.
+        remote: the address of `origin`, for a source that is not configured.
+        base_name: the reference of the base image.
+        base_digest: what that is pinned to.
+        stand_ins: references whose real image was replaced by a stand-in.
+        branch: that HEAD is on, for labels that name it.
+    """
+    facts = {
+        "version": version.value,
+        "revision": version.revision,
+        "created": version.created_text,
+        "branch": branch,
+    }
+    labels = {
+        f"{_OCI}.title": config.title,
+        f"{_OCI}.description": config.description,
+        f"{_OCI}.licenses": config.licenses,
+        f"{_OCI}.source": without_credentials(config.source) or web_address(remote),
+        VERSION_LABEL: version.value,
+        REVISION_LABEL: version.revision,
+        CREATED_LABEL: version.created_text,
+        f"{_OCI}.base.name": base_name,
+        f"{_OCI}.base.digest": base_digest,
+        OWNER: config.owner,
+        STAND_INS: " ".join(sorted(stand_ins)),
+        **{name: fill(text, facts) for name, text in config.labels},
+    }
+    return {name: value for name, value in sorted(labels.items()) if value}
+
+
+def stand_ins_of(images: Iterable[Mapping[str, str]]) -> set[str]:
+    """Return the stand-ins that images say they were built on, by the labels of each."""
+    return {name for labels in images for name in labels.get(STAND_INS, "").split()}

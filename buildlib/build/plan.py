@@ -1,0 +1,129 @@
+"""What is to be done, as pure data: comparable, and JSON by `dataclasses.asdict`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from buildlib.dockerfile.ignore import IgnoreFile
+from buildlib.image.platform import Platform
+from buildlib.project import Checkout
+
+
+class Output(StrEnum):
+    """The buildx exporters that have a name of their own here."""
+
+    LOAD = "load"
+    PUSH = "push"
+    OCI = "oci"
+    LOCAL = "local"
+    CACHE_ONLY = "cacheonly"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildPlan:
+    """One `docker buildx build`.
+
+    Args:
+        context, dockerfile: absolute paths.
+        platforms: none means the builder's own.
+        references: full references of the image.
+        mapped: (as asked for, as the tag grammar allows it) of tags where the two differ.
+        build_args, labels: sorted pairs; a build arg without a value (None) is taken by buildx
+            from its environment, so that the value is never in argv.
+        annotations: of the index; sorted pairs.
+        bases: the external images that it stands on or takes files from, as the Dockerfile has
+            them once its variables are replaced.
+        sources: what it takes from the build context; patterns and variables as written.
+        ignore: the file that says what stays out of the context.
+        kept_out: further lines of it, for what tasks wrote there.
+        handover: a directory for a copy of the Dockerfile and of the lines of both, where the
+            builder would not find them all by itself; None: it does.
+        build_contexts: pairs of FROM reference and its other source.
+        stand_ins: those of them that are not the real image.
+        output: a name of `Output`, or buildx's own `type=…`.
+        destination: of the outputs oci and local.
+        metadata_file: where buildx writes the digest.
+        provenance: as buildx's `--provenance` takes it; empty: none is made.
+        checkout: in which context and Dockerfile are; None: in the work tree.
+    """
+
+    context: Path
+    dockerfile: Path
+    image: str
+    version: str
+    target: str = ""
+    platforms: tuple[Platform, ...] = ()
+    references: tuple[str, ...] = ()
+    mapped: tuple[tuple[str, str], ...] = ()
+    build_args: tuple[tuple[str, str | None], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    bases: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    ignore: IgnoreFile = field(default_factory=IgnoreFile)
+    kept_out: tuple[str, ...] = ()
+    handover: Path | None = None
+    build_contexts: tuple[tuple[str, str], ...] = ()
+    stand_ins: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    builder: str = ""
+    output: str = Output.LOAD
+    destination: Path | None = None
+    no_cache: bool = False
+    pull: bool = False
+    progress: str = "auto"
+    metadata_file: Path | None = None
+    provenance: str = ""
+    checkout: Checkout | None = None
+
+    @property
+    def file(self) -> Path:
+        """Return the Dockerfile that the builder reads."""
+        return self.handover / self.dockerfile.name if self.handover else self.dockerfile
+
+    @property
+    def ignored(self) -> str:
+        """Return what the ignore file of the handover holds."""
+        return "\n".join((*self.ignore.lines, *self.kept_out, ""))
+
+    @property
+    def partial(self) -> Path | None:
+        """Return where an archive is written until it is whole: beside its destination.
+
+        buildx empties its destination before it knows whether there is anything to build.
+        """
+        if self.output != Output.OCI or self.destination is None:
+            return None
+        return self.destination.with_name(f"{self.destination.name}.part")
+
+    @property
+    def loads(self) -> bool:
+        """Return whether the image ends in the engine."""
+        return self.output == Output.LOAD
+
+    @property
+    def pushes(self) -> bool:
+        """Return whether the image ends in a registry, by whichever of buildx's words."""
+        if self.output == Output.PUSH or not self.output.startswith("type="):
+            return self.output == Output.PUSH
+        from csv import reader  # noqa: PLC0415 - buildx's own words are rare
+
+        pairs = (field.partition("=") for field in next(reader([self.output])))
+        fields = {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
+        kind = fields["type"]
+        push = fields.get("push", "true" if kind == "registry" else "false")
+        return kind in {"registry", "image"} and push in {"", "1", "t", "true"}
+
+    @property
+    def uses_layouts(self) -> bool:
+        """Return whether a base image is read from an OCI layout."""
+        return any(source.startswith("oci-layout://") for _, source in self.build_contexts)
+
+    @property
+    def exports_cache(self) -> bool:
+        """Return whether a cache is written somewhere; an inline cache lies in the image."""
+        return any("type=inline" not in entry for entry in self.cache_to)

@@ -1,0 +1,390 @@
+"""From request to plan: what a build is to be, decided without asking or changing anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from buildlib.build.argv import csv_field
+from buildlib.build.context import DIST, kept_out
+from buildlib.build.labels import image_labels, index_annotations
+from buildlib.build.plan import BuildPlan, Output
+from buildlib.config.config import Config
+from buildlib.config.parse import VARIABLE
+from buildlib.config.tables import BaseImage
+from buildlib.dockerfile.parser import Dockerfile
+from buildlib.errors import InputError
+from buildlib.image.platform import Platform, engine_platform, parse_platforms
+from buildlib.image.reference import canonical, parse_reference, to_tag
+from buildlib.project import Project
+from buildlib.versioning.local_tags import local_tags, mapped_tags, references
+from buildlib.versioning.placeholders import fill
+
+_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+_DEFAULT_PLATFORM: Final = "DOCKER_DEFAULT_PLATFORM"
+MIRROR: Final = "docker-image://"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """What the user asked for; empty means: as configured, or the default.
+
+    Args:
+        platforms: names, or `all` for the configured list.
+        tags: beside the version and `latest`: a tag, or a whole reference.
+        only_tags: instead of the version and `latest`.
+        build_args: `NAME=value`, or `NAME` to take the value from the environment.
+        output: a name of `Output`, or buildx's own `type=…`; `push` is short for that name.
+        destination: where the outputs oci and local go, instead of `dist/`.
+        strict: a build arg that the Dockerfile does not declare is an error.
+        provenance: as buildx's `--provenance` takes it; empty: none is made.
+    """
+
+    platforms: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    only_tags: tuple[str, ...] = ()
+    build_args: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    target: str = ""
+    output: str = ""
+    destination: Path | None = None
+    push: bool = False
+    no_cache: bool = False
+    pull: bool = False
+    strict: bool = False
+    provenance: str = ""
+
+
+def parse_build_args(texts: Sequence[str]) -> dict[str, str | None]:
+    """Parse `NAME=value` and `NAME`; everything after the first `=` is the value, unchanged.
+
+    Raises:
+        InputError: there is no name.
+    """
+    parsed: dict[str, str | None] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not re.fullmatch(VARIABLE, name):
+            raise InputError(f"build arg without a usable name: {text!r}", hint="give NAME=value")
+        parsed[name] = value if equals else None
+    return parsed
+
+
+def chosen_output(request: BuildRequest) -> str:
+    """Return the output that the request comes to.
+
+    Raises:
+        InputError: `--push` contradicts `--output`, or the name is not known.
+    """
+    name = request.output
+    if request.push and name not in {"", Output.PUSH}:
+        raise InputError(f"--push contradicts --output {name}", hint="give one of the two")
+    if request.push:
+        return Output.PUSH
+    if re.search(r"\bdest=-(,|$)", name):
+        raise InputError("a build can't be written to stdout", hint="give dest=FILE")
+    if name.startswith("type="):
+        _check_fields(name)
+        return name
+    if not name or name in set(Output):
+        return name or Output.LOAD
+    close = get_close_matches(name, list(Output), n=1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    raise InputError(
+        f"unknown output {name!r}",
+        hint=f"{guess}known are {', '.join(Output)}, and buildx's own type=…",
+    )
+
+
+def _check_fields(output: str) -> None:
+    """Raise where buildx's own words are no line of CSV, as which they are read."""
+    from csv import Error, reader  # noqa: PLC0415 - buildx's own words are rare
+
+    try:
+        next(reader([output], strict=True))
+    except Error as error:
+        raise InputError(
+            f"--output can't be read: {output!r}",
+            why="it has to be one line of CSV",
+            hint="give type=KIND,KEY=value, and a field with a comma in double quotes",
+        ) from error
+
+
+def chosen_platforms(request: BuildRequest, project: Project) -> tuple[Platform, ...]:
+    """Return the platforms that the request comes to; none means the builder's own.
+
+    Where it names none, DOCKER_DEFAULT_PLATFORM counts, as for docker itself.
+
+    Raises:
+        InputError: one is not known, or `all` is asked for and none is configured.
+    """
+    if "all" not in request.platforms:
+        # buildx goes by the variable where it is given none; said by name, everybody sees it.
+        default = project.env.get(_DEFAULT_PLATFORM, "")
+        return parse_platforms(request.platforms or ((default,) if default else ()))
+    if not project.config.platforms:
+        raise InputError("--platform all, but none is configured", hint='add platforms = ["…"]')
+    return project.config.platforms
+
+
+def _injected(project: Project, dockerfile: Dockerfile) -> dict[str, str | None]:
+    """Return the build args that every build gets: only those that the Dockerfile declares.
+
+    One by which a FROM chooses its base is not ours to fill.
+    """
+    facts, choosing = project.facts, dockerfile.choosing()
+    declared: dict[str, str | None] = {
+        arg: facts[name.lower()]
+        for name, arg in project.config.injected().items()
+        if arg in dockerfile.args and arg not in choosing
+    }
+    # By name alone: buildx takes the value from its environment, so that a password in a
+    # proxy's address is never in argv.
+    proxies = [name for proxy in _PROXIES for name in (proxy, proxy.lower())]
+    declared |= {name: None for name in proxies if project.env.get(name)}
+    return {**declared, "SOURCE_DATE_EPOCH": str(project.version.created)}
+
+
+def normal_name(reference: str) -> str:
+    """Return a FROM reference in one form, whichever way it was written."""
+    name = canonical(reference)
+    last = name.rpartition("/")[2]
+    return name if ":" in last or "@" in last else f"{name}:latest"
+
+
+def _destination(project: Project, request: BuildRequest, output: str) -> Path | None:
+    if output not in {Output.OCI, Output.LOCAL}:
+        return None
+    if request.destination:
+        return request.destination
+    name = parse_reference(project.config.image).repository.rpartition("/")[2]
+    suffix = ".oci.tar" if output == Output.OCI else ""
+    return project.config.root / DIST / f"{name}-{to_tag(project.version.value)}{suffix}"
+
+
+def _build_args(
+    project: Project, request: BuildRequest, dockerfile: Dockerfile
+) -> dict[str, str | None]:
+    return {
+        **_injected(project, dockerfile),
+        **{name: fill(text, project.facts) for name, text in project.config.build_args},
+        **parse_build_args(project.build_args),
+        **parse_build_args(request.build_args),
+    }
+
+
+def known_args(project: Project, dockerfile: Dockerfile) -> dict[str, str]:
+    """Return the values of the build args that a FROM may see, in whichever task reads it."""
+    return _known(project, _build_args(project, BuildRequest(), dockerfile))
+
+
+def _secrets(project: Project, request: BuildRequest) -> tuple[str, ...]:
+    """Return the secrets of a build; one of the command line replaces a configured one."""
+    given = project.secrets + request.secrets
+    named = [csv_field(f"id={name}") for name, _, _ in project.config.secrets]
+    configured = [
+        f"{named_id},env={text}"
+        if kind == "env"
+        else f"{named_id},{csv_field(f'src={project.config.root / Path(text).expanduser()}')}"
+        for named_id, (_, kind, text) in zip(named, project.config.secrets, strict=True)
+    ]
+    kept = [
+        secret
+        for named_id, secret in zip(named, configured, strict=True)
+        if not any(named_id in one.split(",") for one in given)
+    ]
+    return (*kept, *given)
+
+
+def configured_base(config: Config, base: str) -> BaseImage | None:
+    """Return the other source that is configured for a base image.
+
+    One that is pinned is replaced by its name without the digest as well.
+    """
+    others = {normal_name(name): image for name, image in config.base_images}
+    return others.get(normal_name(base)) or others.get(normal_name(base.partition("@")[0]))
+
+
+def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
+    """Return the other sources of base images, by the name that the Dockerfile uses."""
+    found = {}
+    for base in bases:
+        _, at, digest = base.partition("@")
+        image = configured_base(config, base)
+        if image and at and image.source.startswith(MIRROR) and "@" not in image.source:
+            # A mirror holds the very same image, or it is none.
+            image = replace(image, source=f"{image.source}@{digest}")
+        if image:
+            found[base] = image
+    return found
+
+
+def unused_bases(project: Project, plan: BuildPlan) -> tuple[str, ...]:
+    """Return a sentence for each configured base image that the Dockerfile does not name.
+
+    A map from the environment is for many projects.
+    """
+    config = project.config
+    if config.source_of("base-images").kind == "environment":
+        return ()
+    used = {normal_name(base.partition("@")[0]) for base in plan.bases}
+    used |= {normal_name(base) for base in plan.bases}
+    named = ", ".join(plan.bases) or "none"
+    return tuple(
+        f"base-images has {name}, which this build does not use; it uses {named}"
+        for name, _ in config.base_images
+        if normal_name(name) not in used
+    )
+
+
+def _caches(
+    config: Config, platforms: Sequence[Platform]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return where cache is read from and written to: as configured, else as the builder has it."""
+    described = config.described_builder()
+    if not described:
+        return config.cache_from, config.cache_to
+    from buildlib.builders.commands import caches  # noqa: PLC0415 - most builds name no builder
+
+    own = caches(described, platforms)
+    return config.cache_from or own[0], config.cache_to or own[1]
+
+
+def make_build_plan(
+    project: Project,
+    request: BuildRequest,
+    dockerfile: Dockerfile,
+    *,
+    metadata_file: Path | None = None,
+    handover: Path | None = None,
+) -> BuildPlan:
+    """Return the plan; nothing is changed.
+
+    Args:
+        project: whose image it is.
+        request: what is wanted.
+        dockerfile: as read.
+        metadata_file: for buildx.
+        handover: a directory that may be made for the Dockerfile, where the builder needs it.
+
+    Raises:
+        InputError: the request is not usable (exit 2).
+    """
+    config = project.config
+    output = chosen_output(request)
+    target = request.target or config.target
+    build_args = _build_args(project, request, dockerfile)
+    platforms = chosen_platforms(request, project)
+    cache_from, cache_to = _caches(config, platforms)
+    plan = BuildPlan(
+        context=project.context,
+        dockerfile=project.dockerfile_path,
+        image=config.image,
+        version=project.version.value,
+        target=target,
+        platforms=platforms,
+        build_args=tuple(sorted(build_args.items())),
+        secrets=_secrets(project, request),
+        cache_from=cache_from,
+        cache_to=cache_to,
+        builder=config.buildx_builder(),
+        output=output,
+        destination=_destination(project, request, output),
+        no_cache=request.no_cache,
+        pull=request.pull,
+        progress=config.progress,
+        metadata_file=metadata_file,
+        provenance=request.provenance,
+        checkout=project.checkout,
+    )
+    known = _known(project, build_args)
+    plan = _standing(plan, config, dockerfile, known)
+    plan = _reading(plan, project, handover)
+    return _named(plan, project, request, _runtime_base(plan, dockerfile, known))
+
+
+def _known(project: Project, build_args: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the values of the build args that a FROM may see.
+
+    One that is handed over by name has the environment's; it goes no further than into the name
+    of a base.
+    """
+    given = {
+        name: project.env.get(name) if value is None else value
+        for name, value in build_args.items()
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _standing(
+    plan: BuildPlan, config: Config, dockerfile: Dockerfile, known: Mapping[str, str]
+) -> BuildPlan:
+    """Return the plan with what it stands on, and what it takes from the build context.
+
+    Where no platform is named, the builder's own is taken for that of an engine on this machine.
+    """
+    here = engine_platform()
+    views = dockerfile.views(known, plan.platforms or (here,), here)
+    bases = dict.fromkeys(base for view in views for base in dockerfile.bases(plan.target, view))
+    needed = (stage for view in views for stage in dockerfile.needed(plan.target, view))
+    replaced = _replaced(config, bases)
+    return replace(
+        plan,
+        bases=tuple(bases),
+        sources=tuple(dict.fromkeys(source for stage in needed for source in stage.sources)),
+        build_contexts=tuple(sorted((name, image.source) for name, image in replaced.items())),
+        stand_ins=tuple(sorted(name for name, image in replaced.items() if image.stand_in)),
+    )
+
+
+def _reading(plan: BuildPlan, project: Project, handover: Path | None) -> BuildPlan:
+    """Return the plan with what stays out of the context, and whether the builder is told so."""
+    ignore = project.ignore_file
+    lines = () if plan.checkout else kept_out(project, plan.sources, ignore)
+    alone = not lines and project.finds_ignore_file
+    return replace(plan, ignore=ignore, kept_out=lines, handover=None if alone else handover)
+
+
+def _runtime_base(plan: BuildPlan, dockerfile: Dockerfile, known: Mapping[str, str]) -> str:
+    """Return the one image that the target stands on, on whichever builder; nothing otherwise."""
+    views = dockerfile.views(known, plan.platforms)
+    base, *others = {dockerfile.runtime_base(plan.target, view) for view in views}
+    return "" if others else base
+
+
+def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) -> BuildPlan:
+    """Return the plan with tags and labels; files and caches have neither."""
+    tags = request.only_tags or local_tags(project.version, project.config)
+    names, mapped = references(plan.image, tags, request.tags), mapped_tags(request.tags)
+    if plan.output in {Output.LOCAL, Output.CACHE_ONLY}:
+        return plan
+    if plan.pushes:
+        # A name without a registry is for this machine; where none has one, preflight says so.
+        names = tuple(name for name in names if parse_reference(name).registry) or names
+    base_name, _, digest = base.partition("@")
+    labels = image_labels(
+        project.config,
+        project.version,
+        remote=project.remote,
+        base_name=canonical(base_name) if base_name else "",
+        # What a stand-in is, its label says; it is not what was pinned.
+        base_digest="" if base in plan.stand_ins else digest,
+        stand_ins=plan.stand_ins,
+        branch=project.facts["branch"],
+    )
+    return replace(
+        plan,
+        references=names,
+        mapped=mapped,
+        labels=tuple(labels.items()),
+        annotations=tuple(index_annotations(labels).items()) if _has_index(plan) else (),
+    )
+
+
+def _has_index(plan: BuildPlan) -> bool:
+    """Return whether it is published as an index: an archive of several platforms."""
+    return plan.output == Output.OCI and len(plan.platforms) > 1

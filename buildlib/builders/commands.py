@@ -1,0 +1,153 @@
+"""A described builder as the commands that make it: pure, and the same each time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from buildlib.build.argv import csv_field, shell_line
+from buildlib.config.builders import (
+    CONTAINER,
+    DOCKER,
+    KUBERNETES,
+    PLATFORM,
+    BuilderSettings,
+    Collection,
+    NodeSettings,
+)
+from buildlib.image.platform import Platform
+
+_BUILDX: Final = ("docker", "buildx")
+# Stands for the file of the configuration. Newer versions of buildx read it twice: a pipe won't do.
+_FILE: Final = "buildkitd.toml"
+
+
+class Step(NamedTuple):
+    """One command, and the text of the configuration file that it reads."""
+
+    argv: tuple[str, ...]
+    text: str = ""
+
+    def reading(self, path: Path) -> tuple[str, ...]:
+        """Return the command, where the file is at that path."""
+        return tuple(str(path) if word == _FILE else word for word in self.argv)
+
+    def line(self) -> str:
+        """Return it as a line that a shell can run as it stands."""
+        if not self.text:
+            return shell_line(self.argv)
+        command = shell_line(self.argv).replace(f"config {_FILE}", 'config "$file"')
+        write = f'file=$(mktemp) && printf %s {shlex.quote(self.text)} >"$file"'
+        return f'{write} && {command} && rm "$file"'
+
+
+def buildkitd_toml(gc: Collection) -> str:
+    """Return buildkitd's configuration, in words that every version since 0.13 knows.
+
+    See docs/buildkitd.toml.md of BuildKit; the names that later ones have beside them are not
+    known to 0.13.
+    """
+    lines = ["[worker.oci]", f"  gc = {str(gc.enabled).lower()}"]
+    if gc.keep_storage and not gc.keep_duration:
+        lines.append(f"  gckeepstorage = {gc.keep_storage}")
+    if gc.keep_duration:
+        lines += ["  [[worker.oci.gcpolicy]]", f'    keepDuration = "{gc.keep_duration}"']
+    if gc.keep_duration and gc.keep_storage:
+        lines += ["  [[worker.oci.gcpolicy]]", "    all = true"]
+        lines.append(f"    keepBytes = {gc.keep_storage}")
+    return "\n".join(lines) + "\n"
+
+
+def files_of(node: NodeSettings, root: Path) -> dict[str, Path]:
+    """Return the files that a node names, by its keys; buildx takes none that is relative."""
+    names = {key: getattr(node, key) for key in ("cacert", "cert", "key", "config")}
+    return {key: root / name for key, name in names.items() if name}
+
+
+def _options(node: NodeSettings, files: dict[str, Path]) -> list[str]:
+    named = {key: str(path) for key, path in files.items() if key != "config"}
+    pairs = {**named, **({"servername": node.servername} if node.servername else {})}
+    all_pairs = sorted({**dict(node.options), **pairs}.items())
+    # One option each, as buildx reads each as CSV.
+    return [w for name, value in all_pairs for w in ("--driver-opt", csv_field(f"{name}={value}"))]
+
+
+def _create(builder: BuilderSettings, node: NodeSettings, root: Path, *, append: bool) -> Step:
+    files = files_of(node, root)
+    config = str(files.get("config", "")) or (_FILE if builder.gc else "")
+    argv = (
+        *(*_BUILDX, "create"),
+        *(("--append",) if append else ()),
+        *("--name", builder.name, "--driver", builder.driver, "--node", node.name),
+        *(("--platform", ",".join(map(str, node.platforms))) if node.platforms else ()),
+        *_options(node, files),
+        *(("--buildkitd-flags", shlex.join(node.flags)) if node.flags else ()),
+        *(("--buildkitd-config", config) if config else ()),
+        *((node.endpoint,) if node.endpoint else ()),
+    )
+    return Step(argv, buildkitd_toml(builder.gc) if builder.gc else "")
+
+
+def boots(builder: BuilderSettings) -> bool:
+    """Return whether buildx starts the daemons, so that somebody has to have it do so."""
+    return builder.driver in {CONTAINER, KUBERNETES}
+
+
+def create_steps(builder: BuilderSettings, root: Path) -> tuple[Step, ...]:
+    """Return what makes the builder, node after node; none for the driver docker.
+
+    Args:
+        builder: what is described.
+        root: the project's, which files are relative to.
+    """
+    if builder.driver == DOCKER:
+        return ()
+    return tuple(
+        _create(builder, node, root, append=index > 0) for index, node in enumerate(builder.nodes)
+    )
+
+
+def boot_step(name: str) -> Step:
+    """Return what starts the nodes that are not running."""
+    return Step((*_BUILDX, "inspect", "--bootstrap", name))
+
+
+def remove_step(name: str, *, keep_state: bool = False) -> Step:
+    """Return what removes it; with `keep_state` the cache waits for a builder of that name."""
+    words = ("--keep-state",) if keep_state else ()
+    return Step((*_BUILDX, "rm", "--force", *words, name))
+
+
+def fingerprint(builder: BuilderSettings, root: Path) -> str:
+    """Return what two descriptions share where they make the same builder."""
+    steps = [(step.argv, step.text) for step in create_steps(builder, root)]
+    return hashlib.sha256(json.dumps(steps).encode()).hexdigest()
+
+
+def caches(
+    builder: BuilderSettings, platforms: Sequence[Platform]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what a build reads its cache from, and what it writes it to.
+
+    A cache with `{platform}` is read for every platform, and written by a build of one: all nodes
+    would write all of them, and the last would win.
+
+    Args:
+        builder: whose caches they are.
+        platforms: of the build; none: what the builder's first node builds.
+    """
+    wanted = tuple(platforms) or builder.nodes[0].platforms[:1]
+    alone = [w for w in builder.cache_to if len(wanted) == 1 or PLATFORM not in w]
+    return _filled(builder.cache_from, wanted), _filled(alone, wanted)
+
+
+def _filled(words: Sequence[str], platforms: Sequence[Platform]) -> tuple[str, ...]:
+    filled: list[str] = []
+    for word in words:
+        many = PLATFORM in word
+        filled += [word.replace(PLATFORM, p.slug) for p in platforms] if many else [word]
+    return tuple(filled)

@@ -1,0 +1,304 @@
+"""Making builders with buildx, looking at them, and removing those that are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.build.builder_check import RUNNING, missing_hint, silent
+from buildlib.builders.commands import (
+    Step,
+    boot_step,
+    boots,
+    create_steps,
+    files_of,
+    fingerprint,
+    remove_step,
+)
+from buildlib.builders.ownership import Record, Records
+from buildlib.builders.probe import why_silent
+from buildlib.config.builders import CONTAINER, DOCKER, REMOTE, BuilderSettings, NodeSettings
+from buildlib.console import Console, table
+from buildlib.docker.engine import Builder, Node, inspect_builder
+from buildlib.errors import BuildlibError, EngineError, InputError, TimedOutError, raise_problems
+from buildlib.executor import Executor
+from buildlib.tempfiles import passing_folder
+
+# buildx itself gives up on a node after 20 s; to start one it may have to pull an image.
+_TIMEOUT: Final = 60.0
+_BOOT_TIMEOUT: Final = 300.0
+_ABSENT: Final = "no builder"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeStatus:
+    """A node as it is now; `state` is buildx's own word, or `absent`."""
+
+    name: str
+    endpoint: str
+    platforms: tuple[str, ...]
+    state: str
+    buildkit: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuilderStatus:
+    """A builder as it is now.
+
+    Args:
+        state: `ready`, `absent`, `changed` where it is not as described, `strange` where somebody
+            else made it, or `silent` where a node does not answer.
+        hint: what makes it as it is described.
+    """
+
+    name: str
+    driver: str
+    state: str
+    nodes: tuple[NodeStatus, ...]
+    hint: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field but the hint, ready for JSON."""
+        return {key: value for key, value in asdict(self).items() if key != "hint"}
+
+    def as_text(self) -> str:
+        """Return a table with a line for each node."""
+        head = f"{self.name}  {self.driver}  {self.state}"
+        rows = [
+            (f"  {n.name}", n.endpoint, ", ".join(n.platforms), n.state, n.buildkit or "-")
+            for n in self.nodes
+        ]
+        whys = [f"  {n.name}: {n.problem}" for n in self.nodes if n.problem]
+        return "\n".join([head, table(rows), *whys])
+
+    def problems(self) -> list[BuildlibError]:
+        """Return why a build can't use it."""
+        match self.state:
+            case "absent":
+                return [EngineError(f"the builder {self.name} is not there", hint=self.hint)]
+            case "changed":
+                return [
+                    EngineError(
+                        f"the builder {self.name} is not as it is described", hint=self.hint
+                    )
+                ]
+            case "strange":
+                return [_stranger(self.name)]
+            case "silent":
+                return [
+                    EngineError(
+                        f"node {node.name} of the builder {self.name} does not answer",
+                        why=node.problem,
+                        hint="see whether its buildkitd runs, and can be reached from here",
+                    )
+                    for node in self.nodes
+                    if node.problem
+                ]
+            case _:
+                return []
+
+
+def _stranger(name: str) -> EngineError:
+    return EngineError(
+        f"there is a builder {name} that was not made here, so it stays",
+        hint=f"choose another name, or, if that builder is not needed: docker buildx rm {name}",
+    )
+
+
+def check_files(builder: BuilderSettings, root: Path) -> list[BuildlibError]:
+    """Return a problem for each file that a node names and that is not there."""
+    return [
+        InputError(f"builders.{builder.name}, node {node.name}: {key} {path} is not a file")
+        for node in builder.nodes
+        for key, path in files_of(node, root).items()
+        if not path.is_file()
+    ]
+
+
+class Flow:
+    """What can be done with the builders of a project.
+
+    Args:
+        root: the project's, which files are relative to.
+        env: of docker, for where buildx keeps its builders.
+        executor: starts docker.
+        console: shows what is started.
+    """
+
+    def __init__(
+        self, root: Path, env: Mapping[str, str], executor: Executor, console: Console
+    ) -> None:
+        """Keep them."""
+        self._root = root
+        self._executor = executor
+        self._console = console
+        self.records = Records(env)
+
+    def create(self, builder: BuilderSettings) -> BuilderStatus:
+        """Make it as it is described, or leave it where it is so already.
+
+        Raises:
+            InputError: a file is missing (exit 2).
+            EngineError: it can't be made, or a node does not answer; a stranger has its name
+                (exit 4).
+        """
+        raise_problems(check_files(builder, self._root))
+        if builder.driver == DOCKER:
+            self._console.note(f"{builder.name} is docker's own builder: there is nothing to make")
+            return self._usable(builder)
+        found, record = self._find(builder.buildx_name), self.records.read(builder.name)
+        if found.driver and not (record and record.owns(found)):
+            raise _stranger(builder.name)
+        if found.driver and record and record.fingerprint == self._print(builder):
+            self._console.note(f"{builder.name} already exists, as it is described")
+            return self._usable(builder)
+        if found.driver:
+            self._console.note(f"{builder.name} is configured differently now: it is created again")
+            # The cache is the same whatever else has changed.
+            self._run(remove_step(builder.name, keep_state=builder.driver == CONTAINER))
+        return self._made(builder)
+
+    def _print(self, builder: BuilderSettings) -> str:
+        return fingerprint(builder, self._root)
+
+    def _usable(self, builder: BuilderSettings) -> BuilderStatus:
+        status = self.status(builder)
+        raise_problems(status.problems())
+        return status
+
+    def _made(self, builder: BuilderSettings) -> BuilderStatus:
+        """Make it; what can't be used is removed again, and is not there for the next build."""
+        # Before anything is made: what breaks off in the middle is ours all the same.
+        names = {node.name: "" for node in builder.nodes}
+        record = Record(driver=builder.driver, nodes=names)
+        self.records.write(builder.name, record)
+        made = False
+        try:
+            for step in create_steps(builder, self._root):
+                self._run(step)
+                made = True
+            if boots(builder):
+                self._run(boot_step(builder.name), _BOOT_TIMEOUT)
+            found = self._find(builder.name)
+            nodes = {node.name: node.endpoint for node in found.nodes}
+            done = replace(record, fingerprint=self._print(builder), nodes=nodes)
+            self.records.write(builder.name, done)
+            return self._usable(builder)
+        except BaseException as error:
+            refused = isinstance(error, EngineError) and not isinstance(error, TimedOutError)
+            self._undo(builder.name, made=made, refused=refused)
+            raise
+
+    def _undo(self, name: str, *, made: bool, refused: bool) -> None:
+        """Remove what was made, and forget it where it is surely gone."""
+        if made:
+            removed = self._executor.run(remove_step(name).argv, timeout=_TIMEOUT).code == 0
+        else:
+            # Broken off in the middle of the first command, it may be there: it stays ours.
+            removed = refused
+        if removed:
+            self.records.remove(name)
+        elif made:
+            self._console.warn(f"{name} may be left: invoke docker-builder remove --name {name}")
+
+    def _run(self, step: Step, timeout: float = _TIMEOUT) -> None:
+        self._console.note(self._console.style(f"$ {step.line()}", "dim"))
+        if step.text:
+            with passing_folder("builder") as folder:
+                path = folder / "buildkitd.toml"
+                path.write_text(step.text, encoding="utf-8")
+                done = self._executor.run(step.reading(path), timeout=timeout)
+        else:
+            done = self._executor.run(step.argv, timeout=timeout)
+        if done.code != 0:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise EngineError(
+                f"{' '.join(step.argv[:3])} failed with exit code {done.code}",
+                why="\n".join(lines[-3:]),
+            )
+
+    def _find(self, name: str) -> Builder:
+        """Return what buildx says; without a driver where there is no such builder.
+
+        Raises:
+            EngineError: buildx does not say (exit 4).
+        """
+        found = inspect_builder(self._executor, name)
+        if not found.driver and _ABSENT not in found.error:
+            raise EngineError(f"buildx does not tell about {name}", why=found.error)
+        return found
+
+    def remove(self, name: str) -> bool:
+        """Remove a builder of ours; return whether there was one.
+
+        Raises:
+            EngineError: a stranger has its name, or it can't be removed (exit 4).
+        """
+        found, record = self._find(name), self.records.read(name)
+        if not found.driver:
+            self.records.remove(name)
+            return False
+        if not (record and record.owns(found)):
+            raise _stranger(name)
+        self._run(remove_step(name))
+        self.records.remove(name)
+        return True
+
+    def status(self, builder: BuilderSettings) -> BuilderStatus:
+        """Return what is there of a builder, and whether each node answers."""
+        found, record = self._find(builder.buildx_name), self.records.read(builder.name)
+        nodes = self._nodes(builder, found)
+        state = "ready"
+        if not found.driver:
+            state = "absent"
+        elif builder.driver != DOCKER and not (record and record.owns(found)):
+            state = "strange"
+        elif record and record.fingerprint != self._print(builder):
+            state = "changed"
+        elif any(node.problem for node in nodes):
+            state = "silent"
+        return BuilderStatus(
+            name=builder.name,
+            driver=found.driver or builder.driver,
+            state=state,
+            nodes=nodes,
+            hint=missing_hint(builder),
+        )
+
+    def _nodes(self, builder: BuilderSettings, found: Builder) -> tuple[NodeStatus, ...]:
+        settings = {node.name: node for node in builder.nodes}
+        if not found.driver:
+            return tuple(_absent(node) for node in builder.nodes)
+        return tuple(self._node(found.driver, n, settings.get(n.name)) for n in found.nodes)
+
+    def _node(self, driver: str, node: Node, settings: NodeSettings | None) -> NodeStatus:
+        problem = ""
+        if silent(driver, node):
+            own = why_silent(settings, self._root) if settings and driver == REMOTE else ""
+            problem = own or node.error or f"it is {node.status or 'not to be reached'}"
+        platforms = node.given or _first_of_each(node.platforms)
+        return NodeStatus(
+            name=node.name,
+            endpoint=node.endpoint,
+            platforms=platforms,
+            state=node.status or ("error" if problem else RUNNING),
+            buildkit=node.buildkit,
+            problem=problem,
+        )
+
+
+def _first_of_each(platforms: Sequence[str]) -> tuple[str, ...]:
+    """Return platforms without the levels of amd64, which are many and say little."""
+    return tuple(p for p in platforms if not p.startswith("linux/amd64/v"))
+
+
+def _absent(node: NodeSettings) -> NodeStatus:
+    return NodeStatus(
+        name=node.name,
+        endpoint=node.endpoint,
+        platforms=tuple(map(str, node.platforms)),
+        state="absent",
+    )

@@ -1,0 +1,96 @@
+"""What `docker-build` and `binary` do; apart from their options, so that it loads meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from buildlib.build.argv import build_line
+from buildlib.build.build_image import build_image, plan_build
+from buildlib.build.plan import Output
+from buildlib.build.planner import BuildRequest, chosen_output, chosen_platforms
+from buildlib.build.result import BuildResult, to_json
+from buildlib.errors import InputError
+from buildlib.image.platform import host_platform
+from buildlib.project import Project
+from buildlib.tasks.session import Beginning, Edge
+from buildlib.versioning.preconditions import listing
+
+# What stays on this machine: it is built many times a day, from what is there.
+_HERE: Final = (Output.LOAD, Output.LOCAL, Output.CACHE_ONLY)
+
+
+@contextmanager
+def _files(run: Edge, project: Project, request: BuildRequest) -> Iterator[Project]:
+    """Give the project with the files that are built.
+
+    What leaves this machine as a release, or as an archive, is the commit, as `docker-publish`
+    has it; what is no release is the commit only where nothing was changed.
+    """
+    here, release = chosen_output(request) in _HERE, project.version.origin == "tag"
+    if here and not release:
+        yield project
+        return
+    from buildlib.build.checkout import changes_of, from_commit, is_of_commit  # noqa: PLC0415 - few ask
+
+    changes = changes_of(project)
+    name, paths = project.version.value, listing(changes.paths)
+    if here:
+        if paths:
+            run.console.warn(f"{name} is built from files that its commit may not have: {paths}")
+        yield project
+    elif is_of_commit(project, changes, release=release):
+        if paths:
+            run.console.warn(f"{name} is built from its commit, without what differs: {paths}")
+        with from_commit(project) as committed:
+            yield committed
+    else:
+        yield project
+
+
+def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:
+    """Print the line that would have run; warnings go to stderr."""
+    plan, warnings = plan_build(project, request)
+    for warning in warnings:
+        run.console.warn(warning)
+    run.console.answer(build_line(plan))
+
+
+def build(run: Edge, beginning: Beginning, request: BuildRequest, *, as_json: bool) -> None:
+    """Build the image, or only say how."""
+    with _files(run, beginning.project.get(), request) as project:
+        if run.dry:
+            _plan_only(run, project, request)
+            return
+        result = build_image(project, request, run.executor, run.console, facts=beginning.engine)
+    run.console.answer(result.as_json() if as_json else result.as_text())
+
+
+def build_binaries(
+    run: Edge, beginning: Beginning, platforms: Sequence[str], *, as_json: bool
+) -> None:
+    """Build the program for each platform, or only say how."""
+    project = beginning.project.get()
+    target = project.config.binary_target
+    if not target:
+        raise InputError("no stage holds the binary", hint='set binary-target = "stage"')
+    wanted = BuildRequest(platforms=tuple(platforms) or (str(host_platform()),))
+    results: list[BuildResult] = []
+    for one in chosen_platforms(wanted, project):
+        folder = project.config.root / "bin" / one.slug
+        request = BuildRequest(
+            platforms=(str(one),), target=target, output=Output.LOCAL, destination=folder
+        )
+        with _files(run, project, request):
+            if run.dry:
+                _plan_only(run, project, request)
+                continue
+            done = build_image(project, request, run.executor, run.console, facts=beginning.engine)
+            results.append(done)
+    if as_json:
+        run.console.answer(to_json({"binaries": [result.as_dict() for result in results]}))
+    for result in results if not as_json else ():
+        for file in sorted(Path(result.destination).iterdir()):
+            run.console.answer(str(file))

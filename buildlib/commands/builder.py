@@ -1,0 +1,122 @@
+"""What `docker-builder` does; apart from its options, as nothing else needs it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from buildlib.build.result import to_json
+from buildlib.builders.commands import boot_step, boots, create_steps, remove_step
+from buildlib.builders.manager import Flow, check_files
+from buildlib.config.builders import DOCKER, BuilderSettings, find_builder
+from buildlib.config.config import Config
+from buildlib.errors import InputError, did_you_mean, raise_problems
+from buildlib.tasks.session import Edge
+
+ACTIONS: Final = ("create", "status", "remove")
+
+
+def check_action(action: str) -> None:
+    """Raise InputError (exit 2) where there is no such action."""
+    if action not in ACTIONS:
+        raise InputError(f"unknown action {action!r}", hint=did_you_mean(action, ACTIONS))
+
+
+def _chosen(config: Config, name: str) -> BuilderSettings:
+    """Return the builder of that name, or the only one.
+
+    Raises:
+        InputError: there is none, or several (exit 2).
+    """
+    names = [builder.name for builder in config.builders]
+    if not names:
+        raise InputError(
+            "no builder is configured", hint="add a table builders.NAME; see docs/builders.md"
+        )
+    if not name and len(names) > 1:
+        raise InputError(
+            f"there are several builders: {', '.join(names)}", hint="give one with --name"
+        )
+    found = find_builder(config.builders, name or names[0])
+    if not found:
+        raise InputError(f"no builder {name!r} is configured", hint=did_you_mean(name, names))
+    return found
+
+
+def _dry(run: Edge, config: Config, builder: BuilderSettings, action: str) -> None:
+    """Print the commands that would run where nothing is there yet, or all is."""
+    if action == "create":
+        raise_problems(check_files(builder, config.root))
+        steps = create_steps(builder, config.root)
+        steps += (boot_step(builder.name),) if boots(builder) else ()
+    else:
+        steps = () if builder.driver == DOCKER else (remove_step(builder.name),)
+    if not steps:
+        run.console.note(f"{builder.name} is docker's own builder: nothing is made or removed")
+    for step in steps:
+        run.console.answer(step.line())
+
+
+def status(run: Edge, name: str, *, as_json: bool) -> None:
+    """Print what is there of one builder, or of all.
+
+    Raises:
+        BuildlibError: a build can't use one of them (exit 4).
+    """
+    config = run.config()
+    wanted = config.builders if not name and config.builders else (_chosen(config, name),)
+    if run.dry:
+        for builder in wanted:
+            run.console.answer(f"docker buildx inspect {builder.buildx_name}")
+        return
+    flow = Flow(config.root, run.env, run.executor, run.console)
+    found = [flow.status(builder) for builder in wanted]
+    if as_json:
+        run.console.answer(to_json({"builders": [one.as_dict() for one in found]}))
+    else:
+        run.console.answer("\n".join(one.as_text() for one in found))
+    raise_problems([problem for one in found for problem in one.problems()])
+
+
+def create(run: Edge, name: str, *, as_json: bool) -> None:
+    """Make a builder, and print what it is."""
+    config = run.config()
+    builder = _chosen(config, name)
+    if run.dry:
+        _dry(run, config, builder, "create")
+        return
+    _check_home(run)
+    flow = Flow(config.root, run.env, run.executor, run.console)
+    done = flow.create(builder)
+    run.console.answer(to_json({"builders": [done.as_dict()]}) if as_json else done.as_text())
+
+
+def _check_home(run: Edge) -> None:
+    if run.passing_home:
+        raise InputError(
+            "a builder made now would be gone with this task",
+            why="buildx's directory in your home can't be written",
+            hint="give it one of yours in BUILDX_CONFIG",
+        )
+
+
+def remove(run: Edge, name: str, *, as_json: bool) -> None:
+    """Remove a builder of ours, described still or no longer."""
+    config = run.config()
+    flow = Flow(config.root, run.env, run.executor, run.console)
+    described = find_builder(config.builders, name)
+    if described or not (name and flow.records.read(name)):
+        described = _chosen(config, name)
+        name = described.name
+    if run.dry and described:
+        _dry(run, config, described, "remove")
+        return
+    if run.dry:
+        run.console.answer(remove_step(name).line())
+        return
+    if described and described.driver == DOCKER:
+        raise InputError(f"{name} is docker's own builder", why="it is there as long as docker is")
+    gone = flow.remove(name)
+    if as_json:
+        run.console.answer(to_json({"name": name, "removed": gone}))
+    else:
+        run.console.answer(f"removed {name}" if gone else f"{name} was not there")

@@ -1,0 +1,69 @@
+"""What `config` and `doctor` do; apart from their options, as nothing else needs it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, is_dataclass
+from datetime import date
+from json import dumps
+from typing import Any
+
+from buildlib.build.result import to_json
+from buildlib.config.config import known_keys
+from buildlib.console import redact, table
+from buildlib.doctor import diagnose
+from buildlib.errors import raise_problems
+from buildlib.image.platform import Platform
+from buildlib.tasks.session import Edge
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    """Return a configured value as JSON would have it, without what is secret in it."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Platform | date):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain({one.name: getattr(value, one.name) for one in fields(value)})
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        named = getattr(value, "_asdict", None)
+        return _plain(named()) if named else [_plain(item) for item in value]
+    return value
+
+
+def _cell(value: object) -> str:
+    return value if isinstance(value, str) else dumps(value)
+
+
+def show_config(run: Edge, *, as_json: bool) -> None:
+    """Print every configured value, and where it came from."""
+    found = run.project().config
+    values = {key: getattr(found, key.replace("-", "_")) for key in known_keys()}
+    lists = {"include": found.context_include, "allow": found.context_allow}
+    if any(lists.values()):
+        given = {name: value for name, value in lists.items() if value}
+        values["context"] = {"path": found.context, **given}
+    values["tags"] = found.tag_rules()
+    values["policy"] = found.image_policy()
+    values["scan"] = found.scan_settings()
+    rows = [(key, _plain(values[key]), str(found.source_of(key))) for key in values]
+    if as_json:
+        keys = {key: {"value": value, "source": source} for key, value, source in rows}
+        run.console.answer(to_json(keys))
+    else:
+        run.console.answer(table([(key, source, _cell(value)) for key, value, source in rows]))
+
+
+def show_diagnosis(run: Edge, *, as_json: bool) -> None:
+    """Print what a build needs and what is here.
+
+    Raises:
+        BuildlibError: what is missing.
+    """
+    checks, problems = diagnose(run.project(), run.executor)
+    if as_json:
+        run.console.answer(to_json({"checks": [asdict(check) for check in checks]}))
+    else:
+        run.console.answer(table([check.as_row() for check in checks]))
+    raise_problems(problems)

@@ -1,0 +1,34 @@
+"""`[bases]`: what is known of the base images beside what their registries say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from buildlib.config.parse import NUMBER, TEXT, parse_table, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bases:
+    """How base images are judged."""
+
+    end_of_life: str = setting(
+        TEXT,
+        "TOML file with the last day of each release line, relative to the project",
+        default="",
+    )
+    table_max_age: int = setting(
+        NUMBER, "days after which that file is reported as old", default=180
+    )
+
+
+NO_BASES: Final = Bases()
+
+
+def parse_bases(value: object) -> Bases:
+    """Return what the table `bases` holds.
+
+    Raises:
+        MismatchError, InputError: it is no such table.
+    """
+    return parse_table(Bases, value, "bases")

@@ -1,0 +1,461 @@
+"""Configuration: defaults < file < environment < command line, each value with its source.
+
+The file is `buildlib.toml`, or the table `[tool.buildlib]` in `pyproject.toml`; the first one
+found going up from the starting directory makes that directory the project's root.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from buildlib.config import parse
+from buildlib.config import tables as config_tables
+from buildlib.config.parse import BUILD_ARGS, NAMES, PAIRS, TEXT, TEXTS, setting
+from buildlib.config.tables import BaseImage, Registry, Run, Smoke
+from buildlib.config.variables import BASE_IMAGES, OTHERS, PREFIX
+from buildlib.errors import BuildlibError, InputError, ProblemsError, raise_problems
+from buildlib.image.platform import Platform
+from buildlib.image.reference import LATEST
+from buildlib.version_schemes import Naming, Scheme
+
+if TYPE_CHECKING:
+    from buildlib.config.bases import Bases
+    from buildlib.config.builders import BuilderSettings
+    from buildlib.config.goreleaser import GoReleaser
+    from buildlib.config.policy import Policy
+    from buildlib.config.publish import Publish
+    from buildlib.config.scan import ScanSettings
+    from buildlib.config.signing import Sign, Verify
+    from buildlib.config.tag_rules import TagRule
+
+
+OWN_FILE: Final = "buildlib.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a value came from; `detail` is a path, a variable or an option."""
+
+    kind: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """Return `file (pyproject.toml)`, `default`, …."""
+        return f"{self.kind} ({self.detail})" if self.detail else self.kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that a repository says about its image; frozen, and knows its sources.
+
+    Args:
+        file: the name of the file that it was read from, or nothing.
+        context_include, context_allow: of the table `context`.
+    """
+
+    root: Path
+    file: str = ""
+    image: str = setting(
+        config_tables.IMAGE, "repository of the image, with its registry if it has one", default=""
+    )
+    context: str = setting(
+        config_tables.CONTEXT, "directory that is built, or a table", default="."
+    )
+    context_include: tuple[str, ...] = ()
+    context_allow: tuple[str, ...] = ()
+    dockerfile: str = setting(TEXT, "Dockerfile, relative to the project", default="Dockerfile")
+    target: str = setting(TEXT, "stage that is built; left out: the last one", default="")
+    binary_target: str = setting(TEXT, "stage whose files invoke binary takes out", default="")
+    platforms: tuple[Platform, ...] = setting(
+        config_tables.PLATFORMS, "platforms that --platform all means", default=()
+    )
+    tag_prefix: str = setting(
+        config_tables.PREFIX, "prefix of the git tags that count; cli/v in a monorepo", default="v"
+    )
+    version_scheme: Scheme = setting(
+        config_tables.SCHEME,
+        "what the rest of a git tag has to be to name a version",
+        default=Scheme.SEMVER,
+    )
+    tags: tuple[TagRule, ...] = setting(
+        config_tables.TAG_RULES,
+        "tags that a publication gives; left out: the usual ones",
+        default=(),
+    )
+    release_branches: tuple[str, ...] = setting(
+        NAMES,
+        "patterns of the branches that invoke tag tags; left out: the default branch",
+        default=(),
+    )
+    registries: tuple[Registry, ...] = setting(
+        config_tables.REGISTRIES, "where releases are published", default=()
+    )
+    title: str = setting(TEXT, "OCI label title", default="")
+    description: str = setting(TEXT, "OCI label description", default="")
+    licenses: str = setting(TEXT, "OCI label licenses, an SPDX expression", default="")
+    source: str = setting(TEXT, "OCI label source; left out: the address of origin", default="")
+    labels: tuple[tuple[str, str], ...] = setting(PAIRS, "further labels", default=())
+    build_args: tuple[tuple[str, str], ...] = setting(
+        BUILD_ARGS, "build args, passed where the Dockerfile declares them", default=()
+    )
+    inject: tuple[tuple[str, str], ...] = setting(
+        config_tables.INJECT,
+        "names of the build args for version, revision and time; false: none",
+        default=(),
+    )
+    secrets: tuple[tuple[str, str, str], ...] = setting(
+        config_tables.SECRETS, "secrets that every build gets", default=()
+    )
+    builder: str = setting(TEXT, "builder of buildx; left out: its current one", default="")
+    builders: tuple[BuilderSettings, ...] = setting(
+        config_tables.BUILDERS, "builders that docker-builder makes, with their nodes", default=()
+    )
+    cache_from: tuple[str, ...] = setting(TEXTS, "as --cache-from of buildx", default=())
+    cache_to: tuple[str, ...] = setting(TEXTS, "as --cache-to of buildx", default=())
+    progress: str = setting(config_tables.PROGRESS, "as --progress of buildx", default="auto")
+    clean: tuple[str, ...] = setting(
+        config_tables.PATHS_BELOW, "what invoke clean removes beside its own files", default=()
+    )
+    base_images: tuple[tuple[str, BaseImage], ...] = setting(
+        config_tables.BASE_IMAGES,
+        "other sources for the images that the Dockerfile names",
+        default=(),
+    )
+    smoke: Smoke = setting(
+        config_tables.SMOKE, "what docker-smoke checks", default=config_tables.NO_SMOKE
+    )
+    run: Run = setting(
+        config_tables.RUN, "how docker-run runs the image", default=config_tables.NO_RUN
+    )
+    bases: Bases | None = setting(config_tables.BASES, "how base images are checked", default=None)
+    policy: Policy | None = setting(config_tables.POLICY, "what docker-policy allows", default=None)
+    scan: ScanSettings | None = setting(
+        config_tables.SCAN, "what docker-scan lets pass", default=None
+    )
+    publish: Publish | None = setting(
+        config_tables.PUBLISH, "what a release has to pass", default=None
+    )
+    goreleaser: GoReleaser | None = setting(
+        config_tables.GORELEASER, "GoReleaser's configuration", default=None
+    )
+    sign: Sign | None = setting(config_tables.SIGN, "what signs a release", default=None)
+    verify: Verify | None = setting(config_tables.VERIFY, "what counts as signed", default=None)
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+    def source_of(self, key: str) -> Source:
+        """Return where the value of a key (with dashes, as in the file) came from."""
+        return self.sources.get(key, Source(kind="default"))
+
+    def table(self, name: str) -> str:
+        """Return the heading of a table in the file at hand, for hints: `[verify]`, …."""
+        return f"[{name}]" if self.file == OWN_FILE else f"[tool.buildlib.{name}]"
+
+    def injected(self) -> dict[str, str]:
+        """Return what the build args are called that say version, revision and time; '': none."""
+        return {name: name for name in config_tables.INJECTED} | dict(self.inject)
+
+    @property
+    def naming(self) -> Naming:
+        """Return how git tags name versions."""
+        return Naming(prefix=self.tag_prefix, scheme=self.version_scheme)
+
+    def described_builder(self) -> BuilderSettings | None:
+        """Return what is configured about the builder that is to be used, where anything is."""
+        return next((one for one in self.builders if one.name == self.builder), None)
+
+    def buildx_builder(self) -> str:
+        """Return what buildx calls the builder that is to be used; empty: its current one."""
+        described = self.described_builder()
+        return described.buildx_name if described else self.builder
+
+    def tag_rules(self, registry: Registry | None = None) -> tuple[TagRule, ...]:
+        """Return the tag rules that count, for one registry or for all that have none."""
+        from buildlib.config.tag_rules import DEFAULT_RULES  # noqa: PLC0415 - only publishing asks
+
+        return (registry.tags if registry else ()) or self.tags or DEFAULT_RULES
+
+    @property
+    def local_ending(self) -> str:
+        """Return what comes after the version in the tag of a local build: `-alpine`."""
+        from buildlib.config.tag_rules import version_ending  # noqa: PLC0415 - as above
+
+        return version_ending(self.tags) if self.tags else ""
+
+    @property
+    def local_latest(self) -> str:
+        """Return the tag of the image that was built last on this machine."""
+        from buildlib.config.tag_rules import latest_tag  # noqa: PLC0415 - as above
+
+        return latest_tag(self.tags) if self.tags else LATEST
+
+    @property
+    def local_image(self) -> str:
+        """Return the image that was built last on this machine."""
+        return f"{self.image}:{self.local_latest}"
+
+    @property
+    def owner(self) -> str:
+        """Return what containers and images are marked with: two images may have one name."""
+        return self.local_image.removesuffix(f":{LATEST}")
+
+    def base_settings(self) -> Bases:
+        """Return how base images are judged, with the defaults where nothing is configured."""
+        from buildlib.config.bases import NO_BASES  # noqa: PLC0415 - only one task asks
+
+        return self.bases or NO_BASES
+
+    def image_policy(self) -> Policy:
+        """Return the policy, with its defaults where none is configured."""
+        from buildlib.config.policy import NO_POLICY  # noqa: PLC0415 - only the gates ask
+
+        return self.policy or NO_POLICY
+
+    def allowed_names(self) -> tuple[str, ...]:
+        """Return patterns of names that are none of a secret, whatever they sound like."""
+        return self.image_policy().allow_names if self.policy else ()
+
+    def scan_settings(self) -> ScanSettings:
+        """Return what the vulnerability gate goes by, or its defaults."""
+        from buildlib.config.scan import NO_SCAN  # noqa: PLC0415 - only the gates ask
+
+        return self.scan or NO_SCAN
+
+    def publishing(self) -> Publish:
+        """Return how it is published, with its defaults where nothing is configured."""
+        from buildlib.config.publish import NO_PUBLISH  # noqa: PLC0415 - only publishing asks
+
+        return self.publish or NO_PUBLISH
+
+    def goreleaser_settings(self) -> GoReleaser:
+        """Return where GoReleaser's configuration is, and how its build differs."""
+        from buildlib.config.goreleaser import NO_GORELEASER  # noqa: PLC0415 - as above
+
+        return self.goreleaser or NO_GORELEASER
+
+    def signing(self) -> Sign:
+        """Return what signs."""
+        from buildlib.config.signing import NO_SIGN  # noqa: PLC0415 - as above
+
+        return self.sign or NO_SIGN
+
+    def verification(self) -> Verify:
+        """Return what counts as signed."""
+        from buildlib.config.signing import NO_VERIFY  # noqa: PLC0415 - as above
+
+        return self.verify or NO_VERIFY
+
+
+_KEYS: Final = parse.keys_of(Config)
+_TABLES: Final = {
+    *("labels", "build-args", "base-images", "inject", "secrets"),
+    *("bases", "builders", "smoke", "run", "policy", "scan", "tags", "registries", "publish"),
+    *("goreleaser", "sign", "verify"),
+}
+
+
+_VARIABLES: Final = {
+    PREFIX + key.upper().replace("-", "_"): key for key in _KEYS if key not in _TABLES
+}
+# How alike a misspelt name has to be: others may have variables of this prefix.
+_ALIKE: Final = 0.8
+
+
+def known_keys() -> tuple[str, ...]:
+    """Return every key that the file may hold, in the order of the documentation."""
+    return tuple(_KEYS)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path.name} is not valid TOML", why=str(error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} can't be read", why=str(error)) from error
+
+
+def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
+    """Return root, file and table: the first configuration going up from `start`.
+
+    Where there is none, the root is `start` itself and the table is empty.
+    """
+    for folder in (start, *start.parents):
+        # One that is there and can't be read is an error, not passed over.
+        if (folder / OWN_FILE).exists():
+            return folder, folder / OWN_FILE, _read_toml(folder / OWN_FILE)
+        if (folder / "pyproject.toml").is_file():
+            tools = _read_toml(folder / "pyproject.toml").get("tool")
+            table = tools.get("buildlib") if isinstance(tools, dict) else None
+            if isinstance(table, dict):
+                return folder, folder / "pyproject.toml", table
+    return start, None, {}
+
+
+def _parsed(key: str, value: object, source: Source) -> object:
+    """Return the value; raises all that is wrong with it at once."""
+    type_ = _KEYS[key].type
+    problems: list[BuildlibError] = []
+    try:
+        return type_.reader(key)(value)
+    except (parse.MismatchError, BuildlibError, ExceptionGroup) as error:
+        for one in parse.flat(error):
+            if isinstance(one, parse.MismatchError):
+                problems.append(_mismatch(key, value, source, one))
+            elif isinstance(one, BuildlibError):
+                problems.append(one)
+    raise ProblemsError(problems) if len(problems) > 1 else problems[0]
+
+
+def _mismatch(key: str, value: object, source: Source, error: parse.MismatchError) -> InputError:
+    # What is in a table or a list may be a cache's key.
+    found = error.value if error.key else value
+    shown = type(found).__name__ if isinstance(found, (dict, list)) else repr(found)
+    where = error.key or key
+    return parse.KeyProblemError(
+        f"{where} from {source} must be {error}, not {shown}",
+        path=re.sub(r"\[[0-9]+\]", "", where).split("."),
+    )
+
+
+def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
+    path = env.get(BASE_IMAGES)
+    if not path:
+        return {}
+    table = _read_toml(Path(path))
+    parse.check_keys(table, {"base-images": None}, where=f"in {BASE_IMAGES}: ")
+    source = Source(kind="environment", detail=BASE_IMAGES)
+    return dict(_parsed("base-images", table.get("base-images", {}), source))  # type: ignore[call-overload, no-any-return]
+
+
+class _Places:
+    """Says where in a file what is wrong with it stands."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+
+    @cached_property
+    def _lines(self) -> Mapping[tuple[str, ...], int]:
+        from buildlib.config.toml_lines import lines_of  # noqa: PLC0415 - only where something is wrong
+
+        with suppress(OSError, ValueError):
+            return lines_of(self._file.read_text(encoding="utf-8-sig")) if self._file else {}
+        return {}
+
+    def placed(self, problem: BuildlibError, key: str) -> BuildlibError:
+        """Return a problem with the line of the file that it is on."""
+        if self._file is None:
+            return problem
+        path = problem.path if isinstance(problem, parse.KeyProblemError) else (key,)
+        table = () if self._file.name == OWN_FILE else ("tool", "buildlib")
+        line = self._lines.get((*table, *path)) or self._lines.get((*table, key))
+        place = f"{self._file.name}, line {line}" if line else self._file.name
+        problem.why = f"{place}: {problem.why}" if problem.why else place
+        return problem
+
+
+def _unknown(table: Mapping[str, object], places: _Places) -> list[BuildlibError]:
+    try:
+        parse.check_keys(table, _KEYS, where="")
+    except BuildlibError as error:
+        return [places.placed(one, "") for one in ProblemsError([error]).problems]
+    return []
+
+
+_Layer = tuple[Source, str, object]
+
+
+def _from_file(file: Path | None, table: Mapping[str, object]) -> Iterator[_Layer]:
+    source = Source(kind="file", detail=file.name if file else "")
+    yield from ((source, key, value) for key, value in table.items())
+
+
+def _variable_problems(env: Mapping[str, str]) -> Iterator[InputError]:
+    """Yield what is nearly a variable of ours; what is like none of them is another's."""
+    for name, value in env.items():
+        if not (value and name.startswith(PREFIX)) or name in _VARIABLES or name in OTHERS:
+            continue
+        key = name.removeprefix(PREFIX).lower().replace("_", "-")
+        if key in _TABLES:
+            yield InputError(
+                f"{name} can't be set: {key} is a table",
+                hint=f"it is for {OWN_FILE}, or for [tool.buildlib.{key}] in pyproject.toml",
+            )
+            continue
+        from difflib import get_close_matches  # noqa: PLC0415 - only where something is odd
+
+        known = [one.removeprefix(PREFIX) for one in (*_VARIABLES, *sorted(OTHERS))]
+        if close := get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=_ALIKE):
+            yield InputError(
+                f"unknown variable {name}",
+                hint=f"did you mean {PREFIX}{close[0]}?",
+            )
+
+
+def _from_environment(env: Mapping[str, str]) -> Iterator[_Layer]:
+    for variable, key in _VARIABLES.items():
+        if value := env.get(variable):
+            yield Source(kind="environment", detail=variable), key, value
+
+
+def _from_command_line(overrides: Mapping[str, object]) -> Iterator[_Layer]:
+    for key, value in overrides.items():
+        if value:
+            yield Source(kind="command line", detail=f"--{key}"), key, value
+
+
+def load_config(
+    start: Path, env: Mapping[str, str], overrides: Mapping[str, object] | None = None
+) -> Config:
+    """Load the configuration of the project that `start` lies in.
+
+    Args:
+        start: the directory to look from, upwards.
+        env: the environment; `BUILDLIB_IMAGE` overrides `image`, and so on for every key that
+            is not a table. `BUILDLIB_BASE_IMAGES` is the path of a TOML file whose table
+            `[base-images]` is laid over the configured one.
+        overrides: what the command line says, by key; None and empty values do not count.
+
+    Raises:
+        InputError: unknown key, wrong type, bad TOML, or no image named anywhere.
+    """
+    root, file, table = find_table(start.resolve())
+    places = _Places(file)
+    problems = _unknown(table, places) + list(_variable_problems(env))
+    known = {key: value for key, value in table.items() if key in _KEYS}
+    layers = (_from_file(file, known), _from_environment(env), _from_command_line(overrides or {}))
+    found: dict[str, Any] = {}
+    sources: dict[str, Source] = {}
+    for source, key, value in chain(*layers):
+        try:
+            parsed = _parsed(key, value, source)
+        except BuildlibError as error:
+            wrong = ProblemsError([error]).problems
+            own = source.kind == "file"
+            problems += [places.placed(one, key) if own else one for one in wrong]
+            continue
+        # One key that sets more than one field.
+        found |= parsed if isinstance(parsed, dict) else {key.replace("-", "_"): parsed}
+        sources[key] = source
+    if {"smoke", "run"} & known.keys() <= found.keys():
+        tables = found.get("smoke", config_tables.NO_SMOKE), found.get("run", config_tables.NO_RUN)
+        problems += [places.placed(one, "") for one in config_tables.health_problems(*tables)]
+    raise_problems(problems)
+    if mapped := _map_from_environment(env):
+        merged = {**dict(found.get("base_images", ())), **mapped}
+        found["base_images"] = tuple(sorted(merged.items()))
+        sources["base-images"] = Source(kind="environment", detail=BASE_IMAGES)
+    if not found.get("image"):
+        raise InputError(
+            "no image is named",
+            why=f"neither buildlib.toml nor [tool.buildlib] in pyproject.toml from {start} upwards",
+            hint='add: image = "name"',
+        )
+    return Config(root=root, file=file.name if file else "", sources=sources, **found)

@@ -1,0 +1,34 @@
+"""`[goreleaser]`: where GoReleaser's configuration is, and how its build differs from ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from buildlib.config.parse import PAIRS, TEXT, parse_table, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoReleaser:
+    """What has to be known."""
+
+    file: str = setting(
+        TEXT, "GoReleaser's configuration file, relative to the project", default=".goreleaser.yaml"
+    )
+    build_args: tuple[tuple[str, str], ...] = setting(
+        PAIRS,
+        "build args by which the Dockerfile takes programs that are built already",
+        default=(),
+    )
+
+
+NO_GORELEASER: Final = GoReleaser()
+
+
+def parse_goreleaser(value: object) -> GoReleaser:
+    """Return what the table `goreleaser` holds.
+
+    Raises:
+        MismatchError, InputError: it is no such table.
+    """
+    return parse_table(GoReleaser, value, "goreleaser")

@@ -1,0 +1,1 @@
+"""Containers of an image: planned, started, waited for, removed."""

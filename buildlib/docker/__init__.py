@@ -1,0 +1,1 @@
+"""The engine: how it is reached, and what it says about itself."""

@@ -1,0 +1,203 @@
+"""Which engine to connect to, and which path to mount as its socket: two questions.
+
+On an engine inside a virtual machine the socket that we talk to is a forwarded one, and what a
+container can mount is the path inside the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from buildlib.errors import EngineError
+
+if TYPE_CHECKING:
+    from buildlib.docker.engine import EngineFacts
+
+_UNIX: Final = "unix://"
+_USUAL: Final = "/var/run/docker.sock"
+
+
+class Kind(StrEnum):
+    """Engines that differ in what a container can mount."""
+
+    LINUX = "Linux"
+    ROOTLESS = "rootless"
+    DOCKER_DESKTOP = "Docker Desktop"
+    COLIMA = "Colima"
+    ORBSTACK = "OrbStack"
+    RANCHER_DESKTOP = "Rancher Desktop"
+    PODMAN = "Podman"
+    REMOTE = "remote"
+
+
+class Group(StrEnum):
+    """Who can tell the group of the mounted socket."""
+
+    HOST = "host"
+    CONTAINER = "container"
+    NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """An address that may lead to an engine, and who named it.
+
+    Args:
+        source: `--socket`, `DOCKER_SOCKET`, `DOCKER_HOST`, `context NAME`, or the product.
+        address: `unix:///path`, `tcp://…`, `ssh://…`.
+        named: the user chose it, so nothing else is tried where it does not answer.
+    """
+
+    source: str
+    address: str
+    named: bool = False
+
+    @property
+    def path(self) -> str:
+        """Return the socket's path, or nothing for an engine elsewhere."""
+        return self.address.removeprefix(_UNIX) if self.address.startswith(_UNIX) else ""
+
+    @property
+    def docker_host(self) -> str:
+        """Return the DOCKER_HOST that leads docker there; nothing where it goes there itself."""
+        itself = self.source == "DOCKER_HOST" or self.source.startswith("context ")
+        return "" if itself or (not self.named and self.path == _USUAL) else self.address
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pinged:
+    """A candidate and how it answered; `problem` is empty where it did."""
+
+    candidate: Candidate
+    problem: str = ""
+    podman: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SocketMount:
+    """What a container mounts; no source: it can't have the socket, and `note` says why."""
+
+    source: str = ""
+    group: Group = Group.NONE
+    note: str = ""
+
+
+def _address(text: str) -> str:
+    return text if "://" in text else f"{_UNIX}{text}"
+
+
+def candidates(
+    env: Mapping[str, str], *, option: str = "", context: str = "", context_host: str = ""
+) -> tuple[Candidate, ...]:
+    """Return where an engine may be, in the order in which to ask.
+
+    Args:
+        env: for DOCKER_SOCKET, DOCKER_HOST, HOME and XDG_RUNTIME_DIR.
+        option: from `--socket`, a path or an address.
+        context: docker's current context, where it is not the default one.
+        context_host: what that leads to.
+    """
+    named = [
+        ("--socket", option),
+        ("DOCKER_SOCKET", env.get("DOCKER_SOCKET", "")),
+        ("DOCKER_HOST", env.get("DOCKER_HOST", "")),
+        (f"context {context}", context_host),
+    ]
+    found = [Candidate(source=s, address=_address(a), named=True) for s, a in named if a]
+    home, runtime = env.get("HOME", ""), env.get("XDG_RUNTIME_DIR", "")
+    usual = [
+        ("the usual place", _USUAL),
+        ("rootless Docker", runtime and f"{runtime}/docker.sock"),
+        ("Docker Desktop", home and f"{home}/.docker/run/docker.sock"),
+        ("Docker Desktop", home and f"{home}/.docker/desktop/docker.sock"),
+        ("Colima", home and f"{home}/.colima/default/docker.sock"),
+        ("OrbStack", home and f"{home}/.orbstack/run/docker.sock"),
+        ("Rancher Desktop", home and f"{home}/.rd/docker.sock"),
+        ("Podman", runtime and f"{runtime}/podman/podman.sock"),
+        ("Podman", "/run/podman/podman.sock"),
+    ]
+    found += [Candidate(source=s, address=_address(a)) for s, a in usual if a]
+    first: dict[str, Candidate] = {}
+    for candidate in found:
+        first.setdefault(candidate.address, candidate)
+    return tuple(first.values())
+
+
+def choose(answers: Iterable[Pinged]) -> Pinged:
+    """Return the first that answers; a named one that does not ends the search.
+
+    Raises:
+        EngineError: none does; the message lists every place and its problem (exit 4).
+    """
+    asked: list[Pinged] = []
+    for answer in answers:
+        if not answer.problem:
+            return answer
+        asked.append(answer)
+        if answer.candidate.named:
+            break
+    places = "\n  ".join(
+        f"{pinged.candidate.address} ({pinged.candidate.source}): {pinged.problem}"
+        for pinged in asked
+    )
+    denied = any("permission" in p.problem for p in asked)
+    raise EngineError(
+        "no Docker engine answers",
+        why=f"asked\n  {places}",
+        hint="join the group that owns the socket (usually docker) and log in again"
+        if denied
+        else "start it, or name its socket with --socket PATH or DOCKER_HOST",
+    )
+
+
+def kind_of(answer: Pinged, facts: EngineFacts) -> Kind:
+    """Return what kind of engine it is, by what it says and by where it is."""
+    path = answer.candidate.path
+    signs = (
+        (Kind.REMOTE, not path),
+        (Kind.PODMAN, answer.podman or "podman" in path),
+        (Kind.DOCKER_DESKTOP, facts.operating_system == "Docker Desktop"),
+        (Kind.ORBSTACK, facts.operating_system == "OrbStack" or "/.orbstack/" in path),
+        (Kind.COLIMA, facts.host.startswith("colima") or "/.colima/" in path),
+        (
+            Kind.RANCHER_DESKTOP,
+            "rancher-desktop" in facts.host
+            or facts.operating_system.startswith("Rancher Desktop")
+            or "/.rd/" in path,
+        ),
+        (Kind.ROOTLESS, "name=rootless" in facts.security),
+    )
+    return next((kind for kind, sign in signs if sign), Kind.LINUX)
+
+
+def socket_mount(kind: Kind, answer: Pinged, facts: EngineFacts, *, system: str) -> SocketMount:
+    """Return what to mount so that a container reaches the engine.
+
+    Args:
+        kind: of the engine.
+        answer: what we connect to.
+        facts: what the engine says.
+        system: of this machine, as `sys.platform` has it.
+    """
+    path = answer.candidate.path
+    match kind:
+        case Kind.REMOTE:
+            note = f"{answer.candidate.address} is elsewhere: its socket can't be named from here"
+            return SocketMount(note=f"{note}, so the container runs without it")
+        case Kind.LINUX:
+            # With user namespaces a container sees other numbers than the host.
+            remapped = "name=userns" in facts.security
+            return SocketMount(source=path, group=Group.CONTAINER if remapped else Group.HOST)
+        case Kind.ROOTLESS:
+            return SocketMount(source=path, group=Group.CONTAINER)
+        case Kind.PODMAN if not system.startswith("linux"):
+            rootless = "name=rootless" in facts.security
+            inside = "/run/user/501/podman/podman.sock" if rootless else "/run/podman/podman.sock"
+            return SocketMount(source=inside, group=Group.CONTAINER)
+        case Kind.PODMAN:
+            return SocketMount(source=path, group=Group.CONTAINER)
+        case _:
+            return SocketMount(source=_USUAL, group=Group.CONTAINER)

@@ -1,0 +1,1 @@
+"""Dockerfiles and what keeps files out of a build."""

@@ -1,0 +1,398 @@
+"""What a Dockerfile declares, read without building: stages, bases, build args, sources.
+
+Not a parser of every instruction: what is read here are the few that a check before the build
+needs. dockerfile-parse has had no release since 2023, and buildx answers only by starting a
+build, so this stays our own.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from posixpath import normpath
+from typing import NamedTuple
+
+from buildlib.dockerfile.lines import (
+    BLANKS,
+    WORD,
+    directives,
+    escape_of,
+    json_words,
+    logical_lines,
+    mount_value,
+    split_instruction,
+    split_lines,
+    split_options,
+)
+from buildlib.image.platform import KNOWN, Platform, parse_platforms
+
+# Of the build and the target platform; what a FROM may see without an ARG.
+_PLATFORM_ARGS = frozenset(
+    f"{kind}{part}"
+    for kind in ("BUILD", "TARGET")
+    for part in ("PLATFORM", "OS", "ARCH", "VARIANT")
+)
+# Declared by BuildKit itself, in every Dockerfile.
+# Source: docs.docker.com/reference/dockerfile, "Predefined ARGs" and "global scope".
+PREDEFINED = _PLATFORM_ARGS | {
+    *(
+        name
+        for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+        for name in (proxy, proxy.lower())
+    ),
+    "BUILDKIT_BUILD_NAME",
+    "BUILDKIT_CACHE_MOUNT_NS",
+    "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+    "BUILDKIT_DOCKERFILE_CHECK",
+    "BUILDKIT_GIT_ADVICE",
+    "BUILDKIT_INLINE_CACHE",
+    "BUILDKIT_MULTI_PLATFORM",
+    "BUILDKIT_SANDBOX_HOSTNAME",
+    "BUILDKIT_SYNTAX",
+    "SOURCE_DATE_EPOCH",
+}
+
+_READ = frozenset({"ADD", "ARG", "COPY", "FROM", "RUN"})
+_BYTE_ORDER_MARK = "\ufeff"
+_NAMED = re.compile(r"\$\{?(\w+)")
+# What Go's Atoi takes.
+_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
+# A repository by ssh, as ADD takes it; one with :// is seen by that.
+_REMOTE = re.compile(r"[\w-]+@[\w.-]+:")
+
+
+class Place(NamedTuple):
+    """Where a stage, an image or a context is named.
+
+    Args:
+        name: as written.
+        lines: the numbers of the instruction's first line and of the one after its last, from 0.
+        option: it is the value of `from=`, and no word of its own.
+        by_number: a number means the stage of that number, and not an image.
+        directive: it is what `# syntax=` names.
+        platform: that a FROM fixes, as written; empty: that of the target.
+    """
+
+    name: str
+    lines: tuple[int, int]
+    option: bool = False
+    by_number: bool = False
+    directive: bool = False
+    platform: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One `FROM`.
+
+    Args:
+        base: without its quotes; `name` is empty where there is no AS.
+        written: the base as the file has it.
+        platform: that FROM fixes, as written; empty: that of the target.
+        sources: what COPY, ADD and the mounts of RUN take from the build context.
+        uses: the stages, images or contexts that COPY and RUN take files from.
+        lines: the numbers of its first line and of the one after its last, from 0.
+    """
+
+    base: str
+    name: str = ""
+    platform: str = ""
+    written: str = ""
+    sources: tuple[str, ...] = ()
+    uses: tuple[Place, ...] = ()
+    lines: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dockerfile:
+    """Stages in order, and every ARG anywhere with its default (None: it has none).
+
+    Args:
+        syntax: where the image is named that reads it, as `# syntax=` has it; None: nowhere.
+        global_args: those above the first stage in their order, each default with its quotes and
+            variables; `global_lines` are the numbers of their lines, from 0.
+
+    What a FROM sees is asked for with `build_args`: values by name, BuildKit's own of a platform
+    among them; `views` has these.
+    """
+
+    stages: tuple[Stage, ...] = ()
+    syntax: Place | None = None
+    args: Mapping[str, str | None] = field(default_factory=dict)
+    global_args: tuple[tuple[str, str | None], ...] = ()
+    global_lines: tuple[int, ...] = ()
+
+    def stage(self, target: str = "") -> Stage | None:
+        """Return the stage to build: the last of that name, or number, or the last of all."""
+        if not target:
+            return self.stages[-1] if self.stages else None
+        for number, stage in reversed([*enumerate(self.stages)]):
+            if target.lower() in {stage.name.lower(), str(number)} - {""}:
+                return stage
+        return None
+
+    def _used(self, place: Place) -> Stage | None:
+        """Return the stage that files are taken from; None: it is not a stage."""
+        if place.by_number and _NUMBER.fullmatch(place.name):
+            number = int(place.name)
+            return self.stages[number] if 0 <= number < len(self.stages) else None
+        named = (one for one in reversed(self.stages) if one.name.lower() == place.name.lower())
+        return next(named, None)
+
+    def _below(self, stage: Stage, build_args: Mapping[str, str]) -> Stage | None:
+        """Return the stage that another one stands on; None where that is an external image.
+
+        A FROM sees the stages above it, and of two with one name the nearer.
+        """
+        name = self.expand(stage.base, build_args).lower()
+        above = [one for one in self.stages if one.lines < stage.lines]
+        return next((one for one in reversed(above) if name and one.name.lower() == name), None)
+
+    def base_of(self, stage: Stage, build_args: Mapping[str, str] | None = None) -> str:
+        """Return the external image that a stage stands on, through other stages, expanded."""
+        seen, known = stage, build_args or {}
+        while below := self._below(seen, known):
+            seen = below
+        return self.expand(seen.base, known)
+
+    def runtime_base(self, target: str, build_args: Mapping[str, str]) -> str:
+        """Return the external image that the target stands on; nothing for scratch.
+
+        Nothing either where a variable can't be replaced: that is no image's name.
+        """
+        stage = self.stage(target)
+        base = self.base_of(stage, build_args) if stage else ""
+        return "" if base == "scratch" or "$" in base else base
+
+    def needed(
+        self, target: str = "", build_args: Mapping[str, str] | None = None
+    ) -> tuple[Stage, ...]:
+        """Return the stages that a build of the target needs, the target first.
+
+        A stage may be chosen by a build arg, as in `FROM ${PROGRAM}`.
+        """
+        found: list[Stage] = []
+        waiting = [self.stage(target)]
+        while waiting:
+            stage = waiting.pop()
+            if stage and stage not in found:
+                found.append(stage)
+                waiting.append(self._below(stage, build_args or {}))
+                waiting += [self._used(place) for place in stage.uses]
+        return tuple(found)
+
+    def bases(
+        self, target: str = "", build_args: Mapping[str, str] | None = None
+    ) -> tuple[str, ...]:
+        """Return the external images that the target needs, expanded; `scratch` is none."""
+        needed = self.needed(target, build_args)
+        names = [self.base_of(stage, build_args) for stage in needed]
+        names += [place.name for stage in needed for place in self._foreign(stage)]
+        names += [self.syntax.name] if self.syntax else []
+        return tuple(dict.fromkeys(name for name in names if name not in {"", "scratch"}))
+
+    def external(self, build_args: Mapping[str, str]) -> Iterator[tuple[Place, str]]:
+        """Yield each place where an external image is named, and that image, expanded.
+
+        A place that names another image for each platform is left out.
+        """
+        views = self.views(build_args)
+        if self.syntax:
+            yield self.syntax, self.syntax.name
+        for stage in self.stages:
+            base, *others = {self.expand(stage.base, view) for view in views}
+            if not others and base not in {"", "scratch"} and not self._below(stage, views[0]):
+                yield Place(stage.written, stage.lines, platform=stage.platform), base
+            yield from ((place, place.name) for place in self._foreign(stage))
+
+    def _foreign(self, stage: Stage) -> Iterator[Place]:
+        """Yield the uses of a stage that are of no other stage, but of an image.
+
+        BuildKit replaces no variable there.
+        """
+        for place in stage.uses:
+            numbered = place.by_number and _NUMBER.fullmatch(place.name)
+            known = place.name == "scratch" or numbered or self._used(place)
+            if not known and "$" not in place.name:
+                yield place
+
+    def views(
+        self,
+        build_args: Mapping[str, str],
+        targets: Sequence[Platform] = (),
+        build: Platform | None = None,
+    ) -> list[Mapping[str, str]]:
+        """Return what its FROMs may see: one view where no platform matters to them.
+
+        Args:
+            build_args: win over BuildKit's own values, as they do there.
+            targets: the target platforms; none: it may be any.
+            build: the build platform; None: it may be any.
+        """
+        texts = [stage.base for stage in self.stages]
+        texts += [default for _, default in self.global_args if default]
+        named = [text for text in texts if "$" in text]
+        if not any(name in text for text in named for name in _PLATFORM_ARGS):
+            return [build_args]
+        anywhere = parse_platforms(KNOWN)
+        builds = (build,) if build else anywhere
+        pairs = [(target, one) for target in targets or anywhere for one in builds]
+        return [{**_platform_args(*pair), **build_args} for pair in pairs]
+
+    def choosing(self) -> frozenset[str]:
+        """Return the variables by which a FROM chooses a base image or a platform."""
+        found: set[str] = set()
+        texts = [text for stage in self.stages for text in (stage.base, stage.platform)]
+        defaults = dict(self.global_args)
+        while texts:
+            names = set(_NAMED.findall(texts.pop())) - found
+            found |= names
+            # A default may be made of others.
+            texts += [default for name in names if (default := defaults.get(name))]
+        return frozenset(found - _PLATFORM_ARGS)
+
+    def expand(self, text: str, build_args: Mapping[str, str]) -> str:
+        """Replace the variables of a FROM line by build args, then by defaults."""
+        if "$" not in text:
+            return text
+        from buildlib.dockerfile.variables import expand, make_scope  # noqa: PLC0415 - not all vary
+
+        return expand(text, make_scope(self.global_args, build_args, _PLATFORM_ARGS))
+
+
+def _platform_args(target: Platform, build: Platform) -> dict[str, str]:
+    """Return what BuildKit says of the two platforms."""
+    return {
+        f"{kind}{part}": value
+        for kind, one in (("BUILD", build), ("TARGET", target))
+        for part, value in (
+            ("PLATFORM", str(one)),
+            ("OS", one.os),
+            ("ARCH", one.arch),
+            ("VARIANT", one.variant),
+        )
+    }
+
+
+def _uses(instruction: str, options: Sequence[str]) -> tuple[tuple[str, bool], ...]:
+    """Return where a COPY or RUN takes files from, and whether a number there is a stage's.
+
+    COPY has an option of its own, RUN a key of each mount.
+    """
+    if instruction == "COPY":
+        found = [option.removeprefix("--from=") for option in options if option[:7] == "--from="]
+    else:
+        mounts = [option[8:] for option in options if option.startswith("--mount=")]
+        found = [mount_value(mount, "from") for mount in mounts if instruction == "RUN"]
+    return tuple((name, instruction == "COPY") for name in found if name)
+
+
+def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -> tuple[str, ...]:
+    """Return what a COPY, an ADD or the mounts of a RUN take from the build context."""
+    if instruction == "RUN":
+        mounts = [option[8:] for option in options if option.startswith("--mount=")]
+        return tuple(_mounted(mount) for mount in mounts if _is_of_context(mount))
+    if _uses(instruction, options):
+        return ()
+    paths = json_words(rest)
+    if paths is None:
+        # Blanks separate even within quotes, which go afterwards.
+        words = re.split(f"[{BLANKS}]+", rest)
+        paths = ["".join(_words(word.removesuffix(escape), escape)) for word in words]
+    own = (path for path in paths[:-1] if "://" not in path and not _REMOTE.match(path))
+    return tuple(path for path in own if "<<" not in path)
+
+
+def _is_of_context(mount: str) -> bool:
+    return mount_value(mount, "type") in {"", "bind"} and not mount_value(mount, "from")
+
+
+def _mounted(mount: str) -> str:
+    return mount_value(mount, "source") or mount_value(mount, "src") or "."
+
+
+def context_path(source: str) -> str:
+    """Return the path below the build context that a source names; `.` is all of it.
+
+    As BuildKit takes it, nothing leads out of the context: `../x` is `x`.
+    """
+    return normpath(f"/{source}").lstrip("/") or "."
+
+
+def _words(rest: str, escape: str) -> list[str]:
+    lexer = shlex.shlex(rest, posix=True)
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", escape
+    lexer.whitespace = BLANKS
+    try:
+        return list(lexer)
+    except ValueError:
+        # An unbalanced quote is the build's own error to tell.
+        return rest.split()
+
+
+def _from(rest: str, escape: str, options: Sequence[str], lines: tuple[int, int]) -> Stage:
+    base, *others = _words(rest, escape) or [""]
+    named = len(others) > 1 and others[0].upper() == "AS"
+    written = re.split(f"[{BLANKS}]+", rest, maxsplit=1)[0]
+    fixed = [one.removeprefix("--platform=") for one in options if one.startswith("--platform=")]
+    return Stage(
+        base=base,
+        name=others[1] if named else "",
+        written=written,
+        platform=fixed[-1] if fixed else "",
+        lines=lines,
+    )
+
+
+def _syntax(lines: Sequence[str]) -> Place | None:
+    for number, name, value in directives(lines):
+        if name == "syntax" and value:
+            # What follows a blank is for the frontend.
+            return Place(value.split()[0], (number, number + 1), directive=True)
+    return None
+
+
+def _pairs(words: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
+    """Return the names of an ARG and their defaults."""
+    parts = (word.partition("=") for word in words)
+    return tuple((name, default if equals else None) for name, equals, default in parts)
+
+
+def parse_dockerfile(text: str) -> Dockerfile:
+    """Read a Dockerfile's text; what can't be understood is left out, never an error."""
+    stages: list[Stage] = []
+    args: dict[str, str | None] = {}
+    global_args: tuple[tuple[str, str | None], ...] = ()
+    global_lines: tuple[int, ...] = ()
+    given = split_lines(text.removeprefix(_BYTE_ORDER_MARK))
+    escape = escape_of(given)
+    for lines, line in logical_lines(given, escape):
+        instruction, rest = split_instruction(line)
+        name = instruction.upper()
+        if name not in _READ:
+            continue
+        options, rest = split_options(rest)
+        if name == "FROM":
+            stages.append(_from(rest, escape, options, lines))
+        elif name == "ARG":
+            args = dict(_pairs(_words(rest, escape))) | args
+            if not stages:
+                global_args += _pairs(WORD.findall(rest))
+                global_lines += tuple(range(*lines))
+        elif stages:
+            last = stages[-1]
+            uses = tuple(
+                Place(used, lines, option=True, by_number=number)
+                for used, number in _uses(name, options)
+            )
+            sources = _sources(name, options, rest, escape)
+            stages[-1] = replace(last, sources=last.sources + sources, uses=last.uses + uses)
+    return Dockerfile(
+        stages=tuple(stages),
+        syntax=_syntax(given),
+        args=args,
+        global_args=global_args,
+        global_lines=global_lines,
+    )

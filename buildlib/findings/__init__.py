@@ -1,0 +1,1 @@
+"""What checks find, and what of it is ignored."""

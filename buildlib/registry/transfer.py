@@ -1,0 +1,165 @@
+"""An image into a repository by its digest; `registry.tags` has what points to it.
+
+Nothing that is pushed by digest can be found by a tag: a push that breaks off has published
+nothing, and one that is repeated sends only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from buildlib.errors import EngineError, GateError, InputError
+from buildlib.image.archive import Archive
+from buildlib.image.platform import platform_name
+from buildlib.registry.limits import MIB
+from buildlib.registry.repository import INDEX_TYPES, Document, Repository, is_digest, own_type
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pushed:
+    """What a push did.
+
+    Args:
+        digest: of the whole.
+        sent: blobs that were sent, and `there` those that were there already.
+        size: bytes that were sent.
+    """
+
+    digest: str
+    sent: int
+    there: int
+    size: int
+
+
+# What is held at once: an index, its manifests, and theirs.
+_DOCUMENTS: Final = 64 * MIB
+_DEEPEST: Final = 8
+_CHUNK: Final = 1 << 20
+
+
+def manifests_of(document: Document) -> dict[str, str]:
+    """Return the manifests that an index points to: digest and platform; none of a manifest's.
+
+    BuildKit's own attestations are manifests for no platform, and are left out.
+
+    Raises:
+        GateError: it says that it is an index, and is none (exit 7).
+    """
+    found: dict[str, str] = {}
+    if document.media_type in INDEX_TYPES:
+        for entry in document.manifests():
+            kind = entry.get("platform") or {}
+            if kind.get("os") != "unknown":
+                found[str(entry["digest"])] = platform_name(kind)
+    return found
+
+
+def push_archive(
+    archive: Archive, repository: Repository, *, progress: Callable[[str], None] = lambda _: None
+) -> Pushed:
+    """Push everything that an archive holds, and read it back.
+
+    Args:
+        archive: of one image, of one or several platforms.
+        repository: to push to.
+        progress: is told each blob that is sent.
+
+    Raises:
+        InputError: the archive is not whole (exit 2).
+        AuthorisationError, TransientError, EngineError: the registry does not take it.
+        GateError: it holds something else afterwards (exit 7).
+    """
+    top = archive.top()
+    documents = documents_of(archive, top)
+    blobs = dict.fromkeys(part for found in documents.values() for part in _blobs(found))
+    for blob, length in blobs:
+        archive.check_blob(blob, length)
+    sent = there = size = 0
+    for blob, length in blobs:
+        if repository.has_blob(blob):
+            there += 1
+            continue
+        progress(f"{blob[:19]} {length / 1e6:.1f} MB")
+        repository.put_blob(blob, length, partial(archive.open_blob, blob))
+        sent, size = sent + 1, size + length
+    for digest, document in documents.items():
+        with _explained(repository):
+            repository.put_manifest(digest, document)
+    repository.check(top, documents[top])
+    return Pushed(digest=top, sent=sent, there=there, size=size)
+
+
+@contextmanager
+def _explained(repository: Repository) -> Iterator[None]:
+    try:
+        yield
+    except EngineError as error:
+        raise EngineError(
+            f"{repository.name} does not take a manifest by its digest",
+            why=f"{error.what}\n{error.why}",
+            hint="a release is pushed without a tag, and gets its tags last: if the registry only "
+            "takes manifests with a tag, nothing can be published there",
+        ) from error
+
+
+def _damaged(why: str) -> InputError:
+    return InputError("the archive is damaged", why=why, hint="build the image again")
+
+
+def documents_of(archive: Archive, top: str) -> dict[str, Document]:
+    """Return an archive's index and manifests by their digests.
+
+    What is pointed to comes before what points to it: a registry wants it so.
+
+    Raises:
+        InputError: one of them is malformed or missing, or they have no end (exit 2).
+    """
+    found: dict[str, Document] = {}
+
+    def add(digest: str, depth: int) -> None:
+        if digest in found:
+            return
+        document = _document(archive, digest)
+        if depth > _DEEPEST or sum(len(one.data) for one in found.values()) > _DOCUMENTS:
+            raise _damaged("its indexes are nested too deeply, or too large")
+        if document.media_type in INDEX_TYPES:
+            for entry in _entries(document.manifests):
+                add(str(entry["digest"]), depth + 1)
+        found[digest] = document
+
+    add(top, 0)
+    return found
+
+
+def _document(archive: Archive, digest: str) -> Document:
+    if not is_digest(digest):
+        raise _damaged("what it names is not a digest")
+    data = archive.bytes_of(digest)
+    own = own_type(data)
+    if not own:
+        raise _damaged(f"{digest} is not a JSON object with a valid media type")
+    document = Document(data, own)
+    if document.digest != digest:
+        raise _damaged(f"{digest} is {document.digest}")
+    return document
+
+
+def _entries(read: Callable[[], tuple[Mapping[str, Any], ...]]) -> tuple[Mapping[str, Any], ...]:
+    try:
+        return read()
+    except GateError as error:
+        # Whoever wrote it, it lies here.
+        raise _damaged(error.what) from None
+
+
+def _blobs(document: Document) -> Iterator[tuple[str, int]]:
+    if document.media_type not in INDEX_TYPES:
+        for entry in _entries(document.blobs):
+            size = entry.get("size")
+            if not isinstance(size, int):
+                raise _damaged(f"{document.digest} does not say how large {entry['digest']} is")
+            yield str(entry["digest"]), size

@@ -1,0 +1,137 @@
+"""What came of the two builds, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from typing import Any, Final
+
+from buildlib.console import table
+from buildlib.errors import GateError
+from buildlib.reproduce.diff import Difference, time_text
+from buildlib.reproduce.timestamps import Late
+
+# A table that is longer is no explanation any more; --json has all of it.
+_ROWS: Final = 30
+_WORDS: Final = 70
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reproduction:
+    """Two builds of one commit.
+
+    Args:
+        image, version: what was built.
+        platforms: `os/arch`, of both builds.
+        source: whose files were built: `commit …`, or those of the work tree; empty: there is no
+            commit.
+        epoch: SOURCE_DATE_EPOCH, seconds.
+        digests: of the two, `sha256:…`.
+        archives: where the two are kept; empty: nowhere.
+        seconds: both builds and the comparison, on the wall clock.
+        differences, late: what is wrong.
+        tools: the versions of what built them, by the names that a receipt has.
+    """
+
+    image: str
+    version: str
+    platforms: tuple[str, ...]
+    epoch: int
+    digests: tuple[str, str]
+    archives: tuple[str, ...]
+    seconds: float
+    differences: tuple[Difference, ...]
+    late: tuple[Late, ...]
+    source: str = ""
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reproducible(self) -> bool:
+        """Return whether there is nothing to find."""
+        return not self.differences and not self.late
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        found = asdict(self) | {"seconds": round(self.seconds, 3)}
+        return found | {"reproducible": self.reproducible}
+
+    def as_text(self) -> str:
+        """Return the summary, and a table of what differs, part by part."""
+        verdict = "identical" if not self.differences else "not identical"
+        first, second = self.digests
+        rows = [
+            ("version", self.version),
+            ("built from", self.source),
+            ("built with", ", ".join(f"{name} {text}" for name, text in self.tools.items())),
+            ("platforms", ", ".join(self.platforms)),
+            ("epoch", f"{self.epoch} ({time_text(self.epoch)})"),
+            ("digest", first if first == second else f"{first} and {second}"),
+            ("two builds", verdict),
+            ("seconds", f"{self.seconds:.1f}"),
+            ("kept in", ", ".join(self.archives)),
+        ]
+        parts = [table([row for row in rows if row[1]])]
+        return "\n\n".join([*parts, *_differing(self.differences), *_too_late(self)])
+
+
+def _where(found: Difference | Late) -> str:
+    made_by = " ".join(found.made_by.split())
+    short = made_by if len(made_by) <= _WORDS else made_by[:_WORDS] + " …"
+    place = " ".join(filter(None, (found.platform, found.part)))
+    return f"{place}, made by {short}" if short else place
+
+
+def _rest(number: int) -> list[str]:
+    return [f"  and {number - _ROWS} more; --json has all"] if number > _ROWS else []
+
+
+def _differing(found: tuple[Difference, ...]) -> list[str]:
+    parts = []
+    for where, group in groupby(found[:_ROWS], key=_where):
+        rows = [(d.item or "(all of it)", d.what, d.first, d.second) for d in group]
+        head = ("what", "differs in", "first", "second")
+        parts.append(f"{where}\n{_indented(table([head, *rows]))}")
+    return [*parts, *_rest(len(found))]
+
+
+def _too_late(result: Reproduction) -> list[str]:
+    parts = []
+    for where, group in groupby(result.late[:_ROWS], key=_where):
+        rows = [(found.item, found.time) for found in group]
+        head = f"{where}: later than the epoch, or not it"
+        parts.append(f"{head}\n{_indented(table(rows))}")
+    return [*parts, *_rest(len(result.late))]
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _number(found: tuple[Difference, ...] | tuple[Late, ...], noun: str) -> str:
+    return f"1 {noun}" if len(found) == 1 else f"{len(found)} {noun}s"
+
+
+def check_reproduction(result: Reproduction) -> list[GateError]:
+    """Return a problem where the two differ, and one where the epoch is not carried."""
+    problems = []
+    if result.differences:
+        first = result.differences[0]
+        problems.append(
+            GateError(
+                f"the image is not reproducible: {_number(result.differences, 'difference')}",
+                why=f"the first: {_where(first)}: {first.item} {first.what}".rstrip(),
+                hint="docs/reproducible.md tells what each is usually caused by; "
+                "--keep DIR keeps both archives",
+            )
+        )
+    if result.late:
+        one = result.late[0]
+        problems.append(
+            GateError(
+                f"the epoch is not in the image: {_number(result.late, 'other time')}",
+                why=f"the first: {_where(one)}: {one.item} {one.time}",
+                hint="the builder has to know rewrite-timestamp: BuildKit 0.13, Docker 26",
+            )
+        )
+    return problems

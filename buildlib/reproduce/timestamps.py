@@ -1,0 +1,79 @@
+"""Whether every layer that we made really carries SOURCE_DATE_EPOCH.
+
+BuildKit sets times after the epoch to it and leaves earlier ones (docs/build-repro.md,
+`rewrite-timestamp`); where it can't, it warns and goes on, so that somebody has to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from buildlib.image.archive import Archive, Image
+from buildlib.reproduce.diff import time_text
+from buildlib.streams import printable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Late:
+    """A time that should be the epoch, or before it.
+
+    Args:
+        platform: whose image.
+        part: `config`, or `layer 3`, counted from the base, 1.
+        item: path of the file in the layer, or of the value in the document.
+        time: as it is.
+        made_by: the instruction that made the layer.
+    """
+
+    platform: str
+    part: str
+    item: str
+    time: str
+    made_by: str = ""
+
+
+def late(archive: Archive, epoch: int) -> tuple[Late, ...]:
+    """Return every time in our configurations and layers that shows when the build was.
+
+    The layers of the base keep the times that its makers gave them.
+
+    Args:
+        archive: that holds the images.
+        epoch: seconds.
+
+    Raises:
+        InputError: the archive is no image, or not whole (exit 2).
+    """
+    return tuple(
+        found
+        for image in archive.images()
+        for found in (*_config(image, epoch), *_layers(archive, image, epoch))
+    )
+
+
+def _config(image: Image, epoch: int) -> Iterator[Late]:
+    wanted = time_text(epoch)
+    created = str(image.config.get("created", "absent"))
+    if created != wanted:
+        yield Late(platform=image.platform, part="config", item="created", time=created)
+    # The steps of the base come first, and have times of their own.
+    times = [str(step.get("created", "absent")) for step in image.config.get("history") or ()]
+    begin = times.index(wanted) if wanted in times else len(times)
+    for number, time in enumerate(times[begin:], begin):
+        if time != wanted:
+            item = f"history[{number}].created"
+            yield Late(platform=image.platform, part="config", item=item, time=time)
+
+
+def _layers(archive: Archive, image: Image, epoch: int) -> Iterator[Late]:
+    for number, layer in enumerate(image.layers, 1):
+        for file in archive.files(layer) if image.own(layer) else ():
+            if file.modified > epoch:
+                yield Late(
+                    platform=image.platform,
+                    part=f"layer {number}",
+                    item=printable(file.path),
+                    time=time_text(file.modified),
+                    made_by=layer.created_by,
+                )

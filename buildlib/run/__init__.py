@@ -1,1 +1,0 @@
-"""Runs the image: which engine, which socket, which data, and one container."""

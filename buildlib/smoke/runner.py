@@ -1,0 +1,346 @@
+"""From an image to the findings: every platform, side by side where the machine has room."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Final
+
+from buildlib import interrupts
+from buildlib.background import Background
+from buildlib.build.argv import buildx_argv, shell_line
+from buildlib.build.build_image import build_image, plan_build
+from buildlib.build.labels import VERSION_LABEL
+from buildlib.build.planner import BuildRequest
+from buildlib.config.containers import check_sources
+from buildlib.console import Console
+from buildlib.containers.health import smoke_surroundings
+from buildlib.containers.plan import confined_options
+from buildlib.containers.runner import Engine
+from buildlib.docker.endpoint import Kind
+from buildlib.errors import CancelledError, GateError, InputError
+from buildlib.executor import Executor
+from buildlib.image.archive import Archive, open_archive
+from buildlib.image.platform import Platform, meant_platform, parse_platform
+from buildlib.image.size import saved
+from buildlib.policy.check import check_policy, find_linter
+from buildlib.policy.report import PolicyReport
+from buildlib.project import Project
+from buildlib.smoke.checks import PlatformSmoke, Subject, is_wanted
+from buildlib.smoke.load_image import Given, given
+from buildlib.smoke.report import DROPS_ROOT, Finding, SmokeResult, State
+from buildlib.smoke.sandbox import Lab, new_run_id, remove_stale
+from buildlib.smoke.server import server_options
+from buildlib.smoke.socket_relay import Socket, sockets
+from buildlib.tempfiles import remove_left
+
+# How often a run that is being cancelled looks whether its containers have let go, in seconds.
+_LOOK: Final = 0.2
+POLICY: Final = "policy"
+_LEAVES: Final = ("what smoke started", "invoke docker-smoke removes it before it starts again")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmokeRequest:
+    """What was asked for.
+
+    Args:
+        platforms: to be tried.
+        image: reference, digest, or file of an archive; empty: one is built, and removed again.
+        version: that it must have; empty: the one that is built, or that its label tells.
+        only: patterns of the checks to make; empty: all.
+        policy: the image is held against its policy too, where the configuration wants it.
+        release: the policy's rules of a release count.
+        today: in UTC, for what the policy ignores until a day.
+        jobs: platforms at a time; 0: as many as the machine has processors.
+    """
+
+    platforms: tuple[Platform, ...]
+    today: date
+    policy: bool = True
+    release: bool = False
+    image: str = ""
+    version: str = ""
+    only: tuple[str, ...] = ()
+    jobs: int = 0
+
+
+def _build_request(platforms: Sequence[Platform], tag: str) -> BuildRequest:
+    return BuildRequest(platforms=tuple(map(str, platforms)), only_tags=(tag,))
+
+
+def planned(project: Project, request: SmokeRequest) -> list[tuple[str, ...]]:
+    """Return what would be run: the build, and each kind of container; nothing is asked.
+
+    The engine's sockets and the volume of the data are made when it runs, and are missing here.
+
+    Raises:
+        InputError: the image can't be planned (exit 2).
+    """
+    config = project.config
+    image, lines = request.image, []
+    if not image:
+        plan, _ = plan_build(project, _build_request(request.platforms, "smoke"))
+        image, lines = plan.references[0], [buildx_argv(plan)]
+    for platform in request.platforms:
+        options = server_options(config, platform, confined_options(config.run), None, "")
+        start = ("docker", "run", "--rm", *options)
+        smoke = config.smoke
+        for command in smoke.commands:
+            program, *words = command.entrypoint or ("",)
+            entry = ("--entrypoint", program) if program else ()
+            lines.append((*start, *entry, image, *words, *command.run))
+        if smoke.version_command:
+            lines.append((*start, image, *smoke.version_command))
+        if smoke.serves:
+            published = ("--publish", f"127.0.0.1::{smoke.port}") if smoke.port else ()
+            lines.append((*start, *published, image))
+    return lines
+
+
+class SmokeFlow:
+    """One run of smoke.
+
+    Args:
+        project: says what to check.
+        request: what was asked for.
+        engine: that runs the containers.
+        executor: starts docker.
+        console: shows each check as it ends.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        request: SmokeRequest,
+        engine: Engine,
+        executor: Executor,
+        console: Console,
+    ) -> None:
+        """Keep what every step needs."""
+        self._project, self._config = project, project.config
+        self._request, self._engine = request, engine
+        self._executor, self._console = executor, console
+        elsewhere = engine.kind is Kind.REMOTE
+        self._lab = Lab(executor, new_run_id(), elsewhere=elsewhere)
+        self._printing = threading.Lock()
+        self._keeps = False
+
+    def run(self) -> list[SmokeResult]:
+        """Return the findings of every platform, in the order of the request.
+
+        Raises:
+            InputError: there is nothing to check (exit 2).
+            EngineError: there is no such image, it can't be started, or not emulated (exit 4).
+            ToolError: the policy's linter is not here (exit 3).
+            GateError: the image is not for a platform (exit 7).
+            CancelledError: interrupted; nothing is left (exit 130).
+        """
+        wanted, request = self._config.smoke, self._request
+        starts = wanted.commands or wanted.version_command or wanted.serves
+        # An image of files alone still has a label and a policy.
+        if not (starts or self._wants_policy() or request.version or not request.image):
+            raise InputError(
+                "there is nothing to check",
+                hint=f"add {self._config.table('smoke')} with commands or port",
+            )
+        if self._engine.kind is not Kind.REMOTE:
+            given = smoke_surroundings(self._config)
+            check_sources(given.mounts, given.env_files)
+        for name in remove_stale(self._executor, self._config.image, keep=self._request.image):
+            self._console.note(f"removed what {name} had left, a run that was killed")
+        remove_left()
+        if self._wants_policy():
+            find_linter(self._project, self._executor, self._request.today)
+        with (
+            interrupts.leaving(*_LEAVES),
+            self._image() as image,
+            self._archive(image) as archive,
+        ):
+            self._lab.measure(image.reference)
+            subjects = [self._subject(image, archive, one) for one in self._request.platforms]
+            results = self._judged(archive, subjects, self._side_by_side(subjects))
+            self._keep_for_a_closer_look(image, results)
+            return results
+
+    @contextmanager
+    def _image(self) -> Iterator[Given]:
+        tag = f"{self._config.image}:{self._lab.run_id}"
+        if self._request.image:
+            with given(self._request.image, tag, self._executor) as image:
+                yield image
+            return
+        request = _build_request(self._request.platforms, self._lab.run_id)
+        facts = self._engine.facts
+        try:
+            build_image(
+                self._project,
+                request,
+                self._executor,
+                self._console,
+                facts=Background(lambda: facts),
+            )
+            yield Given(reference=tag)
+        finally:
+            if not self._keeps:
+                # The tag alone: layers that other images share stay.
+                with interrupts.held():
+                    self._executor.run(("docker", "image", "rm", "--no-prune", tag))
+
+    @contextmanager
+    def _archive(self, image: Given) -> Iterator[Archive]:
+        opened = open_archive(image.archive) if image.archive else None
+        with opened or saved(self._executor, image.reference) as archive:
+            yield archive
+
+    def _subject(self, image: Given, archive: Archive, platform: Platform) -> Subject:
+        found = {parse_platform(one.platform): one for one in archive.images()}
+        meant = meant_platform(platform, found)
+        if meant is None:
+            raise GateError(
+                f"{self._request.image or image.reference} is not for {platform}",
+                why=f"it is for {', '.join(map(str, found))}",
+            )
+        one, here = found[meant], self._engine.facts.platform
+        label = one.labels.get(VERSION_LABEL, "")
+        built = "" if self._request.image else self._project.version.value
+        expected = self._request.version or built
+        return Subject(
+            image=image.reference,
+            source=str(image.archive or image.reference),
+            platform=meant,
+            digest=one.digest,
+            version=expected or label,
+            label=label if expected else None,
+            foreign=not (here and meant_platform(here, (meant,))),
+        )
+
+    def _side_by_side(self, subjects: Sequence[Subject]) -> list[SmokeResult]:
+        jobs = self._request.jobs or os.cpu_count() or 1
+        image = subjects[0].image
+        with self._sockets(image) as found, ThreadPoolExecutor(min(jobs, len(subjects))) as pool:
+            runs: list[Future[SmokeResult]] = []
+            try:
+                with interrupts.held():
+                    runs += [pool.submit(self._one, subject, found) for subject in subjects]
+                # One that can't be run at all ends the others.
+                wait(runs, return_when=FIRST_EXCEPTION)
+                if any(run.done() and run.exception() for run in runs):
+                    self._cancel(runs)
+            except BaseException:
+                self._cancel(runs)
+                raise
+        # One that had not begun yet has no error of its own.
+        begun = [run for run in runs if not run.cancelled()]
+        errors = [error for run in begun if (error := run.exception())]
+        # What the first one could not do, and not that the others were cancelled for it.
+        for error in sorted(errors, key=lambda error: isinstance(error, CancelledError)):
+            raise error
+        return [run.result() for run in runs]
+
+    def _wants_policy(self) -> bool:
+        smoke = self._config.smoke
+        wanted = self._request.policy and smoke.policy
+        return wanted and is_wanted(self._request.only, POLICY, skip=smoke.skip)
+
+    def _only(self) -> tuple[str, ...]:
+        only = self._request.only
+        # A start as root is only for the policy to accept where it was seen to be given up.
+        asks = only and self._wants_policy() and self._config.run.drops_root
+        return (*only, DROPS_ROOT) if asks else only
+
+    def _judged(
+        self, archive: Archive, subjects: Sequence[Subject], results: Sequence[SmokeResult]
+    ) -> list[SmokeResult]:
+        """Return the results with one finding more: whether the image keeps to its policy."""
+        if not self._wants_policy():
+            return list(results)
+        started = time.monotonic()
+        image = subjects[0].image
+        report = check_policy(
+            self._project,
+            archive,
+            self._executor,
+            image=image,
+            release=self._request.release,
+            today=self._request.today,
+            dropped=[result.platform for result in results if result.drops_root],
+        )
+        for reason in report.left_out:
+            self._console.note(reason)
+        # Read once for all of them.
+        seconds = (time.monotonic() - started) / len(results)
+        source = subjects[0].source
+        return [self._with_policy(result, report, source, seconds) for result in results]
+
+    def _with_policy(
+        self, result: SmokeResult, report: PolicyReport, source: str, seconds: float
+    ) -> SmokeResult:
+        broken = report.errors_of(result.platform)
+        finding = Finding(
+            check=POLICY,
+            state=State.FAILED if broken else State.PASSED,
+            seconds=seconds,
+            detail="\n".join(f"{f.rule}: {f.where}: {f.message}" for f in broken),
+            repeat=shell_line(("invoke", "docker-policy", "--image", source)) if broken else "",
+        )
+        self._show(result.platform, finding)
+        return replace(
+            result, seconds=result.seconds + seconds, findings=(*result.findings, finding)
+        )
+
+    def _cancel(self, runs: Sequence[Future[SmokeResult]]) -> None:
+        """End every container until nobody waits for one any more."""
+        with interrupts.held():
+            for run in runs:
+                run.cancel()
+            self._lab.cancel()
+            while wait(runs, timeout=_LOOK).not_done:
+                self._lab.sweep()
+            self._lab.sweep()
+            # The engine may still have been making what its client no longer waited for.
+            time.sleep(_LOOK)
+            self._lab.sweep()
+
+    @contextmanager
+    def _sockets(self, image: str) -> Iterator[tuple[Socket, ...]]:
+        wanted = self._config.smoke
+        if not (wanted.engine_path and self._config.run.socket_path):
+            yield ()
+            return
+        with sockets(self._engine, wanted.socket_groups, self._executor, image) as found:
+            yield found
+
+    def _one(self, subject: Subject, found: Sequence[Socket]) -> SmokeResult:
+        platform = str(subject.platform)
+        return PlatformSmoke(
+            subject,
+            self._config,
+            self._lab,
+            sockets=found,
+            only=self._only(),
+            on_finding=lambda finding: self._show(platform, finding),
+        ).run()
+
+    def _show(self, platform: str, finding: Finding) -> None:
+        mark = "" if finding.state is State.PASSED else f" {finding.state}"
+        style = "red" if finding.state is State.FAILED else "yellow"
+        text = f"{finding.seconds:7.1f} s {platform} {finding.check}"
+        if finding.state is State.PASSED and finding.detail:
+            text += f" (asked {finding.detail})"
+        with self._printing:
+            self._console.note(text + (self._console.style(mark, style) if mark else ""))
+
+    def _keep_for_a_closer_look(self, image: Given, results: Sequence[SmokeResult]) -> None:
+        if self._request.image or not any(result.failed for result in results):
+            return
+        self._keeps = True
+        self._console.note(
+            f"{image.reference} stays until smoke runs again; docker image rm removes it"
+        )

@@ -1,0 +1,180 @@
+"""Starts the containers of one run of smoke, and sees to it that none of them is left."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final
+
+from buildlib.build.labels import NAMESPACE
+from buildlib.containers.leftovers import ended, listed_now, remove_made, runs_in
+from buildlib.errors import CancelledError, EngineError
+from buildlib.executor import NOTHING, Completed, Executor
+from buildlib.tempfiles import new_name
+
+LABEL: Final = f"{NAMESPACE}.smoke"
+# docker itself, beside what the container takes, on an engine that is not slow.
+_SLACK: Final = 10.0
+# Within this an engine makes a container and removes it, unless its machine is overloaded; then
+# everything else takes as many times longer there, up to a point.
+_USUAL: Final = 1.5
+_MOST: Final = 10.0
+_MENTIONED: Final = 1.1
+
+
+def new_run_id() -> str:
+    """Return a name that tells, later, whether the run that it stands for has ended."""
+    return new_name("smoke")
+
+
+class Lab:
+    """The containers and volumes of one run.
+
+    Args:
+        executor: starts docker.
+        run_id: the value of their label.
+        elsewhere: a port of the engine's machine is none of this one.
+    """
+
+    def __init__(self, executor: Executor, run_id: str, *, elsewhere: bool = False) -> None:
+        """Keep what every container needs."""
+        self._executor = executor
+        self.run_id = run_id
+        self.elsewhere = elsewhere
+        self._cancelled = False
+        # How many times longer than usual this engine takes.
+        self.slowness = 1.0
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
+        """Run a process to its end, as the executor does.
+
+        Raises:
+            CancelledError: the run was cancelled meanwhile.
+        """
+        if self._cancelled:
+            raise CancelledError("interrupted")
+        return self._executor.run(argv, timeout=timeout, env=env)
+
+    def docker(self, *words: str, timeout: float | None = None) -> Completed:
+        """Run docker to its end; raises as `run`."""
+        return self.run(("docker", *words), timeout=timeout)
+
+    def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
+        """Run a process to its end with something to read; raises as `run`."""
+        if self._cancelled:
+            raise CancelledError("interrupted")
+        return self._executor.feed(argv, text, timeout=timeout)
+
+    def measure(self, image: str) -> None:
+        """See how slow the engine is at the moment: limits of time are scaled by it."""
+        started = time.monotonic()
+        name = f"{self.run_id}-{os.urandom(4).hex()}"
+        try:
+            self.docker("create", "--name", name, *self.labels, "--pull", "never", image)
+        finally:
+            self._executor.run(("docker", "rm", "--force", "--volumes", name))
+        self.slowness = min(max((time.monotonic() - started) / _USUAL, 1.0), _MOST)
+
+    def limit(self, seconds: float) -> float:
+        """Return a limit of time, as it is on this engine."""
+        return seconds * self.slowness
+
+    @property
+    def remark(self) -> str:
+        """Return what a message about a limit adds where it was longer than configured."""
+        if self.slowness < _MENTIONED:
+            return ""
+        return f" (limits are {self.slowness:.1f} times as long here: the engine is slow)"
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Return the options by which what is made is known as this run's."""
+        return ("--label", f"{LABEL}={self.run_id}")
+
+    @contextmanager
+    def container(
+        self,
+        options: Sequence[str],
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        timeout: float,
+        pull: str = "never",
+        env: Mapping[str, str] = NOTHING,
+    ) -> Iterator[tuple[str, Completed]]:
+        """Run a container for the time of the block; it is removed whatever happens.
+
+        Args:
+            options: of docker run; with `--detach` it goes on while the block does.
+            image: reference.
+            command: for its entrypoint.
+            timeout: seconds that it may take to end, or to start where it is detached.
+            pull: `missing` for an image that is not the one under test.
+            env: values of variables that the options name alone.
+
+        Raises:
+            TimedOutError: it did not end in time (exit 4).
+        """
+        # `--rm` alone would not do: it ends with the client, and the container may outlive that.
+        name = f"{self.run_id}-{os.urandom(4).hex()}"
+        words = ("run", "--name", name, *self.labels, "--pull", pull)
+        try:
+            timeout += self.limit(_SLACK)
+            argv = ("docker", *words, *options, image, *command)
+            yield name, self.run(argv, timeout=timeout, env=env)
+        finally:
+            self._executor.run(("docker", "rm", "--force", "--volumes", name))
+
+    def volume(self) -> AbstractContextManager[str]:
+        """Make a volume for the time of a block; raises EngineError (exit 4)."""
+        return self._made("volume")
+
+    def network(self) -> AbstractContextManager[str]:
+        """Make a network for the time of a block; raises EngineError (exit 4)."""
+        return self._made("network")
+
+    @contextmanager
+    def _made(self, kind: str) -> Iterator[str]:
+        name = f"{self.run_id}-{os.urandom(4).hex()}"
+        made = self.docker(kind, "create", *self.labels, name)
+        if made.code != 0:
+            raise EngineError(f"the engine could not make a {kind}", why=made.stderr.strip())
+        try:
+            yield name
+        finally:
+            self._executor.run(("docker", kind, "rm", "--force", name))
+
+    def cancel(self) -> None:
+        """Let nothing new start, and end what runs: whoever waits for it returns."""
+        self._cancelled = True
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what is left of this run."""
+        remove_made(self._executor, LABEL, self.run_id)
+
+
+def remove_stale(executor: Executor, image: str, keep: str = "") -> tuple[str, ...]:
+    """Remove what runs that have ended left, and return their names.
+
+    Args:
+        executor: starts docker.
+        image: the project's, whose tags may have been made for a run.
+        keep: a reference that is still wanted.
+    """
+    made = runs_in(executor, LABEL)
+    tags = listed_now(executor, "image", "ls", "--format", "{{.Tag}}", image)
+    stale = ended([*made, *tags])
+    for run_id in stale:
+        remove_made(executor, LABEL, run_id)
+        if run_id in tags and f"{image}:{run_id}" != keep:
+            executor.run(("docker", "image", "rm", "--no-prune", f"{image}:{run_id}"))
+    return tuple(run_id for run_id in stale if run_id in made)

@@ -1,0 +1,113 @@
+"""Tasks that build: `docker-build` and `binary`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from buildlib.tasks.session import BUILD_ARG, SECRET, edge
+
+_PLATFORM_HELP = "os/arch to build for; repeat it, or 'all' for the configured list"
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["platform", "tag", "build_arg", "secret", "cache_from", "cache_to"],
+    help={
+        "platform": f"{_PLATFORM_HELP}; default: the builder's own",
+        "tag": "one more tag, or a whole reference; repeat it",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
+        "target": "stage of the Dockerfile to build",
+        "no-cache": "build every step again",
+        "pull": "look for newer base images",
+        "output": "load (default), push, oci, local, cacheonly, or buildx's own type=...",
+        "push": "short for --output push",
+        "builder": "buildx builder to use",
+        "cache-from": "where to read cache from, as buildx takes it; repeat it",
+        "cache-to": "where to write cache to, as buildx takes it; repeat it",
+        "progress": "auto (default), plain, tty, rawjson or quiet",
+        "version": "build as this version instead of the one that git gives",
+        "strict": "a build arg that the Dockerfile does not declare is an error",
+        "dry-run": "print the command that would run, and do nothing",
+        "json": "print the result as JSON on stdout, and nothing else there",
+    },
+)
+def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the command line
+    context: Context,
+    platform: Sequence[str] | None = None,
+    tag: Sequence[str] | None = None,
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
+    cache_from: Sequence[str] | None = None,
+    cache_to: Sequence[str] | None = None,
+    target: str = "",
+    output: str = "",
+    builder: str = "",
+    progress: str = "",
+    version: str = "",
+    *,
+    no_cache: bool = False,
+    pull: bool = False,
+    push: bool = False,
+    strict: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Build the image with docker buildx, tagged with its version and latest."""
+    with edge(context, dry_run=dry_run, quiet=json) as run:
+        overrides: dict[str, object] = {
+            "builder": builder,
+            "cache-from": run.from_here(cache_from),
+            "cache-to": run.from_here(cache_to),
+            "progress": progress,
+        }
+        run.take(build_arg, secret)
+        beginning = run.begin(overrides, version=version)
+        from buildlib.build.planner import BuildRequest  # noqa: PLC0415 - while git and docker answer
+        from buildlib.commands import build  # noqa: PLC0415 - the same
+
+        request = BuildRequest(
+            platforms=tuple(platform or ()),
+            tags=tuple(tag or ()),
+            target=target,
+            output="".join(run.from_here([output] if output else [])),
+            push=push,
+            no_cache=no_cache,
+            pull=pull,
+            strict=strict,
+        )
+        build.build(run, beginning, request, as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["platform", "build_arg", "secret"],
+    help={
+        "platform": f"{_PLATFORM_HELP}; default: this machine's",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
+        "version": "build as this version instead of the one that git gives",
+        "dry-run": "print the commands that would run, and do nothing",
+        "json": "print the results as JSON on stdout, and nothing else there",
+    },
+)
+def binary(
+    context: Context,
+    platform: Sequence[str] | None = None,
+    version: str = "",
+    *,
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Build the program into bin/<os>-<arch>/, without a compiler on this machine."""
+    with edge(context, dry_run=dry_run, quiet=json) as run:
+        run.take(build_arg, secret)
+        beginning = run.begin(version=version)
+        from buildlib.commands import build  # noqa: PLC0415 - while git and docker answer
+
+        build.build_binaries(run, beginning, platform or (), as_json=json)

@@ -1,0 +1,103 @@
+"""Tasks about versions: `version` tells, `tag` makes a release tag."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from buildlib.errors import InputError
+from buildlib.tasks.session import edge as at_the_edge
+
+_UNSHALLOW_HELP = "first fetch the history and the tags that a shallow clone lacks"
+_NEXT_HELP = "which number goes up: major, minor, patch or prerelease"
+
+
+def _one_of(**given: object) -> None:
+    names = [f"--{name}" for name, value in given.items() if value]
+    if len(names) > 1:
+        raise InputError(f"{' and '.join(names)} exclude each other", hint="give one of them")
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "json": "print version, tags, and the tags that are not moved, as JSON",
+        "explain": "explain how the version and the tags follow from git",
+        "next": f"print the tag to make next; {_NEXT_HELP}",
+        "published": "print the tags that docker-publish would write; fail if it may not",
+        "snapshot": "as for docker-publish --snapshot",
+        "edge": "as for docker-publish --edge",
+        "unshallow": _UNSHALLOW_HELP,
+    },
+)
+def version(
+    context: Context,
+    *,
+    json: bool = False,
+    explain: bool = False,
+    next: str = "",  # noqa: A002 - the option's name
+    published: bool = False,
+    snapshot: bool = False,
+    edge: bool = False,
+    unshallow: bool = False,
+) -> None:
+    """Print the version that a build would get now."""
+    with at_the_edge(context) as run:
+        _one_of(json=json, explain=explain, next=next, published=published)
+        _one_of(snapshot=snapshot, edge=edge)
+        if not any((json, explain, next, published, unshallow)):
+            project = run.project()
+            run.warn(project)
+            run.console.answer(project.version.value)
+            return
+        from buildlib.commands import version as version_commands  # noqa: PLC0415 - the same
+        from buildlib.versioning.next_tag import parse_step  # noqa: PLC0415 - the plain version needs neither
+
+        step = parse_step(next) if next else None
+        project = version_commands.begin(run, unshallow=unshallow)
+        if step:
+            run.console.answer(version_commands.tell_next(project, step))
+            return
+        told = version_commands.Telling(
+            project, version_commands.mode(snapshot=snapshot, edge=edge)
+        )
+        if published:
+            run.console.answer("\n".join(told.published()))
+            return
+        run.warn(project)
+        if json or explain:
+            run.console.answer(told.as_json() if json else told.as_sentences())
+        else:
+            run.console.answer(project.version.value)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["name"],
+    help={
+        "name": f"of the tag, v1.2.3, with or without its prefix; or {_NEXT_HELP}",
+        "message": "message of the tag; default: its name",
+        "push": "push the tag too",
+        "remote": "remote to push to; default: origin",
+        "unshallow": _UNSHALLOW_HELP,
+        "dry-run": "check everything, and print the commands that would run",
+    },
+)
+def tag(
+    context: Context,
+    name: str,
+    *,
+    message: str = "",
+    push: bool = False,
+    remote: str = "origin",
+    unshallow: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Create an annotated release tag, after checking that it may exist."""
+    with at_the_edge(context, dry_run=dry_run) as run:
+        from buildlib.commands import version as version_commands  # noqa: PLC0415 - as above
+
+        project = version_commands.begin(run, unshallow=unshallow)
+        version_commands.make_tag(
+            run, project, name, message=message, remote=remote if push else ""
+        )

@@ -1,0 +1,165 @@
+"""Tasks that publish: `docker-publish`, and its parts on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from buildlib.tasks.session import BUILD_ARG, SECRET
+from buildlib.tasks.session import edge as at_the_edge
+
+_REGISTRY: Final = "name of a configured registry; repeat it; default: all of them"
+_DRY: Final = "print the lines that would run, and change nothing"
+_JSON: Final = "print the result as JSON on stdout, and nothing else there"
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["registry", "skip_gate", "discard_claim", "build_arg", "secret"],
+    help={
+        "registry": _REGISTRY,
+        "resume": "continue from this version's receipt in dist; nothing is done twice",
+        "pick-up": "as --resume if there is a receipt, else begin: for CI jobs that are run again",
+        "snapshot": "publish a build that is not a release, under its version alone",
+        "edge": "publish a build of the branch, as edge",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
+        "skip-gate": "skip a gate: smoke, policy, size, scan, sbom, reproducible or sign",
+        "reason": "why a gate is skipped; it is kept in the receipt",
+        "discard-claim": "claim of a publication that has certainly ended, by its ID; repeat it",
+        "dry-run": "print each step with the command that does it by hand, and change nothing",
+        "json": "print the receipt as JSON on stdout, and nothing else there",
+    },
+)
+def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
+    context: Context,
+    registry: Sequence[str] | None = None,
+    skip_gate: Sequence[str] | None = None,
+    discard_claim: Sequence[str] | None = None,
+    reason: str = "",
+    *,
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
+    resume: bool = False,
+    pick_up: bool = False,
+    snapshot: bool = False,
+    edge: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Release: build once, check that digest, push, sign and verify it, then tag it."""
+    with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.commands.publish import Wanted, publish  # noqa: PLC0415 - only this task
+
+        run.take(build_arg, secret)
+        wanted = Wanted(
+            registries=tuple(registry or ()),
+            skips=tuple(skip_gate or ()),
+            reason=reason,
+            resume=resume,
+            pick_up=pick_up,
+            snapshot=snapshot,
+            edge=edge,
+            discard_claims=tuple(discard_claim or ()),
+            as_json=json,
+        )
+        publish(run, wanted)
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["registry"],
+    help={"registry": _REGISTRY, "dry-run": _DRY},
+)
+def docker_login(
+    context: Context, registry: Sequence[str] | None = None, *, dry_run: bool = False
+) -> None:
+    """Log docker in to the registries, with the credentials in their variables."""
+    with at_the_edge(context, dry_run=dry_run) as run:
+        from buildlib.commands.login import login  # noqa: PLC0415 - only this task needs it
+
+        login(run, tuple(registry or ()))
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["registry"],
+    help={
+        "image": "an archive, or a reference; default: the archive of this version in dist",
+        "registry": _REGISTRY,
+        "dry-run": _DRY,
+        "json": _JSON,
+    },
+)
+def docker_push(
+    context: Context,
+    image: str = "",
+    registry: Sequence[str] | None = None,
+    *,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Push an image by digest, without a tag, and print the digest."""
+    with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.commands.registries import push  # noqa: PLC0415 - only this task needs it
+
+        push(run, image, tuple(registry or ()), as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["digest", "tag"],
+    iterable=["registry"],
+    help={
+        "digest": "digest that was pushed, sha256:…",
+        "tag": "tag to point at the digest",
+        "registry": _REGISTRY,
+        "unverified": "why the digest may be tagged without being verified",
+        "dry-run": _DRY,
+        "json": _JSON,
+    },
+)
+def docker_promote(
+    context: Context,
+    digest: str,
+    tag: str,
+    registry: Sequence[str] | None = None,
+    *,
+    unverified: str = "",
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Point a tag at a pushed and verified digest; the tag of a version never moves."""
+    with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.commands.registries import promote  # noqa: PLC0415 - only this task needs it
+
+        names = tuple(registry or ())
+        promote(run, digest, tag, names, unverified=unverified, as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["registry"],
+    help={
+        "version": "version to go back to; default: the release before the current latest",
+        "registry": _REGISTRY,
+        "dry-run": _DRY,
+        "json": _JSON,
+    },
+)
+def docker_rollback(
+    context: Context,
+    version: str = "",
+    registry: Sequence[str] | None = None,
+    *,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Point latest and its like at an earlier version again, after verifying it."""
+    with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.commands.registries import rollback  # noqa: PLC0415 - only this task needs it
+
+        rollback(run, version, tuple(registry or ()), as_json=json)

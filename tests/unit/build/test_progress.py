@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import base64
+import json
+
+from buildlib.build.progress import BuildProgress
+
+
+def _vertex(digest: str, name: str, **more: object) -> str:
+    times = {
+        "started": "2026-01-01T00:00:00.123456789Z",
+        "completed": "2026-01-01T00:00:02.623456789Z",
+    }
+    return json.dumps({"vertexes": [{"digest": digest, "name": name, **times, **more}]})
+
+
+def _log(digest: str, data: bytes) -> str:
+    return json.dumps({"logs": [{"vertex": digest, "data": base64.b64encode(data).decode()}]})
+
+
+def test_steps_are_counted_once_and_only_those_of_the_dockerfile() -> None:
+    progress = BuildProgress()
+    for line in (
+        _vertex("a", "[internal] load build definition"),
+        _vertex("b", "[build 1/2] FROM x", cached=True),
+        _vertex("c", "[build 2/2] RUN y"),
+        _vertex("c", "[build 2/2] RUN y"),
+        _vertex("d", "exporting to image"),
+        _vertex("e", "[context alpine:3.22] load metadata"),
+    ):
+        progress.feed(line)
+    assert (progress.total, progress.cached) == (2, 1)
+
+
+def test_a_step_that_ends_is_one_event_with_its_seconds() -> None:
+    progress = BuildProgress()
+    running = json.dumps(
+        {"vertexes": [{"digest": "a", "name": "[1/1] RUN x", "started": "2026-01-01T00:00:00Z"}]}
+    )
+    assert progress.feed(running) == []
+    (event,) = progress.feed(_vertex("a", "[1/1] RUN x"))
+    assert event.step is not None
+    assert event.step.seconds == 2.5
+    assert progress.feed(_vertex("a", "[1/1] RUN x")) == []
+
+
+def test_output_comes_as_whole_lines_even_where_it_is_not_utf8() -> None:
+    progress = BuildProgress()
+    progress.feed(_vertex("a", "[1/1] RUN x", completed=None))
+    assert progress.feed(_log("a", b"one\r\ntw")) != []
+    (event,) = progress.feed(_log("a", b"o \xff\nrest"))
+    assert event.line == "two \ufffd"
+    assert progress.failed is None
+
+
+def test_the_step_that_broke_is_not_one_that_was_cancelled() -> None:
+    progress = BuildProgress()
+    progress.feed(_vertex("a", "[1/2] RUN x", error="process was canceled"))
+    progress.feed(_vertex("b", "[2/2] RUN y", error="exit code: 1"))
+    assert progress.failed is not None
+    assert progress.failed.name == "[2/2] RUN y"
+
+
+def test_what_is_not_json_goes_through() -> None:
+    progress = BuildProgress()
+    assert [event.line for event in progress.feed("ERROR: no builder found")] == [
+        "ERROR: no builder found"
+    ]
+    assert progress.feed("   ") == []
+    assert progress.feed("[1, 2]")[0].line == "[1, 2]"
+    assert list(progress.messages) == ["ERROR: no builder found", "[1, 2]"]
+
+
+def test_an_object_may_be_spread_over_lines() -> None:
+    progress = BuildProgress()
+    whole = json.dumps(json.loads(_vertex("a", "[1/1] RUN x")), indent=2).splitlines()
+    events = [event for line in [*whole, "after", *whole] for event in progress.feed(line)]
+    assert [event.line for event in events] == ["", "after"]
+    assert progress.total == 1
+
+
+def test_an_object_that_breaks_off_does_not_swallow_what_follows() -> None:
+    progress = BuildProgress()
+    lines = ["{", '  "vertexes": [', "ERROR: connection lost"]
+    assert [e.line for line in lines for e in progress.feed(line)] == ["ERROR: connection lost"]
+
+
+def test_a_warning_of_the_builder_is_shown() -> None:
+    short = base64.b64encode(b"JSONArgsRecommended").decode()
+    (event,) = BuildProgress().feed(json.dumps({"warnings": [{"short": short}]}))
+    assert event.line == "warning: JSONArgsRecommended"
+
+
+def test_damaged_data_and_unknown_steps_are_passed_over() -> None:
+    progress = BuildProgress()
+    progress.feed(_vertex("a", "[1/1] RUN x", completed=None))
+    assert progress.feed(json.dumps({"logs": [{"vertex": "a", "data": "a"}]})) == []
+    assert progress.feed(_log("z", b"x\n")) == []
+    assert progress.feed(json.dumps({"warnings": [{"short": "a"}]})) == []
+
+
+def test_of_many_lines_of_output_only_the_last_are_kept() -> None:
+    progress = BuildProgress()
+    progress.feed(_vertex("a", "[1/1] RUN x", completed=None))
+    line = _log("a", b"a line of output that says something\n" * 1000)
+    for _ in range(20):
+        assert len(progress.feed(line)) == 1000
+    step = progress.feed(_vertex("a", "[1/1] RUN x"))[0].step
+    assert step is not None
+    assert (len(step.log), step.partial) == (200, "")

@@ -1,0 +1,72 @@
+"""What the tasks around a container print, where the engine is a table of answers."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from buildlib.commands import run as run_commands
+from buildlib.console import Console
+from buildlib.executor import Completed
+
+from fakes import FakeExecutor, a_console
+
+EVIL = "::error::x\x1b[2J"
+
+
+def _container(name: str, host: str) -> dict[str, object]:
+    ports = {"80/tcp": [{"HostIp": host, "HostPort": "8080"}]}
+    labels = {"io.github.smiller333.buildlib.run": "thing"}
+    return {
+        "Id": name,
+        "Name": f"/{name}",
+        "Config": {"Labels": labels, "Image": "thing"},
+        "State": {"Status": "running"},
+        "NetworkSettings": {"Ports": ports},
+    }
+
+
+def _edge(monkeypatch: pytest.MonkeyPatch, console: Console, *, host: str = "127.0.0.1") -> object:
+    monkeypatch.setattr(run_commands, "connect", lambda _: None)
+    found = json.dumps([_container("thing", host)])
+    executor = FakeExecutor(
+        {
+            ("docker", "ps"): Completed(code=0, stdout="thing\n"),
+            ("docker", "container"): Completed(code=0, stdout=found),
+            ("docker", "logs"): Completed(code=0),
+        }
+    )
+    executor.lines = ["first", EVIL]
+    return SimpleNamespace(
+        executor=executor, console=console, config=lambda: SimpleNamespace(image="thing"), dry=False
+    )
+
+
+def test_the_log_of_a_container_is_no_command_to_github(monkeypatch: pytest.MonkeyPatch) -> None:
+    console, out, err = a_console(GITHUB_ACTIONS="true")
+    run = _edge(monkeypatch, console)
+    assert run_commands.logs(run, "", follow=True) == 0  # type: ignore[arg-type]
+    assert (out.getvalue(), err.getvalue()) == ("first\n: :error::x\n", "")
+
+
+def test_elsewhere_docker_prints_the_log_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    console, out, _ = a_console()
+    run = _edge(monkeypatch, console)
+    assert run_commands.logs(run, "thing", follow=False) == 0  # type: ignore[arg-type]
+    assert out.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("0.0.0.0", "http://0.0.0.0:8080"), ("::", "http://[::]:8080"), ("::1", "http://[::1]:8080")],  # noqa: S104
+)
+def test_an_address_is_one_in_the_status_too(
+    monkeypatch: pytest.MonkeyPatch, host: str, address: str
+) -> None:
+    console, out, _ = a_console()
+    run = _edge(monkeypatch, console, host=host)
+    run_commands.status(run, as_json=True)  # type: ignore[arg-type]
+    (row,) = json.loads(out.getvalue())["containers"]
+    assert row["address"] == address
