@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 import textwrap
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final, TextIO
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, TextIO
 
-from buildlib.build.argv import shell_line
-from buildlib.build.progress import Event, Step
 from buildlib.errors import BuildlibError, ProblemsError
+from buildlib.shell import shell_line
 from buildlib.streams import give_up, tolerate, unwritten
 
 # Up to the last @ of the host, as a password may hold one; a digest's @ is no such end.
@@ -38,6 +41,37 @@ _WIDTH: Final = 100
 _BEFORE: Final = 10
 _NARROWEST: Final = 20
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+
+
+# Kept for the message when the step fails; what was printed before is on the screen anyway.
+KEPT_LINES: Final = 200
+_INTERNAL: Final = ("[internal]", "[context ", "[auth]", "exporting", "importing", "resolve image")
+
+
+@dataclass(kw_only=True, slots=True)
+class Step:
+    """One step of the build; `seconds` is None until it ended."""
+
+    name: str
+    cached: bool = False
+    error: str = ""
+    seconds: float | None = None
+    started: datetime | None = None
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
+    partial: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Return whether it is an instruction of the Dockerfile, not the builder's own work."""
+        return self.name.startswith("[") and not self.name.startswith(_INTERNAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something to show: a step that ended, or a line of its output, or of buildx itself."""
+
+    step: Step | None
+    line: str = ""
 
 
 def redact(text: str) -> str:
@@ -203,3 +237,8 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def to_json(data: dict[str, Any]) -> str:
+    """Return JSON as every task prints it."""
+    return json.dumps(data, indent=2, sort_keys=True)

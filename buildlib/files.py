@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from buildlib.errors import InputError
+
 # What the system says where a file can't be replaced by another: not ours to give, or mounted.
 _KEPT: Final = frozenset({errno.EPERM, errno.EACCES, errno.EBUSY})
 
@@ -75,3 +77,20 @@ def human_size(size: int | None) -> str:
             return f"{amount:.4g} {unit}"
         amount /= 1000
     return f"{amount:.4g} GB"
+
+
+def write_text(path: Path, text: str, *, append: bool = False) -> None:
+    """Write a report, in a directory that is made where it is not there.
+
+    Raises:
+        InputError: it can't be written (exit 2).
+    """
+    try:
+        if append:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(text)
+        else:
+            write_file(path, text)
+    except OSError as error:
+        raise InputError(f"can't write to {path}", why=str(error)) from error

@@ -19,7 +19,7 @@ _KILLED = """
 import os, signal, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
-from buildlib.tasks.session import Edge
+from buildlib.commands.session import Edge
 from buildlib.commands.publish import NOTHING, publish
 def kill(step):
     if step == {step!r}:

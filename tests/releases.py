@@ -21,9 +21,9 @@ from inprocess import run_task
 from registries import Server, docker_config
 
 from buildlib.commands.publish import NOTHING, Wanted, publish
+from buildlib.commands.session import Edge
 from buildlib.registry.claim import PREFIX, ClaimTerms
 from buildlib.registry.transport import Patience
-from buildlib.tasks.session import Edge
 
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=5.0)
 # No publication of a test takes so long on a slow machine that its claim has to be renewed, which

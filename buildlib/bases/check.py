@@ -10,8 +10,7 @@ from typing import Any
 
 from buildlib.bases.end_of_life import End, Lifetimes
 from buildlib.bases.newer_tags import NOTHING_NEWER, Newer, find_newer
-from buildlib.build.result import to_json
-from buildlib.console import table
+from buildlib.console import table, to_json
 from buildlib.dockerfile.pins import Base
 from buildlib.errors import BuildlibError, CancelledError, EngineError, InputError
 from buildlib.image.platform import platform_name

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from buildlib.build.plan import BuildPlan, Output
-from buildlib.project import Checkout
+from buildlib.shell import csv_field, shell_line
 
 
 def _repeated(option: str, values: Iterable[str]) -> list[str]:
@@ -16,13 +15,6 @@ def _repeated(option: str, values: Iterable[str]) -> list[str]:
 
 def _pair(name: str, value: str | None) -> str:
     return name if value is None else f"{name}={value}"
-
-
-def csv_field(text: str) -> str:
-    """Return a field as docker's own options read it: as CSV, quoted where it has to be."""
-    if any(character in text for character in ',"\n'):
-        return '"' + text.replace('"', '""') + '"'
-    return text
 
 
 def anchored(text: str, folder: Path) -> str:
@@ -123,7 +115,7 @@ def build_line(plan: BuildPlan) -> str:
     An archive gets its name only once it is whole, and buildx makes no directory for it. The files
     of a commit are written by as many lines as that takes, and removed after the build.
     """
-    built = shell_line(buildx_argv(plan), plan.checkout)
+    built = shell_line(buildx_argv(plan), plan.checkout.folder if plan.checkout else None)
     if plan.partial and plan.destination:
         make = shell_line(("mkdir", "-p", "--", str(plan.destination.parent)))
         move = shell_line(("mv", "-f", "--", str(plan.partial), str(plan.destination)))
@@ -146,27 +138,11 @@ def check_line(plan: BuildPlan) -> str:
 def _with_handover(plan: BuildPlan, folder: Path, built: str) -> str:
     """Return the line with what hands the Dockerfile over, and removes it again."""
     made = shell_line(("mkdir", "-p", "--", str(folder)))
-    copied = shell_line(("cp", "--", str(plan.dockerfile), str(plan.file)), plan.checkout)
+    copied = shell_line(
+        ("cp", "--", str(plan.dockerfile), str(plan.file)),
+        plan.checkout.folder if plan.checkout else None,
+    )
     lines = shell_line(("printf", "%s", plan.ignored))
     ignored = shell_line((f"{plan.file}.dockerignore",))
     removed = shell_line(("rm", "-rf", "--", str(folder)))
     return f"{made} && {copied} && {lines} > {ignored} && {built} && {removed}"
-
-
-def shell_line(argv: Sequence[str], checkout: Checkout | None = None) -> str:
-    """Return argv quoted for a POSIX shell.
-
-    Args:
-        argv: the words.
-        checkout: what the shell calls $CONTEXT.
-    """
-    if checkout is None:
-        return shlex.join(argv)
-    folder = str(checkout.folder)
-    return " ".join(_named(word, folder) for word in argv)
-
-
-def _named(word: str, folder: str) -> str:
-    before, found, after = word.partition(folder)
-    parts = (shlex.quote(before) if before else "", '"$CONTEXT"', shlex.quote(after))
-    return "".join(parts) if found else shlex.quote(word)

@@ -24,6 +24,7 @@ from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest, make_build_plan, unused_bases
 from buildlib.build.progress import BuildProgress, PlainProgress, without_command
 from buildlib.build.result import BuildResult
+from buildlib.builders.commands import missing_hint
 from buildlib.console import Console, redact
 from buildlib.docker.engine import EngineFacts, emulation_problem, inspect_builder, inspect_engine
 from buildlib.dockerfile.parser import Dockerfile
@@ -109,7 +110,7 @@ def _check_engine(
         return problems + preflight.check_output(plan, engine, builder)
     from buildlib.build import builder_check  # noqa: PLC0415 - most builds name no builder
 
-    hint = {"hint": builder_check.missing_hint(described)} if described else {}
+    hint = {"hint": missing_hint(described)} if described else {}
     problems += preflight.check_output(plan, engine, builder, **hint)
     return problems + builder_check.check_builder(plan, engine, builder, described)
 

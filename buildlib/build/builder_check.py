@@ -7,26 +7,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from buildlib.build.plan import BuildPlan, Output
+from buildlib.builders.commands import create_hint, silent
 from buildlib.config.builders import DOCKER, KUBERNETES, PLATFORM, REMOTE, BuilderSettings
 from buildlib.docker.engine import Builder, EngineFacts, Node
 from buildlib.errors import BuildlibError, EngineError, InputError
 from buildlib.image.platform import Platform
 
-RUNNING: Final = "running"
 # One archive from several nodes nobody writes: buildx has no exporter that puts them together.
 _ONE_NODE: Final = re.compile(r"\btype=(oci|docker|tar)\b")
-
-
-def create_hint(name: str) -> str:
-    """Return what makes a described builder."""
-    return f"invoke docker-builder create --name {name}"
-
-
-def missing_hint(builder: BuilderSettings) -> str:
-    """Return what brings a described builder that is not there."""
-    if builder.driver == DOCKER:
-        return "docker context ls lists the contexts; docker context create makes one"
-    return create_hint(builder.name)
 
 
 def check_platforms(builder: BuilderSettings, platforms: Sequence[Platform]) -> list[BuildlibError]:
@@ -56,11 +44,6 @@ def needed_nodes(builder: Builder, platforms: Sequence[str]) -> tuple[Node, ...]
     if not set(platforms) <= set(given):
         return builder.nodes
     return tuple({given[name].name: given[name] for name in platforms}.values())
-
-
-def silent(driver: str, node: Node) -> bool:
-    """Return whether a node can't build; one that buildx starts itself may well not run yet."""
-    return bool(node.error) or (driver in {REMOTE, DOCKER} and node.status != RUNNING)
 
 
 def _alike(described: BuilderSettings, found: Builder) -> bool:

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from buildlib.build.argv import shell_line
 from buildlib.build.context import written_folders
 from buildlib.build.included_files import INCLUDE, digest_of, included_files, is_file
 from buildlib.build.lfs import find_object, read_pointer
@@ -36,6 +35,7 @@ from buildlib.git.repository import (
     submodule,
 )
 from buildlib.project import Checkout, Project
+from buildlib.shell import shell_line
 from buildlib.tempfiles import is_full, is_no_room, no_room, passing_folder, says_no_room
 from buildlib.versioning.preconditions import listing, no_git_problem
 
@@ -171,7 +171,7 @@ class _CheckingOut:
         self._lines.append(self._shell("env", *pairs, "git", *words))
 
     def _shell(self, *words: str) -> str:
-        return shell_line(words, self._made)
+        return shell_line(words, self._made.folder)
 
     def _fill(self, repository: Repository, commit: str, reads: _Reads) -> None:
         """Put in what git keeps elsewhere, as far as the builder reads it."""

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from buildlib.build.labels import STAND_INS, stand_ins_of
 from buildlib.build.plan import BuildPlan
 from buildlib.errors import InputError, TimedOutError
 from buildlib.executor import Executor
+from buildlib.image.labels import STAND_INS, stand_ins_of
 from buildlib.image.reference import parse_reference
 from buildlib.registry.address import is_loopback
 

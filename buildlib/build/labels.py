@@ -6,22 +6,20 @@ Source: OCI image-spec, annotations.md, "Pre-Defined Annotation Keys".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
 from buildlib.config.config import Config
 from buildlib.git.facts import without_credentials
+from buildlib.image.labels import (
+    CREATED_LABEL,
+    OCI,
+    OWNER,
+    REVISION_LABEL,
+    STAND_INS,
+    VERSION_LABEL,
+)
 from buildlib.versioning.placeholders import fill
 from buildlib.versioning.version import Version
-
-NAMESPACE: Final = "io.github.smiller333.buildlib"
-# Whose image it is: what we clean up goes by this, and never by a name alone.
-OWNER: Final = f"{NAMESPACE}.image"
-STAND_INS: Final = f"{NAMESPACE}.stand-ins"
-_OCI: Final = "org.opencontainers.image"
-VERSION_LABEL: Final = f"{_OCI}.version"
-REVISION_LABEL: Final = f"{_OCI}.revision"
-CREATED_LABEL: Final = f"{_OCI}.created"
 
 
 def web_address(remote: str) -> str:
@@ -36,15 +34,6 @@ def web_address(remote: str) -> str:
     )
     # A path on this machine is nobody else's business.
     return address.removesuffix(".git") if address.startswith(("https://", "http://")) else ""
-
-
-def index_annotations(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return those of the labels that an index has as annotations.
-
-    The page of a registry shows what the index says, and not the labels of the images in it;
-    source: docs.github.com, "Working with the Container registry".
-    """
-    return {name: value for name, value in labels.items() if name.startswith(f"{_OCI}.")}
 
 
 def image_labels(
@@ -75,22 +64,17 @@ def image_labels(
         "branch": branch,
     }
     labels = {
-        f"{_OCI}.title": config.title,
-        f"{_OCI}.description": config.description,
-        f"{_OCI}.licenses": config.licenses,
-        f"{_OCI}.source": without_credentials(config.source) or web_address(remote),
+        f"{OCI}.title": config.title,
+        f"{OCI}.description": config.description,
+        f"{OCI}.licenses": config.licenses,
+        f"{OCI}.source": without_credentials(config.source) or web_address(remote),
         VERSION_LABEL: version.value,
         REVISION_LABEL: version.revision,
         CREATED_LABEL: version.created_text,
-        f"{_OCI}.base.name": base_name,
-        f"{_OCI}.base.digest": base_digest,
+        f"{OCI}.base.name": base_name,
+        f"{OCI}.base.digest": base_digest,
         OWNER: config.owner,
         STAND_INS: " ".join(sorted(stand_ins)),
         **{name: fill(text, facts) for name, text in config.labels},
     }
     return {name: value for name, value in sorted(labels.items()) if value}
-
-
-def stand_ins_of(images: Iterable[Mapping[str, str]]) -> set[str]:
-    """Return the stand-ins that images say they were built on, by the labels of each."""
-    return {name for labels in images for name in labels.get(STAND_INS, "").split()}

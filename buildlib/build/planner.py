@@ -9,18 +9,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from buildlib.build.argv import csv_field
 from buildlib.build.context import DIST, kept_out
-from buildlib.build.labels import image_labels, index_annotations
+from buildlib.build.labels import image_labels
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.config.config import Config
 from buildlib.config.parse import VARIABLE
 from buildlib.config.tables import BaseImage
 from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import InputError
+from buildlib.image.labels import index_annotations
 from buildlib.image.platform import Platform, engine_platform, parse_platforms
 from buildlib.image.reference import canonical, parse_reference, to_tag
 from buildlib.project import Project
+from buildlib.shell import csv_field
 from buildlib.versioning.local_tags import local_tags, mapped_tags, references
 from buildlib.versioning.placeholders import fill
 

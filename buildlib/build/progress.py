@@ -10,42 +10,14 @@ import binascii
 import json
 import re
 from collections import deque
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
-# Kept for the message when the step fails; what was printed before is on the screen anyway.
-_KEPT_LINES: Final = 200
+from buildlib.console import KEPT_LINES, Event, Step
+
 # A RUN that failed: its command is quoted as Go does it, on one line.
 _COMMAND: Final = re.compile(r'process ".*" (?=did not complete)')
-_INTERNAL: Final = ("[internal]", "[context ", "[auth]", "exporting", "importing", "resolve image")
-
-
-@dataclass(kw_only=True, slots=True)
-class Step:
-    """One step of the build; `seconds` is None until it ended."""
-
-    name: str
-    cached: bool = False
-    error: str = ""
-    seconds: float | None = None
-    started: datetime | None = None
-    log: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
-    partial: str = ""
-
-    @property
-    def counts(self) -> bool:
-        """Return whether it is an instruction of the Dockerfile, not the builder's own work."""
-        return self.name.startswith("[") and not self.name.startswith(_INTERNAL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something to show: a step that ended, or a line of its output, or of buildx itself."""
-
-    step: Step | None
-    line: str = ""
 
 
 def _time(text: str | None) -> datetime | None:
@@ -60,7 +32,7 @@ class BuildProgress:
         """Begin with no step."""
         self._steps: dict[str, Step] = {}
         self._object: list[str] = []
-        self.messages: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.messages: deque[str] = deque(maxlen=KEPT_LINES)
 
     @property
     def total(self) -> int:
@@ -162,7 +134,7 @@ class PlainProgress:
 
     def __init__(self) -> None:
         """Begin with no line."""
-        self.messages: deque[str] = deque(maxlen=_KEPT_LINES)
+        self.messages: deque[str] = deque(maxlen=KEPT_LINES)
 
     @property
     def failed(self) -> Step | None:
@@ -172,7 +144,7 @@ class PlainProgress:
         for begin, end in reversed(list(pairwise(starts))):
             name, *log = lines[begin + 1 : end] or [""]
             if name.startswith(self._STEP):
-                said = deque((re.sub(r"^\d+\.\d+ ", "", line) for line in log), _KEPT_LINES)
+                said = deque((re.sub(r"^\d+\.\d+ ", "", line) for line in log), KEPT_LINES)
                 name = name.removeprefix(self._STEP).removesuffix(":")
                 return Step(name=name, error=self._error(lines), log=said)
         return None

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from buildlib.console import table
-from buildlib.errors import InputError
-from buildlib.files import human_size, write_file
+from buildlib.console import table, to_json
+from buildlib.files import human_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,25 +63,3 @@ class BuildResult:
             ("stand-ins", ", ".join(self.stand_ins)),
         ]
         return table([(name, value) for name, value in rows if value])
-
-
-def write_text(path: Path, text: str, *, append: bool = False) -> None:
-    """Write a report, in a directory that is made where it is not there.
-
-    Raises:
-        InputError: it can't be written (exit 2).
-    """
-    try:
-        if append:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as stream:
-                stream.write(text)
-        else:
-            write_file(path, text)
-    except OSError as error:
-        raise InputError(f"can't write to {path}", why=str(error)) from error
-
-
-def to_json(data: dict[str, Any]) -> str:
-    """Return JSON as every task prints it."""
-    return json.dumps(data, indent=2, sort_keys=True)

@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from buildlib.build.argv import csv_field, shell_line
 from buildlib.config.builders import (
     CONTAINER,
     DOCKER,
     KUBERNETES,
     PLATFORM,
+    REMOTE,
     BuilderSettings,
     Collection,
     NodeSettings,
 )
+from buildlib.docker.engine import Node
 from buildlib.image.platform import Platform
+from buildlib.shell import csv_field, shell_line
 
 _BUILDX: Final = ("docker", "buildx")
 # Stands for the file of the configuration. Newer versions of buildx read it twice: a pipe won't do.
@@ -151,3 +153,23 @@ def _filled(words: Sequence[str], platforms: Sequence[Platform]) -> tuple[str, .
         many = PLATFORM in word
         filled += [word.replace(PLATFORM, p.slug) for p in platforms] if many else [word]
     return tuple(filled)
+
+
+RUNNING: Final = "running"
+
+
+def create_hint(name: str) -> str:
+    """Return what makes a described builder."""
+    return f"invoke docker-builder create --name {name}"
+
+
+def missing_hint(builder: BuilderSettings) -> str:
+    """Return what brings a described builder that is not there."""
+    if builder.driver == DOCKER:
+        return "docker context ls lists the contexts; docker context create makes one"
+    return create_hint(builder.name)
+
+
+def silent(driver: str, node: Node) -> bool:
+    """Return whether a node can't build; one that buildx starts itself may well not run yet."""
+    return bool(node.error) or (driver in {REMOTE, DOCKER} and node.status != RUNNING)

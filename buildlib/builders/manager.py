@@ -7,15 +7,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from buildlib.build.builder_check import RUNNING, missing_hint, silent
 from buildlib.builders.commands import (
+    RUNNING,
     Step,
     boot_step,
     boots,
     create_steps,
     files_of,
     fingerprint,
+    missing_hint,
     remove_step,
+    silent,
 )
 from buildlib.builders.ownership import Record, Records
 from buildlib.builders.probe import why_silent

@@ -20,6 +20,7 @@ from buildlib.bases.check import (
 from buildlib.bases.end_of_life import Lifetimes, read_lifetimes
 from buildlib.build.planner import MIRROR, configured_base, known_args
 from buildlib.commands.registries import open_registries
+from buildlib.commands.session import Edge
 from buildlib.config.config import Config
 from buildlib.config.tables import Registry
 from buildlib.dockerfile.parser import parse_dockerfile
@@ -29,7 +30,6 @@ from buildlib.files import write_file
 from buildlib.image.platform import engine_platform, is_platform, parse_platform
 from buildlib.image.reference import Reference, parse_reference
 from buildlib.project import Project
-from buildlib.tasks.session import Edge
 
 
 def _asked(config: Config, base: Base) -> Reference:

@@ -11,11 +11,12 @@ from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest, chosen_output, chosen_platforms
-from buildlib.build.result import BuildResult, to_json
+from buildlib.build.result import BuildResult
+from buildlib.commands.session import Beginning, Edge
+from buildlib.console import to_json
 from buildlib.errors import InputError
 from buildlib.image.platform import host_platform
 from buildlib.project import Project
-from buildlib.tasks.session import Beginning, Edge
 from buildlib.versioning.preconditions import listing
 
 # What stays on this machine: it is built many times a day, from what is there.

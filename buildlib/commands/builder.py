@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from buildlib.build.result import to_json
 from buildlib.builders.commands import boot_step, boots, create_steps, remove_step
 from buildlib.builders.manager import Flow, check_files
+from buildlib.commands.session import Edge
 from buildlib.config.builders import DOCKER, BuilderSettings, find_builder
 from buildlib.config.config import Config
+from buildlib.console import to_json
 from buildlib.errors import InputError, did_you_mean, raise_problems
-from buildlib.tasks.session import Edge
 
 ACTIONS: Final = ("create", "status", "remove")
 

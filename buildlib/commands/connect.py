@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from buildlib.commands.session import Edge
 from buildlib.docker.endpoint import Candidate, Pinged
 from buildlib.docker.ping import find_engine
 from buildlib.errors import EngineError
-from buildlib.tasks.session import Edge
 
 
 def connect(run: Edge, option: str = "") -> Pinged:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest, make_build_plan
-from buildlib.build.result import write_text
+from buildlib.commands.session import Edge
 from buildlib.commands.version import Telling
 from buildlib.errors import GateError, InputError
+from buildlib.files import write_text
 from buildlib.goreleaser.config_block import make_block, with_block
 from buildlib.project import Project, load_project
-from buildlib.tasks.session import Edge
 from buildlib.versioning.preconditions import Mode
 
 

@@ -7,13 +7,12 @@ from datetime import date
 from json import dumps
 from typing import Any
 
-from buildlib.build.result import to_json
+from buildlib.commands.session import Edge
 from buildlib.config.config import known_keys
-from buildlib.console import redact, table
+from buildlib.console import redact, table, to_json
 from buildlib.doctor import diagnose
 from buildlib.errors import raise_problems
 from buildlib.image.platform import Platform
-from buildlib.tasks.session import Edge
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type

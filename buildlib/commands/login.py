@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from buildlib.build.argv import shell_line
+from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
 from buildlib.errors import (
     AuthorisationError,
@@ -19,7 +19,7 @@ from buildlib.errors import (
 )
 from buildlib.publish.plan import chosen_registries
 from buildlib.registry.credentials import Credentials, find_credentials
-from buildlib.tasks.session import Edge
+from buildlib.shell import shell_line
 
 _TIMEOUT: Final = 60.0
 # How a line of docker's log begins: what it tries on the way, and not how that ended.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from buildlib.build.result import to_json, write_text
+from buildlib.commands.session import Edge
+from buildlib.console import to_json
 from buildlib.errors import BuildlibError, CancelledError
+from buildlib.files import write_text
 from buildlib.findings.sarif import dockerfile_uri
 from buildlib.image.archive import Archive
 from buildlib.image.size import saved
@@ -14,7 +16,6 @@ from buildlib.policy.report import PolicyReport, raise_failures
 from buildlib.policy.sarif import as_sarif
 from buildlib.project import Project
 from buildlib.smoke.report import DROPS_ROOT
-from buildlib.tasks.session import Edge
 
 
 def judge(run: Edge, image: str, *, release: bool, sarif: str, as_json: bool) -> None:

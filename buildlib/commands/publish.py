@@ -16,11 +16,12 @@ from buildlib.build.checkout import changes_of, from_commit, is_of_commit
 from buildlib.build.context import DIST
 from buildlib.build.included_files import INCLUDE
 from buildlib.build.preflight import check_engine
-from buildlib.build.result import to_json
 from buildlib.commands.connect import connect
 from buildlib.commands.registries import Opened, make_claim, open_registries
+from buildlib.commands.session import Edge
 from buildlib.commands.version import mode
 from buildlib.config.publish import SIGN
+from buildlib.console import to_json
 from buildlib.containers.runner import Engine, describe_engine
 from buildlib.docker.engine import buildkit_versions
 from buildlib.errors import (
@@ -52,7 +53,6 @@ from buildlib.publish.signing import CosignSigner, check_signer, signing_problem
 from buildlib.publish.tagger import Rules
 from buildlib.registry.claim import Claim, ClaimTerms, Intent
 from buildlib.registry.transport import Patience
-from buildlib.tasks.session import Edge
 from buildlib.versioning.preconditions import Mode
 from buildlib.versioning.tag_plan import rightful_tag
 

@@ -7,16 +7,14 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from buildlib.build.argv import shell_line
-from buildlib.build.labels import stand_ins_of
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest, make_build_plan
-from buildlib.build.result import to_json
+from buildlib.commands.session import Edge
 from buildlib.config.config import Config
 from buildlib.config.publish import BESIDE
 from buildlib.config.tables import Registry
 from buildlib.config.tag_rules import moves, pins
-from buildlib.console import table
+from buildlib.console import table, to_json
 from buildlib.errors import (
     BuildlibError,
     CancelledError,
@@ -26,6 +24,7 @@ from buildlib.errors import (
 )
 from buildlib.git.facts import GitFacts
 from buildlib.image.archive import Image
+from buildlib.image.labels import stand_ins_of
 from buildlib.image.reference import check_tag, legal_part, parse_reference
 from buildlib.image.size import saved
 from buildlib.project import Project
@@ -48,8 +47,8 @@ from buildlib.registry.repository import Repository
 from buildlib.registry.tags import Tagged, check_lapse, put_tag
 from buildlib.registry.transfer import push_archive
 from buildlib.registry.transport import Patience, Transport
+from buildlib.shell import shell_line
 from buildlib.sign.version_check import check_tag_name, check_version, versions_of
-from buildlib.tasks.session import Edge
 from buildlib.tempfiles import remove_left
 
 

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildlib.background import Background
-from buildlib.build.argv import shell_line
-from buildlib.build.labels import OWNER as IMAGE_OWNER
-from buildlib.build.labels import VERSION_LABEL
-from buildlib.build.result import to_json
 from buildlib.commands.connect import connect
+from buildlib.commands.session import Edge
 from buildlib.config.config import Config
-from buildlib.console import table
+from buildlib.console import table, to_json
 from buildlib.containers.container import Containers, collected, command_error, labels_of, name_of
 from buildlib.containers.data_directory import DataDirectory
 from buildlib.containers.data_places import DataPlaces
@@ -36,8 +33,10 @@ from buildlib.docker.endpoint import Pinged
 from buildlib.docker.engine import EngineFacts, inspect_engine, listed
 from buildlib.errors import BuildlibError, EngineError, InputError, raise_problems
 from buildlib.executor import Executor
+from buildlib.image.labels import OWNER as IMAGE_OWNER
+from buildlib.image.labels import VERSION_LABEL
 from buildlib.image.reference import parse_reference
-from buildlib.tasks.session import Edge
+from buildlib.shell import shell_line
 
 if TYPE_CHECKING:
     from buildlib.project import Project

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from buildlib.build.result import to_json, write_text
 from buildlib.commands.registries import Opened, open_registries
+from buildlib.commands.session import Edge
 from buildlib.config.config import Config
 from buildlib.config.scan import ScanSettings, parse_threshold
 from buildlib.config.tag_rules import latest_tag
+from buildlib.console import to_json
 from buildlib.errors import InputError, raise_problems
+from buildlib.files import write_text
 from buildlib.findings.sarif import dockerfile_uri
 from buildlib.image.archive import Archive
 from buildlib.image.size import saved
@@ -20,7 +22,6 @@ from buildlib.registry.pull import pulled
 from buildlib.scan.check import check_scan
 from buildlib.scan.report import ScanReport, join_reports, raise_failures
 from buildlib.scan.sarif import as_sarif
-from buildlib.tasks.session import Edge
 
 
 class Wanted(NamedTuple):

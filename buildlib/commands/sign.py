@@ -8,15 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from buildlib.build.argv import shell_line
-from buildlib.build.labels import REVISION_LABEL, VERSION_LABEL
-from buildlib.build.result import to_json
 from buildlib.commands.publish import NOTHING, Planner
 from buildlib.commands.registries import Opened, open_registries, stand_ins_away
+from buildlib.commands.session import Edge
 from buildlib.config.config import Config, load_config
 from buildlib.config.publish import SBOM
 from buildlib.config.signing import Sign, Verify, check_policy
 from buildlib.config.tables import Registry
+from buildlib.console import to_json
 from buildlib.errors import (
     BuildlibError,
     GateError,
@@ -26,6 +25,7 @@ from buildlib.errors import (
     raise_problems,
 )
 from buildlib.image.archive import Image
+from buildlib.image.labels import REVISION_LABEL, VERSION_LABEL
 from buildlib.image.platform import platform_name
 from buildlib.image.reference import Reference, canonical, parse_reference
 from buildlib.publish.plan import PublishPlan
@@ -35,10 +35,10 @@ from buildlib.registry.credentials import docker_store
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.response import read_object
 from buildlib.registry.transfer import manifests_of
+from buildlib.shell import shell_line
 from buildlib.sign.cosign import Cosign, key_argument
 from buildlib.sign.signer import Signatory, find_cosign
 from buildlib.sign.version_check import check_tag_name, version_in_statement, versions_of
-from buildlib.tasks.session import Edge
 
 
 class Wanted(NamedTuple):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from buildlib.build.labels import VERSION_LABEL
-from buildlib.build.result import to_json
+from buildlib.commands.session import Edge
 from buildlib.config.tables import Smoke
+from buildlib.console import to_json
 from buildlib.errors import GateError, InputError, raise_problems
 from buildlib.image.archive import Image
+from buildlib.image.labels import VERSION_LABEL
 from buildlib.image.size import SizeReport, check_sizes, measure, saved
 from buildlib.image.size_record import (
     Change,
@@ -20,7 +21,6 @@ from buildlib.image.size_record import (
     read_record,
     write_record,
 )
-from buildlib.tasks.session import Edge
 
 
 def _version(image: Image) -> str:

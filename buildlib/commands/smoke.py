@@ -7,20 +7,21 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from buildlib.build.argv import shell_line
 from buildlib.build.planner import BuildRequest, chosen_platforms
 from buildlib.build.preflight import check_engine
-from buildlib.build.result import to_json, write_text
 from buildlib.commands.connect import connect
+from buildlib.commands.session import Edge
+from buildlib.console import to_json
 from buildlib.containers.runner import describe_engine
 from buildlib.errors import InputError, raise_problems
+from buildlib.files import write_text
 from buildlib.image.platform import host_platform
 from buildlib.project import Project
+from buildlib.shell import shell_line
 from buildlib.smoke.check_names import check_only
 from buildlib.smoke.junit import as_junit
 from buildlib.smoke.report import SmokeResult, as_markdown, as_matrix, raise_failures
 from buildlib.smoke.runner import SmokeFlow, SmokeRequest, planned
-from buildlib.tasks.session import Edge
 
 _SUMMARY: str = "GITHUB_STEP_SUMMARY"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Final
 
-from buildlib.build.argv import shell_line
 from buildlib.build.checkout import changes_of
-from buildlib.build.result import to_json
+from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
+from buildlib.console import to_json
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.git.facts import GitFacts, NoGit
 from buildlib.git.history import (
@@ -21,7 +21,7 @@ from buildlib.git.history import (
     tag_commands,
 )
 from buildlib.project import Project
-from buildlib.tasks.session import Edge
+from buildlib.shell import shell_line
 from buildlib.versioning.explain import explain
 from buildlib.versioning.local_tags import local_tags
 from buildlib.versioning.next_tag import Step, next_tag, release_branches, tag_name, tag_problems

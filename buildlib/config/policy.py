@@ -21,10 +21,10 @@ from buildlib.config.parse import (
     parse_text,
     setting,
 )
+from buildlib.config.suppressions import DATE, ignores_type
 from buildlib.errors import InputError, did_you_mean
 from buildlib.findings.policy_finding import Level
 from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT, RULES
-from buildlib.findings.suppressions import DATE, ignores_type
 
 if TYPE_CHECKING:
     from buildlib.findings.policy_finding import Finding

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from buildlib.config.parse import FLAG, TEXT, TEXTS, choice, parse_table, parse_text, setting
+from buildlib.config.suppressions import DATE, ignores_type
 from buildlib.errors import InputError, did_you_mean
-from buildlib.findings.suppressions import DATE, ignores_type
 from buildlib.findings.vulnerability import THRESHOLDS, Severity, Vulnerability
 
 # The first that is there is taken, where the configuration names none.

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from buildlib.build.labels import VERSION_LABEL
 from buildlib.config.tables import Run
 from buildlib.containers.plan import Mount, local_address
 from buildlib.errors import EngineError
 from buildlib.executor import Runner
+from buildlib.image.labels import VERSION_LABEL
 from buildlib.image.runtime_config import explicit_group
 
 LOG_LINES: Final = 50

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from buildlib.build.argv import csv_field
-from buildlib.build.labels import NAMESPACE
 from buildlib.config.config import Config
 from buildlib.config.containers import Service, publishes, resolve_mount, service_options
 from buildlib.config.tables import Run
 from buildlib.containers.health import Health, Surroundings, run_health, run_surroundings
 from buildlib.errors import InputError
 from buildlib.findings.secrets import looks_secret
+from buildlib.image.labels import NAMESPACE
 from buildlib.image.platform import parse_platform
 from buildlib.image.reference import LATEST, parse_reference
+from buildlib.shell import csv_field
 
 # Whose container it is, which run made it, and what it keeps its data in.
 OWNER: Final = f"{NAMESPACE}.run"

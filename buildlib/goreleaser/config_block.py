@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from glob import has_magic
 from typing import Final
 
-from buildlib.build.labels import VERSION_LABEL
 from buildlib.build.plan import BuildPlan
 from buildlib.config.tables import Registry
 from buildlib.dockerfile.parser import context_path
 from buildlib.errors import InputError
 from buildlib.goreleaser.templates import SNAPSHOT, VERSION, escape, tag_template
+from buildlib.image.labels import VERSION_LABEL
 from buildlib.project import Project
 from buildlib.version_schemes import Scheme
 from buildlib.versioning.placeholders import fill

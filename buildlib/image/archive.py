@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from buildlib.build.labels import CREATED_LABEL, OWNER
 from buildlib.errors import InputError
 from buildlib.image.blobs import INDEX, BlobFile, unpacker
 from buildlib.image.documents import (
@@ -29,6 +28,7 @@ from buildlib.image.documents import (
     is_digest,
     parse_document,
 )
+from buildlib.image.labels import CREATED_LABEL, OWNER
 from buildlib.image.layer import File, Layer, LayerError, Search, read_layer
 from buildlib.image.limits import DEEPEST_INDEX, MOST_LAYERS, MOST_MANIFESTS
 from buildlib.image.platform import platform_name

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from buildlib.build.result import to_json
+from buildlib.console import to_json
 from buildlib.errors import GateError, InputError
 from buildlib.files import human_size, write_file
 from buildlib.image.size import SizeReport

@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date
 
-from buildlib.build.argv import check_line, shell_line
-from buildlib.build.labels import stand_ins_of
+from buildlib.build.argv import check_line
 from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.build.preflight import secret_values
@@ -16,6 +15,7 @@ from buildlib.findings.policy_finding import Finding
 from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT
 from buildlib.findings.suppressions import counts
 from buildlib.image.archive import Archive, Image
+from buildlib.image.labels import stand_ins_of
 from buildlib.image.platform import is_platform
 from buildlib.policy.build_checks import LeftOutError, plan_checks, run_checks
 from buildlib.policy.dockerfile_checks import (
@@ -28,6 +28,7 @@ from buildlib.policy.image_checks import check_image, levelled, read_contents
 from buildlib.policy.report import PolicyReport, make_report
 from buildlib.policy.secret_checks import Known
 from buildlib.project import Project
+from buildlib.shell import shell_line
 
 
 def check_policy(

@@ -15,10 +15,10 @@ from typing import Any
 from buildlib.build.build_image import build_image
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest
-from buildlib.build.result import to_json, write_text
-from buildlib.console import Console
+from buildlib.console import Console, to_json
 from buildlib.errors import BuildlibError, CancelledError
 from buildlib.executor import Executor
+from buildlib.files import write_text
 from buildlib.image.archive import Archive, open_archive
 from buildlib.image.platform import parse_platform
 from buildlib.project import Project

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from buildlib.build.labels import VERSION_LABEL, stand_ins_of
 from buildlib.errors import BuildlibError, GateError
 from buildlib.image.archive import Image
+from buildlib.image.labels import VERSION_LABEL, stand_ins_of
 from buildlib.publish.plan import PublishPlan, Target, stand_in_problem
 from buildlib.registry.repository import Repository
 from buildlib.registry.transfer import manifests_of

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from buildlib.build.argv import build_line, shell_line
+from buildlib.build.argv import build_line
 from buildlib.config.publish import REPRODUCIBLE, SBOM, SIGN
 from buildlib.publish.plan import PublishPlan, Target, required_first
+from buildlib.shell import shell_line
 
 # What stands for the digest in lines that are printed before there is one.
 DIGEST: Final = "$DIGEST"

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.background import Background
-from buildlib.build.result import to_json, write_text
 from buildlib.config.containers import check_sources
 from buildlib.config.publish import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
-from buildlib.console import Console
+from buildlib.console import Console, to_json
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.runner import Engine
 from buildlib.docker.endpoint import Kind
 from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
+from buildlib.files import write_text
 from buildlib.findings.sarif import dockerfile_uri
 from buildlib.image.archive import Archive, open_archive
 from buildlib.image.reference import parse_reference

@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from buildlib.build.labels import NAMESPACE
 from buildlib.console import redact
 from buildlib.git.facts import without_credentials
+from buildlib.image.labels import NAMESPACE
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan
 from buildlib.publish.receipt import GateRecord, Receipt

@@ -20,9 +20,8 @@ from typing import (
     is_typeddict,
 )
 
-from buildlib.build.result import to_json
 from buildlib.config.config import Config
-from buildlib.console import redact
+from buildlib.console import redact, to_json
 from buildlib.errors import InputError
 from buildlib.files import write_file
 from buildlib.image.platform import parse_platform

@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from buildlib.build.result import to_json
 from buildlib.config.config import Config
 from buildlib.config.publish import INDEX, SBOM
-from buildlib.console import Console
+from buildlib.console import Console, to_json
 from buildlib.errors import (
     BuildlibError,
     InputError,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from buildlib.build import preflight
-from buildlib.build.argv import buildx_argv, shell_line
+from buildlib.build.argv import buildx_argv
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.checkout import changes_of, from_commit, is_of_commit
 from buildlib.build.plan import Output
@@ -27,6 +27,7 @@ from buildlib.reproduce.diff import compare
 from buildlib.reproduce.report import Reproduction
 from buildlib.reproduce.timestamps import late
 from buildlib.reproduce.variations import Variation, variations
+from buildlib.shell import shell_line
 from buildlib.tempfiles import passing_folder
 from buildlib.versioning.preconditions import listing
 

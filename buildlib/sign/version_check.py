@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from buildlib.build.labels import OWNER, VERSION_LABEL
 from buildlib.config.tag_rules import Kind, TagRule
 from buildlib.errors import VerificationError
+from buildlib.image.labels import OWNER, VERSION_LABEL
 from buildlib.image.reference import legal_part
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.response import read_object

@@ -12,7 +12,6 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Final
 
-from buildlib.build.argv import shell_line
 from buildlib.config.config import Config
 from buildlib.config.expectations import Command
 from buildlib.containers.container import ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND, command_error
@@ -23,6 +22,7 @@ from buildlib.docker.engine import emulation_problem
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed
 from buildlib.image.platform import Platform
+from buildlib.shell import shell_line
 from buildlib.smoke.processes import error_lines, written_elsewhere, wrong_user
 from buildlib.smoke.report import DROPS_ROOT, Finding, SmokeResult, State
 from buildlib.smoke.sandbox import Lab

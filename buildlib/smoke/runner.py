@@ -14,9 +14,8 @@ from typing import Final
 
 from buildlib import interrupts
 from buildlib.background import Background
-from buildlib.build.argv import buildx_argv, shell_line
+from buildlib.build.argv import buildx_argv
 from buildlib.build.build_image import build_image, plan_build
-from buildlib.build.labels import VERSION_LABEL
 from buildlib.build.planner import BuildRequest
 from buildlib.config.containers import check_sources
 from buildlib.console import Console
@@ -27,11 +26,13 @@ from buildlib.docker.endpoint import Kind
 from buildlib.errors import CancelledError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.image.archive import Archive, open_archive
+from buildlib.image.labels import VERSION_LABEL
 from buildlib.image.platform import Platform, meant_platform, parse_platform
 from buildlib.image.size import saved
 from buildlib.policy.check import check_policy, find_linter
 from buildlib.policy.report import PolicyReport
 from buildlib.project import Project
+from buildlib.shell import shell_line
 from buildlib.smoke.checks import PlatformSmoke, Subject, is_wanted
 from buildlib.smoke.load_image import Given, given
 from buildlib.smoke.report import DROPS_ROOT, Finding, SmokeResult, State

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from buildlib.build.labels import NAMESPACE
 from buildlib.containers.leftovers import ended, listed_now, remove_made, runs_in
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import NOTHING, Completed, Executor
+from buildlib.image.labels import NAMESPACE
 from buildlib.tempfiles import new_name
 
 LABEL: Final = f"{NAMESPACE}.smoke"

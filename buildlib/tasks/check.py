@@ -109,7 +109,7 @@ def docker_sbom(
     with edge(context, quiet=json) as run:
         from pathlib import Path  # noqa: PLC0415 - only this task needs them
 
-        from buildlib.build.result import to_json  # noqa: PLC0415 - the same
+        from buildlib.console import to_json  # noqa: PLC0415 - the same
         from buildlib.image.reference import parse_reference  # noqa: PLC0415 - the same
         from buildlib.image.sbom import as_text, make_sboms, warnings  # noqa: PLC0415 - the same
         from buildlib.image.size import saved  # noqa: PLC0415 - the same

@@ -36,7 +36,7 @@ def docker_reproduce(
 ) -> None:
     """Build the image twice under different conditions; fail if a byte differs, and say which."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.build.result import to_json  # noqa: PLC0415 - the same
+        from buildlib.console import to_json  # noqa: PLC0415 - the same
         from buildlib.executor import PlumbumExecutor  # noqa: PLC0415 - only this task needs them
         from buildlib.reproduce.rebuild import build_lines, reproduce  # noqa: PLC0415 - the same
         from buildlib.reproduce.report import check_reproduction  # noqa: PLC0415 - the same

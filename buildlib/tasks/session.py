@@ -4,183 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
 from buildlib import interrupts
-from buildlib.background import Background
+from buildlib.commands.session import BUILDX_FOLDER, Edge
 from buildlib.config.variables import BASE_IMAGES
 from buildlib.errors import BuildlibError, CancelledError, exit_code_of
-from buildlib.git.command import ask_ahead
-
-# Every task loads this module, and waits for it: what only some of them need comes later.
-if TYPE_CHECKING:
-    from datetime import date
-
-    from buildlib.config.config import Config
-    from buildlib.console import Console
-    from buildlib.docker.engine import EngineFacts
-    from buildlib.executor import Executor, PlumbumExecutor
-    from buildlib.git.command import Ahead
-    from buildlib.project import Project
 
 # Of every task that builds.
 BUILD_ARG = "NAME=value, or NAME to take it from the environment; repeat it"
 SECRET = "id=NAME,env=NAME or id=NAME,src=FILE; repeat it"  # noqa: S105 - the form of one
-# What buildx remembers, where the user has no home for it.
-_BUILDX = "buildx"
 _NO_HOME = "/nonexistent"
-
-
-class Beginning(NamedTuple):
-    """What is on its way while a task still loads; `engine` is None where nothing may start."""
-
-    project: Background[Project]
-    engine: Background[EngineFacts] | None
-
-
-class Edge:
-    """What a task is given: where it is, what it may start, where it prints.
-
-    Args:
-        start: a directory of the project.
-        env: the environment that every process of ours gets.
-        dry: nothing may be started that changes anything.
-        quiet: progress is not shown.
-    """
-
-    def __init__(self, start: Path, env: Mapping[str, str], *, dry: bool, quiet: bool) -> None:
-        """Keep them."""
-        self.start, self.env, self.dry = start, env, dry
-        self._quiet = quiet
-        self._build_args: tuple[str, ...] = ()
-        self._secrets: tuple[str, ...] = ()
-
-    @property
-    def passing_home(self) -> bool:
-        """Return whether what buildx remembers goes away with this task."""
-        return Path(self.env.get("BUILDX_CONFIG", "")).name.startswith(f"buildlib-{_BUILDX}-")
-
-    @cached_property
-    def console(self) -> Console:
-        """Return the printer."""
-        from buildlib.console import Console  # noqa: PLC0415 - while git and docker answer
-
-        return Console(self.env, quiet=self._quiet)
-
-    @cached_property
-    def _own_executor(self) -> PlumbumExecutor:
-        from buildlib.executor import PlumbumExecutor  # noqa: PLC0415 - not every task starts any
-
-        return PlumbumExecutor(self.env, self.start)
-
-    @property
-    def executor(self) -> Executor:
-        """Return what starts processes."""
-        return self._own_executor
-
-    def from_here(self, texts: Iterable[str] | None) -> tuple[str, ...]:
-        """Return options of buildx for a build that is started in the project's directory.
-
-        Whoever types a relative path means the directory that they are in.
-        """
-        typed = tuple(texts or ())
-        here = Path.cwd()
-        if not typed or here == self.start.resolve():
-            return typed
-        from buildlib.build.argv import anchored  # noqa: PLC0415 - see above
-
-        return tuple(anchored(text, here) for text in typed)
-
-    def take(self, build_arg: Iterable[str] | None, secret: Iterable[str] | None) -> None:
-        """Let every build of this task have build args and secrets, as buildx takes them."""
-        self._build_args, self._secrets = tuple(build_arg or ()), self.from_here(secret)
-
-    def connect(self, docker_host: str) -> None:
-        """Let docker use another engine than it would by itself."""
-        self._own_executor.setenv("DOCKER_HOST", docker_host)
-
-    def close(self) -> None:
-        """End what was started and still runs."""
-        if "_own_executor" in vars(self):
-            self._own_executor.close()
-
-    def project(
-        self,
-        overrides: Mapping[str, object] | None = None,
-        *,
-        version: str = "",
-        ahead: Ahead | None = None,
-    ) -> Project:
-        """Load the project that the task runs in."""
-        ahead = ahead or ask_ahead(self.start)
-        from buildlib.project import load_project  # noqa: PLC0415 - while git answers
-
-        project = load_project(
-            self.start,
-            self.env,
-            now=time.time(),
-            overrides=overrides,
-            version=version,
-            ahead=ahead,
-            # The printer is wanted afterwards, always.
-            meanwhile=lambda: self.console,
-        )
-        if self._build_args or self._secrets:
-            from dataclasses import replace  # noqa: PLC0415 - most builds are given neither
-
-            return replace(project, build_args=self._build_args, secrets=self._secrets)
-        return project
-
-    def warn(self, project: Project) -> None:
-        """Say what the user should know about the version."""
-        for warning in project.version.warnings:
-            self.console.warn(warning)
-
-    def config(self) -> Config:
-        """Load the configuration alone: what needs no version need not wait for git."""
-        from buildlib.config.config import load_config  # noqa: PLC0415 - while docker is being asked
-
-        return load_config(self.start, self.env)
-
-    def today(self) -> date:
-        """Return the day, in UTC."""
-        from datetime import UTC, datetime  # noqa: PLC0415 - only the gates ask
-
-        return datetime.fromtimestamp(time.time(), UTC).date()
-
-    def ask_engine(self) -> Background[EngineFacts] | None:
-        """Start to ask docker about itself, unless dry."""
-        if self.dry:
-            return None
-        from buildlib.docker.engine import inspect_engine  # noqa: PLC0415 - not when dry
-        from buildlib.executor import preload  # noqa: PLC0415 - the same
-
-        # Two threads that import at the same time only hold each other up.
-        preload()
-        executor = self._own_executor
-
-        def ask() -> EngineFacts:
-            facts = inspect_engine(executor)
-            executor.start_directly(facts.buildx_path)
-            return facts
-
-        return Background(ask)
-
-    def begin(
-        self, overrides: Mapping[str, object] | None = None, *, version: str = ""
-    ) -> Beginning:
-        """Start to ask docker about itself, unless dry, and to load the project."""
-        ahead = ask_ahead(self.start)
-        engine = self.ask_engine()
-        project = Background(lambda: self.project(overrides, version=version, ahead=ahead))
-        return Beginning(project=project, engine=engine)
 
 
 def _environment() -> dict[str, str]:
@@ -220,7 +58,7 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
         return
     from buildlib.tempfiles import passing_folder  # noqa: PLC0415 - most users have a home
 
-    with passing_folder(_BUILDX) as folder:
+    with passing_folder(BUILDX_FOLDER) as folder:
         env["BUILDX_CONFIG"] = str(folder)
         yield
 

@@ -11,9 +11,9 @@ import pytest
 from smallregistry import SmallRegistry, small_registry
 
 from buildlib.commands.bases import refresh
+from buildlib.commands.session import Edge
 from buildlib.errors import InputError
 from buildlib.registry.repository import INDEX
-from buildlib.tasks.session import Edge
 
 from fakes import write_project
 

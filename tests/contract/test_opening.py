@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from buildlib.commands.registries import open_registries
+from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
 from buildlib.errors import (
     AuthorisationError,
@@ -16,7 +17,6 @@ from buildlib.errors import (
     ToolError,
     exit_code_of,
 )
-from buildlib.tasks.session import Edge
 
 FINE = Registry(name="fine", repository="127.0.0.1:1/x")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from smallregistry import SmallRegistry, small_registry
 
-from buildlib.build.labels import VERSION_LABEL
 from buildlib.commands import registries
 from buildlib.commands.registries import promote, rollback
+from buildlib.commands.session import Edge
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -20,9 +20,9 @@ from buildlib.errors import (
     VerificationError,
     exit_code_of,
 )
+from buildlib.image.labels import VERSION_LABEL
 from buildlib.registry.claim import PREFIX
 from buildlib.registry.repository import INDEX, Repository
-from buildlib.tasks.session import Edge
 
 from fakes import write_project
 

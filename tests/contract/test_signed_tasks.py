@@ -11,7 +11,7 @@ import pytest
 from conftest import git
 from smallregistry import SmallRegistry, small_registry
 
-from buildlib.build.labels import OWNER, REVISION_LABEL, VERSION_LABEL
+from buildlib.commands.session import Edge
 from buildlib.commands.sign import Wanted, sign, verify
 from buildlib.errors import (
     BuildlibError,
@@ -21,8 +21,8 @@ from buildlib.errors import (
     exit_code_of,
 )
 from buildlib.executor import Completed
+from buildlib.image.labels import OWNER, REVISION_LABEL, VERSION_LABEL
 from buildlib.registry.repository import INDEX, Document
-from buildlib.tasks.session import Edge
 
 from fakes import FakeExecutor, words_after, write_project
 

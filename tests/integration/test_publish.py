@@ -22,11 +22,11 @@ from registries import KNOWN, PASSWORD, USER, Server, free_port, registry
 from releases import BUILDKIT, PATH, PLAIN, STATED, UNSIGNED, Release, make_release
 
 from buildlib.commands.registries import never_moves
+from buildlib.commands.session import Edge
 from buildlib.config.config import load_config
 from buildlib.errors import GateError, InputError, ProblemsError, TransientError, exit_code_of
 from buildlib.registry.repository import Repository
 from buildlib.registry.transport import Transport
-from buildlib.tasks.session import Edge
 
 pytestmark = pytest.mark.release
 TAGS = ["1", "1.2", "1.2.3", "latest"]

@@ -17,7 +17,7 @@ from registries import Fault, Proxy, Server, fault_proxy, registry
 from releases import UNSIGNED, Release, make_release
 
 from buildlib.commands.registries import rollback
-from buildlib.tasks.session import Edge
+from buildlib.commands.session import Edge
 
 pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 HELD_UP = Fault(status=503, headers={"Retry-After": "6"})

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from buildlib.build.result import to_json
+from buildlib.console import to_json
 from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.scan.report import ScanReport
 from buildlib.scan.sarif import as_sarif

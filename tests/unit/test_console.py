@@ -10,8 +10,7 @@ import termios
 
 import pytest
 
-from buildlib.build.progress import Event, Step
-from buildlib.console import Console, clean, redact, table, wants_colour
+from buildlib.console import Console, Event, Step, clean, redact, table, wants_colour
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.files import human_size
 

@@ -13,9 +13,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from ociwriter import ELF, OciWriter
 
-from buildlib.build.result import to_json
 from buildlib.config import scan as scan_settings
 from buildlib.config.policy import NO_POLICY, Ignore
+from buildlib.console import to_json
 from buildlib.findings.policy_finding import Finding
 from buildlib.findings.sarif import dockerfile_uri
 from buildlib.findings.vulnerability import Severity, Vulnerability

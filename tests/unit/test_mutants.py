@@ -17,10 +17,10 @@ import pytest
 from ociwriter import CONFIG, GZIP, INDEX, MANIFEST
 from tarwriter import CAPABILITY, GNU, V7, TarEntry, checked, pax, tar
 
-from buildlib.build.labels import stand_ins_of
 from buildlib.config.policy import Policy
 from buildlib.errors import InputError
 from buildlib.image.archive import Archive
+from buildlib.image.labels import stand_ins_of
 from buildlib.image.size import measure
 from buildlib.policy.image_checks import check_image, read_contents
 from buildlib.reproduce.timestamps import late

@@ -11,11 +11,11 @@ import pytest
 
 from buildlib.build.build_image import build_image
 from buildlib.build.inherited_labels import inherited_stand_ins
-from buildlib.build.labels import STAND_INS
 from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.errors import InputError, TimedOutError
 from buildlib.executor import Completed
+from buildlib.image.labels import STAND_INS
 from buildlib.project import Project
 
 from fakes import FakeDocker, a_console, a_project, words_after, write_project

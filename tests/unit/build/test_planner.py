@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.build.argv import build_line, buildx_argv, shell_line
-from buildlib.build.labels import STAND_INS as STAND_INS_LABEL
+from buildlib.build.argv import build_line, buildx_argv
 from buildlib.build.planner import (
     BuildRequest,
     chosen_output,
@@ -17,7 +16,9 @@ from buildlib.build.planner import (
 )
 from buildlib.errors import InputError
 from buildlib.git.facts import NoGit
+from buildlib.image.labels import STAND_INS as STAND_INS_LABEL
 from buildlib.image.platform import engine_platform
+from buildlib.shell import shell_line
 
 from fakes import REVISION, a_project, git_facts, words_after, write_project
 

@@ -21,7 +21,9 @@ from buildlib.builders.commands import (
     caches,
     create_steps,
     fingerprint,
+    missing_hint,
     remove_step,
+    silent,
 )
 from buildlib.builders.manager import Flow
 from buildlib.builders.ownership import Record, Records
@@ -428,8 +430,8 @@ def test_only_a_node_that_is_needed_has_to_answer(tmp_path: Path) -> None:
 
 
 def test_a_node_that_buildx_starts_need_not_run() -> None:
-    assert not builder_check.silent("docker-container", ARM)
-    assert builder_check.silent("docker-container", replace(ARM, error="no such host"))
+    assert not silent("docker-container", ARM)
+    assert silent("docker-container", replace(ARM, error="no such host"))
 
 
 RUNS = replace(FOUND, nodes=(HERE, replace(ARM, status="running")))
@@ -759,4 +761,4 @@ def test_a_context_that_is_not_there_is_not_for_us_to_make(tmp_path: Path) -> No
     with pytest.raises(EngineError) as caught:
         _flow(tmp_path, FakeBuildx()).create(own)
     assert "docker context ls" in str(caught.value)
-    assert builder_check.missing_hint(_parse(FARM)) == "invoke docker-builder create --name farm"
+    assert missing_hint(_parse(FARM)) == "invoke docker-builder create --name farm"

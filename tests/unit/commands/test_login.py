@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from buildlib.commands.login import login
+from buildlib.commands.session import Edge
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -18,7 +19,6 @@ from buildlib.errors import (
     TransientError,
 )
 from buildlib.executor import Completed
-from buildlib.tasks.session import Edge
 
 from fakes import FakeExecutor, write_project
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.build.labels import REVISION_LABEL, STAND_INS, VERSION_LABEL
 from buildlib.commands.sign import release_problems
 from buildlib.config.tables import Registry
 from buildlib.errors import exit_code_of
 from buildlib.git.facts import Changes
 from buildlib.image.archive import Image
+from buildlib.image.labels import REVISION_LABEL, STAND_INS, VERSION_LABEL
 from buildlib.publish.plan import PublishPlan, make_publish_plan
 from buildlib.versioning.preconditions import Mode
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ociwriter import OciWriter
 
-from buildlib.build.argv import check_argv, shell_line
+from buildlib.build.argv import check_argv
 from buildlib.errors import InputError, TimedOutError, ToolError
 from buildlib.executor import Completed
 from buildlib.findings.policy_finding import Finding, Level
@@ -22,6 +22,7 @@ from buildlib.policy.check import check_policy, policy_lines
 from buildlib.policy.report import PolicyReport, make_report
 from buildlib.policy.sarif import as_sarif
 from buildlib.project import Project
+from buildlib.shell import shell_line
 
 from fakes import FakeExecutor, a_project, write_project
 

@@ -15,9 +15,9 @@ import pytest
 from ociwriter import OciWriter
 from tarwriter import V7, TarEntry, tar
 
-from buildlib.build.labels import OWNER
 from buildlib.commands import policy as policy_commands
 from buildlib.commands import smoke
+from buildlib.commands.session import Edge
 from buildlib.config.config import load_config
 from buildlib.config.policy import NO_POLICY, Ignore, Policy
 from buildlib.errors import EngineError, GateError, InputError, ProblemsError, ToolError
@@ -25,6 +25,7 @@ from buildlib.executor import Completed
 from buildlib.findings.policy_finding import Finding, Level
 from buildlib.findings.policy_rules import RULES
 from buildlib.image.archive import open_archive
+from buildlib.image.labels import OWNER
 from buildlib.image.user_and_shell import starts_shell
 from buildlib.policy.check import check_policy
 from buildlib.policy.dockerfile_checks import check_bases, run_hadolint
@@ -34,7 +35,6 @@ from buildlib.policy.sarif import as_sarif
 from buildlib.policy.secret_checks import Known
 from buildlib.smoke.report import DROPS_ROOT, SmokeResult, State
 from buildlib.smoke.report import Finding as SmokeFinding
-from buildlib.tasks.session import Edge
 
 from fakes import DOCKERFILE, FakeExecutor, a_project, write_project
 

@@ -13,6 +13,7 @@ from ociwriter import MANIFEST, OciWriter
 from smallregistry import PATH, small_registry
 
 from buildlib.commands.registries import push
+from buildlib.commands.session import Edge
 from buildlib.config.publish import parse_publish
 from buildlib.config.tables import Registry
 from buildlib.errors import GateError, InputError
@@ -29,7 +30,6 @@ from buildlib.registry.repository import Document, Repository
 from buildlib.registry.transfer import documents_of, manifests_of
 from buildlib.registry.transport import Transport
 from buildlib.reproduce.diff import compare
-from buildlib.tasks.session import Edge
 from buildlib.versioning.preconditions import Mode
 
 from fakes import PINNED, FakeExecutor, a_console, a_project, git_facts, write_project

@@ -13,14 +13,15 @@ from typing import Any, cast
 import pytest
 from ociwriter import OciWriter
 
-from buildlib.build.labels import STAND_INS, VERSION_LABEL
-from buildlib.build.result import to_json
 from buildlib.commands.publish import Wanted, begun_from, kept_receipt
 from buildlib.commands.registries import push
+from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
+from buildlib.console import to_json
 from buildlib.errors import BuildlibError, InputError, ProblemsError, exit_code_of
 from buildlib.git.facts import Changes
 from buildlib.image.archive import open_archive
+from buildlib.image.labels import STAND_INS, VERSION_LABEL
 from buildlib.project import Checkout
 from buildlib.publish.checks import archive_problems
 from buildlib.publish.dry_run import as_dict, as_script
@@ -32,7 +33,6 @@ from buildlib.publish.publisher import PublishFlow, Signer, Surroundings
 from buildlib.publish.receipt import GateRecord, Receipt, TargetRecord, new_receipt, write_receipt
 from buildlib.publish.tagger import Rules
 from buildlib.registry.transport import Transport
-from buildlib.tasks.session import Edge
 from buildlib.versioning.preconditions import Mode
 
 from fakes import PINNED, REVISION, FakeExecutor, a_console, a_project, git_facts, write_project
