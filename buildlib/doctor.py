@@ -8,9 +8,8 @@ from typing import Final
 
 from buildlib.build.preflight import MINIMUM_BUILDX, check_engine, unknown_buildx, version_numbers
 from buildlib.containers.runner import describe_engine
-from buildlib.docker.endpoint import Group
+from buildlib.docker.endpoint import Group, find_engine
 from buildlib.docker.engine import Builder, EngineFacts, inspect_builder, inspect_engine
-from buildlib.docker.ping import find_engine
 from buildlib.errors import BuildlibError, ToolError
 from buildlib.executor import Executor
 from buildlib.git.facts import NoGit

@@ -19,10 +19,9 @@ from registries import QuietServer, serving
 
 from buildlib.image.archive import open_archive
 from buildlib.registry.credentials import Credentials
-from buildlib.registry.pull import pulled
 from buildlib.registry.repository import Repository
 from buildlib.registry.tags import put_tag
-from buildlib.registry.transfer import push_archive
+from buildlib.registry.transfer import pulled, push_archive
 from buildlib.registry.transport import Patience, Transport
 
 

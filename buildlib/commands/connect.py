@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from buildlib.commands.session import Edge
-from buildlib.docker.endpoint import Candidate, Pinged
-from buildlib.docker.ping import find_engine
+from buildlib.docker.endpoint import Candidate, Pinged, find_engine
 from buildlib.errors import EngineError
 
 

@@ -12,8 +12,7 @@ from buildlib.findings.sarif import dockerfile_uri
 from buildlib.image.archive import Archive
 from buildlib.image.size import saved
 from buildlib.policy.check import check_policy, policy_lines
-from buildlib.policy.report import PolicyReport, raise_failures
-from buildlib.policy.sarif import as_sarif
+from buildlib.policy.report import PolicyReport, as_sarif, raise_failures
 from buildlib.project import Project
 from buildlib.smoke.report import DROPS_ROOT
 

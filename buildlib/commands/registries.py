@@ -28,7 +28,6 @@ from buildlib.image.labels import stand_ins_of
 from buildlib.image.reference import check_tag, legal_part, parse_reference
 from buildlib.image.size import saved
 from buildlib.project import Project
-from buildlib.publish.checks import conflicts
 from buildlib.publish.dry_run import promote_line
 from buildlib.publish.plan import Target, attested_path, chosen_registries
 from buildlib.publish.rollback import (
@@ -40,6 +39,7 @@ from buildlib.publish.rollback import (
     roll_back,
 )
 from buildlib.publish.signing import make_verifier
+from buildlib.publish.tagger import conflicts
 from buildlib.registry.address import is_loopback
 from buildlib.registry.claim import Claim, ClaimTerms, Intent, all_claimed
 from buildlib.registry.credentials import Credentials, find_credentials

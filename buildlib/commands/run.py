@@ -14,8 +14,7 @@ from buildlib.commands.session import Edge
 from buildlib.config.config import Config
 from buildlib.console import table, to_json
 from buildlib.containers.container import Containers, collected, command_error, labels_of, name_of
-from buildlib.containers.data_directory import DataDirectory
-from buildlib.containers.data_places import DataPlaces
+from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.inspect import image_group, image_version
 from buildlib.containers.plan import (
     DATA,

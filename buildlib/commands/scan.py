@@ -18,10 +18,9 @@ from buildlib.findings.sarif import dockerfile_uri
 from buildlib.image.archive import Archive
 from buildlib.image.size import saved
 from buildlib.publish.plan import chosen_registries
-from buildlib.registry.pull import pulled
+from buildlib.registry.transfer import pulled
 from buildlib.scan.check import check_scan
-from buildlib.scan.report import ScanReport, join_reports, raise_failures
-from buildlib.scan.sarif import as_sarif
+from buildlib.scan.report import ScanReport, as_sarif, join_reports, raise_failures
 
 
 class Wanted(NamedTuple):

@@ -11,14 +11,17 @@ from buildlib.console import to_json
 from buildlib.errors import GateError, InputError, raise_problems
 from buildlib.image.archive import Image
 from buildlib.image.labels import VERSION_LABEL
-from buildlib.image.size import SizeReport, check_sizes, measure, saved
-from buildlib.image.size_record import (
+from buildlib.image.size import (
     Change,
+    SizeReport,
     changes,
     check_growth,
+    check_sizes,
     make_record,
+    measure,
     new_platforms,
     read_record,
+    saved,
     write_record,
 )
 

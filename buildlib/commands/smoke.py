@@ -19,8 +19,7 @@ from buildlib.image.platform import host_platform
 from buildlib.project import Project
 from buildlib.shell import shell_line
 from buildlib.smoke.check_names import check_only
-from buildlib.smoke.junit import as_junit
-from buildlib.smoke.report import SmokeResult, as_markdown, as_matrix, raise_failures
+from buildlib.smoke.report import SmokeResult, as_junit, as_markdown, as_matrix, raise_failures
 from buildlib.smoke.runner import SmokeFlow, SmokeRequest, planned
 
 _SUMMARY: str = "GITHUB_STEP_SUMMARY"

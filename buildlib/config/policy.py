@@ -23,11 +23,10 @@ from buildlib.config.parse import (
 )
 from buildlib.config.suppressions import DATE, ignores_type
 from buildlib.errors import InputError, did_you_mean
-from buildlib.findings.policy_finding import Level
-from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT, RULES
+from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT, RULES, Level
 
 if TYPE_CHECKING:
-    from buildlib.findings.policy_finding import Finding
+    from buildlib.findings.policy_rules import Finding
 
 _OCI: Final = "org.opencontainers.image"
 _LABELS: Final = tuple(

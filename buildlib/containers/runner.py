@@ -16,8 +16,7 @@ from buildlib.config.config import Config
 from buildlib.config.containers import check_sources
 from buildlib.console import Console, table
 from buildlib.containers.container import Containers, NameTakenError
-from buildlib.containers.data_directory import DataDirectory
-from buildlib.containers.data_places import DataPlaces
+from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.inspect import helper_argv, image_group, image_runtime, published_at
 from buildlib.containers.plan import (
     Mount,

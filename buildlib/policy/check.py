@@ -11,8 +11,7 @@ from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.build.preflight import secret_values
 from buildlib.executor import Executor
-from buildlib.findings.policy_finding import Finding
-from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT
+from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT, Finding
 from buildlib.findings.suppressions import counts
 from buildlib.image.archive import Archive, Image
 from buildlib.image.labels import stand_ins_of

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from buildlib.config.policy import Policy
 from buildlib.files import human_size
-from buildlib.findings.policy_finding import Finding, Level
-from buildlib.findings.policy_rules import rule_of
+from buildlib.findings.policy_rules import Finding, Level, rule_of
 from buildlib.image.archive import Archive, Image
 from buildlib.image.elf import program_arch, runs_beside
 from buildlib.image.layer import LayerError

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from buildlib.config.policy import Ignore
 from buildlib.console import table
 from buildlib.errors import GateError
-from buildlib.findings.policy_finding import Finding, Level
-from buildlib.findings.policy_rules import RULES
+from buildlib.findings.policy_rules import RULES, Finding, Level, rule_of
+from buildlib.findings.sarif import Result, Rule, make_document
 from buildlib.findings.suppressions import sort_out, told_until
 
 
@@ -122,3 +122,42 @@ def raise_failures(report: PolicyReport) -> None:
             why=rules,
             hint="invoke docker-policy lists them; [[policy.ignore]] with a reason ignores one",
         )
+
+
+# A policy report as SARIF.
+
+
+_TOOL: Final = "buildlib policy"
+
+
+def as_sarif(report: PolicyReport, *, dockerfile: str) -> dict[str, Any]:
+    """Return the document, ready for JSON.
+
+    Args:
+        report: what was found.
+        dockerfile: its path in the repository, with slashes.
+    """
+    results = [_result(finding) for finding in report.findings]
+    results += [_result(finding, ignore) for finding, ignore in report.ignored]
+    ids = {result.rule for result in results} | set(RULES)
+    found = (*report.findings, *(finding for finding, _ in report.ignored))
+    links = {finding.rule: finding.link for finding in found if finding.link}
+    rules = [_rule(name, links.get(name, "")) for name in sorted(ids)]
+    return make_document(_TOOL, rules, results, dockerfile=dockerfile)
+
+
+def _rule(name: str, link: str) -> Rule:
+    rule = rule_of(name)
+    return Rule(id=name, what=rule.what, help=rule.why, link=link or rule.link)
+
+
+def _result(finding: Finding, ignored: Ignore | None = None) -> Result:
+    return Result(
+        rule=finding.rule,
+        level=str(finding.level),
+        message=finding.message,
+        where=finding.where if finding.platform else "",
+        line=finding.line,
+        same=(finding.rule, finding.platform, finding.path or finding.message),
+        ignored=ignored,
+    )

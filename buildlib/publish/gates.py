@@ -26,8 +26,7 @@ from buildlib.findings.sarif import dockerfile_uri
 from buildlib.image.archive import Archive, open_archive
 from buildlib.image.reference import parse_reference
 from buildlib.image.sbom import find_syft, made_by, make_sboms, warnings
-from buildlib.image.size import check_sizes, measure
-from buildlib.image.size_record import SizeRecord, changes, check_growth, read_record
+from buildlib.image.size import SizeRecord, changes, check_growth, check_sizes, measure, read_record
 from buildlib.policy.check import check_policy, find_linter
 from buildlib.policy.report import raise_failures
 from buildlib.project import Project
@@ -35,8 +34,8 @@ from buildlib.publish.receipt import GateRecord, inside
 from buildlib.reproduce.rebuild import ExecutorIn, reproduce
 from buildlib.reproduce.report import check_reproduction
 from buildlib.scan.check import check_scan, find_scanner
+from buildlib.scan.report import as_sarif
 from buildlib.scan.report import raise_failures as raise_findings
-from buildlib.scan.sarif import as_sarif
 from buildlib.smoke.report import as_matrix
 from buildlib.smoke.report import raise_failures as raise_smoke
 from buildlib.smoke.runner import SmokeFlow, SmokeRequest

@@ -32,9 +32,6 @@ from buildlib.image.archive import open_archive
 from buildlib.image.reference import canonical
 from buildlib.project import Project
 from buildlib.publish.attestations import predicates_of, write_attested
-from buildlib.publish.buildkit_provenance import write_provenance
-from buildlib.publish.checks import archive_problems
-from buildlib.publish.fingerprint import built_by, fingerprint
 from buildlib.publish.gates import (
     LEFT_OUT,
     PASSED,
@@ -46,17 +43,20 @@ from buildlib.publish.gates import (
 )
 from buildlib.publish.plan import PublishPlan, Target, release_request
 from buildlib.publish.progress import Course
+from buildlib.publish.provenance import write_provenance
 from buildlib.publish.receipt import (
     GateRecord,
     Receipt,
     TargetRecord,
     bills_are_there,
+    built_by,
     differences,
+    fingerprint,
     inside,
     is_same,
     new_receipt,
 )
-from buildlib.publish.tagger import Rules, Tagging
+from buildlib.publish.tagger import Rules, Tagging, archive_problems
 from buildlib.registry.repository import Repository
 from buildlib.registry.transfer import push_archive
 

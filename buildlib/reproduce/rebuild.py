@@ -22,11 +22,10 @@ from buildlib.executor import Executor
 from buildlib.image.archive import open_archive
 from buildlib.project import Project
 from buildlib.reproduce.cache_mounts import Cache, without_mounts
-from buildlib.reproduce.context_copy import copy_project
 from buildlib.reproduce.diff import compare
 from buildlib.reproduce.report import Reproduction
 from buildlib.reproduce.timestamps import late
-from buildlib.reproduce.variations import Variation, variations
+from buildlib.reproduce.variations import Variation, copy_project, variations
 from buildlib.shell import shell_line
 from buildlib.tempfiles import passing_folder
 from buildlib.versioning.preconditions import listing

@@ -5,9 +5,16 @@ Source: reproducible-builds.org, "Variations in the build environment".
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
+
+from buildlib.dockerfile.ignore import DockerIgnore, context_paths
+from buildlib.errors import InputError
+from buildlib.project import Project
 
 _YEAR: Final = 365 * 24 * 3600
 _DAY: Final = 24 * 3600
@@ -70,3 +77,92 @@ def variations(*, epoch: int, now: int) -> tuple[Variation, Variation]:
             hostname="second-builder",
         ),
     )
+
+
+# Copies of the build context, as checkouts under another umask, at another time would be.
+
+
+_CONTEXT: Final = "context"
+_DOCKERFILE: Final = "dockerfile"
+_IGNORE: Final = ".dockerignore"
+
+
+def copy_context(context: Path, target: Path, ignore: DockerIgnore, variation: Variation) -> None:
+    """Copy what the builder gets of a context.
+
+    Of a file's mode only the bit that git keeps is taken over, whether it can be executed; the
+    rest is what the umask of the variation makes of it.
+
+    Raises:
+        InputError: something can't be read, or there is no room for the copy (exit 2).
+    """
+    paths = context_paths(context, ignore)
+    try:
+        target.mkdir(parents=True)
+        for path in paths if not variation.backwards else reversed(paths):
+            _copy(context / path, target / path)
+        _set(target, variation, paths)
+    except OSError as error:
+        raise InputError("the build context can't be copied", why=str(error)) from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir() and not source.is_symlink():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    # Backwards, a file comes before its directory.
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_symlink():
+        target.symlink_to(source.readlink())
+    else:
+        shutil.copyfile(source, target)
+        target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
+
+
+def _set(target: Path, variation: Variation, paths: tuple[str, ...]) -> None:
+    """Set modes and times, from the inside out: a directory's time changes with what is in it."""
+    for number, path in reversed([*enumerate(paths)]):
+        place = target / path
+        if not place.is_symlink():
+            executable = place.is_dir() or place.stat().st_mode & 0o100
+            place.chmod((0o777 if executable else 0o666) & ~variation.umask)
+        modified = variation.modified + number
+        os.utime(place, (modified, modified), follow_symlinks=False)
+
+
+def copy_project(
+    project: Project, ignore: DockerIgnore, base: Path, variation: Variation
+) -> Project:
+    """Return the project on a copy of its context and Dockerfile; its version stays what it is.
+
+    Args:
+        project: whose files are copied.
+        ignore: what its `.dockerignore` keeps out.
+        base: a directory of our own.
+        variation: how the copy is to be.
+
+    Raises:
+        InputError: as `copy_context`.
+    """
+    root = base / variation.folder
+    copy_context(project.context, root / _CONTEXT, ignore, variation)
+    dockerfile = project.dockerfile_path
+    (root / _DOCKERFILE).mkdir()
+    if dockerfile.is_file():
+        # It may be a link, and what it leads to is not copied.
+        _copy(dockerfile.resolve(), root / _DOCKERFILE / dockerfile.name)
+    own = project.ignore_file.path
+    if own and own != project.context / _IGNORE:
+        _copy(own.resolve(), root / _DOCKERFILE / f"{dockerfile.name}{_IGNORE}")
+    config = replace(
+        project.config,
+        root=root,
+        context=_CONTEXT,
+        dockerfile=f"{_DOCKERFILE}/{dockerfile.name}",
+        # The steps of the build are read from it.
+        progress="auto",
+        # What other builds left behind must not be taken for the result of this one.
+        cache_from=(),
+        cache_to=(),
+    )
+    return replace(project, config=config, checkout=None)

@@ -1,4 +1,4 @@
-"""Tasks that build: `docker-build` and `binary`."""
+"""Tasks that build: `docker-build` and `binary`; and `docker-builder`."""
 
 from __future__ import annotations
 
@@ -111,3 +111,23 @@ def binary(
         from buildlib.commands import build  # noqa: PLC0415 - while git and docker answer
 
         build.build_binaries(run, beginning, platform or (), as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "action": "create, status or remove",
+        "name": "name of a configured builder; default: the only one, and for status all",
+        "dry-run": "print the commands that would run, and do nothing",
+        "json": "print the result as JSON on stdout, and nothing else there",
+    },
+)
+def docker_builder(
+    context: Context, action: str, name: str = "", *, dry_run: bool = False, json: bool = False
+) -> None:
+    """Create a configured builder of buildx, show its status, or remove it."""
+    with edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.commands import builder  # noqa: PLC0415 - nothing else needs it
+
+        builder.check_action(action)
+        getattr(builder, action)(run, name, as_json=json)

@@ -1,14 +1,15 @@
-"""Tasks that look into an image: `docker-size`, `docker-policy`, `docker-scan`, `docker-sbom`."""
+"""Tasks that check an image: size, policy, vulnerabilities, SBOM, behaviour, builds, bases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.errors import InputError
+from buildlib.errors import InputError, raise_problems
 from buildlib.tasks.session import BUILD_ARG, SECRET, edge
 
 _IMAGE: Final = "a reference, or the file of an archive; default: the image that was built last"
@@ -135,3 +136,122 @@ def docker_sbom(
             run.console.answer(to_json({"sboms": [bill.as_dict() for bill in bills]}))
         else:
             run.console.answer(as_text(bills))
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["platform", "only", "build_arg", "secret"],
+    help={
+        "platform": "os/arch to test; repeat it, or 'all'; default: linux on this machine's arch",
+        "image": "reference, digest or archive to test; default: a new build",
+        "expect-version": "version that a given image has to report; default: that of its label",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
+        "only": "run only the checks of this name; * matches anything; repeat it",
+        "jobs": "platforms at a time; default: the number of processors",
+        "junit": "write JUnit XML to this file",
+        "dry-run": "print the commands that would build and start containers, and run none",
+        "json": "print the results as JSON on stdout, and nothing else there",
+    },
+)
+def docker_smoke(  # noqa: PLR0913 - one for each option
+    context: Context,
+    platform: Sequence[str] | None = None,
+    *,
+    image: str = "",
+    expect_version: str = "",
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
+    only: Sequence[str] | None = None,
+    jobs: int = 0,
+    junit: str = "",
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Start the image on each platform, and check what a user would see."""
+    with edge(context, dry_run=dry_run, quiet=json) as run:
+        run.take(build_arg, secret)
+        from buildlib.commands import smoke  # noqa: PLC0415 - not while docker is being asked
+
+        wanted = smoke.Wanted(
+            platforms=tuple(platform or ()),
+            image=image,
+            version=expect_version,
+            only=tuple(only or ()),
+            jobs=jobs,
+            junit=Path(junit) if junit else None,
+            as_json=json,
+        )
+        smoke.docker_smoke(run, wanted)
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["platform", "build_arg", "secret"],
+    help={
+        "platform": "os/arch to build for; repeat it, or 'all'; default: the configured list",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
+        "keep": "directory to keep both archives in, first.oci.tar and second.oci.tar",
+        "dry-run": "print the two commands that would run, and do nothing",
+        "json": "print the result as JSON on stdout, and nothing else there",
+    },
+)
+def docker_reproduce(
+    context: Context,
+    platform: Sequence[str] | None = None,
+    *,
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
+    keep: str = "",
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Build the image twice under different conditions; fail if a byte differs, and say which."""
+    with edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.console import to_json  # noqa: PLC0415 - the same
+        from buildlib.executor import PlumbumExecutor  # noqa: PLC0415 - only this task needs them
+        from buildlib.reproduce.rebuild import build_lines, reproduce  # noqa: PLC0415 - the same
+        from buildlib.reproduce.report import check_reproduction  # noqa: PLC0415 - the same
+
+        def executor_in(changes: Mapping[str, str]) -> PlumbumExecutor:
+            return PlumbumExecutor({**run.env, **changes}, run.start)
+
+        run.take(build_arg, secret)
+        project, wanted = run.project(), tuple(platform or ())
+        folder = Path(keep) if keep else None
+        if run.dry:
+            for line in build_lines(project, executor_in, platforms=wanted, keep=folder):
+                run.console.answer(line)
+            return
+        result = reproduce(project, run.console, executor_in, platforms=wanted, keep=folder)
+        run.console.answer(to_json(result.as_dict()) if json else result.as_text())
+        raise_problems(check_reproduction(result))
+
+
+@task(
+    auto_shortflags=False,
+    iterable=["build_arg"],
+    help={
+        "build-arg": BUILD_ARG,
+        "check": "fail if one is not pinned, out of date or past its end of life",
+        "update": "write the digests that the registries have now into the Dockerfile",
+        "dry-run": "with --update, print what would change in the Dockerfile",
+        "json": "print it as JSON",
+    },
+)
+def docker_bases(
+    context: Context,
+    *,
+    build_arg: Sequence[str] | None = None,
+    check: bool = False,
+    update: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Check the base images: newer versions, end of life, digests; --update pins them."""
+    with edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.commands import bases  # noqa: PLC0415 - only this task needs it
+
+        run.take(build_arg, None)
+        bases.refresh(run, check=check, update=update, json=json)

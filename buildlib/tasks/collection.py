@@ -9,54 +9,40 @@ from typing import Final
 from invoke.collection import Collection
 
 from buildlib.errors import InputError
-from buildlib.tasks import (
-    bases,
-    build,
-    builder,
-    check,
-    clean,
-    goreleaser,
-    info,
-    project,
-    release,
-    reproduce,
-    run,
-    signing,
-    smoke,
-)
+from buildlib.tasks import build, check, project, release, run
 from buildlib.tasks.options import check_values
 from buildlib.tasks.session import refusal
 
 _TASKS: Final = (
     build.docker_build,
     build.binary,
-    builder.docker_builder,
+    build.docker_builder,
     run.docker_run,
     run.docker_stop,
     run.docker_logs,
     run.docker_shell,
     run.docker_status,
     run.docker_clean,
-    smoke.docker_smoke,
+    check.docker_smoke,
     check.docker_size,
     check.docker_policy,
     check.docker_scan,
     check.docker_sbom,
-    reproduce.docker_reproduce,
-    bases.docker_bases,
+    check.docker_reproduce,
+    check.docker_bases,
     release.docker_publish,
     release.docker_login,
     release.docker_push,
     release.docker_promote,
     release.docker_rollback,
-    goreleaser.goreleaser_config,
-    signing.docker_sign,
-    signing.docker_verify,
+    release.goreleaser_config,
+    release.docker_sign,
+    release.docker_verify,
     project.version,
     project.tag,
-    info.config,
-    info.doctor,
-    clean.clean,
+    project.config,
+    project.doctor,
+    project.clean,
 )
 
 

@@ -1,4 +1,4 @@
-"""Tasks that publish: `docker-publish`, and its parts on their own."""
+"""Tasks that publish: `docker-publish` and its parts, signatures, GoReleaser's configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.session import BUILD_ARG, SECRET
+from buildlib.tasks.session import BUILD_ARG, SECRET, edge
 from buildlib.tasks.session import edge as at_the_edge
 
 _REGISTRY: Final = "name of a configured registry; repeat it; default: all of them"
@@ -163,3 +163,91 @@ def docker_rollback(
         from buildlib.commands.registries import rollback  # noqa: PLC0415 - only this task needs it
 
         rollback(run, version, tuple(registry or ()), as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["reference"],
+    iterable=["attest"],
+    help={
+        "reference": "repository@sha256:…",
+        "attest": "TYPE=FILE: attach a signed attestation too; repeat it",
+        "release": "attach what a release of this checkout has: its SBOMs and its provenance",
+        "dry-run": _DRY,
+    },
+)
+def docker_sign(
+    context: Context,
+    reference: str,
+    attest: Sequence[str] | None = None,
+    *,
+    release: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Sign a digest and every manifest in it with cosign."""
+    with edge(context, dry_run=dry_run) as run:
+        from buildlib.commands.sign import sign  # noqa: PLC0415 - only this task needs it
+
+        sign(run, reference, tuple(attest or ()), release=release)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["reference"],
+    iterable=["attestation"],
+    help={
+        "reference": "repository:tag, or repository@sha256:…, or both",
+        "key": "public key, a file or a reference, instead of the configured one",
+        "identity": "identity that has to have signed, instead of the configured one",
+        "issuer": "issuer that has to vouch for the identity",
+        "attestation": "type of attestation that has to be there; repeat it",
+        "dry-run": _DRY,
+        "json": "print the result as JSON on stdout, and nothing else there",
+    },
+)
+def docker_verify(
+    context: Context,
+    reference: str,
+    key: str = "",
+    identity: str = "",
+    issuer: str = "",
+    attestation: Sequence[str] | None = None,
+    *,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Verify an image as a third party would: signatures, attestations, the tag's version."""
+    with edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.commands.sign import Wanted, verify  # noqa: PLC0415 - only this task needs it
+
+        wanted = Wanted(
+            key=key, identity=identity, issuer=issuer, attestations=tuple(attestation or ())
+        )
+        verify(run, reference, wanted, as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "check": "fail if the file does not match the configuration",
+        "output": "write the whole file there instead, with the base images of this machine",
+        "held-back": "print the value of BUILDLIB_HELD_BACK for the release of this commit",
+        "dry-run": "print what would change",
+    },
+)
+def goreleaser_config(
+    context: Context,
+    *,
+    check: bool = False,
+    output: str = "",
+    held_back: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Write the images, tags and labels of GoReleaser's configuration from ours."""
+    with edge(context, dry_run=dry_run) as run:
+        from buildlib.commands import goreleaser  # noqa: PLC0415 - only this task needs it
+
+        if held_back:
+            goreleaser.hold_back(run)
+        else:
+            goreleaser.configure(run, check=check, output=output)

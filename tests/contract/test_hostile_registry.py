@@ -40,10 +40,9 @@ from buildlib.errors import (
 )
 from buildlib.image.archive import open_archive
 from buildlib.registry.limits import KIB, Limits
-from buildlib.registry.pull import pulled
 from buildlib.registry.repository import INDEX, MANIFEST, Document, Repository
 from buildlib.registry.tags import put_tag
-from buildlib.registry.transfer import push_archive
+from buildlib.registry.transfer import pulled, push_archive
 from buildlib.registry.transport import Patience, Transport
 
 # Enough for a loaded machine, where an answer ends by itself.

@@ -193,7 +193,7 @@ def _has_gone(number: int) -> None:
         ("buildlib.tasks.collection", signal.SIGINT),
         ("buildlib.background", signal.SIGTERM),
         ("buildlib.tasks.session", signal.SIGHUP),
-        ("buildlib.tasks.smoke", signal.SIGINT),
+        ("buildlib.tasks.check", signal.SIGINT),
     ],
 )
 def test_while_our_modules_load_an_interrupt_is_a_line_and_a_code(

@@ -16,9 +16,8 @@ from buildlib.errors import (
     InputError,
     TransientError,
 )
-from buildlib.registry.pull import pulled
 from buildlib.registry.repository import INDEX, Document, Repository
-from buildlib.registry.transfer import manifests_of
+from buildlib.registry.transfer import manifests_of, pulled
 from buildlib.registry.transport import Patience, Transport
 
 QUICK = Patience(attempts=2, base=0.01, ceiling=0.05, timeout=5.0)

@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from buildlib.docker.endpoint import Candidate
-from buildlib.docker.ping import current_context, ping
+from buildlib.docker.endpoint import Candidate, current_context, ping
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"
 PODMAN = b"HTTP/1.1 200 OK\r\nLibpod-API-Version: 5.0.0\r\nContent-Length: 2\r\n\r\nOK"
@@ -127,7 +126,7 @@ def test_without_permission() -> None:
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[2])\n"
         "from buildlib.docker.endpoint import Candidate\n"
-        "from buildlib.docker.ping import ping\n"
+        "from buildlib.docker.endpoint import ping\n"
         "import encodings.idna\n"
         "os.geteuid() or os.setuid(65534)\n"
         "print(ping(Candidate(source='x', address='unix://' + sys.argv[1])).problem)"

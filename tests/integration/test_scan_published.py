@@ -16,10 +16,9 @@ from registries import KNOWN, PASSWORD, USER, Server, registry
 
 from buildlib.errors import GateError, InputError
 from buildlib.image.archive import open_archive
-from buildlib.registry.pull import pulled
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.tags import put_tag
-from buildlib.registry.transfer import push_archive
+from buildlib.registry.transfer import pulled, push_archive
 from buildlib.registry.transport import Transport
 
 # Where the scanner is not in the cache yet it is compiled, which takes minutes.

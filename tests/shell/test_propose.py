@@ -16,8 +16,7 @@ from conftest import ROOT
 
 from buildlib.console import to_json
 from buildlib.findings.vulnerability import Severity, Vulnerability
-from buildlib.scan.report import ScanReport
-from buildlib.scan.sarif import as_sarif
+from buildlib.scan.report import ScanReport, as_sarif
 
 SCRIPT = ROOT / "scripts" / "propose.py"
 # Answers with the file that is named for its first two words, and keeps what it was asked.

@@ -22,7 +22,6 @@ GROUND = [
     "streams",
     "files",
     "background",
-    "removal",
     "tempfiles",
     "shell",
     "version_schemes",

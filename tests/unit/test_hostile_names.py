@@ -16,20 +16,19 @@ from ociwriter import ELF, OciWriter
 from buildlib.config import scan as scan_settings
 from buildlib.config.policy import NO_POLICY, Ignore
 from buildlib.console import to_json
-from buildlib.findings.policy_finding import Finding
+from buildlib.findings.policy_rules import Finding
 from buildlib.findings.sarif import dockerfile_uri
 from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.image.archive import open_archive
 from buildlib.policy.image_checks import check_image, read_contents
 from buildlib.policy.report import PolicyReport
+from buildlib.policy.report import as_sarif as policy_sarif
 from buildlib.policy.report import make_report as policy_report
-from buildlib.policy.sarif import as_sarif as policy_sarif
+from buildlib.scan.report import as_sarif as scan_sarif
 from buildlib.scan.report import make_report as scan_report
-from buildlib.scan.sarif import as_sarif as scan_sarif
 from buildlib.scan.scanner import Scanned, Suppressed
-from buildlib.smoke.junit import as_junit
 from buildlib.smoke.report import Finding as Check
-from buildlib.smoke.report import SmokeResult, State, as_markdown
+from buildlib.smoke.report import SmokeResult, State, as_junit, as_markdown
 
 TODAY = date(2026, 6, 15)
 # Written in halves: whoever looks for secrets in this repository should find none.

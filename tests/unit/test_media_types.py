@@ -20,9 +20,8 @@ from buildlib.image.reference import parse_reference
 from buildlib.image.size import measure
 from buildlib.policy.image_checks import check_image, read_contents
 from buildlib.publish.attestations import SPDX, Predicate, write_attested
-from buildlib.registry.pull import pulled
 from buildlib.registry.repository import Repository
-from buildlib.registry.transfer import documents_of, manifests_of
+from buildlib.registry.transfer import documents_of, manifests_of, pulled
 from buildlib.registry.transport import Transport
 from buildlib.reproduce.diff import compare
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from buildlib import removal
-from buildlib.removal import link_on_the_way, mounts_in, opened_directory, remove
-from buildlib.tasks.clean import outputs
+from buildlib import files
+from buildlib.files import link_on_the_way, mounts_in, opened_directory, remove
+from buildlib.tasks.project import outputs
 
 from fakes import a_project, write_project
 
@@ -83,12 +83,12 @@ def test_what_is_mounted_in_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyP
     name = str(folder / "deep").replace(" ", "\\040")
     others = "2 0 0:1 / / rw - x x rw\n3 0 0:1 /a\rb /c rw - x x rw\n"
     listed.write_bytes(f"1 0 0:1 / {name} rw - x x rw\n{others}".encode())
-    monkeypatch.setattr(removal, "_MOUNTS", listed)
+    monkeypatch.setattr(files, "_MOUNTS", listed)
     assert mounts_in(folder) == (str(folder / "deep"),)
     with pytest.raises(OSError, match="is mounted, so nothing is removed"):
         remove(folder)
     assert (folder / "deep" / "file").exists()
-    monkeypatch.setattr(removal, "_MOUNTS", tmp_path / "no such list")
+    monkeypatch.setattr(files, "_MOUNTS", tmp_path / "no such list")
     assert mounts_in(folder) == ()
 
 

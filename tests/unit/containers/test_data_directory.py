@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from buildlib.containers import data_directory as data_module
-from buildlib.containers import data_places as places_module
-from buildlib.containers.data_directory import DataDirectory
-from buildlib.containers.data_places import DataPlaces
+from buildlib.containers import data_directory as places_module
+from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.plan import Mount
 from buildlib.docker.endpoint import Kind
 from buildlib.errors import EngineError, InputError

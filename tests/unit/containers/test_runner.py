@@ -11,15 +11,13 @@ import pytest
 
 from buildlib.config.config import load_config
 from buildlib.containers.container import Containers, command_error
-from buildlib.containers.data_directory import DataDirectory
-from buildlib.containers.data_places import DataPlaces
+from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.health import Health
 from buildlib.containers.inspect import image_group, published_at
 from buildlib.containers.plan import RUN_ID, Mount, RunPlan, RunRequest, make_run_plan
 from buildlib.containers.runner import Flow, describe_engine
-from buildlib.docker.endpoint import Candidate, Kind, Pinged
+from buildlib.docker.endpoint import Candidate, Kind, Pinged, find_engine
 from buildlib.docker.engine import EngineFacts
-from buildlib.docker.ping import find_engine
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError, ProblemsError
 from buildlib.executor import Completed
 from buildlib.git.command import GitCommand

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from buildlib.errors import GateError, InputError
-from buildlib.image.size import LayerSize, SizeReport
-from buildlib.image.size_record import (
+from buildlib.image.size import (
+    LayerSize,
+    SizeReport,
     changes,
     check_growth,
     make_record,

@@ -15,12 +15,11 @@ from ociwriter import OciWriter
 from buildlib.build.argv import check_argv
 from buildlib.errors import InputError, TimedOutError, ToolError
 from buildlib.executor import Completed
-from buildlib.findings.policy_finding import Finding, Level
+from buildlib.findings.policy_rules import Finding, Level
 from buildlib.image.archive import open_archive
 from buildlib.policy.build_checks import LeftOutError, plan_checks, run_checks
 from buildlib.policy.check import check_policy, policy_lines
-from buildlib.policy.report import PolicyReport, make_report
-from buildlib.policy.sarif import as_sarif
+from buildlib.policy.report import PolicyReport, as_sarif, make_report
 from buildlib.project import Project
 from buildlib.shell import shell_line
 

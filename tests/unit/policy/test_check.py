@@ -22,16 +22,14 @@ from buildlib.config.config import load_config
 from buildlib.config.policy import NO_POLICY, Ignore, Policy
 from buildlib.errors import EngineError, GateError, InputError, ProblemsError, ToolError
 from buildlib.executor import Completed
-from buildlib.findings.policy_finding import Finding, Level
-from buildlib.findings.policy_rules import RULES
+from buildlib.findings.policy_rules import RULES, Finding, Level
 from buildlib.image.archive import open_archive
 from buildlib.image.labels import OWNER
 from buildlib.image.user_and_shell import starts_shell
 from buildlib.policy.check import check_policy
 from buildlib.policy.dockerfile_checks import check_bases, run_hadolint
 from buildlib.policy.image_checks import check_image, levelled, read_contents
-from buildlib.policy.report import PolicyReport, make_report, raise_failures
-from buildlib.policy.sarif import as_sarif
+from buildlib.policy.report import PolicyReport, as_sarif, make_report, raise_failures
 from buildlib.policy.secret_checks import Known
 from buildlib.smoke.report import DROPS_ROOT, SmokeResult, State
 from buildlib.smoke.report import Finding as SmokeFinding

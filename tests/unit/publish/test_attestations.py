@@ -20,12 +20,12 @@ from buildlib.errors import GateError, InputError
 from buildlib.git.facts import Changes
 from buildlib.image.archive import Archive, open_archive
 from buildlib.publish.attestations import SPDX, Predicate, predicates_of, write_attested
-from buildlib.publish.checks import conflicts
 from buildlib.publish.dry_run import as_dict, as_script
 from buildlib.publish.plan import Target, make_publish_plan
 from buildlib.publish.receipt import GateRecord, Receipt, new_receipt
 from buildlib.publish.report import as_text
 from buildlib.publish.signing import CosignSigner, signing_problems
+from buildlib.publish.tagger import conflicts
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.transfer import documents_of, manifests_of
 from buildlib.registry.transport import Transport

@@ -12,7 +12,7 @@ from ociwriter import OciWriter
 from buildlib.errors import CancelledError
 from buildlib.executor import Completed
 from buildlib.image.archive import open_archive
-from buildlib.publish.buildkit_provenance import write_provenance
+from buildlib.publish.provenance import write_provenance
 
 from fakes import FakeDocker, FakeExecutor, a_console, a_project, words_after, write_project
 

@@ -23,15 +23,21 @@ from buildlib.git.facts import Changes
 from buildlib.image.archive import open_archive
 from buildlib.image.labels import STAND_INS, VERSION_LABEL
 from buildlib.project import Checkout
-from buildlib.publish.checks import archive_problems
 from buildlib.publish.dry_run import as_dict, as_script
-from buildlib.publish.fingerprint import built_by, fingerprint
 from buildlib.publish.gates import Subject
 from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_skips
 from buildlib.publish.provenance import make_statement
 from buildlib.publish.publisher import PublishFlow, Signer, Surroundings
-from buildlib.publish.receipt import GateRecord, Receipt, TargetRecord, new_receipt, write_receipt
-from buildlib.publish.tagger import Rules
+from buildlib.publish.receipt import (
+    GateRecord,
+    Receipt,
+    TargetRecord,
+    built_by,
+    fingerprint,
+    new_receipt,
+    write_receipt,
+)
+from buildlib.publish.tagger import Rules, archive_problems
 from buildlib.registry.transport import Transport
 from buildlib.versioning.preconditions import Mode
 

@@ -17,11 +17,10 @@ from buildlib.errors import GateError, InputError
 from buildlib.executor import NOTHING, Completed
 from buildlib.image.archive import open_archive
 from buildlib.reproduce.cache_mounts import Cache, mounts_of, without_mounts
-from buildlib.reproduce.context_copy import copy_context, copy_project
 from buildlib.reproduce.diff import Difference, compare
 from buildlib.reproduce.report import Reproduction, check_reproduction
 from buildlib.reproduce.timestamps import late
-from buildlib.reproduce.variations import variations
+from buildlib.reproduce.variations import copy_context, copy_project, variations
 
 from fakes import FakeExecutor, a_project, write_project
 

@@ -22,8 +22,7 @@ from buildlib.findings.vulnerability import Severity, Vulnerability, severity_of
 from buildlib.image.archive import open_archive
 from buildlib.scan import grype, trivy
 from buildlib.scan.check import check_scan
-from buildlib.scan.report import ScanReport, join_reports, make_report, raise_failures
-from buildlib.scan.sarif import as_sarif
+from buildlib.scan.report import ScanReport, as_sarif, join_reports, make_report, raise_failures
 from buildlib.scan.scanner import Scanned
 
 from fakes import FakeExecutor, words_after

@@ -13,12 +13,12 @@ from ociwriter import OciWriter
 from buildlib.errors import EngineError, GateError, InputError, ProblemsError
 from buildlib.executor import Completed
 from buildlib.image.archive import open_archive
-from buildlib.smoke.junit import as_junit
 from buildlib.smoke.load_image import given, name_of
 from buildlib.smoke.report import (
     Finding,
     SmokeResult,
     State,
+    as_junit,
     as_markdown,
     as_matrix,
     raise_failures,
