@@ -501,10 +501,10 @@ def test_a_container_as_a_builder(make_user: Callable[..., User], tmp_path: Path
             words = ("docker-build", "--builder", name, "--output")
             user.succeed(*words, "oci")
             user.succeed("docker-builder", "create")
-            # Other options: made anew, and the cache is kept.
+            # Other options: created again, and the cache is kept.
             text = user.config.read_text(encoding="utf-8").replace("1 GB", "2 GB")
             user.config.write_text(text, encoding="utf-8")
-            assert "made anew" in user.succeed("docker-builder", "create").stderr
+            assert "created again" in user.succeed("docker-builder", "create").stderr
             again = user.succeed(*words, "cacheonly", "--json", "--no-cache", "--dry-run")
             assert shlex.split(again.stdout)[:5] == ["docker", "buildx", "build", "--builder", name]
             done = json.loads(user.succeed(*words, "cacheonly", "--json").stdout)

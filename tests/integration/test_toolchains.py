@@ -174,8 +174,8 @@ def test_an_older_frontend_lets_the_layers_of_a_base_that_is_replaced_be_rewritt
     layout = tmp_path / "layout"
     layout.mkdir()
     # Not by tarfile, whose options differ from one Python to the next.
-    archive = writer.write(tmp_path / "base.tar", base)
-    subprocess.run(["tar", "-xf", archive, "-C", layout], check=True)
+    file = writer.write(tmp_path / "base.tar", base)
+    subprocess.run(["tar", "-xf", file, "-C", layout], check=True)
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', encoding="utf-8")
     bases = f'[base-images]\n"base:1" = "oci-layout://{layout}@{base["digest"]}"\n'
     checkout = make_checkout("FROM base:1\nCOPY tasks.py /\n", bases)
