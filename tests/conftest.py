@@ -39,8 +39,8 @@ SESSIONS = (
     *("engine", "release", "faults", "simulation", "reproducible", "rehearsal", "goreleaser"),
     "builders",
 )
-# Fixtures of our own image: whichever test comes first compiles it, where nothing is cached yet.
-COMPILING = {"own_image", "product"}
+# Fixtures that compile: whichever test comes first waits for it, where nothing is cached yet.
+COMPILING = {"own_image", "product", "grype", "syft_path", "cosign_path", "referrers"}
 TASKS = """\
 from pathlib import Path
 from buildlib.tasks import collection

@@ -31,9 +31,11 @@ KIND, BUILDER = {
 
 
 @pytest.fixture
-def release(tmp_path: Path) -> Iterator[Release]:
+def release(tmp_path: Path, syft_path: str) -> Iterator[Release]:
     with registry(tmp_path / "one") as one, registry(tmp_path / "two") as two:
-        yield _release(tmp_path, one, two)
+        made = _release(tmp_path, one, two)
+        made.env["PATH"] = syft_path
+        yield made
 
 
 def _release(folder: Path, *servers: Server) -> Release:
