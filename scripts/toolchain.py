@@ -105,6 +105,25 @@ def _wait_for(pid: int, until: float = float("inf")) -> int | None:
     return None
 
 
+def _start_command(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start the command; an interrupt is its affair from then on: it ends, and so does all this.
+
+    Not by `send_signal`, which first asks whether it has ended: who waits would never hear of it.
+    """
+    started: list[int] = []
+
+    def pass_on(number: int, _frame: object) -> None:
+        for pid in started:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    process = subprocess.Popen(command, env=env)
+    started.append(process.pid)
+    return process
+
+
 def _run_inside(folder: Path, command: Sequence[str]) -> int:
     """Start the engine in the namespaces that this process is in, and run the command on it."""
     host = f"unix://{folder}/docker.sock"
@@ -116,11 +135,8 @@ def _run_inside(folder: Path, command: Sequence[str]) -> int:
             return 4
         time.sleep(0.2)
     env = {**os.environ, "DOCKER_HOST": host, "BUILDLIB_TOOLCHAIN": "current"}
-    process = subprocess.Popen(command, env=env)
-    # An interrupt is the command's affair: it ends, and so does all this. Not `send_signal`, which
-    # first asks whether the command has ended: `_wait_for` would never hear of it then.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda which, _frame: os.kill(process.pid, which))
+    # Kept: a Popen without a reference to it asks whether its process has ended, too.
+    process = _start_command(command, env)
     code = _wait_for(process.pid)
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(engine, signal.SIGTERM)
@@ -130,10 +146,7 @@ def _run_inside(folder: Path, command: Sequence[str]) -> int:
 
 def _run(command: Sequence[str], env: Mapping[str, str]) -> int:
     """Run the command to its end, however often it is interrupted."""
-    process = subprocess.Popen(command, env=env)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda which, _frame: process.send_signal(which))
-    code = process.wait()
+    code = _start_command(command, env).wait()
     return code if code >= 0 else 128 - code
 
 
