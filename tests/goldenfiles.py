@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 FOLDER: Final = Path(__file__).parent / "golden"
 # What differs from run to run, and what stands for it.
@@ -36,19 +35,6 @@ def masked(text: str, names: Mapping[str, str]) -> str:
     for pattern, mask in _MASKS.items():
         text = re.sub(pattern, mask, text)
     return text
-
-
-def shape(value: Any) -> Any:  # noqa: ANN401 - of any JSON
-    """Return the keys of a JSON document with their types; a list has all that its items have."""
-    if isinstance(value, dict):
-        return {key: shape(inner) for key, inner in sorted(value.items())}
-    if isinstance(value, list):
-        shapes: list[Any] = []
-        for inner in map(shape, value):
-            if inner not in shapes:
-                shapes.append(inner)
-        return sorted(shapes, key=json.dumps)
-    return "null" if value is None else type(value).__name__
 
 
 class Golden:
@@ -78,7 +64,3 @@ class Golden:
         )
         difference = "\n".join(lines)
         assert known == text, f"{difference}\nif this is meant: pytest --update-golden"
-
-    def check_shape(self, task: str, text: str) -> None:
-        """Fail unless a task's JSON has the keys and types that its golden file has."""
-        self.check(f"json/{task}.json", json.dumps(shape(json.loads(text)), indent=2) + "\n")
