@@ -38,7 +38,7 @@ REQUIREMENTS = "requirements/dev.txt"
 LOWEST = "requirements/lowest.txt"
 # Two workers that share what is left, and a table of the slowest tests.
 SHARED = ("-n", "2", "--dist", "worksteal", "--durations", "30")
-# More of them than cores: most of the time they wait for registries, engines and disks.
+# More of them than cores: much of the time they wait for processes, registries, engines and disks.
 WAITING = ("-n", "4", *SHARED[2:])
 LEAST_BRANCHES = 95
 # Each with what its command is run by: the installed tools are the oldest that count, on Debian 12.
@@ -154,7 +154,8 @@ def _pytest(
 def unit(session: nox.Session) -> None:
     """Run the tests that need no engine: unit, contract and shell; takes pytest's options."""
     _install(session)
-    _pytest(session, "unit", "tests/unit", "tests/contract", "tests/shell")
+    folders = ("tests/unit", "tests/contract", "tests/shell")
+    _pytest(session, "unit", *folders, workers=WAITING)
 
 
 @nox.session(default=False, allow_parallel=True)

@@ -89,14 +89,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         pytest.UsageError: no session would run it, or two would.
     """
     for item in items:
-        sessions = [name for name in SESSIONS if item.get_closest_marker(name)]
+        marks = {mark.name for mark in item.iter_markers()}
+        sessions = marks & set(SESSIONS)
         if not sessions and "integration" not in item.path.parts:
             item.add_marker("unit")
         elif len(sessions) != 1:
             problem = "two sessions run it" if sessions else "no session runs it"
             raise pytest.UsageError(f"{item.nodeid}: {problem}: mark it with one of {SESSIONS}")
         compiles = COMPILING & set(getattr(item, "fixturenames", ()))
-        if compiles and not item.get_closest_marker("timeout"):
+        if compiles and "timeout" not in marks:
             item.add_marker(pytest.mark.timeout(2400))
 
 

@@ -109,7 +109,7 @@ class Place:
             assert self.started[-1].poll() is None, self.started[-1].communicate()
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        return int((self.root / name).read_text(encoding="utf-8"))
+        return int((self.root / name).read_text(encoding="utf-8").split()[0])
 
     def ended(self) -> tuple[int, str]:
         """Return the code of the task, and what it printed."""
@@ -250,7 +250,7 @@ def test_git_ends_with_the_task(place: Place) -> None:
     git = place.root / "bin" / "git"
     git.parent.mkdir()
     # GitPython itself asks for the version, when it is imported.
-    script = '#!/bin/sh\n[ "$1" = version ] && exit\necho $$ > asking\nexec sleep 600\n'
+    script = '#!/bin/sh\n[ "$1" = version ] && exit\necho $$ >> asking\nexec sleep 600\n'
     git.write_text(script, encoding="utf-8")
     git.chmod(0o755)
     (place.root / "buildlib.toml").write_text('image = "thing"\n', encoding="utf-8")

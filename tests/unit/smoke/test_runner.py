@@ -155,7 +155,7 @@ def service() -> Iterator[Service]:
             """Say nothing."""
 
     http = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=http.serve_forever)
+    thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     told.port = http.server_address[1]
     yield told
