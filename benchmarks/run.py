@@ -135,43 +135,42 @@ def build_rows(folder: Path) -> list[Row]:
     return rows
 
 
-def pairs(count: int, first: Sequence[str], second: Sequence[str]) -> tuple[float, float, float]:
-    """Return the medians of both commands and of their differences, run in turn."""
-    seconds(first)
-    seconds(second)
-    measured = [(seconds(first), seconds(second)) for _ in range(count)]
-    return (
-        statistics.median(a for a, _ in measured),
-        statistics.median(b for _, b in measured),
-        statistics.median(b - a for a, b in measured),
-    )
-
-
-def start_rows(count: int) -> list[Row]:
-    """Measure what the tasks cost over the commands that they run."""
-    line = output("invoke", "docker-build", "--dry-run")
-    by_hand = shlex.split(line)
-    metadata = Path(by_hand[by_hand.index("--metadata-file") + 1])
-    rows = []
-    compared = {
-        "`docker buildx build` by hand / `invoke docker-build`": (
-            by_hand,
-            ["invoke", "docker-build"],
-        ),
-        "an empty task (`invoke --version`) / `invoke version`": (
-            ["invoke", "--version"],
-            ["invoke", "version"],
-        ),
-        "`docker info` / `scripts/bootstrap.sh true`": (
-            ["docker", "info"],
-            ["scripts/bootstrap.sh", "true"],
-        ),
+def start_rows(folder: Path, count: int) -> list[Row]:
+    """Measure what the tasks cost, against an empty task of Invoke in the same run."""
+    (folder / "empty.py").write_text(EMPTY, encoding="utf-8")
+    by_hand = shlex.split(output("invoke", "docker-build", "--dry-run"))
+    commands = {
+        "empty": ["invoke", f"--search-root={folder}", "--collection=empty", "empty"],
+        "version": ["invoke", "version"],
+        "dry run": ["invoke", "docker-build", "--dry-run"],
+        "by hand": by_hand,
+        "build": ["invoke", "docker-build"],
+        "info": ["docker", "info"],
+        "bootstrap": ["scripts/bootstrap.sh", "true"],
     }
-    for what, (first, second) in compared.items():
-        old, new, difference = pairs(count, first, second)
-        rows.append(Row(what, f"{old:.2f} s", f"{new:.2f} s", f"{difference:+.2f} s"))
-    metadata.unlink(missing_ok=True)
-    return rows
+    runs = [{name: seconds(argv) for name, argv in commands.items()} for _ in range(count + 1)][1:]
+    Path(by_hand[by_hand.index("--metadata-file") + 1]).unlink(missing_ok=True)
+    took = {name: f"{statistics.median(run[name] for run in runs):.2f} s" for name in commands}
+    version = statistics.median(run["version"] / run["empty"] for run in runs)
+    dry_run = statistics.median(run["dry run"] / run["empty"] for run in runs)
+    build = statistics.median((run["build"] - run["by hand"]) / run["empty"] for run in runs)
+    bootstrap = statistics.median(run["bootstrap"] - run["info"] for run in runs)
+    empty = "an empty task"
+    return [
+        Row(f"{empty} / `invoke version`", took["empty"], took["version"], f"{version:.2f} times"),
+        Row(
+            *(f"{empty} / `invoke docker-build --dry-run`", took["empty"], took["dry run"]),
+            f"{dry_run:.2f} times",
+        ),
+        Row(
+            "`docker buildx build` by hand / `invoke docker-build`, nothing changed",
+            *(took["by hand"], took["build"], f"{build:+.2f} empty tasks"),
+        ),
+        Row(
+            "`docker info` / `scripts/bootstrap.sh true`",
+            *(took["info"], took["bootstrap"], f"{bootstrap:+.2f} s"),
+        ),
+    ]
 
 
 def until_healthy(argv: Sequence[str], name: str, port: int) -> float:
@@ -393,7 +392,8 @@ def main() -> None:
             with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
                 rows += build_rows(Path(folder))
         if given.only in {None, "start"}:
-            rows += start_rows(given.pairs)
+            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
+                rows += start_rows(Path(folder), given.pairs)
         if given.only in {None, "run"}:
             rows += run_rows(given.pairs)
         if given.only in {None, "smoke"}:
