@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Write the reference of the configuration: docs/reference/, its tables of keys and JSON schema.
+"""Generate docs/reference/configuration.md and its JSON schema from the configuration's fields.
 
 Usage: reference.py [--check]
 
-With --check nothing is written; exits with 1 if a file is not current.
+With --check nothing is written; exits with code 1 if a file is outdated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from buildlib.config.schema import json_schema, tables, type_of
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "reference"
-# What explains a table, beside its keys.
+# The page that explains each table.
 GUIDES = {
     "base-images": "docker-build-process.md#base-images-from-elsewhere",
     "bases": "bases.md",
@@ -39,19 +39,19 @@ GUIDES = {
 INTRODUCTION = """\
 # Configuration
 
-Keys stand in `buildlib.toml`, or below `[tool.buildlib]` in `pyproject.toml`. A value comes from,
+Keys are in `buildlib.toml`, or below `[tool.buildlib]` in `pyproject.toml`. A value comes from,
 in this order: the command line, the environment, the file, the default; `invoke config` prints
 each value with its source. Every key that is not a table can be set by a variable
 (`BUILDLIB_IMAGE`, `BUILDLIB_BUILDER`, …); a variable whose name is almost a key, or is that of a
 table, is refused, and so is an unknown key.
 
-Editors that know JSON Schema complete and check the file with
+Editors that support JSON Schema complete and check the file with
 [buildlib.schema.json](buildlib.schema.json).
 
 From Python: `buildlib.load_project`, `buildlib.make_build_plan` and `buildlib.build_image`; every
 public name is typed and listed in `buildlib.__all__`.
 
-This page is written by `scripts/reference.py`.
+`scripts/reference.py` generates this page.
 """
 
 
@@ -87,7 +87,7 @@ def _keys() -> str:
 
 
 def main() -> int:
-    """Write both files, or compare them."""
+    """Write both files, or compare them with what they should be."""
     files = {
         FOLDER / "configuration.md": _keys(),
         FOLDER / "buildlib.schema.json": json.dumps(json_schema(), indent=2) + "\n",
@@ -95,7 +95,7 @@ def main() -> int:
     if sys.argv[1:] == ["--check"]:
         old = [path for path, text in files.items() if path.read_text("utf-8") != text]
         for path in old:
-            print(f"{path.relative_to(ROOT)} is not current: scripts/reference.py", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)} is outdated: run scripts/reference.py", file=sys.stderr)
         return 1 if old else 0
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")

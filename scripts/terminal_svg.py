@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Draw docs/images/terminal.svg, the picture of a terminal in the README.
+
+Usage: terminal_svg.py [--record]
+
+The picture is drawn from the text beside it, docs/images/terminal.txt. With --record that text is first
+taken from a real run: the commands run in a clone of HEAD that has the tag v1.2.3 and an image name of
+its own, which is removed afterwards. A line is cut where it would leave the picture. Recording needs
+a Docker engine: scripts/bootstrap.sh python scripts/terminal_svg.py --record. Exits with code 4 if a
+command fails.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+TEXT: Final = ROOT / "docs" / "images" / "terminal.txt"
+PICTURE: Final = TEXT.with_suffix(".svg")
+COMMANDS: Final = ("invoke docker-build", "invoke version --explain")
+IMAGE: Final = "dockerutilities"
+COLUMNS: Final = 100
+# Of a letter and a line, in pixels, and around the text.
+_WIDTH, _HEIGHT, _MARGIN, _BAR = 7.9, 19, 20, 34
+_STYLE: Final = """\
+    text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
+           fill: #d5dde6; white-space: pre }
+    .typed { fill: #fff; font-weight: 600 }
+    .warning { fill: #f2cc60 }
+    .step { fill: #8b98a8 }
+    .prompt { fill: #7ee787 }"""
+
+
+def record(root: Path, env: Mapping[str, str]) -> str:
+    """Run the commands in a clone of a repository, and return what a terminal shows.
+
+    Raises:
+        subprocess.CalledProcessError: a command failed.
+    """
+    name = f"{IMAGE}-{secrets.token_hex(4)}"
+    shown: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="terminal-") as folder:
+        clone = Path(folder, "clone")
+        quiet = ("git", "-c", "advice.detachedHead=false")
+        subprocess.run([*quiet, "clone", "--quiet", "--no-tags", str(root), str(clone)], check=True)
+        subprocess.run([*quiet, "tag", "v1.2.3"], cwd=clone, check=True)
+        try:
+            for command in COMMANDS:
+                done = subprocess.run(
+                    [sys.executable, "-m", *command.split()],
+                    cwd=clone,
+                    env={**env, "BUILDLIB_IMAGE": name},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    check=True,
+                )
+                shown += [f"$ {command}", *done.stdout.rstrip().splitlines(), ""]
+        finally:
+            tags = [f"{name}:1.2.3", f"{name}:latest"]
+            subprocess.run(["docker", "rmi", *tags], env=env, capture_output=True, check=False)
+    lines = [_cut(line.replace(name, IMAGE).replace(str(clone), ".")) for line in shown]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 1].rstrip()}…"
+
+
+def _kind(line: str) -> str:
+    if line.removeprefix("$ ") in COMMANDS:
+        return "typed"
+    if line.startswith(("warning:", "error:")):
+        return "warning"
+    return "step" if line.startswith(("$ ", "   ")) else "plain"
+
+
+def _row(line: str, y: int) -> str:
+    kind, text = _kind(line), escape(line, quote=False)
+    if kind == "typed":
+        text = f'<tspan class="prompt">$</tspan>{text[1:]}'
+    return f'  <text class="{kind}" x="{_MARGIN}" y="{y}" xml:space="preserve">{text}</text>'
+
+
+def render(text: str) -> str:
+    """Return the picture of a terminal that shows the text."""
+    lines = text.splitlines()
+    width = round(COLUMNS * _WIDTH) + 2 * _MARGIN
+    height = _BAR + len(lines) * _HEIGHT + _MARGIN
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    dots = "".join(
+        f'<circle cx="{_MARGIN + 18 * number}" cy="18" r="6" fill="{color}"/>'
+        for number, color in enumerate(("#ff5f57", "#febc2e", "#28c840"))
+    )
+    rows = [
+        _row(line, _BAR + number * _HEIGHT + 14) for number, line in enumerate(lines) if line
+    ]
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title">',
+            f'  <title id="title">A terminal: {" and ".join(COMMANDS)}</title>',
+            f"  <style>\n{_STYLE}\n  </style>",
+            f'  <rect width="{width}" height="{height}" rx="10" fill="#111a24"/>',
+            f"  {dots}",
+            *rows,
+            "</svg>\n",
+        ]
+    )
+
+
+def main() -> int:
+    """Record if asked to, and draw."""
+    if sys.argv[1:] not in ([], ["--record"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    if sys.argv[1:]:
+        try:
+            text = record(ROOT, os.environ)
+        except subprocess.CalledProcessError as error:
+            print(f"terminal_svg: {error}\n{error.stdout or ''}", file=sys.stderr)
+            return 4
+        TEXT.parent.mkdir(exist_ok=True)
+        TEXT.write_text(text, encoding="utf-8")
+    PICTURE.write_text(render(TEXT.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
