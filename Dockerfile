@@ -1,9 +1,9 @@
-# Build stages run on the build platform and cross-compile; the runtime stage only copies.
-# So a second platform needs no emulation, and nothing of the build tools is left in the image.
+# Build stages run on the build platform and cross-compile; the runtime stage only copies files. So
+# a second platform needs no emulation, and the image contains no build tools.
 ARG GO_VERSION=1.27
 ARG ALPINE_VERSION=3.24
-# Where the program comes from: `compile` it here, or take it `prebuilt` out of a build context
-# that has it at $TARGETPLATFORM/dockerutilities, as GoReleaser's does.
+# Stage of the program: `compile` compiles it, `prebuilt` copies $TARGETPLATFORM/dockerutilities from
+# the build context, for GoReleaser.
 ARG PROGRAM=compile
 
 FROM --platform=$BUILDPLATFORM golang:${GO_VERSION}-alpine AS source
@@ -12,7 +12,7 @@ ENV CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local
 COPY app/ ./
 
 FROM source AS lint
-# gofmt lists what it would change and still exits 0: its output is the finding.
+# gofmt -l exits with code 0 even if it lists files.
 RUN --network=none unformatted="$(gofmt -l .)" \
     && if [ -n "$unformatted" ]; then gofmt -d . >&2; exit 1; fi
 RUN --network=none --mount=type=cache,id=dockerutilities-go,target=/root/.cache/go-build \
@@ -31,8 +31,8 @@ FROM source AS compile
 ARG TARGETOS
 ARG TARGETARCH
 ARG TARGETVARIANT
-# Declared as late as can be: the compiled packages come from the cache mount, so that a new
-# version links again and compiles nothing.
+# Declared as late as possible: a new version only links again, because the compiled packages are in
+# the cache mount.
 ARG VERSION=0.0.1-SNAPSHOT-none
 ARG REVISION=
 ARG CREATED=
@@ -50,10 +50,10 @@ FROM ${PROGRAM} AS program
 
 FROM --platform=$BUILDPLATFORM alpine:${ALPINE_VERSION} AS skeleton
 COPY --chmod=0755 scripts/entrypoint.sh /out/usr/local/bin/entrypoint.sh
-# The user is made by appending a line, not by adduser: the base may lack it, and BusyBox writes
-# the day into /etc/shadow, which would make every day's image another one.
-# A file that is copied keeps the time of its checkout, and only times after SOURCE_DATE_EPOCH are
-# set to it in the image: touch makes sure that it is after.
+# The user is created by appending a line instead of adduser: the base may lack adduser, and BusyBox
+# writes the day to /etc/shadow, so the image would differ from day to day. A copied file keeps the
+# time of its checkout, and only times after SOURCE_DATE_EPOCH are set to it in the image: touch makes
+# sure that the time is later.
 RUN --network=none touch /out/usr/local/bin/entrypoint.sh \
     && mkdir -p /out/etc /out/app/data \
     && { cat /etc/passwd; echo 'dockerutilities:x:1001:1001::/app:/sbin/nologin'; } > /out/etc/passwd \
@@ -70,15 +70,15 @@ FROM scratch AS formatted
 COPY --from=fmt /src/ /
 
 FROM alpine:${ALPINE_VERSION} AS runtime
-# With the owners of the stage it comes from: COPY --chown would give away /app as well.
+# Keeps the owners of that stage: COPY --chown would change the owner of /app as well.
 COPY --from=skeleton /out/ /
 COPY --from=program /out/dockerutilities /usr/local/bin/dockerutilities
 WORKDIR /app
 ENV DOCKERUTILITIES_HOST=0.0.0.0 \
     DOCKERUTILITIES_PORT=8080 \
     DOCKERUTILITIES_DATA_DIR=/app/data
-# For the entrypoint alone, which drops to 1001 before anything else runs: the socket and the data
-# directory that plain `docker run -v …` mounts are root's. With --user 1001 it never is root.
+# Root is only for the entrypoint, which drops to 1001 before anything else runs: the socket and the
+# data directory of a plain `docker run -v …` belong to root. With --user 1001 it is never root.
 # hadolint ignore=DL3002
 USER 0:0
 VOLUME /app/data

@@ -32,7 +32,7 @@ if (folder / "fails").exists():
 answer = folder / "-".join(sys.argv[1:3])
 print(answer.read_text("utf-8") if answer.exists() else "")
 """
-TITLE, BODY = "Move the base images", "By invoke docker-bases --update."
+TITLE, BODY = "Update the base images", "By invoke docker-bases --update."
 PULL = ("pull-request", "--branch", "automation/bases", "--title", TITLE, "--body", BODY)
 
 
