@@ -1,31 +1,31 @@
 #!/usr/bin/env bash
-# Makes a machine ready, and runs a command in the project's environment.
+# Sets up a machine, and runs a command in the project's environment.
 #
 #   scripts/bootstrap.sh invoke docker-build     build the image
 #   scripts/bootstrap.sh nox                     run what CI runs
-#   scripts/bootstrap.sh --check                 only tell what is here and what is missing
-#   scripts/bootstrap.sh --install-engine CMD    install the engine although we are not root (sudo)
+#   scripts/bootstrap.sh --check                 only print what is installed and what is missing
+#   scripts/bootstrap.sh --install-engine CMD    install the engine with sudo if you are not root
 #   scripts/bootstrap.sh --release-tools CMD     install a registry server and cosign as well
-#   scripts/bootstrap.sh --as-root CMD           do all of it as root (sudo), with our PATH and HOME
+#   scripts/bootstrap.sh --as-root CMD           do everything as root (sudo), with your PATH and HOME
 #   scripts/bootstrap.sh --stop-engine           stop the engine, if it was started by this script
 #
-# What it sees to, each only where it is missing: a virtual environment, git, a Docker engine with
-# buildx, emulation for the other platform, and base images where no registry can be reached.
-# An engine that already answers is used as it is. Whatever is installed or started is said in one
+# It installs or starts what is missing: a virtual environment, git, a Docker engine with buildx,
+# emulation of the other platform, and placeholder base images if no registry is reachable. An engine
+# that already answers is used as it is. Each thing that is installed or started is reported in one
 # line on stderr; stdout belongs to the command.
 #
-# Environment: BUILDLIB_VENV (where the virtual environment is), BUILDLIB_PYTHON (what makes it;
-# else the distribution's own, else the first on PATH), BUILDLIB_BASES (auto, registry, stand-ins or
-# layouts: copies of the registry's images, for an engine without a network), BUILDLIB_BASE_IMAGES
-# (a map of one's own; nothing is made then), BUILDLIB_OS_RELEASE (file that says which distribution
-# this is), XDG_CACHE_HOME and TMPDIR. Where HOME is not set
-# either, the cache is in the home that the system knows for the user, and where there is none, in a
-# directory that is new each time. A cache or an environment outside of the checkout that somebody
-# else could write is not used.
+# Environment: BUILDLIB_VENV (path of the virtual environment), BUILDLIB_PYTHON (the Python for it;
+# default: the distribution's, otherwise the first on PATH), BUILDLIB_BASES (auto, registry, stand-ins:
+# placeholder base images, or layouts: copies of the registry's images, for an engine without a
+# network), BUILDLIB_BASE_IMAGES (your own map of base images; none are made then),
+# BUILDLIB_OS_RELEASE (file that describes the distribution), XDG_CACHE_HOME and TMPDIR. If HOME is
+# not set either, the cache is in the user's home as the system knows it, otherwise in a new directory
+# each time. A cache, or an environment outside of the checkout, that somebody else can write is not
+# used.
 #
-# What it does is in scripts/lib, a part in each file; the order is here.
+# The steps are in scripts/lib; their order is here.
 #
-# Exits with the command's own code; else 2 wrong use, 3 something is missing, 4 the engine.
+# Exits with the command's own code; otherwise 2 wrong use, 3 something is missing, 4 the engine.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -34,7 +34,7 @@ check=no
 may_sudo=no
 release_tools=no
 
-# Each only defines; what they do with it, and in which order, is below.
+# These files only define functions.
 # shellcheck source=scripts/lib/machine.sh
 . "$root/scripts/lib/machine.sh"
 # shellcheck source=scripts/lib/private.sh
@@ -52,7 +52,7 @@ cache=$(cache_path)
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 
-# What is missing in a --check run.
+# 1 if something is missing, in a --check run.
 missing=0
 report() {
     printf '%-8s %-12s %s\n' "$1" "$2" "$3"
@@ -81,7 +81,7 @@ tell_bases() {
     if [ -n "${BUILDLIB_BASE_IMAGES:-}" ]; then report ok bases "$BUILDLIB_BASE_IMAGES"
     elif [ -z "$answer" ]; then report missing bases "would ask whether a registry answers"
     elif [ "$answer" = registry ] || stand_ins_made; then report ok bases "$answer"
-    else report missing bases "would make stand-ins"; fi
+    else report missing bases "would make placeholders"; fi
 }
 
 tell() {
@@ -91,7 +91,7 @@ tell() {
     else report missing git "would install it where allowed"; fi
     tell_engine
     if emulation_ready; then report ok emulation "$(other_machine)"
-    elif ! emulation_concerns_us; then report ok emulation "is the engine's own affair"
+    elif ! emulation_concerns_us; then report ok emulation "depends on the engine"
     else report missing emulation "would register $(other_machine) where allowed"; fi
     tell_bases
     [ "$missing" = 0 ] || exit 3
@@ -99,14 +99,14 @@ tell() {
 
 prepare() {
     local mask
-    # Nobody else can change what is made here; the command gets the mask that was set.
+    # Only this user may write what is made here; the command gets the original mask.
     mask=$(umask)
     umask go-w
     make_cache
     if have flock; then
-        # Two at once would install twice. Not handed on: the lock ends with the preparing.
+        # Two at once would install twice. The command does not inherit the lock.
         exec 9>"$cache/lock"
-        flock -n 9 || { say "waiting for another bootstrap to end"; flock 9; }
+        flock -n 9 || { say "waiting for another bootstrap"; flock 9; }
     fi
     venv_ready || make_venv
     ensure_git
@@ -119,7 +119,7 @@ prepare() {
     umask "$mask"
 }
 
-# become_root WORD...: this script again. sudo has a PATH of its own, and HOME is where the caches are.
+# become_root WORD...: runs this script again. sudo resets PATH, and HOME has the caches.
 become_root() {
     have sudo || die 3 "--as-root needs sudo; install it, or run this as root"
     exec sudo --preserve-env env "PATH=$PATH" ${HOME:+"HOME=$HOME"} "${BASH_SOURCE[0]}" "$@"
@@ -149,5 +149,5 @@ main() {
     exec "$@"
 }
 
-# Read by a test, it only defines.
+# Sourced by a test, it only defines functions.
 [ "${BASH_SOURCE[0]}" != "$0" ] || main "$@"

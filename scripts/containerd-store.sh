@@ -1,17 +1,17 @@
 #!/bin/sh
 # Switches a Docker engine to the containerd image store.
 #
-#   scripts/containerd-store.sh             only tell which store it has; ends with 4 if another
-#   scripts/containerd-store.sh --restart   switch where needed, and restart the engine by systemd
+#   scripts/containerd-store.sh             only check which store it has; exits with code 4 if another
+#   scripts/containerd-store.sh --restart   switch if needed, and restart the engine with systemd
 #
-# Hosted runners have the classic store, which holds neither several platforms under one tag nor
-# attestations, and writes no OCI archive. It is for machines that are thrown away: the images of
-# the classic store are out of sight afterwards, and every container ends. An engine that has the
-# containerd store already is left alone.
+# Hosted runners have the classic store, which supports neither several platforms under one tag nor
+# attestations nor OCI archives. Use it only on throw-away machines: images of the classic store are
+# no longer visible afterwards, and every container ends. An engine with the containerd store is left
+# alone.
 #
-# Environment: BUILDLIB_DAEMON_JSON (the engine's configuration; /etc/docker/daemon.json).
+# Environment: BUILDLIB_DAEMON_JSON (the engine's configuration; default /etc/docker/daemon.json).
 #
-# Ends with 2 for wrong use, 3 where docker, python3 or sudo is missing, 4 where it did not work.
+# Exits with code 2 for wrong use, 3 if docker, python3 or sudo is missing, 4 if it failed.
 set -eu
 
 config=${BUILDLIB_DAEMON_JSON:-/etc/docker/daemon.json}
@@ -27,7 +27,7 @@ has_it() {
     case $status in *"\"$wanted\""*) return 0 ;; *) return 1 ;; esac
 }
 
-# What else the configuration holds stays in it.
+# Keeps the rest of the configuration.
 merged() {
     python3 - "$config" <<'PYTHON'
 import json, pathlib, sys
@@ -56,5 +56,5 @@ text=$(merged) || die 4 "$config can't be read"
 as_root mkdir -p "$(dirname "$config")"
 printf '%s\n' "$text" | as_root tee "$config" >/dev/null || die 4 "$config can't be written"
 as_root systemctl restart docker || die 4 "systemd could not restart the Docker engine"
-has_it || die 4 "the engine was restarted, and has another image store still"
+has_it || die 4 "the engine was restarted, but still has another image store"
 say "switched the engine to the containerd image store ($config)"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The old interface, word for word; everything is done by the tasks that it calls.
+# The former command line; the tasks that it calls do the work.
 set -eu
 
 usage() {
@@ -33,7 +33,7 @@ fail() {
     exit 2
 }
 
-# A value belongs to an option even if it looks like another one, but it has to be there.
+# A value may look like an option, but it must not be missing.
 need_value() {
     [ "$1" -ge 2 ] || fail "$2 needs a value"
 }
@@ -79,6 +79,6 @@ set -- docker-run
 [ "$persistent" = no ] || set -- "$@" --persistent
 [ -z "$socket" ] || set -- "$@" --socket "$socket"
 [ -z "$port" ] || set -- "$@" --port "$port"
-# The old script kept data only when it was told to; its directory alone did not mean that.
+# The former script kept data only with --persistent; --data-dir alone did not mean that.
 [ -z "$data_dir" ] || [ "$persistent" = no ] || set -- "$@" --data-dir "$data_dir"
 invoke "$@"

@@ -1,15 +1,15 @@
 #!/bin/sh
-# First process of the container: runs the program, or whatever command it is given, as UID 1001.
+# First process of the container: runs the program or any other command as UID 1001.
 #
 #   docker run IMAGE                      the server
 #   docker run IMAGE version              a command of the program
 #   docker run IMAGE --help               an option of the program
-#   docker run IMAGE sh -c 'echo "a b"'   any other command, its quoting kept
+#   docker run IMAGE sh -c 'echo "a b"'   any other command, with its quoting
 #
-# The image starts it as root, for what a plain `docker run -v …` needs: it joins the group of the
-# mounted socket by number, takes over an empty data directory that the engine made as root, and drops
-# to 1001 before anything else runs. Nothing is written to /etc, so that a read-only root file system
-# will do. Started as another user, with --group-add, it changes nothing. A root shell is
+# The image starts it as root, because a plain `docker run -v …` needs that: it joins the group of the
+# mounted socket by number, takes ownership of an empty data directory that the engine created as root,
+# and drops to 1001 before anything else runs. It writes nothing to /etc, so a read-only root file
+# system is enough. Started as another user, with --group-add, it changes nothing. For a root shell:
 # docker run --entrypoint sh IMAGE.
 set -eu
 
@@ -17,7 +17,7 @@ readonly user=1001:1001
 readonly program=/usr/local/bin/dockerutilities
 readonly socket="${DOCKER_SOCKET:-/var/run/docker.sock}"
 
-# A path may have control characters, which neither the terminal nor the log is to see as such.
+# A path may have control characters, which must not reach a terminal or the log.
 say() { printf 'entrypoint: %s\n' "$(printf %s "$*" | tr '\000-\037\177' '?')" >&2; }
 
 is_program_command() {
@@ -27,8 +27,8 @@ is_program_command() {
     esac
 }
 
-# What is mounted may be no socket: Docker makes a directory where the path was not there. A link is
-# followed everywhere here, as the program follows it.
+# The mount may not be a socket: Docker creates a directory for a missing path. Links are followed
+# here, because the program follows them.
 warn_if_no_socket() {
     if ! [ -e "$socket" ] && ! [ -L "$socket" ]; then
         say "$socket is not mounted, so no image can be listed;" \
@@ -42,10 +42,10 @@ warn_if_no_socket() {
     fi
 }
 
-# The path may begin with a dash.
+# -- because the path may begin with a dash.
 group_of_socket() { stat -L -c %g -- "$socket"; }
 
-# Never chmod: the mounted socket is the host's, and the change would last there.
+# Never chmod: the mounted socket belongs to the host, and the change would last there.
 warn_if_not_accessible() {
     if [ -S "$socket" ] && ! { [ -r "$socket" ] && [ -w "$socket" ]; }; then
         say "$socket is not accessible to UID $(id -u);" \
@@ -53,8 +53,8 @@ warn_if_not_accessible() {
     fi
 }
 
-# Prints the group to join. Whoever mounts a socket of group root, as the engines of virtual machines
-# have it, gives the engine to the container, and so its group.
+# Prints the group to join. Mounting a socket of group root, as engines in virtual machines have it,
+# gives the container the engine, and so its group.
 socket_group() {
     [ -S "$socket" ] || return 0
     group=$(group_of_socket)
@@ -79,7 +79,7 @@ fi
 if [ "$(id -u)" = 0 ]; then
     group=$(socket_group)
     export HOME=/app
-    # Only a server writes there.
+    # Only the server writes there.
     data=
     [ "$serving" = no ] || data=${DOCKERUTILITIES_DATA_DIR:-}
     exec "$program" run-as --user "$user" ${group:+--group "$group"} ${data:+--own "$data"} -- "$@"

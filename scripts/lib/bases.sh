@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Base images: a registry that answers, copies of its images, or stand-ins. Read by bootstrap.sh.
+# Base images: from a registry, copies of its images, or placeholders. Sourced by bootstrap.sh.
 
-# The answer is remembered for a day: asking costs a second where it is yes, more where it is no.
+# The answer is cached for a day: a check takes a second if a registry answers, longer if not.
 bases_chosen() {
     case ${BUILDLIB_BASES:-auto} in
         registry | stand-ins) printf '%s\n' "$BUILDLIB_BASES" ;;
@@ -10,9 +10,9 @@ bases_chosen() {
     esac
 }
 
-# What a registry says that was reached, and what a helper says that keeps its password; buildx has
-# no code for either. Not what a proxy answers in its stead: 403, 404, 407, a bad gateway. For a
-# public image, no registry says those.
+# Messages of a registry that was reached, and of credential helpers; buildx has no exit code for them.
+# Not the answers of a proxy: 403, 404, 407, bad gateway. A registry does not use these for a public
+# image.
 refusal='401 Unauthorized|unauthorized:|access denied|denied: |429 Too Many|toomanyrequests|getting credentials'
 
 default_of() { sed -n "s/^ARG $1=//p" "$root/Dockerfile"; }
@@ -23,9 +23,9 @@ ask_registry() {
     mkdir -p "$cache"
     if ! output=$(bounded 15 docker buildx imagetools inspect "$base" 2>&1 >/dev/null); then
         if reason=$(printf '%s\n' "$output" | grep -E -m 1 "$refusal"); then
-            # Its images are wanted: what builds say next is the registry's own answer.
+            # Use the registry all the same: builds then show its own message.
             say "the image registry refuses: $reason"
-            say "mend that (docker login, or later again); BUILDLIB_BASES=stand-ins does without it"
+            say "fix that (docker login, or retry later); BUILDLIB_BASES=stand-ins builds without it"
         else
             answer=stand-ins
         fi
@@ -33,14 +33,14 @@ ask_registry() {
     printf '%s\n' "$answer" | tee "$cache/bases"
 }
 
-# Named by what it was made from: each checkout that has other base images has a map of its own.
+# Named after its inputs: checkouts with different base images have different maps.
 stand_ins_map() {
     local key
     key=$(cat "$root/Dockerfile" "$root/scripts/standins.py" "$root/requirements/go.txt" | cksum)
     printf '%s\n' "$cache/stand-ins/map-${key% *}"
 }
 
-# No need to start Python to find that out.
+# Checked without starting Python.
 stand_ins_made() {
     local map_of
     map_of=$(stand_ins_map)
@@ -57,7 +57,7 @@ make_stand_ins() {
         --dockerfile "$root/Dockerfile" --requirements "$root/requirements/go.txt" \
         >"$map_of.new" || { rm -f "$map_of.new"; return 1; }
     mv "$map_of.new" "$map_of"
-    say "no image registry answers: made stand-ins for the base images"
+    say "no image registry is reachable: made placeholder base images"
 }
 
 layouts_map() {
@@ -66,7 +66,7 @@ layouts_map() {
     printf '%s\n' "$cache/layouts/map-${key% *}"
 }
 
-# The registry's images as OCI layouts, for an engine that reaches no registry.
+# The registry's images as OCI layouts, for an engine without a network.
 make_layouts() {
     local folder base layout
     mkdir -p "$cache/layouts"
@@ -100,7 +100,7 @@ ensure_bases() {
         [ "${BUILDLIB_BASES:-auto}" != layouts ] || use_layouts
         return
     fi
-    stand_ins_made || make_stand_ins || die 3 "no image registry answers, and no stand-ins can be" \
+    stand_ins_made || make_stand_ins || die 3 "no image registry is reachable, and placeholders can't be" \
         "made here; name a mirror in BUILDLIB_BASE_IMAGES, or give BUILDLIB_BASES=registry"
     BUILDLIB_BASE_IMAGES=$(cat "$(stand_ins_map)")
     export BUILDLIB_BASE_IMAGES

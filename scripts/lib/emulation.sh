@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Emulation of the other platform. Read by bootstrap.sh.
+# Emulation of the other platform. Sourced by bootstrap.sh.
 
 other_machine() { case $(uname -m) in x86_64) echo aarch64 ;; *) echo x86_64 ;; esac; }
 binfmt=/proc/sys/fs/binfmt_misc
 
-# An engine elsewhere, in a VM or on another system, has or has not its own.
+# An engine in a VM or on another machine has its own emulation, or none.
 emulation_concerns_us() { [ "$(uname -s)" = Linux ] && [ -z "$(chosen_endpoint)" ]; }
 emulation_ready() { [ -e "$binfmt/qemu-$(other_machine)" ]; }
 
@@ -13,7 +13,7 @@ register_emulation() {
     local magic="\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00"
     local mask="\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff"
     # F: the kernel opens the emulator now, so that it works inside any container. P: the program
-    # keeps its own argv[0], by which BusyBox knows what it is (Linux 5.12, QEMU 6.0).
+    # keeps its own argv[0], which BusyBox needs (Linux 5.12, QEMU 6.0).
     printf '%s' ":qemu-$machine:M::$magic\\x$number\\x00:$mask\\xff\\xff:/usr/bin/qemu-$machine-static:PF" |
         as_root tee "$binfmt/register" >/dev/null 2>&1
 }
@@ -30,11 +30,11 @@ ensure_emulation() {
         true
     ! emulation_ready || return 0
     [ -x "/usr/bin/qemu-$machine-static" ] || install_packages emulation qemu-user-static
-    # A package of a machine with systemd registers by itself.
+    # With systemd the package registers it by itself.
     ! emulation_ready || return 0
     case $machine in
         aarch64) register_emulation aarch64 b7 ;;
         x86_64) register_emulation x86_64 3e ;;
-    esac || { say "this kernel takes no emulation; only $(uname -m) will run"; return 0; }
+    esac || { say "this kernel does not support emulation; only $(uname -m) will run"; return 0; }
     say "registered emulation of $machine"
 }

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# The Docker engine and buildx: installed, started, waited for, stopped. Read by bootstrap.sh.
+# The Docker engine and buildx: install, start, wait, stop. Sourced by bootstrap.sh.
 
 socket=/var/run/docker.sock
 engine_config=/etc/docker/daemon.json
 engine_data=/var/lib/docker
 containerd=/run/containerd/containerd.sock
-# Who was started here, and what they said.
+# Processes that were started here, and their logs.
 state=/run/buildlib
 log=/var/log/buildlib
 
@@ -14,7 +14,7 @@ engine_answers() {
 }
 buildx_answers() { have docker && docker buildx version >/dev/null 2>&1; }
 
-# Somebody chose another engine: it is not ours to put one beside it.
+# The user chose another engine, so none is started here.
 chosen_endpoint() {
     local context
     if [ -n "${DOCKER_HOST:-}" ]; then
@@ -34,8 +34,8 @@ advice() {
 }
 
 # Several platforms under one tag, OCI archives, attestations and base images as OCI layouts need
-# the containerd store. Not where an engine has a configuration, or images in the classic store
-# already: they would vanish from sight.
+# the containerd store. An engine with a configuration, or with images in the classic store, is left
+# alone: its images would become invisible.
 choose_store() {
     [ ! -e "$engine_config" ] && [ ! -e "$engine_data/image" ] || return 0
     as_root mkdir -p "$(dirname "$engine_config")"
@@ -70,7 +70,7 @@ add_buildx() {
     buildx_answers || die 3 "docker does not find its buildx plugin: $(advice)"
 }
 
-# What the tests of publishing need beside the engine: a registry to run here, and cosign.
+# The tests of publishing also need a registry to run here, and cosign.
 ensure_release_tools() {
     local packages=()
     have docker-registry || packages+=(docker-registry)
@@ -80,43 +80,43 @@ ensure_release_tools() {
     [ "${#packages[@]}" != 0 ] || return 0
     may_install || die 3 "missing: ${packages[*]%%/*}; install cosign 2 or 3, and" \
         "docker-registry (github.com/distribution/distribution) under that name"
-    install_packages "what publishing is tested with" "${packages[@]}"
+    install_packages "registry and cosign" "${packages[@]}"
 }
 
-# started_at PID: prints the start time; fails where the process has ended, reaped or not.
+# started_at PID: prints the start time; fails if the process has ended, reaped or not.
 started_at() {
     local stat
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
-    # shellcheck disable=SC2086 # words, from the third on; the second may hold blanks
+    # shellcheck disable=SC2086 # words, from the third on; the second may have blanks
     set -- ${stat##*) }
     [ "$1" != Z ] && printf '%s\n' "${20}"
 }
 
-# A process id may have been given to somebody else since: the start time has to fit as well.
+# The process ID may have been reused since: the start time has to match as well.
 ours() {
     local pid time
     [ -r "$state/$1" ] && read -r pid time <"$state/$1" &&
         [ "$(started_at "$pid")" = "$time" ] && printf '%s\n' "$pid"
 }
 
-# Detached from this shell and its lock, and remembered, so that it can be stopped again.
+# Detached from this shell and its lock, and recorded, so that it can be stopped again.
 start_daemon() {
     (cd / && exec setsid "$@") >"$log/$1.log" 2>&1 </dev/null 9>&- &
     printf '%s %s\n' "$!" "$(started_at "$!")" >"$state/$1"
 }
 
-# forget_stale FILE NAME: a process id from before a restart may be somebody else's by now, and
-# the engine would take that for itself and not start.
+# forget_stale FILE NAME: after a restart the process ID may belong to another process, and the
+# engine would take that for itself and not start.
 forget_stale() {
     local pid='' name=''
     [ -r "$1" ] || return 0
     read -r pid <"$1" || true
     { read -r name <"/proc/${pid:-none}/comm"; } 2>/dev/null || true
-    # Where nobody reaps it, an ended process keeps its name.
+    # An ended process that was not reaped keeps its name.
     { [ "$name" = "$2" ] && started_at "$pid" >/dev/null; } || rm -f "$1"
 }
 
-# A socket may have been left by a process that is no more.
+# A process that has ended may have left its socket.
 containerd_answers() {
     [ -S "$containerd" ] &&
         "$venv/bin/python" -c 'import socket, sys; socket.socket(1).connect(sys.argv[1])' \
@@ -133,7 +133,7 @@ start_containerd() {
     done
 }
 
-# An engine that somebody is starting answers soon; one that somebody stopped ends soon.
+# Waits for an engine that is just starting or stopping.
 settle() {
     local end=$((SECONDS + 30))
     forget_stale /var/run/docker.pid dockerd
@@ -151,8 +151,8 @@ start_detached() {
     ! engine_answers || return 0
     mkdir -p "$state" "$log"
     choose_store
-    # As the distribution's own service does: with another containerd, dockerd would not find the
-    # images and the build cache that it has.
+    # Like the distribution's own service: with another containerd, dockerd would not find its
+    # images and build cache.
     start_containerd
     start_daemon dockerd --containerd "$containerd"
     say "started the Docker engine (log: $log/dockerd.log)"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The virtual environment, and git. Read by bootstrap.sh.
+# The virtual environment, and git. Sourced by bootstrap.sh.
 
 venv_path() {
     if [ -n "${BUILDLIB_VENV:-}" ]; then
@@ -14,8 +14,8 @@ venv_path() {
     fi
 }
 
-# Distributions compile their Python with optimisations; one that a version manager has compiled here
-# may take half as long again to start, and every task waits for that.
+# Distributions compile Python with optimisations; one that a version manager has compiled may take
+# 50 % longer to start, and every task waits for that.
 distribution_python=/usr/bin/python3
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -43,7 +43,7 @@ find_python() {
 venv_ready() {
     local real
     [ -x "$venv/bin/python" ] && cmp -s "$requirements" "$venv/.bootstrap" || return 1
-    # An upgrade of the system's Python leaves the link whole and the packages out of its sight.
+    # After an upgrade of the system's Python the link works, but the packages are not found.
     real=$(readlink -f "$venv/bin/python")
     case ${real##*/} in
         python3.[0-9] | python3.[0-9][0-9]) [ -d "$venv/lib/${real##*/}" ] ;;
@@ -62,7 +62,7 @@ find_uv() {
     printf '%s\n' "$cache/uv/bin/uv"
 }
 
-# uv reads no configuration of pip's; what was set for pip holds for it as well.
+# uv does not read pip's configuration, so pip's settings are passed to it.
 pip_says() { "$1" -m pip config get "global.$2" 2>/dev/null || true; }
 uv_like_pip() {
     local index=${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-}} cert=${SSL_CERT_FILE:-${PIP_CERT:-}}
@@ -87,8 +87,8 @@ fill_with_pip() {
         install_packages "Python's venv module" python3-venv
     fi
     "$1" -m venv --clear "$venv"
-    # The file names everything that is needed. Left to look for more, pip 23 takes an extra for a
-    # package without a hash, and installs nothing.
+    # The file lists everything. Otherwise pip 23 treats an extra as a package without a hash, and
+    # installs nothing.
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
         --require-hashes -r "$requirements"
 }
@@ -96,7 +96,7 @@ fill_with_pip() {
 make_venv() {
     local python
     [ -z "${BUILDLIB_PYTHON:-}" ] || new_enough "$BUILDLIB_PYTHON" ||
-        die 3 "BUILDLIB_PYTHON is no Python 3.11 or later: $BUILDLIB_PYTHON"
+        die 3 "BUILDLIB_PYTHON is not a Python 3.11 or later: $BUILDLIB_PYTHON"
     python=$(find_python) || {
         may_install || die 3 "no Python 3.11 or later on PATH; install one"
         install_packages Python python3 python3-venv
@@ -104,7 +104,7 @@ make_venv() {
     }
     rm -f "$venv/.bootstrap"
     fill_with_uv "$python" || fill_with_pip "$python"
-    # Last: an environment that was broken off is made again.
+    # Last: an interrupted environment is made again.
     cp "$requirements" "$venv/.bootstrap"
     say "made the virtual environment $venv"
 }

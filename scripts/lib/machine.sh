@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# The machine: what it is, what may be installed on it, and how. Read by bootstrap.sh.
+# The machine: its distribution, and how to install packages. Sourced by bootstrap.sh.
 
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 die() { local code=$1; shift; say "$@"; exit "$code"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# bounded SECONDS COMMAND...; not every system has timeout.
+# bounded SECONDS COMMAND...: with a timeout, if the system has that program.
 bounded() { if have timeout; then timeout "$@"; else shift; "$@"; fi; }
 
 os_release() {
@@ -25,9 +25,9 @@ is_root() { [ "$(id -u)" = 0 ]; }
 may_install() { is_debian_like && { is_root || [ "$may_sudo" = yes ]; }; }
 as_root() { if is_root; then "$@"; else sudo "$@"; fi; }
 
-# The mirrors of Debian 12 that this machine's own apt configuration names, as `URI SUITE`. apt
-# reads both formats of sources itself; from an empty state it prints what it would fetch. Other
-# makers' repositories have no component called main.
+# The mirrors of Debian 12 in this machine's apt configuration, as `URI SUITE`. apt reads both formats
+# of sources itself; with an empty state it prints what it would fetch. Third-party repositories have
+# no component called main.
 own_mirrors() {
     mkdir -p "$1/none/partial"
     apt-get -o Dir::State::Lists="$1/none" update --print-uris 2>/dev/null |
@@ -35,9 +35,8 @@ own_mirrors() {
         awk '$2 ~ /^bookworm(-updates|-security)?$/ && !seen[$0]++' || true
 }
 
-# Debian 12's own docker.io has no buildx. The next suite's packages run on it, and they are taken
-# from the very mirror that this machine uses, in an apt state of our own: the system's sources
-# stay as they are.
+# Debian 12's own docker.io has no buildx. The next suite's packages run on it. They come from this
+# machine's own mirror, with a separate apt state: the system's sources do not change.
 private_apt() {
     local dir=$cache/apt mirrors
     mirrors=$(own_mirrors "$dir")
@@ -73,11 +72,11 @@ apt_get() {
         printf '%s\n' "$output" | tail -n 15 >&2
         die 3 "apt-get $1 failed"
     fi
-    # A mirror that is not reached is a warning only, and explains what fails later.
+    # An unreachable mirror is only a warning, which explains what fails later.
     apt_warnings=$apt_warnings$(printf '%s\n' "$output" | grep '^[EW]:' || true)
 }
 
-# Once in a run: a fresh machine has no package lists.
+# Once per run: a fresh machine has no package lists.
 apt_lists() {
     [ -z "${apt_conf+known}" ] || return 0
     apt_conf=
@@ -85,7 +84,7 @@ apt_lists() {
     apt_get update
 }
 
-# install_packages WHAT PACKAGE...: services must not start by themselves meanwhile; an own policy is kept.
+# install_packages WHAT PACKAGE...: keeps services from starting meanwhile; an existing policy is kept.
 install_packages() {
     local what=$1 policy=/usr/sbin/policy-rc.d
     shift
@@ -101,7 +100,7 @@ install_packages() {
     say "installed $what ($*)"
 }
 
-# The first of the packages that this distribution has.
+# Prints the first of the packages that this distribution has.
 first_known() {
     local name
     for name in "$@"; do

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# Directories that nobody else can write: what is run, or read as instructions, comes from no other
-# place. Read by bootstrap.sh; scripts/gotools.py has the same rules.
+# Directories that only this user and root can write: programs and instructions come from no other
+# place. Sourced by bootstrap.sh; scripts/gotools.py has the same rules.
 
-# The home that the system knows for us, where HOME names none; nothing where we can't write it.
+# The user's home as the system knows it, if HOME is not set; nothing if it can't be written.
 own_home() {
     local home
     home=$(unset HOME && printf '%s\n' ~)
     if [ -d "$home" ] && [ -w "$home" ]; then printf '%s\n' "$home"; fi
 }
 
-# The cache; nothing where there is no home to keep it in.
+# The cache; nothing if there is no home for it.
 cache_path() {
     local home=${HOME:-}
     [ -n "$home" ] || home=$(own_home)
@@ -17,8 +17,8 @@ cache_path() {
     elif [ -n "$home" ]; then printf '%s/.cache/buildlib\n' "${home%/}"; fi
 }
 
-# physical PATH: the path without links, as far as it is there. A link can be turned elsewhere by
-# whoever may write the directory that it is in; the path without it is what is checked and used.
+# physical PATH: the path without links, as far as it exists. Anyone who can write the directory of a
+# link can redirect it, so the path without links is checked and used.
 physical() {
     local there=$1 rest=
     while [ ! -d "$there" ]; do
@@ -33,15 +33,15 @@ physical() {
     printf '%s%s\n' "${there%/}" "$rest"
 }
 
-# has_own_group USER GID: the group is the user's own, as many distributions give one to each user.
+# has_own_group USER GID: the group has only this user, as on many distributions.
 has_own_group() {
     local name members
     have getent && IFS=: read -r name _ _ members < <(getent group "$2") &&
         [ "$name" = "$1" ] && { [ -z "$members" ] || [ "$members" = "$1" ]; }
 }
 
-# Words of find: what belongs to somebody else than root and us, and what others may write. Who
-# calls sudo is root by that, so that what is theirs is ours.
+# Arguments of find: what belongs to another user than root and us, and what others may write. The
+# user who called sudo counts as us.
 set_others() {
     local owners=(-user 0 -o -user "$(id -u)") group=(-perm -0020)
     if is_root && [ -n "${SUDO_UID:-}" ]; then owners+=(-o -user "$SUDO_UID"); fi
@@ -53,8 +53,8 @@ set_others() {
     writable=('(' -perm -0002 -o '(' "${group[@]}" ')' ')')
 }
 
-# first_open_above PATH: prints a directory on the way to it that others could replace, by renaming
-# what is in it. Where the sticky bit is set they can't: /tmp has it.
+# first_open_above PATH: prints a parent directory in which others could rename entries. With the
+# sticky bit, as in /tmp, they can't.
 first_open_above() {
     local at=$1 above=(/)
     while [ -n "${at%/*}" ]; do at=${at%/*}; above+=("$at"); done
@@ -62,15 +62,15 @@ first_open_above() {
         sed -n 1p
 }
 
-# first_open_in PATH: prints what of it is somebody else's, or could be changed by them. What is in a
-# directory that they can't enter is out of their reach. uv leaves a lock that is open to all, and
-# nothing reads it.
+# first_open_in PATH: prints an entry that belongs to another user, or that others can write. A
+# directory that they can't enter is skipped. uv leaves a lock that everyone can write, but nothing
+# reads it.
 first_open_in() {
     find "$1" ! -type l ! -name .lock \( "${foreign[@]}" -o "${writable[@]}" \) -print -o \
         -type d ! -perm -0001 ! -perm -0010 -prune | sed -n 1p
 }
 
-# first_open PATH: both. What can't be looked at counts as open.
+# first_open PATH: both. An unreadable path counts as open.
 first_open() {
     local open
     open=$(first_open_above "$1") || open=${open:-$1}
@@ -78,7 +78,7 @@ first_open() {
     [ -z "$open" ] || printf '%s\n' "$open"
 }
 
-# refuse_open HINT PATH: ends where somebody else could have put something there, or could now.
+# refuse_open HINT PATH: exits if another user could have written there, or still can.
 refuse_open() {
     local open
     [ -e "$2" ] || return 0
@@ -89,11 +89,11 @@ refuse() { die 3 "$2 belongs to somebody else, or can be written by them; $1"; }
 
 another_cache="give a directory of your own in XDG_CACHE_HOME"
 
-# Before anything in the cache or in the environment is looked at.
+# Before anything in the cache or in the environment is read.
 check_private() {
     local open place
     set_others
-    # What is downloaded and unpacked lies there for a moment.
+    # Downloads are unpacked there.
     place=$(physical "${TMPDIR:-/tmp}")
     open=$(first_open_above "$place/.") || open=${open:-$place}
     [ -z "$open" ] || refuse "give another directory in TMPDIR" "$open"
@@ -104,7 +104,7 @@ check_private() {
     fi
     venv=$(venv_path)
     place=$(physical "$venv") || die 3 "$venv can't be entered; give another BUILDLIB_VENV"
-    # Who may write the checkout wrote this script as well.
+    # Anyone who can write the checkout could change this script as well.
     case $place in
         "$root"/*) ;;
         *) refuse_open "remove it, or give another BUILDLIB_VENV" "$place" ;;
@@ -117,17 +117,17 @@ make_cache() {
         cache=$(mktemp -d "${TMPDIR:-/tmp}/buildlib-XXXXXXXX") || die 3 "no cache can be made"
         cache=$(physical "$cache")
         venv=$(venv_path)
-        say "no home directory: what is made is in $cache, for this time"
+        say "no home directory: the cache is $cache, for this run"
     else
         (umask 077 && mkdir -p "$cache") || die 3 "$cache can't be made; $another_cache"
     fi
-    # Somebody may have been quicker.
+    # Another user may have created it first.
     refuse_open "$another_cache" "$cache"
     private_uv_cache
 }
 
-# uv takes what it has unpacked once as it is, without a look at its hash. By itself it keeps that
-# beside our cache, in a home; where it is told of another place, others may be there as well.
+# uv trusts what it has unpacked once, without checking its hash. Its default cache is beside ours, in
+# a home; a configured one may be writable for others.
 private_uv_cache() {
     local place=${UV_CACHE_DIR:-${XDG_CACHE_HOME:+$XDG_CACHE_HOME/uv}}
     [ -n "$place" ] || return 0

@@ -240,7 +240,7 @@ def test_bases_can_be_chosen(tmp_path: Path) -> None:
     }
     script = _tree(tmp_path / "tree") / "scripts" / "bootstrap.sh"
     done = _run(*show, script=script, **env)
-    assert done.stderr.endswith("made stand-ins for the base images\n"), done.stderr
+    assert done.stderr.endswith("made placeholder base images\n"), done.stderr
     text = Path(done.stdout.strip()).read_text(encoding="utf-8")
     assert text.count("stand-in = true") == 2
     assert text.count(f"oci-layout://{tmp_path}/cache/") == 2

@@ -186,7 +186,7 @@ def test_a_python_that_is_named_and_will_not_do_is_an_error(tmp_path: Path, name
     code = f"PATH={shlex.quote(str(tmp_path))}:$PATH; {_place(tmp_path)}{FILLING}make_venv"
     done = define(code, BUILDLIB_PYTHON=named)
     assert (done.returncode, done.stdout) == (3, "")
-    assert f"BUILDLIB_PYTHON is no Python 3.11 or later: {named}" in done.stderr
+    assert f"BUILDLIB_PYTHON is not a Python 3.11 or later: {named}" in done.stderr
 
 
 def test_uv_that_fails_says_so_and_leaves_the_rest_to_pip(tmp_path: Path) -> None:

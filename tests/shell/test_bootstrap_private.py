@@ -81,7 +81,7 @@ def test_without_any_home_the_directory_is_new_and_ours_alone(shared: Path) -> N
     assert state == f"700:{os.getuid()}"
     assert cache.startswith(f"{shared}/buildlib-")
     assert second.stdout.splitlines()[0] != cache
-    assert f"no home directory: what is made is in {cache}" in first.stderr
+    assert f"no home directory: the cache is {cache}" in first.stderr
     # Telling makes nothing.
     before = sorted(shared.iterdir())
     done = _bash(f'{homeless}check_private; bases_chosen; echo "$cache"', TMPDIR=str(shared))
