@@ -95,7 +95,9 @@ def main() -> int:
     if sys.argv[1:] == ["--check"]:
         old = [path for path, text in files.items() if path.read_text("utf-8") != text]
         for path in old:
-            print(f"{path.relative_to(ROOT)} is outdated: run scripts/reference.py", file=sys.stderr)
+            print(
+                f"{path.relative_to(ROOT)} is outdated: run scripts/reference.py", file=sys.stderr
+            )
         return 1 if old else 0
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")

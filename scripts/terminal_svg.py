@@ -3,11 +3,10 @@
 
 Usage: terminal_svg.py [--record]
 
-The picture is drawn from the text beside it, docs/images/terminal.txt. With --record that text is first
-taken from a real run: the commands run in a clone of HEAD that has the tag v1.2.3 and an image name of
-its own, which is removed afterwards. A line is cut where it would leave the picture. Recording needs
-a Docker engine: scripts/bootstrap.sh python scripts/terminal_svg.py --record. Exits with code 4 if a
-command fails.
+The picture is drawn from the text beside it, docs/images/terminal.txt. With --record that text is
+first taken from a real run: the commands run in a clone of HEAD with the tag v1.2.3 and an image
+name of its own, which is removed afterwards. Long lines are cut. Recording needs a Docker engine:
+scripts/bootstrap.sh python scripts/terminal_svg.py --record. Exits with code 4 if a command fails.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,9 @@ PICTURE: Final = TEXT.with_suffix(".svg")
 COMMANDS: Final = ("invoke docker-build", "invoke version --explain")
 IMAGE: Final = "dockerutilities"
 COLUMNS: Final = 100
-# Of a letter and a line, in pixels, and around the text.
+# They change the version, or what is printed.
+_UNWANTED: Final = {"VERSION", "SOURCE_DATE_EPOCH", "GITHUB_ACTIONS"}
+# Pixels: width and height of a letter, margin, and height of the title bar.
 _WIDTH, _HEIGHT, _MARGIN, _BAR = 7.9, 19, 20, 34
 _STYLE: Final = """\
     text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
@@ -39,6 +41,12 @@ _STYLE: Final = """\
     .prompt { fill: #7ee787 }"""
 
 
+def _run(*argv: str, cwd: Path, env: Mapping[str, str]) -> str:
+    """Return what a command prints on both streams."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(argv, cwd=cwd, env=env, text=True, check=True, **streams).stdout
+
+
 def record(root: Path, env: Mapping[str, str]) -> str:
     """Run the commands in a clone of a repository, and return what a terminal shows.
 
@@ -46,27 +54,20 @@ def record(root: Path, env: Mapping[str, str]) -> str:
         subprocess.CalledProcessError: a command failed.
     """
     name = f"{IMAGE}-{secrets.token_hex(4)}"
+    clean = {key: value for key, value in env.items() if key not in _UNWANTED}
+    clean["BUILDLIB_IMAGE"] = name
     shown: list[str] = []
     with tempfile.TemporaryDirectory(prefix="terminal-") as folder:
         clone = Path(folder, "clone")
-        quiet = ("git", "-c", "advice.detachedHead=false")
-        subprocess.run([*quiet, "clone", "--quiet", "--no-tags", str(root), str(clone)], check=True)
-        subprocess.run([*quiet, "tag", "v1.2.3"], cwd=clone, check=True)
+        _run("git", "clone", "--quiet", "--no-tags", str(root), str(clone), cwd=root, env=clean)
+        _run("git", "tag", "--no-sign", "v1.2.3", cwd=clone, env=clean)
         try:
             for command in COMMANDS:
-                done = subprocess.run(
-                    [sys.executable, "-m", *command.split()],
-                    cwd=clone,
-                    env={**env, "BUILDLIB_IMAGE": name},
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    check=True,
-                )
-                shown += [f"$ {command}", *done.stdout.rstrip().splitlines(), ""]
+                printed = _run(sys.executable, "-m", *command.split(), cwd=clone, env=clean)
+                shown += [f"$ {command}", *printed.rstrip().splitlines(), ""]
         finally:
-            tags = [f"{name}:1.2.3", f"{name}:latest"]
-            subprocess.run(["docker", "rmi", *tags], env=env, capture_output=True, check=False)
+            with suppress(subprocess.CalledProcessError):
+                _run("docker", "rmi", f"{name}:1.2.3", f"{name}:latest", cwd=root, env=clean)
     lines = [_cut(line.replace(name, IMAGE).replace(str(clone), ".")) for line in shown]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -100,9 +101,7 @@ def render(text: str) -> str:
         f'<circle cx="{_MARGIN + 18 * number}" cy="18" r="6" fill="{color}"/>'
         for number, color in enumerate(("#ff5f57", "#febc2e", "#28c840"))
     )
-    rows = [
-        _row(line, _BAR + number * _HEIGHT + 14) for number, line in enumerate(lines) if line
-    ]
+    rows = [_row(line, _BAR + number * _HEIGHT + 14) for number, line in enumerate(lines) if line]
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title">',
