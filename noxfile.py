@@ -1,4 +1,4 @@
-"""What CI runs, and contributors: isolated sessions. Plain `nox` runs all that CI runs."""
+"""The sessions of CI and contributors. Plain `nox` runs everything that CI runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from buildlib.config.config import load_config
 
-# The first that runs sessions side by side: `nox -j 2`.
+# The first version that runs sessions in parallel: `nox -j 2`.
 nox.needs_version = ">=2026.8.10"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 
-# Each of them builds tools that are written in Go: plain nox runs them where `go` is on PATH, and
-# says which it leaves out where it is not. Asked for by name they run, or fail.
+# These build tools with Go: plain nox runs them if `go` is on PATH, and otherwise says that they
+# are left out. By name they run, or fail.
 NEEDS_GO = ["goreleaser", "builders"]
 HAS_GO = shutil.which("go") is not None
 nox.options.sessions = [
@@ -29,19 +29,19 @@ nox.options.sessions = [
     *("smoke", "reproducible", "publish"),
     *(NEEDS_GO if HAS_GO else ["left_out"]),
 ]
-# Many a session waits for an engine or a registry, and leaves a core to another. A session that is
-# asked for by name shows what it does while it does it, unless `-j` is given as well.
+# Many sessions wait for an engine or a registry, and leave a core to another one. A session that is
+# run by name shows its output at once, unless `-j` is given as well.
 if len(sys.argv) == 1:
     nox.options.parallel = 2
 
 REQUIREMENTS = "requirements/dev.txt"
 LOWEST = "requirements/lowest.txt"
-# Two workers that share what is left, and a table of the slowest tests.
+# Two workers that share the remaining tests, and a table of the slowest ones.
 SHARED = ("-n", "2", "--dist", "worksteal", "--durations", "30")
-# More of them than cores: much of the time they wait for processes, registries, engines and disks.
+# More workers than cores: much of the time they wait for processes, registries, engines and disks.
 WAITING = ("-n", "4", *SHARED[2:])
 LEAST_BRANCHES = 95
-# Each with what its command is run by: the installed tools are the oldest that count, on Debian 12.
+# The prefix of each one's command: on Debian 12 the installed tools are the oldest supported ones.
 TOOLCHAINS = {
     "oldest": (),
     "current buildx": ("scripts/toolchain.py",),
@@ -52,7 +52,7 @@ PLATFORMS = [str(platform) for platform in CONFIG.platforms]
 
 
 def _python(version: str) -> str | None:
-    """Return where a Python is: on PATH, or among pyenv's, whose shims may lead nowhere."""
+    """Return the path of a Python, from PATH or pyenv, whose shims may not work."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     places = [one for one in os.get_exec_path() if Path(one) != pyenv / "shims"]
     places += map(str, sorted(pyenv.glob(f"versions/{version}.*/bin")))
@@ -67,25 +67,25 @@ PYTHONS = [
 
 
 def _install(session: nox.Session) -> None:
-    # Invoke writes no byte code: without this, every task that a test runs compiles its libraries.
+    # Invoke writes no byte code: without this, every task in a test would compile its libraries.
     session.env["UV_COMPILE_BYTECODE"] = "1"
     session.install("--no-deps", "--require-hashes", "-r", REQUIREMENTS)
 
 
 def _build(session: nox.Session, *options: str) -> None:
-    """Run docker-build as a person would, from the session's own environment."""
+    """Run docker-build in the session's environment."""
     session.run("invoke", "docker-build", *options)
 
 
 def _release_tools(session: nox.Session) -> None:
-    """See to a registry server and cosign, which only the tests of publishing need."""
+    """Install a registry server and cosign, which only the tests of publishing need."""
     session.run("scripts/bootstrap.sh", "--release-tools", "true", external=True)
 
 
 def _lint_workflows(session: nox.Session) -> None:
-    """Check the workflows; shellcheck, which actionlint calls, is the environment's."""
+    """Check the workflows; actionlint calls the shellcheck of the environment."""
     session.run("python", "scripts/gotools.py", "actionlint", "--", "actionlint")
-    # Offline: what is asked of GitHub would differ from day to day, and needs a token.
+    # Offline: online checks need a token, and their results change from day to day.
     session.run(
         *("zizmor", "--offline", "--no-progress", "--collect", "all", "--strict-collection"),
         *("--persona", "auditor", ".github"),
@@ -99,7 +99,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
-    # With what the scripts read: scripts/lib.
+    # Including the sourced files in scripts/lib.
     shellcheck = ("shellcheck", "--external-sources", "--check-sourced")
     session.run(*shellcheck, *map(str, sorted(Path("scripts").glob("*.sh"))), ".ci/run")
     session.run("hadolint", "--config", ".hadolint.yaml", "Dockerfile")
@@ -110,14 +110,14 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(allow_parallel=True)
 def app_tests(session: nox.Session) -> None:
-    """Run the Go tests inside the build; the coverage is left in coverage/."""
+    """Run the Go tests inside the build, and write their coverage to coverage/."""
     _install(session)
     _build(session, "--target", "coverage", "--output", "type=local,dest=coverage")
     session.log(Path("coverage/coverage.txt").read_text(encoding="utf-8").splitlines()[-1])
 
 
 def _check_branches(session: nox.Session) -> None:
-    """Fail under 95 % of branches: the figure of the report mixes them with statements."""
+    """Fail under 95 % of branches: the report's figure mixes branches and lines."""
     file = Path(session.create_tmp(), "coverage.json")
     session.run("coverage", "json", "--quiet", "-o", str(file))
     totals = json.loads(file.read_text(encoding="utf-8"))["totals"]
@@ -139,11 +139,11 @@ def _pytest(
         workers: SHARED or WAITING.
     """
     chosen = any(Path(word.partition("::")[0]).exists() for word in session.posargs)
-    # Absolute: tasks that are measured as well run in directories of their own.
+    # Absolute, because measured tasks run in other directories.
     session.env["COVERAGE_FILE"] = str(Path(f".coverage-{session.name}").resolve())
     session.run("coverage", "erase")
     files = () if chosen else folders
-    # Else each worker would rewrite the assertions of every file again: seven seconds of CPU.
+    # Otherwise each worker would rewrite the assertions of every file: seven seconds of CPU.
     cached = {"PYTHONDONTWRITEBYTECODE": None}
     words = ("-m", mark, *workers, *files, *session.posargs)
     session.run("coverage", "run", "-m", "pytest", *words, env=cached)
@@ -169,7 +169,7 @@ def lowest(session: nox.Session) -> None:
 @nox.session(default=False)
 @nox.parametrize("python", PYTHONS)
 def pythons(session: nox.Session) -> None:
-    """Run the unit tests with each Python of 3.11 to 3.14 that is on PATH or pyenv has."""
+    """Run the unit tests with each Python from 3.11 to 3.14 on PATH or in pyenv."""
     _install(session)
     session.run("pytest", "-m", "unit", *SHARED, "tests/unit", *session.posargs)
 
@@ -179,7 +179,7 @@ def engine(session: nox.Session) -> None:
     """Run the tests of building and running images on the real engine; takes pytest's options."""
     _install(session)
     _release_tools(session)
-    # The engine is waited for: for containers that start and end, and builds.
+    # Most of the time these wait for the engine.
     _pytest(session, "engine", "tests/integration", workers=WAITING)
 
 
@@ -193,7 +193,7 @@ def release(session: nox.Session) -> None:
 
 @nox.session(requires=["unit", "engine", "release"])
 def coverage(session: nox.Session) -> None:
-    """Report the coverage of the three sessions before it; fails under 95 %."""
+    """Report the coverage of unit, engine and release; fails under 95 %."""
     _install(session)
     parts = [f".coverage-{name}" for name in ("unit", "engine", "release")]
     session.run("coverage", "combine", "--keep", "--quiet", *parts)
@@ -209,12 +209,12 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Let each request of a publication fail in each way, and kill it after each step: an hour.
+    """Inject every fault at every request of a publication, and kill it after each step: an hour.
 
-    Whatever each run tries on a part of its examples, it tries on all of them.
+    It also runs all examples of the tests that otherwise run a part of them.
     """
     _install(session)
-    # Twenty times as many examples take as long as they take.
+    # Twenty times as many examples need a longer timeout.
     patient = ("--timeout", "3600", *SHARED)
     if not session.posargs:
         examples = ("-m", "hypothesis", "--hypothesis-profile", "all examples")
@@ -234,7 +234,7 @@ def simulation(session: nox.Session) -> None:
 @nox.session(allow_parallel=True)
 @nox.parametrize("platform", PLATFORMS, ids=PLATFORMS)
 def smoke(session: nox.Session, platform: str) -> None:
-    """Try one platform as a user would: `nox -s smoke -- IMAGE` one that is there."""
+    """Smoke-test one platform; `nox -s smoke -- IMAGE` tests an existing image."""
     _install(session)
     words = list(session.posargs)
     if words and not words[0].startswith("-"):
@@ -245,45 +245,45 @@ def smoke(session: nox.Session, platform: str) -> None:
 
 @nox.session(allow_parallel=True)
 def reproducible(session: nox.Session) -> None:
-    """Build every platform twice under other conditions; not a byte may differ."""
+    """Build every platform twice under different conditions; every byte has to be the same."""
     _install(session)
     if session.posargs:
         session.run("invoke", "docker-reproduce", *session.posargs)
     else:
-        # The same, and what the archives hold besides.
+        # The same, and further checks of the archives.
         session.run("pytest", "-m", "reproducible", "tests/integration", "--capture=no")
 
 
 @nox.session(allow_parallel=True)
 def publish(session: nox.Session) -> None:
-    """Publish this repository's image for real: two releases to two registries, and back again."""
+    """Make test releases of this repository's image to two local registries, and roll back."""
     _install(session)
     _release_tools(session)
     session.run("pytest", "-m", "rehearsal", "tests/integration", "--capture=no", *session.posargs)
 
 
 def _answer(session: nox.Session, *command: str) -> str:
-    """Return what a command prints; what it says beside that is shown."""
+    """Return what a command prints on stdout; its stderr is shown."""
     return str(session.run(*command, silent=True, stderr=None, external=True)).strip()
 
 
 def _like_docker_publish(session: nox.Session) -> dict[str, str]:
-    """Return what GoReleaser can't know: which tags don't move, and what compiled the image's."""
+    """Return what GoReleaser can't know: tags that don't move, and the Go of the image."""
     held_back = _answer(session, "invoke", "goreleaser-config", "--held-back")
     program = _answer(session, "invoke", "binary")
-    # `PATH: go1.24.3`: another Go makes other programs of the same sources.
+    # `PATH: go1.24.3`: a different Go compiles the same sources to different bytes.
     compiler = _answer(session, "go", "version", program).rpartition(": ")[2]
     return {"BUILDLIB_HELD_BACK": held_back, "GOTOOLCHAIN": compiler}
 
 
 @nox.session(allow_parallel=True)
 def goreleaser(session: nox.Session) -> None:
-    """Check GoReleaser's configuration and release with it here; `-- release` does it for real."""
+    """Check GoReleaser's configuration, and make test releases; `-- release` makes a real one."""
     _install(session)
     # With the pinned GoReleaser on PATH, and syft, which it calls.
     run = ("python", "scripts/gotools.py", "goreleaser", "syft", "--")
     if session.posargs[:1] == ["release"]:
-        # The images are published by docker-publish, which judges them before.
+        # docker-publish publishes the images, after its gates.
         words = ("release", "--clean", "--skip=docker,sign", *session.posargs[1:])
         session.run(*run, "goreleaser", *words, env=_like_docker_publish(session))
         return
@@ -294,11 +294,9 @@ def goreleaser(session: nox.Session) -> None:
 
 @nox.session(allow_parallel=True)
 def builders(session: nox.Session) -> None:
-    """Build on two machines for real, one for each platform, and kill one: buildkitd with TLS."""
+    """Build on two buildkitd with TLS, one for each platform, and kill one of them."""
     if os.geteuid() != 0:
-        session.error(
-            "buildkitd has to be root here: scripts/bootstrap.sh --as-root nox -s builders"
-        )
+        session.error("buildkitd needs root: scripts/bootstrap.sh --as-root nox -s builders")
     _install(session)
     _release_tools(session)
     session.run("pytest", "-m", "builders", *SHARED, "tests/integration", *session.posargs)
@@ -306,23 +304,23 @@ def builders(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def engines(session: nox.Session) -> None:
-    """Test with the oldest and the newest of Docker's tools, and write docs/toolchains.md."""
+    """Test with the oldest and the newest Docker tools, and write docs/toolchains.md."""
     if os.geteuid() != 0:
-        session.error("a second engine is root here: scripts/bootstrap.sh --as-root nox -s engines")
+        session.error("a second engine needs root: scripts/bootstrap.sh --as-root nox -s engines")
     _install(session)
-    # An engine without the compiler's cache compiles all of Go's library: once, and not in the
-    # time of several tests. The image's own steps may be cached where that is not.
+    # A new engine has no compiler cache: compile Go's library once, before the tests. The image's
+    # own steps may be cached even if the library is not.
     build = "invoke docker-build --no-cache --platform all --output cacheonly"
     pytest = ("python", "-m", "pytest", "-m", "toolchain", *SHARED)
     built_first = ("sh", "-c", f'{build} && exec "$@"', "-", *pytest)
     files, failed = [], []
     for name, prefix in TOOLCHAINS.items():
         session.log(name)
-        # Not `create_tmp`: it moves TMPDIR into this checkout, whose git would be found by tests.
+        # Not `create_tmp`: it moves TMPDIR into this checkout, so that tests would find its git.
         files.append(session.cache_dir.resolve() / f"{name}.json".replace(" ", "-"))
         files[-1].unlink(missing_ok=True)
         words = (*prefix, *built_first, "--matrix", str(files[-1]), "tests/integration")
-        # An engine of its own has no network: it needs base images that are here.
+        # The separate engine has no network: it needs local base images.
         session.run(
             *("scripts/bootstrap.sh", "--release-tools", *words, *session.posargs),
             env={"BUILDLIB_BASES": os.environ.get("BUILDLIB_BASES", "layouts")},
@@ -339,7 +337,7 @@ def engines(session: nox.Session) -> None:
 
 @nox.session(python=False, default=False)
 def left_out(session: nox.Session) -> None:
-    """Say which sessions plain nox does not run on this machine, and why."""
+    """Print which sessions plain nox does not run on this machine, and why."""
     for name in NEEDS_GO if not HAS_GO else ():
         session.warn(f"{name} was left out: no go on PATH (go.dev/doc/install); nox -s {name}")
 
@@ -355,6 +353,6 @@ def fmt(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure; prints the table that benchmarks/README.md keeps."""
+    """Measure, and print the table for benchmarks/README.md."""
     _install(session)
     session.run("python", "benchmarks/run.py", *session.posargs)

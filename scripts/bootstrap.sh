@@ -15,9 +15,9 @@
 # line on stderr; stdout belongs to the command.
 #
 # Environment: BUILDLIB_VENV (path of the virtual environment), BUILDLIB_PYTHON (the Python for it;
-# default: the distribution's, otherwise the first on PATH), BUILDLIB_BASES (auto, registry, stand-ins:
-# placeholder base images, or layouts: copies of the registry's images, for an engine without a
-# network), BUILDLIB_BASE_IMAGES (your own map of base images; none are made then),
+# default: the distribution's, otherwise the first on PATH), BUILDLIB_BASES (`auto`, `registry`,
+# `stand-ins`: placeholder base images, or `layouts`: copies of the registry's images, for an engine
+# without a network), BUILDLIB_BASE_IMAGES (your own map of base images; none are made then),
 # BUILDLIB_OS_RELEASE (file that describes the distribution), XDG_CACHE_HOME and TMPDIR. If HOME is
 # not set either, the cache is in the user's home as the system knows it, otherwise in a new directory
 # each time. A cache, or an environment outside of the checkout, that somebody else can write is not

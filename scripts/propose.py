@@ -4,20 +4,20 @@
 Usage: propose.py pull-request --branch NAME --title TEXT --body TEXT [--base main] [--run FILE]
        propose.py issue --sarif FILE [--label scan]
 
-`pull-request` commits what is changed in tracked files onto the commit that is checked out, as the
-branch of that name, and pushes it; the branch is this script's own, and what somebody else put
-there is replaced. The checkout stays as it is. Without changes nothing happens, and the next run
-brings the same branch and pull request up to date. `--run` starts a workflow on the branch: for a
-push with the token of a workflow, GitHub starts none by itself.
+`pull-request` commits the changes in tracked files on top of HEAD, and pushes that commit as the
+branch of that name. The branch belongs to this script: other commits on it are replaced. The
+checkout does not change. Without changes nothing happens, and the next run updates the same branch
+and pull request. `--run` starts a workflow on the branch, because GitHub starts none for a push
+with the token of a workflow.
 
-`issue` reads what `invoke docker-scan --sarif FILE` wrote, and opens one issue for all that fails
-the gate and that no open issue of the label names. Only who may sort issues can give a label, so
-that nobody else can hide a finding.
+`issue` reads the file of `invoke docker-scan --sarif FILE`, and opens one issue for all findings
+that fail the gate and that no open issue with the label contains. Setting a label needs triage
+rights, so others can't hide a finding.
 
-It speaks to GitHub by `gh`, which takes GH_TOKEN from the environment or knows who is signed in.
-`--dry-run` prints the commands, and asks and changes nothing outside. Ends with 2 where the input
-is wrong, with 3 where gh or git is missing, else with 4 where one of them fails. Runs on the
-standard library.
+It calls GitHub's `gh`, with GH_TOKEN or the account that is signed in. `--dry-run` prints the
+commands, and neither reads nor changes anything outside of this machine. Exits with code 2 if the
+input is wrong, with code 3 if gh or git is missing, and with code 4 if one of them fails. Needs
+only the standard library.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-# Who commits where git knows nobody: the name under which GitHub shows its workflows' own work.
+# The committer if git has none configured: GitHub's name for the work of workflows.
 _NAME: Final = "github-actions[bot]"
 _EMAIL: Final = "41898282+github-actions[bot]@users.noreply.github.com"
-# git asks gh for the token, for this one command: it is kept nowhere, and is in no command line.
+# git asks gh for the token, for one command: it is not stored, and not in a command line.
 _BY_GH: Final = ("-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential")
 _MARK: Final = "<!-- scan-finding: {} -->"
 _MARKED: Final = re.compile(r"^<!-- scan-finding: (\S+) -->\s*$", re.MULTILINE)
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
-# GitHub takes 65,536 characters; every finding needs its hidden line besides.
+# GitHub accepts 65,536 characters, and every finding also needs its hidden line.
 _MOST_ROWS: Final = 100
 _LONGEST: Final = 300
 _ALL: Final = "1000"
 
 
 class ProposeError(Exception):
-    """It can't be proposed, and why; `code` is what to exit with."""
+    """Why nothing can be proposed; `code` is the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         """Keep the code beside the message."""
@@ -60,7 +60,7 @@ class ProposeError(Exception):
 
 @dataclass(frozen=True)
 class Hands:
-    """What runs commands; a dry run prints those that reach outside of this machine."""
+    """Runs commands; a dry run prints those that reach outside of this machine."""
 
     dry: bool
 
@@ -77,7 +77,7 @@ class Hands:
         return done.stdout.strip()
 
     def outside(self, *argv: str, body: str = "") -> str:
-        """Run a command that speaks to GitHub; `body` comes on its standard input."""
+        """Run a command that calls GitHub, with `body` on its standard input."""
         print(f"$ {shlex.join(argv)}", file=sys.stdout if self.dry else sys.stderr)
         if self.dry:
             print("".join(f"| {line}\n" for line in body.splitlines()), end="")
@@ -99,7 +99,7 @@ class Hands:
 
 
 def _who(hands: Hands) -> dict[str, str]:
-    """Return the variables that name who commits, where git does not know it."""
+    """Return the variables of the committer, if git has none configured."""
     known = hands.here("git", "config", "--default", "", "--get", "user.email")
     if known or os.environ.get("GIT_AUTHOR_EMAIL"):
         return {}
@@ -109,13 +109,13 @@ def _who(hands: Hands) -> dict[str, str]:
 
 
 def commit_changes(hands: Hands, message: str) -> str:
-    """Return a commit of what is changed in tracked files, on top of HEAD; empty: nothing is.
+    """Commit the changes in tracked files on top of HEAD; return its ID, or nothing.
 
-    The same changes on the same commit are the same commit again, as it has that one's time.
+    The same changes on the same commit give the same ID, because the time is that of HEAD.
     """
     head = hands.here("git", "rev-parse", "HEAD")
     with tempfile.TemporaryDirectory(prefix="propose-") as folder:
-        # An index of its own: what is staged here stays as it is.
+        # A separate index: the checkout's own does not change.
         index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
         hands.here("git", "read-tree", head, env=index)
         hands.here("git", "add", "--update", ":/", env=index)
@@ -128,27 +128,27 @@ def commit_changes(hands: Hands, message: str) -> str:
 
 
 def _push(hands: Hands, commit: str, branch: str) -> bool:
-    """Let the branch be the commit; return whether it was not before."""
+    """Point the branch at the commit; return whether it has changed."""
     reference = f"refs/heads/{branch}"
     found = hands.outside("git", *_BY_GH, "ls-remote", "origin", reference).split()
     before = found[0] if found else ""
     if before == commit:
         return False
-    # Only over what was seen there.
+    # Replaces only the commit that was read before.
     lease = f"--force-with-lease={reference}:{before}"
     hands.outside("git", *_BY_GH, "push", "--quiet", lease, "origin", f"{commit}:{reference}")
     return True
 
 
 def _pull_request(hands: Hands, branch: str, base: str) -> str:
-    """Return the number of the open pull request of our branch, not of a fork's; or nothing."""
+    """Return the number of the open pull request of our branch (not a fork's), or nothing."""
     words = ("--head", branch, "--base", base, "--state", "open", "--limit", _ALL)
     found = hands.listed("gh", "pr", "list", *words, "--json", "number,isCrossRepository")
     return next((str(one["number"]) for one in found if not one["isCrossRepository"]), "")
 
 
 def propose_changes(hands: Hands, wanted: argparse.Namespace) -> str:
-    """Commit, push, and open the pull request where there is none; return what was done."""
+    """Commit, push, and open the pull request if it is missing; return what was done."""
     if wanted.branch == wanted.base:
         raise ProposeError(f"{wanted.branch} would be replaced: give a branch of its own", 2)
     commit = commit_changes(hands, f"{wanted.title}\n\n{wanted.body}")
@@ -169,10 +169,10 @@ def propose_changes(hands: Hands, wanted: argparse.Namespace) -> str:
 
 
 def read_findings(path: Path) -> dict[str, list[str]]:
-    """Return what fails the gate: each finding's ID with what was said of it.
+    """Return the findings that fail the gate: each ID with its messages.
 
     Raises:
-        ProposeError: it is no SARIF of ours (2).
+        ProposeError: it is not a SARIF file of ours (2).
     """
     try:
         runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
@@ -191,20 +191,20 @@ def read_findings(path: Path) -> dict[str, list[str]]:
 
 
 def _plain(text: str) -> str:
-    """Return text as code in a table: nothing in it is a link, a mention or a comment."""
+    """Return text as code in a table, without links, mentions or comments."""
     words = " ".join(text.replace("`", "'").replace("|", "/").split())
     return f"`{words[:_LONGEST]}`"
 
 
 def issue_body(found: Mapping[str, Sequence[str]]) -> str:
-    """Return the text; a hidden line for each finding says to the next run that it is known."""
+    """Return the text, with a hidden line for each finding by which the next run recognises it."""
     rows = [(name, text) for name, texts in sorted(found.items()) for text in texts]
     more = len(rows) - _MOST_ROWS
     lines = [
-        "A scan of what is published found what was not known before, and is bad enough to fail.",
-        "`invoke docker-scan --published` tells it again. A release with the fix closes it,",
-        "and `[[scan.ignore]]` with a reason and a day puts it off. What is closed while it is",
-        "still there is opened again by the next scan.",
+        "A scan of the published images has new findings that fail the gate.",
+        "`invoke docker-scan --published` prints them again. Fix them in a release, or",
+        "postpone them with a reason and a last day in `[[scan.ignore]]`. If this issue is closed",
+        "while they are still there, the next scan opens a new one.",
         "",
         "| finding | where and what |",
         "| --- | --- |",
@@ -222,7 +222,7 @@ def _title(names: Iterable[str]) -> str:
 
 
 def propose_issue(hands: Hands, wanted: argparse.Namespace) -> str:
-    """Open an issue for what no open one names; return what was done."""
+    """Open an issue for findings without one; return what was done."""
     found = read_findings(wanted.sarif)
     if not found:
         return "nothing was found"
@@ -232,7 +232,7 @@ def propose_issue(hands: Hands, wanted: argparse.Namespace) -> str:
     new = {name: texts for name, texts in found.items() if name not in known}
     if not new:
         return f"open issues name all of {', '.join(sorted(found))}"
-    described = ("--description", "found by the scan of what is published", "--color", "B60205")
+    described = ("--description", "found by the scan of published images", "--color", "B60205")
     hands.outside("gh", "label", "create", wanted.label, *described, "--force")
     opened = ("--title", _title(new), "--label", wanted.label, "--body-file", "-")
     address = hands.outside("gh", "issue", "create", *opened, body=issue_body(new))
@@ -244,22 +244,22 @@ def _arguments() -> argparse.Namespace:
     common.add_argument("--dry-run", action="store_true", help="print the commands; change nothing")
     parser = argparse.ArgumentParser(description="Open a pull request, or an issue.")
     kinds = parser.add_subparsers(required=True)
-    pull = kinds.add_parser("pull-request", parents=[common], help="for what is changed here")
-    pull.add_argument("--branch", required=True, help="this script's own; it is replaced")
+    pull = kinds.add_parser("pull-request", parents=[common], help="for changes in the checkout")
+    pull.add_argument("--branch", required=True, help="belongs to this script, and is replaced")
     pull.add_argument("--title", required=True, help="of the pull request and of the commit")
     pull.add_argument("--body", required=True, help="of both")
-    pull.add_argument("--base", default="main", help="where it is to go")
+    pull.add_argument("--base", default="main", help="target branch")
     pull.add_argument("--run", default="", help="a workflow to start on the branch")
     pull.set_defaults(propose=propose_changes)
-    issue = kinds.add_parser("issue", parents=[common], help="for what a scan found")
-    issue.add_argument("--sarif", type=Path, required=True, help="what the scan wrote")
-    issue.add_argument("--label", default="scan", help="of our issues; it is made where needed")
+    issue = kinds.add_parser("issue", parents=[common], help="for findings of a scan")
+    issue.add_argument("--sarif", type=Path, required=True, help="the report of the scan")
+    issue.add_argument("--label", default="scan", help="of our issues; created if it is missing")
     issue.set_defaults(propose=propose_issue)
     return parser.parse_args()
 
 
 def main() -> int:
-    """Propose, and tell what was done."""
+    """Propose, and print what was done."""
     wanted = _arguments()
     try:
         print(f"propose: {wanted.propose(Hands(wanted.dry_run), wanted)}", file=sys.stderr)

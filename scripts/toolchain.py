@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Run a command with the newest Docker tools, beside the installed ones.
+"""Run a command with the newest Docker tools, instead of the installed ones.
 
 Usage: toolchain.py [--engine] COMMAND...
 
-The command finds the newest buildx as docker's plugin. With --engine it also has an engine of that
-version, with the newest containerd under it: DOCKER_HOST leads to it, and BUILDLIB_TOOLCHAIN is
-`current`. That engine lives in namespaces of its own, so the installed one notices nothing of it;
-its network is the command's, and leads nowhere else. When the command has ended, the kernel ends
-whatever is left, and the engine's data is removed.
+The command finds the newest buildx as docker's plugin. With --engine it also gets the newest
+engine, with the newest containerd: DOCKER_HOST points to it, and BUILDLIB_TOOLCHAIN is `current`.
+That engine runs in its own namespaces, so it does not affect the installed one; it shares its
+network with the command, without access to anything else. When the command has ended, the kernel
+ends all remaining processes, and the engine's data is removed.
 
-The programs are built by gotools.py. Exits with the command's own code; else 2 wrong use, 3
-something is missing, 4 the engine does not start. Runs on the standard library.
+gotools.py builds the programs. Exits with the command's own code; otherwise 2 wrong use, 3
+something is missing, 4 the engine does not start. Needs only the standard library.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from typing import Final
 from gotools import GoToolError, ensure
 
 _PROGRAMS: Final = ("dockerd", "docker-proxy", "containerd", "containerd-shim-runc-v2")
-# The installed runc is used, which may be older than time namespaces. Nothing chooses the image
-# store: the engine's own default is what its users have.
+# The installed runc may not support time namespaces. The image store is the engine's default, as
+# for its users.
 _CONFIG: Final = {"shutdown-timeout": 5, "features": {"time-namespaces": False}}
 _START: Final = 60.0
 _END: Final = 30.0
-# Processes, mounts and network of its own; whatever happens to this process, they end with it.
+# Separate processes, mounts and network, which always end with this process.
 _NAMESPACES: Final = (
     *("unshare", "--mount", "--pid", "--net", "--fork", "--kill-child=SIGKILL", "--mount-proc"),
     "--",
@@ -44,7 +44,7 @@ _NAMESPACES: Final = (
 
 
 def _use_buildx(folder: Path, buildx: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which docker finds a buildx."""
+    """Return an environment in which docker finds that buildx."""
     plugins = folder / "docker" / "cli-plugins"
     plugins.mkdir(parents=True)
     (plugins / "docker-buildx").symlink_to(buildx)
@@ -55,7 +55,7 @@ def _start(folder: Path, name: str, *options: str) -> int:
     with (folder / f"{name}.log").open("wb") as log:
         argv = [name, *options]
         quiet = subprocess.DEVNULL
-        # In a process group of its own: Ctrl-C in the terminal is for the command.
+        # In its own process group: Ctrl-C in the terminal is for the command.
         return subprocess.Popen(
             argv, cwd="/", stdin=quiet, stdout=log, stderr=log, process_group=0
         ).pid
@@ -68,7 +68,7 @@ def _do(*argv: str) -> None:
 def _start_engine(folder: Path) -> int:
     """Start containerd and dockerd; return the process ID of the latter."""
     _do("ip", "link", "set", "lo", "up")
-    # Where containerd's helpers have their sockets, whatever its configuration says.
+    # containerd's shims have their sockets there, whatever its configuration says.
     Path("/run/containerd").mkdir(exist_ok=True)
     _do("mount", "-t", "tmpfs", "tmpfs", "/run/containerd")
     config, socket = folder / "containerd.toml", folder / "containerd.sock"
@@ -94,7 +94,7 @@ def _answers(host: str) -> bool:
 
 
 def _wait_for(pid: int, until: float = float("inf")) -> int | None:
-    """Return a child's exit code; as the first process, this one has to wait for all others too."""
+    """Return a child's exit code; as the first process, this one also reaps all others."""
     while time.monotonic() < until:
         ended, status = os.waitpid(-1, 0 if until == float("inf") else os.WNOHANG)
         if ended == pid:
@@ -106,9 +106,9 @@ def _wait_for(pid: int, until: float = float("inf")) -> int | None:
 
 
 def _start_command(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start the command; an interrupt is its affair from then on: it ends, and so does all this.
+    """Start the command, and forward signals to it; when it ends, everything ends.
 
-    Not by `send_signal`, which first asks whether it has ended: who waits would never hear of it.
+    Not with `send_signal`, which polls the process first, so that its end could be missed.
     """
     started: list[int] = []
 
@@ -125,7 +125,7 @@ def _start_command(command: Sequence[str], env: Mapping[str, str]) -> subprocess
 
 
 def _run_inside(folder: Path, command: Sequence[str]) -> int:
-    """Start the engine in the namespaces that this process is in, and run the command on it."""
+    """Start the engine in the namespaces of this process, and run the command with it."""
     host = f"unix://{folder}/docker.sock"
     engine = _start_engine(folder)
     until = time.monotonic() + _START
@@ -135,7 +135,7 @@ def _run_inside(folder: Path, command: Sequence[str]) -> int:
             return 4
         time.sleep(0.2)
     env = {**os.environ, "DOCKER_HOST": host, "BUILDLIB_TOOLCHAIN": "current"}
-    # Kept: a Popen without a reference to it asks whether its process has ended, too.
+    # Keep the reference: an unreferenced Popen polls its process, too.
     process = _start_command(command, env)
     code = _wait_for(process.pid)
     with suppress(ProcessLookupError, ChildProcessError):
@@ -161,9 +161,7 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     if engine and os.geteuid() != 0:
-        print(
-            "toolchain: an engine has to be root: scripts/bootstrap.sh --as-root", file=sys.stderr
-        )
+        print("toolchain: an engine needs root: scripts/bootstrap.sh --as-root", file=sys.stderr)
         return 3
     env = dict(os.environ)
     try:
@@ -172,7 +170,7 @@ def main() -> int:
     except GoToolError as error:
         print(f"toolchain: {error}", file=sys.stderr)
         return error.code
-    # Short: the path of a socket has at most 107 characters.
+    # Short, because the path of a socket has at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="buildlib-toolchain-", dir="/tmp"))
     try:
         env = _use_buildx(folder, buildx, env)

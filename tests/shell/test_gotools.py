@@ -166,8 +166,8 @@ def test_what_two_need_at_once_is_built_once(tmp_path: Path, env: dict[str, str]
     ]
     said = "".join(one.communicate()[1] for one in both)
     assert [one.returncode for one in both] == [0, 0]
-    assert said.count("is built, which takes minutes") == 1
-    assert said.count("another one builds; this one goes on after it") == 1
+    assert said.count("is being built, which takes minutes") == 1
+    assert said.count("waiting for another build") == 1
     assert (tmp_path / "log").read_text("utf-8").count(": build ") == 1
 
 
