@@ -259,7 +259,7 @@ def publish(session: nox.Session) -> None:
     """Make test releases of this repository's image to two local registries, and roll back."""
     _install(session)
     _release_tools(session)
-    session.run("pytest", "-m", "rehearsal", "tests/integration", "--capture=no", *session.posargs)
+    session.run("pytest", "-m", "publish", "tests/integration", "--capture=no", *session.posargs)
 
 
 def _answer(session: nox.Session, *command: str) -> str:

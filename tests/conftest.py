@@ -36,7 +36,7 @@ ROOT = Path(__file__).parent.parent
 SLOW = HealthCheck.too_slow
 # Those that a test has to be marked for; the session `unit` runs the others.
 SESSIONS = (
-    *("engine", "release", "faults", "simulation", "reproducible", "rehearsal", "goreleaser"),
+    *("engine", "release", "faults", "simulation", "reproducible", "publish", "goreleaser"),
     "builders",
 )
 # Fixtures that compile: whichever test comes first waits for it, where nothing is cached yet.

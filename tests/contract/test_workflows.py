@@ -301,7 +301,7 @@ def test_newer_tools_are_proposed_every_week() -> None:
     assert propose[:4] == ["scripts/propose.py", "pull-request", "--branch", "automation/go-tools"]
 
 
-def test_a_dry_run_of_a_release_rehearses_both_of_its_tools() -> None:
+def test_a_dry_run_of_a_release_runs_both_of_its_tools() -> None:
     def commands(job: str) -> list[list[str]]:
         steps = [step for step in RUNS if (step.workflow, step.job) == ("release.yml", job)]
         inner = [_inner(shlex.split(step.text["run"])) for step in steps]

@@ -13,7 +13,7 @@ from grypedb import Advisory
 from registries import Server, registry
 from releases import Release, own_release
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.publish, pytest.mark.timeout(2400)]
 PATH = "team/own"
 SKIPPED = ("--skip-gate", "scan", "--reason", "the first release passed it")
 # Nothing that the image holds: that a scanner with an empty database finds nothing proves little.
@@ -46,7 +46,7 @@ def _commit(release: Release, tag: str) -> None:
 
 def _do(release: Release, *words: str) -> str:
     """Run a task, and show it as it would be seen."""
-    print(f"$ invoke {' '.join(words)}")  # noqa: T201 - the session shows what is rehearsed
+    print(f"$ invoke {' '.join(words)}")  # noqa: T201 - the session shows each command
     done = release.invoke_process(*words)
     print(done.stdout)  # noqa: T201 - the same
     assert done.returncode == 0, done.stdout + done.stderr

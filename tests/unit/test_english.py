@@ -21,6 +21,7 @@ PAGES = [
 SCRIPTS = [ROOT / "noxfile.py", ROOT / "tasks.py", *sorted((ROOT / "scripts").glob("*.py"))]
 COMMENTED = [
     ROOT / "Dockerfile",
+    ROOT / ".goreleaser.yaml",
     *sorted((ROOT / ".github").rglob("*.yml")),
     *sorted((ROOT / "scripts").rglob("*.sh")),
 ]
