@@ -43,8 +43,16 @@ _STYLE: Final = """\
 
 def _run(*argv: str, cwd: Path, env: Mapping[str, str]) -> str:
     """Return what a command prints on both streams."""
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.run(argv, cwd=cwd, env=env, text=True, check=True, **streams).stdout
+    done = subprocess.run(
+        argv,
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+    return done.stdout
 
 
 def record(root: Path, env: Mapping[str, str]) -> str:
