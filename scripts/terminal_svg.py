@@ -12,6 +12,7 @@ scripts/bootstrap.sh python scripts/terminal_svg.py --record. Exits with code 4 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -32,13 +33,11 @@ COLUMNS: Final = 100
 _UNWANTED: Final = {"VERSION", "SOURCE_DATE_EPOCH", "GITHUB_ACTIONS"}
 # Pixels: width and height of a letter, margin, and height of the title bar.
 _WIDTH, _HEIGHT, _MARGIN, _BAR = 7.9, 19, 20, 34
-_STYLE: Final = """\
-    text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
-           fill: #d5dde6; white-space: pre }
-    .typed { fill: #fff; font-weight: 600 }
-    .warning { fill: #f2cc60 }
-    .step { fill: #8b98a8 }
-    .prompt { fill: #7ee787 }"""
+_FONT: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+# The command that a task starts, and a step of the build.
+_STEP: Final = re.compile(r"\$ | +(?:cached|[\d.]+ s) \[")
+# Attributes and no style sheet, which not every viewer knows.
+_COLORS: Final = {"typed": "#ffffff", "warning": "#f2cc60", "step": "#8b98a8", "plain": "#d5dde6"}
 
 
 def _run(*argv: str, cwd: Path, env: Mapping[str, str]) -> str:
@@ -89,14 +88,14 @@ def _kind(line: str) -> str:
         return "typed"
     if line.startswith(("warning:", "error:")):
         return "warning"
-    return "step" if line.startswith(("$ ", "   ")) else "plain"
+    return "step" if _STEP.match(line) else "plain"
 
 
 def _row(line: str, y: int) -> str:
-    kind, text = _kind(line), escape(line, quote=False)
+    kind, text = _kind(line), escape(line, quote=False).replace(" ", "\N{NO-BREAK SPACE}")
     if kind == "typed":
-        text = f'<tspan class="prompt">$</tspan>{text[1:]}'
-    return f'  <text class="{kind}" x="{_MARGIN}" y="{y}" xml:space="preserve">{text}</text>'
+        text = f'<tspan fill="#7ee787">$</tspan>{text[1:]}'
+    return f'    <text x="{_MARGIN}" y="{y}" fill="{_COLORS[kind]}">{text}</text>'
 
 
 def render(text: str) -> str:
@@ -114,10 +113,11 @@ def render(text: str) -> str:
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title">',
             f'  <title id="title">A terminal: {" and ".join(COMMANDS)}</title>',
-            f"  <style>\n{_STYLE}\n  </style>",
             f'  <rect width="{width}" height="{height}" rx="10" fill="#111a24"/>',
             f"  {dots}",
+            f'  <g font-family="{_FONT}" font-size="13">',
             *rows,
+            "  </g>",
             "</svg>\n",
         ]
     )

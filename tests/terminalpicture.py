@@ -28,7 +28,7 @@ def comparable(text: str) -> list[str]:
     Steps run side by side, so lines are sorted. Placeholder base images are used only if no
     registry is reachable.
     """
-    lines = [line for line in text.splitlines() if "stand-in" not in line]
+    lines = [line for line in text.splitlines() if not re.search("stand-in|placeholder", line)]
     text = "\n".join(sorted(lines, key=lambda line: line.partition("[")[2]))
     for volatile in (
         r"(?m)^ +(?:cached|[\d.]+ s)(?= \[)",
