@@ -99,7 +99,7 @@ def test_without_the_word_it_only_tells(machine: Path) -> None:
     [
         pytest.param("silent", "does not answer", id="no engine"),
         pytest.param("stuck", "systemd could not restart", id="no restart"),
-        pytest.param("deaf", "has another image store still", id="an engine that ignores it"),
+        pytest.param("deaf", "still has another image store", id="an engine that ignores it"),
     ],
 )
 def test_what_does_not_work_is_told(machine: Path, mark: str, message: str) -> None:
