@@ -18,6 +18,7 @@ _MASKS: Final = {
     r"\b[0-9a-f]{40}\b": "REVISION",
     r"\bbuildlib-reproduce-[0-9a-f]{12}\b": "buildlib-reproduce-NAME",
     r"\bbuildlib-([a-z]+)-[0-9a-f]{8}-\d+-[a-z0-9_]+": r"buildlib-\1-NAME",
+    r"\brun-[0-9a-f]{8}-\d+-[0-9a-f]{8}\b": "run-ID",
     r"/git-[0-9a-f]{12}\b": "/git-NAME",
     r"\b127\.0\.0\.1:\d{4,5}\b": "127.0.0.1:PORT",
 }

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 from conftest import TASKS, Checkout, git
@@ -188,16 +189,28 @@ exit 1
 """
 
 
-def test_each_error_and_its_exit_code(shop: Checkout, golden: Golden) -> None:
+@pytest.fixture
+def _engine(shop: Checkout) -> Iterator[None]:
     program = shop.root.parent / "programs" / "docker"
     program.write_text(DOCKER, encoding="utf-8")
     program.chmod(0o755)
+    yield
+    program.unlink()
+
+
+@pytest.mark.usefixtures("_engine")
+def test_each_error_and_its_exit_code(shop: Checkout, golden: Golden) -> None:
     printed = [
         f"$ invoke {words}\n{_printed(shop.invoke(*words.split()), shop)}"
         for words in ERRORS.splitlines()
     ]
-    program.unlink()
     golden.check("errors.txt", "\n".join(printed))
+
+
+@pytest.mark.usefixtures("_engine")
+def test_how_a_container_would_be_run(shop: Checkout, golden: Golden) -> None:
+    done = shop.invoke("docker-run", "--dry-run", "--detach", "--port", "8080")
+    golden.check("printed/docker-run.txt", _printed(done, shop))
 
 
 WRONG = {

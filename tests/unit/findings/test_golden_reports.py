@@ -1,0 +1,363 @@
+"""What each check reports, word for word: for people, programs, and the services that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+
+import pytest
+from goldenfiles import Golden
+
+from buildlib.bases.check import BaseReport
+from buildlib.bases.check import as_json as bases_as_json
+from buildlib.bases.check import as_text as bases_as_text
+from buildlib.bases.end_of_life import Lifetimes
+from buildlib.bases.newer_tags import Newer
+from buildlib.builders.manager import BuilderStatus, NodeStatus
+from buildlib.config.policy import Ignore as PolicyIgnore
+from buildlib.config.scan import NO_SCAN
+from buildlib.config.scan import Ignore as ScanIgnore
+from buildlib.console import to_json
+from buildlib.dockerfile.pins import Base
+from buildlib.errors import BuildlibError, ProblemsError, exit_code_of, raise_problems
+from buildlib.findings.policy_rules import Finding, Level
+from buildlib.findings.vulnerability import Severity, Vulnerability
+from buildlib.image import sbom
+from buildlib.image.size import (
+    FileSize,
+    LayerSize,
+    RecordedSize,
+    SizeRecord,
+    SizeReport,
+    changes,
+    check_growth,
+    check_sizes,
+    new_platforms,
+)
+from buildlib.policy import report as policy
+from buildlib.reproduce.diff import Difference
+from buildlib.reproduce.report import Reproduction, check_reproduction
+from buildlib.reproduce.timestamps import Late
+from buildlib.scan import report as scan
+from buildlib.scan.scanner import Scanned, Suppressed
+from buildlib.smoke import report as smoke
+
+TODAY = date(2026, 6, 15)
+AMD64, ARM64 = "linux/amd64", "linux/arm64"
+OLD, NEW = "sha256:" + "0" * 64, "sha256:" + "1" * 64
+
+
+class Shown(NamedTuple):
+    """All that a report comes to."""
+
+    json: str
+    text: str
+    warnings: Sequence[str]
+    problems: Sequence[BuildlibError]
+
+
+def _raised(raises: Callable[[], None]) -> Sequence[BuildlibError]:
+    try:
+        raises()
+    except ProblemsError as error:
+        return error.problems
+    except BuildlibError as error:
+        return (error,)
+    return ()
+
+
+def _policy_report() -> policy.PolicyReport:
+    setuid = Finding(
+        rule="no-setuid",
+        level=Level.ERROR,
+        message="setuid or setgid: mode 4755",
+        platform=AMD64,
+        layer=2,
+        path="/bin/su",
+    )
+    findings = [
+        Finding(rule="non-root", level=Level.NOTE, message="it starts as root", platform=AMD64),
+        Finding(
+            rule="no-world-writable",
+            level=Level.WARNING,
+            message="everybody can write it: mode 0666",
+            platform=ARM64,
+            layer=1,
+            path="/etc/conf",
+            base=True,
+        ),
+        setuid,
+        Finding(rule="hadolint/DL3018", level=Level.ERROR, message="Pin versions", line=7),
+        Finding(
+            rule="build-check/StageNameCasing",
+            level=Level.WARNING,
+            message="Stage name 'A' should be lowercase",
+            line=3,
+            link="https://docs.docker.com/go/dockerfile/rule/stage-name-casing/",
+        ),
+        Finding(rule="pinned-base", level=Level.ERROR, message="alpine is not", path="alpine"),
+        Finding(rule="complete-labels", level=Level.ERROR, message="missing", platform=AMD64),
+    ]
+    ignores = [
+        PolicyIgnore(rule="no-setuid", reason="vendor", until=TODAY, path="/bin/*"),
+        PolicyIgnore(rule="complete-labels", reason="internal image"),
+        PolicyIgnore(rule="hadolint", reason="later", until=date(2026, 6, 14)),
+        PolicyIgnore(rule="no-secrets", reason="gone", path="/etc/x"),
+    ]
+    return policy.make_report("thing:1", [AMD64, ARM64], findings, ignores, TODAY)
+
+
+def _policy() -> Shown:
+    report = _policy_report()
+    return Shown(
+        to_json(report.as_dict()),
+        report.as_text(),
+        [f"nothing is left to ignore of {one.rule} {one.path}".rstrip() for one in report.unused],
+        _raised(lambda: policy.raise_failures(report)),
+    )
+
+
+def _vulnerability(name: str, severity: Severity, **facts: object) -> Vulnerability:
+    known: dict[str, object] = {
+        "package": "leaky",
+        "version": "1.2.3",
+        "platform": AMD64,
+        "fixed_in": ("1.2.4", "2.0.1"),
+        "link": f"https://example.org/{name}",
+        "source": "grype",
+    }
+    return Vulnerability(id=name, severity=severity, **{**known, **facts})  # type: ignore[arg-type]
+
+
+def _scan_report() -> scan.ScanReport:
+    findings = (
+        _vulnerability("CVE-1", Severity.MEDIUM),
+        _vulnerability("CVE-2", Severity.CRITICAL, aliases=("GHSA-2",), path="/usr/lib/leaky"),
+        _vulnerability("CVE-3", Severity.HIGH, fixed_in=(), link=""),
+        _vulnerability("CVE-4", Severity.HIGH),
+        _vulnerability("CVE-5", Severity.HIGH, package="other"),
+        _vulnerability("CVE-6", Severity.UNKNOWN, package="other"),
+    )
+    ignores = (
+        ScanIgnore(id="GHSA-2", reason="never reached", until=TODAY),
+        ScanIgnore(id="CVE-4", reason="waiting", until=date(2026, 6, 14), package="leaky"),
+        ScanIgnore(id="CVE-9", reason="gone", until=TODAY, package="leaky"),
+    )
+    left_out = Suppressed(_vulnerability("CVE-7", Severity.LOW), "VEX: not_affected")
+    scans = [
+        (AMD64, Scanned(findings, (left_out,), 12, "2026-06-14T08:00:00Z")),
+        (ARM64, Scanned((), (), 0, "2026-06-14T08:00:00Z")),
+    ]
+    settings = NO_SCAN.__class__(ignore=ignores, only_fixed=True)
+    return scan.make_report("thing:1", ("grype", "0.121.2"), scans, settings, TODAY)
+
+
+def _scan() -> Shown:
+    report = _scan_report()
+    return Shown(
+        to_json(report.as_dict()),
+        report.as_text(),
+        report.warnings(),
+        _raised(lambda: scan.raise_failures(report)),
+    )
+
+
+def _size() -> Shown:
+    layers = (
+        LayerSize(digest=OLD, stored=3_000_000, unpacked=8_000_000, files=90, created_by=""),
+        LayerSize(
+            digest=NEW, stored=900_000, unpacked=2_500_000, files=2, created_by="COPY program /"
+        ),
+    )
+    reports = [
+        SizeReport(
+            platform=platform,
+            digest=NEW,
+            stored=3_900_000,
+            unpacked=10_500_000,
+            budget=budget,
+            layers=layers,
+            largest=largest,
+        )
+        for platform, budget, largest in (
+            (AMD64, 3_000_000, (FileSize(path="program", size=2_400_000, layer=2),)),
+            (ARM64, 0, ()),
+        )
+    ]
+    before = RecordedSize(stored=3_500_000, unpacked=10_000_000, layers=(("", 3_000_000),))
+    record = SizeRecord(version="1.2.0", platforms={AMD64: before})
+    found = changes(record, reports)
+    return Shown(
+        to_json(
+            {
+                "images": [report.as_dict() for report in reports],
+                "changes": [change.as_dict() for change in found],
+            }
+        ),
+        "\n\n".join(
+            [*(one.as_text() for one in reports), "\n".join(change.as_text() for change in found)]
+        ),
+        [
+            f"{one} is not in the record of {record.version}"
+            for one in new_platforms(record, reports)
+        ],
+        [*check_sizes(reports), *check_growth(found, 5)],
+    )
+
+
+def _smoke_results() -> list[smoke.SmokeResult]:
+    good = smoke.Finding(check="healthy", state=smoke.State.PASSED, seconds=0.25)
+    away = smoke.Finding(check="socket", state=smoke.State.LEFT_OUT, detail="not here")
+    bad = smoke.Finding(
+        check="a|b",
+        state=smoke.State.FAILED,
+        seconds=1,
+        detail="exit code 3\nlog <b>",
+        repeat="docker run thing",
+    )
+    return [
+        smoke.SmokeResult(
+            image="thing:1",
+            platform=platform,
+            digest=NEW,
+            version="1.2.3",
+            seconds=2.5,
+            findings=findings,
+        )
+        for platform, findings in ((AMD64, (good, away)), (ARM64, (good, bad)))
+    ]
+
+
+def _smoke() -> Shown:
+    results = _smoke_results()
+    return Shown(
+        to_json({"smoke": [result.as_dict() for result in results]}),
+        smoke.as_matrix(results),
+        (),
+        _raised(lambda: smoke.raise_failures(results)),
+    )
+
+
+def _reproduction() -> Shown:
+    made = {"platform": AMD64, "made_by": "RUN make"}
+    report = Reproduction(
+        image="thing",
+        version="1.2.3",
+        platforms=(AMD64,),
+        epoch=1_700_000_000,
+        digests=(OLD, NEW),
+        archives=("/kept/first.oci.tar", "/kept/second.oci.tar"),
+        seconds=12.3456,
+        differences=(
+            Difference(part="layer 2", item="/app", what="content", first="a", second="b", **made),
+            Difference(part="layer 2", item="", what="order of the entries", **made),
+        ),
+        late=(Late(part="layer 2", item="app", time="2026-01-01T00:00:00Z", **made),),
+        source="commit 0123456",
+        tools={"buildx": "v0.13.1", "engine": "26.1.5"},
+    )
+    return Shown(to_json(report.as_dict()), report.as_text(), (), check_reproduction(report))
+
+
+def _bases() -> Shown:
+    made = datetime(2026, 6, 5, tzinfo=UTC)
+    lifetimes = Lifetimes(checked=date(2026, 6, 1), sources=("https://example.org/ends",))
+    reports = (
+        BaseReport(
+            base=Base(reference="alpine:3.22", digests=(OLD,), lines=(1, 4)),
+            current=NEW,
+            created=made,
+            platforms=(AMD64, ARM64),
+            newer=Newer(patch="3.22.1", minor="3.23"),
+            end_of_life=date(2026, 5, 1),
+            others=("3.22.1 is newer", "past its end of life since 2026-05-01"),
+        ),
+        BaseReport(
+            base=Base(reference="busybox:1.36", digests=("",), lines=(2,)),
+            unknown=("newer tags are not known: denied",),
+        ),
+    )
+    return Shown(
+        bases_as_json(reports, lifetimes, TODAY, changed=False),
+        bases_as_text(reports, TODAY),
+        (),
+        (),
+    )
+
+
+def _builders() -> Shown:
+    node = NodeStatus(
+        name="farm0",
+        endpoint="tcp://build-1:1234",
+        platforms=(AMD64,),
+        state="running",
+        buildkit="v0.13.2",
+    )
+    deaf = NodeStatus(
+        name="farm1", endpoint="ssh://me@arm", platforms=(ARM64,), state="error", problem="refused"
+    )
+    hint = "invoke docker-builder create --name farm"
+    found = [
+        BuilderStatus(name=name, driver="remote", state=state, nodes=nodes, hint=hint)
+        for name, state, nodes in (
+            ("good", "ready", (node,)),
+            ("gone", "absent", (node,)),
+            ("other", "changed", (node,)),
+            ("theirs", "strange", (node,)),
+            ("farm", "silent", (node, deaf)),
+        )
+    ]
+    return Shown(
+        to_json({"builders": [one.as_dict() for one in found]}),
+        "\n".join(one.as_text() for one in found),
+        (),
+        _raised(lambda: raise_problems([problem for one in found for problem in one.problems()])),
+    )
+
+
+def _sboms() -> Shown:
+    found = [
+        sbom.Sbom(platform=platform, digest=NEW, packages=packages, files=(f"{slug}.spdx.json",))
+        for platform, packages, slug in ((AMD64, 12, "amd64"), (ARM64, 0, "arm64"))
+    ]
+    return Shown(
+        to_json({"sboms": [one.as_dict() for one in found]}),
+        sbom.as_text(found),
+        sbom.warnings(found),
+        (),
+    )
+
+
+REPORTS = {
+    "policy": _policy,
+    "scan": _scan,
+    "size": _size,
+    "smoke": _smoke,
+    "reproduce": _reproduction,
+    "bases": _bases,
+    "builders": _builders,
+    "sbom": _sboms,
+}
+
+
+@pytest.mark.parametrize(("name", "make"), REPORTS.items(), ids=REPORTS)
+def test_what_a_report_says(golden: Golden, name: str, make: Callable[[], Shown]) -> None:
+    shown = make()
+    golden.check(f"reports/{name}.json", f"{shown.json}\n")
+    lines = [
+        shown.text,
+        *(f"warning: {warning}" for warning in shown.warnings),
+        *(f"exit {exit_code_of(problem)}: {problem}" for problem in shown.problems),
+    ]
+    golden.check(f"reports/{name}.txt", "\n".join(lines) + "\n")
+
+
+def test_what_services_read(golden: Golden) -> None:
+    for name, document in (
+        ("policy", policy.as_sarif(_policy_report(), dockerfile="docker/Dockerfile")),
+        ("scan", scan.as_sarif(_scan_report(), dockerfile="docker/Dockerfile")),
+    ):
+        golden.check(f"reports/{name}.sarif", f"{to_json(document)}\n")
+    golden.check("reports/smoke.xml", smoke.as_junit(_smoke_results()))
+    golden.check("reports/smoke.md", smoke.as_markdown(_smoke_results()))
