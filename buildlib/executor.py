@@ -24,6 +24,8 @@ from buildlib.errors import CancelledError, InputError, TimedOutError, ToolError
 # How long an interrupted process may take to end by itself before it is killed, in seconds:
 # buildx needs a moment to cancel the build inside the engine.
 GRACE: Final = 10.0
+# The exit code of `env`, and of a container, for a program that is not there; POSIX, env.
+NOT_FOUND: Final = 127
 _CHUNK: Final = 65536
 _LONGEST_LINE: Final = 1 << 20
 _STARTING: Final = threading.Lock()

@@ -1,4 +1,4 @@
-"""Asks the registries about base images, and says what is to be done about them."""
+"""Compares base images with what the registries have, and with their ends of life."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from buildlib.bases.end_of_life import End, Lifetimes
 from buildlib.bases.newer_tags import NOTHING_NEWER, Newer, find_newer
-from buildlib.console import table, to_json
+from buildlib.console import table
 from buildlib.dockerfile.pins import Base
-from buildlib.errors import BuildlibError, CancelledError, EngineError, InputError
+from buildlib.errors import BuildlibError, CancelledError, EngineError, GateError, InputError
 from buildlib.image.platform import platform_name
 from buildlib.image.reference import LATEST, Reference, canonical, parse_reference
 from buildlib.registry.repository import INDEX_TYPES, Document, Repository
@@ -20,7 +20,7 @@ from buildlib.registry.transfer import manifests_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BaseReport:
+class BaseStatus:
     """What is known of one base image.
 
     Args:
@@ -89,8 +89,8 @@ def look_up(
     platforms: Iterable[str],
     lifetimes: Lifetimes | None,
     today: date,
-) -> BaseReport:
-    """Ask a registry about a base image, and judge it.
+) -> BaseStatus:
+    """Ask a registry about a base image, and compare it.
 
     Args:
         base: as the Dockerfile has it.
@@ -146,12 +146,12 @@ def _newer(tag: str, repository: Repository) -> tuple[Newer, tuple[str, ...]]:
         return NOTHING_NEWER, (f"newer tags are not known: {error.what}{why}",)
 
 
-def not_asked(base: Base, lifetimes: Lifetimes | None, today: date) -> BaseReport:
+def not_asked(base: Base, lifetimes: Lifetimes | None, today: date) -> BaseStatus:
     """Return what is known of a base image without its registry."""
     name = parse_reference(base.reference)
     end = lifetimes.end(name.repository, name.tag or LATEST) if lifetimes else None
     over = (f"past its end of life since {end}",) if isinstance(end, date) and end < today else ()
-    return BaseReport(base=base, end_of_life=end, others=over)
+    return BaseStatus(base=base, end_of_life=end, others=over)
 
 
 def _images(top: Document, repository: Repository) -> list[tuple[str, datetime | None]]:
@@ -185,14 +185,14 @@ def _time(text: object) -> datetime | None:
         return None
 
 
-def _others(report: BaseReport) -> Iterator[str]:
+def _others(report: BaseStatus) -> Iterator[str]:
     if report.missing:
         yield f"not there for {', '.join(report.missing)}"
     if report.newer.patch:
         yield f"{report.newer.patch} is newer"
 
 
-def new_pins(reports: Sequence[BaseReport]) -> dict[str, str]:
+def new_pins(reports: Sequence[BaseStatus]) -> dict[str, str]:
     """Return the digest that each base is to be pinned to, but for one that lacks a platform."""
     return {
         report.base.reference: report.current
@@ -201,7 +201,7 @@ def new_pins(reports: Sequence[BaseReport]) -> dict[str, str]:
     }
 
 
-def missing_platforms(reports: Sequence[BaseReport]) -> list[BuildlibError]:
+def missing_platforms(reports: Sequence[BaseStatus]) -> list[BuildlibError]:
     """Return a problem for each base that is not pinned as it lacks a platform."""
     return [
         InputError(
@@ -214,42 +214,86 @@ def missing_platforms(reports: Sequence[BaseReport]) -> list[BuildlibError]:
     ]
 
 
-def as_text(reports: Sequence[BaseReport], today: date) -> str:
-    """Return a table, and under it what is to be done."""
-    head = ("base", "pinned", "now", "age", "newer", "end of life")
-    rows = [
-        (
-            report.base.reference,
-            _short(report.base.pinned) or "not pinned",
-            _short(report.current) or "no answer",
-            "" if (age := report.age(today)) is None else f"{age} days",
-            " ".join(filter(None, report.newer)),
-            str(report.end_of_life or "not known"),
-        )
-        for report in reports
-    ]
-    told = [
-        f"{one.base.reference}: {text}" for one in reports for text in (*one.problems, *one.unknown)
-    ]
-    return "\n".join([table([head, *rows]), *told])
-
-
 def _short(digest: str) -> str:
     return digest[: len("sha256:") + 12]
 
 
-def as_json(
-    reports: Sequence[BaseReport], lifetimes: Lifetimes | None, today: date, *, changed: bool
-) -> str:
-    """Return everything as JSON."""
-    known = (
-        {
-            "checked": lifetimes.checked.isoformat(),
-            "sources": list(lifetimes.sources),
-            "age_days": lifetimes.age(today),
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BasesReport:
+    """What is known of every base image.
+
+    Args:
+        bases: one for each.
+        today: in UTC.
+        lifetimes: the table of last days.
+        table_path, table_max_age: its file, and the days after which that has to be compared with
+            its sources again.
+        errors: why registries were not asked.
+        updated: the digests were to be written, which they are not for a base that lacks a
+            platform.
+        changed: they were written, and are others than before.
+        strict: a base about which something is to be done fails the check.
+    """
+
+    bases: tuple[BaseStatus, ...]
+    today: date
+    lifetimes: Lifetimes | None = None
+    table_path: str = ""
+    table_max_age: int = 0
+    errors: tuple[BuildlibError, ...] = ()
+    updated: bool = False
+    changed: bool = False
+    strict: bool = False
+
+    def warnings(self) -> list[str]:
+        """Return a warning where the table of last days is old."""
+        known = self.lifetimes
+        if not known or known.age(self.today) <= self.table_max_age:
+            return []
+        since = f"{known.checked}, {known.age(self.today)} days ago"
+        sources = " ".join(known.sources)
+        return [f"{self.table_path} was compared with its sources on {since}: {sources}"]
+
+    def problems(self) -> list[BuildlibError]:
+        """Return what was not done, else what is to be done."""
+        found = [*self.errors, *(missing_platforms(self.bases) if self.updated else ())]
+        wrong = [one.base.reference for one in self.bases if one.problems]
+        if found or not (self.strict and wrong):
+            return found
+        return [
+            GateError(
+                f"to be looked after: {', '.join(wrong)}",
+                hint="invoke docker-bases --update updates the digests",
+            )
+        ]
+
+    def as_text(self) -> str:
+        """Return a table, and under it what is to be done."""
+        head = ("base", "pinned", "now", "age", "newer", "end of life")
+        rows = [
+            (
+                one.base.reference,
+                _short(one.base.pinned) or "not pinned",
+                _short(one.current) or "no answer",
+                "" if (age := one.age(self.today)) is None else f"{age} days",
+                " ".join(filter(None, one.newer)),
+                str(one.end_of_life or "not known"),
+            )
+            for one in self.bases
+        ]
+        notes = [
+            f"{one.base.reference}: {text}"
+            for one in self.bases
+            for text in (*one.problems, *one.unknown)
+        ]
+        return "\n".join([table([head, *rows]), *notes])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything, ready for JSON."""
+        known = self.lifetimes and {
+            "checked": self.lifetimes.checked.isoformat(),
+            "sources": list(self.lifetimes.sources),
+            "age_days": self.lifetimes.age(self.today),
         }
-        if lifetimes
-        else None
-    )
-    rows = [report.as_dict(today) for report in reports]
-    return to_json({"bases": rows, "end_of_life": known, "changed": changed})
+        rows = [one.as_dict(self.today) for one in self.bases]
+        return {"bases": rows, "end_of_life": known, "changed": self.changed}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from buildlib.build.plan import BuildPlan, Output
-from buildlib.builders.commands import create_hint, silent
+from buildlib.builders.commands import create_hint, is_unreachable
 from buildlib.config.builders import DOCKER, KUBERNETES, PLATFORM, REMOTE, BuilderSettings
 from buildlib.docker.engine import Builder, EngineFacts, Node
 from buildlib.errors import BuildlibError, EngineError, InputError
@@ -102,7 +102,7 @@ def check_nodes(
     """
     nodes = needed_nodes(found, [str(platform) for platform in plan.platforms])
     name = described.name if described else ""
-    return [_dead(node, found, name) for node in nodes if silent(found.driver, node)]
+    return [_dead(node, found, name) for node in nodes if is_unreachable(found.driver, node)]
 
 
 def _dead(node: Node, found: Builder, described: str) -> EngineError:

@@ -170,6 +170,6 @@ def missing_hint(builder: BuilderSettings) -> str:
     return create_hint(builder.name)
 
 
-def silent(driver: str, node: Node) -> bool:
+def is_unreachable(driver: str, node: Node) -> bool:
     """Return whether a node can't build; one that buildx starts itself may well not run yet."""
     return bool(node.error) or (driver in {REMOTE, DOCKER} and node.status != RUNNING)

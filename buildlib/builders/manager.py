@@ -1,8 +1,8 @@
-"""Making builders with buildx, looking at them, and removing those that are ours."""
+"""Creates builders with buildx, inspects them, and removes those that were created here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +15,12 @@ from buildlib.builders.commands import (
     create_steps,
     files_of,
     fingerprint,
+    is_unreachable,
     missing_hint,
     remove_step,
-    silent,
 )
 from buildlib.builders.ownership import Record, Records
-from buildlib.builders.probe import why_silent
+from buildlib.builders.probe import why_unreachable
 from buildlib.config.builders import CONTAINER, DOCKER, REMOTE, BuilderSettings, NodeSettings
 from buildlib.console import Console, table
 from buildlib.docker.engine import Builder, Node, inspect_builder
@@ -51,8 +51,8 @@ class BuilderStatus:
     """A builder as it is now.
 
     Args:
-        state: `ready`, `absent`, `changed` where it is not as described, `strange` where somebody
-            else made it, or `silent` where a node does not answer.
+        state: `ready`, `absent`, `changed` where it is not as described, `strange` where it is
+            foreign, created elsewhere, or `silent` where a node can't be reached.
         hint: what makes it as it is described.
     """
 
@@ -88,7 +88,7 @@ class BuilderStatus:
                     )
                 ]
             case "strange":
-                return [_stranger(self.name)]
+                return [_foreign(self.name)]
             case "silent":
                 return [
                     EngineError(
@@ -103,11 +103,34 @@ class BuilderStatus:
                 return []
 
 
-def _stranger(name: str) -> EngineError:
+def _foreign(name: str) -> EngineError:
     return EngineError(
         f"there is a builder {name} that was not made here, so it stays",
         hint=f"choose another name, or, if that builder is not needed: docker buildx rm {name}",
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildersReport:
+    """Several builders as they are now."""
+
+    builders: tuple[BuilderStatus, ...]
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return nothing: what a build can't use is a problem."""
+        return ()
+
+    def problems(self) -> list[BuildlibError]:
+        """Return why a build can't use one of them."""
+        return [problem for one in self.builders for problem in one.problems()]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every builder, ready for JSON."""
+        return {"builders": [one.as_dict() for one in self.builders]}
+
+    def as_text(self) -> str:
+        """Return a table for each builder."""
+        return "\n".join(one.as_text() for one in self.builders)
 
 
 def check_files(builder: BuilderSettings, root: Path) -> list[BuildlibError]:
@@ -120,8 +143,8 @@ def check_files(builder: BuilderSettings, root: Path) -> list[BuildlibError]:
     ]
 
 
-class Flow:
-    """What can be done with the builders of a project.
+class BuilderManager:
+    """Creates, inspects and removes the builders of a project.
 
     Args:
         root: the project's, which files are relative to.
@@ -140,11 +163,11 @@ class Flow:
         self.records = Records(env)
 
     def create(self, builder: BuilderSettings) -> BuilderStatus:
-        """Make it as it is described, or leave it where it is so already.
+        """Create it as it is described, or leave it where it is so already.
 
         Raises:
             InputError: a file is missing (exit 2).
-            EngineError: it can't be made, or a node does not answer; a stranger has its name
+            EngineError: it can't be made, or a node does not answer; a foreign builder has its name
                 (exit 4).
         """
         raise_problems(check_files(builder, self._root))
@@ -153,8 +176,8 @@ class Flow:
             return self._usable(builder)
         found, record = self._find(builder.buildx_name), self.records.read(builder.name)
         if found.driver and not (record and record.owns(found)):
-            raise _stranger(builder.name)
-        if found.driver and record and record.fingerprint == self._print(builder):
+            raise _foreign(builder.name)
+        if found.driver and record and record.fingerprint == fingerprint(builder, self._root):
             self._console.note(f"{builder.name} already exists, as it is described")
             return self._usable(builder)
         if found.driver:
@@ -163,17 +186,14 @@ class Flow:
             self._run(remove_step(builder.name, keep_state=builder.driver == CONTAINER))
         return self._made(builder)
 
-    def _print(self, builder: BuilderSettings) -> str:
-        return fingerprint(builder, self._root)
-
     def _usable(self, builder: BuilderSettings) -> BuilderStatus:
         status = self.status(builder)
         raise_problems(status.problems())
         return status
 
     def _made(self, builder: BuilderSettings) -> BuilderStatus:
-        """Make it; what can't be used is removed again, and is not there for the next build."""
-        # Before anything is made: what breaks off in the middle is ours all the same.
+        """Create it; what can't be used is removed again, and is not there for the next build."""
+        # Before anything is created: what is interrupted in the middle is ours all the same.
         names = {node.name: "" for node in builder.nodes}
         record = Record(driver=builder.driver, nodes=names)
         self.records.write(builder.name, record)
@@ -186,7 +206,7 @@ class Flow:
                 self._run(boot_step(builder.name), _BOOT_TIMEOUT)
             found = self._find(builder.name)
             nodes = {node.name: node.endpoint for node in found.nodes}
-            done = replace(record, fingerprint=self._print(builder), nodes=nodes)
+            done = replace(record, fingerprint=fingerprint(builder, self._root), nodes=nodes)
             self.records.write(builder.name, done)
             return self._usable(builder)
         except BaseException as error:
@@ -195,11 +215,11 @@ class Flow:
             raise
 
     def _undo(self, name: str, *, made: bool, refused: bool) -> None:
-        """Remove what was made, and forget it where it is surely gone."""
+        """Remove what was created, and forget it where it is surely gone."""
         if made:
             removed = self._executor.run(remove_step(name).argv, timeout=_TIMEOUT).code == 0
         else:
-            # Broken off in the middle of the first command, it may be there: it stays ours.
+            # Interrupted in the middle of the first command, it may be there: it stays ours.
             removed = refused
         if removed:
             self.records.remove(name)
@@ -230,21 +250,21 @@ class Flow:
         """
         found = inspect_builder(self._executor, name)
         if not found.driver and _ABSENT not in found.error:
-            raise EngineError(f"buildx does not tell about {name}", why=found.error)
+            raise EngineError(f"buildx can't inspect {name}", why=found.error)
         return found
 
     def remove(self, name: str) -> bool:
         """Remove a builder of ours; return whether there was one.
 
         Raises:
-            EngineError: a stranger has its name, or it can't be removed (exit 4).
+            EngineError: a foreign builder has its name, or it can't be removed (exit 4).
         """
         found, record = self._find(name), self.records.read(name)
         if not found.driver:
             self.records.remove(name)
             return False
         if not (record and record.owns(found)):
-            raise _stranger(name)
+            raise _foreign(name)
         self._run(remove_step(name))
         self.records.remove(name)
         return True
@@ -258,7 +278,7 @@ class Flow:
             state = "absent"
         elif builder.driver != DOCKER and not (record and record.owns(found)):
             state = "strange"
-        elif record and record.fingerprint != self._print(builder):
+        elif record and record.fingerprint != fingerprint(builder, self._root):
             state = "changed"
         elif any(node.problem for node in nodes):
             state = "silent"
@@ -278,23 +298,19 @@ class Flow:
 
     def _node(self, driver: str, node: Node, settings: NodeSettings | None) -> NodeStatus:
         problem = ""
-        if silent(driver, node):
-            own = why_silent(settings, self._root) if settings and driver == REMOTE else ""
+        if is_unreachable(driver, node):
+            own = why_unreachable(settings, self._root) if settings and driver == REMOTE else ""
             problem = own or node.error or f"it is {node.status or 'not to be reached'}"
-        platforms = node.given or _first_of_each(node.platforms)
+        # Without the levels of amd64, which are many and say little.
+        platforms = tuple(p for p in node.platforms if not p.startswith("linux/amd64/v"))
         return NodeStatus(
             name=node.name,
             endpoint=node.endpoint,
-            platforms=platforms,
+            platforms=node.given or platforms,
             state=node.status or ("error" if problem else RUNNING),
             buildkit=node.buildkit,
             problem=problem,
         )
-
-
-def _first_of_each(platforms: Sequence[str]) -> tuple[str, ...]:
-    """Return platforms without the levels of amd64, which are many and say little."""
-    return tuple(p for p in platforms if not p.startswith("linux/amd64/v"))
 
 
 def _absent(node: NodeSettings) -> NodeStatus:

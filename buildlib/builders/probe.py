@@ -19,7 +19,7 @@ _SETTINGS: Final = b"\x04"
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 
-def why_silent(node: NodeSettings, root: Path) -> str:
+def why_unreachable(node: NodeSettings, root: Path) -> str:
     """Return why a node does not answer, as far as a connection tells; empty: it does not tell.
 
     Args:

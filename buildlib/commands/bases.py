@@ -1,4 +1,4 @@
-"""What `docker-bases` does; apart from its options, so that only the task itself loads it."""
+"""What `docker-bases` does."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from buildlib.bases.check import (
-    BaseReport,
-    as_json,
-    as_text,
-    look_up,
-    missing_platforms,
-    new_pins,
-    not_asked,
-)
+from buildlib.bases.check import BasesReport, BaseStatus, look_up, new_pins, not_asked
 from buildlib.bases.end_of_life import Lifetimes, read_lifetimes
 from buildlib.build.planner import MIRROR, configured_base, known_args
 from buildlib.commands.registries import open_registries
@@ -25,8 +17,9 @@ from buildlib.config.config import Config
 from buildlib.config.tables import Registry
 from buildlib.dockerfile.parser import parse_dockerfile
 from buildlib.dockerfile.pins import BUILDER, Base, read_bases, repin
-from buildlib.errors import BuildlibError, GateError, InputError, raise_problems
+from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.files import write_file
+from buildlib.findings.report import show, warn
 from buildlib.image.platform import engine_platform, is_platform, parse_platform
 from buildlib.image.reference import Reference, parse_reference
 from buildlib.project import Project
@@ -44,17 +37,11 @@ def _asked(config: Config, base: Base) -> Reference:
     return parse_reference(base.reference)
 
 
-class _Found(NamedTuple):
-    """What the registries said, and which of them said nothing."""
-
-    reports: tuple[BaseReport, ...]
-    problems: tuple[BuildlibError, ...]
-
-
 def _look_up_all(
     run: Edge, config: Config, bases: Sequence[Base], lifetimes: Lifetimes | None
-) -> _Found:
-    reports: list[BaseReport] = []
+) -> tuple[tuple[BaseStatus, ...], tuple[BuildlibError, ...]]:
+    """Return what is known of each base, and why registries did not answer."""
+    found: list[BaseStatus] = []
     # Two bases of one registry that does not answer are one problem.
     problems: dict[str, BuildlibError] = {}
     asked = [_asked(config, base) for base in bases]
@@ -64,7 +51,7 @@ def _look_up_all(
     ]
     for base, wanted, one in zip(bases, asked, open_registries(run, places), strict=True):
         try:
-            report = look_up(
+            status = look_up(
                 base,
                 one.repository,
                 wanted,
@@ -74,9 +61,9 @@ def _look_up_all(
             )
         except BuildlibError as error:
             problems[error.what] = error
-            report = not_asked(base, lifetimes, run.today())
-        reports.append(report)
-    return _Found(tuple(reports), tuple(problems.values()))
+            status = not_asked(base, lifetimes, run.today())
+        found.append(status)
+    return tuple(found), tuple(problems.values())
 
 
 def _platforms(config: Config, base: Base) -> tuple[str, ...]:
@@ -87,19 +74,6 @@ def _platforms(config: Config, base: Base) -> tuple[str, ...]:
     known = [str(parse_platform(one)) for one in fixed if is_platform(one)]
     own = map(str, config.platforms) if "" in base.platforms else ()
     return tuple(dict.fromkeys([*own, *known]))
-
-
-def _table(run: Edge, config: Config) -> Lifetimes | None:
-    settings = config.base_settings()
-    if not settings.end_of_life:
-        return None
-    lifetimes = read_lifetimes(config.root / settings.end_of_life)
-    if lifetimes.age(run.today()) > settings.table_max_age:
-        run.console.warn(
-            f"{settings.end_of_life} was compared with its sources on {lifetimes.checked}, "
-            f"{lifetimes.age(run.today())} days ago: {' '.join(lifetimes.sources)}"
-        )
-    return lifetimes
 
 
 class _File(NamedTuple):
@@ -121,47 +95,54 @@ def _read(project: Project) -> _File:
     return _File(path, text, known_args(project, parse_dockerfile(text)))
 
 
-def refresh(run: Edge, *, check: bool, update: bool, json: bool) -> None:
-    """Tell about the base images; pin them anew, or fail where one is out of date.
+def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
+    """Report on the base images; update their digests, or fail where one is out of date.
 
     Raises:
-        GateError: with `check`, something is to be done (exit 7), after all of it was told.
+        GateError: with `check`, something is to be done (exit 7), after all of it was reported.
         InputError: there is no base, no such tag, or one lacks a platform (exit 2).
         AuthorisationError, TransientError, EngineError: a registry does not answer; what is known
-            without it was told, and with `update` the bases of the others are pinned.
+            without it was reported, and with `update` the bases of the others are pinned.
     """
     if check and update:
         raise InputError("--check contradicts --update", hint="give one of the two")
     project = run.project()
     config = project.config
     file = _read(project)
-    bases = read_bases(file.text, file.build_args)
-    if not bases:
+    listed = read_bases(file.text, file.build_args)
+    if not listed:
         raise InputError(f"{config.dockerfile} stands on no external image")
-    lifetimes = _table(run, config)
-    found = _look_up_all(run, config, bases, lifetimes)
-    reports, changed = found.reports, False
-    if update and any(report.current for report in reports):
-        renewed = _update(run, config, file, reports)
-        changed = renewed != file.text
+    settings = config.base_settings()
+    table = settings.end_of_life
+    lifetimes = read_lifetimes(config.root / table) if table else None
+    found, errors = _look_up_all(run, config, listed, lifetimes)
+    renewed = file.text
+    if update and any(one.current for one in found):
+        renewed = _update(run, config, file, found)
         now = read_bases(renewed, file.build_args)
-        reports = tuple(replace(one, base=base) for one, base in zip(reports, now, strict=True))
-    if json:
-        run.console.answer(as_json(reports, lifetimes, run.today(), changed=changed))
-    elif not (update and run.dry):
-        run.console.answer(as_text(reports, run.today()))
-    raise_problems([*found.problems, *(missing_platforms(reports) if update else ())])
-    wrong = [report.base.reference for report in reports if report.problems]
-    if check and wrong:
-        raise GateError(
-            f"to be looked after: {', '.join(wrong)}",
-            hint="invoke docker-bases --update updates the digests",
-        )
+        found = tuple(replace(one, base=base) for one, base in zip(found, now, strict=True))
+    report = BasesReport(
+        bases=found,
+        today=run.today(),
+        lifetimes=lifetimes,
+        table_path=table,
+        table_max_age=settings.table_max_age,
+        errors=errors,
+        updated=update,
+        changed=renewed != file.text,
+        strict=check,
+    )
+    if update and run.dry and not as_json:
+        # What would change was printed in its place.
+        warn(report, run.console)
+    else:
+        show(report, run.console, as_json=as_json)
+    raise_problems(report.problems())
 
 
-def _update(run: Edge, config: Config, file: _File, reports: Sequence[BaseReport]) -> str:
-    """Pin anew, or say what would change; return what is in the Dockerfile now."""
-    pins = new_pins(reports)
+def _update(run: Edge, config: Config, file: _File, found: Sequence[BaseStatus]) -> str:
+    """Write the digests, or print what would change; return what is in the Dockerfile now."""
+    pins = new_pins(found)
     renewed = repin(file.text, pins, file.build_args)
     now = read_bases(renewed, file.build_args)
     if missed := [base for base in now if base.pinned != pins.get(base.reference, base.pinned)]:

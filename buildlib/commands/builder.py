@@ -1,16 +1,17 @@
-"""What `docker-builder` does; apart from its options, as nothing else needs it."""
+"""What `docker-builder` does."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from buildlib.builders.commands import boot_step, boots, create_steps, remove_step
-from buildlib.builders.manager import Flow, check_files
+from buildlib.builders.manager import BuilderManager, BuildersReport, check_files
 from buildlib.commands.session import Edge
 from buildlib.config.builders import DOCKER, BuilderSettings, find_builder
 from buildlib.config.config import Config
 from buildlib.console import to_json
 from buildlib.errors import InputError, did_you_mean, raise_problems
+from buildlib.findings.report import show
 
 ACTIONS: Final = ("create", "status", "remove")
 
@@ -68,43 +69,36 @@ def status(run: Edge, name: str, *, as_json: bool) -> None:
         for builder in wanted:
             run.console.answer(f"docker buildx inspect {builder.buildx_name}")
         return
-    flow = Flow(config.root, run.env, run.executor, run.console)
-    found = [flow.status(builder) for builder in wanted]
-    if as_json:
-        run.console.answer(to_json({"builders": [one.as_dict() for one in found]}))
-    else:
-        run.console.answer("\n".join(one.as_text() for one in found))
-    raise_problems([problem for one in found for problem in one.problems()])
+    manager = BuilderManager(config.root, run.env, run.executor, run.console)
+    report = BuildersReport(builders=tuple(manager.status(builder) for builder in wanted))
+    show(report, run.console, as_json=as_json)
+    raise_problems(report.problems())
 
 
 def create(run: Edge, name: str, *, as_json: bool) -> None:
-    """Make a builder, and print what it is."""
+    """Create a builder, and print what it is."""
     config = run.config()
     builder = _chosen(config, name)
     if run.dry:
         _dry(run, config, builder, "create")
         return
-    _check_home(run)
-    flow = Flow(config.root, run.env, run.executor, run.console)
-    done = flow.create(builder)
-    run.console.answer(to_json({"builders": [done.as_dict()]}) if as_json else done.as_text())
-
-
-def _check_home(run: Edge) -> None:
     if run.passing_home:
         raise InputError(
             "a builder made now would be gone with this task",
             why="buildx's directory in your home can't be written",
             hint="give it one of yours in BUILDX_CONFIG",
         )
+    manager = BuilderManager(config.root, run.env, run.executor, run.console)
+    report = BuildersReport(builders=(manager.create(builder),))
+    show(report, run.console, as_json=as_json)
 
 
 def remove(run: Edge, name: str, *, as_json: bool) -> None:
     """Remove a builder of ours, described still or no longer."""
     config = run.config()
-    flow = Flow(config.root, run.env, run.executor, run.console)
+    manager = BuilderManager(config.root, run.env, run.executor, run.console)
     described = find_builder(config.builders, name)
-    if described or not (name and flow.records.read(name)):
+    if described or not (name and manager.records.read(name)):
         described = _chosen(config, name)
         name = described.name
     if run.dry and described:
@@ -115,7 +109,7 @@ def remove(run: Edge, name: str, *, as_json: bool) -> None:
         return
     if described and described.driver == DOCKER:
         raise InputError(f"{name} is docker's own builder", why="it is there as long as docker is")
-    gone = flow.remove(name)
+    gone = manager.remove(name)
     if as_json:
         run.console.answer(to_json({"name": name, "removed": gone}))
     else:

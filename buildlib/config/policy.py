@@ -23,10 +23,11 @@ from buildlib.config.parse import (
 )
 from buildlib.config.suppressions import DATE, ignores_type
 from buildlib.errors import InputError, did_you_mean
-from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT, RULES, Level
+from buildlib.findings.finding import Level
+from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT, RULES
 
 if TYPE_CHECKING:
-    from buildlib.findings.policy_rules import Finding
+    from buildlib.findings.finding import Finding
 
 _OCI: Final = "org.opencontainers.image"
 _LABELS: Final = tuple(

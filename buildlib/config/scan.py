@@ -49,7 +49,7 @@ class Ignore:
 
     def covers(self, finding: Vulnerability) -> bool:
         """Return whether it is about a finding; any of its names will do."""
-        named = self.id in {finding.id, *finding.aliases}
+        named = self.id in {finding.rule, *finding.aliases}
         # A name as it is told is about itself, whatever it would match as a pattern.
         here = finding.package == self.package or fnmatchcase(finding.package, self.package)
         return named and (not self.package or here)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from buildlib.config.parse import KeyType, MismatchError, keys_of, parse_keys, schema_of
 from buildlib.errors import InputError
-from buildlib.findings.suppressions import Entry
+from buildlib.findings.suppressions import SuppressionT
 
 
 def parse_date(value: object) -> date:
@@ -34,12 +34,12 @@ def ignores_type(entry: type[Any], *, where: str, example: str, for_good: bool =
 
 def parse_ignores(
     value: object,
-    entry: type[Entry],
+    entry: type[SuppressionT],
     *,
     where: str,
     example: str,
     for_good: bool = False,
-) -> tuple[Entry, ...]:
+) -> tuple[SuppressionT, ...]:
     """Return what a list of tables ignores.
 
     Args:

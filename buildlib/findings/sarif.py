@@ -1,83 +1,64 @@
-"""SARIF 2.1.0, which code scanning services read; the gates fill it.
+"""SARIF 2.1.0, which code scanning services read.
 
 Source: docs.oasis-open.org/sarif/sarif/v2.1.0; what GitHub reads of it is in its documentation,
 "SARIF support for code scanning". A finding about an image points to the Dockerfile, which is what
-a reader can mend, and names where in the image it is as a logical location.
+a reader can fix, and names where in the image it is as a logical location.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import quote
 
-from buildlib.findings.suppressions import Ignoring
+from buildlib.console import to_json
+from buildlib.files import write_text
+from buildlib.findings.finding import Finding, Rule
+from buildlib.findings.report import FindingsReport
+from buildlib.findings.suppressions import Suppression
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-class Rule(NamedTuple):
-    """What a result goes by.
+def write_sarif(
+    path: Path, tool: str, report: FindingsReport[Any, Any], *, root: Path, dockerfile: Path
+) -> None:
+    """Write a report for code scanning.
 
     Args:
-        id: its name.
-        what: in a few words.
-        help: in more of them.
-        link: where to read more; empty: nowhere.
-        properties: for the service, such as `security-severity`.
+        path: the file to write.
+        tool: what the service calls the check.
+        report: what it found.
+        root: of the repository.
+        dockerfile: what the findings point to.
+
+    Raises:
+        InputError: the file can't be written (exit 2).
     """
-
-    id: str
-    what: str
-    help: str
-    link: str = ""
-    properties: Mapping[str, Any] = {}
+    document = as_sarif(tool, report, dockerfile=dockerfile_uri(root, dockerfile))
+    write_text(path, to_json(document) + "\n")
 
 
-class Result(NamedTuple):
-    """One finding.
-
-    Args:
-        rule: its id.
-        level: `error`, `warning` or `note`.
-        message: what was seen.
-        where: in the image; empty: in the Dockerfile.
-        line: of the Dockerfile; 0: not about a line.
-        same: what stays the same while the same thing is wrong: neither numbers nor lines do.
-        ignored: by what; None: it counts.
-    """
-
-    rule: str
-    level: str
-    message: str
-    where: str
-    line: int
-    same: tuple[str, ...]
-    ignored: Ignoring[Any] | None = None
-
-
-def make_document(
-    tool: str, rules: Iterable[Rule], results: Iterable[Result], *, dockerfile: str
-) -> dict[str, Any]:
+def as_sarif(tool: str, report: FindingsReport[Any, Any], *, dockerfile: str) -> dict[str, Any]:
     """Return the document, ready for JSON.
 
     Args:
-        tool: what the service calls us.
-        rules: all that results go by.
-        results: what was found.
+        tool: what the service calls the check.
+        report: what it found.
         dockerfile: its path in the repository, with slashes.
     """
-    listed = [_rule(rule) for rule in rules]
-    index = {rule["id"]: number for number, rule in enumerate(listed)}
-    found = [_result(result, dockerfile, index) for result in results]
-    driver = {"name": tool, "rules": listed}
+    rules = [_rule(rule) for rule in sorted(report.rules(), key=lambda rule: rule.id)]
+    index = {rule["id"]: number for number, rule in enumerate(rules)}
+    results = [_result(one, None, dockerfile, index) for one in report.findings]
+    results += [_result(one, why, dockerfile, index) for one, why in report.ignored]
+    driver = {"name": tool, "rules": rules}
     return {
         "$schema": _SCHEMA,
         "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "columnKind": "utf16CodeUnits", "results": found}],
+        "runs": [{"tool": {"driver": driver}, "columnKind": "utf16CodeUnits", "results": results}],
     }
 
 
@@ -89,11 +70,11 @@ def dockerfile_uri(root: Path, dockerfile: Path) -> str:
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    text = f"{rule.help}. {rule.link}" if rule.link else rule.help
+    text = f"{rule.why}. {rule.link}" if rule.link else rule.why
     return {
         "id": rule.id,
         "shortDescription": {"text": rule.what},
-        "fullDescription": {"text": f"{rule.what}: {rule.help}"},
+        "fullDescription": {"text": f"{rule.what}: {rule.why}"},
         "help": {"text": text},
         "defaultConfiguration": {"level": "error"},
         **({"helpUri": rule.link} if rule.link else {}),
@@ -101,26 +82,32 @@ def _rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _result(result: Result, dockerfile: str, index: Mapping[str, int]) -> dict[str, Any]:
+def _result(
+    finding: Finding,
+    suppression: Suppression[Any] | None,
+    dockerfile: str,
+    index: Mapping[str, int],
+) -> dict[str, Any]:
     physical: dict[str, Any] = {"artifactLocation": {"uri": dockerfile}}
     # A service that shows files wants a line; the first stands for the whole.
-    physical["region"] = {"startLine": result.line or 1}
+    physical["region"] = {"startLine": finding.line or 1}
     location: dict[str, Any] = {"physicalLocation": physical}
-    if result.where:
-        location["logicalLocations"] = [{"fullyQualifiedName": result.where, "kind": "resource"}]
-    fingerprint = hashlib.sha256("\0".join(result.same).encode()).hexdigest()
-    text = f"{result.where}: {result.message}" if result.where else result.message
-    return {
-        "ruleId": result.rule,
-        "ruleIndex": index[result.rule],
-        "level": result.level,
+    text = finding.sentence
+    if finding.platform:
+        location["logicalLocations"] = [{"fullyQualifiedName": finding.where, "kind": "resource"}]
+        text = f"{finding.where}: {text}"
+    result = {
+        "ruleId": finding.rule,
+        "ruleIndex": index[finding.rule],
+        "level": str(finding.level),
         "message": {"text": text},
         "locations": [location],
-        "partialFingerprints": {"buildlibFinding/v1": fingerprint},
-        **({"suppressions": [_suppression(result.ignored)]} if result.ignored else {}),
+        "partialFingerprints": {
+            "buildlibFinding/v1": hashlib.sha256("\0".join(finding.identity).encode()).hexdigest()
+        },
     }
-
-
-def _suppression(ignore: Ignoring[Any]) -> dict[str, str]:
-    text = ignore.reason + (f" (until {ignore.until})" if ignore.until else "")
-    return {"kind": "external", "status": "accepted", "justification": text}
+    if suppression:
+        until = f" (until {suppression.until})" if suppression.until else ""
+        why = {"justification": suppression.reason + until}
+        result["suppressions"] = [{"kind": "external", "status": "accepted", **why}]
+    return result

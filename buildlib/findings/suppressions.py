@@ -1,20 +1,24 @@
-"""What need not be fixed: who ignores something says why, and until when, or for good.
+"""Findings that are accepted: a suppression says why, and until when, or for good.
 
-The gates share it. What an ignore is about, each gate knows by itself.
+Each check knows by itself what its suppressions are about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from datetime import date
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
-Finding = TypeVar("Finding")
-_Seen_contra = TypeVar("_Seen_contra", contravariant=True)
+from buildlib.findings.finding import Finding
+
+_Found_contra = TypeVar("_Found_contra", bound=Finding, contravariant=True)
 
 
-class Ignoring(Protocol[_Seen_contra]):
-    """An entry of a list of ignores; it counts until the end of its last day, if it has one."""
+class Suppression(Protocol[_Found_contra]):
+    """An entry of the list `ignore` of a check: a dataclass of the configuration."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def reason(self) -> str:
@@ -22,60 +26,76 @@ class Ignoring(Protocol[_Seen_contra]):
 
     @property
     def until(self) -> date | None:
-        """Return its last day, in UTC; None: it counts for good."""
+        """Return its last day, in UTC; None: it has none."""
 
-    def covers(self, finding: _Seen_contra, /) -> bool:
+    def covers(self, finding: _Found_contra, /) -> bool:
         """Return whether it is about a finding."""
 
 
-Entry = TypeVar("Entry", bound=Ignoring[Any])
+FindingT = TypeVar("FindingT", bound=Finding)
+SuppressionT = TypeVar("SuppressionT", bound=Suppression[Any])
 
 
-def counts(entry: Ignoring[Any], today: date) -> bool:
-    """Return whether an ignore has not ended."""
-    return entry.until is None or entry.until >= today
+def is_active(suppression: Suppression[Any], today: date) -> bool:
+    """Return whether a suppression counts; it does until the end of its last day."""
+    return suppression.until is None or suppression.until >= today
 
 
-def told_until(entry: Ignoring[Any]) -> str:
-    """Return until when it counts and why, for people."""
-    return f"until {entry.until}: {entry.reason}" if entry.until else entry.reason
+def justification(suppression: Suppression[Any]) -> str:
+    """Return until when a suppression counts, and why, for people."""
+    until = f"until {suppression.until}: " if suppression.until else ""
+    return until + suppression.reason
 
 
-class Sorted(NamedTuple, Generic[Finding, Entry]):
-    """Findings, sorted by what is ignored.
-
-    Args:
-        kept: what counts; with the ignore that has ended, where there was one.
-        ignored: what would count, and the ignore by which it does not.
-        unused: ignores that were about nothing.
-    """
-
-    kept: tuple[tuple[Finding, Entry | None], ...]
-    ignored: tuple[tuple[Finding, Entry], ...]
-    unused: tuple[Entry, ...]
+def as_dict(suppression: Suppression[Any]) -> dict[str, Any]:
+    """Return every field, ready for JSON."""
+    until = suppression.until
+    return {**asdict(suppression), "until": until.isoformat() if until else None}
 
 
-def sort_out(
-    findings: Iterable[Finding], ignores: Sequence[Entry], today: date
-) -> Sorted[Finding, Entry]:
-    """Return each finding once, by whether it counts.
+def with_reason(finding: Finding, suppression: Suppression[Any]) -> dict[str, Any]:
+    """Return a finding and why it is suppressed, ready for JSON."""
+    known = as_dict(suppression)
+    return finding.as_dict() | {"reason": known["reason"], "until": known["until"]}
+
+
+class Sorted(NamedTuple, Generic[FindingT, SuppressionT]):
+    """Findings, sorted by whether they are suppressed.
 
     Args:
-        findings: all of them.
-        ignores: as configured.
-        today: in UTC.
+        kept: what counts.
+        suppressed: what does not, and why.
+        expired: what counts again, and the suppression that has ended.
+        unused: suppressions that no finding matches.
     """
-    kept: list[tuple[Finding, Entry | None]] = []
-    ignored: list[tuple[Finding, Entry]] = []
+
+    kept: tuple[FindingT, ...]
+    suppressed: tuple[tuple[FindingT, SuppressionT], ...]
+    expired: tuple[tuple[FindingT, SuppressionT], ...]
+    unused: tuple[SuppressionT, ...]
+
+
+def apply(
+    suppressions: Sequence[SuppressionT], findings: Iterable[FindingT], today: date
+) -> Sorted[FindingT, SuppressionT]:
+    """Return each finding once, by whether it counts; `today` is in UTC."""
+    kept: list[FindingT] = []
+    suppressed: list[tuple[FindingT, SuppressionT]] = []
+    expired: list[tuple[FindingT, SuppressionT]] = []
     used: set[int] = set()
     for finding in dict.fromkeys(findings):
-        covering = [entry for entry in ignores if entry.covers(finding)]
-        used |= {id(entry) for entry in covering}
-        valid = [entry for entry in covering if counts(entry, today)]
-        if valid:
-            ignored.append((finding, valid[0]))
-        else:
-            ended = max(covering, key=lambda entry: str(entry.until), default=None)
-            kept.append((finding, ended))
-    unused = tuple(entry for entry in ignores if id(entry) not in used)
-    return Sorted(kept=tuple(kept), ignored=tuple(ignored), unused=unused)
+        covering = [one for one in suppressions if one.covers(finding)]
+        used |= {id(one) for one in covering}
+        active = [one for one in covering if is_active(one, today)]
+        if active:
+            suppressed.append((finding, active[0]))
+            continue
+        counting = finding
+        if covering:
+            last = max(covering, key=lambda one: str(one.until))
+            note = f"{finding.message} (it was ignored until {last.until})"
+            counting = replace(finding, message=note)
+            expired.append((counting, last))
+        kept.append(counting)
+    unused = tuple(one for one in suppressions if id(one) not in used)
+    return Sorted(tuple(kept), tuple(suppressed), tuple(expired), unused)

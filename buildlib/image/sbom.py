@@ -1,4 +1,4 @@
-"""A bill of materials for each platform's image, by syft, in SPDX and CycloneDX.
+"""An SBOM of each platform's image, by syft, in SPDX and CycloneDX.
 
 syft reads the very image that is stored: no engine is asked, and nothing is pulled.
 """
@@ -6,14 +6,13 @@ syft reads the very image that is stored: no engine is asked, and nothing is pul
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from buildlib.console import table
-from buildlib.errors import GateError, InputError, ToolError
-from buildlib.executor import Completed, Runner
+from buildlib.errors import BuildlibError, GateError, InputError, ToolError
+from buildlib.executor import NOT_FOUND, Completed, Runner
 from buildlib.image.archive import Archive, Image
 from buildlib.image.platform import parse_platform
 from buildlib.image.unknown_packages import check_known
@@ -23,15 +22,13 @@ _TIMEOUT: Final = 300.0
 # syft's name of a format in the version that other tools read, whatever syft's own default is, and
 # how its files end; source: github.com/anchore/syft, "Output formats".
 FORMATS: Final = {"spdx-json@2.3": "spdx.json", "cyclonedx-json@1.6": "cdx.json"}
-# What env says where there is no such program; POSIX, env.
-_NOT_FOUND: Final = 127
-# syft asks its maker for news at every start, which is not what it is wanted for.
+# syft looks for a newer version of itself at every start.
 _QUIET: Final = ("env", "SYFT_CHECK_FOR_APP_UPDATE=false")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sbom:
-    """The bill of one platform.
+    """The SBOM of one platform.
 
     Args:
         platform: `os/arch[/variant]`.
@@ -50,10 +47,43 @@ class Sbom:
         return asdict(self)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SbomReport:
+    """The SBOMs of an image, one for each platform."""
+
+    sboms: tuple[Sbom, ...]
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return a warning for each SBOM that lists nothing."""
+        return tuple(
+            f"syft sees no package in the image for {one.platform}: its SBOM is empty"
+            for one in self.sboms
+            if not one.packages
+        )
+
+    def problems(self) -> tuple[BuildlibError, ...]:
+        """Return nothing: an SBOM that can't be made is an error of `make_sboms`."""
+        return ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every SBOM, ready for JSON."""
+        return {"sboms": [one.as_dict() for one in self.sboms]}
+
+    def as_text(self) -> str:
+        """Return a row for each file."""
+        rows = [
+            (one.platform if number == 0 else "", packages if number == 0 else "", file)
+            for one in self.sboms
+            for packages in [f"{one.packages} packages"]
+            for number, file in enumerate(one.files)
+        ]
+        return table(rows)
+
+
 def make_sboms(
     archive: Archive, name: str, folder: Path, executor: Runner, *, allow_unknown: bool = False
-) -> tuple[Sbom, ...]:
-    """Write the bills of every platform's image.
+) -> SbomReport:
+    """Write the SBOMs of every platform's image.
 
     Args:
         archive: the image.
@@ -66,18 +96,18 @@ def make_sboms(
         InputError: the image can't be read, or the folder not written (exit 2).
         ToolError: syft is not here (exit 3).
         GateError: syft could not read the image, or sees no package in one that holds a program:
-            no bill, no release (exit 7).
+            no SBOM, no release (exit 7).
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"can't write to {folder}", why=str(error)) from error
-    bills = []
+    sboms = []
     for image in archive.images():
-        bills.append(_sbom(archive, image, name, folder, executor))
-        if not bills[-1].packages:
+        sboms.append(_sbom(archive, image, name, folder, executor))
+        if not sboms[-1].packages:
             check_known(archive, image, "syft", allowed=allow_unknown)
-    return tuple(bills)
+    return SbomReport(sboms=tuple(sboms))
 
 
 def _sbom(archive: Archive, image: Image, name: str, folder: Path, executor: Runner) -> Sbom:
@@ -107,7 +137,7 @@ def _scan(single: Path, image: Image, name: str, files: dict[str, Path], executo
 
 
 def find_syft(executor: Runner) -> None:
-    """Return where syft can be started.
+    """Check that syft can be started.
 
     Raises:
         ToolError: it can't (exit 3).
@@ -116,9 +146,9 @@ def find_syft(executor: Runner) -> None:
 
 
 def _check_found(done: Completed) -> None:
-    if done.code == _NOT_FOUND:
+    if done.code == NOT_FOUND:
         raise ToolError(
-            "syft not found: no bill of materials can be made",
+            "syft not found: no SBOM can be made",
             hint="install it (github.com/anchore/syft)",
         )
 
@@ -128,24 +158,15 @@ def _packages(path: Path, platform: str) -> int:
         listed = json.loads(path.read_text(encoding="utf-8"))["packages"]
         count = len(listed)
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise GateError(f"syft wrote no bill for {platform}", why=str(error)) from error
+        raise GateError(f"syft wrote no SBOM for {platform}", why=str(error)) from error
     # The first is the image itself.
     if not count:
-        raise GateError(f"syft wrote no bill for {platform}", why="it does not name the image")
+        raise GateError(f"syft wrote no SBOM for {platform}", why="it does not name the image")
     return count - 1
 
 
-def warnings(bills: Sequence[Sbom]) -> tuple[str, ...]:
-    """Return what to say of bills that list nothing."""
-    return tuple(
-        f"syft sees no package in the image for {bill.platform}: its bill of materials is empty"
-        for bill in bills
-        if not bill.packages
-    )
-
-
 def subject_of(path: Path) -> str:
-    """Return the digest that a bill of either format says it is about; empty where it says none.
+    """Return the digest that an SBOM of either format is about; empty where it names none.
 
     The files of every release have the same names, so that is the only thing to go by.
     """
@@ -164,21 +185,10 @@ def subject_of(path: Path) -> str:
 
 
 def made_by(path: Path) -> str:
-    """Return the tool and its version that an SPDX bill says it was made by; empty: it does not."""
+    """Return the tool that made an SPDX document, and its version; empty: it does not say."""
     try:
         creators = json.loads(path.read_text(encoding="utf-8"))["creationInfo"]["creators"]
     except (OSError, ValueError, LookupError, TypeError):
         return ""
     tools = [str(one).removeprefix("Tool: ") for one in creators if str(one).startswith("Tool: ")]
     return " ".join(tools[0].rsplit("-", 1)) if tools else ""
-
-
-def as_text(bills: Sequence[Sbom]) -> str:
-    """Return a row for each file."""
-    rows = [
-        (bill.platform if number == 0 else "", packages if number == 0 else "", file)
-        for bill in bills
-        for packages in [f"{bill.packages} packages"]
-        for number, file in enumerate(bill.files)
-    ]
-    return table(rows)

@@ -7,7 +7,7 @@ import json
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ class FileSize:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SizeReport:
+class ImageSize:
     """One platform's image; a budget of 0 is none."""
 
     platform: str
@@ -63,7 +63,7 @@ class SizeReport:
     @property
     def within(self) -> bool:
         """Return whether it is within the budget."""
-        return not self.budget or self.stored <= self.budget
+        return not over_budget(self.stored, self.budget)
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
@@ -83,6 +83,107 @@ class SizeReport:
         return "\n\n".join([*parts, *([table(files)] if files else [])])
 
 
+def over_budget(size: int, budget: int) -> str:
+    """Return that a size is over its budget, or nothing; a budget of 0 is none."""
+    if not budget or size <= budget:
+        return ""
+    return f"{human_size(size)}, and {human_size(budget)} are allowed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SizeReport:
+    """The size of each platform's image, and what it was in a release.
+
+    Args:
+        images: one for each platform.
+        record: the sizes of the release; None: there is nothing to compare with.
+        growth: percent that an image may have grown since.
+    """
+
+    images: tuple[ImageSize, ...]
+    record: SizeRecord | None = None
+    growth: int = 0
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Return what has become of each platform that the record has."""
+        if not self.record:
+            return ()
+        known = self.record.platforms
+        return tuple(
+            _change(self.record.version, known[image.platform], image)
+            for image in self.images
+            if image.platform in known
+        )
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return a warning for each platform that the record does not have."""
+        return tuple(
+            f"{image.platform} is not in the record of {self.record.version}"
+            for image in self.images
+            if self.record and image.platform not in self.record.platforms
+        )
+
+    def problems(self) -> list[GateError]:
+        """Return a problem for each image over its budget, and for each that grew too much."""
+        over = [
+            GateError(
+                f"{image.platform} is {human_size(image.stored - image.budget)} over its budget",
+                why=over_budget(image.stored, image.budget),
+                hint="invoke docker-size names the layers and the largest files",
+            )
+            for image in self.images
+            if not image.within
+        ]
+        grown = [
+            GateError(
+                f"{change.platform} has grown by {_percent(change.before, change.now):.1f} % "
+                f"since {change.since}, and {self.growth} % are allowed",
+                why="; ".join(
+                    f"{' '.join(made_by.split()) or 'the base'}: +{human_size(size)}"
+                    for made_by, size in change.layers
+                ),
+                hint="invoke docker-size --record accepts it",
+            )
+            for change in self.changes
+            if change.now * 100 > change.before * (100 + self.growth)
+        ]
+        return [*over, *grown]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every size and change, ready for JSON."""
+        return {
+            "images": [image.as_dict() for image in self.images],
+            "changes": [change.as_dict() for change in self.changes],
+        }
+
+    def as_text(self) -> str:
+        """Return the sizes of each image, and a line for each change."""
+        changes = "\n".join(change.as_text() for change in self.changes)
+        return "\n\n".join(filter(None, [*(one.as_text() for one in self.images), changes]))
+
+
+def check_size(
+    archive: Archive,
+    *,
+    budget: int = 0,
+    top: int = 5,
+    record: SizeRecord | None = None,
+    growth: int = 0,
+) -> SizeReport:
+    """Measure every platform's image.
+
+    Args:
+        archive: that holds them.
+        budget: bytes that one may have as it is pulled; 0: any.
+        top: how many of the largest files to name.
+        record: the sizes of a release.
+        growth: percent that an image may have grown since.
+    """
+    images = tuple(measure(archive, one, budget=budget, top=top) for one in archive.images())
+    return SizeReport(images=images, record=record, growth=growth)
+
+
 def _short(layer: LayerSize) -> str:
     words = " ".join(layer.created_by.removeprefix("/bin/sh -c #(nop) ").split())
     return (
@@ -91,8 +192,8 @@ def _short(layer: LayerSize) -> str:
     )
 
 
-def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) -> SizeReport:
-    """Return the report of one platform's image.
+def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) -> ImageSize:
+    """Return the size of one platform's image.
 
     Args:
         archive: that holds it.
@@ -119,7 +220,7 @@ def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) ->
                 created_by=layer.created_by,
             )
         )
-    return SizeReport(
+    return ImageSize(
         platform=image.platform,
         digest=image.digest,
         stored=image.size,
@@ -181,22 +282,10 @@ def saved(executor: Executor, image: str) -> Iterator[Archive]:
             yield archive
 
 
-def check_sizes(reports: Iterable[SizeReport]) -> list[GateError]:
-    """Return a problem for each image that is over its budget."""
-    return [
-        GateError(
-            f"{report.platform} is {human_size(report.stored - report.budget)} over its budget",
-            why=f"{human_size(report.stored)}, and {human_size(report.budget)} are allowed",
-            hint="invoke docker-size names the layers and the largest files",
-        )
-        for report in reports
-        if not report.within
-    ]
-
-
 # The sizes of a release, kept in a file, and what has become of them since.
 
 
+# How many of the layers that grew most are named.
 _MOST: Final = 3
 
 
@@ -266,17 +355,17 @@ def _percent(before: int, now: int) -> float:
     return (now - before) * 100 / before if before else 0.0
 
 
-def make_record(version: str, reports: Iterable[SizeReport]) -> SizeRecord:
+def make_record(version: str, images: Iterable[ImageSize]) -> SizeRecord:
     """Return the record of what was measured."""
     return SizeRecord(
         version=version,
         platforms={
-            report.platform: RecordedSize(
-                stored=report.stored,
-                unpacked=report.unpacked,
-                layers=tuple((layer.created_by, layer.stored) for layer in report.layers),
+            image.platform: RecordedSize(
+                stored=image.stored,
+                unpacked=image.unpacked,
+                layers=tuple((layer.created_by, layer.stored) for layer in image.layers),
             )
-            for report in reports
+            for image in images
         },
     )
 
@@ -336,52 +425,25 @@ def _bytes(value: object) -> int:
     return value
 
 
-def changes(record: SizeRecord, reports: Iterable[SizeReport]) -> tuple[Change, ...]:
-    """Return what has become of each platform that the record has."""
-    return tuple(
-        Change(
-            platform=report.platform,
-            since=record.version,
-            before=size.stored,
-            now=report.stored,
-            unpacked_before=size.unpacked,
-            unpacked_now=report.unpacked,
-            layers=_grown(size, report),
-        )
-        for report in reports
-        if (size := record.platforms.get(report.platform))
+def _change(since: str, size: RecordedSize, image: ImageSize) -> Change:
+    return Change(
+        platform=image.platform,
+        since=since,
+        before=size.stored,
+        now=image.stored,
+        unpacked_before=size.unpacked,
+        unpacked_now=image.unpacked,
+        layers=_grown(size, image),
     )
 
 
-def _grown(size: RecordedSize, report: SizeReport) -> tuple[tuple[str, int], ...]:
+def _grown(size: RecordedSize, image: ImageSize) -> tuple[tuple[str, int], ...]:
     # Two layers may have been made by the same words: they count together.
     grown: Counter[str] = Counter()
-    for layer in report.layers:
+    for layer in image.layers:
         grown[layer.created_by] += layer.stored
     for made_by, stored in size.layers:
         grown[made_by] -= stored
     # A record without layers can't tell which of them grew.
     known = [item for item in grown.items() if item[1] > 0] if size.layers else []
     return tuple(sorted(known, key=lambda item: (-item[1], item[0]))[:_MOST])
-
-
-def new_platforms(record: SizeRecord, reports: Iterable[SizeReport]) -> tuple[str, ...]:
-    """Return the platforms that the record does not have."""
-    return tuple(r.platform for r in reports if r.platform not in record.platforms)
-
-
-def check_growth(found: Sequence[Change], allowed: int) -> list[GateError]:
-    """Return a problem for each image that has grown by more than `allowed` percent."""
-    return [
-        GateError(
-            f"{change.platform} has grown by {_percent(change.before, change.now):.1f} % "
-            f"since {change.since}, and {allowed} % are allowed",
-            why="; ".join(
-                f"{' '.join(made_by.split()) or 'the base'}: +{human_size(size)}"
-                for made_by, size in change.layers
-            ),
-            hint="invoke docker-size --record accepts it",
-        )
-        for change in found
-        if change.now * 100 > change.before * (100 + allowed)
-    ]

@@ -11,7 +11,7 @@ from buildlib.streams import printable
 def check_known(archive: Archive, image: Image, tool: str, *, allowed: bool) -> None:
     """Raise GateError (exit 7) where an image without a package that a tool sees holds a program.
 
-    An image of files alone has none to see. A scan and a bill of materials go by the same rule.
+    An image of files alone has none to see. A scan and an SBOM go by the same rule.
 
     Args:
         archive: that the image is in.
@@ -24,7 +24,7 @@ def check_known(archive: Archive, image: Image, tool: str, *, allowed: bool) -> 
         raise GateError(
             f"{tool} sees no package in the image for {image.platform}: nothing is known",
             why=f"it holds a program, {program}",
-            hint="leave in it what tells: the files of the package manager, Go's build "
+            hint="keep in it what names its packages: the files of the package manager, Go's build "
             "information; where that can't be, allow-unknown = true in the table scan",
         )
 

@@ -17,7 +17,8 @@ from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.errors import EngineError, ToolError
 from buildlib.executor import Completed, Executor
-from buildlib.findings.policy_rules import BUILD_CHECK, Finding, Level
+from buildlib.findings.finding import Finding, Level
+from buildlib.findings.policy_rules import BUILD_CHECK
 from buildlib.project import Project
 from buildlib.tempfiles import passing_file
 

@@ -11,8 +11,9 @@ from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.build.preflight import secret_values
 from buildlib.executor import Executor
-from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT, Finding
-from buildlib.findings.suppressions import counts
+from buildlib.findings.finding import Finding
+from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT
+from buildlib.findings.suppressions import is_active
 from buildlib.image.archive import Archive, Image
 from buildlib.image.labels import stand_ins_of
 from buildlib.image.platform import is_platform
@@ -130,7 +131,7 @@ def _asked(project: Project, today: date) -> tuple[str, ...]:
 def _needs(tool: str, project: Project, today: date) -> bool:
     """Return whether a tool is asked: nobody needs one of which all is ignored."""
     ignores = project.config.image_policy().ignore
-    ignored = any(i.rule == tool and not i.path and counts(i, today) for i in ignores)
+    ignored = any(i.rule == tool and not i.path and is_active(i, today) for i in ignores)
     return not ignored and project.dockerfile_path.is_file()
 
 

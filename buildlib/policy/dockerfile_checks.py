@@ -10,7 +10,8 @@ from typing import Final
 from buildlib.build.planner import normal_name
 from buildlib.errors import EngineError, ToolError
 from buildlib.executor import Executor
-from buildlib.findings.policy_rules import HADOLINT, Finding, Level
+from buildlib.findings.finding import Finding, Level
+from buildlib.findings.policy_rules import HADOLINT
 
 _CONFIGS: Final = (".hadolint.yaml", ".hadolint.yml")
 # A file that hadolint could not read, and so did not check.

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from buildlib.config.policy import Policy
 from buildlib.files import human_size
-from buildlib.findings.policy_rules import Finding, Level, rule_of
+from buildlib.findings.finding import Finding, Level
+from buildlib.findings.policy_rules import rule_of
 from buildlib.image.archive import Archive, Image
 from buildlib.image.elf import program_arch, runs_beside
 from buildlib.image.layer import LayerError
 from buildlib.image.root_filesystem import Rootfs, Stored
 from buildlib.image.runtime_config import health_command, main_command
+from buildlib.image.size import over_budget
 from buildlib.image.user_and_shell import LAST_USER, starts_shell, user_number
 from buildlib.policy.secret_checks import Known, LeakSearch, leaks
 
@@ -199,9 +201,8 @@ def _is_time(text: str) -> bool:
 
 
 def _size(image: Image, budget: int) -> Iterator[_Part]:
-    if budget and image.size > budget:
-        sizes = f"{human_size(image.size)}, and {human_size(budget)} are allowed"
-        yield {"message": sizes}
+    if too_large := over_budget(image.size, budget):
+        yield {"message": too_large}
 
 
 def _layers(image: Image, policy: Policy) -> Iterator[_Part]:
@@ -209,12 +210,8 @@ def _layers(image: Image, policy: Policy) -> Iterator[_Part]:
     if policy.max_layers and count > policy.max_layers:
         yield {"message": f"{count} layers, and {policy.max_layers} are allowed"}
     for number, layer in enumerate(image.layers, 1):
-        if policy.layer_budget and layer.size > policy.layer_budget:
-            allowed = human_size(policy.layer_budget)
-            yield {
-                "message": f"{human_size(layer.size)}, and {allowed} are allowed",
-                "layer": number,
-            }
+        if too_large := over_budget(layer.size, policy.layer_budget):
+            yield {"message": too_large, "layer": number}
 
 
 def _caches(contents: Contents) -> Iterator[_Part]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from buildlib.findings.policy_rules import Level
+from buildlib.findings.finding import Level
 from buildlib.findings.secrets import has_credentials, is_token, looks_secret, tokens_in
 from buildlib.image.archive import Image
 from buildlib.image.root_filesystem import Stored

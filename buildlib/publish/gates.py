@@ -1,6 +1,6 @@
 """The gates of a release, side by side where they can be.
 
-Each one judges the very archive that is pushed later.
+Each one checks the very archive that is pushed later.
 """
 
 from __future__ import annotations
@@ -15,43 +15,37 @@ from typing import Any, Final
 from buildlib.background import Background
 from buildlib.config.containers import check_sources
 from buildlib.config.publish import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
-from buildlib.console import Console, to_json
+from buildlib.console import Console
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.runner import Engine
 from buildlib.docker.endpoint import Kind
 from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
-from buildlib.files import write_text
-from buildlib.findings.sarif import dockerfile_uri
+from buildlib.findings.report import Report, warn
+from buildlib.findings.sarif import write_sarif
 from buildlib.image.archive import Archive, open_archive
 from buildlib.image.reference import parse_reference
-from buildlib.image.sbom import find_syft, made_by, make_sboms, warnings
-from buildlib.image.size import SizeRecord, changes, check_growth, check_sizes, measure, read_record
+from buildlib.image.sbom import find_syft, made_by, make_sboms
+from buildlib.image.size import SizeRecord, check_size, read_record
 from buildlib.policy.check import check_policy, find_linter
-from buildlib.policy.report import raise_failures
 from buildlib.project import Project
 from buildlib.publish.receipt import GateRecord, inside
 from buildlib.reproduce.rebuild import ExecutorIn, reproduce
-from buildlib.reproduce.report import check_reproduction
 from buildlib.scan.check import check_scan, find_scanner
-from buildlib.scan.report import as_sarif
-from buildlib.scan.report import raise_failures as raise_findings
-from buildlib.smoke.report import as_matrix
-from buildlib.smoke.report import raise_failures as raise_smoke
+from buildlib.scan.report import SARIF_TOOL
 from buildlib.smoke.runner import SmokeFlow, SmokeRequest
 from buildlib.tempfiles import system_problem
 
 PASSED: Final = "passed"
 FAILED: Final = "failed"
 LEFT_OUT: Final = "left out"
-_TOP: Final = 5
 # A figure of smoke that the policy goes by.
 _DROPPED: Final = "drops root"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """What is judged, and by what.
+    """The image to release, and what its gates need.
 
     Args:
         project: whose image it is.
@@ -88,6 +82,12 @@ class Subject:
 Figures = dict[str, Any]
 
 
+def _pass(report: Report, console: Console) -> None:
+    """Print the warnings of a report, and raise its problems."""
+    warn(report, console)
+    raise_problems(report.problems())
+
+
 def _smoke(subject: Subject, _archive: Archive) -> Figures:
     platforms = subject.project.config.platforms or (subject.engine().facts.platform,)
     request = SmokeRequest(
@@ -98,15 +98,15 @@ def _smoke(subject: Subject, _archive: Archive) -> Figures:
         # It is a gate of its own.
         policy=False,
     )
-    results = SmokeFlow(
+    report = SmokeFlow(
         subject.project, request, subject.engine(), subject.executor, subject.console
     ).run()
-    if any(result.failed for result in results):
-        subject.console.note(as_matrix(results))
-    raise_smoke(results)
+    if report.problems():
+        subject.console.note(report.as_text())
+    _pass(report, subject.console)
     return {
-        "checks": {result.platform: len(result.findings) for result in results},
-        _DROPPED: [result.platform for result in results if result.drops_root],
+        "checks": {result.platform: len(result.checks) for result in report.results},
+        _DROPPED: list(report.drops_root),
     }
 
 
@@ -120,11 +120,9 @@ def _policy(subject: Subject, archive: Archive) -> Figures:
         today=subject.today,
         dropped=subject.dropped,
     )
-    raise_failures(report)
-    for note in report.notes:
-        subject.console.note(f"{note.where}: {note.message}")
-    for reason in report.left_out:
-        subject.console.note(reason)
+    _pass(report, subject.console)
+    for note in (*(f"{one.where}: {one.message}" for one in report.notes), *report.left_out):
+        subject.console.note(note)
     warnings = len(report.findings) - len(report.notes)
     figures: Figures = {"warnings": warnings, "ignored": len(report.ignored)}
     return figures | ({"left out": list(report.left_out)} if report.left_out else {})
@@ -132,13 +130,14 @@ def _policy(subject: Subject, archive: Archive) -> Figures:
 
 def _size(subject: Subject, archive: Archive) -> Figures:
     wanted = subject.project.config.smoke
-    reports = [
-        measure(archive, image, budget=wanted.size_budget, top=_TOP) for image in archive.images()
-    ]
-    record = _record(subject)
-    grown = check_growth(changes(record, reports), wanted.size_growth) if record else []
-    raise_problems([*check_sizes(reports), *grown])
-    return {"bytes": {report.platform: report.stored for report in reports}}
+    report = check_size(
+        archive,
+        budget=wanted.size_budget,
+        record=_record(subject),
+        growth=wanted.size_growth,
+    )
+    _pass(report, subject.console)
+    return {"bytes": {image.platform: image.stored for image in report.images}}
 
 
 def _record(subject: Subject) -> SizeRecord | None:
@@ -148,7 +147,7 @@ def _record(subject: Subject) -> SizeRecord | None:
 
 
 def _scan(subject: Subject, archive: Archive) -> Figures:
-    config = subject.project.config
+    project, config = subject.project, subject.project.config
     report = check_scan(
         archive,
         config.scan_settings(),
@@ -157,16 +156,11 @@ def _scan(subject: Subject, archive: Archive) -> Figures:
         image=subject.archive.name,
         today=subject.today,
     )
-    document = as_sarif(
-        report, dockerfile=dockerfile_uri(subject.project.files, subject.project.dockerfile_path)
-    )
     sarif = subject.beside("scan.sarif")
-    write_text(sarif, to_json(document) + "\n")
-    for warning in report.warnings():
-        subject.console.warn(warning)
-    raise_findings(report)
+    write_sarif(sarif, SARIF_TOOL, report, root=project.files, dockerfile=project.dockerfile_path)
+    _pass(report, subject.console)
     if report.findings or report.ignored or report.suppressed:
-        # What fails is in the error; what passes is told as well, or nobody ever sees it.
+        # What fails is in the error; what passes is printed as well, or nobody would ever see it.
         subject.console.note(report.as_text())
     return {
         "scanner": f"{report.scanner} {report.version}".strip(),
@@ -179,33 +173,32 @@ def _scan(subject: Subject, archive: Archive) -> Figures:
 
 def _sbom(subject: Subject, archive: Archive) -> Figures:
     config = subject.project.config
-    bills = make_sboms(
+    report = make_sboms(
         archive,
         subject.name,
         subject.archive.parent,
         subject.executor,
         allow_unknown=config.scan_settings().allow_unknown,
     )
-    for warning in warnings(bills):
-        subject.console.warn(warning)
+    _pass(report, subject.console)
     return {
-        "tool": made_by(Path(bills[0].files[0])),
+        "tool": made_by(Path(report.sboms[0].files[0])),
         "sboms": [
             # Nothing of this machine goes into a receipt.
-            bill.as_dict() | {"files": [inside(Path(file), config.root) for file in bill.files]}
-            for bill in bills
+            one.as_dict() | {"files": [inside(Path(file), config.root) for file in one.files]}
+            for one in report.sboms
         ],
     }
 
 
 def _reproducible(subject: Subject, archive: Archive) -> Figures:
-    result = reproduce(subject.project, subject.console, subject.executor_in)
-    raise_problems(check_reproduction(result))
+    report = reproduce(subject.project, subject.console, subject.executor_in)
+    _pass(report, subject.console)
     digest = archive.top()
-    if digest not in result.digests:
+    if digest not in report.digests:
         raise GateError(
             "the archive is another image than the two builds gave",
-            why=f"{digest}, and they are {result.digests[0]}",
+            why=f"{digest}, and they are {report.digests[0]}",
             hint="docker-publish without --resume builds it again",
         )
     return {"digest": digest}
@@ -229,17 +222,8 @@ class Outcome:
     error: BuildlibError | None = None
 
 
-def _find_linter(subject: Subject) -> None:
-    find_linter(subject.project, subject.executor, subject.today)
-
-
-def _find_scanner(subject: Subject) -> None:
-    config = subject.project.config
-    find_scanner(config.scan_settings(), subject.executor, config.root)
-
-
 def _find_sources(subject: Subject) -> None:
-    """Return where what smoke gives its containers is there."""
+    """Check that the files that smoke gives its containers are there."""
     given = smoke_surroundings(subject.project.config)
     check_sources(given.mounts if given.mounts and _is_here(subject) else (), given.env_files)
 
@@ -250,25 +234,30 @@ def _is_here(subject: Subject) -> bool:
     except CancelledError:
         raise
     except BuildlibError:
-        # That there is none is told by who asks for it.
+        # That there is no engine is reported by whoever starts something in it.
         return False
+
+
+def _find_scanner(subject: Subject) -> None:
+    config = subject.project.config
+    find_scanner(config.scan_settings(), subject.executor, config.root)
 
 
 _TOOLS: Final[Mapping[str, Callable[[Subject], object]]] = {
     SMOKE: _find_sources,
     SIZE: _record,
-    POLICY: _find_linter,
+    POLICY: lambda subject: find_linter(subject.project, subject.executor, subject.today),
     SCAN: _find_scanner,
     SBOM: lambda subject: find_syft(subject.executor),
 }
 
 
 def missing_tools(gates: Iterable[str], subject: Subject) -> list[BuildlibError]:
-    """Return why gates can't judge, which is better known before there is anything to judge.
+    """Return why gates can't run, which is better known before anything is built.
 
     Args:
         gates: names.
-        subject: what will be judged; the archive need not be there.
+        subject: what will be checked; the archive need not be there.
     """
     asked = [
         Background(lambda find=find: find(subject))  # type: ignore[misc]
@@ -289,7 +278,7 @@ def dropped(record: GateRecord) -> tuple[str, ...]:
     return tuple(record.figures.get(_DROPPED, ()))
 
 
-def _judge(gate: str, subject: Subject) -> Outcome:
+def _run_gate(gate: str, subject: Subject) -> Outcome:
     started = time.monotonic()
     try:
         # Each opens the file for itself: an open one is read from one place at a time.
@@ -310,11 +299,11 @@ def _judge(gate: str, subject: Subject) -> Outcome:
 def judge(
     gates: tuple[str, ...], subject: Subject, *, cancel: Callable[[], None]
 ) -> tuple[Outcome, ...]:
-    """Return the outcome of every gate, in their order; none is spared because another failed.
+    """Return the outcome of every gate, in their order; each runs, also after one that failed.
 
     Args:
         gates: names.
-        subject: what is judged.
+        subject: what is checked.
         cancel: ends every process that was started, where this is interrupted.
 
     Raises:
@@ -327,14 +316,14 @@ def judge(
     if subject.project.config.run.drops_root and SMOKE in gates:
         here.add(POLICY)
     others = {
-        gate: Background(lambda gate=gate: _judge(gate, subject))  # type: ignore[misc]
+        gate: Background(lambda gate=gate: _run_gate(gate, subject))  # type: ignore[misc]
         for gate in gates
         if gate not in here
     }
     try:
         found: dict[str, Outcome] = {}
         for gate in sorted(here.intersection(gates), key=(SMOKE, POLICY, REPRODUCIBLE).index):
-            found[gate] = _judge(gate, subject)
+            found[gate] = _run_gate(gate, subject)
             if gate == SMOKE:
                 subject = replace(subject, dropped=dropped(found[gate].record))
         found |= {gate: other.get() for gate, other in others.items()}

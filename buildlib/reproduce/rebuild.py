@@ -1,4 +1,4 @@
-"""The order of it: two copies, two builds, one comparison, and nothing left behind."""
+"""Two copies of the files, two builds, one comparison; nothing is left behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from buildlib.image.archive import open_archive
 from buildlib.project import Project
 from buildlib.reproduce.cache_mounts import Cache, without_mounts
 from buildlib.reproduce.diff import compare
-from buildlib.reproduce.report import Reproduction
+from buildlib.reproduce.report import ReproductionReport
 from buildlib.reproduce.timestamps import late
 from buildlib.reproduce.variations import Variation, copy_project, variations
 from buildlib.shell import shell_line
@@ -158,7 +158,7 @@ def reproduce(
     *,
     platforms: tuple[str, ...] = (),
     keep: Path | None = None,
-) -> Reproduction:
+) -> ReproductionReport:
     """Build twice, and compare.
 
     Args:
@@ -212,11 +212,11 @@ def _compared(
     kept: bool,
     started: float,
     tools: Mapping[str, str],
-) -> Reproduction:
+) -> ReproductionReport:
     one, other = (build.archive for build in builds)
     epoch = project.version.created
     with open_archive(one) as first, open_archive(other) as second:
-        return Reproduction(
+        return ReproductionReport(
             image=project.config.image,
             version=project.version.value,
             platforms=platforms,

@@ -1,4 +1,4 @@
-"""What came of the two builds, for people and for programs."""
+"""How two builds of one commit differ, for people and for programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WORDS: Final = 70
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reproduction:
+class ReproductionReport:
     """Two builds of one commit.
 
     Args:
@@ -48,7 +48,7 @@ class Reproduction:
 
     @property
     def reproducible(self) -> bool:
-        """Return whether there is nothing to find."""
+        """Return whether both builds are the same, and carry the epoch."""
         return not self.differences and not self.late
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,7 +72,35 @@ class Reproduction:
             ("kept in", ", ".join(self.archives)),
         ]
         parts = [table([row for row in rows if row[1]])]
-        return "\n\n".join([*parts, *_differing(self.differences), *_too_late(self)])
+        return "\n\n".join([*parts, *_differing(self.differences), *_too_late(self.late)])
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return nothing: what differs fails the check."""
+        return ()
+
+    def problems(self) -> list[GateError]:
+        """Return a problem where the two differ, and one where the epoch is not carried."""
+        problems = []
+        if self.differences:
+            first = self.differences[0]
+            problems.append(
+                GateError(
+                    f"the image is not reproducible: {_number(self.differences, 'difference')}",
+                    why=f"the first: {_where(first)}: {first.item} {first.what}".rstrip(),
+                    hint="docs/reproducible.md tells what each is usually caused by; "
+                    "--keep DIR keeps both archives",
+                )
+            )
+        if self.late:
+            one = self.late[0]
+            problems.append(
+                GateError(
+                    f"the epoch is not in the image: {_number(self.late, 'other time')}",
+                    why=f"the first: {_where(one)}: {one.item} {one.time}",
+                    hint="the builder has to know rewrite-timestamp: BuildKit 0.13, Docker 26",
+                )
+            )
+        return problems
 
 
 def _where(found: Difference | Late) -> str:
@@ -95,13 +123,13 @@ def _differing(found: tuple[Difference, ...]) -> list[str]:
     return [*parts, *_rest(len(found))]
 
 
-def _too_late(result: Reproduction) -> list[str]:
+def _too_late(late: tuple[Late, ...]) -> list[str]:
     parts = []
-    for where, group in groupby(result.late[:_ROWS], key=_where):
+    for where, group in groupby(late[:_ROWS], key=_where):
         rows = [(found.item, found.time) for found in group]
         head = f"{where}: later than the epoch, or not it"
         parts.append(f"{head}\n{_indented(table(rows))}")
-    return [*parts, *_rest(len(result.late))]
+    return [*parts, *_rest(len(late))]
 
 
 def _indented(text: str) -> str:
@@ -110,28 +138,3 @@ def _indented(text: str) -> str:
 
 def _number(found: tuple[Difference, ...] | tuple[Late, ...], noun: str) -> str:
     return f"1 {noun}" if len(found) == 1 else f"{len(found)} {noun}s"
-
-
-def check_reproduction(result: Reproduction) -> list[GateError]:
-    """Return a problem where the two differ, and one where the epoch is not carried."""
-    problems = []
-    if result.differences:
-        first = result.differences[0]
-        problems.append(
-            GateError(
-                f"the image is not reproducible: {_number(result.differences, 'difference')}",
-                why=f"the first: {_where(first)}: {first.item} {first.what}".rstrip(),
-                hint="docs/reproducible.md tells what each is usually caused by; "
-                "--keep DIR keeps both archives",
-            )
-        )
-    if result.late:
-        one = result.late[0]
-        problems.append(
-            GateError(
-                f"the epoch is not in the image: {_number(result.late, 'other time')}",
-                why=f"the first: {_where(one)}: {one.item} {one.time}",
-                hint="the builder has to know rewrite-timestamp: BuildKit 0.13, Docker 26",
-            )
-        )
-    return problems

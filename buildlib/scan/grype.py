@@ -127,7 +127,7 @@ def _finding(match: Mapping[str, Any], platform: str) -> Vulnerability:
     link = str(found.get("dataSource", ""))
     related = match.get("relatedVulnerabilities") or ()
     return Vulnerability(
-        id=str(found["id"]),
+        rule=str(found["id"]),
         severity=severity_of(found.get("severity")),
         package=str(package["name"]),
         version=str(package["version"]),

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from buildlib.errors import GateError, ToolError
-from buildlib.executor import Completed, Runner
+from buildlib.executor import NOT_FOUND, Completed, Runner
 from buildlib.findings.vulnerability import Vulnerability
 
 # A scanner may have to get its database first, of which there are some hundred MB; in seconds.
 TIMEOUT: Final = 900.0
-# What env says where there is no such program; POSIX, env.
-NOT_FOUND: Final = 127
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -139,7 +139,7 @@ def _finding(item: Mapping[str, Any], result: Mapping[str, Any], platform: str) 
     fixed = str(item.get("FixedVersion", "")).split(",")
     link = str(item.get("PrimaryURL", ""))
     return Vulnerability(
-        id=str(item["VulnerabilityID"]),
+        rule=str(item["VulnerabilityID"]),
         severity=severity_of(item.get("Severity")),
         package=str(item["PkgName"]),
         version=str(item.get("InstalledVersion", "")),

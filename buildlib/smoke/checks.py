@@ -24,7 +24,7 @@ from buildlib.executor import Completed
 from buildlib.image.platform import Platform
 from buildlib.shell import shell_line
 from buildlib.smoke.processes import error_lines, written_elsewhere, wrong_user
-from buildlib.smoke.report import DROPS_ROOT, Finding, SmokeResult, State
+from buildlib.smoke.report import DROPS_ROOT, CheckResult, PlatformResult, State
 from buildlib.smoke.sandbox import Lab
 from buildlib.smoke.server import Server, differs, server_options, serving
 from buildlib.smoke.services import beside
@@ -77,7 +77,7 @@ class LeftOutError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Subject:
+class PlatformImage:
     """One platform's image, and what it should be.
 
     Args:
@@ -108,18 +108,18 @@ class PlatformSmoke:
         lab: starts the containers.
         sockets: that a container may find mounted; empty: it needs none.
         only: patterns of names; checks that match none are left away. Empty: all are made.
-        on_finding: is told of each as it ends.
+        on_result: called with each as it ends.
     """
 
     def __init__(
         self,
-        subject: Subject,
+        subject: PlatformImage,
         config: Config,
         lab: Lab,
         *,
         sockets: Sequence[Socket] = (),
         only: Sequence[str] = (),
-        on_finding: Callable[[Finding], None] = lambda _: None,
+        on_result: Callable[[CheckResult], None] = lambda _: None,
     ) -> None:
         """Keep what every check needs."""
         self._subject, self._config, self._lab = subject, config, lab
@@ -128,12 +128,12 @@ class PlatformSmoke:
         self._confined = confined_options(config.run)
         self._given = smoke_surroundings(config)
         self._network = ""
-        self._sockets, self._only, self._on_finding = sockets, tuple(only), on_finding
-        self._findings: list[Finding] = []
+        self._sockets, self._only, self._on_result = sockets, tuple(only), on_result
+        self._results: list[CheckResult] = []
         self._log: list[str] = []
         self._kept: bytes | None = None
 
-    def run(self) -> SmokeResult:
+    def run(self) -> PlatformResult:
         """Make every check, also after one that failed.
 
         Raises:
@@ -144,13 +144,13 @@ class PlatformSmoke:
         with beside(self._lab, self._given.services, self._wanted.helper_image) as network:
             self._network = network
             self._run_checks()
-        return SmokeResult(
+        return PlatformResult(
             image=self._subject.image,
             platform=str(self._subject.platform),
             digest=self._subject.digest,
             version=self._subject.version,
             seconds=time.monotonic() - started,
-            findings=tuple(self._findings),
+            checks=tuple(self._results),
         )
 
     def _run_checks(self) -> None:
@@ -199,7 +199,7 @@ class PlatformSmoke:
             self._raise_without_emulation(detail, command)
             detail += self._without_exec(detail)
         self._record(
-            Finding(
+            CheckResult(
                 check=check,
                 state=state,
                 seconds=time.monotonic() - started,
@@ -232,9 +232,9 @@ class PlatformSmoke:
         path = plain[0].partition(":")[0]
         return f'\nno program can be started in {path}; tmpfs = ["{path}:exec"] in [run] allows it'
 
-    def _record(self, finding: Finding) -> None:
-        self._findings.append(finding)
-        self._on_finding(finding)
+    def _record(self, result: CheckResult) -> None:
+        self._results.append(result)
+        self._on_result(result)
 
     def _raise_without_emulation(self, output: str, command: Command | None = None) -> None:
         """Raise where what failed is that nothing of a foreign platform can run here."""
@@ -362,7 +362,7 @@ class PlatformSmoke:
         return (f"--health-timeout={seconds}s", *options)
 
     def _has(self, check: str) -> bool:
-        return any(finding.check == check for finding in self._findings)
+        return any(result.check == check for result in self._results)
 
     def _healthy(self, server: Server, check: str) -> bool:
         """Wait until it is; that a later one is so is told only where it is not."""
@@ -372,7 +372,7 @@ class PlatformSmoke:
         if detail:
             self._raise_without_emulation(detail)
             self._record(
-                Finding(
+                CheckResult(
                     check=check,
                     state=State.FAILED,
                     detail=detail,

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from buildlib.console import table
-from buildlib.errors import GateError, raise_problems
+from buildlib.errors import GateError
 from buildlib.streams import printable
 
 # Started as root, as the image itself is, every process runs as the configured user.
 DROPS_ROOT: Final = "drops root"
+# XML 1.0 can't hold these, not even escaped; a container's log may.
+_FORBIDDEN: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class State(StrEnum):
-    """How a check went; what was left out could not be asked here, and says why."""
+    """How a check went; one that was left out could not be made here, and says why."""
 
     PASSED = "ok"
     FAILED = "failed"
@@ -26,7 +28,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class CheckResult:
     """One check of one platform.
 
     Args:
@@ -45,7 +47,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SmokeResult:
+class PlatformResult:
     """Every check of one platform's image; `digest` is that of its manifest."""
 
     image: str
@@ -53,131 +55,143 @@ class SmokeResult:
     digest: str
     version: str
     seconds: float
-    findings: tuple[Finding, ...]
+    checks: tuple[CheckResult, ...]
 
     @property
-    def failed(self) -> tuple[Finding, ...]:
-        """Return the findings that stop a release."""
-        return tuple(f for f in self.findings if f.state is State.FAILED)
+    def failed(self) -> tuple[CheckResult, ...]:
+        """Return the checks that failed."""
+        return tuple(one for one in self.checks if one.state is State.FAILED)
 
     @property
     def drops_root(self) -> bool:
         """Return whether a start as root was seen to leave no process of root."""
-        return any(f.check == DROPS_ROOT and f.state is State.PASSED for f in self.findings)
+        return any(one.check == DROPS_ROOT and one.state is State.PASSED for one in self.checks)
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
-        return asdict(self) | {"passed": not self.failed}
+        known = asdict(self)
+        return known | {"findings": known.pop("checks"), "passed": not self.failed}
+
+    def details(self) -> str:
+        """Return what failed or was left out, for people."""
+        return "\n".join(
+            f"{self.platform}: {one.check}: {one.state}: {one.detail}"
+            + (f"\n  repeat it: {one.repeat}" if one.repeat else "")
+            for one in self.checks
+            if one.state is not State.PASSED
+        )
 
 
-def _cell(result: SmokeResult, check: str) -> str:
-    found = [finding for finding in result.findings if finding.check == check]
-    return f"{found[0].state} {found[0].seconds:.1f} s" if found else ""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmokeReport:
+    """Every check of every platform."""
 
+    results: tuple[PlatformResult, ...]
 
-def _rows(results: Sequence[SmokeResult]) -> list[tuple[str, ...]]:
-    checks = dict.fromkeys(f.check for result in results for f in result.findings)
-    rows = [(check, *(_cell(result, check) for result in results)) for check in checks]
-    total = ("seconds", *(f"{result.seconds:.1f}" for result in results))
-    return [("check", *(result.platform for result in results)), *rows, total]
+    @property
+    def drops_root(self) -> tuple[str, ...]:
+        """Return the platforms on which a start as root was seen to leave no process of root."""
+        return tuple(result.platform for result in self.results if result.drops_root)
 
+    def warnings(self) -> tuple[str, ...]:
+        """Return nothing: what was left out is in the text."""
+        return ()
 
-def as_matrix(results: Sequence[SmokeResult]) -> str:
-    """Return a table of checks by platforms, and below it what failed or was left out."""
-    parts = [table(_rows(results)), *map(_details, results)]
-    return "\n\n".join(part for part in parts if part)
+    def problems(self) -> list[GateError]:
+        """Return a problem for each platform, which names every check that failed."""
+        return [
+            GateError(
+                f"smoke failed on {result.platform}",
+                why="\n  ".join(f"{one.check}: {one.detail}" for one in result.failed),
+            )
+            for result in self.results
+            if result.failed
+        ]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return every result, ready for JSON."""
+        return {"smoke": [result.as_dict() for result in self.results]}
 
-def _details(result: SmokeResult) -> str:
-    told = [f for f in result.findings if f.state is not State.PASSED]
-    return "\n".join(
-        f"{result.platform}: {f.check}: {f.state}: {f.detail}"
-        + (f"\n  repeat it: {f.repeat}" if f.repeat else "")
-        for f in told
-    )
+    def as_text(self) -> str:
+        """Return a table of checks by platforms, and below it what failed or was left out."""
+        parts = [table(self._rows()), *(result.details() for result in self.results)]
+        return "\n\n".join(part for part in parts if part)
 
+    def as_markdown(self) -> str:
+        """Return the same for a page that shows Markdown, such as GitHub's step summary."""
+        head, *rows = self._rows()
+        lines = [
+            "## Smoke",
+            "",
+            _line(head),
+            _line(["---"] * len(head)),
+            *(
+                _line(f"**{cell}**" if cell.startswith(State.FAILED) else cell for cell in row)
+                for row in rows
+            ),
+        ]
+        blocks = []
+        for details in filter(None, (result.details() for result in self.results)):
+            # Longer than any in the log, which so can't end the block.
+            fence = "`" * (max(map(len, re.findall("`+", details)), default=2) + 1)
+            blocks.append(f"{fence}\n{details}\n{fence}")
+        return "\n".join([*lines, "", *blocks, ""])
 
-def as_markdown(results: Sequence[SmokeResult]) -> str:
-    """Return the same for a page that shows Markdown, such as GitHub's step summary."""
-    head, *rows = _rows(results)
-    lines = [
-        "## Smoke",
-        "",
-        _line(head),
-        _line(["---"] * len(head)),
-        *(_line([_marked(cell) for cell in row]) for row in rows),
-    ]
-    details = [_details(result) for result in results]
-    blocks = [f"{_fence(detail)}\n{detail}\n{_fence(detail)}" for detail in details if detail]
-    return "\n".join([*lines, "", *blocks, ""])
+    def as_junit(self) -> str:
+        """Return JUnit XML, which CI services read.
 
+        There is no standard; this is what the readers of Jenkins, GitLab and GitHub's actions have
+        in common: `testsuites`, a `testsuite` a platform, and `failure` and `skipped` with a
+        message.
+        """
+        root = ET.Element("testsuites", name="smoke")
+        for result in self.results:
+            suite = ET.SubElement(
+                root,
+                "testsuite",
+                name=f"smoke {result.platform}",
+                tests=str(len(result.checks)),
+                failures=str(len(result.failed)),
+                skipped=str(sum(one.state is State.LEFT_OUT for one in result.checks)),
+                errors="0",
+                time=f"{result.seconds:.3f}",
+            )
+            for one in result.checks:
+                _add_case(suite, result.platform, one)
+        ET.indent(root)
+        return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
-def _fence(text: str) -> str:
-    """Return what a block stands between; no log ends it from inside."""
-    return "`" * (max(map(len, re.findall("`+", text)), default=2) + 1)
+    def _rows(self) -> list[tuple[str, ...]]:
+        by_check: dict[str, dict[str, str]] = {}
+        for result in self.results:
+            for one in result.checks:
+                cells = by_check.setdefault(one.check, {})
+                cells.setdefault(result.platform, f"{one.state} {one.seconds:.1f} s")
+        platforms = [result.platform for result in self.results]
+        rows = [
+            (check, *(cells.get(p, "") for p in platforms)) for check, cells in by_check.items()
+        ]
+        total = ("seconds", *(f"{result.seconds:.1f}" for result in self.results))
+        return [("check", *platforms), *rows, total]
 
 
 def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(printable(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def _marked(cell: str) -> str:
-    return f"**{cell}**" if cell.startswith(State.FAILED) else cell
-
-
-def raise_failures(results: Sequence[SmokeResult]) -> None:
-    """Raise a GateError (exit 7) that names every check that failed; nothing where none did."""
-    raise_problems(
-        [
-            GateError(
-                f"smoke failed on {result.platform}",
-                why="\n  ".join(f"{f.check}: {f.detail}" for f in result.failed),
-            )
-            for result in results
-            if result.failed
-        ]
+def _add_case(suite: ET.Element, platform: str, result: CheckResult) -> None:
+    case = ET.SubElement(
+        suite,
+        "testcase",
+        classname=f"smoke.{platform}",
+        name=_clean(result.check),
+        time=f"{result.seconds:.3f}",
     )
-
-
-# Findings as JUnit XML, which CI services read. There is no standard; this is what the readers of
-# Jenkins, GitLab and GitHub's actions have in common: `testsuites`, a `testsuite` a platform, and
-# `failure` and `skipped` with a message.
-
-
-# XML 1.0 can't hold these, not even escaped; a container's log may.
-_FORBIDDEN: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def as_junit(results: Sequence[SmokeResult]) -> str:
-    """Return the document as text."""
-    root = ET.Element("testsuites", name="smoke")
-    for result in results:
-        suite = ET.SubElement(
-            root,
-            "testsuite",
-            name=f"smoke {result.platform}",
-            tests=str(len(result.findings)),
-            failures=str(len(result.failed)),
-            skipped=str(sum(f.state is State.LEFT_OUT for f in result.findings)),
-            errors="0",
-            time=f"{result.seconds:.3f}",
-        )
-        for finding in result.findings:
-            case = ET.SubElement(
-                suite,
-                "testcase",
-                classname=f"smoke.{result.platform}",
-                name=_clean(finding.check),
-                time=f"{finding.seconds:.3f}",
-            )
-            if finding.state is not State.PASSED:
-                kind = "failure" if finding.state is State.FAILED else "skipped"
-                message = _clean(finding.detail.partition("\n")[0])
-                ET.SubElement(case, kind, message=message).text = _clean(
-                    f"{finding.detail}\n{finding.repeat}".strip()
-                )
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    if result.state is not State.PASSED:
+        kind = "failure" if result.state is State.FAILED else "skipped"
+        message = _clean(result.detail.partition("\n")[0])
+        text = _clean(f"{result.detail}\n{result.repeat}".strip())
+        ET.SubElement(case, kind, message=message).text = text
 
 
 def _clean(text: str) -> str:

@@ -1,4 +1,4 @@
-"""From an image to the findings: every platform, side by side where the machine has room."""
+"""From an image to the report: every platform, side by side where the machine has room."""
 
 from __future__ import annotations
 
@@ -30,12 +30,11 @@ from buildlib.image.labels import VERSION_LABEL
 from buildlib.image.platform import Platform, meant_platform, parse_platform
 from buildlib.image.size import saved
 from buildlib.policy.check import check_policy, find_linter
-from buildlib.policy.report import PolicyReport
 from buildlib.project import Project
 from buildlib.shell import shell_line
-from buildlib.smoke.checks import PlatformSmoke, Subject, is_wanted
+from buildlib.smoke.checks import PlatformImage, PlatformSmoke, is_wanted
 from buildlib.smoke.load_image import Given, given
-from buildlib.smoke.report import DROPS_ROOT, Finding, SmokeResult, State
+from buildlib.smoke.report import DROPS_ROOT, CheckResult, PlatformResult, SmokeReport, State
 from buildlib.smoke.sandbox import Lab, new_run_id, remove_stale
 from buildlib.smoke.server import server_options
 from buildlib.smoke.socket_relay import Socket, sockets
@@ -133,8 +132,8 @@ class SmokeFlow:
         self._printing = threading.Lock()
         self._keeps = False
 
-    def run(self) -> list[SmokeResult]:
-        """Return the findings of every platform, in the order of the request.
+    def run(self) -> SmokeReport:
+        """Return what was seen on every platform, in the order of the request.
 
         Raises:
             InputError: there is nothing to check (exit 2).
@@ -166,9 +165,11 @@ class SmokeFlow:
         ):
             self._lab.measure(image.reference)
             subjects = [self._subject(image, archive, one) for one in self._request.platforms]
-            results = self._judged(archive, subjects, self._side_by_side(subjects))
+            results = self._side_by_side(subjects)
+            if self._wants_policy():
+                results = self._with_policy(archive, subjects[0], results)
             self._keep_for_a_closer_look(image, results)
-            return results
+            return SmokeReport(results=tuple(results))
 
     @contextmanager
     def _image(self) -> Iterator[Given]:
@@ -200,7 +201,7 @@ class SmokeFlow:
         with opened or saved(self._executor, image.reference) as archive:
             yield archive
 
-    def _subject(self, image: Given, archive: Archive, platform: Platform) -> Subject:
+    def _subject(self, image: Given, archive: Archive, platform: Platform) -> PlatformImage:
         found = {parse_platform(one.platform): one for one in archive.images()}
         meant = meant_platform(platform, found)
         if meant is None:
@@ -212,7 +213,7 @@ class SmokeFlow:
         label = one.labels.get(VERSION_LABEL, "")
         built = "" if self._request.image else self._project.version.value
         expected = self._request.version or built
-        return Subject(
+        return PlatformImage(
             image=image.reference,
             source=str(image.archive or image.reference),
             platform=meant,
@@ -222,11 +223,11 @@ class SmokeFlow:
             foreign=not (here and meant_platform(here, (meant,))),
         )
 
-    def _side_by_side(self, subjects: Sequence[Subject]) -> list[SmokeResult]:
+    def _side_by_side(self, subjects: Sequence[PlatformImage]) -> list[PlatformResult]:
         jobs = self._request.jobs or os.cpu_count() or 1
         image = subjects[0].image
         with self._sockets(image) as found, ThreadPoolExecutor(min(jobs, len(subjects))) as pool:
-            runs: list[Future[SmokeResult]] = []
+            runs: list[Future[PlatformResult]] = []
             try:
                 with interrupts.held():
                     runs += [pool.submit(self._one, subject, found) for subject in subjects]
@@ -256,19 +257,16 @@ class SmokeFlow:
         asks = only and self._wants_policy() and self._config.run.drops_root
         return (*only, DROPS_ROOT) if asks else only
 
-    def _judged(
-        self, archive: Archive, subjects: Sequence[Subject], results: Sequence[SmokeResult]
-    ) -> list[SmokeResult]:
-        """Return the results with one finding more: whether the image keeps to its policy."""
-        if not self._wants_policy():
-            return list(results)
+    def _with_policy(
+        self, archive: Archive, subject: PlatformImage, results: Sequence[PlatformResult]
+    ) -> list[PlatformResult]:
+        """Return the results with one check more: whether the image keeps its policy."""
         started = time.monotonic()
-        image = subjects[0].image
         report = check_policy(
             self._project,
             archive,
             self._executor,
-            image=image,
+            image=subject.image,
             release=self._request.release,
             today=self._request.today,
             dropped=[result.platform for result in results if result.drops_root],
@@ -277,26 +275,23 @@ class SmokeFlow:
             self._console.note(reason)
         # Read once for all of them.
         seconds = (time.monotonic() - started) / len(results)
-        source = subjects[0].source
-        return [self._with_policy(result, report, source, seconds) for result in results]
+        repeat = shell_line(("invoke", "docker-policy", "--image", subject.source))
+        checked = []
+        for result in results:
+            broken = report.errors_of(result.platform)
+            check = CheckResult(
+                check=POLICY,
+                state=State.FAILED if broken else State.PASSED,
+                seconds=seconds,
+                detail="\n".join(f"{f.rule}: {f.where}: {f.message}" for f in broken),
+                repeat=repeat if broken else "",
+            )
+            self._show(result.platform, check)
+            total = result.seconds + seconds
+            checked.append(replace(result, seconds=total, checks=(*result.checks, check)))
+        return checked
 
-    def _with_policy(
-        self, result: SmokeResult, report: PolicyReport, source: str, seconds: float
-    ) -> SmokeResult:
-        broken = report.errors_of(result.platform)
-        finding = Finding(
-            check=POLICY,
-            state=State.FAILED if broken else State.PASSED,
-            seconds=seconds,
-            detail="\n".join(f"{f.rule}: {f.where}: {f.message}" for f in broken),
-            repeat=shell_line(("invoke", "docker-policy", "--image", source)) if broken else "",
-        )
-        self._show(result.platform, finding)
-        return replace(
-            result, seconds=result.seconds + seconds, findings=(*result.findings, finding)
-        )
-
-    def _cancel(self, runs: Sequence[Future[SmokeResult]]) -> None:
+    def _cancel(self, runs: Sequence[Future[PlatformResult]]) -> None:
         """End every container until nobody waits for one any more."""
         with interrupts.held():
             for run in runs:
@@ -318,7 +313,7 @@ class SmokeFlow:
         with sockets(self._engine, wanted.socket_groups, self._executor, image) as found:
             yield found
 
-    def _one(self, subject: Subject, found: Sequence[Socket]) -> SmokeResult:
+    def _one(self, subject: PlatformImage, found: Sequence[Socket]) -> PlatformResult:
         platform = str(subject.platform)
         return PlatformSmoke(
             subject,
@@ -326,19 +321,19 @@ class SmokeFlow:
             self._lab,
             sockets=found,
             only=self._only(),
-            on_finding=lambda finding: self._show(platform, finding),
+            on_result=lambda result: self._show(platform, result),
         ).run()
 
-    def _show(self, platform: str, finding: Finding) -> None:
-        mark = "" if finding.state is State.PASSED else f" {finding.state}"
-        style = "red" if finding.state is State.FAILED else "yellow"
-        text = f"{finding.seconds:7.1f} s {platform} {finding.check}"
-        if finding.state is State.PASSED and finding.detail:
-            text += f" (asked {finding.detail})"
+    def _show(self, platform: str, result: CheckResult) -> None:
+        mark = "" if result.state is State.PASSED else f" {result.state}"
+        style = "red" if result.state is State.FAILED else "yellow"
+        text = f"{result.seconds:7.1f} s {platform} {result.check}"
+        if result.state is State.PASSED and result.detail:
+            text += f" (asked {result.detail})"
         with self._printing:
             self._console.note(text + (self._console.style(mark, style) if mark else ""))
 
-    def _keep_for_a_closer_look(self, image: Given, results: Sequence[SmokeResult]) -> None:
+    def _keep_for_a_closer_look(self, image: Given, results: Sequence[PlatformResult]) -> None:
         if self._request.image or not any(result.failed for result in results):
             return
         self._keeps = True

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.errors import InputError, raise_problems
 from buildlib.tasks.session import BUILD_ARG, SECRET, edge
 
 _IMAGE: Final = "a reference, or the file of an archive; default: the image that was built last"
@@ -29,9 +28,7 @@ def docker_size(
 ) -> None:
     """Report the image's size by layer; fail over its budget, or if it grew too much."""
     with edge(context, quiet=json) as run:
-        if top < 0:
-            raise InputError("--top must not be negative")
-        from buildlib.commands.size import size  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.size import size
 
         size(run, image, top=top, record=record, as_json=json)
 
@@ -62,10 +59,10 @@ def docker_policy(
 ) -> None:
     """Check image and Dockerfile against the policy: user, files, secrets, labels, sizes."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.commands.policy import judge  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.policy import policy
 
         run.take(build_arg, secret)
-        judge(run, image, release=release, sarif=sarif, as_json=json)
+        policy(run, image, release=release, sarif=sarif, as_json=json)
 
 
 @task(
@@ -89,9 +86,9 @@ def docker_scan(
 ) -> None:
     """Scan the image for known vulnerabilities with grype or trivy."""
     with edge(context, quiet=json) as run:
-        from buildlib.commands.scan import Wanted, scan  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.scan import scan
 
-        scan(run, Wanted(image, published), severity=severity, sarif=sarif, as_json=json)
+        scan(run, image, published=published, severity=severity, sarif=sarif, as_json=json)
 
 
 @task(
@@ -108,34 +105,9 @@ def docker_sbom(
 ) -> None:
     """Write an SBOM of each platform, in SPDX and CycloneDX, with syft."""
     with edge(context, quiet=json) as run:
-        from pathlib import Path  # noqa: PLC0415 - only this task needs them
+        from buildlib.commands.sbom import write_sboms
 
-        from buildlib.console import to_json  # noqa: PLC0415 - the same
-        from buildlib.image.reference import parse_reference  # noqa: PLC0415 - the same
-        from buildlib.image.sbom import as_text, make_sboms, warnings  # noqa: PLC0415 - the same
-        from buildlib.image.size import saved  # noqa: PLC0415 - the same
-
-        config = run.config()
-        name = parse_reference(config.image).repository.rpartition("/")[2]
-        folder = Path(output) if output else config.root / "dist"
-        with saved(run.executor, image or config.local_image) as archive:
-            unknown = config.scan_settings().allow_unknown
-            bills = make_sboms(archive, name, folder, run.executor, allow_unknown=unknown)
-            if index:
-                from buildlib.publish.attestations import (  # noqa: PLC0415 - the same
-                    sboms_in,
-                    write_attested,
-                )
-
-                said = sboms_in([bill.as_dict() for bill in bills], Path())
-                digest = write_attested(archive, Path(index), said)
-                run.console.note(f"{index} is {digest}")
-        for warning in warnings(bills):
-            run.console.warn(warning)
-        if json:
-            run.console.answer(to_json({"sboms": [bill.as_dict() for bill in bills]}))
-        else:
-            run.console.answer(as_text(bills))
+        write_sboms(run, image, folder=output, index=index, as_json=json)
 
 
 @task(
@@ -171,9 +143,9 @@ def docker_smoke(  # noqa: PLR0913 - one for each option
     """Start the image on each platform, and check what a user would see."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
         run.take(build_arg, secret)
-        from buildlib.commands import smoke  # noqa: PLC0415 - not while docker is being asked
+        from buildlib.commands.smoke import SmokeOptions, docker_smoke
 
-        wanted = smoke.Wanted(
+        options = SmokeOptions(
             platforms=tuple(platform or ()),
             image=image,
             version=expect_version,
@@ -182,7 +154,7 @@ def docker_smoke(  # noqa: PLR0913 - one for each option
             junit=Path(junit) if junit else None,
             as_json=json,
         )
-        smoke.docker_smoke(run, wanted)
+        docker_smoke(run, options)
 
 
 @task(
@@ -209,24 +181,11 @@ def docker_reproduce(
 ) -> None:
     """Build the image twice under different conditions; fail if a byte differs, and say which."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.console import to_json  # noqa: PLC0415 - the same
-        from buildlib.executor import PlumbumExecutor  # noqa: PLC0415 - only this task needs them
-        from buildlib.reproduce.rebuild import build_lines, reproduce  # noqa: PLC0415 - the same
-        from buildlib.reproduce.report import check_reproduction  # noqa: PLC0415 - the same
-
-        def executor_in(changes: Mapping[str, str]) -> PlumbumExecutor:
-            return PlumbumExecutor({**run.env, **changes}, run.start)
+        from buildlib.commands.reproduce import check_reproducible
 
         run.take(build_arg, secret)
-        project, wanted = run.project(), tuple(platform or ())
         folder = Path(keep) if keep else None
-        if run.dry:
-            for line in build_lines(project, executor_in, platforms=wanted, keep=folder):
-                run.console.answer(line)
-            return
-        result = reproduce(project, run.console, executor_in, platforms=wanted, keep=folder)
-        run.console.answer(to_json(result.as_dict()) if json else result.as_text())
-        raise_problems(check_reproduction(result))
+        check_reproducible(run, tuple(platform or ()), keep=folder, as_json=json)
 
 
 @task(
@@ -251,7 +210,7 @@ def docker_bases(
 ) -> None:
     """Check the base images: newer versions, end of life, digests; --update pins them."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.commands import bases  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.bases import bases
 
         run.take(build_arg, None)
-        bases.refresh(run, check=check, update=update, json=json)
+        bases(run, check=check, update=update, as_json=json)

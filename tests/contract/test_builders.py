@@ -277,7 +277,7 @@ def _node(endpoint: str, authority: Authority | None = None, name: str = "") -> 
 
 def test_a_node_that_answers_is_not_blamed(serve: Serve, authority: Authority) -> None:
     node = _node(serve(_secured(authority, demands=True)), authority)
-    assert probe.why_silent(node, Path("/")) == ""
+    assert probe.why_unreachable(node, Path("/")) == ""
 
 
 def test_a_node_that_waits_for_the_client_is_not_blamed(serve: Serve) -> None:
@@ -285,7 +285,7 @@ def test_a_node_that_waits_for_the_client_is_not_blamed(serve: Serve) -> None:
         connection.recv(100)
         connection.sendall(_SETTINGS)
 
-    assert probe.why_silent(_node(serve(second)), Path("/")) == ""
+    assert probe.why_unreachable(_node(serve(second)), Path("/")) == ""
 
 
 def test_a_certificate_that_is_refused_is_told(
@@ -295,12 +295,12 @@ def test_a_certificate_that_is_refused_is_told(
     certificate, key = stranger.sign("client")
     node = _node(serve(_secured(authority, demands=True)), authority)
     node = replace(node, cert=str(certificate), key=str(key))
-    assert "it refuses the certificate" in probe.why_silent(node, Path("/"))
+    assert "it refuses the certificate" in probe.why_unreachable(node, Path("/"))
 
 
 def test_a_node_with_another_name_is_told(serve: Serve, authority: Authority) -> None:
     node = _node(serve(_secured(authority)), authority, "else.test")
-    assert "its certificate is not trusted" in probe.why_silent(node, Path("/"))
+    assert "its certificate is not trusted" in probe.why_unreachable(node, Path("/"))
 
 
 def test_a_node_that_is_none_is_told(serve: Serve, authority: Authority) -> None:
@@ -308,9 +308,9 @@ def test_a_node_that_is_none_is_told(serve: Serve, authority: Authority) -> None
         connection.recv(100)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    assert "or wants TLS" in probe.why_silent(_node(serve(page)), Path("/"))
+    assert "or wants TLS" in probe.why_unreachable(_node(serve(page)), Path("/"))
     node = _node(serve(page), authority)
-    assert probe.why_silent(node, Path("/")).startswith("TLS failed")
+    assert probe.why_unreachable(node, Path("/")).startswith("TLS failed")
 
 
 def test_a_node_that_never_says_a_word_is_not_waited_for(
@@ -324,7 +324,7 @@ def test_a_node_that_never_says_a_word_is_not_waited_for(
             pass
 
     started = time.monotonic()
-    assert "did not answer within 0.2 s" in probe.why_silent(_node(serve(silent)), Path("/"))
+    assert "did not answer within 0.2 s" in probe.why_unreachable(_node(serve(silent)), Path("/"))
     assert time.monotonic() - started < 5
 
 
@@ -338,10 +338,10 @@ def test_a_node_that_never_says_a_word_is_not_waited_for(
     ],
 )
 def test_what_a_connection_does_not_tell_stays_untold(endpoint: str, expected: str) -> None:
-    assert probe.why_silent(_node(endpoint), Path("/")) == expected
+    assert probe.why_unreachable(_node(endpoint), Path("/")) == expected
 
 
 def test_a_file_that_is_no_certificate_is_told(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing", encoding="utf-8")
     node = NodeSettings(name="n", endpoint=serve(lambda _: None), cacert=str(tmp_path / "ca.pem"))
-    assert probe.why_silent(node, tmp_path)
+    assert probe.why_unreachable(node, tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from smallregistry import SmallRegistry, small_registry
 
-from buildlib.commands.bases import refresh
+from buildlib.commands.bases import bases
 from buildlib.commands.session import Edge
 from buildlib.errors import InputError
 from buildlib.registry.repository import INDEX
@@ -37,7 +37,7 @@ def _edge(root: Path, base: str, key: str, source: str) -> Edge:
 
 
 def _refreshed(edge: Edge, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    refresh(edge, check=False, update=True, json=True)
+    bases(edge, check=False, update=True, as_json=True)
     (found,) = json.loads(capsys.readouterr().out)["bases"]
     return dict(found)
 
@@ -82,5 +82,5 @@ def test_a_tag_that_a_mirror_lacks_is_named_with_the_key(
         tmp_path, "alpine:3.22", "docker.io/library/alpine:3.22", f"docker-image://{mirror.name}:9"
     )
     with pytest.raises(InputError, match="has no tag 9") as caught:
-        refresh(edge, check=False, update=True, json=False)
+        bases(edge, check=False, update=True, as_json=False)
     assert caught.value.why == "base-images names it in place of alpine:3.22"

@@ -15,8 +15,10 @@ import pytest
 from conftest import ROOT
 
 from buildlib.console import to_json
+from buildlib.findings.finding import Level
+from buildlib.findings.sarif import as_sarif
 from buildlib.findings.vulnerability import Severity, Vulnerability
-from buildlib.scan.report import ScanReport, as_sarif
+from buildlib.scan.report import SARIF_TOOL, ScanReport
 
 SCRIPT = ROOT / "scripts" / "propose.py"
 # Answers with the file that is named for its first two words, and keeps what it was asked.
@@ -217,7 +219,12 @@ def test_what_fails_is_told(world: World, tmp_path: Path) -> None:
 
 def _finding(name: str, severity: Severity, platform: str) -> Vulnerability:
     return Vulnerability(
-        id=name, severity=severity, package="qs", version="1.0|`@you`", platform=platform
+        rule=name,
+        level=Level.ERROR if severity is Severity.HIGH else Level.WARNING,
+        severity=severity,
+        package="qs",
+        version="1.0|`@you`",
+        platform=platform,
     )
 
 
@@ -235,7 +242,9 @@ def _sarif(path: Path, *names: str, mild: str = "CVE-2020-1111") -> str:
         platforms=tuple((one, 1) for one in platforms),
         findings=(*bad, _finding(mild, Severity.LOW, platforms[0])),
     )
-    path.write_text(to_json(as_sarif(report, dockerfile="Dockerfile")), encoding="utf-8")
+    path.write_text(
+        to_json(as_sarif(SARIF_TOOL, report, dockerfile="Dockerfile")), encoding="utf-8"
+    )
     return str(path)
 
 

@@ -16,19 +16,16 @@ from ociwriter import ELF, OciWriter
 from buildlib.config import scan as scan_settings
 from buildlib.config.policy import NO_POLICY, Ignore
 from buildlib.console import to_json
-from buildlib.findings.policy_rules import Finding
-from buildlib.findings.sarif import dockerfile_uri
+from buildlib.findings.finding import Finding
+from buildlib.findings.sarif import as_sarif, dockerfile_uri
 from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.image.archive import open_archive
 from buildlib.policy.image_checks import check_image, read_contents
 from buildlib.policy.report import PolicyReport
-from buildlib.policy.report import as_sarif as policy_sarif
 from buildlib.policy.report import make_report as policy_report
-from buildlib.scan.report import as_sarif as scan_sarif
 from buildlib.scan.report import make_report as scan_report
 from buildlib.scan.scanner import Scanned, Suppressed
-from buildlib.smoke.report import Finding as Check
-from buildlib.smoke.report import SmokeResult, State, as_junit, as_markdown
+from buildlib.smoke.report import CheckResult, PlatformResult, SmokeReport, State
 
 TODAY = date(2026, 6, 15)
 # Written in halves: whoever looks for secrets in this repository should find none.
@@ -97,7 +94,7 @@ def test_no_name_in_an_image_breaks_a_report_of_the_policy(tmp_path: Path, case:
     assert all(map(_one_line, lines))
     for one in json.loads(to_json(report.as_dict()))["findings"]:
         assert _one_line(one["path"] + one["rule"] + one["message"] + one["platform"])
-    (run,) = json.loads(to_json(policy_sarif(report, dockerfile="Dockerfile")))["runs"]
+    (run,) = json.loads(to_json(as_sarif("policy", report, dockerfile="Dockerfile")))["runs"]
     assert len(run["results"]) == len(set(found))
     assert all(_one_line(result["message"]["text"]) for result in run["results"])
     prints = {result["partialFingerprints"]["buildlibFinding/v1"] for result in run["results"]}
@@ -117,7 +114,7 @@ def test_a_name_can_be_ignored_as_it_is_told(tmp_path: Path, case: str) -> None:
 def test_no_name_of_a_package_breaks_a_report_of_a_scan(case: str) -> None:
     name = NAMES[case]
     one = Vulnerability(
-        id=f"CVE-{name}",
+        rule=f"CVE-{name}",
         severity=Severity.CRITICAL,
         package=name,
         version=name,
@@ -127,7 +124,7 @@ def test_no_name_of_a_package_breaks_a_report_of_a_scan(case: str) -> None:
         link=f"https://example.org/{name}",
         aliases=(name,),
     )
-    other = replace(one, id="CVE-2", package=f"other {name}")
+    other = replace(one, rule="CVE-2", package=f"other {name}")
     ignores = (scan_settings.Ignore(id="CVE-2", reason="r", until=TODAY, package=other.package),)
     settings = replace(scan_settings.NO_SCAN, ignore=ignores)
     scanned = Scanned((one, other), (Suppressed(one, name),), 1, "")
@@ -135,8 +132,9 @@ def test_no_name_of_a_package_breaks_a_report_of_a_scan(case: str) -> None:
     lines = report.as_text().split("\n")
     assert len(lines) == 3 + 1 + 2
     assert all(map(_one_line, lines))
-    assert report.ignored == ((other, ignores[0]),)
-    (run,) = json.loads(to_json(scan_sarif(report, dockerfile="Dockerfile")))["runs"]
+    ((ignored, why),) = report.ignored
+    assert (ignored.rule, why) == ("CVE-2", ignores[0])
+    (run,) = json.loads(to_json(as_sarif("scan", report, dockerfile="Dockerfile")))["runs"]
     for rule in run["tool"]["driver"]["rules"]:
         assert _one_line(rule["id"] + rule["fullDescription"]["text"] + rule["help"]["text"])
     assert {r["ruleId"] for r in run["results"]} == {
@@ -147,20 +145,23 @@ def test_no_name_of_a_package_breaks_a_report_of_a_scan(case: str) -> None:
 @pytest.mark.parametrize("case", NAMES)
 def test_nothing_that_a_container_says_breaks_a_report_of_smoke(case: str) -> None:
     name = NAMES[case]
-    check = Check(check=f"runs {name}", state=State.FAILED, detail=f"it said\n{name}", repeat=name)
-    result = SmokeResult(
+    check = CheckResult(
+        check=f"runs {name}", state=State.FAILED, detail=f"it said\n{name}", repeat=name
+    )
+    result = PlatformResult(
         image="thing",
         platform="linux/amd64",
         digest="",
         version="1",
         seconds=1,
-        findings=(check,),
+        checks=(check,),
     )
-    (suite,) = ET.fromstring(as_junit([result]))  # noqa: S314 - our own
+    report = SmokeReport(results=(result,))
+    (suite,) = ET.fromstring(report.as_junit())  # noqa: S314 - our own
     assert [case.tag for case in suite] == ["testcase"]
     (failure,) = suite[0]
     assert failure.get("message") == "it said"
-    markdown = as_markdown([result]).split("\n")
+    markdown = report.as_markdown().split("\n")
     fences = [line for line in markdown if set(line) == {"`"}]
     assert len(fences) == 2
     assert fences[0] == fences[1]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.bases.check import as_text, not_asked
+from buildlib.bases.check import BasesReport, not_asked
 from buildlib.bases.end_of_life import SUPPORTED, Lifetimes, read_lifetimes
 from buildlib.bases.newer_tags import Newer, find_newer
 from buildlib.config.bases import Bases, parse_bases
@@ -243,7 +243,7 @@ def test_a_line_that_is_supported_is_no_problem() -> None:
     report = not_asked(base, table, today)
     assert report.problems == ()
     assert report.as_dict(today)["end_of_life"] == "supported"
-    assert as_text([report], today).endswith("supported")
+    assert BasesReport(bases=(report,), today=today).as_text().endswith("supported")
 
 
 def test_the_settings_are_read() -> None:

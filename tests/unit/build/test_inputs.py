@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildlib.bases.check import BaseReport, missing_platforms, new_pins
+from buildlib.bases.check import BaseStatus, missing_platforms, new_pins
 from buildlib.build import preflight
 from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import BuildRequest, known_args, make_build_plan, unused_bases
@@ -260,9 +260,9 @@ def test_the_platforms_that_a_base_has_to_be_there_for(
 
 
 def test_one_that_lacks_a_platform_keeps_no_other_from_being_pinned() -> None:
-    def report(name: str, *missing: str) -> BaseReport:
+    def report(name: str, *missing: str) -> BaseStatus:
         base = Base(reference=name, digests=("",), lines=(1,))
-        return BaseReport(base=base, current=DIGEST, platforms=("linux/amd64",), missing=missing)
+        return BaseStatus(base=base, current=DIGEST, platforms=("linux/amd64",), missing=missing)
 
     reports = [report("a:1"), report("b:1", "linux/arm64")]
     assert new_pins(reports) == {"a:1": DIGEST}

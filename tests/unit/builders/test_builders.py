@@ -21,11 +21,11 @@ from buildlib.builders.commands import (
     caches,
     create_steps,
     fingerprint,
+    is_unreachable,
     missing_hint,
     remove_step,
-    silent,
 )
-from buildlib.builders.manager import Flow
+from buildlib.builders.manager import BuilderManager
 from buildlib.builders.ownership import Record, Records
 from buildlib.config.builders import BuilderSettings, Collection, find_builder, parse_builders
 from buildlib.config.config import load_config
@@ -430,8 +430,8 @@ def test_only_a_node_that_is_needed_has_to_answer(tmp_path: Path) -> None:
 
 
 def test_a_node_that_buildx_starts_need_not_run() -> None:
-    assert not silent("docker-container", ARM)
-    assert silent("docker-container", replace(ARM, error="no such host"))
+    assert not is_unreachable("docker-container", ARM)
+    assert is_unreachable("docker-container", replace(ARM, error="no such host"))
 
 
 RUNS = replace(FOUND, nodes=(HERE, replace(ARM, status="running")))
@@ -535,12 +535,12 @@ class FakeBuildx(FakeExecutor):
         return verbs
 
 
-def _flow(root: Path, buildx: FakeBuildx) -> Flow:
+def _flow(root: Path, buildx: FakeBuildx) -> BuilderManager:
     console, _, _ = a_console()
     (root / "certs").mkdir(exist_ok=True)
     for name in ("ca.pem", "c.pem", "k.pem"):
         (root / "certs" / name).touch()
-    return Flow(root, {"BUILDX_CONFIG": str(root / "buildx")}, buildx, console)
+    return BuilderManager(root, {"BUILDX_CONFIG": str(root / "buildx")}, buildx, console)
 
 
 def test_the_same_description_twice_is_made_once(tmp_path: Path) -> None:
@@ -667,7 +667,7 @@ def test_what_can_not_be_removed_again_stays_ours_and_is_told(tmp_path: Path) ->
     buildx = FakeBuildx(fails=["farm1", "rm"])
     console, _, err = a_console()
     _flow(tmp_path, buildx)
-    flow = Flow(tmp_path, {"BUILDX_CONFIG": str(tmp_path / "buildx")}, buildx, console)
+    flow = BuilderManager(tmp_path, {"BUILDX_CONFIG": str(tmp_path / "buildx")}, buildx, console)
     with pytest.raises(EngineError, match="it does not want to"):
         flow.create(_parse(FARM))
     assert "farm may be left: invoke docker-builder remove --name farm" in err.getvalue()
@@ -721,7 +721,7 @@ def test_a_status_names_nodes_and_what_is_wrong(tmp_path: Path) -> None:
 
 def test_a_builder_that_docker_does_not_tell_about_is_no_absent_one(tmp_path: Path) -> None:
     buildx = FakeBuildx(fails=["inspect"])
-    with pytest.raises(EngineError, match="does not tell about farm"):
+    with pytest.raises(EngineError, match="can't inspect farm"):
         _flow(tmp_path, buildx).create(_parse(FARM))
 
 

@@ -14,7 +14,7 @@ from buildlib.containers.plan import RunPlan, RunRequest, make_run_plan, run_arg
 from buildlib.errors import InputError
 from buildlib.executor import Completed
 from buildlib.image.platform import Platform
-from buildlib.smoke.checks import PlatformSmoke, Subject
+from buildlib.smoke.checks import PlatformImage, PlatformSmoke
 from buildlib.smoke.runner import SmokeRequest, planned
 from buildlib.smoke.sandbox import Lab
 from buildlib.smoke.services import beside
@@ -86,7 +86,7 @@ def test_docker_run_gives_them_in_the_environment_of_docker_alone(tmp_path: Path
 def test_smoke_gives_them_in_the_environment_of_docker_alone(tmp_path: Path) -> None:
     config, docker = _config(tmp_path), _engine()
     lab = Lab(docker, "smoke-1")
-    subject = Subject(
+    subject = PlatformImage(
         image="thing:1",
         source="thing:1",
         platform=AMD64,

@@ -2,72 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
-from typing import NamedTuple
 
 import pytest
 from goldenfiles import Golden
 
-from buildlib.bases.check import BaseReport
-from buildlib.bases.check import as_json as bases_as_json
-from buildlib.bases.check import as_text as bases_as_text
+from buildlib.bases.check import BasesReport, BaseStatus
 from buildlib.bases.end_of_life import Lifetimes
 from buildlib.bases.newer_tags import Newer
-from buildlib.builders.manager import BuilderStatus, NodeStatus
+from buildlib.builders.manager import BuildersReport, BuilderStatus, NodeStatus
 from buildlib.config.policy import Ignore as PolicyIgnore
-from buildlib.config.scan import NO_SCAN
 from buildlib.config.scan import Ignore as ScanIgnore
+from buildlib.config.scan import ScanSettings
 from buildlib.console import to_json
 from buildlib.dockerfile.pins import Base
-from buildlib.errors import BuildlibError, ProblemsError, exit_code_of, raise_problems
-from buildlib.findings.policy_rules import Finding, Level
+from buildlib.findings.finding import Finding, Level
+from buildlib.findings.report import Report
+from buildlib.findings.sarif import as_sarif
 from buildlib.findings.vulnerability import Severity, Vulnerability
-from buildlib.image import sbom
-from buildlib.image.size import (
-    FileSize,
-    LayerSize,
-    RecordedSize,
-    SizeRecord,
-    SizeReport,
-    changes,
-    check_growth,
-    check_sizes,
-    new_platforms,
-)
+from buildlib.image.sbom import Sbom, SbomReport
+from buildlib.image.size import FileSize, ImageSize, LayerSize, RecordedSize, SizeRecord, SizeReport
 from buildlib.policy import report as policy
 from buildlib.reproduce.diff import Difference
-from buildlib.reproduce.report import Reproduction, check_reproduction
+from buildlib.reproduce.report import ReproductionReport
 from buildlib.reproduce.timestamps import Late
 from buildlib.scan import report as scan
 from buildlib.scan.scanner import Scanned, Suppressed
-from buildlib.smoke import report as smoke
+from buildlib.smoke.report import CheckResult, PlatformResult, SmokeReport, State
 
 TODAY = date(2026, 6, 15)
 AMD64, ARM64 = "linux/amd64", "linux/arm64"
 OLD, NEW = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 
 
-class Shown(NamedTuple):
-    """All that a report comes to."""
-
-    json: str
-    text: str
-    warnings: Sequence[str]
-    problems: Sequence[BuildlibError]
-
-
-def _raised(raises: Callable[[], None]) -> Sequence[BuildlibError]:
-    try:
-        raises()
-    except ProblemsError as error:
-        return error.problems
-    except BuildlibError as error:
-        return (error,)
-    return ()
-
-
-def _policy_report() -> policy.PolicyReport:
+def _policy() -> policy.PolicyReport:
     setuid = Finding(
         rule="no-setuid",
         level=Level.ERROR,
@@ -108,16 +76,6 @@ def _policy_report() -> policy.PolicyReport:
     return policy.make_report("thing:1", [AMD64, ARM64], findings, ignores, TODAY)
 
 
-def _policy() -> Shown:
-    report = _policy_report()
-    return Shown(
-        to_json(report.as_dict()),
-        report.as_text(),
-        [f"nothing is left to ignore of {one.rule} {one.path}".rstrip() for one in report.unused],
-        _raised(lambda: policy.raise_failures(report)),
-    )
-
-
 def _vulnerability(name: str, severity: Severity, **facts: object) -> Vulnerability:
     known: dict[str, object] = {
         "package": "leaky",
@@ -127,10 +85,10 @@ def _vulnerability(name: str, severity: Severity, **facts: object) -> Vulnerabil
         "link": f"https://example.org/{name}",
         "source": "grype",
     }
-    return Vulnerability(id=name, severity=severity, **{**known, **facts})  # type: ignore[arg-type]
+    return Vulnerability(rule=name, severity=severity, **{**known, **facts})  # type: ignore[arg-type]
 
 
-def _scan_report() -> scan.ScanReport:
+def _scan() -> scan.ScanReport:
     findings = (
         _vulnerability("CVE-1", Severity.MEDIUM),
         _vulnerability("CVE-2", Severity.CRITICAL, aliases=("GHSA-2",), path="/usr/lib/leaky"),
@@ -149,29 +107,19 @@ def _scan_report() -> scan.ScanReport:
         (AMD64, Scanned(findings, (left_out,), 12, "2026-06-14T08:00:00Z")),
         (ARM64, Scanned((), (), 0, "2026-06-14T08:00:00Z")),
     ]
-    settings = NO_SCAN.__class__(ignore=ignores, only_fixed=True)
+    settings = ScanSettings(ignore=ignores, only_fixed=True)
     return scan.make_report("thing:1", ("grype", "0.121.2"), scans, settings, TODAY)
 
 
-def _scan() -> Shown:
-    report = _scan_report()
-    return Shown(
-        to_json(report.as_dict()),
-        report.as_text(),
-        report.warnings(),
-        _raised(lambda: scan.raise_failures(report)),
-    )
-
-
-def _size() -> Shown:
+def _size() -> SizeReport:
     layers = (
         LayerSize(digest=OLD, stored=3_000_000, unpacked=8_000_000, files=90, created_by=""),
         LayerSize(
             digest=NEW, stored=900_000, unpacked=2_500_000, files=2, created_by="COPY program /"
         ),
     )
-    reports = [
-        SizeReport(
+    images = tuple(
+        ImageSize(
             platform=platform,
             digest=NEW,
             stored=3_900_000,
@@ -184,64 +132,39 @@ def _size() -> Shown:
             (AMD64, 3_000_000, (FileSize(path="program", size=2_400_000, layer=2),)),
             (ARM64, 0, ()),
         )
-    ]
+    )
     before = RecordedSize(stored=3_500_000, unpacked=10_000_000, layers=(("", 3_000_000),))
     record = SizeRecord(version="1.2.0", platforms={AMD64: before})
-    found = changes(record, reports)
-    return Shown(
-        to_json(
-            {
-                "images": [report.as_dict() for report in reports],
-                "changes": [change.as_dict() for change in found],
-            }
-        ),
-        "\n\n".join(
-            [*(one.as_text() for one in reports), "\n".join(change.as_text() for change in found)]
-        ),
-        [
-            f"{one} is not in the record of {record.version}"
-            for one in new_platforms(record, reports)
-        ],
-        [*check_sizes(reports), *check_growth(found, 5)],
-    )
+    return SizeReport(images=images, record=record, growth=5)
 
 
-def _smoke_results() -> list[smoke.SmokeResult]:
-    good = smoke.Finding(check="healthy", state=smoke.State.PASSED, seconds=0.25)
-    away = smoke.Finding(check="socket", state=smoke.State.LEFT_OUT, detail="not here")
-    bad = smoke.Finding(
+def _smoke() -> SmokeReport:
+    good = CheckResult(check="healthy", state=State.PASSED, seconds=0.25)
+    away = CheckResult(check="socket", state=State.LEFT_OUT, detail="not here")
+    bad = CheckResult(
         check="a|b",
-        state=smoke.State.FAILED,
+        state=State.FAILED,
         seconds=1,
         detail="exit code 3\nlog <b>",
         repeat="docker run thing",
     )
-    return [
-        smoke.SmokeResult(
+    results = tuple(
+        PlatformResult(
             image="thing:1",
             platform=platform,
             digest=NEW,
             version="1.2.3",
             seconds=2.5,
-            findings=findings,
+            checks=checks,
         )
-        for platform, findings in ((AMD64, (good, away)), (ARM64, (good, bad)))
-    ]
-
-
-def _smoke() -> Shown:
-    results = _smoke_results()
-    return Shown(
-        to_json({"smoke": [result.as_dict() for result in results]}),
-        smoke.as_matrix(results),
-        (),
-        _raised(lambda: smoke.raise_failures(results)),
+        for platform, checks in ((AMD64, (good, away)), (ARM64, (good, bad)))
     )
+    return SmokeReport(results=results)
 
 
-def _reproduction() -> Shown:
+def _reproduction() -> ReproductionReport:
     made = {"platform": AMD64, "made_by": "RUN make"}
-    report = Reproduction(
+    return ReproductionReport(
         image="thing",
         version="1.2.3",
         platforms=(AMD64,),
@@ -257,14 +180,13 @@ def _reproduction() -> Shown:
         source="commit 0123456",
         tools={"buildx": "v0.13.1", "engine": "26.1.5"},
     )
-    return Shown(to_json(report.as_dict()), report.as_text(), (), check_reproduction(report))
 
 
-def _bases() -> Shown:
+def _bases() -> BasesReport:
     made = datetime(2026, 6, 5, tzinfo=UTC)
     lifetimes = Lifetimes(checked=date(2026, 6, 1), sources=("https://example.org/ends",))
-    reports = (
-        BaseReport(
+    bases = (
+        BaseStatus(
             base=Base(reference="alpine:3.22", digests=(OLD,), lines=(1, 4)),
             current=NEW,
             created=made,
@@ -273,20 +195,15 @@ def _bases() -> Shown:
             end_of_life=date(2026, 5, 1),
             others=("3.22.1 is newer", "past its end of life since 2026-05-01"),
         ),
-        BaseReport(
+        BaseStatus(
             base=Base(reference="busybox:1.36", digests=("",), lines=(2,)),
             unknown=("newer tags are not known: denied",),
         ),
     )
-    return Shown(
-        bases_as_json(reports, lifetimes, TODAY, changed=False),
-        bases_as_text(reports, TODAY),
-        (),
-        (),
-    )
+    return BasesReport(bases=bases, today=TODAY, lifetimes=lifetimes, table_max_age=30)
 
 
-def _builders() -> Shown:
+def _builders() -> BuildersReport:
     node = NodeStatus(
         name="farm0",
         endpoint="tcp://build-1:1234",
@@ -298,7 +215,7 @@ def _builders() -> Shown:
         name="farm1", endpoint="ssh://me@arm", platforms=(ARM64,), state="error", problem="refused"
     )
     hint = "invoke docker-builder create --name farm"
-    found = [
+    builders = tuple(
         BuilderStatus(name=name, driver="remote", state=state, nodes=nodes, hint=hint)
         for name, state, nodes in (
             ("good", "ready", (node,)),
@@ -307,57 +224,45 @@ def _builders() -> Shown:
             ("theirs", "strange", (node,)),
             ("farm", "silent", (node, deaf)),
         )
-    ]
-    return Shown(
-        to_json({"builders": [one.as_dict() for one in found]}),
-        "\n".join(one.as_text() for one in found),
-        (),
-        _raised(lambda: raise_problems([problem for one in found for problem in one.problems()])),
     )
+    return BuildersReport(builders=builders)
 
 
-def _sboms() -> Shown:
-    found = [
-        sbom.Sbom(platform=platform, digest=NEW, packages=packages, files=(f"{slug}.spdx.json",))
+def _sboms() -> SbomReport:
+    sboms = tuple(
+        Sbom(platform=platform, digest=NEW, packages=packages, files=(f"{slug}.spdx.json",))
         for platform, packages, slug in ((AMD64, 12, "amd64"), (ARM64, 0, "arm64"))
-    ]
-    return Shown(
-        to_json({"sboms": [one.as_dict() for one in found]}),
-        sbom.as_text(found),
-        sbom.warnings(found),
-        (),
     )
+    return SbomReport(sboms=sboms)
 
 
-REPORTS = {
-    "policy": _policy,
-    "scan": _scan,
-    "size": _size,
-    "smoke": _smoke,
-    "reproduce": _reproduction,
-    "bases": _bases,
-    "builders": _builders,
-    "sbom": _sboms,
+REPORTS: dict[str, Report] = {
+    "policy": _policy(),
+    "scan": _scan(),
+    "size": _size(),
+    "smoke": _smoke(),
+    "reproduce": _reproduction(),
+    "bases": _bases(),
+    "builders": _builders(),
+    "sbom": _sboms(),
 }
 
 
-@pytest.mark.parametrize(("name", "make"), REPORTS.items(), ids=REPORTS)
-def test_what_a_report_says(golden: Golden, name: str, make: Callable[[], Shown]) -> None:
-    shown = make()
-    golden.check(f"reports/{name}.json", f"{shown.json}\n")
+@pytest.mark.parametrize("name", REPORTS)
+def test_what_a_report_says(golden: Golden, name: str) -> None:
+    report = REPORTS[name]
+    golden.check(f"reports/{name}.json", f"{to_json(report.as_dict())}\n")
     lines = [
-        shown.text,
-        *(f"warning: {warning}" for warning in shown.warnings),
-        *(f"exit {exit_code_of(problem)}: {problem}" for problem in shown.problems),
+        report.as_text(),
+        *(f"warning: {warning}" for warning in report.warnings()),
+        *(f"exit {problem.exit_code}: {problem}" for problem in report.problems()),
     ]
     golden.check(f"reports/{name}.txt", "\n".join(lines) + "\n")
 
 
 def test_what_services_read(golden: Golden) -> None:
-    for name, document in (
-        ("policy", policy.as_sarif(_policy_report(), dockerfile="docker/Dockerfile")),
-        ("scan", scan.as_sarif(_scan_report(), dockerfile="docker/Dockerfile")),
-    ):
-        golden.check(f"reports/{name}.sarif", f"{to_json(document)}\n")
-    golden.check("reports/smoke.xml", smoke.as_junit(_smoke_results()))
-    golden.check("reports/smoke.md", smoke.as_markdown(_smoke_results()))
+    for tool, report in ((policy.SARIF_TOOL, _policy()), (scan.SARIF_TOOL, _scan())):
+        document = as_sarif(tool, report, dockerfile="docker/Dockerfile")
+        golden.check(f"reports/{tool.split()[-1]}.sarif", f"{to_json(document)}\n")
+    golden.check("reports/smoke.xml", _smoke().as_junit())
+    golden.check("reports/smoke.md", _smoke().as_markdown())

@@ -21,7 +21,7 @@ from buildlib.image import blobs
 from buildlib.image import layer as layer_module
 from buildlib.image import size as size_module
 from buildlib.image.archive import File, open_archive
-from buildlib.image.size import check_sizes, measure, saved
+from buildlib.image.size import SizeReport, measure, saved
 from buildlib.smoke.load_image import given
 
 from fakes import FakeExecutor
@@ -208,8 +208,8 @@ def test_an_image_over_its_budget_fails_by_how_much(tmp_path: Path) -> None:
         image = archive.images()[0]
         exact = measure(archive, image, budget=image.size)
         small = measure(archive, image, budget=image.size - 5)
-    assert check_sizes([exact]) == []
-    (problem,) = check_sizes([exact, small])
+    assert SizeReport(images=(exact,)).problems() == []
+    (problem,) = SizeReport(images=(exact, small)).problems()
     assert isinstance(problem, GateError)
     assert "linux/amd64 is 5 B over its budget" in str(problem)
     assert small.as_dict()["within"] is False

@@ -12,7 +12,7 @@ from ociwriter import ELF, OciWriter
 from buildlib.errors import GateError, InputError, ToolError
 from buildlib.executor import Completed
 from buildlib.image.archive import open_archive
-from buildlib.image.sbom import Sbom, as_text, make_sboms, warnings
+from buildlib.image.sbom import SbomReport, make_sboms
 
 from fakes import FakeExecutor, words_after
 
@@ -42,14 +42,14 @@ class Syft(FakeExecutor):
         return Completed(code=self.code, stderr="no good")
 
 
-def _bills(
+def _report(
     root: Path,
     syft: Syft,
     folder: Path | None = None,
     *,
     files: Mapping[str, bytes] = PROGRAM,
     allow_unknown: bool = False,
-) -> tuple[Sbom, ...]:
+) -> SbomReport:
     writer = OciWriter()
     layer = writer.layer(files)
     other = writer.image([layer], platform=("linux", "arm", "v7"))
@@ -59,9 +59,10 @@ def _bills(
         return make_sboms(archive, "thing", out, syft, allow_unknown=allow_unknown)
 
 
-def test_every_platform_has_its_bill_in_both_formats(tmp_path: Path) -> None:
+def test_every_platform_has_its_sbom_in_both_formats(tmp_path: Path) -> None:
     syft = Syft()
-    one, other = _bills(tmp_path, syft)
+    report = _report(tmp_path, syft)
+    one, other = report.sboms
     # Each is given an archive of its own, in which nothing but its platform is.
     assert syft.read == ["linux/amd64", "linux/arm/v7"]
     assert (one.platform, one.packages) == ("linux/amd64", 1)
@@ -79,13 +80,13 @@ def test_every_platform_has_its_bill_in_both_formats(tmp_path: Path) -> None:
     # The newest syft writes CycloneDX 1.7, unless told otherwise.
     kinds = [word.partition("=")[0] for word in words_after(argv, "--output")]
     assert kinds == ["spdx-json@2.3", "cyclonedx-json@1.6"]
-    assert as_text([one]).splitlines()[0].startswith("linux/amd64  1 packages  ")
+    assert report.as_text().splitlines()[0].startswith("linux/amd64   1 packages  ")
 
 
 FAULTS = {
     "syft is not here": (Syft(code=127), ToolError, "syft not found"),
     "syft can not read it": (Syft(code=1), GateError, "can't read the image for linux/amd64"),
-    "syft writes nothing": (Syft(packages=0), GateError, "wrote no bill for linux/amd64"),
+    "syft writes nothing": (Syft(packages=0), GateError, "wrote no SBOM for linux/amd64"),
     "syft lists nothing of a program": (
         Syft(packages=1),
         GateError,
@@ -95,11 +96,11 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("syft", "kind", "message"), FAULTS.values(), ids=FAULTS)
-def test_without_a_bill_nothing_has_passed(
+def test_without_an_sbom_nothing_has_passed(
     tmp_path: Path, syft: Syft, kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        _bills(tmp_path, syft)
+        _report(tmp_path, syft)
 
 
 @pytest.mark.parametrize(
@@ -107,14 +108,14 @@ def test_without_a_bill_nothing_has_passed(
     [({"bin/run": b"#!/bin/sh\n"}, False), (PROGRAM, True)],
     ids=["files", "programs that may be unknown"],
 )
-def test_an_image_without_a_package_has_an_empty_bill(
+def test_an_image_without_a_package_has_an_empty_sbom(
     tmp_path: Path, files: Mapping[str, bytes], *, allowed: bool
 ) -> None:
-    bills = _bills(tmp_path, Syft(packages=1), files=files, allow_unknown=allowed)
-    assert [bill.packages for bill in bills] == [0, 0]
-    assert all(Path(file).is_file() for bill in bills for file in bill.files)
-    assert warnings(bills) == tuple(
-        f"syft sees no package in the image for {platform}: its bill of materials is empty"
+    report = _report(tmp_path, Syft(packages=1), files=files, allow_unknown=allowed)
+    assert [one.packages for one in report.sboms] == [0, 0]
+    assert all(Path(file).is_file() for one in report.sboms for file in one.files)
+    assert report.warnings() == tuple(
+        f"syft sees no package in the image for {platform}: its SBOM is empty"
         for platform in ("linux/amd64", "linux/arm/v7")
     )
 
@@ -122,4 +123,4 @@ def test_an_image_without_a_package_has_an_empty_bill(
 def test_a_folder_that_can_not_be_made_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(InputError, match="can't write to"):
-        _bills(tmp_path, Syft(), tmp_path / "file" / "out")
+        _report(tmp_path, Syft(), tmp_path / "file" / "out")

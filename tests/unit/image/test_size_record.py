@@ -9,12 +9,11 @@ import pytest
 
 from buildlib.errors import GateError, InputError
 from buildlib.image.size import (
+    ImageSize,
     LayerSize,
+    SizeRecord,
     SizeReport,
-    changes,
-    check_growth,
     make_record,
-    new_platforms,
     read_record,
     write_record,
 )
@@ -22,12 +21,12 @@ from buildlib.image.size import (
 AMD64, ARM64 = "linux/amd64", "linux/arm64"
 
 
-def _report(*layers: tuple[str, int], platform: str = AMD64) -> SizeReport:
+def _size(*layers: tuple[str, int], platform: str = AMD64) -> ImageSize:
     sizes = tuple(
         LayerSize(digest="", stored=stored, unpacked=2 * stored, files=1, created_by=made_by)
         for made_by, stored in layers
     )
-    return SizeReport(
+    return ImageSize(
         platform=platform,
         digest="",
         stored=sum(layer.stored for layer in sizes),
@@ -38,9 +37,13 @@ def _report(*layers: tuple[str, int], platform: str = AMD64) -> SizeReport:
     )
 
 
+def _since(record: SizeRecord, *images: ImageSize, growth: int = 5) -> SizeReport:
+    return SizeReport(images=images, record=record, growth=growth)
+
+
 def test_a_record_is_the_same_text_each_time_and_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "below" / "sizes.json"
-    reports = [_report(("", 500), ("COPY a", 500), platform=ARM64), _report(("COPY a", 400))]
+    reports = [_size(("", 500), ("COPY a", 500), platform=ARM64), _size(("COPY a", 400))]
     record = make_record("1.2.0", reports)
     write_record(path, record)
     first = path.read_bytes()
@@ -78,8 +81,8 @@ def test_a_record_is_the_same_text_each_time_and_is_read_back(tmp_path: Path) ->
     ids=["the same", "more", "less"],
 )
 def test_the_change_is_told(now: int, text: str) -> None:
-    record = make_record("1.2.0", [_report(("a", 1000))])
-    (change,) = changes(record, [_report(("a", now))])
+    record = make_record("1.2.0", [_size(("a", 1000))])
+    (change,) = _since(record, _size(("a", now))).changes
     assert change.as_text() == text
     assert change.as_dict()["percent"] == (now - 1000) / 10
 
@@ -89,23 +92,23 @@ def test_the_change_is_told(now: int, text: str) -> None:
     [(1050, 5, True), (1051, 5, False), (1000, 0, True), (1001, 0, False), (1, 0, True)],
 )
 def test_growth_up_to_what_is_allowed_passes(now: int, allowed: int, *, passes: bool) -> None:
-    record = make_record("1.2.0", [_report(("a", 1000))])
-    problems = check_growth(changes(record, [_report(("a", now))]), allowed)
+    record = make_record("1.2.0", [_size(("a", 1000))])
+    problems = _since(record, _size(("a", now)), growth=allowed).problems()
     assert (problems == []) is passes
 
 
 def test_too_much_growth_names_the_layers_that_grew_most() -> None:
-    record = make_record("1.2.0", [_report(("", 100), ("COPY a", 100), ("COPY  b", 900))])
-    now = _report(("", 101), ("COPY a", 90), ("COPY  b", 950), ("COPY b", 5), ("COPY new", 300))
-    (problem,) = check_growth(changes(record, [now]), 5)
+    record = make_record("1.2.0", [_size(("", 100), ("COPY a", 100), ("COPY  b", 900))])
+    now = _size(("", 101), ("COPY a", 90), ("COPY  b", 950), ("COPY b", 5), ("COPY new", 300))
+    (problem,) = _since(record, now).problems()
     assert isinstance(problem, GateError)
     assert "linux/amd64 has grown by 31.5 % since 1.2.0, and 5 % are allowed" in str(problem)
     assert "COPY new: +300 B; COPY b: +50 B; COPY b: +5 B\n" in str(problem)
 
 
 def test_layers_made_by_the_same_words_count_together() -> None:
-    record = make_record("1", [_report(("RUN x", 100), ("RUN x", 200))])
-    (change,) = changes(record, [_report(("RUN x", 200), ("RUN x", 150))])
+    record = make_record("1", [_size(("RUN x", 100), ("RUN x", 200))])
+    (change,) = _since(record, _size(("RUN x", 200), ("RUN x", 150))).changes
     assert change.layers == (("RUN x", 50),)
 
 
@@ -117,17 +120,18 @@ def test_a_record_without_layers_will_do(tmp_path: Path) -> None:
     )
     record = read_record(path)
     assert record
-    (change,) = changes(record, [_report(("a", 120))])
+    report = _since(record, _size(("a", 120)))
+    (change,) = report.changes
     assert change.layers == ()
-    assert check_growth([change], 5)[0].why == ""
+    assert report.problems()[0].why == ""
     assert "+0.0 % unpacked" in change.as_text()
 
 
 def test_a_platform_that_is_not_in_the_record_is_known() -> None:
-    record = make_record("1", [_report(("a", 100))])
-    reports = [_report(("a", 900), platform=ARM64)]
-    assert new_platforms(record, reports) == (ARM64,)
-    assert changes(record, reports) == ()
+    record = make_record("1", [_size(("a", 100))])
+    report = _since(record, _size(("a", 900), platform=ARM64))
+    assert report.warnings() == ("linux/arm64 is not in the record of 1",)
+    assert (report.changes, report.problems()) == ((), [])
 
 
 def test_no_record_yet(tmp_path: Path) -> None:

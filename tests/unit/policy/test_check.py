@@ -16,23 +16,23 @@ from ociwriter import OciWriter
 from tarwriter import V7, TarEntry, tar
 
 from buildlib.commands import policy as policy_commands
-from buildlib.commands import smoke
 from buildlib.commands.session import Edge
 from buildlib.config.config import load_config
 from buildlib.config.policy import NO_POLICY, Ignore, Policy
 from buildlib.errors import EngineError, GateError, InputError, ProblemsError, ToolError
 from buildlib.executor import Completed
-from buildlib.findings.policy_rules import RULES, Finding, Level
+from buildlib.findings.finding import Finding, Level
+from buildlib.findings.policy_rules import RULES
+from buildlib.findings.sarif import as_sarif
 from buildlib.image.archive import open_archive
 from buildlib.image.labels import OWNER
 from buildlib.image.user_and_shell import starts_shell
 from buildlib.policy.check import check_policy
 from buildlib.policy.dockerfile_checks import check_bases, run_hadolint
 from buildlib.policy.image_checks import check_image, levelled, read_contents
-from buildlib.policy.report import PolicyReport, as_sarif, make_report, raise_failures
+from buildlib.policy.report import SARIF_TOOL, PolicyReport, make_report
 from buildlib.policy.secret_checks import Known
-from buildlib.smoke.report import DROPS_ROOT, SmokeResult, State
-from buildlib.smoke.report import Finding as SmokeFinding
+from buildlib.smoke.report import DROPS_ROOT, CheckResult, PlatformResult, SmokeReport, State
 
 from fakes import DOCKERFILE, FakeExecutor, a_project, write_project
 
@@ -701,27 +701,28 @@ def test_an_image_that_drops_root_is_tried_however_it_is_seen_to_be_healthy(
         dropped.append(tuple(facts["dropped"]))
         return make_report("thing:1", ("linux/amd64",), (), (), TODAY)
 
-    seen = SmokeResult(
+    seen = PlatformResult(
         image="thing:1",
         platform="linux/amd64",
         digest="",
         version="1",
         seconds=1.0,
-        findings=(SmokeFinding(check=DROPS_ROOT, state=State.PASSED),),
+        checks=(CheckResult(check=DROPS_ROOT, state=State.PASSED),),
     )
     archive = SimpleNamespace(images=lambda: [SimpleNamespace(platform="linux/amd64")])
     monkeypatch.setattr(Edge, "project", lambda *_: project)
     monkeypatch.setattr(policy_commands, "check_policy", report)
     monkeypatch.setattr(policy_commands, "saved", lambda *_: nullcontext(archive))
-    monkeypatch.setattr(smoke, "try_image", lambda *_, **__: [seen])
+    smoked = SmokeReport(results=(seen,))
+    monkeypatch.setattr(policy_commands, "try_image", lambda *_, **__: smoked)
     run = Edge(tmp_path, {}, dry=False, quiet=True)
-    policy_commands.judge(run, "thing:1", release=False, sarif="", as_json=False)
+    policy_commands.policy(run, "thing:1", release=False, sarif="", as_json=False)
 
-    def refuse(*_: object, **__: object) -> list[SmokeResult]:
+    def refuse(*_: object, **__: object) -> SmokeReport:
         raise ProblemsError([ToolError("no buildx"), EngineError("no engine")])
 
-    monkeypatch.setattr(smoke, "try_image", refuse)
-    policy_commands.judge(run, "thing:1", release=False, sarif="", as_json=False)
+    monkeypatch.setattr(policy_commands, "try_image", refuse)
+    policy_commands.policy(run, "thing:1", release=False, sarif="", as_json=False)
     assert dropped == [("linux/amd64",), ()]
 
 
@@ -782,14 +783,15 @@ def test_what_an_ignore_is_about(ignore: Ignore, finding: Finding, outcome: str)
     report = make_report("thing", ["linux/amd64"], [finding], [ignore], TODAY)
     if outcome == "ignored":
         assert (report.findings, report.ignored) == ((), ((finding, ignore),))
-        raise_failures(report)
+        assert report.problems() == []
         told = "(until 2026-06-15: vendor)" if ignore.until else "(vendor)"
         assert f"bad {told}" in report.as_text()
         assert report.as_dict()["ignored"][0]["until"] == ("2026-06-15" if ignore.until else None)
     else:
         assert report.ignored == ()
-        with pytest.raises(GateError, match="breaks the policy: 1 errors"):
-            raise_failures(report)
+        (problem,) = report.problems()
+        assert isinstance(problem, GateError)
+        assert "breaks the policy: 1 errors" in str(problem)
     assert report.unused == ((ignore,) if outcome == "counts" else ())
     ended = "(it was ignored until 2026-06-14)" in report.as_text()
     assert ended == (outcome == "counts again")
@@ -871,7 +873,9 @@ def test_a_platform_fails_by_its_own_faults_and_by_the_dockerfiles() -> None:
 
 
 def test_sarif_has_what_code_scanning_reads() -> None:
-    document = json.loads(json.dumps(as_sarif(_report(), dockerfile="docker/Dockerfile")))
+    document = json.loads(
+        json.dumps(as_sarif(SARIF_TOOL, _report(), dockerfile="docker/Dockerfile"))
+    )
     assert document["version"] == "2.1.0"
     (run,) = document["runs"]
     rules = run["tool"]["driver"]["rules"]
@@ -897,7 +901,7 @@ def test_sarif_has_what_code_scanning_reads() -> None:
 def test_a_finding_keeps_its_fingerprint_when_layers_and_lines_move() -> None:
     def prints(*findings: Finding) -> list[str]:
         report = make_report("thing", [], findings, [], TODAY)
-        run = as_sarif(report, dockerfile="Dockerfile")["runs"][0]
+        run = as_sarif(SARIF_TOOL, report, dockerfile="Dockerfile")["runs"][0]
         return [next(iter(result["partialFingerprints"].values())) for result in run["results"]]
 
     moved = _finding("no-setuid", platform="linux/amd64", layer=5, path="/bin/su")

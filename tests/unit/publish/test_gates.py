@@ -21,7 +21,7 @@ from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed, Executor
 from buildlib.policy.report import PolicyReport
 from buildlib.publish.gates import FAILED, PASSED, Subject, judge, missing_tools
-from buildlib.smoke.report import DROPS_ROOT, Finding, SmokeResult, State
+from buildlib.smoke.report import DROPS_ROOT, CheckResult, PlatformResult, SmokeReport, State
 
 from fakes import FakeExecutor, a_console, a_project, words_after, write_project
 
@@ -221,21 +221,21 @@ def _policy_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 def test_the_policy_goes_by_what_smoke_saw_of_this_very_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State
 ) -> None:
-    result = SmokeResult(
+    result = PlatformResult(
         image="t",
         platform="linux/amd64",
         digest="",
         version="1",
         seconds=0.0,
-        findings=(Finding(check=DROPS_ROOT, state=state),),
+        checks=(CheckResult(check=DROPS_ROOT, state=state),),
     )
 
     class Flow:
         def __init__(self, *_: object) -> None:
             pass
 
-        def run(self) -> list[SmokeResult]:
-            return [result]
+        def run(self) -> SmokeReport:
+            return SmokeReport(results=(result,))
 
     monkeypatch.setattr(f"{MODULE}.SmokeFlow", Flow)
     asked = _policy_asked(monkeypatch)

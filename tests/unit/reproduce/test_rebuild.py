@@ -18,7 +18,7 @@ from buildlib.executor import NOTHING, Completed
 from buildlib.image.archive import open_archive
 from buildlib.reproduce.cache_mounts import Cache, mounts_of, without_mounts
 from buildlib.reproduce.diff import Difference, compare
-from buildlib.reproduce.report import Reproduction, check_reproduction
+from buildlib.reproduce.report import ReproductionReport
 from buildlib.reproduce.timestamps import late
 from buildlib.reproduce.variations import copy_context, copy_project, variations
 
@@ -432,11 +432,11 @@ def test_a_record_that_stays_in_use_is_not_waited_for_for_ever(
     assert 1 < len(docker.asked) < 60
 
 
-def _result(tmp_path: Path, one: Made, other: Made) -> Reproduction:
+def _result(tmp_path: Path, one: Made, other: Made) -> ReproductionReport:
     found = _differences(tmp_path, one, other)
     with open_archive(other.write(tmp_path / "late.tar")) as archive:
         times = late(archive, EPOCH)
-    return Reproduction(
+    return ReproductionReport(
         tools={"buildx": "v0.38.2", "engine": "29.8.1", "buildkit": "v0.34.2"},
         image="thing",
         version="1.2.3",
@@ -452,7 +452,7 @@ def _result(tmp_path: Path, one: Made, other: Made) -> Reproduction:
 
 def test_an_identical_pair_passes(tmp_path: Path) -> None:
     result = _result(tmp_path, Made(), Made())
-    assert check_reproduction(result) == []
+    assert result.problems() == []
     assert result.as_dict()["reproducible"] is True
     assert "two builds  identical" in result.as_text()
     # Another BuildKit may give another digest.
@@ -463,7 +463,7 @@ def test_an_identical_pair_passes(tmp_path: Path) -> None:
 
 def test_a_pair_that_differs_fails_with_the_file_in_the_table(tmp_path: Path) -> None:
     result = _result(tmp_path, Made(), Made(entries=[_entry(mode=0o600)]))
-    (problem,) = check_reproduction(result)
+    (problem,) = result.problems()
     assert isinstance(problem, GateError)
     assert "not reproducible: 1 difference\n" in str(problem)
     assert "linux/amd64 layer 2, made by COPY a /: a mode" in str(problem)
@@ -474,7 +474,7 @@ def test_a_pair_that_differs_fails_with_the_file_in_the_table(tmp_path: Path) ->
 def test_times_after_the_epoch_fail_by_themselves(tmp_path: Path) -> None:
     made = Made(entries=[_entry(mtime=EPOCH + 60)])
     result = _result(tmp_path, made, made)
-    (problem,) = check_reproduction(result)
+    (problem,) = result.problems()
     assert "the epoch is not in the image: 1 other time\n" in str(problem)
     assert "a  2023-11-14T22:14:20Z" in result.as_text()
     assert result.as_dict()["reproducible"] is False
@@ -487,4 +487,4 @@ def test_a_long_list_is_cut_in_the_table_and_whole_in_json(tmp_path: Path) -> No
     result = _result(tmp_path, made(0o644), made(0o600))
     assert "  and 10 more; --json has all" in result.as_text()
     assert len(result.as_dict()["differences"]) == 40
-    assert "40 differences" in str(check_reproduction(result)[0])
+    assert "40 differences" in str(result.problems()[0])

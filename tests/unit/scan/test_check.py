@@ -17,12 +17,13 @@ from buildlib.config.config import load_config
 from buildlib.config.scan import NO_SCAN, Ignore, ScanSettings
 from buildlib.errors import BuildlibError, GateError, InputError, ToolError
 from buildlib.executor import Completed
-from buildlib.findings.sarif import dockerfile_uri
+from buildlib.findings.finding import Level
+from buildlib.findings.sarif import as_sarif, dockerfile_uri
 from buildlib.findings.vulnerability import Severity, Vulnerability, severity_of
 from buildlib.image.archive import open_archive
 from buildlib.scan import grype, trivy
 from buildlib.scan.check import check_scan
-from buildlib.scan.report import ScanReport, as_sarif, join_reports, make_report, raise_failures
+from buildlib.scan.report import SARIF_TOOL, ScanReport, join_reports, make_report
 from buildlib.scan.scanner import Scanned
 
 from fakes import FakeExecutor, words_after
@@ -220,7 +221,7 @@ def test_what_grype_says() -> None:
     scanned = grype.parse(GRYPE_SAYS, BILL, "linux/amd64")
     assert scanned.findings == (
         Vulnerability(
-            id=GHSA,
+            rule=GHSA,
             severity=Severity.HIGH,
             package="leaky",
             version="1.2.3",
@@ -244,7 +245,7 @@ def test_what_trivy_says() -> None:
     scanned = trivy.parse(TRIVY_SAYS, "linux/amd64", "2026-06-14T06:00:00Z")
     system, language = scanned.findings
     assert system == Vulnerability(
-        id=CVE,
+        rule=CVE,
         severity=Severity.HIGH,
         package="leaky",
         version="1.2.3",
@@ -254,7 +255,7 @@ def test_what_trivy_says() -> None:
         source="trivy",
         aliases=(GHSA,),
     )
-    assert (language.id, language.severity) == ("CVE-2026-0002", Severity.UNKNOWN)
+    assert (language.rule, language.severity) == ("CVE-2026-0002", Severity.UNKNOWN)
     assert (language.path, language.fixed_in, language.fix) == ("usr/bin/app", (), "no fix")
     assert scanned.packages == 3
     ((left, by),) = scanned.suppressed
@@ -487,7 +488,7 @@ def test_an_image_without_a_package_is_told_of_and_passes(
 ) -> None:
     executor = Scanners(files=SEES_NOTHING)
     report = check(executor, files, scanner=scanner, allow_unknown=allowed)
-    raise_failures(report)
+    assert report.problems() == []
     assert report.platforms == (("linux/amd64", 0), ("linux/arm/v7", 0))
     assert report.warnings() == tuple(
         f"{scanner} sees no package in the image for {platform}: no vulnerability of what is in it "
@@ -529,7 +530,7 @@ def test_a_scanner_that_writes_nothing_has_not_scanned(check: Check) -> None:
 
 def _finding(severity: str = "high", **facts: object) -> Vulnerability:
     known: dict[str, object] = {
-        "id": GHSA,
+        "rule": GHSA,
         "severity": Severity(severity),
         "package": "leaky",
         "version": "1.2.3",
@@ -558,9 +559,9 @@ def _report(*findings: Vulnerability, **settings: object) -> ScanReport:
     ],
 )
 def test_the_threshold_and_what_is_worse_fails(threshold: str, blocking: str) -> None:
-    findings = [_finding(severity, id=f"CVE-{severity}") for severity in Severity]
+    findings = [_finding(severity, rule=f"CVE-{severity}") for severity in Severity]
     report = _report(*findings, severity=Severity(threshold))
-    assert {str(one.severity) for one in report.blocking} == set(blocking.split())
+    assert {str(one.severity) for one in report.errors} == set(blocking.split())
     assert len(report.findings) == len(Severity)
     assert report.findings[0].severity is Severity.CRITICAL
 
@@ -575,10 +576,10 @@ def test_a_severity_in_another_word_is_unknown_and_counts_as_low() -> None:
 
 
 def test_what_has_no_fix_is_only_told_where_that_is_wanted() -> None:
-    findings = (_finding(), _finding("critical", id="CVE-2", fixed_in=()))
-    assert len(_report(*findings).blocking) == 2
+    findings = (_finding(), _finding("critical", rule="CVE-2", fixed_in=()))
+    assert len(_report(*findings).errors) == 2
     report = _report(*findings, only_fixed=True)
-    assert [one.id for one in report.blocking] == [GHSA]
+    assert [one.rule for one in report.errors] == [GHSA]
     assert report.as_text().splitlines()[0].startswith("warning  critical  CVE-2")
     assert "1 of severity high or worse with a fix, 1 warnings" in report.as_text()
 
@@ -603,31 +604,31 @@ def test_what_an_ignore_is_about(ignore: Ignore, outcome: str) -> None:
     finding = _finding()
     report = _report(finding, ignore=(ignore,))
     if outcome == "ignored":
-        assert (report.findings, report.ignored) == ((), ((finding, ignore),))
-        raise_failures(report)
+        failing = replace(finding, level=Level.ERROR)
+        assert (report.findings, report.ignored) == ((), ((failing, ignore),))
+        assert report.problems() == []
         assert "until 2026-06-15: vendor" in report.as_text()
     else:
-        assert report.blocking == (finding,)
-        with pytest.raises(GateError, match="thing has 1 known vulnerabilities of severity high"):
-            raise_failures(report)
+        assert [one.rule for one in report.errors] == [GHSA]
+        (problem,) = report.problems()
+        assert "thing has 1 known vulnerabilities of severity high" in str(problem)
     assert report.unused == ((ignore,) if outcome == "counts" else ())
     again = outcome == "counts again"
-    assert report.expired == (((finding, ignore),) if again else ())
+    assert [why for _, why in report.expired] == ([ignore] if again else [])
     assert ("(it was ignored until 2026-06-14)" in report.as_text()) == again
 
 
 def test_the_error_has_a_table_of_what_fails() -> None:
-    low = _finding("low", id="CVE-mild")
-    many = [_finding(id=f"CVE-{number:02}") for number in range(22)]
-    with pytest.raises(GateError) as caught:
-        raise_failures(_report(low, *many))
-    lines = str(caught.value).splitlines()
+    low = _finding("low", rule="CVE-mild")
+    many = [_finding(rule=f"CVE-{number:02}") for number in range(22)]
+    (problem,) = _report(low, *many).problems()
+    lines = str(problem).splitlines()
     assert lines[1] == "  high  CVE-00  leaky 1.2.3  linux/amd64  fixed in 1.2.4"
     assert lines[21:] == [
         "  … and 2 more",
         "  take what is fixed; [[scan.ignore]] ignores one for a time, VEX tells for good",
     ]
-    assert "CVE-mild" not in str(caught.value)
+    assert "CVE-mild" not in str(problem)
 
 
 def test_the_same_finding_counts_once() -> None:
@@ -663,13 +664,13 @@ def test_the_report_as_text_and_json() -> None:
 
 def test_sarif_has_what_code_scanning_reads() -> None:
     mild = _finding("low", package="other", fixed_in=())
-    bare = _finding("medium", id="CVE-2026-0003", link="", path="/usr/bin/app", aliases=())
-    ignored = _finding("critical", id="CVE-2026-0002")
+    bare = _finding("medium", rule="CVE-2026-0003", link="", path="/usr/bin/app", aliases=())
+    ignored = _finding("critical", rule="CVE-2026-0002")
     report = _report(
         *(_finding(), mild, bare, ignored),
         ignore=(_ignore("CVE-2026-0002"), _ignore(CVE, date(2026, 6, 1), "leaky")),
     )
-    document = json.loads(json.dumps(as_sarif(report, dockerfile="docker/Dockerfile")))
+    document = json.loads(json.dumps(as_sarif(SARIF_TOOL, report, dockerfile="docker/Dockerfile")))
     (run,) = document["runs"]
     rules = run["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == ["CVE-2026-0002", "CVE-2026-0003", GHSA]
@@ -760,8 +761,8 @@ def test_without_a_table_there_are_defaults(tmp_path: Path) -> None:
 
 def test_reports_of_several_images_become_one() -> None:
     ignores = (_ignore("CVE-2"), _ignore("CVE-3"))
-    both, other = _finding(), _finding("critical", id="CVE-4", platform="linux/arm64")
-    waived = _finding(id="CVE-2")
+    both, waived = _finding(level=Level.ERROR), _finding(rule="CVE-2", level=Level.ERROR)
+    other = replace(both, rule="CVE-4", severity=Severity.CRITICAL, platform="linux/arm64")
     settings = replace(NO_SCAN, ignore=ignores)
     scans = {
         "one": [("linux/amd64", Scanned((both, waived), (), 12, "2026-06-14"))],

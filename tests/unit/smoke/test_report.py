@@ -10,49 +10,45 @@ from xml.etree import ElementTree as ET
 import pytest
 from ociwriter import OciWriter
 
-from buildlib.errors import EngineError, GateError, InputError, ProblemsError
+from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Completed
 from buildlib.image.archive import open_archive
 from buildlib.smoke.load_image import given, name_of
-from buildlib.smoke.report import (
-    Finding,
-    SmokeResult,
-    State,
-    as_junit,
-    as_markdown,
-    as_matrix,
-    raise_failures,
-)
+from buildlib.smoke.report import CheckResult, PlatformResult, SmokeReport, State
 from buildlib.smoke.sandbox import LABEL, new_run_id, remove_stale
 from buildlib.tempfiles import has_ended
 
 from fakes import FakeExecutor, dead_name
 
 
-def _result(platform: str, *findings: Finding) -> SmokeResult:
-    return SmokeResult(
+def _result(platform: str, *checks: CheckResult) -> PlatformResult:
+    return PlatformResult(
         image="thing:1",
         platform=platform,
         digest="sha256:1",
         version="1.2.3",
         seconds=2.5,
-        findings=findings,
+        checks=checks,
     )
 
 
-GOOD = Finding(check="healthy", state=State.PASSED, seconds=0.25)
-BAD = Finding(
+def _report(*results: PlatformResult) -> SmokeReport:
+    return SmokeReport(results=results)
+
+
+GOOD = CheckResult(check="healthy", state=State.PASSED, seconds=0.25)
+BAD = CheckResult(
     check="a|b",
     state=State.FAILED,
     seconds=1,
     detail="exit code 3\n\x1b[31mlog <b>",
     repeat="docker run thing",
 )
-AWAY = Finding(check="socket", state=State.LEFT_OUT, detail="not here")
+AWAY = CheckResult(check="socket", state=State.LEFT_OUT, detail="not here")
 
 
 def test_the_table_is_check_by_platform_with_the_details_below() -> None:
-    text = as_matrix([_result("linux/amd64", GOOD, AWAY), _result("linux/arm64", GOOD, BAD)])
+    text = _report(_result("linux/amd64", GOOD, AWAY), _result("linux/arm64", GOOD, BAD)).as_text()
     assert text.splitlines() == [
         "check    linux/amd64     linux/arm64",
         "healthy  ok 0.2 s        ok 0.2 s",
@@ -69,7 +65,7 @@ def test_the_table_is_check_by_platform_with_the_details_below() -> None:
 
 
 def test_a_page_of_markdown() -> None:
-    lines = as_markdown([_result("linux/arm64", GOOD, BAD)]).splitlines()
+    lines = _report(_result("linux/arm64", GOOD, BAD)).as_markdown().splitlines()
     assert lines[:7] == [
         "## Smoke",
         "",
@@ -84,7 +80,7 @@ def test_a_page_of_markdown() -> None:
 
 
 def test_junit_counts_and_holds_only_what_xml_can() -> None:
-    root = ET.fromstring(as_junit([_result("linux/arm64", GOOD, BAD, AWAY)]))  # noqa: S314 - ours
+    root = ET.fromstring(_report(_result("linux/arm64", GOOD, BAD, AWAY)).as_junit())  # noqa: S314 - ours
     (suite,) = root
     assert suite.attrib == {
         "name": "smoke linux/arm64",
@@ -104,12 +100,13 @@ def test_junit_counts_and_holds_only_what_xml_can() -> None:
 
 
 def test_only_failures_fail() -> None:
-    raise_failures([_result("linux/amd64", GOOD, AWAY)])
-    with pytest.raises(GateError, match="smoke failed on linux/arm64") as caught:
-        raise_failures([_result("linux/amd64", GOOD), _result("linux/arm64", GOOD, BAD)])
-    assert "a|b: exit code 3" in caught.value.why
-    with pytest.raises(ProblemsError):
-        raise_failures([_result("linux/amd64", BAD), _result("linux/arm64", BAD)])
+    good, bad = _result("linux/amd64", GOOD, AWAY), _result("linux/arm64", GOOD, BAD)
+    assert _report(good).problems() == []
+    (problem,) = _report(good, bad).problems()
+    assert isinstance(problem, GateError)
+    assert "smoke failed on linux/arm64" in str(problem)
+    assert "a|b: exit code 3" in problem.why
+    assert len(_report(bad, _result("linux/386", BAD)).problems()) == 2
     data = json.loads(json.dumps(_result("linux/arm64", GOOD, BAD).as_dict()))
     assert (data["passed"], data["findings"][1]["state"]) == (False, "failed")
 

@@ -16,8 +16,8 @@ from buildlib.errors import CancelledError, EngineError, InputError, TimedOutErr
 from buildlib.executor import NOTHING, Completed
 from buildlib.image.platform import parse_platform
 from buildlib.smoke.check_names import check_names, check_only
-from buildlib.smoke.checks import PlatformSmoke, Subject
-from buildlib.smoke.report import DROPS_ROOT, Finding, State
+from buildlib.smoke.checks import PlatformImage, PlatformSmoke
+from buildlib.smoke.report import DROPS_ROOT, CheckResult, State
 from buildlib.smoke.runner import POLICY
 from buildlib.smoke.sandbox import LABEL, Lab
 from buildlib.smoke.socket_relay import Socket
@@ -48,7 +48,7 @@ COMMAND = 'image = "thing"\n[smoke]\ncommands = [["--help"]]\n'
 ELF_ARM64 = b"\x7fELF\x02\x01\x01" + bytes(11) + b"\xb7\x00" + bytes(44)
 OWN = Socket(group=105, name="the engine's own socket", source="/var/run/docker.sock")
 ROOT = Socket(group=0, name="socket of group 0", source="/relay/engine.sock")
-SUBJECT = Subject(
+SUBJECT = PlatformImage(
     image="thing:1",
     source="thing:1",
     platform=parse_platform("arm64"),
@@ -168,17 +168,17 @@ def _findings(
     root: Path,
     docker: Docker,
     config: str = CONFIG,
-    subject: Subject = SUBJECT,
+    subject: PlatformImage = SUBJECT,
     sockets: Sequence[Socket] = (OWN, ROOT),
     only: Sequence[str] = (),
-) -> dict[str, Finding]:
+) -> dict[str, CheckResult]:
     project = a_project(write_project(root, config))
     lab = Lab(docker, "smoke-run")
     smoke = PlatformSmoke(subject, project.config, lab, sockets=sockets, only=only)
-    return {finding.check: finding for finding in smoke.run().findings}
+    return {finding.check: finding for finding in smoke.run().checks}
 
 
-def _failed(found: dict[str, Finding]) -> dict[str, str]:
+def _failed(found: dict[str, CheckResult]) -> dict[str, str]:
     return {name: f.detail for name, f in found.items() if f.state is State.FAILED}
 
 
@@ -699,7 +699,7 @@ def test_limits_are_as_long_as_the_engine_is_slow(
     project = a_project(write_project(tmp_path, COMMAND))
     smoke = PlatformSmoke(SUBJECT, project.config, lab)
     docker.times = 2
-    (found, *_) = smoke.run().findings
+    (found, *_) = smoke.run().checks
     assert "60 s (limits are 10.0 times as long here: the engine is slow)" in found.detail
     assert "timed out twice" in found.detail
 

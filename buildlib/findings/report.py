@@ -1,0 +1,73 @@
+"""The one shape of every check: `report = check(…)`, `show(report)`, raise its problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol
+
+from buildlib.console import to_json
+from buildlib.findings.finding import Level, Rule
+from buildlib.findings.suppressions import FindingT, SuppressionT
+
+if TYPE_CHECKING:
+    from buildlib.console import Console
+    from buildlib.errors import BuildlibError
+
+
+class Report(Protocol):
+    """What a check returns."""
+
+    def as_text(self) -> str:
+        """Return it for people."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for programs, ready for JSON."""
+
+    def problems(self) -> Sequence[BuildlibError]:
+        """Return what fails the check, each with its exit code."""
+
+    def warnings(self) -> Sequence[str]:
+        """Return what a user should know although it does not fail the check."""
+
+
+def warn(report: Report, console: Console) -> None:
+    """Print the warnings of a report."""
+    for warning in report.warnings():
+        console.warn(warning)
+
+
+def show(report: Report, console: Console, *, as_json: bool) -> None:
+    """Print a report, its warnings first."""
+    warn(report, console)
+    console.answer(to_json(report.as_dict()) if as_json else report.as_text())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FindingsReport(Generic[FindingT, SuppressionT]):
+    """What a check that goes by rules found in one image.
+
+    Args:
+        image: what was checked.
+        findings: what counts, worst first.
+        ignored: what would count, and the suppression by which it does not.
+        unused: suppressions that no finding matches.
+    """
+
+    image: str
+    findings: tuple[FindingT, ...]
+    ignored: tuple[tuple[FindingT, SuppressionT], ...] = ()
+    unused: tuple[SuppressionT, ...] = ()
+
+    @property
+    def errors(self) -> tuple[FindingT, ...]:
+        """Return what fails the check."""
+        return tuple(one for one in self.findings if one.level is Level.ERROR)
+
+    def everything(self) -> tuple[FindingT, ...]:
+        """Return what counts, and what is suppressed."""
+        return (*self.findings, *(finding for finding, _ in self.ignored))
+
+    def rules(self) -> Iterable[Rule]:
+        """Return the rules that its findings go by, and others that were checked."""
+        raise NotImplementedError
