@@ -13,6 +13,7 @@ from buildlib.bases.newer_tags import NOTHING_NEWER, Newer, find_newer
 from buildlib.console import table
 from buildlib.dockerfile.pins import Base
 from buildlib.errors import BuildlibError, CancelledError, EngineError, GateError, InputError
+from buildlib.findings.report import Report
 from buildlib.image.platform import platform_name
 from buildlib.image.reference import LATEST, Reference, canonical, parse_reference
 from buildlib.registry.repository import INDEX_TYPES, Document, Repository
@@ -219,7 +220,7 @@ def _short(digest: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BasesReport:
+class BasesReport(Report):
     """What is known of every base image.
 
     Args:

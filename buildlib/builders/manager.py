@@ -26,6 +26,7 @@ from buildlib.console import Console, table
 from buildlib.docker.engine import Builder, Node, inspect_builder
 from buildlib.errors import BuildlibError, EngineError, InputError, TimedOutError, raise_problems
 from buildlib.executor import Executor
+from buildlib.findings.report import Report
 from buildlib.tempfiles import passing_folder
 
 # buildx itself gives up on a node after 20 s; to start one it may have to pull an image.
@@ -111,14 +112,10 @@ def _foreign(name: str) -> EngineError:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BuildersReport:
+class BuildersReport(Report):
     """Several builders as they are now."""
 
     builders: tuple[BuilderStatus, ...]
-
-    def warnings(self) -> tuple[str, ...]:
-        """Return nothing: what a build can't use is a problem."""
-        return ()
 
     def problems(self) -> list[BuildlibError]:
         """Return why a build can't use one of them."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Report(Protocol):
     """What a check returns."""
 
+    __slots__ = ()
+
     def as_text(self) -> str:
         """Return it for people."""
 
@@ -26,9 +28,11 @@ class Report(Protocol):
 
     def problems(self) -> Sequence[BuildlibError]:
         """Return what fails the check, each with its exit code."""
+        return ()
 
     def warnings(self) -> Sequence[str]:
         """Return what a user should know although it does not fail the check."""
+        return ()
 
 
 def warn(report: Report, console: Console) -> None:
@@ -44,7 +48,7 @@ def show(report: Report, console: Console, *, as_json: bool) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FindingsReport(Generic[FindingT, SuppressionT]):
+class FindingsReport(Report, Generic[FindingT, SuppressionT]):
     """What a check that goes by rules found in one image.
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from buildlib.console import table
 from buildlib.errors import GateError
+from buildlib.findings.report import Report
 from buildlib.reproduce.diff import Difference, time_text
 from buildlib.reproduce.timestamps import Late
 
@@ -18,7 +19,7 @@ _WORDS: Final = 70
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ReproductionReport:
+class ReproductionReport(Report):
     """Two builds of one commit.
 
     Args:
@@ -73,10 +74,6 @@ class ReproductionReport:
         ]
         parts = [table([row for row in rows if row[1]])]
         return "\n\n".join([*parts, *_differing(self.differences), *_too_late(self.late)])
-
-    def warnings(self) -> tuple[str, ...]:
-        """Return nothing: what differs fails the check."""
-        return ()
 
     def problems(self) -> list[GateError]:
         """Return a problem where the two differ, and one where the epoch is not carried."""

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 from buildlib.console import table
 from buildlib.errors import GateError
+from buildlib.findings.report import Report
 from buildlib.streams import printable
 
 # Started as root, as the image itself is, every process runs as the configured user.
@@ -83,7 +84,7 @@ class PlatformResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SmokeReport:
+class SmokeReport(Report):
     """Every check of every platform."""
 
     results: tuple[PlatformResult, ...]
@@ -92,10 +93,6 @@ class SmokeReport:
     def drops_root(self) -> tuple[str, ...]:
         """Return the platforms on which a start as root was seen to leave no process of root."""
         return tuple(result.platform for result in self.results if result.drops_root)
-
-    def warnings(self) -> tuple[str, ...]:
-        """Return nothing: what was left out is in the text."""
-        return ()
 
     def problems(self) -> list[GateError]:
         """Return a problem for each platform, which names every check that failed."""
