@@ -159,7 +159,7 @@ def _images(top: Document, repository: Repository) -> list[tuple[str, datetime |
     """Return platform and time of each image behind a tag."""
     if top.media_type in INDEX_TYPES:
         listed = manifests_of(top)
-        # One of them tells when: they are made together, and each costs two requests.
+        # One of them shows when: they are made together, and each costs two requests.
         made = _configuration(next(iter(listed), ""), repository).get("created")
         return [(platform, _time(made)) for platform in listed.values()]
     config = _config_of(top, repository)

@@ -1,7 +1,7 @@
-"""What tells our builders from a stranger's: a record beside buildx's own, where it was made.
+"""Which builders were created here: a record beside buildx's own tells them from foreign ones.
 
 buildx has no labels for builders. The record lies in its directory, so that both are there, or
-neither is; and a builder that has other nodes than its record says was made by somebody since.
+neither is; and a builder with other nodes than in its record was created elsewhere since.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Asks a node by itself why it does not answer: buildx only says that it does not."""
+"""Finds out why a node does not answer: buildx only says that it does not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x
 
 
 def why_unreachable(node: NodeSettings, root: Path) -> str:
-    """Return why a node does not answer, as far as a connection tells; empty: it does not tell.
+    """Return why a node does not answer, as far as a connection shows; empty: it does not show.
 
     Args:
         node: a node of the driver remote.
@@ -61,7 +61,7 @@ def _context(node: NodeSettings, root: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(files["cacert"]))
     context.set_alpn_protocols(["h2"])
     if "cert" in files:
-        # A key with a pass phrase is none that buildx could use: do not ask anybody for it.
+        # buildx can't use a key with a pass phrase: do not ask for one.
         context.load_cert_chain(files["cert"], files["key"], password="")
     return context
 
@@ -76,8 +76,8 @@ def _talk(node: NodeSettings, root: Path, host: str, port: int) -> str:
 
 
 def _answer(connection: socket.socket, *, secured: bool) -> str:
-    # A daemon says its settings first. To speak before it has judged our certificate would lose
-    # its reason: what it says is thrown away where it has closed the connection meanwhile.
+    # A daemon sends its settings first. To send before it has checked our certificate would lose
+    # its reason: what it sent is thrown away where it has closed the connection meanwhile.
     connection.settimeout(_PATIENCE)
     try:
         said = connection.recv(_FRAME)

@@ -26,9 +26,9 @@ from buildlib.project import Project
 
 
 def _asked(config: Config, base: Base) -> Reference:
-    """Return what is asked for: the base itself, or what a mirror has in its place.
+    """Return what is looked up: the base itself, or what a mirror has in its place.
 
-    A mirror may call it otherwise, and that is what a build takes.
+    A mirror may have another name for it, and that is what a build pulls.
     """
     pinned = f"{base.reference}@{base.pinned}" if base.pinned else base.reference
     image = configured_base(config, pinned)
@@ -70,7 +70,7 @@ def _platforms(config: Config, base: Base) -> tuple[str, ...]:
     """Return what a base has to be there for: a stage may be fixed to one platform."""
     builder = str(engine_platform())
     fixed = [builder if one == BUILDER else one for one in base.platforms if one]
-    # What can't be told is the builder's to say.
+    # A variable is left to the builder.
     known = [str(parse_platform(one)) for one in fixed if is_platform(one)]
     own = map(str, config.platforms) if "" in base.platforms else ()
     return tuple(dict.fromkeys([*own, *known]))
@@ -111,7 +111,7 @@ def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
     file = _read(project)
     listed = read_bases(file.text, file.build_args)
     if not listed:
-        raise InputError(f"{config.dockerfile} stands on no external image")
+        raise InputError(f"{config.dockerfile} has no external base image")
     settings = config.base_settings()
     table = settings.end_of_life
     lifetimes = read_lifetimes(config.root / table) if table else None

@@ -1,6 +1,6 @@
 """What looks like a secret: by its name, by its value, and where the value speaks against the name.
 
-A guess, by which nothing is forbidden for good: names that are none of a secret can be configured.
+A guess: names that are not those of secrets can be configured.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def looks_secret(name: str, value: str | None = None, allowed: Iterable[str] = (
     Args:
         name: of the variable.
         value: that it has; None: it is not known.
-        allowed: patterns of names that are none of a secret, whatever they hold.
+        allowed: patterns of names that are not those of secrets, whatever they hold.
     """
     if any(fnmatchcase(name, pattern) for pattern in allowed):
         return False

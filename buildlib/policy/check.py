@@ -1,4 +1,4 @@
-"""From an image and its project to the report."""
+"""Checks an image and its Dockerfile against every rule."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_policy(
     today: date,
     dropped: Collection[str] = (),
 ) -> PolicyReport:
-    """Hold every platform of an image, and the Dockerfile, against every rule.
+    """Check every platform of an image, and the Dockerfile, against every rule.
 
     Args:
         project: whose image it is; its configuration has limits and ignores.
@@ -58,7 +58,9 @@ def check_policy(
     """
     policy, run = project.config.image_policy(), project.config.run
     images = archive.images()
-    plan = _plan(project, images)
+    # A base may depend on the platform, and those of the image are known.
+    named = dict.fromkeys(one.platform for one in images if is_platform(one.platform))
+    plan = make_build_plan(project, BuildRequest(platforms=tuple(named)), project.dockerfile())
     asked = _asked(project, today)
     found, left_out = _sources(project, plan, executor, images, asked)
     known = Known(secret_values(plan.secrets, project.env), policy.allow_names)
@@ -79,16 +81,10 @@ def check_policy(
         policy.ignore,
         today,
     )
-    # What was not asked might have said what an ignore is about.
-    silent = {HADOLINT, BUILD_CHECK} - (set(asked) - left_out.keys())
-    unused = tuple(one for one in report.unused if one.rule.partition("/")[0] not in silent)
+    # A tool that was not run might have found what an ignore is about.
+    not_run = {HADOLINT, BUILD_CHECK} - (set(asked) - left_out.keys())
+    unused = tuple(one for one in report.unused if one.rule.partition("/")[0] not in not_run)
     return replace(report, unused=unused, left_out=tuple(left_out.values()))
-
-
-def _plan(project: Project, images: Sequence[Image]) -> BuildPlan:
-    # A base may depend on the platform, and those of the image are known.
-    platforms = tuple(dict.fromkeys(one.platform for one in images if is_platform(one.platform)))
-    return make_build_plan(project, BuildRequest(platforms=platforms), project.dockerfile())
 
 
 def _sources(
@@ -129,14 +125,14 @@ def _asked(project: Project, today: date) -> tuple[str, ...]:
 
 
 def _needs(tool: str, project: Project, today: date) -> bool:
-    """Return whether a tool is asked: nobody needs one of which all is ignored."""
+    """Return whether a tool is run: one of which everything is ignored is not needed."""
     ignores = project.config.image_policy().ignore
     ignored = any(i.rule == tool and not i.path and is_active(i, today) for i in ignores)
     return not ignored and project.dockerfile_path.is_file()
 
 
 def find_linter(project: Project, executor: Executor, today: date) -> None:
-    """Return where `check_policy` will find what it starts, which can be asked before a build.
+    """Check that `check_policy` will find what it starts, which can be done before a build.
 
     Raises:
         ToolError: hadolint is not here (exit 3).

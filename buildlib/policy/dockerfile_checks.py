@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,16 +25,16 @@ def check_bases(bases: Iterable[str], stand_ins: Iterable[str] = ()) -> Iterator
 
     Args:
         bases: references, as the Dockerfile has them once its variables are replaced.
-        stand_ins: those that were replaced by what is not the real image.
+        stand_ins: those that were replaced by a placeholder.
     """
     for base in bases:
         if "@sha256:" not in base:
-            told = f"{base} is not named by its digest: invoke docker-bases --update"
-            yield _finding("pinned-base", told, base)
+            message = f"{base} is not named by its digest: invoke docker-bases --update"
+            yield _finding("pinned-base", message, base)
             if normal_name(base).endswith(":latest"):
                 yield _finding("no-latest-base", f"{base} is whatever is latest", base)
     for base in stand_ins:
-        yield _finding("pinned-base", f"a stand-in was used for {base}", base)
+        yield _finding("pinned-base", f"a placeholder was used for {base}", base)
 
 
 def _finding(rule: str, message: str, path: str) -> Finding:
@@ -49,7 +49,7 @@ def hadolint_argv(dockerfile: Path, root: Path) -> tuple[str, ...]:
 
 
 def run_hadolint(executor: Executor, dockerfile: Path, root: Path) -> Iterator[Finding]:
-    """Yield what hadolint says: its errors and warnings are errors, what it only notes is told.
+    """Yield what hadolint says: its errors and warnings are errors, its notes are warnings.
 
     Args:
         executor: starts it.
@@ -67,23 +67,19 @@ def run_hadolint(executor: Executor, dockerfile: Path, root: Path) -> Iterator[F
     except (ValueError, EngineError) as error:
         raise ToolError("hadolint did not do its work", why=str(error)) from error
     for entry in found:
+        # It parses less than builders do, such as some here-documents; the image shows that one
+        # could.
+        mild = entry["code"] == _NOT_PARSED or entry["level"] not in _ERRORS
         yield Finding(
             rule=f"{HADOLINT}/{entry['code']}",
-            level=_level(entry),
+            level=Level.WARNING if mild else Level.ERROR,
             message=str(entry["message"]),
             line=int(entry["line"]),
         )
 
 
-def _level(entry: Mapping[str, object]) -> Level:
-    # It parses less than builders do, such as some here-documents; the image shows that one could.
-    if entry["code"] == _NOT_PARSED or entry["level"] not in _ERRORS:
-        return Level.WARNING
-    return Level.ERROR
-
-
 def find_hadolint(executor: Executor) -> None:
-    """Return where hadolint can be started.
+    """Check that hadolint can be started.
 
     Raises:
         ToolError: it can't (exit 3).

@@ -15,7 +15,7 @@ _ASSIGNED: Final = re.compile(r"""\b([A-Za-z_][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|\S
 # Shorter ones are in files by chance.
 _SHORTEST: Final = 8
 _SHORTEST_WORD: Final = 16
-_TOKEN: Final = "a token or a key"  # noqa: S105 - what is said of one
+_CREDENTIAL: Final = "a token or a key"
 _KEY: Final = "a private key"
 _PRIVATE: Final = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY")
 # Files that programs keep credentials in, by the end of their path, and how these look there.
@@ -38,7 +38,7 @@ class Known(NamedTuple):
 
     Args:
         values: of build secrets, by their ids.
-        allowed: patterns of names that are none of a secret.
+        allowed: patterns of names that are not those of secrets.
     """
 
     values: tuple[tuple[str, bytes], ...] = ()
@@ -70,18 +70,15 @@ class LeakSearch:
         if any(f"/{path}".endswith(f"/{end}") and how.search(content) for end, how in _STORES):
             found.append("credentials")
         if _is_env_file(path):
-            found += self._assigned(content.decode(errors="replace"))
+            assigned = _ASSIGNED.findall(content.decode(errors="replace"))
+            allowed = self._known.allowed
+            found += [f"a value of {n}" for n, value in assigned if looks_secret(n, value, allowed)]
         tokens = tokens_in(content)
         if any(not _PRIVATE.match(token) for token in tokens):
-            found.append(_TOKEN)
+            found.append(_CREDENTIAL)
         elif tokens:
             found.append(_KEY)
         return tuple(dict.fromkeys(found))
-
-    def _assigned(self, text: str) -> Iterator[str]:
-        for name, value in _ASSIGNED.findall(text):
-            if looks_secret(name, value, self._known.allowed):
-                yield f"a value of {name}"
 
 
 def _parts(value: bytes) -> Iterator[bytes]:
@@ -101,7 +98,7 @@ def _is_env_file(path: str) -> bool:
 
 
 def leaks(image: Image, stored: tuple[Stored, ...], allowed: tuple[str, ...]) -> Iterator[_Part]:
-    """Yield every secret that whoever pulls the image can read; never with its value."""
+    """Yield every secret that can be read by pulling the image; never with its value."""
     own = _own_steps(image)
     yield from _in_environment(image, own, allowed)
     for name, value in sorted(image.labels.items()):
@@ -110,7 +107,7 @@ def leaks(image: Image, stored: tuple[Stored, ...], allowed: tuple[str, ...]) ->
     yield from _in_history(image, own, allowed)
     for one in stored:
         for what in one.file.holds:
-            # Tests of many libraries have keys that nobody uses.
+            # Tests of many libraries have keys that are not used for anything.
             level = {"level": Level.WARNING} if what == _KEY else {}
             message = f"it holds {what}, and everybody who pulls the layer can read it"
             yield {"message": message, "layer": one.layer, "path": f"/{one.file.path}", **level}
@@ -144,7 +141,7 @@ def _in_history(
     for number, step in enumerate(image.config.get("history") or (), 1):
         text = str(step.get("created_by") or "")
         if text.startswith("ENV "):
-            # It is told above.
+            # It is in the environment, and reported there.
             continue
         about = {"base": own is not None and not own[number]}
         pairs = [(name, value.strip("\"'")) for name, value in _ASSIGNED.findall(text)]

@@ -160,7 +160,7 @@ def _scan(subject: Subject, archive: Archive) -> Figures:
     write_sarif(sarif, SARIF_TOOL, report, root=project.files, dockerfile=project.dockerfile_path)
     _pass(report, subject.console)
     if report.findings or report.ignored or report.suppressed:
-        # What fails is in the error; what passes is printed as well, or nobody would ever see it.
+        # What fails is in the error; what passes is printed as well, or it would never be seen.
         subject.console.note(report.as_text())
     return {
         "scanner": f"{report.scanner} {report.version}".strip(),

@@ -84,7 +84,7 @@ class ReproductionReport(Report):
                 GateError(
                     f"the image is not reproducible: {_number(self.differences, 'difference')}",
                     why=f"the first: {_where(first)}: {first.item} {first.what}".rstrip(),
-                    hint="docs/reproducible.md tells what each is usually caused by; "
+                    hint="docs/reproducible.md lists the usual causes of each; "
                     "--keep DIR keeps both archives",
                 )
             )

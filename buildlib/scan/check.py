@@ -1,4 +1,4 @@
-"""From an image to the report of its known vulnerabilities."""
+"""Scans an image for known vulnerabilities."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_scan(
     image: str,
     today: date,
 ) -> ScanReport:
-    """Have a scanner look at every platform of an image.
+    """Scan every platform of an image.
 
     Args:
         archive: the image.
@@ -44,8 +44,8 @@ def check_scan(
         InputError: the image or a VEX file can't be read (exit 2).
         ToolError: there is no scanner, or its database is missing, too old or broken: the gate
             has not passed (exit 3).
-        GateError: the scanner could not read the image, answers nonsense, or sees no package in
-            one that holds a program (exit 7).
+        GateError: the scanner could not read the image, its answer can't be understood, or it
+            sees no package in one that holds a program (exit 7).
     """
     vex = _vex(settings, root)
     scanner, version = _choose(settings.scanner, executor)
@@ -58,9 +58,9 @@ def check_scan(
 
 
 def find_scanner(settings: ScanSettings, executor: Runner, root: Path) -> None:
-    """Return where `check_scan` will find what it needs, which can be asked before a build.
+    """Check that `check_scan` will find what it needs, which can be done before a build.
 
-    Its database is the scanner's affair, and is looked at with the image.
+    The scanner looks at its database itself when it scans.
 
     Raises:
         InputError: a VEX file is missing (exit 2).
@@ -106,7 +106,7 @@ def _scan(
         single = folder / "image.tar"
         archive.write_image(image, single)
         scanned = scanner.scan(executor, single, image.platform, vex)
-    # Nothing that is known of nothing is no good news: a program that is there was not recognised.
+    # No finding where no package is seen means nothing: a program that is there was not recognised.
     if not scanned.packages:
         check_known(archive, image, scanner.name, allowed=allow_unknown)
     return scanned

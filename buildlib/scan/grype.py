@@ -1,4 +1,4 @@
-"""grype: its command lines, and what it answers.
+"""grype: its commands, and what it prints.
 
 Source: `grype --help`, `grype db status --help` and `grype config` of 0.121; its JSON is that of
 github.com/anchore/grype, grype/presenter/models.
@@ -7,7 +7,7 @@ github.com/anchore/grype, grype/presenter/models.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,32 +26,32 @@ from buildlib.scan.scanner import (
 )
 
 _NAME: Final = "grype"
-# It asks its maker for news of itself at every start, which is not what it is wanted for. What it
-# does about its database stays as the user's own variables have it.
+# It looks for a newer version of itself at every start, which is switched off. What it does about
+# its database stays as the user's own variables have it.
 _PROGRAM: Final = ("env", "GRYPE_CHECK_FOR_APP_UPDATE=false", "NO_COLOR=1", _NAME)
-# It ends with 2 where the user's own configuration has a threshold, and something is over it.
+# It exits with 2 where the user's own configuration has a threshold, and something is over it.
 _ENDED: Final = (0, 2)
 _NO_VERSION: Final = "[not provided]"
 
 
 def version_argv() -> tuple[str, ...]:
-    """Return the line that asks for its version."""
+    """Return the command that prints its version."""
     return (*_PROGRAM, "version", "--output", "json")
 
 
 def status_argv() -> tuple[str, ...]:
-    """Return the line that asks whether its database is one that it would use."""
+    """Return the command that prints whether its database is one that it would use."""
     return (*_PROGRAM, "db", "status", "--output", "json")
 
 
 def scan_argv(archive: Path, vex: Sequence[Path]) -> tuple[str, ...]:
-    """Return the line that scans; it writes beside the archive.
+    """Return the command that scans; it writes beside the archive.
 
     Args:
         archive: of one platform's image.
-        vex: files that say what does not concern us.
+        vex: files that say which findings do not apply.
     """
-    outputs = (f"json={_report(archive)}", f"cyclonedx-json={_bill(archive)}")
+    outputs = (f"json={_report(archive)}", f"cyclonedx-json={_sbom(archive)}")
     words = [word for output in outputs for word in ("--output", output)]
     words += [word for path in vex for word in ("--vex", str(path))]
     return (*_PROGRAM, f"oci-archive:{archive}", *words)
@@ -61,7 +61,7 @@ def _report(archive: Path) -> Path:
     return archive.with_name("grype.json")
 
 
-def _bill(archive: Path) -> Path:
+def _sbom(archive: Path) -> Path:
     return archive.with_name("grype.cdx.json")
 
 
@@ -77,17 +77,17 @@ def _scan(executor: Runner, archive: Path, platform: str, vex: Sequence[Path]) -
     done = executor.run(scan_argv(archive, vex), timeout=TIMEOUT)
     if done.code not in _ENDED:
         _refuse(executor, done, platform)
-    return parse(read_json(_report(archive), _NAME), read_json(_bill(archive), _NAME), platform)
+    return parse(read_json(_report(archive), _NAME), read_json(_sbom(archive), _NAME), platform)
 
 
 def _refuse(executor: Runner, done: Completed, platform: str) -> None:
-    """Tell a database that is missing, too old or broken from anything else that went wrong."""
+    """Raise ToolError for a database that is missing, too old or broken, else GateError."""
     why = last_line(done)
     if "vulnerability db" in why or not _database_valid(executor):
         raise ToolError(
             "grype has no vulnerability database that it would use: the gate has not passed",
             why=why,
-            hint="grype db update gets one; grype db status tells what is wrong with it",
+            hint="grype db update gets one; grype db status says what is wrong with it",
         )
     raise GateError(f"grype can't scan the image for {platform}", why=why)
 
@@ -100,12 +100,12 @@ def _database_valid(executor: Runner) -> bool:
         return False
 
 
-def parse(report: Mapping[str, Any], bill: Mapping[str, Any], platform: str) -> Scanned:
-    """Return what it says.
+def parse(report: Mapping[str, Any], sbom: Mapping[str, Any], platform: str) -> Scanned:
+    """Return what it found.
 
     Args:
         report: its own JSON.
-        bill: its CycloneDX, which lists the packages without a vulnerability as well.
+        sbom: its CycloneDX, which lists the packages without a vulnerability as well.
         platform: whose image it was given.
 
     Raises:
@@ -115,8 +115,11 @@ def parse(report: Mapping[str, Any], bill: Mapping[str, Any], platform: str) -> 
         status = report["descriptor"].get("db", {}).get("status") or {}
         return Scanned(
             findings=tuple(_finding(match, platform) for match in report["matches"]),
-            suppressed=tuple(_suppressed(report.get("ignoredMatches") or (), platform)),
-            packages=sum("purl" in item for item in bill.get("components") or ()),
+            suppressed=tuple(
+                Suppressed(_finding(match, platform), _by(match))
+                for match in report.get("ignoredMatches") or ()
+            ),
+            packages=sum("purl" in item for item in sbom.get("components") or ()),
             database=str(status.get("built", "")),
         )
 
@@ -140,13 +143,9 @@ def _finding(match: Mapping[str, Any], platform: str) -> Vulnerability:
     )
 
 
-def _suppressed(matches: Sequence[Mapping[str, Any]], platform: str) -> Iterator[Suppressed]:
-    for match in matches:
-        rules: Sequence[Mapping[str, Any]] = match.get("appliedIgnoreRules") or ({},)
-        yield Suppressed(_finding(match, platform), _by(rules[0]))
-
-
-def _by(rule: Mapping[str, Any]) -> str:
+def _by(match: Mapping[str, Any]) -> str:
+    """Return what a match was left out by."""
+    rule: Mapping[str, Any] = (match.get("appliedIgnoreRules") or ({},))[0]
     if status := rule.get("vex-status"):
         return " ".join(part for part in ("VEX:", status, rule.get("vex-justification")) if part)
     return f"grype's own configuration: {rule.get('reason') or 'no reason given'}"

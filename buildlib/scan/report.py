@@ -80,8 +80,7 @@ class ScanReport(FindingsReport[Vulnerability, Ignore]):
                 f"{self.image} has {len(rows)} known vulnerabilities of severity "
                 f"{self.threshold} or worse",
                 why=(table(rows[:_LONGEST]) + more).replace("\n", "\n  "),
-                hint="take what is fixed; [[scan.ignore]] ignores one for a time, VEX tells for "
-                "good",
+                hint="update what is fixed; [[scan.ignore]] ignores one for a time, VEX for good",
             )
         ]
 

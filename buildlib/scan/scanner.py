@@ -1,4 +1,4 @@
-"""What every scanner is here: a program that is given one platform's image, and tells JSON."""
+"""What every scanner is here: a program that gets one platform's image, and writes JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Scanned(NamedTuple):
         findings: vulnerabilities.
         suppressed: what the scanner has left out by itself.
         packages: how many it sees in the image.
-        database: the time of its database, RFC 3339; empty where it does not tell.
+        database: the time of its database, RFC 3339; empty where it does not say.
     """
 
     findings: tuple[Vulnerability, ...]
@@ -46,9 +46,9 @@ class Scanner(NamedTuple):
 
     Args:
         name: of the program.
-        version: asks it for its version; None: it is not here; empty: it does not tell.
-        scan: has it look at the archive of one image of that platform, with these VEX files; it
-            may write beside the archive.
+        version: returns its version; None: it is not here; empty: it does not say.
+        scan: scans the archive of one image of that platform, with these VEX files; it may write
+            beside the archive.
         install: how to get it.
     """
 
@@ -59,11 +59,11 @@ class Scanner(NamedTuple):
 
 
 def ask_version(executor: Runner, argv: Sequence[str], name: str) -> dict[str, Any] | None:
-    """Return what a scanner says of itself; None where it is not here.
+    """Return what a scanner prints about its version; None where it is not here.
 
     Raises:
         ToolError: it does not start (exit 3).
-        GateError: it answers nonsense (exit 7).
+        GateError: its answer can't be understood (exit 7).
     """
     done = executor.run(argv, timeout=TIMEOUT)
     if done.code == NOT_FOUND:
@@ -78,7 +78,7 @@ def read_json(path: Path, name: str) -> Mapping[str, Any]:
     """Return what a scanner wrote.
 
     Raises:
-        GateError: it wrote nothing, or nonsense (exit 7).
+        GateError: it wrote nothing, or what can't be understood (exit 7).
     """
     with sense_of(name):
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -86,22 +86,22 @@ def read_json(path: Path, name: str) -> Mapping[str, Any]:
 
 @contextmanager
 def sense_of(name: str) -> Iterator[None]:
-    """Read what a scanner answered: where that has not the shape it should, the gate is closed.
+    """Read what a scanner wrote: where that has an unknown form, the gate has not passed.
 
     Raises:
-        GateError: it has not (exit 7).
+        GateError: it has (exit 7).
     """
     try:
         yield
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise GateError(
-            f"{name} answers what can't be understood: the image was not scanned",
+            f"the answer of {name} can't be understood: the image was not scanned",
             why=f"{type(error).__name__}: {error}",
-            hint=f"another version of {name} may do",
+            hint=f"try another version of {name}",
         ) from error
 
 
 def last_line(done: Completed) -> str:
-    """Return the line that a program ended with, without colours."""
-    text = _COLOUR.sub("", done.stderr).strip() or f"it ended with {done.code}"
+    """Return the last line that a program wrote, without colours."""
+    text = _COLOUR.sub("", done.stderr).strip() or f"it exited with code {done.code}"
     return text.splitlines()[-1].strip()

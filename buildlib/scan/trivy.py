@@ -1,4 +1,4 @@
-"""trivy: its command lines, and what it answers.
+"""trivy: its commands, and what it prints.
 
 Source: github.com/aquasecurity/trivy 0.67, docs/docs/references/configuration/cli/trivy_image.md;
 its JSON is that of pkg/types/report.go. Every option has a variable, TRIVY_ and its name: with
@@ -28,30 +28,32 @@ from buildlib.scan.scanner import (
 )
 
 _NAME: Final = "trivy"
-# It tells its maker that it runs, and asks for news of itself; neither is what it is wanted for.
+# Its telemetry and its look for a newer version of itself are switched off.
 _PROGRAM: Final = (
     *("env", "TRIVY_SKIP_VERSION_CHECK=true", "TRIVY_DISABLE_TELEMETRY=true", "NO_COLOR=1"),
     _NAME,
 )
+# The only version of its JSON that there is.
+_SCHEMA: Final = 2
 _SEVERITIES: Final = "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL"
 
 
 def version_argv() -> tuple[str, ...]:
-    """Return the line that asks for its version, and the time of its database."""
+    """Return the command that prints its version, and the time of its database."""
     return (*_PROGRAM, "version", "--format", "json")
 
 
 def scan_argv(layout: Path, output: Path, vex: Sequence[Path]) -> tuple[str, ...]:
-    """Return the line that scans.
+    """Return the command that scans.
 
     Args:
         layout: the directory of one platform's image: trivy reads no archive of this kind.
         output: the file that it writes.
-        vex: files that say what does not concern us.
+        vex: files that say which findings do not apply.
     """
     return (
         *(*_PROGRAM, "image", "--input", str(layout), "--scanners", "vuln", "--no-progress"),
-        # What fails and what is told is ours to say.
+        # What fails and what is only reported is for the caller to decide.
         *("--severity", _SEVERITIES, "--ignore-unfixed=false", "--exit-code", "0"),
         *("--list-all-pkgs", "--show-suppressed"),
         *(word for path in vex for word in ("--vex", str(path))),
@@ -107,7 +109,7 @@ def _refuse(done: Completed, platform: str) -> None:
 
 
 def parse(report: Mapping[str, Any], platform: str, database: str) -> Scanned:
-    """Return what it says.
+    """Return what it found.
 
     Args:
         report: its JSON.
@@ -118,7 +120,7 @@ def parse(report: Mapping[str, Any], platform: str, database: str) -> Scanned:
         GateError: it makes no sense (exit 7).
     """
     with sense_of(_NAME):
-        if report["SchemaVersion"] != 2:  # noqa: PLR2004 - the only one there is
+        if report["SchemaVersion"] != _SCHEMA:
             raise ValueError(f"SchemaVersion {report['SchemaVersion']}")
         results = report.get("Results") or ()
         return Scanned(

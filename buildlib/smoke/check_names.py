@@ -1,4 +1,4 @@
-"""What the checks of a project are called, before anything is built or started."""
+"""The names of a project's checks, before anything is built or started."""
 
 from __future__ import annotations
 
@@ -21,11 +21,6 @@ def check_names(config: Config) -> tuple[str, ...]:
     found += [checks.LABEL_VERSION, *(_of_server(config) if smoke.serves else ())]
     found += [POLICY] if smoke.policy else []
     return tuple(dict.fromkeys(found))
-
-
-def _made(config: Config) -> tuple[str, ...]:
-    skip = config.smoke.skip
-    return tuple(name for name in check_names(config) if checks.is_wanted((), name, skip=skip))
 
 
 def _of_server(config: Config) -> Iterator[str]:
@@ -53,7 +48,7 @@ def _of_server(config: Config) -> Iterator[str]:
 
 
 def check_only(config: Config, only: Sequence[str]) -> None:
-    """See that each pattern fits a check, and that what is skipped is one.
+    """Check that each pattern fits a check, and that what is skipped is one.
 
     Raises:
         InputError: one fits none (exit 2).
@@ -64,7 +59,8 @@ def check_only(config: Config, only: Sequence[str]) -> None:
             raise InputError(
                 f"smoke.skip names no check: {pattern}", hint=f"there are: {'; '.join(all_of_them)}"
             )
-    known = _made(config)
+    skip = config.smoke.skip
+    known = [name for name in all_of_them if checks.is_wanted((), name, skip=skip)]
     for pattern in only:
         if not checks.is_wanted((pattern,), *known):
             raise InputError(f"no check is called {pattern}", hint=f"there are: {'; '.join(known)}")

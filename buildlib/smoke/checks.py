@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from buildlib.config.config import Config
-from buildlib.config.expectations import Command
+from buildlib.config.expectations import Command, Data
 from buildlib.containers.container import ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND, command_error
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.plan import Mount, confined_options
@@ -86,7 +86,7 @@ class PlatformImage:
         platform: what to run it as.
         digest: of the manifest.
         version: that it must have everywhere.
-        label: the version that its label tells; None where there is nothing to compare it with.
+        label: the version in its label; None where there is nothing to compare it with.
         foreign: the engine's machine runs it only under emulation.
     """
 
@@ -319,7 +319,8 @@ class PlatformSmoke:
             self._drop(here[0] if here else None)
         if self._named(DIFF):
             self._open_root()
-        self._check(LOG, self._errors)
+        pattern = self._wanted.log_errors
+        self._check(LOG, lambda: error_lines("\n".join(self._log), pattern))
 
     def _about(self, check: str, socket: Socket | None) -> str:
         return f"{check}, {socket.name}" if socket else check
@@ -343,7 +344,8 @@ class PlatformSmoke:
                 self._check(user, lambda: self._user(server, socket))
             if socket and not self._has(engine):
                 self._check(engine, lambda: self._engine(server))
-            if number < 2:  # noqa: PLR2004 - one that writes, one that finds it
+            if number in {0, 1}:
+                # The first one writes, the second one should find it.
                 self._data(server, writes=number == 0)
             self._log.append(server.log(_LOG_LINES))
             if number == 0:
@@ -365,7 +367,7 @@ class PlatformSmoke:
         return any(result.check == check for result in self._results)
 
     def _healthy(self, server: Server, check: str) -> bool:
-        """Wait until it is; that a later one is so is told only where it is not."""
+        """Wait until it is healthy; a later one is reported only where it is not."""
         if check == HEALTHY and self._named(HEALTHY):
             return self._check(check, server.healthy, way=lambda: server.way)
         detail = server.healthy()
@@ -409,8 +411,8 @@ class PlatformSmoke:
         groups = frozenset([group, *others, *([socket.group] if socket else [])])
         problem = wrong_user(server.processes()[1], run.user, groups)
         configured = run.group is not None or run.groups is not None
-        told = "by [run]" if configured or not own else "by the image's USER"
-        return f"{problem} ({told})" if problem else ""
+        source = "by [run]" if configured or not own else "by the image's USER"
+        return f"{problem} ({source})" if problem else ""
 
     def _engine(self, server: Server) -> str:
         answer = server.ask(self._wanted.engine_path)
@@ -422,22 +424,25 @@ class PlatformSmoke:
 
     def _data(self, server: Server, *, writes: bool) -> None:
         """Let the first container keep something, and see whether the second one finds it."""
-        if not self._wanted.data or not self._named(DATA):
+        data, kept = self._wanted.data, self._kept
+        if not data or not self._named(DATA):
             return
+
+        def lost() -> str:
+            same = server.ask(data.read).body == kept
+            return "" if same else "a second container with the same data answers otherwise"
+
         if writes:
             try:
-                problem = self._write(server)
+                problem = self._write(server, data)
             except OSError as error:
                 problem = str(error)
             if problem:
                 self._check(DATA, lambda: problem)
-        elif self._kept is not None:
-            self._check(DATA, lambda: self._lost(server))
+        elif kept is not None:
+            self._check(DATA, lost)
 
-    def _write(self, server: Server) -> str:
-        data = self._wanted.data
-        if data is None:
-            return ""
+    def _write(self, server: Server, data: Data) -> str:
         method, _, path = data.write.partition(" ")
         before = server.ask(data.read).body
         body = data.body.replace("{image}", self._subject.image)
@@ -450,11 +455,6 @@ class PlatformSmoke:
             return f"{data.write} changed nothing that {data.read} shows"
         self._kept = after
         return ""
-
-    def _lost(self, server: Server) -> str:
-        data = self._wanted.data
-        same = data is None or server.ask(data.read).body == self._kept
-        return "" if same else "a second container with the same data answers otherwise"
 
     def _drop(self, socket: Socket | None) -> None:
         """Start it as the image itself is started, as root, and see as whom it runs then."""
@@ -493,9 +493,6 @@ class PlatformSmoke:
 
             self._check(DIFF, check)
             self._log.append(server.log(_LOG_LINES))
-
-    def _errors(self) -> str:
-        return error_lines("\n".join(self._log), self._wanted.log_errors)
 
 
 def name_of(command: Command) -> str:

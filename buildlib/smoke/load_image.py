@@ -34,7 +34,7 @@ def given(image: str, tag: str, executor: Executor) -> Iterator[Given]:
     Args:
         image: a reference or a digest that the engine has, or the file of an OCI archive, which
             is loaded, and removed again.
-        tag: a reference that nobody else uses, for the archive.
+        tag: a reference that nothing else uses, for the archive.
         executor: starts docker.
 
     Raises:

@@ -19,6 +19,7 @@ PROC_SCRIPT: Final = (
 )
 # Printed by the ps of the engine's machine, for an image without a shell.
 TOP_COLUMNS: Final = ("-eo", "pid,ppid,uid,gid,supgid,args")
+_SPLITS: Final = TOP_COLUMNS[1].count(",")
 _MOST_LINES: Final = 5
 # Where docker mounts its init: /sbin may be a link to any of these.
 _INITS: Final = frozenset(
@@ -68,8 +69,8 @@ def parse_top(text: str) -> tuple[Process, ...]:
     """Return the processes that `docker top` printed, with TOP_COLUMNS."""
     found = []
     for line in text.splitlines()[1:]:
-        parts = line.split(None, 5)
-        if len(parts) == 6 and parts[0].isdigit():  # noqa: PLR2004 - the columns
+        parts = line.split(None, _SPLITS)
+        if len(parts) > _SPLITS and parts[0].isdigit():
             pid, parent, user, group, others, words = parts
             more = [int(number) for number in others.split(",") if number.isdigit()]
             found.append(

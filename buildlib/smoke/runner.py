@@ -53,9 +53,9 @@ class SmokeRequest:
     Args:
         platforms: to be tried.
         image: reference, digest, or file of an archive; empty: one is built, and removed again.
-        version: that it must have; empty: the one that is built, or that its label tells.
+        version: that it must have; empty: the one that is built, or of its label.
         only: patterns of the checks to make; empty: all.
-        policy: the image is held against its policy too, where the configuration wants it.
+        policy: the image is checked against its policy too, where the configuration wants it.
         release: the policy's rules of a release count.
         today: in UTC, for what the policy ignores until a day.
         jobs: platforms at a time; 0: as many as the machine has processors.
@@ -292,7 +292,7 @@ class SmokeFlow:
         return checked
 
     def _cancel(self, runs: Sequence[Future[PlatformResult]]) -> None:
-        """End every container until nobody waits for one any more."""
+        """End every container until no thread waits for one any more."""
         with interrupts.held():
             for run in runs:
                 run.cancel()

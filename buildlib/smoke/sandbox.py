@@ -25,7 +25,7 @@ _MENTIONED: Final = 1.1
 
 
 def new_run_id() -> str:
-    """Return a name that tells, later, whether the run that it stands for has ended."""
+    """Return a name that shows, later, whether its run has ended."""
     return new_name("smoke")
 
 

@@ -45,7 +45,7 @@ from buildlib.smoke.socket_relay import Socket
 from buildlib.tempfiles import passing_folder
 
 _POLL: Final = 0.05
-# The image says every half minute; nobody waits that long for the first look.
+# The image may say every half minute, which is too long for the first look.
 _OFTEN: Final = ("--health-interval=500ms", "--health-start-period=1ms")
 # A request that makes the program work, such as looking through an image.
 _REQUEST_SECONDS: Final = 60.0

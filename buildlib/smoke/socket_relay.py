@@ -96,12 +96,12 @@ def _unseen(path: Path, executor: Executor, image: str) -> str:
 
 
 def _give(path: Path, group: int, executor: Executor, image: str) -> None:
-    """Let the socket belong to root and a group, and nobody else use it."""
+    """Let the socket belong to root and a group, and no other user use it."""
     path.chmod(0o660)
     with suppress(PermissionError):
         os.chown(path, 0, group)
         return
-    # Who is not root here may still be so in a container.
+    # A user who is not root here may still be root in a container.
     mount = Mount(kind="bind", source=str(path.parent), target="/relay")
     words = ("chown", f"0:{group}", f"/relay/{_NAME}")
     done = executor.run(helper_argv(image, mount, *words, options=("--user", "0:0")))
@@ -120,7 +120,7 @@ def relay(target: str) -> Iterator[Path]:
     Args:
         target: path of the socket that it leads to.
     """
-    # One that nobody else can get at: the socket in it is as good as the engine's.
+    # One that no other user can reach: the socket in it is as good as the engine's.
     with passing_folder("relay") as folder, ExitStack() as stack:
         listener = stack.enter_context(socket.socket(socket.AF_UNIX))
         path = folder / _NAME
@@ -163,7 +163,7 @@ def _serve(client: socket.socket, target: str) -> None:
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Pass on until the source ends, and tell the sink so."""
+    """Pass on until the source ends, and close the sink then."""
     with suppress(OSError):
         while data := source.recv(_CHUNK):
             sink.sendall(data)

@@ -409,21 +409,21 @@ FAULTS: dict[str, Case] = {
         {},
         "trivy",
         GateError,
-        "trivy can't scan the image for linux/amd64\n  it ended with 1",
+        "trivy can't scan the image for linux/amd64\n  it exited with code 1",
     ),
     "a version that is nonsense": (
         {(*GRYPE_ENV, "version"): Completed(code=0, stdout="grype 0.1")},
         {},
         "",
         GateError,
-        "grype answers what can't be understood",
+        "the answer of grype can't be understood",
     ),
     "a report that is nonsense": (
         {},
         {"grype.json": "not JSON"},
         "",
         GateError,
-        "grype answers what can't be understood",
+        "the answer of grype can't be understood",
     ),
     "a report that is another's": (
         {},
@@ -437,7 +437,7 @@ FAULTS: dict[str, Case] = {
         {"trivy.json": [1]},
         "trivy",
         GateError,
-        "trivy answers what can't be understood",
+        "the answer of trivy can't be understood",
     ),
     "a report of another kind": (
         {},
@@ -524,7 +524,7 @@ def test_a_gate_that_can_not_tell_has_not_passed(
 def test_a_scanner_that_writes_nothing_has_not_scanned(check: Check) -> None:
     executor = Scanners()
     del executor.files["grype.json"]
-    with pytest.raises(GateError, match="grype answers what can't be understood"):
+    with pytest.raises(GateError, match="the answer of grype can't be understood"):
         check(executor)
 
 
@@ -626,7 +626,7 @@ def test_the_error_has_a_table_of_what_fails() -> None:
     assert lines[1] == "  high  CVE-00  leaky 1.2.3  linux/amd64  fixed in 1.2.4"
     assert lines[21:] == [
         "  … and 2 more",
-        "  take what is fixed; [[scan.ignore]] ignores one for a time, VEX tells for good",
+        "  update what is fixed; [[scan.ignore]] ignores one for a time, VEX for good",
     ]
     assert "CVE-mild" not in str(problem)
 
