@@ -1,4 +1,4 @@
-"""The rules: what each wants, why, and where to read more."""
+"""The rules of the policy: what each requires, why, and where to read more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ALL: Final = (
     Rule(
         "non-root",
         "the image runs as a user that is not root, by number",
-        "who breaks out of a process of root is root; a name can't be told from root by the engine",
+        "a process that escapes as root is root; the engine can't see whether a name means root",
         _KUBERNETES,
     ),
     Rule(
@@ -26,65 +26,65 @@ _ALL: Final = (
     ),
     Rule(
         "no-capabilities",
-        "no file brings capabilities",
+        "no file has capabilities",
         "such a file gives every user who runs it rights that the container was denied",
         "https://man7.org/linux/man-pages/man7/capabilities.7.html",
     ),
     Rule(
         "no-world-writable",
-        "nothing can be written by everybody, but directories with the sticky bit",
+        "nothing is world-writable but directories with the sticky bit",
         "one user of the container could change what another one runs",
         "https://man7.org/linux/man-pages/man7/inode.7.html",
     ),
     Rule(
         "exec-healthcheck",
         "the health check starts its program without a shell",
-        "a shell has to be in the image for it, and hides how the program ended",
+        "the image would need a shell for it, which hides how the program ended",
         f"{_DOCKERFILE}/#healthcheck",
     ),
     Rule(
         "exec-entrypoint",
-        "entrypoint and command are lists of words, not a line for a shell",
+        "entrypoint and command are in exec form, not a line for a shell",
         "a shell as the first process does not pass SIGTERM on",
         f"{_DOCKERFILE}/#shell-and-exec-form",
     ),
     Rule(
         "no-secrets",
         "no secret is in the environment or the history",
-        "everybody who can pull the image can read both",
+        "everyone who can pull the image can read both",
         "https://docs.docker.com/build/building/secrets/",
     ),
     Rule(
         "complete-labels",
-        "the labels tell what it is, and which sources it was made from",
+        "the labels say what the image is, and which sources it was built from",
         "registries, scanners and people know an image by them",
         f"{_OCI}/annotations.md",
         of_release=True,
     ),
     Rule(
         "pinned-base",
-        "every base image is named by its digest",
-        "a tag may be another image tomorrow, and the same sources another release",
+        "every base image is pinned to its digest",
+        "a tag can move, and the same sources would give another release",
         f"{_PRACTICES}/#pin-base-image-versions",
         of_release=True,
     ),
     Rule(
         "no-latest-base",
-        "no base image is whatever is latest",
-        "it can't be seen what it was built on",
+        "no base image has the tag latest",
+        "nothing shows which version the image was built on",
         f"{_PRACTICES}/#pin-base-image-versions",
         of_release=True,
     ),
     Rule(
         "no-package-cache",
-        "no layer holds what a package manager has kept",
-        "it is pulled and never used; removed in a later layer it is still stored",
+        "no layer holds the cache of a package manager",
+        "it is pulled and never used; removed in a later layer, it is still stored",
         f"{_PRACTICES}/#apt-get",
     ),
     Rule(
         "size-budget",
-        "the image is within its budget",
-        "everybody waits for what it has too much",
+        "the image is within its size budget",
+        "everyone who pulls the image waits for what it does not need",
         f"{_PRACTICES}/#choose-the-right-base-image",
     ),
     Rule(
@@ -95,20 +95,20 @@ _ALL: Final = (
     ),
     Rule(
         "platform-matches",
-        "every program is of the platform that the image says",
-        "elsewhere it does not start, or only where emulation happens to be",
+        "every program is for the image's platform",
+        "another one does not start, or only where emulation is set up",
         f"{_OCI}/config.md",
     ),
     Rule(
         "hadolint",
-        "hadolint has nothing to say about the Dockerfile",
-        "it knows many more ways to go wrong; each of its rules has a page of its own",
+        "hadolint finds nothing in the Dockerfile",
+        "it knows many more mistakes; each of its rules has a page of its own",
         "https://github.com/hadolint/hadolint#rules",
     ),
     Rule(
         "build-check",
-        "the Dockerfile's frontend has nothing to warn of",
-        "it builds the image, and some of what it warns of will be errors later",
+        "the build checks of BuildKit find nothing in the Dockerfile",
+        "some of their warnings will be errors later",
         "https://docs.docker.com/reference/build-checks/",
     ),
 )

@@ -29,10 +29,10 @@ def check_bases(bases: Iterable[str], stand_ins: Iterable[str] = ()) -> Iterator
     """
     for base in bases:
         if "@sha256:" not in base:
-            message = f"{base} is not named by its digest: invoke docker-bases --update"
+            message = f"{base} is not pinned to its digest: invoke docker-bases --update"
             yield _finding("pinned-base", message, base)
             if normal_name(base).endswith(":latest"):
-                yield _finding("no-latest-base", f"{base} is whatever is latest", base)
+                yield _finding("no-latest-base", f"{base} has the tag latest", base)
     for base in stand_ins:
         yield _finding("pinned-base", f"a placeholder was used for {base}", base)
 

@@ -256,7 +256,7 @@ def _writable(contents: Contents) -> Iterator[_Part]:
 def _capabilities(contents: Contents) -> Iterator[_Part]:
     for one in _files(contents):
         if "security.capability" in one.file.attributes:
-            yield _about(one, "it brings capabilities")
+            yield _about(one, "it has file capabilities")
 
 
 def _programs(contents: Contents) -> Iterator[_Part]:

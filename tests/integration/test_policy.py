@@ -63,7 +63,7 @@ BROKEN = {
             ("size-budget", "10 B are allowed"),
             ("layer-budget", "and 850 kB are allowed"),
             ("complete-labels", "the label com.example.owner is missing"),
-            ("pinned-base", "is not named by its digest"),
+            ("pinned-base", "is not pinned to its digest"),
             ("platform-matches", "a program for arm64, and the image is for amd64"),
             ("hadolint/DL3003", "WORKDIR"),
         ),
@@ -74,7 +74,7 @@ BROKEN = {
         "USER 1001:1001",
         (
             ("exec-healthcheck", "it serves, and has no HEALTHCHECK"),
-            ("pinned-base", "is not named by its digest"),
+            ("pinned-base", "is not pinned to its digest"),
         ),
         CONFIG + SERVES,
     ),

@@ -340,7 +340,7 @@ BROKEN: dict[str, Case] = {
         {},
         ((_entry("bin/ping", pax_headers={"SCHILY.xattr.security.capability": "x"}),),),
         "no-capabilities",
-        "it brings capabilities",
+        "it has file capabilities",
     ),
     "a program of another platform": (
         {"contents": {"bin/other": ARM64}},
