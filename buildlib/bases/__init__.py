@@ -1,1 +1,1 @@
-"""Base images: what the Dockerfile stands on, whether it is still current, and its pins."""
+"""Base images: whether they are current, supported, and pinned."""

@@ -22,7 +22,7 @@ from buildlib.registry.transfer import manifests_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BaseStatus:
-    """What is known of one base image.
+    """One base image, as far as it is known.
 
     Args:
         base: as the Dockerfile has it.
@@ -221,7 +221,7 @@ def _short(digest: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BasesReport(Report):
-    """What is known of every base image.
+    """Every base image, as far as it is known.
 
     Args:
         bases: one for each.

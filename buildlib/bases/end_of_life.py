@@ -56,7 +56,7 @@ def read_lifetimes(path: Path) -> Lifetimes:
     In place of a day there may be "supported".
 
     Raises:
-        InputError: it can't be read, or is no such table.
+        InputError: it can't be read, or is not such a table.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8-sig"))

@@ -24,7 +24,7 @@ from buildlib.image.platform import Platform
 from buildlib.shell import csv_field, shell_line
 
 _BUILDX: Final = ("docker", "buildx")
-# Stands for the file of the configuration. Newer versions of buildx read it twice: a pipe won't do.
+# Replaced by the path of the configuration, which newer versions of buildx read twice.
 _FILE: Final = "buildkitd.toml"
 
 

@@ -15,7 +15,7 @@ _TIMEOUT: Final = 5.0
 _PATIENCE: Final = 1.0
 _FRAME: Final = 9
 _SETTINGS: Final = b"\x04"
-# What a gRPC client says first (RFC 9113, 3.4), with settings that are empty.
+# The first bytes of a gRPC client (RFC 9113, 3.4), with settings that are empty.
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 
 

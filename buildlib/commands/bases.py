@@ -1,4 +1,4 @@
-"""What `docker-bases` does."""
+"""The work of `docker-bases`."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
         strict=check,
     )
     if update and run.dry and not as_json:
-        # What would change was printed in its place.
+        # The difference was printed in its place.
         warn(report, run.console)
     else:
         show(report, run.console, as_json=as_json)

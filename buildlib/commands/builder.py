@@ -1,4 +1,4 @@
-"""What `docker-builder` does."""
+"""The work of `docker-builder`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `docker-policy` does."""
+"""The work of `docker-policy`."""
 
 from __future__ import annotations
 

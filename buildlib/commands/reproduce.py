@@ -1,4 +1,4 @@
-"""What `docker-reproduce` does."""
+"""The work of `docker-reproduce`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `docker-sbom` does."""
+"""The work of `docker-sbom`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `docker-scan` does."""
+"""The work of `docker-scan`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `docker-size` does."""
+"""The work of `docker-size`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `docker-smoke` does."""
+"""The work of `docker-smoke`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What checks find, and what of it is ignored."""
+"""The parts that all checks share: rules, findings, suppressions, reports, SARIF."""

@@ -19,7 +19,7 @@ class Level(StrEnum):
 
 
 class Rule(NamedTuple):
-    """What a finding goes by.
+    """A rule that findings go by.
 
     Args:
         id: its name.
@@ -40,7 +40,7 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """What a rule does not want, and where it is.
+    """A violation of a rule, and where it is.
 
     Args:
         rule: its id; `hadolint/DL3018` for one of hadolint's, `build-check/StageNameCasing` for one

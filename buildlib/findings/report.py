@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Report(Protocol):
-    """What a check returns."""
+    """The result of a check."""
 
     __slots__ = ()
 
@@ -49,7 +49,7 @@ def show(report: Report, console: Console, *, as_json: bool) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FindingsReport(Report, Generic[FindingT, SuppressionT]):
-    """What a check that goes by rules found in one image.
+    """The result of a check that goes by rules, for one image.
 
     Args:
         image: what was checked.

@@ -89,7 +89,7 @@ def _result(
     index: Mapping[str, int],
 ) -> dict[str, Any]:
     physical: dict[str, Any] = {"artifactLocation": {"uri": dockerfile}}
-    # A service that shows files wants a line; the first stands for the whole.
+    # A service that shows files wants a line; the first is that of the whole file.
     physical["region"] = {"startLine": finding.line or 1}
     location: dict[str, Any] = {"physicalLocation": physical}
     text = finding.sentence

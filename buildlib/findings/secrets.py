@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Final
 
-# Words of a name that stand for a secret, between its other words.
+# Words of a name that mean a secret, between its other words.
 _NAME: Final = re.compile(
     r"(?:PASS(?:WORD|WD|PHRASE)S?|(?:^|_)(?:PASS|PWD|SECRETS?|TOKENS?|CREDENTIALS?|AUTH(?:ORIZATION)?"
     r"|(?:API|ACCESS|PRIVATE|SECRET|SIGNING|SSH|GPG|PGP|DEPLOY|ENCRYPTION|MASTER)_?KEYS?|APIKEYS?))"

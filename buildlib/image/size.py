@@ -50,7 +50,7 @@ class FileSize:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageSize:
-    """One platform's image; a budget of 0 is none."""
+    """One platform's image; 0: any size."""
 
     platform: str
     digest: str
@@ -84,7 +84,7 @@ class ImageSize:
 
 
 def over_budget(size: int, budget: int) -> str:
-    """Return that a size is over its budget, or nothing; a budget of 0 is none."""
+    """Return that a size is over its budget, or nothing; 0: any size."""
     if not budget or size <= budget:
         return ""
     return f"{human_size(size)}, and {human_size(budget)} are allowed"
@@ -106,7 +106,7 @@ class SizeReport:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Return what has become of each platform that the record has."""
+        """Return the change of each platform that the record has."""
         if not self.record:
             return ()
         known = self.record.platforms
@@ -254,7 +254,7 @@ def saved(executor: Executor, image: str) -> Iterator[Archive]:
     """Open an image: an archive where there is a file of that name, else one of the engine's.
 
     Raises:
-        InputError: the file is no image, or there is no such archive (exit 2).
+        InputError: the file is not an image, or there is no such archive (exit 2).
         EngineError: the engine has no such image, or can't save it (exit 4).
     """
     if file := archive_file(image):
@@ -282,7 +282,7 @@ def saved(executor: Executor, image: str) -> Iterator[Archive]:
             yield archive
 
 
-# The sizes of a release, kept in a file, and what has become of them since.
+# The sizes of a release, kept in a file, and how they have changed since.
 
 
 # How many of the layers that grew most are named.
@@ -320,7 +320,7 @@ class SizeRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """What has become of one platform's image.
+    """How the size of one platform's image has changed.
 
     Args:
         platform: `os/arch[/variant]`.
@@ -386,7 +386,7 @@ def read_record(path: Path) -> SizeRecord | None:
     """Return the record in a file; None where there is no file yet.
 
     Raises:
-        InputError: it can't be read, or is no record (exit 2).
+        InputError: it can't be read, or is not a record (exit 2).
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the Dockerfile's own frontend warns of, asked for by `docker buildx build --call=check`.
+"""The warnings of the Dockerfile's own frontend, asked for by `docker buildx build --call=check`.
 
 Sources: docs.docker.com/build/checks; frontend/subrequests/lint of BuildKit has the form of its
 answer, and commands/build.go of buildx how it is printed: with exit code 1 where there are any.
@@ -26,7 +26,7 @@ from buildlib.tempfiles import passing_file
 _TIMEOUT: Final = 300.0
 _OLD_BUILDX: Final = "unknown flag: --call"
 _OLD_FRONTEND: Final = "unsupported request frontend.lint"
-# What `# check=error=true` makes of warnings.
+# `# check=error=true` turns warnings into this.
 _AS_ERRORS: Final = "lint violation found for rules:"
 _ERROR: Final = "ERROR: "
 _NO_BUILDX: Final = re.compile(r"is not a docker command|unknown command: docker buildx")

@@ -1,4 +1,4 @@
-"""What the policy found: sorted into what fails, what is reported, and what is ignored."""
+"""The report of the policy: what fails, what is only reported, and what is ignored."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _Part = dict[str, Any]
 
 
 class Known(NamedTuple):
-    """What is known of a project's secrets.
+    """The secrets of a project, as far as they are known.
 
     Args:
         values: of build secrets, by their ids.

@@ -160,7 +160,7 @@ def _scan(subject: Subject, archive: Archive) -> Figures:
     write_sarif(sarif, SARIF_TOOL, report, root=project.files, dockerfile=project.dockerfile_path)
     _pass(report, subject.console)
     if report.findings or report.ignored or report.suppressed:
-        # What fails is in the error; what passes is printed as well, or it would never be seen.
+        # The error lists only what fails; the rest would never be seen otherwise.
         subject.console.note(report.as_text())
     return {
         "scanner": f"{report.scanner} {report.version}".strip(),
@@ -328,7 +328,7 @@ def judge(
                 subject = replace(subject, dropped=dropped(found[gate].record))
         found |= {gate: other.get() for gate, other in others.items()}
     except BaseException:
-        # What they have begun ends, and they remove what they made.
+        # The processes of the others end, and they remove what they made.
         cancel()
         for other in others.values():
             other.wait()

@@ -1,4 +1,4 @@
-"""What differs between two images, down to the file; nothing where they are the same."""
+"""The differences between two images, down to the file."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def compare(first: Archive, second: Archive) -> tuple[Difference, ...]:
     layers are the same to the byte (OCI image-spec, descriptor.md).
 
     Raises:
-        InputError: an archive is no image, or not whole (exit 2).
+        InputError: an archive is not an image, or not whole (exit 2).
     """
     if first.top() == second.top():
         return ()

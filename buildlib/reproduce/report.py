@@ -13,7 +13,7 @@ from buildlib.findings.report import Report
 from buildlib.reproduce.diff import Difference, time_text
 from buildlib.reproduce.timestamps import Late
 
-# A table that is longer is no explanation any more; --json has all of it.
+# A longer table explains nothing any more; --json has all of it.
 _ROWS: Final = 30
 _WORDS: Final = 70
 

@@ -43,7 +43,7 @@ def late(archive: Archive, epoch: int) -> tuple[Late, ...]:
         epoch: seconds.
 
     Raises:
-        InputError: the archive is no image, or not whole (exit 2).
+        InputError: the archive is not an image, or not whole (exit 2).
     """
     return tuple(
         found

@@ -1,4 +1,4 @@
-"""What differs between the two builds, and must not be seen in the image.
+"""The differences between the two builds, which must not be seen in the image.
 
 Source: reproducible-builds.org, "Variations in the build environment".
 """
@@ -90,7 +90,7 @@ _IGNORE: Final = ".dockerignore"
 def copy_context(context: Path, target: Path, ignore: DockerIgnore, variation: Variation) -> None:
     """Copy what the builder gets of a context.
 
-    Of a file's mode only the bit that git keeps is taken over, whether it can be executed; the
+    Only one bit of a file's mode is copied, which git keeps: whether it can be executed; the
     rest is what the umask of the variation makes of it.
 
     Raises:
@@ -133,7 +133,7 @@ def _set(target: Path, variation: Variation, paths: tuple[str, ...]) -> None:
 def copy_project(
     project: Project, ignore: DockerIgnore, base: Path, variation: Variation
 ) -> Project:
-    """Return the project on a copy of its context and Dockerfile; its version stays what it is.
+    """Return the project on a copy of its context and Dockerfile; its version stays.
 
     Args:
         project: whose files are copied.
@@ -161,7 +161,7 @@ def copy_project(
         dockerfile=f"{_DOCKERFILE}/{dockerfile.name}",
         # The steps of the build are read from it.
         progress="auto",
-        # What other builds left behind must not be taken for the result of this one.
+        # The files that other builds left must not be taken for the result of this one.
         cache_from=(),
         cache_to=(),
     )

@@ -26,8 +26,8 @@ from buildlib.scan.scanner import (
 )
 
 _NAME: Final = "grype"
-# It looks for a newer version of itself at every start, which is switched off. What it does about
-# its database stays as the user's own variables have it.
+# It looks for a newer version of itself at every start, which is switched off. Its
+# database is updated as the user's own variables have it.
 _PROGRAM: Final = ("env", "GRYPE_CHECK_FOR_APP_UPDATE=false", "NO_COLOR=1", _NAME)
 # It exits with 2 where the user's own configuration has a threshold, and something is over it.
 _ENDED: Final = (0, 2)

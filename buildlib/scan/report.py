@@ -1,4 +1,4 @@
-"""What the scan found: sorted into what fails, what is reported, and what is ignored."""
+"""The report of a scan: what fails, what is only reported, and what is ignored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SARIF_TOOL: Final = "buildlib scan"
 # An error is read in a terminal; the report has them all.
 _LONGEST: Final = 20
 # GitHub sorts alerts by it: over 9.0 is critical, from 7.0 on high, from 4.0 on medium, the rest
-# low. A scanner's word stands for several of CVSS's scores; these are within.
+# low. A scanner's word covers several of CVSS's scores; these are within.
 _SCORES: Final = {
     Severity.CRITICAL: "9.5",
     Severity.HIGH: "8.0",
@@ -206,8 +206,8 @@ def _worst_first(finding: Vulnerability) -> tuple[int, str, str, str]:
 def join_reports(reports: Sequence[ScanReport]) -> ScanReport:
     """Return one report of several images, by the same scanner and settings; each finding once.
 
-    What is found on a platform is of that platform in any of them, and an ignore is unused that is
-    unused in all.
+    A finding belongs to its platform, whichever image has it; an ignore is unused only if it is
+    unused in all of them.
     """
     first, *others = reports
     every = [finding for one in reports for finding in one.findings]

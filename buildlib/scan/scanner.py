@@ -1,4 +1,4 @@
-"""What every scanner is here: a program that gets one platform's image, and writes JSON."""
+"""The interface of every scanner: a program that gets one platform's image, and writes JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Suppressed(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """What a scanner says of one platform's image.
+    """The result of a scanner for one platform's image.
 
     Args:
         findings: vulnerabilities.

@@ -53,7 +53,7 @@ def scan_argv(layout: Path, output: Path, vex: Sequence[Path]) -> tuple[str, ...
     """
     return (
         *(*_PROGRAM, "image", "--input", str(layout), "--scanners", "vuln", "--no-progress"),
-        # What fails and what is only reported is for the caller to decide.
+        # The caller decides which of them fail.
         *("--severity", _SEVERITIES, "--ignore-unfixed=false", "--exit-code", "0"),
         *("--list-all-pkgs", "--show-suppressed"),
         *(word for path in vex for word in ("--vex", str(path))),

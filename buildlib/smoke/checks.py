@@ -49,13 +49,13 @@ def port_check(port: int) -> str:
     return f"listens on port {port}"
 
 
-# What an entrypoint of root needs to become another user.
+# An entrypoint of root needs these to become another user.
 _DROPPING: Final = ("--cap-add=SETUID", "--cap-add=SETGID")
 _TAIL: Final = 5
 _INIT_FAILED: Final = "failed: No such file or directory"
 _LOG_LINES: Final = 5000
 _SUCCESS: Final = range(200, 300)
-# What a server, or one in front of it, answers while it is overloaded.
+# A server, or one in front of it, answers with these while it is overloaded.
 _OVERLOADED: Final = frozenset({502, 503, 504})
 _SECOND_TRY: Final = 1.0
 

@@ -1,4 +1,4 @@
-"""Which image smoke is about: one that is there, the file of an archive, or one that is built."""
+"""The image that smoke checks: one that is there, the file of an archive, or one that is built."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def given(image: str, tag: str, executor: Executor) -> Iterator[Given]:
         executor: starts docker.
 
     Raises:
-        InputError: the file is no image, or there is no such archive (exit 2).
+        InputError: the file is not an image, or there is no such archive (exit 2).
         EngineError: the engine does not have it, or can't load it (exit 4).
     """
     path = archive_file(image)

@@ -1,4 +1,4 @@
-"""What can be read off a running container, as pure functions over what docker printed."""
+"""Facts about a running container, as pure functions over the output of docker."""
 
 from __future__ import annotations
 

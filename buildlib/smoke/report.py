@@ -1,4 +1,4 @@
-"""What smoke found: for a terminal, for programs, and for the pages of a CI service."""
+"""The report of smoke: for a terminal, for programs, and for the pages of a CI service."""
 
 from __future__ import annotations
 

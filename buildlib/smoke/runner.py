@@ -48,7 +48,7 @@ _LEAVES: Final = ("what smoke started", "invoke docker-smoke removes it before i
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SmokeRequest:
-    """What was asked for.
+    """The options of one run.
 
     Args:
         platforms: to be tried.
@@ -241,7 +241,7 @@ class SmokeFlow:
         # One that had not begun yet has no error of its own.
         begun = [run for run in runs if not run.cancelled()]
         errors = [error for run in begun if (error := run.exception())]
-        # What the first one could not do, and not that the others were cancelled for it.
+        # The error of the first one, not that the others were cancelled for it.
         for error in sorted(errors, key=lambda error: isinstance(error, CancelledError)):
             raise error
         return [run.result() for run in runs]

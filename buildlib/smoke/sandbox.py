@@ -35,7 +35,7 @@ class Lab:
     Args:
         executor: starts docker.
         run_id: the value of their label.
-        elsewhere: a port of the engine's machine is none of this one.
+        elsewhere: the ports of the engine's machine are not those of this one.
     """
 
     def __init__(self, executor: Executor, run_id: str, *, elsewhere: bool = False) -> None:

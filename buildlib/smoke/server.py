@@ -181,7 +181,7 @@ class Server:
         """Return why the process is not of this platform: by its program's header and by uname.
 
         Raises:
-            NoWayError: its program is not found, or is none of the image's.
+            NoWayError: its program is not found, or is not one of the image's.
         """
         machine, seen = self.processes()
         if wrong := wrong_machine(machine, platform.arch):

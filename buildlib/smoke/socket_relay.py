@@ -20,14 +20,14 @@ from buildlib.tempfiles import new_name, passing_folder
 
 _CHUNK: Final = 65536
 _NAME: Final = "engine.sock"
-# What fits into a socket's address on every system; Linux has four more.
+# The longest address of a socket on every system; Linux has four more.
 _LONGEST: Final = 104
-# What the one that the engine itself has is called.
+# The name of the socket that the engine itself has.
 OWN: Final = "the engine's own socket"
 
 
 class Socket(NamedTuple):
-    """What is mounted, and the group that it has; `left_out` says why it can't be had here."""
+    """A socket that is mounted, and its group; `left_out` says why it can't be had here."""
 
     group: int
     name: str
