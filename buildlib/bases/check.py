@@ -160,15 +160,11 @@ def _images(top: Document, repository: Repository) -> list[tuple[str, datetime |
     if top.media_type in INDEX_TYPES:
         listed = manifests_of(top)
         # One of them shows when: they are made together, and each costs two requests.
-        made = _configuration(next(iter(listed), ""), repository).get("created")
+        first = repository.manifest(next(iter(listed))) if listed else None
+        made = _config_of(first, repository).get("created") if first else None
         return [(platform, _time(made)) for platform in listed.values()]
     config = _config_of(top, repository)
     return [(platform_name(config), _time(config.get("created")))]
-
-
-def _configuration(digest: str, repository: Repository) -> Mapping[str, Any]:
-    manifest = repository.manifest(digest) if digest else None
-    return _config_of(manifest, repository) if manifest else {}
 
 
 def _config_of(manifest: Document, repository: Repository) -> Mapping[str, Any]:

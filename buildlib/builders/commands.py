@@ -28,7 +28,7 @@ _BUILDX: Final = ("docker", "buildx")
 _FILE: Final = "buildkitd.toml"
 
 
-class Step(NamedTuple):
+class BuilderStep(NamedTuple):
     """One command, and the text of the configuration file that it reads."""
 
     argv: tuple[str, ...]
@@ -78,7 +78,9 @@ def _options(node: NodeSettings, files: dict[str, Path]) -> list[str]:
     return [w for name, value in all_pairs for w in ("--driver-opt", csv_field(f"{name}={value}"))]
 
 
-def _create(builder: BuilderSettings, node: NodeSettings, root: Path, *, append: bool) -> Step:
+def _create(
+    builder: BuilderSettings, node: NodeSettings, root: Path, *, append: bool
+) -> BuilderStep:
     files = files_of(node, root)
     config = str(files.get("config", "")) or (_FILE if builder.gc else "")
     argv = (
@@ -91,7 +93,7 @@ def _create(builder: BuilderSettings, node: NodeSettings, root: Path, *, append:
         *(("--buildkitd-config", config) if config else ()),
         *((node.endpoint,) if node.endpoint else ()),
     )
-    return Step(argv, buildkitd_toml(builder.gc) if builder.gc else "")
+    return BuilderStep(argv, buildkitd_toml(builder.gc) if builder.gc else "")
 
 
 def boots(builder: BuilderSettings) -> bool:
@@ -99,7 +101,7 @@ def boots(builder: BuilderSettings) -> bool:
     return builder.driver in {CONTAINER, KUBERNETES}
 
 
-def create_steps(builder: BuilderSettings, root: Path) -> tuple[Step, ...]:
+def create_steps(builder: BuilderSettings, root: Path) -> tuple[BuilderStep, ...]:
     """Return what makes the builder, node after node; none for the driver docker.
 
     Args:
@@ -113,15 +115,15 @@ def create_steps(builder: BuilderSettings, root: Path) -> tuple[Step, ...]:
     )
 
 
-def boot_step(name: str) -> Step:
+def boot_step(name: str) -> BuilderStep:
     """Return what starts the nodes that are not running."""
-    return Step((*_BUILDX, "inspect", "--bootstrap", name))
+    return BuilderStep((*_BUILDX, "inspect", "--bootstrap", name))
 
 
-def remove_step(name: str, *, keep_state: bool = False) -> Step:
+def remove_step(name: str, *, keep_state: bool = False) -> BuilderStep:
     """Return what removes it; with `keep_state` the cache waits for a builder of that name."""
     words = ("--keep-state",) if keep_state else ()
-    return Step((*_BUILDX, "rm", "--force", *words, name))
+    return BuilderStep((*_BUILDX, "rm", "--force", *words, name))
 
 
 def fingerprint(builder: BuilderSettings, root: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from buildlib.builders.commands import (
     RUNNING,
-    Step,
+    BuilderStep,
     boot_step,
     boots,
     create_steps,
@@ -223,7 +223,7 @@ class BuilderManager:
         elif made:
             self._console.warn(f"{name} may be left: invoke docker-builder remove --name {name}")
 
-    def _run(self, step: Step, timeout: float = _TIMEOUT) -> None:
+    def _run(self, step: BuilderStep, timeout: float = _TIMEOUT) -> None:
         self._console.note(self._console.style(f"$ {step.line()}", "dim"))
         if step.text:
             with passing_folder("builder") as folder:

@@ -47,7 +47,7 @@ def _rule(value: object) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ignore:
+class PolicyIgnore:
     """What need not be fixed: until a day, or for good."""
 
     rule: str = setting(
@@ -78,8 +78,10 @@ class Policy:
     labels: tuple[str, ...] = setting(TEXTS, "labels that have to be there", default=_LABELS)
     max_layers: int = setting(NUMBER, "layers that the image may have; 0: any", default=0)
     layer_budget: int = setting(SIZE, "size that one layer may have, as it is pulled", default=0)
-    ignore: tuple[Ignore, ...] = setting(
-        ignores_type(Ignore, where="policy.ignore", example='rule = "no-setuid"', for_good=True),
+    ignore: tuple[PolicyIgnore, ...] = setting(
+        ignores_type(
+            PolicyIgnore, where="policy.ignore", example='rule = "no-setuid"', for_good=True
+        ),
         "findings that need not be fixed, each with its reason",
         default=(),
     )

@@ -39,7 +39,7 @@ def parse_threshold(value: object) -> Severity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ignore:
+class ScanIgnore:
     """What need not be fixed for now."""
 
     id: str = setting(TEXT, "the vulnerability, by any of its names")
@@ -73,8 +73,8 @@ class ScanSettings:
     vex: tuple[str, ...] = setting(
         TEXTS, "VEX files for the scanner, relative to the project", default=()
     )
-    ignore: tuple[Ignore, ...] = setting(
-        ignores_type(Ignore, where="scan.ignore", example='id = "CVE-2024-24790"'),
+    ignore: tuple[ScanIgnore, ...] = setting(
+        ignores_type(ScanIgnore, where="scan.ignore", example='id = "CVE-2024-24790"'),
         "findings that need not be fixed for now, each with its reason and its last day",
         default=(),
     )

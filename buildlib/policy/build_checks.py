@@ -32,7 +32,7 @@ _ERROR: Final = "ERROR: "
 _NO_BUILDX: Final = re.compile(r"is not a docker command|unknown command: docker buildx")
 
 
-class LeftOutError(Exception):
+class NoBuildChecksError(Exception):
     """Nothing here can make the checks; says why."""
 
 
@@ -58,14 +58,14 @@ def run_checks(executor: Executor, plan: BuildPlan) -> list[Finding]:
         plan: of the build.
 
     Raises:
-        LeftOutError: buildx, or the frontend, is older than the checks.
+        NoBuildChecksError: buildx, or the frontend, is older than the checks.
         ToolError: they could not be made: the gate has not passed (exit 3).
     """
     try:
         with handed_over(plan):
             done = executor.run(check_argv(plan), timeout=_TIMEOUT)
     except ToolError as error:
-        raise LeftOutError("build checks left out: docker is not installed") from error
+        raise NoBuildChecksError("build checks left out: docker is not installed") from error
     except EngineError as error:
         raise _failed(str(error)) from error
     try:
@@ -89,9 +89,11 @@ def _findings(said: Mapping[str, Any]) -> list[Finding]:
 
 def _why_nothing(done: Completed) -> Exception:
     if _OLD_BUILDX in done.stderr or _NO_BUILDX.search(done.stderr):
-        return LeftOutError("build checks left out: docker buildx has them since 0.15")
+        return NoBuildChecksError("build checks left out: docker buildx has them since 0.15")
     if _OLD_FRONTEND in done.stderr:
-        return LeftOutError("build checks left out: BuildKit has them since 0.14 (Dockerfile 1.8)")
+        return NoBuildChecksError(
+            "build checks left out: BuildKit has them since 0.14 (Dockerfile 1.8)"
+        )
     # The lines of the Dockerfile may come after what is wrong with them.
     errors = [line for line in done.stderr.splitlines() if line.startswith(_ERROR)]
     said = "".join(errors[:1]).removeprefix(_ERROR) or done.stderr.strip()

@@ -17,7 +17,7 @@ from buildlib.findings.suppressions import is_active
 from buildlib.image.archive import Archive, Image
 from buildlib.image.labels import stand_ins_of
 from buildlib.image.platform import is_platform
-from buildlib.policy.build_checks import LeftOutError, plan_checks, run_checks
+from buildlib.policy.build_checks import NoBuildChecksError, plan_checks, run_checks
 from buildlib.policy.dockerfile_checks import (
     check_bases,
     find_hadolint,
@@ -103,7 +103,7 @@ def _sources(
     if BUILD_CHECK in tools:
         try:
             found += run_checks(executor, plan_checks(project))
-        except LeftOutError as why:
+        except NoBuildChecksError as why:
             left_out[BUILD_CHECK] = str(why)
     return found, left_out
 

@@ -20,7 +20,7 @@ from buildlib.image.root_filesystem import Rootfs, Stored
 from buildlib.image.runtime_config import health_command, main_command
 from buildlib.image.size import over_budget
 from buildlib.image.user_and_shell import LAST_USER, starts_shell, user_number
-from buildlib.policy.secret_checks import Known, LeakSearch, leaks
+from buildlib.policy.secret_checks import Known, LeakSearch, Part, leaks
 
 _CACHES: Final = (
     ("var/cache/apk/", "apk"),
@@ -38,8 +38,6 @@ _CACHES: Final = (
     ("go/pkg/mod/cache/", "go"),
 )
 _NOTHING: Final = Known()
-# The fields of a finding that its rule knows.
-_Part = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,14 +121,14 @@ def check_image(
             yield Finding(rule=rule, **fields)
 
 
-def _runs_as(runtime: Mapping[str, Any], drops_to: int, *, seen: bool) -> Iterator[_Part]:
+def _runs_as(runtime: Mapping[str, Any], drops_to: int, *, seen: bool) -> Iterator[Part]:
     user = str(runtime.get("User") or "")
     # An image of files alone runs nothing.
     if user or main_command(runtime):
         yield from _user(user, drops_to, seen=seen)
 
 
-def _user(user: str, drops_to: int, *, seen: bool) -> Iterator[_Part]:
+def _user(user: str, drops_to: int, *, seen: bool) -> Iterator[Part]:
     name = user.partition(":")[0]
     number = user_number(user)
     if number == 0 or name == "root":
@@ -141,7 +139,7 @@ def _user(user: str, drops_to: int, *, seen: bool) -> Iterator[_Part]:
         yield {"message": f"USER {name} is a number that no user can have", "path": name}
 
 
-def _root(name: str, drops_to: int, *, seen: bool) -> _Part:
+def _root(name: str, drops_to: int, *, seen: bool) -> Part:
     if not drops_to:
         return {"message": f"it runs as {name}"}
     if seen:
@@ -150,7 +148,7 @@ def _root(name: str, drops_to: int, *, seen: bool) -> _Part:
     return {"message": f"it starts as {name}, and smoke has not seen it become {drops_to}"}
 
 
-def _healthcheck(runtime: Mapping[str, Any], *, serves: bool) -> Iterator[_Part]:
+def _healthcheck(runtime: Mapping[str, Any], *, serves: bool) -> Iterator[Part]:
     # A container has no SHELL of its image.
     words = health_command({"Healthcheck": runtime.get("Healthcheck")})
     if starts_shell(words):
@@ -159,7 +157,7 @@ def _healthcheck(runtime: Mapping[str, Any], *, serves: bool) -> Iterator[_Part]
         yield {"message": "it serves, and has no HEALTHCHECK"}
 
 
-def _commands(runtime: Mapping[str, Any]) -> Iterator[_Part]:
+def _commands(runtime: Mapping[str, Any]) -> Iterator[Part]:
     # A CMD behind an ENTRYPOINT is words for that.
     if starts_shell(main_command(runtime)):
         instruction = "ENTRYPOINT" if runtime.get("Entrypoint") else "CMD"
@@ -169,7 +167,7 @@ def _commands(runtime: Mapping[str, Any]) -> Iterator[_Part]:
         }
 
 
-def _labels(image: Image, wanted: Iterable[str], given: Collection[str]) -> Iterator[_Part]:
+def _labels(image: Image, wanted: Iterable[str], given: Collection[str]) -> Iterator[Part]:
     labels = image.labels
     created = image.config.get("created")
     history = image.config.get("history") or ()
@@ -200,12 +198,12 @@ def _is_time(text: str) -> bool:
         return False
 
 
-def _size(image: Image, budget: int) -> Iterator[_Part]:
+def _size(image: Image, budget: int) -> Iterator[Part]:
     if too_large := over_budget(image.size, budget):
         yield {"message": too_large}
 
 
-def _layers(image: Image, policy: Policy) -> Iterator[_Part]:
+def _layers(image: Image, policy: Policy) -> Iterator[Part]:
     count = len(image.layers)
     if policy.max_layers and count > policy.max_layers:
         yield {"message": f"{count} layers, and {policy.max_layers} are allowed"}
@@ -214,7 +212,7 @@ def _layers(image: Image, policy: Policy) -> Iterator[_Part]:
             yield {"message": too_large, "layer": number}
 
 
-def _caches(contents: Contents) -> Iterator[_Part]:
+def _caches(contents: Contents) -> Iterator[Part]:
     sums: dict[tuple[int, str, str], int] = {}
     for one in contents.stored:
         for folder, manager in _CACHES:
@@ -235,31 +233,31 @@ def _files(contents: Contents) -> Iterator[Stored]:
             yield one
 
 
-def _about(one: Stored, message: str) -> _Part:
+def _about(one: Stored, message: str) -> Part:
     return {"message": message, "layer": one.layer, "path": f"/{one.file.path}"}
 
 
-def _modes(contents: Contents, bits: int, what: str) -> Iterator[_Part]:
+def _modes(contents: Contents, bits: int, what: str) -> Iterator[Part]:
     for one in _files(contents):
         # On a directory setgid only says which group new files get.
         if one.file.kind == "file" and one.file.mode & bits:
             yield _about(one, f"{what}: mode {one.file.mode:04o}")
 
 
-def _writable(contents: Contents) -> Iterator[_Part]:
+def _writable(contents: Contents) -> Iterator[Part]:
     for one in _files(contents):
         sticky = one.file.kind == "directory" and one.file.mode & stat.S_ISVTX
         if one.file.mode & stat.S_IWOTH and not sticky:
             yield _about(one, f"everybody can write it: mode {one.file.mode:04o}")
 
 
-def _capabilities(contents: Contents) -> Iterator[_Part]:
+def _capabilities(contents: Contents) -> Iterator[Part]:
     for one in _files(contents):
         if "security.capability" in one.file.attributes:
             yield _about(one, "it has file capabilities")
 
 
-def _programs(contents: Contents) -> Iterator[_Part]:
+def _programs(contents: Contents) -> Iterator[Part]:
     wanted = str(contents.image.config.get("architecture") or "")
     for one in _files(contents):
         seen = program_arch(one.file.head)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from buildlib.config.policy import Ignore
+from buildlib.config.policy import PolicyIgnore
 from buildlib.console import table
 from buildlib.errors import GateError
 from buildlib.findings.finding import Finding, Level, Rule
@@ -19,7 +19,7 @@ SARIF_TOOL: Final = "buildlib policy"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PolicyReport(FindingsReport[Finding, Ignore]):
+class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
     """The outcome for one image.
 
     Args:
@@ -93,7 +93,7 @@ def make_report(
     image: str,
     platforms: Iterable[str],
     findings: Iterable[Finding],
-    ignores: Sequence[Ignore],
+    ignores: Sequence[PolicyIgnore],
     today: date,
 ) -> PolicyReport:
     """Return the report; an ignore counts until the end of its last day.

@@ -30,7 +30,8 @@ _STORES: Final[tuple[tuple[str, re.Pattern[bytes]], ...]] = (
     (".aws/credentials", re.compile(rb"aws_secret_access_key\s*=\s*\S")),
 )
 
-_Part = dict[str, Any]
+# The fields of a finding that the check of a rule fills.
+Part = dict[str, Any]
 
 
 class Known(NamedTuple):
@@ -97,7 +98,7 @@ def _is_env_file(path: str) -> bool:
     return (name.startswith(".env") or name.endswith(".env")) and not example
 
 
-def leaks(image: Image, stored: tuple[Stored, ...], allowed: tuple[str, ...]) -> Iterator[_Part]:
+def leaks(image: Image, stored: tuple[Stored, ...], allowed: tuple[str, ...]) -> Iterator[Part]:
     """Yield every secret that can be read by pulling the image; never with its value."""
     own = _own_steps(image)
     yield from _in_environment(image, own, allowed)
@@ -124,7 +125,7 @@ def _own_steps(image: Image) -> Mapping[int, bool] | None:
 
 def _in_environment(
     image: Image, own: Mapping[int, bool] | None, allowed: tuple[str, ...]
-) -> Iterator[_Part]:
+) -> Iterator[Part]:
     steps = [str(step.get("created_by") or "") for step in image.config.get("history") or ()]
     mine = " ".join(step for number, step in enumerate(steps, 1) if own and own[number])
     for text in image.runtime.get("Env") or ():
@@ -137,7 +138,7 @@ def _in_environment(
 
 def _in_history(
     image: Image, own: Mapping[int, bool] | None, allowed: tuple[str, ...]
-) -> Iterator[_Part]:
+) -> Iterator[Part]:
     for number, step in enumerate(image.config.get("history") or (), 1):
         text = str(step.get("created_by") or "")
         if text.startswith("ENV "):

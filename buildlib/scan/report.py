@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
-from buildlib.config.scan import Ignore, ScanSettings
+from buildlib.config.scan import ScanIgnore, ScanSettings
 from buildlib.console import table
 from buildlib.errors import GateError
 from buildlib.findings.finding import Level, Rule
@@ -33,7 +33,7 @@ _SCORES: Final = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ScanReport(FindingsReport[Vulnerability, Ignore]):
+class ScanReport(FindingsReport[Vulnerability, ScanIgnore]):
     """The outcome for one image.
 
     Args:
@@ -53,7 +53,7 @@ class ScanReport(FindingsReport[Vulnerability, Ignore]):
     threshold: Severity
     only_fixed: bool
     platforms: tuple[tuple[str, int], ...]
-    expired: tuple[tuple[Vulnerability, Ignore], ...] = ()
+    expired: tuple[tuple[Vulnerability, ScanIgnore], ...] = ()
     suppressed: tuple[Suppressed, ...] = ()
 
     def warnings(self) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from buildlib.executor import Completed
 from buildlib.image.platform import Platform
 from buildlib.shell import shell_line
 from buildlib.smoke.processes import error_lines, written_elsewhere, wrong_user
-from buildlib.smoke.report import DROPS_ROOT, CheckResult, PlatformResult, State
+from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult
 from buildlib.smoke.sandbox import Lab
 from buildlib.smoke.server import Server, differs, server_options, serving
 from buildlib.smoke.services import beside
@@ -187,15 +187,15 @@ class PlatformSmoke:
         if not self._named(check):
             return True
         started = time.monotonic()
-        state = State.PASSED
+        state = CheckState.PASSED
         try:
             detail = self._asked_twice(ask, command)
-            state = State.FAILED if detail else State.PASSED
+            state = CheckState.FAILED if detail else CheckState.PASSED
         except (LeftOutError, NoWayError) as error:
-            detail, state = str(error), State.LEFT_OUT
+            detail, state = str(error), CheckState.LEFT_OUT
         except OSError as error:
-            detail, state = str(error), State.FAILED
-        if state is State.FAILED:
+            detail, state = str(error), CheckState.FAILED
+        if state is CheckState.FAILED:
             self._raise_without_emulation(detail, command)
             detail += self._without_exec(detail)
         self._record(
@@ -204,10 +204,10 @@ class PlatformSmoke:
                 state=state,
                 seconds=time.monotonic() - started,
                 detail=detail or way(),
-                repeat=self._repeat(check, command) if state is State.FAILED else "",
+                repeat=self._repeat(check, command) if state is CheckState.FAILED else "",
             )
         )
-        return state is not State.FAILED
+        return state is not CheckState.FAILED
 
     def _asked_twice(self, ask: Callable[[], str], command: Command | None) -> str:
         """Ask, and once more where there was no answer in time: a machine may be busy."""
@@ -376,7 +376,7 @@ class PlatformSmoke:
             self._record(
                 CheckResult(
                     check=check,
-                    state=State.FAILED,
+                    state=CheckState.FAILED,
                     detail=detail,
                     repeat=self._repeat(HEALTHY, None),
                 )

@@ -15,7 +15,7 @@ from buildlib.tempfiles import passing_folder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Given:
+class SmokeImage:
     """An image to be checked.
 
     Args:
@@ -28,7 +28,7 @@ class Given:
 
 
 @contextmanager
-def given(image: str, tag: str, executor: Executor) -> Iterator[Given]:
+def given(image: str, tag: str, executor: Executor) -> Iterator[SmokeImage]:
     """Have a given image in the engine for the time of the block.
 
     Args:
@@ -43,11 +43,11 @@ def given(image: str, tag: str, executor: Executor) -> Iterator[Given]:
     """
     path = archive_file(image)
     if path is None:
-        yield Given(reference=image)
+        yield SmokeImage(reference=image)
         return
     try:
         _load(path, tag, executor)
-        yield Given(reference=tag, archive=path)
+        yield SmokeImage(reference=tag, archive=path)
     finally:
         executor.run(("docker", "image", "rm", "--no-prune", tag))
 

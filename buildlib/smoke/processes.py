@@ -29,7 +29,7 @@ _PATTERN: Final = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Process:
+class ContainerProcess:
     """A process of a container; `groups` are all that it is in, its first one included."""
 
     pid: int
@@ -40,7 +40,7 @@ class Process:
     executable: str = ""
 
 
-def parse_proc(text: str) -> tuple[str, tuple[Process, ...]]:
+def parse_proc(text: str) -> tuple[str, tuple[ContainerProcess, ...]]:
     """Return what `uname -m` said, and the processes that the script saw."""
     machine, *parts = re.split(r"^pid (?=\d+$)", text, flags=re.MULTILINE)
     found = [_process(part) for part in parts]
@@ -48,14 +48,14 @@ def parse_proc(text: str) -> tuple[str, tuple[Process, ...]]:
     return name, tuple(process for process in found if process)
 
 
-def _process(text: str) -> Process | None:
+def _process(text: str) -> ContainerProcess | None:
     rows = dict(re.findall(r"^(PPid|Uid|Gid|Groups):[ \t]*(.*)$", text, re.MULTILINE))
     pid, _, rest = text.partition("\n")
     if not {"PPid", "Uid", "Gid"} <= set(rows):
         # It ended while it was looked at.
         return None
     words = rest.partition("\nwords ")[2].strip("\n")
-    return Process(
+    return ContainerProcess(
         pid=int(pid),
         parent=int(rows["PPid"]),
         user=int(rows["Uid"].split()[1]),
@@ -65,7 +65,7 @@ def _process(text: str) -> Process | None:
     )
 
 
-def parse_top(text: str) -> tuple[Process, ...]:
+def parse_top(text: str) -> tuple[ContainerProcess, ...]:
     """Return the processes that `docker top` printed, with TOP_COLUMNS."""
     found = []
     for line in text.splitlines()[1:]:
@@ -74,7 +74,7 @@ def parse_top(text: str) -> tuple[Process, ...]:
             pid, parent, user, group, others, words = parts
             more = [int(number) for number in others.split(",") if number.isdigit()]
             found.append(
-                Process(
+                ContainerProcess(
                     pid=int(pid),
                     parent=int(parent),
                     user=int(user),
@@ -85,7 +85,7 @@ def parse_top(text: str) -> tuple[Process, ...]:
     return tuple(found)
 
 
-def of_image(processes: Sequence[Process], *, init: bool) -> tuple[Process, ...]:
+def of_image(processes: Sequence[ContainerProcess], *, init: bool) -> tuple[ContainerProcess, ...]:
     """Return those that the image's own command started: not what docker put beside them.
 
     Args:
@@ -102,7 +102,7 @@ def of_image(processes: Sequence[Process], *, init: bool) -> tuple[Process, ...]
     return tuple(process for process in kept.values() if not (init and process is first))
 
 
-def wrong_user(processes: Iterable[Process], user: int, groups: frozenset[int]) -> str:
+def wrong_user(processes: Iterable[ContainerProcess], user: int, groups: frozenset[int]) -> str:
     """Return which process is not exactly this user in exactly these groups, or nothing."""
     seen = list(processes)
     if not seen:
@@ -117,7 +117,7 @@ def wrong_user(processes: Iterable[Process], user: int, groups: frozenset[int]) 
     return ""
 
 
-def program_paths(process: Process, runtime: Runtime) -> tuple[str, ...]:
+def program_paths(process: ContainerProcess, runtime: Runtime) -> tuple[str, ...]:
     """Return where its program may lie in the image, the best guess first.
 
     Under emulation the executable is the emulator, which the image does not have, and its first

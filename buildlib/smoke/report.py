@@ -20,7 +20,7 @@ DROPS_ROOT: Final = "drops root"
 _FORBIDDEN: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """How a check went; one that was left out could not be made here, and says why."""
 
     PASSED = "ok"
@@ -41,7 +41,7 @@ class CheckResult:
     """
 
     check: str
-    state: State
+    state: CheckState
     seconds: float = 0.0
     detail: str = ""
     repeat: str = ""
@@ -61,12 +61,14 @@ class PlatformResult:
     @property
     def failed(self) -> tuple[CheckResult, ...]:
         """Return the checks that failed."""
-        return tuple(one for one in self.checks if one.state is State.FAILED)
+        return tuple(one for one in self.checks if one.state is CheckState.FAILED)
 
     @property
     def drops_root(self) -> bool:
         """Return whether a start as root was seen to leave no process of root."""
-        return any(one.check == DROPS_ROOT and one.state is State.PASSED for one in self.checks)
+        return any(
+            one.check == DROPS_ROOT and one.state is CheckState.PASSED for one in self.checks
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
@@ -79,7 +81,7 @@ class PlatformResult:
             f"{self.platform}: {one.check}: {one.state}: {one.detail}"
             + (f"\n  repeat it: {one.repeat}" if one.repeat else "")
             for one in self.checks
-            if one.state is not State.PASSED
+            if one.state is not CheckState.PASSED
         )
 
 
@@ -123,7 +125,7 @@ class SmokeReport(Report):
             _line(head),
             _line(["---"] * len(head)),
             *(
-                _line(f"**{cell}**" if cell.startswith(State.FAILED) else cell for cell in row)
+                _line(f"**{cell}**" if cell.startswith(CheckState.FAILED) else cell for cell in row)
                 for row in rows
             ),
         ]
@@ -149,7 +151,7 @@ class SmokeReport(Report):
                 name=f"smoke {result.platform}",
                 tests=str(len(result.checks)),
                 failures=str(len(result.failed)),
-                skipped=str(sum(one.state is State.LEFT_OUT for one in result.checks)),
+                skipped=str(sum(one.state is CheckState.LEFT_OUT for one in result.checks)),
                 errors="0",
                 time=f"{result.seconds:.3f}",
             )
@@ -184,8 +186,8 @@ def _add_case(suite: ET.Element, platform: str, result: CheckResult) -> None:
         name=_clean(result.check),
         time=f"{result.seconds:.3f}",
     )
-    if result.state is not State.PASSED:
-        kind = "failure" if result.state is State.FAILED else "skipped"
+    if result.state is not CheckState.PASSED:
+        kind = "failure" if result.state is CheckState.FAILED else "skipped"
         message = _clean(result.detail.partition("\n")[0])
         text = _clean(f"{result.detail}\n{result.repeat}".strip())
         ET.SubElement(case, kind, message=message).text = text

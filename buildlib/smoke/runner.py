@@ -33,8 +33,8 @@ from buildlib.policy.check import check_policy, find_linter
 from buildlib.project import Project
 from buildlib.shell import shell_line
 from buildlib.smoke.checks import PlatformImage, PlatformSmoke, is_wanted
-from buildlib.smoke.load_image import Given, given
-from buildlib.smoke.report import DROPS_ROOT, CheckResult, PlatformResult, SmokeReport, State
+from buildlib.smoke.load_image import SmokeImage, given
+from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult, SmokeReport
 from buildlib.smoke.sandbox import Lab, new_run_id, remove_stale
 from buildlib.smoke.server import server_options
 from buildlib.smoke.socket_relay import Socket, sockets
@@ -172,7 +172,7 @@ class SmokeFlow:
             return SmokeReport(results=tuple(results))
 
     @contextmanager
-    def _image(self) -> Iterator[Given]:
+    def _image(self) -> Iterator[SmokeImage]:
         tag = f"{self._config.image}:{self._lab.run_id}"
         if self._request.image:
             with given(self._request.image, tag, self._executor) as image:
@@ -188,7 +188,7 @@ class SmokeFlow:
                 self._console,
                 facts=Background(lambda: facts),
             )
-            yield Given(reference=tag)
+            yield SmokeImage(reference=tag)
         finally:
             if not self._keeps:
                 # The tag alone: layers that other images share stay.
@@ -196,12 +196,12 @@ class SmokeFlow:
                     self._executor.run(("docker", "image", "rm", "--no-prune", tag))
 
     @contextmanager
-    def _archive(self, image: Given) -> Iterator[Archive]:
+    def _archive(self, image: SmokeImage) -> Iterator[Archive]:
         opened = open_archive(image.archive) if image.archive else None
         with opened or saved(self._executor, image.reference) as archive:
             yield archive
 
-    def _subject(self, image: Given, archive: Archive, platform: Platform) -> PlatformImage:
+    def _subject(self, image: SmokeImage, archive: Archive, platform: Platform) -> PlatformImage:
         found = {parse_platform(one.platform): one for one in archive.images()}
         meant = meant_platform(platform, found)
         if meant is None:
@@ -281,7 +281,7 @@ class SmokeFlow:
             broken = report.errors_of(result.platform)
             check = CheckResult(
                 check=POLICY,
-                state=State.FAILED if broken else State.PASSED,
+                state=CheckState.FAILED if broken else CheckState.PASSED,
                 seconds=seconds,
                 detail="\n".join(f"{f.rule}: {f.where}: {f.message}" for f in broken),
                 repeat=repeat if broken else "",
@@ -325,15 +325,15 @@ class SmokeFlow:
         ).run()
 
     def _show(self, platform: str, result: CheckResult) -> None:
-        mark = "" if result.state is State.PASSED else f" {result.state}"
-        style = "red" if result.state is State.FAILED else "yellow"
+        mark = "" if result.state is CheckState.PASSED else f" {result.state}"
+        style = "red" if result.state is CheckState.FAILED else "yellow"
         text = f"{result.seconds:7.1f} s {platform} {result.check}"
-        if result.state is State.PASSED and result.detail:
+        if result.state is CheckState.PASSED and result.detail:
             text += f" (asked {result.detail})"
         with self._printing:
             self._console.note(text + (self._console.style(mark, style) if mark else ""))
 
-    def _keep_for_a_closer_look(self, image: Given, results: Sequence[PlatformResult]) -> None:
+    def _keep_for_a_closer_look(self, image: SmokeImage, results: Sequence[PlatformResult]) -> None:
         if self._request.image or not any(result.failed for result in results):
             return
         self._keeps = True

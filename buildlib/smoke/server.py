@@ -32,7 +32,7 @@ from buildlib.image.runtime_config import (
 from buildlib.smoke.processes import (
     PROC_SCRIPT,
     TOP_COLUMNS,
-    Process,
+    ContainerProcess,
     of_image,
     parse_proc,
     parse_top,
@@ -167,7 +167,7 @@ class Server:
         files = (self._file(path).decode(errors="replace") for path in _USER_FILES)
         return account_of(user, *files)
 
-    def processes(self) -> tuple[str, tuple[Process, ...]]:
+    def processes(self) -> tuple[str, tuple[ContainerProcess, ...]]:
         """Return what `uname -m` says inside, where it can be asked, and the image's processes."""
         init = self._config.run.init
         answer = self._lab.docker("exec", self._name, "sh", "-c", PROC_SCRIPT)

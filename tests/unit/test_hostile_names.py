@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from ociwriter import ELF, OciWriter
 
-from buildlib.config import scan as scan_settings
-from buildlib.config.policy import NO_POLICY, Ignore
+from buildlib.config.policy import NO_POLICY, PolicyIgnore
+from buildlib.config.scan import NO_SCAN, ScanIgnore
 from buildlib.console import to_json
 from buildlib.findings.finding import Finding
 from buildlib.findings.sarif import as_sarif, dockerfile_uri
@@ -25,7 +25,7 @@ from buildlib.policy.report import PolicyReport
 from buildlib.policy.report import make_report as policy_report
 from buildlib.scan.report import make_report as scan_report
 from buildlib.scan.scanner import Scanned, Suppressed
-from buildlib.smoke.report import CheckResult, PlatformResult, SmokeReport, State
+from buildlib.smoke.report import CheckResult, CheckState, PlatformResult, SmokeReport
 
 TODAY = date(2026, 6, 15)
 # Written in halves: whoever looks for secrets in this repository should find none.
@@ -105,7 +105,7 @@ def test_no_name_in_an_image_breaks_a_report_of_the_policy(tmp_path: Path, case:
 def test_a_name_can_be_ignored_as_it_is_told(tmp_path: Path, case: str) -> None:
     found = [one for one in _findings(tmp_path, "x", NAMES[case]) if one.rule == "no-setuid"]
     (setuid,) = found
-    ignores = [Ignore(rule="no-setuid", reason="r", path=setuid.path)]
+    ignores = [PolicyIgnore(rule="no-setuid", reason="r", path=setuid.path)]
     report = policy_report("thing", ["linux/amd64"], found, ignores, TODAY)
     assert (report.findings, report.unused) == ((), ())
 
@@ -125,8 +125,8 @@ def test_no_name_of_a_package_breaks_a_report_of_a_scan(case: str) -> None:
         aliases=(name,),
     )
     other = replace(one, rule="CVE-2", package=f"other {name}")
-    ignores = (scan_settings.Ignore(id="CVE-2", reason="r", until=TODAY, package=other.package),)
-    settings = replace(scan_settings.NO_SCAN, ignore=ignores)
+    ignores = (ScanIgnore(id="CVE-2", reason="r", until=TODAY, package=other.package),)
+    settings = replace(NO_SCAN, ignore=ignores)
     scanned = Scanned((one, other), (Suppressed(one, name),), 1, "")
     report = scan_report("thing", ("grype", "1"), [("linux/amd64", scanned)], settings, TODAY)
     lines = report.as_text().split("\n")
@@ -146,7 +146,7 @@ def test_no_name_of_a_package_breaks_a_report_of_a_scan(case: str) -> None:
 def test_nothing_that_a_container_says_breaks_a_report_of_smoke(case: str) -> None:
     name = NAMES[case]
     check = CheckResult(
-        check=f"runs {name}", state=State.FAILED, detail=f"it said\n{name}", repeat=name
+        check=f"runs {name}", state=CheckState.FAILED, detail=f"it said\n{name}", repeat=name
     )
     result = PlatformResult(
         image="thing",

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from buildlib.bases.check import BasesReport, not_asked
+from buildlib.bases.check import BasesReport, BaseStatus, not_asked
 from buildlib.bases.end_of_life import SUPPORTED, Lifetimes, read_lifetimes
 from buildlib.bases.newer_tags import Newer, find_newer
 from buildlib.config.bases import Bases, parse_bases
 from buildlib.config.parse import MismatchError
 from buildlib.dockerfile.pins import BUILDER, Base, read_bases, repin
-from buildlib.errors import InputError
+from buildlib.errors import EngineError, GateError, InputError
 
 OLD, NEW = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 TEXT = f"""\
@@ -254,3 +255,38 @@ def test_the_settings_are_read() -> None:
     assert "end-of-life" in str(caught.value)
     with pytest.raises(MismatchError):
         parse_bases([])
+
+
+BEHIND = BaseStatus(base=Base(reference="a:1", digests=(OLD,), lines=(1,)), current=NEW)
+LACKING = replace(BEHIND, missing=("linux/arm64",))
+REPORT = BasesReport(bases=(), today=date(2026, 6, 15))
+
+
+def test_a_base_that_is_out_of_date_fails_only_a_strict_check() -> None:
+    assert replace(REPORT, bases=(BEHIND,)).problems() == []
+    (problem,) = replace(REPORT, bases=(BEHIND,), strict=True).problems()
+    assert isinstance(problem, GateError)
+    assert "a:1" in str(problem)
+    assert (
+        replace(REPORT, bases=(not_asked(BEHIND.base, None, REPORT.today),), strict=True).problems()
+        == []
+    )
+
+
+def test_a_registry_that_does_not_answer_is_a_problem_by_itself() -> None:
+    refused = EngineError("no answer")
+    assert replace(REPORT, bases=(BEHIND,), strict=True, errors=(refused,)).problems() == [refused]
+
+
+def test_a_base_that_lacks_a_platform_is_not_updated() -> None:
+    assert replace(REPORT, bases=(LACKING,)).problems() == []
+    (problem,) = replace(REPORT, bases=(LACKING,), updated=True).problems()
+    assert isinstance(problem, InputError)
+
+
+def test_a_table_of_ends_of_life_is_old_after_its_last_day() -> None:
+    table = Lifetimes(checked=date(2026, 6, 1), sources=("https://example.org/ends",))
+    report = replace(REPORT, lifetimes=table, table_path="ends.toml", table_max_age=14)
+    assert report.warnings() == []
+    (warning,) = replace(report, table_max_age=13).warnings()
+    assert "ends.toml was compared with its sources on 2026-06-01, 14 days ago" in warning

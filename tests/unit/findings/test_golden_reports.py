@@ -11,9 +11,8 @@ from buildlib.bases.check import BasesReport, BaseStatus
 from buildlib.bases.end_of_life import Lifetimes
 from buildlib.bases.newer_tags import Newer
 from buildlib.builders.manager import BuildersReport, BuilderStatus, NodeStatus
-from buildlib.config.policy import Ignore as PolicyIgnore
-from buildlib.config.scan import Ignore as ScanIgnore
-from buildlib.config.scan import ScanSettings
+from buildlib.config.policy import PolicyIgnore
+from buildlib.config.scan import ScanIgnore, ScanSettings
 from buildlib.console import to_json
 from buildlib.dockerfile.pins import Base
 from buildlib.findings.finding import Finding, Level
@@ -28,7 +27,7 @@ from buildlib.reproduce.report import ReproductionReport
 from buildlib.reproduce.timestamps import Late
 from buildlib.scan import report as scan
 from buildlib.scan.scanner import Scanned, Suppressed
-from buildlib.smoke.report import CheckResult, PlatformResult, SmokeReport, State
+from buildlib.smoke.report import CheckResult, CheckState, PlatformResult, SmokeReport
 
 TODAY = date(2026, 6, 15)
 AMD64, ARM64 = "linux/amd64", "linux/arm64"
@@ -139,11 +138,11 @@ def _size() -> SizeReport:
 
 
 def _smoke() -> SmokeReport:
-    good = CheckResult(check="healthy", state=State.PASSED, seconds=0.25)
-    away = CheckResult(check="socket", state=State.LEFT_OUT, detail="not here")
+    good = CheckResult(check="healthy", state=CheckState.PASSED, seconds=0.25)
+    away = CheckResult(check="socket", state=CheckState.LEFT_OUT, detail="not here")
     bad = CheckResult(
         check="a|b",
-        state=State.FAILED,
+        state=CheckState.FAILED,
         seconds=1,
         detail="exit code 3\nlog <b>",
         repeat="docker run thing",

@@ -18,7 +18,7 @@ from buildlib.executor import Completed
 from buildlib.findings.finding import Finding, Level
 from buildlib.findings.sarif import as_sarif
 from buildlib.image.archive import open_archive
-from buildlib.policy.build_checks import LeftOutError, plan_checks, run_checks
+from buildlib.policy.build_checks import NoBuildChecksError, plan_checks, run_checks
 from buildlib.policy.check import check_policy, policy_lines
 from buildlib.policy.report import SARIF_TOOL, PolicyReport, make_report
 from buildlib.project import Project
@@ -138,7 +138,7 @@ OLD = {
 def test_what_is_older_than_the_checks_is_no_finding(
     tmp_path: Path, answers: dict[tuple[str, ...], Completed], said: str
 ) -> None:
-    with pytest.raises(LeftOutError, match=said):
+    with pytest.raises(NoBuildChecksError, match=said):
         run_checks(FakeExecutor(answers), plan_checks(_project(tmp_path)))
 
 

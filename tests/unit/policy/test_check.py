@@ -18,7 +18,7 @@ from tarwriter import V7, TarEntry, tar
 from buildlib.commands import policy as policy_commands
 from buildlib.commands.session import Edge
 from buildlib.config.config import load_config
-from buildlib.config.policy import NO_POLICY, Ignore, Policy
+from buildlib.config.policy import NO_POLICY, Policy, PolicyIgnore
 from buildlib.errors import EngineError, GateError, InputError, ProblemsError, ToolError
 from buildlib.executor import Completed
 from buildlib.findings.finding import Finding, Level
@@ -32,7 +32,7 @@ from buildlib.policy.dockerfile_checks import check_bases, run_hadolint
 from buildlib.policy.image_checks import check_image, levelled, read_contents
 from buildlib.policy.report import SARIF_TOOL, PolicyReport, make_report
 from buildlib.policy.secret_checks import Known
-from buildlib.smoke.report import DROPS_ROOT, CheckResult, PlatformResult, SmokeReport, State
+from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult, SmokeReport
 
 from fakes import DOCKERFILE, FakeExecutor, a_project, write_project
 
@@ -707,7 +707,7 @@ def test_an_image_that_drops_root_is_tried_however_it_is_seen_to_be_healthy(
         digest="",
         version="1",
         seconds=1.0,
-        checks=(CheckResult(check=DROPS_ROOT, state=State.PASSED),),
+        checks=(CheckResult(check=DROPS_ROOT, state=CheckState.PASSED),),
     )
     archive = SimpleNamespace(images=lambda: [SimpleNamespace(platform="linux/amd64")])
     monkeypatch.setattr(Edge, "project", lambda *_: project)
@@ -759,12 +759,12 @@ def _finding(rule: str, **facts: object) -> Finding:
     return Finding(**{**known, **facts})  # type: ignore[arg-type]
 
 
-def _ignore(rule: str, until: date | None = TODAY, path: str = "") -> Ignore:
-    return Ignore(rule=rule, reason="vendor", until=until, path=path)
+def _ignore(rule: str, until: date | None = TODAY, path: str = "") -> PolicyIgnore:
+    return PolicyIgnore(rule=rule, reason="vendor", until=until, path=path)
 
 
 SU = _finding("no-setuid", platform="linux/amd64", layer=2, path="/bin/su")
-IGNORES: dict[str, tuple[Ignore, Finding, str]] = {
+IGNORES: dict[str, tuple[PolicyIgnore, Finding, str]] = {
     "the whole rule": (_ignore("no-setuid"), SU, "ignored"),
     "for good": (_ignore("no-setuid", None, "/bin/su"), SU, "ignored"),
     "the path": (_ignore("no-setuid", path="/bin/su"), SU, "ignored"),
@@ -779,7 +779,7 @@ IGNORES: dict[str, tuple[Ignore, Finding, str]] = {
 
 
 @pytest.mark.parametrize(("ignore", "finding", "outcome"), IGNORES.values(), ids=IGNORES)
-def test_what_an_ignore_is_about(ignore: Ignore, finding: Finding, outcome: str) -> None:
+def test_what_an_ignore_is_about(ignore: PolicyIgnore, finding: Finding, outcome: str) -> None:
     report = make_report("thing", ["linux/amd64"], [finding], [ignore], TODAY)
     if outcome == "ignored":
         assert (report.findings, report.ignored) == ((), ((finding, ignore),))
@@ -848,7 +848,9 @@ until = "2027-01-31"
 """
     (tmp_path / "buildlib.toml").write_text(text, encoding="utf-8")
     policy = load_config(tmp_path, {}).image_policy()
-    ignore = Ignore(rule="no-setuid", path="/bin/su", reason="needed", until=date(2027, 1, 31))
+    ignore = PolicyIgnore(
+        rule="no-setuid", path="/bin/su", reason="needed", until=date(2027, 1, 31)
+    )
     assert policy == Policy(labels=("a",), max_layers=9, layer_budget=12_000_000, ignore=(ignore,))
 
 

@@ -15,13 +15,14 @@ from typing import Any, cast
 import pytest
 from ociwriter import OciWriter
 
+from buildlib.config.policy import PolicyIgnore
 from buildlib.containers.runner import Engine
 from buildlib.docker.endpoint import Kind
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed, Executor
 from buildlib.policy.report import PolicyReport
 from buildlib.publish.gates import FAILED, PASSED, Subject, judge, missing_tools
-from buildlib.smoke.report import DROPS_ROOT, CheckResult, PlatformResult, SmokeReport, State
+from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult, SmokeReport
 
 from fakes import FakeExecutor, a_console, a_project, words_after, write_project
 
@@ -107,6 +108,7 @@ def test_an_interruption_ends_all_of_them(tmp_path: Path) -> None:
     assert ended == ["cancelled"]
 
 
+MODULE = "buildlib.publish.gates"
 GATES = ("smoke", "policy", "size", "scan", "sbom", "reproducible")
 
 
@@ -201,8 +203,28 @@ def test_a_finding_that_passes_is_told_as_well(tmp_path: Path) -> None:
     assert "nothing is left to ignore of CVE-1" in told
 
 
+def test_an_ignore_that_the_policy_no_longer_needs_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unused = PolicyIgnore(rule="no-setuid", reason="vendor", path="/bin/su")
+    report = PolicyReport(image="t", platforms=(), findings=(), unused=(unused,))
+    monkeypatch.setattr(f"{MODULE}.check_policy", lambda *_, **__: report)
+    subject, err = _subject(tmp_path, FakeExecutor())
+    (outcome,) = judge(("policy",), subject, cancel=lambda: None)
+    assert outcome.record.state == PASSED
+    assert "warning: nothing is left to ignore of no-setuid /bin/su" in err.getvalue()
+
+
+def test_a_platform_that_the_record_of_sizes_lacks_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text('{"version": "1.0.0", "platforms": {}}', encoding="utf-8")
+    config = f'{CONFIG}[smoke]\nsize-record = "s.json"\n'
+    subject, err = _subject(tmp_path, FakeExecutor(), config)
+    (outcome,) = judge(("size",), subject, cancel=lambda: None)
+    assert outcome.record.state == PASSED
+    assert "warning: linux/amd64 is not in the record of 1.0.0" in err.getvalue()
+
+
 DROPPING = f"{CONFIG}[run]\nuser = 1001\ndrops-root = true\n"
-MODULE = "buildlib.publish.gates"
 
 
 def _policy_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
@@ -217,9 +239,9 @@ def _policy_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return asked
 
 
-@pytest.mark.parametrize("state", [State.PASSED, State.FAILED, State.LEFT_OUT])
+@pytest.mark.parametrize("state", [CheckState.PASSED, CheckState.FAILED, CheckState.LEFT_OUT])
 def test_the_policy_goes_by_what_smoke_saw_of_this_very_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: State
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: CheckState
 ) -> None:
     result = PlatformResult(
         image="t",
@@ -243,7 +265,7 @@ def test_the_policy_goes_by_what_smoke_saw_of_this_very_image(
     subject = replace(subject, engine=lambda: None)  # type: ignore[arg-type, return-value]
     outcomes = judge(("policy", "smoke"), subject, cancel=lambda: None)
     assert [outcome.record.gate for outcome in outcomes] == ["policy", "smoke"]
-    assert asked == [("linux/amd64",) if state is State.PASSED else ()]
+    assert asked == [("linux/amd64",) if state is CheckState.PASSED else ()]
 
 
 def test_without_smoke_nothing_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

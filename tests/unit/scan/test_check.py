@@ -14,7 +14,7 @@ import pytest
 from ociwriter import ELF, OciWriter
 
 from buildlib.config.config import load_config
-from buildlib.config.scan import NO_SCAN, Ignore, ScanSettings
+from buildlib.config.scan import NO_SCAN, ScanIgnore, ScanSettings
 from buildlib.errors import BuildlibError, GateError, InputError, ToolError
 from buildlib.executor import Completed
 from buildlib.findings.finding import Level
@@ -584,11 +584,11 @@ def test_what_has_no_fix_is_only_told_where_that_is_wanted() -> None:
     assert "1 of severity high or worse with a fix, 1 warnings" in report.as_text()
 
 
-def _ignore(name: str, until: date = TODAY, package: str = "") -> Ignore:
-    return Ignore(id=name, reason="vendor", until=until, package=package)
+def _ignore(name: str, until: date = TODAY, package: str = "") -> ScanIgnore:
+    return ScanIgnore(id=name, reason="vendor", until=until, package=package)
 
 
-IGNORES: dict[str, tuple[Ignore, str]] = {
+IGNORES: dict[str, tuple[ScanIgnore, str]] = {
     "its name": (_ignore(GHSA), "ignored"),
     "another name of it": (_ignore(CVE), "ignored"),
     "the package": (_ignore(CVE, package="leaky"), "ignored"),
@@ -600,7 +600,7 @@ IGNORES: dict[str, tuple[Ignore, str]] = {
 
 
 @pytest.mark.parametrize(("ignore", "outcome"), IGNORES.values(), ids=IGNORES)
-def test_what_an_ignore_is_about(ignore: Ignore, outcome: str) -> None:
+def test_what_an_ignore_is_about(ignore: ScanIgnore, outcome: str) -> None:
     finding = _finding()
     report = _report(finding, ignore=(ignore,))
     if outcome == "ignored":
@@ -748,7 +748,9 @@ until = 2027-01-31
         severity=Severity.MEDIUM,
         only_fixed=True,
         vex=("security/vex.json",),
-        ignore=(Ignore(id=CVE, reason="not reached", until=date(2027, 1, 31), package="leaky"),),
+        ignore=(
+            ScanIgnore(id=CVE, reason="not reached", until=date(2027, 1, 31), package="leaky"),
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from buildlib.image.elf import kernel_names, program_arch
 from buildlib.smoke.processes import (
-    Process,
+    ContainerProcess,
     error_lines,
     of_image,
     parse_proc,
@@ -53,7 +53,7 @@ PID         PPID        UID         GID         SUPGID      COMMAND
 """
 
 
-def _process(**changes: object) -> Process:
+def _process(**changes: object) -> ContainerProcess:
     facts: dict[str, object] = {
         "pid": 7,
         "parent": 1,
@@ -61,7 +61,7 @@ def _process(**changes: object) -> Process:
         "groups": frozenset({1001}),
         "words": ("/app", "server"),
     }
-    return Process(**{**facts, **changes})  # type: ignore[arg-type]
+    return ContainerProcess(**{**facts, **changes})  # type: ignore[arg-type]
 
 
 def test_processes_as_the_container_sees_them() -> None:
@@ -104,7 +104,7 @@ def test_nothing_that_was_seen_is_nothing() -> None:
     ids=["right", "none", "one of them as root", "one group more", "one group less"],
 )
 def test_every_process_has_to_be_the_user_and_in_the_groups(
-    processes: list[Process], problem: str
+    processes: list[ContainerProcess], problem: str
 ) -> None:
     seen = wrong_user(processes, 1001, frozenset({1001}))
     assert seen.startswith(problem)

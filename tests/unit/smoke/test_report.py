@@ -14,7 +14,7 @@ from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Completed
 from buildlib.image.archive import open_archive
 from buildlib.smoke.load_image import given, name_of
-from buildlib.smoke.report import CheckResult, PlatformResult, SmokeReport, State
+from buildlib.smoke.report import CheckResult, CheckState, PlatformResult, SmokeReport
 from buildlib.smoke.sandbox import LABEL, new_run_id, remove_stale
 from buildlib.tempfiles import has_ended
 
@@ -36,15 +36,15 @@ def _report(*results: PlatformResult) -> SmokeReport:
     return SmokeReport(results=results)
 
 
-GOOD = CheckResult(check="healthy", state=State.PASSED, seconds=0.25)
+GOOD = CheckResult(check="healthy", state=CheckState.PASSED, seconds=0.25)
 BAD = CheckResult(
     check="a|b",
-    state=State.FAILED,
+    state=CheckState.FAILED,
     seconds=1,
     detail="exit code 3\n\x1b[31mlog <b>",
     repeat="docker run thing",
 )
-AWAY = CheckResult(check="socket", state=State.LEFT_OUT, detail="not here")
+AWAY = CheckResult(check="socket", state=CheckState.LEFT_OUT, detail="not here")
 
 
 def test_the_table_is_check_by_platform_with_the_details_below() -> None:

@@ -17,7 +17,7 @@ from buildlib.executor import NOTHING, Completed
 from buildlib.image.platform import parse_platform
 from buildlib.smoke.check_names import check_names, check_only
 from buildlib.smoke.checks import PlatformImage, PlatformSmoke
-from buildlib.smoke.report import DROPS_ROOT, CheckResult, State
+from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState
 from buildlib.smoke.runner import POLICY
 from buildlib.smoke.sandbox import LABEL, Lab
 from buildlib.smoke.socket_relay import Socket
@@ -179,7 +179,7 @@ def _findings(
 
 
 def _failed(found: dict[str, CheckResult]) -> dict[str, str]:
-    return {name: f.detail for name, f in found.items() if f.state is State.FAILED}
+    return {name: f.detail for name, f in found.items() if f.state is CheckState.FAILED}
 
 
 def test_an_image_that_does_all_passes_every_check(tmp_path: Path, service: Service) -> None:
@@ -342,7 +342,7 @@ def test_an_image_without_a_healthcheck_has_it_left_out(tmp_path: Path, service:
     docker = Docker(service.port)
     docker.health = None
     found = _findings(tmp_path, docker)["healthy by HEALTHCHECK"]
-    assert (found.state, found.detail) == (State.LEFT_OUT, "the image has none")
+    assert (found.state, found.detail) == (CheckState.LEFT_OUT, "the image has none")
 
 
 @pytest.mark.parametrize("foreign", [True, False])
@@ -362,14 +362,14 @@ def test_a_socket_that_can_not_be_had_is_left_out_with_the_reason(
     found = _findings(tmp_path, Docker(service.port), sockets=(OWN, lacking, ROOT))
     for check in ("user and groups", "reaches the engine"):
         finding = found[f"{check}, socket of group 999"]
-        assert (finding.state, finding.detail) == (State.LEFT_OUT, "not on this engine")
-    assert found["data outlives the container"].state is State.PASSED
+        assert (finding.state, finding.detail) == (CheckState.LEFT_OUT, "not on this engine")
+    assert found["data outlives the container"].state is CheckState.PASSED
 
 
 def test_data_is_looked_for_with_the_only_socket_as_well(tmp_path: Path, service: Service) -> None:
     docker = Docker(service.port)
     found = _findings(tmp_path, docker, sockets=(OWN,))
-    assert found["data outlives the container"].state is State.PASSED
+    assert found["data outlives the container"].state is CheckState.PASSED
     mounts = {word for argv in docker.asked for word in argv if word.startswith("type=volume")}
     assert len(mounts) == 1
 
@@ -501,7 +501,7 @@ def test_a_program_that_can_not_be_read_leaves_its_check_out(
     docker = Docker(service.port)
     docker.head = b"#!"
     found = _findings(tmp_path, docker)["platform of the process"]
-    assert found.state is State.LEFT_OUT
+    assert found.state is CheckState.LEFT_OUT
     assert found.detail.startswith("its program could not be read: /app, ")
 
 
@@ -518,7 +518,7 @@ def test_a_program_is_found_by_the_images_path(
 ) -> None:
     docker = Docker(service.port)
     docker.head, docker.runtime, docker.files = b"#!", runtime, {path: ELF_ARM64}
-    assert _findings(tmp_path, docker)["platform of the process"].state is State.PASSED
+    assert _findings(tmp_path, docker)["platform of the process"].state is CheckState.PASSED
     docker.files = {path: ELF_ARM64.replace(b"\xb7", b"\x3e")}
     found = _findings(tmp_path, docker)["platform of the process"]
     assert found.detail == f"{path} is for amd64, and the image for arm64"
@@ -565,7 +565,7 @@ def test_the_group_is_that_of_the_image_or_the_configuration(
     config = f"{CONFIG}{keys}init = false\n"
     found = _findings(tmp_path, docker, config, sockets=(), only=("user*",))["user and groups"]
     assert found.detail.endswith(wanted)
-    assert (found.state is State.FAILED) == bool(wanted)
+    assert (found.state is CheckState.FAILED) == bool(wanted)
 
 
 STOPS = {
@@ -590,7 +590,7 @@ def test_it_ends_as_its_own_signal_ends_it(
     config = CONFIG.replace("port = 80", "port = 80\nstop-codes = [7]")
     found = _findings(tmp_path, docker, config, only=("stops*",))["stops on SIGTERM"]
     assert found.detail.startswith(problem)
-    assert (found.state is State.FAILED) == bool(problem)
+    assert (found.state is CheckState.FAILED) == bool(problem)
 
 
 VERSIONS = {
@@ -710,7 +710,7 @@ def test_a_server_that_is_overloaded_is_asked_once_more(
     monkeypatch.setattr("buildlib.smoke.checks._SECOND_TRY", 0.0)
     service.engine_codes = [503]
     found = _findings(tmp_path, Docker(service.port), sockets=(OWN,), only=("reaches*",))
-    assert found["reaches the engine, the engine's own socket"].state is State.PASSED
+    assert found["reaches the engine, the engine's own socket"].state is CheckState.PASSED
     service.engine_codes = [503, 503]
     found = _findings(tmp_path, Docker(service.port), sockets=(OWN,), only=("reaches*",))
     assert found["reaches the engine, the engine's own socket"].detail.startswith("HTTP 503")
@@ -754,7 +754,7 @@ start-timeout = 1
 
 def test_services_run_beside_it_and_go_with_it(tmp_path: Path) -> None:
     docker = Docker()
-    assert _findings(tmp_path, docker, SERVICES)["--help"].state is State.PASSED
+    assert _findings(tmp_path, docker, SERVICES)["--help"].state is CheckState.PASSED
     network = next(argv[-1] for argv in docker.asked if argv[1:3] == ("network", "create"))
     service, command = [argv for argv in docker.asked if argv[1] == "run"]
     assert {"--network", network, "--network-alias", "db", "X=y", "missing"} <= set(service)
@@ -788,7 +788,7 @@ def test_smoke_without_a_port_looks_at_a_worker(tmp_path: Path) -> None:
     docker = Docker()
     config = 'image = "thing"\n[smoke]\nhealth-command = ["ready"]\n'
     found = _findings(tmp_path, docker, config)
-    assert found["healthy"].state is State.PASSED
+    assert found["healthy"].state is CheckState.PASSED
     assert not any("--publish" in argv for argv in docker.asked)
 
 
@@ -809,7 +809,7 @@ def test_a_start_as_root_has_to_end_as_the_user_in_the_socket_s_group(
     # Without --group-add, the entrypoint joins it.
     docker.groups = {"": joined}
     found = _findings(tmp_path, docker, DROPPING)
-    assert found[DROPS_ROOT].state is (State.FAILED if detail else State.PASSED)
+    assert found[DROPS_ROOT].state is (CheckState.FAILED if detail else CheckState.PASSED)
     assert detail in found[DROPS_ROOT].detail
     assert check_names(a_project(tmp_path).config).count(DROPS_ROOT) == 1
 
