@@ -126,7 +126,7 @@ def docker_sbom(
         "json": "print the results as JSON on stdout, and nothing else there",
     },
 )
-def docker_smoke(  # noqa: PLR0913 - one for each option
+def docker_smoke(
     context: Context,
     platform: Sequence[str] | None = None,
     *,

@@ -695,10 +695,10 @@ def test_an_image_that_drops_root_is_tried_however_it_is_seen_to_be_healthy(
 ) -> None:
     text = f'image = "thing"\n[run]\nuser = 1001\ndrops-root = true\n[smoke]\n{how}\n'
     project = a_project(write_project(tmp_path, text))
-    dropped: list[tuple[str, ...]] = []
+    asked: list[tuple[str, ...]] = []
 
-    def report(*_: object, **facts: Any) -> PolicyReport:  # noqa: ANN401 - of any argument
-        dropped.append(tuple(facts["dropped"]))
+    def report(*_: object, dropped: Sequence[str], **__: object) -> PolicyReport:
+        asked.append(tuple(dropped))
         return make_report("thing:1", ("linux/amd64",), (), (), TODAY)
 
     seen = PlatformResult(
@@ -723,7 +723,7 @@ def test_an_image_that_drops_root_is_tried_however_it_is_seen_to_be_healthy(
 
     monkeypatch.setattr(policy_commands, "try_image", refuse)
     policy_commands.policy(run, "thing:1", release=False, sarif="", as_json=False)
-    assert dropped == [("linux/amd64",), ()]
+    assert asked == [("linux/amd64",), ()]
 
 
 def test_hadolint_is_asked_with_the_repositorys_configuration(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def _subject(root: Path, executor: Executor, config: str = CONFIG) -> tuple[Subj
     archive = writer.write(root / "dist/thing-1.2.3.oci.tar", writer.index(image))
     console, _, err = a_console()
 
-    def never() -> Any:  # noqa: ANN401 - it returns nothing
+    def never() -> Engine:
         raise AssertionError
 
     subject = Subject(
