@@ -116,24 +116,20 @@ def _sbom(archive: Archive, image: Image, name: str, folder: Path, executor: Run
     with passing_folder("sbom") as temporary:
         single = temporary / "image.tar"
         archive.write_image(image, single)
-        _scan(single, image, name, files, executor)
+        outputs = [word for form, path in files.items() for word in ("--output", f"{form}={path}")]
+        # The name of the image: without it, the SBOM would be named after the temporary file.
+        source = ("--source-name", name, "--source-version", image.digest)
+        argv = (*_QUIET, "syft", "scan", f"oci-archive:{single}", "--quiet", *source, *outputs)
+        done = executor.run(argv, timeout=_TIMEOUT)
+    _check_found(done)
+    if done.code != 0:
+        raise GateError(f"syft can't read the image for {image.platform}", why=done.stderr.strip())
     return Sbom(
         platform=image.platform,
         digest=image.digest,
         packages=_packages(next(iter(files.values())), image.platform),
         files=tuple(str(path) for path in files.values()),
     )
-
-
-def _scan(single: Path, image: Image, name: str, files: dict[str, Path], executor: Runner) -> None:
-    outputs = [word for form, path in files.items() for word in ("--output", f"{form}={path}")]
-    # What it is about: without a name it would be called after the temporary file.
-    source = ("--source-name", name, "--source-version", image.digest)
-    argv = (*_QUIET, "syft", "scan", f"oci-archive:{single}", "--quiet", *source, *outputs)
-    done = executor.run(argv, timeout=_TIMEOUT)
-    _check_found(done)
-    if done.code != 0:
-        raise GateError(f"syft can't read the image for {image.platform}", why=done.stderr.strip())
 
 
 def find_syft(executor: Runner) -> None:

@@ -124,13 +124,9 @@ def check_image(
 def _runs_as(runtime: Mapping[str, Any], drops_to: int, *, seen: bool) -> Iterator[Part]:
     user = str(runtime.get("User") or "")
     # An image of files alone runs nothing.
-    if user or main_command(runtime):
-        yield from _user(user, drops_to, seen=seen)
-
-
-def _user(user: str, drops_to: int, *, seen: bool) -> Iterator[Part]:
-    name = user.partition(":")[0]
-    number = user_number(user)
+    if not user and not main_command(runtime):
+        return
+    name, number = user.partition(":")[0], user_number(user)
     if number == 0 or name == "root":
         yield _root(name or "root, as no USER is set", drops_to, seen=seen)
     elif number is None:

@@ -40,6 +40,11 @@ class Difference:
     second: str = ""
     made_by: str = ""
 
+    @property
+    def row(self) -> tuple[str, ...]:
+        """Return it as a row of a table."""
+        return (self.item or "(all of it)", self.what, self.first, self.second)
+
 
 def compare(first: Archive, second: Archive) -> tuple[Difference, ...]:
     """Return every difference between two images, explained as far as it can be.

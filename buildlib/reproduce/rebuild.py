@@ -141,12 +141,6 @@ def _sources(project: Project, console: Console | None = None) -> Iterator[Proje
     yield project
 
 
-def _source(project: Project) -> str:
-    if project.checkout:
-        return f"commit {project.version.revision}"
-    return "the work tree, which differs from the commit" if project.version.revision else ""
-
-
 def _wanted(project: Project, platforms: tuple[str, ...]) -> tuple[str, ...]:
     return platforms or (("all",) if project.config.platforms else ())
 
@@ -177,20 +171,34 @@ def reproduce(
     wanted = _wanted(project, platforms)
     with _sources(project, console) as sources, passing_folder(_KIND) as base:
         builds = _prepared(sources, wanted, base, (keep or base).absolute(), executor_in)
-        cache = Cache(executor_in({}), project.config.buildx_builder())
-        with without_mounts(cache, [build.namespace for build in builds]):
+        executor, builder = executor_in({}), project.config.buildx_builder()
+        with without_mounts(Cache(executor, builder), [build.namespace for build in builds]):
             built = _build_all(builds, console)
-        tools = _tools(executor_in({}), project.config.buildx_builder())
-        return _compared(
-            sources, builds, built, kept=keep is not None, started=started, tools=tools
-        )
-
-
-def _tools(executor: Executor, builder: str) -> dict[str, str]:
-    """Return the versions of what built: another BuildKit may give another digest."""
-    facts = inspect_engine(executor)
-    buildkit = buildkit_versions(executor, builder)
-    return {"buildx": facts.buildx, "engine": facts.server, "buildkit": buildkit}
+        facts, version = inspect_engine(executor), sources.version
+        source = "the work tree, which differs from the commit"
+        if sources.checkout:
+            source = f"commit {version.revision}"
+        archives = [build.archive for build in builds]
+        with open_archive(archives[0]) as first, open_archive(archives[1]) as second:
+            return ReproductionReport(
+                image=project.config.image,
+                version=version.value,
+                platforms=built,
+                source=source if version.revision else "",
+                epoch=version.created,
+                digests=(first.top(), second.top()),
+                archives=tuple(map(str, archives)) if keep else (),
+                differences=compare(first, second),
+                # Another BuildKit may give another digest.
+                tools={
+                    "buildx": facts.buildx,
+                    "engine": facts.server,
+                    "buildkit": buildkit_versions(executor, builder),
+                },
+                # The second's files have times to come: whatever was not set is seen.
+                late=late(second, version.created),
+                seconds=time.monotonic() - started,
+            )
 
 
 def _build_all(builds: list[Build], console: Console) -> tuple[str, ...]:
@@ -202,31 +210,3 @@ def _build_all(builds: list[Build], console: Console) -> tuple[str, ...]:
         console.note(f"the {build.name} of two builds")
         platforms = build_image(build.project, build.request, build.executor, console).platforms
     return platforms
-
-
-def _compared(
-    project: Project,
-    builds: list[Build],
-    platforms: tuple[str, ...],
-    *,
-    kept: bool,
-    started: float,
-    tools: Mapping[str, str],
-) -> ReproductionReport:
-    one, other = (build.archive for build in builds)
-    epoch = project.version.created
-    with open_archive(one) as first, open_archive(other) as second:
-        return ReproductionReport(
-            image=project.config.image,
-            version=project.version.value,
-            platforms=platforms,
-            source=_source(project),
-            epoch=epoch,
-            digests=(first.top(), second.top()),
-            archives=tuple(str(build.archive) for build in builds) if kept else (),
-            differences=compare(first, second),
-            tools=tools,
-            # The second's files have times to come: whatever was not set is seen.
-            late=late(second, epoch),
-            seconds=time.monotonic() - started,
-        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any, Final
@@ -73,7 +74,10 @@ class ReproductionReport(Report):
             ("kept in", ", ".join(self.archives)),
         ]
         parts = [table([row for row in rows if row[1]])]
-        return "\n\n".join([*parts, *_differing(self.differences), *_too_late(self.late)])
+        head = ("what", "differs in", "first", "second")
+        parts += _grouped(self.differences, "", head)
+        parts += _grouped(self.late, ": later than the epoch, or not it")
+        return "\n\n".join(parts)
 
     def problems(self) -> list[GateError]:
         """Return a problem where the two differ, and one where the epoch is not carried."""
@@ -107,30 +111,15 @@ def _where(found: Difference | Late) -> str:
     return f"{place}, made by {short}" if short else place
 
 
-def _rest(number: int) -> list[str]:
-    return [f"  and {number - _ROWS} more; --json has all"] if number > _ROWS else []
-
-
-def _differing(found: tuple[Difference, ...]) -> list[str]:
-    parts = []
+def _grouped(
+    found: Sequence[Difference | Late], title: str, *head: tuple[str, ...]
+) -> Iterator[str]:
+    """Yield a table for each part of the image."""
     for where, group in groupby(found[:_ROWS], key=_where):
-        rows = [(d.item or "(all of it)", d.what, d.first, d.second) for d in group]
-        head = ("what", "differs in", "first", "second")
-        parts.append(f"{where}\n{_indented(table([head, *rows]))}")
-    return [*parts, *_rest(len(found))]
-
-
-def _too_late(late: tuple[Late, ...]) -> list[str]:
-    parts = []
-    for where, group in groupby(late[:_ROWS], key=_where):
-        rows = [(found.item, found.time) for found in group]
-        head = f"{where}: later than the epoch, or not it"
-        parts.append(f"{head}\n{_indented(table(rows))}")
-    return [*parts, *_rest(len(late))]
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
+        rows = table([*head, *(one.row for one in group)])
+        yield f"{where}{title}\n{textwrap.indent(rows, '  ')}"
+    if len(found) > _ROWS:
+        yield f"  and {len(found) - _ROWS} more; --json has all"
 
 
 def _number(found: tuple[Difference, ...] | tuple[Late, ...], noun: str) -> str:

@@ -32,6 +32,11 @@ class Late:
     time: str
     made_by: str = ""
 
+    @property
+    def row(self) -> tuple[str, ...]:
+        """Return it as a row of a table."""
+        return (self.item, self.time)
+
 
 def late(archive: Archive, epoch: int) -> tuple[Late, ...]:
     """Return every time in our configurations and layers that shows when the build was.

@@ -31,17 +31,10 @@ _NAME: Final = "grype"
 _PROGRAM: Final = ("env", "GRYPE_CHECK_FOR_APP_UPDATE=false", "NO_COLOR=1", _NAME)
 # It exits with 2 where the user's own configuration has a threshold, and something is over it.
 _ENDED: Final = (0, 2)
+VERSION: Final = (*_PROGRAM, "version", "--output", "json")
+# Whether its database is one that it would use.
+STATUS: Final = (*_PROGRAM, "db", "status", "--output", "json")
 _NO_VERSION: Final = "[not provided]"
-
-
-def version_argv() -> tuple[str, ...]:
-    """Return the command that prints its version."""
-    return (*_PROGRAM, "version", "--output", "json")
-
-
-def status_argv() -> tuple[str, ...]:
-    """Return the command that prints whether its database is one that it would use."""
-    return (*_PROGRAM, "db", "status", "--output", "json")
 
 
 def scan_argv(archive: Path, vex: Sequence[Path]) -> tuple[str, ...]:
@@ -66,7 +59,7 @@ def _sbom(archive: Path) -> Path:
 
 
 def _version(executor: Runner) -> str | None:
-    said = ask_version(executor, version_argv(), _NAME)
+    said = ask_version(executor, VERSION, _NAME)
     if said is None:
         return None
     # A grype that `go install` built knows no version.
@@ -93,7 +86,7 @@ def _refuse(executor: Runner, done: Completed, platform: str) -> None:
 
 
 def _database_valid(executor: Runner) -> bool:
-    done = executor.run(status_argv(), timeout=TIMEOUT)
+    done = executor.run(STATUS, timeout=TIMEOUT)
     try:
         return done.code == 0 and json.loads(done.stdout)["valid"] is True
     except (ValueError, LookupError, TypeError):

@@ -33,14 +33,11 @@ _PROGRAM: Final = (
     *("env", "TRIVY_SKIP_VERSION_CHECK=true", "TRIVY_DISABLE_TELEMETRY=true", "NO_COLOR=1"),
     _NAME,
 )
+# Its version, and the time of its database.
+VERSION: Final = (*_PROGRAM, "version", "--format", "json")
 # The only version of its JSON that there is.
 _SCHEMA: Final = 2
 _SEVERITIES: Final = "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL"
-
-
-def version_argv() -> tuple[str, ...]:
-    """Return the command that prints its version, and the time of its database."""
-    return (*_PROGRAM, "version", "--format", "json")
 
 
 def scan_argv(layout: Path, output: Path, vex: Sequence[Path]) -> tuple[str, ...]:
@@ -62,7 +59,7 @@ def scan_argv(layout: Path, output: Path, vex: Sequence[Path]) -> tuple[str, ...
 
 
 def _version(executor: Runner) -> str | None:
-    said = ask_version(executor, version_argv(), _NAME)
+    said = ask_version(executor, VERSION, _NAME)
     return None if said is None else str(said.get("Version", ""))
 
 
@@ -73,7 +70,7 @@ def _scan(executor: Runner, archive: Path, platform: str, vex: Sequence[Path]) -
     if done.code != 0:
         _refuse(done, platform)
     # Only now: the scan may have brought another database.
-    said = ask_version(executor, version_argv(), _NAME) or {}
+    said = ask_version(executor, VERSION, _NAME) or {}
     with sense_of(_NAME):
         database = str((said.get("VulnerabilityDB") or {}).get("UpdatedAt", ""))
     return parse(read_json(output, _NAME), platform, database)
