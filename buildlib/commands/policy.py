@@ -12,7 +12,6 @@ from buildlib.findings.sarif import write_sarif
 from buildlib.image.archive import Archive
 from buildlib.image.size import saved
 from buildlib.policy.check import check_policy, policy_lines
-from buildlib.policy.report import SARIF_TOOL
 from buildlib.project import Project
 from buildlib.smoke.report import DROPS_ROOT
 
@@ -42,7 +41,7 @@ def policy(run: Edge, image: str, *, release: bool, sarif: str, as_json: bool) -
         )
     if sarif:
         file, root = project.dockerfile_path, project.config.root
-        write_sarif(Path(sarif), SARIF_TOOL, report, root=root, dockerfile=file)
+        write_sarif(Path(sarif), report, root=root, dockerfile=file)
     show(report, run.console, as_json=as_json)
     raise_problems(report.problems())
 

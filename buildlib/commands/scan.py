@@ -18,7 +18,7 @@ from buildlib.image.size import saved
 from buildlib.publish.plan import chosen_registries
 from buildlib.registry.transfer import pulled
 from buildlib.scan.check import check_scan
-from buildlib.scan.report import SARIF_TOOL, ScanReport, join_reports
+from buildlib.scan.report import ScanReport, join_reports
 
 
 def scan(
@@ -45,7 +45,7 @@ def scan(
             report = _check(run, config, settings, archive, named)
     if sarif:
         file = config.root / config.dockerfile
-        write_sarif(Path(sarif), SARIF_TOOL, report, root=config.root, dockerfile=file)
+        write_sarif(Path(sarif), report, root=config.root, dockerfile=file)
     show(report, run.console, as_json=as_json)
     raise_problems(report.problems())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
 
 from buildlib.console import to_json
 from buildlib.findings.finding import Level, Rule
@@ -52,12 +52,14 @@ class FindingsReport(Report, Generic[FindingT, SuppressionT]):
     """The result of a check that goes by rules, for one image.
 
     Args:
+        tool: the name of the check in a code scanning service.
         image: what was checked.
         findings: what counts, worst first.
         ignored: what would count, and the suppression by which it does not.
         unused: suppressions that no finding matches.
     """
 
+    tool: ClassVar[str]
     image: str
     findings: tuple[FindingT, ...]
     ignored: tuple[tuple[FindingT, SuppressionT], ...] = ()

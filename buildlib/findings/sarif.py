@@ -24,13 +24,12 @@ _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def write_sarif(
-    path: Path, tool: str, report: FindingsReport[Any, Any], *, root: Path, dockerfile: Path
+    path: Path, report: FindingsReport[Any, Any], *, root: Path, dockerfile: Path
 ) -> None:
     """Write a report for code scanning.
 
     Args:
         path: the file to write.
-        tool: what the service calls the check.
         report: what it found.
         root: of the repository.
         dockerfile: what the findings point to.
@@ -38,15 +37,14 @@ def write_sarif(
     Raises:
         InputError: the file can't be written (exit 2).
     """
-    document = as_sarif(tool, report, dockerfile=dockerfile_uri(root, dockerfile))
+    document = as_sarif(report, dockerfile=dockerfile_uri(root, dockerfile))
     write_text(path, to_json(document) + "\n")
 
 
-def as_sarif(tool: str, report: FindingsReport[Any, Any], *, dockerfile: str) -> dict[str, Any]:
+def as_sarif(report: FindingsReport[Any, Any], *, dockerfile: str) -> dict[str, Any]:
     """Return the document, ready for JSON.
 
     Args:
-        tool: what the service calls the check.
         report: what it found.
         dockerfile: its path in the repository, with slashes.
     """
@@ -54,7 +52,7 @@ def as_sarif(tool: str, report: FindingsReport[Any, Any], *, dockerfile: str) ->
     index = {rule["id"]: number for number, rule in enumerate(rules)}
     results = [_result(one, None, dockerfile, index) for one in report.findings]
     results += [_result(one, why, dockerfile, index) for one, why in report.ignored]
-    driver = {"name": tool, "rules": rules}
+    driver = {"name": report.tool, "rules": rules}
     return {
         "$schema": _SCHEMA,
         "version": "2.1.0",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any, ClassVar
 
 from buildlib.config.policy import PolicyIgnore
 from buildlib.console import table
@@ -14,8 +14,6 @@ from buildlib.findings.finding import Finding, Level, Rule
 from buildlib.findings.policy_rules import RULES, rule_of
 from buildlib.findings.report import FindingsReport
 from buildlib.findings.suppressions import apply, as_dict, justification, with_reason
-
-SARIF_TOOL: Final = "buildlib policy"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +25,7 @@ class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
         left_out: what could not be checked here, a sentence each.
     """
 
+    tool: ClassVar[str] = "buildlib policy"
     platforms: tuple[str, ...]
     left_out: tuple[str, ...] = ()
 

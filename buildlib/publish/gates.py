@@ -32,7 +32,6 @@ from buildlib.project import Project
 from buildlib.publish.receipt import GateRecord, inside
 from buildlib.reproduce.rebuild import ExecutorIn, reproduce
 from buildlib.scan.check import check_scan, find_scanner
-from buildlib.scan.report import SARIF_TOOL
 from buildlib.smoke.runner import SmokeFlow, SmokeRequest
 from buildlib.tempfiles import system_problem
 
@@ -157,7 +156,7 @@ def _scan(subject: Subject, archive: Archive) -> Figures:
         today=subject.today,
     )
     sarif = subject.beside("scan.sarif")
-    write_sarif(sarif, SARIF_TOOL, report, root=project.files, dockerfile=project.dockerfile_path)
+    write_sarif(sarif, report, root=project.files, dockerfile=project.dockerfile_path)
     _pass(report, subject.console)
     if report.findings or report.ignored or report.suppressed:
         # The error lists only what fails; the rest would never be seen otherwise.

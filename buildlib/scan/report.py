@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from buildlib.config.scan import ScanIgnore, ScanSettings
 from buildlib.console import table
@@ -17,7 +17,6 @@ from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.scan.scanner import Scanned, Suppressed
 from buildlib.streams import printable
 
-SARIF_TOOL: Final = "buildlib scan"
 # An error is read in a terminal; the report has them all.
 _LONGEST: Final = 20
 # GitHub sorts alerts by it: over 9.0 is critical, from 7.0 on high, from 4.0 on medium, the rest
@@ -47,6 +46,7 @@ class ScanReport(FindingsReport[Vulnerability, ScanIgnore]):
         suppressed: what the scanner left out, by a VEX file or its own configuration.
     """
 
+    tool: ClassVar[str] = "buildlib scan"
     scanner: str
     version: str
     database: str

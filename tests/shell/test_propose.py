@@ -18,7 +18,7 @@ from buildlib.console import to_json
 from buildlib.findings.finding import Level
 from buildlib.findings.sarif import as_sarif
 from buildlib.findings.vulnerability import Severity, Vulnerability
-from buildlib.scan.report import SARIF_TOOL, ScanReport
+from buildlib.scan.report import ScanReport
 
 SCRIPT = ROOT / "scripts" / "propose.py"
 # Answers with the file that is named for its first two words, and keeps what it was asked.
@@ -242,9 +242,7 @@ def _sarif(path: Path, *names: str, mild: str = "CVE-2020-1111") -> str:
         platforms=tuple((one, 1) for one in platforms),
         findings=(*bad, _finding(mild, Severity.LOW, platforms[0])),
     )
-    path.write_text(
-        to_json(as_sarif(SARIF_TOOL, report, dockerfile="Dockerfile")), encoding="utf-8"
-    )
+    path.write_text(to_json(as_sarif(report, dockerfile="Dockerfile")), encoding="utf-8")
     return str(path)
 
 

@@ -94,7 +94,7 @@ def test_no_name_in_an_image_breaks_a_report_of_the_policy(tmp_path: Path, case:
     assert all(map(_one_line, lines))
     for one in json.loads(to_json(report.as_dict()))["findings"]:
         assert _one_line(one["path"] + one["rule"] + one["message"] + one["platform"])
-    (run,) = json.loads(to_json(as_sarif("policy", report, dockerfile="Dockerfile")))["runs"]
+    (run,) = json.loads(to_json(as_sarif(report, dockerfile="Dockerfile")))["runs"]
     assert len(run["results"]) == len(set(found))
     assert all(_one_line(result["message"]["text"]) for result in run["results"])
     prints = {result["partialFingerprints"]["buildlibFinding/v1"] for result in run["results"]}
@@ -134,7 +134,7 @@ def test_no_name_of_a_package_breaks_a_report_of_a_scan(case: str) -> None:
     assert all(map(_one_line, lines))
     ((ignored, why),) = report.ignored
     assert (ignored.rule, why) == ("CVE-2", ignores[0])
-    (run,) = json.loads(to_json(as_sarif("scan", report, dockerfile="Dockerfile")))["runs"]
+    (run,) = json.loads(to_json(as_sarif(report, dockerfile="Dockerfile")))["runs"]
     for rule in run["tool"]["driver"]["rules"]:
         assert _one_line(rule["id"] + rule["fullDescription"]["text"] + rule["help"]["text"])
     assert {r["ruleId"] for r in run["results"]} == {

@@ -260,8 +260,8 @@ def test_what_a_report_says(golden: Golden, name: str) -> None:
 
 
 def test_what_services_read(golden: Golden) -> None:
-    for tool, report in ((policy.SARIF_TOOL, _policy()), (scan.SARIF_TOOL, _scan())):
-        document = as_sarif(tool, report, dockerfile="docker/Dockerfile")
-        golden.check(f"reports/{tool.split()[-1]}.sarif", f"{to_json(document)}\n")
+    for name, report in (("policy", _policy()), ("scan", _scan())):
+        document = as_sarif(report, dockerfile="docker/Dockerfile")
+        golden.check(f"reports/{name}.sarif", f"{to_json(document)}\n")
     golden.check("reports/smoke.xml", _smoke().as_junit())
     golden.check("reports/smoke.md", _smoke().as_markdown())

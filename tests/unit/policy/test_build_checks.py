@@ -20,7 +20,7 @@ from buildlib.findings.sarif import as_sarif
 from buildlib.image.archive import open_archive
 from buildlib.policy.build_checks import NoBuildChecksError, plan_checks, run_checks
 from buildlib.policy.check import check_policy, policy_lines
-from buildlib.policy.report import SARIF_TOOL, PolicyReport, make_report
+from buildlib.policy.report import PolicyReport, make_report
 from buildlib.project import Project
 from buildlib.shell import shell_line
 
@@ -249,7 +249,7 @@ def test_sarif_leads_to_the_page_of_each_rule() -> None:
         rule="build-check/StageNameCasing", level=Level.WARNING, message="x", line=3, link=DOCS
     )
     report = make_report("t", ["linux/amd64"], [finding], [], TODAY)
-    (run,) = as_sarif(SARIF_TOOL, report, dockerfile="Dockerfile")["runs"]
+    (run,) = as_sarif(report, dockerfile="Dockerfile")["runs"]
     (result,) = run["results"]
     assert result["level"] == "warning"
     assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": 3}

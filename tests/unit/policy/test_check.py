@@ -30,7 +30,7 @@ from buildlib.image.user_and_shell import starts_shell
 from buildlib.policy.check import check_policy
 from buildlib.policy.dockerfile_checks import check_bases, run_hadolint
 from buildlib.policy.image_checks import check_image, levelled, read_contents
-from buildlib.policy.report import SARIF_TOOL, PolicyReport, make_report
+from buildlib.policy.report import PolicyReport, make_report
 from buildlib.policy.secret_checks import Known
 from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult, SmokeReport
 
@@ -875,9 +875,7 @@ def test_a_platform_fails_by_its_own_faults_and_by_the_dockerfiles() -> None:
 
 
 def test_sarif_has_what_code_scanning_reads() -> None:
-    document = json.loads(
-        json.dumps(as_sarif(SARIF_TOOL, _report(), dockerfile="docker/Dockerfile"))
-    )
+    document = json.loads(json.dumps(as_sarif(_report(), dockerfile="docker/Dockerfile")))
     assert document["version"] == "2.1.0"
     (run,) = document["runs"]
     rules = run["tool"]["driver"]["rules"]
@@ -903,7 +901,7 @@ def test_sarif_has_what_code_scanning_reads() -> None:
 def test_a_finding_keeps_its_fingerprint_when_layers_and_lines_move() -> None:
     def prints(*findings: Finding) -> list[str]:
         report = make_report("thing", [], findings, [], TODAY)
-        run = as_sarif(SARIF_TOOL, report, dockerfile="Dockerfile")["runs"][0]
+        run = as_sarif(report, dockerfile="Dockerfile")["runs"][0]
         return [next(iter(result["partialFingerprints"].values())) for result in run["results"]]
 
     moved = _finding("no-setuid", platform="linux/amd64", layer=5, path="/bin/su")

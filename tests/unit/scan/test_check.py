@@ -23,7 +23,7 @@ from buildlib.findings.vulnerability import Severity, Vulnerability, severity_of
 from buildlib.image.archive import open_archive
 from buildlib.scan import grype, trivy
 from buildlib.scan.check import check_scan
-from buildlib.scan.report import SARIF_TOOL, ScanReport, join_reports, make_report
+from buildlib.scan.report import ScanReport, join_reports, make_report
 from buildlib.scan.scanner import Scanned
 
 from fakes import FakeExecutor, words_after
@@ -670,7 +670,7 @@ def test_sarif_has_what_code_scanning_reads() -> None:
         *(_finding(), mild, bare, ignored),
         ignore=(_ignore("CVE-2026-0002"), _ignore(CVE, date(2026, 6, 1), "leaky")),
     )
-    document = json.loads(json.dumps(as_sarif(SARIF_TOOL, report, dockerfile="docker/Dockerfile")))
+    document = json.loads(json.dumps(as_sarif(report, dockerfile="docker/Dockerfile")))
     (run,) = document["runs"]
     rules = run["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == ["CVE-2026-0002", "CVE-2026-0003", GHSA]
