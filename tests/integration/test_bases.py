@@ -107,7 +107,7 @@ def _text(checkout: Checkout) -> str:
     return (checkout.root / "Dockerfile").read_text(encoding="utf-8")
 
 
-def test_a_base_is_pinned_found_out_of_date_and_pinned_anew(
+def test_a_base_is_pinned_found_out_of_date_and_pinned_again(
     project: Checkout, shelf: Shelf
 ) -> None:
     first, before = shelf.put("3.22", days=40), _text(project)
@@ -178,7 +178,7 @@ def test_a_line_past_its_end_fails_the_check_though_it_is_pinned(
     assert "past its end of life since" in done.stdout
 
 
-def test_a_table_that_is_old_itself_is_told(project: Checkout, shelf: Shelf) -> None:
+def test_a_table_that_is_old_itself_is_a_warning(project: Checkout, shelf: Shelf) -> None:
     shelf.put("3.22")
     _ends(project, checked=181)
     done = project.invoke("docker-bases")
@@ -198,7 +198,7 @@ def test_a_line_that_the_table_does_not_have_is_reported(project: Checkout, shel
     assert told not in project.invoke("docker-bases").stdout
 
 
-def test_an_image_of_one_platform_is_judged_by_its_configuration(
+def test_an_image_of_one_platform_is_checked_by_its_configuration(
     make_checkout: Make, shelf: Shelf, tmp_path: Path
 ) -> None:
     digest = shelf.put("3.22", arches=("arm64",), index=False)
@@ -295,7 +295,7 @@ def test_an_index_without_a_platform_is_never_pinned(project: Checkout, shelf: S
         ),
     ],
 )
-def test_bad_input_is_told(
+def test_bad_input_is_refused(
     make_checkout: Make,
     shelf: Shelf,
     tmp_path: Path,
@@ -325,7 +325,7 @@ def test_without_credentials_nothing_is_pinned(
     assert _text(project) == before
 
 
-def test_where_no_registry_answers_nothing_is_pinned_and_the_rest_is_told(
+def test_where_no_registry_answers_nothing_is_pinned_and_the_rest_is_reported(
     make_checkout: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registries, "Patience", partial(Patience, attempts=3, base=0.05))
@@ -410,7 +410,7 @@ def test_a_mirror_is_asked_instead_and_a_pinned_base_is_taken_from_it(
         ),
     ],
 )
-def test_a_pinned_base_is_replaced_by_a_stand_in_for_real(
+def test_a_pinned_base_is_replaced_by_a_placeholder_for_real(
     make_checkout: Make, alpine: str, tmp_path: Path, dockerfile: str
 ) -> None:
     base = f"base.example/thing:1@sha256:{'5' * 64}"

@@ -239,7 +239,7 @@ def test_several_nodes_push_one_index(
 
 
 @pytest.mark.parametrize("output", ["load", "oci", "type=docker,dest=x.tar", "type=tar,dest=x.tar"])
-def test_what_several_nodes_can_not_put_together_is_told_before_work(
+def test_what_several_nodes_can_not_put_together_is_reported_before_work(
     make_user: Callable[..., User], farm: list[Daemon], output: str
 ) -> None:
     user = make_user(COPIES, _two(farm))
@@ -254,7 +254,7 @@ def test_what_several_nodes_can_not_put_together_is_told_before_work(
     user.succeed(*words, "--platform", "linux/arm64")
 
 
-def test_a_certificate_of_somebody_else_is_refused_and_told(
+def test_a_certificate_of_somebody_else_is_refused_and_reported(
     make_user: Callable[..., User], farm: list[Daemon], tmp_path: Path
 ) -> None:
     user = make_user(COPIES, _two(farm))

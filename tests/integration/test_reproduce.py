@@ -72,7 +72,7 @@ def test_each_fault_is_explained_by_its_file(
 
 
 @pytest.mark.toolchain
-def test_the_table_tells_layer_file_and_difference(make_checkout: Make, alpine: str) -> None:
+def test_the_table_shows_layer_file_and_difference(make_checkout: Make, alpine: str) -> None:
     checkout = make_checkout(f"FROM {alpine}\nCOPY --chmod=0644 f /deep/f\n")
     (checkout.root / "f").write_text("x\n", encoding="utf-8")
     done = checkout.invoke("docker-reproduce", SOURCE_DATE_EPOCH="1700000000")

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 
 
 @pytest.mark.toolchain
-def test_the_bill_of_each_platform_lists_our_program_and_its_library(
+def test_the_sbom_of_each_platform_lists_our_program_and_its_library(
     tmp_path: Path, own_archive: Path, syft_path: str
 ) -> None:
     own, out = Checkout(ROOT, "dockerutilities", {"PATH": syft_path}), tmp_path / "sboms"
@@ -44,7 +44,7 @@ def test_the_bill_of_each_platform_lists_our_program_and_its_library(
         assert str(tmp_path) not in json.dumps([spdx, cyclonedx])
 
 
-def test_without_syft_there_is_no_bill(tmp_path: Path, own_image: str) -> None:
+def test_without_syft_there_is_no_sbom(tmp_path: Path, own_image: str) -> None:
     for program in ("docker", "git", "env"):
         found = shutil.which(program)
         assert found

@@ -100,7 +100,7 @@ def test_what_is_ignored_passes_until_its_day(
     assert f"warning: nothing is left to ignore of {STUCK.cve} stuck" in done.stderr
 
 
-def test_what_has_no_fix_and_what_is_milder_is_only_told(
+def test_what_has_no_fix_and_what_is_milder_is_only_a_warning(
     make_checkout: Make, known: dict[str, str | None], tmp_path: Path
 ) -> None:
     image = _image(tmp_path / "i.tar", "stuck", "leaky")
@@ -225,7 +225,7 @@ def test_an_image_of_an_unknown_program_does_not_pass(
         assert "it holds a program, /usr/bin/thing" in done.stderr
 
 
-def test_what_the_repositorys_own_grype_ignores_is_told(
+def test_what_the_repositorys_own_grype_ignores_is_reported(
     make_checkout: Make, known: dict[str, str | None], tmp_path: Path
 ) -> None:
     image = _image(tmp_path / "i.tar", "leaky")

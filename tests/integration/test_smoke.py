@@ -328,7 +328,7 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize(("words", "code", "message"), BAD_INPUT.values(), ids=BAD_INPUT)
-def test_bad_input_is_told_and_nothing_is_left(
+def test_bad_input_is_refused_and_nothing_is_left(
     own_image: str, words: tuple[str, ...], code: int, message: str
 ) -> None:
     named = [own_image if word == "IMAGE" else word for word in words]

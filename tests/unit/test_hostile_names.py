@@ -85,8 +85,8 @@ def test_no_name_in_an_image_breaks_a_report_of_the_policy(tmp_path: Path, case:
     name = NAMES[case]
     path = name if case in FILES else "plain"
     found = _findings(tmp_path, name if case in WRITABLE else "plain", path)
-    told = {finding.rule for finding in found}
-    assert told >= {"non-root", "no-setuid", "no-world-writable", "no-secrets", "complete-labels"}
+    rules = {finding.rule for finding in found}
+    assert rules >= {"non-root", "no-setuid", "no-world-writable", "no-secrets", "complete-labels"}
     report = _policy(found)
     lines = report.as_text().split("\n")
     # A row for each, an empty one, and one that counts.
@@ -98,11 +98,11 @@ def test_no_name_in_an_image_breaks_a_report_of_the_policy(tmp_path: Path, case:
     assert len(run["results"]) == len(set(found))
     assert all(_one_line(result["message"]["text"]) for result in run["results"])
     prints = {result["partialFingerprints"]["buildlibFinding/v1"] for result in run["results"]}
-    assert len(prints) > len(told)
+    assert len(prints) > len(rules)
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_a_name_can_be_ignored_as_it_is_told(tmp_path: Path, case: str) -> None:
+def test_a_name_can_be_ignored_as_it_is_printed(tmp_path: Path, case: str) -> None:
     found = [one for one in _findings(tmp_path, "x", NAMES[case]) if one.rule == "no-setuid"]
     (setuid,) = found
     ignores = [PolicyIgnore(rule="no-setuid", reason="r", path=setuid.path)]

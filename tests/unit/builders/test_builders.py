@@ -344,7 +344,7 @@ def _plan(root: Path, more: str = "", **request: Any) -> BuildPlan:  # noqa: ANN
     return make_build_plan(project, BuildRequest(**request), project.dockerfile())
 
 
-def test_the_builder_s_caches_count_where_nobody_else_says(tmp_path: Path) -> None:
+def test_the_builder_s_caches_count_where_no_others_are_configured(tmp_path: Path) -> None:
     plan = _plan(tmp_path, platforms=("linux/arm64",))
     assert plan.builder == "farm"
     assert plan.cache_from == ("type=registry,ref=r.example/cache:linux-arm64",)
@@ -451,7 +451,7 @@ def test_what_several_nodes_can_do_together(tmp_path: Path, output: str) -> None
     assert _texts(plan, RUNS, _parse(FARM)) == ""
 
 
-def test_a_builder_that_is_another_is_told(tmp_path: Path) -> None:
+def test_a_builder_that_differs_is_reported(tmp_path: Path) -> None:
     plan = _plan(tmp_path, platforms=("amd64",))
     moved = _parse(FARM.replace("build-1", "build-2"))
     assert "is not what the configuration describes" in _texts(plan, RUNS, moved)
@@ -463,7 +463,7 @@ def test_a_builder_that_is_another_is_told(tmp_path: Path) -> None:
     assert _texts(plan, Builder(name="farm", driver="", error="no builder"), moved) == ""
 
 
-def test_the_engine_of_another_context_is_told(tmp_path: Path) -> None:
+def test_the_engine_of_another_context_is_reported(tmp_path: Path) -> None:
     there = _parse('[builders.own]\ndriver = "docker"\nnodes = [{ endpoint = "there" }]\n')
     plan = replace(_plan(tmp_path, platforms=("amd64",)), builder="there")
     node = Node(name="there", status="running")
@@ -480,7 +480,7 @@ def test_a_platform_without_a_node_is_refused() -> None:
     assert builder_check.check_platforms(_parse(PODS), wanted) == []
 
 
-def test_what_becomes_of_a_cache_is_told(tmp_path: Path) -> None:
+def test_the_fate_of_a_cache_is_reported(tmp_path: Path) -> None:
     farm = _parse(FARM)
     plan = _plan(tmp_path, platforms=("amd64", "arm64"), output="cacheonly")
     (text,) = builder_check.cache_warnings(plan, farm)
@@ -568,7 +568,7 @@ def test_a_container_is_started_and_its_cache_outlives_a_change(tmp_path: Path) 
     assert ("docker", "buildx", "rm", "--force", "--keep-state", "two") in buildx.asked
 
 
-def test_what_is_missing_on_disk_is_told_before_anything_is_made(tmp_path: Path) -> None:
+def test_missing_files_are_reported_before_anything_is_created(tmp_path: Path) -> None:
     buildx = FakeBuildx()
     flow = _flow(tmp_path, buildx)
     for name in ("c.pem", "k.pem"):
@@ -580,7 +580,7 @@ def test_what_is_missing_on_disk_is_told_before_anything_is_made(tmp_path: Path)
 
 
 @pytest.mark.parametrize("action", ["create", "remove"])
-def test_a_stranger_s_builder_stays(tmp_path: Path, action: str) -> None:
+def test_a_foreign_builder_stays(tmp_path: Path, action: str) -> None:
     buildx = FakeBuildx()
     buildx.builders["farm"] = [INSPECT]
     flow = _flow(tmp_path, buildx)
@@ -590,7 +590,7 @@ def test_a_stranger_s_builder_stays(tmp_path: Path, action: str) -> None:
     assert flow.status(_parse(FARM)).state == "strange"
 
 
-def test_ours_that_somebody_made_anew_is_a_stranger_s(tmp_path: Path) -> None:
+def test_ours_that_was_created_again_elsewhere_is_foreign(tmp_path: Path) -> None:
     buildx = FakeBuildx()
     flow = _flow(tmp_path, buildx)
     flow.create(_parse(FARM))
@@ -663,7 +663,7 @@ def test_a_node_that_does_not_answer_leaves_nothing_of_a_new_builder(tmp_path: P
     assert flow.status(farm).state == "silent"
 
 
-def test_what_can_not_be_removed_again_stays_ours_and_is_told(tmp_path: Path) -> None:
+def test_what_can_not_be_removed_again_stays_ours_and_is_reported(tmp_path: Path) -> None:
     buildx = FakeBuildx(fails=["farm1", "rm"])
     console, _, err = a_console()
     _flow(tmp_path, buildx)
@@ -674,7 +674,7 @@ def test_what_can_not_be_removed_again_stays_ours_and_is_told(tmp_path: Path) ->
     assert flow.records.read("farm") is not None
 
 
-def test_what_was_broken_off_is_made_anew(tmp_path: Path) -> None:
+def test_what_was_interrupted_is_created_again(tmp_path: Path) -> None:
     buildx = FakeBuildx()
     flow = _flow(tmp_path, buildx)
     flow.create(_parse(FARM))
@@ -750,7 +750,7 @@ def test_a_record_lies_beside_buildx_s_own(tmp_path: Path) -> None:
     assert Records({"BUILDX_CONFIG": f"{tmp_path}/a"}).read("pods") is None
 
 
-def test_a_record_that_can_not_be_kept_is_told(tmp_path: Path) -> None:
+def test_a_record_that_can_not_be_kept_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineError, match="can't write to"):
         Records({"BUILDX_CONFIG": str(tmp_path / "file")}).write("b", Record(driver="remote"))

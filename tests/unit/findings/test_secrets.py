@@ -1,4 +1,4 @@
-"""What looks like a secret: names and values, also such as nobody reported."""
+"""What looks like a secret: names and values, also some that no user reported."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_a_record_is_the_same_text_each_time_and_is_read_back(tmp_path: Path) ->
     ],
     ids=["the same", "more", "less"],
 )
-def test_the_change_is_told(now: int, text: str) -> None:
+def test_the_change_is_a_line(now: int, text: str) -> None:
     record = make_record("1.2.0", [_size(("a", 1000))])
     (change,) = _since(record, _size(("a", now))).changes
     assert change.as_text() == text

@@ -237,7 +237,7 @@ def test_a_dry_run_prints_what_would_be_asked(tmp_path: Path) -> None:
     assert policy_lines(_project(tmp_path, f'{IGNORED}"build-check"\n'), TODAY) == (lint,)
 
 
-def test_nobody_is_asked_where_all_of_them_are_ignored(tmp_path: Path) -> None:
+def test_no_tool_is_run_where_everything_is_ignored(tmp_path: Path) -> None:
     config = f'{IGNORED}"build-check"\n{IGNORED}"hadolint"\n'
     report, started = _whole(tmp_path, config, None)
     assert started == []

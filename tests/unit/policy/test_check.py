@@ -105,7 +105,7 @@ def test_an_image_that_keeps_every_rule(tmp_path: Path) -> None:
     assert _findings(tmp_path) == []
 
 
-def test_an_image_of_files_alone_runs_as_nobody(tmp_path: Path) -> None:
+def test_an_image_of_files_alone_runs_as_no_user(tmp_path: Path) -> None:
     for user, expected in (("", set[str]()), ("root", {"non-root"})):
         found = _findings(tmp_path, User=user, Entrypoint=None, Cmd=None)
         assert {finding.rule for finding in found} & {"non-root"} == expected
@@ -490,7 +490,7 @@ def test_what_the_base_brings_is_told_apart_from_what_the_image_adds(tmp_path: P
     ],
     ids=["built by others", "built on such an image by others"],
 )
-def test_where_it_cannot_be_told_everything_counts_as_the_image_s(
+def test_where_that_is_not_known_everything_counts_as_the_image_s(
     tmp_path: Path, labels: dict[str, str]
 ) -> None:
     assert {base for _, _, base in _on_a_base(tmp_path, labels)} == {False}
@@ -639,7 +639,7 @@ def test_a_sparse_program_is_of_a_platform_as_well(tmp_path: Path) -> None:
     assert found.rule == "platform-matches"
 
 
-def test_a_file_is_told_with_its_layer(tmp_path: Path) -> None:
+def test_a_file_is_reported_with_its_layer(tmp_path: Path) -> None:
     (found,) = _findings(tmp_path, (_entry("a"),), (_entry("bin/su", 0o4755),))
     assert (found.layer, found.path) == (3, "/bin/su")
     assert found.where == "linux/amd64 layer 3 /bin/su"
@@ -784,8 +784,8 @@ def test_what_an_ignore_is_about(ignore: PolicyIgnore, finding: Finding, outcome
     if outcome == "ignored":
         assert (report.findings, report.ignored) == ((), ((finding, ignore),))
         assert report.problems() == []
-        told = "(until 2026-06-15: vendor)" if ignore.until else "(vendor)"
-        assert f"bad {told}" in report.as_text()
+        why = "(until 2026-06-15: vendor)" if ignore.until else "(vendor)"
+        assert f"bad {why}" in report.as_text()
         assert report.as_dict()["ignored"][0]["until"] == ("2026-06-15" if ignore.until else None)
     else:
         assert report.ignored == ()
@@ -912,7 +912,7 @@ def test_a_finding_keeps_its_fingerprint_when_layers_and_lines_move() -> None:
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Callable[..., PolicyReport]:
-    """Return a check of a whole project, with a hadolint that answers as told."""
+    """Return a check of a whole project, with a hadolint of given answers."""
 
     def check(
         config: str,

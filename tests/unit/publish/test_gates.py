@@ -35,7 +35,7 @@ MATCH = {
 
 
 class Tools(FakeExecutor):
-    """A scanner and a maker of bills; `meets` is called as each of them begins its work."""
+    """A scanner and a maker of SBOMs; `meets` is called as each of them begins its work."""
 
     def __init__(self, *matches: object) -> None:
         super().__init__()
@@ -51,8 +51,8 @@ class Tools(FakeExecutor):
         self.meets()
         spdx = {"packages": [{}, {}], "creationInfo": {"creators": ["Tool: syft-1.18.1"]}}
         report = {"matches": self.matches, "descriptor": {}}
-        bill = {"components": [{"purl": "pkg:npm/leaky@1.2.3"}]}
-        says = {"syft": (spdx, {}), "grype": (report, bill)}[program]
+        cyclonedx = {"components": [{"purl": "pkg:npm/leaky@1.2.3"}]}
+        says = {"syft": (spdx, {}), "grype": (report, cyclonedx)}[program]
         for output, content in zip(words_after(argv, "--output"), says, strict=True):
             Path(output.partition("=")[2]).write_text(json.dumps(content), encoding="utf-8")
         return Completed(code=0)
@@ -112,7 +112,7 @@ MODULE = "buildlib.publish.gates"
 GATES = ("smoke", "policy", "size", "scan", "sbom", "reproducible")
 
 
-def test_tools_that_are_missing_are_told_together_and_before_there_is_an_archive(
+def test_tools_that_are_missing_are_reported_together_and_before_there_is_an_archive(
     tmp_path: Path,
 ) -> None:
     # As env says it, by which syft is started.
@@ -139,15 +139,15 @@ FILES = {
 
 @pytest.mark.parametrize("case", FILES)
 def test_a_file_that_a_gate_needs_is_missed_before_the_build(tmp_path: Path, case: str) -> None:
-    gate, text, told = FILES[case]
+    gate, text, printed = FILES[case]
     (tmp_path / "s.json").write_text("{}", encoding="utf-8")
     subject, _ = _subject(tmp_path, Tools(), CONFIG + text)
     subject = replace(subject, engine=lambda: cast("Engine", SimpleNamespace(kind=Kind.LINUX)))
     (problem,) = missing_tools((gate,), subject)
-    assert told in problem.what
+    assert printed in problem.what
 
 
-def test_without_an_engine_only_that_is_told(tmp_path: Path) -> None:
+def test_without_an_engine_only_that_is_reported(tmp_path: Path) -> None:
     def none() -> Engine:
         raise EngineError("no engine")
 
@@ -180,7 +180,7 @@ def test_the_receipt_says_by_which_tools(tmp_path: Path) -> None:
 
 
 def _scanned(root: Path, config: str) -> tuple[str, dict[str, Any], str]:
-    """Return the gate's outcome, the SARIF that it left, and what was told."""
+    """Return the gate's outcome, the SARIF that it left, and what was printed."""
     subject, err = _subject(root, Tools(MATCH), config)
     (outcome,) = judge(("scan",), subject, cancel=lambda: None)
     sarif = root / "dist/thing-1.2.3.scan.sarif"
@@ -193,14 +193,14 @@ def test_a_finding_that_fails_is_left_as_sarif(tmp_path: Path) -> None:
     assert [result["ruleId"] for result in sarif["runs"][0]["results"]] == ["GHSA-leak"]
 
 
-def test_a_finding_that_passes_is_told_as_well(tmp_path: Path) -> None:
+def test_a_finding_that_passes_is_printed_as_well(tmp_path: Path) -> None:
     config = f'{CONFIG}[scan]\nseverity = "critical"\n{IGNORE}'
-    state, sarif, told = _scanned(tmp_path, config)
+    state, sarif, printed = _scanned(tmp_path, config)
     assert state == PASSED
     assert [result["level"] for result in sarif["runs"][0]["results"]] == ["warning"]
-    assert "GHSA-leak" in told
-    assert "leaky 1.2.3" in told
-    assert "nothing is left to ignore of CVE-1" in told
+    assert "GHSA-leak" in printed
+    assert "leaky 1.2.3" in printed
+    assert "nothing is left to ignore of CVE-1" in printed
 
 
 def test_an_ignore_that_the_policy_no_longer_needs_is_a_warning(
@@ -228,7 +228,7 @@ DROPPING = f"{CONFIG}[run]\nuser = 1001\ndrops-root = true\n"
 
 
 def _policy_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """Return what the policy is told of the platforms that drop root, as often as it is asked."""
+    """Return what the policy is given of the platforms that drop root, as often as it is asked."""
     asked: list[tuple[str, ...]] = []
 
     def check_policy(*_: object, dropped: tuple[str, ...], **__: object) -> PolicyReport:

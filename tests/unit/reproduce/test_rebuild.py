@@ -1,4 +1,4 @@
-"""Two images compared, and what each kind of difference is told as."""
+"""Two images compared, and how each kind of difference is reported."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_each_difference_is_told_as_what_it_is(tmp_path: Path, case: Case) -> None:
+def test_each_difference_is_reported_by_its_kind(tmp_path: Path, case: Case) -> None:
     (found,) = _differences(tmp_path, case.one, case.other)
     part, item, what, first, second = case.expected
     assert (found.part, found.item, found.what) == (part, item, what)
@@ -205,7 +205,7 @@ def test_the_same_image_has_no_difference(tmp_path: Path) -> None:
     assert _differences(tmp_path, Made(), Made()) == ()
 
 
-def test_every_platform_and_every_file_is_told(tmp_path: Path) -> None:
+def test_every_platform_and_every_file_is_reported(tmp_path: Path) -> None:
     both = ("amd64", "arm64")
     one = Made(platforms=both, entries=[_entry("a"), _entry("b")])
     other = Made(platforms=both, entries=[_entry("a", mode=0o600), _entry("b", mtime=1)])
@@ -218,7 +218,7 @@ def test_every_platform_and_every_file_is_told(tmp_path: Path) -> None:
     ]
 
 
-def test_a_layer_too_many_is_told_by_its_number(tmp_path: Path) -> None:
+def test_a_layer_too_many_is_reported_by_its_number(tmp_path: Path) -> None:
     found = _differences(tmp_path, Made(), Made(layers=2))
     assert ("layer 3", "only in the second build", "COPY a /") in {
         (d.part, d.what, d.made_by) for d in found

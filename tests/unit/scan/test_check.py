@@ -1,4 +1,4 @@
-"""The vulnerability gate, over scanners that answer as told."""
+"""The vulnerability gate, over scanners with given answers."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _ok(data: object) -> Completed:
 
 
 class Scanners(FakeExecutor):
-    """Answers as a table says, and writes what it is told to each file that is asked for."""
+    """Answers as a table says, and writes what it is given to each file that is asked for."""
 
     def __init__(
         self,
@@ -320,7 +320,7 @@ def test_what_would_be_unpacked_elsewhere_is_refused(tmp_path: Path) -> None:
         trivy.TRIVY.scan(Scanners(), archive, "linux/amd64", ())
 
 
-def test_a_grype_that_knows_no_version_is_told_without_one(check: Check) -> None:
+def test_a_grype_that_knows_no_version_is_reported_without_one(check: Check) -> None:
     executor = Scanners({(*GRYPE_ENV, "version"): _ok({"version": "[not provided]"})})
     assert "\ngrype, database of 2026-06-14T08:00:00Z\n" in check(executor).as_text()
 
@@ -483,7 +483,7 @@ SEES_NOTHING = {
     [({"bin/run": b"#!/bin/sh\n", "lib/x.o": RELOCATABLE}, False), (PROGRAM, True), ({}, False)],
     ids=["files", "programs that may be unknown", "nothing"],
 )
-def test_an_image_without_a_package_is_told_of_and_passes(
+def test_an_image_without_a_package_is_a_warning_and_passes(
     check: Check, scanner: str, files: Mapping[str, bytes], *, allowed: bool
 ) -> None:
     executor = Scanners(files=SEES_NOTHING)
@@ -575,7 +575,7 @@ def test_a_severity_in_another_word_is_unknown_and_counts_as_low() -> None:
     assert Severity.UNKNOWN.rank == Severity.LOW.rank
 
 
-def test_what_has_no_fix_is_only_told_where_that_is_wanted() -> None:
+def test_what_has_no_fix_is_only_a_warning_where_that_is_wanted() -> None:
     findings = (_finding(), _finding("critical", rule="CVE-2", fixed_in=()))
     assert len(_report(*findings).errors) == 2
     report = _report(*findings, only_fixed=True)
@@ -674,7 +674,7 @@ def test_sarif_has_what_code_scanning_reads() -> None:
     (run,) = document["runs"]
     rules = run["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == ["CVE-2026-0002", "CVE-2026-0003", GHSA]
-    # The worst of what is told of it speaks for it.
+    # The worst finding speaks for the rule.
     assert rules[2]["properties"] == {"security-severity": "8.0", "tags": ["security"]}
     assert rules[2]["helpUri"] == f"https://example.org/{GHSA}"
     assert "helpUri" not in rules[1]

@@ -166,7 +166,7 @@ PATHS = NAMES.map(lambda names: "/" + "/".join(names))
 
 
 @given(st.sets(PATHS), st.lists(PATHS, max_size=3), st.booleans())
-def test_each_file_is_told_unless_it_is_expected(
+def test_each_file_is_reported_unless_it_is_expected(
     files: set[str],
     allowed: list[str],
     init: bool,  # noqa: FBT001 - as hypothesis hands it over

@@ -1,4 +1,4 @@
-"""The checks of one platform, over a docker that answers as told and a real server."""
+"""The checks of one platform, over a docker with given answers and a real server."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SUBJECT = PlatformImage(
 
 
 class Docker(FakeExecutor):
-    """Runs containers as told; `port` is where they are published."""
+    """Runs containers with given outcomes; `port` is where they are published."""
 
     def __init__(self, port: int = 0) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Service:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    told = Service()
+    service = Service()
 
     class Handler(BaseHTTPRequestHandler):
         def _send(self, code: int, body: str) -> None:
@@ -137,19 +137,19 @@ def service() -> Iterator[Service]:
 
         def do_GET(self) -> None:
             if self.path == "/data":
-                self._send(200, json.dumps(told.data))
-                told.data = told.data if told.keeps else []
+                self._send(200, json.dumps(service.data))
+                service.data = service.data if service.keeps else []
             else:
-                codes = told.engine_codes if self.path == "/engine" else []
-                code = told.engine if self.path == "/engine" else told.code
+                codes = service.engine_codes if self.path == "/engine" else []
+                code = service.engine if self.path == "/engine" else service.code
                 code = codes.pop() if codes else code
-                self._send(code, told.body)
+                self._send(code, service.body)
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            if told.post == 201:
-                told.data = [*told.data, body]
-            self._send(told.post, "posted")
+            if service.post == 201:
+                service.data = [*service.data, body]
+            self._send(service.post, "posted")
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -157,8 +157,8 @@ def service() -> Iterator[Service]:
     http = HTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    told.port = http.server_address[1]
-    yield told
+    service.port = http.server_address[1]
+    yield service
     http.shutdown()
     thread.join()
     http.server_close()
@@ -716,7 +716,7 @@ def test_a_server_that_is_overloaded_is_asked_once_more(
     assert found["reaches the engine, the engine's own socket"].detail.startswith("HTTP 503")
 
 
-def test_a_program_that_a_tmpfs_keeps_from_starting_is_told_so(tmp_path: Path) -> None:
+def test_a_program_that_a_tmpfs_keeps_from_starting_gets_a_hint(tmp_path: Path) -> None:
     docker = Docker()
     docker.code, docker.error = 126, "sh: /tmp/x: Permission denied"
     hint = 'tmpfs = ["/tmp:exec"] in [run] allows it'
