@@ -79,29 +79,20 @@ class BuilderStatus:
 
     def problems(self) -> list[BuildlibError]:
         """Return why a build can't use it."""
-        match self.state:
-            case "absent":
-                return [EngineError(f"the builder {self.name} is not there", hint=self.hint)]
-            case "changed":
-                return [
-                    EngineError(
-                        f"the builder {self.name} is not as it is described", hint=self.hint
-                    )
-                ]
-            case "strange":
-                return [_foreign(self.name)]
-            case "silent":
-                return [
-                    EngineError(
-                        f"node {node.name} of the builder {self.name} does not answer",
-                        why=node.problem,
-                        hint="see whether its buildkitd runs, and can be reached from here",
-                    )
-                    for node in self.nodes
-                    if node.problem
-                ]
-            case _:
-                return []
+        wrong = {"absent": "is not there", "changed": "is not as it is described"}
+        if self.state in wrong:
+            return [EngineError(f"the builder {self.name} {wrong[self.state]}", hint=self.hint)]
+        if self.state == "strange":
+            return [_foreign(self.name)]
+        return [
+            EngineError(
+                f"node {node.name} of the builder {self.name} does not answer",
+                why=node.problem,
+                hint="see whether its buildkitd runs, and can be reached from here",
+            )
+            for node in self.nodes
+            if self.state == "silent" and node.problem
+        ]
 
 
 def _foreign(name: str) -> EngineError:

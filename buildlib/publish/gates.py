@@ -237,16 +237,13 @@ def _is_here(subject: Subject) -> bool:
         return False
 
 
-def _find_scanner(subject: Subject) -> None:
-    config = subject.project.config
-    find_scanner(config.scan_settings(), subject.executor, config.root)
-
-
 _TOOLS: Final[Mapping[str, Callable[[Subject], object]]] = {
     SMOKE: _find_sources,
     SIZE: _record,
     POLICY: lambda subject: find_linter(subject.project, subject.executor, subject.today),
-    SCAN: _find_scanner,
+    SCAN: lambda subject: find_scanner(
+        subject.project.config.scan_settings(), subject.executor, subject.project.config.root
+    ),
     SBOM: lambda subject: find_syft(subject.executor),
 }
 

@@ -25,7 +25,7 @@ from buildlib.reproduce.cache_mounts import Cache, without_mounts
 from buildlib.reproduce.diff import compare
 from buildlib.reproduce.report import ReproductionReport
 from buildlib.reproduce.timestamps import late
-from buildlib.reproduce.variations import Variation, copy_project, variations
+from buildlib.reproduce.variations import copy_project, variations
 from buildlib.shell import shell_line
 from buildlib.tempfiles import passing_folder
 from buildlib.versioning.preconditions import listing
@@ -74,34 +74,29 @@ def _prepared(
     for variation in variations(epoch=project.version.created, now=int(time.time())):
         namespace = f"buildlib-reproduce-{mark}-{variation.name}"
         archive = archives / f"{variation.name}.oci.tar"
+        request = BuildRequest(
+            platforms=platforms,
+            # Both are BuildKit's own, and change nothing in the image by themselves.
+            # Source: docs.docker.com/reference/dockerfile, "BuildKit built-in build args".
+            build_args=(
+                f"BUILDKIT_CACHE_MOUNT_NS={namespace}",
+                f"BUILDKIT_SANDBOX_HOSTNAME={variation.hostname}",
+            ),
+            output=Output.OCI,
+            destination=archive,
+            no_cache=True,
+        )
         builds.append(
             Build(
                 name=variation.name,
                 project=copy_project(project, ignore, base, variation),
-                request=_request(platforms, variation, namespace, archive),
+                request=request,
                 executor=executor_in(variation.environment),
                 namespace=namespace,
                 archive=archive,
             )
         )
     return builds
-
-
-def _request(
-    platforms: tuple[str, ...], variation: Variation, namespace: str, archive: Path
-) -> BuildRequest:
-    return BuildRequest(
-        platforms=platforms,
-        # Both are BuildKit's own, and change nothing in the image by themselves.
-        # Source: docs.docker.com/reference/dockerfile, "BuildKit built-in build args".
-        build_args=(
-            f"BUILDKIT_CACHE_MOUNT_NS={namespace}",
-            f"BUILDKIT_SANDBOX_HOSTNAME={variation.hostname}",
-        ),
-        output=Output.OCI,
-        destination=archive,
-        no_cache=True,
-    )
 
 
 def build_lines(

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
@@ -25,7 +25,7 @@ from buildlib.containers.runner import Engine
 from buildlib.docker.endpoint import Kind
 from buildlib.errors import CancelledError, GateError, InputError
 from buildlib.executor import Executor
-from buildlib.image.archive import Archive, open_archive
+from buildlib.image.archive import Archive
 from buildlib.image.labels import VERSION_LABEL
 from buildlib.image.platform import Platform, meant_platform, parse_platform
 from buildlib.image.size import saved
@@ -161,7 +161,7 @@ class SmokeFlow:
         with (
             interrupts.leaving(*_LEAVES),
             self._image() as image,
-            self._archive(image) as archive,
+            saved(self._executor, str(image.archive or image.reference)) as archive,
         ):
             self._lab.measure(image.reference)
             subjects = [self._subject(image, archive, one) for one in self._request.platforms]
@@ -195,12 +195,6 @@ class SmokeFlow:
                 with interrupts.held():
                     self._executor.run(("docker", "image", "rm", "--no-prune", tag))
 
-    @contextmanager
-    def _archive(self, image: SmokeImage) -> Iterator[Archive]:
-        opened = open_archive(image.archive) if image.archive else None
-        with opened or saved(self._executor, image.reference) as archive:
-            yield archive
-
     def _subject(self, image: SmokeImage, archive: Archive, platform: Platform) -> PlatformImage:
         found = {parse_platform(one.platform): one for one in archive.images()}
         meant = meant_platform(platform, found)
@@ -225,8 +219,12 @@ class SmokeFlow:
 
     def _side_by_side(self, subjects: Sequence[PlatformImage]) -> list[PlatformResult]:
         jobs = self._request.jobs or os.cpu_count() or 1
-        image = subjects[0].image
-        with self._sockets(image) as found, ThreadPoolExecutor(min(jobs, len(subjects))) as pool:
+        smoke = self._config.smoke
+        given: AbstractContextManager[tuple[Socket, ...]] = nullcontext(())
+        if smoke.engine_path and self._config.run.socket_path:
+            image = subjects[0].image
+            given = sockets(self._engine, smoke.socket_groups, self._executor, image)
+        with given as found, ThreadPoolExecutor(min(jobs, len(subjects))) as pool:
             runs: list[Future[PlatformResult]] = []
             try:
                 with interrupts.held():
@@ -250,12 +248,6 @@ class SmokeFlow:
         smoke = self._config.smoke
         wanted = self._request.policy and smoke.policy
         return wanted and is_wanted(self._request.only, POLICY, skip=smoke.skip)
-
-    def _only(self) -> tuple[str, ...]:
-        only = self._request.only
-        # A start as root is only for the policy to accept where it was seen to be given up.
-        asks = only and self._wants_policy() and self._config.run.drops_root
-        return (*only, DROPS_ROOT) if asks else only
 
     def _with_policy(
         self, archive: Archive, subject: PlatformImage, results: Sequence[PlatformResult]
@@ -304,23 +296,17 @@ class SmokeFlow:
             time.sleep(_LOOK)
             self._lab.sweep()
 
-    @contextmanager
-    def _sockets(self, image: str) -> Iterator[tuple[Socket, ...]]:
-        wanted = self._config.smoke
-        if not (wanted.engine_path and self._config.run.socket_path):
-            yield ()
-            return
-        with sockets(self._engine, wanted.socket_groups, self._executor, image) as found:
-            yield found
-
     def _one(self, subject: PlatformImage, found: Sequence[Socket]) -> PlatformResult:
-        platform = str(subject.platform)
+        platform, only = str(subject.platform), self._request.only
+        # The policy accepts a start as root only where it was seen to be given up.
+        if only and self._wants_policy() and self._config.run.drops_root:
+            only = (*only, DROPS_ROOT)
         return PlatformSmoke(
             subject,
             self._config,
             self._lab,
             sockets=found,
-            only=self._only(),
+            only=only,
             on_result=lambda result: self._show(platform, result),
         ).run()
 
