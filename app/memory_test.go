@@ -31,6 +31,10 @@ func largeEngine(t *testing.T) string {
 		if r.URL.Path == "/_ping" {
 			return
 		}
+		if strings.HasSuffix(r.URL.Path, "/containers/json") {
+			_, _ = io.WriteString(w, "[]")
+			return
+		}
 		label := strings.Repeat("<label>", 400)
 		for i, comma := 0, "["; i < 10_000; i, comma = i+1, "," {
 			if _, err := fmt.Fprintf(w, `%s{"Id":"sha256:%064x","RepoTags":["i:%d"],"Labels":{"a":"%s"}}`, comma, i, i, label); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -54,14 +55,18 @@ func (slowError) Error() string {
 
 func (slowError) Unwrap() error { return ErrUnavailable }
 
-// Image is one image that the engine has; Size is in bytes, Created is nil where it is unknown, and
-// Labels is an object as the engine sent it.
+// Image is one image that the engine has; Size is the engine's own figure, Created is nil where it is
+// unknown, Platforms is empty where the engine does not list them, and Labels is an object as the
+// engine sent it.
 type Image struct {
-	ID      string          `json:"id"`
-	Tags    []string        `json:"tags"`
-	Created *time.Time      `json:"created"`
-	Size    int64           `json:"size"`
-	Labels  json.RawMessage `json:"labels"`
+	ID        string          `json:"id"`
+	Tags      []string        `json:"tags"`
+	Digests   []string        `json:"digests"`
+	Platforms []string        `json:"platforms"`
+	Created   *time.Time      `json:"created"`
+	Size      int64           `json:"size"`
+	Labels    json.RawMessage `json:"labels"`
+	Sizes
 }
 
 // Reference returns what Inspect takes for this image, or nothing where it has no usable name.
@@ -81,7 +86,20 @@ type Layer struct {
 	Size      int64      `json:"size"`
 }
 
-// Details is what the engine knows of one image.
+// Config is how a container of an image is started.
+type Config struct {
+	Env         []string `json:"env"`
+	Entrypoint  []string `json:"entrypoint"`
+	Command     []string `json:"command"`
+	WorkingDir  string   `json:"working_dir"`
+	Ports       []string `json:"ports"`
+	Volumes     []string `json:"volumes"`
+	Healthcheck []string `json:"healthcheck"`
+	StopSignal  string   `json:"stop_signal"`
+}
+
+// Details is what the engine knows of one image. The first of Layers, their diff IDs, is the lowest;
+// the first of History is the last step. Reports of earlier versions have neither Layers nor Config.
 type Details struct {
 	ID           string          `json:"id"`
 	Tags         []string        `json:"tags"`
@@ -92,7 +110,10 @@ type Details struct {
 	Architecture string          `json:"architecture"`
 	User         string          `json:"user"`
 	Labels       json.RawMessage `json:"labels"`
+	Config       *Config         `json:"config"`
+	Layers       []string        `json:"layers"`
 	History      []Layer         `json:"history"`
+	Sizes
 }
 
 // moment is a time that the engine gives in seconds since 1970. It is nil for one that is missing or
@@ -151,11 +172,13 @@ func (c *Client) Images(ctx context.Context, each func(Image) error) error {
 	tooLarge, withoutID := 0, 0
 	err = elements(body, func(text []byte) error {
 		var row struct {
-			ID       string `json:"Id"`
-			RepoTags []string
-			Created  moment
-			Size     int64
-			Labels   json.RawMessage
+			ID          string `json:"Id"`
+			RepoTags    []string
+			RepoDigests []string
+			Created     moment
+			Size        int64
+			Labels      json.RawMessage
+			Manifests   []manifest
 		}
 		if text == nil {
 			tooLarge++
@@ -168,8 +191,11 @@ func (c *Client) Images(ctx context.Context, each func(Image) error) error {
 			withoutID++
 			return nil
 		}
+		digests := named(row.RepoDigests)
 		return each(Image{
-			ID: row.ID, Tags: named(row.RepoTags), Created: row.Created.Time, Size: row.Size, Labels: row.Labels,
+			ID: row.ID, Tags: named(row.RepoTags), Digests: digests, Platforms: platformsOf(row.Manifests),
+			Created: row.Created.Time, Size: row.Size, Labels: row.Labels,
+			Sizes: sizesOf(row.ID, digests, row.Size, row.Manifests),
 		})
 	})
 	if tooLarge+withoutID > 0 {
@@ -182,7 +208,7 @@ func (c *Client) Images(ctx context.Context, each func(Image) error) error {
 // be answered with 404, as if one had been asked for: the list is asked for again.
 func (c *Client) openList(ctx context.Context) (body io.ReadCloser, err error) {
 	for range listAttempts {
-		body, err = c.open(ctx, "/images/json", maxList)
+		body, err = c.open(ctx, "/images/json?manifests=1", maxList)
 		if !errors.Is(err, ErrNotFound) {
 			return body, err
 		}
@@ -190,34 +216,76 @@ func (c *Client) openList(ctx context.Context) (body io.ReadCloser, err error) {
 	return nil, fmt.Errorf("%w: no list of images", ErrUnexpected)
 }
 
+// inspected is what the engine answers about one image.
+type inspected struct {
+	ID           string `json:"Id"`
+	RepoTags     []string
+	RepoDigests  []string
+	Created      string
+	Size         int64
+	Os           string
+	Architecture string
+	Config       struct {
+		User         string
+		Labels       json.RawMessage
+		Env          []string
+		Entrypoint   []string
+		Cmd          []string
+		WorkingDir   string
+		ExposedPorts map[string]struct{}
+		Volumes      map[string]struct{}
+		Healthcheck  struct{ Test []string }
+		StopSignal   string
+	}
+	RootFS    struct{ Layers []string }
+	Manifests []manifest
+}
+
 // Inspect returns what the engine knows of one image, its history included.
 func (c *Client) Inspect(ctx context.Context, reference string) (Details, error) {
-	var found struct {
-		ID           string `json:"Id"`
-		RepoTags     []string
-		RepoDigests  []string
-		Created      string
-		Size         int64
-		Os           string
-		Architecture string
-		Config       struct {
-			User   string
-			Labels json.RawMessage
-		}
-	}
+	var found inspected
 	path := "/images/" + url.PathEscape(reference)
-	if err := c.get(ctx, path+"/json", &found); err != nil {
+	if err := c.get(ctx, path+"/json?manifests=1", &found); err != nil {
 		return Details{}, err
 	}
 	layers, err := c.history(ctx, path)
 	if err != nil {
 		return Details{}, err
 	}
-	return Details{
+	details := Details{
 		ID: found.ID, Tags: named(found.RepoTags), Digests: named(found.RepoDigests),
 		Created: found.Created, Size: found.Size, OS: found.Os, Architecture: found.Architecture,
-		User: found.Config.User, Labels: found.Config.Labels, History: layers,
-	}, nil
+		User: found.Config.User, Labels: found.Config.Labels, History: layers, Layers: found.RootFS.Layers,
+		Config: &Config{
+			Env: found.Config.Env, Entrypoint: found.Config.Entrypoint, Command: found.Config.Cmd,
+			WorkingDir: found.Config.WorkingDir, StopSignal: found.Config.StopSignal,
+			Ports:       slices.Sorted(maps.Keys(found.Config.ExposedPorts)),
+			Volumes:     slices.Sorted(maps.Keys(found.Config.Volumes)),
+			Healthcheck: found.Config.Healthcheck.Test,
+		},
+	}
+	details.Sizes, err = c.sizes(ctx, found)
+	return details, err
+}
+
+// sizes asks an engine with containerd's store that does not list manifests for what its list says.
+func (c *Client) sizes(ctx context.Context, found inspected) (Sizes, error) {
+	sizes := sizesOf(found.ID, found.RepoDigests, found.Size, found.Manifests)
+	if sizes.Unpacked != nil || !inContainerdStore(found.ID, found.RepoDigests) {
+		return sizes, nil
+	}
+	sizes.Content = &found.Size
+	if tags := named(found.RepoTags); len(tags) > 0 {
+		total, err := c.listed(ctx, found.ID, tags[0])
+		if err != nil {
+			return sizes, err
+		}
+		if total != nil && *total >= found.Size {
+			unpacked := *total - found.Size
+			sizes.Unpacked = &unpacked
+		}
+	}
+	return sizes, nil
 }
 
 // history fails where a step can't be read: without it, it would be another image's.
@@ -259,7 +327,7 @@ func lenient(text []byte, into any) error {
 // unexpected cuts the reason short: it may quote what the engine sent.
 func unexpected(err error) error { return fmt.Errorf("%w: %.200s", ErrUnexpected, err) }
 
-// named returns the names that an image really has. Engines before API 1.43 list <none>:<none> and
+// named returns the names that an image really has, each once. Engines before API 1.43 list <none>:<none> and
 // <none>@<none> for one without a tag.
 func named(names []string) []string {
 	found := []string{}
@@ -268,7 +336,7 @@ func named(names []string) []string {
 			found = append(found, name)
 		}
 	}
-	return found
+	return unique(found)
 }
 
 // get decodes an answer that is held whole.

@@ -84,6 +84,65 @@ func TestImages(t *testing.T) {
 	}
 }
 
+// With containerd's store, an engine since API 1.47 says what each platform takes.
+func TestSizesArePlacedWhereTheyBelong(t *testing.T) {
+	const id = "sha256:0123456789ab"
+	manifests := `"Manifests":[
+		{"Available":true,"Size":{"Content":3},"ImageData":{"Platform":{"os":"linux","architecture":"arm64","variant":"v8"},"Size":{"Unpacked":10}}},
+		{"Available":true,"Size":{"Content":4},"ImageData":{"Platform":{"os":"linux","architecture":"arm","variant":"v7"},"Size":{"Unpacked":20}}},
+		{"Available":false,"Size":{"Content":0},"ImageData":{"Platform":{"os":"linux","architecture":"amd64"},"Size":{"Unpacked":0}}},
+		{"Available":true,"Size":{"Content":1}}]`
+	for name, c := range map[string]struct {
+		row, platforms    string
+		content, unpacked int64 // -1 is unknown.
+	}{
+		"with manifests":                  {`"Size":38,` + manifests, "linux/arm64 linux/arm/v7", 8, 30},
+		"containerd's store without them": {`"Size":38,"RepoDigests":["a@` + id + `"]`, "", -1, -1},
+		"the older store":                 {`"Size":38,"RepoDigests":["a@sha256:9"]`, "", -1, 38},
+		"one that does not say":           {`"Size":38`, "", -1, -1},
+	} {
+		client := fake(t, "1.47", map[string]string{"/v1.47/images/json": `[{"Id":"` + id + `",` + c.row + `}]`})
+		images, err := list(client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := images[0]
+		if value(got.Content) != c.content || value(got.Unpacked) != c.unpacked || strings.Join(got.Platforms, " ") != c.platforms {
+			t.Errorf("%s: %d %d %v", name, value(got.Content), value(got.Unpacked), got.Platforms)
+		}
+	}
+}
+
+func value(of *int64) int64 {
+	if of == nil {
+		return -1
+	}
+	return *of
+}
+
+func TestOnDiskIsWhatIsKnown(t *testing.T) {
+	one, two := int64(1), int64(2)
+	for want, sizes := range map[int64]Sizes{3: {&one, &two}, 2: {nil, &two}, 9: {&one, nil}} {
+		if got := sizes.OnDisk(9); got != want {
+			t.Errorf("%d, not %d", got, want)
+		}
+	}
+}
+
+func TestContainers(t *testing.T) {
+	client := fake(t, "1.45", map[string]string{
+		"/v1.45/containers/json": `[{"Id":"1","Names":["/web"],"ImageID":"sha256:1","State":"running"},{"Id":"2"},{"Names":["/x"]},{"Id":"` + strings.Repeat("3", maxElement) + `"}]`,
+	})
+	var found []Container
+	err := client.Containers(context.Background(), func(one Container) error {
+		found = append(found, one)
+		return nil
+	})
+	if want := []Container{{"1", "web", "running", "sha256:1"}, {"2", "2", "", ""}}; err != nil || !slices.Equal(found, want) {
+		t.Errorf("%v %v", found, err)
+	}
+}
+
 func TestTheListIsAskedForAgainWhileImagesAreRemoved(t *testing.T) {
 	for _, c := range []struct {
 		failures int
@@ -119,6 +178,49 @@ func TestInspect(t *testing.T) {
 	}
 	if _, err := client.Inspect(context.Background(), "absent"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("absent: %v", err)
+	}
+}
+
+func TestTheConfigurationOfAnImage(t *testing.T) {
+	client := fake(t, "1.45", map[string]string{
+		"/v1.45/images/a/json": `{"Id":"sha256:1","RepoDigests":["a@sha256:2","a@sha256:2"],"RootFS":{"Layers":["sha256:l"]},"Config":{"Env":["A=b"],"Entrypoint":["e"],` +
+			`"Cmd":["c","d"],"WorkingDir":"/w","ExposedPorts":{"90/tcp":{},"80/tcp":{}},"Volumes":{"/v":{}},"Healthcheck":{"Test":["CMD","x"]},"StopSignal":"SIGINT"}}`,
+		"/v1.45/images/a/history": "[]",
+	})
+	got, err := client.Inspect(context.Background(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := fmt.Sprintf("%+v", *got.Config)
+	want := "{Env:[A=b] Entrypoint:[e] Command:[c d] WorkingDir:/w Ports:[80/tcp 90/tcp] Volumes:[/v] Healthcheck:[CMD x] StopSignal:SIGINT}"
+	if config != want || !slices.Equal(got.Layers, []string{"sha256:l"}) || !slices.Equal(got.Digests, []string{"a@sha256:2"}) {
+		t.Errorf("%s %v %v", config, got.Layers, got.Digests)
+	}
+}
+
+// An engine with containerd's store that lists no manifests says of one image what its content takes,
+// and in its list what content and files take.
+func TestAReportHasTheSizesThatTheListHas(t *testing.T) {
+	const id = "sha256:0123456789ab"
+	for list, want := range map[string][2]int64{
+		`[{"Id":"x","Size":5},{"Id":"` + id + `","Size":100}]`: {30, 70},
+		`[{"Id":"x","Size":5}]`:                                {30, -1},
+		`[{"Id":"` + id + `","Size":20}]`:                      {30, -1},
+		"":                                                     {30, -1},
+	} {
+		client := fake(t, "1.45", map[string]string{
+			"/v1.45/images/a/json":    `{"Id":"` + id + `","RepoTags":["a:1"],"RepoDigests":["a@` + id + `"],"Size":30}`,
+			"/v1.45/images/a/history": "[]", "/v1.45/images/json": list,
+		})
+		if list == "" {
+			client = fake(t, "1.45", map[string]string{
+				"/v1.45/images/a/json": `{"Id":"` + id + `","RepoTags":["a:1"],"RepoDigests":["a@` + id + `"],"Size":30}`, "/v1.45/images/a/history": "[]",
+			})
+		}
+		got, err := client.Inspect(context.Background(), "a")
+		if err != nil || value(got.Content) != want[0] || value(got.Unpacked) != want[1] {
+			t.Errorf("%s: %d %d %v", list, value(got.Content), value(got.Unpacked), err)
+		}
 	}
 }
 

@@ -47,12 +47,13 @@ type Report struct {
 	Details engine.Details `json:"details"`
 }
 
-// Summary is a report without its details.
+// Summary is a report without most of its details.
 type Summary struct {
 	ID    string    `json:"id"`
 	Image string    `json:"image"`
 	Made  time.Time `json:"made"`
 	Size  int64     `json:"size"`
+	engine.Sizes
 }
 
 // Listing is what a directory of reports holds.
@@ -276,13 +277,16 @@ func (s *Store) summary(id string) (Summary, error) {
 	var found struct {
 		Image   string
 		Made    time.Time
-		Details struct{ Size int64 }
+		Details struct {
+			Size int64
+			engine.Sizes
+		}
 	}
 	err := s.read(id, &found)
 	if err == nil {
 		err = check(id, found.Image, &found.Made)
 	}
-	return Summary{ID: id, Image: found.Image, Made: found.Made, Size: found.Details.Size}, err
+	return Summary{ID: id, Image: found.Image, Made: found.Made, Size: found.Details.Size, Sizes: found.Details.Sizes}, err
 }
 
 // candidate is a file that may be a report.

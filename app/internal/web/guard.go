@@ -11,10 +11,10 @@ import (
 // guard stands before every handler. Without authentication, loopback is the only wall, and a
 // browser on this machine stands inside it: a page from elsewhere must neither reach us under a
 // name of its own (DNS rebinding) nor change anything here.
-func guard(allowed []string, style string, next http.Handler) http.Handler {
+func guard(allowed []string, next http.Handler) http.Handler {
 	names := lower(allowed)
 	policy := "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; " +
-		"style-src '" + style + "'"
+		"img-src 'self'; connect-src 'self'; style-src '" + hash(style) + "'; script-src '" + hash(script) + "'"
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("Content-Security-Policy", policy)

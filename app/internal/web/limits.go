@@ -135,6 +135,12 @@ func (r *reply) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
+// adopt takes a piece as it is; it is not changed any more.
+func (r *reply) adopt(piece []byte) {
+	r.size += int64(len(piece))
+	r.pieces = append(r.pieces, piece[:len(piece):len(piece)])
+}
+
 // reset forgets what was written.
 func (r *reply) reset() { r.status, r.pieces, r.size = http.StatusOK, nil, 0 }
 

@@ -42,7 +42,7 @@ func TestOnlySoManyRequestsAreServedAtOnce(t *testing.T) {
 	s := &server{engine: eng}
 	g := newGate(engineRequests)
 	g.patience = time.Hour
-	handler := s.bounded(g, s.images)
+	handler := s.bounded(g, s.listImages)
 	var group sync.WaitGroup
 	codes := make(chan int, engineRequests+maxWaiting)
 	for range engineRequests + maxWaiting {

@@ -1,4 +1,4 @@
-// Package web serves the API and a small page over the same data.
+// Package web serves the API and pages over the same data.
 package web
 
 import (
@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,32 +30,24 @@ type Info struct {
 // Engine is what the server needs of a Docker engine.
 type Engine interface {
 	Images(ctx context.Context, each func(engine.Image) error) error
+	Containers(ctx context.Context, each func(engine.Container) error) error
 	Inspect(ctx context.Context, reference string) (engine.Details, error)
 }
 
 type server struct {
-	info   Info
-	engine Engine
-	store  *report.Store
-	log    *slog.Logger
-	unsent atomic.Int64 // bytes of answers that are not sent yet
+	info    Info
+	engine  Engine
+	store   *report.Store
+	log     *slog.Logger
+	unsent  atomic.Int64            // bytes of answers that are not sent yet
+	listing atomic.Pointer[listing] // what the page of images showed last
 }
 
 // New returns the whole service. allowed are host names beside localhost and plain addresses.
 func New(info Info, eng Engine, store *report.Store, allowed []string, log *slog.Logger) http.Handler {
 	s := &server{info: info, engine: eng, store: store, log: log}
 	mux := http.NewServeMux()
-	asking, keeping := newGate(engineRequests), newGate(diskRequests)
-	routes := map[string]map[string]http.HandlerFunc{
-		"/{$}":                 {"GET": s.bounded(asking, s.page)},
-		"/reports":             {"POST": s.bounded(asking, s.pageAdd)},
-		"/reports/{id}/delete": {"POST": s.bounded(asking, s.pageDelete)}, // It may show the page.
-		"/api/health":          {"GET": s.health},                         // It never waits.
-		"/api/images":          {"GET": s.bounded(asking, s.images)},
-		"/api/reports":         {"GET": s.bounded(keeping, s.list), "POST": s.bounded(asking, s.add)},
-		"/api/reports/{id}":    {"GET": s.bounded(keeping, s.get), "DELETE": s.bounded(keeping, s.remove)},
-	}
-	for path, methods := range routes {
+	for path, methods := range s.routes() {
 		allow := ""
 		for method, handler := range methods {
 			mux.HandleFunc(method+" "+path, handler)
@@ -65,10 +58,29 @@ func New(info Info, eng Engine, store *report.Store, allowed []string, log *slog
 			fail(w, http.StatusMethodNotAllowed, "this takes "+allow)
 		})
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		fail(w, http.StatusNotFound, "there is nothing here")
+	mux.HandleFunc("/", s.bounded(newGate(engineRequests), s.notFound))
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusNotFound, "there is nothing here; see /api/openapi.json")
 	})
-	return guard(allowed, styleHash(), mux)
+	return guard(allowed, mux)
+}
+
+// routes are the handlers by path and method.
+func (s *server) routes() map[string]map[string]http.HandlerFunc {
+	asking, keeping := newGate(engineRequests), newGate(diskRequests)
+	return map[string]map[string]http.HandlerFunc{
+		"/{$}":                 {"GET": s.bounded(asking, s.page)},
+		"/reports":             {"GET": s.bounded(keeping, s.pageReports), "POST": s.bounded(asking, s.pageAdd)},
+		"/reports/{id}":        {"GET": s.bounded(keeping, s.pageReport)},
+		"/reports/{id}/delete": {"GET": s.bounded(keeping, s.pageAskDelete), "POST": s.bounded(keeping, s.pageDelete)},
+		"/compare":             {"GET": s.bounded(keeping, s.pageCompare)},
+		"/favicon.svg":         {"GET": asset("image/svg+xml", favicon)},
+		"/api/health":          {"GET": s.health}, // It never waits.
+		"/api/openapi.json":    {"GET": asset("application/json", openAPI)},
+		"/api/images":          {"GET": s.bounded(asking, s.listImages)},
+		"/api/reports":         {"GET": s.bounded(keeping, s.list), "POST": s.bounded(asking, s.add)},
+		"/api/reports/{id}":    {"GET": s.bounded(keeping, s.get), "DELETE": s.bounded(keeping, s.remove)},
+	}
 }
 
 func joined(list, word string) string {
@@ -150,31 +162,50 @@ func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 	}{"healthy", s.info})
 }
 
-// images writes one image after the other, as the engine sends them.
-func (s *server) images(w *reply, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	_, err := io.WriteString(w, `{"images":[`)
-	comma := ""
-	if err == nil {
-		err = s.engine.Images(r.Context(), func(image engine.Image) error {
-			text, err := encode(image)
-			if err == nil {
-				_, err = io.WriteString(w, comma)
-			}
-			if err == nil {
-				_, err = w.Write(bytes.TrimSpace(text))
-			}
-			comma = ","
-			return err
-		})
+// listedImage is an image with the containers that use it, which are null where they are unknown.
+type listedImage struct {
+	engine.Image
+	Containers []engine.Container `json:"containers"`
+}
+
+// listImages holds each image as it is sent, once, until all of them can be put in order.
+func (s *server) listImages(w *reply, r *http.Request) {
+	type listed struct {
+		image engine.Image // Without what is only shown.
+		text  []byte
 	}
-	if err == nil {
-		_, err = io.WriteString(w, "]}\n")
-	}
+	var all []listed
+	size := int64(0)
+	using, unknown := s.containers(r.Context())
+	err := s.engine.Images(r.Context(), func(image engine.Image) error {
+		shown := listedImage{image, using[image.ID]}
+		if shown.Containers == nil && unknown == nil {
+			shown.Containers = []engine.Container{}
+		}
+		text, err := encode(shown)
+		if size += int64(len(text)); err == nil && size > maxAnswer {
+			err = errAnswerSize
+		}
+		first := slices.Clone(image.Tags[:min(1, len(image.Tags))])
+		all = append(all, listed{engine.Image{ID: image.ID, Tags: first, Created: image.Created}, bytes.Clone(bytes.TrimSpace(text))})
+		return err
+	})
 	if err != nil {
-		w.reset()
 		s.refuse(w, err)
+		return
 	}
+	slices.SortFunc(all, func(a, b listed) int { return byCreated(a.image, b.image) })
+	w.Header().Set("Content-Type", "application/json")
+	before := `{"images":[`
+	for _, one := range all {
+		w.adopt([]byte(before))
+		w.adopt(one.text)
+		before = ","
+	}
+	if len(all) == 0 {
+		w.adopt([]byte(before))
+	}
+	w.adopt([]byte("]}\n"))
 }
 
 // reports lists the reports; what is left out is for the log.
