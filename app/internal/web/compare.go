@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/smiller333/dockerutilities/app/internal/engine"
 	"github.com/smiller333/dockerutilities/app/internal/report"
@@ -30,7 +31,7 @@ func overview(details engine.Details) []field {
 		{"ID", details.ID},
 		{"Tags", strings.Join(details.Tags, "\n")},
 		{"Digests", strings.Join(details.Digests, "\n")},
-		{"Created", details.Created},
+		{"Created", inUTC(details.Created)},
 		{"Platform", engine.Platform(details.OS, details.Architecture, "")},
 		{"User", or(details.User, "root, as no user is set")},
 		{"Entrypoint", words(config.Entrypoint)},
@@ -42,6 +43,14 @@ func overview(details engine.Details) []field {
 		{"Stop signal", config.StopSignal},
 	}
 	return slices.DeleteFunc(fields, func(one field) bool { return one.Value == "" })
+}
+
+// inUTC returns a time of the engine's as the pages show it, and anything else as it is.
+func inUTC(text string) string {
+	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return day(at)
+	}
+	return text
 }
 
 // words returns a command line as JSON has it, which shows where a word ends.

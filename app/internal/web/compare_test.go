@@ -14,7 +14,7 @@ import (
 
 func before() engine.Details {
 	return engine.Details{
-		ID: "sha256:1", Tags: []string{"a:1"}, Size: 100, OS: "linux", Architecture: "amd64",
+		ID: "sha256:1", Tags: []string{"a:1"}, Size: 100, Created: "2026-01-02T03:04:05.678+01:00", OS: "linux", Architecture: "amd64",
 		Labels: json.RawMessage(`{"same":"1","gone":"2","new value":"3","odd":[4]}`),
 		Config: &engine.Config{Env: []string{"A=1", "B=2"}, Entrypoint: []string{"/bin/x", "two words"}},
 		Layers: []string{"l1", "l2"}, History: history(made("ADD base /", 60), made("COPY old /", 40)),
@@ -23,7 +23,7 @@ func before() engine.Details {
 
 func after() engine.Details {
 	return engine.Details{
-		ID: "sha256:2", Tags: []string{"a:1"}, Size: 150, OS: "linux", Architecture: "amd64", User: "1001",
+		ID: "sha256:2", Tags: []string{"a:1"}, Size: 150, Created: "unknown", OS: "linux", Architecture: "amd64", User: "1001",
 		Labels: json.RawMessage(`{"same":"1","new value":"4","added":"5","odd":[4]}`),
 		Config: &engine.Config{Env: []string{"A=1", "C=3"}, Entrypoint: []string{"/bin/x", "two words"}},
 		Layers: []string{"l1", "l3"}, History: history(made("ADD base /", 60), made("COPY new /", 90)),
@@ -38,7 +38,7 @@ func TestWhatChangedIsWhatDiffers(t *testing.T) {
 			said += fmt.Sprintf("%s:%s>%s%t%t ", one.Name, one.Before, one.After, one.Added, one.Removed)
 		}
 	}
-	want := "ID:sha256:1>sha256:2falsefalse User:root, as no user is set>1001falsefalse Size:100 B>150 Bfalsefalse " +
+	want := "ID:sha256:1>sha256:2falsefalse Created:2026-01-02 02:04 UTC>unknownfalsefalse User:root, as no user is set>1001falsefalse Size:100 B>150 Bfalsefalse " +
 		"B:2>falsetrue C:>3truefalse gone:2>falsetrue new value:3>4falsefalse added:>5truefalse "
 	if said != want {
 		t.Errorf("%s\nnot\n%s", said, want)
@@ -92,8 +92,10 @@ func TestAReportIsReadAndComparedOnPages(t *testing.T) {
 	if page := (call{method: "GET", path: "/compare?" + query[0] + "&" + query[0]}).to(handler).Body.String(); !strings.Contains(page, "Nothing changed") {
 		t.Error(page)
 	}
-	if got := (call{method: "GET", path: "/compare?" + query[0]}).to(handler); got.Code != 400 || !strings.Contains(got.Body.String(), "Choose two reports") {
+	if got := (call{method: "GET", path: "/compare?" + query[0]}).to(handler); got.Code != 303 {
 		t.Errorf("%d %s", got.Code, got.Body)
+	} else if page := (call{method: "GET", path: got.Header().Get("Location")}).to(handler).Body.String(); !strings.Contains(page, "Choose two reports") {
+		t.Error(page)
 	}
 }
 

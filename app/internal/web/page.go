@@ -138,20 +138,19 @@ type reportsPage struct {
 	report.Listing
 }
 
-var notices = map[string]string{"deleted": "The report was deleted."}
-
-func (s *server) pageReports(w *reply, r *http.Request) {
-	s.showReports(w, r, http.StatusOK, "")
+var notices = map[string]string{
+	"deleted": "The report was deleted.",
+	"choose":  "Choose two reports to compare.",
 }
 
-func (s *server) showReports(w *reply, r *http.Request, status int, problem string) {
+func (s *server) pageReports(w *reply, r *http.Request) {
 	data := reportsPage{frame: s.frame("Reports", "reports")}
-	data.Problem, data.Notice = problem, notices[r.URL.Query().Get("done")]
+	data.Notice = notices[r.URL.Query().Get("done")]
 	var err error
-	if data.Listing, err = s.reports(r.Context()); err != nil && problem == "" {
+	if data.Listing, err = s.reports(r.Context()); err != nil {
 		_, data.Problem = s.explain(err)
 	}
-	s.show(w, status, "reports", data)
+	s.show(w, http.StatusOK, "reports", data)
 }
 
 type reportPage struct {
@@ -194,7 +193,7 @@ func (s *server) pageReport(w *reply, r *http.Request) {
 func (s *server) pageCompare(w *reply, r *http.Request) {
 	ids := r.URL.Query()["report"]
 	if len(ids) != 2 {
-		s.showReports(w, r, http.StatusBadRequest, "Choose two reports to compare.")
+		http.Redirect(w, r, "/reports?done=choose", http.StatusSeeOther)
 		return
 	}
 	var both [2]report.Report

@@ -132,7 +132,7 @@ func TestStatusCodes(t *testing.T) {
 		{"no page there", nil, call{method: "GET", path: "/nothing"}, 404},
 		{"no page of a report", nil, call{method: "GET", path: "/reports/x"}, 404},
 		{"no such report to delete", nil, call{method: "GET", path: "/reports/x/delete"}, 404},
-		{"nothing to compare", nil, call{method: "GET", path: "/compare"}, 400},
+		{"nothing to compare", nil, call{method: "GET", path: "/compare"}, 303},
 		{"nothing that is there to compare", nil, call{method: "GET", path: "/compare?report=x&report=y"}, 404},
 		{"the page of reports", nil, call{method: "GET", path: "/reports"}, 200},
 		{"the page", nil, call{method: "GET", path: "/"}, 200},
