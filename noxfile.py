@@ -25,7 +25,7 @@ nox.options.error_on_missing_interpreters = True
 NEEDS_GO = ["goreleaser", "builders"]
 HAS_GO = shutil.which("go") is not None
 nox.options.sessions = [
-    *("lint", "unit", "app_tests", "engine", "release", "coverage", "simulation"),
+    *("lint", "unit", "app_tests", "browser", "engine", "release", "coverage", "simulation"),
     *("smoke", "reproducible", "publish"),
     *(NEEDS_GO if HAS_GO else ["left_out"]),
 ]
@@ -36,6 +36,7 @@ if len(sys.argv) == 1:
 
 REQUIREMENTS = "requirements/dev.txt"
 LOWEST = "requirements/lowest.txt"
+BROWSER = "requirements/browser.txt"
 # Two workers that share the remaining tests, and a table of the slowest ones.
 SHARED = ("-n", "2", "--dist", "worksteal", "--durations", "30")
 # More workers than cores: much of the time they wait for processes, registries, engines and disks.
@@ -96,6 +97,8 @@ def _lint_workflows(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Check Python, shell, Dockerfiles, workflows, and the Go program inside the build."""
     _install(session)
+    # Their types are checked against as well.
+    session.install("--no-deps", "--require-hashes", "-r", BROWSER)
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
@@ -114,6 +117,17 @@ def app_tests(session: nox.Session) -> None:
     _install(session)
     _build(session, "--target", "coverage", "--output", "type=local,dest=coverage")
     session.log(Path("coverage/coverage.txt").read_text(encoding="utf-8").splitlines()[-1])
+
+
+@nox.session(allow_parallel=True)
+def browser(session: nox.Session) -> None:
+    """Open the program's pages in Chromium; `-- --screenshots` writes those of docs/images."""
+    _install(session)
+    session.install("--no-deps", "--require-hashes", "-r", BROWSER)
+    session.run("scripts/bootstrap.sh", "--browser", "true", external=True)
+    program = Path(_answer(session, "invoke", "binary")).resolve()
+    session.env["DOCKERUTILITIES_PROGRAM"] = str(program)
+    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs)
 
 
 def _check_branches(session: nox.Session) -> None:

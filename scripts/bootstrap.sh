@@ -6,6 +6,7 @@
 #   scripts/bootstrap.sh --check                 only print what is installed and what is missing
 #   scripts/bootstrap.sh --install-engine CMD    install the engine with sudo if you are not root
 #   scripts/bootstrap.sh --release-tools CMD     install a registry server and cosign as well
+#   scripts/bootstrap.sh --browser CMD           install Chromium as well
 #   scripts/bootstrap.sh --as-root CMD           do everything as root (sudo), with your PATH and HOME
 #   scripts/bootstrap.sh --stop-engine           stop the engine, if it was started by this script
 #
@@ -33,6 +34,7 @@ requirements=$root/requirements/dev.txt
 check=no
 may_sudo=no
 release_tools=no
+browser=no
 
 # These files only define functions.
 # shellcheck source=scripts/lib/machine.sh
@@ -47,6 +49,8 @@ release_tools=no
 . "$root/scripts/lib/emulation.sh"
 # shellcheck source=scripts/lib/bases.sh
 . "$root/scripts/lib/bases.sh"
+# shellcheck source=scripts/lib/browser.sh
+. "$root/scripts/lib/browser.sh"
 
 cache=$(cache_path)
 
@@ -114,6 +118,7 @@ prepare() {
     ensure_emulation
     ensure_bases
     [ "$release_tools" = no ] || ensure_release_tools
+    [ "$browser" = no ] || ensure_browser
     export PATH="$venv/bin:$PATH" VIRTUAL_ENV="$venv"
     exec 9>&-
     umask "$mask"
@@ -132,6 +137,7 @@ main() {
             --check) check=yes ;;
             --install-engine) may_sudo=yes ;;
             --release-tools) release_tools=yes ;;
+            --browser) browser=yes ;;
             --as-root) be_root=yes ;;
             --stop-engine) stop_engine; exit ;;
             -h | --help) usage; exit ;;

@@ -37,7 +37,7 @@ SLOW = HealthCheck.too_slow
 # Those that a test has to be marked for; the session `unit` runs the others.
 SESSIONS = (
     *("engine", "release", "faults", "simulation", "reproducible", "publish", "goreleaser"),
-    "builders",
+    *("builders", "browser"),
 )
 # Fixtures that compile: whichever test comes first waits for it, where nothing is cached yet.
 COMPILING = {"own_image", "product", "grype", "syft_path", "cosign_path", "referrers"}
@@ -53,6 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-request", action="store_true", help="inject faults everywhere")
     parser.addoption("--matrix", type=Path, help="file for the versions, and what passed on them")
     parser.addoption("--update-golden", action="store_true", help="write the files of tests/golden")
+    parser.addoption("--screenshots", action="store_true", help="write those of docs/images")
     parser.addoption("--simulate", default="3", help="seconds that each simulation may go on")
 
 

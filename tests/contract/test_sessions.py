@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, pytest_collection_modifyitems, pytest_ignore_collect, unmeasured
 
 ALWAYS = {
-    *("lint", "unit", "app_tests", "engine", "release", "coverage", "simulation"),
+    *("lint", "unit", "app_tests", "browser", "engine", "release", "coverage", "simulation"),
     *("smoke(linux/amd64)", "smoke(linux/arm64)", "reproducible", "publish"),
 }
 
