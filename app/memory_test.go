@@ -77,18 +77,19 @@ func TestManyRequestsForALongListStayFarBelowTheMemoryOfAContainer(t *testing.T)
 	waitHealthy(t, port)
 	var group sync.WaitGroup
 	codes := make(chan int, 40)
-	for range 40 {
+	for i := range 40 {
+		path := []string{"/api/images", "/?q=i"}[i%2]
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			response, err := http.Get("http://127.0.0.1:" + port + "/api/images")
+			response, err := http.Get("http://127.0.0.1:" + port + path)
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer response.Body.Close()
 			size, err := io.Copy(io.Discard, response.Body)
-			if response.StatusCode == http.StatusOK && (err != nil || size < 28_000_000) {
+			if response.StatusCode == http.StatusOK && (err != nil || i%2 == 0 && size < 28_000_000) {
 				t.Errorf("%d bytes, %v", size, err)
 			}
 			codes <- response.StatusCode

@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import ROOT
 from engineimages import CLEAN_NAME, MARKUP, usual
 from pages import Opened, Service, Start
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 pytestmark = pytest.mark.browser
 WIDTHS = (320, 800, 1400, 1920)
@@ -105,6 +105,23 @@ def test_a_search_finds_while_it_is_typed_and_without_a_page_load(
     expect(page.get_by_role("status")).to_have_text("4 images")
     assert page.get_by_role("combobox", name="Show").input_value() == "unused"
     assert page.evaluate("window.kept")
+
+
+def test_what_takes_long_says_so(service: Service, tabs: Opened) -> None:
+    page = tabs.page()
+    page.goto(service.address)
+    waiting: list[Route] = []
+    page.route("**/*", lambda route: waiting.append(route))  # noqa: PLW0108 - it marks its handler
+    page.get_by_role("searchbox").fill("redis")
+    expect(page.get_by_role("status")).to_have_text("Loading…")
+    expect(page.locator("#images")).to_have_attribute("aria-busy", "true")
+    waiting.pop().continue_()
+    expect(page.get_by_role("status")).to_have_text("1 image")
+    # As long as a page is on its way, a browser answers no question about the one before.
+    page.evaluate("addEventListener('submit', (event) => event.preventDefault())")
+    page.get_by_role("button", name="Make a report").click()
+    expect(page.get_by_role("status")).to_have_text("Making the report…")
+    expect(page.get_by_role("button", name="Make a report")).to_be_disabled()
 
 
 def test_columns_sort_by_mouse_and_by_keyboard(service: Service, tabs: Opened) -> None:

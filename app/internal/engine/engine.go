@@ -84,6 +84,7 @@ type Layer struct {
 	Created   *time.Time `json:"created"`
 	CreatedBy string     `json:"created_by"`
 	Size      int64      `json:"size"`
+	Comment   string     `json:"comment"`
 }
 
 // Config is how a container of an image is started.
@@ -301,6 +302,7 @@ func (c *Client) history(ctx context.Context, path string) ([]Layer, error) {
 			Created   moment
 			CreatedBy string
 			Size      int64
+			Comment   string
 		}
 		if len(layers) == maxSteps {
 			return unexpected(fmt.Errorf("a history of more than %d steps", maxSteps))
@@ -308,7 +310,7 @@ func (c *Client) history(ctx context.Context, path string) ([]Layer, error) {
 		if err := lenient(text, &step); err != nil {
 			return err
 		}
-		layers = append(layers, Layer{Created: step.Created.Time, CreatedBy: step.CreatedBy, Size: step.Size})
+		layers = append(layers, Layer{Created: step.Created.Time, CreatedBy: step.CreatedBy, Size: step.Size, Comment: step.Comment})
 		return nil
 	})
 	return layers, err

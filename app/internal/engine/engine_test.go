@@ -170,10 +170,10 @@ func TestTheListIsAskedForAgainWhileImagesAreRemoved(t *testing.T) {
 func TestInspect(t *testing.T) {
 	client := fake(t, "1.45", map[string]string{
 		"/v1.45/images/a%2Fb:1/json":    `{"Id":"sha256:1","Os":"linux","Architecture":"arm64","Size":7,"Config":{"User":"1001","Labels":{"k":"v"}}}`,
-		"/v1.45/images/a%2Fb:1/history": `[{"CreatedBy":"COPY x","Size":3}]`,
+		"/v1.45/images/a%2Fb:1/history": `[{"CreatedBy":"COPY x","Size":3,"Comment":"c"}]`,
 	})
 	got, err := client.Inspect(context.Background(), "a/b:1")
-	if err != nil || got.User != "1001" || got.Architecture != "arm64" || len(got.History) != 1 || got.History[0].CreatedBy != "COPY x" {
+	if err != nil || got.User != "1001" || got.Architecture != "arm64" || len(got.History) != 1 || got.History[0] != (Layer{nil, "COPY x", 3, "c"}) {
 		t.Errorf("%+v %v", got, err)
 	}
 	if _, err := client.Inspect(context.Background(), "absent"); !errors.Is(err, ErrNotFound) {

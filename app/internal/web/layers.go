@@ -24,47 +24,44 @@ var layerless = []string{
 	"STOPSIGNAL", "USER", "VOLUME",
 }
 
+// filled is the comment of a step that BuildKit adds at the end of a history that has fewer steps with
+// a layer than the image has layers.
+const filled = "buildkit.exporter.image.v0"
+
 // stepsOf returns the history of an image, the first step first, with each size at the layer that
 // has it. An engine gives the sizes in the order of the layers to the steps that made one. Where the
 // base image has layers without a history, these are the first sizes, and the engine has each of
-// them at a step that is too early.
+// them at a step that is too early; the last ones are at steps that BuildKit has added.
 func stepsOf(details engine.Details) []step {
 	var steps []step
 	var sizes []int64
-	for i, one := range slices.Backward(details.History) {
+	known := 0 // Layers whose step is known.
+	for _, one := range slices.Backward(details.History) {
 		text := instructionOf(one.CreatedBy)
-		made := step{Created: one.Created, Made: text, Layer: one.Size > 0 || !slices.Contains(layerless, instruction.FindString(text))}
-		if made.Layer {
-			sizes = append(sizes, details.History[i].Size)
+		layer := one.Size > 0 || !slices.Contains(layerless, instruction.FindString(text))
+		if layer {
+			sizes = append(sizes, one.Size)
 		}
-		steps = append(steps, made)
+		if one.Comment == filled {
+			continue
+		}
+		if layer {
+			known++
+		}
+		steps = append(steps, step{Created: one.Created, Made: text, Layer: layer})
 	}
-	if missing := len(details.Layers) - len(sizes); missing > 0 {
+	switch missing := max(len(details.Layers), len(sizes)) - known; {
+	case missing > 0:
 		steps = append(make([]step, missing), steps...)
 		for i := range missing {
-			steps[i] = step{Layer: true, Made: "A layer of the base image, whose history says nothing of it"}
+			steps[i] = step{Layer: true, Made: "A layer without a history, such as one of the base image"}
 		}
-		if rest, known := rest(details, sizes); known && missing == 1 {
-			sizes = append(sizes, rest)
-		}
-	} else if missing < 0 && len(details.Layers) > 0 {
+	case len(details.Layers) > 0 && len(details.Layers) < known:
 		steps = withoutEmpty(steps, sizes)
 		sizes = slices.DeleteFunc(sizes, func(size int64) bool { return size == 0 })
 	}
 	place(steps, sizes, details.Layers)
 	return steps
-}
-
-// rest returns what the known sizes leave of the whole.
-func rest(details engine.Details, sizes []int64) (int64, bool) {
-	if details.Unpacked == nil {
-		return 0, false
-	}
-	left := *details.Unpacked
-	for _, size := range sizes {
-		left -= size
-	}
-	return left, left >= 0
 }
 
 // withoutEmpty takes steps whose layer would be empty for ones without a layer: some builders make

@@ -36,19 +36,20 @@ func sizesAt(steps []step) string {
 func TestEachSizeIsAtItsOwnLayer(t *testing.T) {
 	// What an engine says where the base image has layers without a history: ADD has 900 bytes, WORKDIR none.
 	shifted := history(made("ADD x /", 5), made("ENV a=b", 0), made("COPY y /", 900), made("WORKDIR /app", 40))
+	last := engine.Layer{CreatedBy: "[runtime 3/4] WORKDIR /app", Size: 1, Comment: filled}
 	for name, c := range map[string]struct {
 		details engine.Details
 		want    string
 	}{
-		"as the engine says":               {engine.Details{History: shifted, Layers: []string{"1", "2", "3"}}, " 5 - 900 40"},
-		"a report without layers":          {engine.Details{History: shifted}, " 5 - 900 40"},
-		"one layer without a history":      {engine.Details{History: shifted, Layers: []string{"0", "1", "2", "3"}, Sizes: engine.Sizes{Unpacked: number(946)}}, " 5 900 - 40 1"},
-		"the same, and the sum is unknown": {engine.Details{History: shifted, Layers: []string{"0", "1", "2", "3"}}, " 5 900 - 40 ?"},
-		"two layers without a history":     {engine.Details{History: shifted, Layers: []string{"0", "1", "2", "3", "4"}, Sizes: engine.Sizes{Unpacked: number(946)}}, " 5 900 40 - ? ?"},
-		"a sum that is too small":          {engine.Details{History: shifted, Layers: []string{"0", "1", "2", "3"}, Sizes: engine.Sizes{Unpacked: number(9)}}, " 5 900 - 40 ?"},
-		"a step that made no layer":        {engine.Details{History: history(made("ADD x /", 5), made("WORKDIR /", 0), made("RUN y", 7)), Layers: []string{"1", "2"}}, " 5 - 7"},
-		"a command with a size":            {engine.Details{History: history(made("ENV odd", 5)), Layers: []string{"1"}}, " 5"},
-		"no history":                       {engine.Details{}, ""},
+		"as the engine says":           {engine.Details{History: shifted, Layers: []string{"1", "2", "3"}}, " 5 - 900 40"},
+		"a report without layers":      {engine.Details{History: shifted}, " 5 - 900 40"},
+		"one layer without a history":  {engine.Details{History: append([]engine.Layer{last}, shifted...), Layers: []string{"0", "1", "2", "3"}}, " 5 900 - 40 1"},
+		"the same in an old report":    {engine.Details{History: append([]engine.Layer{last}, shifted...)}, " 5 900 - 40 1"},
+		"two layers without a history": {engine.Details{History: append([]engine.Layer{last, last}, shifted...)}, " 5 900 40 - 1 1"},
+		"sizes that no step has":       {engine.Details{History: shifted, Layers: []string{"0", "1", "2", "3"}}, " 5 900 - 40 ?"},
+		"a step that made no layer":    {engine.Details{History: history(made("ADD x /", 5), made("WORKDIR /", 0), made("RUN y", 7)), Layers: []string{"1", "2"}}, " 5 - 7"},
+		"a command with a size":        {engine.Details{History: history(made("ENV odd", 5)), Layers: []string{"1"}}, " 5"},
+		"no history":                   {engine.Details{}, ""},
 	} {
 		if got := sizesAt(stepsOf(c.details)); got != c.want {
 			t.Errorf("%s:%s, not%s", name, got, c.want)

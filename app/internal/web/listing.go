@@ -24,6 +24,8 @@ const (
 	imagesAPage = 100
 	// listingTime is how long the page's script may search and sort what was read.
 	listingTime = 2 * time.Minute
+	// containersTime is what the containers may take of a request's time: images are shown without them.
+	containersTime = 10 * time.Second
 )
 
 // row is an image as the page shows it.
@@ -104,6 +106,8 @@ func weight(image engine.Image) int {
 
 // containers returns the containers of each image, by its ID.
 func (s *server) containers(ctx context.Context) (map[string][]engine.Container, error) {
+	ctx, cancel := context.WithTimeout(ctx, containersTime)
+	defer cancel()
 	using, held := map[string][]engine.Container{}, 0
 	err := s.engine.Containers(ctx, func(one engine.Container) error {
 		if held += 256 + len(one.Name); held <= maxContainers {
