@@ -39,6 +39,8 @@ SESSIONS = (
     *("engine", "release", "faults", "simulation", "reproducible", "publish", "goreleaser"),
     *("builders", "browser"),
 )
+# Only the session browser has what steers one.
+collect_ignore = [] if importlib.util.find_spec("playwright") else ["browser"]
 # Fixtures that compile: whichever test comes first waits for it, where nothing is cached yet.
 COMPILING = {"own_image", "product", "grype", "syft_path", "cosign_path", "referrers"}
 TASKS = """\

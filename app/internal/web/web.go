@@ -75,6 +75,7 @@ func (s *server) routes() map[string]map[string]http.HandlerFunc {
 		"/reports/{id}/delete": {"GET": s.bounded(keeping, s.pageAskDelete), "POST": s.bounded(keeping, s.pageDelete)},
 		"/compare":             {"GET": s.bounded(keeping, s.pageCompare)},
 		"/favicon.svg":         {"GET": asset("image/svg+xml", favicon)},
+		"/favicon.ico":         {"GET": http.RedirectHandler("/favicon.svg", http.StatusMovedPermanently).ServeHTTP},
 		"/api/health":          {"GET": s.health}, // It never waits.
 		"/api/openapi.json":    {"GET": asset("application/json", openAPI)},
 		"/api/images":          {"GET": s.bounded(asking, s.listImages)},

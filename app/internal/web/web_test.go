@@ -134,6 +134,8 @@ func TestStatusCodes(t *testing.T) {
 		{"no such report to delete", nil, call{method: "GET", path: "/reports/x/delete"}, 404},
 		{"nothing to compare", nil, call{method: "GET", path: "/compare"}, 303},
 		{"nothing that is there to compare", nil, call{method: "GET", path: "/compare?report=x&report=y"}, 404},
+		{"an icon", nil, call{method: "GET", path: "/favicon.svg"}, 200},
+		{"an icon by its old name", nil, call{method: "GET", path: "/favicon.ico"}, 301},
 		{"the page of reports", nil, call{method: "GET", path: "/reports"}, 200},
 		{"the page", nil, call{method: "GET", path: "/"}, 200},
 		{"the page's head", nil, call{method: "HEAD", path: "/"}, 200},

@@ -30,7 +30,7 @@
   };
 
   let running;
-  const load = async (address) => {
+  const load = async (address, fromTop) => {
     if (running) running.abort();
     const mine = running = new AbortController();
     const region = document.getElementById("images");
@@ -50,6 +50,7 @@
         const same = document.getElementById(focused);
         if (same) same.focus({ preventScroll: true });
       }
+      if (fromTop) fresh.scrollIntoView();
       history.replaceState(null, "", address);
       say(problem ? problem.textContent : fresh.dataset.found);
     } catch (problem) {
@@ -77,6 +78,6 @@
     form.elements.q.value = values.get("q") || "";
     form.elements.show.value = values.get("show") || "all";
     form.elements.sort.value = values.get("sort") || "created";
-    load(link.getAttribute("href"));
+    load(link.getAttribute("href"), link.closest(".pages"));
   });
 })();
