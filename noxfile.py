@@ -125,8 +125,9 @@ def browser(session: nox.Session) -> None:
     _install(session)
     session.install("--no-deps", "--require-hashes", "-r", BROWSER)
     session.run("scripts/bootstrap.sh", "--browser", "true", external=True)
-    program = Path(_answer(session, "invoke", "binary")).resolve()
-    session.env["DOCKERUTILITIES_PROGRAM"] = str(program)
+    folder = session.cache_dir.resolve() / "program"
+    _build(session, "--target", CONFIG.binary_target, "--output", f"type=local,dest={folder}")
+    session.env["DOCKERUTILITIES_PROGRAM"] = str(folder / Path(CONFIG.image).name)
     session.run("pytest", "-m", "browser", "tests/browser", *session.posargs)
 
 
