@@ -96,7 +96,7 @@ def test_a_search_finds_while_it_is_typed_and_without_a_page_load(
     assert _names(page) == [OLD]
     assert page.url == f"{service.address}/?q=check+2.3"
     page.get_by_role("searchbox").fill("nowhere")
-    expect(page.get_by_text("No image fits.")).to_be_visible()
+    expect(page.get_by_text("No image matches.")).to_be_visible()
     page.get_by_role("link", name="Show all images").click()
     expect(page.get_by_role("status")).to_have_text("7 images")
     page.get_by_role("combobox", name="Show").select_option("Dangling")
@@ -150,7 +150,7 @@ def test_a_report_is_made_read_compared_and_deleted_by_mouse(
 ) -> None:
     page = tabs.page()
     _two_reports(page, service)
-    expect(page.get_by_role("status")).to_have_text("The report was made, and is kept.")
+    expect(page.get_by_role("status")).to_have_text("The report was saved.")
     expect(page.get_by_role("heading", level=1)).to_have_text(NEW)
     largest = page.locator(".bars li").first
     expect(largest).to_contain_text("COPY checkout-2.4.0 /usr/local/bin/checkout")

@@ -98,6 +98,21 @@ def test_a_report_is_made_listed_and_deleted(with_socket: Server, own_image: str
         with_socket.ask("POST", "/api/reports", {"image": "no-such-image:1"})
 
 
+def test_a_report_counts_the_bytes_that_the_list_counts(
+    with_socket: Server, own_image: str
+) -> None:
+    """By the manifests of engines since API 1.47, and by two answers of older ones."""
+    images = with_socket.ask("GET", "/api/images")["images"]
+    assert isinstance(images, list)
+    (listed,) = [image for image in images if own_image in image["tags"]]
+    made = with_socket.ask("POST", "/api/reports", {"image": own_image})
+    details = made["details"]
+    assert isinstance(details, dict)
+    assert details["content_size"] + details["unpacked_size"] == listed["size"]
+    assert details["content_size"] < details["unpacked_size"]
+    with_socket.ask("DELETE", f"/api/reports/{made['id']}")
+
+
 def test_without_a_socket_the_reason_is_told_and_the_rest_works(hardened: Server) -> None:
     with pytest.raises(HTTPError) as caught:
         hardened.ask("GET", "/api/images")

@@ -100,12 +100,15 @@ type Config struct {
 }
 
 // Details is what the engine knows of one image. The first of Layers, their diff IDs, is the lowest;
-// the first of History is the last step. Reports of earlier versions have neither Layers nor Config.
+// the first of History is the last step. Configuration and history are those of one platform, which OS
+// and Architecture name; Platforms are all that the engine lists. Reports of earlier versions have
+// neither Platforms, Layers nor Config.
 type Details struct {
 	ID           string          `json:"id"`
 	Tags         []string        `json:"tags"`
 	Digests      []string        `json:"digests"`
 	Created      string          `json:"created"`
+	Platforms    []string        `json:"platforms"`
 	Size         int64           `json:"size"`
 	OS           string          `json:"os"`
 	Architecture string          `json:"architecture"`
@@ -255,7 +258,7 @@ func (c *Client) Inspect(ctx context.Context, reference string) (Details, error)
 	}
 	details := Details{
 		ID: found.ID, Tags: named(found.RepoTags), Digests: named(found.RepoDigests),
-		Created: found.Created, Size: found.Size, OS: found.Os, Architecture: found.Architecture,
+		Created: found.Created, Size: found.Size, Platforms: platformsOf(found.Manifests), OS: found.Os, Architecture: found.Architecture,
 		User: found.Config.User, Labels: found.Config.Labels, History: layers, Layers: found.RootFS.Layers,
 		Config: &Config{
 			Env: found.Config.Env, Entrypoint: found.Config.Entrypoint, Command: found.Config.Cmd,

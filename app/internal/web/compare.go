@@ -27,12 +27,17 @@ func overview(details engine.Details) []field {
 	if details.Config != nil {
 		config = *details.Config
 	}
+	here := ""
+	if len(details.Platforms) > 1 {
+		here = strings.Join(details.Platforms, ", ")
+	}
 	fields := []field{
 		{"ID", details.ID},
 		{"Tags", strings.Join(details.Tags, "\n")},
 		{"Digests", strings.Join(details.Digests, "\n")},
 		{"Created", inUTC(details.Created)},
 		{"Platform", engine.Platform(details.OS, details.Architecture, "")},
+		{"Platforms here", here},
 		{"User", or(details.User, "root, as no user is set")},
 		{"Entrypoint", words(config.Entrypoint)},
 		{"Command", words(config.Command)},

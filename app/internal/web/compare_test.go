@@ -23,7 +23,7 @@ func before() engine.Details {
 
 func after() engine.Details {
 	return engine.Details{
-		ID: "sha256:2", Tags: []string{"a:1"}, Size: 150, Created: "unknown", OS: "linux", Architecture: "amd64", User: "1001",
+		ID: "sha256:2", Tags: []string{"a:1"}, Size: 150, Created: "unknown", Platforms: []string{"linux/amd64", "linux/arm64"}, OS: "linux", Architecture: "amd64", User: "1001",
 		Labels: json.RawMessage(`{"same":"1","new value":"4","added":"5","odd":[4]}`),
 		Config: &engine.Config{Env: []string{"A=1", "C=3"}, Entrypoint: []string{"/bin/x", "two words"}},
 		Layers: []string{"l1", "l3"}, History: history(made("ADD base /", 60), made("COPY new /", 90)),
@@ -39,6 +39,7 @@ func TestWhatChangedIsWhatDiffers(t *testing.T) {
 		}
 	}
 	want := "ID:sha256:1>sha256:2falsefalse Created:2026-01-02 02:04 UTC>unknownfalsefalse User:root, as no user is set>1001falsefalse Size:100 B>150 Bfalsefalse " +
+		"Platforms here:>linux/amd64, linux/arm64truefalse " +
 		"B:2>falsetrue C:>3truefalse gone:2>falsetrue new value:3>4falsefalse added:>5truefalse "
 	if said != want {
 		t.Errorf("%s\nnot\n%s", said, want)
@@ -76,7 +77,7 @@ func TestAReportIsReadAndComparedOnPages(t *testing.T) {
 	id := strings.TrimPrefix(query[1], "report=")
 	page := call{method: "GET", path: "/reports/" + id + "?done=made"}.to(handler).Body.String()
 	for _, want := range []string{
-		"The report was made", "1001", `[&#34;/bin/x&#34;,&#34;two words&#34;]`, "COPY new /", "ADD base /", "90 B", "new value",
+		"The report was saved", "1001", `[&#34;/bin/x&#34;,&#34;two words&#34;]`, "COPY new /", "ADD base /", "90 B", "new value",
 		`width="66%"`, `download="report-` + id, "2 steps, which made 2 layers",
 	} {
 		if !strings.Contains(page, want) {

@@ -59,7 +59,7 @@ func short(id string) string {
 	return rest[:12]
 }
 
-// visible replaces what would not be seen, or would change how the text beside it is seen.
+// visible replaces characters that are invisible, or that change how the text beside them is shown.
 func visible(text string) string {
 	var out strings.Builder
 	for _, char := range text {

@@ -22,9 +22,9 @@ const (
 	maxContainers = 4 << 20
 	// imagesAPage are shown at once.
 	imagesAPage = 100
-	// listingTime is how long the page's script may search and sort what was read.
+	// listingTime is how long the page's script may search and sort a listing before the engine is asked again.
 	listingTime = 2 * time.Minute
-	// containersTime is what the containers may take of a request's time: images are shown without them.
+	// containersTime limits the wait for the containers: the images are shown without them.
 	containersTime = 10 * time.Second
 )
 
@@ -47,7 +47,7 @@ func (r row) name() string {
 // Disk is what the image takes on the engine's disk.
 func (r row) Disk() int64 { return r.OnDisk(r.Size) }
 
-// listing is what the engine's lists said at one time; it is not changed any more.
+// listing is what the engine's lists said at one time; it is immutable.
 type listing struct {
 	id         string
 	read       time.Time
@@ -67,7 +67,7 @@ func (s *sum) add(r row) {
 	s.Size += r.Disk()
 }
 
-// readListing asks the engine. Whoever may see images alone sees them without their containers.
+// readListing asks the engine. If the containers can't be listed, the images are shown without them.
 func (s *server) readListing(ctx context.Context) (*listing, error) {
 	var random [8]byte
 	if _, err := rand.Read(random[:]); err != nil {
@@ -163,7 +163,7 @@ var (
 		{"all", "All images"}, {"tagged", "Tagged"}, {"dangling", "Dangling"},
 		{"used", "Used by a container"}, {"unused", "Unused"},
 	}
-	// A minus turns the order that one wants to see first.
+	// A minus reverses the usual order of a column.
 	sorts = []choice{
 		{"created", "Newest first"}, {"-created", "Oldest first"},
 		{"name", "Name, A to Z"}, {"-name", "Name, Z to A"},
@@ -209,7 +209,7 @@ func (q query) address() string {
 	return "/?" + values.Encode()
 }
 
-// Sorted is the address that sorts by a column, or turns the order where it is sorted by that.
+// Sorted is the address that sorts by a column, or reverses the order if it is sorted by that already.
 func (q query) Sorted(column string) string {
 	if q.Sort == column {
 		column = "-" + column
@@ -307,7 +307,7 @@ func (r row) has(words []string) bool {
 	return true
 }
 
-// order sorts what is the newest first already: of two that are the same, the newer stays first.
+// order sorts rows that begin with the newest: of two equal ones, the newer stays first.
 func order(rows []row, by string) {
 	column, turned := strings.CutPrefix(by, "-")
 	compare := map[string]func(a, b row) int{

@@ -219,7 +219,7 @@ func TestAnEngineWithoutImagesSaysSo(t *testing.T) {
 		}
 	}
 	handler, _, _ = serveWith(t, some(), io.Discard)
-	if got := (call{method: "GET", path: "/?q=nowhere"}).to(handler).Body.String(); !strings.Contains(got, "No image fits") {
+	if got := (call{method: "GET", path: "/?q=nowhere"}).to(handler).Body.String(); !strings.Contains(got, "No image matches") {
 		t.Error(got)
 	}
 }

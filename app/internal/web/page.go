@@ -113,8 +113,8 @@ type imagesPage struct {
 
 func (s *server) page(w *reply, r *http.Request) { s.images(w, r, http.StatusOK, "") }
 
-// images shows the page of images. What the page's script asks for is answered from what the page
-// was made of; anything else asks the engine again.
+// images shows the page of images. The page's script searches the listing that the page was made from;
+// any other request asks the engine again.
 func (s *server) images(w *reply, r *http.Request, status int, problem string) {
 	data := imagesPage{frame: s.frame("Images", "images"), Query: queryOf(r.URL.Query()), Shows: shows, Sorts: sorts}
 	data.Problem = problem
@@ -181,7 +181,7 @@ func (s *server) pageReport(w *reply, r *http.Request) {
 		Environment: environment(details), Labels: labels(details), Steps: stepsOf(details),
 	}
 	if r.URL.Query().Get("done") == "made" {
-		data.Notice = "The report was made, and is kept."
+		data.Notice = "The report was saved."
 	}
 	data.Layers = len(slices.DeleteFunc(slices.Clone(data.Steps), func(one step) bool { return !one.Layer }))
 	for _, one := range largest(data.Steps, 5) {
@@ -220,7 +220,7 @@ type messagePage struct {
 // sorry shows what went wrong.
 func (s *server) sorry(w *reply, err error) {
 	code, reason := s.explain(err)
-	data := messagePage{frame: s.frame("It did not work", "")}
+	data := messagePage{frame: s.frame("Something went wrong", "")}
 	data.Problem = reason
 	s.show(w, code, "message", data)
 }
