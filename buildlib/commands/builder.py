@@ -31,7 +31,7 @@ def _chosen(config: Config, name: str) -> BuilderSettings:
     names = [builder.name for builder in config.builders]
     if not names:
         raise InputError(
-            "no builder is configured", hint="add a table builders.NAME; see docs/builders.md"
+            "no builder is configured", hint=f"add {config.table('builders.NAME')} with driver"
         )
     if not name and len(names) > 1:
         raise InputError(

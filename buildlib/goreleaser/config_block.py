@@ -136,7 +136,7 @@ def _files(plan: BuildPlan) -> Iterator[str]:
             raise InputError(
                 f"the Dockerfile copies the whole build context ({source})",
                 why="GoReleaser's context holds the programs and the files that are named, alone",
-                hint="name what the image needs, as in COPY app/ ./",
+                hint="name what the image needs, as in COPY src/ ./",
             )
         there = sorted(plan.context.glob(name)) if has_magic(name) else [plan.context / name]
         yield from (escape(path.relative_to(plan.context).as_posix()) for path in there)

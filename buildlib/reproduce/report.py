@@ -88,8 +88,8 @@ class ReproductionReport(Report):
                 GateError(
                     f"the image is not reproducible: {_number(self.differences, 'difference')}",
                     why=f"the first: {_where(first)}: {first.item} {first.what}".rstrip(),
-                    hint="docs/reproducible.md lists the usual causes of each; "
-                    "--keep DIR keeps both archives",
+                    hint="--keep DIR keeps both archives; the documentation on reproducible builds "
+                    "lists the usual causes of each",
                 )
             )
         if self.late:
