@@ -224,6 +224,28 @@ class PlumbumExecutor:
             return int(process.wait())
 
     @contextlib.contextmanager
+    def serve(self, argv: Sequence[str], log: Path) -> Iterator[Callable[[], bool]]:
+        """Run a server for the time of the block, and yield whether it still runs.
+
+        Ctrl-C does not reach it: what uses it may still have to clean up.
+
+        Args:
+            argv: program and arguments.
+            log: file for both streams.
+
+        Raises:
+            ToolError, CancelledError: as `run`.
+        """
+        nothing, same = subprocess.DEVNULL, subprocess.STDOUT
+        with (
+            log.open("wb") as file,
+            self._process(
+                argv, stdin=nothing, stdout=file.fileno(), stderr=same, apart=True
+            ) as process,
+        ):
+            yield lambda: process.poll() is None
+
+    @contextlib.contextmanager
     def _process(
         self,
         argv: Sequence[str],
@@ -232,6 +254,7 @@ class PlumbumExecutor:
         stdout: int | None,
         stderr: int | None,
         env: Mapping[str, str] = NOTHING,
+        apart: bool = False,
     ) -> Iterator[Any]:
         """Start the process, and see to it that it has ended whatever happens.
 
@@ -241,7 +264,7 @@ class PlumbumExecutor:
         """
         captured = stdin is not None
         makes = captured and argv[0] == "docker" and not _MAKES.isdisjoint(argv[1:2])
-        apart = captured and (interrupts.heard() or (makes and self._has_binary))
+        apart = apart or (captured and (interrupts.heard() or (makes and self._has_binary)))
         process = None
         try:
             with interrupts.starting():

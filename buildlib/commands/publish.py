@@ -265,6 +265,7 @@ def publish(
     patience: Patience | None = None,
     terms: ClaimTerms | None = None,
     reached: Callable[[str], None] = lambda _: None,
+    show: Callable[[Receipt], None] | None = None,
 ) -> None:
     """Publish, and report how far it came.
 
@@ -274,6 +275,7 @@ def publish(
         patience: with the registries; None: as usual.
         terms: how long claims last; None: as usual.
         reached: is called after each step that is kept in the receipt, with its name.
+        show: reports how far it came; None: it is printed.
 
     Raises:
         BuildlibError: as its exit code says.
@@ -300,7 +302,10 @@ def publish(
     try:
         flow.run()
     finally:
-        _report(run, flow.receipt, as_json=wanted.as_json)
+        if show:
+            show(flow.receipt)
+        else:
+            _report(run, flow.receipt, as_json=wanted.as_json)
 
 
 def _preconditions(run: Edge, planner: Planner, patience: Patience | None) -> tuple[Opened, ...]:

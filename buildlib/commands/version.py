@@ -143,6 +143,35 @@ def tell_next(project: Project, step: Step, lineage: Lineage | None = None) -> s
     return next_tag(step, before, git.tags, project.config.naming)
 
 
+def wanted_tag(project: Project, what: str, lineage: Lineage | None = None) -> str:
+    """Return the name of the tag that is asked for by name, or by which number goes up.
+
+    Raises:
+        InputError, ToolError: as `tell_next`; it is not a version (exit 2).
+    """
+    if what in set(Step):
+        return tell_next(project, Step(what), lineage)
+    return tag_name(what, project.config.naming)
+
+
+def release_problems(
+    project: Project, name: str, lineage: Lineage | None = None, *, remote: str = ""
+) -> list[BuildlibError]:
+    """Return what forbids to make a release tag, with what publishing it would refuse."""
+    lineage = lineage or _lineage(project, remote)
+    config = project.config
+    problems = tag_problems(
+        name,
+        project.git,
+        changes_of(project),
+        lineage,
+        naming=config.naming,
+        branches=release_branches(config.release_branches, lineage),
+        remote=remote,
+    )
+    return [*problems, *_base_problems(project)]
+
+
 def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: str) -> str:
     """Make the tag, or where the run is dry only print the commands; return its name.
 
@@ -160,20 +189,8 @@ def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: st
     if remote and isinstance(project.git, GitFacts):
         check_remote(config.root, remote)
     lineage = _lineage(project, remote)
-    if what in set(Step):
-        name = tell_next(project, Step(what), lineage)
-    else:
-        name = tag_name(what, config.naming)
-    problems = tag_problems(
-        name,
-        project.git,
-        changes_of(project),
-        lineage,
-        naming=config.naming,
-        branches=release_branches(config.release_branches, lineage),
-        remote=remote,
-    )
-    problems += _base_problems(project)
+    name = wanted_tag(project, what, lineage)
+    problems = release_problems(project, name, lineage, remote=remote)
     if remote and not problems and remote_has_tag(config.root, name, remote=remote):
         problems.append(
             InputError(f"{remote} has a tag {name} already", hint=f"git fetch --tags {remote}")

@@ -31,6 +31,7 @@ _TASKS: Final = (
     check.docker_reproduce,
     check.docker_bases,
     release.docker_publish,
+    release.docker_rehearse,
     release.docker_login,
     release.docker_push,
     release.docker_promote,

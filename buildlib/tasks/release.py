@@ -71,6 +71,42 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
 
 @task(
     auto_shortflags=False,
+    iterable=["skip_gate", "build_arg", "secret"],
+    help={
+        "tag": "git tag of the copy, or which number goes up: minor by default; HEAD's own if any",
+        "skip-gate": "leave a gate out: smoke, policy, size, scan, sbom, reproducible or sign",
+        "build-arg": BUILD_ARG,
+        "secret": SECRET,
+        "dry-run": "print the steps and what a real release would do, and start nothing",
+        "json": "print the receipt and what a real release would do as JSON",
+    },
+)
+def docker_rehearse(
+    context: Context,
+    skip_gate: Sequence[str] | None = None,
+    *,
+    tag: str = "",
+    build_arg: Sequence[str] | None = None,
+    secret: Sequence[str] | None = None,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Release a copy of HEAD to two temporary registries of this machine; nothing stays."""
+    with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
+        from buildlib.commands.rehearse import Wanted, rehearse  # noqa: PLC0415 - only this task
+
+        wanted = Wanted(
+            tag=tag,
+            skips=tuple(skip_gate or ()),
+            build_args=tuple(build_arg or ()),
+            secrets=tuple(secret or ()),
+            as_json=json,
+        )
+        rehearse(run, wanted)
+
+
+@task(
+    auto_shortflags=False,
     iterable=["registry"],
     help={"registry": _REGISTRY, "dry-run": _DRY},
 )

@@ -1,0 +1,53 @@
+"""A registry program of this machine, started and ended as `docker-rehearse` does it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from buildlib.errors import EngineError
+from buildlib.executor import PlumbumExecutor
+from buildlib.registry.local import Program, local_registry
+
+# As much of a registry as answers once: it reads its port from the configuration.
+SERVER = """\
+#!/usr/bin/env python3
+import http.server, json, os, sys
+settings = json.load(open(sys.argv[2]))
+host, port = settings["http"]["addr"].split(":")
+print(sorted(name for name in os.environ if name.startswith(("REGISTRY_", "OTEL_"))), flush=True)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer((host, int(port)), Handler).serve_forever()
+"""
+
+
+def _program(folder: Path, text: str) -> Program:
+    folder.mkdir(exist_ok=True)
+    path = folder / "registry"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+    return Program(str(path), "3.0.0")
+
+
+def test_a_registry_runs_for_the_time_of_the_block_and_obeys_no_variable(tmp_path: Path) -> None:
+    program = _program(tmp_path / "bin", SERVER)
+    env = {**os.environ, "REGISTRY_AUTH_FILE": "/x", "REGISTRY_HTTP_ADDR": ":1"}
+    executor = PlumbumExecutor(env, tmp_path)
+    with local_registry(executor, program, env, tmp_path / "first") as host:
+        assert host.startswith("127.0.0.1:")
+        assert (tmp_path / "first/log").read_text("utf-8").startswith("['OTEL_TRACES_EXPORTER']")
+    with (
+        pytest.raises(EngineError, match="does not start"),
+        local_registry(
+            executor,
+            _program(tmp_path / "bin", "#!/bin/sh\necho no; exit 1\n"),
+            env,
+            tmp_path / "x",
+        ),
+    ):
+        pytest.fail("it started")
