@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import date
 from json import dumps
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from buildlib.commands.session import Edge
 from buildlib.config.config import known_keys
 from buildlib.console import redact, table, to_json
-from buildlib.doctor import diagnose
+from buildlib.doctor.report import check_group, diagnose
 from buildlib.errors import raise_problems
 from buildlib.image.platform import Platform
 
@@ -54,15 +54,14 @@ def show_config(run: Edge, *, as_json: bool) -> None:
         run.console.answer(table([(key, source, _cell(value)) for key, value, source in rows]))
 
 
-def show_diagnosis(run: Edge, *, as_json: bool) -> None:
-    """Print what a build needs and what is here.
+def show_diagnosis(run: Edge, *, group: str, as_json: bool) -> None:
+    """Print what a group of tasks needs and what is there, or what all need.
 
     Raises:
-        BuildlibError: what is missing.
+        InputError: there is no such group (exit 2).
+        BuildlibError: something is missing: of the group, else of what a build needs.
     """
-    checks, problems = diagnose(run.project(), run.executor)
-    if as_json:
-        run.console.answer(to_json({"checks": [asdict(check) for check in checks]}))
-    else:
-        run.console.answer(table([check.as_row() for check in checks]))
-    raise_problems(problems)
+    check_group(group)
+    found = diagnose(run.project(), run.executor, run.console, run.today(), group)
+    run.console.answer(to_json(found.as_dict()) if as_json else found.as_text())
+    raise_problems(found.problems())

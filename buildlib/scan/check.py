@@ -57,8 +57,8 @@ def check_scan(
     return make_report(image, (scanner.name, version), scans, settings, today)
 
 
-def find_scanner(settings: ScanSettings, executor: Runner, root: Path) -> None:
-    """Check that `check_scan` will find what it needs, which can be done before a build.
+def find_scanner(settings: ScanSettings, executor: Runner, root: Path) -> str:
+    """Return the scanner that `check_scan` would use, with its version; asked before a build.
 
     The scanner looks at its database itself when it scans.
 
@@ -67,7 +67,8 @@ def find_scanner(settings: ScanSettings, executor: Runner, root: Path) -> None:
         ToolError: there is no scanner (exit 3).
     """
     _vex(settings, root)
-    _choose(settings.scanner, executor)
+    scanner, version = _choose(settings.scanner, executor)
+    return f"{scanner.name} {version}".strip()
 
 
 def _vex(settings: ScanSettings, root: Path) -> tuple[Path, ...]:

@@ -121,13 +121,20 @@ def config(context: Context, *, json: bool = False) -> None:
         info.show_config(run, as_json=json)
 
 
-@task(auto_shortflags=False, help={"json": "print it as JSON"})
-def doctor(context: Context, *, json: bool = False) -> None:
-    """Check what a build needs, and print how to get what is missing."""
-    with edge(context) as run:
+@task(
+    auto_shortflags=False,
+    help={
+        "for": "ask what one kind of work needs, its registries and keys too: build, run, policy, "
+        "smoke, scan, sbom, sign, publish, rehearse or builders",
+        "json": "print it as JSON",
+    },
+)
+def doctor(context: Context, *, for_: str = "", json: bool = False) -> None:
+    """Check what each task needs, and print how to get what is missing."""
+    with edge(context, quiet=json) as run:
         from buildlib.commands import info  # noqa: PLC0415 - nothing else needs it
 
-        info.show_diagnosis(run, as_json=json)
+        info.show_diagnosis(run, group=for_, as_json=json)
 
 
 def outputs(project: Project) -> list[Path]:

@@ -1,18 +1,51 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 
-from buildlib.doctor import diagnose
+import pytest
+
+from buildlib.config.config import Config
+from buildlib.console import Console
+from buildlib.doctor import registries
+from buildlib.doctor.check import MISSING, NOTE, OK, UNASKED, Check
+from buildlib.doctor.report import GROUPS, Diagnosis, check_group, diagnose, parts_of
+from buildlib.errors import InputError
 from buildlib.executor import Completed
 from buildlib.git.facts import NoGit
+from buildlib.project import Project
+from buildlib.registry.repository import Repository
 
-from fakes import FakeExecutor, a_project, write_project
+from fakes import DOCKER_INFO, FakeExecutor, a_project, write_project
+
+INSPECTED = Completed(code=0, stdout="Name: x\nPlatforms: linux/amd64*\n")
+
+
+def _docker(info: object = DOCKER_INFO, **more: Completed) -> dict[tuple[str, ...], Completed]:
+    return {
+        ("docker", "info"): Completed(code=0, stdout=json.dumps(info)),
+        ("docker", "buildx"): INSPECTED,
+        ("docker", "image", "inspect"): Completed(code=0, stdout="sha256:1\n"),
+        **{(name,): answer for name, answer in more.items()},
+    }
+
+
+def _diagnose(
+    project: Project, answers: dict[tuple[str, ...], Completed], group: str = ""
+) -> Diagnosis:
+    executor = FakeExecutor(answers)
+    return diagnose(project, executor, Console({}, quiet=True), date(2026, 1, 1), group)
+
+
+def _by_name(found: Diagnosis) -> dict[str, Check]:
+    return {one.name: one for checks in found.checks.values() for one in checks}
 
 
 def test_doctor_tells_what_is_missing_for_the_platforms(tmp_path: Path) -> None:
     config = 'image = "t"\nplatforms = ["linux/amd64", "linux/s390x"]\n[base-images]\n'
-    config += '"alpine:3.22" = { source = "oci-layout:///a", stand-in = true }\n'
+    config += f'"alpine:3.22" = {{ source = "oci-layout://{tmp_path}", stand-in = true }}\n'
+    config += '"golang:1.24-alpine" = "oci-layout:///nowhere"\n'
     project = a_project(write_project(tmp_path, config), git=NoGit(reason="no git"))
     info = {
         "ServerVersion": "26",
@@ -20,22 +53,19 @@ def test_doctor_tells_what_is_missing_for_the_platforms(tmp_path: Path) -> None:
         "Architecture": "x86_64",
         "ClientInfo": {"Version": "26", "Plugins": [{"Name": "buildx", "Version": "v0.13.1"}]},
     }
-    docker = FakeExecutor(
-        {
-            ("docker", "info"): Completed(code=0, stdout=json.dumps(info)),
-            ("docker", "buildx"): Completed(code=0, stdout="Name: x\nPlatforms: linux/amd64*\n"),
-        }
-    )
-    checks, problems = diagnose(project, docker)
-    assert problems == []
-    told = {check.name: check for check in checks}
+    diagnosis = _diagnose(project, _docker(info))
+    assert diagnosis.problems() == []
+    told = _by_name(diagnosis)
     assert told["platforms that run here"].fix.startswith("linux/s390x: register emulation")
-    assert told["base images"].found == "stand-ins for alpine:3.22"
+    placeholder = told["base image alpine:3.22"]
+    assert (placeholder.state, placeholder.found) == (NOTE, f"placeholder, oci-layout://{tmp_path}")
+    assert told["base image golang:1.24-alpine"].state == MISSING
+    assert told["base images of a release"].state == MISSING
     assert told["git"].found == "no git"
-    assert told["containerd image store"].state == "note"
+    assert told["containerd image store"].state == NOTE
     assert told["engine"].found == "26 linux/x86_64"
     assert (told["engine"].minimum, told["docker"].minimum) == ("23", "23")
-    assert {told[name].state for name in ("docker", "engine")} == {"ok"}
+    assert {told[name].state for name in ("docker", "engine")} == {OK}
 
 
 def test_doctor_tells_versions_and_what_is_too_old(tmp_path: Path) -> None:
@@ -43,16 +73,12 @@ def test_doctor_tells_versions_and_what_is_too_old(tmp_path: Path) -> None:
         "ServerVersion": "20.10.24+dfsg1",
         "ClientInfo": {"Version": "20.10.24", "Plugins": [{"Name": "buildx", "Version": "v0.13"}]},
     }
-    answers: dict[tuple[str, ...], Completed] = {
-        ("docker", "info"): Completed(code=0, stdout=json.dumps(info)),
-        ("docker", "buildx"): Completed(code=0, stdout="Name: x\n"),
-        ("git", "version"): Completed(code=0, stdout="git version 2.14.1 (Apple Git-1)\n"),
-    }
-    checks, _ = diagnose(a_project(write_project(tmp_path)), FakeExecutor(answers))
-    told = {check.name: check for check in checks}
+    answers = _docker(info)
+    answers["git", "version"] = Completed(code=0, stdout="git version 2.14.1 (Apple Git-1)\n")
+    told = _by_name(_diagnose(a_project(write_project(tmp_path)), answers))
     assert told["git"].found == "2.14.1 (Apple Git-1), HEAD is v1.2.3"
     for name, minimum in (("git", "2.15"), ("docker", "23"), ("engine", "23")):
-        assert (told[name].state, told[name].minimum) == ("note", minimum)
+        assert (told[name].state, told[name].minimum) == (NOTE, minimum)
         assert f"{minimum} is the oldest" in told[name].fix
 
 
@@ -60,14 +86,86 @@ def test_doctor_notes_a_buildx_that_does_not_say_its_version(tmp_path: Path) -> 
     plugin = {"Name": "buildx", "Version": "v0.0.0+unknown"}
     info = {"ServerVersion": "26", "ClientInfo": {"Version": "26", "Plugins": [plugin]}}
     project = a_project(write_project(tmp_path))
-    for help_text, state in (("--buildkitd-config string", "note"), ("--config string", "missing")):
+    for help_text, state in (("--buildkitd-config string", NOTE), ("--config string", MISSING)):
         answers: dict[tuple[str, ...], Completed] = {
-            ("docker", "info"): Completed(code=0, stdout=json.dumps(info)),
-            ("docker", "buildx", "create"): Completed(code=0, stdout=help_text),
-            ("docker", "buildx"): Completed(code=0, stdout="Name: x\n"),
+            ("docker", "buildx", "create"): Completed(code=0, stdout=help_text)
         }
-        checks, problems = diagnose(project, FakeExecutor(answers))
-        (buildx,) = [check for check in checks if check.name == "buildx"]
+        diagnosis = _diagnose(project, answers | _docker(info))
+        buildx = _by_name(diagnosis)["buildx"]
         assert (buildx.state, buildx.found) == (state, "v0.0.0+unknown")
         assert buildx.fix
-        assert bool(problems) is (state == "missing")
+        assert bool(diagnosis.problems()) is (state == MISSING)
+
+
+def test_what_was_not_asked_is_not_good(tmp_path: Path) -> None:
+    config = 'image = "t"\n[registries.ghcr]\nrepository = "ghcr.io/you/t"\n'
+    config += '[sign]\nkey = "cosign.key"\n[verify]\nkey = "cosign.pub"\n'
+    told = _by_name(_diagnose(a_project(write_project(tmp_path, config)), _docker()))
+    for name in ("registry ghcr", "signing key", "base image alpine:3.22"):
+        assert told[name].state == UNASKED
+        assert "invoke doctor --for" in told[name].fix
+
+
+def test_without_a_dockerfile_nothing_can_be_built(tmp_path: Path) -> None:
+    project = a_project(write_project(tmp_path))
+    (tmp_path / "Dockerfile").unlink(missing_ok=True)
+    diagnosis = _diagnose(project, _docker(), "build")
+    assert _by_name(diagnosis)["Dockerfile"].state == MISSING
+    assert [(p.exit_code, p.what) for p in diagnosis.problems()] == [
+        (3, "missing for build: Dockerfile")
+    ]
+
+
+def test_an_engine_that_does_not_answer_is_not_one_to_run_on(tmp_path: Path) -> None:
+    project = a_project(write_project(tmp_path), env={"DOCKER_HOST": "tcp://127.0.0.1:1"})
+    refused = {"ServerErrors": ["Cannot connect"], "ClientInfo": DOCKER_INFO["ClientInfo"]}
+    told = _by_name(_diagnose(project, _docker(refused), "run"))
+    assert told["engine to run on"].state == MISSING
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_what_is_asked_for_is_missing_by_name_with_code_3(tmp_path: Path, group: str) -> None:
+    config = 'image = "t"\n[scan]\nscanner = "grype"\n[builders.far]\ndriver = "remote"\n'
+    config += '[[builders.far.nodes]]\nendpoint = "tcp://127.0.0.1:1"\n'
+    project = a_project(write_project(tmp_path, config))
+    diagnosis = _diagnose(project, {}, group)
+    assert set(diagnosis.checks) == set(parts_of(group, project.config))
+    assert {problem.exit_code for problem in diagnosis.problems()} == {3}
+    assert f"missing for {group}: " in str(diagnosis.problems()[0])
+    assert diagnosis.as_dict()["groups"] == {group: MISSING}
+    assert f"missing:   {group}" in diagnosis.as_text()
+
+
+def test_a_group_needs_what_its_gates_need(tmp_path: Path) -> None:
+    config = _config(tmp_path, 'image = "t"\n[publish]\ngates = ["scan"]\nsign = false\n')
+    assert parts_of("publish", config) == ("build", "scan", "publish")
+    assert parts_of("rehearse", config) == ("build", "scan", "rehearse")
+    assert parts_of("smoke", config) == ("run", "policy", "smoke")
+    with pytest.raises(InputError, match="unknown 'publihs'") as caught:
+        check_group("publihs")
+    assert caught.value.hint == "did you mean publish?"
+
+
+def test_a_registry_tells_who_may_push_and_who_may_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(
+        tmp_path,
+        'image = "t"\n[registries.near]\nrepository = "127.0.0.1:1/t"\n'
+        'username-env = "U"\npassword-env = "P"\n'
+        '[registries.spare]\nrepository = "127.0.0.1:2/t"\nrequired = false\n',
+    )
+    env = {"U": "me", "P": "x", "HOME": str(tmp_path)}
+    near, spare = registries.for_registries(config, env, FakeExecutor(), network=True)
+    assert (near.state, spare.state) == (MISSING, NOTE)
+    monkeypatch.setattr(Repository, "check_writable", lambda _: None)
+    near, spare = registries.for_registries(config, env, FakeExecutor(), network=True)
+    assert (near.state, near.found) == (
+        OK,
+        "127.0.0.1:1/t may be pushed to, credentials from environment (U)",
+    )
+    assert spare.found == "127.0.0.1:2/t may be pushed to, without credentials"
+
+
+def _config(folder: Path, text: str) -> Config:
+    return a_project(write_project(folder, text)).config

@@ -1,15 +1,15 @@
-"""What a build needs, what is here, and how to mend what is not."""
+"""What builds and containers need of this machine: docker, buildx, the engine, git."""
 
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
 from typing import Final
 
 from buildlib.build.preflight import MINIMUM_BUILDX, check_engine, unknown_buildx, version_numbers
 from buildlib.containers.runner import describe_engine
 from buildlib.docker.endpoint import Group, find_engine
 from buildlib.docker.engine import Builder, EngineFacts, inspect_builder, inspect_engine
+from buildlib.doctor.check import Check, check
 from buildlib.errors import BuildlibError, ToolError
 from buildlib.executor import Executor
 from buildlib.git.facts import NoGit
@@ -21,63 +21,39 @@ _MINIMUM_DOCKER: Final = "23"
 _MINIMUM_GIT: Final = "2.15"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """One thing that is needed: `state` is `ok`, `missing` or `note`."""
-
-    name: str
-    state: str
-    found: str
-    minimum: str = ""
-    fix: str = ""
-
-    def as_row(self) -> tuple[str, ...]:
-        """Return the cells of the table."""
-        minimum = f"(at least {self.minimum})" if self.minimum else ""
-        return (self.state, self.name, self.found, minimum, self.fix)
-
-
-def _check(
-    name: str, found: str, *, minimum: str = "", fix: str = "", needed: bool = True
-) -> Check:
-    bad = "missing" if needed else "note"
-    return Check(
-        name=name,
-        state="ok" if found and not fix else bad,
-        found=found or "none",
-        minimum=minimum,
-        fix=fix,
-    )
-
-
-def diagnose(project: Project, executor: Executor) -> tuple[list[Check], list[BuildlibError]]:
-    """Return a line for each thing that is needed, and the problems that stop a build."""
-    problems: list[BuildlibError] = []
+def inspect_machine(
+    project: Project, executor: Executor
+) -> tuple[EngineFacts, list[BuildlibError]]:
+    """Return what docker says, and the problems that stop every build."""
     try:
         facts = inspect_engine(executor)
-        problems += check_engine(facts, endpoint=project.env.get("DOCKER_HOST", ""))
     except ToolError as error:
-        facts = EngineFacts()
-        problems.append(error)
+        return EngineFacts(), [error]
+    return facts, check_engine(facts, endpoint=project.env.get("DOCKER_HOST", ""))
+
+
+def for_builds(
+    project: Project, executor: Executor, facts: EngineFacts, problems: list[BuildlibError]
+) -> list[Check]:
+    """Return what every build needs."""
     name = project.config.buildx_builder()
     builder = inspect_builder(executor, name) if facts.server else None
-    checks = [*_tools(facts, problems), *_endpoint(project, executor, facts)]
-    return [*checks, _git(project, executor), *_images(project, facts, builder)], problems
+    return [*_tools(facts, problems), _git(project, executor), *_abilities(project, facts, builder)]
 
 
-def _endpoint(project: Project, executor: Executor, facts: EngineFacts) -> list[Check]:
+def for_containers(project: Project, executor: Executor, facts: EngineFacts) -> list[Check]:
     """Return what `docker-run` connects to, and what it mounts: two questions."""
     try:
         answer = find_engine(project.env, executor)
     except BuildlibError as error:
-        return [_check("engine to run on", "", fix=f"{error.hint} ({error.what})", needed=False)]
+        return [check("engine to run on", "", fix=f"{error.hint} ({error.what})")]
     engine = describe_engine(answer, facts)
     candidate, mount = answer.candidate, engine.mount
     where = f"{candidate.address} ({candidate.source}, {engine.kind})"
     group = "its group there" if mount.group is Group.HOST else "the group that a container sees"
     return [
-        _check("engine to run on", where, needed=False),
-        _check(
+        check("engine to run on", where, fix="" if facts.server else "it does not answer docker"),
+        check(
             "socket for containers",
             f"{mount.source}, {group}" if mount.source else "",
             fix=mount.note,
@@ -106,7 +82,7 @@ def _git(project: Project, executor: Executor) -> Check:
         version = ""
     said = git.reason if isinstance(git, NoGit) else f"HEAD is {project.version.describe}"
     lacking = "the version can't come from git" if isinstance(git, NoGit) else ""
-    return _check(
+    return check(
         "git",
         ", ".join(filter(None, (version, said))),
         minimum=_MINIMUM_GIT,
@@ -119,22 +95,22 @@ def _tools(facts: EngineFacts, problems: list[BuildlibError]) -> list[Check]:
     oldest = ".".join(map(str, MINIMUM_BUILDX))
     engine = f"{facts.server} {facts.os}/{facts.arch}" if facts.server else ""
     return [
-        _check("python", platform.python_version(), minimum="3.11"),
-        _check(
+        check("python", platform.python_version(), minimum="3.11"),
+        check(
             "docker",
             facts.client,
             minimum=_MINIMUM_DOCKER,
             fix=_fix(problems, "docker not found") or _old(facts.client, _MINIMUM_DOCKER),
             needed=not facts.client,
         ),
-        _check(
+        check(
             "buildx",
             facts.buildx,
             minimum=oldest,
             fix=_fix(problems, "buildx") or " ".join(unknown_buildx(facts)),
             needed=not facts.buildx_fits,
         ),
-        _check(
+        check(
             "engine",
             engine,
             minimum=_MINIMUM_DOCKER,
@@ -146,33 +122,24 @@ def _tools(facts: EngineFacts, problems: list[BuildlibError]) -> list[Check]:
     ]
 
 
-def _images(project: Project, facts: EngineFacts, builder: Builder | None) -> list[Check]:
+def _abilities(project: Project, facts: EngineFacts, builder: Builder | None) -> list[Check]:
     store = facts.storage if facts.containerd_store else ""
     here = set(builder.platforms) if builder else set()
     lacking = [str(p) for p in project.config.platforms if here and str(p) not in here]
-    stand_ins = [name for name, image in project.config.base_images if image.stand_in]
     return [
-        _check(
+        check(
             "containerd image store",
             store,
             fix="" if store else "needed to load several platforms under one tag",
             needed=False,
         ),
-        _check(
+        check(
             "platforms that run here",
             ", ".join(sorted(here)),
             fix=f"{', '.join(lacking)}: register emulation with "
             "docker run --privileged --rm tonistiigi/binfmt --install all"
             if lacking
             else "",
-            needed=False,
-        ),
-        _check(
-            "base images",
-            f"stand-ins for {', '.join(stand_ins)}"
-            if stand_ins
-            else "as the Dockerfile names them",
-            fix="an image built on stand-ins must not be published" if stand_ins else "",
             needed=False,
         ),
     ]

@@ -1,0 +1,108 @@
+"""The Dockerfile and the images that it builds on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from buildlib.build.plan import BuildPlan
+from buildlib.build.planner import MIRROR, BuildRequest, configured_base, make_build_plan
+from buildlib.config.config import Config
+from buildlib.config.tables import BaseImage, Registry
+from buildlib.doctor.check import NOTE, UNASKED, Check, asked, check
+from buildlib.doctor.registries import repository_of
+from buildlib.errors import BuildlibError, InputError
+from buildlib.executor import Executor
+from buildlib.image.reference import parse_reference
+from buildlib.project import Project
+from buildlib.publish.plan import stand_in_problem, unpinned_bases
+
+_LAYOUT: Final = "oci-layout://"
+_LATEST: Final = "latest"
+_ASKING: Final = "invoke doctor --for build asks the registry"
+
+
+def for_sources(project: Project, executor: Executor, *, network: bool) -> list[Check]:
+    """Return whether there is a Dockerfile, and every image that it builds on.
+
+    Args:
+        project: whose Dockerfile.
+        executor: starts docker.
+        network: registries may be asked.
+    """
+    path = project.dockerfile_path
+    if not path.is_file():
+        hint = "write one, or set dockerfile in the configuration"
+        return [check("Dockerfile", "", fix=f"there is no {path}\n{hint}")]
+    plan = _plan(project)
+    found = [asked("Dockerfile", lambda: f"{_planned(plan).dockerfile}")]
+    if isinstance(plan, BuildlibError):
+        return found
+    return [*found, *(_base(project, executor, base, network=network) for base in plan.bases)]
+
+
+def for_release(project: Project) -> list[Check]:
+    """Return whether the images that it builds on may be in a release."""
+    plan = _plan(project)
+    if isinstance(plan, BuildlibError) or not plan.bases:
+        return []
+    name, registries = "base images of a release", project.config.registries
+    placeholders = [stand_in_problem(plan.stand_ins)] if plan.stand_ins else []
+    problems = [*placeholders, *unpinned_bases(plan, registries)]
+    fix = "\n".join(filter(None, (text for one in problems for text in (one.what, one.hint))))
+    return [check(name, ", ".join(plan.bases), fix=fix)]
+
+
+def _plan(project: Project) -> BuildPlan | BuildlibError:
+    try:
+        return make_build_plan(project, BuildRequest(), project.dockerfile())
+    except BuildlibError as error:
+        return error
+
+
+def _planned(plan: BuildPlan | BuildlibError) -> BuildPlan:
+    if isinstance(plan, BuildlibError):
+        raise plan
+    return plan
+
+
+def _base(project: Project, executor: Executor, base: str, *, network: bool) -> Check:
+    name, config = f"base image {base}", project.config
+    image = configured_base(config, base)
+    if image and image.source.startswith(_LAYOUT):
+        return _layout(name, config, image)
+    wanted = image.source.removeprefix(MIRROR) if image else base
+    said = f"from {wanted}, as base-images says" if image else "as the Dockerfile names it"
+    if not network:
+        return Check(name=name, state=UNASKED, found=said, fix=_ASKING)
+    return asked(name, lambda: _find(project, executor, wanted))
+
+
+def _layout(name: str, config: Config, image: BaseImage) -> Check:
+    path, _, _ = image.source.removeprefix(_LAYOUT).partition("@")
+    before, colon, _ = path.rpartition(":")
+    # A tag may follow the path.
+    places = [path, *([before] if colon else [])]
+    if not any((config.root / place).is_dir() for place in places):
+        return check(name, "", fix=f"base-images names {image.source}, which is not there")
+    if image.stand_in:
+        fix = "an image built on a placeholder must not be published"
+        return Check(name=name, state=NOTE, found=f"placeholder, {image.source}", fix=fix)
+    return check(name, image.source)
+
+
+def _find(project: Project, executor: Executor, wanted: str) -> str:
+    """Return where an image is.
+
+    Raises:
+        BuildlibError: neither the engine nor the registry has it.
+    """
+    if not project.config.buildx_builder():
+        here = executor.run(("docker", "image", "inspect", "--format", "{{.Id}}", wanted))
+        if here.code == 0:
+            return f"{wanted} is in the engine"
+    reference = parse_reference(wanted)
+    registry = Registry(name=wanted, repository=reference.name)
+    repository = repository_of(registry, project.env, executor)
+    if repository.manifest(reference.digest or reference.tag or _LATEST) is None:
+        raise InputError(f"{registry.host} has no {wanted}")
+    return f"{registry.host} has {wanted}"

@@ -1,0 +1,79 @@
+"""One thing that a task needs, and what was found of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from buildlib.errors import BuildlibError, CancelledError, ProblemsError
+
+OK: Final = "ok"
+MISSING: Final = "missing"
+NOTE: Final = "note"
+# Neither good nor bad: it would take the network, or a password.
+UNASKED: Final = "not asked"
+_DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """One thing that is needed.
+
+    Args:
+        name: of the thing.
+        state: `ok`, `missing`, `note` for what is only worth knowing, or `not asked`.
+        found: what is there.
+        minimum: the oldest version that will do.
+        fix: how to get it.
+    """
+
+    name: str
+    state: str
+    found: str
+    minimum: str = ""
+    fix: str = ""
+
+    def as_lines(self, width: int) -> list[str]:
+        """Return it for a terminal, its name padded to a width."""
+        minimum = f" (at least {self.minimum})" if self.minimum else ""
+        found = _DIGEST.sub(r"\1…", self.found)
+        lines = [f"  {self.state:<9}  {self.name:<{width}}  {found}{minimum}"]
+        return lines + [f"{'':13}{line.strip()}" for line in self.fix.splitlines()]
+
+
+def check(name: str, found: str, *, minimum: str = "", fix: str = "", needed: bool = True) -> Check:
+    """Return a check that is good where something was found, and there is nothing to fix."""
+    bad = MISSING if needed else NOTE
+    return Check(
+        name=name,
+        state=OK if found and not fix else bad,
+        found=found or "none",
+        minimum=minimum,
+        fix=fix,
+    )
+
+
+def asked(name: str, ask: Callable[[], str], *, minimum: str = "", needed: bool = True) -> Check:
+    """Return a check that is good where a question is answered, and bad where it raises."""
+    try:
+        return Check(name=name, state=OK, found=ask(), minimum=minimum)
+    except CancelledError:
+        raise
+    except BuildlibError as error:
+        problems = error.problems if isinstance(error, ProblemsError) else (error,)
+        whats = "; ".join(problem.what for problem in problems)
+        fixes = [text for one in problems for text in (one.why, one.hint) if text]
+        return Check(
+            name=name,
+            state=MISSING if needed else NOTE,
+            found=whats,
+            minimum=minimum,
+            fix="\n".join(fixes),
+        )
+
+
+def unasked(name: str, found: str, group: str) -> Check:
+    """Return a check of something that is only asked for a task."""
+    return Check(name=name, state=UNASKED, found=found, fix=f"invoke doctor --for {group} asks")

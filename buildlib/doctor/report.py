@@ -1,0 +1,189 @@
+"""The diagnosis: what each group of tasks needs, and what of it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import partial
+from typing import Any, Final
+
+from buildlib.background import Background
+from buildlib.builders.manager import BuilderManager
+from buildlib.config.builders import BuilderSettings
+from buildlib.config.config import Config
+from buildlib.config.publish import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
+from buildlib.console import Console
+from buildlib.doctor import base_images, machine, programs, registries
+from buildlib.doctor.check import MISSING, NOTE, OK, UNASKED, Check, asked
+from buildlib.errors import BuildlibError, InputError, ToolError, did_you_mean, raise_problems
+from buildlib.executor import Executor
+from buildlib.project import Project
+
+BUILD: Final = "build"
+RUN: Final = "run"
+SIGN: Final = "sign"
+PUBLISH: Final = "publish"
+BUILDERS: Final = "builders"
+REHEARSE: Final = "rehearse"
+# In the order of the report, in which each thing is under the first that needs it.
+GROUPS: Final = (BUILD, RUN, POLICY, SMOKE, SCAN, SBOM, SIGN, PUBLISH, REHEARSE, BUILDERS)
+_GATES: Final[Mapping[str, tuple[str, ...]]] = {
+    SMOKE: (RUN, POLICY),
+    POLICY: (POLICY,),
+    SIZE: (),
+    SCAN: (SCAN,),
+    SBOM: (SBOM,),
+    REPRODUCIBLE: (BUILD,),
+}
+
+
+def check_group(name: str) -> str:
+    """Return the name of a group of tasks.
+
+    Raises:
+        InputError: there is none (exit 2).
+    """
+    if name and name not in GROUPS:
+        raise InputError(f"--for: unknown {name!r}", hint=did_you_mean(name, GROUPS))
+    return name
+
+
+def parts_of(group: str, config: Config) -> tuple[str, ...]:
+    """Return the groups whose needs a group has as well, itself among them, in order."""
+    found = {group}
+    if group in {PUBLISH, REHEARSE}:
+        found |= {BUILD, *(part for gate in config.publishing().gates for part in _GATES[gate])}
+        if group == PUBLISH and config.publishing().sign:
+            found.add(SIGN)
+    elif group == SMOKE:
+        found |= set(_GATES[SMOKE])
+    return tuple(one for one in GROUPS if one in found)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diagnosis:
+    """What was found.
+
+    Args:
+        group: that it was asked for; empty: all, as far as that needs no network.
+        parts: by group, the groups whose checks count for it.
+        checks: by the group that they are told under.
+        build_problems: why nothing can be built.
+    """
+
+    group: str
+    parts: Mapping[str, tuple[str, ...]]
+    checks: Mapping[str, tuple[Check, ...]]
+    build_problems: tuple[BuildlibError, ...]
+
+    def state(self, group: str) -> str:
+        """Return what all checks of a group come to."""
+        states = {one.state for part in self.parts[group] for one in self.checks[part]}
+        return next((state for state in (MISSING, UNASKED) if state in states), OK)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "checks": [
+                asdict(one) | {"group": group}
+                for group, checks in self.checks.items()
+                for one in checks
+            ],
+            "groups": {group: self.state(group) for group in self.parts},
+        }
+
+    def as_text(self) -> str:
+        """Return a part for each group, and what can be done."""
+        width = max(len(one.name) for checks in self.checks.values() for one in checks)
+        parts, told = [], set[Check]()
+        for group, checks in self.checks.items():
+            lines = [line for one in checks if one not in told for line in one.as_lines(width)]
+            told.update(checks)
+            if lines:
+                parts.append("\n".join([group, *lines]))
+        ready = [group for group in self.parts if self.state(group) == OK]
+        rows = [("ready", ready)]
+        rows += [
+            (state, [group for group in self.parts if self.state(group) == state])
+            for state in (MISSING, UNASKED)
+        ]
+        sums = [f"{state + ':':<10} {', '.join(groups)}" for state, groups in rows if groups]
+        return "\n\n".join([*parts, "\n".join(sums)])
+
+    def problems(self) -> list[BuildlibError]:
+        """Return what is missing of what was asked for."""
+        if not self.group:
+            return list(self.build_problems)
+        missing = [
+            one.name
+            for part in self.parts[self.group]
+            for one in self.checks[part]
+            if one.state == MISSING
+        ]
+        if not missing:
+            return []
+        return [ToolError(f"missing for {self.group}: {', '.join(missing)}")]
+
+
+def diagnose(
+    project: Project, executor: Executor, console: Console, today: date, group: str = ""
+) -> Diagnosis:
+    """Return what is there of what a group of tasks needs, or of what all need.
+
+    Args:
+        project: on its work tree.
+        executor: starts programs.
+        console: shows nothing of it.
+        today: in UTC, for what the policy ignores until a day.
+        group: for which the network and passwords may be used; empty: all groups, without them.
+    """
+    config = project.config
+    wanted = parts_of(group, config) if group else GROUPS
+    facts, problems = machine.inspect_machine(project, executor)
+    ask: dict[str, Callable[[], list[Check]]] = {
+        BUILD: lambda: [
+            *machine.for_builds(project, executor, facts, problems),
+            *base_images.for_sources(project, executor, network=bool(group)),
+        ],
+        RUN: lambda: machine.for_containers(project, executor, facts),
+        POLICY: lambda: programs.linter(project, executor, today),
+        SMOKE: list,
+        SCAN: lambda: programs.scanner(config, executor),
+        SBOM: lambda: programs.syft(executor),
+        SIGN: lambda: [
+            *programs.cosign(executor),
+            *programs.key(config, executor, opened=bool(group)),
+        ],
+        PUBLISH: lambda: [
+            *base_images.for_release(project),
+            *registries.for_registries(config, project.env, executor, network=bool(group)),
+        ],
+        REHEARSE: lambda: [
+            *(programs.cosign(executor) if config.publishing().sign else []),
+            *programs.registry_program(executor, project.env),
+        ],
+        BUILDERS: lambda: _builders(project, executor, console),
+    }
+    found = {name: Background(ask[name]) for name in wanted}
+    return Diagnosis(
+        group=group,
+        parts={name: parts_of(name, config) for name in ([group] if group else GROUPS)},
+        checks={name: tuple(found[name].get()) for name in wanted},
+        build_problems=tuple(problems),
+    )
+
+
+def _builders(project: Project, executor: Executor, console: Console) -> list[Check]:
+    config = project.config
+    manager = BuilderManager(config.root, project.env, executor, console)
+    if not config.builders:
+        name = config.builder or "docker's current one"
+        return [Check(name="builder", state=NOTE, found=f"{name}; none is configured")]
+
+    def ask(builder: BuilderSettings) -> str:
+        status = manager.status(builder)
+        raise_problems(status.problems())
+        return f"{status.driver}, {status.state}"
+
+    return [asked(f"builder {one.name}", partial(ask, one)) for one in config.builders]
