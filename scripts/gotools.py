@@ -99,6 +99,13 @@ TOOLS = {
         "./cmd/grype",
         "main.version={}",
     ),
+    "registry": Tool(
+        "github.com/distribution/distribution/v3",
+        "v3.1.2",
+        "h1:/Bv2YIqqSR00HiO49FT93hovy6r9IlrzwUDsJjCN5qg=",
+        "./cmd/registry",
+        "github.com/distribution/distribution/v3/version.version=v{}",
+    ),
     "syft": Tool(
         "github.com/anchore/syft",
         "v1.57.1",

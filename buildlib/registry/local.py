@@ -20,8 +20,9 @@ from buildlib.executor import PlumbumExecutor, Runner
 NAMES: Final = ("registry", "docker-registry")
 _ORIGIN: Final = "distribution"
 HOW_TO_INSTALL: Final = (
-    "install the registry of github.com/distribution/distribution: the package docker-registry "
-    "of Debian and Ubuntu, or the program registry of its releases"
+    "install the package docker-registry of Debian and Ubuntu, the program registry of the "
+    "releases of github.com/distribution/distribution, or with Go: "
+    "go install github.com/distribution/distribution/v3/cmd/registry@latest"
 )
 _TIMEOUT: Final = 30.0
 _POLL: Final = 0.02
