@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 from buildlib.build.plan import BuildPlan
@@ -34,7 +35,7 @@ def for_sources(project: Project, executor: Executor, *, network: bool) -> list[
         hint = "write one, or set dockerfile in the configuration"
         return [check("Dockerfile", "", fix=f"there is no {path}\n{hint}")]
     plan = _plan(project)
-    found = [asked("Dockerfile", lambda: f"{_planned(plan).dockerfile}")]
+    found = [asked("Dockerfile", lambda: _name(project, _planned(plan)))]
     if isinstance(plan, BuildlibError):
         return found
     return [*found, *(_base(project, executor, base, network=network) for base in plan.bases)]
@@ -57,6 +58,10 @@ def _plan(project: Project) -> BuildPlan | BuildlibError:
         return make_build_plan(project, BuildRequest(), project.dockerfile())
     except BuildlibError as error:
         return error
+
+
+def _name(project: Project, plan: BuildPlan) -> str:
+    return os.path.relpath(plan.dockerfile, project.config.root.resolve())
 
 
 def _planned(plan: BuildPlan | BuildlibError) -> BuildPlan:

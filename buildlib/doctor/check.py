@@ -14,6 +14,8 @@ MISSING: Final = "missing"
 NOTE: Final = "note"
 # Neither good nor bad: it would take the network, or a password.
 UNASKED: Final = "not asked"
+# Of a name; only a long reference is longer.
+_WIDTH: Final = 23
 _DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]+")
 
 
@@ -35,11 +37,11 @@ class Check:
     minimum: str = ""
     fix: str = ""
 
-    def as_lines(self, width: int) -> list[str]:
-        """Return it for a terminal, its name padded to a width."""
+    def as_lines(self) -> list[str]:
+        """Return it for a terminal."""
         minimum = f" (at least {self.minimum})" if self.minimum else ""
-        found = _DIGEST.sub(r"\1…", self.found)
-        lines = [f"  {self.state:<9}  {self.name:<{width}}  {found}{minimum}"]
+        name, found = (_DIGEST.sub(r"\1…", text) for text in (self.name, self.found))
+        lines = [f"  {self.state:<9}  {name:<{_WIDTH}}  {found}{minimum}"]
         return lines + [f"{'':13}{line.strip()}" for line in self.fix.splitlines()]
 
 

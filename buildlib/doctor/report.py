@@ -95,10 +95,9 @@ class Diagnosis:
 
     def as_text(self) -> str:
         """Return a part for each group, and what can be done."""
-        width = max(len(one.name) for checks in self.checks.values() for one in checks)
         parts, told = [], set[Check]()
         for group, checks in self.checks.items():
-            lines = [line for one in checks if one not in told for line in one.as_lines(width)]
+            lines = [line for one in checks if one not in told for line in one.as_lines()]
             told.update(checks)
             if lines:
                 parts.append("\n".join([group, *lines]))
