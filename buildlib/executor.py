@@ -35,6 +35,12 @@ _BUILDX: Final = ("docker", "buildx")
 _MAKES: Final = {
     *("create", "image", "load", "network", "rm", "run", "start", "stop", "volume"),
 }
+# Runs a command until it ends, or until nobody holds the other end of standard input any more: the
+# system closes it for a process that is killed, too.
+_SERVING: Final = (
+    'exec 3<&0; "$@" </dev/null 3<&- & server=$!; '
+    '{ read -r _; kill "$server"; } <&3 2>/dev/null & exec 3<&-; wait "$server"'
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +233,8 @@ class PlumbumExecutor:
     def serve(self, argv: Sequence[str], log: Path) -> Iterator[Callable[[], bool]]:
         """Run a server for the time of the block, and yield whether it still runs.
 
-        Ctrl-C does not reach it: what uses it may still have to clean up.
+        Ctrl-C does not reach it: what uses it may still have to clean up. It ends with this
+        process, however that ends.
 
         Args:
             argv: program and arguments.
@@ -236,14 +243,20 @@ class PlumbumExecutor:
         Raises:
             ToolError, CancelledError: as `run`.
         """
-        nothing, same = subprocess.DEVNULL, subprocess.STDOUT
+        pipe, same = subprocess.PIPE, subprocess.STDOUT
+        words = ("sh", "-c", _SERVING, "sh", *argv)
         with (
             log.open("wb") as file,
             self._process(
-                argv, stdin=nothing, stdout=file.fileno(), stderr=same, apart=True
+                words, stdin=pipe, stdout=file.fileno(), stderr=same, apart=True
             ) as process,
         ):
-            yield lambda: process.poll() is None
+            try:
+                yield lambda: process.poll() is None
+            finally:
+                with interrupts.held(), contextlib.suppress(subprocess.TimeoutExpired):
+                    process.stdin.close()
+                    process.wait(timeout=GRACE)
 
     @contextlib.contextmanager
     def _process(

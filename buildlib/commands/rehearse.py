@@ -22,7 +22,7 @@ from buildlib.config.signing import Sign, Verify
 from buildlib.config.tables import Registry
 from buildlib.console import Console, table, to_json
 from buildlib.containers.health import smoke_surroundings
-from buildlib.errors import BuildlibError, ProblemsError, ToolError, raise_problems
+from buildlib.errors import BuildlibError, InputError, ProblemsError, ToolError, raise_problems
 from buildlib.executor import Completed, PlumbumExecutor
 from buildlib.git.clone import add_untracked, clone_commands, clone_commit
 from buildlib.git.command import Ahead
@@ -178,7 +178,10 @@ def _release(run: Edge, wanted: Wanted, test: _Test) -> Receipt:
     git, config = test.git, test.project.config
     run.console.note(f"copying {git.short}, and starting two registries of this machine")
     repository = test.folder / "copy"
+    start = repository / config.root.resolve().relative_to(git.root.resolve())
     clone_commit(git, repository, test.tag)
+    if config.file and not (start / config.file).is_file():
+        raise InputError(f"the commit has no {config.file}", hint="commit it")
     add_untracked(git.root, repository, untracked(test.project, git))
     receipts: list[Receipt] = []
 
@@ -191,7 +194,6 @@ def _release(run: Edge, wanted: Wanted, test: _Test) -> Receipt:
     env = {name: value for name, value in run.env.items() if name != "VERSION"}
     env["COSIGN_PASSWORD"] = password
     options = PublishOptions(skips=wanted.skips, reason=_REASON if wanted.skips else "")
-    start = repository / config.root.resolve().relative_to(git.root.resolve())
     with ExitStack() as stack:
         executor = PlumbumExecutor(env, test.folder)
         stack.callback(executor.close)

@@ -8,14 +8,14 @@ from datetime import date
 from typing import Final
 
 from buildlib.config.config import Config
-from buildlib.doctor.check import OK, UNASKED, Check, asked, unasked
+from buildlib.doctor.check import OK, UNASKED, Check, asked, check, unasked
 from buildlib.errors import ToolError
 from buildlib.executor import Executor
 from buildlib.image.sbom import find_syft
 from buildlib.policy.check import find_linter
 from buildlib.policy.dockerfile_checks import find_hadolint
 from buildlib.project import Project
-from buildlib.publish.signing import check_signer
+from buildlib.publish.signing import check_signer, tracked_key
 from buildlib.registry.local import find_program
 from buildlib.scan.check import find_scanner
 from buildlib.sign.signer import find_cosign
@@ -85,6 +85,9 @@ def key(config: Config, executor: Executor, *, opened: bool) -> list[Check]:
     """
     named = config.signing().key or ("keyless" if config.signing().keyless else "")
     if not opened and named:
+        tracked = tracked_key(config)
+        if tracked:
+            return [check("signing key", named, fix=str(tracked))]
         return [unasked("signing key", named, "sign")]
     # A key elsewhere is opened by whoever keeps it, and only to sign.
     elsewhere = config.signing().keyless or ("://" in named and not named.startswith("env://"))

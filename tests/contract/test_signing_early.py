@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import Checkout, git
 
+from buildlib.doctor.check import MISSING
+from buildlib.doctor.programs import key as doctor_key
 from buildlib.errors import InputError, ProblemsError
 from buildlib.executor import Completed
 from buildlib.publish.signing import check_signer, tracked_key
@@ -92,6 +94,9 @@ def test_a_private_key_that_git_tracks_is_refused(tmp_path: Path, *, link: bool)
     assert problem
     assert problem.what == "the private key cosign.key is tracked by git"
     assert "git rm --cached cosign.key" in problem.hint
+    (told,) = doctor_key(config, FakeExecutor(), opened=False)
+    assert told.state == MISSING
+    assert told.fix == str(problem)
 
 
 def test_all_that_is_wrong_with_signing_is_told_at_once(tmp_path: Path) -> None:

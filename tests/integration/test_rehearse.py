@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,7 @@ def checkout(make_checkout: Make, tmp_path: Path) -> Checkout:
 
 def _running(folder: Path) -> list[str]:
     """Return the processes that have a path below a directory in their command line."""
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True)
     return [line for line in listed.stdout.splitlines() if str(folder) in line]
 
 
@@ -90,6 +91,35 @@ def test_a_gate_that_fails_ends_it_and_nothing_stays(checkout: Checkout) -> None
     assert done.returncode == 7, done.stderr
     assert "size    failed" in done.stdout
     assert _state(checkout) == before
+
+
+def test_uncommitted_configuration_is_not_in_the_copy(checkout: Checkout) -> None:
+    checkout.git("rm", "--quiet", "--cached", "buildlib.toml")
+    checkout.git("commit", "--quiet", "--message", "without")
+    before = _state(checkout)
+    done = checkout.invoke_process("docker-rehearse")
+    assert done.returncode == 2
+    assert "the commit has no buildlib.toml" in done.stderr
+    assert _state(checkout) == before
+
+
+def test_killed_it_leaves_no_registry(
+    checkout: Checkout, end_group: Callable[[subprocess.Popen[str]], None]
+) -> None:
+    passing = Path(checkout.env["TMPDIR"])
+    process = checkout.start("docker-rehearse")
+    end_group(process)
+    assert process.stdout
+    assert any(line.startswith("pushing ") for line in process.stdout)
+    assert len([line for line in _running(passing) if " serve " in line]) >= len(
+        ("first", "second")
+    )
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while _running(passing):
+        assert time.monotonic() < deadline, _running(passing)
+        time.sleep(0.1)
 
 
 def test_interrupted_it_leaves_nothing(

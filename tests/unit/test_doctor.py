@@ -99,7 +99,7 @@ def test_doctor_notes_a_buildx_that_does_not_say_its_version(tmp_path: Path) -> 
 
 def test_what_was_not_asked_is_not_good(tmp_path: Path) -> None:
     config = 'image = "t"\n[registries.ghcr]\nrepository = "ghcr.io/you/t"\n'
-    config += '[sign]\nkey = "cosign.key"\n[verify]\nkey = "cosign.pub"\n'
+    config += '[sign]\nkey = "env://KEY"\n[verify]\nkey = "cosign.pub"\n'
     told = _by_name(_diagnose(a_project(write_project(tmp_path, config)), _docker()))
     for name in ("registry ghcr", "signing key", "base image alpine:3.22"):
         assert told[name].state == UNASKED
