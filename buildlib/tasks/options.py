@@ -29,11 +29,11 @@ def check_values(argv: Sequence[str], tasks: Iterable[Task[Any]]) -> None:
     """
     words = list(argv[1 : argv.index("--")] if "--" in argv else argv[1:])
     called = [word.rpartition(".")[2] for word in words]
-    for task in tasks:
-        name = task.name.replace("_", "-")
-        if name in called:
-            begin = called.index(name) + 1
-            _check(name, ParserContext(name, args=task.get_arguments()), words[begin:])
+    found = {task.name.replace("_", "-"): task for task in tasks}
+    # The last one first: an earlier one does not know the options of those after it.
+    for name in sorted(found.keys() & set(called), key=called.index, reverse=True):
+        context = ParserContext(name, args=found[name].get_arguments())
+        _check(name, context, words[called.index(name) + 1 :])
 
 
 def _check(name: str, known: ParserContext, words: list[str]) -> None:

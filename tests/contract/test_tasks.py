@@ -248,11 +248,13 @@ def test_doctor_without_docker_says_what_to_install(make_checkout: Make, tmp_pat
     (tmp_path / "empty").mkdir()
     done = make_checkout().invoke("doctor", PATH=str(tmp_path / "empty"))
     assert done.returncode == 3
-    rows = {line.split()[1]: line for line in done.stdout.splitlines()}
-    assert rows["docker"].startswith("missing")
-    assert "install Docker" in rows["docker"]
-    assert rows["python"].startswith("ok")
-    assert rows["git"].startswith("note")
+    lines = done.stdout.splitlines()
+    listed = {n: line.split() for n, line in enumerate(lines) if line[:2].isspace()}
+    rows = {words[1]: n for n, words in listed.items() if words[0] in {"ok", "missing", "note"}}
+    assert lines[rows["docker"]].split()[0] == "missing"
+    assert "install Docker" in lines[rows["docker"] + 1]
+    assert lines[rows["python"]].split()[0] == "ok"
+    assert lines[rows["git"]].split()[0] == "note"
 
 
 def test_a_relative_path_means_the_directory_that_it_was_typed_in(make_checkout: Make) -> None:
