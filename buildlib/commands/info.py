@@ -12,6 +12,7 @@ from buildlib.config.config import known_keys
 from buildlib.console import redact, table, to_json
 from buildlib.doctor.report import check_group, diagnose
 from buildlib.errors import raise_problems
+from buildlib.findings.report import show
 from buildlib.image.platform import Platform
 
 
@@ -63,5 +64,5 @@ def show_diagnosis(run: Edge, *, group: str, as_json: bool) -> None:
     """
     check_group(group)
     found = diagnose(run.project(), run.executor, run.console, run.today(), group)
-    run.console.answer(to_json(found.as_dict()) if as_json else found.as_text())
+    show(found, run.console, as_json=as_json)
     raise_problems(found.problems())

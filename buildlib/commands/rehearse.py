@@ -23,7 +23,7 @@ from buildlib.config.tables import Registry
 from buildlib.console import Console, table, to_json
 from buildlib.containers.health import smoke_surroundings
 from buildlib.errors import BuildlibError, InputError, ProblemsError, ToolError, raise_problems
-from buildlib.executor import Completed, PlumbumExecutor
+from buildlib.executor import PlumbumExecutor
 from buildlib.git.clone import add_untracked, clone_commands, clone_commit
 from buildlib.git.command import Ahead
 from buildlib.git.facts import Changes, GitFacts, NoGit
@@ -190,15 +190,14 @@ def _release(run: Edge, wanted: Wanted, test: _Test) -> Receipt:
         if not wanted.as_json:
             run.console.answer(as_text(receipt))
 
-    password = secrets.token_hex()
     env = {name: value for name, value in run.env.items() if name != "VERSION"}
-    env["COSIGN_PASSWORD"] = password
+    env["COSIGN_PASSWORD"] = secrets.token_hex()
     options = PublishOptions(skips=wanted.skips, reason=_REASON if wanted.skips else "")
     with ExitStack() as stack:
         executor = PlumbumExecutor(env, test.folder)
         stack.callback(executor.close)
-        if _signs(config, options.skips):
-            raise_failed(executor.run(_PAIR, timeout=_TIMEOUT))
+        if config.publishing().sign and SIGN not in wanted.skips:
+            _make_keys(executor)
         hosts = [
             stack.enter_context(local_registry(executor, test.program, env, test.folder / name))
             for name in _REGISTRIES
@@ -210,14 +209,10 @@ def _release(run: Edge, wanted: Wanted, test: _Test) -> Receipt:
     return receipts[-1]
 
 
-def raise_failed(done: Completed) -> None:
-    """Raise ToolError (exit 3) where no key pair was made."""
+def _make_keys(executor: PlumbumExecutor) -> None:
+    done = executor.run(_PAIR, timeout=_TIMEOUT)
     if done.code != 0:
         raise ToolError("cosign makes no key pair", why=reason(done.stderr))
-
-
-def _signs(config: Config, skips: Sequence[str]) -> bool:
-    return config.publishing().sign and SIGN not in skips
 
 
 def elsewhere(config: Config, hosts: Sequence[str], keys: Path) -> Config:
@@ -226,8 +221,8 @@ def elsewhere(config: Config, hosts: Sequence[str], keys: Path) -> Config:
         config,
         registries=tuple(_registries(config, hosts)),
         sign=Sign(key=str(keys / _KEY)),
-        verify=replace(
-            Verify(key=str(keys / _PUBLIC)),
+        verify=Verify(
+            key=str(keys / _PUBLIC),
             attestations=config.verification().attestations,
             manifests=config.verification().manifests,
         ),

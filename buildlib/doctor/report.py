@@ -18,6 +18,7 @@ from buildlib.doctor import base_images, machine, programs, registries
 from buildlib.doctor.check import MISSING, NOTE, OK, UNASKED, Check, asked
 from buildlib.errors import BuildlibError, InputError, ToolError, did_you_mean, raise_problems
 from buildlib.executor import Executor
+from buildlib.findings.report import Report
 from buildlib.project import Project
 
 BUILD: Final = "build"
@@ -62,7 +63,7 @@ def parts_of(group: str, config: Config) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Diagnosis:
+class Diagnosis(Report):
     """What was found.
 
     Args:
