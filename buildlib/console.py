@@ -7,15 +7,24 @@ import os
 import re
 import sys
 import textwrap
+import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
+from buildlib import interrupts
+from buildlib.activity import Activity, Board, Repeated, Row, Source
 from buildlib.errors import BuildlibError, ProblemsError
 from buildlib.shell import shell_line
 from buildlib.streams import give_up, tolerate, unwritten
+
+if TYPE_CHECKING:
+    from buildlib.live import Screen
+
+T = TypeVar("T")
 
 # Up to the last @ of the host, as a password may hold one; a digest's @ is no such end.
 # Only the end of the scheme is looked at: to look for its beginning as well takes, on a long word,
@@ -40,6 +49,12 @@ _WIDTH: Final = 100
 # A step's time, or what became of it, stands before its name.
 _BEFORE: Final = 10
 _NARROWEST: Final = 20
+_WHOLE: Final = " … (--verbose prints the whole line)"
+# Seconds before the first picture of what runs, and between two of them: most things end sooner.
+_PATIENCE: Final = 0.3
+_REFRESH: Final = 0.1
+# Seconds between two lines about what still runs, where nothing is redrawn.
+_REMINDER: Final = 15.0
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
@@ -71,7 +86,7 @@ class Event:
     """Something to show: a step that ended, or a line of its output, or of buildx itself."""
 
     step: Step | None
-    line: str = ""
+    line: str | None = None
 
 
 def redact(text: str) -> str:
@@ -92,13 +107,17 @@ def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
     return not env.get("NO_COLOR") and env.get("TERM") != "dumb" and stream.isatty()
 
 
+def _columns(stream: TextIO) -> int:
+    """Return how wide a terminal is; 0 where there is none, or it does not know."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        return 0
+
+
 def name_width(stream: TextIO) -> int:
     """Return how long a step's name may be: a line of the terminal, where there is one."""
-    try:
-        columns = os.get_terminal_size(stream.fileno()).columns
-    except OSError:
-        return _WIDTH
-    # A terminal that does not know its width says 0.
+    columns = _columns(stream)
     return min(_WIDTH, max(columns - _BEFORE, _NARROWEST)) if columns else _WIDTH
 
 
@@ -109,6 +128,7 @@ class Console:
         out, err: the streams, the process's own where not given.
         env: for NO_COLOR, TERM and GITHUB_ACTIONS.
         quiet: progress is not shown; warnings and errors are.
+        verbose: command lines are shown whole, and what steps print as well.
     """
 
     def __init__(
@@ -118,6 +138,7 @@ class Console:
         out: TextIO | None = None,
         err: TextIO | None = None,
         quiet: bool = False,
+        verbose: bool = False,
     ) -> None:
         """Keep the streams; `reads_commands`: some lines are commands to the reader."""
         self._out = out or sys.stdout
@@ -127,6 +148,14 @@ class Console:
         self._colour = wants_colour(self._err, env)
         self.reads_commands = env.get("GITHUB_ACTIONS") == "true"
         self._quiet = quiet
+        self._verbose = verbose
+        # One that can be redrawn, and that nobody reads line by line.
+        terminal = self._err.isatty() and env.get("TERM") != "dumb"
+        self._draws = terminal and not self.reads_commands
+        self._printing = threading.RLock()
+        self._board = Board()
+        self._watch: Repeated | None = None
+        self._screen: Screen | None = None
 
     def style(self, text: str, style: str) -> str:
         """Return the text in a style, where colour is wanted."""
@@ -134,7 +163,11 @@ class Console:
 
     def answer(self, text: str) -> None:
         """Print what the task was asked for, to stdout: as it is where a program reads it."""
-        shown = self._shown(text) if self.reads_commands or self._out.isatty() else text
+        terminal = self._out.isatty()
+        shown = self._shown(text) if self.reads_commands or terminal else text
+        if terminal and self._screen:
+            self._print(shown)
+            return
         try:
             print(shown, file=self._out, flush=True)
         except OSError as error:
@@ -167,11 +200,16 @@ class Console:
 
     def command(self, argv: Sequence[str]) -> None:
         """Echo a command before it runs, ready to paste."""
-        self.line(shell_line(argv))
+        self.note(self.style(f"$ {shell_line(argv)}", "dim"))
 
     def line(self, line: str) -> None:
-        """Echo what is about to run, as one line for a shell."""
-        self.note(self.style(f"$ {line}", "dim"))
+        """Echo the long line that is about to run: on a terminal what fits, unless verbose."""
+        text = f"$ {redact(line)}"
+        columns = 0 if self._verbose or self.reads_commands else _columns(self._err)
+        first = text.partition("\n")[0]
+        if columns and (len(first) > columns or first != text):
+            text = first[: max(columns - len(_WHOLE), _NARROWEST)] + _WHOLE
+        self.note(self.style(text, "dim"))
 
     def pass_on(self, line: str) -> None:
         """Show a line of another program whose output the user asked for, quiet or not."""
@@ -190,9 +228,11 @@ class Console:
     def event(self, event: Event) -> None:
         """Show a step that ended, or a line of its output."""
         if event.step is None:
-            self.note(event.line)
-        elif event.line:
-            self.note(self.style(f"          | {event.line}", "dim"))
+            self.note(event.line or "")
+        elif event.line is not None:
+            # What is drawn has the last line of each step; that of one that fails comes at the end.
+            if self._verbose or not (self._draws and self._watch):
+                self.note(self.style(f"          | {event.line}", "dim"))
         elif event.step.counts or event.step.error:
             self.note(self._step(event.step))
 
@@ -221,11 +261,117 @@ class Console:
         self._print(f"::{name}::{data}")
 
     def _print(self, text: str) -> None:
+        with self._alone():
+            if self._screen:
+                self._screen.print(text)
+            else:
+                self._write(f"{text}\n")
+
+    def _write(self, text: str) -> None:
         try:
-            print(text, file=self._err, flush=True)
+            print(text, file=self._err, end="", flush=True)
         except OSError:
             # The terminal is gone. What goes on, or cleans up, is more important than its words.
             give_up(self._err)
+
+    @contextmanager
+    def running(self, name: str, *, total: int = 0) -> Iterator[Activity]:
+        """Show that something runs for the time of the block.
+
+        Args:
+            name: what it is.
+            total: bytes that it is about, where they are counted.
+        """
+        activity = Activity(name=name, total=total)
+        with self.following(activity):
+            yield activity
+
+    @contextmanager
+    def opening(self, name: str, what: AbstractContextManager[T]) -> Iterator[T]:
+        """Enter a context, and show that it runs until it is entered."""
+        with ExitStack() as stack:
+            with self.running(name):
+                entered = stack.enter_context(what)
+            yield entered
+
+    @contextmanager
+    def following(self, what: Activity | Source) -> Iterator[None]:
+        """Show what runs for the time of the block, unless quiet.
+
+        A terminal has it below all that is printed, redrawn in place; elsewhere a line says from
+        time to time what still runs.
+        """
+        if self._quiet:
+            yield
+            return
+        try:
+            self._begin(what)
+            yield
+        finally:
+            with interrupts.held():
+                self._end(what)
+
+    def _begin(self, what: Activity | Source) -> None:
+        with self._alone():
+            if not self._board.add(what):
+                return
+            self._watch = (
+                Repeated(self._draw, every=_REFRESH, first=_PATIENCE)
+                if self._draws
+                else Repeated(self._remind, every=_REMINDER, first=_REMINDER)
+            )
+
+    def _end(self, what: Activity | Source) -> None:
+        with self._alone():
+            if not self._board.remove(what):
+                return
+            watch, self._watch = self._watch, None
+        # Not with the lock, for which its thread may be waiting.
+        if watch:
+            watch.stop()
+        with self._alone():
+            if self._screen and not self._watch:
+                self._screen.close()
+                self._screen = None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let nothing else print meanwhile, and no interrupt leave a half of it on the screen."""
+        with interrupts.held(), self._printing:
+            yield
+
+    def _draw(self) -> None:
+        """Draw what runs; on the thread that does nothing else."""
+        from buildlib.live import Screen  # noqa: PLC0415 - rich is only for those that draw
+
+        with self._alone():
+            if not self._screen:
+                self._screen = Screen(self._write, self._rows, colour=self._colour)
+            self._screen.draw()
+
+    def _rows(self) -> tuple[list[Row], str]:
+        """Return what is drawn: nothing once the task was interrupted, and may end at any time."""
+        if interrupts.heard():
+            return [], ""
+        rows = [
+            Row(one.seconds, clean(redact(one.name)), clean(redact(one.progress)))
+            for one in self._board.rows()
+        ]
+        return rows, self._board.summary(len(rows))
+
+    def _remind(self) -> None:
+        """Say what still runs, where nothing is redrawn."""
+        rows, _ = self._rows()
+        said = [
+            f"{_short(row.name)}, {row.seconds:.0f} s" + (f", {row.progress}" * bool(row.progress))
+            for row in rows
+        ]
+        if said:
+            self.note(f"          … still running: {'; '.join(said)}")
+
+
+def _short(name: str) -> str:
+    return textwrap.shorten(name, width=_WIDTH, placeholder=" …")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

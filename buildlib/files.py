@@ -82,6 +82,11 @@ def human_size(size: int | None) -> str:
     return f"{amount:.4g} GB"
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: `1 step`, `2 steps`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def write_text(path: Path, text: str, *, append: bool = False) -> None:
     """Write a report, in a directory that is made where it is not there.
 

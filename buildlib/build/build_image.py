@@ -347,8 +347,14 @@ class _Shown:
         for event in events:
             self._console.event(event)
             step = event.step
-            if step and not event.line and step.name == self._LAST and not step.error:
+            if step and event.line is None and step.name == self._LAST and not step.error:
                 self._early = Background(self._ask)
+
+    def drawn(self) -> contextlib.AbstractContextManager[None]:
+        """Show what runs for the time of the block, where its steps are counted."""
+        if self.counts and isinstance(self.progress, BuildProgress):
+            return self._console.following(self.progress)
+        return contextlib.nullcontext()
 
     def raced(self) -> bool:
         """Return whether it failed as another build made the same tag at the same time."""
@@ -374,11 +380,12 @@ def _tried(
     while True:
         shown = _Shown(plan, executor, console)
         # Only what is drawn on the terminal itself can't be read.
-        code = (
-            executor.attach(argv, watch=watch)
-            if plan.progress == "tty"
-            else executor.stream(argv, shown.take, watch=watch)
-        )
+        with shown.drawn():
+            code = (
+                executor.attach(argv, watch=watch)
+                if plan.progress == "tty"
+                else executor.stream(argv, shown.take, watch=watch)
+            )
         if code == 0 or attempt == _ATTEMPTS or not shown.raced():
             return code, shown
         console.note("another build makes the same tag at this moment: once more")

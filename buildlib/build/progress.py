@@ -12,9 +12,11 @@ import re
 from collections import deque
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from buildlib.activity import Activity, megabytes
 from buildlib.console import KEPT_LINES, Event, Step
+from buildlib.files import counted
 
 # A RUN that failed: its command is quoted as Go does it, on one line.
 _COMMAND: Final = re.compile(r'process ".*" (?=did not complete)')
@@ -25,24 +27,40 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
+class _Part(NamedTuple):
+    """A part of a step: a layer, a transfer, something that is exported."""
+
+    name: str
+    done: int
+    total: int
+    ended: bool
+
+
 class BuildProgress:
     """Takes lines, gives events, and counts."""
 
     def __init__(self) -> None:
         """Begin with no step."""
         self._steps: dict[str, Step] = {}
+        self._running: dict[str, Activity] = {}
+        self._parts: dict[str, dict[str, _Part]] = {}
         self._object: list[str] = []
         self.messages: deque[str] = deque(maxlen=KEPT_LINES)
 
     @property
+    def running(self) -> tuple[Activity, ...]:
+        """Return the steps that run now; another thread may ask."""
+        return tuple(self._running.values())
+
+    @property
     def total(self) -> int:
         """Return the number of the Dockerfile's steps that took part."""
-        return sum(step.counts for step in self._steps.values())
+        return sum(step.counts for step in tuple(self._steps.values()))
 
     @property
     def cached(self) -> int:
         """Return how many of them came from the cache."""
-        return sum(step.counts and step.cached for step in self._steps.values())
+        return sum(step.counts and step.cached for step in tuple(self._steps.values()))
 
     @property
     def failed(self) -> Step | None:
@@ -61,6 +79,8 @@ class BuildProgress:
         events: list[Event] = []
         for vertex in status.get("vertexes") or ():
             events += self._vertex(vertex)
+        for part in status.get("statuses") or ():
+            self._part(part)
         for log in status.get("logs") or ():
             events += self._log(log)
         for warning in status.get("warnings") or ():
@@ -98,10 +118,26 @@ class BuildProgress:
         step.started = _time(vertex.get("started")) or step.started
         completed = _time(vertex.get("completed"))
         if completed is None:
+            if step.started and not ended:
+                self._running.setdefault(digest, Activity(name=step.name))
             return []
+        self._running.pop(digest, None)
+        self._parts.pop(digest, None)
         step.seconds = (completed - (step.started or completed)).total_seconds()
         # BuildKit repeats itself, and a step may end twice, once for each platform's use of it.
         return [] if ended else [Event(step=step)]
+
+    def _part(self, said: dict[str, Any]) -> None:
+        """Take how far a part of a step is; what has a digest as its name is a layer."""
+        digest = str(said.get("vertex"))
+        activity = self._running.get(digest)
+        if activity is None:
+            return
+        name = str(said.get("id") or said.get("name") or "")
+        parts = self._parts.setdefault(digest, {})
+        done, total = (int(said.get(key) or 0) for key in ("current", "total"))
+        parts[name] = _Part(name, done, total, bool(said.get("completed")))
+        activity.status = _summary(tuple(parts.values()))
 
     def _log(self, log: dict[str, Any]) -> list[Event]:
         step = self._steps.get(str(log.get("vertex")))
@@ -114,6 +150,10 @@ class BuildProgress:
         *whole, step.partial = (step.partial + text).split("\n")
         lines = [line.rstrip("\r") for line in whole]
         step.log.extend(lines)
+        activity = self._running.get(str(log.get("vertex")))
+        said = [line.strip() for line in lines if line.strip()]
+        if said and activity:
+            activity.status = said[-1]
         return [Event(step=step, line=line) for line in lines]
 
 
@@ -161,6 +201,19 @@ class PlainProgress:
         if line.strip():
             self.messages.append(line)
         return []
+
+
+def _summary(parts: tuple[_Part, ...]) -> str:
+    """Return how far a step is: bytes and layers, or the part that it does now."""
+    sized = [part for part in parts if part.total]
+    if sized:
+        layers = [part for part in sized if part.name.startswith("sha256:")]
+        done = megabytes(sum(part.done for part in sized), sum(part.total for part in sized))
+        ended = sum(part.ended or part.done >= part.total for part in layers)
+        return f"{done}, {ended} of {counted(len(layers), 'layer')}" if layers else done
+    # The part that came last is the one that is done now.
+    last = next((part for part in reversed(parts) if not part.ended), parts[-1])
+    return f"{last.name} {megabytes(last.done)}" if last.done else last.name
 
 
 def without_command(error: str) -> str:

@@ -51,14 +51,15 @@ def _look_up_all(
     ]
     for base, wanted, one in zip(bases, asked, open_registries(run, places), strict=True):
         try:
-            status = look_up(
-                base,
-                one.repository,
-                wanted,
-                platforms=_platforms(config, base),
-                lifetimes=lifetimes,
-                today=run.today(),
-            )
+            with run.console.running(f"looking up {base.reference}"):
+                status = look_up(
+                    base,
+                    one.repository,
+                    wanted,
+                    platforms=_platforms(config, base),
+                    lifetimes=lifetimes,
+                    today=run.today(),
+                )
         except BuildlibError as error:
             problems[error.what] = error
             status = not_asked(base, lifetimes, run.today())

@@ -29,16 +29,18 @@ def policy(run: Edge, image: str, *, release: bool, sarif: str, as_json: bool) -
             run.console.answer(line)
         return
     named = image or project.config.local_image
-    with saved(run.executor, named) as archive:
-        report = check_policy(
-            project,
-            archive,
-            run.executor,
-            image=named,
-            release=release,
-            today=run.today(),
-            dropped=_dropped(run, project, named, archive),
-        )
+    with run.console.opening(f"reading {named}", saved(run.executor, named)) as archive:
+        dropped = _dropped(run, project, named, archive)
+        with run.console.running(f"checking {named}"):
+            report = check_policy(
+                project,
+                archive,
+                run.executor,
+                image=named,
+                release=release,
+                today=run.today(),
+                dropped=dropped,
+            )
     if sarif:
         file, root = project.dockerfile_path, project.config.root
         write_sarif(Path(sarif), report, root=root, dockerfile=file)

@@ -141,7 +141,7 @@ def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
             run.console.answer(shell_line((*words, registry.name)))
         return
     digests: dict[str, str] = {}
-    with saved(run.executor, name) as archive:
+    with run.console.opening(f"reading {name}", saved(run.executor, name)) as archive:
         if stand_ins := stand_ins_away(archive.images(), registries):
             raise InputError(
                 f"an image built on stand-ins can't be pushed: {', '.join(sorted(stand_ins))}"
@@ -150,7 +150,10 @@ def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
         if missing := sorted(set(map(str, config.platforms)) - there):
             run.console.warn(f"{name} is not for {', '.join(missing)}, as the configuration has it")
         for opened in open_registries(run, registries):
-            done = push_archive(archive, opened.repository, progress=run.console.note)
+            with run.console.running(f"pushing to {opened.repository.name}") as activity:
+                done = push_archive(
+                    *(archive, opened.repository), progress=run.console.note, activity=activity
+                )
             run.console.note(
                 f"{opened.repository.name}: {done.sent} blobs sent, {done.there} there already"
             )

@@ -150,11 +150,20 @@ def _attached(flow: Flow, plan: RunPlan, executor: Executor) -> int:
 def _served(
     flow: Flow, plan: RunPlan, run: Edge, *, version: str, detach: bool, as_json: bool
 ) -> int:
-    with flow.guard(keep=detach):
-        running = flow.start(plan, version)
-        run.console.answer(to_json(running.as_dict()) if as_json else running.as_text())
-        if not detach:
-            _follow(flow, running, run)
+    running = None
+    try:
+        with flow.guard(keep=detach):
+            running = flow.start(plan, version)
+            run.console.answer(to_json(running.as_dict()) if as_json else running.as_text())
+            if not detach:
+                _follow(flow, running, run)
+    finally:
+        # Ctrl-C is the way to stop it.
+        if running is not None and flow.removed and not detach:
+            inside = run.config().run.data_path
+            kept = [mount.source for mount in plan.mounts if mount.target == inside]
+            stays = f"; data stays in {kept[0]}" if kept else ""
+            run.farewell = f"stopped and removed {running.name}{stays}"
     return 0
 
 

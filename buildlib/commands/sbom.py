@@ -18,8 +18,10 @@ def write_sboms(run: Edge, image: str, *, folder: str, index: str, as_json: bool
     name = parse_reference(config.image).repository.rpartition("/")[2]
     into = Path(folder) if folder else config.root / "dist"
     unknown = config.scan_settings().allow_unknown
-    with saved(run.executor, image or config.local_image) as archive:
-        report = make_sboms(archive, name, into, run.executor, allow_unknown=unknown)
+    named = image or config.local_image
+    with run.console.opening(f"reading {named}", saved(run.executor, named)) as archive:
+        with run.console.running("syft"):
+            report = make_sboms(archive, name, into, run.executor, allow_unknown=unknown)
         if index:
             attested = sboms_in(report.as_dict()["sboms"], Path())
             digest = write_attested(archive, Path(index), attested)

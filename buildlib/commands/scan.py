@@ -41,7 +41,7 @@ def scan(
         report = _published(run, config, settings)
     else:
         named = image or config.local_image
-        with saved(run.executor, named) as archive:
+        with run.console.opening(f"reading {named}", saved(run.executor, named)) as archive:
             report = _check(run, config, settings, archive, named)
     if sarif:
         file = config.root / config.dockerfile
@@ -54,7 +54,8 @@ def _check(
     run: Edge, config: Config, settings: ScanSettings, archive: Archive, named: str
 ) -> ScanReport:
     root, today = config.root, run.today()
-    return check_scan(archive, settings, run.executor, root=root, image=named, today=today)
+    with run.console.running(f"scanning {named}"):
+        return check_scan(archive, settings, run.executor, root=root, image=named, today=today)
 
 
 def _published(run: Edge, config: Config, settings: ScanSettings) -> ScanReport:
@@ -64,7 +65,8 @@ def _published(run: Edge, config: Config, settings: ScanSettings) -> ScanReport:
         digest, first = opened[0]
         named = ", ".join(_latest(config, one) for _, one in opened)
         run.console.note(f"{named} is {digest}")
-        with pulled(first.repository, digest) as archive:
+        image = pulled(first.repository, digest)
+        with run.console.opening(f"pulling {named}", image) as archive:
             reports.append(_check(run, config, settings, archive, named))
     return join_reports(reports)
 

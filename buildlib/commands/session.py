@@ -42,12 +42,16 @@ class Edge:
         env: the environment that every process of ours gets.
         dry: nothing may be started that changes anything.
         quiet: progress is not shown.
+        verbose: command lines are shown whole, and what the steps of a build print.
     """
 
-    def __init__(self, start: Path, env: Mapping[str, str], *, dry: bool, quiet: bool) -> None:
-        """Keep them."""
+    def __init__(
+        self, start: Path, env: Mapping[str, str], *, dry: bool, quiet: bool, verbose: bool = False
+    ) -> None:
+        """Keep them; `farewell`: what an interrupt prints, where it is the way to stop."""
         self.start, self.env, self.dry = start, env, dry
-        self._quiet = quiet
+        self._quiet, self._verbose = quiet, verbose
+        self.farewell = ""
         self._build_args: tuple[str, ...] = ()
         self._secrets: tuple[str, ...] = ()
 
@@ -61,7 +65,7 @@ class Edge:
         """Return the printer."""
         from buildlib.console import Console  # noqa: PLC0415 - while git and docker answer
 
-        return Console(self.env, quiet=self._quiet)
+        return Console(self.env, quiet=self._quiet, verbose=self._verbose)
 
     @cached_property
     def _own_executor(self) -> PlumbumExecutor:

@@ -93,9 +93,11 @@ def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> 
     signatory = Signatory(find_cosign(run.executor), run.executor, config.root, run.env, safe=safe)
     with docker_store(opened.registry.host, opened.credentials) as store:
         if not release:
-            signatory.sign(reference, settings, store)
+            with run.console.running(f"signing {reference}"):
+                signatory.sign(reference, settings, store)
         for kind, file in statements:
-            signatory.attest(reference, file, kind, settings, store)
+            with run.console.running(f"attaching {kind}"):
+                signatory.attest(reference, file, kind, settings, store)
     run.console.answer(f"signed {reference}{by}")
 
 
@@ -303,7 +305,8 @@ def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:
     signatory = Signatory(cosign, run.executor, config.root, run.env, safe=safe)
     with docker_store(opened.registry.host, opened.credentials) as store:
         about, images = f"{parsed.name}@{document.digest}", tuple(manifests_of(document))
-        done = signatory.verify(about, policy, store, images=images)
+        with run.console.running(f"verifying {about}"):
+            done = signatory.verify(about, policy, store, images=images)
         if parsed.tag:
             stated = STATEMENT in policy.attestations
             statements = signatory.statements(about, STATEMENT, policy, store) if stated else ()

@@ -137,6 +137,7 @@ class Flow:
         self._places = DataPlaces(config.root, env, config.run.user)
         self.containers = Containers(executor, config.owner)
         self.run_id = new_name("run")
+        self.removed = False
 
     def check(self) -> None:
         """Find what can be found before a build: bad options.
@@ -240,7 +241,8 @@ class Flow:
         self.containers.start_services(plan)
         container = self._started(plan)
         address, remote = self._address(plan), self._engine.kind is Kind.REMOTE
-        way = self.containers.wait_until_healthy(plan, container, "" if remote else address)
+        with self._console.running(f"waiting until {plan.name} is healthy"):
+            way = self.containers.wait_until_healthy(plan, container, "" if remote else address)
         if way:
             self._console.note(f"its port can't be reached from here; asked {way}")
         return self._running(plan, container, address, version, elsewhere=remote or bool(way))
@@ -304,6 +306,7 @@ class Flow:
     def _clean_up(self) -> None:
         with interrupts.held():
             self.containers.clean_up(self.run_id, services=bool(self._config.run.services))
+            self.removed = True
 
     def _address(self, plan: RunPlan) -> str:
         if plan.published and not plan.published[1]:

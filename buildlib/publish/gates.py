@@ -278,7 +278,7 @@ def _run_gate(gate: str, subject: Subject) -> Outcome:
     started = time.monotonic()
     try:
         # Each opens the file for itself: an open one is read from one place at a time.
-        with open_archive(subject.archive) as archive:
+        with subject.console.running(f"gate {gate}"), open_archive(subject.archive) as archive:
             figures = _GATES[gate](subject, archive)
     except CancelledError:
         raise

@@ -375,7 +375,8 @@ class PublishFlow:
         if same and all((config.root / one["file"]).is_file() for one in known):
             return
         archive = plan.archive
-        with self._around.sources() as project:
+        asking = self._console.running("asking BuildKit for its provenance")
+        with asking, self._around.sources() as project:
             self.receipt.provenance = write_provenance(
                 project,
                 self._around.subject.executor,
@@ -407,11 +408,13 @@ class PublishFlow:
     def _arrive_at(self, target: Target) -> None:
         record = self.receipt.targets[target.name]
         self._console.note(f"pushing {self.receipt.digest} to {target.repository}")
-        with open_archive(self._plan.pushed) as archive:
+        pushing = self._console.running(f"pushing to {target.repository}")
+        with pushing as activity, open_archive(self._plan.pushed) as archive:
             done = push_archive(
                 archive,
                 self._around.repositories[target.name],
                 progress=lambda text: self._console.note(f"          | {text}"),
+                activity=activity,
             )
         record.digest, record.sent, record.there, record.size = (
             *(done.digest, done.sent, done.there),

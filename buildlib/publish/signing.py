@@ -173,7 +173,8 @@ class CosignSigner:
             with passing_folder("attest") as folder:
                 for about, file, kind in self._statements(target, receipt, folder):
                     self._attested(signatory, about, file, kind, store)
-            done = signatory.verify(reference, policy, store, images=images)
+            with self._console.running(f"verifying {reference}"):
+                done = signatory.verify(reference, policy, store, images=images)
         self._console.note(f"{reference} is signed by {done.signed_by}, and verified")
         return done.signed_by
 
@@ -184,7 +185,8 @@ class CosignSigner:
             reference, self._project.config.verification(), store, images=images
         ):
             self._console.note(f"signing {reference}")
-            signatory.sign(reference, self._project.config.signing(), store)
+            with self._console.running(f"signing {reference}"):
+                signatory.sign(reference, self._project.config.signing(), store)
 
     def _statements(
         self, target: Target, receipt: Receipt, folder: Path
@@ -221,7 +223,8 @@ class CosignSigner:
         new = _said(json.loads(file.read_text(encoding="utf-8"))) if kind == STATEMENT else None
         if not any(new is None or _said(one.get("predicate")) == new for one in there):
             self._console.note(f"attaching {kind} to {about}")
-            signatory.attest(about, file, kind, self._project.config.signing(), store)
+            with self._console.running(f"attaching {kind} to {about}"):
+                signatory.attest(about, file, kind, self._project.config.signing(), store)
 
 
 def _said(predicate: object) -> tuple[object, object]:
@@ -276,7 +279,8 @@ def make_verifier(
         reference = f"{repository.name}@{digest}"
         with docker_store(transport.host, transport.credentials) as store:
             images = tuple(manifests_of(document))
-            done = signatory.verify(reference, policy, store, images=images)
+            with console.running(f"verifying {reference}"):
+                done = signatory.verify(reference, policy, store, images=images)
         console.note(f"{reference} is signed by {done.signed_by}")
 
     return verify

@@ -273,21 +273,31 @@ class Repository:
         )
         return answer.status in _FOUND
 
-    def put_blob(self, digest: str, size: int, content: Callable[[], IO[bytes]]) -> None:
+    def put_blob(
+        self,
+        digest: str,
+        size: int,
+        content: Callable[[], IO[bytes]],
+        *,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> None:
         """Send a blob; one that breaks off is begun again as a whole.
 
         Args:
             digest: of the content.
             size: bytes.
             content: opens it, anew for each attempt.
+            sent: is told how many bytes are sent.
 
         Raises:
             InputError: the content can't be read (exit 2).
             BuildlibError: as `Transport.ask`.
         """
-        self.transport.persist(lambda: self._put_blob_once(digest, size, content))
+        self.transport.persist(
+            lambda: self._put_blob_once(digest, size, lambda: Content(content, size, sent))
+        )
 
-    def _put_blob_once(self, digest: str, size: int, content: Callable[[], IO[bytes]]) -> None:
+    def _put_blob_once(self, digest: str, size: int, opened: Callable[[], Content]) -> None:
         address = self._begin_upload()
         length = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         self.transport.ask(
@@ -296,7 +306,7 @@ class Repository:
             scope=self._push,
             expect=_MADE,
             headers=length,
-            body=lambda: Content(content, size),
+            body=opened,
         )
 
     def _begin_upload(self) -> Url:

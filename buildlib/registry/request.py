@@ -69,14 +69,21 @@ class Content:
     Args:
         opened: opens it.
         size: bytes that it has to have.
+        sent: is told how many of them were read.
 
     Raises:
         InputError: it can't be read, or has another size (exit 2).
     """
 
-    def __init__(self, opened: Callable[[], IO[bytes]], size: int) -> None:
+    def __init__(
+        self,
+        opened: Callable[[], IO[bytes]],
+        size: int,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> None:
         """Open it."""
         self._size = self._left = size
+        self._sent = sent
         self._stream = self._trying(opened)
 
     @staticmethod
@@ -93,6 +100,7 @@ class Content:
         wanted = min(size, self._left) if size >= 0 else self._left
         data = self._trying(lambda: self._stream.read(wanted))
         self._left -= len(data)
+        self._sent(self._size - self._left)
         if self._left and not data:
             raise self._other("less")
         if data and not self._left and self._trying(lambda: self._stream.read(1)):

@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from buildlib.activity import Activity
 from buildlib.errors import EngineError, GateError, InputError
+from buildlib.files import human_size
 from buildlib.image.archive import Archive, open_archive
 from buildlib.image.platform import platform_name
 from buildlib.registry.limits import MIB
@@ -64,7 +66,11 @@ def manifests_of(document: Document) -> dict[str, str]:
 
 
 def push_archive(
-    archive: Archive, repository: Repository, *, progress: Callable[[str], None] = lambda _: None
+    archive: Archive,
+    repository: Repository,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+    activity: Activity | None = None,
 ) -> Pushed:
     """Push everything that an archive holds, and read it back.
 
@@ -72,6 +78,7 @@ def push_archive(
         archive: of one image, of one or several platforms.
         repository: to push to.
         progress: is told each blob that is sent.
+        activity: is told how many bytes are sent, of how many; None: nobody asks.
 
     Raises:
         InputError: the archive is not whole (exit 2).
@@ -83,19 +90,34 @@ def push_archive(
     blobs = dict.fromkeys(part for found in documents.values() for part in _blobs(found))
     for blob, length in blobs:
         archive.check_blob(blob, length)
+    activity = activity or Activity(name="")
+    activity.total = sum(length for _, length in blobs)
     sent = there = size = 0
     for blob, length in blobs:
         if repository.has_blob(blob):
             there += 1
+            activity.total -= length
             continue
-        progress(f"{blob[:19]} {length / 1e6:.1f} MB")
-        repository.put_blob(blob, length, partial(archive.open_blob, blob))
+        progress(f"{blob[:19]} {human_size(length)}")
+        repository.put_blob(
+            *(blob, length, partial(archive.open_blob, blob)), sent=_counter(activity)
+        )
         sent, size = sent + 1, size + length
     for digest, document in documents.items():
         with _explained(repository):
             repository.put_manifest(digest, document)
     repository.check(top, documents[top])
     return Pushed(digest=top, sent=sent, there=there, size=size)
+
+
+def _counter(activity: Activity) -> Callable[[int], None]:
+    """Return what is told how much of one more blob is sent; a second attempt begins again."""
+    before = activity.done
+
+    def sent(size: int) -> None:
+        activity.done = before + size
+
+    return sent
 
 
 @contextmanager

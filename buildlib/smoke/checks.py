@@ -108,6 +108,7 @@ class PlatformSmoke:
         lab: starts the containers.
         sockets: that a container may find mounted; empty: it needs none.
         only: patterns of names; checks that match none are left away. Empty: all are made.
+        on_check: called with the name of each as it begins.
         on_result: called with each as it ends.
     """
 
@@ -119,6 +120,7 @@ class PlatformSmoke:
         *,
         sockets: Sequence[Socket] = (),
         only: Sequence[str] = (),
+        on_check: Callable[[str], None] = lambda _: None,
         on_result: Callable[[CheckResult], None] = lambda _: None,
     ) -> None:
         """Keep what every check needs."""
@@ -128,7 +130,8 @@ class PlatformSmoke:
         self._confined = confined_options(config.run)
         self._given = smoke_surroundings(config)
         self._network = ""
-        self._sockets, self._only, self._on_result = sockets, tuple(only), on_result
+        self._sockets, self._only = sockets, tuple(only)
+        self._on_check, self._on_result = on_check, on_result
         self._results: list[CheckResult] = []
         self._log: list[str] = []
         self._kept: bytes | None = None
@@ -186,6 +189,7 @@ class PlatformSmoke:
         """
         if not self._named(check):
             return True
+        self._on_check(check)
         started = time.monotonic()
         state = CheckState.PASSED
         try:

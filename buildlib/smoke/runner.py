@@ -161,7 +161,7 @@ class SmokeFlow:
         with (
             interrupts.leaving(*_LEAVES),
             self._image() as image,
-            saved(self._executor, str(image.archive or image.reference)) as archive,
+            self._console.opening(f"reading {image.reference}", self._saved(image)) as archive,
         ):
             self._lab.measure(image.reference)
             subjects = [self._subject(image, archive, one) for one in self._request.platforms]
@@ -170,6 +170,9 @@ class SmokeFlow:
                 results = self._with_policy(archive, subjects[0], results)
             self._keep_for_a_closer_look(image, results)
             return SmokeReport(results=tuple(results))
+
+    def _saved(self, image: SmokeImage) -> AbstractContextManager[Archive]:
+        return saved(self._executor, str(image.archive or image.reference))
 
     @contextmanager
     def _image(self) -> Iterator[SmokeImage]:
@@ -301,14 +304,20 @@ class SmokeFlow:
         # The policy accepts a start as root only where it was seen to be given up.
         if only and self._wants_policy() and self._config.run.drops_root:
             only = (*only, DROPS_ROOT)
-        return PlatformSmoke(
-            subject,
-            self._config,
-            self._lab,
-            sockets=found,
-            only=only,
-            on_result=lambda result: self._show(platform, result),
-        ).run()
+        with self._console.running(f"smoke {platform}") as activity:
+
+            def began(check: str) -> None:
+                activity.status = check
+
+            return PlatformSmoke(
+                subject,
+                self._config,
+                self._lab,
+                sockets=found,
+                only=only,
+                on_check=began,
+                on_result=lambda result: self._show(platform, result),
+            ).run()
 
     def _show(self, platform: str, result: CheckResult) -> None:
         mark = "" if result.state is CheckState.PASSED else f" {result.state}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.session import BUILD_ARG, SECRET, edge
+from buildlib.tasks.session import BUILD_ARG, SECRET, VERBOSE, edge
 
 _PLATFORM_HELP = "os/arch to build for; repeat it, or 'all' for the configured list"
 
@@ -31,6 +31,7 @@ _PLATFORM_HELP = "os/arch to build for; repeat it, or 'all' for the configured l
         "progress": "auto (default), plain, tty, rawjson or quiet",
         "version": "build as this version instead of the one that git gives",
         "strict": "a build arg that the Dockerfile does not declare is an error",
+        "verbose": VERBOSE,
         "dry-run": "print the command that would run, and do nothing",
         "json": "print the result as JSON on stdout, and nothing else there",
     },
@@ -53,11 +54,12 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
     pull: bool = False,
     push: bool = False,
     strict: bool = False,
+    verbose: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Build the image with docker buildx, tagged with its version and latest."""
-    with edge(context, dry_run=dry_run, quiet=json) as run:
+    with edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
         overrides: dict[str, object] = {
             "builder": builder,
             "cache-from": run.from_here(cache_from),
@@ -90,6 +92,7 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
         "build-arg": BUILD_ARG,
         "secret": SECRET,
         "version": "build as this version instead of the one that git gives",
+        "verbose": VERBOSE,
         "dry-run": "print the commands that would run, and do nothing",
         "json": "print the results as JSON on stdout, and nothing else there",
     },
@@ -101,11 +104,12 @@ def binary(
     *,
     build_arg: Sequence[str] | None = None,
     secret: Sequence[str] | None = None,
+    verbose: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Build the program into bin/<os>-<arch>/, without a compiler on this machine."""
-    with edge(context, dry_run=dry_run, quiet=json) as run:
+    with edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
         run.take(build_arg, secret)
         beginning = run.begin(version=version)
         from buildlib.commands import build  # noqa: PLC0415 - while git and docker answer

@@ -9,7 +9,7 @@ from typing import Final
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.session import BUILD_ARG, SECRET, edge
+from buildlib.tasks.session import BUILD_ARG, SECRET, VERBOSE, edge
 
 _IMAGE: Final = "a reference, or the file of an archive; default: the image that was built last"
 
@@ -122,6 +122,7 @@ def docker_sbom(
         "only": "run only the checks of this name; * matches anything; repeat it",
         "jobs": "platforms at a time; default: the number of processors",
         "junit": "write JUnit XML to this file",
+        "verbose": VERBOSE,
         "dry-run": "print the commands that would build and start containers, and run none",
         "json": "print the results as JSON on stdout, and nothing else there",
     },
@@ -137,11 +138,12 @@ def docker_smoke(
     only: Sequence[str] | None = None,
     jobs: int = 0,
     junit: str = "",
+    verbose: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Start the image on each platform, and check what a user would see."""
-    with edge(context, dry_run=dry_run, quiet=json) as run:
+    with edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
         run.take(build_arg, secret)
         from buildlib.commands.smoke import SmokeOptions, docker_smoke
 
@@ -165,6 +167,7 @@ def docker_smoke(
         "build-arg": BUILD_ARG,
         "secret": SECRET,
         "keep": "directory to keep both archives in, first.oci.tar and second.oci.tar",
+        "verbose": VERBOSE,
         "dry-run": "print the two commands that would run, and do nothing",
         "json": "print the result as JSON on stdout, and nothing else there",
     },
@@ -176,11 +179,12 @@ def docker_reproduce(
     build_arg: Sequence[str] | None = None,
     secret: Sequence[str] | None = None,
     keep: str = "",
+    verbose: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Build the image twice under different conditions; fail if a byte differs, and say which."""
-    with edge(context, dry_run=dry_run, quiet=json) as run:
+    with edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
         from buildlib.commands.reproduce import check_reproducible
 
         run.take(build_arg, secret)

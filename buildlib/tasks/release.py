@@ -8,7 +8,7 @@ from typing import Final
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.session import BUILD_ARG, SECRET, edge
+from buildlib.tasks.session import BUILD_ARG, SECRET, VERBOSE, edge
 from buildlib.tasks.session import edge as at_the_edge
 
 _REGISTRY: Final = "name of a configured registry; repeat it; default: all of them"
@@ -30,6 +30,7 @@ _JSON: Final = "print the result as JSON on stdout, and nothing else there"
         "skip-gate": "skip a gate: smoke, policy, size, scan, sbom, reproducible or sign",
         "reason": "why a gate is skipped; it is kept in the receipt",
         "discard-claim": "claim of a publication that has certainly ended, by its ID; repeat it",
+        "verbose": VERBOSE,
         "dry-run": "print each step with the command that does it by hand, and change nothing",
         "json": "print the receipt as JSON on stdout, and nothing else there",
     },
@@ -47,11 +48,12 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
     pick_up: bool = False,
     snapshot: bool = False,
     edge: bool = False,
+    verbose: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
     """Release: build once, check that digest, push, sign and verify it, then tag it."""
-    with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
+    with at_the_edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
         from buildlib.commands.publish import Wanted, publish  # noqa: PLC0415 - only this task
 
         run.take(build_arg, secret)

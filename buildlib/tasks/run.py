@@ -12,7 +12,7 @@ from invoke.tasks import task
 
 from buildlib.background import Background
 from buildlib.errors import InputError
-from buildlib.tasks.session import BUILD_ARG, SECRET, edge
+from buildlib.tasks.session import BUILD_ARG, SECRET, VERBOSE, edge
 
 _NAME_HELP = "of the container; default: that of the image"
 
@@ -53,6 +53,7 @@ def _exit(code: int) -> None:
         "volume": "SOURCE:TARGET[:ro] or type=…,source=…,target=… to mount; repeat it",
         "pull-policy": "always, missing or never",
         "unconfined": "without read-only root, dropped capabilities and limits",
+        "verbose": VERBOSE,
         "dry-run": "print the docker run line that would run, and do nothing",
         "json": "print the result as JSON; wants --detach",
         "args": "arguments for the image instead of its server; or put them after --",
@@ -77,12 +78,13 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
     volume: Sequence[str] | None = None,
     pull_policy: str = "never",
     unconfined: bool = False,
+    verbose: bool = False,
     dry_run: bool = False,
     json: bool = False,
     args: str = "",
 ) -> None:
     """Run the image, and print its address once it is healthy."""
-    with edge(context, dry_run=dry_run, quiet=json) as run:
+    with edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
         words = _words(context, args)
         run.take(build_arg, secret)
         from buildlib.commands import connect  # noqa: PLC0415 - only these tasks do

@@ -16,6 +16,7 @@ from buildlib.config.variables import BASE_IMAGES
 from buildlib.errors import BuildlibError, CancelledError, exit_code_of
 
 # Of every task that builds.
+VERBOSE = "print whole command lines, and what the steps of a build print"
 BUILD_ARG = "NAME=value, or NAME to take it from the environment; repeat it"
 SECRET = "id=NAME,env=NAME or id=NAME,src=FILE; repeat it"  # noqa: S105 - the form of one
 _NO_HOME = "/nonexistent"
@@ -64,7 +65,9 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Iterator[Edge]:
+def edge(
+    context: Context, *, dry_run: bool = False, quiet: bool = False, verbose: bool = False
+) -> Iterator[Edge]:
     """Give a task its surroundings, and turn what it raises into a clean line and an exit code.
 
     Args:
@@ -72,10 +75,17 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
             the project is looked for.
         dry_run: nothing may be started that changes anything.
         quiet: progress is not shown.
+        verbose: command lines are shown whole, as with Invoke's `--echo`.
     """
     env = _environment()
     start = Path(context.config.get("buildlib", {}).get("root", "."))
-    run = Edge(start, env, dry=dry_run or bool(context.config.run.dry), quiet=quiet)
+    run = Edge(
+        start,
+        env,
+        dry=dry_run or bool(context.config.run.dry),
+        quiet=quiet,
+        verbose=verbose or bool(context.config.run.echo),
+    )
     interrupted = False
     try:
         with interrupts.listening():
@@ -100,7 +110,7 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
     if interrupted:
         # Whatever else went wrong, went wrong because of that.
         stopped = CancelledError("interrupted")
-        raise Exit(run.console.describe(stopped), code=stopped.exit_code)
+        raise Exit(run.farewell or run.console.describe(stopped), code=stopped.exit_code)
 
 
 def _refused(error: OSError) -> BuildlibError:

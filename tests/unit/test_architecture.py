@@ -26,6 +26,8 @@ GROUND = [
     "shell",
     "version_schemes",
     "executor",
+    "activity",
+    "live",
     "console",
 ]
 # From the ground up: a package imports only what is listed before it.

@@ -7,6 +7,7 @@ import pty
 import re
 import struct
 import termios
+import time
 
 import pytest
 
@@ -117,6 +118,7 @@ def test_steps_are_shown_with_time_cache_or_failure() -> None:
     console.event(Event(step=Step(name="exporting", seconds=0)))
     console.event(Event(step=Step(name="exporting", seconds=0, error="full")))
     console.event(Event(step=Step(name="[1/3] RUN x"), line="out\x1b[31mput"))
+    console.event(Event(step=Step(name="[1/3] RUN x"), line=""))
     console.event(Event(step=None, line="plain"))
     lines = err.getvalue().splitlines()
     assert lines[0] == "    1.2 s [1/3] RUN x"
@@ -124,7 +126,7 @@ def test_steps_are_shown_with_time_cache_or_failure() -> None:
     assert len(lines[1]) < 120
     assert lines[2] == "   failed exporting"
     assert lines[3] == "          | output"
-    assert lines[4] == "plain"
+    assert lines[4:] == ["          | ", "plain"]
 
 
 class Screen(Terminal):
@@ -273,3 +275,29 @@ def test_a_long_word_does_not_hold_up_what_is_printed() -> None:
     console.note(f"{word} https://me:hunter2@host")
     assert "hunter2" not in err.getvalue()
     assert word in err.getvalue()
+
+
+def test_where_nothing_is_redrawn_a_line_says_now_and_then_what_still_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("buildlib.console._REMINDER", 0.01)
+    console, _, err = a_console()
+    with console.running("pushing", total=40_000_000) as push, console.running("scanning\x1b[2J"):
+        push.done = 2_500_000
+        deadline = time.monotonic() + 10
+        while err.getvalue().count("\n") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    said = "          … still running: pushing, 0 s, 2.5 of 40.0 MB; scanning, 0 s"
+    assert said in err.getvalue().splitlines()
+    printed = err.getvalue()
+    time.sleep(0.05)
+    assert err.getvalue() == printed
+
+
+def test_quiet_says_nothing_of_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("buildlib.console._REMINDER", 0.01)
+    err = io.StringIO()
+    with Console({}, err=err, quiet=True).running("pushing"):
+        time.sleep(0.05)
+    assert err.getvalue() == ""

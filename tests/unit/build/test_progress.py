@@ -75,7 +75,7 @@ def test_an_object_may_be_spread_over_lines() -> None:
     progress = BuildProgress()
     whole = json.dumps(json.loads(_vertex("a", "[1/1] RUN x")), indent=2).splitlines()
     events = [event for line in [*whole, "after", *whole] for event in progress.feed(line)]
-    assert [event.line for event in events] == ["", "after"]
+    assert [event.line for event in events] == [None, "after"]
     assert progress.total == 1
 
 
@@ -108,3 +108,43 @@ def test_of_many_lines_of_output_only_the_last_are_kept() -> None:
     step = progress.feed(_vertex("a", "[1/1] RUN x"))[0].step
     assert step is not None
     assert (len(step.log), step.partial) == (200, "")
+
+
+def _status(**part: object) -> str:
+    return json.dumps({"statuses": [{"vertex": "a", **part}]})
+
+
+def _running(progress: BuildProgress) -> list[tuple[str, str]]:
+    return [(activity.name, activity.progress()) for activity in progress.running]
+
+
+def test_what_runs_says_how_far_it_is() -> None:
+    progress = BuildProgress()
+    begun = {"digest": "a", "name": "[1/1] FROM x", "started": "2026-01-01T00:00:00Z"}
+    progress.feed(json.dumps({"vertexes": [{**begun, "started": None}]}))
+    assert _running(progress) == []
+    progress.feed(json.dumps({"vertexes": [begun]}))
+    assert _running(progress) == [("[1/1] FROM x", "")]
+    progress.feed(_status(id="transferring context:", current=1_234_000))
+    assert _running(progress) == [("[1/1] FROM x", "transferring context: 1.2 MB")]
+    progress.feed(_log("a", b"said\n\n"))
+    assert _running(progress) == [("[1/1] FROM x", "said")]
+    progress.feed(_status(id="sha256:1", current=10_000_000, total=10_000_000))
+    progress.feed(_status(id="sha256:2", current=5_000_000, total=30_000_000))
+    progress.feed(_status(id="extracting sha256:1"))
+    assert _running(progress) == [("[1/1] FROM x", "15.0 of 40.0 MB, 1 of 2 layers")]
+    progress.feed(_vertex("a", "[1/1] FROM x"))
+    assert _running(progress) == []
+    # What comes too late, or is of no step, changes nothing.
+    progress.feed(_status(id="sha256:2", current=1, total=2))
+    progress.feed(json.dumps({"vertexes": [begun]}))
+    assert _running(progress) == []
+
+
+def test_a_part_that_ended_is_not_what_a_step_does_now() -> None:
+    progress = BuildProgress()
+    begun = {"digest": "a", "name": "exporting", "started": "2026-01-01T00:00:00Z"}
+    progress.feed(json.dumps({"vertexes": [begun]}))
+    progress.feed(_status(id="exporting layers"))
+    progress.feed(_status(id="naming to x", completed="2026-01-01T00:00:01Z"))
+    assert _running(progress) == [("exporting", "exporting layers")]

@@ -1,0 +1,141 @@
+"""What runs at this moment, and how far it has come; the console shows it until it ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from buildlib.files import counted
+
+
+def megabytes(done: int, total: int = 0) -> str:
+    """Return how many bytes there are, of how many: in one unit, as the number changes."""
+    return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Activity:
+    """One thing that runs.
+
+    Args:
+        name: what it is.
+        began: when, by `time.monotonic`.
+        done, total: bytes; 0 where they are not counted, or the total is not known.
+        status: what it says of itself.
+    """
+
+    name: str
+    began: float = field(default_factory=time.monotonic)
+    done: int = 0
+    total: int = 0
+    status: str = ""
+
+    def progress(self) -> str:
+        """Return how far it is."""
+        return megabytes(self.done, self.total) if self.done or self.total else self.status
+
+
+class Source(Protocol):
+    """Something that runs in steps of its own, such as a build."""
+
+    @property
+    def running(self) -> Sequence[Activity]:
+        """Return the steps that run now."""
+
+    @property
+    def total(self) -> int:
+        """Return how many steps there are, as far as it is known."""
+
+    @property
+    def cached(self) -> int:
+        """Return how many of them were in the cache."""
+
+
+class Row(NamedTuple):
+    """One thing that runs, as it is shown."""
+
+    seconds: float
+    name: str
+    progress: str
+
+
+class Board:
+    """All that runs now, and how much there has been."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._lock = threading.Lock()
+        self._activities: list[Activity] = []
+        self._sources: list[Source] = []
+        self._began = 0.0
+        self._ended = self._cached = 0
+
+    def add(self, one: Activity | Source) -> bool:
+        """Show something from now on; return whether nothing else was shown."""
+        with self._lock:
+            first = not (self._activities or self._sources)
+            self._began = self._began or time.monotonic()
+            if isinstance(one, Activity):
+                self._activities.append(one)
+            else:
+                self._sources.append(one)
+            return first
+
+    def remove(self, one: Activity | Source) -> bool:
+        """Show it no longer, and count it; return whether nothing is left."""
+        with self._lock:
+            if one in self._activities:
+                self._activities.remove(one)
+                self._ended += 1
+            elif one in self._sources:
+                self._sources.remove(one)
+                self._ended += one.total
+                self._cached += one.cached
+            return not (self._activities or self._sources)
+
+    def rows(self) -> list[Row]:
+        """Return what runs, in the order in which it began."""
+        with self._lock:
+            steps = [step for source in self._sources for step in source.running]
+            running = sorted([*self._activities, *steps], key=lambda one: one.began)
+        now = time.monotonic()
+        return [Row(now - one.began, one.name, one.progress()) for one in running]
+
+    def summary(self, running: int) -> str:
+        """Return the line below: time, steps, those of the cache, and those that run."""
+        with self._lock:
+            total = self._ended + len(self._activities) + sum(one.total for one in self._sources)
+            cached = self._cached + sum(one.cached for one in self._sources)
+            seconds = time.monotonic() - self._began
+        return f"{seconds:7.1f} s {counted(total, 'step')}, {cached} cached, {running} running"
+
+
+class Repeated:
+    """Does something again and again, on a thread of its own.
+
+    Args:
+        do: what to do.
+        every: seconds between two times.
+        first: seconds before the first one.
+    """
+
+    def __init__(self, do: Callable[[], None], *, every: float, first: float) -> None:
+        """Start the thread."""
+        self._do, self._every, self._first = do, every, first
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        wait = self._first
+        while not self._ended.wait(wait):
+            self._do()
+            wait = self._every
+
+    def stop(self) -> None:
+        """Return once it is over."""
+        self._ended.set()
+        self._thread.join()
