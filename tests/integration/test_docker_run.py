@@ -302,6 +302,9 @@ def test_in_the_foreground_the_log_is_shown_and_the_end_leaves_nothing(
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out
     assert f"http://127.0.0.1:{port}" in text + out
+    # It is the way to stop it.
+    assert out.endswith(f"stopped and removed {project.image}\n")
+    assert "error" not in out
     assert _ours(project) == []
 
 
@@ -315,7 +318,7 @@ def test_a_second_ctrl_c_leaves_nothing_either(project: Checkout, end_group: End
             process.wait(timeout=0.05)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out
-    assert out.count("interrupted") == 1
+    assert out.count("stopped and removed") == 1
     assert _ours(project) == []
 
 

@@ -161,7 +161,9 @@ class Run:
     def complaints(self, *, late: bool) -> list[str]:
         """Return what is wrong once it has ended."""
         err = self._err.read_text(encoding="utf-8", errors="replace")
-        code, said = self.process.returncode, err.count("interrupted")
+        # The latter of a container whose log was shown.
+        said = err.count("interrupted") + err.count("stopped and removed")
+        code = self.process.returncode
         found = [f"alive: {line}" for line in self._alive()]
         found += [f"in TMPDIR: {path.name}" for path in self._temporary.iterdir()]
         found += self._kind.left(self.process.pid)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 from ociwriter import OciWriter
 
+from buildlib.activity import Activity
 from buildlib.errors import InputError
 from buildlib.image.archive import open_archive
 from buildlib.registry.repository import INDEX, MANIFEST, Document, Repository
+from buildlib.registry.request import Content
 from buildlib.registry.transfer import documents_of, manifests_of, push_archive
 from buildlib.registry.transport import Transport
 
@@ -99,3 +103,50 @@ def test_bytes_of_another_digest_are_not_pushed(tmp_path: Path) -> None:
     writer._blobs[str(layer["digest"])] = bytes(int(str(layer["size"])))  # noqa: SLF001 - damaged on purpose
     problem = _push(tmp_path, writer, writer.image([layer]))
     assert f"{layer['digest']} has the bytes of sha256:" in problem.what
+
+
+class Taking(Repository):
+    """A repository that has one blob already, and takes every other at the second attempt."""
+
+    def __init__(self, there: str, activity: Activity) -> None:
+        super().__init__(Transport("registry.invalid"), "team/thing")
+        self.there, self.activity = there, activity
+        self.seen: list[tuple[int, int]] = []
+
+    def has_blob(self, digest: str) -> bool:
+        return digest == self.there
+
+    def put_blob(
+        self,
+        digest: str,
+        size: int,
+        content: Callable[[], IO[bytes]],
+        *,
+        sent: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        assert digest
+        for _ in range(2):
+            attempt = Content(content, size, sent)
+            while attempt.read(7):
+                pass
+            self.seen.append((self.activity.done, self.activity.total))
+
+    def put_manifest(self, reference: str, document: Document) -> None:
+        pass
+
+    def check(self, reference: str, document: Document) -> None:
+        pass
+
+
+def test_a_push_says_how_many_bytes_of_how_many_are_sent(tmp_path: Path) -> None:
+    writer = OciWriter()
+    first, second = writer.layer({"a": b"a"}), writer.layer({"b": b"b" * 999})
+    top = writer.image([first, second])
+    activity = Activity(name="pushing")
+    repository = Taking(str(first["digest"]), activity)
+    with open_archive(writer.write(tmp_path / "image.tar", top)) as archive:
+        done = push_archive(archive, repository, activity=activity)
+    assert (activity.done, activity.total) == (done.size, done.size)
+    config = done.size - int(str(second["size"]))
+    # What is sent again counts once, and what was there already not at all.
+    assert [one for one, _ in repository.seen] == [config, config, done.size, done.size]
