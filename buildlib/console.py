@@ -149,6 +149,7 @@ class Console:
         self.reads_commands = env.get("GITHUB_ACTIONS") == "true"
         self._quiet = quiet
         self._verbose = verbose
+        self.answered = False
         # One that can be redrawn, and that nobody reads line by line.
         terminal = self._err.isatty() and env.get("TERM") != "dumb"
         self._draws = terminal and not self.reads_commands
@@ -163,6 +164,7 @@ class Console:
 
     def answer(self, text: str) -> None:
         """Print what the task was asked for, to stdout: as it is where a program reads it."""
+        self.answered = True
         terminal = self._out.isatty()
         shown = self._shown(text) if self.reads_commands or terminal else text
         if terminal and self._screen:
@@ -197,6 +199,11 @@ class Console:
         problems = error.problems if isinstance(error, ProblemsError) else (error,)
         mark = self.style("error: ", "red")
         return self._shown("\n".join(mark + redact(clean(str(problem))) for problem in problems))
+
+    def failure(self, error: BuildlibError) -> None:
+        """Answer with an error, for a program; what was answered before says it already."""
+        if not self.answered:
+            self.answer(to_json({"error": _redacted(error.as_dict())}))
 
     def command(self, argv: Sequence[str]) -> None:
         """Echo a command before it runs, ready to paste."""
@@ -383,6 +390,14 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def _redacted(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    if isinstance(value, str):
+        return redact(clean(value))
+    if isinstance(value, dict):
+        return {key: _redacted(one) for key, one in value.items()}
+    return [_redacted(one) for one in value] if isinstance(value, list) else value
 
 
 def to_json(data: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 def did_you_mean(word: object, known: Iterable[str], *, where: str = "") -> str:
@@ -31,6 +31,7 @@ class BuildlibError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    kind: ClassVar[str] = "unknown"
 
     def __init__(self, what: str, *, why: str = "", hint: str = "") -> None:
         """Keep the three parts apart, so that a report can show them apart."""
@@ -44,23 +45,36 @@ class BuildlibError(Exception):
         parts = (self.what, self.why, self.hint)
         return "\n  ".join(part for part in parts if part)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return every part, ready for JSON."""
+        return {
+            "kind": self.kind,
+            "exit_code": self.exit_code,
+            "what": self.what,
+            "why": self.why,
+            "hint": self.hint,
+        }
+
 
 class InputError(BuildlibError):
     """Bad input or configuration."""
 
     exit_code = 2
+    kind = "input"
 
 
 class ToolError(BuildlibError):
     """A tool is missing, too old, or refuses to work here."""
 
     exit_code = 3
+    kind = "tool"
 
 
 class EngineError(BuildlibError):
     """The engine or the builder failed, or can't do what is asked."""
 
     exit_code = 4
+    kind = "engine"
 
 
 class TimedOutError(EngineError):
@@ -71,30 +85,35 @@ class AuthorisationError(BuildlibError):
     """A registry refused the credentials."""
 
     exit_code = 5
+    kind = "authorisation"
 
 
 class TransientError(BuildlibError):
     """Something that may work later did not, and the retries are used up."""
 
     exit_code = 6
+    kind = "transient"
 
 
 class GateError(BuildlibError):
     """A gate failed: smoke, scan, policy, size or reproducibility."""
 
     exit_code = 7
+    kind = "gate"
 
 
 class VerificationError(BuildlibError):
     """A signature or a verification failed."""
 
     exit_code = 8
+    kind = "verification"
 
 
 class CancelledError(BuildlibError):
     """The user, or the system, asked us to stop."""
 
     exit_code = 130
+    kind = "interrupted"
 
 
 class ProblemsError(BuildlibError):
@@ -119,6 +138,11 @@ class ProblemsError(BuildlibError):
     def __str__(self) -> str:
         """Return one problem after another."""
         return "\n".join(str(problem) for problem in self.problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the problem whose code is exited with, and all of them."""
+        every = [problem.as_dict() for problem in self.problems]
+        return every[0] | {"problems": every}
 
 
 def raise_problems(problems: Sequence[BuildlibError]) -> None:

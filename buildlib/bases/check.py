@@ -230,6 +230,7 @@ class BasesReport(Report):
             platform.
         changed: they were written, and are others than before.
         strict: a base about which something is to be done fails the check.
+        difference: what would change in the Dockerfile, where nothing was to be written.
     """
 
     bases: tuple[BaseStatus, ...]
@@ -241,6 +242,7 @@ class BasesReport(Report):
     updated: bool = False
     changed: bool = False
     strict: bool = False
+    difference: str = ""
 
     def warnings(self) -> list[str]:
         """Return a warning where the table of last days is old."""
@@ -293,4 +295,5 @@ class BasesReport(Report):
             "age_days": self.lifetimes.age(self.today),
         }
         rows = [one.as_dict(self.today) for one in self.bases]
-        return {"bases": rows, "end_of_life": known, "changed": self.changed}
+        found = {"bases": rows, "end_of_life": known, "changed": self.changed}
+        return found | ({"difference": self.difference} if self.difference else {})

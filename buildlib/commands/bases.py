@@ -117,9 +117,14 @@ def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
     table = settings.end_of_life
     lifetimes = read_lifetimes(config.root / table) if table else None
     found, errors = _look_up_all(run, config, listed, lifetimes)
-    renewed = file.text
+    renewed, difference = file.text, ""
     if update and any(one.current for one in found):
-        renewed = _update(run, config, file, found)
+        renewed = _renewed(config, file, found)
+        if run.dry:
+            difference = _difference(config.dockerfile, file.text, renewed)
+            renewed = file.text
+        else:
+            _write(run, config, file, renewed)
         now = read_bases(renewed, file.build_args)
         found = tuple(replace(one, base=base) for one, base in zip(found, now, strict=True))
     report = BasesReport(
@@ -132,17 +137,24 @@ def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
         updated=update,
         changed=renewed != file.text,
         strict=check,
+        difference=difference,
     )
     if update and run.dry and not as_json:
-        # The difference was printed in its place.
+        # The difference is printed in its place.
         warn(report, run.console)
+        if difference:
+            run.console.answer(difference)
     else:
         show(report, run.console, as_json=as_json)
     raise_problems(report.problems())
 
 
-def _update(run: Edge, config: Config, file: _File, found: Sequence[BaseStatus]) -> str:
-    """Write the digests, or print what would change; return what is in the Dockerfile now."""
+def _renewed(config: Config, file: _File, found: Sequence[BaseStatus]) -> str:
+    """Return the Dockerfile with the digests that the registries have now.
+
+    Raises:
+        InputError: one of them can't be written there (exit 2).
+    """
     pins = new_pins(found)
     renewed = repin(file.text, pins, file.build_args)
     now = read_bases(renewed, file.build_args)
@@ -152,15 +164,15 @@ def _update(run: Edge, config: Config, file: _File, found: Sequence[BaseStatus])
             why=f"line {missed[0].lines[0]}",
             hint=f"write {missed[0].reference}@{pins[missed[0].reference]} there yourself",
         )
-    if run.dry:
-        run.console.answer(_difference(config.dockerfile, file.text, renewed))
-        return file.text
+    return renewed
+
+
+def _write(run: Edge, config: Config, file: _File, renewed: str) -> None:
     if renewed != file.text:
         write_file(file.path, renewed)
     run.console.note(
         f"{config.dockerfile} {'is pinned again' if renewed != file.text else 'stays'}"
     )
-    return renewed
 
 
 def _difference(name: str, before: str, after: str) -> str:

@@ -56,7 +56,7 @@ def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:
     plan, warnings = plan_build(project, request)
     for warning in warnings:
         run.console.warn(warning)
-    run.console.answer(build_line(plan))
+    run.plan(build_line(plan))
 
 
 def build(run: Edge, beginning: Beginning, request: BuildRequest, *, as_json: bool) -> None:
@@ -90,6 +90,8 @@ def build_binaries(
                 continue
             done = build_image(project, request, run.executor, run.console, facts=beginning.engine)
             results.append(done)
+    if run.dry:
+        return
     if as_json:
         run.console.answer(to_json({"binaries": [result.as_dict() for result in results]}))
     for result in results if not as_json else ():

@@ -54,7 +54,7 @@ def _dry(run: Edge, config: Config, builder: BuilderSettings, action: str) -> No
     if not steps:
         run.console.note(f"{builder.name} is docker's own builder: nothing is made or removed")
     for step in steps:
-        run.console.answer(step.line())
+        run.plan(step.line())
 
 
 def status(run: Edge, name: str, *, as_json: bool) -> None:
@@ -67,7 +67,7 @@ def status(run: Edge, name: str, *, as_json: bool) -> None:
     wanted = config.builders if not name and config.builders else (_chosen(config, name),)
     if run.dry:
         for builder in wanted:
-            run.console.answer(f"docker buildx inspect {builder.buildx_name}")
+            run.plan(f"docker buildx inspect {builder.buildx_name}")
         return
     manager = BuilderManager(config.root, run.env, run.executor, run.console)
     report = BuildersReport(builders=tuple(manager.status(builder) for builder in wanted))
@@ -105,7 +105,7 @@ def remove(run: Edge, name: str, *, as_json: bool) -> None:
         _dry(run, config, described, "remove")
         return
     if run.dry:
-        run.console.answer(remove_step(name).line())
+        run.plan(remove_step(name).line())
         return
     if described and described.driver == DOCKER:
         raise InputError(f"{name} is docker's own builder", why="it is there as long as docker is")

@@ -26,7 +26,7 @@ def policy(run: Edge, image: str, *, release: bool, sarif: str, as_json: bool) -
     project = run.project()
     if run.dry:
         for line in policy_lines(project, run.today()):
-            run.console.answer(line)
+            run.plan(line)
         return
     named = image or project.config.local_image
     with run.console.opening(f"reading {named}", saved(run.executor, named)) as archive:

@@ -138,7 +138,7 @@ def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
     if run.dry:
         words = ("invoke", "docker-push", "--image", name, "--registry")
         for registry in registries:
-            run.console.answer(shell_line((*words, registry.name)))
+            run.plan(shell_line((*words, registry.name)))
         return
     digests: dict[str, str] = {}
     with run.console.opening(f"reading {name}", saved(run.executor, name)) as archive:
@@ -231,7 +231,7 @@ def promote(
     if run.dry:
         for registry in registries:
             line = promote_line(shell_line((digest,)), tag, registry.name, unverified=unverified)
-            run.console.answer(line)
+            run.plan(line)
         return
     opened = open_registries(run, registries)
     targets = _targets(project, registries, tag)
@@ -411,7 +411,7 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
         called = {one.repository.name: one.registry.name for one in opened}
         for plan, tag in in_order(plans):
             words = ("invoke", "docker-promote", plan.digest, tag)
-            run.console.answer(shell_line((*words, "--registry", called[plan.repository.name])))
+            run.plan(shell_line((*words, "--registry", called[plan.repository.name])))
         return
     verify = make_verifier(config, run.executor, run.env, run.console)
     for plan in plans:

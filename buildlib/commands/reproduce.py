@@ -28,7 +28,7 @@ def check_reproducible(
     project = run.project()
     if run.dry:
         for line in build_lines(project, executor_in, platforms=platforms, keep=keep):
-            run.console.answer(line)
+            run.plan(line)
         return
     report = reproduce(project, run.console, executor_in, platforms=platforms, keep=keep)
     show(report, run.console, as_json=as_json)

@@ -97,7 +97,7 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
         host = start.answer.candidate.docker_host
         before = ("env", f"DOCKER_HOST={host}") if host else ()
         for line in (*services_argv(plan), run_argv(plan, detach=detach or not request.args)):
-            run.console.answer(shell_line((*before, *line)))
+            run.plan(shell_line((*before, *line)))
         _mention_hidden(run, plan)
         return 0
     _check(facts, start.answer)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from buildlib.config.config import Config
     from buildlib.console import Console
     from buildlib.docker.engine import EngineFacts
+    from buildlib.errors import BuildlibError
     from buildlib.executor import Executor, PlumbumExecutor
     from buildlib.git.command import Ahead
     from buildlib.project import Project
@@ -42,15 +43,24 @@ class Edge:
         env: the environment that every process of ours gets.
         dry: nothing may be started that changes anything.
         quiet: progress is not shown.
+        json: the answer is JSON.
         verbose: command lines are shown whole, and what the steps of a build print.
     """
 
     def __init__(
-        self, start: Path, env: Mapping[str, str], *, dry: bool, quiet: bool, verbose: bool = False
+        self,
+        start: Path,
+        env: Mapping[str, str],
+        *,
+        dry: bool,
+        quiet: bool,
+        json: bool = False,
+        verbose: bool = False,
     ) -> None:
         """Keep them; `farewell`: what an interrupt prints, where it is the way to stop."""
         self.start, self.env, self.dry = start, env, dry
-        self._quiet, self._verbose = quiet, verbose
+        self._quiet, self._json, self._verbose = quiet, json, verbose
+        self._planned: list[str] = []
         self.farewell = ""
         self._build_args: tuple[str, ...] = ()
         self._secrets: tuple[str, ...] = ()
@@ -72,6 +82,25 @@ class Edge:
         from buildlib.executor import PlumbumExecutor  # noqa: PLC0415 - not every task starts any
 
         return PlumbumExecutor(self.env, self.start)
+
+    def plan(self, line: str) -> None:
+        """Print a line that would run; as JSON, `tell_plan` prints all of them together."""
+        if self._json:
+            self._planned.append(line)
+        else:
+            self.console.answer(line)
+
+    def tell_plan(self) -> None:
+        """Print the lines of a dry run as JSON, where nothing else was answered."""
+        if self._json and self.dry and not self.console.answered:
+            from buildlib.console import to_json  # noqa: PLC0415 - few dry runs are for programs
+
+            self.console.answer(to_json({"commands": self._planned}))
+
+    def fail(self, error: BuildlibError) -> None:
+        """Print an error as JSON, where the answer is JSON."""
+        if self._json:
+            self.console.failure(error)
 
     @property
     def executor(self) -> Executor:

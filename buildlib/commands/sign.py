@@ -220,10 +220,10 @@ def _print_lines(
     statements: Sequence[tuple[str, Path]],
 ) -> None:
     cosign = _for_its_lines(run)
-    run.console.answer(shell_line(cosign.sign(reference, settings, config.root)))
+    run.plan(shell_line(cosign.sign(reference, settings, config.root)))
     for kind, file in statements:
         argv = cosign.attest(reference, file, kind, settings, config.root)
-        run.console.answer(shell_line(argv))
+        run.plan(shell_line(argv))
 
 
 def _config(run: Edge, reference: Reference, wanted: Wanted) -> Config:
@@ -322,4 +322,4 @@ def _print_verifying(run: Edge, reference: Reference, policy: Verify, root: Path
     for line in lines:
         quoted = shell_line(line)
         # A variable stays one.
-        run.console.answer(quoted.replace(f"'{name}'", f'"{name}"'))
+        run.plan(quoted.replace(f"'{name}'", f'"{name}"'))

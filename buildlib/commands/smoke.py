@@ -78,7 +78,7 @@ def try_image(run: Edge, options: SmokeOptions, *, policy: bool = True) -> Smoke
     )
     if begun.engine is None:
         for argv in planned(project, request):
-            run.console.answer(shell_line(argv))
+            run.plan(shell_line(argv))
         return SmokeReport(results=())
     facts = begun.engine.get()
     raise_problems(check_engine(facts, endpoint=run.env.get("DOCKER_HOST", "")))

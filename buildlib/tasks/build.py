@@ -59,7 +59,7 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
     json: bool = False,
 ) -> None:
     """Build the image with docker buildx, tagged with its version and latest."""
-    with edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
+    with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         overrides: dict[str, object] = {
             "builder": builder,
             "cache-from": run.from_here(cache_from),
@@ -109,7 +109,7 @@ def binary(
     json: bool = False,
 ) -> None:
     """Build the program into bin/<os>-<arch>/, without a compiler on this machine."""
-    with edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
+    with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         run.take(build_arg, secret)
         beginning = run.begin(version=version)
         from buildlib.commands import build  # noqa: PLC0415 - while git and docker answer
@@ -130,7 +130,7 @@ def docker_builder(
     context: Context, action: str, name: str = "", *, dry_run: bool = False, json: bool = False
 ) -> None:
     """Create a configured builder of buildx, show its status, or remove it."""
-    with edge(context, dry_run=dry_run, quiet=json) as run:
+    with edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands import builder  # noqa: PLC0415 - nothing else needs it
 
         builder.check_action(action)

@@ -27,7 +27,7 @@ def docker_size(
     context: Context, *, image: str = "", top: int = 5, record: bool = False, json: bool = False
 ) -> None:
     """Report the image's size by layer; fail over its budget, or if it grew too much."""
-    with edge(context, quiet=json) as run:
+    with edge(context, json=json) as run:
         from buildlib.commands.size import size
 
         size(run, image, top=top, record=record, as_json=json)
@@ -58,7 +58,7 @@ def docker_policy(
     json: bool = False,
 ) -> None:
     """Check image and Dockerfile against the policy: user, files, secrets, labels, sizes."""
-    with edge(context, dry_run=dry_run, quiet=json) as run:
+    with edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.policy import policy
 
         run.take(build_arg, secret)
@@ -85,7 +85,7 @@ def docker_scan(
     json: bool = False,
 ) -> None:
     """Scan the image for known vulnerabilities with grype or trivy."""
-    with edge(context, quiet=json) as run:
+    with edge(context, json=json) as run:
         from buildlib.commands.scan import scan
 
         scan(run, image, published=published, severity=severity, sarif=sarif, as_json=json)
@@ -104,7 +104,7 @@ def docker_sbom(
     context: Context, *, image: str = "", output: str = "", index: str = "", json: bool = False
 ) -> None:
     """Write an SBOM of each platform, in SPDX and CycloneDX, with syft."""
-    with edge(context, quiet=json) as run:
+    with edge(context, json=json) as run:
         from buildlib.commands.sbom import write_sboms
 
         write_sboms(run, image, folder=output, index=index, as_json=json)
@@ -143,7 +143,7 @@ def docker_smoke(
     json: bool = False,
 ) -> None:
     """Start the image on each platform, and check what a user would see."""
-    with edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
+    with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         run.take(build_arg, secret)
         from buildlib.commands.smoke import SmokeOptions, docker_smoke
 
@@ -184,7 +184,7 @@ def docker_reproduce(
     json: bool = False,
 ) -> None:
     """Build the image twice under different conditions; fail if a byte differs, and say which."""
-    with edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
+    with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         from buildlib.commands.reproduce import check_reproducible
 
         run.take(build_arg, secret)
@@ -213,7 +213,7 @@ def docker_bases(
     json: bool = False,
 ) -> None:
     """Check the base images: newer versions, end of life, digests; --update pins them."""
-    with edge(context, dry_run=dry_run, quiet=json) as run:
+    with edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.bases import bases
 
         run.take(build_arg, None)

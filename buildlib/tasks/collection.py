@@ -13,7 +13,7 @@ from buildlib.tasks import build, check, project, release, run
 from buildlib.tasks.options import check_values
 from buildlib.tasks.session import refusal
 
-_TASKS: Final = (
+TASKS: Final = (
     build.docker_build,
     build.binary,
     build.docker_builder,
@@ -59,10 +59,10 @@ def collection(root: Path | None = None) -> Collection:
     """
     # Here, as Invoke reads the options only after the tasks are known.
     try:
-        check_values(sys.argv, _TASKS)
+        check_values(sys.argv, TASKS)
     except InputError as error:
-        raise refusal(error) from None
-    namespace = Collection(*_TASKS)
+        raise refusal(error, sys.argv) from None
+    namespace = Collection(*TASKS)
     if root:
         namespace.configure({"buildlib": {"root": str(root)}})
     return namespace

@@ -51,7 +51,7 @@ def version(
     unshallow: bool = False,
 ) -> None:
     """Print the version that a build would get now."""
-    with at_the_edge(context) as run:
+    with at_the_edge(context, json=json) as run:
         _one_of(json=json, explain=explain, next=next, published=published)
         _one_of(snapshot=snapshot, edge=edge)
         if not any((json, explain, next, published, unshallow)):
@@ -115,7 +115,7 @@ def tag(
 @task(auto_shortflags=False, help={"json": "print it as JSON"})
 def config(context: Context, *, json: bool = False) -> None:
     """Print every configured value, and where it came from."""
-    with edge(context) as run:
+    with edge(context, json=json) as run:
         from buildlib.commands import info  # noqa: PLC0415 - nothing else needs it
 
         info.show_config(run, as_json=json)
@@ -131,7 +131,7 @@ def config(context: Context, *, json: bool = False) -> None:
 )
 def doctor(context: Context, *, for_: str = "", json: bool = False) -> None:
     """Check what each task needs, and print how to get what is missing."""
-    with edge(context, quiet=json) as run:
+    with edge(context, json=json) as run:
         from buildlib.commands import info  # noqa: PLC0415 - nothing else needs it
 
         info.show_diagnosis(run, group=for_, as_json=json)

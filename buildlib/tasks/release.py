@@ -53,7 +53,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
     json: bool = False,
 ) -> None:
     """Release: build once, check that digest, push, sign and verify it, then tag it."""
-    with at_the_edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
+    with at_the_edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         from buildlib.commands.publish import Wanted, publish  # noqa: PLC0415 - only this task
 
         run.take(build_arg, secret)
@@ -141,7 +141,7 @@ def docker_push(
     json: bool = False,
 ) -> None:
     """Push an image by digest, without a tag, and print the digest."""
-    with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
+    with at_the_edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.registries import push  # noqa: PLC0415 - only this task needs it
 
         push(run, image, tuple(registry or ()), as_json=json)
@@ -171,7 +171,7 @@ def docker_promote(
     json: bool = False,
 ) -> None:
     """Point a tag at a pushed and verified digest; the tag of a version never moves."""
-    with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
+    with at_the_edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.registries import promote  # noqa: PLC0415 - only this task needs it
 
         names = tuple(registry or ())
@@ -197,7 +197,7 @@ def docker_rollback(
     json: bool = False,
 ) -> None:
     """Point latest and its like at an earlier version again, after verifying it."""
-    with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
+    with at_the_edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.registries import rollback  # noqa: PLC0415 - only this task needs it
 
         rollback(run, version, tuple(registry or ()), as_json=json)
@@ -255,7 +255,7 @@ def docker_verify(
     json: bool = False,
 ) -> None:
     """Verify an image as a third party would: signatures, attestations, the tag's version."""
-    with edge(context, dry_run=dry_run, quiet=json) as run:
+    with edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.sign import Wanted, verify  # noqa: PLC0415 - only this task needs it
 
         wanted = Wanted(

@@ -84,7 +84,7 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
     args: str = "",
 ) -> None:
     """Run the image, and print its address once it is healthy."""
-    with edge(context, dry_run=dry_run, quiet=json, verbose=verbose) as run:
+    with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         words = _words(context, args)
         run.take(build_arg, secret)
         from buildlib.commands import connect  # noqa: PLC0415 - only these tasks do
@@ -157,7 +157,7 @@ def docker_shell(context: Context, *, name: str = "", command: str = "sh") -> No
 @task(auto_shortflags=False, help={"json": "print it as JSON"})
 def docker_status(context: Context, *, json: bool = False) -> None:
     """Show this project's containers and their health."""
-    with edge(context) as run:
+    with edge(context, json=json) as run:
         from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
 
         run_commands.status(run, as_json=json)

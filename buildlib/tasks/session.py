@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from invoke.context import Context
@@ -66,7 +66,7 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def edge(
-    context: Context, *, dry_run: bool = False, quiet: bool = False, verbose: bool = False
+    context: Context, *, dry_run: bool = False, json: bool = False, verbose: bool = False
 ) -> Iterator[Edge]:
     """Give a task its surroundings, and turn what it raises into a clean line and an exit code.
 
@@ -74,7 +74,7 @@ def edge(
         context: Invoke's; its `--dry` counts as `dry_run`, and its key `buildlib.root` is where
             the project is looked for.
         dry_run: nothing may be started that changes anything.
-        quiet: progress is not shown.
+        json: the answer is JSON, an error and a plan as well, and progress is not shown.
         verbose: command lines are shown whole, as with Invoke's `--echo`.
     """
     env = _environment()
@@ -83,7 +83,8 @@ def edge(
         start,
         env,
         dry=dry_run or bool(context.config.run.dry),
-        quiet=quiet,
+        quiet=json,
+        json=json,
         verbose=verbose or bool(context.config.run.echo),
     )
     interrupted = False
@@ -92,6 +93,7 @@ def edge(
             try:
                 with _buildx_home(env), contextlib.closing(run):
                     yield run
+                    run.tell_plan()
             finally:
                 if interrupted := interrupts.heard():
                     _sweep()
@@ -106,10 +108,12 @@ def edge(
             if not isinstance(error, BuildlibError | OSError):
                 raise
             known = error if isinstance(error, BuildlibError) else _refused(error)
+            run.fail(known)
             raise Exit(run.console.describe(known), code=exit_code_of(known)) from None
     if interrupted:
         # Whatever else went wrong, went wrong because of that.
         stopped = CancelledError("interrupted")
+        run.fail(stopped)
         raise Exit(run.farewell or run.console.describe(stopped), code=stopped.exit_code)
 
 
@@ -119,11 +123,14 @@ def _refused(error: OSError) -> BuildlibError:
     return system_problem(error)
 
 
-def refusal(error: BuildlibError) -> Exit:
+def refusal(error: BuildlibError, argv: Sequence[str]) -> Exit:
     """Return what ends Invoke with an error, before any task has begun."""
     from buildlib.console import Console  # noqa: PLC0415 - only where something is wrong
 
-    return Exit(Console(os.environ).describe(error), code=exit_code_of(error))
+    console = Console(os.environ)
+    if "--json" in argv:
+        console.failure(error)
+    return Exit(console.describe(error), code=exit_code_of(error))
 
 
 def _sweep() -> None:

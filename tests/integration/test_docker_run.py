@@ -318,7 +318,8 @@ def test_a_second_ctrl_c_leaves_nothing_either(project: Checkout, end_group: End
             process.wait(timeout=0.05)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out
-    assert out.count("stopped and removed") == 1
+    # The former where it was not healthy yet.
+    assert out.count("interrupted") + out.count("stopped and removed") == 1
     assert _ours(project) == []
 
 
@@ -505,7 +506,7 @@ def test_bad_input(
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    assert bool(done.stdout) == ("--json" in words)
     assert _ours(project) == []
     assert time.monotonic() - started < 30
 

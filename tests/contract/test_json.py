@@ -1,0 +1,173 @@
+"""With `--json` stdout is one JSON object: an answer, a plan, or an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Checkout
+from invoke.tasks import Task
+
+from buildlib.tasks.collection import TASKS
+
+CONFIG = """\
+platforms = ["linux/amd64"]
+binary-target = "program"
+
+[builders.farm]
+driver = "docker-container"
+
+[registries.main]
+repository = "127.0.0.1:9/team/shop"
+
+[publish]
+gates = ["smoke"]
+sign = false
+
+[smoke]
+commands = [["--help"]]
+
+[verify]
+key = "cosign.pub"
+"""
+DIGEST = f"sha256:{'1' * 64}"
+DOCKERFILE = f"FROM alpine:3.24@{DIGEST} AS program\nCOPY program /\n"
+
+
+@pytest.fixture
+def shop(make_checkout: Callable[..., Checkout], tmp_path: Path) -> Checkout:
+    """Return a project at its version 1.2.3, on a machine without docker."""
+    made = make_checkout(DOCKERFILE, CONFIG)
+    for name in ("program", "cosign.pub"):
+        (made.root / name).write_text("x\n", encoding="utf-8")
+    made.git("init", "--quiet", "--initial-branch=main")
+    (made.root / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
+    made.git("add", "--all")
+    made.git("commit", "--quiet", "--message", "all")
+    made.git("tag", "v1.2.3")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("git", "sh"):
+        program = shutil.which(name)
+        assert program
+        (programs / name).symlink_to(program)
+    env = {"PATH": str(programs), "HOME": str(tmp_path), "BUILDLIB_BASE_IMAGES": ""}
+    return Checkout(made.root, made.image, {**env, "GIT_CONFIG_GLOBAL": os.devnull})
+
+
+def _names(*options: str) -> set[str]:
+    def has(task: Task[Any]) -> bool:
+        return set(options) <= {argument.name for argument in task.get_arguments()}
+
+    return {task.name.replace("_", "-") for task in TASKS if has(task)}
+
+
+def _answer(shop: Checkout, words: str) -> tuple[int, dict[str, Any]]:
+    done = shop.invoke(*words.split(), "--json")
+    assert "Traceback" not in done.stderr
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict), words
+    return done.returncode, found
+
+
+# One that fails of each task; what has a report as well prints that.
+FAILING = {
+    "docker-build": "--platform x",
+    "binary": "--platform plan9",
+    "docker-builder": "nothing",
+    "docker-run": "",
+    "docker-status": "",
+    "docker-smoke": "--image missing.tar",
+    "docker-size": "--top -1",
+    "docker-policy": "--image missing.tar",
+    "docker-scan": "--severity bad",
+    "docker-sbom": "--image missing.tar",
+    "docker-reproduce": "--platform x",
+    "docker-bases": "--update --check",
+    "docker-publish": "--skip-gate smoke",
+    "docker-push": "--image missing.tar",
+    "docker-promote": "x 1.2.4",
+    "docker-rollback": "--registry none",
+    "docker-verify": "x",
+    "version": "--explain",
+    "config": "",
+    "doctor": "",
+}
+PLANNED = {
+    "docker-build": "",
+    "binary": "",
+    "docker-builder": "create",
+    "docker-run": "",
+    "docker-smoke": "",
+    "docker-policy": "",
+    "docker-reproduce": "",
+    "docker-push": "--image image.tar",
+    "docker-promote": f"{DIGEST} 1.2.4",
+    "docker-verify": f"127.0.0.1:9/team/shop@{DIGEST}",
+}
+# These ask a registry for what they would do, and `docker-publish` has a plan of its own.
+ELSEWHERE = {"docker-bases", "docker-rollback", "docker-publish"}
+
+
+def test_every_task_with_json_is_tried_here() -> None:
+    assert FAILING.keys() == _names("json")
+    assert PLANNED.keys() == _names("json", "dry_run") - ELSEWHERE
+
+
+@pytest.mark.parametrize(("task", "words"), FAILING.items(), ids=FAILING)
+def test_an_error_is_an_object_with_the_same_exit_code(
+    shop: Checkout, task: str, words: str
+) -> None:
+    if task == "config":
+        (shop.root / "buildlib.toml").write_text("image = 1\nplatfroms = 2\n", encoding="utf-8")
+    code, found = _answer(shop, f"{task} {words}")
+    assert code in {2, 3}
+    if task == "doctor":
+        assert {check["name"] for check in found["checks"]} >= {"docker", "git"}
+        return
+    (error,) = found.values()
+    several = {"problems"} & error.keys()
+    assert error.keys() == {"kind", "exit_code", "what", "why", "hint"} | several
+    assert error["exit_code"] == code
+    assert error["kind"] == {2: "input", 3: "tool"}[code]
+    assert error["what"]
+    assert bool(several) == (task == "config")
+
+
+@pytest.mark.parametrize(("task", "words"), PLANNED.items(), ids=PLANNED)
+def test_a_dry_run_is_the_list_of_its_commands(shop: Checkout, task: str, words: str) -> None:
+    docker = Path(shop.env["PATH"]) / "docker"
+    docker.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    docker.chmod(0o755)
+    plain = shop.invoke(*f"{task} {words}".split(), "--dry-run")
+    code, found = _answer(shop, f"{task} {words} --dry-run")
+    assert code == 0
+    assert list(found) == ["commands"]
+    assert len(found["commands"]) == len(plain.stdout.splitlines()) > 0
+    assert all(line.startswith(("docker ", "invoke ", "cosign ", "hadolint ")) or "docker" in line
+               for line in found["commands"]), found  # fmt: skip
+
+
+def test_the_plan_of_a_release_and_a_registry_that_does_not_answer(shop: Checkout) -> None:
+    code, found = _answer(shop, "docker-publish --dry-run")
+    assert (code, found["version"]) == (0, "1.2.3")
+    code, found = _answer(shop, "docker-bases --update --dry-run")
+    assert (code, len(found["bases"])) == (6, 1)
+
+
+def test_an_error_has_no_secret_and_no_control_characters(shop: Checkout) -> None:
+    code, found = _answer(shop, "docker-verify https://me:hunter2@host/x\x1b[2J")
+    assert code == 2
+    assert "hunter2" not in json.dumps(found)
+    assert "\\u001b" not in json.dumps(found)
+
+
+def test_an_option_without_its_value_is_an_object_too(shop: Checkout) -> None:
+    done = shop.invoke("docker-build", "--json", "--platform")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["what"] == "--platform needs a value"
