@@ -6,4 +6,4 @@ sys.dont_write_bytecode = False
 
 from buildlib.tasks import collection  # noqa: E402 - see above
 
-namespace = collection(Path(__file__).parent)
+namespace = collection(Path(__file__).parent, complete=True)

@@ -314,7 +314,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
 from buildlib.tasks import collection
-namespace = collection(Path(__file__).parent)
+namespace = collection(Path(__file__).parent, complete=True)
 """
 EMPTY = """\
 from invoke.tasks import task

@@ -46,7 +46,7 @@ COMPILING = {"own_image", "product", "grype", "syft_path", "cosign_path", "refer
 TASKS = """\
 from pathlib import Path
 from buildlib.tasks import collection
-namespace = collection(Path(__file__).parent)
+namespace = collection(Path(__file__).parent, complete=True)
 """
 
 

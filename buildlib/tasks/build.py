@@ -58,7 +58,7 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Build the image with docker buildx, tagged with its version and latest."""
+    """Build the image, tagged with its version and latest."""
     with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         overrides: dict[str, object] = {
             "builder": builder,
@@ -108,7 +108,10 @@ def binary(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Build the program into bin/<os>-<arch>/, without a compiler on this machine."""
+    """Build the program into bin/<os>-<arch>/.
+
+    No compiler is needed on this machine.
+    """
     with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         run.take(build_arg, secret)
         beginning = run.begin(version=version)
@@ -129,7 +132,7 @@ def binary(
 def docker_builder(
     context: Context, action: str, name: str = "", *, dry_run: bool = False, json: bool = False
 ) -> None:
-    """Create a configured builder of buildx, show its status, or remove it."""
+    """Create, show or remove a configured builder of buildx."""
     with edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands import builder  # noqa: PLC0415 - nothing else needs it
 

@@ -26,7 +26,10 @@ _IMAGE: Final = "a reference, or the file of an archive; default: the image that
 def docker_size(
     context: Context, *, image: str = "", top: int = 5, record: bool = False, json: bool = False
 ) -> None:
-    """Report the image's size by layer; fail over its budget, or if it grew too much."""
+    """Report the image's size by layer; fail over its budget.
+
+    It fails as well if the image grew too much.
+    """
     with edge(context, json=json) as run:
         from buildlib.commands.size import size
 
@@ -57,7 +60,10 @@ def docker_policy(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Check image and Dockerfile against the policy: user, files, secrets, labels, sizes."""
+    """Check image and Dockerfile against the policy.
+
+    That is user, files, secrets, labels, sizes.
+    """
     with edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.policy import policy
 
@@ -84,7 +90,10 @@ def docker_scan(
     sarif: str = "",
     json: bool = False,
 ) -> None:
-    """Scan the image for known vulnerabilities with grype or trivy."""
+    """Scan the image for known vulnerabilities.
+
+    Either grype or trivy does it.
+    """
     with edge(context, json=json) as run:
         from buildlib.commands.scan import scan
 
@@ -103,7 +112,10 @@ def docker_scan(
 def docker_sbom(
     context: Context, *, image: str = "", output: str = "", index: str = "", json: bool = False
 ) -> None:
-    """Write an SBOM of each platform, in SPDX and CycloneDX, with syft."""
+    """Write an SBOM of each platform, in SPDX and CycloneDX.
+
+    It is made by syft.
+    """
     with edge(context, json=json) as run:
         from buildlib.commands.sbom import write_sboms
 
@@ -142,7 +154,10 @@ def docker_smoke(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Start the image on each platform, and check what a user would see."""
+    """Start the image, and check what a user would see.
+
+    Each platform is started.
+    """
     with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         run.take(build_arg, secret)
         from buildlib.commands.smoke import SmokeOptions, docker_smoke
@@ -183,7 +198,10 @@ def docker_reproduce(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Build the image twice under different conditions; fail if a byte differs, and say which."""
+    """Build twice under different conditions, and compare.
+
+    It fails if a byte differs, and says which.
+    """
     with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         from buildlib.commands.reproduce import check_reproducible
 
@@ -212,7 +230,10 @@ def docker_bases(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Check the base images: newer versions, end of life, digests; --update pins them."""
+    """Check or update the digests of the base images.
+
+    Newer versions and the end of life are told as well; --update pins the digests.
+    """
     with edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.bases import bases
 

@@ -1,68 +1,111 @@
-"""All tasks as one flat Invoke collection."""
+"""All tasks as one flat Invoke collection, and the list of them."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from invoke.collection import Collection
+from invoke.exceptions import Exit
+from invoke.program import Program
+from invoke.tasks import Task
 
 from buildlib.errors import InputError
 from buildlib.tasks import build, check, project, release, run
-from buildlib.tasks.options import check_values
-from buildlib.tasks.session import refusal
+from buildlib.tasks.options import CommandLine, check_values
+from buildlib.tasks.session import answer, refusal
 
-TASKS: Final = (
-    build.docker_build,
-    build.binary,
-    build.docker_builder,
-    run.docker_run,
-    run.docker_stop,
-    run.docker_logs,
-    run.docker_shell,
-    run.docker_status,
-    run.docker_clean,
-    check.docker_smoke,
-    check.docker_size,
-    check.docker_policy,
-    check.docker_scan,
-    check.docker_sbom,
-    check.docker_reproduce,
-    check.docker_bases,
-    release.docker_publish,
-    release.docker_rehearse,
-    release.docker_login,
-    release.docker_push,
-    release.docker_promote,
-    release.docker_rollback,
-    release.goreleaser_config,
-    release.docker_sign,
-    release.docker_verify,
-    project.version,
-    project.tag,
-    project.config,
-    project.doctor,
-    project.clean,
-)
+# By the work that they are for, in the order in which it is done.
+GROUPS: Final[dict[str, tuple[Task[Any], ...]]] = {
+    "Build": (build.docker_build, build.binary, build.docker_builder),
+    "Run": (
+        run.docker_run,
+        run.docker_status,
+        run.docker_logs,
+        run.docker_shell,
+        run.docker_stop,
+        run.docker_clean,
+    ),
+    "Check": (
+        check.docker_smoke,
+        check.docker_policy,
+        check.docker_scan,
+        check.docker_size,
+        check.docker_sbom,
+        check.docker_reproduce,
+    ),
+    "Release": (
+        release.docker_login,
+        project.tag,
+        release.docker_rehearse,
+        release.docker_publish,
+        release.docker_verify,
+        release.docker_rollback,
+        release.docker_promote,
+        release.docker_push,
+        release.docker_sign,
+        release.goreleaser_config,
+    ),
+    "Maintain": (
+        project.doctor,
+        project.version,
+        project.config,
+        check.docker_bases,
+        project.clean,
+    ),
+}
+TASKS: Final = tuple(task for tasks in GROUPS.values() for task in tasks)
+_FOOTER: Final = "invoke TASK --help explains a task and its options."
 
 
-def collection(root: Path | None = None) -> Collection:
+def collection(root: Path | None = None, *, complete: bool = False) -> Collection:
     """Return the tasks, to be mounted as `namespace` or added to a repository's own.
 
     Args:
         root: where the project's configuration is looked for, upwards; default: the directory
             that Invoke was started in.
+        complete: the repository has no tasks but these: a name that is not one of them is refused
+            with a suggestion, and `invoke` and `invoke --list` list them by their work.
 
     Raises:
-        Exit: the command line has an option of ours without its value (code 2).
+        Exit: the command line has a word that no task knows, or an option of ours without its
+            value (code 2); or it asked for what was printed here (code 0).
     """
-    # Here, as Invoke reads the options only after the tasks are known.
-    try:
-        check_values(sys.argv, TASKS)
-    except InputError as error:
-        raise refusal(error, sys.argv) from None
+    # Here, as Invoke reads the options only after the tasks are known, and has no other place.
     namespace = Collection(*TASKS)
     if root:
         namespace.configure({"buildlib": {"root": str(root)}})
+    line = CommandLine(sys.argv, TASKS, complete=complete)
+    if line.wants_list:
+        answer(_listing())
+        raise Exit
+    if name := line.wants_help:
+        program = Program(binary="inv[oke]", namespace=namespace)
+        program.run([sys.argv[0], "--help", name], exit=False)
+        raise Exit
+    try:
+        check_values(sys.argv, TASKS)
+        line.check()
+    except InputError as error:
+        raise refusal(error, sys.argv) from None
     return namespace
+
+
+def _listing() -> str:
+    """Return a line for each task, by its work; each fits the terminal."""
+    columns = shutil.get_terminal_size().columns
+    width = max(len(task.name) for task in TASKS)
+    parts = []
+    for title, tasks in GROUPS.items():
+        rows = [
+            f"  {task.name.replace('_', '-'):{width}}  {(task.__doc__ or '').partition(chr(10))[0]}"
+            for task in tasks
+        ]
+        parts.append("\n".join([title, *(_fit(row, columns) for row in rows)]))
+    return "\n\n".join([*parts, _FOOTER])
+
+
+def _fit(row: str, columns: int) -> str:
+    return row if len(row) <= columns else row[: columns - 1] + "…"

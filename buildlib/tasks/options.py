@@ -1,20 +1,27 @@
-"""What Invoke lets pass: an option without its value, or with an empty one.
+"""What Invoke says of the command line too late, too little, or not at all.
 
 A list's option without a value, as `--registry $UNSET` is, counts there as one that was not given,
-and an option of text that is empty is what it is by default. Either would mean everything.
+and an option of text that is empty is what it is by default. Either would mean everything. A word
+that it does not know ends it with code 1, and without a suggestion.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Sequence
 from string import whitespace
 from typing import Any
 
+from invoke.exceptions import ParseError
+from invoke.parser import Parser
 from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
+from invoke.program import Program
 from invoke.tasks import Task
 
-from buildlib.errors import InputError
+from buildlib.errors import InputError, did_you_mean
+
+_UNKNOWN = "No idea what "
 
 
 def check_values(argv: Sequence[str], tasks: Iterable[Task[Any]]) -> None:
@@ -64,3 +71,94 @@ def _empty(flag: str) -> InputError:
         why="an empty one, as of a variable that is not set, is not the same as leaving it out",
         hint=f"give it one, or leave {flag} out",
     )
+
+
+class CommandLine:
+    """The command line, as Invoke will read it.
+
+    Args:
+        argv: the command line, beginning with the program.
+        tasks: of ours.
+        complete: there are no others.
+    """
+
+    def __init__(self, argv: Sequence[str], tasks: Iterable[Task[Any]], *, complete: bool) -> None:
+        """Read Invoke's own options."""
+        self._tasks = {task.name.replace("_", "-"): task for task in tasks}
+        self._complete = complete
+        program = Program()
+        self._initial = ParserContext(args=[*program.core_args(), *program.task_args()])
+        parsed = Parser(initial=self._initial, ignore_unknown=True).parse_argv(list(argv[1:]))
+        self._core, self._words = parsed[0].args, parsed.unparsed
+
+    @property
+    def wants_list(self) -> bool:
+        """Return whether it asks for all tasks, as the plain `invoke` does."""
+        core = self._core
+        other = core.help.value or core.complete.value or core["list-depth"].value
+        plain = core["list-format"].value == "flat" and core.list.value in {None, False, True}
+        return self._complete and plain and not (self._words or other)
+
+    @property
+    def wants_help(self) -> str:
+        """Return the task whose help is asked for where Invoke takes `--help` as an argument."""
+        name = self._words[0] if self._words else ""
+        if name not in self._tasks or not {"--help", "-h"} & set(self._words[1:]):
+            return ""
+        return name if self._context(name).positional_args else ""
+
+    def _context(self, name: str) -> ParserContext:
+        return ParserContext(name, args=self._tasks[name].get_arguments())
+
+    def check(self) -> None:
+        """Raise what Invoke would not understand.
+
+        Raises:
+            InputError: it names the word, with the nearest one that is known (exit 2).
+        """
+        asked = self._core.help.value
+        if self._complete and isinstance(asked, str) and asked not in self._tasks:
+            raise self._no_task(asked)
+        # Those of tasks that are not named would be copied for nothing.
+        contexts = [self._context(name) for name in self._tasks.keys() & set(self._words)]
+        try:
+            Parser(initial=self._initial, contexts=contexts).parse_argv(list(self._words))
+        except ParseError as error:
+            if problem := self._problem(error):
+                raise problem from None
+        except ValueError as error:
+            raise InputError("an option needs a number", why=str(error)) from None
+
+    def _problem(self, error: ParseError) -> InputError | None:
+        """Return what is wrong; nothing where it may be right for tasks that are not ours."""
+        context, text = error.context, str(error)
+        task = context.name if context and context.name else ""
+        if task and context and (missing := context.missing_positional_args):
+            names = " and ".join(str(one.name) for one in missing)
+            return InputError(f"{task} needs {names}", hint=f"invoke --help {task}")
+        word = _unknown_word(text)
+        if word.startswith("-") and task and context:
+            hint = did_you_mean(word, [*context.flags, *context.inverse_flags])
+            return InputError(f"{task} has no option {word}", hint=hint)
+        if not self._complete:
+            return None
+        if not word:
+            return InputError(text)
+        return self._no_task(word)
+
+    def _no_task(self, word: str) -> InputError:
+        hint = did_you_mean(word, self._tasks)
+        near = hint.startswith("did")
+        return InputError(
+            f"there is no task {word!r}", hint=hint if near else "invoke --list lists the tasks"
+        )
+
+
+def _unknown_word(message: str) -> str:
+    """Return the word that Invoke does not know, of its message."""
+    quoted = message.removeprefix(_UNKNOWN).removesuffix(" is!")
+    try:
+        word = ast.literal_eval(quoted) if quoted != message else ""
+    except (SyntaxError, ValueError):
+        return ""
+    return str(word)

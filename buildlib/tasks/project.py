@@ -102,7 +102,10 @@ def tag(
     unshallow: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Create an annotated release tag, after checking that it may exist."""
+    """Create an annotated release tag.
+
+    It is checked before that the tag may exist.
+    """
     with at_the_edge(context, dry_run=dry_run) as run:
         from buildlib.commands import version as version_commands  # noqa: PLC0415 - as above
 
@@ -130,7 +133,7 @@ def config(context: Context, *, json: bool = False) -> None:
     },
 )
 def doctor(context: Context, *, for_: str = "", json: bool = False) -> None:
-    """Check what each task needs, and print how to get what is missing."""
+    """Check what each task needs, and say how to get it."""
     with edge(context, json=json) as run:
         from buildlib.commands import info  # noqa: PLC0415 - nothing else needs it
 
@@ -154,7 +157,10 @@ def outputs(project: Project) -> list[Path]:
 
 @task(auto_shortflags=False, help={"dry-run": "print what would be removed, and do nothing"})
 def clean(context: Context, *, dry_run: bool = False) -> None:
-    """Remove what builds wrote: bin/<os>-<arch>/, dist/<image>-*, and as configured."""
+    """Remove what builds wrote.
+
+    That is bin/<os>-<arch>/, dist/<image>-*, and what the key clean names.
+    """
     with edge(context, dry_run=dry_run) as run:
         project = run.project()
         from buildlib.files import link_on_the_way, remove  # noqa: PLC0415 - while git answers

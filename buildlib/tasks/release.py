@@ -52,7 +52,10 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Release: build once, check that digest, push, sign and verify it, then tag it."""
+    """Release: build, check, push, sign, verify, then tag.
+
+    What is built once is what is checked and published.
+    """
     with at_the_edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         from buildlib.commands.publish import Wanted, publish  # noqa: PLC0415 - only this task
 
@@ -79,6 +82,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
         "skip-gate": "leave a gate out: smoke, policy, size, scan, sbom, reproducible or sign",
         "build-arg": BUILD_ARG,
         "secret": SECRET,
+        "verbose": VERBOSE,
         "dry-run": "print the steps and what a real release would do, and start nothing",
         "json": "print the receipt and what a real release would do as JSON",
     },
@@ -90,11 +94,15 @@ def docker_rehearse(
     tag: str = "",
     build_arg: Sequence[str] | None = None,
     secret: Sequence[str] | None = None,
+    verbose: bool = False,
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Release a copy of HEAD to two temporary registries of this machine; nothing stays."""
-    with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
+    """Release a copy of HEAD to two temporary registries.
+
+    They are on this machine, and nothing stays.
+    """
+    with at_the_edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         from buildlib.commands.rehearse import Wanted, rehearse  # noqa: PLC0415 - only this task
 
         wanted = Wanted(
@@ -115,7 +123,10 @@ def docker_rehearse(
 def docker_login(
     context: Context, registry: Sequence[str] | None = None, *, dry_run: bool = False
 ) -> None:
-    """Log docker in to the registries, with the credentials in their variables."""
+    """Log docker in to the configured registries.
+
+    The credentials are those in their variables.
+    """
     with at_the_edge(context, dry_run=dry_run) as run:
         from buildlib.commands.login import login  # noqa: PLC0415 - only this task needs it
 
@@ -140,7 +151,10 @@ def docker_push(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Push an image by digest, without a tag, and print the digest."""
+    """Push an image by digest, without a tag.
+
+    The digest is printed.
+    """
     with at_the_edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.registries import push  # noqa: PLC0415 - only this task needs it
 
@@ -170,7 +184,10 @@ def docker_promote(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Point a tag at a pushed and verified digest; the tag of a version never moves."""
+    """Point a tag at a pushed and verified digest.
+
+    The tag of a version never moves.
+    """
     with at_the_edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.registries import promote  # noqa: PLC0415 - only this task needs it
 
@@ -196,7 +213,10 @@ def docker_rollback(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Point latest and its like at an earlier version again, after verifying it."""
+    """Point latest and its like at an earlier version again.
+
+    That version is verified before.
+    """
     with at_the_edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.registries import rollback  # noqa: PLC0415 - only this task needs it
 
@@ -254,7 +274,10 @@ def docker_verify(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Verify an image as a third party would: signatures, attestations, the tag's version."""
+    """Verify an image as a third party would.
+
+    That is its signatures, its attestations, and the version that the tag names.
+    """
     with edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.sign import Wanted, verify  # noqa: PLC0415 - only this task needs it
 
@@ -281,7 +304,10 @@ def goreleaser_config(
     held_back: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Write the images, tags and labels of GoReleaser's configuration from ours."""
+    """Write the shared part of GoReleaser's configuration.
+
+    That is images, tags and labels.
+    """
     with edge(context, dry_run=dry_run) as run:
         from buildlib.commands import goreleaser  # noqa: PLC0415 - only this task needs it
 

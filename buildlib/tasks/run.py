@@ -124,7 +124,10 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
     },
 )
 def docker_stop(context: Context, *, name: str = "", dry_run: bool = False) -> None:
-    """Stop and remove this project's containers; others are not touched."""
+    """Stop and remove this project's containers.
+
+    Others are not touched.
+    """
     with edge(context, dry_run=dry_run) as run:
         from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
 
@@ -182,7 +185,10 @@ def docker_clean(
     yes: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Remove this project's containers, and on request its images and data."""
+    """Remove this project's containers.
+
+    On request its images and data go too.
+    """
     with edge(context, dry_run=dry_run) as run:
         from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
 

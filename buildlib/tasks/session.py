@@ -123,6 +123,13 @@ def _refused(error: OSError) -> BuildlibError:
     return system_problem(error)
 
 
+def answer(text: str) -> None:
+    """Print what was asked for before any task has begun."""
+    from buildlib.console import Console  # noqa: PLC0415 - few ask
+
+    Console(os.environ).answer(text)
+
+
 def refusal(error: BuildlibError, argv: Sequence[str]) -> Exit:
     """Return what ends Invoke with an error, before any task has begun."""
     from buildlib.console import Console  # noqa: PLC0415 - only where something is wrong

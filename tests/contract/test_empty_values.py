@@ -11,6 +11,7 @@ from invoke.parser.argument import Argument
 from invoke.parser.context import to_flag
 
 from buildlib.tasks import collection
+from buildlib.tasks.options import check_values
 
 Make = Callable[..., Checkout]
 TASKS = {task.name.replace("_", "-"): task for task in collection().tasks.values()}
@@ -86,11 +87,9 @@ def test_a_list_of_nothing_is_empty(
 
 
 @pytest.mark.parametrize(("name", "flag"), OPTIONS)
-def test_an_option_with_its_value_is_taken(
-    name: str, flag: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_option_with_its_value_is_taken(name: str, flag: str) -> None:
     for words in ([flag, "x"], [f"{flag}=x"], [flag, "x", flag, "y"], [flag, "x="], [flag, "--a="]):
-        _load(monkeypatch, name, *_positional(name), *words)
+        check_values(["invoke", name, *_positional(name), *words], TASKS.values())
 
 
 @pytest.mark.parametrize("name", TASKS)

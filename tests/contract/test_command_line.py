@@ -1,0 +1,90 @@
+"""What is printed before any task begins: the list, help, and what is wrong with the words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from conftest import Checkout
+
+from buildlib.tasks.collection import GROUPS, TASKS
+
+Make = Callable[..., Checkout]
+NAMES = [task.name.replace("_", "-") for task in TASKS]
+
+
+def test_the_list_is_grouped_by_work_with_a_line_for_each_task(make_checkout: Make) -> None:
+    checkout = make_checkout()
+    listed = checkout.invoke("--list", COLUMNS="80")
+    lines = listed.stdout.splitlines()
+    assert [line for line in lines if line and line[0] != " "][:-1] == list(GROUPS)
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == NAMES
+    assert max(map(len, lines)) <= 80
+    assert "…" not in listed.stdout
+    for words in ([], ["-l"], ["--dry"]):
+        assert checkout.invoke(*words, COLUMNS="80").stdout == listed.stdout
+    narrow = checkout.invoke(COLUMNS="40").stdout.splitlines()
+    assert max(map(len, narrow[:-1])) == 40
+
+
+def test_the_list_for_programs_is_invoke_s_own(make_checkout: Make) -> None:
+    done = make_checkout().invoke("--list", "--list-format=json")
+    assert done.stdout.startswith('{"name"')
+    assert "docker-build\n" in make_checkout(folder="b").invoke("--complete", "--", "").stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_behind_a_task_is_that_of_the_task(make_checkout: Make, name: str) -> None:
+    checkout = make_checkout()
+    before, behind = checkout.invoke("--help", name), checkout.invoke(name, "--help")
+    assert (behind.returncode, behind.stderr) == (0, "")
+    assert f"] {name} [" in behind.stdout
+    assert behind.stdout == before.stdout
+
+
+WRONG = {
+    "docker-biuld": "there is no task 'docker-biuld'\n  did you mean docker-build?",
+    "--help docker-biuld": "there is no task 'docker-biuld'\n  did you mean docker-build?",
+    "zzz": "there is no task 'zzz'\n  invoke --list lists the tasks",
+    "version zzz": "there is no task 'zzz'\n  invoke --list lists the tasks",
+    "docker-run --prot 80": "docker-run has no option --prot\n  did you mean --port?",
+    "docker-run --prot=80": "docker-run has no option --prot\n  did you mean --port?",
+    "config --jsn version": "config has no option --jsn\n  did you mean --json?",
+    "docker-promote x": "docker-promote needs tag\n  invoke --help docker-promote",
+    "docker-size --top x": "an option needs a number\n  invalid literal",
+}
+
+
+@pytest.mark.parametrize(("words", "said"), WRONG.items(), ids=WRONG)
+def test_what_is_not_known_is_refused_with_the_nearest(
+    make_checkout: Make, words: str, said: str
+) -> None:
+    done = make_checkout().invoke(*words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {said}")
+
+
+OWN = """\
+from invoke import task
+from buildlib.tasks import collection
+
+namespace = collection()
+
+@task
+def docker_builds(context, name=""):
+    print("ours", name)
+
+namespace.add_task(docker_builds)
+"""
+
+
+def test_a_repository_s_own_tasks_are_not_refused(make_checkout: Make) -> None:
+    checkout = make_checkout()
+    (checkout.root / "tasks.py").write_text(OWN, encoding="utf-8")
+    assert checkout.invoke("docker-builds", "--name", "x").stdout == "ours x\n"
+    assert re.search("^  docker-builds", checkout.invoke("--list").stdout, re.MULTILINE)
+    done = checkout.invoke("docker-build", "--platfrom")
+    assert (done.returncode, "did you mean --platform?" in done.stderr) == (2, True)
+    # Which other tasks there are is for Invoke to know.
+    assert checkout.invoke("docker-biuld").returncode == 1
