@@ -56,6 +56,16 @@ _REFRESH: Final = 0.1
 # Seconds between two lines about what still runs, where nothing is redrawn.
 _REMINDER: Final = 15.0
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+# What became of something, as the cells of tables have it, or the beginning of a line.
+_STATES: Final = {
+    "green": ("ok", "passed", "published", "healthy"),
+    "yellow": ("warning", "left out", "not pinned", "starting"),
+    "red": ("failed", "missing", "error", "unhealthy"),
+}
+_STYLE_OF: Final = {state: style for style, states in _STATES.items() for state in states}
+_STATE: Final = re.compile(
+    rf"(?:^|(?<=  ))(?:{'|'.join(_STYLE_OF)})(?=$|  | \d+\.\d s|[:,])", re.MULTILINE
+)
 
 
 # Kept for the message when the step fails; what was printed before is on the screen anyway.
@@ -146,6 +156,7 @@ class Console:
         tolerate(self._out)
         tolerate(self._err)
         self._colour = wants_colour(self._err, env)
+        self._answers_in_colour = wants_colour(self._out, env)
         self.reads_commands = env.get("GITHUB_ACTIONS") == "true"
         self._quiet = quiet
         self._verbose = verbose
@@ -160,13 +171,15 @@ class Console:
 
     def style(self, text: str, style: str) -> str:
         """Return the text in a style, where colour is wanted."""
-        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._colour else text
+        return _styled(text, style) if self._colour else text
 
     def answer(self, text: str) -> None:
         """Print what the task was asked for, to stdout: as it is where a program reads it."""
         self.answered = True
         terminal = self._out.isatty()
         shown = self._shown(text) if self.reads_commands or terminal else text
+        if self._answers_in_colour:
+            shown = _STATE.sub(lambda found: _styled(found[0], _STYLE_OF[found[0]]), shown)
         if terminal and self._screen:
             self._print(shown)
             return
@@ -390,6 +403,10 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def _styled(text: str, style: str) -> str:
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 
 
 def _redacted(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type

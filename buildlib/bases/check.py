@@ -13,9 +13,16 @@ from buildlib.bases.newer_tags import NOTHING_NEWER, Newer, find_newer
 from buildlib.console import table
 from buildlib.dockerfile.pins import Base
 from buildlib.errors import BuildlibError, CancelledError, EngineError, GateError, InputError
+from buildlib.files import counted
 from buildlib.findings.report import Report
 from buildlib.image.platform import platform_name
-from buildlib.image.reference import LATEST, Reference, canonical, parse_reference
+from buildlib.image.reference import (
+    LATEST,
+    Reference,
+    canonical,
+    parse_reference,
+    short_digest,
+)
 from buildlib.registry.repository import INDEX_TYPES, Document, Repository
 from buildlib.registry.transfer import manifests_of
 
@@ -211,10 +218,6 @@ def missing_platforms(reports: Sequence[BaseStatus]) -> list[BuildlibError]:
     ]
 
 
-def _short(digest: str) -> str:
-    return digest[: len("sha256:") + 12]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BasesReport(Report):
     """Every base image, as far as it is known.
@@ -249,7 +252,7 @@ class BasesReport(Report):
         known = self.lifetimes
         if not known or known.age(self.today) <= self.table_max_age:
             return []
-        since = f"{known.checked}, {known.age(self.today)} days ago"
+        since = f"{known.checked}, {counted(known.age(self.today), 'day')} ago"
         sources = " ".join(known.sources)
         return [f"{self.table_path} was compared with its sources on {since}: {sources}"]
 
@@ -272,9 +275,9 @@ class BasesReport(Report):
         rows = [
             (
                 one.base.reference,
-                _short(one.base.pinned) or "not pinned",
-                _short(one.current) or "no answer",
-                "" if (age := one.age(self.today)) is None else f"{age} days",
+                short_digest(one.base.pinned) or "not pinned",
+                short_digest(one.current) or "no answer",
+                "" if (age := one.age(self.today)) is None else counted(age, "day"),
                 " ".join(filter(None, one.newer)),
                 str(one.end_of_life or "not known"),
             )

@@ -317,7 +317,15 @@ def _run(
         stand_ins=plan.stand_ins,
         warnings=tuple(warnings),
         command=redact(build_line(plan)),
+        size_of=_size_of(plan, engine) if size is not None else "",
     )
+
+
+def _size_of(plan: BuildPlan, engine: EngineFacts) -> str:
+    """Return what the size is of: only the store of containerd keeps what a registry has."""
+    if plan.output == Output.OCI:
+        return "archive"
+    return "content" if engine.containerd_store else "unpacked"
 
 
 class _Shown:

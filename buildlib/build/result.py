@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from buildlib.console import table, to_json
 from buildlib.files import human_size
+
+_SIZES: Final = {"content": "to pull", "unpacked": "unpacked", "archive": "as an archive"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,7 @@ class BuildResult:
         platforms: `os/arch`.
         digest: of the index or manifest, `sha256:…`; empty where the output has none.
         size: bytes, or None where nobody counts it.
+        size_of: what that is: `content` as a registry has it, `unpacked`, or the `archive`.
         seconds: the build alone, on the wall clock.
         steps, cached: instructions that took part, and those from the cache; None where buildx
             drew its own progress.
@@ -39,6 +42,7 @@ class BuildResult:
     stand_ins: tuple[str, ...]
     warnings: tuple[str, ...]
     command: str
+    size_of: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
@@ -56,7 +60,7 @@ class BuildResult:
             ("version", self.version),
             ("platforms", ", ".join(self.platforms)),
             ("digest", self.digest),
-            ("size", human_size(self.size)),
+            ("size", f"{human_size(self.size)} {_SIZES.get(self.size_of, '')}".strip()),
             ("written to", self.destination),
             ("seconds", f"{self.seconds:.1f}"),
             ("cached steps", steps),

@@ -22,10 +22,11 @@ from buildlib.errors import (
     VerificationError,
     raise_problems,
 )
+from buildlib.files import counted
 from buildlib.git.facts import GitFacts
 from buildlib.image.archive import Image
 from buildlib.image.labels import stand_ins_of
-from buildlib.image.reference import check_tag, legal_part, parse_reference
+from buildlib.image.reference import check_tag, legal_part, parse_reference, short_digest
 from buildlib.image.size import saved
 from buildlib.project import Project
 from buildlib.publish.dry_run import promote_line
@@ -155,7 +156,8 @@ def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
                     *(archive, opened.repository), progress=run.console.note, activity=activity
                 )
             run.console.note(
-                f"{opened.repository.name}: {done.sent} blobs sent, {done.there} there already"
+                f"{opened.repository.name}: {counted(done.sent, 'blob')} sent, "
+                f"{done.there} there already"
             )
             digests[opened.registry.name] = done.digest
     if as_json:
@@ -373,8 +375,8 @@ def _tell(run: Edge, digest: str, rows: Sequence[Mapping[str, str]], *, as_json:
 def _told(row: Mapping[str, str], digest: str) -> tuple[str, str, str]:
     # Two registries may have another image each under one version.
     now, before = row.get("digest", digest), row["before"]
-    was = f"was {before}" if before else "new"
-    return row["reference"], now, "as before" if before == now else was
+    was = f"was {short_digest(before)}" if before else "new"
+    return row["reference"], short_digest(now), "as before" if before == now else was
 
 
 def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) -> None:

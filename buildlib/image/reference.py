@@ -67,6 +67,11 @@ def canonical(name: str) -> str:
     return f"{registry}/library/{path}" if short else f"{registry}/{path}"
 
 
+def short_digest(digest: str) -> str:
+    """Return a digest as a table has it: enough to tell images apart."""
+    return digest[: len("sha256:") + 12]
+
+
 def parse_reference(text: str) -> Reference:
     """Parse a reference; an upper-case repository is lower-cased, tags keep their case.
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from buildlib.console import table
 from buildlib.errors import BuildlibError, GateError, InputError, ToolError
 from buildlib.executor import NOT_FOUND, Completed, Runner
+from buildlib.files import counted
 from buildlib.image.archive import Archive, Image
 from buildlib.image.platform import parse_platform
 from buildlib.image.unknown_packages import check_known
@@ -74,7 +75,7 @@ class SbomReport:
         rows = [
             (one.platform if number == 0 else "", packages if number == 0 else "", file)
             for one in self.sboms
-            for packages in [f"{one.packages} packages"]
+            for packages in [counted(one.packages, "package")]
             for number, file in enumerate(one.files)
         ]
         return table(rows)

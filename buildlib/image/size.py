@@ -71,8 +71,8 @@ class ImageSize:
 
     def as_text(self) -> str:
         """Return what is pulled, layer by layer, and the largest files."""
-        share = f" of {human_size(self.budget)}" if self.budget else ""
-        sizes = f"{human_size(self.stored)}{share}, {human_size(self.unpacked)} unpacked"
+        share = f", of {human_size(self.budget)} allowed" if self.budget else ""
+        sizes = f"{human_size(self.stored)} to pull{share}; {human_size(self.unpacked)} unpacked"
         head = f"{self.platform}: {sizes}"
         layers = [
             (str(number), human_size(layer.stored), human_size(layer.unpacked), _short(layer))

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from buildlib.config.policy import Policy
-from buildlib.files import human_size
+from buildlib.files import counted, human_size
 from buildlib.findings.finding import Finding, Level
 from buildlib.findings.policy_rules import rule_of
 from buildlib.image.archive import Archive, Image
@@ -202,7 +202,7 @@ def _size(image: Image, budget: int) -> Iterator[Part]:
 def _layers(image: Image, policy: Policy) -> Iterator[Part]:
     count = len(image.layers)
     if policy.max_layers and count > policy.max_layers:
-        yield {"message": f"{count} layers, and {policy.max_layers} are allowed"}
+        yield {"message": f"{counted(count, 'layer')}, and {policy.max_layers} are allowed"}
     for number, layer in enumerate(image.layers, 1):
         if too_large := over_budget(layer.size, policy.layer_budget):
             yield {"message": too_large, "layer": number}

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from buildlib.config.policy import PolicyIgnore
 from buildlib.console import table
 from buildlib.errors import GateError
+from buildlib.files import counted
 from buildlib.findings.finding import Finding, Level, Rule
 from buildlib.findings.policy_rules import RULES, rule_of
 from buildlib.findings.report import FindingsReport
@@ -50,7 +51,7 @@ class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
             return []
         return [
             GateError(
-                f"{self.image} breaks the policy: {len(self.errors)} errors",
+                f"{self.image} breaks the policy: {counted(len(self.errors), 'error')}",
                 why=", ".join(dict.fromkeys(finding.rule for finding in self.errors)),
                 hint="invoke docker-policy lists them; [[policy.ignore]] with a reason ignores one",
             )

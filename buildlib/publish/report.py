@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from buildlib.console import redact, table
+from buildlib.files import counted, human_size
+from buildlib.image.reference import short_digest
 from buildlib.publish.receipt import Receipt, TargetRecord
 
 
@@ -13,7 +15,7 @@ def as_text(receipt: Receipt) -> str:
     head = [("image", f"{receipt.image} {receipt.version}"), ("digest", receipt.digest or "-")]
     if receipt.built not in {"", receipt.digest}:
         head.append(("as built", f"{receipt.built}, without attestations"))
-    head += [(platform, digest) for platform, digest in receipt.platforms.items()]
+    head += [(platform, short_digest(digest)) for platform, digest in receipt.platforms.items()]
     if receipt.rehearsal:
         head.append(("rehearsal", "every registry is on this machine"))
     gates = [
@@ -34,7 +36,7 @@ def _registries(receipt: Receipt) -> str:
         rows.append(
             (
                 name,
-                f"{record.sent} ({record.size / 1e6:.1f} MB)" if record.digest else "-",
+                f"{record.sent} ({human_size(record.size)})" if record.digest else "-",
                 str(record.there) if record.digest else "-",
                 record.signed_by or "-",
                 " ".join(record.tags) or "-",
@@ -50,7 +52,8 @@ def _registries(receipt: Receipt) -> str:
 
 
 def _outcome(record: TargetRecord) -> str:
-    again = f", {record.retries} retries" if record.retries else ""
+    retries = counted(record.retries, "retry", "retries")
+    again = f", {retries}" if record.retries else ""
     if record.error:
         return f"failed: {_first(record.error.splitlines())}{again}"
     if record.tags:

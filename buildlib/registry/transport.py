@@ -26,6 +26,7 @@ from buildlib.errors import (
     InputError,
     TransientError,
 )
+from buildlib.files import counted
 from buildlib.image.reference import HUB
 from buildlib.registry.address import (
     Routes,
@@ -376,7 +377,7 @@ class Transport:
     def _later(self, what: str, why: str, answer: Answer | None = None) -> LaterError:
         sent = "; what already exists is not sent again" if self._writes else ""
         later = LaterError(
-            f"{self.host} did not answer {what} in {self.patience.attempts} attempts",
+            f"{self.host} did not answer {what} in {counted(self.patience.attempts, 'attempt')}",
             why=why,
             hint=f"try again later{sent}",
         )

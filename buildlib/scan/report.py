@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 from buildlib.config.scan import ScanIgnore, ScanSettings
 from buildlib.console import table
 from buildlib.errors import GateError
+from buildlib.files import counted
 from buildlib.findings.finding import Level, Rule
 from buildlib.findings.report import FindingsReport
 from buildlib.findings.suppressions import apply, as_dict, justification, with_reason
@@ -126,11 +127,11 @@ class ScanReport(FindingsReport[Vulnerability, ScanIgnore]):
         return f"{' '.join(part for part in (self.scanner, self.version) if part)}, {database}"
 
     def _counts(self) -> str:
-        seen = ", ".join(f"{name} ({packages} packages)" for name, packages in self.platforms)
+        seen = ", ".join(f"{name} ({counted(count, 'package')})" for name, count in self.platforms)
         blocking = len(self.errors)
         parts = [f"{blocking} of severity {self.threshold} or worse"]
         parts[0] += " with a fix" if self.only_fixed else ""
-        parts += [f"{len(self.findings) - blocking} warnings", f"{len(self.ignored)} ignored"]
+        parts += [counted(len(self.findings) - blocking, "warning"), f"{len(self.ignored)} ignored"]
         if self.suppressed:
             parts.append(f"{len(self.suppressed)} left out by {self.scanner}")
         return f"{seen}: {', '.join(parts)}"

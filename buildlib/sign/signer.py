@@ -25,6 +25,8 @@ from buildlib.errors import (
     VerificationError,
 )
 from buildlib.executor import Completed, Executor
+from buildlib.files import counted
+from buildlib.image.reference import short_digest
 from buildlib.registry.transport import Tally
 from buildlib.sign.cosign import (
     HOW_TO_INSTALL,
@@ -81,8 +83,8 @@ class Verified:
             ("verified", self.reference),
             ("digest", self.digest),
             ("signed by", self.signed_by),
-            *(("manifest", digest) for digest in self.images),
-            *((kind, f"{number} signed statements") for kind, number in self.attestations),
+            *(("manifest", short_digest(digest)) for digest in self.images),
+            *((kind, counted(number, "signed attestation")) for kind, number in self.attestations),
         ]
         return table(rows)
 

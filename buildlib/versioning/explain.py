@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from buildlib.config.tag_rules import Kind
+from buildlib.files import counted
 from buildlib.git.facts import GitFacts, NoGit
 from buildlib.version_schemes import Naming
 from buildlib.versioning.tag_plan import TagPlan
@@ -23,10 +24,6 @@ def _and(words: Sequence[str]) -> str:
     return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)
 
 
-def _commits(number: int) -> str:
-    return "1 commit" if number == 1 else f"{number} commits"
-
-
 def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator[str]:
     yield f"The version is {version.value}."
     if version.origin == "override":
@@ -40,7 +37,8 @@ def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator
     elif version.tag in git.head_tags:
         yield f"HEAD is {git.short}, and has the tag {version.tag}, but tracked files were changed."
     elif version.tag:
-        yield f"HEAD is {git.short}, {_commits(version.distance)} after the tag {version.tag}."
+        after = counted(version.distance, "commit")
+        yield f"HEAD is {git.short}, {after} after the tag {version.tag}."
     else:
         where = "can be seen in this shallow clone" if git.shallow else "leads to HEAD"
         yield f"HEAD is {git.short}, and no tag that names a version {where}."

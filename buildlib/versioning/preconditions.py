@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from buildlib.errors import BuildlibError, InputError, ToolError
+from buildlib.files import counted
 from buildlib.git.facts import Changes, GitFacts, NoGit
 from buildlib.git.hidden_changes import Hidden
 from buildlib.image.reference import legal_part
@@ -95,7 +96,7 @@ def _not_on_a_tag(version: Version, git: GitFacts, naming: Naming) -> InputError
     if meant := unversioned(git, naming):
         why = meant
     elif version.tag:
-        why = f"the nearest is {version.tag}, {version.distance} commits back"
+        why = f"the nearest is {version.tag}, {counted(version.distance, 'commit')} back"
     elif git.shallow:
         why = f"none can be seen in a shallow clone ({UNSHALLOW})"
     return InputError(

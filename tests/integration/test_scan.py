@@ -76,7 +76,7 @@ def test_the_gate_is_closed_by_what_grype_knows(
         row = f"high  {LEAKY.id}  leaky 1.2.3  {platform} /usr/lib/node_modules/leaky/package.json"
         assert f"error  {row}  fixed in 1.2.4" in done.stdout
         assert f"{row}  fixed in 1.2.4" in done.stderr
-        assert f"{platform} (1 packages)" in done.stdout
+        assert f"{platform} (1 package)" in done.stdout
     assert f"database of {NOW:%Y-%m-%dT%H:%M:%S}Z" in done.stdout
     assert f"{image} has 2 known vulnerabilities of severity high or worse" in done.stderr
     (run,) = json.loads(sarif.read_text("utf-8"))["runs"]

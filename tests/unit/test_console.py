@@ -13,7 +13,7 @@ import pytest
 
 from buildlib.console import Console, Event, Step, clean, redact, table, wants_colour
 from buildlib.errors import EngineError, InputError, ProblemsError
-from buildlib.files import human_size
+from buildlib.files import counted, human_size
 
 from fakes import a_console
 
@@ -301,3 +301,38 @@ def test_quiet_says_nothing_of_what_runs(monkeypatch: pytest.MonkeyPatch) -> Non
     with Console({}, err=err, quiet=True).running("pushing"):
         time.sleep(0.05)
     assert err.getvalue() == ""
+
+
+REPORT = """\
+check   linux/amd64  linux/arm64
+starts  ok 0.1 s     failed 12.3 s
+keeps   left out     ok 0.2 s
+ok      git          what failed before is missing here
+failed: no answer
+docker  missing"""
+
+
+def test_states_have_the_same_colours_everywhere() -> None:
+    screen, pipe = Terminal(), io.StringIO()
+    Console({"TERM": "xterm"}, out=screen).answer(REPORT)
+    Console({"TERM": "xterm"}, out=pipe).answer(REPORT)
+    assert pipe.getvalue() == f"{REPORT}\n"
+    found = re.findall(r"\x1b\[(\d+)m(.*?)\x1b\[0m", screen.getvalue())
+    assert found == [
+        ("32", "ok"),
+        ("31", "failed"),
+        ("33", "left out"),
+        ("32", "ok"),
+        ("32", "ok"),
+        ("31", "failed"),
+        ("31", "missing"),
+    ]
+    plain = Terminal()
+    Console({"TERM": "xterm", "NO_COLOR": "1"}, out=plain).answer(REPORT)
+    assert plain.getvalue() == f"{REPORT}\n"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 retries"), (1, "1 retry"), (2, "2 retries")])
+def test_a_number_has_its_noun(number: int, text: str) -> None:
+    assert counted(number, "retry", "retries") == text
+    assert counted(1, "step") == "1 step"

@@ -791,7 +791,7 @@ def test_what_an_ignore_is_about(ignore: PolicyIgnore, finding: Finding, outcome
         assert report.ignored == ()
         (problem,) = report.problems()
         assert isinstance(problem, GateError)
-        assert "breaks the policy: 1 errors" in str(problem)
+        assert "breaks the policy: 1 error" in str(problem)
     assert report.unused == ((ignore,) if outcome == "counts" else ())
     ended = "(it was ignored until 2026-06-14)" in report.as_text()
     assert ended == (outcome == "counts again")

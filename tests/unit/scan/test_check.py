@@ -581,7 +581,7 @@ def test_what_has_no_fix_is_only_a_warning_where_that_is_wanted() -> None:
     report = _report(*findings, only_fixed=True)
     assert [one.rule for one in report.errors] == [GHSA]
     assert report.as_text().splitlines()[0].startswith("warning  critical  CVE-2")
-    assert "1 of severity high or worse with a fix, 1 warnings" in report.as_text()
+    assert "1 of severity high or worse with a fix, 1 warning" in report.as_text()
 
 
 def _ignore(name: str, until: date = TODAY, package: str = "") -> ScanIgnore:
@@ -642,7 +642,7 @@ def test_the_report_as_text_and_json() -> None:
     report = make_report("thing", ("grype", "0.121.2"), [("linux/amd64", scan)], settings, TODAY)
     looked, counts = report.as_text().splitlines()[-2:]
     assert looked == "grype 0.121.2, database of 2026-06-14T08:00:00Z"
-    assert counts.startswith("linux/amd64 (1 packages): 1 of severity high or worse, 0 warnings")
+    assert counts.startswith("linux/amd64 (1 package): 1 of severity high or worse, 0 warnings")
     assert counts.endswith("0 ignored, 3 left out by grype")
     data = json.loads(json.dumps(report.as_dict()))
     assert (data["image"], data["passed"], data["threshold"]) == ("thing", False, "high")
