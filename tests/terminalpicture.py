@@ -35,7 +35,7 @@ def comparable(text: str) -> list[str]:
         r"\bsha256:[0-9a-f]{64}\b",
         r"(?m)(?<=^HEAD is )[0-9a-f]+",
         r"(?m)(?<=^platforms     )\S+$",
-        r"(?m)(?<=^size          )\S+ \S+$",
+        r"(?m)(?<=^size          )\S+ \S+(?= )",
         r"(?m)(?<=^seconds       )\S+$",
         r"(?m)(?<=^cached steps  )\d+",
     ):
