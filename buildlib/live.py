@@ -17,7 +17,6 @@ from buildlib.activity import Row
 
 # A terminal shows ^C where the cursor is: at the end of the last line, which stays one line.
 _SPARE = 2
-_NARROWEST = 12
 
 
 class _Stream(io.TextIOBase):
@@ -111,8 +110,9 @@ class Screen:
 
 
 def _line(row: Row, width: int) -> Text:
-    """Return a line for what runs; a long name is cut so that its progress can be seen."""
+    """Return a line for what runs; a name is cut, but for its beginning, so that both are seen."""
     time, progress = f"{row.seconds:7.1f} s ", f"  {row.progress}" if row.progress else ""
     name = Text(row.name)
-    name.truncate(max(width - len(time) - cell_len(progress), _NARROWEST), overflow="ellipsis")
+    room = width - len(time) - cell_len(progress)
+    name.truncate(max(room, width // 4), overflow="ellipsis")
     return Text.assemble(time, name, (progress, "dim"))
