@@ -80,7 +80,7 @@ def test_every_platform_has_its_sbom_in_both_formats(tmp_path: Path) -> None:
     # The newest syft writes CycloneDX 1.7, unless told otherwise.
     kinds = [word.partition("=")[0] for word in words_after(argv, "--output")]
     assert kinds == ["spdx-json@2.3", "cyclonedx-json@1.6"]
-    assert report.as_text().splitlines()[0].startswith("linux/amd64   1 packages  ")
+    assert report.as_text().splitlines()[0].startswith("linux/amd64   1 package  ")
 
 
 FAULTS = {
