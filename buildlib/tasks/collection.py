@@ -14,7 +14,7 @@ from invoke.tasks import Task
 
 from buildlib.errors import InputError
 from buildlib.tasks import build, check, project, release, run
-from buildlib.tasks.options import CommandLine, check_values
+from buildlib.tasks.options import CommandLine, check_values, is_invoke
 from buildlib.tasks.session import answer, refusal
 
 # By the work that they are for, in the order in which it is done.
@@ -73,10 +73,17 @@ def collection(root: Path | None = None, *, complete: bool = False) -> Collectio
         Exit: the command line has a word that no task knows, or an option of ours without its
             value (code 2); or it asked for what was printed here (code 0).
     """
-    # Here, as Invoke reads the options only after the tasks are known, and has no other place.
     namespace = Collection(*TASKS)
     if root:
         namespace.configure({"buildlib": {"root": str(root)}})
+    # Here, as Invoke reads the options only after the tasks are known, and has no other place.
+    if is_invoke(sys.argv[0]):
+        _check_words(namespace, complete=complete)
+    return namespace
+
+
+def _check_words(namespace: Collection, *, complete: bool) -> None:
+    """Refuse what is wrong with the command line; print what Invoke would print otherwise."""
     line = CommandLine(sys.argv, TASKS, complete=complete)
     if line.wants_list:
         answer(_listing())
@@ -90,7 +97,6 @@ def collection(root: Path | None = None, *, complete: bool = False) -> Collectio
         line.check()
     except InputError as error:
         raise refusal(error, sys.argv) from None
-    return namespace
 
 
 def _listing() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from string import whitespace
 from typing import Any
 
@@ -71,6 +72,12 @@ def _empty(flag: str) -> InputError:
         why="an empty one, as of a variable that is not set, is not the same as leaving it out",
         hint=f"give it one, or leave {flag} out",
     )
+
+
+def is_invoke(program: str) -> bool:
+    """Return whether a process is Invoke's: another one may import tasks, with words of its own."""
+    path = Path(program)
+    return path.name in {"invoke", "inv"} or path.parts[-2:] == ("invoke", "__main__.py")
 
 
 class CommandLine:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from conftest import Checkout
+from invoke.exceptions import Exit
 
+from buildlib.tasks import collection
 from buildlib.tasks.collection import GROUPS, TASKS
 
 Make = Callable[..., Checkout]
@@ -88,3 +91,22 @@ def test_a_repository_s_own_tasks_are_not_refused(make_checkout: Make) -> None:
     assert (done.returncode, "did you mean --platform?" in done.stderr) == (2, True)
     # Which other tasks there are is for Invoke to know.
     assert checkout.invoke("docker-biuld").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "read"),
+    [
+        ("/venv/bin/invoke", True),
+        ("inv", True),
+        ("/lib/invoke/__main__.py", True),
+        ("/venv/bin/pytest", False),
+        ("/lib/pytest/__main__.py", False),
+        ("", False),
+    ],
+)
+def test_the_words_of_another_program_are_not_read(
+    monkeypatch: pytest.MonkeyPatch, program: str, *, read: bool
+) -> None:
+    monkeypatch.setattr("sys.argv", [program, "tests", "--flag"])
+    with pytest.raises(Exit) if read else nullcontext():
+        collection(complete=True)
