@@ -19,10 +19,11 @@ import pytest
 from registries import KNOWN, Proxy, Server, fault_proxy, registry
 from releases import PATH, PLAIN, QUICK, UNSIGNED, Release, make_release
 
-from buildlib.commands.publish import Wanted
+from buildlib.commands.publish import PublishOptions
 from buildlib.errors import BuildlibError, exit_code_of
 from buildlib.registry.repository import Document, Repository
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
 
 PINNED = ["1.2.3"]
 TAGS = ["1", "1.2", "1.2.3", "latest"]
@@ -67,7 +68,7 @@ class Setting:
         for proxy in self.proxies:
             proxy.forget()
 
-    def code(self, wanted: Wanted, patience: Patience = QUICK) -> int:
+    def code(self, wanted: PublishOptions, patience: Patience = QUICK) -> int:
         """Publish, and return the code that the task would exit with."""
         try:
             self.release.publish(wanted, patience=patience)
@@ -75,7 +76,7 @@ class Setting:
             return exit_code_of(error)
         return 0
 
-    def raised(self, wanted: Wanted = RESUMED) -> BuildlibError:
+    def raised(self, wanted: PublishOptions = RESUMED) -> BuildlibError:
         """Publish, and return what was raised."""
         with pytest.raises(BuildlibError) as caught:
             self.release.publish(wanted)

@@ -17,8 +17,9 @@ from buildlib.errors import (
     ToolError,
     TransientError,
 )
-from buildlib.publish.plan import chosen_registries
 from buildlib.registry.credentials import Credentials, find_credentials
+from buildlib.registry.open import chosen_registries
+from buildlib.retry import is_transient
 from buildlib.shell import shell_line
 
 _TIMEOUT: Final = 60.0
@@ -31,12 +32,6 @@ _STORE: Final = re.compile(
 _CERTIFICATE: Final = re.compile(r"x509:|tls: .*certificate")
 _REFUSED: Final = re.compile(
     r"unauthorized|forbidden|denied|incorrect|no basic auth credentials|(status:?|HTTP) 40[13]\b",
-    re.IGNORECASE,
-)
-_PASSING: Final = re.compile(
-    r"no such host|server misbehaving|temporary failure|timed? ?out|deadline exceeded|\bEOF\b"
-    r"|connection (refused|reset)|broken pipe|unreachable|no route to host|request canceled"
-    r"|too ?many ?requests|(status:?|HTTP) (408|425|429|5\d\d)\b",
     re.IGNORECASE,
 )
 
@@ -66,7 +61,7 @@ def login_problem(host: str, stderr: str, known: Credentials) -> BuildlibError:
         return InputError(f"the certificate of {host} is not trusted", why=why)
     if _REFUSED.search(said):
         return AuthorisationError(f"{host} refuses the credentials", why=why)
-    if _PASSING.search(said):
+    if is_transient(said):
         return _unreachable(host, why)
     return EngineError(f"docker does not sign in to {host}", why=why)
 

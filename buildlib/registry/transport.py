@@ -6,13 +6,12 @@ distribution.github.io/distribution/spec/auth/token.
 
 from __future__ import annotations
 
-import random
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
-from typing import Final, TypeVar, Unpack
+from typing import Final, Unpack
 from urllib.parse import urlencode
 
 from urllib3.exceptions import HTTPError, LocationValueError, NameResolutionError
@@ -24,7 +23,6 @@ from buildlib.errors import (
     BuildlibError,
     EngineError,
     InputError,
-    TransientError,
 )
 from buildlib.image.reference import HUB
 from buildlib.registry.address import (
@@ -42,6 +40,7 @@ from buildlib.registry.headers import Challenge
 from buildlib.registry.limits import Limits
 from buildlib.registry.request import AGENT, Exchange, Options
 from buildlib.registry.response import WHO_ANSWERS, Answer, clean, on_one_line, reason_of
+from buildlib.retry import LaterError, Retrier
 
 # Docker Hub's interface is not where its name points to.
 _HUB_HOST: Final = "registry-1.docker.io"
@@ -62,65 +61,25 @@ _HURRY: Final = 5.0
 _LONGEST: Final = 8192
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
-    """How long what may work later is tried.
-
-    Args:
-        attempts: of one request, the first one included.
-        base: seconds before the second attempt at most; each next wait may be twice as long.
-        ceiling: seconds that one wait may take, whatever the registry asks for.
-        timeout: seconds without a byte until a connection counts as dead.
-    """
-
-    attempts: int = 6
-    base: float = 0.5
-    ceiling: float = 60.0
-    timeout: float = 60.0
-
-
 @dataclass
-class Tally:
-    """What was needed beyond the requests themselves."""
-
-    retries: int = 0
-    waited: float = 0.0
-
-
-T = TypeVar("T")
-
-
-class LaterError(TransientError):
-    """It may work later; `wait` is the seconds that the registry asks for."""
-
-    wait: float = 0.0
-
-
-@dataclass
-class Transport:
+class Transport(Retrier):
     """The way to one registry.
 
     Args:
         host: as a reference names it.
         credentials: or None, for one that everybody may read.
         env: for the proxy's address.
-        patience: how long what may work later is tried.
         limits: of what a server may send, and of the time that it takes.
-        refused: why nothing can be asked, which is raised instead; None: it can.
-        sleep, clock: of this machine.
-        chance: spreads the waits; between 0 and 1.
+        refused: raised instead of each request; None: requests are made.
+        clock: of this machine.
     """
 
     host: str
     credentials: Credentials | None = None
     env: Mapping[str, str] = field(default_factory=dict)
-    patience: Patience = field(default_factory=Patience)
     limits: Limits = field(default_factory=Limits)
     refused: BuildlibError | None = None
-    sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
-    chance: Callable[[], float] = random.random
-    tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
         """Open nothing yet."""
@@ -152,23 +111,6 @@ class Transport:
         timeout, seconds = min(self.patience.timeout, _HURRY), min(self.limits.seconds, _HURRY)
         self.patience = replace(self.patience, attempts=1, timeout=timeout)
         self.limits = replace(self.limits, seconds=seconds)
-
-    def persist(self, once: Callable[[], T]) -> T:
-        """Do something until it works, as long as what it raises may pass.
-
-        Args:
-            once: makes its requests with `ask`.
-
-        Raises:
-            TransientError: the attempts are used up (exit 6).
-            BuildlibError: everything else that `once` raises.
-        """
-        for attempt in range(self.patience.attempts - 1):
-            try:
-                return once()
-            except LaterError as problem:
-                self.pause(attempt, problem)
-        return once()
 
     def call(self, method: str, path: str, **options: Unpack[Options]) -> Answer:
         """Do one request until it is answered; arguments and errors are those of `ask`."""
@@ -208,18 +150,6 @@ class Transport:
         if answer.status in options["expect"]:
             return answer
         raise self._problem(method, path, answer)
-
-    def pause(self, attempt: int, problem: LaterError) -> None:
-        """Wait after a failed attempt, the first of which is 0, and count it.
-
-        A caller that has to look again before it repeats a request makes its own loop of this.
-        """
-        self.tally.retries += 1
-        # "Full jitter": many clients that failed together do not come back together.
-        longest = min(self.patience.ceiling, self.patience.base * 2**attempt)
-        seconds = min(self.patience.ceiling, max(problem.wait, longest * self.chance()))
-        self.tally.waited += seconds
-        self.sleep(seconds)
 
     def _signed_in(self, method: str, path: str, options: Options) -> Answer:
         url = follow(self._root, path)

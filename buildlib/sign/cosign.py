@@ -19,9 +19,9 @@ from buildlib.errors import (
     BuildlibError,
     InputError,
     ToolError,
-    TransientError,
     VerificationError,
 )
+from buildlib.retry import LaterError, is_transient
 
 HOW_TO_INSTALL: Final = (
     "install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)"
@@ -31,12 +31,6 @@ _NO_TAG: Final = 11
 _NO_MATCH: Final = 12
 _NOT_FOUND: Final = 127
 _REFUSED: Final = re.compile(r"UNAUTHORIZED|DENIED|status code 40[13]|40[13] (Unauth|Forb)")
-_PASSING: Final = re.compile(
-    r"connection refused|connection reset|broken pipe|no such host|i/o timeout|unexpected EOF|EOF$"
-    r"|deadline exceeded|TLS handshake timeout|TOO_?MANY_?REQUESTS|status code (408|429|5\d\d)"
-    r"|INTERNAL_ERROR|UNAVAILABLE|server misbehaving|TOOMANYREQUESTS",
-    re.MULTILINE,
-)
 # How cosign names what vouches for who signs without a key; a repository may be called oidc.
 _VOUCHING: Final = re.compile(r"Fulcio|OIDC|\b(?:ID|id) token\b|\bid_token not\b|: oidc: ")
 # Go's words for an invalid address: what opens something may be anywhere in it.
@@ -172,14 +166,14 @@ def _general(code: int, stderr: str) -> BuildlibError | None:
     why = reason(stderr)
     if _REFUSED.search(stderr):
         return AuthorisationError("the registry refuses cosign", why=why, hint="docker login")
-    if _PASSING.search(stderr):
-        return TransientError("the registry does not answer cosign", why=why)
+    if is_transient(stderr):
+        return LaterError("the registry does not answer cosign", why=why)
     return None
 
 
 def _unvouched(why: str) -> BuildlibError:
-    if _PASSING.search(why):
-        return TransientError("who has to vouch for the signer does not answer cosign", why=why)
+    if is_transient(why):
+        return LaterError("who has to vouch for the signer does not answer cosign", why=why)
     return AuthorisationError(
         "no issuer vouches for the signer",
         why=why,

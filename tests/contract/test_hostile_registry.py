@@ -43,7 +43,8 @@ from buildlib.registry.limits import KIB, Limits
 from buildlib.registry.repository import INDEX, MANIFEST, Document, Repository
 from buildlib.registry.tags import put_tag
 from buildlib.registry.transfer import pulled, push_archive
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
 
 # Enough for a loaded machine, where an answer ends by itself.
 CALM = Patience(attempts=2, base=0.01, ceiling=0.02, timeout=20.0)

@@ -18,7 +18,8 @@ from buildlib.errors import (
 )
 from buildlib.registry.repository import INDEX, Document, Repository
 from buildlib.registry.transfer import manifests_of, pulled
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
 
 QUICK = Patience(attempts=2, base=0.01, ceiling=0.05, timeout=5.0)
 LIST = "GET /v2/team/thing/tags/list"

@@ -12,7 +12,8 @@ from conftest import git
 from smallregistry import SmallRegistry, small_registry
 
 from buildlib.commands.session import Edge
-from buildlib.commands.sign import Wanted, sign, verify
+from buildlib.commands.sign import sign
+from buildlib.commands.verify import VerifyOptions, verify
 from buildlib.errors import (
     BuildlibError,
     GateError,
@@ -94,7 +95,7 @@ class World:
     def verify(self, reference: str, key: str = "", identity: str = "") -> tuple[str, ...]:
         """Verify; return cosign's command line."""
         issuer = "https://issuer.example" if identity else ""
-        wanted = Wanted(key=key, identity=identity, issuer=issuer, attestations=())
+        wanted = VerifyOptions(key=key, identity=identity, issuer=issuer, attestations=())
         verify(self.run, reference, wanted, as_json=False)
         (words,) = self.run.cosign.did("verify")
         return words
@@ -243,7 +244,7 @@ def test_a_configured_key_is_meant_from_the_project(
 
 # --- the version that a tag names -------------------------------------------------------------
 
-SIGNED = Wanted(key="", identity="", issuer="", attestations=())
+SIGNED = VerifyOptions(key="", identity="", issuer="", attestations=())
 # Rules, version scheme, what the signed image says, and the tag: is it that version's?
 NAMED = {
     "its own": ("", "semver", "1.2.0", "1.2.0", True),

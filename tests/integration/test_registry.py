@@ -33,7 +33,8 @@ from buildlib.registry.credentials import Credentials
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.tags import put_tag
 from buildlib.registry.transfer import Pushed, push_archive
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
 
 pytestmark = pytest.mark.release
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=2.0)

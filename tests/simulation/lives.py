@@ -18,7 +18,8 @@ from buildlib.errors import BuildlibError, CancelledError, EngineError, exit_cod
 from buildlib.registry.repository import Repository
 from buildlib.registry.request import Options
 from buildlib.registry.response import Answer
-from buildlib.registry.transport import LaterError, Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import LaterError, Patience
 
 PATIENCE: Final = Patience(attempts=3, base=1.0, ceiling=60.0)
 KILLED: Final = -9

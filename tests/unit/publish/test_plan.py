@@ -124,7 +124,7 @@ def test_two_registries_are_one_however_the_repository_is_written(
     )
     write_project(tmp_path, f'image = "thing"\n{more}', pinned)
     project = a_project(tmp_path)
-    with pytest.raises(InputError, match="two registries have the one repository"):
+    with pytest.raises(InputError, match="two registries have the same repository"):
         make_publish_plan(
             project,
             project.dockerfile(),

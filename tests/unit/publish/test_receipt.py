@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from buildlib.errors import InputError
 from buildlib.image.sbom import made_by, subject_of
 from buildlib.publish.receipt import (
-    BILLS,
+    SBOM_FILES,
     GateRecord,
     Receipt,
     TargetRecord,
-    bills_are_there,
-    find_bills,
     find_receipt,
+    find_sboms,
     keep_receipt,
     read_receipt,
+    sboms_are_there,
     write_receipt,
 )
 
@@ -66,7 +66,7 @@ MAKERS: dict[str, Callable[[str], object]] = {"spdxjson": _spdx, "cyclonedx": _c
 
 
 def _written(folder: Path, kind: str, content: object) -> Path:
-    path = folder / f"thing-linux-amd64.{BILLS[kind]}"
+    path = folder / f"thing-linux-amd64.{SBOM_FILES[kind]}"
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
@@ -87,28 +87,28 @@ def test_what_says_nothing_is_about_nothing(tmp_path: Path, content: object) -> 
 @pytest.mark.parametrize("wrong", MAKERS)
 def test_the_bills_of_another_release_are_not_this_ones(tmp_path: Path, wrong: str) -> None:
     files = [str(_written(tmp_path, kind, make(OWN))) for kind, make in MAKERS.items()]
-    (found,) = find_bills(tmp_path, "thing", PLATFORMS)
+    (found,) = find_sboms(tmp_path, "thing", PLATFORMS)
     assert found == {"platform": "linux/amd64", "digest": OWN, "packages": 0, "files": files}
     receipt = Receipt(image="", version="", revision="", mode="", archive="")
-    assert not bills_are_there(receipt, tmp_path)
+    assert not sboms_are_there(receipt, tmp_path)
     receipt.gates = [GateRecord(gate="sbom", state="passed", figures={"sboms": [found]})]
-    assert bills_are_there(receipt, tmp_path)
+    assert sboms_are_there(receipt, tmp_path)
     _written(tmp_path, wrong, MAKERS[wrong](OTHER))
-    assert not bills_are_there(receipt, tmp_path)
+    assert not sboms_are_there(receipt, tmp_path)
     with pytest.raises(InputError, match="is about another image") as caught:
-        find_bills(tmp_path, "thing", PLATFORMS)
+        find_sboms(tmp_path, "thing", PLATFORMS)
     assert OTHER in str(caught.value)
     assert "docker-sbom" in str(caught.value)
 
 
 def test_a_bill_that_is_gone_is_not_there(tmp_path: Path) -> None:
-    assert find_bills(tmp_path, "thing", PLATFORMS) == []
+    assert find_sboms(tmp_path, "thing", PLATFORMS) == []
     path = _written(tmp_path, "spdxjson", _spdx(OWN))
-    (found,) = find_bills(tmp_path, "thing", PLATFORMS)
+    (found,) = find_sboms(tmp_path, "thing", PLATFORMS)
     receipt = Receipt(image="", version="", revision="", mode="", archive="")
     receipt.gates = [GateRecord(gate="sbom", state="passed", figures={"sboms": [found]})]
     path.unlink()
-    assert not bills_are_there(receipt, tmp_path)
+    assert not sboms_are_there(receipt, tmp_path)
 
 
 def test_a_bill_says_what_made_it(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_what_is_no_receipt_is_told(tmp_path: Path, found: object) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(InputError, match="is not a receipt") as caught:
         read_receipt(path)
-    assert "leave --resume out" in str(caught.value)
+    assert "run without --resume" in str(caught.value)
 
 
 # --- one for each version ---------------------------------------------------------------------

@@ -25,7 +25,8 @@ from buildlib.registry.repository import Document, Repository
 from buildlib.registry.request import Options
 from buildlib.registry.response import Answer
 from buildlib.registry.tags import put_tag
-from buildlib.registry.transport import LaterError, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import LaterError
 
 TERMS = ClaimTerms(duration=90.0, poll=10.0, patience=300.0)
 OURS = Intent("1.3.0 (abc1234)", "sha256:" + "a" * 64, ("1.3.0",))
