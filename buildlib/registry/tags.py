@@ -93,7 +93,7 @@ def find_document(repository: Repository, digest: str) -> Document:
     if document is None:
         raise InputError(
             f"{repository.name} has no {digest}",
-            why=f"{repository.asked(digest)}: 404",
+            why=f"{repository.request_for(digest)}: 404",
             hint="push it first",
         )
     return document

@@ -265,6 +265,6 @@ def test_a_registry_without_encryption_is_not_asked_again_and_again(server: Encr
                 repository.tags()
         finally:
             server.registry_port = kept
-    assert "only a registry of this machine" in caught.value.hint
+    assert "only registries on this machine" in caught.value.hint
     assert repository.transport.tally.retries == 0
     assert plain.seen == []

@@ -206,7 +206,7 @@ def _forget_what_moves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _delete_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Claim, "_has_come", lambda *_: True)
+    monkeypatch.setattr(Claim, "_has_arrived", lambda *_: True)
 
 
 def _think_of_the_last_alone(monkeypatch: pytest.MonkeyPatch) -> None:
