@@ -24,7 +24,7 @@ from buildlib.publish.plan import Target
 from buildlib.publish.report import reported_tags
 from buildlib.publish.signing import make_verifier
 from buildlib.publish.tagger import conflicts
-from buildlib.registry.claim import Intent, all_claimed, make_claim
+from buildlib.registry.claim import Claim, Intent, all_claimed
 from buildlib.registry.open import Opened, chosen_registries, open_registries
 from buildlib.registry.tags import check_lapse, put_tag
 from buildlib.shell import shell_line
@@ -100,10 +100,11 @@ def promote(
             _warn_of_name(run, config, one, digest, tag)
     # One for each repository, as two registries may be the same and would wait for each other.
     claims = {
-        one.repository.name: make_claim(
-            *(one.registry, one.repository),
+        one.repository.name: Claim(
+            one.repository,
             Intent(f"a promotion to {tag}", digest, target.pinned),
-            run.console.note,
+            note=run.console.note,
+            enabled=one.registry.claim,
         )
         for one, target in zip(opened, targets, strict=True)
     }

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -22,7 +20,7 @@ from buildlib.commands.version import mode
 from buildlib.config.publish import SIGN
 from buildlib.console import to_json
 from buildlib.containers.runner import Engine, describe_engine
-from buildlib.docker.engine import buildkit_versions
+from buildlib.docker.engine import EngineFacts, buildkit_versions
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -47,9 +45,9 @@ from buildlib.publish.plan import (
 from buildlib.publish.publisher import PublishContext, PublishFlow
 from buildlib.publish.receipt import NAME, Receipt, find_receipt, read_receipt
 from buildlib.publish.report import as_text
-from buildlib.publish.signing import CosignSigner, check_signer, signing_problems
+from buildlib.publish.signing import ReleaseSigner, check_signer, signing_problems
 from buildlib.publish.tagger import TagPolicy
-from buildlib.registry.claim import Claim, ClaimTerms, Intent, make_claim
+from buildlib.registry.claim import Claim, ClaimTerms, Intent
 from buildlib.registry.open import Opened, chosen_registries, open_registries
 from buildlib.retry import Patience
 from buildlib.versioning.preconditions import Mode
@@ -199,12 +197,14 @@ class PublishPlanner:
         version, config = project.version.value, project.config
 
         def claim(target: Target, intent: Intent, known: tuple[str, ...]) -> Claim:
-            registry, repository = target.registry, repositories[target.name]
-            if target.name in self._unlisted:
+            return Claim(
+                repositories[target.name],
+                intent,
+                terms=terms or ClaimTerms(),
+                known=known,
+                note=run.console.note,
                 # The claims of others are found in the list of tags.
-                registry = replace(registry, claim=False)
-            return make_claim(
-                registry, repository, intent, run.console.note, known=known, terms=terms
+                enabled=target.registry.claim and target.name not in self._unlisted,
             )
 
         return TagPolicy(
@@ -216,7 +216,7 @@ class PublishPlanner:
         )
 
 
-def _held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...] | None]:
+def _tags_held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...] | None]:
     """Return the tags of each registry, None with a warning if it does not list them.
 
     Some accounts may push and pull, and not list tags: only tags that move need the list.
@@ -277,7 +277,7 @@ def publish(
     planner = PublishPlanner(run, options)
     patience = _ONCE if run.dry else patience
     opened = _preconditions(run, planner, patience)
-    plan = planner.plan(_held(run, opened))
+    plan = planner.plan(_tags_held(run, opened))
     if run.dry:
         root = planner.project.config.root
         if plan.signs:
@@ -287,9 +287,19 @@ def publish(
         return
     kept = kept_receipt(plan, options)
     before = begun_from(plan, options, kept)
-    policy = planner.tag_policy(run, opened, terms)
-    context = replace(
-        _context(run, planner, plan, opened, policy),
+    project = planner.project
+    repositories = {one.registry.name: one.repository for one in opened}
+    context = PublishContext(
+        subject=subject_of(run, project, plan.archive, release=not plan.rehearsal),
+        repositories=repositories,
+        signer=ReleaseSigner(project, plan, run.executor, run.console, repositories),
+        tag_policy=planner.tag_policy(run, opened, terms),
+        check_unchanged=planner.check_unchanged,
+        files=planner.files,
+        now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
+        versions=lambda: _versions(_engine(run).facts),
+        buildkit=lambda: buildkit_versions(run.executor, project.config.buildx_builder()),
+        cancel=run.close,
         discarded=options.discard_claims,
         reached=reached,
     )
@@ -366,46 +376,16 @@ def subject_of(run: Edge, project: Project, archive: Path, *, release: bool) -> 
     )
 
 
-def _context(
-    run: Edge,
-    planner: PublishPlanner,
-    plan: PublishPlan,
-    opened: Sequence[Opened],
-    policy: TagPolicy,
-) -> PublishContext:
-    project = planner.project
-    subject = subject_of(run, project, plan.archive, release=not plan.rehearsal)
-    repositories = {one.registry.name: one.repository for one in opened}
-    return PublishContext(
-        subject=subject,
-        repositories=repositories,
-        signer=CosignSigner(project, plan, run.executor, run.console, repositories),
-        tag_policy=policy,
-        check_unchanged=planner.check_unchanged,
-        files=planner.files,
-        now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
-        versions=lambda: _versions(_engine(run)),
-        buildkit=lambda: buildkit_versions(run.executor, project.config.buildx_builder()),
-        cancel=run.close,
-    )
-
-
-def _versions(engine: Engine) -> dict[str, str]:
-    facts = engine.facts
+def _versions(facts: EngineFacts) -> dict[str, str]:
+    package = __name__.partition(".")[0]
+    names = metadata.packages_distributions().get(package, ())
     return {
         "docker": facts.client,
         "buildx": facts.buildx,
         "engine": facts.server,
-        "buildlib": _own_version(),
+        # A checkout that is not installed has no version.
+        "buildlib": metadata.version(names[0]) if names else "a checkout",
     }
-
-
-@cache
-def _own_version() -> str:
-    """Return the version of the installed package; a checkout has none."""
-    package = __name__.partition(".")[0]
-    names = metadata.packages_distributions().get(package, ())
-    return metadata.version(names[0]) if names else "a checkout"
 
 
 def _engine(run: Edge) -> Engine:

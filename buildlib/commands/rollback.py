@@ -15,7 +15,7 @@ from buildlib.publish.rollback import (
     roll_back,
 )
 from buildlib.publish.signing import make_verifier
-from buildlib.registry.claim import Intent, make_claim
+from buildlib.registry.claim import Claim, Intent
 from buildlib.registry.open import chosen_registries, open_registries
 from buildlib.shell import shell_line
 from buildlib.sign.version_check import check_version, versions_of
@@ -65,7 +65,9 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
             check_version(f"{plan.repository.name}@{plan.digest}", wanted, said, naming)
     intent = Intent(f"a rollback to {wanted}")
     claims = {
-        one.repository.name: make_claim(one.registry, one.repository, intent, run.console.note)
+        one.repository.name: Claim(
+            one.repository, intent, note=run.console.note, enabled=one.registry.claim
+        )
         for one in opened
     }
     only = [word for name in names for word in ("--registry", name)]

@@ -19,7 +19,7 @@ from buildlib.image.platform import platform_name
 from buildlib.image.reference import Reference, canonical, parse_reference
 from buildlib.publish.plan import PublishPlan, stand_in_problem
 from buildlib.publish.receipt import GateRecord, find_sboms, new_receipt
-from buildlib.publish.signing import CosignSigner, tracked_key
+from buildlib.publish.signing import ReleaseSigner, tracked_key
 from buildlib.registry.open import Opened, are_local, open_registries
 from buildlib.registry.repository import Repository
 from buildlib.registry.response import read_object
@@ -117,7 +117,7 @@ def _sign_release(run: Edge, opened: Opened, reference: Reference) -> str:
     made = [GateRecord(gate=SBOM, state="by hand", figures={"sboms": sboms})]
     receipt.gates = made if sboms else []
     there = {target.name: opened.repository}
-    return CosignSigner(project, plan, run.executor, run.console, there).sign(target, receipt)
+    return ReleaseSigner(project, plan, run.executor, run.console, there).sign(target, receipt)
 
 
 def _images(repository: Repository, reference: Reference) -> Iterator[Image]:

@@ -156,17 +156,16 @@ def as_dict(plan: PublishPlan, root: Path) -> dict[str, Any]:
         "signs": plan.signs,
         "attestations": plan.attestations,
         "pushed": inside(plan.pushed, root),
-        "targets": [_target_dict(target) for target in plan.targets],
+        "targets": [
+            {
+                "name": target.name,
+                "repository": target.repository,
+                "required": target.registry.required,
+                "tags": list(target.tags),
+                "floating": list(target.floating),
+                "held_back": dict(target.held_back),
+            }
+            for target in plan.targets
+        ],
         "steps": [asdict(step) for step in steps(plan, root)],
-    }
-
-
-def _target_dict(target: Target) -> dict[str, Any]:
-    return {
-        "name": target.name,
-        "repository": target.repository,
-        "required": target.registry.required,
-        "tags": list(target.tags),
-        "floating": list(target.floating),
-        "held_back": dict(target.held_back),
     }

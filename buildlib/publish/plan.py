@@ -148,11 +148,16 @@ def left_out(config: Config, skips: Sequence[Skip]) -> tuple[Skip, ...]:
     return (*skips, *(() if by_name else (Skip(gate=SIGN, reason=_UNSIGNED),)))
 
 
-def target_of(registry: Registry, tags: TagPlan) -> Target:
+def target_of(registry: Registry, tags: TagPlan, *, listed: bool = True) -> Target:
     """Return a registry with its tags.
 
+    Args:
+        registry: as configured.
+        tags: to be given.
+        listed: the registry lists its tags; otherwise those that move are not given.
+
     Raises:
-        InputError: a floating tag is configured as immutable (exit 2).
+        InputError: a floating tag is configured as immutable, or no tag can be given (exit 2).
     """
     for tag in tags.floating:
         pattern = next((p for p in registry.immutable if fnmatchcase(tag, p)), "")
@@ -161,21 +166,41 @@ def target_of(registry: Registry, tags: TagPlan) -> Target:
                 f"registries.{registry.name}: {tag} moves, and {pattern!r} forbids that",
                 hint="remove the tags that move from immutable",
             )
-    return Target(
-        registry=registry,
-        tags=tags.tags,
-        floating=tags.floating,
-        held_back=tags.held_back,
+    target = Target(
+        registry=registry, tags=tags.tags, floating=tags.floating, held_back=tags.held_back
     )
+    if listed:
+        return target
+    if not target.pinned:
+        raise InputError(
+            f"registries.{registry.name}: {', '.join(target.tags)} can't be given",
+            why=_UNLISTED,
+            hint="allow the account to list the tags of the repository",
+        )
+    kept = tuple((tag, _UNLISTED) for tag in target.floating)
+    return replace(target, tags=target.pinned, floating=(), held_back=(*target.held_back, *kept))
 
 
 def plan_target(
     project: Project, changes: Changes, registry: Registry, mode: Mode, held: Sequence[str]
 ) -> Target:
     """Return one registry with its tags, by the tags that it holds; see `make_publish_plan`."""
-    plan = _tag_plans(project, changes, [registry], mode, {registry.name: held})[registry.name]
-    raise_problems(plan.refusals)
-    return target_of(registry, plan)
+    tags = _tag_plan(project, changes, registry, mode, held)
+    raise_problems(tags.refusals)
+    return target_of(registry, tags)
+
+
+def _tag_plan(
+    project: Project, changes: Changes, registry: Registry, mode: Mode, held: Sequence[str]
+) -> TagPlan:
+    config = project.config
+    return plan_tags(
+        *(project.version, project.git, changes),
+        rules=config.tag_rules(registry),
+        naming=config.naming,
+        mode=mode,
+        in_registry=held,
+    )
 
 
 def required_first(targets: Iterable[Target]) -> tuple[Target, ...]:
@@ -213,11 +238,15 @@ def make_publish_plan(
     Raises:
         InputError, ToolError, ProblemsError: a precondition is not met (exit 2, 3).
     """
-    plans = _tag_plans(project, changes, registries, mode, in_registry)
+    held = [in_registry.get(registry.name, ()) for registry in registries]
+    plans = [
+        _tag_plan(project, changes, registry, mode, tags or ())
+        for registry, tags in zip(registries, held, strict=True)
+    ]
     config = project.config
     build = release_build(project, dockerfile)
     # Mostly the same for every registry: each is reported once.
-    problems = {str(r): r for plan in plans.values() for r in plan.refusals}
+    problems = {str(r): r for plan in plans for r in plan.refusals}
     raise_problems([*problems.values(), *_problems(build, registries)])
     skips = left_out(config, skips)
     skipped = {skip.gate for skip in skips}
@@ -232,25 +261,11 @@ def make_publish_plan(
         skipped=tuple(skips),
         signs=SIGN not in skipped,
         targets=tuple(
-            _planned(registry, plans[registry.name], in_registry.get(registry.name, ()))
-            for registry in registries
+            target_of(registry, plan, listed=tags is not None)
+            for registry, plan, tags in zip(registries, plans, held, strict=True)
         ),
         attestations=config.publishing().attestations,
     )
-
-
-def _planned(registry: Registry, tags: TagPlan, held: Sequence[str] | None) -> Target:
-    target = target_of(registry, tags)
-    if held is not None:
-        return target
-    if not target.pinned:
-        raise InputError(
-            f"registries.{registry.name}: {', '.join(target.tags)} can't be given",
-            why=_UNLISTED,
-            hint="allow the account to list the tags of the repository",
-        )
-    kept = tuple((tag, _UNLISTED) for tag in target.floating)
-    return replace(target, tags=target.pinned, floating=(), held_back=(*target.held_back, *kept))
 
 
 def release_request(config: Config) -> BuildRequest:
@@ -269,28 +284,6 @@ def release_request(config: Config) -> BuildRequest:
 def release_build(project: Project, dockerfile: Dockerfile) -> BuildPlan:
     """Return the plan of the build for a publication."""
     return make_build_plan(project, release_request(project.config), dockerfile)
-
-
-def _tag_plans(
-    project: Project,
-    changes: Changes,
-    registries: Sequence[Registry],
-    mode: Mode,
-    in_registry: Mapping[str, Sequence[str] | None],
-) -> dict[str, TagPlan]:
-    config = project.config
-    return {
-        registry.name: plan_tags(
-            project.version,
-            project.git,
-            changes,
-            rules=config.tag_rules(registry),
-            naming=config.naming,
-            mode=mode,
-            in_registry=in_registry.get(registry.name) or (),
-        )
-        for registry in registries
-    }
 
 
 def _problems(build: BuildPlan, registries: Sequence[Registry]) -> Iterator[BuildlibError]:

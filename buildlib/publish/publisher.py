@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from buildlib.background import Background
 from buildlib.build.build_image import build_image
@@ -55,19 +54,10 @@ from buildlib.publish.receipt import (
     new_receipt,
     sboms_are_there,
 )
+from buildlib.publish.signing import ReleaseSigner
 from buildlib.publish.tagger import Tagging, TagPolicy, archive_problems
 from buildlib.registry.repository import Repository
 from buildlib.registry.transfer import push_archive
-
-
-class ReleaseSigner(Protocol):
-    """Signs and verifies; `publish.signing` implements it with cosign."""
-
-    def check(self) -> Mapping[str, str]:
-        """Return the versions of its tools; raises if a tool or its configuration is missing."""
-
-    def sign(self, target: Target, receipt: Receipt) -> str:
-        """Sign and attest what a registry holds, verify it, and return by whom it is signed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +74,9 @@ class PublishContext:
         buildkit: returns the version of BuildKit, after a build, as the builder runs then.
         check_unchanged: raises if the files are not those that the plan was made of.
         cancel: ends every process that was started.
+        files: gives the project with the files that are published, for the time of a block.
         discarded: identifiers of claims that are not waited for.
         reached: called after each step, with its name.
-        files: gives the project with the files that are published; None: the subject's own.
     """
 
     subject: Subject
@@ -98,13 +88,9 @@ class PublishContext:
     buildkit: Callable[[], str]
     check_unchanged: Callable[[], None]
     cancel: Callable[[], None]
+    files: Callable[[], AbstractContextManager[Project]]
     discarded: tuple[str, ...] = ()
     reached: Callable[[str], None] = field(default=lambda _: None)
-    files: Callable[[], AbstractContextManager[Project]] | None = None
-
-    def sources(self) -> AbstractContextManager[Project]:
-        """Give the project with its files, for as long as they are needed."""
-        return self.files() if self.files else contextlib.nullcontext(self.subject.project)
 
 
 @contextlib.contextmanager
@@ -286,7 +272,7 @@ class PublishFlow:
             self._console.note(f"{archive.name} already exists: {before}")
         else:
             request = release_request(self._project.config)
-            with self._context.sources() as project:
+            with self._context.files() as project:
                 build_image(project, request, self._context.subject.executor, self._console)
             try:
                 self._context.check_unchanged()
@@ -324,7 +310,7 @@ class PublishFlow:
             self._console.note(f"gate {gate} has passed for this image")
         outcomes: tuple[Outcome, ...] = ()
         if wanted:
-            with self._context.sources() as project:
+            with self._context.files() as project:
                 smoked = [one for one in self.receipt.gates if one.gate in known & {SMOKE}]
                 seen = tuple(platform for one in smoked for platform in dropped(one))
                 asked = replace(subject, project=project, dropped=seen)
@@ -353,7 +339,7 @@ class PublishFlow:
         if same and all((config.root / one["file"]).is_file() for one in known):
             return
         archive = plan.archive
-        with self._context.sources() as project:
+        with self._context.files() as project:
             self.receipt.provenance = write_provenance(
                 project,
                 self._context.subject.executor,

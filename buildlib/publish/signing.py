@@ -113,7 +113,7 @@ def check_signer(config: Config, gates: Collection[str], executor: Executor) -> 
     return cosign
 
 
-class CosignSigner:
+class ReleaseSigner:
     """Signs what was pushed, attaches its attestations, and verifies all of it.
 
     Args:

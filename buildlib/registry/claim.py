@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from buildlib.config.tables import Registry
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -419,35 +418,6 @@ class Claim:
                 f"{self.repository.name}: the claim could not be released; "
                 f"it expires within {self.terms.duration:.0f} s"
             )
-
-
-def make_claim(
-    registry: Registry,
-    repository: Repository,
-    intent: Intent,
-    note: Callable[[str], None],
-    *,
-    known: tuple[str, ...] = (),
-    terms: ClaimTerms | None = None,
-) -> Claim:
-    """Return the claim on a registry as configured, not acquired yet.
-
-    Args:
-        registry: may have claims switched off.
-        repository: to be claimed.
-        intent: what for.
-        note: prints a line while another publisher is waited for.
-        known: identifiers of claims whose publishers have ended.
-        terms: how long it lasts; None: the default.
-    """
-    return Claim(
-        repository,
-        intent,
-        terms=terms or ClaimTerms(),
-        known=known,
-        note=note,
-        enabled=registry.claim,
-    )
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from buildlib.publish.dry_run import as_dict, as_script
 from buildlib.publish.plan import Target, make_publish_plan
 from buildlib.publish.receipt import GateRecord, Receipt, new_receipt
 from buildlib.publish.report import as_text
-from buildlib.publish.signing import CosignSigner, signing_problems
+from buildlib.publish.signing import ReleaseSigner, signing_problems
 from buildlib.publish.tagger import conflicts
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.transfer import documents_of, manifests_of
@@ -227,14 +227,14 @@ repository = "one.example/thing"
 """
 
 
-def _planned(root: Path, where: str) -> tuple[CosignSigner, Receipt, Any]:
+def _planned(root: Path, where: str) -> tuple[ReleaseSigner, Receipt, Any]:
     project = a_project(write_project(root, CONFIG.format(where)), git=git_facts(root=root))
     registries = project.config.registries
     plan = make_publish_plan(
         project, PINNED, Changes(), registries, mode=Mode.RELEASE, in_registry={}
     )
     receipt = new_receipt(project.config, plan, started="")
-    return CosignSigner(project, plan, FakeExecutor(), a_console()[0], {}), receipt, plan
+    return ReleaseSigner(project, plan, FakeExecutor(), a_console()[0], {}), receipt, plan
 
 
 def _made(root: Path, receipt: Receipt) -> None:

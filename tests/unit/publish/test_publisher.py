@@ -27,7 +27,7 @@ from buildlib.publish.dry_run import as_dict, as_script
 from buildlib.publish.gates import Subject
 from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_skips
 from buildlib.publish.provenance import make_statement
-from buildlib.publish.publisher import PublishContext, PublishFlow, ReleaseSigner
+from buildlib.publish.publisher import PublishContext, PublishFlow
 from buildlib.publish.receipt import (
     GateRecord,
     Receipt,
@@ -37,6 +37,7 @@ from buildlib.publish.receipt import (
     new_receipt,
     write_receipt,
 )
+from buildlib.publish.signing import ReleaseSigner
 from buildlib.publish.tagger import TagPolicy, archive_problems
 from buildlib.registry.transport import Transport
 from buildlib.versioning.preconditions import Mode
@@ -88,6 +89,7 @@ def surroundings(root: Path) -> PublishContext:
         buildkit=never,
         check_unchanged=never,
         cancel=never,
+        files=never,
     )
 
 

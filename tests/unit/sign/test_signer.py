@@ -187,7 +187,7 @@ NO_PUB = "loading public key: open no.pub: no such file or directory"
         pytest.param(1, BUSY, LaterError, "does not answer", id="the registry is busy"),
         pytest.param(1, NOBODY, AuthorisationError, "id-token: write", id="nobody vouches, in 2"),
         pytest.param(1, AMBIENT, AuthorisationError, "id-token: write", id="nobody vouches, in 3"),
-        pytest.param(1, FULCIO_DOWN, LaterError, "to vouch", id="who vouches is down"),
+        pytest.param(1, FULCIO_DOWN, LaterError, "the issuer of", id="the issuer is down"),
         pytest.param(1, CALLED_SO, InputError, "can't be used", id="a repository is called so"),
         pytest.param(1, "boom", VerificationError, "could not sign", id="something else"),
     ],
