@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.config.tables import Registry
+from buildlib.docker.client_config import config_directory
 from buildlib.errors import AuthorisationError, InputError, ToolError
 from buildlib.executor import Executor
 from buildlib.image.reference import HUB
@@ -55,12 +56,6 @@ class Credentials:
         # Bytes of a variable that are not UTF-8 are sent unchanged.
         pair = f"{self.username}:{self.secret}".encode(errors="surrogateescape")
         return base64.b64encode(pair).decode()
-
-
-def config_folder(env: Mapping[str, str]) -> Path:
-    """Return the directory of docker's own configuration."""
-    home = env.get("HOME") or "~"
-    return Path(env.get("DOCKER_CONFIG") or Path(home).expanduser() / ".docker")
 
 
 def _key(host: str) -> str:
@@ -178,7 +173,7 @@ def find_credentials(
     """
     if found := _from_environment(registry, env):
         return found
-    config = _read_config(config_folder(env))
+    config = _read_config(config_directory(env))
     own = _entry(config.get("credHelpers"), registry.host)
     for helper in filter(None, (own, config.get("credsStore"))):
         if found := _from_helper(str(helper), registry.host, executor):
