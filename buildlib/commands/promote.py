@@ -65,7 +65,7 @@ def promote(
 
     Args:
         run: where it is printed.
-        digest: of what is there.
+        digest: of an image in all registries.
         tag: to be given.
         names: of the registries; none: all.
         unverified: why nothing is verified; empty: it is.

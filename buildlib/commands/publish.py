@@ -243,7 +243,7 @@ def _tags(run: Edge, one: Opened) -> tuple[str, ...] | None:
         return one.repository.tags()
     except (AuthorisationError, EngineError) as error:
         if not run.dry:
-            # An account that may not push is told that first.
+            # That an account may not push is more important.
             one.repository.check_writable()
         why = f": {error.why.splitlines()[0]}" if error.why else ""
         run.console.warn(

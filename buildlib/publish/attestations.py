@@ -104,7 +104,8 @@ def write_attested(archive: Archive, path: Path, predicates: Iterable[Predicate]
         for one in stated:
             if one.about == image.digest:
                 blobs.append(_json(_statement(one, image)))
-                layers.append(_layer(one.kind, blobs[-1]))
+                kind = {"annotations": {"in-toto.io/predicate-type": one.kind}}
+                layers.append(_descriptor(_STATEMENT, blobs[-1]) | kind)
         if layers:
             blobs += [_EMPTY, _json(_manifest(archive, image, layers))]
             entries.append(_entry(image, blobs[-1]))
@@ -122,10 +123,6 @@ def _json(document: object) -> bytes:
 
 def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
-
-
-def _layer(kind: str, data: bytes) -> dict[str, Any]:
-    return _descriptor(_STATEMENT, data) | {"annotations": {"in-toto.io/predicate-type": kind}}
 
 
 def _manifest(archive: Archive, image: Image, layers: list[dict[str, Any]]) -> dict[str, Any]:

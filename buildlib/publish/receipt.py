@@ -389,26 +389,17 @@ def _check(name: str, value: object, kind: object) -> None:
         raise TypeError(f"{name}: {value!r}")
 
 
-def _read_gate(found: Mapping[str, Any]) -> GateRecord:
-    record = _read(GateRecord, found)
-    sboms = record.figures.get("sboms", [])
-    _check("sboms", sboms, list[_Sbom])
-    for file in (file for sbom in sboms for file in sbom["files"]):
+def _check_parts(receipt: Receipt) -> None:
+    """Raise TypeError or ValueError if a part has the wrong type."""
+    _check("sboms", receipt.sboms, list[_Sbom])
+    _check("provenance", receipt.provenance, list[_Provenance])
+    for target in receipt.targets.values():
+        _check("tags", target.tags, dict[str, _Tag])
+    for file in (file for sbom in receipt.sboms for file in sbom["files"]):
         if not file.endswith(tuple(SBOM_FILES.values())):
             raise ValueError(f"{file} is not an SBOM of a known type")
-    return record
-
-
-def _check_provenance(found: list[dict[str, str]]) -> None:
-    _check("provenance", found, list[_Provenance])
-    if unknown := {one["type"] for one in found} - set(PROVENANCE.values()):
+    if unknown := {one["type"] for one in receipt.provenance} - set(PROVENANCE.values()):
         raise ValueError(f"provenance of an unknown type: {min(unknown)}")
-
-
-def _read_target(found: Mapping[str, Any]) -> TargetRecord:
-    record = _read(TargetRecord, found)
-    _check("tags", record.tags, dict[str, _Tag])
-    return record
 
 
 def read_receipt(path: Path) -> Receipt | None:
@@ -426,10 +417,10 @@ def read_receipt(path: Path) -> Receipt | None:
         receipt = _read(
             Receipt,
             found,
-            gates=[_read_gate(one) for one in found["gates"]],
-            targets={name: _read_target(one) for name, one in found["targets"].items()},
+            gates=[_read(GateRecord, one) for one in found["gates"]],
+            targets={name: _read(TargetRecord, one) for name, one in found["targets"].items()},
         )
-        _check_provenance(receipt.provenance)
+        _check_parts(receipt)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not a receipt",

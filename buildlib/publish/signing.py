@@ -89,7 +89,7 @@ def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibErr
         found.append(
             InputError(
                 f"verify wants {' and '.join(kept)}, which would be in the index alone",
-                why="what is in the index is signed with it, and not on its own",
+                why="attestations in the index are signed with it, and not separately",
                 hint='set publish.attestations = "both", or remove them from verify.attestations',
             )
         )
@@ -120,7 +120,7 @@ class ReleaseSigner:
         project: says what signs, and what counts as signed.
         plan: what is published.
         executor: starts cosign.
-        console: shows what goes on.
+        console: shows progress.
         repositories: by the registry's name, each with the credentials for it.
     """
 

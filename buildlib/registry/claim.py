@@ -247,13 +247,6 @@ class Claim:
             hint="wait for it, and check its result",
         )
 
-    def _too_many(self) -> TransientError:
-        return TransientError(
-            f"the claims in {self.repository.name} can't all be read",
-            why=f"more than {self.terms.patience:.0f} s",
-            hint=f"remove tags that begin with {PREFIX}, except those of running publications",
-        )
-
     def _rivals(self) -> list[_Other]:
         """Return the claims of other publishers that have to be waited for.
 
@@ -317,7 +310,12 @@ class Claim:
             if not tag.startswith(PREFIX) or tag == self.tag or tag in self._down:
                 continue
             if self.clock() - began >= self.terms.patience:
-                raise self._too_many()
+                raise TransientError(
+                    f"the claims in {self.repository.name} can't all be read",
+                    why=f"more than {self.terms.patience:.0f} s",
+                    hint=f"remove tags that begin with {PREFIX}, except those of running "
+                    "publications",
+                )
             document = self.repository.manifest(tag)
             found = _annotations(document) if document else {}
             if document is None or not found:

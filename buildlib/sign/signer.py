@@ -58,7 +58,7 @@ class Verified:
 
     Args:
         reference: as it was asked for.
-        digest: that it stands for.
+        digest: of the image.
         signed_by: the key, or the identity.
         images: digests of the manifests that are signed as well.
         attestations: how many there are of each type.
@@ -87,10 +87,10 @@ class Verified:
 
 
 def find_cosign(executor: Executor) -> Cosign:
-    """Return the cosign that is here.
+    """Return the installed cosign.
 
     Raises:
-        ToolError: there is none, or it is too old (exit 3).
+        ToolError: it is missing or too old (exit 3).
     """
     try:
         reported = executor.run(("cosign", "version", "--json"), timeout=_TIMEOUT)
