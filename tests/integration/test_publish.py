@@ -311,7 +311,7 @@ def test_a_bill_that_is_wanted_has_to_be_made(make: Make) -> None:
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace('["slsa', '["spdxjson", "slsa'), encoding="utf-8")
     release.commit("wants a bill", "v1.2.4")
-    with pytest.raises(InputError, match="verify wants spdxjson, and no bill"):
+    with pytest.raises(InputError, match="verify wants spdxjson, and no SBOM"):
         release.publish(PLAIN)
     assert release.tags == [{}, {}]
     # It ended before it did anything, and leaves nothing behind.

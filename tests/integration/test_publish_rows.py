@@ -198,7 +198,7 @@ def test_row_48_a_registry_that_holds_something_else_after_the_push(
     )
     error = setting.raised()
     assert isinstance(error, GateError)
-    assert "is something else" in str(error)
+    assert "has another digest" in str(error)
     assert setting.release.tags == [{}, {}]
     assert setting.servers[1].holds(digest)
 
