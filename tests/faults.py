@@ -133,7 +133,7 @@ def digest(setting: Setting) -> str:
 
 
 def something_else(server: Server, tag: str) -> str:
-    """Let a tag stand for an image that nobody judged; return its digest."""
+    """Point a tag at an image that was not checked; return its digest."""
     repository = Repository(Transport(server.host, KNOWN), PATH)
     data = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}).encode()
     document = Document(data, INDEX)

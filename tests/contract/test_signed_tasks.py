@@ -359,11 +359,11 @@ def test_or_the_signed_statement_says_it(world: World, said: str) -> None:
         verify(world.run, f"{world.registry.name}:1.2.0", wanted, as_json=False)
 
 
-# --- a stranger ------------------------------------------------------------------------------
+# --- a third party ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("key", "identity"), [("my.pub", ""), ("", "ann@example.org")])
-def test_a_stranger_verifies_without_a_configuration(
+def test_a_third_party_verifies_without_a_configuration(
     world: World, tmp_path: Path, key: str, identity: str
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -386,7 +386,7 @@ def test_a_stranger_verifies_without_a_configuration(
         ("1.1.0", "1.2.0-alpine", False),
     ],
 )
-def test_a_stranger_sees_that_a_tag_names_another_version(
+def test_a_third_party_sees_that_a_tag_names_another_version(
     world: World, tmp_path: Path, version: str, tag: str, *, good: bool
 ) -> None:
     (tmp_path / "elsewhere").mkdir()

@@ -56,7 +56,7 @@ def make(tmp_path: Path, servers: list[Server]) -> Iterator[Make]:
 
 
 @pytest.mark.toolchain
-def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> None:
+def test_one_digest_is_built_checked_signed_and_tagged_everywhere(make: Make) -> None:
     # Steps that another test builds at this moment would be waited for, and not be cached ones.
     release = make(provenance=True, content=secrets.token_hex(8))
     text = release.publish(PLAIN)
@@ -305,12 +305,12 @@ def test_a_snapshot_and_an_edge_build_are_published_by_name(make: Make) -> None:
         release.publish(UNSIGNED._replace(edge=True, snapshot=True))
 
 
-def test_a_bill_that_is_wanted_has_to_be_made(make: Make) -> None:
+def test_an_sbom_that_is_wanted_has_to_be_made(make: Make) -> None:
     release = make()
     config = release.root / "buildlib.toml"
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace('["slsa', '["spdxjson", "slsa'), encoding="utf-8")
-    release.commit("wants a bill", "v1.2.4")
+    release.commit("wants an SBOM", "v1.2.4")
     with pytest.raises(InputError, match="verify wants spdxjson, and no SBOM"):
         release.publish(PLAIN)
     assert release.tags == [{}, {}]

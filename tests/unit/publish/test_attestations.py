@@ -252,8 +252,8 @@ def _made(root: Path, receipt: Receipt) -> None:
     }.items():
         files.append(f"dist/thing.{end}")
         (root / files[-1]).write_text(json.dumps(content), encoding="utf-8")
-    *bills, own = files
-    listed = {"platform": "linux/amd64", "digest": about, "packages": 1, "files": bills}
+    *sboms, own = files
+    listed = {"platform": "linux/amd64", "digest": about, "packages": 1, "files": sboms}
     receipt.digest, receipt.platforms = about, {"linux/amd64": about}
     receipt.gates = [GateRecord(gate="sbom", state="passed", figures={"sboms": [listed]})]
     receipt.provenance = [

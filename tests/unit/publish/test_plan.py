@@ -67,7 +67,7 @@ def test_a_stage_that_is_not_built_need_not_be_pinned(tmp_path: Path) -> None:
     assert not _plan(tmp_path, text).rehearsal
 
 
-def test_a_rehearsal_may_stand_on_anything(tmp_path: Path) -> None:
+def test_a_test_release_may_stand_on_anything(tmp_path: Path) -> None:
     assert _plan(tmp_path, "FROM alpine:3.22\n", host="127.0.0.1:5000").rehearsal
 
 

@@ -366,7 +366,7 @@ def test_an_archive_of_something_else(
         assert archive_problems(archive.images(), plan) == []
 
 
-def test_an_archive_of_a_rehearsal_stays_here(tmp_path: Path) -> None:
+def test_an_archive_of_a_test_release_stays_here(tmp_path: Path) -> None:
     # Whatever is configured by now, and whatever gates are left out.
     labels = {VERSION_LABEL: "1.2.3", STAND_INS: "golang:1.24 alpine:3.22"}
     with open_archive(_archive(tmp_path, "linux/amd64", **labels)) as archive:

@@ -408,7 +408,7 @@ def test_what_will_not_pass_is_not_tried_again() -> None:
     assert waits == []
 
 
-def test_a_stranger_has_nothing_of_the_signers() -> None:
+def test_a_third_party_has_nothing_of_the_signers() -> None:
     executor = Answers(Completed(code=0, stdout="[]"))
     env = {
         "COSIGN_PASSWORD": "p",
