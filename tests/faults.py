@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from buildlib.errors import BuildlibError, exit_code_of
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.transport import Transport
 from buildlib.retry import Patience
+from buildlib.sign import signer
 
 PINNED = ["1.2.3"]
 TAGS = ["1", "1.2", "1.2.3", "latest"]
@@ -144,4 +145,4 @@ def something_else(server: Server, tag: str) -> str:
 @pytest.fixture
 def quick_cosign(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start cosign again at once where it failed."""
-    monkeypatch.setattr("buildlib.sign.signer._BASE", 0.01)
+    monkeypatch.setattr(signer, "PATIENCE", replace(signer.PATIENCE, base=0.01))

@@ -49,7 +49,7 @@ _LOG: Final = ("--tlog-upload", "--use-signing-config=true")
 _TOO_OLD: Final = re.compile(r"v?[01]\.")
 _LONGEST: Final = 600
 # Each attempt starts cosign again, which gives up after a failed connection.
-_PATIENCE: Final = Patience(attempts=4, base=1.0)
+PATIENCE: Final = Patience(attempts=4, base=1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -365,7 +365,7 @@ def opened_signer(
             *(cosign, executor, root, env),
             store=store,
             safe=transport.safe,
-            retrier=Retrier(patience=_PATIENCE, tally=transport.tally),
+            retrier=Retrier(patience=PATIENCE, tally=transport.tally),
         )
 
 

@@ -25,7 +25,7 @@ from buildlib.errors import (
 from buildlib.executor import Completed
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.transport import Transport
-from buildlib.retry import LaterError, Patience, Retrier, Tally
+from buildlib.retry import LaterError, Retrier, Tally
 from buildlib.sign.cosign import (
     Cosign,
     ForeignError,
@@ -36,7 +36,7 @@ from buildlib.sign.cosign import (
     surrounded,
     verifying_problem,
 )
-from buildlib.sign.signer import Signer, find_cosign, fingerprint, opened_signer
+from buildlib.sign.signer import PATIENCE, Signer, find_cosign, fingerprint, opened_signer
 
 from fakes import FakeExecutor
 
@@ -59,8 +59,7 @@ def _signer(
     safe: Callable[[str], str] = REGISTRY.safe,
     env: Mapping[str, str] | None = None,
 ) -> Signer:
-    patience = Patience(attempts=4, base=1.0)
-    retrier = Retrier(patience=patience, sleep=waits.append, chance=lambda: 1.0)
+    retrier = Retrier(patience=PATIENCE, sleep=waits.append, chance=lambda: 1.0)
     store = Path("/store")
     return Signer(*(cosign, executor, ROOT, env or {}), store=store, safe=safe, retrier=retrier)
 
