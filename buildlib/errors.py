@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -119,6 +120,17 @@ class ProblemsError(BuildlibError):
     def __str__(self) -> str:
         """Return one problem after another."""
         return "\n".join(str(problem) for problem in self.problems)
+
+
+@contextmanager
+def collected(problems: list[BuildlibError]) -> Iterator[None]:
+    """Append the error of a block to a list instead of raising it; an interrupt is raised."""
+    try:
+        yield
+    except CancelledError:
+        raise
+    except BuildlibError as error:
+        problems.append(error)
 
 
 def raise_problems(problems: Sequence[BuildlibError]) -> None:
