@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 
@@ -143,6 +144,17 @@ class ProblemsError(BuildlibError):
         """Return the problem whose code is exited with, and all of them."""
         every = [problem.as_dict() for problem in self.problems]
         return every[0] | {"problems": every}
+
+
+@contextmanager
+def collected(problems: list[BuildlibError]) -> Iterator[None]:
+    """Append the error of a block to a list instead of raising it; an interrupt is raised."""
+    try:
+        yield
+    except CancelledError:
+        raise
+    except BuildlibError as error:
+        problems.append(error)
 
 
 def raise_problems(problems: Sequence[BuildlibError]) -> None:

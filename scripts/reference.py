@@ -31,10 +31,10 @@ GUIDES = {
     "registries": "release.md#configuration",
     "run": "running.md#configuration",
     "scan": "scan.md#configuration",
-    "sign": "signing.md#configuration",
+    "sign": "sign.md#configuration",
     "smoke": "smoke.md",
     "tags": "versions.md#rules-of-your-own",
-    "verify": "signing.md#configuration",
+    "verify": "sign.md#configuration",
 }
 INTRODUCTION = """\
 # Configuration

@@ -22,7 +22,8 @@ from buildlib.registry.credentials import Credentials
 from buildlib.registry.repository import Repository
 from buildlib.registry.tags import put_tag
 from buildlib.registry.transfer import pulled, push_archive
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
 
 
 class Reply(NamedTuple):

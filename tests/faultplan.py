@@ -16,7 +16,7 @@ from typing import NamedTuple
 from registries import Fault
 from releases import QUICK
 
-from buildlib.registry.transport import Patience
+from buildlib.retry import Patience
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from registries import KNOWN, Proxy, Server, fault_proxy, registry
 from releases import PATH, PLAIN, QUICK, UNSIGNED, Release, make_release
 
-from buildlib.commands.publish import Wanted
+from buildlib.commands.publish import PublishOptions
 from buildlib.errors import BuildlibError, exit_code_of
 from buildlib.registry.repository import Document, Repository
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
+from buildlib.sign import signer
 
 PINNED = ["1.2.3"]
 TAGS = ["1", "1.2", "1.2.3", "latest"]
@@ -67,7 +69,7 @@ class Setting:
         for proxy in self.proxies:
             proxy.forget()
 
-    def code(self, wanted: Wanted, patience: Patience = QUICK) -> int:
+    def code(self, wanted: PublishOptions, patience: Patience = QUICK) -> int:
         """Publish, and return the code that the task would exit with."""
         try:
             self.release.publish(wanted, patience=patience)
@@ -75,7 +77,7 @@ class Setting:
             return exit_code_of(error)
         return 0
 
-    def raised(self, wanted: Wanted = RESUMED) -> BuildlibError:
+    def raised(self, wanted: PublishOptions = RESUMED) -> BuildlibError:
         """Publish, and return what was raised."""
         with pytest.raises(BuildlibError) as caught:
             self.release.publish(wanted)
@@ -132,7 +134,7 @@ def digest(setting: Setting) -> str:
 
 
 def something_else(server: Server, tag: str) -> str:
-    """Let a tag stand for an image that nobody judged; return its digest."""
+    """Point a tag at an image that was not checked; return its digest."""
     repository = Repository(Transport(server.host, KNOWN), PATH)
     data = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}).encode()
     document = Document(data, INDEX)
@@ -143,4 +145,4 @@ def something_else(server: Server, tag: str) -> str:
 @pytest.fixture
 def quick_cosign(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start cosign again at once where it failed."""
-    monkeypatch.setattr("buildlib.sign.signer._BASE", 0.01)
+    monkeypatch.setattr(signer, "PATIENCE", replace(signer.PATIENCE, base=0.01))

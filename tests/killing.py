@@ -13,18 +13,18 @@ from conftest import unmeasured
 from faults import SIGNED, SKIP, Setting
 from releases import UNSIGNED, Release
 
-from buildlib.commands.publish import Wanted
+from buildlib.commands.publish import PublishOptions
 
 _KILLED = """
 import os, signal, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
 from buildlib.commands.session import Edge
-from buildlib.commands.publish import NOTHING, publish
+from buildlib.commands.publish import NO_OPTIONS, publish
 def kill(step):
     if step == {step!r}:
         os.kill(os.getpid(), signal.SIGKILL)
-wanted = NOTHING._replace(resume={resume}, skips={skips!r}, reason={reason!r})
+wanted = NO_OPTIONS._replace(resume={resume}, skips={skips!r}, reason={reason!r})
 run = Edge(Path("."), dict(os.environ), dry=False, quiet=True)
 publish(run, wanted, reached=kill)
 """
@@ -44,7 +44,7 @@ STEPS = (*_FIRST, "push one", "push two", *_LAST)
 SIGNED_STEPS = (*_FIRST, "provenance", "push one", "sign one", "push two", "sign two", *_LAST)
 
 
-def kill(release: Release, moment: str, folder: Path, wanted: Wanted = UNSIGNED) -> None:
+def kill(release: Release, moment: str, folder: Path, wanted: PublishOptions = UNSIGNED) -> None:
     """Kill a run after a step, or in the build.
 
     Args:
@@ -84,7 +84,7 @@ def files(release: Release) -> set[str]:
     return {name for name in found if not name.endswith(".buildkit.json")}
 
 
-def finish(setting: Setting, digest: str, wanted: Wanted) -> str:
+def finish(setting: Setting, digest: str, wanted: PublishOptions) -> str:
     """Pick up what was killed, and see that all is done; return what was printed."""
     reached: list[str] = []
     # One that was killed before it did anything left nothing to resume.

@@ -20,16 +20,16 @@ from conftest import ROOT, TASKS, git, run_process, start_task, unmeasured
 from inprocess import run_task
 from registries import Server, docker_config
 
-from buildlib.commands.publish import NOTHING, Wanted, publish
+from buildlib.commands.publish import NO_OPTIONS, PublishOptions, publish
 from buildlib.commands.session import Edge
 from buildlib.registry.claim import PREFIX, ClaimTerms
-from buildlib.registry.transport import Patience
+from buildlib.retry import Patience
 
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=5.0)
 # No publication of a test takes so long on a slow machine that its claim has to be renewed, which
 # is another request. Nor does any wait for one to expire: whose owner was killed is known by then.
 TERMS = ClaimTerms(duration=90.0, poll=0.05, patience=120.0)
-PLAIN = NOTHING
+PLAIN = NO_OPTIONS
 UNSIGNED = PLAIN._replace(skips=("sign",), reason="signatures are another test's")
 PATH = "team/thing"
 # How cosign names the provenance that BuildKit writes by default.
@@ -84,7 +84,7 @@ class Release:
 
     def publish(
         self,
-        wanted: Wanted = UNSIGNED,
+        wanted: PublishOptions = UNSIGNED,
         *,
         reached: Callable[[str], None] = lambda _: None,
         patience: Patience = QUICK,

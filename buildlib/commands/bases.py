@@ -11,7 +11,6 @@ from typing import NamedTuple
 from buildlib.bases.check import BasesReport, BaseStatus, look_up, new_pins, not_asked
 from buildlib.bases.end_of_life import Lifetimes, read_lifetimes
 from buildlib.build.planner import MIRROR, configured_base, known_args
-from buildlib.commands.registries import open_registries
 from buildlib.commands.session import Edge
 from buildlib.config.config import Config
 from buildlib.config.tables import Registry
@@ -23,6 +22,7 @@ from buildlib.findings.report import show, warn
 from buildlib.image.platform import engine_platform, is_platform, parse_platform
 from buildlib.image.reference import Reference, parse_reference
 from buildlib.project import Project
+from buildlib.registry.open import open_registries
 
 
 def _asked(config: Config, base: Base) -> Reference:
@@ -49,7 +49,9 @@ def _look_up_all(
         Registry(name=base.reference, repository=one.name)
         for base, one in zip(bases, asked, strict=True)
     ]
-    for base, wanted, one in zip(bases, asked, open_registries(run, places), strict=True):
+    for base, wanted, one in zip(
+        bases, asked, open_registries(places, run.env, run.executor), strict=True
+    ):
         try:
             with run.console.running(f"looking up {base.reference}"):
                 status = look_up(

@@ -1,4 +1,4 @@
-"""What `docker-login` does, and what it means where docker does not sign in."""
+"""`docker-login`: credentials for docker, and the reasons why docker does not accept them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from buildlib.commands.session import Edge
-from buildlib.config.tables import Registry
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -17,12 +16,13 @@ from buildlib.errors import (
     ToolError,
     TransientError,
 )
-from buildlib.publish.plan import chosen_registries
 from buildlib.registry.credentials import Credentials, find_credentials
+from buildlib.registry.open import chosen_registries
+from buildlib.retry import is_transient
 from buildlib.shell import shell_line
 
 _TIMEOUT: Final = 60.0
-# How a line of docker's log begins: what it tries on the way, and not how that ended.
+# The beginning of a line of docker's log, which is not the outcome.
 _LOG: Final = "time="
 _ENGINE: Final = re.compile(r"docker daemon|docker API|error during connect", re.IGNORECASE)
 _STORE: Final = re.compile(
@@ -33,26 +33,20 @@ _REFUSED: Final = re.compile(
     r"unauthorized|forbidden|denied|incorrect|no basic auth credentials|(status:?|HTTP) 40[13]\b",
     re.IGNORECASE,
 )
-_PASSING: Final = re.compile(
-    r"no such host|server misbehaving|temporary failure|timed? ?out|deadline exceeded|\bEOF\b"
-    r"|connection (refused|reset)|broken pipe|unreachable|no route to host|request canceled"
-    r"|too ?many ?requests|(status:?|HTTP) (408|425|429|5\d\d)\b",
-    re.IGNORECASE,
-)
 
 
 def login_problem(host: str, stderr: str, known: Credentials) -> BuildlibError:
-    """Return why docker has not signed in: it has one exit code for everything.
+    """Return why docker has not signed in; it has one exit code for all reasons.
 
     Args:
         host: of the registry.
-        stderr: what docker said.
-        known: the credentials, none of which is told.
+        stderr: of docker.
+        known: the credentials, which are not in the message.
     """
     lines = [line for line in stderr.splitlines() if not line.startswith(_LOG)]
     said = "\n".join(lines).strip()
     why = said.replace(known.secret, "***")
-    # These two first: a socket and a file that may not be used say "permission denied" as well.
+    # These two first: the messages for a socket and a file contain "permission denied" as well.
     if _ENGINE.search(said):
         hint = "start it, or see invoke doctor"
         return EngineError("the Docker engine does not answer", why=why, hint=hint)
@@ -60,13 +54,13 @@ def login_problem(host: str, stderr: str, known: Credentials) -> BuildlibError:
         return ToolError(
             f"docker can't keep the credentials for {host}",
             why=why,
-            hint="install the helper that docker's config.json names, or take it out there",
+            hint="install the helper that docker's config.json names, or remove it there",
         )
     if _CERTIFICATE.search(said):
         return InputError(f"the certificate of {host} is not trusted", why=why)
     if _REFUSED.search(said):
         return AuthorisationError(f"{host} refuses the credentials", why=why)
-    if _PASSING.search(said):
+    if is_transient(said):
         return _unreachable(host, why)
     return EngineError(f"docker does not sign in to {host}", why=why)
 
@@ -76,7 +70,7 @@ def _unreachable(host: str, why: str) -> TransientError:
 
 
 def login(run: Edge, names: Sequence[str]) -> None:
-    """Hand the variables' credentials to docker, or see that docker has some.
+    """Give docker the credentials of the environment, or check that docker has some.
 
     Raises:
         AuthorisationError: there are none, or they are refused (exit 5).
@@ -93,7 +87,11 @@ def login(run: Edge, names: Sequence[str]) -> None:
             continue
         known = find_credentials(registry, run.env, run.executor)
         if known is None:
-            raise _none(registry)
+            variables = " and ".join(filter(None, (registry.username_env, registry.password_env)))
+            raise AuthorisationError(
+                f"there are no credentials for {registry.name}",
+                hint=f"set {variables}" if variables else f"docker login {registry.host}",
+            )
         if known.source.startswith("environment"):
             _sign_in(run, registry.host, (*words, known.username), known)
             run.console.answer(f"{registry.name}: docker is signed in as {known.username}")
@@ -101,19 +99,11 @@ def login(run: Edge, names: Sequence[str]) -> None:
             run.console.answer(f"{registry.name}: {known.source} has credentials already")
 
 
-def _none(registry: Registry) -> AuthorisationError:
-    variables = " and ".join(filter(None, (registry.username_env, registry.password_env)))
-    return AuthorisationError(
-        f"there are no credentials for {registry.name}",
-        hint=f"set {variables}" if variables else f"docker login {registry.host}",
-    )
-
-
 def _sign_in(run: Edge, host: str, argv: Sequence[str], known: Credentials) -> None:
     try:
         done = run.executor.feed(argv, known.secret, timeout=_TIMEOUT)
     except TimedOutError as error:
-        # It has no limit of its own, and what it waits for is the registry.
+        # It has no time limit of its own, and waits for the registry.
         raise _unreachable(host, error.what) from error
     if done.code != 0:
         raise login_problem(host, done.stderr, known)

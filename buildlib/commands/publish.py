@@ -1,13 +1,11 @@
-"""What `docker-publish` does; apart from its options, so that only the task itself loads it."""
+"""`docker-publish`: what a publication needs, from the options to the report."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,19 +15,18 @@ from buildlib.build.context import DIST
 from buildlib.build.included_files import INCLUDE
 from buildlib.build.preflight import check_engine
 from buildlib.commands.connect import connect
-from buildlib.commands.registries import Opened, make_claim, open_registries
 from buildlib.commands.session import Edge
 from buildlib.commands.version import mode
 from buildlib.config.publish import SIGN
 from buildlib.console import to_json
 from buildlib.containers.runner import Engine, describe_engine
-from buildlib.docker.engine import buildkit_versions
+from buildlib.docker.engine import EngineFacts, buildkit_versions
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
-    CancelledError,
     EngineError,
     InputError,
+    collected,
     raise_problems,
 )
 from buildlib.executor import PlumbumExecutor
@@ -40,28 +37,28 @@ from buildlib.publish.gates import Subject, missing_tools
 from buildlib.publish.plan import (
     PublishPlan,
     Target,
-    chosen_registries,
     left_out,
     make_publish_plan,
     parse_skips,
     plan_target,
 )
-from buildlib.publish.publisher import PublishFlow, Surroundings
+from buildlib.publish.publisher import PublishContext, PublishFlow
 from buildlib.publish.receipt import NAME, Receipt, find_receipt, read_receipt
 from buildlib.publish.report import as_text
-from buildlib.publish.signing import CosignSigner, check_signer, signing_problems
-from buildlib.publish.tagger import Rules
+from buildlib.publish.signing import ReleaseSigner, check_signer, signing_problems
+from buildlib.publish.tagger import TagPolicy
 from buildlib.registry.claim import Claim, ClaimTerms, Intent
-from buildlib.registry.transport import Patience
+from buildlib.registry.open import Opened, chosen_registries, open_registries
+from buildlib.retry import Patience
 from buildlib.versioning.preconditions import Mode
 from buildlib.versioning.tag_plan import rightful_tag
 
-# For what a dry run asks only to tell more.
+# A dry run asks registries for details that it can do without.
 _ONCE = Patience(attempts=1, timeout=10.0)
 
 
-class Wanted(NamedTuple):
-    """The task's options."""
+class PublishOptions(NamedTuple):
+    """The options of `docker-publish`."""
 
     registries: tuple[str, ...] = ()
     skips: tuple[str, ...] = ()
@@ -74,43 +71,43 @@ class Wanted(NamedTuple):
     as_json: bool = False
 
 
-NOTHING: Final = Wanted()
+NO_OPTIONS: Final = PublishOptions()
 
 
-class Planner:
-    """Makes the plan, as often as the registries are looked at."""
+class PublishPlanner:
+    """Makes the plan, before and after the registries are asked for their tags."""
 
-    def __init__(self, run: Edge, wanted: Wanted, *, by_version: bool = False) -> None:
+    def __init__(self, run: Edge, options: PublishOptions, *, by_version: bool = False) -> None:
         """Read everything but the registries.
 
         Args:
-            run: where it is.
-            wanted: the options.
-            by_version: what is no release by its version is a snapshot, without being asked for.
+            run: of the task.
+            options: of the task.
+            by_version: a version that is not a release is a snapshot, without the option for it.
 
         Raises:
             InputError: the request is not usable (exit 2).
         """
-        if wanted.snapshot and wanted.edge:
+        if options.snapshot and options.edge:
             raise InputError("--snapshot and --edge exclude each other", hint="give one of them")
-        self._mode = mode(snapshot=wanted.snapshot, edge=wanted.edge)
-        self._skips = parse_skips(wanted.skips, wanted.reason)
+        self._mode = mode(snapshot=options.snapshot, edge=options.edge)
+        self._skips = parse_skips(options.skips, options.reason)
         self.project: Project = run.project()
         if by_version and self.project.version.snapshot:
             self._mode = Mode.SNAPSHOT
-        # With the files of the commit, once they have been looked at.
+        # With the files of the commit, after `take_commit`.
         self._planned = self.project
         # The registries that do not list their tags.
         self._unlisted: set[str] = set()
         config = self.project.config
-        self.registries = chosen_registries(config, wanted.registries)
+        self.registries = chosen_registries(config, options.registries)
         self._changes = changes_of(self.project)
-        # Once: what is built is what was there in the beginning.
+        # Once: the image is built from the files that are there now.
         self._uncommitted = self._hashed(self._changes)
         self._dockerfile = self.project.dockerfile()
 
     def take_commit(self) -> None:
-        """Plan by the files of the commit from now on, unless others are published.
+        """Plan with the files of the commit from now on, unless others are published.
 
         Raises:
             InputError, ToolError: as `from_commit`.
@@ -136,7 +133,7 @@ class Planner:
             if project.checkout and project.checkout.included != planned.included:
                 raise InputError(
                     f"files that {INCLUDE} names have changed meanwhile",
-                    hint="leave them alone while docker-publish runs, and publish again",
+                    hint="do not change them while docker-publish runs, and publish again",
                 )
             yield project
 
@@ -147,9 +144,9 @@ class Planner:
         return hash_changes(git.root, changes, self.project.config.root / DIST)
 
     def check_unchanged(self) -> None:
-        """Raise InputError (exit 2) where the files are not those that the plan was made of.
+        """Raise InputError (exit 2) if the files differ from those that the plan was made of.
 
-        A build takes what is there while it runs, and that may be minutes after it was looked at.
+        A build reads the files while it runs, which may be minutes later.
         """
         git = self.project.git
         if not isinstance(git, GitFacts):
@@ -158,8 +155,8 @@ class Planner:
         if not (same and read_revision(git.root) == git.revision):
             raise InputError(
                 "the files changed while the image was built",
-                why=f"it would be called {self.project.version.value}, and be something else",
-                hint="leave them alone while docker-publish builds, and publish again",
+                why=f"the image is not {self.project.version.value}, as its label says",
+                hint="do not change them while docker-publish builds, and publish again",
             )
 
     def plan(self, in_registry: Mapping[str, Sequence[str] | None]) -> PublishPlan:
@@ -184,32 +181,33 @@ class Planner:
         if run.dry:
             return signing_problems(config, gates) if SIGN not in skipped else []
         found = missing_tools(gates, subject_of(run, self.project, Path(), release=True))
-        asked: list[Callable[[], object]] = [lambda: _engine(run)]
+        with collected(found):
+            _engine(run)
         if SIGN not in skipped:
-            asked.append(lambda: check_signer(config, gates, run.executor))
-        for ask in asked:
-            try:
-                ask()
-            except CancelledError:
-                raise
-            except BuildlibError as error:
-                found.append(error)
+            with collected(found):
+                check_signer(config, gates, run.executor)
         return found
 
-    def rules(self, run: Edge, opened: Sequence[Opened], terms: ClaimTerms | None) -> Rules:
-        """Return how tags are decided when they are given."""
+    def tag_policy(
+        self, run: Edge, opened: Sequence[Opened], terms: ClaimTerms | None
+    ) -> TagPolicy:
+        """Return how tags are decided at the moment when they are written."""
         repositories = {one.registry.name: one.repository for one in opened}
         project, mode, changes = self.project, self._mode, self._changes
         version, config = project.version.value, project.config
 
         def claim(target: Target, intent: Intent, known: tuple[str, ...]) -> Claim:
-            registry, repository = target.registry, repositories[target.name]
-            if target.name in self._unlisted:
-                # Others' claims are seen in the list alone.
-                registry = replace(registry, claim=False)
-            return make_claim(run, registry, repository, intent, known=known, terms=terms)
+            return Claim(
+                repositories[target.name],
+                intent,
+                terms=terms or ClaimTerms(),
+                known=known,
+                note=run.console.note,
+                # The claims of others are found in the list of tags.
+                enabled=target.registry.claim and target.name not in self._unlisted,
+            )
 
-        return Rules(
+        return TagPolicy(
             target=lambda registry, held: plan_target(project, changes, registry, mode, held),
             rightful=lambda registry, tag, held: rightful_tag(
                 tag, version, config.tag_rules(registry), held, config.naming
@@ -218,10 +216,10 @@ class Planner:
         )
 
 
-def _held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...] | None]:
-    """Return the tags of each registry, None where it does not list them; that is said.
+def _tags_held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...] | None]:
+    """Return the tags of each registry, None with a warning if it does not list them.
 
-    Many an account may push and pull, and list nothing: only tags that move need the list.
+    Some accounts may push and pull, and not list tags: only tags that move need the list.
 
     Raises:
         BuildlibError: a required registry does not answer, or can't be written to either.
@@ -229,15 +227,13 @@ def _held(run: Edge, opened: Sequence[Opened]) -> dict[str, tuple[str, ...] | No
     found: dict[str, tuple[str, ...] | None] = {}
     problems: list[BuildlibError] = []
     for one in opened:
-        try:
+        failed: list[BuildlibError] = []
+        with collected(failed):
             found[one.registry.name] = _tags(run, one)
-        except CancelledError:
-            raise
-        except BuildlibError as error:
-            if run.dry or not one.registry.required:
-                run.console.warn(f"{one.registry.name} does not tell its tags: {error.what}")
-            else:
-                problems.append(error)
+        if one.registry.required and not run.dry:
+            problems += failed
+        elif failed:
+            run.console.warn(f"{one.registry.name} does not list its tags: {failed[0].what}")
     raise_problems(problems)
     return found
 
@@ -247,12 +243,12 @@ def _tags(run: Edge, one: Opened) -> tuple[str, ...] | None:
         return one.repository.tags()
     except (AuthorisationError, EngineError) as error:
         if not run.dry:
-            # Who may not write is told that, and not what is in the way of less.
+            # That an account may not push is more important.
             one.repository.check_writable()
         why = f": {error.why.splitlines()[0]}" if error.why else ""
         run.console.warn(
             f"{one.registry.name} does not list its tags ({error.what}{why}): tags that move are "
-            "held back there, and publishers are not kept apart, as with claim = false: let one "
+            "not moved there, and publishers are not kept apart, as with claim = false: let one "
             "publish at a time"
         )
         return None
@@ -260,7 +256,7 @@ def _tags(run: Edge, one: Opened) -> tuple[str, ...] | None:
 
 def publish(
     run: Edge,
-    wanted: Wanted,
+    options: PublishOptions,
     *,
     patience: Patience | None = None,
     terms: ClaimTerms | None = None,
@@ -270,81 +266,89 @@ def publish(
     """Publish, and report how far it came.
 
     Args:
-        run: where it is printed.
-        wanted: the options.
-        patience: with the registries; None: as usual.
-        terms: how long claims last; None: as usual.
+        run: of the task.
+        options: of the task.
+        patience: with the registries; None: the default.
+        terms: how long claims last; None: the default.
         reached: is called after each step that is kept in the receipt, with its name.
         show: reports how far it came; None: it is printed.
 
     Raises:
         BuildlibError: as its exit code says.
     """
-    planner = Planner(run, wanted)
+    planner = PublishPlanner(run, options)
     patience = _ONCE if run.dry else patience
     opened = _preconditions(run, planner, patience)
-    plan = planner.plan(_held(run, opened))
+    plan = planner.plan(_tags_held(run, opened))
     if run.dry:
         root = planner.project.config.root
         if plan.signs:
             raise_problems(signing_problems(planner.project.config, plan.gates))
-        told = to_json(as_dict(plan, root)) if wanted.as_json else as_script(plan, root)
-        run.console.answer(told)
+        text = to_json(as_dict(plan, root)) if options.as_json else as_script(plan, root)
+        run.console.answer(text)
         return
-    kept = kept_receipt(plan, wanted)
-    before = begun_from(plan, wanted, kept)
-    around = replace(
-        _surroundings(run, planner, plan, opened, planner.rules(run, opened, terms)),
-        discarded=wanted.discard_claims,
+    kept = kept_receipt(plan, options)
+    before = begun_from(plan, options, kept)
+    project = planner.project
+    repositories = {one.registry.name: one.repository for one in opened}
+    context = PublishContext(
+        subject=subject_of(run, project, plan.archive, release=not plan.rehearsal),
+        repositories=repositories,
+        signer=ReleaseSigner(project, plan, run.executor, run.console, repositories),
+        tag_policy=planner.tag_policy(run, opened, terms),
+        check_unchanged=planner.check_unchanged,
+        files=planner.files,
+        now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
+        versions=lambda: _versions(_engine(run).facts),
+        buildkit=lambda: buildkit_versions(run.executor, project.config.buildx_builder()),
+        cancel=run.close,
+        discarded=options.discard_claims,
         reached=reached,
     )
-    flow = PublishFlow(plan, around, before, kept)
+    flow = PublishFlow(plan, context, before, kept)
     try:
         flow.run()
     finally:
+        receipt = flow.receipt
         if show:
-            show(flow.receipt)
+            show(receipt)
         else:
-            _report(run, flow.receipt, as_json=wanted.as_json)
+            run.console.answer(to_json(receipt.as_dict()) if options.as_json else as_text(receipt))
 
 
-def _preconditions(run: Edge, planner: Planner, patience: Patience | None) -> tuple[Opened, ...]:
-    """Return the registries, of which nothing is asked yet.
+def _preconditions(
+    run: Edge, planner: PublishPlanner, patience: Patience | None
+) -> tuple[Opened, ...]:
+    """Return the registries, before the first request to one.
 
     Raises:
-        BuildlibError: what forbids it is said before anybody is asked, all of it.
+        BuildlibError: the preconditions that are not met, all at once.
     """
     problems: list[BuildlibError] = []
     opened: tuple[Opened, ...] = ()
-    try:
+    with collected(problems):
         planner.plan({})
         planner.take_commit()
-    except CancelledError:
-        raise
-    except BuildlibError as error:
-        problems.append(error)
-    try:
-        opened = open_registries(run, planner.registries, patience, spare_optional=True)
-    except CancelledError:
-        raise
-    except BuildlibError as error:
-        problems.append(error)
+    with collected(problems):
+        opened = open_registries(
+            planner.registries, run.env, run.executor, patience, spare_optional=True
+        )
     if problems:
-        # Else they are looked at together with the registries.
+        # Otherwise the tools are checked together with the registries.
         problems += planner.missing(run)
     raise_problems(problems)
     return opened
 
 
-def begun_from(plan: PublishPlan, wanted: Wanted, kept: Receipt | None) -> Receipt | None:
-    """Return the receipt to go on from: with `--pick-up` one of this very publication alone."""
-    if wanted.pick_up and not wanted.resume:
+def begun_from(plan: PublishPlan, options: PublishOptions, kept: Receipt | None) -> Receipt | None:
+    """Return the receipt to resume; with `--pick-up` only one of the same version and commit."""
+    if options.pick_up and not options.resume:
         same = kept and (kept.version, kept.revision) == (plan.version, plan.revision)
         return kept if same else None
-    if not wanted.resume:
+    if not options.resume:
         return None
     path = plan.archive.parent / NAME
-    # One of another version says so.
+    # A receipt of another version is rejected later, by its version.
     found = kept or read_receipt(path)
     if found is None:
         raise InputError(
@@ -353,22 +357,18 @@ def begun_from(plan: PublishPlan, wanted: Wanted, kept: Receipt | None) -> Recei
     return found
 
 
-def kept_receipt(plan: PublishPlan, wanted: Wanted) -> Receipt | None:
+def kept_receipt(plan: PublishPlan, options: PublishOptions) -> Receipt | None:
     """Return the receipt of an earlier attempt at this version."""
     try:
         return find_receipt(plan.archive.parent, plan.version)
     except InputError:
-        if wanted.resume or wanted.pick_up:
+        if options.resume or options.pick_up:
             raise
         return None
 
 
-def _report(run: Edge, receipt: Receipt, *, as_json: bool) -> None:
-    run.console.answer(to_json(receipt.as_dict()) if as_json else as_text(receipt))
-
-
 def subject_of(run: Edge, project: Project, archive: Path, *, release: bool) -> Subject:
-    """Return what the gates look at, and what they do it with."""
+    """Return what the gates check, and the tools for it."""
     return Subject(
         project=project,
         archive=archive,
@@ -381,49 +381,23 @@ def subject_of(run: Edge, project: Project, archive: Path, *, release: bool) -> 
     )
 
 
-def _surroundings(
-    run: Edge, planner: Planner, plan: PublishPlan, opened: Sequence[Opened], rules: Rules
-) -> Surroundings:
-    project = planner.project
-    subject = subject_of(run, project, plan.archive, release=not plan.rehearsal)
-    repositories = {one.registry.name: one.repository for one in opened}
-    return Surroundings(
-        subject=subject,
-        repositories=repositories,
-        signer=CosignSigner(project, plan, run.executor, run.console, repositories),
-        rules=rules,
-        check_unchanged=planner.check_unchanged,
-        files=planner.files,
-        now=lambda: datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
-        versions=lambda: _versions(_engine(run)),
-        buildkit=lambda: buildkit_versions(run.executor, project.config.buildx_builder()),
-        cancel=run.close,
-    )
-
-
-def _versions(engine: Engine) -> dict[str, str]:
-    facts = engine.facts
+def _versions(facts: EngineFacts) -> dict[str, str]:
+    package = __name__.partition(".")[0]
+    names = metadata.packages_distributions().get(package, ())
     return {
         "docker": facts.client,
         "buildx": facts.buildx,
         "engine": facts.server,
-        "buildlib": _own_version(),
+        # A checkout that is not installed has no version.
+        "buildlib": metadata.version(names[0]) if names else "a checkout",
     }
-
-
-@cache
-def _own_version() -> str:
-    """Return the version of the package that this is of; run from a checkout it is of none."""
-    package = __name__.partition(".")[0]
-    names = metadata.packages_distributions().get(package, ())
-    return metadata.version(names[0]) if names else "a checkout"
 
 
 def _engine(run: Edge) -> Engine:
     answer = connect(run)
     asked = run.ask_engine()
     if asked is None:
-        raise InputError("a dry run asks no engine")
+        raise InputError("a dry run does not ask the engine")
     facts = asked.get()
     raise_problems(check_engine(facts, endpoint=run.env.get("DOCKER_HOST", "")))
     return describe_engine(answer, facts)

@@ -12,8 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from buildlib.build.checkout import changes_of
 from buildlib.build.included_files import included_files
-from buildlib.commands.publish import Wanted as PublishOptions
-from buildlib.commands.publish import publish, subject_of
+from buildlib.commands.publish import PublishOptions, publish, subject_of
 from buildlib.commands.session import Edge
 from buildlib.commands.version import release_problems, wanted_tag
 from buildlib.config.config import Config
@@ -32,7 +31,6 @@ from buildlib.project import Project
 from buildlib.publish.gates import missing_tools
 from buildlib.publish.plan import (
     Skip,
-    chosen_registries,
     left_out,
     make_publish_plan,
     parse_skips,
@@ -42,6 +40,7 @@ from buildlib.publish.receipt import Receipt
 from buildlib.publish.report import as_text
 from buildlib.publish.signing import signing_problems
 from buildlib.registry.local import NAMES, Program, find_program, local_registry
+from buildlib.registry.open import chosen_registries
 from buildlib.shell import shell_line
 from buildlib.sign.cosign import reason
 from buildlib.sign.signer import find_cosign
@@ -59,7 +58,7 @@ _TIMEOUT: Final = 60.0
 _REGISTRIES: Final = ("first", "second")
 
 
-class Wanted(NamedTuple):
+class TestReleaseOptions(NamedTuple):
     """The task's options; `tag` is as for `invoke tag`, and only for a commit without one."""
 
     tag: str = ""
@@ -139,7 +138,7 @@ class Copy(Edge):
         return replace(project, config=self._change(project.config))
 
 
-def rehearse(run: Edge, wanted: Wanted) -> None:
+def rehearse(run: Edge, options: TestReleaseOptions) -> None:
     """Release a copy of HEAD to two registries of this machine, and print what came of it.
 
     Raises:
@@ -149,16 +148,16 @@ def rehearse(run: Edge, wanted: Wanted) -> None:
     git = project.git
     if isinstance(git, NoGit):
         raise no_git_problem(git)
-    skips = parse_skips(wanted.skips, _REASON if wanted.skips else "")
-    tag = _tag(project, git, wanted.tag)
+    skips = parse_skips(options.skips, _REASON if options.skips else "")
+    tag = _tag(project, git, options.tag)
     today = release_today(project, git, tag)
     if run.dry:
-        _show_plan(run, git, today, as_json=wanted.as_json)
+        _show_plan(run, git, today, as_json=options.as_json)
         return
     program = _programs(run, project, skips)
     with passing_folder(_KIND) as folder:
-        receipt = _release(run, wanted, _Test(project, git, tag, program, folder))
-    if wanted.as_json:
+        receipt = _release(run, options, _Test(project, git, tag, program, folder))
+    if options.as_json:
         run.console.answer(to_json({"receipt": receipt.as_dict(), "today": today.as_dict()}))
     else:
         run.console.answer(f"\n{today.as_text()}")
@@ -174,7 +173,7 @@ class _Test(NamedTuple):
     folder: Path
 
 
-def _release(run: Edge, wanted: Wanted, test: _Test) -> Receipt:
+def _release(run: Edge, options: TestReleaseOptions, test: _Test) -> Receipt:
     git, config = test.git, test.project.config
     run.console.note(f"copying {git.short}, and starting two registries of this machine")
     repository = test.folder / "copy"
@@ -187,25 +186,25 @@ def _release(run: Edge, wanted: Wanted, test: _Test) -> Receipt:
 
     def show(receipt: Receipt) -> None:
         receipts.append(receipt)
-        if not wanted.as_json:
+        if not options.as_json:
             run.console.answer(as_text(receipt))
 
     env = {name: value for name, value in run.env.items() if name != "VERSION"}
     env["COSIGN_PASSWORD"] = secrets.token_hex()
-    options = PublishOptions(skips=wanted.skips, reason=_REASON if wanted.skips else "")
+    chosen = PublishOptions(skips=options.skips, reason=_REASON if options.skips else "")
     with ExitStack() as stack:
         executor = PlumbumExecutor(env, test.folder)
         stack.callback(executor.close)
-        if config.publishing().sign and SIGN not in wanted.skips:
+        if config.publishing().sign and SIGN not in options.skips:
             _make_keys(executor)
         hosts = [
             stack.enter_context(local_registry(executor, test.program, env, test.folder / name))
             for name in _REGISTRIES
         ]
         copy = Copy(run, start, env, lambda found: elsewhere(found, hosts, test.folder))
-        copy.take(wanted.build_args, wanted.secrets)
+        copy.take(options.build_args, options.secrets)
         stack.callback(copy.close)
-        publish(copy, options, show=show)
+        publish(copy, chosen, show=show)
     return receipts[-1]
 
 

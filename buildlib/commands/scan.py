@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from buildlib.commands.registries import Opened, open_registries
 from buildlib.commands.session import Edge
 from buildlib.config.config import Config
 from buildlib.config.scan import ScanSettings, parse_threshold
@@ -15,7 +14,7 @@ from buildlib.findings.report import show
 from buildlib.findings.sarif import write_sarif
 from buildlib.image.archive import Archive
 from buildlib.image.size import saved
-from buildlib.publish.plan import chosen_registries
+from buildlib.registry.open import Opened, chosen_registries, open_registries
 from buildlib.registry.transfer import pulled
 from buildlib.scan.check import check_scan
 from buildlib.scan.report import ScanReport, join_reports
@@ -84,7 +83,7 @@ def _by_digest(run: Edge, config: Config) -> list[list[tuple[str, Opened]]]:
     """
     found: dict[str, list[tuple[str, Opened]]] = {}
     problems = []
-    for opened in open_registries(run, chosen_registries(config, ())):
+    for opened in open_registries(chosen_registries(config, ()), run.env, run.executor):
         named = _latest(config, opened)
         digest = opened.repository.digest(named.rpartition(":")[2])
         if not digest:

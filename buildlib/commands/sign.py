@@ -1,61 +1,32 @@
-"""What `docker-sign` and `docker-verify` do; apart from their options."""
+"""`docker-sign`: signatures for a digest, with attestations on request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from buildlib.commands.publish import NOTHING, Planner
-from buildlib.commands.registries import Opened, open_registries, stand_ins_away
+from buildlib.commands.publish import NO_OPTIONS, PublishPlanner
 from buildlib.commands.session import Edge
-from buildlib.config.config import Config, load_config
+from buildlib.config.config import Config
 from buildlib.config.publish import SBOM
-from buildlib.config.signing import Sign, Verify, check_policy
 from buildlib.config.tables import Registry
-from buildlib.console import to_json
-from buildlib.errors import (
-    BuildlibError,
-    GateError,
-    InputError,
-    ToolError,
-    VerificationError,
-    raise_problems,
-)
+from buildlib.errors import BuildlibError, GateError, InputError, ToolError, raise_problems
 from buildlib.image.archive import Image
-from buildlib.image.labels import REVISION_LABEL, VERSION_LABEL
+from buildlib.image.labels import REVISION_LABEL, VERSION_LABEL, stand_ins_of
 from buildlib.image.platform import platform_name
 from buildlib.image.reference import Reference, canonical, parse_reference
-from buildlib.publish.plan import PublishPlan
-from buildlib.publish.receipt import GateRecord, find_bills, new_receipt
-from buildlib.publish.signing import STATEMENT, CosignSigner, tracked_key
-from buildlib.registry.credentials import docker_store
-from buildlib.registry.repository import Document, Repository
+from buildlib.publish.plan import PublishPlan, stand_in_problem
+from buildlib.publish.receipt import GateRecord, find_sboms, new_receipt
+from buildlib.publish.signing import ReleaseSigner, tracked_key
+from buildlib.registry.open import Opened, are_local, open_registries
+from buildlib.registry.repository import Repository
 from buildlib.registry.response import read_object
 from buildlib.registry.transfer import manifests_of
 from buildlib.shell import shell_line
-from buildlib.sign.cosign import Cosign, key_argument
-from buildlib.sign.signer import Signatory, find_cosign
-from buildlib.sign.version_check import check_tag_name, version_in_statement, versions_of
-
-
-class Wanted(NamedTuple):
-    """The options of `docker-verify`; empty ones leave it to the configuration."""
-
-    key: str
-    identity: str
-    issuer: str
-    attestations: tuple[str, ...]
-
-
-def _open(run: Edge, config: Config, reference: Reference) -> Opened:
-    """Return the configured registry of that repository, or one that nobody configured."""
-    known = [r for r in config.registries if r.full_name == canonical(reference.name)]
-    registry = known[0] if known else Registry(name=reference.name, repository=reference.name)
-    (opened,) = open_registries(run, [registry])
-    return opened
+from buildlib.sign.cosign import Cosign
+from buildlib.sign.signer import find_cosign, opened_signer
 
 
 def _attestations(texts: Sequence[str]) -> list[tuple[str, Path]]:
@@ -64,50 +35,72 @@ def _attestations(texts: Sequence[str]) -> list[tuple[str, Path]]:
         kind, equals, file = text.rpartition("=")
         if not equals or not kind or not Path(file).is_file():
             raise InputError(f"not a type and a file: {text!r}", hint="give TYPE=FILE")
-        # It is meant from here, and cosign runs elsewhere.
+        # It is relative to this directory, and cosign runs in another one.
         found.append((kind, Path(file).absolute()))
     return found
 
 
 def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> None:
-    """Sign, and attach what is given, or all that a release attaches."""
+    """Sign, and attach the given attestations, or all those of a release."""
     config = run.config()
     parsed = parse_reference(reference)
     settings = config.signing()
-    statements = _attestations(attest)
+    attestations = _attestations(attest)
     if not parsed.digest:
         raise InputError(
             f"{reference} has no digest",
-            why="a tag may be another image by the time that it is signed",
+            why="a tag may have moved by the time that it is signed",
             hint="give repository@sha256:…; invoke docker-push prints the digest",
         )
     if not (settings.key or settings.keyless):
-        raise InputError("nothing says what signs", hint=f"add {config.table('sign')} with key")
+        raise InputError(
+            "it is not configured what signs", hint=f"add {config.table('sign')} with key"
+        )
     raise_problems(list(filter(None, [tracked_key(config)])))
     if run.dry:
-        _print_lines(run, config, settings, reference, statements)
+        cosign = cosign_to_print(run)
+        run.plan(shell_line(cosign.sign(reference, settings, config.root)))
+        for kind, file in attestations:
+            argv = cosign.attest(reference, file, kind, settings, config.root)
+            run.plan(shell_line(argv))
         return
-    opened = _open(run, config, parsed)
+    opened = open_repository(run, config, parsed)
     by = f" by {_sign_release(run, opened, parsed)}" if release else ""
-    safe = opened.repository.transport.safe
-    signatory = Signatory(find_cosign(run.executor), run.executor, config.root, run.env, safe=safe)
-    with docker_store(opened.registry.host, opened.credentials) as store:
+    cosign, transport = find_cosign(run.executor), opened.repository.transport
+    with opened_signer(transport, cosign, run.executor, config.root, run.env) as signer:
         if not release:
             with run.console.running(f"signing {reference}"):
-                signatory.sign(reference, settings, store)
-        for kind, file in statements:
+                signer.sign(reference, settings)
+        for kind, file in attestations:
             with run.console.running(f"attaching {kind}"):
-                signatory.attest(reference, file, kind, settings, store)
+                signer.attest(reference, file, kind, settings)
     run.console.answer(f"signed {reference}{by}")
 
 
+def open_repository(run: Edge, config: Config, reference: Reference) -> Opened:
+    """Return a repository with the credentials for its registry, configured or not."""
+    known = [r for r in config.registries if r.full_name == canonical(reference.name)]
+    registry = known[0] if known else Registry(name=reference.name, repository=reference.name)
+    (opened,) = open_registries([registry], run.env, run.executor)
+    return opened
+
+
+def cosign_to_print(run: Edge) -> Cosign:
+    """Return the installed cosign, as versions differ in their options, or version 2."""
+    try:
+        return find_cosign(run.executor)
+    except ToolError as error:
+        run.console.warn(f"{error.what}; the commands below are those of version 2")
+        return Cosign(version="")
+
+
 def _sign_release(run: Edge, opened: Opened, reference: Reference) -> str:
-    """Sign what was pushed by hand as publishing does, with the bills that lie in dist.
+    """Sign as a publication does, with the SBOMs that are in dist; return by whom.
 
     Raises:
         InputError: it is another image than the project would publish (exit 2).
     """
-    planner = Planner(run, NOTHING, by_version=True)
+    planner = PublishPlanner(run, NO_OPTIONS, by_version=True)
     planner.take_commit()
     plan = planner.plan({})
     name = canonical(reference.name)
@@ -121,13 +114,12 @@ def _sign_release(run: Edge, opened: Opened, reference: Reference) -> str:
     receipt.digest = reference.digest
     receipt.platforms = {image.platform: image.digest for image in images}
     name = parse_reference(project.config.image).repository.rpartition("/")[2]
-    bills = find_bills(plan.archive.parent, name, receipt.platforms)
-    # What gates said is not known here: only that there are bills.
-    made = [GateRecord(gate=SBOM, state="by hand", figures={"sboms": bills})]
-    receipt.gates = made if bills else []
+    sboms = find_sboms(plan.archive.parent, name, receipt.platforms)
+    # The gate results are not known here: only that there are SBOMs.
+    made = [GateRecord(gate=SBOM, state="by hand", figures={"sboms": sboms})]
+    receipt.gates = made if sboms else []
     there = {target.name: opened.repository}
-    signer = CosignSigner(project, plan, run.executor, run.console, there)
-    return signer.sign(target, receipt)
+    return ReleaseSigner(project, plan, run.executor, run.console, there).sign(target, receipt)
 
 
 def _images(repository: Repository, reference: Reference) -> Iterator[Image]:
@@ -143,7 +135,9 @@ def _images(repository: Repository, reference: Reference) -> Iterator[Image]:
         parts = manifest.blobs() if "config" in _read(manifest.data) else ()
         part = parts[0] if parts else {}
         config = _read(repository.blob(str(part["digest"]))) if part else {}
-        if not _is_configuration(config):
+        runtime = config.get("config") or {}
+        labels = runtime.get("Labels") or {} if isinstance(runtime, dict) else None
+        if not (isinstance(labels, dict) and all(isinstance(one, str) for one in labels.values())):
             raise GateError(
                 f"{repository.name}@{digest} has a configuration that is not one of an image"
             )
@@ -157,15 +151,8 @@ def _images(repository: Repository, reference: Reference) -> Iterator[Image]:
         )
 
 
-def _is_configuration(found: Mapping[str, Any]) -> bool:
-    """Return whether a configuration has the form that is relied on; what is missing has it."""
-    runtime = found.get("config") or {}
-    labels = runtime.get("Labels") or {} if isinstance(runtime, dict) else None
-    return isinstance(labels, dict) and all(isinstance(value, str) for value in labels.values())
-
-
 def _read(data: bytes) -> Mapping[str, Any]:
-    """Return a document; what is none, as of another thing than an image, says nothing."""
+    """Return a JSON object; empty for anything else."""
     with suppress(ValueError):
         return read_object(data)
     return {}
@@ -174,17 +161,17 @@ def _read(data: bytes) -> Mapping[str, Any]:
 def release_problems(
     images: Sequence[Image], plan: PublishPlan, registry: Registry
 ) -> Iterator[BuildlibError]:
-    """Yield why images are not what a statement by a plan would be about.
+    """Yield why images are not those of a plan.
 
     Args:
         images: of each platform, as the registry has them.
         plan: of the project as it is here.
-        registry: that they are in; one of this machine may have stand-ins.
+        registry: that they are in; one on this machine may have stand-ins.
     """
     for platform in sorted(set(plan.platforms) - {image.platform for image in images}):
         yield InputError(f"the image is not for {platform}", hint="push one of all platforms")
     known = dict(plan.build.labels)
-    # Of another version it is of another commit as well: that says no more.
+    # Another version is another commit as well: one of the two is enough.
     for image in images:
         for label in (VERSION_LABEL, REVISION_LABEL):
             wanted, said = known.get(label, ""), image.labels.get(label, "")
@@ -197,129 +184,6 @@ def release_problems(
                     hint="check out the commit that it was built from",
                 )
                 break
-    if names := stand_ins_away(images, [registry]):
-        yield InputError(
-            f"an image built on stand-ins can't be signed as a release: {', '.join(sorted(names))}"
-        )
-
-
-def _for_its_lines(run: Edge) -> Cosign:
-    """Return the cosign that is here, as its options differ; without one, that of version 2."""
-    try:
-        return find_cosign(run.executor)
-    except ToolError as error:
-        run.console.warn(f"{error.what}; the lines below are those of version 2")
-        return Cosign(version="")
-
-
-def _print_lines(
-    run: Edge,
-    config: Config,
-    settings: Sign,
-    reference: str,
-    statements: Sequence[tuple[str, Path]],
-) -> None:
-    cosign = _for_its_lines(run)
-    run.plan(shell_line(cosign.sign(reference, settings, config.root)))
-    for kind, file in statements:
-        argv = cosign.attest(reference, file, kind, settings, config.root)
-        run.plan(shell_line(argv))
-
-
-def _config(run: Edge, reference: Reference, wanted: Wanted) -> Config:
-    """Return the configuration; who says what counts as signed needs none: a stranger has none."""
-    if wanted.key or wanted.identity:
-        return load_config(run.start, run.env, {"image": reference.name})
-    return run.config()
-
-
-def _policy(config: Config, wanted: Wanted) -> Verify:
-    policy = config.verification()
-    if wanted.key or wanted.identity:
-        # A configured file is meant from the project, one of the command line from here.
-        key = wanted.key and key_argument(wanted.key, Path.cwd())
-        own = Verify(key=key, identity=wanted.identity, issuer=wanted.issuer)
-        policy = replace(own, attestations=policy.attestations)
-    elif wanted.issuer:
-        policy = replace(policy, issuer=wanted.issuer)
-    policy = replace(policy, attestations=wanted.attestations or policy.attestations)
-    check_policy(policy)
-    if not (policy.key or policy.by_identity):
-        raise InputError(
-            "nothing says what counts as signed",
-            why="" if config.publishing().sign else "publish.sign = false: nothing is signed here",
-            hint=f"give --key, or --identity and --issuer, or add {config.table('verify')}",
-        )
-    return policy
-
-
-def _found(repository: Repository, reference: Reference) -> Document:
-    """Return the index or manifest that is meant.
-
-    Raises:
-        InputError: there is no such image (exit 2).
-        VerificationError: the tag is another image than the digest beside it (exit 8).
-    """
-    document = repository.manifest(reference.tag or reference.digest or "latest")
-    if document is None:
-        raise InputError(f"there is no {reference}")
-    if reference.digest and document.digest != reference.digest:
-        raise VerificationError(
-            f"{reference.name}:{reference.tag} has moved",
-            why=f"it is {document.digest} now, and not {reference.digest}",
-        )
-    return document
-
-
-def _check_name(
-    reference: Reference,
-    opened: Opened,
-    document: Document,
-    config: Config,
-    statements: Sequence[Mapping[str, Any]],
-) -> None:
-    """Raise VerificationError (exit 8) where a tag names another version than what is signed."""
-    said = versions_of(opened.repository, document, config.naming)
-    said = said or tuple(filter(None, map(version_in_statement, statements)))
-    known = opened.registry in config.registries
-    rules = config.tag_rules(opened.registry) if known else ()
-    check_tag_name(str(reference), reference.tag, said, rules, config.naming)
-
-
-def verify(run: Edge, reference: str, wanted: Wanted, *, as_json: bool) -> None:
-    """Verify, and print what was found.
-
-    Raises:
-        VerificationError: it is not verified, or is another version than the tag (exit 8).
-    """
-    parsed = parse_reference(reference)
-    config = _config(run, parsed, wanted)
-    policy = _policy(config, wanted)
-    if run.dry:
-        _print_verifying(run, parsed, policy, config.root)
-        return
-    cosign = find_cosign(run.executor)
-    opened = _open(run, config, parsed)
-    document = _found(opened.repository, parsed)
-    safe = opened.repository.transport.safe
-    signatory = Signatory(cosign, run.executor, config.root, run.env, safe=safe)
-    with docker_store(opened.registry.host, opened.credentials) as store:
-        about, images = f"{parsed.name}@{document.digest}", tuple(manifests_of(document))
-        with run.console.running(f"verifying {about}"):
-            done = signatory.verify(about, policy, store, images=images)
-        if parsed.tag:
-            stated = STATEMENT in policy.attestations
-            statements = signatory.statements(about, STATEMENT, policy, store) if stated else ()
-            _check_name(parsed, opened, document, config, statements)
-    run.console.answer(to_json(done.as_dict()) if as_json else done.as_text())
-
-
-def _print_verifying(run: Edge, reference: Reference, policy: Verify, root: Path) -> None:
-    cosign = _for_its_lines(run)
-    name = f"{reference.name}@{reference.digest or '$DIGEST'}"
-    lines = [cosign.verify((name,), policy, root)]
-    lines += [cosign.verify_attestation(name, kind, policy, root) for kind in policy.attestations]
-    for line in lines:
-        quoted = shell_line(line)
-        # A variable stays one.
-        run.plan(quoted.replace(f"'{name}'", f'"{name}"'))
+    names = stand_ins_of(image.labels for image in images)
+    if names and not are_local([registry]):
+        yield stand_in_problem(names, "signed as a release")

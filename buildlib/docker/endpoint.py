@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from buildlib.docker.client_config import config_directory
 from buildlib.docker.http import receive
 from buildlib.errors import EngineError
 
@@ -308,9 +308,9 @@ def current_context(env: Mapping[str, str], ask: Callable[[str], str]) -> tuple[
         return "", ""
     name = env.get("DOCKER_CONTEXT", "")
     if not name:
-        folder = env.get("DOCKER_CONFIG") or f"{env.get('HOME', '')}/.docker"
         try:
-            config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8-sig"))
+            path = config_directory(env) / "config.json"
+            config = json.loads(path.read_text(encoding="utf-8-sig"))
             name = str(config.get("currentContext") or "")
         except (OSError, ValueError, AttributeError):
             name = ""

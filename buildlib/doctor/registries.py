@@ -11,7 +11,8 @@ from buildlib.doctor.check import Check, asked, check, unasked
 from buildlib.executor import Executor
 from buildlib.registry.credentials import find_credentials
 from buildlib.registry.repository import Repository
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
 
 _ONCE: Final = Patience(attempts=1, timeout=10.0)
 

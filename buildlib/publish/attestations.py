@@ -1,10 +1,10 @@
 """SBOM and provenance in the index of an image, where Docker's own tools look for them.
 
-Each platform's image gets a manifest of its own beside it, for no platform, so that engines pass
-over it; the images' manifests stay what they are to the byte. The form is the current one of
-BuildKit, an OCI artifact. Times and identifiers of a run are left out: the same image by the same
-tools has the same digest again. Source: github.com/moby/buildkit, docs/attestations,
-attestation-storage.md; what is read there, docker/buildx, util/imagetools/loader.go.
+Each platform's image gets an attestation manifest beside it, for no platform, so that engines
+ignore it; the images' own manifests are not changed. The form is the current one of BuildKit, an
+OCI artifact. Times and identifiers of a run are left out: the same image by the same tools gets the
+same digest again. Source: github.com/moby/buildkit, docs/attestations/attestation-storage.md;
+docker/buildx, util/imagetools/loader.go reads it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from buildlib.config.publish import SBOM
 from buildlib.errors import InputError
 from buildlib.image.archive import Archive, Image
 from buildlib.image.documents import digest_of
-from buildlib.publish.receipt import BILLS, PROVENANCE, Receipt, check_bill
+from buildlib.publish.receipt import PROVENANCE, SBOM_FILES, Receipt, check_sbom
 
 SPDX: Final = "https://spdx.dev/Document"
 _INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -29,7 +28,7 @@ _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 _ARTIFACT: Final = "application/vnd.docker.attestation.manifest.v1+json"
 _STATEMENT: Final = "application/vnd.in-toto+json"
 _EMPTY: Final = b"{}"
-# What another run of the same build has another of: SLSA v0.2, and v1.
+# Fields that differ between two runs of the same build: SLSA v0.2, and v1.
 _OF_A_RUN: Final = frozenset(
     {
         *("buildInvocationID", "buildStartedOn", "buildFinishedOn"),
@@ -41,7 +40,7 @@ _SECONDS: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
 class Predicate(NamedTuple):
-    """What is stated about an image: `about` is its digest, `kind` the URI of what it is."""
+    """A statement about an image: `about` is the digest, `kind` the URI of the predicate type."""
 
     about: str
     kind: str
@@ -49,27 +48,26 @@ class Predicate(NamedTuple):
 
 
 def predicates_of(receipt: Receipt, root: Path) -> Iterator[Predicate]:
-    """Yield what a receipt knows that belongs into the index: SBOMs, and BuildKit's provenance.
+    """Yield what goes into the index: the SBOMs of a receipt, and BuildKit's provenance.
 
-    Docker's tools read SBOMs in SPDX, and in no other form.
+    Docker's tools only read SBOMs in SPDX.
 
     Raises:
         InputError: a file is missing, or about another image (exit 2).
     """
-    figures = next((gate.figures for gate in receipt.gates if gate.gate == SBOM), {})
-    yield from sboms_in(figures.get("sboms", ()), root)
+    yield from sboms_in(receipt.sboms, root)
     kinds = {name: kind for kind, name in PROVENANCE.items()}
     for one in receipt.provenance:
         yield Predicate(one["digest"], kinds[one["type"]], _read(root / one["file"]))
 
 
-def sboms_in(bills: Iterable[Mapping[str, Any]], root: Path) -> Iterator[Predicate]:
-    """Yield the SBOMs of a gate's figures; raises as `predicates_of`."""
-    for bill in bills:
-        for file in bill["files"]:
-            if file.endswith(BILLS["spdxjson"]):
-                check_bill(root / file, bill["digest"])
-                yield Predicate(bill["digest"], SPDX, _read(root / file))
+def sboms_in(sboms: Iterable[Mapping[str, Any]], root: Path) -> Iterator[Predicate]:
+    """Yield the SBOMs that the gate recorded; raises as `predicates_of`."""
+    for sbom in sboms:
+        for file in sbom["files"]:
+            if file.endswith(SBOM_FILES["spdxjson"]):
+                check_sbom(root / file, sbom["digest"])
+                yield Predicate(sbom["digest"], SPDX, _read(root / file))
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -90,7 +88,7 @@ def write_attested(archive: Archive, path: Path, predicates: Iterable[Predicate]
     Args:
         archive: of one image.
         path: of the copy.
-        predicates: about its platforms' images; without any it is the very same image.
+        predicates: about its platforms' images; without any, the copy has the same digest.
 
     Returns:
         The digest of the copy's index.
@@ -106,7 +104,8 @@ def write_attested(archive: Archive, path: Path, predicates: Iterable[Predicate]
         for one in stated:
             if one.about == image.digest:
                 blobs.append(_json(_statement(one, image)))
-                layers.append(_layer(one.kind, blobs[-1]))
+                kind = {"annotations": {"in-toto.io/predicate-type": one.kind}}
+                layers.append(_descriptor(_STATEMENT, blobs[-1]) | kind)
         if layers:
             blobs += [_EMPTY, _json(_manifest(archive, image, layers))]
             entries.append(_entry(image, blobs[-1]))
@@ -124,10 +123,6 @@ def _json(document: object) -> bytes:
 
 def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
-
-
-def _layer(kind: str, data: bytes) -> dict[str, Any]:
-    return _descriptor(_STATEMENT, data) | {"annotations": {"in-toto.io/predicate-type": kind}}
 
 
 def _manifest(archive: Archive, image: Image, layers: list[dict[str, Any]]) -> dict[str, Any]:
@@ -153,7 +148,7 @@ def _entry(image: Image, manifest: bytes) -> dict[str, Any]:
 
 
 def _index(archive: Archive) -> dict[str, Any]:
-    """Return the index of an archive, or one that is made for its only manifest."""
+    """Return the index of an archive, or a new one for its only manifest."""
     found: dict[str, Any] = json.loads(archive.bytes_of(archive.top()))
     if "manifests" in found:
         return found
@@ -169,7 +164,7 @@ def _statement(one: Predicate, image: Image) -> dict[str, Any]:
     content = _spdx(one.content, image) if one.kind == SPDX else _provenance(one.content)
     return {
         "_type": "https://in-toto.io/Statement/v1",
-        # It has other names in other registries.
+        # The image has another name in each registry.
         "subject": [{"name": "_", "digest": {algorithm: value}}],
         "predicateType": one.kind,
         "predicate": content,
@@ -177,7 +172,7 @@ def _statement(one: Predicate, image: Image) -> dict[str, Any]:
 
 
 def _provenance(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return provenance of either version without what is of one run: SLSA wants none of it."""
+    """Return provenance of either version without the fields of one run: SLSA requires none."""
     found = dict(content)
     details = found.get("runDetails")
     if isinstance(details, dict):
@@ -194,7 +189,7 @@ def _without_run(holder: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spdx(content: Mapping[str, Any], image: Image) -> dict[str, Any]:
-    """Return an SBOM of the image's own time, named by what it says: SPDX 2.3 wants both."""
+    """Return an SBOM with the image's time, and a name from its content: SPDX 2.3 requires both."""
     said = dict(content)
     about = said.get("creationInfo")
     created = _SECONDS.match(str(image.config.get("created") or ""))

@@ -1,4 +1,4 @@
-"""What publishing comes to, as a script that does it by hand, and as data for programs."""
+"""The plan of a publication as a shell script, and as JSON."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any, Final
 from buildlib.build.argv import build_line
 from buildlib.config.publish import REPRODUCIBLE, SBOM, SIGN
 from buildlib.publish.plan import PublishPlan, Target, required_first
+from buildlib.publish.receipt import inside
 from buildlib.shell import shell_line
 
-# What stands for the digest in lines that are printed before there is one.
+# The shell variable for the digest, which is not known before the build.
 DIGEST: Final = "$DIGEST"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """A step in words, and the line that does it by hand; `notes` are what it will not do."""
+class ScriptStep:
+    """A step with the command that does it by hand; `notes` are what it will not do."""
 
     title: str
     command: str
@@ -40,19 +41,19 @@ def _gate_command(gate: str, plan: PublishPlan, archive: str, attested: str) -> 
     }.get(gate, ("invoke", f"docker-{gate}", *image))
 
 
-def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
-    """Yield every step with the line that does it by hand; together they are a shell script."""
-    path = _relative(plan.archive, root)
-    # By hand, what goes into the index are the SBOMs alone.
-    attested = _relative(plan.pushed, root) if plan.in_index and SBOM in plan.gates else ""
-    yield Step(title="build every platform, once", command=build_line(plan.build))
+def steps(plan: PublishPlan, root: Path) -> Iterator[ScriptStep]:
+    """Yield every step with its command; together they are a shell script."""
+    path = inside(plan.archive, root)
+    # By hand, only the SBOMs go into the index.
+    attested = inside(plan.pushed, root) if plan.in_index and SBOM in plan.gates else ""
+    yield ScriptStep(title="build every platform, once", command=build_line(plan.build))
     for gate in plan.gates:
         command = shell_line(_gate_command(gate, plan, path, attested))
-        yield Step(title=f"gate: {gate}", command=command)
+        yield ScriptStep(title=f"gate: {gate}", command=command)
     for skip in plan.skipped:
-        yield Step(title=f"left out: {skip.gate}", command="", notes=(skip.reason,))
+        yield ScriptStep(title=f"left out: {skip.gate}", command="", notes=(skip.reason,))
     if plan.in_index:
-        yield Step(
+        yield ScriptStep(
             title="the index gets its attestations, and another digest; the images keep theirs",
             command="",
         )
@@ -65,29 +66,31 @@ def steps(plan: PublishPlan, root: Path) -> Iterator[Step]:
     )
     yield from (_tag_step(plan, target, tag) for target in plan.targets for tag in target.floating)
     for target in plan.targets:
-        notes = tuple(f"{tag} stays where it is: {reason}" for tag, reason in target.held_back)
+        notes = tuple(f"{tag} is not moved: {reason}" for tag, reason in target.held_back)
         if notes:
-            yield Step(title=f"not moved in {target.name}", command="", notes=notes)
+            yield ScriptStep(title=f"not moved in {target.name}", command="", notes=notes)
 
 
-def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[Step]:
+def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[ScriptStep]:
     push = shell_line(("invoke", "docker-push", "--image", path, "--registry", target.name))
-    yield Step(title=f"push to {target.name} by digest, without a tag", command=f"DIGEST=$({push})")
+    yield ScriptStep(
+        title=f"push to {target.name} by digest, without a tag", command=f"DIGEST=$({push})"
+    )
     if not plan.signs:
         return
     at = f'"{target.repository}@{DIGEST}"'
-    yield Step(
-        title=f"sign in {target.name}, and attach the statements",
+    yield ScriptStep(
+        title=f"sign in {target.name}, and attach the attestations",
         command=f"invoke docker-sign {at} --release",
     )
-    yield Step(
+    yield ScriptStep(
         title=f"verify in {target.name}, as a third party would",
         command=f"invoke docker-verify {at}",
     )
 
 
 def promote_line(digest: str, tag: str, registry: str, *, unverified: str = "") -> str:
-    """Return the line that gives a tag by hand.
+    """Return the command that gives a tag.
 
     Args:
         digest: as a shell reads it.
@@ -100,9 +103,9 @@ def promote_line(digest: str, tag: str, registry: str, *, unverified: str = "") 
     return f"invoke docker-promote {digest} {rest}"
 
 
-def _tag_step(plan: PublishPlan, target: Target, tag: str) -> Step:
+def _tag_step(plan: PublishPlan, target: Target, tag: str) -> ScriptStep:
     unverified = next((skip.reason for skip in plan.skipped if skip.gate == SIGN), "")
-    return Step(
+    return ScriptStep(
         title=f"tag {target.repository}:{tag}",
         command=promote_line(f'"{DIGEST}"', tag, target.name, unverified=unverified),
     )
@@ -113,7 +116,7 @@ def as_script(plan: PublishPlan, root: Path) -> str:
     about = f"{plan.version} ({plan.mode}) of {plan.build.image}, {plan.revision[:7]}"
     lines = [_comment(about)]
     if plan.rehearsal:
-        lines.append(_comment("a rehearsal: every registry is on this machine"))
+        lines.append(_comment("a test release: every registry is on this machine"))
     lines += [
         "set -eu",
         shell_line(("cd", "--", str(root))),
@@ -127,17 +130,17 @@ def as_script(plan: PublishPlan, root: Path) -> str:
 
 
 def _comment(text: str) -> str:
-    """Return text as one line that a shell passes over, whatever is in it."""
+    """Return text as a comment of one line, whatever is in it."""
     shown = (char if char.isprintable() else ascii(char)[1:-1] for char in text)
     return f"# {''.join(shown)}"
 
 
 def as_dict(plan: PublishPlan, root: Path) -> dict[str, Any]:
-    """Return the plan, ready for JSON: what a program asks a dry run for.
+    """Return the plan, ready for JSON.
 
     Args:
-        plan: as made.
-        root: of the project; paths are relative to it where they lie in it.
+        plan: of the publication.
+        root: of the project; paths in it are relative to it.
     """
     return {
         "image": plan.build.image,
@@ -147,27 +150,22 @@ def as_dict(plan: PublishPlan, root: Path) -> dict[str, Any]:
         "uncommitted": plan.uncommitted,
         "rehearsal": plan.rehearsal,
         "platforms": list(plan.platforms),
-        "archive": _relative(plan.archive, root),
+        "archive": inside(plan.archive, root),
         "gates": list(plan.gates),
         "skipped": [asdict(skip) for skip in plan.skipped],
         "signs": plan.signs,
         "attestations": plan.attestations,
-        "pushed": _relative(plan.pushed, root),
-        "targets": [_target_dict(target) for target in plan.targets],
+        "pushed": inside(plan.pushed, root),
+        "targets": [
+            {
+                "name": target.name,
+                "repository": target.repository,
+                "required": target.registry.required,
+                "tags": list(target.tags),
+                "floating": list(target.floating),
+                "held_back": dict(target.held_back),
+            }
+            for target in plan.targets
+        ],
         "steps": [asdict(step) for step in steps(plan, root)],
     }
-
-
-def _target_dict(target: Target) -> dict[str, Any]:
-    return {
-        "name": target.name,
-        "repository": target.repository,
-        "required": target.registry.required,
-        "tags": list(target.tags),
-        "floating": list(target.floating),
-        "held_back": dict(target.held_back),
-    }
-
-
-def _relative(path: Path, root: Path) -> str:
-    return str(path.relative_to(root) if path.is_relative_to(root) else path)

@@ -1,4 +1,4 @@
-"""What publishing comes to, decided before anything is changed: pure data, and its steps."""
+"""The plan of a publication, made before anything is changed: pure data."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from buildlib.config.config import Config
 from buildlib.config.publish import BESIDE, INDEX, SIGN, check_gate
 from buildlib.config.tables import Registry
 from buildlib.dockerfile.parser import Dockerfile
-from buildlib.errors import BuildlibError, InputError, did_you_mean, raise_problems
+from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.git.facts import Changes
 from buildlib.project import Project
-from buildlib.registry.address import is_loopback
+from buildlib.registry.open import are_local
 from buildlib.versioning.preconditions import Mode
 from buildlib.versioning.tag_plan import TagPlan, plan_tags
 
-# What stands for the digest in lines that are printed before there is one.
-DIGEST: Final = "$DIGEST"
 _UNSIGNED: Final = "publish.sign = false"
 _UNLISTED: Final = "the registry does not list its tags, and a higher release could be among them"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skip:
-    """A gate that somebody left out, and why."""
+    """A gate that is skipped, and why."""
 
     gate: str
     reason: str
@@ -43,7 +41,7 @@ class Target:
         registry: as configured.
         tags: to be given, in this order.
         floating: those of them that may move from one image to another.
-        held_back: (tag, reason) of those that a reader may have expected.
+        held_back: (tag, reason) of tags that are not moved, although they could be expected.
     """
 
     registry: Registry
@@ -63,12 +61,8 @@ class Target:
 
     @property
     def pinned(self) -> tuple[str, ...]:
-        """Return the tags that stand for one image for ever."""
+        """Return the tags that never move."""
         return tuple(tag for tag in self.tags if tag not in self.floating)
-
-
-def _stay_here(registries: Iterable[Registry]) -> bool:
-    return all(is_loopback(registry.host) for registry in registries)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,11 +71,11 @@ class PublishPlan:
 
     Args:
         version, revision: of what is published.
-        mode: a release, or what was asked for by name.
-        uncommitted: one hash of all that is not; empty: everything is.
+        mode: a release, a snapshot, or a build of a branch.
+        uncommitted: one hash of all files that are not committed; empty: there are none.
         build: of the archive, all platforms.
-        archive: the one artefact, absolute.
-        gates: that have to be passed; `skipped` are those that are left out by name.
+        archive: its absolute path.
+        gates: that have to pass; `skipped` are the others.
         signs: the digest is signed and verified before it gets a tag.
         targets: the registries, in their order.
         attestations: where SBOM and provenance go: `beside`, `index` or `both`.
@@ -106,23 +100,23 @@ class PublishPlan:
 
     @property
     def beside(self) -> bool:
-        """Return whether SBOM and provenance are signed on their own, beside the image."""
+        """Return whether SBOM and provenance are signed separately, beside the image."""
         return self.attestations != INDEX
 
     @property
     def pushed(self) -> Path:
-        """Return the archive that is pushed."""
+        """Return the path of the archive that is pushed."""
         return attested_path(self.archive) if self.in_index else self.archive
 
     @property
     def included(self) -> tuple[tuple[str, str], ...]:
-        """Return the files that are built and not in the commit, each with its digest."""
+        """Return the files of the build that are not in the commit, each with its digest."""
         return self.build.checkout.included if self.build.checkout else ()
 
     @property
     def rehearsal(self) -> bool:
         """Return whether every registry is on this machine: nothing becomes public."""
-        return _stay_here(target.registry for target in self.targets)
+        return are_local(target.registry for target in self.targets)
 
     @property
     def platforms(self) -> tuple[str, ...]:
@@ -131,84 +125,88 @@ class PublishPlan:
 
 
 def attested_path(archive: Path) -> Path:
-    """Return where the copy of an archive is that has attestations in its index."""
+    """Return the path of the copy of an archive that has attestations in its index."""
     return archive.with_name(archive.name.removesuffix(".oci.tar") + ".attested.oci.tar")
 
 
-def chosen_registries(config: Config, names: Iterable[str]) -> tuple[Registry, ...]:
-    """Return the registries of these names, or all of them, in the order of the configuration.
-
-    Raises:
-        InputError: there is none, or none of that name (exit 2).
-    """
-    known = config.registries
-    if not known:
-        raise InputError(
-            "no registry is configured",
-            hint=f'add {config.table("registries.NAME")} with repository = "registry.example/name"',
-        )
-    wanted = list(names)
-    for name in wanted:
-        if name not in {registry.name for registry in known}:
-            raise InputError(
-                f"no registry is called {name!r}", hint=did_you_mean(name, [r.name for r in known])
-            )
-    return tuple(registry for registry in known if not wanted or registry.name in wanted)
-
-
 def parse_skips(gates: Sequence[str], reason: str) -> tuple[Skip, ...]:
-    """Return the gates that are left out; raises InputError (exit 2) without a reason."""
+    """Return the gates to skip; raises InputError (exit 2) without a reason."""
     if gates and not reason.strip():
         raise InputError("--skip-gate needs a --reason", why="it is kept in the receipt")
     if not reason.isprintable():
         raise InputError("--reason is one line of text", why=repr(reason))
     if reason and not gates:
-        raise InputError("--reason, but no gate is left out", hint="give --skip-gate NAME")
+        raise InputError("--reason needs --skip-gate", hint="give --skip-gate NAME")
     return tuple(
         Skip(gate=check_gate(gate, where="--skip-gate"), reason=reason.strip()) for gate in gates
     )
 
 
 def left_out(config: Config, skips: Sequence[Skip]) -> tuple[Skip, ...]:
-    """Return the gates that are left out, by name or by configuration."""
+    """Return the gates that are skipped, by an option or by the configuration."""
     by_name = config.publishing().sign or SIGN in {skip.gate for skip in skips}
     return (*skips, *(() if by_name else (Skip(gate=SIGN, reason=_UNSIGNED),)))
 
 
-def target_of(registry: Registry, tags: TagPlan) -> Target:
-    """Return a registry with what a tag plan gives it.
+def target_of(registry: Registry, tags: TagPlan, *, listed: bool = True) -> Target:
+    """Return a registry with its tags.
+
+    Args:
+        registry: as configured.
+        tags: to be given.
+        listed: the registry lists its tags; otherwise those that move are not given.
 
     Raises:
-        InputError: a tag that has to move must not (exit 2).
+        InputError: a floating tag is configured as immutable, or no tag can be given (exit 2).
     """
     for tag in tags.floating:
         pattern = next((p for p in registry.immutable if fnmatchcase(tag, p)), "")
         if pattern:
             raise InputError(
                 f"registries.{registry.name}: {tag} moves, and {pattern!r} forbids that",
-                hint="keep the tags that move out of immutable",
+                hint="remove the tags that move from immutable",
             )
-    return Target(
-        registry=registry,
-        tags=tags.tags,
-        floating=tags.floating,
-        held_back=tags.held_back,
+    target = Target(
+        registry=registry, tags=tags.tags, floating=tags.floating, held_back=tags.held_back
     )
+    if listed:
+        return target
+    if not target.pinned:
+        raise InputError(
+            f"registries.{registry.name}: {', '.join(target.tags)} can't be given",
+            why=_UNLISTED,
+            hint="allow the account to list the tags of the repository",
+        )
+    kept = tuple((tag, _UNLISTED) for tag in target.floating)
+    return replace(target, tags=target.pinned, floating=(), held_back=(*target.held_back, *kept))
 
 
 def plan_target(
     project: Project, changes: Changes, registry: Registry, mode: Mode, held: Sequence[str]
 ) -> Target:
-    """Return what happens in one registry, by the tags that it holds; see `make_publish_plan`."""
-    plan = _tag_plans(project, changes, [registry], mode, {registry.name: held})[registry.name]
-    raise_problems(plan.refusals)
-    return target_of(registry, plan)
+    """Return one registry with its tags, by the tags that it holds; see `make_publish_plan`."""
+    tags = _tag_plan(project, changes, registry, mode, held)
+    raise_problems(tags.refusals)
+    return target_of(registry, tags)
+
+
+def _tag_plan(
+    project: Project, changes: Changes, registry: Registry, mode: Mode, held: Sequence[str]
+) -> TagPlan:
+    config = project.config
+    return plan_tags(
+        *(project.version, project.git, changes),
+        rules=config.tag_rules(registry),
+        naming=config.naming,
+        mode=mode,
+        in_registry=held,
+    )
 
 
 def required_first(targets: Iterable[Target]) -> tuple[Target, ...]:
-    """Return the registries in the order in which versions are given there.
+    """Return the registries in the order in which they get versions.
 
-    An optional one that fails holds up nobody, so none of them can decide who was first.
+    The required ones decide which publisher was first, as an optional one may fail.
     """
     return tuple(sorted(targets, key=lambda target: not target.registry.required))
 
@@ -224,29 +222,32 @@ def make_publish_plan(
     skips: Sequence[Skip] = (),
     uncommitted: str = "",
 ) -> PublishPlan:
-    """Return the plan; nothing is asked or changed.
+    """Return the plan, without asking a registry or changing anything.
 
     Args:
         project: what is published.
-        dockerfile: as read.
-        changes: what `git status` lists.
+        dockerfile: parsed.
+        changes: of the work tree.
         registries: to publish to.
-        mode: a release, or what was asked for by name.
+        mode: a release, a snapshot, or a build of a branch.
         in_registry: the tags that each registry holds already, by its name; None: it does not
             list them.
-        skips: gates that are left out.
-        uncommitted: one hash of what `changes` are.
+        skips: gates to skip.
+        uncommitted: one hash of the changes.
 
     Raises:
-        InputError, ToolError, ProblemsError: it must not be published (exit 2, 3).
+        InputError, ToolError, ProblemsError: a precondition is not met (exit 2, 3).
     """
-    plans = _tag_plans(project, changes, registries, mode, in_registry)
+    held = [in_registry.get(registry.name, ()) for registry in registries]
+    plans = [
+        _tag_plan(project, changes, registry, mode, tags or ())
+        for registry, tags in zip(registries, held, strict=True)
+    ]
     config = project.config
     build = release_build(project, dockerfile)
-    # The same for every registry, mostly; each is told once.
-    refused = {str(r): r for plan in plans.values() for r in plan.refusals}
-    forbidden = _problems(build, registries), unpinned_bases(build, registries)
-    raise_problems([*refused.values(), *(problem for found in forbidden for problem in found)])
+    # Mostly the same for every registry: each is reported once.
+    problems = {str(r): r for plan in plans for r in plan.refusals}
+    raise_problems([*problems.values(), *_problems(build, registries)])
     skips = left_out(config, skips)
     skipped = {skip.gate for skip in skips}
     return PublishPlan(
@@ -260,32 +261,18 @@ def make_publish_plan(
         skipped=tuple(skips),
         signs=SIGN not in skipped,
         targets=tuple(
-            _planned(registry, plans[registry.name], in_registry.get(registry.name, ()))
-            for registry in registries
+            target_of(registry, plan, listed=tags is not None)
+            for registry, plan, tags in zip(registries, plans, held, strict=True)
         ),
         attestations=config.publishing().attestations,
     )
 
 
-def _planned(registry: Registry, tags: TagPlan, held: Sequence[str] | None) -> Target:
-    target = target_of(registry, tags)
-    if held is not None:
-        return target
-    if not target.pinned:
-        raise InputError(
-            f"registries.{registry.name}: {', '.join(target.tags)} can't be given",
-            why=_UNLISTED,
-            hint="let the account list the tags of the repository",
-        )
-    kept = tuple((tag, _UNLISTED) for tag in target.floating)
-    return replace(target, tags=target.pinned, floating=(), held_back=(*target.held_back, *kept))
-
-
 def release_request(config: Config) -> BuildRequest:
     """Return the request for the archive that a publication builds.
 
-    Without the builder's cache: BuildKit compares what files hold, not their times, and a layer of
-    an earlier build has those of then. The same commit would be one image here and another there.
+    By default without the builder's cache: BuildKit compares the content of files, and not their
+    times. With a cached layer, the same commit would become different images on two machines.
     """
     return BuildRequest(
         platforms=("all",) if config.platforms else (),
@@ -295,60 +282,45 @@ def release_request(config: Config) -> BuildRequest:
 
 
 def release_build(project: Project, dockerfile: Dockerfile) -> BuildPlan:
-    """Return the plan of the build that a publication makes."""
+    """Return the plan of the build for a publication."""
     return make_build_plan(project, release_request(project.config), dockerfile)
 
 
-def _tag_plans(
-    project: Project,
-    changes: Changes,
-    registries: Sequence[Registry],
-    mode: Mode,
-    in_registry: Mapping[str, Sequence[str] | None],
-) -> dict[str, TagPlan]:
-    config = project.config
-    return {
-        registry.name: plan_tags(
-            project.version,
-            project.git,
-            changes,
-            rules=config.tag_rules(registry),
-            naming=config.naming,
-            mode=mode,
-            in_registry=in_registry.get(registry.name) or (),
-        )
-        for registry in registries
-    }
-
-
 def _problems(build: BuildPlan, registries: Sequence[Registry]) -> Iterator[BuildlibError]:
-    if build.stand_ins and not _stay_here(registries):
+    """Yield why a build may not be published to these registries."""
+    if build.stand_ins and not are_local(registries):
         yield stand_in_problem(build.stand_ins)
     repositories = [registry.full_name for registry in registries]
     for repository in sorted({name for name in repositories if repositories.count(name) > 1}):
-        yield InputError(f"two registries have the one repository {repository}")
+        yield InputError(f"two registries have the same repository {repository}")
+    yield from unpinned_bases(build, registries)
 
 
-def stand_in_problem(names: Iterable[str]) -> InputError:
-    """Return why an image that stands on these is not for others."""
+def stand_in_problem(names: Iterable[str], published: str = "published") -> InputError:
+    """Return the error for an image that is built on these stand-ins and would leave the machine.
+
+    Args:
+        names: of the base images.
+        published: what can't be done with the image.
+    """
     return InputError(
-        f"an image built on stand-ins can't be published: {', '.join(sorted(names))}",
-        hint="build it where the real base images can be had, or give a mirror of them",
+        f"an image built on stand-ins can't be {published}: {', '.join(sorted(names))}",
+        hint="build it where the real base images are available, or configure a mirror of them",
     )
 
 
 def unpinned_bases(build: BuildPlan, registries: Iterable[Registry]) -> list[BuildlibError]:
-    """Return why what the Dockerfile stands on forbids a publication, whatever gates it has.
+    """Return why the Dockerfile's base images can't be published, whatever gates are configured.
 
-    The policy says the same of the image, but only after the build, and it can be left out.
+    The policy checks the same, but only after the build, and can be skipped.
     """
     loose = [base for base in build.bases if "@sha256:" not in base]
-    if _stay_here(registries) or not loose:
+    if are_local(registries) or not loose:
         return []
     return [
         InputError(
-            f"what is published stands on bases that are not pinned: {', '.join(loose)}",
+            f"base images are not pinned: {', '.join(loose)}",
             why="a tag may be another image tomorrow, and the same sources another release",
-            hint="invoke docker-bases --update names them by their digests; commit that",
+            hint="invoke docker-bases --update pins them; commit that",
         )
     ]

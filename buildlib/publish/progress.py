@@ -1,4 +1,4 @@
-"""How far a publication has come, registry by registry: who failed, and who is left."""
+"""How far a publication has come, registry by registry: which failed, and which are left."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from buildlib.publish.plan import Target
 from buildlib.publish.receipt import Receipt, keep_receipt
 
 
-class Course:
-    """What each registry came to; all of it is in the receipt, which is on disk after every step.
+class PublishProgress:
+    """Records the outcome of each step in the receipt, which is written after every step.
 
     Args:
         receipt: of the publication.
         folder: where it is kept.
-        console: is told of an optional registry that is left behind.
-        reached: is called after each step, with its name.
-        kept: the receipt of an earlier attempt, which is not replaced by one that knows less.
+        console: warns if an optional registry fails.
+        reached: called after each step, with its name.
+        kept: the receipt of an earlier attempt, which is not replaced by one with less in it.
     """
 
     def __init__(
@@ -37,23 +37,23 @@ class Course:
         self._given_up: list[BuildlibError] = []
 
     def save(self, step: str) -> None:
-        """Keep the receipt, and tell that a step is done."""
+        """Write the receipt after a step."""
         keep_receipt(self._folder, self.receipt, self._kept)
         self._reached(step)
 
     def failed(self, target: Target, error: BuildlibError) -> list[BuildlibError]:
-        """Note that a registry failed; return the problem that it is, if it is required."""
+        """Record that a registry failed; return the error if the registry is required."""
         if isinstance(error, CancelledError):
             raise error
         self.receipt.targets[target.name].error = str(error)
         self._given_up.append(error)
         if target.registry.required:
             return [error]
-        self._console.warn(f"{target.name} is left behind: {error}")
+        self._console.warn(f"{target.name} failed, and is not required: {error}")
         return []
 
     def left(self, targets: Sequence[Target]) -> tuple[Target, ...]:
-        """Return the registries that have not failed; where there is none, raise why not."""
+        """Return the registries that have not failed; if all have, raise their errors."""
         left = tuple(t for t in targets if not self.receipt.targets[t.name].error)
         if not left:
             raise_problems(self._given_up)
@@ -66,13 +66,16 @@ class Course:
         *,
         one_by_one: bool = False,
     ) -> tuple[Target, ...]:
-        """Do something in each registry; return those where it worked, if it did where it must.
+        """Do something in each registry; return those where it worked.
 
         Args:
             targets: the registries, in their order.
             do: what to do.
-            one_by_one: nothing is done in the next where a required one failed; else the others
-                get theirs, and then it ends.
+            one_by_one: stop at the first required registry that fails; otherwise the others are
+                done first.
+
+        Raises:
+            BuildlibError: it failed in a required registry, or in all.
         """
         problems: list[BuildlibError] = []
         for target in targets:

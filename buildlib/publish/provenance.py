@@ -1,7 +1,7 @@
-"""What was built from what, and what it had to pass: a predicate over the index's digest.
+"""Provenance: our own statement, with sources, base images and gate results, and BuildKit's.
 
-The form is SLSA Provenance 1, slsa.dev/spec/v1.0/provenance; the gates are its byproducts. It is
-made by whoever publishes, on a machine of theirs: no level of SLSA is claimed by it.
+Ours has the form of SLSA Provenance 1, slsa.dev/spec/v1.0/provenance; the gates are its byproducts.
+It is made on the publisher's own machine: no level of SLSA is claimed.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from buildlib.tempfiles import passing_folder
 
 
 def make_statement(project: Project, plan: PublishPlan, receipt: Receipt) -> dict[str, Any]:
-    """Return the predicate; `cosign attest` puts the digest before it.
+    """Return the predicate; `cosign attest` adds the digest.
 
-    Nothing of the machine is in it, no value of a build arg that came from the environment, and
-    no credentials of an address.
+    It has nothing of the machine in it, no value of a build arg from the environment, and no
+    credentials.
     """
     return {
         "buildDefinition": {
@@ -44,7 +44,7 @@ def make_statement(project: Project, plan: PublishPlan, receipt: Receipt) -> dic
         "runDetails": {
             "builder": {"id": f"{NAMESPACE}/local", "version": receipt.tools},
             "metadata": {"startedOn": receipt.started} if receipt.started else {},
-            "byproducts": [_judgement(record) for record in receipt.gates],
+            "byproducts": [_gate_result(record) for record in receipt.gates],
         },
     }
 
@@ -57,7 +57,7 @@ def _parameters(project: Project, plan: PublishPlan) -> dict[str, Any]:
         "platforms": list(plan.platforms),
         "dockerfile": project.config.dockerfile,
         "target": plan.build.target,
-        # One without a value comes from the environment, and stays there.
+        # A build arg without a value comes from the environment, and is left out.
         "buildArgs": {
             name: redact(value) for name, value in plan.build.build_args if value is not None
         },
@@ -66,16 +66,16 @@ def _parameters(project: Project, plan: PublishPlan) -> dict[str, Any]:
 
 def _source(project: Project, plan: PublishPlan) -> dict[str, Any]:
     address = without_credentials(project.config.source or project.remote)
-    # A path on this machine is nobody else's business.
+    # A path on this machine is not published.
     known = address if "://" in address and not address.startswith("file:") else ""
     source = {"uri": f"git+{known}" if known else "git", "digest": {"gitCommit": plan.revision}}
-    # The commit alone would be a lie where files differ from it.
+    # The files may differ from the commit.
     dirt = {"annotations": {"dirty": True, "uncommitted": plan.uncommitted}}
     return source | (dirt if plan.uncommitted else {})
 
 
 def _included(plan: PublishPlan) -> list[dict[str, Any]]:
-    """Return the files that the commit does not have, by their paths in the build context."""
+    """Return the files that are not in the commit, by their paths in the build context."""
     return [
         {
             "name": path,
@@ -86,17 +86,17 @@ def _included(plan: PublishPlan) -> list[dict[str, Any]]:
     ]
 
 
-def _judgement(record: GateRecord) -> dict[str, Any]:
+def _gate_result(record: GateRecord) -> dict[str, Any]:
     figures = dict(record.figures)
-    bills = figures.pop("sboms", ())
-    # A file that stays where it was made.
+    sboms = figures.pop("sboms", ())
+    # The path of a file that is not published.
     figures.pop("sarif", "")
-    counted = {bill["platform"]: bill["packages"] for bill in bills if bill["packages"]}
+    counted = {sbom["platform"]: sbom["packages"] for sbom in sboms if sbom["packages"]}
     if counted:
         figures["packages"] = counted
     reason = redact(record.detail)
-    told = {"state": record.state, **({"reason": reason} if reason else {})}
-    return {"name": f"gate/{record.gate}", "annotations": told | figures}
+    outcome = {"state": record.state, **({"reason": reason} if reason else {})}
+    return {"name": f"gate/{record.gate}", "annotations": outcome | figures}
 
 
 def _bases(plan: PublishPlan) -> list[dict[str, Any]]:
@@ -114,12 +114,12 @@ def _resource(kind: str, reference: str) -> dict[str, Any]:
 
 
 def _replaced(base: str, source: str, plan: PublishPlan) -> dict[str, Any]:
-    """Return what a base image was replaced by: that is what is in the image, and not the name."""
+    """Return the replacement of a base image, which is what the image is built from."""
     scheme, _, place = source.partition("://")
     if scheme == "docker-image":
         found = _resource("docker:", place)
     else:
-        # Where it lies on this machine is nobody else's business; what it is, its digest says.
+        # The path on this machine is not published; the digest identifies it.
         path, at, digest = place.partition("@")
         known = digest if at else _layout_digest(Path(path))
         found = _resource(scheme, f"@{known}")
@@ -127,7 +127,7 @@ def _replaced(base: str, source: str, plan: PublishPlan) -> dict[str, Any]:
 
 
 def _layout_digest(path: Path) -> str:
-    """Return the digest of the only image in a layout; empty where that can't be told."""
+    """Return the digest of the only image in a layout; empty if there is not one."""
     try:
         index = json.loads((path / "index.json").read_text(encoding="utf-8"))
         digests = {str(entry["digest"]) for entry in index["manifests"]}
@@ -136,11 +136,10 @@ def _layout_digest(path: Path) -> str:
     return digests.pop() if len(digests) == 1 else ""
 
 
-# What BuildKit itself says of the build, to be attached beside the image instead of inside it.
-# Inside, it would give the image another digest with every build: there are times in it. So the
-# same build is asked once more, all from the cache, for the statement alone; the platforms'
-# manifests are the very same. Source: docs.docker.com/build/metadata/attestations/attestation-
-# storage.
+# BuildKit's provenance of the build is attached beside the image, and not in it: it has times, and
+# would give the image another digest with every build. So the same build runs again, from the
+# cache, for the provenance alone; the platforms' manifests are the same. Source:
+# docs.docker.com/build/metadata/attestations/attestation-storage.
 
 
 def write_provenance(
@@ -151,10 +150,9 @@ def write_provenance(
     stem: Path,
     platforms: Mapping[str, str],
 ) -> list[dict[str, str]]:
-    """Write BuildKit's statement about each platform's image; where it gives none, that is told.
+    """Write BuildKit's provenance of each platform's image; warn if there is none.
 
-    The manifests are the same only as long as its cache has what was built, or where the build is
-    reproducible.
+    The manifests are the same only while the cache holds the build, or if it is reproducible.
 
     Args:
         project: whose image it is.
@@ -164,19 +162,19 @@ def write_provenance(
         platforms: each with its manifest's digest.
 
     Returns:
-        Platform, digest, file and cosign's type of each statement.
+        Platform, digest, file and cosign's type of each one.
     """
     try:
-        found = _asked(project, executor, console)
+        found = _build_again(project, executor, console)
     except CancelledError:
         raise
     except BuildlibError as error:
-        console.warn(f"BuildKit gives no provenance here: {error.what}")
+        console.warn(f"BuildKit gives no provenance: {error.what}")
         return []
     known = {d: s for d, s in found.items() if s.get("predicateType") in PROVENANCE}
     if missing := [name for name, digest in platforms.items() if digest not in known]:
         same = set(found) & set(platforms.values())
-        why = "in a form that is not known" if same else "about another image, from another build"
+        why = "in an unknown form" if same else "about another image, from another build"
         console.warn(f"BuildKit's provenance is {why}: none for {', '.join(missing)}")
     written = []
     for platform, digest in platforms.items():
@@ -190,15 +188,17 @@ def write_provenance(
     return written
 
 
-def _asked(project: Project, executor: Executor, console: Console) -> dict[str, dict[str, Any]]:
-    """Return the statement about each image, by its digest."""
+def _build_again(
+    project: Project, executor: Executor, console: Console
+) -> dict[str, dict[str, Any]]:
+    """Build again; return the provenance of each image by its digest."""
     with passing_folder("provenance") as folder:
         path = folder / "image.oci.tar"
         request = BuildRequest(
             platforms=("all",) if project.config.platforms else (),
             output=Output.OCI,
             destination=path,
-            # The least: build args are not in it.
+            # The mode without build args.
             provenance="mode=min",
         )
         build_image(project, request, executor, console)
@@ -214,6 +214,6 @@ def _statements(archive: Archive) -> Iterator[tuple[str, dict[str, Any]]]:
         if about:
             manifest = json.loads(archive.bytes_of(entry["digest"]))
             said = [json.loads(archive.bytes_of(one["digest"])) for one in manifest["layers"]]
-            # A bill of materials may be beside it, by the builder's own default.
+            # There may be an SBOM as well, by the builder's own default.
             known = [one for one in said if one.get("predicateType") in PROVENANCE]
             yield from ((str(about), one) for one in known or said)

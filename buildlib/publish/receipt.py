@@ -1,4 +1,4 @@
-"""What was done, kept on disk after every step: to go on from, and to look up later."""
+"""The receipt of a publication: written after every step, to resume it and to look it up."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from buildlib.publish.plan import PublishPlan
 _T = TypeVar("_T")
 SCHEMA: Final = 1
 NAME: Final = "receipt.json"
-# The type that cosign knows a bill by, and how its file ends.
-BILLS: Final = {"spdxjson": "spdx.json", "cyclonedx": "cdx.json"}
-# What BuildKit's provenance is by its URI, and the type that cosign knows it by.
+# The SBOMs: cosign's name of the type, and the end of the file's name.
+SBOM_FILES: Final = {"spdxjson": "spdx.json", "cyclonedx": "cdx.json"}
+# BuildKit's provenance: the URI of the type, and cosign's name of it.
 PROVENANCE: Final = {
     "https://slsa.dev/provenance/v0.2": "slsaprovenance02",
     "https://slsa.dev/provenance/v1": "slsaprovenance1",
@@ -58,21 +58,20 @@ class GateRecord:
 
 @dataclass(kw_only=True)
 class TargetRecord:
-    """What became of one registry.
+    """The outcome in one registry.
 
     Args:
         repository: with the registry's host.
         digest: that it holds; empty: not pushed yet.
         sent, there, size: blobs that were sent, that were there already, and bytes that were sent.
-        signed_by: key or identity by which it was verified there; empty: not yet, or not wanted.
-        tags: by name, what each stands for now and stood for before.
+        signed_by: key or identity by which it was verified there; empty: not verified.
+        tags: by name, the digest of each now and `before`.
         wanted: the tags that it is to have.
-        under_way: each tag whose last request may not be carried out yet, with the digest that it
-            is pointed to.
-        claim: identifier of the claim under which the tags are given; empty: there is none now.
-        earlier_claims: those of earlier runs, which did not end well: each may still be there.
-        retries: requests that were tried again.
-        error: why it was given up; empty: it was not.
+        under_way: each tag whose last request may not be carried out yet, with its new digest.
+        claim: identifier of the claim under which the tags are given; empty: none now.
+        earlier_claims: those of earlier runs that failed, and may still be there.
+        retries: requests that were repeated.
+        error: why it failed; empty: it did not.
     """
 
     repository: str
@@ -98,16 +97,16 @@ class Receipt:
 
     Args:
         image, version, revision, mode: what is published.
-        uncommitted: one hash of all that was not; empty: everything was.
-        included: files beside those of the commit, each with its digest.
-        archive: the file, relative to the project where it lies in it.
-        digest: of the whole, as it is published; empty: not built yet.
-        built: of the whole as the builder made it: another one where attestations are in the index.
-        platforms: the digest of each one's manifest.
-        built_by: how it was built.
-        judged: what the gates were asked about: the digest, and how they are configured.
-        provenance: BuildKit's own statements, each with platform, digest, file and type.
-        finished: every tag is where it belongs.
+        uncommitted: one hash of all files that were not committed; empty: there were none.
+        included: files that are not in the commit, each with its digest.
+        archive: its path, relative to the project if it is in it.
+        digest: of the published index; empty: not built yet.
+        built: digest of the index as built; it differs if attestations are in the index.
+        platforms: the digest of each platform's manifest.
+        built_by: hash of how it was built; see `built_by`.
+        judged: hash of what the gates checked; see `fingerprint`.
+        provenance: BuildKit's, each with platform, digest, file and type.
+        finished: all tags are given.
         tools: the versions of the programs that took part.
     """
 
@@ -132,8 +131,13 @@ class Receipt:
     ended: str = ""
     finished: bool = False
 
+    @property
+    def sboms(self) -> list[dict[str, Any]]:
+        """Return the SBOMs that the gate recorded, each with platform, digest and files."""
+        return [sbom for gate in self.gates for sbom in gate.figures.get("sboms", ())]
+
     def as_dict(self) -> dict[str, Any]:
-        """Return every field, ready for JSON; what others said is without their credentials."""
+        """Return every field, ready for JSON, without credentials in what others answered."""
         found = asdict(self)
         for gate in found["gates"]:
             gate["detail"] = redact(gate["detail"])
@@ -143,12 +147,12 @@ class Receipt:
 
 
 def inside(path: Path, root: Path) -> str:
-    """Return a path as a receipt has it: nothing of the machine that it is on."""
+    """Return a path relative to the project if it is in it; a receipt hides the machine's."""
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def new_receipt(config: Config, plan: PublishPlan, *, started: str) -> Receipt:
-    """Return the receipt of a publication of which nothing is done yet."""
+    """Return the receipt of a publication that begins."""
     return Receipt(
         image=config.image,
         version=plan.version,
@@ -162,8 +166,8 @@ def new_receipt(config: Config, plan: PublishPlan, *, started: str) -> Receipt:
     )
 
 
-def find_bills(folder: Path, name: str, platforms: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the bills of materials that lie in a directory, as the gate would note them.
+def find_sboms(folder: Path, name: str, platforms: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the SBOMs in a directory, as the gate would record them.
 
     Args:
         folder: that `docker-sbom` writes to.
@@ -176,35 +180,36 @@ def find_bills(folder: Path, name: str, platforms: Mapping[str, str]) -> list[di
     found = []
     for platform, digest in platforms.items():
         slug = parse_platform(platform).slug
-        files = [folder / f"{name}-{slug}.{end}" for end in BILLS.values()]
+        files = [folder / f"{name}-{slug}.{end}" for end in SBOM_FILES.values()]
         there = [str(file) for file in files if file.is_file()]
         for file in there:
-            check_bill(Path(file), digest)
+            check_sbom(Path(file), digest)
         found.append({"platform": platform, "digest": digest, "packages": 0, "files": there})
-    return [bill for bill in found if bill["files"]]
+    return [sbom for sbom in found if sbom["files"]]
 
 
-def check_bill(file: Path, digest: str) -> None:
-    """Raise InputError (exit 2) where a bill of materials is not about this image."""
+def check_sbom(file: Path, digest: str) -> None:
+    """Raise InputError (exit 2) if an SBOM is about another image."""
     said = subject_of(file)
     if said != digest:
         raise InputError(
             f"{file.name} is about another image",
-            why=f"{said or 'it does not say which'}, and this is {digest}",
+            why=f"{said or 'it does not name its image'}, and this is {digest}",
             hint="invoke docker-sbom --image ARCHIVE writes it again",
         )
 
 
-def bills_are_there(receipt: Receipt, root: Path) -> bool:
-    """Return whether the bills that a receipt knows are there still, and about its images."""
-    bills = [bill for gate in receipt.gates for bill in gate.figures.get("sboms", ())]
-    return bool(bills) and all(
-        subject_of(root / file) == bill["digest"] for bill in bills for file in bill["files"]
+def sboms_are_there(receipt: Receipt, root: Path) -> bool:
+    """Return whether the SBOMs of a receipt still exist, and are about its images."""
+    return bool(receipt.sboms) and all(
+        subject_of(root / file) == sbom["digest"]
+        for sbom in receipt.sboms
+        for file in sbom["files"]
     )
 
 
 def write_receipt(path: Path, receipt: Receipt) -> None:
-    """Write it as a whole or not at all; raises InputError (exit 2) where it can't be."""
+    """Write a receipt atomically; raises InputError (exit 2) if it can't be written."""
     try:
         write_file(path, to_json(receipt.as_dict()) + "\n")
     except OSError as error:
@@ -212,18 +217,18 @@ def write_receipt(path: Path, receipt: Receipt) -> None:
 
 
 def differences(one: Receipt, other: Receipt) -> list[str]:
-    """Return in which fields two receipts are about different publications."""
+    """Return the fields by which two receipts are of different publications."""
     fields = ("image", "version", "revision", "mode")
     return [name for name in fields if getattr(one, name) != getattr(other, name)]
 
 
 def is_same(one: Receipt, other: Receipt) -> bool:
-    """Return whether two receipts are about one publication, of the same files."""
+    """Return whether two receipts are of one publication, of the same files."""
     return not differences(one, other) and one.uncommitted == other.uncommitted
 
 
 def path_of_version(folder: Path, version: str) -> Path:
-    """Return where the receipt of a version is kept once another version's is the last."""
+    """Return where a version's receipt is kept once another version's is the last."""
     return folder / f"{NAME.removesuffix('.json')}-{legal_part(version)}.json"
 
 
@@ -243,8 +248,8 @@ def find_receipt(folder: Path, version: str) -> Receipt | None:
 def supersedes(new: Receipt, kept: Receipt) -> bool:
     """Return whether a receipt may replace that of an earlier attempt at the same version.
 
-    It may once it is finished, or as soon as it knows as much; beside a finished release only
-    what was done since then counts.
+    It may if it is finished, or records as much; a finished release is only replaced by one that
+    has pushed or tagged more.
     """
     if new.finished:
         return True
@@ -264,9 +269,10 @@ def _known(receipt: Receipt) -> tuple[int, int, int, bool]:
 
 
 def keep_receipt(folder: Path, receipt: Receipt, kept: Receipt | None) -> None:
-    """Write a receipt as the last one, unless an earlier attempt's knows more.
+    """Write a receipt as the last one, unless that of an earlier attempt records more.
 
-    That of another version is kept beside it, and stays the last one until there is an image.
+    The receipt of another version is kept beside it, and stays the last one until there is an
+    image.
 
     Args:
         folder: that receipts are in.
@@ -292,7 +298,7 @@ def keep_receipt(folder: Path, receipt: Receipt, kept: Receipt | None) -> None:
 
 
 def _set_aside(path: Path) -> None:
-    """Keep what can't be read under another name: it may be of a later version of this program."""
+    """Rename a receipt that can't be read: it may be of a later version of this program."""
     try:
         read_receipt(path)
     except InputError:
@@ -301,9 +307,9 @@ def _set_aside(path: Path) -> None:
 
 
 def _keep_claims(folder: Path, receipt: Receipt) -> None:
-    """Note in a receipt that stays what an attempt has begun: the next one goes on from there.
+    """Record the claims and unfinished tags of an attempt in the receipt that is kept.
 
-    These are its claims, and the tags that may still be written.
+    The next attempt needs them to resume.
     """
     kept = find_receipt(folder, receipt.version)
     begun = {
@@ -329,8 +335,8 @@ def _version_in(path: Path) -> str:
     return ""
 
 
-class _Bill(TypedDict):
-    """What the gate notes of a bill of materials."""
+class _Sbom(TypedDict):
+    """An SBOM in the figures of the gate."""
 
     platform: str
     digest: str
@@ -339,7 +345,7 @@ class _Bill(TypedDict):
 
 
 class _Provenance(TypedDict):
-    """What is noted of BuildKit's own statement."""
+    """BuildKit's provenance of one platform's image."""
 
     platform: str
     digest: str
@@ -348,14 +354,14 @@ class _Provenance(TypedDict):
 
 
 class _Tag(TypedDict):
-    """What a tag stands for, and stood for before."""
+    """The digest of a tag, and the one before."""
 
     digest: str
     before: str
 
 
-def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - whatever a hint may be
-    """Return whether what JSON held is of a kind; a TypedDict's names all have to be there."""
+def _fits(value: object, kind: object) -> bool:
+    """Return whether a JSON value has a type; a TypedDict needs all of its keys."""
     if is_typeddict(kind):
         hints = get_type_hints(kind)
         return isinstance(value, dict) and all(_fits(value.get(n), hints[n]) for n in hints)
@@ -364,11 +370,13 @@ def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - whatever a hint m
         return isinstance(value, list) and all(_fits(one, inner[0]) for one in value)
     if get_origin(kind) is dict:
         return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
-    return kind is Any or isinstance(value, (int, float) if kind is float else kind)
+    if kind is float:
+        return isinstance(value, int | float)
+    return kind is Any or (isinstance(kind, type) and isinstance(value, kind))
 
 
 def _read(kind: type[_T], found: Mapping[str, Any], **made: object) -> _T:
-    """Return a record of what was kept; raises TypeError where that is not what it should be."""
+    """Return a record from JSON; raises TypeError if a value has the wrong type."""
     hints = get_type_hints(kind)
     known = {name: value for name, value in found.items() if name in hints} | made
     for name in known.keys() - made.keys():
@@ -376,38 +384,29 @@ def _read(kind: type[_T], found: Mapping[str, Any], **made: object) -> _T:
     return kind(**known)
 
 
-def _check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 - see _fits
+def _check(name: str, value: object, kind: object) -> None:
     if not _fits(value, kind):
         raise TypeError(f"{name}: {value!r}")
 
 
-def _read_gate(found: Mapping[str, Any]) -> GateRecord:
-    record = _read(GateRecord, found)
-    bills = record.figures.get("sboms", [])
-    _check("sboms", bills, list[_Bill])
-    for file in (file for bill in bills for file in bill["files"]):
-        if not file.endswith(tuple(BILLS.values())):
-            raise ValueError(f"{file} is not an SBOM that is known here")
-    return record
-
-
-def _check_provenance(found: list[dict[str, str]]) -> None:
-    _check("provenance", found, list[_Provenance])
-    if unknown := {one["type"] for one in found} - set(PROVENANCE.values()):
-        raise ValueError(f"provenance of a type that is not known here: {min(unknown)}")
-
-
-def _read_target(found: Mapping[str, Any]) -> TargetRecord:
-    record = _read(TargetRecord, found)
-    _check("tags", record.tags, dict[str, _Tag])
-    return record
+def _check_parts(receipt: Receipt) -> None:
+    """Raise TypeError or ValueError if a part has the wrong type."""
+    _check("sboms", receipt.sboms, list[_Sbom])
+    _check("provenance", receipt.provenance, list[_Provenance])
+    for target in receipt.targets.values():
+        _check("tags", target.tags, dict[str, _Tag])
+    for file in (file for sbom in receipt.sboms for file in sbom["files"]):
+        if not file.endswith(tuple(SBOM_FILES.values())):
+            raise ValueError(f"{file} is not an SBOM of a known type")
+    if unknown := {one["type"] for one in receipt.provenance} - set(PROVENANCE.values()):
+        raise ValueError(f"provenance of an unknown type: {min(unknown)}")
 
 
 def read_receipt(path: Path) -> Receipt | None:
-    """Return what was kept, or None where there is nothing.
+    """Return a receipt, or None if the file is missing.
 
     Raises:
-        InputError: it can't be read, or is of another kind (exit 2).
+        InputError: it can't be read, or is not a receipt (exit 2).
     """
     if not path.is_file():
         return None
@@ -418,30 +417,27 @@ def read_receipt(path: Path) -> Receipt | None:
         receipt = _read(
             Receipt,
             found,
-            gates=[_read_gate(one) for one in found["gates"]],
-            targets={name: _read_target(one) for name, one in found["targets"].items()},
+            gates=[_read(GateRecord, one) for one in found["gates"]],
+            targets={name: _read(TargetRecord, one) for name, one in found["targets"].items()},
         )
-        _check_provenance(receipt.provenance)
+        _check_parts(receipt)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not a receipt",
             why=str(error),
-            hint="remove it and leave --resume out",
+            hint="remove it, and run without --resume",
         ) from error
     return receipt
 
 
-# What gates were asked about, as one hash: an outcome counts for that, and for nothing else.
-
-
 def fingerprint(config: Config, digest: str, *, today: date, release: bool) -> str:
-    """Return the hash.
+    """Return a hash of everything that gate results depend on.
 
     Args:
         config: of the gates; the files that it names count by their content.
         digest: of the image.
-        today: in UTC. What is known of an image, and what is ignored, changes from day to day.
-        release: the rules of a release count.
+        today: in UTC; known vulnerabilities and suppressions change from day to day.
+        release: the rules of a release apply.
     """
     asked = (
         digest,
@@ -457,9 +453,9 @@ def fingerprint(config: Config, digest: str, *, today: date, release: bool) -> s
 
 
 def built_by(plan: BuildPlan, root: Path) -> str:
-    """Return the hash of how an archive is built, wherever the project lies.
+    """Return a hash of how an archive is built, independent of the project's directory.
 
-    The commit alone does not tell: what replaces a base image may come from the environment.
+    The commit is not enough: replacements of base images may come from the environment.
 
     Args:
         plan: of the build.
@@ -467,7 +463,7 @@ def built_by(plan: BuildPlan, root: Path) -> str:
     """
     argv = buildx_argv(replace(plan, metadata_file=None))
     if made := plan.checkout:
-        # Its files are those of the commit and these, wherever it lies.
+        # Its files are those of the commit and the included ones, in any directory.
         argv = tuple(word.replace(str(made.place(root)), ".") for word in argv)
         argv = tuple(word.replace(str(made.root), "commit") for word in argv)
         argv += tuple(word for pair in (("files", "commit"), *made.included) for word in pair)
@@ -476,9 +472,9 @@ def built_by(plan: BuildPlan, root: Path) -> str:
 
 
 def _contents(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield the files that gates read beside the image, each with its hash; absent ones have none.
+    """Yield the files that gates read, each with its hash, empty if it is missing.
 
-    They may be ignored by git, or lie elsewhere: then the commit does not tell what is in them.
+    They may be ignored by git, or outside of the project, so that the commit is not enough.
     """
     names = (*config.scan_settings().vex, config.smoke.size_record)
     for name in filter(None, names):

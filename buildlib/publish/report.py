@@ -1,13 +1,15 @@
-"""What publishing did: a row for each gate and each registry."""
+"""Reports of a publication: a row for each gate, each registry and each tag."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
-from buildlib.console import redact, table
+from buildlib.console import Console, redact, table, to_json
 from buildlib.files import counted, human_size
 from buildlib.image.reference import short_digest
 from buildlib.publish.receipt import Receipt, TargetRecord
+from buildlib.registry.tags import Tagged
 
 
 def as_text(receipt: Receipt) -> str:
@@ -17,7 +19,7 @@ def as_text(receipt: Receipt) -> str:
         head.append(("as built", f"{receipt.built}, without attestations"))
     head += [(platform, short_digest(digest)) for platform, digest in receipt.platforms.items()]
     if receipt.rehearsal:
-        head.append(("rehearsal", "every registry is on this machine"))
+        head.append(("test release", "every registry is on this machine"))
     gates = [
         (record.gate, record.state, f"{record.seconds:.1f} s" if record.seconds else record.detail)
         for record in receipt.gates
@@ -44,7 +46,7 @@ def _registries(receipt: Receipt) -> str:
             )
         )
     held = [
-        f"{record.repository}:{tag} stays where it is: {reason}"
+        f"{record.repository}:{tag} is not moved: {reason}"
         for record in receipt.targets.values()
         for tag, reason in record.held_back.items()
     ]
@@ -55,12 +57,53 @@ def _outcome(record: TargetRecord) -> str:
     retries = counted(record.retries, "retry", "retries")
     again = f", {retries}" if record.retries else ""
     if record.error:
-        return f"failed: {_first(record.error.splitlines())}{again}"
+        first = record.error.splitlines()[0]
+        return f"failed: {first}{again}"
     if record.tags:
         whole = set(record.wanted) <= set(record.tags)
         return f"{'published' if whole else 'not all tags are given'}{again}"
     return f"pushed, not tagged{again}" if record.digest else f"nothing done{again}"
 
 
-def _first(lines: Iterable[str]) -> str:
-    return next(iter(lines), "")
+@contextmanager
+def reported_tags(
+    console: Console, digest: str, *, as_json: bool, resume: str = ""
+) -> Iterator[Callable[[Tagged, Mapping[str, str]], None]]:
+    """Collect tags as they are given, and print them after the block, also where it fails.
+
+    Args:
+        console: prints them.
+        digest: that the tags point to.
+        as_json: print JSON.
+        resume: the command that does what is left after a failure; empty: the same command.
+    """
+    rows: list[Mapping[str, str]] = []
+
+    def add(done: Tagged, row: Mapping[str, str]) -> None:
+        rows.append(row)
+        became = "is tagged" if done.moved else "was tagged already"
+        console.note(f"{row['reference']} {became}")
+
+    def show() -> None:
+        if as_json:
+            console.answer(to_json({"digest": digest, "tags": rows}))
+        else:
+            cells = [_tag_row(row, digest) for row in rows]
+            console.answer(table(cells) if rows else "nothing to do")
+
+    try:
+        yield add
+    except BaseException:
+        if rows or as_json:
+            show()
+        if resume:
+            console.warn(f"interrupted: {resume} continues")
+        raise
+    show()
+
+
+def _tag_row(row: Mapping[str, str], digest: str) -> tuple[str, str, str]:
+    # Two registries may hold different images of one version.
+    now, before = row.get("digest", digest), row["before"]
+    was = f"was {short_digest(before)}" if before else "new"
+    return row["reference"], short_digest(now), "as before" if before == now else was

@@ -1,4 +1,4 @@
-"""Tags that move, back to an earlier version: what is there is verified, and nothing is built."""
+"""Moves floating tags back to an earlier version that is in the registries."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NAMING: Final = Naming()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollback:
-    """Of one registry: `tags` go to a version's digest, each with what it stands for by now.
+    """The rollback of one registry: `tags` go to the digest of a version, each with its digest now.
 
-    `latest` is what a release is found by that is to be taken back.
+    `latest` is the tag by which the release that is rolled back is found.
     """
 
     repository: Repository
@@ -37,7 +37,7 @@ class Rollback:
 def _releases(
     tags: Iterable[str], rules: Sequence[TagRule], naming: Naming
 ) -> list[tuple[Parsed, str]]:
-    """Return the releases that tags tell, lowest first, each with its tag."""
+    """Return the releases among tags, lowest first, each with its tag."""
     found = versions_in((tag for tag in tags if SNAPSHOT not in tag), rules, naming)
     return sorted(
         ((version, tag) for version, tag in found if not version.prerelease),
@@ -46,11 +46,11 @@ def _releases(
 
 
 def gives_latest(rules: Iterable[TagRule]) -> bool:
-    """Return whether a registry with these rules has `latest` from publishing, with any suffix."""
+    """Return whether these rules give `latest` to releases, with any suffix."""
     return any(rule.template == LATEST and Kind.RELEASE in rule.on for rule in rules)
 
 
-class _Held:
+class _Releases:
     """The releases of one registry."""
 
     def __init__(self, repository: Repository, rules: Sequence[TagRule], naming: Naming) -> None:
@@ -58,19 +58,19 @@ class _Held:
         self.tags, self.latest = repository.tags(), latest_tag(rules)
         self._releases = _releases(self.tags, rules, naming)
 
-    def standing(self, moving: str) -> Parsed | None:
-        """Return the release that a tag points to; None: it is something else by now."""
+    def pointed_to(self, moving: str) -> Parsed | None:
+        """Return the release that a tag points to; None: it points to something else."""
         now = self.repository.digest(moving)
-        # The highest is the likely one, and each is a question of its own.
+        # The highest first, as it is the likely one, and each takes a request.
         return next(
             (v for v, tag in reversed(self._releases) if self.repository.digest(tag) == now), None
         )
 
     def below(self, current: Parsed) -> Parsed | None:
-        """Return the highest release below one, which is no other name of it."""
+        """Return the highest release below one, and not another tag of the same release."""
         now = {self.repository.digest(tag) for v, tag in self._releases if v.key == current.key}
         lower = [(v, tag) for v, tag in self._releases if v.key < current.key]
-        # Where versions may have one number or two, 1.2 may be a tag that moves.
+        # If versions may have one or two numbers, 1.2 may be a floating tag.
         return next((v for v, tag in reversed(lower) if self._is_fixed(tag, now)), None)
 
     def _is_fixed(self, tag: str, others: set[str]) -> bool:
@@ -81,19 +81,19 @@ class _Held:
 def earlier_version(
     registries: Iterable[tuple[Repository, Sequence[TagRule]]], naming: Naming = _NAMING
 ) -> str:
-    """Return the highest release below the one that `latest` stands for, everywhere.
+    """Return the highest release below the one that `latest` points to in all registries.
 
     Args:
-        registries: say what is there, by their rules; one that does not have the tag has no say.
-        naming: by which a text is a version.
+        registries: with their rules; those without the tag are ignored.
+        naming: which texts are versions.
 
     Raises:
-        InputError: the tag is nowhere, or not one release everywhere, as after a rollback that
-            broke off; or there is no earlier release (exit 2).
+        InputError: no registry has the tag; or it differs between them, as after a rollback that
+            was interrupted; or there is no earlier release (exit 2).
     """
-    held = [_Held(repository, rules, naming) for repository, rules in registries]
+    held = [_Releases(repository, rules, naming) for repository, rules in registries]
     asked = [one for one in held if one.latest in one.tags]
-    found = {one.repository.name: one.standing(one.latest) for one in asked}
+    found = {one.repository.name: one.pointed_to(one.latest) for one in asked}
     moving = " and ".join(dict.fromkeys(one.latest for one in asked or held)) or LATEST
     hint = "name the version: invoke docker-rollback --version VERSION"
     if not found:
@@ -127,22 +127,22 @@ def plan_rollback(
     """Return what a rollback to a version moves: every floating tag that the version could have.
 
     Args:
-        repository: says what is there.
+        repository: to roll back.
         version: to go back to.
         rules: of the registry.
         immutable: patterns of tags that never move there.
-        naming: by which a text is a version.
+        naming: which texts are versions.
 
     Raises:
-        InputError: the version is no release, or not there (exit 2).
-        GateError: a tag would have to move that must not (exit 7).
+        InputError: the version is not a release, or is missing (exit 2).
+        GateError: a tag that is immutable would have to move (exit 7).
     """
     parsed = naming.parse(version)
     if parsed is None or parsed.prerelease:
         raise InputError(f"{version} is not a release: no tag that moves points to it")
     there = set(repository.tags())
     releases = _releases(there, rules, naming)
-    # With build metadata the version is what its tag was written from, not what it reads as.
+    # A version with build metadata can't be read from its tag, only written as one.
     own = [tag_of(rule, parsed) for rule in rules if "version" in rule.names]
     own += [tag for known, tag in releases if known.same(parsed)]
     digest = next((repository.digest(tag) for tag in own if tag in there), "")
@@ -175,10 +175,10 @@ def plan_rollback(
 
 
 def in_order(plans: Iterable[Rollback]) -> Iterator[tuple[Rollback, str]]:
-    """Yield each tag that moves, with the plan that it is of; everywhere `latest` comes last.
+    """Yield each tag that moves, with its plan; `latest` comes last in all registries.
 
-    By that tag the way back is found: who breaks off before it has moved everywhere finds the
-    same way once more, or that it differs, and never one that leads a release too far.
+    The release to roll back is found by `latest`: a rollback that is interrupted before all of
+    them have moved is found again, or as a difference, and never goes back one release too far.
     """
     pairs = [(plan, tag) for plan in plans for tag, _ in plan.tags]
     yield from sorted(pairs, key=lambda pair: pair[1] == pair[0].latest)
@@ -189,16 +189,16 @@ def roll_back(
     replan: Callable[[], Sequence[Rollback]],
     claims: Mapping[str, Claim],
 ) -> Iterator[tuple[Rollback, Tagged]]:
-    """Move the tags, and yield each as it moves; that the version is to be trusted was seen before.
+    """Move the tags, and yield each as it moves; the version has been verified before.
 
     Args:
         plans: one for each registry.
-        replan: makes them again, when nobody else gives tags.
+        replan: makes them again, once the repositories are claimed.
         claims: on the repositories, by their names.
 
     Raises:
-        GateError: a tag was moved by somebody else since the plans were made (exit 7).
-        BuildlibError: a registry does not do it.
+        GateError: another publisher has moved a tag since the plans were made (exit 7).
+        BuildlibError: a registry failed.
     """
     with all_claimed(claims.values()):
         if tuple(replan()) != tuple(plans):

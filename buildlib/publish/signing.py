@@ -1,4 +1,4 @@
-"""What publishing has signed, and how it sees that a stranger can verify it."""
+"""What a publication has signed, and how it is verified as a third party would."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 
 from buildlib.config.config import Config
 from buildlib.config.publish import INDEX, SBOM
+from buildlib.config.signing import Verify
 from buildlib.console import Console, to_json
 from buildlib.errors import (
     BuildlibError,
@@ -23,19 +24,18 @@ from buildlib.git.command import GitCommand
 from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan, Target
 from buildlib.publish.provenance import make_statement
-from buildlib.publish.receipt import BILLS, Receipt, check_bill
-from buildlib.registry.credentials import docker_store
+from buildlib.publish.receipt import SBOM_FILES, Receipt, check_sbom
 from buildlib.registry.repository import Repository
 from buildlib.registry.transfer import manifests_of
 from buildlib.sign.cosign import Cosign, ForeignError
-from buildlib.sign.signer import Signatory, find_cosign, key_problem
+from buildlib.sign.signer import Signer, find_cosign, key_problem, opened_signer
 from buildlib.tempfiles import passing_folder
 
 STATEMENT: Final = "slsaprovenance1"
 
 
 def tracked_key(config: Config) -> InputError | None:
-    """Return the problem where git has the private key: everybody with a clone has it then."""
+    """Return the problem if git tracks the private key: everybody with a clone has it then."""
     key = config.signing().key
     if not key or "://" in key:
         return None
@@ -51,18 +51,18 @@ def tracked_key(config: Config) -> InputError | None:
 
 
 def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibError]:
-    """Return why nothing can be signed, or verified afterwards, as far as the project tells.
+    """Return why nothing can be signed or verified, as far as the configuration shows.
 
     Args:
         config: of the project.
-        gates: that will be passed; one of them makes bills of materials.
+        gates: that will run; one of them makes SBOMs.
     """
     signing, policy = config.signing(), config.verification()
     found: list[BuildlibError] = []
     if not (signing.key or signing.keyless):
         found.append(
             InputError(
-                "nothing says what signs",
+                "it is not configured what signs",
                 hint=f"add {config.table('sign')} with key, or keyless = true; or leave it out: "
                 f"sign = false in {config.table('publish')}, or once "
                 '--skip-gate sign --reason "…"',
@@ -76,31 +76,31 @@ def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibErr
                 "issuer",
             )
         )
-    unmade = sorted(set(BILLS) & set(policy.attestations)) if SBOM not in gates else []
+    unmade = sorted(set(SBOM_FILES) & set(policy.attestations)) if SBOM not in gates else []
     if unmade:
         found.append(
             InputError(
-                f"verify wants {' and '.join(unmade)}, and no bill of materials is made",
-                hint="let the gate sbom be passed, or take them out of verify.attestations",
+                f"verify wants {' and '.join(unmade)}, and no SBOM is made",
+                hint="do not skip the gate sbom, or remove them from verify.attestations",
             )
         )
-    kept = sorted({*BILLS, "slsaprovenance02"} & set(policy.attestations))
+    kept = sorted({*SBOM_FILES, "slsaprovenance02"} & set(policy.attestations))
     if kept and config.publishing().attestations == INDEX:
         found.append(
             InputError(
                 f"verify wants {' and '.join(kept)}, which would be in the index alone",
-                why="what is in the index is signed with it, and not on its own",
-                hint='let publish.attestations be "both", or take them out of verify.attestations',
+                why="attestations in the index are signed with it, and not separately",
+                hint='set publish.attestations = "both", or remove them from verify.attestations',
             )
         )
     return found + list(filter(None, [tracked_key(config)]))
 
 
 def check_signer(config: Config, gates: Collection[str], executor: Executor) -> Cosign:
-    """Return cosign, with a key that can sign; nothing is asked of a registry.
+    """Return cosign, with a key that can sign; no registry is asked.
 
     Raises:
-        InputError, ToolError, ProblemsError: all that is wrong (exit 2, 3).
+        InputError, ToolError, ProblemsError: all problems at once (exit 2, 3).
     """
     problems = signing_problems(config, gates)
     try:
@@ -113,15 +113,15 @@ def check_signer(config: Config, gates: Collection[str], executor: Executor) -> 
     return cosign
 
 
-class CosignSigner:
-    """Signs what was pushed, attaches the statements, and verifies all of it.
+class ReleaseSigner:
+    """Signs what was pushed, attaches its attestations, and verifies all of it.
 
     Args:
         project: says what signs, and what counts as signed.
         plan: what is published.
         executor: starts cosign.
-        console: shows what goes on.
-        repositories: by the registry's name; each knows who we are there.
+        console: shows progress.
+        repositories: by the registry's name, each with the credentials for it.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class CosignSigner:
         repositories: Mapping[str, Repository],
     ) -> None:
         """Start nothing yet."""
-        self._project, self._plan = project, plan
+        self._project, self._plan, self._config = project, plan, project.config
         self._executor, self._console, self._repositories = executor, console, repositories
         self._checked: Cosign | None = None
 
@@ -145,90 +145,81 @@ class CosignSigner:
         """Return the versions of the tools.
 
         Raises:
-            InputError: nothing says what signs or what counts as signed, or the key can't be used
-                (exit 2).
-            ToolError: cosign is not here (exit 3).
+            InputError: it is not configured what signs or what counts as signed, or the key can't
+                be used (exit 2).
+            ToolError: cosign is not installed (exit 3).
             ProblemsError: several of these.
         """
-        self._checked = check_signer(self._project.config, self._plan.gates, self._executor)
+        self._checked = check_signer(self._config, self._plan.gates, self._executor)
         return {"cosign": self._checked.version}
 
     def sign(self, target: Target, receipt: Receipt) -> str:
         """Sign what a registry holds, and verify it; what is signed already is not signed again.
 
         Raises:
-            BuildlibError: as `Signatory`.
+            BuildlibError: as `Signer`.
         """
         reference = f"{target.repository}@{receipt.digest}"
-        policy = self._project.config.verification()
-        transport = self._repositories[target.name].transport
-        root, env = self._project.config.root, self._project.env
-        signatory = Signatory(
-            *(self._cosign, self._executor, root, env), safe=transport.safe, tally=transport.tally
-        )
+        config, policy = self._config, self._config.verification()
         images = tuple(receipt.platforms.values())
         images = () if images == (receipt.digest,) else images
-        with docker_store(transport.host, transport.credentials) as store:
-            self._signed(signatory, reference, store, images)
-            with passing_folder("attest") as folder:
-                for about, file, kind in self._statements(target, receipt, folder):
-                    self._attested(signatory, about, file, kind, store)
+        transport = self._repositories[target.name].transport
+        with (
+            opened_signer(
+                transport, self._cosign, self._executor, config.root, self._project.env
+            ) as signer,
+            passing_folder("attest") as folder,
+        ):
+            if not signer.is_signed(reference, policy, images=images):
+                self._console.note(f"signing {reference}")
+                with self._console.running(f"signing {reference}"):
+                    signer.sign(reference, config.signing())
+            for about, file, kind in self._attestations(target, receipt, folder):
+                if not _is_attached(signer, about, file, kind, policy):
+                    self._console.note(f"attaching {kind} to {about}")
+                    with self._console.running(f"attaching {kind} to {about}"):
+                        signer.attest(about, file, kind, config.signing())
             with self._console.running(f"verifying {reference}"):
-                done = signatory.verify(reference, policy, store, images=images)
+                done = signer.verify(reference, policy, images=images)
         self._console.note(f"{reference} is signed by {done.signed_by}, and verified")
         return done.signed_by
 
-    def _signed(
-        self, signatory: Signatory, reference: str, store: Path, images: tuple[str, ...]
-    ) -> None:
-        if not signatory.is_signed(
-            reference, self._project.config.verification(), store, images=images
-        ):
-            self._console.note(f"signing {reference}")
-            with self._console.running(f"signing {reference}"):
-                signatory.sign(reference, self._project.config.signing(), store)
-
-    def _statements(
+    def _attestations(
         self, target: Target, receipt: Receipt, folder: Path
     ) -> Iterator[tuple[str, Path, str]]:
-        """Yield the reference, the content and the type of each statement."""
-        if self._plan.beside:
-            yield from self._about_images(target, receipt)
+        """Yield the reference, the content and the type of each attestation."""
+        root = self._config.root
+        for sbom in receipt.sboms if self._plan.beside else ():
+            for file in sbom["files"]:
+                kind = next(kind for kind, end in SBOM_FILES.items() if file.endswith(end))
+                check_sbom(root / file, sbom["digest"])
+                yield f"{target.repository}@{sbom['digest']}", root / file, kind
+        for one in receipt.provenance if self._plan.beside else ():
+            yield f"{target.repository}@{one['digest']}", root / one["file"], one["type"]
         own = folder / "statement.json"
         own.write_text(to_json(make_statement(self._project, self._plan, receipt)), "utf-8")
         yield f"{target.repository}@{receipt.digest}", own, STATEMENT
 
-    def _about_images(self, target: Target, receipt: Receipt) -> Iterator[tuple[str, Path, str]]:
-        root = self._project.config.root
-        figures = next((gate.figures for gate in receipt.gates if gate.gate == SBOM), {})
-        for bill in figures.get("sboms", ()):
-            for file in bill["files"]:
-                kind = next(kind for kind, end in BILLS.items() if file.endswith(end))
-                check_bill(root / file, bill["digest"])
-                yield f"{target.repository}@{bill['digest']}", root / file, kind
-        for one in receipt.provenance:
-            yield f"{target.repository}@{one['digest']}", root / one["file"], one["type"]
 
-    def _attested(
-        self, signatory: Signatory, about: str, file: Path, kind: str, store: Path
-    ) -> None:
-        # Attaching twice would leave two of them, but one that says something else is another one:
-        # a gate that was left out then may have been passed now.
-        policy = self._project.config.verification()
-        try:
-            there = signatory.statements(about, kind, policy, store)
-        except ForeignError:
-            # By the key before this one, or by a wrong one: the last verification decides.
-            there = ()
-        new = _said(json.loads(file.read_text(encoding="utf-8"))) if kind == STATEMENT else None
-        if not any(new is None or _said(one.get("predicate")) == new for one in there):
-            self._console.note(f"attaching {kind} to {about}")
-            with self._console.running(f"attaching {kind} to {about}"):
-                signatory.attest(about, file, kind, self._project.config.signing(), store)
+def _is_attached(signer: Signer, about: str, file: Path, kind: str, policy: Verify) -> bool:
+    """Return whether an attestation need not be attached again.
+
+    Our own statement is attached again if it says something else, as a gate that was skipped then
+    may have passed now.
+    """
+    try:
+        there = signer.statements(about, kind, policy)
+    except ForeignError:
+        # Signed with an earlier key, or a wrong one: the last verification decides.
+        return False
+    if kind != STATEMENT:
+        return bool(there)
+    new = _said(json.loads(file.read_text(encoding="utf-8")))
+    return any(_said(one.get("predicate")) == new for one in there)
 
 
 def _said(predicate: object) -> tuple[object, object]:
-    """Return the type of build that provenance is of, and what ours says of each gate's outcome.
+    """Return the build type of provenance, and the gate results in it if it is ours.
 
     BuildKit's may be about the same image, and of the same SLSA type.
     """
@@ -236,7 +227,7 @@ def _said(predicate: object) -> tuple[object, object]:
     build = gates = None
     with suppress(LookupError, TypeError):
         build = found["buildDefinition"]["buildType"]
-    # Other tools have byproducts of other kinds; SLSA wants neither name nor annotations.
+    # Other tools have other byproducts; SLSA requires neither name nor annotations.
     with suppress(LookupError, TypeError, AttributeError):
         byproducts = found["runDetails"].get("byproducts") or ()
         gates = sorted((gate["name"], gate["annotations"]["state"]) for gate in byproducts)
@@ -252,7 +243,7 @@ def make_verifier(
     env: Mapping[str, str],
     console: Console,
 ) -> Verifier:
-    """Return what verifies a digest in a repository, or where nothing says how, warns once.
+    """Return what verifies a digest in a repository; warn if that is not configured.
 
     Args:
         config: says what counts as signed.
@@ -262,7 +253,7 @@ def make_verifier(
     """
     policy = config.verification()
     if not (policy.key or policy.by_identity):
-        signed = f"nothing says what counts as signed: see {config.table('verify')}"
+        signed = f"it is not configured what counts as signed: see {config.table('verify')}"
         unsigned = "nothing is verified: publish.sign = false"
         console.warn(signed if config.publishing().sign else unsigned)
         return lambda _repository, _digest: None
@@ -272,15 +263,10 @@ def make_verifier(
         document = repository.manifest(digest)
         if document is None:
             raise InputError(f"{repository.name} has no {digest}", hint="push it first")
-        transport = repository.transport
-        signatory = Signatory(
-            *(cosign, executor, config.root, env), safe=transport.safe, tally=transport.tally
-        )
-        reference = f"{repository.name}@{digest}"
-        with docker_store(transport.host, transport.credentials) as store:
-            images = tuple(manifests_of(document))
-            with console.running(f"verifying {reference}"):
-                done = signatory.verify(reference, policy, store, images=images)
+        reference, images = f"{repository.name}@{digest}", tuple(manifests_of(document))
+        opened = opened_signer(repository.transport, cosign, executor, config.root, env)
+        with console.running(f"verifying {reference}"), opened as signer:
+            done = signer.verify(reference, policy, images=images)
         console.note(f"{reference} is signed by {done.signed_by}")
 
     return verify

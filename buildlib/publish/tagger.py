@@ -1,8 +1,8 @@
-"""The last step of a release: tags, registry after registry, for what is there and verified.
+"""The last step of a release: tags, registry by registry, onto what is there and verified.
 
-Versions come before the tags that move, and these only where every required registry has the
-version. What a tag that moves points to is decided in each registry at the moment when it is
-written, from what that registry holds then.
+Version tags come before the tags that move, and these only if every required registry has the
+version. What a moving tag points to is decided for each registry at the moment when it is
+written, from the tags that the registry holds then.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from buildlib.errors import BuildlibError, GateError, raise_problems
 from buildlib.image.archive import Image
 from buildlib.image.labels import VERSION_LABEL, stand_ins_of
 from buildlib.publish.plan import PublishPlan, Target, required_first, stand_in_problem
-from buildlib.publish.progress import Course
+from buildlib.publish.progress import PublishProgress
 from buildlib.registry.claim import Claim, Intent
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.tags import Decide, Tagged, find_document, fixed, write_tag
@@ -25,13 +25,13 @@ from buildlib.registry.transfer import manifests_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class TagPolicy:
     """How tags are decided.
 
     Args:
         target: returns a registry's part of the plan, by the tags that it holds.
-        rightful: returns the version tag in a registry that a tag that moves is for instead of
-            ours, by the tags that it holds; empty: it is for none.
+        rightful: returns the version that a moving tag of a registry belongs to instead of ours,
+            by the tags that it holds; empty: to none.
         claim: returns the claim on a registry, not acquired yet.
     """
 
@@ -44,30 +44,30 @@ class Tagging:
     """Gives the tags of a publication.
 
     Args:
-        course: of the publication.
+        progress: of the publication.
         repositories: by the registry's name.
-        console: is told each tag.
-        rules: how tags are decided.
-        discarded: identifiers of claims that are not to be waited for.
+        console: prints each tag.
+        policy: how tags are decided.
+        discarded: identifiers of claims that are not waited for.
     """
 
     def __init__(
         self,
-        course: Course,
+        progress: PublishProgress,
         repositories: Mapping[str, Repository],
         console: Console,
-        rules: Rules,
+        policy: TagPolicy,
         discarded: Sequence[str] = (),
     ) -> None:
         """Ask nothing yet."""
-        self._course, self._repositories, self._console = course, repositories, console
-        self._rules, self._discarded = rules, tuple(discarded)
+        self._progress, self._repositories, self._console = progress, repositories, console
+        self._policy, self._discarded = policy, tuple(discarded)
         self._claims: dict[str, Claim] = {}
         self._documents: dict[str, Document] = {}
 
     @property
     def _digest(self) -> str:
-        return self._course.receipt.digest
+        return self._progress.receipt.digest
 
     def give(self, targets: Sequence[Target]) -> None:
         """Give the versions everywhere, and only then move what moves.
@@ -79,50 +79,60 @@ class Tagging:
             GateError: a version has another digest, or got one meanwhile (exit 7).
             BuildlibError: a required registry does not do it.
         """
-        unless = self._course.unless
+        unless = self._progress.unless
         with ExitStack() as claims:
-            # In an order that is the same for every publisher, so that no two of them wait for
-            # each other; and all of them before anything is written.
+            # All claims before anything is written, in an order that is the same for every
+            # publisher: no two of them wait for each other.
             in_order = sorted(targets, key=lambda target: self._repositories[target.name].name)
             held = unless(in_order, lambda target: self._acquire(target, claims), one_by_one=True)
             targets = unless([t for t in targets if t in held], self.conflicts)
             targets = unless(required_first(targets), self._pin, one_by_one=True)
-            # Where a version is somebody else's by now, nothing that moves may go on to ours.
-            targets = unless(targets, self._moved)
+            # If another publisher has moved a version, no moving tag may point to ours.
+            targets = unless(targets, self._check_still_ours)
             unless(targets, self._float)
-            unless(self._course.left(targets), self._moved)
+            unless(self._progress.left(targets), self._check_still_ours)
         for target in targets:
-            record = self._course.receipt.targets[target.name]
+            record = self._progress.receipt.targets[target.name]
             record.claim, record.earlier_claims = "", []
 
     def conflicts(self, target: Target, *, final: bool = True) -> None:
-        """Raise GateError (exit 7) where a version has another digest already.
+        """Raise GateError (exit 7) if a version already has another digest.
 
         Args:
             target: the registry.
-            final: the digest is known; else the same images are no conflict yet.
+            final: the digest is known; otherwise the same images are not a conflict yet.
         """
-        receipt = self._course.receipt
+        receipt = self._progress.receipt
         attested = not final or receipt.digest != receipt.built
         images = tuple(receipt.platforms.values()) if attested else ()
         raise_problems(conflicts([target], self._repositories, receipt.digest, images, final=final))
 
-    def _moved(self, target: Target) -> None:
-        raise_problems(moved_meanwhile([target], self._repositories, self._digest))
+    def _check_still_ours(self, target: Target) -> None:
+        """Raise GateError (exit 7) if a version got another digest since it was given."""
+        digest = self._digest
+        problems = [
+            GateError(
+                f"{reference} was moved by another publisher",
+                why=f"it is {held or 'missing'} now, and {digest} was published",
+                hint="find out who else publishes; then publish again with --resume",
+            )
+            for reference, held, _ in _pinned([target], self._repositories)
+            if held != digest
+        ]
+        raise_problems(problems)
 
     def _acquire(self, target: Target, claims: ExitStack) -> None:
-        receipt = self._course.receipt
+        receipt = self._progress.receipt
         record = receipt.targets[target.name]
         owner = f"{receipt.version} ({receipt.revision[:7]}), begun {receipt.started}"
         intent = Intent(owner, self._digest, target.pinned)
-        # Those of runs of this publication that were killed: its receipt is taken up only after
-        # them. One that was killed before it released its claim may have left another's as well.
+        # The claims of earlier runs of this publication, which were killed.
         ended = tuple(filter(None, (*record.earlier_claims, record.claim)))
-        claim = self._rules.claim(target, intent, (*ended, *self._discarded))
+        claim = self._policy.claim(target, intent, (*ended, *self._discarded))
         if record.under_way.keys() & set(target.pinned):
             claim.late = ended
         record.claim, record.earlier_claims = claim.identifier, list(ended)
-        self._course.save(f"claim {target.name}")
+        self._progress.save(f"claim {target.name}")
         self._claims[target.name] = claims.enter_context(claim)
 
     def _pin(self, target: Target) -> None:
@@ -133,9 +143,9 @@ class Tagging:
             self._note(target, self._write(target, tag, fixed(repository, document, tag)))
 
     def _float(self, target: Target) -> None:
-        record = self._course.receipt.targets[target.name]
+        record = self._progress.receipt.targets[target.name]
         kept: dict[str, str] = {}
-        # And those that a run which was killed may have moved after a higher release came.
+        # Also the tags that a killed run may have moved after a higher release came.
         for tag in dict.fromkeys((*target.floating, *record.under_way)):
             moving = _Moving(
                 target=target,
@@ -144,28 +154,28 @@ class Tagging:
                 document=self._documents[target.name],
                 given=record.tags.get(tag, {}).get("digest", ""),
                 under_way=record.under_way,
-                rules=self._rules,
+                policy=self._policy,
             )
             done = self._write(target, tag, moving.decide)
             record.wanted = list(moving.target.tags)
             kept |= {tag: moving.kept} if moving.kept else {}
             record.held_back = dict(moving.target.held_back) | kept
             if moving.kept:
-                self._console.warn(f"{target.repository}:{tag} stays where it is: {moving.kept}")
+                self._console.warn(f"{target.repository}:{tag} is not moved: {moving.kept}")
             elif moving.repaired:
                 self._console.warn(f"{target.repository}:{tag} is {moving.repaired} again")
             elif tag in moving.target.floating:
                 self._note(target, done)
 
     def _write(self, target: Target, tag: str, decide: Decide) -> Tagged:
-        """Write a tag; the receipt says which, as a run that is killed may write it later still."""
-        under_way = self._course.receipt.targets[target.name].under_way
+        """Write a tag that the receipt lists first: a killed run's request may still be done."""
+        under_way = self._progress.receipt.targets[target.name].under_way
 
-        def begin(now: str, written: bool) -> Document | None:  # noqa: FBT001 - see Decide
+        def begin(now: str, written: str) -> Document | None:
             wanted = decide(now, written)
             if wanted and wanted.digest not in {now, under_way.get(tag)}:
                 under_way[tag] = wanted.digest
-                self._course.save(f"write {target.name} {tag}")
+                self._progress.save(f"write {target.name} {tag}")
             return wanted
 
         done = write_tag(self._repositories[target.name], tag, begin, self._claims[target.name])
@@ -173,15 +183,15 @@ class Tagging:
         return done
 
     def _note(self, target: Target, done: Tagged) -> None:
-        record = self._course.receipt.targets[target.name]
+        record = self._progress.receipt.targets[target.name]
         known = record.tags.get(done.tag, {})
-        # Given by the run that was interrupted: what it was before that is what one goes back to.
+        # If the interrupted run gave it, a rollback goes to what the tag was before that run.
         again = not done.moved and known.get("digest") == done.digest
         before = known["before"] if again else done.before
         record.tags[done.tag] = {"digest": done.digest, "before": before}
         became = "is tagged" if done.moved else "was tagged already"
         self._console.note(f"{target.repository}:{done.tag} {became}")
-        self._course.save(f"tag {target.name} {done.tag}")
+        self._progress.save(f"tag {target.name} {done.tag}")
 
 
 @dataclass(kw_only=True)
@@ -193,9 +203,9 @@ class _Moving:
         repository: that it is in.
         tag: that moves.
         document: that is published.
-        given: what an earlier run of this publication pointed the tag to; empty: nothing yet.
-        under_way: what this run, or an earlier one that did not end, may still point tags to.
-        rules: how it is decided.
+        given: the digest that an earlier run of this publication gave it; empty: none.
+        under_way: the digests that requests of this run, or of a killed one, may still give tags.
+        policy: how it is decided.
     """
 
     target: Target
@@ -204,19 +214,19 @@ class _Moving:
     document: Document
     given: str
     under_way: Mapping[str, str]
-    rules: Rules
+    policy: TagPolicy
 
     def __post_init__(self) -> None:
         """Decide nothing yet."""
-        # Why the tag stays where somebody moved it.
+        # Why the tag is not moved.
         self.kept = ""
-        # The version that the tag was given back to.
+        # The version that the tag was moved back to.
         self.repaired = ""
 
-    def decide(self, now: str, written: bool) -> Document | None:  # noqa: FBT001 - see Decide
+    def decide(self, now: str, written: str) -> Document | None:
         """Return what the tag is to point to; see `registry.tags.Decide`."""
         held, ours = self.repository.tags(), self.document.digest
-        self.target = self.rules.target(self.target.registry, held)
+        self.target = self.policy.target(self.target.registry, held)
         if self.tag in self.target.floating:
             if now not in {"", ours} and self.given == ours and not written:
                 self.kept = f"it was moved to {now} after this was published"
@@ -225,19 +235,16 @@ class _Moving:
         sent = self.under_way.get(self.tag)
         if sent is None or now not in {ours, sent}:
             return None
-        # The request took so long that a higher release came meanwhile.
-        self.repaired = self.rules.rightful(self.target.registry, self.tag, held)
+        # A higher release came while the request was on its way.
+        self.repaired = self.policy.rightful(self.target.registry, self.tag, held)
         return self.repository.manifest(self.repaired) if self.repaired else None
-
-
-# What must not be published, told before and after: the wrong archive, and versions that moved.
 
 
 Repositories = Mapping[str, Repository]
 
 
 def archive_problems(images: Sequence[Image], plan: PublishPlan) -> list[BuildlibError]:
-    """Return why an archive is not what was planned, or is nothing that may be published."""
+    """Return why an archive is not what was planned, or may not be published."""
     found = {image.platform for image in images}
     missing = sorted(set(plan.platforms) - found)
     problems: list[BuildlibError] = []
@@ -248,8 +255,8 @@ def archive_problems(images: Sequence[Image], plan: PublishPlan) -> list[Buildli
         if label != plan.version:
             problems.append(
                 GateError(
-                    f"the image for {image.platform} says that it is {label or 'no version'}",
-                    why=f"and {plan.version} is to be published",
+                    f"the image for {image.platform} has version {label or 'none'} in its label",
+                    why=f"{plan.version} is to be published",
                 )
             )
     stand_ins = stand_ins_of(image.labels for image in images)
@@ -276,15 +283,15 @@ def conflicts(
     *,
     final: bool = True,
 ) -> list[BuildlibError]:
-    """Return the versions that are another image already: no gate need be asked.
+    """Return the errors for versions that already have another digest.
 
     Args:
         targets: the registries, with their tags.
         repositories: by the registry's name.
         digest: of what is published.
-        images: digests of the platforms' images, where its index has attestations or gets them.
-        final: the digest is the one that is published; else its index is still to get
-            attestations, and another one of the same images is no conflict yet.
+        images: digests of the platforms' images, if the index has attestations or gets them.
+        final: the digest is the one that is published; otherwise the index still gets
+            attestations, and another index of the same images is not a conflict yet.
     """
     found: list[BuildlibError] = []
     for reference, held, repository in _pinned(targets, repositories):
@@ -305,21 +312,6 @@ def conflicts(
 
 
 def _images_of(repository: Repository, digest: str) -> set[str]:
-    """Return the digests of the images that an index or a manifest is of."""
+    """Return the digests of the images in an index, or of the manifest itself."""
     document = repository.manifest(digest)
     return set(manifests_of(document)) or {digest} if document else set()
-
-
-def moved_meanwhile(
-    targets: Iterable[Target], repositories: Repositories, digest: str
-) -> list[BuildlibError]:
-    """Return the versions that became another image while this one was published."""
-    return [
-        GateError(
-            f"{reference} was moved by somebody else",
-            why=f"it is {held or 'gone'}, and {digest} was published",
-            hint="find out who else publishes; then publish again with --resume",
-        )
-        for reference, held, _ in _pinned(targets, repositories)
-        if held != digest
-    ]

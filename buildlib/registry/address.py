@@ -1,7 +1,6 @@
-"""How a registry is reached: with or without encryption, directly or through a proxy.
+"""Addresses of registries: with or without encryption, directly or through a proxy.
 
-There is one parser of addresses, urllib3's: what is decided about an address is decided about the
-very object that leads to the connection.
+Only urllib3 parses addresses, so that checks and connections use the same result.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from buildlib.errors import InputError
 from buildlib.registry.connection import POOLS
 
 _PORTS: Final = {"http": 80, "https": 443}
-# What an address consists of, but for the backslash, which some parsers take for a slash.
+# The characters of an address, without the backslash, which some parsers take for a slash.
 _WRITTEN: Final = re.compile(r"[!-\[\]-~]*")
 _USER: Final = re.compile(r"[^/?#]*//[^/?#]*@")
 _HOST: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
-# Of NO_PROXY: a host, or an address of either version, and a port.
+# An entry of NO_PROXY: a host or an IP address, with or without a port.
 _ENTRY: Final = re.compile(
     r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<host>[^:/\[\]]+|[0-9a-f]*:[0-9a-f.]*:[0-9a-f:.]*))"
     r"(?::(?P<port>[0-9]{1,5}))?"
@@ -33,22 +32,12 @@ _ENTRY: Final = re.compile(
 _SECONDS_TO_CONNECT: Final = 10.0
 
 
-def _host(text: str) -> str | None:
-    """Return a host as an address has it, without its port; None where it is malformed."""
-    try:
-        return parse_url(f"//{text}").host
-    except LocationParseError:
-        return None
-
-
 def is_loopback(host: str) -> bool:
-    """Return whether a registry's host, with or without port, is this machine itself."""
-    name = (_host(host) or "").strip("[]")
-    if name == "localhost":
-        return True
+    """Return whether a registry's host, with or without port, is this machine."""
     try:
-        return ip_address(name).is_loopback
-    except ValueError:
+        name = (parse_url(f"//{host}").host or "").strip("[]")
+        return name == "localhost" or ip_address(name).is_loopback
+    except (LocationParseError, ValueError):
         return False
 
 
@@ -62,11 +51,11 @@ def _is_host(host: str) -> bool:
 
 
 def parse_address(text: str) -> Url:
-    """Return an address that a registry gave, or that leads to it.
+    """Return the address of a registry, or one that a registry gave.
 
     Raises:
-        LocationParseError: it is malformed, of another kind than http and https, or has a user or
-            something else that programs read in several ways.
+        LocationParseError: it is malformed, its scheme is not http or https, or it has a user or
+            something else that programs parse differently.
     """
     _check(text)
     url = parse_url(text)
@@ -81,24 +70,22 @@ def _check(text: str) -> None:
 
 
 def is_private(url: Url) -> bool:
-    """Return whether nobody on the way reads what is sent to an address."""
+    """Return whether what is sent to an address is encrypted, or stays on this machine."""
     return url.scheme == "https" or is_loopback(url.host or "")
 
 
 def follow(base: Url, address: str) -> Url:
-    """Return where an address leads that a server gave.
+    """Return the absolute form of an address that a server gave.
 
-    A registry that has its encryption from a proxy before it may take itself for one without, and
-    name itself so: on its own host it is asked with encryption all the same. To any other host the
-    way from one with encryption has it as well: who reads along must not be able to choose what is
-    in a list.
+    A registry behind a proxy with encryption may name itself with http: on its own host, encryption
+    is used all the same. An address on another host has to be encrypted if the server's was.
 
     Args:
-        base: the address of who gave it.
-        address: relative to that, or whole.
+        base: the address of the server.
+        address: relative to that, or absolute.
 
     Raises:
-        LocationParseError: it is malformed, or leads to where there is no encryption.
+        LocationParseError: it is malformed, or gives up encryption.
     """
     _check(address)
     try:
@@ -107,7 +94,7 @@ def follow(base: Url, address: str) -> Url:
         raise LocationParseError(address) from None
     if base.scheme == found.scheme:
         return found
-    # What listens on one port has encryption or not, whatever it says.
+    # One port has encryption or not, whatever the server says.
     same = {_port(base)} | ({_PORTS["http"]} if _port(base) == _PORTS["https"] else set())
     if found.host == base.host and _port(found) in same:
         return found._replace(scheme=base.scheme, port=base.port)
@@ -121,22 +108,22 @@ def _port(url: Url) -> int | None:
 
 
 def same_server(one: Url, other: Url) -> bool:
-    """Return whether two addresses lead to one server: what one may know, the other may."""
+    """Return whether two addresses are of one server, which may get the same secrets."""
     ours, theirs = ((url.scheme, url.host, _port(url)) for url in (one, other))
     return ours == theirs
 
 
 def add_query(url: Url, text: str) -> Url:
-    """Return an address with more in its query than it had."""
+    """Return an address with an addition to its query."""
     return url._replace(query="&".join(filter(None, (url.query, text))))
 
 
 def is_spared(url: Url, no_proxy: str) -> bool:
-    """Return whether `NO_PROXY` has an address asked without a proxy, as docker reads it.
+    """Return whether `NO_PROXY` excludes an address from proxies, as docker reads it.
 
     Source: golang.org/x/net/http/httpproxy, config.go. An entry is `*`, a range of addresses, or a
-    host, with or without its port; a host covers those below it, and `.host` or `*.host` those
-    alone.
+    host, with or without its port; a host includes its subdomains, and `.host` or `*.host` are only
+    these.
     """
     host = (url.host or "").strip("[]").lower().rstrip(".")
     entries = (entry.strip().lower() for entry in no_proxy.split(","))
@@ -166,10 +153,10 @@ def _is_within(host: str, addresses: str) -> bool:
 
 
 class Routes:
-    """The ways to all servers that are asked: each directly, or through a proxy.
+    """Connections to all servers, each directly or through a proxy.
 
-    A registry leads to others, for tokens, blobs and uploads: each of them may be one that the
-    environment wants asked without the proxy.
+    A registry leads to other servers, for tokens, blobs and uploads, some of which the environment
+    may exclude from the proxy.
 
     Args:
         env: for `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy`, in either case.
@@ -178,8 +165,8 @@ class Routes:
 
     def __init__(self, env: Mapping[str, str], timeout: float) -> None:
         """Connect to nothing yet."""
-        # As in Go: capitals win, and an empty one is none.
-        self._said = {
+        # As in Go: capitals win, and an empty variable counts as unset.
+        self._variables = {
             name.lower(): (name, env[name]) for name in sorted(env, reverse=True) if env[name]
         }
         limits = urllib3.Timeout(connect=min(_SECONDS_TO_CONNECT, timeout), read=timeout)
@@ -202,10 +189,10 @@ class Routes:
     def open(
         self, method: str, url: Url, body: object, headers: Mapping[str, str]
     ) -> urllib3.BaseHTTPResponse:
-        """Send a request, and return its answer as soon as its headers are there."""
+        """Send a request, and return the response as soon as its headers are there."""
         manager = self.manager(url)
         pool = manager.connection_from_host(url.host, url.port, url.scheme)
-        # Only a proxy that forwards what is not encrypted has to hear the whole of it.
+        # Only a proxy that forwards plain HTTP needs the absolute address.
         forwards = isinstance(manager, urllib3.ProxyManager) and url.scheme == "http"
         found: urllib3.BaseHTTPResponse = pool.urlopen(
             method,
@@ -220,27 +207,31 @@ class Routes:
         return found
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         for manager in self._managers.values():
             manager.clear()
 
     def _proxy(self, url: Url) -> tuple[str, str]:
-        """Return the proxy for an address, and the variable that names it; or nothing twice."""
+        """Return the variable for the proxy of an address, and its value; both empty: none."""
         nothing = ("", "")
-        if is_loopback(url.netloc or "") or is_spared(url, self._said.get("no_proxy", nothing)[1]):
+        if is_loopback(url.netloc or "") or is_spared(
+            url, self._variables.get("no_proxy", nothing)[1]
+        ):
             return nothing
-        found = (self._said.get(name, nothing) for name in (f"{url.scheme}_proxy", "all_proxy"))
+        found = (
+            self._variables.get(name, nothing) for name in (f"{url.scheme}_proxy", "all_proxy")
+        )
         return next((one for one in found if one[1]), nothing)
 
     def _through(self, variable: str, proxy: str) -> urllib3.ProxyManager:
         try:
             return _make_proxy(proxy, self._options)
         except (ValueError, HTTPError):
-            # Not what it says: there may be a password in it.
+            # The value is not printed: there may be a password in it.
             raise InputError(
-                f"{variable} is not the address of a proxy that can be used here",
+                f"{variable} is not the address of a supported proxy",
                 why="it has to be http://HOST:PORT or https://HOST:PORT; SOCKS is not supported",
-                hint="in a user and a password @ is written as %40, and : as %3A",
+                hint="in a user and a password, write @ as %40, and : as %3A",
             ) from None
 
 
@@ -252,7 +243,7 @@ def _make_proxy(address: str, options: Mapping[str, Any]) -> urllib3.ProxyManage
     if parts.username:
         pair = b":".join(map(unquote_to_bytes, (parts.username, parts.password or "")))
         headers["proxy-authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-    # What is without its brackets now is an address of version 6.
+    # urlsplit removes the brackets of an IPv6 address.
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = f":{parts.port}" if parts.port else ""
     return urllib3.ProxyManager(f"{parts.scheme}://{host}{port}", proxy_headers=headers, **options)

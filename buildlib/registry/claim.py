@@ -1,13 +1,13 @@
-"""A short-lived claim on a repository: one publisher at a time gives tags there.
+"""A short-lived claim on a repository: one publisher at a time writes tags there.
 
 Registries have no compare-and-swap, so two publishers that both read a tag before either writes it
 would overwrite one another. Each of them therefore puts a tag of its own, `buildlib-claim-ID`, and
 then reads the list of tags: of two publishers, at least the second sees the other's. This is the
 one-bit algorithm of J. Burns and L. Lamport for mutual exclusion with single-writer registers
-(L. Lamport, "The Mutual Exclusion Problem, Part II", 1986). Waiting longer is never what makes it
-safe; only that the claim of a killed publisher expires depends on time.
+(L. Lamport, "The Mutual Exclusion Problem, Part II", 1986). Its safety does not depend on waiting;
+only the expiry of a killed publisher's claim depends on time.
 
-A claim is an empty image that says in its manifest's annotations what is being published.
+A claim is an empty image with annotations in its manifest that say what is being published.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from buildlib.registry.response import read_object
 
 PREFIX: Final = "buildlib-claim-"
 _PREFIXED: Final = "io.github.smiller333.buildlib.claim."
-# An image whose only layer is an archive without entries. Some registries, such as GitLab's, take
-# no artifacts of a type that they do not know: any that takes images takes this one.
+# An image whose only layer is an archive without entries, as some registries, such as GitLab's,
+# reject artifacts of unknown types.
 _LAYER: Final = bytes(1024)
 _CONFIG: Final = json.dumps(
     {
@@ -51,17 +51,17 @@ BLOBS: Final = {f"sha256:{hashlib.sha256(blob).hexdigest()}": blob for blob in (
 _WAITING: Final = "waiting"
 _HELD: Final = "held"
 _RELEASED: Final = "released"
-# By the clocks of two machines, in seconds: a claim of yesterday need not be watched to expire.
+# The seconds by which the clocks of two machines may differ. An older claim has expired at once.
 _STALE: Final = 3600.0
 
 
 class Intent(NamedTuple):
-    """What a publisher is about to do, for others to read.
+    """What a publisher is about to do, for other publishers.
 
     Args:
-        owner: who it is, in words; no names of machines or people, as a repository may be public.
-        digest: that its tags will point to; empty: not one alone.
-        versions: the tags among them that never move.
+        owner: for messages, without names of machines or people, as a repository may be public.
+        digest: that its tags will point to; empty: several.
+        versions: its tags that never move.
     """
 
     owner: str
@@ -71,11 +71,11 @@ class Intent(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClaimTerms:
-    """How long a claim lasts, and how long others wait for it; seconds.
+    """How long a claim lasts, and how long others wait for it, in seconds.
 
     Args:
-        duration: from its last renewal until it has expired; renewed after a third of it.
-        poll: between two looks at the claims of others.
+        duration: from its last renewal until it expires; it is renewed after a third of that.
+        poll: between two requests for the claims of others.
         patience: until a publisher stops waiting for another.
     """
 
@@ -86,7 +86,7 @@ class ClaimTerms:
 
 @dataclass(frozen=True, slots=True)
 class _Other:
-    """The claim of another publisher, as it was read."""
+    """The claim of another publisher."""
 
     id: str
     digest: str
@@ -95,19 +95,15 @@ class _Other:
     expired: bool
 
 
-def _new_id() -> str:
-    return secrets.token_hex(8)
-
-
 @dataclass
 class Claim:
-    """The exclusive right to give tags in one repository; a context manager that acquires it.
+    """The exclusive right to write tags in one repository; a context manager that acquires it.
 
     Args:
-        repository: where.
+        repository: to be claimed.
         intent: what for.
         terms: how long it lasts.
-        known: identifiers of claims whose publishers have certainly ended; they count as none.
+        known: identifiers of claims whose publishers have certainly ended; they are ignored.
         identifier: of this claim.
         clock: monotonic, seconds.
         note: prints a line while another publisher is waited for.
@@ -118,7 +114,7 @@ class Claim:
     intent: Intent
     terms: ClaimTerms = field(default_factory=ClaimTerms)
     known: tuple[str, ...] = ()
-    identifier: str = field(default_factory=_new_id)
+    identifier: str = field(default_factory=lambda: secrets.token_hex(8))
     clock: Callable[[], float] = time.monotonic
     note: Callable[[str], None] = lambda _: None
     enabled: bool = True
@@ -128,23 +124,22 @@ class Claim:
         self.lapsed = False
         self._document: Document | None = None
         self._state = ""
-        self._told = False
+        self._announced = False
         self._raised = 0.0
         self._count = 0
-        # When the present content of another's claim was first seen here.
+        # By tag of another claim, its digest and the time when that was first seen.
         self._seen: dict[str, tuple[str, float]] = {}
-        # Manifests that are to be deleted: own earlier claims, and those of publishers that ended,
-        # one of whose requests to delete them may have failed.
+        # Manifests to delete: earlier states of this claim, and claims of publishers that ended.
         self._leftovers: list[str] = []
-        # Of ended runs that may have sent versions which are not there yet: they are not waited
-        # for, and deleted only when those are there.
+        # Claims of ended runs whose versions may still arrive: they are not waited for, and deleted
+        # only after the versions have arrived.
         self.late: tuple[str, ...] = ()
         self._ended: dict[str, _Other] = {}
         self._deletes = True
-        # The document is what the tag points to.
+        # Whether the tag certainly points to the document.
         self._sure = False
-        # Tags of claims that were seen as released since this one was put. Who claims again after
-        # that sees this one.
+        # Tags of claims that were released since this one was put; if they are claimed again, their
+        # publishers see this one.
         self._down: set[str] = set()
         self._deadline = math.inf
 
@@ -159,7 +154,7 @@ class Claim:
         Raises:
             GateError: another publication may still give a version another digest (exit 7).
             TransientError: another publisher did not end in time (exit 6).
-            BuildlibError: the registry does not take the claim.
+            BuildlibError: the registry does not accept the claim.
         """
         if self.enabled:
             try:
@@ -179,10 +174,10 @@ class Claim:
         self._release(kind)
 
     def keep(self) -> None:
-        """Renew the claim where it is due; called before each request that writes a tag.
+        """Renew the claim when it is due; called before each request that writes a tag.
 
-        Where it has expired, it is acquired once more, and `lapsed` is set: another publisher may
-        have given tags meanwhile.
+        If it has expired, it is acquired again, and `lapsed` is set: another publisher may have
+        written tags meanwhile.
 
         Raises:
             BuildlibError: as when it is acquired.
@@ -194,17 +189,15 @@ class Claim:
             self._acquire()
 
     def leave(self) -> None:
-        """Leave the claim where it is until it expires: a request may still be carried out."""
+        """Do not release the claim, but let it expire: a request may still be carried out."""
         self._document = None
 
     def expired(self) -> bool:
-        """Return whether another publisher may take this claim for one that has expired."""
+        """Return whether another publisher may consider this claim expired."""
         return self.enabled and self._age() >= self.terms.duration
 
     def _age(self) -> float:
         return self.clock() - self._raised
-
-    # -- acquiring
 
     def _acquire(self) -> None:
         self._deadline = self.clock() + self.terms.patience
@@ -212,16 +205,16 @@ class Claim:
             pass
 
     def _acquired(self) -> bool:
-        # Held at once, for most publishers are alone, and then it is put only once.
+        # Held at once: most publishers are alone, and then it is put only once.
         self._raise(_HELD)
         while rivals := self._rivals():
             self._wait(rivals)
         return self._state != _WAITING or self._renewed(_HELD)
 
     def _wait(self, rivals: list[_Other]) -> None:
-        if not self._told:
+        if not self._announced:
             self.note(f"{self.repository.name}: waiting for {rivals[0].intent.owner}")
-            self._told = True
+            self._announced = True
         if self.clock() >= self._deadline:
             raise self._kept_waiting(rivals[0])
         first = [one for one in rivals if one.id < self.identifier]
@@ -239,7 +232,7 @@ class Claim:
         self._pause()
 
     def _renewed(self, state: str) -> bool:
-        """Put the claim again; return whether it was there all the time, and had not expired."""
+        """Put the claim again; return whether it had not expired before."""
         before = self._raised
         self._raise(state)
         return self.clock() - before < self.terms.duration
@@ -251,18 +244,11 @@ class Claim:
         return TransientError(
             f"another publication gives tags in {self.repository.name}: {other.intent.owner}",
             why=f"it did not end within {self.terms.patience:.0f} s",
-            hint="wait for it, and look at what it did",
-        )
-
-    def _too_many(self) -> TransientError:
-        return TransientError(
-            f"the claims in {self.repository.name} can't all be read",
-            why=f"more than {self.terms.patience:.0f} s",
-            hint=f"remove tags that begin with {PREFIX} and are of no publication that runs",
+            hint="wait for it, and check its result",
         )
 
     def _rivals(self) -> list[_Other]:
-        """Return the claims of others that count.
+        """Return the claims of other publishers that have to be waited for.
 
         Raises:
             GateError: one that has expired may still give a version another digest (exit 7).
@@ -279,7 +265,7 @@ class Claim:
         return alive
 
     def _is_settled(self, silent: _Other) -> bool:
-        """Return whether nothing of a publisher that went silent can be wrong if it comes late.
+        """Return whether no late request of an expired publisher can do harm.
 
         Raises:
             GateError: it may still give one of our versions another digest (exit 7).
@@ -290,22 +276,22 @@ class Claim:
             raise GateError(
                 f"{self.repository.name}:{absent[0]} may still become another image",
                 why=f"{theirs.owner} began to publish {theirs.digest}, and has not ended",
-                hint="finish that publication with --resume; or, if it certainly has ended, "
+                hint="finish that publication with --resume; or, if it certainly has ended, run "
                 f"invoke docker-publish --discard-claim {silent.id}",
             )
         return not absent
 
     def _listed(self) -> tuple[str, ...]:
-        """Return every tag, by a list that is new enough to have this claim.
+        """Return every tag, from a list that is new enough to include this claim.
 
         Raises:
-            TransientError: the registry gives an old one, which may lack another's too (exit 6).
+            TransientError: the list is old, and may lack other claims as well (exit 6).
         """
         began = self.clock()
         while True:
             with self._explained("does not list the tags by which publishers are kept apart"):
                 tags = self.repository.tags()
-            # One that is not put, or has expired, need not be there; and then nothing is written.
+            # Without a valid claim no tag is written, and the list need not include it.
             put = self._document is not None and self._age() < self.terms.duration
             if self.tag in tags or not put:
                 return tags
@@ -313,7 +299,7 @@ class Claim:
                 raise TransientError(
                     f"{self.repository.name} does not list the tag that was put there",
                     why=f"its list of tags lacks {self.tag}, and may lack another publisher's",
-                    hint="try again later; where the registry never lists it: claim = false in "
+                    hint="try again later; if the registry never lists it: set claim = false in "
                     "its table, and let one publisher run at a time",
                 )
             self._pause()
@@ -324,7 +310,12 @@ class Claim:
             if not tag.startswith(PREFIX) or tag == self.tag or tag in self._down:
                 continue
             if self.clock() - began >= self.terms.patience:
-                raise self._too_many()
+                raise TransientError(
+                    f"the claims in {self.repository.name} can't all be read",
+                    why=f"more than {self.terms.patience:.0f} s",
+                    hint=f"remove tags that begin with {PREFIX}, except those of running "
+                    "publications",
+                )
             document = self.repository.manifest(tag)
             found = _annotations(document) if document else {}
             if document is None or not found:
@@ -343,8 +334,6 @@ class Claim:
             name = tag.removeprefix(PREFIX)
             yield _Other(name, document.digest, state, intent, unchanged or stale)
 
-    # -- the claim itself
-
     def _raise(self, state: str) -> None:
         began = self.clock()
         self._down.clear()
@@ -353,7 +342,7 @@ class Claim:
                 if not self.repository.has_blob(digest):
                     self.repository.put_bytes(digest, blob)
             self._put(state)
-        # From before it was sent: others see it later than that, and wait as long.
+        # The time before the request: others see the claim later, and wait as long from then.
         self._raised = began
 
     def _put(self, state: str) -> None:
@@ -362,7 +351,7 @@ class Claim:
         self._count += 1
         renewed = f"{self.repository.transport.clock():.0f} {self._count}"
         document = _make(self.intent, state, f"{renewed} {self.identifier}")
-        # What gets no answer, or is interrupted, may be there all the same.
+        # A request that is interrupted or gets no answer may have been carried out.
         self._document, self._sure = document, False
         self.repository.put_manifest(self.tag, document)
         self._sure, self._state = True, state
@@ -375,8 +364,8 @@ class Claim:
             raise type(error)(
                 f"{self.repository.name} {what}",
                 why=str(error),
-                hint="where the registry can't do that: claim = false in its table, "
-                "and let one publisher run at a time",
+                hint="if the registry can't do that: set claim = false in its table, and let one "
+                "publisher run at a time",
             ) from error
 
     def _delete(self, digest: str) -> bool:
@@ -384,7 +373,7 @@ class Claim:
         return self._deletes
 
     def _lower(self) -> None:
-        """Take the claim back: delete it, or mark it where the registry deletes nothing."""
+        """Take the claim back: delete it, or mark it as released if the registry can't delete."""
         if self._document:
             digest = self._document.digest if self._sure else self.repository.digest(self.tag)
             if digest and not self._delete(digest):
@@ -397,19 +386,19 @@ class Claim:
         if kind and (kind is CancelledError or not issubclass(kind, Exception)):
             self.repository.transport.hurry()
         try:
-            self._lower_or_tell()
+            self._lower_or_note()
         except (KeyboardInterrupt, CancelledError):
-            # It may be gone already.
+            # It may have been deleted already.
             self._sure = False
             self.repository.transport.hurry()
-            self._lower_or_tell()
+            self._lower_or_note()
             raise
-        self._leftovers += [one.digest for one in self._ended.values() if self._has_come(one)]
-        # By digest: a claim that is renewed at this moment is another manifest, and stays.
+        self._leftovers += [one.digest for one in self._ended.values() if self._has_arrived(one)]
+        # By digest: a claim that was renewed meanwhile is another manifest, and stays.
         for digest in dict.fromkeys(self._leftovers):
             self._delete(digest)
 
-    def _has_come(self, ended: _Other) -> bool:
+    def _has_arrived(self, ended: _Other) -> bool:
         try:
             return all(map(self.repository.digest, ended.intent.versions))
         except CancelledError:
@@ -417,7 +406,7 @@ class Claim:
         except BuildlibError:
             return False
 
-    def _lower_or_tell(self) -> None:
+    def _lower_or_note(self) -> None:
         try:
             self._lower()
         except CancelledError:
@@ -431,9 +420,9 @@ class Claim:
 
 @contextmanager
 def all_claimed(claims: Iterable[Claim]) -> Iterator[None]:
-    """Acquire several claims, in an order that is the same for everybody; release them afterwards.
+    """Acquire several claims, in the same order for every publisher; release them afterwards.
 
-    Two publishers that take the same repositories in other orders would wait for each other.
+    Two publishers that claim repositories in different orders would wait for each other.
 
     Raises:
         BuildlibError: as `Claim`; none of them is left then.
@@ -452,7 +441,7 @@ def _make(intent: Intent, state: str, renewed: str) -> Document:
             "owner": intent.owner,
             "digest": intent.digest,
             "versions": " ".join(intent.versions),
-            # Seconds since 1970, and what makes each renewal another manifest.
+            # Seconds since 1970, and a count that makes each renewal another manifest.
             "renewed": renewed,
         }.items()
     }
@@ -473,7 +462,7 @@ def _make(intent: Intent, state: str, renewed: str) -> Document:
 
 
 def _annotations(document: Document) -> Mapping[str, object]:
-    """Return what a claim says; nothing where it is none: whatever else has such a tag stays."""
+    """Return the annotations of a claim; none if it is another image, which is left alone."""
     try:
         found = read_object(document.data).get("annotations")
     except ValueError:
@@ -487,7 +476,7 @@ def _annotations(document: Document) -> Mapping[str, object]:
 
 
 def _read(found: Mapping[str, object]) -> tuple[str, Intent, float]:
-    """Return a claim's state, intent and time; one in no known form counts until it expires."""
+    """Return a claim's state, intent and time; an unknown form counts until it expires."""
 
     def text(name: str) -> str:
         return str(found.get(name, ""))

@@ -1,8 +1,8 @@
-"""Connections of urllib3 on which everything ends in time, and no header fills the memory.
+"""Connections of urllib3 with a deadline for each request, and a limit for headers.
 
-urllib3 and http.client know a timeout for each wait alone: a server that sends a byte before it has
-passed holds them for ever, as does one that sends `100 Continue` without end, which is before any
-code of urllib3's is reached. So the time is taken where bytes are read and sent.
+urllib3 and http.client only have a timeout for each wait: a server that sends a byte now and then
+holds them for ever, and so does one that sends `100 Continue` without end, before any code of
+urllib3 is reached. So the deadline is checked where bytes are read and sent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Event
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -25,18 +25,22 @@ from urllib3.util.response import assert_header_parsing
 from buildlib.background import Background
 from buildlib.errors import EngineError, TransientError
 from buildlib.registry.limits import Limits
+from buildlib.registry.response import WHO_ANSWERS
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 # Longer than any line with the size of a chunk; http.client has its own limit for other lines.
 _LONGEST: Final = 4096
 
 
 class Deadline:
-    """Until when a request has to be done, whatever it consists of.
+    """The deadline of a request with all that belongs to it.
 
     Args:
-        host: that is asked, for people.
+        host: for messages.
         method: of the request.
-        limits: that count.
+        limits: of time and size.
         silence: seconds without a byte until a connection counts as dead.
         size: bytes of the largest body that may come.
     """
@@ -51,7 +55,7 @@ class Deadline:
         self._until = time.monotonic() + limits.seconds
 
     def left(self) -> float:
-        """Return the seconds that the next step may take.
+        """Return the seconds for the next step.
 
         Raises:
             TransientError: the request has taken too long (exit 6).
@@ -67,14 +71,14 @@ class Deadline:
         return min(left, self._silence)
 
     def moved(self, count: int) -> None:
-        """Count bytes that were sent or read: they take their time."""
+        """Extend the deadline for bytes that were sent or read."""
         self._until += count / self.limits.rate
 
     def too_much(self, what: str) -> EngineError:
         """Return the error for an answer that is larger than a limit."""
         return EngineError(
             f"{self.host} answers {self.method} with more than {what}",
-            hint="see whether it is the registry that answers, and not a page of a proxy's",
+            hint=WHO_ANSWERS,
         )
 
 
@@ -83,7 +87,7 @@ _DEADLINE: ContextVar[Deadline] = ContextVar("deadline")
 
 @contextmanager
 def until(deadline: Deadline) -> Iterator[None]:
-    """Hold all that is read and sent in the block to a deadline."""
+    """Apply a deadline to all that is read and sent in the block."""
     before = _DEADLINE.set(deadline)
     try:
         yield
@@ -92,7 +96,7 @@ def until(deadline: Deadline) -> Iterator[None]:
 
 
 class _Incoming(io.RawIOBase):
-    """What comes in on a socket, in time, and as many bytes as are allowed."""
+    """Reads from a socket until the deadline, and as many bytes as are allowed."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock, self._raw = sock, sock.makefile("rb", buffering=0)
@@ -100,18 +104,18 @@ class _Incoming(io.RawIOBase):
         self.allow(self._deadline.limits.headers, "of headers")
 
     def allow(self, count: int, what: str) -> None:
-        """Let so many bytes come from now on."""
+        """Allow so many bytes from now on."""
         self._left, self._what = count, f"{count} bytes {what}"
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401 - as the base has it
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
         self._sock.settimeout(self._deadline.left())
         try:
             count = self._raw.readinto(buffer)
         except TimeoutError:
-            # It may be the deadline that has passed.
+            # The deadline may have passed.
             self._deadline.left()
             raise
         self._deadline.moved(count or 0)
@@ -126,7 +130,7 @@ class _Incoming(io.RawIOBase):
 
 
 class _Lines(io.BufferedReader):
-    """A reader that returns no line and no rest of unlimited length."""
+    """A reader that limits the length of a line and of a rest."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
         line = super().readline(_LONGEST if size is None or size < 0 else size)
@@ -135,17 +139,23 @@ class _Lines(io.BufferedReader):
         return line
 
     def read(self, size: int | None = -1, /) -> bytes:
-        # The size of a chunk is read as a number, and may have a sign.
+        # http.client accepts a sign before the size of a chunk.
         if size is None or size < 0:
             raise http.client.HTTPException("a chunk of a negative size")
         return super().read(size)
 
 
-class _Response(http.client.HTTPResponse):
-    """A response whose headers are read in time, completely, and within their limit."""
+class _LimitedResponse(http.client.HTTPResponse):
+    """A response whose headers are read until the deadline, completely, and within a limit."""
 
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:  # noqa: ANN401 - http.client's own
-        super().__init__(sock, *args, **options)
+    def __init__(
+        self,
+        sock: socket.socket,
+        debuglevel: int = 0,
+        method: str | None = None,
+        url: str | None = None,
+    ) -> None:
+        super().__init__(sock, debuglevel, method, url)
         self.fp.close()
         self._incoming = _Incoming(sock)
         self.fp = _Lines(self._incoming)
@@ -154,8 +164,8 @@ class _Response(http.client.HTTPResponse):
         deadline = _DEADLINE.get()
         try:
             super().begin()
-            # http.client takes every interim answer but `100 Continue` for the last one, and the
-            # last one for the answer to the next request; RFC 9110, 15.2.
+            # http.client takes interim responses other than `100 Continue` for the final one, and
+            # the final one for the response to the next request; RFC 9110, 15.2.
             while self.status < http.HTTPStatus.OK:
                 self.headers = None  # type: ignore[assignment]
                 super().begin()
@@ -165,16 +175,16 @@ class _Response(http.client.HTTPResponse):
                 raise deadline.too_much("100 headers, or lines of 64 KiB") from None
             raise
         except HeaderParsingError:
-            # All after a line that is no header would be lost in silence.
+            # All lines after one that is not a header would be ignored.
             raise http.client.HTTPException("headers that can't be read") from None
-        # Twice its size is enough for a body in chunks, unless each has but a few bytes.
+        # Twice its size is enough for a body in chunks, unless they have only a few bytes each.
         self._incoming.allow(2 * deadline.size, "in the chunks of a body")
 
 
-class _Timed:
+class _DeadlineConnection:
     """A connection that is opened, and that sends, until the deadline."""
 
-    response_class = _Response
+    response_class = _LimitedResponse
     sock: socket.socket | None
     timeout: float
 
@@ -190,8 +200,8 @@ class _Timed:
                 found.close()
             return found
 
-        # Looking up a name has no timeout, and hears no interrupt; then each of its addresses has
-        # the whole of one.
+        # Name resolution has no timeout and can't be interrupted, and each address of the name has
+        # a timeout of its own.
         opening = Background(open_it)
         try:
             opening.wait(deadline.left())
@@ -204,7 +214,7 @@ class _Timed:
             raise ConnectTimeoutError(self, "the host is not reached in time")
         return opening.get()
 
-    def send(self, data: Any) -> None:  # noqa: ANN401 - as the base has it
+    def send(self, data: bytes) -> None:
         deadline = _DEADLINE.get()
         left = deadline.left()
         if self.sock is not None:
@@ -217,11 +227,11 @@ class _Timed:
         deadline.moved(len(data))
 
 
-class _Plain(_Timed, HTTPConnection):  # type: ignore[misc]
+class _Plain(_DeadlineConnection, HTTPConnection):  # type: ignore[misc]
     """Without encryption."""
 
 
-class _Encrypted(_Timed, HTTPSConnection):  # type: ignore[misc]
+class _Encrypted(_DeadlineConnection, HTTPSConnection):  # type: ignore[misc]
     """With encryption."""
 
 

@@ -1,4 +1,4 @@
-"""Who we are to a registry: from the environment, or from where docker keeps it.
+"""Credentials for a registry: from the environment, or from docker's configuration.
 
 Source: docker's config.json, "credHelpers", "credsStore" and "auths"; and the protocol of
 github.com/docker/docker-credential-helpers.
@@ -16,28 +16,29 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.config.tables import Registry
+from buildlib.docker.client_config import config_directory
 from buildlib.errors import AuthorisationError, InputError, ToolError
 from buildlib.executor import Executor
 from buildlib.image.reference import HUB
 from buildlib.tempfiles import passing_folder
 
 _TIMEOUT: Final = 30.0
-# By this name docker's own files know Docker Hub; others write one of its hosts.
+# The key of Docker Hub in docker's own files; other programs write one of its hosts.
 _HUB_KEY: Final = "https://index.docker.io/v1/"
 _HUB_HOSTS: Final = frozenset({HUB, "index.docker.io", "registry-1.docker.io"})
-# What a helper says instead of a name where the secret is an identity token.
-_TOKEN_USER: Final = "<token>"  # noqa: S105 - a marker, no secret
+# The user name of a helper's answer if the secret is an identity token.
+_IDENTITY_USER: Final = "<token>"
 _NOT_THERE: Final = "credentials not found"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credentials:
-    """A name with a password, or an identity token alone; no text of it shows a secret.
+    """A name with a password, or an identity token; its text does not show the secret.
 
     Args:
-        username: empty where there is only a token.
+        username: empty for a token.
         secret: the password, or the token.
-        source: where it was found, for people.
+        source: where it was found, for messages.
     """
 
     username: str
@@ -46,21 +47,15 @@ class Credentials:
 
     @property
     def identity_token(self) -> str:
-        """Return the token, or nothing where it is a password."""
+        """Return the token, empty if it is a password."""
         return "" if self.username else self.secret
 
     @property
     def basic(self) -> str:
-        """Return what `Authorization: Basic` takes."""
-        # What a variable held that is no text goes out as it was.
+        """Return the value for `Authorization: Basic`."""
+        # Bytes of a variable that are not UTF-8 are sent unchanged.
         pair = f"{self.username}:{self.secret}".encode(errors="surrogateescape")
         return base64.b64encode(pair).decode()
-
-
-def config_folder(env: Mapping[str, str]) -> Path:
-    """Return the directory of docker's own configuration."""
-    home = env.get("HOME") or "~"
-    return Path(env.get("DOCKER_CONFIG") or Path(home).expanduser() / ".docker")
 
 
 def _key(host: str) -> str:
@@ -88,7 +83,7 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        # Not what was read: it may hold a password.
+        # The content is not printed: it may hold a password.
         raise InputError(
             "docker's config.json can't be read", why=type(error).__name__, hint="docker login"
         ) from None
@@ -102,32 +97,27 @@ def _from_helper(name: str, host: str, executor: Executor) -> Credentials | None
     except ToolError as error:
         raise ToolError(
             f"the credential helper for {host} is not installed: {program}",
-            hint="install it, or take it out of docker's config.json and docker login",
+            hint="install it, or remove it from docker's config.json and run docker login",
         ) from error
     if done.code != 0:
         said = (done.stdout or done.stderr).strip()
         if _NOT_THERE in said:
             return None
-        raise (
-            ToolError(
-                f"the credential helper {program} failed for {host}", why=said.splitlines()[0][:200]
-            )
-            if said
-            else ToolError(f"the credential helper {program} failed for {host}")
-        )
+        why = said.partition("\n")[0][:200]
+        raise ToolError(f"the credential helper {program} failed for {host}", why=why)
     try:
         answer = json.loads(done.stdout)
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError):
-        raise ToolError(f"the credential helper {program} answers no credentials") from None
-    own = "" if username == _TOKEN_USER else username
+        raise ToolError(f"the credential helper {program} gives no credentials") from None
+    own = "" if username == _IDENTITY_USER else username
     return Credentials(username=own, secret=secret, source=program)
 
 
 def _entry(table: object, host: str) -> object:
-    """Return what a table of docker's has for a host: by its own key, else by the host in a key.
+    """Return the entry of a host in a table of docker's: by its key, or by the host in a key.
 
-    docker takes scheme and path off a key, as in `https://registry.example/v1/`.
+    docker ignores scheme and path of a key, as in `https://registry.example/v1/`.
     """
     if not isinstance(table, Mapping):
         return None
@@ -150,7 +140,7 @@ def _from_auths(auths: object, host: str) -> Credentials | None:
         return Credentials(username="", secret=str(token), source=source)
     if not entry.get("auth"):
         username, secret = (str(entry.get(name) or "") for name in ("username", "password"))
-        # Where a helper keeps the secret, docker leaves an empty entry here.
+        # If a helper keeps the secret, docker writes an empty entry.
         known = username and secret
         return Credentials(username=username, secret=secret, source=source) if known else None
     try:
@@ -158,7 +148,7 @@ def _from_auths(auths: object, host: str) -> Credentials | None:
     except ValueError:
         text = ""
     username, colon, secret = text.partition(":")
-    # Older versions of docker filled up with zeros.
+    # Older versions of docker pad it with zeros.
     secret = secret.strip("\0")
     return Credentials(username=username, secret=secret, source=source) if colon else None
 
@@ -166,24 +156,24 @@ def _from_auths(auths: object, host: str) -> Credentials | None:
 def find_credentials(
     registry: Registry, env: Mapping[str, str], executor: Executor
 ) -> Credentials | None:
-    """Return the credentials for a registry, or None where nobody has any.
+    """Return the credentials for a registry, or None.
 
-    The environment comes first, then docker's helper for this registry, its store for all of
-    them, and its file.
+    The environment comes first, then docker's helper for this registry, its store for all
+    registries, and its configuration file.
 
     Args:
-        registry: says which variables to look at.
+        registry: names the variables.
         env: the environment.
         executor: starts docker's credential helpers.
 
     Raises:
         InputError: docker's configuration can't be read (exit 2).
-        ToolError: a helper is configured, but not installed, or fails (exit 3).
+        ToolError: a configured helper is not installed, or fails (exit 3).
         AuthorisationError: one of two variables is missing (exit 5).
     """
     if found := _from_environment(registry, env):
         return found
-    config = _read_config(config_folder(env))
+    config = _read_config(config_directory(env))
     own = _entry(config.get("credHelpers"), registry.host)
     for helper in filter(None, (own, config.get("credsStore"))):
         if found := _from_helper(str(helper), registry.host, executor):
@@ -193,14 +183,14 @@ def find_credentials(
 
 @contextmanager
 def docker_store(host: str, known: Credentials | None) -> Iterator[Path]:
-    """Give a directory that docker's kin read credentials from, for the time of the block.
+    """Give a directory with docker's configuration file, for the time of the block.
 
-    Nobody else can read it, and it holds one registry's and no other's: two accounts on one host
-    would have one place in it.
+    Only this user can read it. It has the credentials for one registry, as two accounts on one host
+    would have the same key in it.
 
     Args:
         host: of the registry.
-        known: the credentials; with None there are none in it.
+        known: the credentials; None: the file has none.
     """
     auths = {}
     if known:

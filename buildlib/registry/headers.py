@@ -1,7 +1,7 @@
-"""Reads the two headers whose values have a grammar: links and challenges.
+"""Parses the two headers that have a grammar: links and challenges.
 
 Source: RFC 8288, 3; RFC 9110, 5.6 and 11.6.1. Several headers of one name are one list, joined by
-commas. Neither urllib3 nor the standard library reads either.
+commas. Neither urllib3 nor the standard library parses them.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ _NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 _SPACE: Final = re.compile(r"[ \t]*")
 _GAP: Final = re.compile(r"[ \t,]*")
-# Between the parameters of a challenge some have a semicolon, as elsewhere.
+# Some registries separate the parameters of a challenge by semicolons.
 _WIDE_GAP: Final = re.compile(r"[ \t,;]*")
 _TARGET: Final = re.compile(r"<([^<>]*)>")
 _LINK_PARAMETER: Final = re.compile(
     rf'({_NAME})[ \t]*(?:=[ \t]*({_QUOTED}|[^\s",;=][^\s",;]*))?(?=[ \t]*(?:[;,]|$))'
 )
-# An address without quotes is no token; some write it so all the same.
+# Some registries write an address without quotes, although it is not a token.
 _PARAMETER: Final = re.compile(
     rf'({_NAME})[ \t]*=[ \t]*({_QUOTED}|[^\s",=][^\s",]*)(?=[ \t]*(?:[,;]|$))'
 )
@@ -29,7 +29,7 @@ _TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))")
 
 
 class Link(NamedTuple):
-    """A link: where to, and what it is; relation types are in lower case."""
+    """A link with its relation types, in lower case."""
 
     target: str
     relations: frozenset[str]
@@ -55,7 +55,7 @@ def read_links(text: str) -> tuple[Link, ...]:
     """Return the links of a header, or of several that were joined.
 
     Raises:
-        ValueError: it is not a list of links: one of them could be lost.
+        ValueError: it is not a list of links; a part of it is not returned.
     """
     found = []
     position = _after(_GAP, text, 0)
@@ -72,31 +72,31 @@ def read_links(text: str) -> tuple[Link, ...]:
 
 
 def _relations(text: str, position: int) -> tuple[frozenset[str], int]:
-    """Return the relation types of a link, and where its parameters end."""
+    """Return the relation types of a link, and the end of its parameters."""
     relations: str | None = None
     position = _after(_SPACE, text, position)
     while text[position : position + 1] == ";":
         position = _after(_SPACE, text, position + 1)
         if one := _LINK_PARAMETER.match(text, position):
             position = _after(_SPACE, text, one.end())
-            # The first counts alone; quotes that are none by the grammar are in use as well.
+            # Only the first counts; single quotes are in use, although the grammar has none.
             if one[1].lower() == "rel" and relations is None:
                 relations = _plain(one[2] or "").strip("'")
     return frozenset((relations or "").lower().split()), position
 
 
 def read_challenges(text: str) -> tuple[Challenge, ...]:
-    """Return the ways to sign in that a header offers; what comes after an error is left out."""
+    """Return the challenges of a header, up to the first syntax error."""
     found: list[tuple[str, dict[str, str]]] = []
     position = _after(_GAP, text, 0)
     while position < len(text):
         if found and (one := _PARAMETER.match(text, position)):
-            # The same name twice is an error; the first is as good as the second.
+            # The first of two parameters with the same name counts.
             found[-1][1].setdefault(one[1].lower(), _plain(one[2]))
         elif one := _SCHEME.match(text, position):
             found.append((one[1].lower(), {}))
             start = _after(_SPACE, text, one.end())
-            # Such as Negotiate's; what looks like a parameter is one.
+            # A token68, such as Negotiate's, unless it looks like a parameter.
             if not _PARAMETER.match(text, start):
                 position = _after(_GAP, text, _after(_TOKEN68, text, start))
                 continue

@@ -1,4 +1,4 @@
-"""What an answer of a registry may be at most: in bytes, in seconds, and in number."""
+"""Limits for requests and responses: bytes, seconds, numbers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MIB: Final = 1 << 20
 class Limits:
     """The limits of one request and of one list; each is generous for every registry in use.
 
-    A request may take `seconds`, and beyond that the time that its bytes take at `rate`: a large
-    layer takes as long as it needs, and a server that sends a byte now and then is given up. That
-    counts everything from looking up the name to the last byte: the connection, what is sent, each
-    interim answer, redirects, the token. How long a server may be silent is `Patience.timeout`.
+    A request may take `seconds`, and in addition the time that its bytes take at `rate`: a large
+    layer takes as long as it needs, and a server that sends a byte now and then fails. This is the
+    time from name resolution to the last byte, with the connection, the body, interim responses,
+    redirects and the token. `Patience.timeout` limits the silence of a server.
 
     Args:
         seconds: for a whole request, besides `rate`. Writing a layer of some GB to its storage

@@ -1,4 +1,4 @@
-"""One repository in a registry: what is there, and what is put there. OCI distribution-spec 1.1."""
+"""One repository in a registry: reads and writes by OCI distribution-spec 1.1."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from buildlib.errors import (
 from buildlib.registry.address import add_query, follow
 from buildlib.registry.limits import Limits
 from buildlib.registry.request import Content
-from buildlib.registry.response import WHO_ANSWERS, Answer, clean, on_one_line, read_object
+from buildlib.registry.response import WHO_ANSWERS, Response, clean, on_one_line, read_object
 from buildlib.registry.transport import Transport
 
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -35,17 +35,17 @@ _DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX_TYPES: Final = frozenset({INDEX, _DOCKER_LIST})
 _KNOWN_TYPES: Final = INDEX_TYPES | {MANIFEST, _DOCKER_MANIFEST}
 _ACCEPT: Final = f"{INDEX}, {MANIFEST}, {_DOCKER_LIST}, {_DOCKER_MANIFEST}"
-# As docker has them: what is not what it should be is seen by its digest or its form.
+# The statuses that docker accepts; the content is checked by its digest or its form.
 _FOUND: Final = frozenset({200, 201, 202, 203, 206})
 _MAYBE: Final = _FOUND | {404}
 _MADE: Final = frozenset({200, 201, 204})
 _STARTED: Final = frozenset({200, 201, 202, 204})
-# Seconds for a request whose answer does not matter.
+# Seconds for a request that may fail.
 _COURTESY: Final = 5.0
 _DELETED: Final = frozenset({200, 202})
 _PAGE: Final = 1000
-# OCI image-spec, descriptor.md; distribution-spec, "Pulling manifests". Neither leads elsewhere in
-# a path, or does anything to a terminal.
+# OCI image-spec, descriptor.md; distribution-spec, "Pulling manifests". Both are safe in a path and
+# on a terminal.
 _DIGEST: Final = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
 _TAG: Final = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 # RFC 6838, 4.2.
@@ -55,21 +55,21 @@ _PARTS: Final = Limits().parts
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """An index or a manifest, to the byte."""
+    """The exact bytes of an index or a manifest."""
 
     data: bytes
     media_type: str
 
     @property
     def digest(self) -> str:
-        """Return what the bytes themselves come to, whatever anybody says."""
+        """Return the digest of the bytes, whatever the registry says."""
         return "sha256:" + hashlib.sha256(self.data).hexdigest()
 
     def manifests(self) -> tuple[Mapping[str, Any], ...]:
-        """Return the descriptors of what an index points to; OCI image-spec, descriptor.md.
+        """Return the descriptors in an index; OCI image-spec, descriptor.md.
 
         Raises:
-            GateError: it is no index (exit 7).
+            GateError: it is not an index (exit 7).
         """
         return self._descriptors(lambda found: found.get("manifests") or ())
 
@@ -77,7 +77,7 @@ class Document:
         """Return the descriptors of a manifest's configuration and layers.
 
         Raises:
-            GateError: it is no manifest (exit 7).
+            GateError: it is not a manifest (exit 7).
         """
         return self._descriptors(lambda found: (found["config"], *(found.get("layers") or ())))
 
@@ -100,7 +100,7 @@ class Document:
 
 
 def own_type(data: bytes) -> str:
-    """Return the media type that a document gives itself, or that its form says; or nothing."""
+    """Return the media type that a document names, or that its form shows; or nothing."""
     try:
         found = read_object(data)
     except ValueError:
@@ -112,7 +112,7 @@ def own_type(data: bytes) -> str:
 
 
 def is_digest(text: object) -> bool:
-    """Return whether something is a digest, which can be a part of an address."""
+    """Return whether something is a digest, which is safe in an address."""
     return isinstance(text, str) and bool(_DIGEST.fullmatch(text))
 
 
@@ -138,7 +138,7 @@ class Repository:
     """
 
     def __init__(self, transport: Transport, path: str) -> None:
-        """Ask nothing yet."""
+        """Make no request yet."""
         self.transport, self._path = transport, path
         self._pull = f"repository:{path}:pull"
         self._push = f"repository:{path}:pull,push"
@@ -151,46 +151,46 @@ class Repository:
     def _at(self, kind: str, what: str = "") -> str:
         return f"/v2/{self._path}/{kind}/{what}"
 
-    def asked(self, reference: str) -> str:
-        """Return the request for a manifest, as a message has it."""
+    def request_for(self, reference: str) -> str:
+        """Return the request for a manifest, for messages."""
         return f"GET {self._at('manifests', reference)}"
 
     def manifest(self, reference: str) -> Document | None:
-        """Return what a tag or a digest stands for, or None where it is not there.
+        """Return the document that a tag or a digest points to, or None if it is missing.
 
         Raises:
-            GateError: the bytes are not those of the digest that was asked for (exit 7).
+            GateError: the bytes have another digest than the requested one (exit 7).
         """
-        # Nothing is ever overwritten by a digest: whoever says 404, it is not had there.
+        # A 404 for a digest is safe from anybody, as a digest is never overwritten.
         answer = self._get("manifests", reference, _ACCEPT, sure=not is_digest(reference))
         if answer is None:
             return None
         said = answer.headers.get("content-type", "").partition(";")[0].strip()
-        # Some registries, and what stands before them, call everything the same.
+        # Some registries and proxies send one type for everything.
         known = said if said in _KNOWN_TYPES else own_type(answer.body) or said
         found = Document(answer.body, known)
         if reference.startswith("sha256:") and found.digest != reference:
-            raise GateError(f"{self.name}@{reference} is something else", why=found.digest)
+            raise GateError(f"{self.name}@{reference} has another digest", why=found.digest)
         return found
 
     def digest(self, tag: str) -> str:
-        """Return the digest that a tag stands for, or nothing where it is not there."""
+        """Return the digest that a tag points to, empty if it is missing."""
         found = self.manifest(tag)
         return found.digest if found else ""
 
     def _get(
         self, kind: str, what: str, accept: str = "application/json", *, sure: bool = True
-    ) -> Answer | None:
-        """Return what is there, or None where the registry says that it is not.
+    ) -> Response | None:
+        """Return the answer, or None if the registry does not have it.
 
         Args:
             kind: `manifests` or `tags`.
-            what: is asked for.
-            accept: media types that may come.
-            sure: it has to be the registry itself that says so.
+            what: of that kind.
+            accept: media types.
+            sure: a 404 counts only if it is the registry's own.
 
         Raises:
-            EngineError: there is a 404 that is not known to be the registry's own (exit 4).
+            EngineError: a 404 may not be the registry's own (exit 4).
         """
         answer = self.transport.call(
             "GET",
@@ -203,9 +203,9 @@ class Repository:
             return answer
         if sure and not answer.is_unknown:
             raise EngineError(
-                f"{self.transport.host} answers GET {self._at(kind, what)} with 404 in no form "
-                "that registries use",
-                why="it does not say whether it has it; taken for new, a tag would be overwritten",
+                f"{self.transport.host} answers GET {self._at(kind, what)} with a 404 that is not "
+                "in the form of a registry",
+                why="if the tag exists after all, it would be overwritten",
                 hint=WHO_ANSWERS,
             )
         return None
@@ -214,7 +214,7 @@ class Repository:
         """Return a blob that is a document, such as a configuration.
 
         Raises:
-            GateError: it is not there, or its bytes are not those of the digest (exit 7).
+            GateError: it is missing, or its bytes have another digest (exit 7).
         """
         answer = self.transport.call(
             "GET", self._at("blobs", digest), scope=self._pull, expect=_MAYBE
@@ -223,7 +223,7 @@ class Repository:
             raise self._no_blob(digest, answer)
         return answer.body
 
-    def _no_blob(self, digest: str, answer: Answer) -> GateError:
+    def _no_blob(self, digest: str, answer: Response) -> GateError:
         asked = f"GET {self._at('blobs', digest)}"
         found = answer.status in _FOUND
         return GateError(
@@ -233,10 +233,10 @@ class Repository:
         )
 
     def save_blob(self, digest: str, size: int, path: Path) -> None:
-        """Write a blob of any size into a file; no more than a part of it is in memory.
+        """Write a blob of any size into a file, part by part.
 
         Raises:
-            GateError: it is not there, or its bytes are not those of the digest (exit 7).
+            GateError: it is missing, or its bytes have another digest (exit 7).
             EngineError: it is larger than its size (exit 4).
             InputError: the file can't be written (exit 2).
         """
@@ -251,7 +251,7 @@ class Repository:
                 try:
                     file.write(part)
                 except OSError as error:
-                    # Nothing is wrong with the registry.
+                    # It is not an error of the registry.
                     raise InputError(f"can't write {path}", why=str(error)) from error
 
             answer = self.transport.ask(
@@ -281,33 +281,31 @@ class Repository:
         *,
         sent: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Send a blob; one that breaks off is begun again as a whole.
+        """Send a blob; an interrupted upload starts again from the beginning.
 
         Args:
             digest: of the content.
             size: bytes.
-            content: opens it, anew for each attempt.
-            sent: is told how many bytes are sent.
+            content: opens it, again for each attempt.
+            sent: called with the number of bytes that are sent.
 
         Raises:
             InputError: the content can't be read (exit 2).
             BuildlibError: as `Transport.ask`.
         """
-        self.transport.persist(
-            lambda: self._put_blob_once(digest, size, lambda: Content(content, size, sent))
-        )
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
 
-    def _put_blob_once(self, digest: str, size: int, opened: Callable[[], Content]) -> None:
-        address = self._begin_upload()
-        length = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        self.transport.ask(
-            "PUT",
-            add_query(address, urlencode({"digest": digest})).url,
-            scope=self._push,
-            expect=_MADE,
-            headers=length,
-            body=opened,
-        )
+        def once() -> None:
+            self.transport.ask(
+                "PUT",
+                add_query(self._begin_upload(), urlencode({"digest": digest})).url,
+                scope=self._push,
+                expect=_MADE,
+                headers=headers,
+                body=lambda: Content(content, size, sent),
+            )
+
+        self.transport.persist(once)
 
     def _begin_upload(self) -> Url:
         begun = self.transport.ask(
@@ -315,10 +313,10 @@ class Repository:
         )
         address = begun.headers.get("location", "")
         if not address:
-            raise EngineError(f"{self.name} does not say where to send a blob")
-        return self._onward(begun, address)
+            raise EngineError(f"{self.name} gives no address for an upload")
+        return self._follow(begun, address)
 
-    def _onward(self, answer: Answer, address: str) -> Url:
+    def _follow(self, answer: Response, address: str) -> Url:
         try:
             return follow(answer.url, address)
         except LocationValueError:
@@ -328,13 +326,13 @@ class Repository:
             ) from None
 
     def check_writable(self) -> None:
-        """Begin an upload, and call it off: nothing changes, and nobody may do that who can't push.
+        """Begin an upload and cancel it: an account that may not push may not do that either.
 
         Raises:
-            AuthorisationError, TransientError, EngineError: it can't be written to (exit 5, 6, 4).
+            AuthorisationError, TransientError, EngineError: it is not writable (exit 5, 6, 4).
         """
         address = self.transport.persist(self._begin_upload)
-        # Registries forget an upload by themselves, and not every account may call one off.
+        # Registries drop an upload after a while, and not every account may cancel one.
         try:
             self.transport.ask(
                 *("DELETE", address.url),
@@ -352,14 +350,15 @@ class Repository:
         self.put_blob(digest, len(data), lambda: io.BytesIO(data))
 
     def put_manifest(self, reference: str, document: Document) -> None:
-        """Put a manifest under its own digest, or under a tag that nobody else writes.
+        """Put a manifest under its own digest, or under a tag that only this process writes.
 
-        The request is repeated as it is; see `registry.tags` for a tag that others may write.
+        The request is repeated without another look; `registry.tags` writes tags that others may
+        write.
         """
         self.transport.persist(lambda: self.put_manifest_once(reference, document))
 
     def put_manifest_once(self, reference: str, document: Document) -> None:
-        """Put a manifest with one request; raises LaterError where it may be made again."""
+        """Put a manifest with one request; raises LaterError if it may be repeated."""
         self.transport.ask(
             "PUT",
             self._at("manifests", reference),
@@ -372,7 +371,7 @@ class Repository:
     def delete_manifest(self, digest: str) -> bool:
         """Delete a manifest with every tag that points to it; return whether the registry did.
 
-        Many registries delete nothing, or not with credentials that may push: that is no error.
+        Many registries do not delete, or not with credentials to push: that is not an error.
         """
         try:
             self.transport.ask(
@@ -391,34 +390,35 @@ class Repository:
         """Read a manifest back.
 
         Raises:
-            GateError: the registry holds something else (exit 7).
+            GateError: the registry holds another one (exit 7).
         """
         held = self.digest(reference)
         if held != document.digest:
             raise self.other_digest(reference, held, document.digest)
 
     def other_digest(self, reference: str, held: str, pushed: str) -> GateError:
-        """Return the error where something else is read than was put."""
+        """Return the error if another digest is read than was pushed."""
         if not held:
             return GateError(
                 f"{self.name} gives nothing under {reference}, which was pushed",
-                why=f"{self.asked(reference)}: 404, and {pushed} was put there",
-                hint="the registry keeps no manifests of this kind, or not yet; what can't be read "
-                "back can't be published",
+                why=f"{self.request_for(reference)}: 404, and {pushed} was pushed",
+                hint="the registry does not keep manifests of this kind, or not yet; an image that "
+                "can't be read back can't be published",
             )
         return GateError(
             f"{self.name} holds another image under {reference} than was pushed",
             why=f"{held}, and {pushed} was pushed",
-            hint="somebody else publishes here at the same time, or the registry is broken",
+            hint="another publisher is active at the same time, or the registry is broken",
         )
 
     def tags(self, *, page: int = _PAGE) -> tuple[str, ...]:
-        """Return every tag, in the registry's order; none where there is no such repository.
+        """Return every tag, in the registry's order; none if there is no such repository.
 
-        `page` is how many are asked for at a time; a registry may give fewer.
+        Args:
+            page: requested tags a page; a registry may give fewer.
 
         Raises:
-            EngineError: it is no list, has no end, or a part of it is missing (exit 4).
+            EngineError: the list is invalid, does not end, or a page is missing (exit 4).
         """
         limits, began = self.transport.limits, time.monotonic()
         found: list[str] = []
@@ -445,38 +445,38 @@ class Repository:
                     why=f"more than {over[0]}",
                     hint="remove tags that are no longer needed, or " + WHO_ANSWERS,
                 )
-            # A page that another one leads to is there: half of the tags would look like all.
+            # A missing page is an error: half of the tags would look like all.
             answer = self.transport.call("GET", path, scope=self._pull, expect=_FOUND)
         return tuple(found)
 
-    def _next(self, answer: Answer) -> str:
-        """Return the address of the page after this one; nothing where it is the last one.
+    def _next(self, answer: Response) -> str:
+        """Return the address of the next page; empty on the last one.
 
         Raises:
-            EngineError: the registry does not say so clearly (exit 4).
+            EngineError: it is ambiguous or invalid (exit 4).
         """
         try:
-            onward = answer.onward
+            pages = answer.next_pages
         except ValueError:
-            onward = ("", "")
-        if len(onward) > 1:
+            pages = ("", "")
+        if len(pages) > 1:
             raise EngineError(
                 f"{self.name} does not say where its list of tags goes on",
                 why="the header Link can't be read, or has several links to the next page",
                 hint=WHO_ANSWERS,
             )
-        return self._onward(answer, onward[0]).url if onward else ""
+        return self._follow(answer, pages[0]).url if pages else ""
 
-    def _listed(self, answer: Answer) -> list[str]:
+    def _listed(self, answer: Response) -> list[str]:
         try:
             found = read_object(answer.body)["tags"]
         except (ValueError, KeyError):
             found = ""
-        # Nothing is what some say of a repository without tags.
+        # Some registries answer null for a repository without tags.
         tags = [] if found is None else found
         if not isinstance(tags, list) or not all(
             isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags
         ):
-            # Taken for none, a tag that moves would move to an earlier version.
-            raise EngineError(f"{self.name} lists its tags in no known form", hint=WHO_ANSWERS)
+            # Without tags, a moving tag would move to an earlier version.
+            raise EngineError(f"{self.name} lists its tags in an unknown form", hint=WHO_ANSWERS)
         return tags

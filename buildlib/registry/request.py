@@ -1,4 +1,4 @@
-"""One request and its answer: redirects are followed, and bodies are read within their limits."""
+"""One request and its response: follows redirects, and reads bodies within their limits."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from urllib3.util import Url
 from buildlib.errors import EngineError, InputError
 from buildlib.registry.address import Routes, follow, same_server
 from buildlib.registry.limits import Limits
-from buildlib.registry.response import WHO_ANSWERS, Answer
+from buildlib.registry.response import WHO_ANSWERS, Response
 
 AGENT: Final = "buildlib"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-# Those that lead another request than GET and HEAD on as it is; RFC 9110, 15.4.
+# Redirects that keep the method of requests other than GET and HEAD; RFC 9110, 15.4.
 _SAME_METHOD: Final = frozenset({307, 308})
 _HOPS: Final = 6
 _DONE: Final = 300
@@ -26,28 +26,28 @@ _FOLDED: Final = re.compile(r"[\r\n]+[ \t]*")
 T = TypeVar("T")
 
 
-class Readable(Protocol):
-    """What is read as it is sent; what it raises that is no OSError comes through."""
+class ReadableBody(Protocol):
+    """A body that is read while it is sent."""
 
     def read(self, size: int = -1) -> bytes:
         """Return so many bytes at most."""
 
 
-Body = Callable[[], "bytes | Readable"]
+Body = Callable[[], "bytes | ReadableBody"]
 
 
 class Options(TypedDict):
-    """What belongs to a request.
+    """The options of a request.
 
     Args:
-        scope: what for, as the token specification has it.
-        expect: codes that are answers; every other one is an error.
+        scope: of the token, by the token specification.
+        expect: statuses that are returned; every other one is an error.
         headers: beside those of the authorisation.
         body: returns what is sent, again for each attempt.
-        limit: bytes that the body of a success may have; without it, those of a document.
-        into: takes the body of a success, part after part, so that it is not held.
-        seconds: that the request may take at most; without it, as for all.
-        stays: the body is secret, and goes to no other address.
+        limit: bytes in the body of a success; default: those of a document.
+        into: takes the body of a success part by part, instead of the response.
+        seconds: for the request; default: as for all.
+        stays: the body is secret, and never sent to another address.
     """
 
     scope: str
@@ -61,15 +61,15 @@ class Options(TypedDict):
 
 
 class Content:
-    """What is sent from this machine: that it can't be read is no failure of the registry's.
+    """A body of a known size, whose errors are not those of the registry.
 
-    Exactly as many bytes are sent as the header of the request says: of what comes after them, the
-    registry would take the beginning for another request.
+    It sends exactly as many bytes as the header of the request says: the registry would take more
+    bytes for another request.
 
     Args:
         opened: opens it.
-        size: bytes that it has to have.
-        sent: is told how many of them were read.
+        size: in bytes.
+        sent: called with the number of bytes that were read.
 
     Raises:
         InputError: it can't be read, or has another size (exit 2).
@@ -92,7 +92,7 @@ class Content:
             return do()
         except (OSError, tarfile.TarError) as error:
             raise InputError(
-                "what is to be pushed can't be read", why=str(error), hint="see to the disk"
+                "the content to push can't be read", why=str(error), hint="check the disk"
             ) from error
 
     def read(self, size: int = -1) -> bytes:
@@ -109,37 +109,37 @@ class Content:
 
     def _other(self, what: str) -> InputError:
         return InputError(
-            f"what is to be pushed has {what} than the {self._size} bytes that its descriptor says",
+            f"the content to push has {what} than the {self._size} bytes of its descriptor",
             hint="build the image again",
         )
 
 
 class Exchange:
-    """What is asked of one registry, and of the servers that it leads to.
+    """Sends requests to a registry, and to the servers that it leads to.
 
     Args:
-        host: of the registry, for people.
+        host: of the registry, for messages.
         routes: to all servers.
-        limits: of what may come.
+        limits: of responses.
     """
 
     def __init__(self, host: str, routes: Routes, limits: Limits) -> None:
-        """Send nothing yet."""
+        """Send no request yet."""
         self._host, self._routes, self._limits = host, routes, limits
 
-    def send(self, method: str, url: Url, secret: Mapping[str, str], options: Options) -> Answer:
-        """Send a request, and follow where its answer leads.
+    def send(self, method: str, url: Url, secret: Mapping[str, str], options: Options) -> Response:
+        """Send a request, and follow redirects.
 
         Args:
             method: of HTTP.
-            url: of the server that may know `secret`.
-            secret: headers that say who we are; another server does not get them.
-            options: of the request; what is expected is not looked at.
+            url: of the server that gets `secret`.
+            secret: headers with credentials, which no other server gets.
+            options: of the request; `expect` is not used.
 
         Raises:
-            LocationValueError: the answer leads to an invalid address.
-            HTTPError, HTTPException, OSError, ValueError: there is no whole answer.
-            EngineError: it is larger than a limit, or in a form that was not asked for (exit 4).
+            LocationValueError: a redirect to an invalid address.
+            HTTPError, HTTPException, OSError, ValueError: there is no complete response.
+            EngineError: it is larger than a limit, or encoded (exit 4).
             TransientError: the deadline has passed (exit 6).
         """
         start = url
@@ -151,26 +151,26 @@ class Exchange:
                 return answer
             url = follow(url, location)
             if not same_server(start, url):
-                # Another host, such as the storage behind a registry, must not learn who we are.
+                # Another host, such as the storage of a registry, must not get credentials.
                 secret = {}
-        raise EngineError(f"{self._host} sends {method} on and on", why=f"{_HOPS} redirects")
+        raise EngineError(f"{self._host} redirects {method} without end", why=f"{_HOPS} redirects")
 
-    def _once(self, method: str, url: Url, secret: Mapping[str, str], options: Options) -> Answer:
+    def _once(self, method: str, url: Url, secret: Mapping[str, str], options: Options) -> Response:
         body = options.get("body")
         headers = {"User-Agent": AGENT, **options.get("headers", {}), **secret}
         response = self._routes.open(method, url, body() if body else None, headers)
         try:
             return self._received(method, url, response, options)
         finally:
-            # One that was read to its end is in the pool again by now, and this does nothing.
+            # A connection whose response was read completely is in the pool already.
             response.close()
             response.release_conn()
 
     def _received(
         self, method: str, url: Url, response: BaseHTTPResponse, options: Options
-    ) -> Answer:
-        # Several of one name are one list, and a long line may go on in the next one:
-        # RFC 9110, 5.3, and RFC 9112, 5.2.
+    ) -> Response:
+        # Several headers of one name are one list, RFC 9110, 5.3, and a line may be folded,
+        # RFC 9112, 5.2.
         headers = {
             name.lower(): _FOLDED.sub(" ", response.headers[name]) for name in response.headers
         }
@@ -180,10 +180,10 @@ class Exchange:
             if method == "GET":
                 self._check_form(headers)
             data = self._whole(method, response, options)
-        return Answer(response.status, headers, data, url)
+        return Response(response.status, headers, data, url)
 
     def _beginning(self, response: BaseHTTPResponse) -> bytes:
-        """Return the beginning of an error: its words, where it is short enough to have some."""
+        """Return the beginning of an error."""
         data = bytearray()
         for part in response.stream(_PART, decode_content=False):
             data += part
@@ -205,7 +205,7 @@ class Exchange:
         return bytes(data)
 
     def _check_form(self, headers: Mapping[str, str]) -> None:
-        """Raise where a body would have to be unpacked: how large it becomes nobody knows."""
+        """Raise if a body is compressed: its size is unknown before it is unpacked."""
         for name, plain in (("content-encoding", "identity"), ("transfer-encoding", "chunked")):
             if headers.get(name, plain).strip().lower() != plain:
                 raise EngineError(

@@ -1,4 +1,4 @@
-"""What a registry answers: its headers and documents, and its words without what opens anything."""
+"""Responses of a registry: status, headers, JSON, and texts without secrets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -15,40 +15,40 @@ from urllib3.util import Url
 from buildlib.console import redact
 from buildlib.registry.headers import Challenge, read_challenges, read_links
 
-WHO_ANSWERS: Final = "see whether it is the registry that answers, and not a page of a proxy's"
+WHO_ANSWERS: Final = "check that the registry answers, and not a proxy before it"
 _LONGEST: Final = 300
 _NOT_FOUND: Final = 404
-# What registries say of what they do not have. By the distribution-spec, as distribution, Docker
-# Hub, GHCR, ECR, Artifact Registry and zot have it; then Harbor's own word; then Quay's.
+# The codes for what is missing: of the distribution-spec, as in distribution, Docker Hub, GHCR,
+# ECR, Artifact Registry and zot; then Harbor's own; then Quay's.
 _UNKNOWN: Final = frozenset({"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND", "TAG_EXPIRED"})
-# Addresses may be signed, and then are a secret of their own.
+# A signed address is a secret.
 _QUERY: Final = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']*")
-# The tokens that most services give; RFC 7519. Another program's are not known here.
+# The form of most tokens, RFC 7519, also of those of other programs.
 _TOKEN: Final = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
-# How urllib3 begins what it says of a connection.
+# The beginning of urllib3's messages about a connection.
 _CONNECTION: Final = re.compile(r"\w+\(host='([^']*)', port=([0-9]+|None)\): ")
 _VISIBLE: Final = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the registry said.
+class Response:
+    """A response of a registry, or of a server that it leads to.
 
     Args:
         status: of HTTP.
         headers: by their names in lower case; several of one name are joined by commas.
-        body: of a document the whole; of an error no more than its beginning.
-        url: that gave it, after redirects.
+        body: the whole of a document; only the beginning of an error.
+        url: of the server, after redirects.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    url: Url = Url()  # noqa: RUF009 - a tuple
+    url: Url = field(default_factory=Url)
 
     @property
     def reason(self) -> str:
-        """Return the status, and the registry's own words where it has some; see `clean`."""
+        """Return the status with the registry's own code and message; see `clean`."""
         words = (self._error.get(key) for key in ("code", "message"))
         said = ": ".join(word for word in words if isinstance(word, str) and word)
         return f"{self.status} {said}".rstrip()
@@ -62,21 +62,21 @@ class Answer:
 
     @property
     def is_unknown(self) -> bool:
-        """Return whether a registry says itself that it does not have what was asked for.
+        """Return whether the registry itself says that it does not have what was requested.
 
-        A 404 alone says nothing: a proxy and a server that is set up wrongly give one as well, and
-        a version that is taken for new would be overwritten.
+        A 404 alone is not enough: proxies and misconfigured servers send one as well, and a version
+        that is taken for new would be overwritten.
         """
         code, message = (self._error.get(key) for key in ("code", "message"))
         if self.status != _NOT_FOUND or not isinstance(code, str):
             return False
-        # Some have a code of their own, as Red Hat's, and say it in words.
+        # Some, such as Red Hat's, have a code of their own, with a message.
         words = isinstance(message, str) and "not found" in message.lower()
         return code in _UNKNOWN or (bool(code) and words)
 
     @property
     def token(self) -> str:
-        """Return the token that a token service gives, or nothing: a header has to take it."""
+        """Return the token of a token service, empty if it has none that fits into a header."""
         with suppress(ValueError):
             found = read_object(self.body)
             token = found.get("token") or found.get("access_token")
@@ -86,15 +86,15 @@ class Answer:
 
     @property
     def challenges(self) -> tuple[Challenge, ...]:
-        """Return how to sign in, in the registry's order."""
+        """Return the ways to sign in, in the registry's order."""
         return read_challenges(self.headers.get("www-authenticate", ""))
 
     @property
-    def onward(self) -> tuple[str, ...]:
-        """Return where the next page of a list is; nothing on the last one.
+    def next_pages(self) -> tuple[str, ...]:
+        """Return the addresses of the next page of a list; none on the last one.
 
         Raises:
-            ValueError: there is a header that may say so, and can't be read.
+            ValueError: the header can't be read.
         """
         links = read_links(self.headers.get("link", ""))
         return tuple(dict.fromkeys(one.target for one in links if "next" in one.relations))
@@ -120,19 +120,19 @@ def read_object(data: bytes) -> dict[str, Any]:
         found = json.loads(data)
     except RecursionError as error:
         raise ValueError(str(error)) from None
-    if not isinstance(found, dict):
-        raise ValueError(type(found).__name__)  # noqa: TRY004 - as where it is no JSON at all
-    return found
+    if isinstance(found, dict):
+        return found
+    raise ValueError(type(found).__name__)
 
 
 def clean(text: str, secrets: Iterable[str]) -> str:
-    """Return somebody's words, line by line, without what they were told.
+    """Return a text without secrets and control characters.
 
     Args:
-        text: may hold what a registry answers.
-        secrets: that it was told.
+        text: from a registry, or another program.
+        secrets: to remove, beside those that are known by their form.
     """
-    # One may be a part of another.
+    # A secret may be part of another.
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, "***")
     text = _TOKEN.sub("***", _QUERY.sub(r"\1?***", redact(text)))
@@ -140,7 +140,7 @@ def clean(text: str, secrets: Iterable[str]) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why there is no answer, without the names of classes."""
+    """Return why there is no response, without the names of classes."""
     inner = next((one for one in error.args[::-1] if isinstance(one, BaseException)), None)
     if inner is None:
         return _CONNECTION.sub(r"\1:\2: ", str(error)) or type(error).__name__
@@ -149,5 +149,5 @@ def reason_of(error: BaseException) -> str:
 
 
 def on_one_line(text: str) -> str:
-    """Return words as a message has them: not too long either."""
+    """Return a text for a message: one line, and not too long."""
     return text.replace("\n", " ").strip()[:_LONGEST]

@@ -1,4 +1,4 @@
-"""Tags onto what is there: read before each attempt to write one, and after it."""
+"""Writes tags: each is read before every attempt to write it, and after it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from buildlib.errors import CancelledError, EngineError, GateError, InputError, TransientError
 from buildlib.registry.claim import Claim, Intent
 from buildlib.registry.repository import Document, Repository
-from buildlib.registry.transport import LaterError
+from buildlib.retry import LaterError
 
-# Returns what a tag is to point to, or None for it to stay, given the digest that it has now,
-# empty where it is not there, and whether this run has written it already.
-Decide = Callable[[str, bool], Document | None]
+# Returns what a tag is to point to, or None if it must not be written, given the digest that it has
+# now and the one that this run wrote before; an empty digest: none.
+Decide = Callable[[str, str], Document | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tagged:
-    """What became of a tag: its digest now, and `before`, empty where it was not there."""
+    """A tag with its digest now, and the one `before`, empty if it is new."""
 
     tag: str
     digest: str
@@ -30,16 +30,16 @@ class Tagged:
 
 
 def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) -> Tagged:
-    """Point a tag at what `decide` says, which is asked again before and after each attempt.
+    """Point a tag at what `decide` returns, which is called before and after each attempt.
 
-    Registries know no "only if it is still so", and a request that got no answer may have been
-    carried out. So no attempt follows another without a look at what the registry holds by then.
+    Registries have no conditional requests, and a request without an answer may have been carried
+    out. So the tag is read before each attempt.
 
     Args:
         repository: holds what the tag is to point to.
         tag: to be written.
-        decide: says what to; may raise GateError where the tag must stay as it is.
-        claim: on the repository; renewed where it is due.
+        decide: see `Decide`; raises GateError if the tag must not move.
+        claim: on the repository; renewed when it is due.
 
     Raises:
         GateError: the tag must not move, or points to something else afterwards (exit 7).
@@ -48,20 +48,20 @@ def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) ->
     """
     transport, before, written = repository.transport, None, ""
     failures = looks = 0
-    # Each failure, and each change of mind, is one more look; a registry that others keep changing
-    # ends it as well.
+    # Each failure and each new decision takes one look; it also ends if others keep changing the
+    # tag.
     while looks <= 2 * transport.patience.attempts:
         looks += 1
         claim.keep()
         now = repository.digest(tag)
         before = now if before is None else before
-        wanted = decide(now, bool(written))
+        wanted = decide(now, written)
         if wanted is None or wanted.digest == now:
             return Tagged(tag=tag, digest=now, before=before)
         if wanted.digest == written and not claim.lapsed:
             raise repository.other_digest(tag, now, written)
         if claim.expired():
-            # What was just read is from too long ago.
+            # What was just read may be out of date.
             continue
         try:
             repository.put_manifest_once(tag, wanted)
@@ -69,7 +69,7 @@ def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) ->
         except LaterError as problem:
             failures += 1
             if failures >= transport.patience.attempts:
-                # One of them may still be carried out.
+                # One of the requests may still be carried out.
                 claim.leave()
                 raise
             transport.pause(failures - 1, problem)
@@ -77,8 +77,8 @@ def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) ->
             claim.leave()
             raise
         except EngineError:
-            # Where the registry itself forbids to move a tag, somebody was first.
-            decide(repository.digest(tag), bool(written))
+            # The registry may forbid to move a tag, and another publisher was first.
+            decide(repository.digest(tag), written)
             raise
     raise TransientError(
         f"{repository.name}:{tag} does not stay as it is written",
@@ -88,12 +88,12 @@ def write_tag(repository: Repository, tag: str, decide: Decide, claim: Claim) ->
 
 
 def find_document(repository: Repository, digest: str) -> Document:
-    """Return what a digest names; raises InputError (exit 2) where it is not there."""
+    """Return the document with a digest; raises InputError (exit 2) if it is missing."""
     document = repository.manifest(digest)
     if document is None:
         raise InputError(
             f"{repository.name} has no {digest}",
-            why=f"{repository.asked(digest)}: 404",
+            why=f"{repository.request_for(digest)}: 404",
             hint="push it first",
         )
     return document
@@ -102,7 +102,7 @@ def find_document(repository: Repository, digest: str) -> Document:
 def fixed(repository: Repository, document: Document, tag: str) -> Decide:
     """Return the decision for a tag that never moves."""
 
-    def decide(now: str, _written: bool) -> Document:  # noqa: FBT001 - see Decide
+    def decide(now: str, _written: str) -> Document:
         if now not in {"", document.digest}:
             raise GateError(
                 f"{repository.name}:{tag} already exists with a different digest "
@@ -124,12 +124,12 @@ def put_tag(
         repository: holds the digest.
         digest: of an index or a manifest.
         tag: to be given, or moved.
-        immutable: it must not move: what it points to already may only be this.
-        claim: on the repository; None: nobody else gives tags there.
+        immutable: it must not move: if it exists, it has to point to this digest.
+        claim: on the repository; None: there is no other publisher.
 
     Raises:
-        InputError: the digest is not there (exit 2).
-        GateError: the tag points to something else and must not move, or did not keep (exit 7).
+        InputError: the digest is missing (exit 2).
+        GateError: the tag points to another digest and must not move, or was changed (exit 7).
         BuildlibError: as `write_tag`.
     """
     document = find_document(repository, digest)
@@ -139,9 +139,9 @@ def put_tag(
 
 
 def check_lapse(claim: Claim, repository: Repository, tag: str) -> None:
-    """Raise TransientError (exit 6) where a tag was written for longer than the claim lasted."""
+    """Raise TransientError (exit 6) if writing a tag took longer than the claim lasts."""
     if claim.lapsed:
         raise TransientError(
-            f"{repository.name} took so long that another publisher may have moved {tag} meanwhile",
+            f"{repository.name} took so long that another publisher may have moved {tag}",
             hint="see what the tag points to, and run the same command again",
         )

@@ -1,7 +1,7 @@
-"""An image into a repository by its digest; `registry.tags` has what points to it.
+"""Pushes and pulls whole images by digest; `registry.tags` writes the tags.
 
-Nothing that is pushed by digest can be found by a tag: a push that breaks off has published
-nothing, and one that is repeated sends only what is missing.
+An image that is pushed by digest can't be found by a tag: an interrupted push publishes nothing,
+and a repeated one only sends what is missing.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from buildlib.tempfiles import passing_folder
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pushed:
-    """What a push did.
+    """The result of a push.
 
     Args:
-        digest: of the whole.
-        sent: blobs that were sent, and `there` those that were there already.
+        digest: of the index or manifest.
+        sent: number of blobs that were sent; `there`: that already existed.
         size: bytes that were sent.
     """
 
@@ -42,19 +42,19 @@ class Pushed:
     size: int
 
 
-# What is held at once: an index, its manifests, and theirs.
+# Bytes of an index with its manifests in memory.
 _DOCUMENTS: Final = 64 * MIB
 _DEEPEST: Final = 8
 _CHUNK: Final = 1 << 20
 
 
 def manifests_of(document: Document) -> dict[str, str]:
-    """Return the manifests that an index points to: digest and platform; none of a manifest's.
+    """Return the manifests in an index, by digest, with their platforms; none for a manifest.
 
-    BuildKit's own attestations are manifests for no platform, and are left out.
+    BuildKit's attestations are manifests for no platform, and are left out.
 
     Raises:
-        GateError: it says that it is an index, and is none (exit 7).
+        GateError: it is an invalid index (exit 7).
     """
     found: dict[str, str] = {}
     if document.media_type in INDEX_TYPES:
@@ -77,13 +77,13 @@ def push_archive(
     Args:
         archive: of one image, of one or several platforms.
         repository: to push to.
-        progress: is told each blob that is sent.
-        activity: is told how many bytes are sent, of how many; None: nobody asks.
+        progress: called for each blob that is sent.
+        activity: gets the number of bytes that are sent, and of all.
 
     Raises:
-        InputError: the archive is not whole (exit 2).
-        AuthorisationError, TransientError, EngineError: the registry does not take it.
-        GateError: it holds something else afterwards (exit 7).
+        InputError: the archive is damaged (exit 2).
+        AuthorisationError, TransientError, EngineError: the registry does not accept it.
+        GateError: the registry holds another digest afterwards (exit 7).
     """
     top = archive.top()
     documents = documents_of(archive, top)
@@ -129,7 +129,7 @@ def _explained(repository: Repository) -> Iterator[None]:
             f"{repository.name} does not take a manifest by its digest",
             why=f"{error.what}\n{error.why}",
             hint="a release is pushed without a tag, and gets its tags last: if the registry only "
-            "takes manifests with a tag, nothing can be published there",
+            "accepts manifests with a tag, nothing can be published there",
         ) from error
 
 
@@ -140,10 +140,10 @@ def _damaged(why: str) -> InputError:
 def documents_of(archive: Archive, top: str) -> dict[str, Document]:
     """Return an archive's index and manifests by their digests.
 
-    What is pointed to comes before what points to it: a registry wants it so.
+    Manifests come before the index that names them, as registries require.
 
     Raises:
-        InputError: one of them is malformed or missing, or they have no end (exit 2).
+        InputError: one of them is invalid or missing, or there are too many (exit 2).
     """
     found: dict[str, Document] = {}
 
@@ -164,7 +164,7 @@ def documents_of(archive: Archive, top: str) -> dict[str, Document]:
 
 def _document(archive: Archive, digest: str) -> Document:
     if not is_digest(digest):
-        raise _damaged("what it names is not a digest")
+        raise _damaged("it names an invalid digest")
     data = archive.bytes_of(digest)
     own = own_type(data)
     if not own:
@@ -179,7 +179,7 @@ def _entries(read: Callable[[], tuple[Mapping[str, Any], ...]]) -> tuple[Mapping
     try:
         return read()
     except GateError as error:
-        # Whoever wrote it, it lies here.
+        # It is the archive that is wrong, and not a registry.
         raise _damaged(error.what) from None
 
 
@@ -192,14 +192,11 @@ def _blobs(document: Document) -> Iterator[tuple[str, int]]:
             yield str(entry["digest"]), size
 
 
-# An image out of a repository, as an archive: no engine is asked, and every platform comes.
-
-
 @contextmanager
 def pulled(repository: Repository, digest: str) -> Iterator[Archive]:
-    """Open a repository's image for the time of the block.
+    """Pull an image with all platforms into an archive, for the time of the block.
 
-    What BuildKit keeps beside the platforms' images is left out.
+    BuildKit's attestations are left out.
 
     Args:
         repository: that holds it.
@@ -207,20 +204,22 @@ def pulled(repository: Repository, digest: str) -> Iterator[Archive]:
 
     Raises:
         InputError: there is no such image (exit 2).
-        GateError: the registry gives other bytes than those of the digests, or no image (exit 7).
+        GateError: it is not an image, or bytes have another digest (exit 7).
         AuthorisationError, TransientError, EngineError: the registry does not give it.
     """
     top = repository.manifest(digest)
     if top is None:
         raise InputError(
             f"there is no {repository.name}@{digest}",
-            why=f"{repository.asked(digest)}: 404",
-            hint="see whether it was pushed, and is kept there",
+            why=f"{repository.request_for(digest)}: 404",
+            hint="check that it was pushed, and is kept there",
         )
     with passing_folder("pull") as folder:
         path = folder / "image.tar"
         with tarfile.open(path, "w") as tar:
-            _add(tar, "index.json", _index(top))
+            entry = {"mediaType": top.media_type, "digest": top.digest, "size": len(top.data)}
+            index = {"schemaVersion": 2, "manifests": [entry]}
+            _add(tar, "index.json", json.dumps(index).encode())
             _Pull(repository, tar, folder / "blob").add_all(top)
         with open_archive(path) as archive:
             yield archive
@@ -232,18 +231,13 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(entry, io.BytesIO(data))
 
 
-def _index(top: Document) -> bytes:
-    entry = {"mediaType": top.media_type, "digest": top.digest, "size": len(top.data)}
-    return json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
-
-
 class _Pull:
-    """Everything that an archive holds, each blob once; none of them is held in memory.
+    """Writes an image into an archive, each blob once.
 
     Args:
-        repository: that has it.
-        tar: that gets it.
-        aside: a file for one blob at a time, until it is known to be whole.
+        repository: of the image.
+        tar: the archive.
+        aside: a file for one blob at a time, until it has been checked.
     """
 
     def __init__(self, repository: Repository, tar: tarfile.TarFile, aside: Path) -> None:
@@ -285,7 +279,7 @@ class _Pull:
         if found is None:
             raise GateError(
                 f"{self._repository.name} has no whole image: {digest} is missing",
-                why=f"{self._repository.asked(digest)}: 404",
+                why=f"{self._repository.request_for(digest)}: 404",
                 hint="push the image again",
             )
         return found

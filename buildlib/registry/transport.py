@@ -1,4 +1,4 @@
-"""Requests to one registry: signing in, waiting and trying again, and errors told apart.
+"""Requests to one registry: signing in, retries, and errors by their cause.
 
 Source: OCI distribution-spec 1.1; distribution's token authentication,
 distribution.github.io/distribution/spec/auth/token.
@@ -6,13 +6,12 @@ distribution.github.io/distribution/spec/auth/token.
 
 from __future__ import annotations
 
-import random
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
-from typing import Final, TypeVar, Unpack
+from typing import Final, Unpack
 from urllib.parse import urlencode
 
 from urllib3.exceptions import HTTPError, LocationValueError, NameResolutionError
@@ -24,7 +23,6 @@ from buildlib.errors import (
     BuildlibError,
     EngineError,
     InputError,
-    TransientError,
 )
 from buildlib.files import counted
 from buildlib.image.reference import HUB
@@ -42,89 +40,50 @@ from buildlib.registry.credentials import Credentials
 from buildlib.registry.headers import Challenge
 from buildlib.registry.limits import Limits
 from buildlib.registry.request import AGENT, Exchange, Options
-from buildlib.registry.response import WHO_ANSWERS, Answer, clean, on_one_line, reason_of
+from buildlib.registry.response import WHO_ANSWERS, Response, clean, on_one_line, reason_of
+from buildlib.retry import LaterError, Retrier
 
-# Docker Hub's interface is not where its name points to.
+# The API of Docker Hub is on another host.
 _HUB_HOST: Final = "registry-1.docker.io"
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNAUTHORISED: Final = 401
 _FORBIDDEN: Final = 403
 _NOT_ALLOWED: Final = 405
 _DONE: Final = 300
-# What OpenSSL calls an answer that is HTTP in the clear.
+# OpenSSL's reasons for an answer without encryption.
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 _HINTS: Final = {
-    404: "see whether the repository is there: some registries want it made first",
-    413: "what stands before the registry limits how large a request may be",
+    404: "check that the repository exists: some registries do not create it",
+    413: "a proxy before the registry limits the size of requests",
 }
-# Seconds that a request may take which only cleans up after an interrupt.
+# Seconds for a request that cleans up after an interrupt.
 _HURRY: Final = 5.0
-# What takes the square of its length to be cleaned is left out where it is longer.
+# Longer texts are left out, as cleaning takes the square of the length.
 _LONGEST: Final = 8192
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Patience:
-    """How long what may work later is tried.
-
-    Args:
-        attempts: of one request, the first one included.
-        base: seconds before the second attempt at most; each next wait may be twice as long.
-        ceiling: seconds that one wait may take, whatever the registry asks for.
-        timeout: seconds without a byte until a connection counts as dead.
-    """
-
-    attempts: int = 6
-    base: float = 0.5
-    ceiling: float = 60.0
-    timeout: float = 60.0
-
-
 @dataclass
-class Tally:
-    """What was needed beyond the requests themselves."""
-
-    retries: int = 0
-    waited: float = 0.0
-
-
-T = TypeVar("T")
-
-
-class LaterError(TransientError):
-    """It may work later; `wait` is the seconds that the registry asks for."""
-
-    wait: float = 0.0
-
-
-@dataclass
-class Transport:
-    """The way to one registry.
+class Transport(Retrier):
+    """Requests to one registry.
 
     Args:
         host: as a reference names it.
-        credentials: or None, for one that everybody may read.
+        credentials: None: anonymous.
         env: for the proxy's address.
-        patience: how long what may work later is tried.
-        limits: of what a server may send, and of the time that it takes.
-        refused: why nothing can be asked, which is raised instead; None: it can.
-        sleep, clock: of this machine.
-        chance: spreads the waits; between 0 and 1.
+        limits: for sizes and times.
+        refused: raised instead of each request; None: requests are made.
+        clock: of this machine.
     """
 
     host: str
     credentials: Credentials | None = None
     env: Mapping[str, str] = field(default_factory=dict)
-    patience: Patience = field(default_factory=Patience)
     limits: Limits = field(default_factory=Limits)
     refused: BuildlibError | None = None
-    sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
-    chance: Callable[[], float] = random.random
-    tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
-        """Open nothing yet."""
+        """Open no connection yet."""
         scheme = "http" if is_loopback(self.host) else "https"
         try:
             self._root = parse_address(
@@ -134,10 +93,10 @@ class Transport:
             raise InputError(f"{self.host} is not the address of a registry") from None
         self._routes = Routes(self.env, self.patience.timeout)
         self._exchange = Exchange(self.host, self._routes, self.limits)
-        # What can't be used is said before anything is asked.
+        # An invalid proxy is reported before the first request.
         self._routes.manager(self._root)
         self._tokens: dict[str, str] = {}
-        # What is in no message, even if it is too old by then.
+        # Never part of a message, even if they have expired.
         self._secrets: set[str] = set()
         if self.credentials:
             self._secrets |= {self.credentials.secret, self.credentials.basic}
@@ -145,48 +104,31 @@ class Transport:
         self._writes = False
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._routes.close()
 
     def hurry(self) -> None:
-        """Make each request once from now on, and for seconds only: it was interrupted."""
+        """Make each request only once from now on, with a short timeout, after an interrupt."""
         timeout, seconds = min(self.patience.timeout, _HURRY), min(self.limits.seconds, _HURRY)
         self.patience = replace(self.patience, attempts=1, timeout=timeout)
         self.limits = replace(self.limits, seconds=seconds)
 
-    def persist(self, once: Callable[[], T]) -> T:
-        """Do something until it works, as long as what it raises may pass.
-
-        Args:
-            once: makes its requests with `ask`.
-
-        Raises:
-            TransientError: the attempts are used up (exit 6).
-            BuildlibError: everything else that `once` raises.
-        """
-        for attempt in range(self.patience.attempts - 1):
-            try:
-                return once()
-            except LaterError as problem:
-                self.pause(attempt, problem)
-        return once()
-
-    def call(self, method: str, path: str, **options: Unpack[Options]) -> Answer:
-        """Do one request until it is answered; arguments and errors are those of `ask`."""
+    def call(self, method: str, path: str, **options: Unpack[Options]) -> Response:
+        """Make a request, with retries; arguments and errors are those of `ask`."""
         return self.persist(lambda: self.ask(method, path, **options))
 
-    def ask(self, method: str, path: str, **options: Unpack[Options]) -> Answer:
-        """Do one request, signing in where that is wanted.
+    def ask(self, method: str, path: str, **options: Unpack[Options]) -> Response:
+        """Make one request, and sign in if necessary.
 
         Args:
             method: of HTTP.
-            path: from the registry's root, or a whole address that the registry gave.
+            path: from the registry's root, or an absolute address that the registry gave.
             options: see `Options`.
 
         Raises:
             AuthorisationError: refused (exit 5).
             TransientError: it may work later (exit 6).
-            EngineError: the registry says that the request is wrong (exit 4).
+            EngineError: the registry rejects the request (exit 4).
             InputError: its certificate is not trusted (exit 2).
         """
         if self.refused:
@@ -199,7 +141,7 @@ class Transport:
             with until(deadline):
                 answer = self._signed_in(method, path, options)
         except LocationValueError:
-            # Not what it said: an address may hold a secret, and this one can't be searched for it.
+            # The address is not printed: it may hold a secret that can't be found in it.
             raise EngineError(
                 f"{self.host} names an invalid address in its answer to {method}",
                 why="it is malformed, has a user in it, or leads out of the encryption",
@@ -210,31 +152,19 @@ class Transport:
             return answer
         raise self._problem(method, path, answer)
 
-    def pause(self, attempt: int, problem: LaterError) -> None:
-        """Wait after a failed attempt, the first of which is 0, and count it.
-
-        A caller that has to look again before it repeats a request makes its own loop of this.
-        """
-        self.tally.retries += 1
-        # "Full jitter": many clients that failed together do not come back together.
-        longest = min(self.patience.ceiling, self.patience.base * 2**attempt)
-        seconds = min(self.patience.ceiling, max(problem.wait, longest * self.chance()))
-        self.tally.waited += seconds
-        self.sleep(seconds)
-
-    def _signed_in(self, method: str, path: str, options: Options) -> Answer:
+    def _signed_in(self, method: str, path: str, options: Options) -> Response:
         url = follow(self._root, path)
         answer = self._sent(method, url, options)
         if answer.status != _UNAUTHORISED:
             return answer
-        # A token that is too old counts as none.
+        # The token may have expired.
         self._tokens.pop(options["scope"], None)
         if not self._sign_in(answer, options["scope"]):
             return answer
         return self._sent(method, url, options)
 
-    def _sent(self, method: str, url: Url, options: Options) -> Answer:
-        # Where a registry keeps its blobs, for example, is nothing to sign in to.
+    def _sent(self, method: str, url: Url, options: Options) -> Response:
+        # Other servers, such as the storage of blobs, do not get the token.
         ours = same_server(url, self._root)
         secret = self._authorisation(options["scope"]) if ours else {}
         answer = self._exchange.send(method, url, secret, options)
@@ -242,7 +172,7 @@ class Transport:
             raise AuthorisationError(
                 f"{self.host} sends {method} to {answer.url.scheme}://{answer.url.host}, "
                 "which wants credentials",
-                why="they are for the registry alone, and were not sent",
+                why="they are only for the registry, and were not sent",
                 hint="the registry's operator has to configure its own address",
             )
         return answer
@@ -254,8 +184,8 @@ class Transport:
             return {"Authorization": f"Basic {self.credentials.basic}"}
         return {}
 
-    def _sign_in(self, answer: Answer, scope: str) -> bool:
-        """Return whether there is something to sign in with that was not tried yet."""
+    def _sign_in(self, answer: Response, scope: str) -> bool:
+        """Sign in as an answer demands; return whether the request can be repeated."""
         offered: dict[str, Challenge] = {}
         for challenge in answer.challenges:
             offered.setdefault(challenge.scheme, challenge)
@@ -277,8 +207,8 @@ class Transport:
             raise AuthorisationError(
                 f"{self.host} wants the password sent without encryption", why="it was not sent"
             )
-        # A registry may know a repository by another name than it has here: as docker, we want the
-        # token for both.
+        # A registry may have another name for the repository: as docker does, the token is
+        # requested for both.
         scopes = [scope, *_others(parameters.get("scope", ""), scope)]
         service = parameters.get("service", "")
         known = self.credentials
@@ -292,7 +222,6 @@ class Transport:
             if known and answer.status == _NOT_ALLOWED:
                 answer = self._post_for_token(realm, service, scopes, options, known)
         if answer.status in _TRANSIENT:
-            # As if the request itself had met it.
             raise self._later("a token", f"the token service answers {answer.status}", answer)
         if answer.status >= _DONE:
             reason = self._line(answer.reason)
@@ -301,8 +230,8 @@ class Transport:
 
     def _post_for_token(
         self, realm: Url, service: str, scopes: Sequence[str], options: Options, known: Credentials
-    ) -> Answer:
-        """Ask as OAuth 2 has it; distribution.github.io/distribution/spec/auth/oauth."""
+    ) -> Response:
+        """Request a token by OAuth 2; distribution.github.io/distribution/spec/auth/oauth."""
         if known.identity_token:
             own = {"grant_type": "refresh_token", "refresh_token": known.identity_token}
         else:
@@ -315,14 +244,14 @@ class Transport:
         return self._exchange.send("POST", realm, {}, asked)
 
     def safe(self, text: str) -> str:
-        """Return words that may be the registry's, line by line, without what it was told."""
+        """Return a text that may be the registry's, without secrets."""
         return clean(text, self._secrets)
 
     def _line(self, text: str) -> str:
         return on_one_line(self.safe(text)) if len(text) <= _LONGEST else "a very long text"
 
-    def _problem(self, method: str, path: str, answer: Answer) -> BuildlibError:
-        reason = f"{self._asked(method, path)}: {self._line(answer.reason)}"
+    def _problem(self, method: str, path: str, answer: Response) -> BuildlibError:
+        reason = f"{self._described(method, path)}: {self._line(answer.reason)}"
         if answer.status == _UNAUTHORISED:
             return self._unauthorised(reason)
         if answer.status == _FORBIDDEN:
@@ -330,7 +259,7 @@ class Transport:
             return AuthorisationError(
                 f"{self.host} does not allow it",
                 why=reason,
-                hint=f"see whether the account may {right} this repository",
+                hint=f"check that the account may {right} this repository",
             )
         if answer.status in _TRANSIENT:
             return self._later(method, reason, answer)
@@ -346,8 +275,8 @@ class Transport:
             hint=f"docker login {self.host}",
         )
 
-    def _asked(self, method: str, path: str) -> str:
-        """Return a request in words; what a registry put into a query may open something."""
+    def _described(self, method: str, path: str) -> str:
+        """Return a request for messages, without its query, which may hold a secret."""
         try:
             return f"{method} {self._line(follow(self._root, path).path or '/')}"
         except LocationValueError:
@@ -355,7 +284,7 @@ class Transport:
 
     def _unreachable(self, method: str, path: str, error: Exception) -> BuildlibError:
         why = self._line(reason_of(error))
-        # What breaks off an encrypted connection is of the same class as what is wrong with it.
+        # Errors of certificates have the same class as interrupted connections.
         if any(isinstance(one, (ssl.CertificateError, CertificateError)) for one in error.args):
             return InputError(
                 f"the certificate of {self.host} is not trusted",
@@ -366,15 +295,15 @@ class Transport:
             return InputError(
                 f"{self.host} answers without encryption",
                 why=why,
-                hint="only a registry of this machine is asked without: give it a certificate, or "
-                "have a proxy before it that has one",
+                hint="only registries on this machine may be without: give it a certificate, or a "
+                "proxy that has one",
             )
-        later = self._later(method, f"{self._asked(method, path)}: {why}")
+        later = self._later(method, f"{self._described(method, path)}: {why}")
         if any(isinstance(one, NameResolutionError) for one in (error, *error.args)):
-            later.hint = "see the name, DNS, and whether a proxy has to be asked (HTTPS_PROXY)"
+            later.hint = "check the name, DNS, and whether a proxy is needed (HTTPS_PROXY)"
         return later
 
-    def _later(self, what: str, why: str, answer: Answer | None = None) -> LaterError:
+    def _later(self, what: str, why: str, answer: Response | None = None) -> LaterError:
         sent = "; what already exists is not sent again" if self._writes else ""
         later = LaterError(
             f"{self.host} did not answer {what} in {counted(self.patience.attempts, 'attempt')}",
@@ -386,7 +315,7 @@ class Transport:
 
 
 def _others(offered: str, scope: str) -> list[str]:
-    """Return the scopes that a challenge names and that one of ours does not cover."""
+    """Return the scopes of a challenge that ours does not cover."""
     resource, _, actions = scope.rpartition(":")
     found = dict.fromkeys(offered.split())
     return [

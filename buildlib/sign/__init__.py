@@ -1,1 +1,1 @@
-"""Signs an image by its digest, and verifies it as a stranger would; cosign does the work."""
+"""Signs images by digest, and verifies them as a third party would, with cosign."""

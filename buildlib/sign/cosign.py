@@ -1,7 +1,7 @@
-"""cosign's command lines, and what its failures mean.
+"""cosign's command lines, and the meaning of its errors.
 
-Versions 2 and 3 take other options for the same thing; which ones is asked of its own help, as
-distributions build it without a version. Source: github.com/sigstore/cosign, doc/ and
+Versions 2 and 3 differ in their options. They are detected by cosign's help, as distributions build
+it without a version. Source: github.com/sigstore/cosign, doc/ and
 cmd/cosign/errors/exit_code_lookup.go.
 """
 
@@ -19,9 +19,9 @@ from buildlib.errors import (
     BuildlibError,
     InputError,
     ToolError,
-    TransientError,
     VerificationError,
 )
+from buildlib.retry import LaterError, is_transient
 
 HOW_TO_INSTALL: Final = (
     "install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)"
@@ -31,15 +31,9 @@ _NO_TAG: Final = 11
 _NO_MATCH: Final = 12
 _NOT_FOUND: Final = 127
 _REFUSED: Final = re.compile(r"UNAUTHORIZED|DENIED|status code 40[13]|40[13] (Unauth|Forb)")
-_PASSING: Final = re.compile(
-    r"connection refused|connection reset|broken pipe|no such host|i/o timeout|unexpected EOF|EOF$"
-    r"|deadline exceeded|TLS handshake timeout|TOO_?MANY_?REQUESTS|status code (408|429|5\d\d)"
-    r"|INTERNAL_ERROR|UNAVAILABLE|server misbehaving|TOOMANYREQUESTS",
-    re.MULTILINE,
-)
-# How cosign names what vouches for who signs without a key; a repository may be called oidc.
+# The services for keyless signing in cosign's messages; a repository may be called oidc.
 _VOUCHING: Final = re.compile(r"Fulcio|OIDC|\b(?:ID|id) token\b|\bid_token not\b|: oidc: ")
-# Go's words for an invalid address: what opens something may be anywhere in it.
+# Go's message for an invalid address, which may contain a secret.
 _UNREADABLE: Final = re.compile(r'parse "(?:[^"\\]|\\.)*": .*')
 _KEY: Final = re.compile(r"reading key|loading public key|getting signer|loading private key")
 _MISSING: Final = re.compile(
@@ -47,10 +41,10 @@ _MISSING: Final = re.compile(
 )
 _OTHER_KEY: Final = re.compile(r"do not match threshold|invalid signature|no matching")
 _LAST: Final = "error during command execution: "
-# Neither a log nor a timestamp; and the roots of no service, which cosign would else fetch.
+# No log and no timestamps; and no roots of services, which cosign would download otherwise.
 _NO_SERVICES: Final = Path(__file__).with_name("no-services.json")
 _NO_ROOTS: Final = Path(__file__).with_name("no-roots.json")
-# cosign refuses a configuration beside these; none of them counts for a key without the log.
+# cosign refuses a configuration beside these; they do not matter for a key without the log.
 OVERRIDDEN: Final = (
     *("COSIGN_TLOG_UPLOAD", "COSIGN_USE_SIGNING_CONFIG"),
     *("COSIGN_REKOR_URL", "COSIGN_FULCIO_URL", "COSIGN_OIDC_ISSUER"),
@@ -59,19 +53,18 @@ OVERRIDDEN: Final = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cosign:
-    """The program that is here.
+    """The installed cosign.
 
     Args:
-        version: as it tells; `devel` where nobody gave it one.
-        signing_config: it takes its services from a configuration unless told otherwise: 3.
-        bundles: it verifies bundles unless told otherwise: 3.
+        version: as reported; `devel` if it was built without one.
+        signing_config: services are configured by a file by default, as in version 3.
     """
 
     version: str
     signing_config: bool = False
 
     def sign(self, reference: str, settings: Sign, root: Path) -> tuple[str, ...]:
-        """Return what signs an index and every manifest in it."""
+        """Return the command that signs an index and every manifest in it."""
         return (
             *("cosign", "sign", "--yes", "--recursive"),
             *self._signing(settings, root),
@@ -81,7 +74,7 @@ class Cosign:
     def attest(
         self, reference: str, predicate: Path, kind: str, settings: Sign, root: Path
     ) -> tuple[str, ...]:
-        """Return what signs a statement about an image, and attaches it."""
+        """Return the command that signs and attaches an attestation."""
         return (
             *("cosign", "attest", "--yes", "--predicate", str(predicate), "--type", kind),
             *self._signing(settings, root),
@@ -89,7 +82,7 @@ class Cosign:
         )
 
     def public_key(self, settings: Sign, root: Path) -> tuple[str, ...]:
-        """Return what opens a private key, and prints the public one; no registry is asked."""
+        """Return the command that prints the public half of a private key, without a registry."""
         return ("cosign", "public-key", "--key", key_argument(settings.key, root))
 
     def _signing(self, settings: Sign, root: Path) -> tuple[str, ...]:
@@ -103,13 +96,13 @@ class Cosign:
         return (*key, "--signing-config", str(_NO_SERVICES), "--trusted-root", str(_NO_ROOTS))
 
     def verify(self, references: Sequence[str], policy: Verify, root: Path) -> tuple[str, ...]:
-        """Return what verifies the signatures of images."""
+        """Return the command that verifies the signatures of images."""
         return ("cosign", "verify", *_verifying(policy, root), *references)
 
     def verify_attestation(
         self, reference: str, kind: str, policy: Verify, root: Path
     ) -> tuple[str, ...]:
-        """Return what verifies the attestations of a type."""
+        """Return the command that verifies the attestations of a type."""
         return (
             *("cosign", "verify-attestation", "--type", kind),
             *_verifying(policy, root),
@@ -118,7 +111,7 @@ class Cosign:
 
 
 def key_argument(key: str, root: Path) -> str:
-    """Return a key as cosign takes it: a file's path, or a reference as it is."""
+    """Return a key for cosign: the path of a file, or a reference unchanged."""
     return key if "://" in key else str(root / key)
 
 
@@ -138,23 +131,23 @@ def _verifying(policy: Verify, root: Path) -> tuple[str, ...]:
 def surrounded(
     argv: Sequence[str], *, without: Sequence[str], having: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Return a command in an environment without some variables, and with others.
+    """Return a command with some variables removed, and others set.
 
-    No value of a secret is among the latter: they are in the command line, for all to see.
+    The values are visible in the command line, so they may not be secret.
     """
     unset = [word for name in without for word in ("-u", name)]
     return ("env", *unset, *(f"{name}={value}" for name, value in having.items()), *argv)
 
 
 def reason(stderr: str) -> str:
-    """Return cosign's own reason, once, and without its warnings; it may tell secrets."""
+    """Return cosign's error without its warnings; it may contain secrets."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     last = [line.removeprefix(_LAST) for line in lines if line.startswith(_LAST)]
     return _UNREADABLE.sub("an invalid address", last[-1] if last else "\n".join(lines[-3:]))
 
 
 def missing() -> ToolError:
-    """Return the error where there is no cosign."""
+    """Return the error if cosign is not installed."""
     return ToolError(
         "cosign not found: nothing can be signed or verified",
         hint=HOW_TO_INSTALL,
@@ -162,24 +155,24 @@ def missing() -> ToolError:
 
 
 class ForeignError(VerificationError):
-    """What is there is signed, and by nobody who counts."""
+    """It is signed, but not as configured."""
 
 
 def _general(code: int, stderr: str) -> BuildlibError | None:
-    """Return what has to do with neither signing nor verifying."""
+    """Return an error that is neither about signing nor about verifying."""
     if code == _NOT_FOUND:
         return missing()
     why = reason(stderr)
     if _REFUSED.search(stderr):
         return AuthorisationError("the registry refuses cosign", why=why, hint="docker login")
-    if _PASSING.search(stderr):
-        return TransientError("the registry does not answer cosign", why=why)
+    if is_transient(stderr):
+        return LaterError("the registry does not answer cosign", why=why)
     return None
 
 
 def _unvouched(why: str) -> BuildlibError:
-    if _PASSING.search(why):
-        return TransientError("who has to vouch for the signer does not answer cosign", why=why)
+    if is_transient(why):
+        return LaterError("the issuer of identities does not answer cosign", why=why)
     return AuthorisationError(
         "no issuer vouches for the signer",
         why=why,
@@ -221,5 +214,5 @@ def verifying_problem(code: int, stderr: str, what: str) -> BuildlibError:
 
 
 def is_missing_attestation(stderr: str) -> bool:
-    """Return whether nothing of the type is attached."""
+    """Return whether no attestation of the type is attached."""
     return bool(_MISSING.search(stderr))

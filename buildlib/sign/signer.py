@@ -1,15 +1,13 @@
-"""Signing, attesting and verifying one digest in one registry."""
+"""Signs, attests and verifies digests in one registry, with cosign."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-import random
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +19,14 @@ from buildlib.errors import (
     InputError,
     TimedOutError,
     ToolError,
-    TransientError,
     VerificationError,
 )
 from buildlib.executor import Completed, Executor
 from buildlib.files import counted
 from buildlib.image.reference import short_digest
-from buildlib.registry.transport import Tally
+from buildlib.registry.credentials import docker_store
+from buildlib.registry.transport import Transport
+from buildlib.retry import LaterError, Patience, Retrier
 from buildlib.sign.cosign import (
     HOW_TO_INSTALL,
     OVERRIDDEN,
@@ -43,7 +42,7 @@ from buildlib.sign.cosign import (
 from buildlib.tempfiles import passing_folder
 
 _TIMEOUT: Final = 180.0
-# What belongs to whoever signs: a stranger has none of it.
+# The variables of whoever signs, which a third party does not have.
 _CLOUDS: Final = ("AWS_", "GOOGLE_", "AZURE_", "VAULT_")
 _SIGNERS: Final = ("COSIGN_", "SIGSTORE_", "ACTIONS_ID_TOKEN_")
 _VARIABLE: Final = "env://"
@@ -51,8 +50,8 @@ _VARIABLE: Final = "env://"
 _LOG: Final = ("--tlog-upload", "--use-signing-config=true")
 _TOO_OLD: Final = re.compile(r"v?[01]\.")
 _LONGEST: Final = 600
-_ATTEMPTS: Final = 4
-_BASE: Final = 1.0
+# Each attempt starts cosign again, which gives up after a failed connection.
+PATIENCE: Final = Patience(attempts=4, base=1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,10 +60,10 @@ class Verified:
 
     Args:
         reference: as it was asked for.
-        digest: that it stands for.
+        digest: of the image.
         signed_by: the key, or the identity.
         images: digests of the manifests that are signed as well.
-        attestations: by type, how many signed statements there are.
+        attestations: how many there are of each type.
     """
 
     reference: str
@@ -90,42 +89,41 @@ class Verified:
 
 
 def find_cosign(executor: Executor) -> Cosign:
-    """Return the cosign that is here.
+    """Return the installed cosign.
 
     Raises:
-        ToolError: there is none, or it is too old (exit 3).
+        ToolError: it is missing or too old (exit 3).
     """
     try:
-        told = executor.run(("cosign", "version", "--json"), timeout=_TIMEOUT)
+        reported = executor.run(("cosign", "version", "--json"), timeout=_TIMEOUT)
         options = executor.run(("cosign", "sign", "--help"), timeout=_TIMEOUT).stdout
     except ToolError:
         raise missing() from None
     try:
-        version = str(json.loads(told.stdout)["gitVersion"])
+        version = str(json.loads(reported.stdout)["gitVersion"])
     except (ValueError, KeyError, TypeError):
         version = "unknown"
-    # Version 1 knows neither, whatever it says that it is.
+    # Version 1 has neither option, whatever version it reports.
     if _TOO_OLD.match(version) or not any(option in options for option in _LOG):
         raise ToolError(
             "cosign is too old",
-            why=f"it says that it is {version}, and version 2 is the first that does",
+            why=f"it reports version {version}, and version 2 is the first that is supported",
             hint=HOW_TO_INSTALL,
         )
     return Cosign(version=version, signing_config=_LOG[1] in options)
 
 
-class Signatory:
-    """Signs and verifies in one project.
+class Signer:
+    """Signs and verifies in one registry.
 
     Args:
         cosign: the program.
         executor: starts it.
         root: of the project, for the keys' files.
-        env: the environment; only the names of its variables are looked at.
-        safe: returns words that may be the registry's without what it was told: its transport's.
-        tally: counts what had to be done again.
-        sleep: of this machine.
-        chance: spreads the waits; between 0 and 1.
+        env: the environment; only the names of its variables are read.
+        store: directory with docker's credentials for the registry.
+        safe: removes secrets from what the registry answers: its transport's.
+        retrier: repeats what may work later.
     """
 
     def __init__(
@@ -135,29 +133,18 @@ class Signatory:
         root: Path,
         env: Mapping[str, str],
         *,
+        store: Path,
         safe: Callable[[str], str],
-        tally: Tally | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-        chance: Callable[[], float] = random.random,
+        retrier: Retrier,
     ) -> None:
-        """Keep them."""
-        self._cosign, self._executor, self._root = cosign, executor, root
-        self._env, self._safe, self._sleep, self._chance = env, safe, sleep, chance
-        self._tally = tally or Tally()
+        """Start nothing yet."""
+        self._cosign, self._executor, self._root, self._env = cosign, executor, root, env
+        self._store, self._safe, self._retrier = store, safe, retrier
 
-    def _persistently(
+    def _run(
         self, argv: Sequence[str], problem: Callable[[Completed], BuildlibError | None]
     ) -> Completed:
-        """Run, and again where it may work later: cosign gives up after a failed connection."""
-        for attempt in range(_ATTEMPTS - 1):
-            try:
-                return self._once(argv, problem)
-            except TransientError:
-                seconds = _BASE * 2**attempt * self._chance()
-                self._tally.retries += 1
-                self._tally.waited += seconds
-                self._sleep(seconds)
-        return self._once(argv, problem)
+        return self._retrier.persist(lambda: self._once(argv, problem))
 
     def _once(
         self, argv: Sequence[str], problem: Callable[[Completed], BuildlibError | None]
@@ -165,94 +152,86 @@ class Signatory:
         try:
             done = self._executor.run(argv, timeout=_TIMEOUT)
         except TimedOutError as error:
-            # It has no limit of its own, and what it waits for is the registry.
+            # It has no time limit of its own, and waits for the registry.
             words = argv[argv.index("cosign") :][:2]
-            raise TransientError(
+            raise LaterError(
                 "the registry does not answer cosign",
                 why=f"{' '.join(words)} did not end within {_TIMEOUT:g} s",
                 hint="try again later",
             ) from error
         if done.code != 0 and (found := problem(done)):
-            # What the registry says comes through cosign as it is. Cut off before, a half of a
-            # secret would not be known for one.
+            # What the registry answers comes through cosign unchanged. It is cleaned before it is
+            # cut, as half of a secret would not be found.
             found.why = self._safe(found.why)[:_LONGEST]
             raise found
         return done
 
-    def _sign(self, argv: Sequence[str], store: Path) -> None:
+    def _sign(self, reference: str, argv: Sequence[str]) -> None:
+        _check_digest(reference)
         without = [name for name in OVERRIDDEN if name in self._env and "--signing-config" in argv]
-        self._persistently(
-            surrounded(argv, without=without, having={"DOCKER_CONFIG": str(store)}),
+        self._run(
+            surrounded(argv, without=without, having={"DOCKER_CONFIG": str(self._store)}),
             lambda done: signing_problem(done.code, done.stderr),
         )
 
-    def sign(self, reference: str, settings: Sign, store: Path) -> None:
+    def sign(self, reference: str, settings: Sign) -> None:
         """Sign a digest, and every manifest that it points to.
 
         Args:
             reference: with a digest.
             settings: what signs.
-            store: directory with docker's credentials for the registry.
 
         Raises:
             InputError: there is no digest, or the key can't be used (exit 2).
             ToolError, AuthorisationError, TransientError: exit 3, 5, 6.
             VerificationError: cosign could not sign (exit 8).
         """
-        _check_digest(reference)
-        self._sign(self._cosign.sign(reference, settings, self._root), store)
+        self._sign(reference, self._cosign.sign(reference, settings, self._root))
 
-    def attest(
-        self, reference: str, predicate: Path, kind: str, settings: Sign, store: Path
-    ) -> None:
-        """Attach a signed statement about a digest.
+    def attest(self, reference: str, predicate: Path, kind: str, settings: Sign) -> None:
+        """Attach a signed attestation to a digest.
 
         Args:
             reference: with a digest.
-            predicate: file with the statement's content.
+            predicate: file with its content.
             kind: its type, by cosign's name or its URI.
             settings: what signs.
-            store: directory with docker's credentials for the registry.
 
         Raises:
             BuildlibError: as `sign`.
         """
-        _check_digest(reference)
-        self._sign(self._cosign.attest(reference, predicate, kind, settings, self._root), store)
+        argv = self._cosign.attest(reference, predicate, kind, settings, self._root)
+        self._sign(reference, argv)
 
-    def _strange(
+    def _run_as_third_party(
         self,
         argv: Sequence[str],
         policy: Verify,
-        store: Path,
         problem: Callable[[Completed], BuildlibError | None],
     ) -> Completed:
-        """Run with nothing of the signer's: neither variables nor files of the home directory.
+        """Run without the variables of the signer and the files of the home directory.
 
-        Only who reads the public key from a cloud needs what opens that, and only who has it in a
-        variable needs that one.
+        The credentials of a cloud are only kept for a public key in it, and a variable only if the
+        public key is in it.
         """
         key, named = policy.key, policy.key.removeprefix(_VARIABLE)
         cloud = "://" in key and named == key
         own = _SIGNERS if cloud else (*_SIGNERS, *_CLOUDS)
         without = sorted(name for name in self._env if name.startswith(own) and name != named)
         with passing_folder("verify") as home:
-            having = {"HOME": str(home), "DOCKER_CONFIG": str(store)}
-            return self._persistently(surrounded(argv, without=without, having=having), problem)
+            having = {"HOME": str(home), "DOCKER_CONFIG": str(self._store)}
+            return self._run(surrounded(argv, without=without, having=having), problem)
 
-    def verify(
-        self, reference: str, policy: Verify, store: Path, *, images: Sequence[str] = ()
-    ) -> Verified:
-        """Verify as a stranger would: without anything of the signer's but the public key.
+    def verify(self, reference: str, policy: Verify, *, images: Sequence[str] = ()) -> Verified:
+        """Verify as a third party would: without anything of the signer's but the public key.
 
         Args:
             reference: with a digest.
             policy: what counts as signed.
-            store: directory with docker's credentials for the registry.
             images: digests of the manifests that have to be signed as well.
 
         Raises:
-            InputError: nothing says what counts as signed (exit 2).
+            InputError: it is not configured what counts as signed (exit 2).
             ToolError, AuthorisationError, TransientError: exit 3, 5, 6.
             VerificationError: it is not verified (exit 8).
         """
@@ -261,11 +240,11 @@ class Signatory:
         manifests = _manifests(reference, images)
         signed = manifests if policy.manifests else []
         try:
-            done = self._signed((reference, *signed), policy, store)
+            done = self._signed((reference, *signed), policy)
         except VerificationError as error:
-            raise self._which(error, reference, signed, policy, store) from None
+            raise self._which(error, reference, signed, policy) from None
         attestations = tuple(
-            (kind, self._attestations(kind, reference, manifests, policy, store))
+            (kind, self._attestations(kind, reference, manifests, policy))
             for kind in policy.attestations
         )
         return Verified(
@@ -276,10 +255,8 @@ class Signatory:
             attestations=attestations,
         )
 
-    def is_signed(
-        self, reference: str, policy: Verify, store: Path, *, images: Sequence[str] = ()
-    ) -> bool:
-        """Return whether a digest and its manifests are signed, whatever is stated about them.
+    def is_signed(self, reference: str, policy: Verify, *, images: Sequence[str] = ()) -> bool:
+        """Return whether a digest and its manifests are signed, with or without attestations.
 
         Raises:
             BuildlibError: as `verify`, but for VerificationError.
@@ -288,16 +265,16 @@ class Signatory:
         _check_policy(policy)
         signed = _manifests(reference, images) if policy.manifests else []
         try:
-            self._signed((reference, *signed), policy, store)
+            self._signed((reference, *signed), policy)
         except VerificationError:
             return False
         return True
 
-    def _signed(self, references: Sequence[str], policy: Verify, store: Path) -> Completed:
+    def _signed(self, references: Sequence[str], policy: Verify) -> Completed:
         argv = self._cosign.verify(references, policy, self._root)
         about = references[0]
-        return self._strange(
-            argv, policy, store, lambda done: verifying_problem(done.code, done.stderr, about)
+        return self._run_as_third_party(
+            argv, policy, lambda done: verifying_problem(done.code, done.stderr, about)
         )
 
     def _which(
@@ -306,14 +283,13 @@ class Signatory:
         reference: str,
         manifests: Sequence[str],
         policy: Verify,
-        store: Path,
     ) -> VerificationError:
-        """Return the error of the one that it is about: cosign does not say which."""
+        """Return the error of the reference that failed: cosign does not say which."""
         if not manifests:
             return error
         for one in (reference, *manifests):
             try:
-                self._signed((one,), policy, store)
+                self._signed((one,), policy)
             except VerificationError as own:
                 if one == reference:
                     return own
@@ -326,19 +302,14 @@ class Signatory:
         return error
 
     def _attestations(
-        self,
-        kind: str,
-        reference: str,
-        manifests: Sequence[str],
-        policy: Verify,
-        store: Path,
+        self, kind: str, reference: str, manifests: Sequence[str], policy: Verify
     ) -> int:
-        """Return how many statements of a type there are: about the whole, or about each image."""
+        """Return how many attestations of a type there are: of the whole, or of each image."""
         others: list[str] = []
 
         def count(about: str) -> int:
             try:
-                return self.count(about, kind, policy, store)
+                return len(self.statements(about, kind, policy))
             except VerificationError as error:
                 others.append(error.why)
                 return 0
@@ -349,23 +320,19 @@ class Signatory:
         if not counts or not all(counts):
             why = "neither about the whole nor about each platform's image"
             raise VerificationError(
-                f"{reference} has no signed statement of the type {kind}",
-                why=f"{why}; of what is there cosign says: {others[0]}" if others else why,
+                f"{reference} has no signed attestation of the type {kind}",
+                why=f"{why}; cosign says of the others: {others[0]}" if others else why,
             )
         return sum(counts)
 
-    def count(self, reference: str, kind: str, policy: Verify, store: Path) -> int:
-        """Return how many signed statements of a type are attached; none is no error."""
-        return len(self.statements(reference, kind, policy, store))
-
     def statements(
-        self, reference: str, kind: str, policy: Verify, store: Path
+        self, reference: str, kind: str, policy: Verify
     ) -> tuple[Mapping[str, Any], ...]:
-        """Return the signed statements of a type; source: in-toto attestation, spec/v1/envelope.md.
+        """Return the attestations of a type; source: in-toto attestation, spec/v1/envelope.md.
 
         Raises:
-            ForeignError: there are some, and none by who counts (exit 8).
-            ToolError: cosign says that there are some, in a form that is not known (exit 3).
+            ForeignError: there are some, and none is signed as configured (exit 8).
+            ToolError: cosign prints them in an unknown form (exit 3).
             BuildlibError: as `verify`.
         """
         argv = self._cosign.verify_attestation(reference, kind, policy, self._root)
@@ -375,7 +342,7 @@ class Signatory:
                 return None
             return verifying_problem(done.code, done.stderr, reference)
 
-        done = self._strange(argv, policy, store, problem)
+        done = self._run_as_third_party(argv, policy, problem)
         return _contents(done.stdout) if done.code == 0 else ()
 
     def _signed_by(self, text: str, policy: Verify) -> str:
@@ -387,14 +354,32 @@ class Signatory:
         return fingerprint(policy.key, self._root)
 
 
+@contextmanager
+def opened_signer(
+    transport: Transport, cosign: Cosign, executor: Executor, root: Path, env: Mapping[str, str]
+) -> Iterator[Signer]:
+    """Give a signer for a registry, with the registry's credentials, for the time of the block.
+
+    Its retries are counted with those of the transport.
+    """
+    with docker_store(transport.host, transport.credentials) as store:
+        yield Signer(
+            *(cosign, executor, root, env),
+            store=store,
+            safe=transport.safe,
+            retrier=Retrier(patience=PATIENCE, tally=transport.tally),
+        )
+
+
 def key_problem(
     cosign: Cosign, executor: Executor, settings: Sign, policy: Verify, root: Path
 ) -> InputError | None:
     """Return why a key can't sign what the policy verifies, before there is anything to sign.
 
-    A key in a cloud is opened by the cloud alone, and not asked for here.
+    A key in a cloud can't be checked here.
     """
-    if not settings.key or _is_remote(settings.key):
+    remote = "://" in settings.key and not settings.key.startswith(_VARIABLE)
+    if not settings.key or remote:
         return None
     done = executor.run(cosign.public_key(settings, root), timeout=_TIMEOUT)
     if done.code != 0:
@@ -407,7 +392,7 @@ def key_problem(
 
 
 def _pair_problem(made: str, settings: Sign, policy: Verify, root: Path) -> InputError | None:
-    """Return why what is signed would not be verified; `made` is the public half of the key."""
+    """Return why a signature would not be verified; `made` is the public half of the key."""
     if not policy.key or "://" in policy.key:
         return None
     try:
@@ -417,14 +402,10 @@ def _pair_problem(made: str, settings: Sign, policy: Verify, root: Path) -> Inpu
     if made != _key_body(known):
         return InputError(
             f"{policy.key} is not the public key of {settings.key}",
-            why="nothing that is signed by the one is verified by the other",
+            why="a signature by the one can't be verified with the other",
             hint=f"cosign public-key --key {settings.key} prints it",
         )
     return None
-
-
-def _is_remote(key: str) -> bool:
-    return "://" in key and not key.startswith(_VARIABLE)
 
 
 def _key_body(text: str) -> str:
@@ -434,25 +415,17 @@ def _key_body(text: str) -> str:
 
 def _contents(text: str) -> tuple[Mapping[str, Any], ...]:
     try:
-        found = tuple(map(_content, filter(str.strip, text.splitlines())))
+        payloads = [json.loads(line)["payload"] for line in text.splitlines() if line.strip()]
+        found = tuple(dict(json.loads(base64.b64decode(one))) for one in payloads)
+        why = "" if found else "nothing"
     except (ValueError, LookupError, TypeError) as error:
-        raise _strange_answer(type(error).__name__) from error
-    if not found:
-        raise _strange_answer("nothing")
+        found, why = (), type(error).__name__
+    if why:
+        # Taken for none, the attestation would be attached again with each publication.
+        raise ToolError(
+            "cosign prints attestations in an unknown form", why=why, hint=HOW_TO_INSTALL
+        )
     return found
-
-
-def _content(line: str) -> Mapping[str, Any]:
-    return dict(json.loads(base64.b64decode(json.loads(line)["payload"])))
-
-
-def _strange_answer(why: str) -> ToolError:
-    # Taken for no statement, it would be attached once more with each publication.
-    return ToolError(
-        "cosign tells of signed statements in no known form",
-        why=why,
-        hint=HOW_TO_INSTALL,
-    )
 
 
 def fingerprint(key: str, root: Path) -> str:
@@ -475,7 +448,7 @@ def _manifests(reference: str, images: Sequence[str]) -> list[str]:
 def _check_policy(policy: Verify) -> None:
     if not (policy.key or policy.by_identity):
         raise InputError(
-            "nothing says what counts as signed",
+            "it is not configured what counts as signed",
             hint="give the table verify a key, or identity and issuer",
         )
 
@@ -485,7 +458,7 @@ def _check_digest(reference: str) -> str:
     if not digest:
         raise InputError(
             f"{reference} has no digest",
-            why="a tag may be another image by the time that it is signed",
+            why="a tag may have moved by the time that it is signed",
             hint="give repository@sha256:…; invoke docker-push prints the digest",
         )
     return digest

@@ -1,7 +1,7 @@
-"""Whether what is signed is the version that a tag names: a signature is about a digest alone.
+"""Checks that a tag names the version of its image, as a signature only covers a digest.
 
-The digest covers what an index and the images in it say of themselves, so whoever moves a tag to
-another version's image can't change that.
+The digest covers the annotations of an index and the labels of its images, which can't be changed
+by pointing a tag at another version's image.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _SEMVER: Final = Naming()
 
 
 def versions_of(repository: Repository, document: Document, naming: Naming) -> tuple[str, ...]:
-    """Return the versions that an image says it is, each once; none where it does not say.
+    """Return the versions in the annotations or labels of an image, each once.
 
     Args:
         repository: that it is in.
         document: its index or manifest.
-        naming: by which a text is a version.
+        naming: which texts are versions.
     """
     said = _text(_read(document.data).get("annotations"))
     if said:
@@ -45,7 +45,7 @@ def versions_of(repository: Repository, document: Document, naming: Naming) -> t
         dict.fromkeys(
             version
             for one in labels
-            # Without our own beside it, it may be the base's, whose version is written otherwise.
+            # Without our own label beside it, it may be the version of the base image.
             if (version := _text(one)) and (OWNER in one or naming.names(version))
         )
     )
@@ -66,7 +66,7 @@ def _text(found: object) -> str:
 
 
 def _read(data: bytes) -> Mapping[str, Any]:
-    """Return a document; what is none says nothing."""
+    """Return a JSON object; empty for anything else."""
     with suppress(ValueError):
         return read_object(data)
     return {}
@@ -75,13 +75,13 @@ def _read(data: bytes) -> Mapping[str, Any]:
 def check_version(
     reference: str, version: str, said: Sequence[str], naming: Naming = _SEMVER
 ) -> None:
-    """Raise VerificationError (exit 8) where an image says that it is another version.
+    """Raise VerificationError (exit 8) if an image has another version.
 
     Args:
         reference: of the image.
-        version: that was asked for.
-        said: by the image.
-        naming: by which a text is a version.
+        version: the expected one.
+        said: the versions of the image.
+        naming: which texts are versions.
     """
     for other in said:
         if not _same(version, other, naming):
@@ -95,20 +95,19 @@ def check_tag_name(
     rules: Sequence[TagRule],
     naming: Naming = _SEMVER,
 ) -> None:
-    """Raise VerificationError (exit 8) where a tag names another version than the image says.
+    """Raise VerificationError (exit 8) if a tag names another version than the image's.
 
-    A tag that no version is written as, such as `latest`, names none.
+    Tags without a version, such as `latest`, are accepted.
 
     Args:
         reference: of the image.
-        tag: that was asked for.
-        said: by the image.
-        rules: by which versions become tags; none: not known here.
-        naming: by which a text is a version.
+        tag: to check.
+        said: the versions of the image.
+        rules: for the tags of versions; none: unknown.
+        naming: which texts are versions.
     """
-    told = _told(tag, rules, naming)
-    for version in said if told else ():
-        if not _names(tag, version, rules, naming):
+    for version in said if _names_version(tag, rules, naming) else ():
+        if not _may_point_to(tag, version, rules, naming):
             raise _another(reference, tag, version)
 
 
@@ -116,7 +115,7 @@ def _another(reference: str, wanted: str, said: str) -> VerificationError:
     return VerificationError(
         f"{reference} is not {wanted}: it says that it is {said}",
         why="the tag was pointed to the image of another version",
-        hint="where that is meant, verify it by its digest: repository@sha256:…",
+        hint="if that is intended, verify it by its digest: repository@sha256:…",
     )
 
 
@@ -125,8 +124,8 @@ def _same(one: str, other: str, naming: Naming) -> bool:
     return one == other or (parsed is not None and parsed.same(naming.parse(one)))
 
 
-def _told(tag: str, rules: Sequence[TagRule], naming: Naming) -> bool:
-    """Return whether a tag names a version, or a line of them."""
+def _names_version(tag: str, rules: Sequence[TagRule], naming: Naming) -> bool:
+    """Return whether a tag names a version, or a line of versions such as 1.2."""
     if not rules:
         return naming.names(tag.removeprefix("v"))
     texts = (rule.version_in(tag) for rule in rules)
@@ -134,12 +133,12 @@ def _told(tag: str, rules: Sequence[TagRule], naming: Naming) -> bool:
         return True
     others = [rule for rule in rules if rule.names and not rule.tells_version]
     read = [rule.names for rule in others if rule.read(tag) is not None]
-    # A branch may be called 1.2 as well, and a commit 1234567.
+    # A branch may be called 1.2, and a commit 1234567.
     return bool(read) and all(names <= _NUMBERS for names in read)
 
 
-def _names(tag: str, version: str, rules: Sequence[TagRule], naming: Naming) -> bool:
-    """Return whether a version is written as a tag, alone or with what is not known here."""
+def _may_point_to(tag: str, version: str, rules: Sequence[TagRule], naming: Naming) -> bool:
+    """Return whether a tag may point to a version."""
     if not rules:
         text = tag.removeprefix("v")
         known = version.removeprefix("v")
@@ -156,14 +155,14 @@ def _names(tag: str, version: str, rules: Sequence[TagRule], naming: Naming) -> 
 
 
 def _moves_with(rule: TagRule, version: Parsed) -> bool:
-    """Return whether publishing a version may point a tag of this rule to it that names a line."""
+    """Return whether publishing a version may move a floating tag of this rule."""
     kind = Kind.PRERELEASE if version.prerelease else Kind.RELEASE
     zero = rule.zero or version.numbers[0] != 0
     return rule.floating and kind in rule.on and zero and not version.build
 
 
 def version_in_statement(statement: Mapping[str, Any]) -> str:
-    """Return the version that a signed statement of our own is about, or nothing."""
+    """Return the version in our own attestation, or nothing."""
     with suppress(LookupError, TypeError, AttributeError):
         found = statement["predicate"]["buildDefinition"]["externalParameters"]["version"]
         return found if isinstance(found, str) else ""

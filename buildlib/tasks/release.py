@@ -35,7 +35,7 @@ _JSON: Final = "print the result as JSON on stdout, and nothing else there"
         "json": "print the receipt as JSON on stdout, and nothing else there",
     },
 )
-def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
+def docker_publish(
     context: Context,
     registry: Sequence[str] | None = None,
     skip_gate: Sequence[str] | None = None,
@@ -57,10 +57,10 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
     What is built once is what is checked and published.
     """
     with at_the_edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
-        from buildlib.commands.publish import Wanted, publish  # noqa: PLC0415 - only this task
+        from buildlib.commands.publish import PublishOptions, publish
 
         run.take(build_arg, secret)
-        wanted = Wanted(
+        options = PublishOptions(
             registries=tuple(registry or ()),
             skips=tuple(skip_gate or ()),
             reason=reason,
@@ -71,7 +71,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
             discard_claims=tuple(discard_claim or ()),
             as_json=json,
         )
-        publish(run, wanted)
+        publish(run, options)
 
 
 @task(
@@ -103,16 +103,16 @@ def docker_rehearse(
     They are on this machine, and nothing stays.
     """
     with at_the_edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
-        from buildlib.commands.rehearse import Wanted, rehearse  # noqa: PLC0415 - only this task
+        from buildlib.commands.rehearse import TestReleaseOptions, rehearse
 
-        wanted = Wanted(
+        options = TestReleaseOptions(
             tag=tag,
             skips=tuple(skip_gate or ()),
             build_args=tuple(build_arg or ()),
             secrets=tuple(secret or ()),
             as_json=json,
         )
-        rehearse(run, wanted)
+        rehearse(run, options)
 
 
 @task(
@@ -128,7 +128,7 @@ def docker_login(
     The credentials are those in their variables.
     """
     with at_the_edge(context, dry_run=dry_run) as run:
-        from buildlib.commands.login import login  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.login import login
 
         login(run, tuple(registry or ()))
 
@@ -156,7 +156,7 @@ def docker_push(
     The digest is printed.
     """
     with at_the_edge(context, dry_run=dry_run, json=json) as run:
-        from buildlib.commands.registries import push  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.push import push
 
         push(run, image, tuple(registry or ()), as_json=json)
 
@@ -189,7 +189,7 @@ def docker_promote(
     The tag of a version never moves.
     """
     with at_the_edge(context, dry_run=dry_run, json=json) as run:
-        from buildlib.commands.registries import promote  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.promote import promote
 
         names = tuple(registry or ())
         promote(run, digest, tag, names, unverified=unverified, as_json=json)
@@ -218,7 +218,7 @@ def docker_rollback(
     That version is verified before.
     """
     with at_the_edge(context, dry_run=dry_run, json=json) as run:
-        from buildlib.commands.registries import rollback  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.rollback import rollback
 
         rollback(run, version, tuple(registry or ()), as_json=json)
 
@@ -244,7 +244,7 @@ def docker_sign(
 ) -> None:
     """Sign a digest and every manifest in it with cosign."""
     with edge(context, dry_run=dry_run) as run:
-        from buildlib.commands.sign import sign  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.sign import sign
 
         sign(run, reference, tuple(attest or ()), release=release)
 
@@ -279,12 +279,12 @@ def docker_verify(
     That is its signatures, its attestations, and the version that the tag names.
     """
     with edge(context, dry_run=dry_run, json=json) as run:
-        from buildlib.commands.sign import Wanted, verify  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.verify import VerifyOptions, verify
 
-        wanted = Wanted(
+        options = VerifyOptions(
             key=key, identity=identity, issuer=issuer, attestations=tuple(attestation or ())
         )
-        verify(run, reference, wanted, as_json=json)
+        verify(run, reference, options, as_json=json)
 
 
 @task(
@@ -309,7 +309,7 @@ def goreleaser_config(
     That is images, tags and labels.
     """
     with edge(context, dry_run=dry_run) as run:
-        from buildlib.commands import goreleaser  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands import goreleaser
 
         if held_back:
             goreleaser.hold_back(run)

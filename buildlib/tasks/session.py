@@ -13,6 +13,7 @@ from invoke.exceptions import Exit
 from buildlib import interrupts
 from buildlib.commands.session import BUILDX_FOLDER, Edge
 from buildlib.config.variables import BASE_IMAGES
+from buildlib.docker.client_config import config_directory
 from buildlib.errors import BuildlibError, CancelledError, exit_code_of
 
 # Of every task that builds.
@@ -53,8 +54,8 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
 
     It keeps records of every build, and fails where it can't.
     """
-    home = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME") or "~").expanduser() / ".docker")
-    if "BUILDX_CONFIG" in env or os.access(nearest(home.absolute() / "buildx"), os.W_OK):
+    folder = config_directory(env).absolute() / "buildx"
+    if "BUILDX_CONFIG" in env or os.access(nearest(folder), os.W_OK):
         yield
         return
     from buildlib.tempfiles import passing_folder  # noqa: PLC0415 - most users have a home

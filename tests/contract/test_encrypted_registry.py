@@ -12,7 +12,8 @@ from registries import Fault, fault_proxy
 from buildlib.errors import AuthorisationError, EngineError, InputError, TransientError
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.repository import Document, Repository
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
 
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=5.0)
 KNOWN = Credentials(username="ann", secret="pass", source="the test")  # noqa: S106 - made up
@@ -264,6 +265,6 @@ def test_a_registry_without_encryption_is_not_asked_again_and_again(server: Encr
                 repository.tags()
         finally:
             server.registry_port = kept
-    assert "only a registry of this machine" in caught.value.hint
+    assert "only registries on this machine" in caught.value.hint
     assert repository.transport.tally.retries == 0
     assert plain.seen == []

@@ -43,7 +43,8 @@ from buildlib.registry.limits import KIB, Limits
 from buildlib.registry.repository import INDEX, MANIFEST, Document, Repository
 from buildlib.registry.tags import put_tag
 from buildlib.registry.transfer import pulled, push_archive
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
 
 # Enough for a loaded machine, where an answer ends by itself.
 CALM = Patience(attempts=2, base=0.01, ceiling=0.02, timeout=20.0)
@@ -314,7 +315,7 @@ ROWS = [
         "a next page that is a page",
         TAGS,
         lambda w: _page(f"{NEXT}; rel=next")(w) if "page=2" not in w.path else w.answer(200, HTML),
-        words="no known form",
+        words="an unknown form",
     ),
     Row(
         "a header that is none before the next page",
@@ -327,70 +328,83 @@ ROWS = [
         TransientError,
     ),
     # --- lists that are none
-    Row("a tag that is a path", TAGS, _body(_tags("../../other")), words="no known form"),
+    Row("a tag that is a path", TAGS, _body(_tags("../../other")), words="an unknown form"),
     Row(
         "a tag that moves the cursor",
         TAGS,
         _body(_tags("a\x1b[2J\n::error::")),
-        words="no known form",
+        words="an unknown form",
     ),
-    Row("a tag of 200 letters", TAGS, _body(_tags("a" * 200)), words="no known form"),
-    Row("a tag that is a number", TAGS, _body(_tags(1)), words="no known form"),
+    Row("a tag of 200 letters", TAGS, _body(_tags("a" * 200)), words="an unknown form"),
+    Row("a tag that is a number", TAGS, _body(_tags(1)), words="an unknown form"),
     Row(
-        "a list as deep as it goes", TAGS, _body(b'{"tags":' + b"[" * 60_000), words="no known form"
+        "a list as deep as it goes",
+        TAGS,
+        _body(b'{"tags":' + b"[" * 60_000),
+        words="an unknown form",
     ),
     Row(
         "a number as long as it goes",
         TAGS,
         _body(b'{"tags": ' + b"9" * 60_000 + b"}"),
-        words="no known form",
+        words="an unknown form",
     ),
-    Row("bytes that are no text", TAGS, _body(b'{"tags": ["\xff\xfe"]}'), words="no known form"),
-    Row("half a surrogate", TAGS, _body(b'{"tags": ["\\ud800"]}'), words="no known form"),
-    Row("nothing", TAGS, _body(b""), words="no known form"),
+    Row("bytes that are no text", TAGS, _body(b'{"tags": ["\xff\xfe"]}'), words="an unknown form"),
+    Row("half a surrogate", TAGS, _body(b'{"tags": ["\\ud800"]}'), words="an unknown form"),
+    Row("nothing", TAGS, _body(b""), words="an unknown form"),
     Row(
         "half a list, and the end of the connection",
         TAGS,
         _head("Connection: close", then=_raw(b'{"tags": ["1.2.3", "1.')),
     ),
     # --- who says that it is not there
-    Row("a 404 of a proxy for the list", TAGS, _body(HTML, status=404), words="404 in no form"),
+    Row(
+        "a 404 of a proxy for the list",
+        TAGS,
+        _body(HTML, status=404),
+        words="not in the form of a registry",
+    ),
     Row(
         "a 404 in text for the list",
         TAGS,
         _body(b"404 page not found\n", status=404),
-        words="404 in no form",
+        words="not in the form of a registry",
     ),
-    Row("a 404 of nothing for the list", TAGS, _body(b"", status=404), words="404 in no form"),
+    Row(
+        "a 404 of nothing for the list",
+        TAGS,
+        _body(b"", status=404),
+        words="not in the form of a registry",
+    ),
     Row(
         "a 404 of a proxy for the version",
         VERSION,
         _body(HTML, status=404),
-        words=f"answers GET {VERSION[4:]} with 404",
+        words=f"answers GET {VERSION[4:]} with a 404",
     ),
     Row(
         "a 404 of an interface for the version",
         VERSION,
         _body(b'{"error": {"code": "NOT_FOUND"}}', status=404),
-        words="404 in no form",
+        words="not in the form of a registry",
     ),
     Row(
         "a 404 with errors of another kind",
         VERSION,
         _body(b'{"errors": [{"status": 404}]}', status=404),
-        words="404 in no form",
+        words="not in the form of a registry",
     ),
     Row(
         "a 404 that means something else",
         VERSION,
         _body(unknown("DENIED"), status=404),
-        words="404 in no form",
+        words="not in the form of a registry",
     ),
     Row(
         "a 404 that is packed",
         VERSION,
         _body(gzip.compress(unknown("MANIFEST_UNKNOWN")), "Content-Encoding: gzip", status=404),
-        words="404 in no form",
+        words="not in the form of a registry",
     ),
     Row("a 410 for the version", VERSION, _body(b"", status=410), words="refuses GET"),
     # --- bodies
@@ -543,7 +557,7 @@ ROWS = [
         "a list of which JSON makes much",
         TAGS,
         _body(b'{"tags": [' + b'{"":0},' * 9000 + b"0]}"),
-        words="no known form",
+        words="an unknown form",
     ),
     # --- headers
     Row(
@@ -620,8 +634,8 @@ ROWS = [
     Row("the end of the connection", VERSION, lambda _: None, TransientError),
     Row("silence", VERSION, Wire.stall, TransientError, slow=True),
     # --- redirects
-    Row("redirects without end", VERSION, _redirect_on, words="on and on"),
-    Row("a redirect to itself", VERSION, _location(VERSION[4:], 307), words="on and on"),
+    Row("redirects without end", VERSION, _redirect_on, words="without end"),
+    Row("a redirect to itself", VERSION, _location(VERSION[4:], 307), words="without end"),
     Row("a redirect to nowhere", VERSION, _body(b"", status=302), words="refuses GET"),
     Row(
         "a redirect to a file",
@@ -705,7 +719,7 @@ ROWS = [
         "takes too long",
         slow=True,
     ),
-    Row("a token service that leads on and on", TOKEN, _redirect_on, words="on and on"),
+    Row("a token service that leads on and on", TOKEN, _redirect_on, words="without end"),
     Row(
         "a token service that leads elsewhere",
         TOKEN,
@@ -774,7 +788,7 @@ ROWS = [
         "POST",
         _body(b"", status=202),
         EngineError,
-        "does not say where",
+        "gives no address for an upload",
         act=_push,
     ),
     Row(
@@ -829,7 +843,7 @@ ROWS = [
         "refuses PUT",
         act=_push,
     ),
-    Row("an upload that redirects on and on", UPLOAD, _redirect_on, words="on and on", act=_push),
+    Row("an upload that redirects on and on", UPLOAD, _redirect_on, words="without end", act=_push),
     Row(
         "an upload that redirects to a file",
         UPLOAD,

@@ -18,7 +18,8 @@ from buildlib.errors import (
 )
 from buildlib.registry.repository import INDEX, Document, Repository
 from buildlib.registry.transfer import manifests_of, pulled
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
 
 QUICK = Patience(attempts=2, base=0.01, ceiling=0.05, timeout=5.0)
 LIST = "GET /v2/team/thing/tags/list"
@@ -59,7 +60,7 @@ def test_what_lists_no_tags_is_not_taken_for_none(proxy: Proxy, page: str, body:
         onward = {"Link": '</v2/team/thing/tags/list?last=b>; rel="next"'}
         proxy.plan[0] = _found({"tags": ["b"]}, **onward)
     proxy.always[LIST] = _found(body)
-    with pytest.raises(EngineError, match="lists its tags in no known form"):
+    with pytest.raises(EngineError, match="lists its tags in an unknown form"):
         _repository(proxy).tags()
 
 

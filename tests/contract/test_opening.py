@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.commands.registries import open_registries
 from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
 from buildlib.errors import (
@@ -17,6 +16,7 @@ from buildlib.errors import (
     ToolError,
     exit_code_of,
 )
+from buildlib.registry.open import open_registries
 
 FINE = Registry(name="fine", repository="127.0.0.1:1/x")
 
@@ -47,7 +47,7 @@ def run(tmp_path: Path) -> Edge:
 def test_all_that_is_wrong_with_required_ones_is_told(run: Edge, *, spare_optional: bool) -> None:
     wanted = [_without_helper(required=True), FINE, _half(required=True)]
     with pytest.raises(ProblemsError) as caught:
-        open_registries(run, wanted, spare_optional=spare_optional)
+        open_registries(wanted, run.env, run.executor, spare_optional=spare_optional)
     assert [type(one) for one in caught.value.problems] == [ToolError, AuthorisationError]
     assert exit_code_of(caught.value) == 3
     assert "docker-credential-that-is-not-here" in str(caught.value)
@@ -62,7 +62,7 @@ def test_all_that_is_wrong_with_required_ones_is_told(run: Edge, *, spare_option
 def test_one_that_is_not_required_says_so_itself(
     run: Edge, broken: Registry, kind: type[BuildlibError]
 ) -> None:
-    opened = open_registries(run, [broken, FINE], spare_optional=True)
+    opened = open_registries([broken, FINE], run.env, run.executor, spare_optional=True)
     assert [one.registry.name for one in opened] == [broken.name, "fine"]
     for ask in (opened[0].repository.tags, opened[0].repository.check_writable):
         with pytest.raises(kind):
@@ -70,4 +70,4 @@ def test_one_that_is_not_required_says_so_itself(
     assert opened[0].repository.transport.tally.retries == 0
     # Where somebody named it, or has no way around it, it is needed.
     with pytest.raises(kind):
-        open_registries(run, [broken, FINE])
+        open_registries([broken, FINE], run.env, run.executor)

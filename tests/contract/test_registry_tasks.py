@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from smallregistry import SmallRegistry, small_registry
 
-from buildlib.commands import registries
-from buildlib.commands.registries import promote, rollback
+from buildlib.commands.promote import promote
+from buildlib.commands.rollback import rollback
 from buildlib.commands.session import Edge
 from buildlib.errors import (
     AuthorisationError,
@@ -81,7 +81,7 @@ def test_a_rollback_that_broke_off_goes_no_release_too_far(
     told = capsys.readouterr()
     assert f"{world.one.name}:latest is tagged" in told.err
     assert f"{world.one.name}:latest" in told.out
-    assert "invoke docker-rollback --version 1.2.3 goes on" in told.err
+    assert "invoke docker-rollback --version 1.2.3 continues" in told.err
     assert world.what("latest") == ["1.2.3", "1.3.0"]
     world.two.refused = set()
     with pytest.raises(InputError, match="latest differs") as caught:
@@ -248,7 +248,7 @@ def test_a_release_that_came_meanwhile_is_not_rolled_back(
 
         return verify
 
-    monkeypatch.setattr(registries, "make_verifier", verifying)
+    monkeypatch.setattr("buildlib.commands.rollback.make_verifier", verifying)
     with pytest.raises(GateError, match="tags were moved while"):
         world.back()
     assert world.one.tags["latest"] == world.one.tags["1.4.0"]

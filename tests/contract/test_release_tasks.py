@@ -378,7 +378,7 @@ def test_bases_that_publishing_would_refuse_forbid_the_tag(make_checkout: Make) 
     assert checkout.invoke("tag", "v1.0.0").returncode == 0
 
 
-@pytest.mark.parametrize("config", ["", HERE], ids=["no registry", "a rehearsal"])
+@pytest.mark.parametrize("config", ["", HERE], ids=["no registry", "a test release"])
 def test_where_nothing_becomes_public_a_tag_may_stand_on_any_base(
     make_checkout: Make, config: str
 ) -> None:

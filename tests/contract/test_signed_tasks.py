@@ -12,7 +12,8 @@ from conftest import git
 from smallregistry import SmallRegistry, small_registry
 
 from buildlib.commands.session import Edge
-from buildlib.commands.sign import Wanted, sign, verify
+from buildlib.commands.sign import sign
+from buildlib.commands.verify import VerifyOptions, verify
 from buildlib.errors import (
     BuildlibError,
     GateError,
@@ -94,7 +95,7 @@ class World:
     def verify(self, reference: str, key: str = "", identity: str = "") -> tuple[str, ...]:
         """Verify; return cosign's command line."""
         issuer = "https://issuer.example" if identity else ""
-        wanted = Wanted(key=key, identity=identity, issuer=issuer, attestations=())
+        wanted = VerifyOptions(key=key, identity=identity, issuer=issuer, attestations=())
         verify(self.run, reference, wanted, as_json=False)
         (words,) = self.run.cosign.did("verify")
         return words
@@ -243,7 +244,7 @@ def test_a_configured_key_is_meant_from_the_project(
 
 # --- the version that a tag names -------------------------------------------------------------
 
-SIGNED = Wanted(key="", identity="", issuer="", attestations=())
+SIGNED = VerifyOptions(key="", identity="", issuer="", attestations=())
 # Rules, version scheme, what the signed image says, and the tag: is it that version's?
 NAMED = {
     "its own": ("", "semver", "1.2.0", "1.2.0", True),
@@ -358,11 +359,11 @@ def test_or_the_signed_statement_says_it(world: World, said: str) -> None:
         verify(world.run, f"{world.registry.name}:1.2.0", wanted, as_json=False)
 
 
-# --- a stranger ------------------------------------------------------------------------------
+# --- a third party ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("key", "identity"), [("my.pub", ""), ("", "ann@example.org")])
-def test_a_stranger_verifies_without_a_configuration(
+def test_a_third_party_verifies_without_a_configuration(
     world: World, tmp_path: Path, key: str, identity: str
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -385,7 +386,7 @@ def test_a_stranger_verifies_without_a_configuration(
         ("1.1.0", "1.2.0-alpine", False),
     ],
 )
-def test_a_stranger_sees_that_a_tag_names_another_version(
+def test_a_third_party_sees_that_a_tag_names_another_version(
     world: World, tmp_path: Path, version: str, tag: str, *, good: bool
 ) -> None:
     (tmp_path / "elsewhere").mkdir()

@@ -14,7 +14,8 @@ from registries import serving
 from buildlib.errors import AuthorisationError, EngineError, TransientError
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.repository import Repository
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
 
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=2.0)
 KNOWN = Credentials(username="ann", secret="pass", source="the test")  # noqa: S106 - made up

@@ -207,7 +207,7 @@ def test_one_that_broke_off_is_finished_with_the_digest_that_it_began_with(
     begun = release.receipt
     assert release.tags == [{}, {}]
     text = release.publish(UNSIGNED._replace(resume=True))
-    assert "was passed by this very image" in text
+    assert "has passed for this image" in text
     receipt = release.receipt
     assert receipt["finished"] is True
     assert (receipt["built"], receipt["platforms"]) == (begun["built"], begun["platforms"])

@@ -16,12 +16,12 @@ from conftest import Checkout, load_script
 from ociwriter import OciWriter
 from registries import KNOWN, Fault, Server, docker_config, fault_proxy, free_port, registry
 
-from buildlib.commands import registries
 from buildlib.image.archive import open_archive
 from buildlib.registry.repository import Repository
 from buildlib.registry.tags import put_tag
 from buildlib.registry.transfer import push_archive
-from buildlib.registry.transport import Patience, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import Patience
 
 STANDINS = load_script("standins")
 PLATFORMS = {"amd64": ("linux", "amd64"), "arm64": ("linux", "arm64", "v8")}
@@ -328,7 +328,7 @@ def test_without_credentials_nothing_is_pinned(
 def test_where_no_registry_answers_nothing_is_pinned_and_the_rest_is_reported(
     make_checkout: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registries, "Patience", partial(Patience, attempts=3, base=0.05))
+    monkeypatch.setattr("buildlib.registry.open.Patience", partial(Patience, attempts=3, base=0.05))
     port = free_port()
     checkout = make_checkout(
         f"FROM 127.0.0.1:{port}/x/alpine:3.22\nFROM 127.0.0.1:{port}/x/alpine:3.21\n",

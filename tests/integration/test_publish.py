@@ -21,7 +21,7 @@ from ociwriter import ELF
 from registries import KNOWN, PASSWORD, USER, Server, free_port, registry
 from releases import BUILDKIT, PATH, PLAIN, STATED, UNSIGNED, Release, make_release
 
-from buildlib.commands.registries import never_moves
+from buildlib.commands.promote import never_moves
 from buildlib.commands.session import Edge
 from buildlib.config.config import load_config
 from buildlib.errors import GateError, InputError, ProblemsError, TransientError, exit_code_of
@@ -56,7 +56,7 @@ def make(tmp_path: Path, servers: list[Server]) -> Iterator[Make]:
 
 
 @pytest.mark.toolchain
-def test_one_digest_is_built_judged_signed_and_tagged_everywhere(make: Make) -> None:
+def test_one_digest_is_built_checked_signed_and_tagged_everywhere(make: Make) -> None:
     # Steps that another test builds at this moment would be waited for, and not be cached ones.
     release = make(provenance=True, content=secrets.token_hex(8))
     text = release.publish(PLAIN)
@@ -125,7 +125,7 @@ def _check_that_a_second_time_is_nothing_but_questions(release: Release) -> None
     text = release.publish(PLAIN._replace(resume=True))
     assert release.tags == tags
     assert "docker buildx build" not in text
-    assert "was passed by this very image" in text
+    assert "has passed for this image" in text
     assert "signing" not in text
     assert release.receipt["tools"]["buildkit"].startswith("other ")
     targets = release.receipt["targets"].values()
@@ -244,7 +244,7 @@ def test_a_backport_moves_only_its_own_line(make: Make) -> None:
         "latest": second,
     }
     assert release.tags == [expected] * 2
-    assert f"{PATH}:latest stays where it is: 1.3.0 is higher" in text
+    assert f"{PATH}:latest is not moved: 1.3.0 is higher" in text
 
 
 def test_what_the_registry_holds_counts_where_git_knows_nothing(make: Make) -> None:
@@ -305,13 +305,13 @@ def test_a_snapshot_and_an_edge_build_are_published_by_name(make: Make) -> None:
         release.publish(UNSIGNED._replace(edge=True, snapshot=True))
 
 
-def test_a_bill_that_is_wanted_has_to_be_made(make: Make) -> None:
+def test_an_sbom_that_is_wanted_has_to_be_made(make: Make) -> None:
     release = make()
     config = release.root / "buildlib.toml"
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace('["slsa', '["spdxjson", "slsa'), encoding="utf-8")
-    release.commit("wants a bill", "v1.2.4")
-    with pytest.raises(InputError, match="verify wants spdxjson, and no bill"):
+    release.commit("wants an SBOM", "v1.2.4")
+    with pytest.raises(InputError, match="verify wants spdxjson, and no SBOM"):
         release.publish(PLAIN)
     assert release.tags == [{}, {}]
     # It ended before it did anything, and leaves nothing behind.
@@ -362,7 +362,7 @@ def test_another_machine_picks_up_what_was_kept(make: Make) -> None:
     text = replace(release, root=other).publish(picking_up)
     assert release.tags == [dict.fromkeys(TAGS, digest)] * 2
     assert "docker buildx build" not in text
-    assert "gate size was passed by this very image" in text
+    assert "gate size has passed for this image" in text
 
 
 def test_gates_are_asked_again_where_they_changed_or_the_image_did(make: Make) -> None:
@@ -374,7 +374,7 @@ def test_gates_are_asked_again_where_they_changed_or_the_image_did(make: Make) -
     text = release.publish(UNSIGNED._replace(resume=True))
     assert "docker buildx build" in text
     # Built again it is the same image, and what it passed counts.
-    assert "gate size was passed by this very image" in text
+    assert "gate size has passed for this image" in text
     config = release.root / "buildlib.toml"
     config.write_text(
         config.read_text(encoding="utf-8") + '[smoke]\nsize-budget = "1 MB"\n', encoding="utf-8"
@@ -397,7 +397,7 @@ def test_what_was_passed_yesterday_is_asked_again(
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     monkeypatch.setattr(Edge, "today", lambda _: tomorrow)
     text = release.publish(UNSIGNED._replace(resume=True))
-    assert "was passed by this very image" not in text
+    assert "has passed for this image" not in text
     assert "gate size passed" in text
 
 

@@ -69,7 +69,7 @@ def test_row_49_without_cosign_nothing_is_signed_and_nothing_published(
     assert setting.release.tags == [{}, {}]
 
 
-def test_row_51_what_a_stranger_could_not_verify_gets_no_tag(
+def test_row_51_what_a_third_party_could_not_verify_gets_no_tag(
     setting: Setting, digest: str, tmp_path: Path
 ) -> None:
     assert digest

@@ -323,7 +323,7 @@ def test_statements_are_wanted_counted_and_by_the_right_key(signed: Signed) -> N
     wanted = ("docker-verify", reference, "--attestation", kind)
     code, error = signed.code(*wanted)
     assert code == 8
-    assert f"no signed statement of the type {kind}" in error
+    assert f"no signed attestation of the type {kind}" in error
     config = signed.root / "buildlib.toml"
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("keys/cosign.key", "../other/cosign.key"), encoding="utf-8")

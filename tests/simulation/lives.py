@@ -17,8 +17,9 @@ from simulation.registries import Reply, Request
 from buildlib.errors import BuildlibError, CancelledError, EngineError, exit_code_of
 from buildlib.registry.repository import Repository
 from buildlib.registry.request import Options
-from buildlib.registry.response import Answer
-from buildlib.registry.transport import LaterError, Patience, Transport
+from buildlib.registry.response import Response
+from buildlib.registry.transport import Transport
+from buildlib.retry import LaterError, Patience
 
 PATIENCE: Final = Patience(attempts=3, base=1.0, ceiling=60.0)
 KILLED: Final = -9
@@ -37,7 +38,7 @@ class SimTransport(Transport):
     def __post_init__(self) -> None:
         """Open nothing: every request is answered here."""
 
-    def ask(self, method: str, path: str, **options: Unpack[Options]) -> Answer:
+    def ask(self, method: str, path: str, **options: Unpack[Options]) -> Response:
         make = options.get("body")
         body = make() if make else b""
         assert isinstance(body, bytes)

@@ -18,10 +18,10 @@ from buildlib.config.tag_rules import TagRule, parse_rules
 from buildlib.console import Console
 from buildlib.git.facts import Changes
 from buildlib.publish.plan import Target, target_of
-from buildlib.publish.progress import Course
+from buildlib.publish.progress import PublishProgress
 from buildlib.publish.receipt import Receipt, TargetRecord
 from buildlib.publish.rollback import plan_rollback, roll_back
-from buildlib.publish.tagger import Rules, Tagging
+from buildlib.publish.tagger import Tagging, TagPolicy
 from buildlib.registry.claim import PREFIX, Claim, ClaimTerms, Intent, all_claimed
 from buildlib.registry.tags import check_lapse, put_tag
 from buildlib.versioning.tag_plan import TagPlan, plan_tags, rightful_tag
@@ -45,7 +45,7 @@ class _Silent:
         """Say nothing."""
 
 
-class _Course(Course):
+class _Course(PublishProgress):
     """Keeps the receipt as a file would: a publisher that is killed leaves what was saved last."""
 
     def __init__(self, receipt: Receipt, run: Run) -> None:
@@ -170,7 +170,7 @@ class _Work:
         course = _Course(receipt, self._run)
         course.save("begun")
         try:
-            rules = Rules(
+            rules = TagPolicy(
                 target=party.target,
                 rightful=lambda _, tag, held: rightful_tag(tag, party.version, party.rules, held),
                 claim=self._claim,

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from buildlib.registry.repository import INDEX
-from buildlib.registry.response import Answer
+from buildlib.registry.response import Response
 
 _OK: Final = 200
 _CREATED: Final = 201
@@ -46,7 +46,7 @@ class Registry:
             self.tags[tag] = digest
         return digest
 
-    def answer(self, method: str, path: str, body: bytes) -> Answer:
+    def answer(self, method: str, path: str, body: bytes) -> Response:
         """Do what a registry does; OCI distribution-spec 1.1."""
         kind, what = _parts(path)
         if kind == "blobs":
@@ -62,7 +62,7 @@ class Registry:
             return self._delete(digest)
         return _say(_OK, self.manifests[digest])
 
-    def _put(self, reference: str, body: bytes) -> Answer:
+    def _put(self, reference: str, body: bytes) -> Response:
         digest = self.holds(body)
         if not reference.startswith("sha256:"):
             if is_version(reference) and self.tags.get(reference, digest) != digest:
@@ -70,7 +70,7 @@ class Registry:
             self.tags[reference] = digest
         return _say(_CREATED)
 
-    def _delete(self, digest: str) -> Answer:
+    def _delete(self, digest: str) -> Response:
         if not self.deletes:
             return _say(405)
         del self.manifests[digest]
@@ -88,8 +88,8 @@ def _parts(path: str) -> tuple[str, str]:
     return kind, what
 
 
-def _say(status: int, body: bytes = b"") -> Answer:
-    return Answer(status, {"content-type": INDEX}, body)
+def _say(status: int, body: bytes = b"") -> Response:
+    return Response(status, {"content-type": INDEX}, body)
 
 
 class Reply(NamedTuple):
@@ -98,7 +98,7 @@ class Reply(NamedTuple):
     status: int
     body: bytes
 
-    def answer(self) -> Answer:
+    def answer(self) -> Response:
         return _say(self.status, self.body)
 
 

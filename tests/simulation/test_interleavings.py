@@ -18,7 +18,7 @@ from simulation.world import Choice, Kind, Part, World
 
 from buildlib.config.tables import Registry as Configured
 from buildlib.publish.plan import Target
-from buildlib.publish.tagger import Rules, Tagging, _Moving
+from buildlib.publish.tagger import Tagging, TagPolicy, _Moving
 from buildlib.registry.claim import Claim
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.tags import Decide, Tagged, write_tag
@@ -155,12 +155,12 @@ def test_it_finds_latest_moved_back_where_it_is_decided_before_the_claim(
         def __call__(self, registry: Configured, _held: Sequence[str]) -> Target:
             return self._of(registry, ())
 
-    made = Rules.__init__
+    made = TagPolicy.__init__
 
-    def early(self: Rules, **given: object) -> None:
+    def early(self: TagPolicy, **given: object) -> None:
         made(self, **{**given, "target": Early(given["target"])})  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Rules, "__init__", early)
+    monkeypatch.setattr(TagPolicy, "__init__", early)
     _finds(TWO_VERSIONS, 0, "latest is 1.2.9, not 1.3.0", seed=2)
 
 
@@ -178,10 +178,10 @@ def test_it_finds_latest_moved_back_late_where_nobody_looks_once_more(
     _finds(TWO_VERSIONS, 1, "latest is 1.2.9, not 1.3.0", seed=4)
 
 
-def _decide_once(moving: _Moving, now: str, written: bool) -> Document | None:  # noqa: FBT001
+def _decide_once(moving: _Moving, now: str, written: str) -> Document | None:
     if written:
         return None
-    moving.target = moving.rules.target(moving.target.registry, moving.repository.tags())
+    moving.target = moving.policy.target(moving.target.registry, moving.repository.tags())
     return moving.document if now != moving.document.digest and moving.target.floating else None
 
 
@@ -206,7 +206,7 @@ def _forget_what_moves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _delete_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Claim, "_has_come", lambda *_: True)
+    monkeypatch.setattr(Claim, "_has_arrived", lambda *_: True)
 
 
 def _think_of_the_last_alone(monkeypatch: pytest.MonkeyPatch) -> None:

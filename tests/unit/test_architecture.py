@@ -22,6 +22,7 @@ GROUND = [
     "streams",
     "files",
     "background",
+    "retry",
     "tempfiles",
     "shell",
     "version_schemes",

@@ -82,7 +82,7 @@ def test_what_is_one_is(tmp_path: Path) -> None:
     assert list(release_problems(BOTH, _plan(tmp_path), AWAY)) == []
 
 
-def test_a_rehearsal_on_this_machine_may_have_stand_ins(tmp_path: Path) -> None:
+def test_a_test_release_on_this_machine_may_have_stand_ins(tmp_path: Path) -> None:
     images = [_image(name, **{STAND_INS: "alpine:3.22"}) for name in ("linux/amd64", "linux/arm64")]
     assert list(release_problems(images, _plan(tmp_path), HERE)) == []
 

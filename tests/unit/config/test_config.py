@@ -15,7 +15,7 @@ from buildlib.config.tables import BaseImage
 from buildlib.config.toml_lines import lines_of
 from buildlib.config.variables import BASE_IMAGES, OTHERS
 from buildlib.errors import InputError, ProblemsError, exit_code_of
-from buildlib.publish.plan import chosen_registries
+from buildlib.registry.open import chosen_registries
 
 
 def _write(root: Path, text: str, name: str = "buildlib.toml") -> Path:

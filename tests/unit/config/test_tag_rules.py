@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildlib.commands.registries import never_moves
+from buildlib.commands.promote import never_moves
 from buildlib.config.config import Config, load_config
 from buildlib.config.tables import Registry
 from buildlib.config.tag_rules import DEFAULT_RULES, Kind, Line, TagRule, parse_rules, pins

@@ -12,7 +12,7 @@ import pytest
 from ociwriter import MANIFEST, OciWriter
 from smallregistry import PATH, small_registry
 
-from buildlib.commands.registries import push
+from buildlib.commands.push import push
 from buildlib.commands.session import Edge
 from buildlib.config.publish import parse_publish
 from buildlib.config.tables import Registry
@@ -24,7 +24,7 @@ from buildlib.publish.dry_run import as_dict, as_script
 from buildlib.publish.plan import Target, make_publish_plan
 from buildlib.publish.receipt import GateRecord, Receipt, new_receipt
 from buildlib.publish.report import as_text
-from buildlib.publish.signing import CosignSigner, signing_problems
+from buildlib.publish.signing import ReleaseSigner, signing_problems
 from buildlib.publish.tagger import conflicts
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.transfer import documents_of, manifests_of
@@ -227,14 +227,14 @@ repository = "one.example/thing"
 """
 
 
-def _planned(root: Path, where: str) -> tuple[CosignSigner, Receipt, Any]:
+def _planned(root: Path, where: str) -> tuple[ReleaseSigner, Receipt, Any]:
     project = a_project(write_project(root, CONFIG.format(where)), git=git_facts(root=root))
     registries = project.config.registries
     plan = make_publish_plan(
         project, PINNED, Changes(), registries, mode=Mode.RELEASE, in_registry={}
     )
     receipt = new_receipt(project.config, plan, started="")
-    return CosignSigner(project, plan, FakeExecutor(), a_console()[0], {}), receipt, plan
+    return ReleaseSigner(project, plan, FakeExecutor(), a_console()[0], {}), receipt, plan
 
 
 def _made(root: Path, receipt: Receipt) -> None:
@@ -252,8 +252,8 @@ def _made(root: Path, receipt: Receipt) -> None:
     }.items():
         files.append(f"dist/thing.{end}")
         (root / files[-1]).write_text(json.dumps(content), encoding="utf-8")
-    *bills, own = files
-    listed = {"platform": "linux/amd64", "digest": about, "packages": 1, "files": bills}
+    *sboms, own = files
+    listed = {"platform": "linux/amd64", "digest": about, "packages": 1, "files": sboms}
     receipt.digest, receipt.platforms = about, {"linux/amd64": about}
     receipt.gates = [GateRecord(gate="sbom", state="passed", figures={"sboms": [listed]})]
     receipt.provenance = [
@@ -272,7 +272,7 @@ def _made(root: Path, receipt: Receipt) -> None:
 def test_what_is_signed_beside_the_image(tmp_path: Path, where: str, beside: list[str]) -> None:
     signer, receipt, plan = _planned(tmp_path, where)
     _made(tmp_path, receipt)
-    said = signer._statements(plan.targets[0], receipt, tmp_path)  # noqa: SLF001 - without cosign
+    said = signer._attestations(plan.targets[0], receipt, tmp_path)  # noqa: SLF001 - without cosign
     assert [kind for _, _, kind in said] == beside
     found = list(predicates_of(receipt, tmp_path))
     assert [one.kind for one in found] == [SPDX, V02]

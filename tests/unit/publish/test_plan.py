@@ -67,7 +67,7 @@ def test_a_stage_that_is_not_built_need_not_be_pinned(tmp_path: Path) -> None:
     assert not _plan(tmp_path, text).rehearsal
 
 
-def test_a_rehearsal_may_stand_on_anything(tmp_path: Path) -> None:
+def test_a_test_release_may_stand_on_anything(tmp_path: Path) -> None:
     assert _plan(tmp_path, "FROM alpine:3.22\n", host="127.0.0.1:5000").rehearsal
 
 
@@ -124,7 +124,7 @@ def test_two_registries_are_one_however_the_repository_is_written(
     )
     write_project(tmp_path, f'image = "thing"\n{more}', pinned)
     project = a_project(tmp_path)
-    with pytest.raises(InputError, match="two registries have the one repository"):
+    with pytest.raises(InputError, match="two registries have the same repository"):
         make_publish_plan(
             project,
             project.dockerfile(),

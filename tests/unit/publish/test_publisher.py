@@ -13,8 +13,8 @@ from typing import Any, cast
 import pytest
 from ociwriter import OciWriter
 
-from buildlib.commands.publish import Wanted, begun_from, kept_receipt
-from buildlib.commands.registries import push
+from buildlib.commands.publish import PublishOptions, begun_from, kept_receipt
+from buildlib.commands.push import push
 from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
 from buildlib.console import to_json
@@ -27,7 +27,7 @@ from buildlib.publish.dry_run import as_dict, as_script
 from buildlib.publish.gates import Subject
 from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_skips
 from buildlib.publish.provenance import make_statement
-from buildlib.publish.publisher import PublishFlow, Signer, Surroundings
+from buildlib.publish.publisher import PublishContext, PublishFlow
 from buildlib.publish.receipt import (
     GateRecord,
     Receipt,
@@ -37,7 +37,8 @@ from buildlib.publish.receipt import (
     new_receipt,
     write_receipt,
 )
-from buildlib.publish.tagger import Rules, archive_problems
+from buildlib.publish.signing import ReleaseSigner
+from buildlib.publish.tagger import TagPolicy, archive_problems
 from buildlib.registry.transport import Transport
 from buildlib.versioning.preconditions import Mode
 
@@ -61,7 +62,7 @@ def a_plan(root: Path, *registries: Registry, config: str = CONFIG, **more: Any)
     )
 
 
-def surroundings(root: Path) -> Surroundings:
+def surroundings(root: Path) -> PublishContext:
     """Return what a publication is given that is not run."""
     console, _, _ = a_console()
 
@@ -78,16 +79,17 @@ def surroundings(root: Path) -> Surroundings:
         executor_in=lambda _: FakeExecutor(),
         console=console,
     )
-    return Surroundings(
+    return PublishContext(
         subject=subject,
         repositories={},
-        signer=cast("Signer", None),
-        rules=cast("Rules", None),
+        signer=cast("ReleaseSigner", None),
+        tag_policy=cast("TagPolicy", None),
         now=lambda: "2026-01-31T12:00:00+00:00",
         versions=never,
         buildkit=never,
         check_unchanged=never,
         cancel=never,
+        files=never,
     )
 
 
@@ -148,16 +150,16 @@ def test_what_became_public_before_is_known_to_an_attempt_that_begins(tmp_path: 
 @pytest.mark.parametrize(
     ("wanted", "version", "revision", "taken"),
     [
-        (Wanted(), "1.2.3", REVISION, False),
-        (Wanted(resume=True), "1.2.3", REVISION, True),
-        (Wanted(pick_up=True), "1.2.3", REVISION, True),
-        (Wanted(pick_up=True), "1.2.3", "f" * 40, False),
-        (Wanted(pick_up=True), "1.2.2", REVISION, False),
-        (Wanted(resume=True), "1.2.2", REVISION, True),
+        (PublishOptions(), "1.2.3", REVISION, False),
+        (PublishOptions(resume=True), "1.2.3", REVISION, True),
+        (PublishOptions(pick_up=True), "1.2.3", REVISION, True),
+        (PublishOptions(pick_up=True), "1.2.3", "f" * 40, False),
+        (PublishOptions(pick_up=True), "1.2.2", REVISION, False),
+        (PublishOptions(resume=True), "1.2.2", REVISION, True),
     ],
 )
 def test_picking_up_begins_beside_the_receipt_of_another_release(
-    tmp_path: Path, wanted: Wanted, version: str, revision: str, *, taken: bool
+    tmp_path: Path, wanted: PublishOptions, version: str, revision: str, *, taken: bool
 ) -> None:
     plan = a_plan(tmp_path)
     last = replace(_receipt(plan, tmp_path), version=version, revision=revision)
@@ -277,7 +279,7 @@ HERE = Registry(name="here", repository="127.0.0.1:5000/thing")
 
 def test_one_repository_is_published_to_once(tmp_path: Path) -> None:
     twice = replace(AWAY, name="again")
-    with pytest.raises(InputError, match=r"two registries have the one repository away\.example"):
+    with pytest.raises(InputError, match=r"two registries have the same repository away\.example"):
         a_plan(tmp_path, AWAY, HERE, twice)
 
 
@@ -337,15 +339,15 @@ def test_all_that_forbids_a_release_is_told_at_once(tmp_path: Path) -> None:
     assert "not a release" in told
     assert "on stand-ins can't be published" in told
     assert "not pinned" in told
-    assert "two registries have the one repository" in told
+    assert "two registries have the same repository" in told
 
 
 @pytest.mark.parametrize(
     ("platforms", "version", "words"),
     [
         (("linux/amd64",), "1.2.3", "the archive is not for linux/arm64"),
-        (("linux/amd64", "linux/arm64"), "1.2.4", "that it is 1.2.4"),
-        (("linux/amd64", "linux/arm64"), "", "that it is no version"),
+        (("linux/amd64", "linux/arm64"), "1.2.4", "version 1.2.4 in its label"),
+        (("linux/amd64", "linux/arm64"), "", "version none in its label"),
     ],
 )
 def test_an_archive_of_something_else(
@@ -364,7 +366,7 @@ def test_an_archive_of_something_else(
         assert archive_problems(archive.images(), plan) == []
 
 
-def test_an_archive_of_a_rehearsal_stays_here(tmp_path: Path) -> None:
+def test_an_archive_of_a_test_release_stays_here(tmp_path: Path) -> None:
     # Whatever is configured by now, and whatever gates are left out.
     labels = {VERSION_LABEL: "1.2.3", STAND_INS: "golang:1.24 alpine:3.22"}
     with open_archive(_archive(tmp_path, "linux/amd64", **labels)) as archive:
@@ -494,7 +496,7 @@ def test_nothing_gets_out_of_a_comment_of_the_script(tmp_path: Path) -> None:
     script = as_script(plan, tmp_path)
     comments = [line for line in script.split("\n") if line.startswith("#")]
     assert all(line.isprintable() for line in comments)
-    assert sum("stays where it is" in line for line in comments) == len(breaks)
+    assert sum("is not moved" in line for line in comments) == len(breaks)
     # What is left without comments is as quoted as before: words of a shell.
     rest = "\n".join(line for line in script.split("\n") if not line.startswith("#"))
     assert "touch" not in shlex.split(rest)

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from buildlib.errors import InputError
 from buildlib.image.sbom import made_by, subject_of
 from buildlib.publish.receipt import (
-    BILLS,
+    SBOM_FILES,
     GateRecord,
     Receipt,
     TargetRecord,
-    bills_are_there,
-    find_bills,
     find_receipt,
+    find_sboms,
     keep_receipt,
     read_receipt,
+    sboms_are_there,
     write_receipt,
 )
 
@@ -34,7 +34,7 @@ PLATFORMS = {"linux/amd64": OWN}
 
 
 def _spdx(digest: str) -> object:
-    """Return a bill as syft writes it, cut down to what says which image it is about."""
+    """Return an SBOM as syft writes it, cut down to what says which image it is about."""
     root = "SPDXRef-DocumentRoot-Image-thing"
     return {
         "spdxVersion": "SPDX-2.3",
@@ -66,13 +66,13 @@ MAKERS: dict[str, Callable[[str], object]] = {"spdxjson": _spdx, "cyclonedx": _c
 
 
 def _written(folder: Path, kind: str, content: object) -> Path:
-    path = folder / f"thing-linux-amd64.{BILLS[kind]}"
+    path = folder / f"thing-linux-amd64.{SBOM_FILES[kind]}"
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_bill_says_which_image_it_is_about(tmp_path: Path, kind: str) -> None:
+def test_an_sbom_says_which_image_it_is_about(tmp_path: Path, kind: str) -> None:
     assert subject_of(_written(tmp_path, kind, MAKERS[kind](OWN))) == OWN
 
 
@@ -85,33 +85,33 @@ def test_what_says_nothing_is_about_nothing(tmp_path: Path, content: object) -> 
 
 
 @pytest.mark.parametrize("wrong", MAKERS)
-def test_the_bills_of_another_release_are_not_this_ones(tmp_path: Path, wrong: str) -> None:
+def test_the_sboms_of_another_release_are_not_this_ones(tmp_path: Path, wrong: str) -> None:
     files = [str(_written(tmp_path, kind, make(OWN))) for kind, make in MAKERS.items()]
-    (found,) = find_bills(tmp_path, "thing", PLATFORMS)
+    (found,) = find_sboms(tmp_path, "thing", PLATFORMS)
     assert found == {"platform": "linux/amd64", "digest": OWN, "packages": 0, "files": files}
     receipt = Receipt(image="", version="", revision="", mode="", archive="")
-    assert not bills_are_there(receipt, tmp_path)
+    assert not sboms_are_there(receipt, tmp_path)
     receipt.gates = [GateRecord(gate="sbom", state="passed", figures={"sboms": [found]})]
-    assert bills_are_there(receipt, tmp_path)
+    assert sboms_are_there(receipt, tmp_path)
     _written(tmp_path, wrong, MAKERS[wrong](OTHER))
-    assert not bills_are_there(receipt, tmp_path)
+    assert not sboms_are_there(receipt, tmp_path)
     with pytest.raises(InputError, match="is about another image") as caught:
-        find_bills(tmp_path, "thing", PLATFORMS)
+        find_sboms(tmp_path, "thing", PLATFORMS)
     assert OTHER in str(caught.value)
     assert "docker-sbom" in str(caught.value)
 
 
-def test_a_bill_that_is_gone_is_not_there(tmp_path: Path) -> None:
-    assert find_bills(tmp_path, "thing", PLATFORMS) == []
+def test_an_sbom_that_is_gone_is_not_there(tmp_path: Path) -> None:
+    assert find_sboms(tmp_path, "thing", PLATFORMS) == []
     path = _written(tmp_path, "spdxjson", _spdx(OWN))
-    (found,) = find_bills(tmp_path, "thing", PLATFORMS)
+    (found,) = find_sboms(tmp_path, "thing", PLATFORMS)
     receipt = Receipt(image="", version="", revision="", mode="", archive="")
     receipt.gates = [GateRecord(gate="sbom", state="passed", figures={"sboms": [found]})]
     path.unlink()
-    assert not bills_are_there(receipt, tmp_path)
+    assert not sboms_are_there(receipt, tmp_path)
 
 
-def test_a_bill_says_what_made_it(tmp_path: Path) -> None:
+def test_an_sbom_says_what_made_it(tmp_path: Path) -> None:
     creators = ["Organization: Anchore, Inc", "Tool: syft-1.18.1"]
     path = _written(tmp_path, "spdxjson", {"creationInfo": {"creators": creators}})
     assert made_by(path) == "syft 1.18.1"
@@ -122,7 +122,7 @@ def test_a_bill_says_what_made_it(tmp_path: Path) -> None:
 
 def _whole() -> dict[str, Any]:
     """Return a receipt as it lies on disk, of a publication that is done."""
-    bill = {"platform": "linux/amd64", "digest": OWN, "packages": 1, "files": ["a.spdx.json"]}
+    sbom = {"platform": "linux/amd64", "digest": OWN, "packages": 1, "files": ["a.spdx.json"]}
     kept = {"platform": "linux/amd64", "digest": OWN, "file": "p.json", "type": "slsaprovenance1"}
     receipt = Receipt(
         image="thing",
@@ -130,7 +130,7 @@ def _whole() -> dict[str, Any]:
         revision="0" * 40,
         mode="release",
         archive="dist/thing-1.2.3.oci.tar",
-        gates=[GateRecord(gate="sbom", state="passed", figures={"sboms": [bill]})],
+        gates=[GateRecord(gate="sbom", state="passed", figures={"sboms": [sbom]})],
         provenance=[kept],
         targets={"one": TargetRecord(repository="one.example/thing")},
         tools={"docker": "28"},
@@ -159,7 +159,7 @@ def _gate(**changes: object) -> dict[str, Any]:
     return {"gates": [_whole()["gates"][0] | changes]}
 
 
-def _bill(**changes: object) -> dict[str, Any]:
+def _sbom(**changes: object) -> dict[str, Any]:
     return _gate(figures={"sboms": [_whole()["gates"][0]["figures"]["sboms"][0] | changes]})
 
 
@@ -181,10 +181,10 @@ NO_RECEIPTS: dict[str, object] = {
     "gates that are null": {"gates": None},
     "a gate without a state": {"gates": [{"gate": "scan"}]},
     "figures that are null": _gate(figures=None),
-    "bills that are null": _gate(figures={"sboms": None}),
-    "a bill without files": _gate(figures={"sboms": [{"digest": OWN}]}),
-    "a bill of a kind that nobody knows": _bill(files=["a.pdf"]),
-    "a bill whose files are a text": _bill(files="a.spdx.json"),
+    "SBOMs that are null": _gate(figures={"sboms": None}),
+    "an SBOM without files": _gate(figures={"sboms": [{"digest": OWN}]}),
+    "an SBOM of a kind that nobody knows": _sbom(files=["a.pdf"]),
+    "an SBOM whose files are a text": _sbom(files="a.spdx.json"),
     "a registry that is a text": {"targets": {"one": "x"}},
     "tags that are a list": _target(tags=["1.2.3"]),
     "a tag without what it was before": _target(tags={"1.2.3": {"digest": OWN}}),
@@ -200,7 +200,7 @@ def test_what_is_no_receipt_is_told(tmp_path: Path, found: object) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(InputError, match="is not a receipt") as caught:
         read_receipt(path)
-    assert "leave --resume out" in str(caught.value)
+    assert "run without --resume" in str(caught.value)
 
 
 # --- one for each version ---------------------------------------------------------------------

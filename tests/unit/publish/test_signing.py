@@ -23,7 +23,7 @@ from buildlib.publish.receipt import (
     write_receipt,
 )
 from buildlib.publish.report import as_text
-from buildlib.publish.signing import CosignSigner, make_verifier
+from buildlib.publish.signing import ReleaseSigner, make_verifier
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.transport import Transport
@@ -113,10 +113,10 @@ def _planned(root: Path) -> tuple[Project, PublishPlan, Receipt]:
     return project, plan, receipt
 
 
-def _signer(root: Path, executor: FakeExecutor) -> tuple[CosignSigner, PublishPlan, Receipt]:
+def _signer(root: Path, executor: FakeExecutor) -> tuple[ReleaseSigner, PublishPlan, Receipt]:
     project, plan, receipt = _planned(root)
     there = {name: _repository(name) for name in ("one", "two")}
-    return CosignSigner(project, plan, executor, a_console()[0], there), plan, receipt
+    return ReleaseSigner(project, plan, executor, a_console()[0], there), plan, receipt
 
 
 def test_two_accounts_on_one_host_each_sign_their_own(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_what_cosign_did_again_is_counted_where_it_was(tmp_path: Path) -> None:
     project, plan, receipt = _planned(tmp_path)
     there = {name: _repository(name) for name in ("one", "two")}
     cosign.failing = 1
-    signer = CosignSigner(project, plan, cosign, a_console()[0], there)
+    signer = ReleaseSigner(project, plan, cosign, a_console()[0], there)
     for target in plan.targets:
         signer.sign(target, receipt)
     assert [one.transport.tally.retries for one in there.values()] == [1, 0]
@@ -233,7 +233,7 @@ def test_what_cosign_is_refused_with_is_told_without_the_password(tmp_path: Path
     project, plan, receipt = _planned(tmp_path)
     known = Credentials(username="one", secret="pass-77ab", source="the test")  # noqa: S106 - made up
     there = Repository(Transport("registry.example", known), "one/thing")
-    signer = CosignSigner(project, plan, _Refused(), a_console()[0], {"one": there})
+    signer = ReleaseSigner(project, plan, _Refused(), a_console()[0], {"one": there})
     with pytest.raises(AuthorisationError, match=r"DENIED: no \*\*\*"):
         signer.sign(plan.targets[0], receipt)
     verify = make_verifier(project.config, _Refused(), {}, a_console()[0])

@@ -12,16 +12,10 @@ from buildlib.config.tables import Registry
 from buildlib.config.tag_rules import DEFAULT_RULES
 from buildlib.errors import BuildlibError, GateError, TransientError
 from buildlib.git.facts import Changes
-from buildlib.publish.plan import (
-    PublishPlan,
-    Target,
-    make_publish_plan,
-    plan_target,
-    target_of,
-)
-from buildlib.publish.progress import Course
+from buildlib.publish.plan import PublishPlan, Target, make_publish_plan, plan_target, target_of
+from buildlib.publish.progress import PublishProgress
 from buildlib.publish.receipt import Receipt, TargetRecord, new_receipt, read_receipt
-from buildlib.publish.tagger import Rules, Tagging
+from buildlib.publish.tagger import Tagging, TagPolicy
 from buildlib.registry.claim import Claim, Intent
 from buildlib.registry.repository import INDEX, Document, Repository
 from buildlib.registry.transport import Transport
@@ -108,8 +102,8 @@ class World:
             target.name: TargetRecord(repository=target.repository) for target in plan.targets
         }
         console, _, self.printed = a_console()
-        course = Course(receipt, self.root, console, lambda _: None)
-        rules = Rules(
+        course = PublishProgress(receipt, self.root, console, lambda _: None)
+        rules = TagPolicy(
             target=self.target,
             rightful=lambda _registry, _tag, held: "1.3.0" if "1.3.0" in held else "",
             claim=self.claim,
@@ -146,7 +140,7 @@ def test_what_was_moved_after_a_publication_stays_where_it_is(tmp_path: Path) ->
     held = again.targets["one"].held_back
     assert sorted(held) == ["1", "latest"]
     assert all(reason.startswith("it was moved to sha256:") for reason in held.values())
-    assert "one.example/thing:latest stays where it is: it was moved" in world.printed.getvalue()
+    assert "one.example/thing:latest is not moved: it was moved" in world.printed.getvalue()
     # One that is gone is given again.
     for memory in world.repositories.values():
         del memory.given["latest"]
@@ -289,7 +283,7 @@ def test_nothing_moves_on_where_a_version_became_another_image(tmp_path: Path) -
             one.given["1.2.3"] = THEIRS
 
     two.before = somebody
-    with pytest.raises(GateError, match="was moved by somebody else"):
+    with pytest.raises(GateError, match="was moved by another publisher"):
         world.publish()
     assert world.given == [{"1.2.3": "theirs"}, {"1.2.3": "ours"}]
 
@@ -303,7 +297,7 @@ def test_it_is_looked_at_once_more_at_the_very_end(tmp_path: Path) -> None:
             one.given["1.2.3"] = THEIRS
 
     two.before = somebody
-    with pytest.raises(GateError, match="was moved by somebody else"):
+    with pytest.raises(GateError, match="was moved by another publisher"):
         world.publish()
 
 

@@ -23,9 +23,10 @@ from buildlib.errors import (
 from buildlib.registry.claim import BLOBS, PREFIX, Claim, ClaimTerms, Intent, all_claimed
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.request import Options
-from buildlib.registry.response import Answer
+from buildlib.registry.response import Response
 from buildlib.registry.tags import put_tag
-from buildlib.registry.transport import LaterError, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import LaterError
 
 TERMS = ClaimTerms(duration=90.0, poll=10.0, patience=300.0)
 OURS = Intent("1.3.0 (abc1234)", "sha256:" + "a" * 64, ("1.3.0",))
@@ -45,7 +46,7 @@ class Direct(Transport):
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
 
-    def ask(self, method: str, path: str, **options: Unpack[Options]) -> Answer:
+    def ask(self, method: str, path: str, **options: Unpack[Options]) -> Response:
         self.asked.append(f"{method} {path}")
         self.fails(method, path)
         make = options.get("body")
@@ -325,7 +326,7 @@ def test_one_whose_request_got_no_answer_is_released_as_well(
     world = World(deletes=deletes)
     put = world.registry.answer
 
-    def breaks_off(method: str, path: str, body: bytes) -> Answer:
+    def breaks_off(method: str, path: str, body: bytes) -> Response:
         answer = put(method, path, body)
         if method == "PUT" and PREFIX in path:
             world.registry.answer = put  # type: ignore[method-assign]
@@ -370,10 +371,10 @@ def test_an_interrupt_waits_for_no_registry(kind: type[BaseException]) -> None:
 
 def test_a_list_of_tags_that_is_too_old_is_not_believed() -> None:
     world = World()
-    old = Answer(200, {}, b'{"tags": ["1.2.0"]}')
+    old = Response(200, {}, b'{"tags": ["1.2.0"]}')
     answer, until = world.registry.answer, 1015.0
 
-    def lags(method: str, path: str, body: bytes) -> Answer:
+    def lags(method: str, path: str, body: bytes) -> Response:
         late = "/tags/" in path and world.way.now < until
         return old if late else answer(method, path, body)
 

@@ -10,13 +10,13 @@ from contextlib import suppress
 import pytest
 
 from buildlib.registry.headers import read_challenges, read_links
-from buildlib.registry.response import Answer
+from buildlib.registry.response import Response
 
 NEXT = "/v2/team/thing/tags/list?n=2&last=b"
 
 
 def _onward(text: str) -> tuple[str, ...]:
-    return Answer(200, {"link": text}, b"").onward
+    return Response(200, {"link": text}, b"").next_pages
 
 
 @pytest.mark.parametrize(

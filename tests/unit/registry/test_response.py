@@ -10,12 +10,12 @@ from urllib3.exceptions import HTTPError, ProxyError
 
 from buildlib.errors import GateError
 from buildlib.registry.repository import INDEX, MANIFEST, Document
-from buildlib.registry.response import Answer, clean, on_one_line, read_object, reason_of
+from buildlib.registry.response import Response, clean, on_one_line, read_object, reason_of
 
 
-def _answer(body: object = "", **headers: str) -> Answer:
+def _answer(body: object = "", **headers: str) -> Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(200, named, json.dumps(body).encode())
+    return Response(200, named, json.dumps(body).encode())
 
 
 REFUSED = "_Encrypted(host='h', port=1): Failed to connect: [Errno 111] Connection refused"
@@ -75,9 +75,9 @@ def test_how_long_to_wait(said: str, seconds: float) -> None:
 )
 def test_what_registries_say_of_what_they_do_not_have(code: str, message: str) -> None:
     data = json.dumps({"errors": [{"code": code, "message": message, "detail": None}]}).encode()
-    assert Answer(404, {}, data).is_unknown
-    assert not Answer(200, {}, data).is_unknown
-    assert not Answer(400, {}, data).is_unknown
+    assert Response(404, {}, data).is_unknown
+    assert not Response(200, {}, data).is_unknown
+    assert not Response(400, {}, data).is_unknown
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_registries_say_of_what_they_do_not_have(code: str, message: str) -
     ],
 )
 def test_a_404_that_may_be_of_somebody_else(body: object) -> None:
-    assert not Answer(404, {}, json.dumps(body).encode()).is_unknown
+    assert not Response(404, {}, json.dumps(body).encode()).is_unknown
 
 
 @pytest.mark.parametrize(

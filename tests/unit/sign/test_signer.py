@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from buildlib.errors import (
 )
 from buildlib.executor import Completed
 from buildlib.registry.credentials import Credentials
-from buildlib.registry.transport import Tally, Transport
+from buildlib.registry.transport import Transport
+from buildlib.retry import LaterError, Retrier, Tally
 from buildlib.sign.cosign import (
     Cosign,
     ForeignError,
@@ -34,7 +36,7 @@ from buildlib.sign.cosign import (
     surrounded,
     verifying_problem,
 )
-from buildlib.sign.signer import Signatory, find_cosign, fingerprint
+from buildlib.sign.signer import PATIENCE, Signer, find_cosign, fingerprint, opened_signer
 
 from fakes import FakeExecutor
 
@@ -49,11 +51,17 @@ REGISTRY = Transport("registry.example", KNOWN)
 GITHUB = "https://token.actions.githubusercontent.com"
 
 
-def test_an_index_is_signed_with_every_manifest_in_it() -> None:
-    assert TWO.sign(REFERENCE, KEY, ROOT) == (
-        *("cosign", "sign", "--yes", "--recursive", "--key", "/repo/keys/cosign.key"),
-        *("--tlog-upload=false", REFERENCE),
-    )
+def _signer(
+    executor: FakeExecutor,
+    waits: list[float],
+    *,
+    cosign: Cosign = TWO,
+    safe: Callable[[str], str] = REGISTRY.safe,
+    env: Mapping[str, str] | None = None,
+) -> Signer:
+    retrier = Retrier(patience=PATIENCE, sleep=waits.append, chance=lambda: 1.0)
+    store = Path("/store")
+    return Signer(*(cosign, executor, ROOT, env or {}), store=store, safe=safe, retrier=retrier)
 
 
 def test_version_3_gets_a_configuration_without_services() -> None:
@@ -73,10 +81,8 @@ def test_what_contradicts_the_configuration_is_not_handed_over(
     cosign: Cosign, without: list[str]
 ) -> None:
     executor = FakeExecutor({("env",): Completed(code=0)})
-    signatory = Signatory(
-        cosign, executor, ROOT, {"COSIGN_TLOG_UPLOAD": "false", "COSIGN_PASSWORD": ""}, safe=str
-    )
-    signatory.sign(REFERENCE, KEY, Path("/store"))
+    env = {"COSIGN_TLOG_UPLOAD": "false", "COSIGN_PASSWORD": ""}
+    _signer(executor, [], cosign=cosign, env=env).sign(REFERENCE, KEY)
     (argv,) = executor.asked
     assert list(argv[1 : argv.index("cosign")]) == [*without, "DOCKER_CONFIG=/store"]
 
@@ -176,11 +182,11 @@ NO_PUB = "loading public key: open no.pub: no such file or directory"
         ),
         pytest.param(1, NO_FILE, InputError, "can't be used", id="there is no key"),
         pytest.param(1, DENIED, AuthorisationError, "refuses", id="the registry refuses"),
-        pytest.param(1, DOWN, TransientError, "does not answer", id="the registry is down"),
-        pytest.param(1, BUSY, TransientError, "does not answer", id="the registry is busy"),
+        pytest.param(1, DOWN, LaterError, "does not answer", id="the registry is down"),
+        pytest.param(1, BUSY, LaterError, "does not answer", id="the registry is busy"),
         pytest.param(1, NOBODY, AuthorisationError, "id-token: write", id="nobody vouches, in 2"),
         pytest.param(1, AMBIENT, AuthorisationError, "id-token: write", id="nobody vouches, in 3"),
-        pytest.param(1, FULCIO_DOWN, TransientError, "to vouch", id="who vouches is down"),
+        pytest.param(1, FULCIO_DOWN, LaterError, "the issuer of", id="the issuer is down"),
         pytest.param(1, CALLED_SO, InputError, "can't be used", id="a repository is called so"),
         pytest.param(1, "boom", VerificationError, "could not sign", id="something else"),
     ],
@@ -204,7 +210,7 @@ def test_why_nothing_was_signed(
         pytest.param(11, NO_TAG, InputError, "there is no x", id="there is no such image"),
         pytest.param(1, NO_PUB, InputError, "public key can't be read", id="there is no key"),
         pytest.param(1, DENIED, AuthorisationError, "refuses", id="the registry refuses"),
-        pytest.param(1, DOWN, TransientError, "does not answer", id="the registry is down"),
+        pytest.param(1, DOWN, LaterError, "does not answer", id="the registry is down"),
         pytest.param(1, "boom", VerificationError, "is not verified", id="something else"),
     ],
 )
@@ -246,21 +252,20 @@ ONE, OTHER = (f"registry.example/x@sha256:{letter * 64}" for letter in "bc")
     ],
 )
 def test_what_is_not_signed_is_named(
-    tmp_path: Path,
     signed: tuple[str, ...],
     manifests: bool,  # noqa: FBT001 - a table
     said: str,
 ) -> None:
     executor = Signatures(*signed)
-    signatory = Signatory(TWO, executor, ROOT, {}, safe=REGISTRY.safe)
+    signer = _signer(executor, [])
     policy = replace(PUBLIC, manifests=manifests)
     digests = [one.partition("@")[2] for one in (ONE, OTHER)]
     if not said:
-        found = signatory.verify(REFERENCE, policy, tmp_path, images=digests)
+        found = signer.verify(REFERENCE, policy, images=digests)
         assert found.images == (tuple(digests) if manifests else ())
         return
     with pytest.raises(VerificationError) as caught:
-        signatory.verify(REFERENCE, policy, tmp_path, images=digests)
+        signer.verify(REFERENCE, policy, images=digests)
     assert caught.value.what == said
     assert ("manifests = false" in caught.value.hint) is ("index" in said)
 
@@ -299,48 +304,40 @@ GOOD = Completed(code=0)
 STALL = TimedOutError("env did not answer within 180 s")
 
 
-def _signatory(executor: FakeExecutor, waits: list[float], **env: str) -> Signatory:
-    return Signatory(
-        *(TWO, executor, ROOT, env), safe=REGISTRY.safe, sleep=waits.append, chance=lambda: 1.0
-    )
-
-
 def test_what_may_pass_is_tried_again() -> None:
     waits: list[float] = []
     executor = Answers(BAD, BAD, GOOD)
-    _signatory(executor, waits).sign(REFERENCE, KEY, Path("/store"))
+    _signer(executor, waits).sign(REFERENCE, KEY)
     assert waits == [1.0, 2.0]
     assert executor.asked[0][:3] == ("env", "DOCKER_CONFIG=/store", "cosign")
     with pytest.raises(TransientError):
-        _signatory(Answers(*[BAD] * 4), waits).sign(REFERENCE, KEY, Path("/store"))
+        _signer(Answers(*[BAD] * 4), waits).sign(REFERENCE, KEY)
 
 
-def test_waits_spread_and_what_was_done_again_is_counted() -> None:
+def test_waits_spread_and_what_was_done_again_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     tally = Tally()
     executor = Answers(BAD, BAD, BAD, GOOD)
     chances = iter((0.5, 0.25, 0.0))
-    Signatory(
-        *(TWO, executor, ROOT, {}),
-        safe=REGISTRY.safe,
-        tally=tally,
-        sleep=waits.append,
-        chance=lambda: next(chances),
-    ).sign(REFERENCE, KEY, Path("/store"))
+    spread = partial(Retrier, sleep=waits.append, chance=lambda: next(chances))
+    monkeypatch.setattr("buildlib.sign.signer.Retrier", spread)
+    transport = Transport("registry.example", KNOWN, tally=tally)
+    with opened_signer(transport, TWO, executor, ROOT, {}) as signer:
+        signer.sign(REFERENCE, KEY)
     assert waits == [0.5, 0.5, 0.0]
     assert (tally.retries, tally.waited) == (3, 1.0)
 
 
 def test_a_registry_that_stalls_is_asked_again_and_then_it_may_work_later() -> None:
     waits: list[float] = []
-    _signatory(Answers(STALL, GOOD), waits).sign(REFERENCE, KEY, Path("/store"))
+    _signer(Answers(STALL, GOOD), waits).sign(REFERENCE, KEY)
     assert waits == [1.0]
     with pytest.raises(TransientError, match="cosign sign did not end within 180 s") as caught:
-        _signatory(Answers(*[STALL] * 4), waits).sign(REFERENCE, KEY, Path("/store"))
+        _signer(Answers(*[STALL] * 4), waits).sign(REFERENCE, KEY)
     assert caught.value.exit_code == 6
-    stalled = _signatory(Answers(*[STALL] * 4), waits)
+    stalled = _signer(Answers(*[STALL] * 4), waits)
     with pytest.raises(TransientError, match="cosign verify-attestation did not end"):
-        stalled.count(REFERENCE, "spdxjson", PUBLIC, Path("/store"))
+        stalled.statements(REFERENCE, "spdxjson", PUBLIC)
 
 
 TOKEN = "eyJhbGciOiJub25lIn0.plant.plant"  # noqa: S105 - made up
@@ -377,17 +374,17 @@ def test_what_the_registry_says_through_cosign_is_told_without_what_opens_anythi
 ) -> None:
     bad = Completed(code=1, stderr=f"Error: {said}\n{LAST}signing [x]: {said}\n")
     with pytest.raises(BuildlibError) as caught:
-        _signatory(Answers(bad), []).sign(REFERENCE, KEY, Path("/store"))
+        _signer(Answers(bad), []).sign(REFERENCE, KEY)
     assert caught.value.why == f"signing [x]: {told}"
     with pytest.raises(BuildlibError) as caught:
-        _signatory(Answers(bad), []).verify(REFERENCE, PUBLIC, Path("/store"))
+        _signer(Answers(bad), []).verify(REFERENCE, PUBLIC)
     assert caught.value.why == f"signing [x]: {told}"
 
 
 def _why(said: str, safe: Callable[[str], str]) -> str:
     answers = Answers(Completed(code=1, stderr=f"{LAST}{said}\n"))
     with pytest.raises(InputError, match="the key can't be used") as caught:
-        Signatory(TWO, answers, ROOT, {}, safe=safe).sign(REFERENCE, KEY, Path("/store"))
+        _signer(answers, [], safe=safe).sign(REFERENCE, KEY)
     return caught.value.why
 
 
@@ -406,11 +403,11 @@ def test_what_will_not_pass_is_not_tried_again() -> None:
     waits: list[float] = []
     refused = Answers(Completed(code=1, stderr=LAST + DENIED))
     with pytest.raises(AuthorisationError):
-        _signatory(refused, waits).sign(REFERENCE, KEY, Path("/store"))
+        _signer(refused, waits).sign(REFERENCE, KEY)
     assert waits == []
 
 
-def test_a_stranger_has_nothing_of_the_signers() -> None:
+def test_a_third_party_has_nothing_of_the_signers() -> None:
     executor = Answers(Completed(code=0, stdout="[]"))
     env = {
         "COSIGN_PASSWORD": "p",
@@ -420,7 +417,7 @@ def test_a_stranger_has_nothing_of_the_signers() -> None:
         "HTTPS_PROXY": "http://proxy",
         "HOME": "/home/me",
     }
-    found = _signatory(executor, [], **env).verify(REFERENCE, PUBLIC, Path("/store"))
+    found = _signer(executor, [], env=env).verify(REFERENCE, PUBLIC)
     argv = executor.asked[0]
     unset = [argv[n + 1] for n, word in enumerate(argv) if word == "-u"]
     assert unset == [name for name in sorted(env) if name not in {"HTTPS_PROXY", "HOME"}]
@@ -433,7 +430,7 @@ def test_who_reads_the_key_from_a_cloud_needs_what_opens_it() -> None:
     executor = Answers(Completed(code=0, stdout="[]"))
     policy = Verify(key="awskms:///alias/release")
     env = {"AWS_SECRET_ACCESS_KEY": "v", "COSIGN_PASSWORD": "p"}
-    found = _signatory(executor, [], **env).verify(REFERENCE, policy, Path("/store"))
+    found = _signer(executor, [], env=env).verify(REFERENCE, policy)
     assert "AWS_SECRET_ACCESS_KEY" not in executor.asked[0]
     assert found.signed_by == policy.key
 
@@ -442,7 +439,7 @@ def test_who_has_the_key_in_a_variable_needs_that_one_and_no_other() -> None:
     executor = Answers(GOOD)
     policy = Verify(key="env://COSIGN_PUBLIC_KEY")
     env = {"COSIGN_PUBLIC_KEY": "k", "COSIGN_PASSWORD": "p", "AWS_SECRET_ACCESS_KEY": "v"}
-    _signatory(executor, [], **env).verify(REFERENCE, policy, Path("/store"))
+    _signer(executor, [], env=env).verify(REFERENCE, policy)
     argv = executor.asked[0]
     unset = [argv[n + 1] for n, word in enumerate(argv) if word == "-u"]
     assert unset == ["AWS_SECRET_ACCESS_KEY", "COSIGN_PASSWORD"]
@@ -455,7 +452,7 @@ def _envelope(statement: object) -> str:
 
 def test_a_signed_statement_is_read() -> None:
     told = Completed(code=0, stdout=f"{_envelope({'a': 1})}\n\n{_envelope({'b': 2})}\n")
-    found = _signatory(Answers(told), []).statements(REFERENCE, "spdxjson", PUBLIC, Path("/store"))
+    found = _signer(Answers(told), []).statements(REFERENCE, "spdxjson", PUBLIC)
     assert found == ({"a": 1}, {"b": 2})
 
 
@@ -471,9 +468,9 @@ def test_a_signed_statement_is_read() -> None:
     ],
 )
 def test_a_form_that_is_not_known_is_not_taken_for_no_statement(text: str) -> None:
-    signatory = _signatory(Answers(Completed(code=0, stdout=text)), [])
-    with pytest.raises(ToolError, match="in no known form"):
-        signatory.statements(REFERENCE, "spdxjson", PUBLIC, Path("/store"))
+    signer = _signer(Answers(Completed(code=0, stdout=text)), [])
+    with pytest.raises(ToolError, match="in an unknown form"):
+        signer.statements(REFERENCE, "spdxjson", PUBLIC)
 
 
 VERIFIED = Completed(code=0, stdout="[]")
@@ -489,7 +486,7 @@ def test_what_somebody_else_states_about_the_whole_hides_nothing_about_its_image
     whole: Completed,
 ) -> None:
     answers = Answers(VERIFIED, whole, STATED, STATED)
-    found = _signatory(answers, []).verify(REFERENCE, WITH_BILLS, Path("/store"), images=IMAGES)
+    found = _signer(answers, []).verify(REFERENCE, WITH_BILLS, images=IMAGES)
     assert found.attestations == (("spdxjson", 2),)
 
 
@@ -505,34 +502,32 @@ def test_what_somebody_else_states_about_the_whole_hides_nothing_about_its_image
 def test_what_nobody_who_counts_states_is_not_there(
     answers: tuple[Completed, ...], told: str
 ) -> None:
-    signatory = _signatory(Answers(VERIFIED, *answers), [])
-    with pytest.raises(VerificationError, match="no signed statement of the type") as caught:
-        signatory.verify(REFERENCE, WITH_BILLS, Path("/store"), images=IMAGES)
+    signer = _signer(Answers(VERIFIED, *answers), [])
+    with pytest.raises(VerificationError, match="no signed attestation of the type") as caught:
+        signer.verify(REFERENCE, WITH_BILLS, images=IMAGES)
     assert caught.value.why.endswith(told)
 
 
 def test_a_registry_that_is_down_is_no_missing_statement() -> None:
-    signatory = _signatory(Answers(VERIFIED, *[BAD] * 4), [])
+    signer = _signer(Answers(VERIFIED, *[BAD] * 4), [])
     with pytest.raises(TransientError):
-        signatory.verify(REFERENCE, WITH_BILLS, Path("/store"), images=IMAGES)
+        signer.verify(REFERENCE, WITH_BILLS, images=IMAGES)
 
 
 def test_an_identity_is_told_as_the_certificate_has_it() -> None:
     text = '[{"optional": {"Subject": "me@example.org", "Issuer": "https://i"}}]\n'
     policy = Verify(identity="me@example.org", issuer="https://i")
-    found = _signatory(Answers(Completed(code=0, stdout=text)), []).verify(
-        REFERENCE, policy, Path("/store")
-    )
+    found = _signer(Answers(Completed(code=0, stdout=text)), []).verify(REFERENCE, policy)
     assert found.signed_by == "me@example.org (https://i)"
-    other = _signatory(Answers(Completed(code=0)), []).verify(REFERENCE, policy, Path("/store"))
+    other = _signer(Answers(Completed(code=0)), []).verify(REFERENCE, policy)
     assert other.signed_by == "me@example.org"
 
 
 def test_only_a_digest_is_signed() -> None:
     with pytest.raises(InputError, match="has no digest"):
-        _signatory(Answers(), []).sign("registry.example/x:latest", KEY, Path("/store"))
-    with pytest.raises(InputError, match="nothing says what counts"):
-        _signatory(Answers(), []).verify(REFERENCE, Verify(), Path("/store"))
+        _signer(Answers(), []).sign("registry.example/x:latest", KEY)
+    with pytest.raises(InputError, match="not configured what counts"):
+        _signer(Answers(), []).verify(REFERENCE, Verify())
 
 
 def test_a_key_has_a_fingerprint(tmp_path: Path) -> None:

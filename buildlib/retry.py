@@ -1,0 +1,101 @@
+"""Retries: how often, how long to wait between them, and which errors of a network pass."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from buildlib.errors import TransientError
+
+# As docker, cosign and the libraries of Go word them, with the statuses and codes of registries.
+_TRANSIENT: Final = re.compile(
+    r"no such host|server misbehaving|temporary failure|timed? ?out|deadline exceeded|\bEOF\b"
+    r"|connection (refused|reset)|broken pipe|unreachable|no route to host|request canceled"
+    r"|too[ _]?many[ _]?requests|INTERNAL_ERROR|UNAVAILABLE"
+    r"|(status( code)?:?|HTTP) (408|425|429|5\d\d)\b",
+    re.IGNORECASE,
+)
+T = TypeVar("T")
+
+
+def is_transient(text: str) -> bool:
+    """Return whether a program names an error of the network that may pass."""
+    return bool(_TRANSIENT.search(text))
+
+
+class LaterError(TransientError):
+    """The request may be repeated; `wait` is the seconds that the registry asks for."""
+
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patience:
+    """How long a request that may work later is repeated.
+
+    Args:
+        attempts: of one request, the first one included.
+        base: seconds before the second attempt at most; each next wait may be twice as long.
+        ceiling: seconds that one wait may take, whatever the registry asks for.
+        timeout: seconds without a byte until a connection counts as dead.
+    """
+
+    attempts: int = 6
+    base: float = 0.5
+    ceiling: float = 60.0
+    timeout: float = 60.0
+
+
+@dataclass
+class Tally:
+    """The retries that were needed."""
+
+    retries: int = 0
+    waited: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Retrier:
+    """Repeats what may work later.
+
+    Args:
+        patience: how often, and how long.
+        tally: counts the retries.
+        sleep: of this machine.
+        chance: spreads the waits; between 0 and 1.
+    """
+
+    patience: Patience = field(default_factory=Patience)
+    tally: Tally = field(default_factory=Tally)
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+
+    def persist(self, once: Callable[[], T]) -> T:
+        """Call a function until it raises no LaterError.
+
+        Raises:
+            TransientError: the attempts are used up (exit 6).
+            BuildlibError: everything else that the function raises.
+        """
+        for attempt in range(self.patience.attempts - 1):
+            try:
+                return once()
+            except LaterError as problem:
+                self.pause(attempt, problem)
+        return once()
+
+    def pause(self, attempt: int, problem: LaterError) -> None:
+        """Wait after a failed attempt, the first of which is 0, and count it.
+
+        A caller that has to look again before it repeats a request makes its own loop of this.
+        """
+        self.tally.retries += 1
+        # "Full jitter": many clients that failed together do not come back together.
+        longest = min(self.patience.ceiling, self.patience.base * 2**attempt)
+        seconds = min(self.patience.ceiling, max(problem.wait, longest * self.chance()))
+        self.tally.waited += seconds
+        self.sleep(seconds)
