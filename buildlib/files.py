@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import re
@@ -16,6 +17,7 @@ from buildlib.errors import InputError
 
 # What the system says where a file can't be replaced by another: not ours to give, or mounted.
 _KEPT: Final = frozenset({errno.EPERM, errno.EACCES, errno.EBUSY})
+_UNIT: Final = 1000
 
 
 def write_file(path: Path, data: str | bytes) -> None:
@@ -76,10 +78,18 @@ def human_size(size: int | None) -> str:
         return ""
     amount = float(size)
     for unit in ("B", "kB", "MB"):
-        if amount < 1000:  # noqa: PLR2004 - the base of the units
+        if amount < _UNIT:
             return f"{amount:.4g} {unit}"
-        amount /= 1000
+        amount /= _UNIT
     return f"{amount:.4g} GB"
+
+
+def difference(name: str, before: str, after: str) -> str:
+    """Return how two versions of a file differ, as a unified diff; nothing where they do not."""
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
+    )
+    return "\n".join(lines)
 
 
 def write_text(path: Path, text: str, *, append: bool = False) -> None:

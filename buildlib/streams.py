@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import io
 import os
 import sys
@@ -96,9 +97,11 @@ def _open_closed() -> None:
             os.fstat(number)
         except OSError:
             # The lowest number that is free; those below are open by now.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - its only form
+            fcntl.fcntl(os.open(os.devnull, os.O_RDWR), fcntl.F_SETFD, 0)
         if getattr(sys, name) is None:
-            stream = open(os.devnull, "r" if number == 0 else "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
+            # As long as the process.
+            nothing = os.open(os.devnull, os.O_RDWR)
+            stream = os.fdopen(nothing, "r" if number == 0 else "w", encoding="utf-8")
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
 

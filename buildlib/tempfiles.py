@@ -30,7 +30,7 @@ def _this_machine() -> str:
     space = ""
     with suppress(OSError):
         # Linux alone has such a link; the machine's own has the same number after every start.
-        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path
+        space = str(Path("/proc/self/ns/pid").readlink())
     return f"{zlib.crc32(f'{os.uname().nodename} {space}'.encode()):08x}"
 
 
@@ -117,7 +117,7 @@ def system_problem(error: OSError) -> InputError:
     """Return what the system refused, of which no module of ours has more to say."""
     files = [str(name) for name in (error.filename, error.filename2) if name]
     names, reason = " and ".join(files), error.strerror or str(error)
-    ours = os.path.join(tempfile.gettempdir(), _OURS)  # noqa: PTH118 - a beginning
+    ours = f"{tempfile.gettempdir()}/{_OURS}"
     if is_no_room(error) and (not files or any(name.startswith(ours) for name in files)):
         # Files that are kept are named by whoever writes them.
         return no_room(f"{names}: {reason}" if names else reason)

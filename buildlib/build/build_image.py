@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from buildlib.background import Background
-from buildlib.build import preflight
+from buildlib.build import builder_check, preflight
 from buildlib.build.argv import build_line, buildx_argv
 from buildlib.build.context import uncommitted
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
@@ -25,6 +25,7 @@ from buildlib.build.planner import BuildRequest, make_build_plan, unused_bases
 from buildlib.build.progress import BuildProgress, PlainProgress, without_command
 from buildlib.build.result import BuildResult
 from buildlib.builders.commands import missing_hint
+from buildlib.config.builders import BuilderSettings
 from buildlib.console import Console, redact
 from buildlib.docker.engine import EngineFacts, emulation_problem, inspect_builder, inspect_engine
 from buildlib.dockerfile.parser import Dockerfile
@@ -40,9 +41,6 @@ from buildlib.executor import Executor, Watch
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 from buildlib.tempfiles import passing_file, remove_left
-
-if TYPE_CHECKING:
-    from buildlib.config.builders import BuilderSettings
 
 _TAIL: Final = 40
 # A builder whose build has said nothing for so many seconds is asked whether its nodes are there.
@@ -85,9 +83,7 @@ def _check_plan(
     if request.strict:
         problems += [InputError(text) for text in preflight.undeclared(plan, dockerfile)]
     if described:
-        from buildlib.build.builder_check import check_platforms  # noqa: PLC0415 - see _check_engine
-
-        problems += check_platforms(described, plan.platforms)
+        problems += builder_check.check_platforms(described, plan.platforms)
     return problems + preflight.check_push(plan, _registries(plan))
 
 
@@ -108,8 +104,6 @@ def _check_engine(
     builder = inspect_builder(executor, plan.builder) if asked else None
     if not (builder and plan.builder):
         return problems + preflight.check_output(plan, engine, builder)
-    from buildlib.build import builder_check  # noqa: PLC0415 - most builds name no builder
-
     hint = {"hint": missing_hint(described)} if described else {}
     problems += preflight.check_output(plan, engine, builder, **hint)
     return problems + builder_check.check_builder(plan, engine, builder, described)
@@ -201,9 +195,7 @@ def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list
     stand_ins = ", ".join(plan.stand_ins)
     caches: list[str] = []
     if described := project.config.described_builder():
-        from buildlib.build.builder_check import cache_warnings  # noqa: PLC0415 - see _check_engine
-
-        caches = cache_warnings(plan, described)
+        caches = builder_check.cache_warnings(plan, described)
     return [
         *project.version.warnings,
         *(f"{text!r} can't be a tag: it becomes {tag}" for text, tag in plan.mapped),
@@ -276,8 +268,6 @@ def _watch(plan: BuildPlan, executor: Executor, described: BuilderSettings | Non
         return None
 
     def ask() -> None:
-        from buildlib.build import builder_check  # noqa: PLC0415 - most builds name no builder
-
         problems: Sequence[BuildlibError] = ()
         for _ in range(_CHANCES):
             problems = builder_check.check_nodes(

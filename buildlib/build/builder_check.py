@@ -116,7 +116,7 @@ def _dead(node: Node, found: Builder, described: str) -> EngineError:
 
 
 def _check_output(plan: BuildPlan, nodes: Sequence[Node]) -> list[BuildlibError]:
-    if len(nodes) < 2 or len(plan.platforms) < 2:  # noqa: PLR2004 - one node has it all
+    if len(nodes) <= 1 or len(plan.platforms) <= 1:
         return []
     alone = plan.output in {Output.LOAD, Output.OCI} or _ONE_NODE.search(plan.output)
     if not alone:

@@ -15,7 +15,6 @@ from buildlib.dockerfile.parser import context_path
 from buildlib.git.command import GitCommand
 from buildlib.git.facts import GitFacts
 from buildlib.image.platform import SLUGS
-from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 
 # Where archives go, and all that is told about them.
@@ -85,7 +84,7 @@ def _is_meant(sources: Sequence[str], path: str) -> bool:
 
 def _own_files(project: Project, folder: str) -> tuple[str, ...]:
     """Return patterns of what tasks write in a folder that has files of the project as well."""
-    name = _literal(parse_reference(project.config.image).repository.rpartition("/")[2])
+    name = _literal(project.config.short_name)
     if folder == DIST:
         return (f"/{name}-*", "/receipt*.json")
     return tuple(f"/{slug}" for slug in SLUGS) if folder == BIN else ()

@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 from buildlib.build.context import DIST, kept_out
 from buildlib.build.labels import image_labels
 from buildlib.build.plan import BuildPlan, Output
+from buildlib.builders.commands import caches
 from buildlib.config.config import Config
 from buildlib.config.parse import VARIABLE
 from buildlib.config.tables import BaseImage
 from buildlib.dockerfile.parser import Dockerfile
-from buildlib.errors import InputError
+from buildlib.errors import InputError, did_you_mean
 from buildlib.image.labels import index_annotations
 from buildlib.image.platform import Platform, engine_platform, parse_platforms
 from buildlib.image.reference import canonical, parse_reference, to_tag
 from buildlib.project import Project
-from buildlib.shell import csv_field
+from buildlib.shell import csv_field, csv_fields
 from buildlib.versioning.local_tags import local_tags, mapped_tags, references
 from buildlib.versioning.placeholders import fill
 
@@ -93,21 +93,15 @@ def chosen_output(request: BuildRequest) -> str:
         return name
     if not name or name in set(Output):
         return name or Output.LOAD
-    close = get_close_matches(name, list(Output), n=1)
-    guess = f"did you mean {close[0]}? " if close else ""
-    raise InputError(
-        f"unknown output {name!r}",
-        hint=f"{guess}known are {', '.join(Output)}, and buildx's own type=…",
-    )
+    known = (*Output, "buildx's own type=…")
+    raise InputError(f"unknown output {name!r}", hint=did_you_mean(name, known))
 
 
 def _check_fields(output: str) -> None:
     """Raise where buildx's own words are no line of CSV, as which they are read."""
-    from csv import Error, reader  # noqa: PLC0415 - buildx's own words are rare
-
     try:
-        next(reader([output], strict=True))
-    except Error as error:
+        csv_fields(output)
+    except ValueError as error:
         raise InputError(
             f"--output can't be read: {output!r}",
             why="it has to be one line of CSV",
@@ -162,7 +156,7 @@ def _destination(project: Project, request: BuildRequest, output: str) -> Path |
         return None
     if request.destination:
         return request.destination
-    name = parse_reference(project.config.image).repository.rpartition("/")[2]
+    name = project.config.short_name
     suffix = ".oci.tar" if output == Output.OCI else ""
     return project.config.root / DIST / f"{name}-{to_tag(project.version.value)}{suffix}"
 
@@ -249,8 +243,6 @@ def _caches(
     described = config.described_builder()
     if not described:
         return config.cache_from, config.cache_to
-    from buildlib.builders.commands import caches  # noqa: PLC0415 - most builds name no builder
-
     own = caches(described, platforms)
     return config.cache_from or own[0], config.cache_to or own[1]
 

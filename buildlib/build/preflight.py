@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Final
@@ -13,8 +12,9 @@ from buildlib.build.plan import BuildPlan, Output
 from buildlib.docker.engine import PROBED, Builder, EngineFacts, says_version
 from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.dockerfile.parser import PREDEFINED, Dockerfile, context_path
-from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
+from buildlib.errors import BuildlibError, EngineError, InputError, ToolError, did_you_mean
 from buildlib.findings.secrets import looks_secret
+from buildlib.shell import csv_fields, csv_pairs
 from buildlib.versioning.preconditions import listing
 
 # The first with `--progress rawjson`, which is how steps and cache hits are counted.
@@ -133,15 +133,13 @@ def check_secrets(texts: Iterable[str]) -> list[BuildlibError]:
 
 def _wrong_with_secret(text: str) -> str:
     """Return what buildx would say; it reads one line of CSV, its keys in any case."""
-    from csv import Error, reader  # noqa: PLC0415 - most builds have no secret
-
     try:
-        fields = next(reader([text], strict=True), [])
-    except Error as error:
+        fields = csv_fields(text)
+    except ValueError as error:
         return str(error)
     if not all("=" in field for field in fields):
         return "it is not a list of key=value"
-    given = _pairs(fields)
+    given = csv_pairs(text)
     if given.keys() - _SECRET_KEYS:
         return f"its keys are not all of {', '.join(sorted(_SECRET_KEYS))}"
     if given.get("type", "file") not in {"file", "env"}:
@@ -149,22 +147,18 @@ def _wrong_with_secret(text: str) -> str:
     return "" if given.get("id") else "it has no id"
 
 
-def _pairs(fields: Iterable[str]) -> dict[str, str]:
-    return {key.lower(): value for key, _, value in (field.partition("=") for field in fields)}
-
-
 def secret_values(texts: Iterable[str], env: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
     """Return what build secrets are, by their ids, as far as it can be read.
 
     Args:
-        texts: of `--secret`, of the form that `check_secrets` wants.
+        texts: of `--secret`; one that can't be read is passed over.
         env: that docker gets.
     """
-    from csv import reader  # noqa: PLC0415 - most builds have no secret
-
     found = []
-    for fields in reader(texts):
-        given = _pairs(fields)
+    for text in texts:
+        if _wrong_with_secret(text):
+            continue
+        given = csv_pairs(text)
         name = given.get("id", "")
         variable = given.get("env") or (name if given.get("type") != "file" else "")
         path = Path(given.get("src") or given.get("source") or name)
@@ -182,11 +176,9 @@ def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> list[Buildlib
         texts: of `--secret`, of the form that `check_secrets` wants.
         env: that docker gets.
     """
-    from csv import reader  # noqa: PLC0415 - most builds have no secret
-
     found: list[BuildlibError] = []
-    for fields in reader(texts):
-        given = _pairs(fields)
+    for text in texts:
+        given = csv_pairs(text)
         variable = given.get("env", "")
         if variable and variable not in env:
             found.append(
@@ -297,14 +289,12 @@ def check_dockerfile(
     """Return a target that is not there, and sources that the context won't have."""
     if dockerfile.stage(plan.target) is None:
         names = [stage.name for stage in dockerfile.stages if stage.name]
-        close = get_close_matches(plan.target, names, n=1)
-        others = f"it has {', '.join(names)}" if names else ""
         return [
             InputError(
                 f"the Dockerfile has no stage {plan.target!r}"
                 if plan.target
                 else "the Dockerfile has no FROM",
-                hint=f"did you mean {close[0]}?" if close else others,
+                hint=did_you_mean(plan.target, names),
             )
         ]
     problems = (_check_source(plan, source, ignore) for source in plan.sources)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.config.builders import KUBERNETES
+from buildlib.docker.client_config import buildx_folder
 from buildlib.docker.engine import Builder
 from buildlib.errors import EngineError
 from buildlib.files import write_file
@@ -55,8 +56,7 @@ class Records:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         """Keep the directory."""
-        docker = env.get("DOCKER_CONFIG") or Path(env.get("HOME") or "~").expanduser() / ".docker"
-        self._folder = Path(env.get("BUILDX_CONFIG") or Path(docker, "buildx")) / _FOLDER
+        self._folder = buildx_folder(env) / _FOLDER
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"

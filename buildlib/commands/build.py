@@ -9,6 +9,7 @@ from typing import Final
 
 from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
+from buildlib.build.checkout import changes_of, from_commit, is_of_commit
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest, chosen_output, chosen_platforms
 from buildlib.build.result import BuildResult
@@ -34,8 +35,6 @@ def _files(run: Edge, project: Project, request: BuildRequest) -> Iterator[Proje
     if here and not release:
         yield project
         return
-    from buildlib.build.checkout import changes_of, from_commit, is_of_commit  # noqa: PLC0415 - few ask
-
     changes = changes_of(project)
     name, paths = project.version.value, listing(changes.paths)
     if here:

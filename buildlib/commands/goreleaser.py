@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.commands.session import Edge
 from buildlib.commands.version import Telling
 from buildlib.errors import GateError, InputError
-from buildlib.files import write_text
+from buildlib.files import difference, write_text
 from buildlib.goreleaser.config_block import make_block, with_block
 from buildlib.project import Project, load_project
 from buildlib.versioning.preconditions import Mode
@@ -60,7 +59,7 @@ def configure(run: Edge, *, check: bool, output: str) -> None:
     before = _read(root / name)
     after = with_block(before, _block(project))
     if check or run.dry:
-        run.console.answer(_difference(name, before, after))
+        run.console.answer(difference(name, before, after) or f"{name} is as it has to be")
     if check and before != after:
         raise GateError(
             f"{name} is not what follows from the configuration", hint="invoke goreleaser-config"
@@ -70,13 +69,6 @@ def configure(run: Edge, *, check: bool, output: str) -> None:
         if _read(path) != after:
             write_text(path, after)
         run.console.answer(output or name)
-
-
-def _difference(name: str, before: str, after: str) -> str:
-    lines = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
-    )
-    return "\n".join(lines) or f"{name} is as it has to be"
 
 
 def hold_back(run: Edge) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from datetime import date
 from json import dumps
-from typing import Any
 
 from buildlib.commands.session import Edge
 from buildlib.config.config import known_keys
@@ -16,7 +15,7 @@ from buildlib.findings.report import show
 from buildlib.image.platform import Platform
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
+def _plain(value: object) -> object:
     """Return a configured value as JSON would have it, without what is secret in it."""
     if isinstance(value, str):
         return redact(value)

@@ -6,9 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from buildlib.background import Background
+from buildlib.build.build_image import build_image
+from buildlib.build.planner import BuildRequest
+from buildlib.build.preflight import check_engine
 from buildlib.commands.connect import connect
 from buildlib.commands.session import Edge
 from buildlib.config.config import Config
@@ -29,18 +32,14 @@ from buildlib.containers.plan import (
 )
 from buildlib.containers.runner import Flow, Running, describe_engine
 from buildlib.docker.endpoint import Pinged
-from buildlib.docker.engine import EngineFacts, inspect_engine, listed
+from buildlib.docker.engine import OWN_CODES, EngineFacts, inspect_engine, listed
 from buildlib.errors import BuildlibError, EngineError, InputError, raise_problems
 from buildlib.executor import Executor
 from buildlib.image.labels import OWNER as IMAGE_OWNER
 from buildlib.image.labels import VERSION_LABEL
 from buildlib.image.reference import parse_reference
+from buildlib.project import Project
 from buildlib.shell import shell_line
-
-if TYPE_CHECKING:
-    from buildlib.project import Project
-
-_DOCKER_FAILED = range(125, 128)
 
 
 def _latest(run: Edge, config: Config) -> tuple[str, str]:
@@ -56,9 +55,6 @@ def _latest(run: Edge, config: Config) -> tuple[str, str]:
 def _built(
     run: Edge, project: Project, platform: str, facts: Background[EngineFacts] | None
 ) -> tuple[str, str]:
-    from buildlib.build.build_image import build_image  # noqa: PLC0415 - not with --no-build
-    from buildlib.build.planner import BuildRequest  # noqa: PLC0415 - the same
-
     request = BuildRequest(platforms=(platform,) if platform else ())
     result = build_image(project, request, run.executor, run.console, facts=facts)
     return result.references[0], result.version
@@ -129,8 +125,6 @@ def _check(facts: EngineFacts, answer: Pinged) -> None:
     """Raise what is wrong with the engine; what is wrong with buildx is for a build to say."""
     if facts.server:
         return
-    from buildlib.build.preflight import check_engine  # noqa: PLC0415 - for the message alone
-
     raise_problems(check_engine(facts, endpoint=answer.candidate.address)[-1:])
 
 
@@ -141,7 +135,7 @@ def _attached(flow: Flow, plan: RunPlan, executor: Executor) -> int:
         argv = run_argv(plan, detach=False, terminal=sys.stdin.isatty())
         code = executor.attach(argv, env=dict(plan.given.hidden))
         # A program may end with a code of docker's own.
-        failed = code in _DOCKER_FAILED and not flow.containers.has_started(plan.name)
+        failed = code in OWN_CODES and not flow.containers.has_started(plan.name)
     if failed:
         raise command_error(code)
     return code

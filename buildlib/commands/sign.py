@@ -118,7 +118,7 @@ def _sign_release(run: Edge, opened: Opened, reference: Reference) -> str:
     receipt = new_receipt(project.config, plan, started="")
     receipt.digest = reference.digest
     receipt.platforms = {image.platform: image.digest for image in images}
-    name = parse_reference(project.config.image).repository.rpartition("/")[2]
+    name = project.config.short_name
     bills = find_bills(plan.archive.parent, name, receipt.platforms)
     # What gates said is not known here: only that there are bills.
     made = [GateRecord(gate=SBOM, state="by hand", figures={"sboms": bills})]

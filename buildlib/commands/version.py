@@ -21,6 +21,8 @@ from buildlib.git.history import (
     tag_commands,
 )
 from buildlib.project import Project
+from buildlib.publish.plan import release_build, unpinned_bases
+from buildlib.publish.signing import tracked_key
 from buildlib.shell import shell_line
 from buildlib.versioning.explain import explain
 from buildlib.versioning.local_tags import local_tags
@@ -207,9 +209,6 @@ def _base_problems(project: Project) -> list[BuildlibError]:
     config = project.config
     if not config.registries:
         return []
-    from buildlib.publish.plan import release_build, unpinned_bases  # noqa: PLC0415 - few tag
-    from buildlib.publish.signing import tracked_key  # noqa: PLC0415 - the same
-
     loose = unpinned_bases(release_build(project, project.dockerfile()), config.registries)
     return [*loose, *filter(None, [tracked_key(config)])]
 

@@ -196,6 +196,12 @@ def parse_builders(value: object) -> tuple[BuilderSettings, ...]:
     return tuple(_builder(name, table) for name, table in value.items())
 
 
+BUILDERS: Final = KeyType(
+    parse_builders,
+    lambda: {"type": "object", "additionalProperties": schema_of(BuilderSettings)},
+)
+
+
 def find_builder(builders: Iterable[BuilderSettings], name: str) -> BuilderSettings | None:
     """Return the builder of that name; None where none is described."""
     return next((builder for builder in builders if builder.name == name), None)

@@ -20,10 +20,12 @@ from buildlib.config import parse
 from buildlib.config import tables as config_tables
 from buildlib.config.parse import BUILD_ARGS, NAMES, PAIRS, TEXT, TEXTS, setting
 from buildlib.config.tables import BaseImage, Registry, Run, Smoke
+from buildlib.config.tag_rules import DEFAULT_RULES, TAGS, TagRule, latest_tag, version_ending
+from buildlib.config.toml_lines import lines_of
 from buildlib.config.variables import BASE_IMAGES, OTHERS, PREFIX
-from buildlib.errors import BuildlibError, InputError, ProblemsError, raise_problems
+from buildlib.errors import BuildlibError, InputError, ProblemsError, nearest, raise_problems
 from buildlib.image.platform import Platform
-from buildlib.image.reference import LATEST
+from buildlib.image.reference import LATEST, parse_reference
 from buildlib.version_schemes import Naming, Scheme
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from buildlib.config.publish import Publish
     from buildlib.config.scan import ScanSettings
     from buildlib.config.signing import Sign, Verify
-    from buildlib.config.tag_rules import TagRule
-
 
 OWN_FILE: Final = "buildlib.toml"
 
@@ -86,7 +86,7 @@ class Config:
         default=Scheme.SEMVER,
     )
     tags: tuple[TagRule, ...] = setting(
-        config_tables.TAG_RULES,
+        TAGS,
         "tags that a publication gives; left out: the usual ones",
         default=(),
     )
@@ -178,22 +178,16 @@ class Config:
 
     def tag_rules(self, registry: Registry | None = None) -> tuple[TagRule, ...]:
         """Return the tag rules that count, for one registry or for all that have none."""
-        from buildlib.config.tag_rules import DEFAULT_RULES  # noqa: PLC0415 - only publishing asks
-
         return (registry.tags if registry else ()) or self.tags or DEFAULT_RULES
 
     @property
     def local_ending(self) -> str:
         """Return what comes after the version in the tag of a local build: `-alpine`."""
-        from buildlib.config.tag_rules import version_ending  # noqa: PLC0415 - as above
-
         return version_ending(self.tags) if self.tags else ""
 
     @property
     def local_latest(self) -> str:
         """Return the tag of the image that was built last on this machine."""
-        from buildlib.config.tag_rules import latest_tag  # noqa: PLC0415 - as above
-
         return latest_tag(self.tags) if self.tags else LATEST
 
     @property
@@ -202,21 +196,22 @@ class Config:
         return f"{self.image}:{self.local_latest}"
 
     @property
+    def short_name(self) -> str:
+        """Return the last element of the image's path: files and containers are named after it."""
+        return parse_reference(self.image).repository.rpartition("/")[2]
+
+    @property
     def owner(self) -> str:
         """Return what containers and images are marked with: two images may have one name."""
         return self.local_image.removesuffix(f":{LATEST}")
 
     def base_settings(self) -> Bases:
         """Return how base images are judged, with the defaults where nothing is configured."""
-        from buildlib.config.bases import NO_BASES  # noqa: PLC0415 - only one task asks
-
-        return self.bases or NO_BASES
+        return self.bases or config_tables.BASES.parse({}, "bases")
 
     def image_policy(self) -> Policy:
         """Return the policy, with its defaults where none is configured."""
-        from buildlib.config.policy import NO_POLICY  # noqa: PLC0415 - only the gates ask
-
-        return self.policy or NO_POLICY
+        return self.policy or config_tables.POLICY.parse({}, "policy")
 
     def allowed_names(self) -> tuple[str, ...]:
         """Return patterns of names that are none of a secret, whatever they sound like."""
@@ -224,33 +219,23 @@ class Config:
 
     def scan_settings(self) -> ScanSettings:
         """Return what the vulnerability gate goes by, or its defaults."""
-        from buildlib.config.scan import NO_SCAN  # noqa: PLC0415 - only the gates ask
-
-        return self.scan or NO_SCAN
+        return self.scan or config_tables.SCAN.parse({}, "scan")
 
     def publishing(self) -> Publish:
         """Return how it is published, with its defaults where nothing is configured."""
-        from buildlib.config.publish import NO_PUBLISH  # noqa: PLC0415 - only publishing asks
-
-        return self.publish or NO_PUBLISH
+        return self.publish or config_tables.PUBLISH.parse({}, "publish")
 
     def goreleaser_settings(self) -> GoReleaser:
         """Return where GoReleaser's configuration is, and how its build differs."""
-        from buildlib.config.goreleaser import NO_GORELEASER  # noqa: PLC0415 - as above
-
-        return self.goreleaser or NO_GORELEASER
+        return self.goreleaser or config_tables.GORELEASER.parse({}, "goreleaser")
 
     def signing(self) -> Sign:
         """Return what signs."""
-        from buildlib.config.signing import NO_SIGN  # noqa: PLC0415 - as above
-
-        return self.sign or NO_SIGN
+        return self.sign or config_tables.SIGN.parse({}, "sign")
 
     def verification(self) -> Verify:
         """Return what counts as signed."""
-        from buildlib.config.signing import NO_VERIFY  # noqa: PLC0415 - as above
-
-        return self.verify or NO_VERIFY
+        return self.verify or config_tables.VERIFY.parse({}, "verify")
 
 
 _KEYS: Final = parse.keys_of(Config)
@@ -343,8 +328,6 @@ class _Places:
 
     @cached_property
     def _lines(self) -> Mapping[tuple[str, ...], int]:
-        from buildlib.config.toml_lines import lines_of  # noqa: PLC0415 - only where something is wrong
-
         with suppress(OSError, ValueError):
             return lines_of(self._file.read_text(encoding="utf-8-sig")) if self._file else {}
         return {}
@@ -389,14 +372,9 @@ def _variable_problems(env: Mapping[str, str]) -> Iterator[InputError]:
                 hint=f"it is for {OWN_FILE}, or for [tool.buildlib.{key}] in pyproject.toml",
             )
             continue
-        from difflib import get_close_matches  # noqa: PLC0415 - only where something is odd
-
         known = [one.removeprefix(PREFIX) for one in (*_VARIABLES, *sorted(OTHERS))]
-        if close := get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=_ALIKE):
-            yield InputError(
-                f"unknown variable {name}",
-                hint=f"did you mean {PREFIX}{close[0]}?",
-            )
+        if close := nearest(name.removeprefix(PREFIX), known, _ALIKE):
+            yield InputError(f"unknown variable {name}", hint=f"did you mean {PREFIX}{close}?")
 
 
 def _from_environment(env: Mapping[str, str]) -> Iterator[_Layer]:

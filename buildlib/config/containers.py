@@ -5,10 +5,9 @@ The tables `run` and `smoke` have these keys in common; see `config.tables`.
 
 from __future__ import annotations
 
-import csv
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
@@ -30,7 +29,7 @@ from buildlib.config.parse import (
     setting,
 )
 from buildlib.errors import InputError
-from buildlib.findings.secrets import looks_secret
+from buildlib.shell import csv_field, csv_fields
 
 _LAST_PORT: Final = 65535
 _HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
@@ -40,11 +39,6 @@ _SOURCES: Final = ("source", "src")
 _TARGETS: Final = ("target", "destination", "dst")
 # Networks that give a container no address of its own, so that no port of it can be published.
 _NO_PORTS: Final = ("host", "none")
-# What docker's client reads of its environment and could be a secret, beside proxies; see
-# docs.docker.com/reference/cli/docker, "Environment variables".
-_OF_DOCKER: Final = frozenset(
-    {"DOCKER_AUTH_CONFIG", "DOCKER_CUSTOM_HEADERS", "DOCKER_HOST", "DOCKER_CONFIG"}
-)
 
 
 # Names of variables, each with its value.
@@ -191,18 +185,20 @@ def _absolute(source: str, start: Path) -> str:
 
 
 def _long_mount(text: str, start: Path) -> Given:
-    fields = [field.partition("=") for field in next(csv.reader([text]), [])]
+    try:
+        fields = [field.partition("=") for field in csv_fields(text)]
+    except ValueError as error:
+        raise InputError(f"not a mount: {text!r}", why=str(error)) from error
     known = {name: value for name, _, value in fields}
     target = next((known[name] for name in _TARGETS if name in known), "")
     _target(target, text)
     source = next((known[name] for name in _SOURCES if name in known), "")
     path = _absolute(source, start) if known.get("type") == "bind" and source else ""
     words = [
-        f"{name}={path}" if path and name in _SOURCES else f"{name}{sign}{value}"
+        csv_field(f"{name}={path}" if path and name in _SOURCES else f"{name}{sign}{value}")
         for name, sign, value in fields
     ]
-    quoted = [f'"{word}"' if "," in word else word for word in words]
-    return Given("--mount", ",".join(quoted), path, target)
+    return Given("--mount", ",".join(words), path, target)
 
 
 ENV: Final = KeyType(
@@ -280,23 +276,6 @@ def env_options(env: Pairs, hidden: Pairs) -> tuple[str, ...]:
     """Return docker's options for variables; those of `hidden` it finds in its own environment."""
     words = [f"{name}={value}" for name, value in env] + [name for name, _ in hidden]
     return tuple(word for text in words for word in ("--env", text))
-
-
-def split_secret(env: Pairs, allowed: Sequence[str]) -> tuple[Pairs, Pairs]:
-    """Return the variables that anybody may see in a command line, and those that look secret.
-
-    Raises:
-        InputError: one that looks secret would change what docker itself does (exit 2).
-    """
-    hidden = tuple(pair for pair in env if looks_secret(*pair, allowed))
-    for name, _ in hidden:
-        if name.upper().endswith("_PROXY") or name in _OF_DOCKER:
-            raise InputError(
-                f"the variable {name} of a container holds a secret, and docker itself reads it",
-                why="such values reach docker in its own environment, and not in a command line",
-                hint="put it into a file that env-file names",
-            )
-    return tuple(pair for pair in env if pair not in hidden), hidden
 
 
 def check_sources(mounts: tuple[Given, ...], env_files: tuple[Path, ...]) -> None:

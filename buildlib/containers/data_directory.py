@@ -277,8 +277,12 @@ class DataPlaces:
             return "your home directory is in it"
         if ".git" in path.parts or os.path.lexists(path / ".git"):
             return "it belongs to a git repository"
-        # Not Path.is_dir, which raises where a directory on the way can't be entered.
-        if not os.path.isdir(path):  # noqa: PTH112
+        try:
+            there = path.is_dir()
+        except PermissionError:
+            # A directory on the way can't be entered.
+            there = False
+        if not there:
             return ""
         inside = path.is_relative_to(self._root)
         return self._tracked(path) if inside else self._foreign(path, owned=owned)

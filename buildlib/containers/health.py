@@ -15,13 +15,19 @@ from buildlib.config.containers import (
     Service,
     env_options,
     resolve_mount,
-    split_secret,
 )
 from buildlib.config.expectations import Statuses
 from buildlib.config.tables import ContainerSettings, Run, Smoke
+from buildlib.errors import InputError
+from buildlib.findings.secrets import looks_secret
 
 # As curl --fail and Kubernetes have it.
 _HEALTHY: Final[Statuses] = ((200, 399),)
+# What docker's client reads of its environment and could be a secret, beside proxies; see
+# docs.docker.com/reference/cli/docker, "Environment variables".
+_OF_DOCKER: Final = frozenset(
+    {"DOCKER_AUTH_CONFIG", "DOCKER_CUSTOM_HEADERS", "DOCKER_HOST", "DOCKER_CONFIG"}
+)
 
 
 class Health(NamedTuple):
@@ -124,7 +130,7 @@ def _joined(config: Config, *tables: ContainerSettings) -> Surroundings:
     for table in tables:
         env |= dict(table.env)
     root, allowed = config.root, config.allowed_names()
-    shown, hidden = split_secret(tuple(env.items()), allowed)
+    shown, hidden = _split_secret(tuple(env.items()), allowed)
     services = {one.name: one for table in tables for one in table.services}.values()
     return Surroundings(
         env=shown,
@@ -138,6 +144,23 @@ def _joined(config: Config, *tables: ContainerSettings) -> Surroundings:
     )
 
 
+def _split_secret(env: Pairs, allowed: Sequence[str]) -> tuple[Pairs, Pairs]:
+    """Return the variables that anybody may see in a command line, and those that look secret.
+
+    Raises:
+        InputError: one that looks secret would change what docker itself does (exit 2).
+    """
+    hidden = tuple(pair for pair in env if looks_secret(*pair, allowed))
+    for name, _ in hidden:
+        if name.upper().endswith("_PROXY") or name in _OF_DOCKER:
+            raise InputError(
+                f"the variable {name} of a container holds a secret, and docker itself reads it",
+                why="such values reach docker in its own environment, and not in a command line",
+                hint="put it into a file that env-file names",
+            )
+    return tuple(pair for pair in env if pair not in hidden), hidden
+
+
 def _hiding(service: Service, allowed: Sequence[str]) -> Service:
-    shown, hidden = split_secret(service.env, allowed)
+    shown, hidden = _split_secret(service.env, allowed)
     return replace(service, env=shown, hidden=hidden)

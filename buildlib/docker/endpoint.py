@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import socket
 import stat
 import time
@@ -16,14 +15,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from buildlib.docker.http import receive
+from buildlib.docker.client_config import config_folder
+from buildlib.docker.engine import EngineFacts
 from buildlib.errors import EngineError
-
-if TYPE_CHECKING:
-    from buildlib.docker.engine import EngineFacts
-    from buildlib.executor import Executor
+from buildlib.executor import Executor
 
 _UNIX: Final = "unix://"
 _USUAL: Final = "/var/run/docker.sock"
@@ -229,9 +226,9 @@ _PROBLEMS: Final = {
 def _not_a_socket(path: str) -> str:
     """Return why the path can't be one, or nothing."""
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - a path may hold what Path would change
+        mode = Path(path).stat().st_mode
     except OSError as error:
-        if os.path.islink(path):  # noqa: PTH114 - as above
+        if Path(path).is_symlink():
             return "a link that leads nowhere"
         return _PROBLEMS.get(error.errno or 0, error.strerror or "can't be read")
     if stat.S_ISSOCK(mode):
@@ -258,7 +255,7 @@ def ping(candidate: Candidate) -> Pinged:
 
 
 def _ask(path: str) -> bytes:
-    """Return the beginning of the answer to a ping; http.client would take longer to load."""
+    """Return the beginning of the answer to a ping."""
     deadline = time.monotonic() + _TIMEOUT
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_TIMEOUT)
@@ -266,7 +263,11 @@ def _ask(path: str) -> bytes:
         connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")
         head = b""
         while b"\r\n\r\n" not in head and len(head) < _LONGEST_HEAD:
-            part = receive(connection, _LONGEST_HEAD, deadline)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            connection.settimeout(left)
+            part = connection.recv(_LONGEST_HEAD)
             if not part:
                 break
             head += part
@@ -308,9 +309,9 @@ def current_context(env: Mapping[str, str], ask: Callable[[str], str]) -> tuple[
         return "", ""
     name = env.get("DOCKER_CONTEXT", "")
     if not name:
-        folder = env.get("DOCKER_CONFIG") or f"{env.get('HOME', '')}/.docker"
         try:
-            config = json.loads(Path(folder, "config.json").read_text(encoding="utf-8-sig"))
+            text = (config_folder(env) / "config.json").read_text(encoding="utf-8-sig")
+            config = json.loads(text)
             name = str(config.get("currentContext") or "")
         except (OSError, ValueError, AttributeError):
             name = ""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import socket
 import time
 from io import BufferedReader, RawIOBase
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection
+    from _typeshed import WriteableBuffer
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 
 _TIMEOUT: Final = 2.0
 # Of what is no HTTP.
@@ -50,7 +51,7 @@ class _Stream(RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - as its base class has it
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
         self._connection.settimeout(_left(self._deadline))
         return self._raw.readinto(buffer)
 
@@ -76,21 +77,6 @@ def _left(deadline: float) -> float:
     return left
 
 
-def receive(connection: socket.socket, longest: int, deadline: float) -> bytes:
-    """Return what comes next, however little.
-
-    Args:
-        connection: a socket that is connected.
-        longest: how many bytes at most.
-        deadline: by the monotonic clock.
-
-    Raises:
-        OSError: nothing comes until then.
-    """
-    connection.settimeout(_left(deadline))
-    return connection.recv(longest)
-
-
 def call(
     address: str, *, method: str = "GET", body: bytes | None = None, timeout: float = _TIMEOUT
 ) -> Answer:
@@ -105,8 +91,6 @@ def call(
     Raises:
         OSError: there is no answer, it is not HTTP, or it does not end within the time or LONGEST.
     """
-    from http.client import HTTPException  # noqa: PLC0415 - while it starts
-
     parts, deadline = urlsplit(address), time.monotonic() + timeout
     path = parts.path or "/"
     target = f"{path}?{parts.query}" if parts.query else path
@@ -137,8 +121,6 @@ def _connect(host: str, port: int | None, deadline: float) -> HTTPConnection:
 
     urllib would take a proxy from the environment, for an address that only we can reach.
     """
-    from http.client import HTTPConnection, HTTPResponse  # noqa: PLC0415 - as above
-
     connection = HTTPConnection(host, port, timeout=_left(deadline))
     connection.response_class = lambda sock, **options: HTTPResponse(  # type: ignore[assignment]
         _Timed(sock, deadline),  # type: ignore[arg-type]

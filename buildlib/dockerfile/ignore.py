@@ -94,7 +94,7 @@ def _part(pattern: str, start: int) -> tuple[int, str]:
     if rest.startswith("**"):
         length = 3 if rest.startswith("**/") else 2
         # At the beginning of a plain name they need no slash behind them.
-        free = not start and length < 3 and not _SPECIAL & {*rest[2:]}  # noqa: PLR2004 - see above
+        free = not start and length == len("**") and not _SPECIAL & {*rest[2:]}
         return length, ".*" if free or len(rest) == length else "(?:.*/)?"
     if text in "*?":
         return 1, "[^/]*" if text == "*" else "[^/]"

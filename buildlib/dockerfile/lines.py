@@ -6,10 +6,11 @@ directives.go, line_parsers.go) and instructions/commands_runmount.go.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+
+from buildlib.shell import csv_pairs
 
 # Go's idea of a space, which is not Python's: there a separator of records is one as well.
 SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
@@ -130,8 +131,6 @@ def json_words(text: str) -> list[str] | None:
 def mount_value(mount: str, wanted: str) -> str:
     """Return the value of a key of a mount; keys are in any case, and the last one counts."""
     try:
-        fields = next(csv.reader([mount], strict=True), [])
-    except csv.Error:
+        return csv_pairs(mount).get(wanted, "")
+    except ValueError:
         return ""
-    pairs = (field.partition("=") for field in fields)
-    return next((value for key, _, value in [*pairs][::-1] if key.lower() == wanted), "")

@@ -26,6 +26,7 @@ from buildlib.dockerfile.lines import (
     split_lines,
     split_options,
 )
+from buildlib.dockerfile.variables import expand, make_scope
 from buildlib.image.platform import KNOWN, Platform, parse_platforms
 
 # Of the build and the target platform; what a FROM may see without an ARG.
@@ -257,8 +258,6 @@ class Dockerfile:
         """Replace the variables of a FROM line by build args, then by defaults."""
         if "$" not in text:
             return text
-        from buildlib.dockerfile.variables import expand, make_scope  # noqa: PLC0415 - not all vary
-
         return expand(text, make_scope(self.global_args, build_args, _PLATFORM_ARGS))
 
 

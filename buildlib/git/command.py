@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from buildlib import interrupts
 from buildlib.background import Background
 from buildlib.errors import ToolError
+from buildlib.shell import NOT_FOUND
 
-_NOT_INSTALLED: Final = 127
 _FATAL: Final = "fatal: "
 # A translated message could not be told apart, and no clone has what `git replace` shows here.
 _ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
@@ -57,7 +59,7 @@ class Answer(NamedTuple):
     @property
     def installed(self) -> bool:
         """Return whether there is a git at all."""
-        return self.code != _NOT_INSTALLED
+        return self.code != NOT_FOUND
 
     @property
     def complaint(self) -> str:
@@ -75,10 +77,8 @@ class Answer(NamedTuple):
         """
         if self.code == 0:
             return self
-        from shlex import join  # noqa: PLC0415 - only where something is wrong
-
         why = self.complaint if self.installed else "it is not installed"
-        again = join(("git", "-C", str(self.root), *self.asked))
+        again = shlex.join(("git", "-C", str(self.root), *self.asked))
         raise ToolError(
             f"git {self.asked[0]} failed",
             why=why or f"it ended with code {self.code}",
@@ -119,23 +119,15 @@ def _finished(process: subprocess.Popen[bytes], root: Path, arguments: tuple[str
     return Answer(process.returncode, printed.removesuffix("\n"), said, root, arguments)
 
 
-class _GitPython(NamedTuple):
-    """What of GitPython is used here."""
-
-    command: Any
-    not_found: type[Exception]
-
-
 @cache
-def _gitpython() -> _GitPython:
+def _gitpython() -> ModuleType:
     """Import GitPython, which is slow: not every task asks git."""
     # It looks for git when it is imported, and raises where there is none, unless told to be quiet;
-    # `Answer.installed` tells instead.
+    # `Answer.installed` reports that instead.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from git.cmd import Git  # noqa: PLC0415 - see above
-    from git.exc import GitCommandNotFound  # noqa: PLC0415 - the same
+    import git  # noqa: PLC0415 - see above
 
-    return _GitPython(Git, GitCommandNotFound)
+    return git
 
 
 class GitCommand:
@@ -148,7 +140,7 @@ class GitCommand:
     def __init__(self, root: Path) -> None:
         """Import GitPython, which is slow: no command that needs no git should come here."""
         self._root = root
-        self._git: Any = _gitpython().command(root)
+        self._git: Any = _gitpython().Git(root)
 
     def run(
         self, *arguments: str, questions: bool = False, env: Mapping[str, str] = _NOTHING
@@ -173,8 +165,8 @@ class GitCommand:
                     env={**_environment(), **silent, **env},
                 )
                 interrupts.CHILDREN.add(started.proc)
-        except _gitpython().not_found:
-            return Answer(_NOT_INSTALLED, "", "", self._root, arguments)
+        except _gitpython().GitCommandNotFound:
+            return Answer(NOT_FOUND, "", "", self._root, arguments)
         return _finished(started.proc, self._root, arguments)
 
     def ask(self, *arguments: str) -> str:

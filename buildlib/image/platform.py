@@ -9,10 +9,9 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
-from buildlib.errors import InputError
+from buildlib.errors import InputError, did_you_mean
 
 KNOWN: Final = (
     "darwin/amd64",
@@ -110,12 +109,7 @@ def parse_platform(text: str) -> Platform:
     name = f"{system}/{_ALIASES.get(arch, arch)}"
     arch, *variants = name.split("/")[1:]
     if arch not in _ARCHITECTURES or len(variants) > 1 or not all(map(_is_variant, variants)):
-        close = get_close_matches(name, KNOWN, n=1)
-        guess = f"did you mean {close[0]}? " if close else ""
-        raise InputError(
-            f"unknown platform {text.strip()!r}",
-            hint=f"{guess}known are {', '.join(KNOWN)}",
-        )
+        raise InputError(f"unknown platform {text.strip()!r}", hint=did_you_mean(name, KNOWN))
     return Platform(os=system, arch=arch, variant="".join(variants))
 
 

@@ -24,7 +24,6 @@ from buildlib.executor import Executor
 from buildlib.findings.report import Report, warn
 from buildlib.findings.sarif import write_sarif
 from buildlib.image.archive import Archive, open_archive
-from buildlib.image.reference import parse_reference
 from buildlib.image.sbom import find_syft, made_by, make_sboms
 from buildlib.image.size import SizeRecord, check_size, read_record
 from buildlib.policy.check import check_policy, find_linter
@@ -75,7 +74,7 @@ class Subject:
     @property
     def name(self) -> str:
         """Return what files about it are called after."""
-        return parse_reference(self.project.config.image).repository.rpartition("/")[2]
+        return self.project.config.short_name
 
 
 Figures = dict[str, Any]

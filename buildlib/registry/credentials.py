@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.config.tables import Registry
+from buildlib.docker.client_config import config_folder
 from buildlib.errors import AuthorisationError, InputError, ToolError
 from buildlib.executor import Executor
 from buildlib.image.reference import HUB
@@ -55,12 +56,6 @@ class Credentials:
         # What a variable held that is no text goes out as it was.
         pair = f"{self.username}:{self.secret}".encode(errors="surrogateescape")
         return base64.b64encode(pair).decode()
-
-
-def config_folder(env: Mapping[str, str]) -> Path:
-    """Return the directory of docker's own configuration."""
-    home = env.get("HOME") or "~"
-    return Path(env.get("DOCKER_CONFIG") or Path(home).expanduser() / ".docker")
 
 
 def _key(host: str) -> str:

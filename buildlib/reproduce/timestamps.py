@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from buildlib.image.archive import Archive, Image
-from buildlib.reproduce.diff import time_text
 from buildlib.streams import printable
+from buildlib.versioning.version import time_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

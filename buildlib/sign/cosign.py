@@ -22,6 +22,7 @@ from buildlib.errors import (
     TransientError,
     VerificationError,
 )
+from buildlib.shell import NOT_FOUND
 
 HOW_TO_INSTALL: Final = (
     "install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)"
@@ -29,7 +30,6 @@ HOW_TO_INSTALL: Final = (
 NO_SIGNATURE: Final = 10
 _NO_TAG: Final = 11
 _NO_MATCH: Final = 12
-_NOT_FOUND: Final = 127
 _REFUSED: Final = re.compile(r"UNAUTHORIZED|DENIED|status code 40[13]|40[13] (Unauth|Forb)")
 _PASSING: Final = re.compile(
     r"connection refused|connection reset|broken pipe|no such host|i/o timeout|unexpected EOF|EOF$"
@@ -167,7 +167,7 @@ class ForeignError(VerificationError):
 
 def _general(code: int, stderr: str) -> BuildlibError | None:
     """Return what has to do with neither signing nor verifying."""
-    if code == _NOT_FOUND:
+    if code == NOT_FOUND:
         return missing()
     why = reason(stderr)
     if _REFUSED.search(stderr):

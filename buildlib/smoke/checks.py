@@ -14,15 +14,15 @@ from typing import Final
 
 from buildlib.config.config import Config
 from buildlib.config.expectations import Command, Data
-from buildlib.containers.container import ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND, command_error
+from buildlib.containers.container import command_error
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.plan import Mount, confined_options
 from buildlib.containers.port import NoWayError
-from buildlib.docker.engine import emulation_problem
+from buildlib.docker.engine import ENGINE_FAILED, NOT_EXECUTABLE, emulation_problem
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed
 from buildlib.image.platform import Platform
-from buildlib.shell import shell_line
+from buildlib.shell import NOT_FOUND, shell_line
 from buildlib.smoke.processes import error_lines, written_elsewhere, wrong_user
 from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult
 from buildlib.smoke.sandbox import Lab

@@ -14,8 +14,15 @@ from buildlib.config.config import Config
 from buildlib.config.containers import publishes
 from buildlib.config.expectations import HealthVersion
 from buildlib.containers.health import smoke_health, smoke_surroundings
-from buildlib.containers.health_probe import Probe
-from buildlib.containers.inspect import LOG_LINES, container_log, health_log, published_at
+from buildlib.containers.health_probe import Probe, wait
+from buildlib.containers.inspect import (
+    LOG_LINES,
+    container_log,
+    described,
+    health_log,
+    published_at,
+    state_of,
+)
 from buildlib.containers.plan import Mount, local_address
 from buildlib.containers.port import Inside, NoWayError, Reach
 from buildlib.docker.http import Answer
@@ -80,16 +87,14 @@ class Server:
         self._probe = Probe(self._health, self._reach, self._execute, self._inspect)
 
     def _inspect(self) -> dict[str, Any]:
-        answer = self._lab.docker("container", "inspect", self._name)
-        found: list[dict[str, Any]] = json.loads(answer.stdout or "[]") or [{}]
-        return found[0]
+        return described(self._lab, self._name)
 
     def _execute(self, words: Sequence[str]) -> Completed:
         limit = self._lab.limit(_REQUEST_SECONDS)
         return self._lab.docker("exec", self._name, *words, timeout=limit)
 
     def _state(self) -> dict[str, Any]:
-        return dict(self._inspect().get("State") or {})
+        return state_of(self._inspect())
 
     def _runtime(self) -> dict[str, Any]:
         return dict(self._inspect().get("Config") or {})
@@ -108,25 +113,22 @@ class Server:
         limit = self._lab.limit(_REQUEST_SECONDS)
         return self._reach.ask(path, method, body, timeout=limit)
 
-    def _until(self, asked: str, ready: Callable[[float], str]) -> str:
+    def _until(self, asked: str, ask: Callable[[float], str]) -> str:
         """Ask until nothing is wrong, or it has ended, or the time is over.
 
         Args:
             asked: what is asked, for the message.
-            ready: is given the seconds that are left; returns what is wrong.
+            ask: as for `wait`.
         """
-        deadline = time.monotonic() + self._lab.limit(self._wanted.start_timeout)
-        while True:
-            reason = ready(max(deadline - time.monotonic(), _POLL))
-            if not reason:
-                return ""
-            ended = not self._state().get("Running")
-            if ended or time.monotonic() > deadline:
-                limit = f"not healthy within {self._wanted.start_timeout} s"
-                seen = f"{limit}: {asked}{reason.strip()}{self._lab.remark}"
-                what = "it ended at once" if ended else seen
-                return f"{what}\n{self.log() or 'its log is empty'}"
-            time.sleep(_POLL)
+        seconds = self._wanted.start_timeout
+        problem, ended = wait(
+            ask, lambda: bool(self._state().get("Running")), self._lab.limit(seconds)
+        )
+        if not problem:
+            return ""
+        limit = f"not healthy within {seconds} s: {asked}{problem.strip()}{self._lab.remark}"
+        what = "it ended at once" if ended else limit
+        return f"{what}\n{self.log() or 'its log is empty'}"
 
     def healthy(self) -> str:
         """Wait until it is, as the configuration has it; return why it did not get so."""

@@ -34,7 +34,7 @@ _JSON: Final = "print the result as JSON on stdout, and nothing else there"
         "json": "print the receipt as JSON on stdout, and nothing else there",
     },
 )
-def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
+def docker_publish(
     context: Context,
     registry: Sequence[str] | None = None,
     skip_gate: Sequence[str] | None = None,
@@ -52,7 +52,7 @@ def docker_publish(  # noqa: PLR0913 - each one is an option of the command line
 ) -> None:
     """Release: build once, check that digest, push, sign and verify it, then tag it."""
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.commands.publish import Wanted, publish  # noqa: PLC0415 - only this task
+        from buildlib.commands.publish import Wanted, publish
 
         run.take(build_arg, secret)
         wanted = Wanted(
@@ -93,7 +93,7 @@ def docker_rehearse(
 ) -> None:
     """Release a copy of HEAD to two temporary registries of this machine; nothing stays."""
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.commands.rehearse import Wanted, rehearse  # noqa: PLC0415 - only this task
+        from buildlib.commands.rehearse import Wanted, rehearse
 
         wanted = Wanted(
             tag=tag,
@@ -115,7 +115,7 @@ def docker_login(
 ) -> None:
     """Log docker in to the registries, with the credentials in their variables."""
     with at_the_edge(context, dry_run=dry_run) as run:
-        from buildlib.commands.login import login  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.login import login
 
         login(run, tuple(registry or ()))
 
@@ -140,7 +140,7 @@ def docker_push(
 ) -> None:
     """Push an image by digest, without a tag, and print the digest."""
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.commands.registries import push  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.registries import push
 
         push(run, image, tuple(registry or ()), as_json=json)
 
@@ -170,7 +170,7 @@ def docker_promote(
 ) -> None:
     """Point a tag at a pushed and verified digest; the tag of a version never moves."""
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.commands.registries import promote  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.registries import promote
 
         names = tuple(registry or ())
         promote(run, digest, tag, names, unverified=unverified, as_json=json)
@@ -196,7 +196,7 @@ def docker_rollback(
 ) -> None:
     """Point latest and its like at an earlier version again, after verifying it."""
     with at_the_edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.commands.registries import rollback  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.registries import rollback
 
         rollback(run, version, tuple(registry or ()), as_json=json)
 
@@ -222,7 +222,7 @@ def docker_sign(
 ) -> None:
     """Sign a digest and every manifest in it with cosign."""
     with edge(context, dry_run=dry_run) as run:
-        from buildlib.commands.sign import sign  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.sign import sign
 
         sign(run, reference, tuple(attest or ()), release=release)
 
@@ -254,7 +254,7 @@ def docker_verify(
 ) -> None:
     """Verify an image as a third party would: signatures, attestations, the tag's version."""
     with edge(context, dry_run=dry_run, quiet=json) as run:
-        from buildlib.commands.sign import Wanted, verify  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands.sign import Wanted, verify
 
         wanted = Wanted(
             key=key, identity=identity, issuer=issuer, attestations=tuple(attestation or ())
@@ -281,7 +281,7 @@ def goreleaser_config(
 ) -> None:
     """Write the images, tags and labels of GoReleaser's configuration from ours."""
     with edge(context, dry_run=dry_run) as run:
-        from buildlib.commands import goreleaser  # noqa: PLC0415 - only this task needs it
+        from buildlib.commands import goreleaser
 
         if held_back:
             goreleaser.hold_back(run)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import semver
 
 from buildlib.errors import BuildlibError, InputError
 from buildlib.git.facts import Changes, GitFacts, NoGit
 from buildlib.git.history import Lineage
 from buildlib.version_schemes import EXAMPLES, Naming, Scheme
 from buildlib.versioning.preconditions import change_problems, no_git_problem, shallow_problem
-
-if TYPE_CHECKING:
-    import semver
 
 _USUAL_BRANCHES: Final = ("main", "master")
 
@@ -69,8 +68,6 @@ def next_tag(step: Step, before: Iterable[str], taken: Iterable[str], naming: Na
     Raises:
         InputError: what is there has no such step (exit 2).
     """
-    import semver  # noqa: PLC0415 - costs start-up time, as in precedence
-
     if naming.scheme in {Scheme.PEP440, Scheme.CALVER}:
         raise InputError(
             f"{step} is a step of SemVer",

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from buildlib.build.planner import BuildRequest, make_build_plan
-from buildlib.config.goreleaser import GoReleaser, parse_goreleaser
+from buildlib.config.goreleaser import GoReleaser
+from buildlib.config.parse import parse_table
 from buildlib.config.tag_rules import DEFAULT_RULES, Kind, TagRule, parse_rules
 from buildlib.errors import InputError
 from buildlib.goreleaser.config_block import BEGIN, END, make_block, with_block
@@ -287,8 +288,10 @@ def test_marks_that_are_not_in_order_are_refused(text: str) -> None:
 
 
 def test_the_settings_are_read() -> None:
-    read = parse_goreleaser({"file": "x.yaml", "build-args": {"B": "1", "A": "2"}})
+    read = parse_table(
+        GoReleaser, {"file": "x.yaml", "build-args": {"B": "1", "A": "2"}}, "goreleaser"
+    )
     assert read == GoReleaser(file="x.yaml", build_args=(("A", "2"), ("B", "1")))
     with pytest.raises(InputError) as caught:
-        parse_goreleaser({"files": "x"})
+        parse_table(GoReleaser, {"files": "x"}, "goreleaser")
     assert "did you mean goreleaser.file" in str(caught.value)
