@@ -6,8 +6,8 @@ import contextlib
 import fcntl
 import json
 import os
-import random
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -373,7 +373,7 @@ def _tried(
             return code, shown
         console.note("another build makes the same tag at this moment: once more")
         # Not in step with the other one.
-        time.sleep(random.uniform(0, attempt))  # noqa: S311 - no secret
+        time.sleep(secrets.randbelow(1000) / 1000 * attempt)
         attempt += 1
 
 

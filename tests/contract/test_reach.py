@@ -182,7 +182,7 @@ def test_a_container_that_can_not_ask_has_a_helper(
 def test_a_helper_that_hangs_is_removed(programs: Path) -> None:
     engine = Engine(programs, shell=False)
     inside = Inside(engine, "c", "tools:1")
-    inside._in_helper = True  # noqa: SLF001 - as after its first answer
+    inside._in_helper = True
     engine.timed_out = True
     with pytest.raises(TimeoutError, match="does not end within 3 s"):
         inside.call(80, "/", "GET", None, timeout=3)

@@ -338,7 +338,7 @@ def test_a_build_of_several_platforms_reads_every_cache_and_writes_none() -> Non
     assert caches(inline, both)[1] == ("type=inline",)
 
 
-def _plan(root: Path, more: str = "", **request: Any) -> BuildPlan:  # noqa: ANN401 - as BuildRequest's
+def _plan(root: Path, more: str = "", **request: Any) -> BuildPlan:
     write_project(root, f'image = "thing"\nbuilder = "farm"\n{more}{FARM}')
     project = a_project(root)
     return make_build_plan(project, BuildRequest(**request), project.dockerfile())

@@ -135,7 +135,7 @@ def test_without_a_socket_nothing_is_said_about_it(tmp_path: Path) -> None:
 
 
 def test_an_address_beyond_this_machine_is_warned_of(tmp_path: Path) -> None:
-    for host, warned in (("0.0.0.0", True), ("127.0.0.1", False), ("::1", False)):  # noqa: S104
+    for host, warned in (("0.0.0.0", True), ("127.0.0.1", False), ("::1", False)):
         _, told = _flow(tmp_path, Docker(), no_socket=True, host=host)
         assert ("no authentication" in told[-1]) == warned
 
