@@ -49,7 +49,7 @@ _INTERNAL: Final = ("[internal]", "[context ", "[auth]", "exporting", "importing
 
 
 @dataclass(kw_only=True, slots=True)
-class Step:
+class BuildStep:
     """One step of the build; `seconds` is None until it ended."""
 
     name: str
@@ -70,7 +70,7 @@ class Step:
 class Event:
     """Something to show: a step that ended, or a line of its output, or of buildx itself."""
 
-    step: Step | None
+    step: BuildStep | None
     line: str = ""
 
 
@@ -196,7 +196,7 @@ class Console:
         elif event.step.counts or event.step.error:
             self.note(self._step(event.step))
 
-    def _step(self, step: Step) -> str:
+    def _step(self, step: BuildStep) -> str:
         name = textwrap.shorten(step.name, width=name_width(self._err), placeholder=" …")
         if step.error:
             return f"{self.style('   failed', 'red')} {name}"

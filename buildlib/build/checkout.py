@@ -26,7 +26,7 @@ from buildlib.git.command import GitCommand
 from buildlib.git.facts import Changes, GitFacts, NoGit, read_changes
 from buildlib.git.repository import (
     LFS,
-    Repository,
+    GitRepository,
     attributed,
     filters,
     lfs_store,
@@ -119,7 +119,7 @@ class _CheckingOut:
         """Return the project with the commit's files."""
         git = GitCommand(self._top)
         folder = Path(git.must("rev-parse", "--absolute-git-dir"))
-        top = Repository("", self._top, folder, objects_of(git, self._top))
+        top = GitRepository("", self._top, folder, objects_of(git, self._top))
         self._write(top, commit)
         project = self._there()
         ignore = project.ignore_file
@@ -139,7 +139,7 @@ class _CheckingOut:
 
     # -- what git has
 
-    def _environment(self, repository: Repository) -> dict[str, str]:
+    def _environment(self, repository: GitRepository) -> dict[str, str]:
         # A name that can't be that of another: a path may hold any character but a slash.
         number = hashlib.sha256(os.fsencode(repository.below)).hexdigest()[:8]
         admin = self._made.folder / f"git-{number}"
@@ -150,7 +150,7 @@ class _CheckingOut:
             "GIT_OBJECT_DIRECTORY": str(repository.objects),
         }
 
-    def _write(self, repository: Repository, commit: str) -> None:
+    def _write(self, repository: GitRepository, commit: str) -> None:
         """Write the files that a commit of a repository has, without submodules."""
         env = self._environment(repository)
         target = self._made.root / repository.below
@@ -173,7 +173,7 @@ class _CheckingOut:
     def _shell(self, *words: str) -> str:
         return shell_line(words, self._made.folder)
 
-    def _fill(self, repository: Repository, commit: str, reads: _Reads) -> None:
+    def _fill(self, repository: GitRepository, commit: str, reads: _Reads) -> None:
         """Put in what git keeps elsewhere, as far as the builder reads it."""
         env = self._environment(repository)
         git = GitCommand(self._made.root / repository.below)
@@ -192,7 +192,7 @@ class _CheckingOut:
                 inner = submodule(repository, below + path, path, names.get(path, path))
                 self._fill_submodule(inner, revision, reads)
 
-    def _fill_submodule(self, inner: Repository, revision: str, reads: _Reads) -> None:
+    def _fill_submodule(self, inner: GitRepository, revision: str, reads: _Reads) -> None:
         env = self._environment(inner)
         there = inner.objects.is_dir() and (
             GitCommand(self._made.folder)
@@ -214,13 +214,13 @@ class _CheckingOut:
 
     def _looking(self, env: Mapping[str, str]) -> dict[str, str]:
         """Return what looks into the objects of a repository before it has a directory here."""
-        top = self._environment(Repository("", self._top, self._top, self._top))
+        top = self._environment(GitRepository("", self._top, self._top, self._top))
         return dict(env) | {"GIT_DIR": top["GIT_DIR"]}
 
     # -- what git has not
 
     def _replace_pointers(
-        self, repository: Repository, paths: Iterable[str], reads: _Reads
+        self, repository: GitRepository, paths: Iterable[str], reads: _Reads
     ) -> None:
         """Put what Git LFS keeps in the place of its pointers."""
         below = f"{repository.below}/" if repository.below else ""

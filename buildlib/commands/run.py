@@ -30,7 +30,7 @@ from buildlib.containers.plan import (
     run_argv,
     services_argv,
 )
-from buildlib.containers.runner import Flow, Running, describe_engine
+from buildlib.containers.runner import ContainerRunner, Running, describe_engine
 from buildlib.docker.endpoint import Pinged
 from buildlib.docker.engine import OWN_CODES, EngineFacts, inspect_engine, listed
 from buildlib.errors import BuildlibError, EngineError, InputError, raise_problems
@@ -85,7 +85,7 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
     latest = None if start.project or run.dry else Background(lambda: _latest(run, config))
     facts = _facts(run, start)
     engine = describe_engine(start.answer, facts)
-    flow = Flow(config, run.env, request, engine, run.executor, run.console, Path.cwd())
+    flow = ContainerRunner(config, run.env, request, engine, run.executor, run.console, Path.cwd())
     flow.check()
     if run.dry:
         plan = flow.plan(config.local_image, dry=True)
@@ -128,7 +128,7 @@ def _check(facts: EngineFacts, answer: Pinged) -> None:
     raise_problems(check_engine(facts, endpoint=answer.candidate.address)[-1:])
 
 
-def _attached(flow: Flow, plan: RunPlan, executor: Executor) -> int:
+def _attached(flow: ContainerRunner, plan: RunPlan, executor: Executor) -> int:
     """Run a command on our own terminal."""
     with flow.guard(keep=False):
         flow.prepare(plan)
@@ -142,7 +142,7 @@ def _attached(flow: Flow, plan: RunPlan, executor: Executor) -> int:
 
 
 def _served(
-    flow: Flow, plan: RunPlan, run: Edge, *, version: str, detach: bool, as_json: bool
+    flow: ContainerRunner, plan: RunPlan, run: Edge, *, version: str, detach: bool, as_json: bool
 ) -> int:
     with flow.guard(keep=detach):
         running = flow.start(plan, version)
@@ -152,7 +152,7 @@ def _served(
     return 0
 
 
-def _follow(flow: Flow, running: Running, run: Edge) -> None:
+def _follow(flow: ContainerRunner, running: Running, run: Edge) -> None:
     """Show the log until the container ends, or somebody interrupts.
 
     Raises:

@@ -26,7 +26,13 @@ from buildlib.publish.signing import tracked_key
 from buildlib.shell import shell_line
 from buildlib.versioning.explain import explain
 from buildlib.versioning.local_tags import local_tags
-from buildlib.versioning.next_tag import Step, next_tag, release_branches, tag_name, tag_problems
+from buildlib.versioning.next_tag import (
+    Increment,
+    next_tag,
+    release_branches,
+    tag_name,
+    tag_problems,
+)
 from buildlib.versioning.preconditions import Mode, no_git_problem, shallow_problem
 from buildlib.versioning.tag_plan import TagPlan, plan_tags
 
@@ -129,7 +135,7 @@ def _lineage(project: Project, remote: str = "") -> Lineage:
     )
 
 
-def tell_next(project: Project, step: Step, lineage: Lineage | None = None) -> str:
+def tell_next(project: Project, step: Increment, lineage: Lineage | None = None) -> str:
     """Return the tag to make next.
 
     Raises:
@@ -149,10 +155,10 @@ def wanted_tag(project: Project, what: str, lineage: Lineage | None = None) -> s
     """Return the name of the tag that is asked for by name, or by which number goes up.
 
     Raises:
-        InputError, ToolError: as `tell_next`; it is not a version (exit 2).
+        InputError, ToolError: as `next_tag_name`; it is not a version (exit 2).
     """
-    if what in set(Step):
-        return tell_next(project, Step(what), lineage)
+    if what in set(Increment):
+        return tell_next(project, Increment(what), lineage)
     return tag_name(what, project.config.naming)
 
 

@@ -45,7 +45,7 @@ _NO_PORTS: Final = ("host", "none")
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
-class Given(NamedTuple):
+class GivenMount(NamedTuple):
     """A mount as docker takes it.
 
     Args:
@@ -139,7 +139,7 @@ def parse_mounts(value: object) -> tuple[str, ...]:
     return mounts
 
 
-def resolve_mount(text: str, start: Path) -> Given:
+def resolve_mount(text: str, start: Path) -> GivenMount:
     """Return what docker is given for a mount.
 
     Args:
@@ -154,21 +154,21 @@ def resolve_mount(text: str, start: Path) -> Given:
         return _long_mount(text, start)
     parts = text.split(":")
     if len(parts) == 1:
-        return Given("--volume", text, "", _target(text, text))
+        return GivenMount("--volume", text, "", _target(text, text))
     source, target, *options = parts
     if len(options) > 1 or not source:
         raise InputError(f"not a mount: {text!r}", hint="give SOURCE:TARGET or SOURCE:TARGET:ro")
     _target(target, text)
     if source.startswith(_PLACE):
         path = _absolute(source, start)
-        return Given("--volume", ":".join([path, target, *options]), path, target)
+        return GivenMount("--volume", ":".join([path, target, *options]), path, target)
     if not _VOLUME.fullmatch(source):
         raise InputError(
             f"not a mount: {text!r}",
             why=f"{source!r} is not the name of a volume",
             hint=f"a path begins with / or ./: ./{source}",
         )
-    return Given("--volume", text, "", target)
+    return GivenMount("--volume", text, "", target)
 
 
 def _target(target: str, text: str) -> str:
@@ -184,7 +184,7 @@ def _absolute(source: str, start: Path) -> str:
         raise InputError(f"no such directory: {source}", why=str(error)) from error
 
 
-def _long_mount(text: str, start: Path) -> Given:
+def _long_mount(text: str, start: Path) -> GivenMount:
     try:
         fields = [field.partition("=") for field in csv_fields(text)]
     except ValueError as error:
@@ -198,7 +198,7 @@ def _long_mount(text: str, start: Path) -> Given:
         csv_field(f"{name}={path}" if path and name in _SOURCES else f"{name}{sign}{value}")
         for name, sign, value in fields
     ]
-    return Given("--mount", ",".join(words), path, target)
+    return GivenMount("--mount", ",".join(words), path, target)
 
 
 ENV: Final = KeyType(
@@ -278,7 +278,7 @@ def env_options(env: Pairs, hidden: Pairs) -> tuple[str, ...]:
     return tuple(word for text in words for word in ("--env", text))
 
 
-def check_sources(mounts: tuple[Given, ...], env_files: tuple[Path, ...]) -> None:
+def check_sources(mounts: tuple[GivenMount, ...], env_files: tuple[Path, ...]) -> None:
     """See that what is on this machine is there: docker would make an empty directory of it.
 
     Raises:

@@ -28,7 +28,7 @@ from buildlib.errors import InputError, did_you_mean
 from buildlib.image.reference import LATEST
 
 
-class Kind(StrEnum):
+class VersionKind(StrEnum):
     """What is published: the version's own kind, or a build that was asked for by name."""
 
     RELEASE = "release"
@@ -66,10 +66,10 @@ _FORMS: Final = {
     "revision": (r"[0-9a-f]{40}", _HEX),
 }
 _LINE: Final = frozenset({"major", "minor", "patch"})
-_ORDERED: Final = frozenset({Kind.RELEASE, Kind.PRERELEASE})
+_ORDERED: Final = frozenset({VersionKind.RELEASE, VersionKind.PRERELEASE})
 
 
-Choice = TypeVar("Choice", Kind, Line)
+Choice = TypeVar("Choice", VersionKind, Line)
 
 
 def _choice(kind: type[Choice], value: object, where: str) -> Choice:
@@ -89,8 +89,8 @@ def _filled(value: object, where: str) -> tuple[str, ...]:
     return parse_texts(value)
 
 
-def _kinds(value: object, where: str) -> tuple[Kind, ...]:
-    return tuple(_choice(Kind, word, where) for word in _filled(value, where))
+def _kinds(value: object, where: str) -> tuple[VersionKind, ...]:
+    return tuple(_choice(VersionKind, word, where) for word in _filled(value, where))
 
 
 def _template(value: object, where: str) -> str:
@@ -133,8 +133,10 @@ class TagRule:
         KeyType(_template, {"type": "string"}, placed=True),
         "text of the tag, with names such as {version} in braces",
     )
-    on: tuple[Kind, ...] = setting(
-        KeyType(_kinds, {**_LISTED, "items": {"enum": [str(kind) for kind in Kind]}}, placed=True),
+    on: tuple[VersionKind, ...] = setting(
+        KeyType(
+            _kinds, {**_LISTED, "items": {"enum": [str(kind) for kind in VersionKind]}}, placed=True
+        ),
         "kinds of versions that get it",
         default=(),
     )
@@ -207,19 +209,22 @@ class TagRule:
 
 
 DEFAULT_RULES: Final = (
-    TagRule(template="{version}", on=(Kind.RELEASE, Kind.PRERELEASE, Kind.OTHER, Kind.SNAPSHOT)),
-    TagRule(template="{major}.{minor}", on=(Kind.RELEASE,), highest=Line.MINOR),
-    TagRule(template="{major}", on=(Kind.RELEASE,), highest=Line.MAJOR, zero=False),
-    TagRule(template=LATEST, on=(Kind.RELEASE,), highest=Line.ALL),
-    TagRule(template="edge", on=(Kind.EDGE,)),
-    TagRule(template="sha-{short}", on=(Kind.EDGE,)),
+    TagRule(
+        template="{version}",
+        on=(VersionKind.RELEASE, VersionKind.PRERELEASE, VersionKind.OTHER, VersionKind.SNAPSHOT),
+    ),
+    TagRule(template="{major}.{minor}", on=(VersionKind.RELEASE,), highest=Line.MINOR),
+    TagRule(template="{major}", on=(VersionKind.RELEASE,), highest=Line.MAJOR, zero=False),
+    TagRule(template=LATEST, on=(VersionKind.RELEASE,), highest=Line.ALL),
+    TagRule(template="edge", on=(VersionKind.EDGE,)),
+    TagRule(template="sha-{short}", on=(VersionKind.EDGE,)),
 )
 
 
 def version_ending(rules: Sequence[TagRule]) -> str:
     """Return what comes after the version in the tag of a release: `-alpine`."""
     telling = [rule for rule in rules if rule.tells_version]
-    releases = [rule for rule in telling if Kind.RELEASE in rule.on]
+    releases = [rule for rule in telling if VersionKind.RELEASE in rule.on]
     rule = (releases or telling or rules)[0]
     return rule.parts[-1] if rule.tells_version else rule.suffix
 
@@ -257,22 +262,25 @@ def _shorthand(template: str, suffix: str) -> TagRule:
     if "version" in names:
         return TagRule(template=template, on=DEFAULT_RULES[0].on, suffix=suffix)
     if names & _COMMIT:
-        return TagRule(template=template, on=(Kind.EDGE,), suffix=suffix)
+        return TagRule(template=template, on=(VersionKind.EDGE,), suffix=suffix)
     if "prerelease" in names:
-        return TagRule(template=template, on=(Kind.PRERELEASE,), suffix=suffix)
+        return TagRule(template=template, on=(VersionKind.PRERELEASE,), suffix=suffix)
     # A number, or a word such as "stable": of releases, and only ever forward.
     line = Line.MINOR if "minor" in names else Line.MAJOR if "major" in names else Line.ALL
     pinned = names >= _LINE
     return TagRule(
-        template=template, on=(Kind.RELEASE,), highest=None if pinned else line, suffix=suffix
+        template=template,
+        on=(VersionKind.RELEASE,),
+        highest=None if pinned else line,
+        suffix=suffix,
     )
 
 
 def _never(rule: TagRule) -> tuple[str, str] | None:
     """Return why the rule can never apply, and what to do, or None."""
-    if rule.names & _NUMBERS and set(rule.on) == {Kind.OTHER}:
+    if rule.names & _NUMBERS and set(rule.on) == {VersionKind.OTHER}:
         return "a version without an order has no numbers", "use {version}"
-    if "prerelease" in rule.names and set(rule.on) == {Kind.RELEASE}:
+    if "prerelease" in rule.names and set(rule.on) == {VersionKind.RELEASE}:
         return "a release has no prerelease", 'say on = ["prerelease"]'
     if rule.highest and not set(rule.on) & _ORDERED:
         return "only releases and prereleases have a highest", "leave highest out"

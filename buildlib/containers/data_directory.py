@@ -17,7 +17,7 @@ from typing import Final
 
 from buildlib.containers.inspect import helper_argv
 from buildlib.containers.plan import OWNER, Mount
-from buildlib.docker.endpoint import Kind
+from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Executor
 from buildlib.files import opened_directory, remove
@@ -25,7 +25,7 @@ from buildlib.git.command import GitCommand
 
 _INSIDE: Final = "/data"
 # Where a container sees a directory under the numbers that it has here.
-_SAME_KERNEL: Final = frozenset({Kind.LINUX, Kind.ROOTLESS})
+_SAME_KERNEL: Final = frozenset({EngineKind.LINUX, EngineKind.ROOTLESS})
 # $0 is what it has to be; empty: that can't be told.
 _SAME: Final = f'{{ [ -z "$0" ] || [ "$(stat -c %d:%i {_INSIDE})" = "$0" ]; }}'
 CHOWN: Final = f'{_SAME} && chown "$1" {_INSIDE}'
@@ -60,7 +60,7 @@ class DataDirectory:
         executor: Executor,
         image: str,
         account: tuple[int, int],
-        kind: Kind,
+        kind: EngineKind,
         places: DataPlaces,
     ) -> None:
         """Keep what every step needs."""
@@ -69,8 +69,8 @@ class DataDirectory:
         self._image = image
         self._user, self._group = account
         self._account = f"{self._user}:{self._group}"
-        self._here = kind is Kind.LINUX
-        self._remote = kind is Kind.REMOTE
+        self._here = kind is EngineKind.LINUX
+        self._remote = kind is EngineKind.REMOTE
         self._same_kernel = kind in _SAME_KERNEL
 
     def prepare(self, mount: Mount, owner: str) -> None:

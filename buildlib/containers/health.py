@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from buildlib.config.config import Config
 from buildlib.config.containers import (
-    Given,
+    GivenMount,
     Pairs,
     Port,
     Service,
@@ -88,7 +88,7 @@ def run_health(config: Config) -> Health | None:
     return health if health.port or health.kind not in {"http", "tcp"} else None
 
 
-class Surroundings(NamedTuple):
+class ContainerExtras(NamedTuple):
     """What a container is given beside what `docker-run` always gives it.
 
     Those of `hidden` are variables whose values must be in no command line: whoever starts docker
@@ -98,7 +98,7 @@ class Surroundings(NamedTuple):
     env: Pairs = ()
     hidden: Pairs = ()
     env_files: tuple[Path, ...] = ()
-    mounts: tuple[Given, ...] = ()
+    mounts: tuple[GivenMount, ...] = ()
     network: str = ""
     hosts: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
@@ -115,24 +115,24 @@ class Surroundings(NamedTuple):
         )
 
 
-def run_surroundings(config: Config) -> Surroundings:
+def run_surroundings(config: Config) -> ContainerExtras:
     """Return what `docker-run` gives a container."""
     return _joined(config, config.run)
 
 
-def smoke_surroundings(config: Config) -> Surroundings:
+def smoke_surroundings(config: Config) -> ContainerExtras:
     """Return what smoke gives one: that of `run`, and its own besides or instead."""
     return _joined(config, config.run, config.smoke)
 
 
-def _joined(config: Config, *tables: ContainerSettings) -> Surroundings:
+def _joined(config: Config, *tables: ContainerSettings) -> ContainerExtras:
     env: dict[str, str] = {}
     for table in tables:
         env |= dict(table.env)
     root, allowed = config.root, config.allowed_names()
     shown, hidden = _split_secret(tuple(env.items()), allowed)
     services = {one.name: one for table in tables for one in table.services}.values()
-    return Surroundings(
+    return ContainerExtras(
         env=shown,
         hidden=hidden,
         env_files=tuple(root / path for table in tables for path in table.env_file),

@@ -13,7 +13,7 @@ from typing import Final
 from buildlib.config.config import Config
 from buildlib.config.containers import Service, publishes, resolve_mount, service_options
 from buildlib.config.tables import Run
-from buildlib.containers.health import Health, Surroundings, run_health, run_surroundings
+from buildlib.containers.health import ContainerExtras, Health, run_health, run_surroundings
 from buildlib.errors import InputError
 from buildlib.findings.secrets import looks_secret
 from buildlib.image.labels import NAMESPACE
@@ -115,7 +115,7 @@ class RunPlan:
     confined: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     health: Health | None = None
-    given: Surroundings = field(default_factory=Surroundings)
+    given: ContainerExtras = field(default_factory=ContainerExtras)
     host: str = "127.0.0.1"
     helper: str = ""
     timeout: int = 30

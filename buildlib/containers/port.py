@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from buildlib.containers.inspect import described
 from buildlib.containers.leftovers import REMOVE
 from buildlib.docker.engine import OWN_CODES
-from buildlib.docker.http import LONGEST, Answer, call
+from buildlib.docker.http import LONGEST, ServerAnswer, call
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed, Runner
 from buildlib.tempfiles import new_name
@@ -95,7 +95,7 @@ class Inside:
 
     def call(
         self, port: int, path: str, method: str, body: str | None, *, timeout: float
-    ) -> Answer:
+    ) -> ServerAnswer:
         """Return what the server answers, whatever its status.
 
         Raises:
@@ -194,7 +194,7 @@ class Reach:
 
     def ask(
         self, path: str, method: str = "GET", body: str | None = None, *, timeout: float
-    ) -> Answer:
+    ) -> ServerAnswer:
         """Return what the server answers.
 
         Raises:
@@ -241,7 +241,7 @@ class Reach:
 
     def _through_engine(
         self, refused: OSError, path: str, method: str, body: str | None, timeout: float
-    ) -> Answer:
+    ) -> ServerAnswer:
         try:
             answer = self.inside.call(self.port, path, method, body, timeout=timeout)
         except NoWayError as error:
@@ -290,7 +290,7 @@ class _Bytes:
         return BytesIO(self._data)
 
 
-def _answer(text: str, method: str) -> Answer:
+def _answer(text: str, method: str) -> ServerAnswer:
     response = HTTPResponse(_Bytes(text.encode()), method=method)  # type: ignore[arg-type]
     try:
         response.begin()
@@ -301,7 +301,7 @@ def _answer(text: str, method: str) -> Answer:
         raise OSError(f"not HTTP: {error!r}") from error
     if len(body) > LONGEST:
         raise OSError(f"its answer is longer than {LONGEST // 1_000_000} MB")
-    return Answer(response.status, body)
+    return ServerAnswer(response.status, body)
 
 
 def _last_line(text: str) -> str:

@@ -27,7 +27,7 @@ from buildlib.containers.plan import (
     make_run_plan,
     published_address,
 )
-from buildlib.docker.endpoint import Group, Kind, Pinged, SocketMount, kind_of, socket_mount
+from buildlib.docker.endpoint import EngineKind, Group, Pinged, SocketMount, kind_of, socket_mount
 from buildlib.docker.engine import EngineFacts
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.executor import Executor
@@ -41,7 +41,7 @@ class Engine:
 
     answer: Pinged
     facts: EngineFacts
-    kind: Kind
+    kind: EngineKind
     mount: SocketMount
 
 
@@ -106,7 +106,7 @@ def socket_group(engine: Engine, executor: Executor, image: str) -> str:
     return done.stdout.strip()
 
 
-class Flow:
+class ContainerRunner:
     """One run of the image.
 
     Args:
@@ -143,7 +143,7 @@ class Flow:
         Raises:
             InputError: an option is not usable (exit 2).
         """
-        plan, remote = self._bare_plan(""), self._engine.kind is Kind.REMOTE
+        plan, remote = self._bare_plan(""), self._engine.kind is EngineKind.REMOTE
         for mount in plan.mounts:
             if mount.kind == "bind" and not remote:
                 self._places.check(Path(mount.source))
@@ -238,7 +238,7 @@ class Flow:
         self._prepare_data(plan)
         self.containers.start_services(plan)
         container = self._started(plan)
-        address, remote = self._address(plan), self._engine.kind is Kind.REMOTE
+        address, remote = self._address(plan), self._engine.kind is EngineKind.REMOTE
         way = self.containers.wait_until_healthy(plan, container, "" if remote else address)
         if way:
             self._console.note(f"its port can't be reached from here; asked {way}")

@@ -26,7 +26,7 @@ _UNIX: Final = "unix://"
 _USUAL: Final = "/var/run/docker.sock"
 
 
-class Kind(StrEnum):
+class EngineKind(StrEnum):
     """Engines that differ in what a container can mount."""
 
     LINUX = "Linux"
@@ -159,27 +159,29 @@ def choose(answers: Iterable[Pinged]) -> Pinged:
     )
 
 
-def kind_of(answer: Pinged, facts: EngineFacts) -> Kind:
+def kind_of(answer: Pinged, facts: EngineFacts) -> EngineKind:
     """Return what kind of engine it is, by what it says and by where it is."""
     path = answer.candidate.path
     signs = (
-        (Kind.REMOTE, not path),
-        (Kind.PODMAN, answer.podman or "podman" in path),
-        (Kind.DOCKER_DESKTOP, facts.operating_system == "Docker Desktop"),
-        (Kind.ORBSTACK, facts.operating_system == "OrbStack" or "/.orbstack/" in path),
-        (Kind.COLIMA, facts.host.startswith("colima") or "/.colima/" in path),
+        (EngineKind.REMOTE, not path),
+        (EngineKind.PODMAN, answer.podman or "podman" in path),
+        (EngineKind.DOCKER_DESKTOP, facts.operating_system == "Docker Desktop"),
+        (EngineKind.ORBSTACK, facts.operating_system == "OrbStack" or "/.orbstack/" in path),
+        (EngineKind.COLIMA, facts.host.startswith("colima") or "/.colima/" in path),
         (
-            Kind.RANCHER_DESKTOP,
+            EngineKind.RANCHER_DESKTOP,
             "rancher-desktop" in facts.host
             or facts.operating_system.startswith("Rancher Desktop")
             or "/.rd/" in path,
         ),
-        (Kind.ROOTLESS, "name=rootless" in facts.security),
+        (EngineKind.ROOTLESS, "name=rootless" in facts.security),
     )
-    return next((kind for kind, sign in signs if sign), Kind.LINUX)
+    return next((kind for kind, sign in signs if sign), EngineKind.LINUX)
 
 
-def socket_mount(kind: Kind, answer: Pinged, facts: EngineFacts, *, system: str) -> SocketMount:
+def socket_mount(
+    kind: EngineKind, answer: Pinged, facts: EngineFacts, *, system: str
+) -> SocketMount:
     """Return what to mount so that a container reaches the engine.
 
     Args:
@@ -190,20 +192,20 @@ def socket_mount(kind: Kind, answer: Pinged, facts: EngineFacts, *, system: str)
     """
     path = answer.candidate.path
     match kind:
-        case Kind.REMOTE:
+        case EngineKind.REMOTE:
             note = f"{answer.candidate.address} is elsewhere: its socket can't be named from here"
             return SocketMount(note=f"{note}, so the container runs without it")
-        case Kind.LINUX:
+        case EngineKind.LINUX:
             # With user namespaces a container sees other numbers than the host.
             remapped = "name=userns" in facts.security
             return SocketMount(source=path, group=Group.CONTAINER if remapped else Group.HOST)
-        case Kind.ROOTLESS:
+        case EngineKind.ROOTLESS:
             return SocketMount(source=path, group=Group.CONTAINER)
-        case Kind.PODMAN if not system.startswith("linux"):
+        case EngineKind.PODMAN if not system.startswith("linux"):
             rootless = "name=rootless" in facts.security
             inside = "/run/user/501/podman/podman.sock" if rootless else "/run/podman/podman.sock"
             return SocketMount(source=inside, group=Group.CONTAINER)
-        case Kind.PODMAN:
+        case EngineKind.PODMAN:
             return SocketMount(source=path, group=Group.CONTAINER)
         case _:
             return SocketMount(source=_USUAL, group=Group.CONTAINER)

@@ -24,7 +24,7 @@ _OK: Final = range(200, 300)
 LONGEST: Final = 16_000_000
 
 
-class Answer(NamedTuple):
+class ServerAnswer(NamedTuple):
     """A status and the whole body."""
 
     status: int
@@ -60,7 +60,7 @@ class _Stream(RawIOBase):
         super().close()
 
 
-class _Timed:
+class _TimedSocket:
     """As much of a socket as an answer of `http.client` wants of one."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
@@ -79,7 +79,7 @@ def _left(deadline: float) -> float:
 
 def call(
     address: str, *, method: str = "GET", body: bytes | None = None, timeout: float = _TIMEOUT
-) -> Answer:
+) -> ServerAnswer:
     """Return what the server answers, whatever its status.
 
     Args:
@@ -104,7 +104,7 @@ def call(
             text = answer.read(LONGEST + 1)
         if len(text) > LONGEST:
             raise OSError(f"its answer is longer than {LONGEST // 1_000_000} MB")
-        return Answer(answer.status, text)
+        return ServerAnswer(answer.status, text)
     except TimeoutError as error:
         raise TimeoutError(f"its answer does not end within {timeout:.3g} s") from error
     except ConnectionResetError as error:
@@ -123,7 +123,7 @@ def _connect(host: str, port: int | None, deadline: float) -> HTTPConnection:
     """
     connection = HTTPConnection(host, port, timeout=_left(deadline))
     connection.response_class = lambda sock, **options: HTTPResponse(  # type: ignore[assignment]
-        _Timed(sock, deadline),  # type: ignore[arg-type]
+        _TimedSocket(sock, deadline),  # type: ignore[arg-type]
         **options,
     )
     return connection

@@ -41,7 +41,7 @@ def _environment() -> dict[str, str]:
     return _ENV | config | {_COUNT: str(number + 1)}
 
 
-class Answer(NamedTuple):
+class GitResult(NamedTuple):
     """How git ended and what it printed; code 127: there is no git.
 
     Args:
@@ -69,7 +69,7 @@ class Answer(NamedTuple):
         fatal = [line for line in lines if line.startswith(_FATAL)] or lines[-1:]
         return "; ".join(line.removeprefix(_FATAL).removeprefix("error: ") for line in fatal)
 
-    def checked(self) -> Answer:
+    def checked(self) -> GitResult:
         """Return the answer itself.
 
         Raises:
@@ -90,8 +90,8 @@ class Ahead(NamedTuple):
     """The two answers that git takes longest for, on their way; `root` is where it was asked."""
 
     root: Path
-    description: Background[Answer]
-    tags: Background[Answer]
+    description: Background[GitResult]
+    tags: Background[GitResult]
 
 
 def ask_ahead(root: Path) -> Ahead:
@@ -105,7 +105,9 @@ def ask_ahead(root: Path) -> Ahead:
     )
 
 
-def _finished(process: subprocess.Popen[bytes], root: Path, arguments: tuple[str, ...]) -> Answer:
+def _finished(
+    process: subprocess.Popen[bytes], root: Path, arguments: tuple[str, ...]
+) -> GitResult:
     """Wait for git, one of CHILDREN, and read what it printed; interrupted, it is ended."""
     try:
         out, err = process.communicate()
@@ -116,7 +118,7 @@ def _finished(process: subprocess.Popen[bytes], root: Path, arguments: tuple[str
         interrupts.CHILDREN.discard(process)
     printed, said = (text.decode("utf-8", "surrogateescape") for text in (out, err))
     _check_ownership(said)
-    return Answer(process.returncode, printed.removesuffix("\n"), said, root, arguments)
+    return GitResult(process.returncode, printed.removesuffix("\n"), said, root, arguments)
 
 
 @cache
@@ -144,7 +146,7 @@ class GitCommand:
 
     def run(
         self, *arguments: str, questions: bool = False, env: Mapping[str, str] = _NOTHING
-    ) -> Answer:
+    ) -> GitResult:
         """Run git to its end.
 
         Args:
@@ -166,7 +168,7 @@ class GitCommand:
                 )
                 interrupts.CHILDREN.add(started.proc)
         except _gitpython().GitCommandNotFound:
-            return Answer(NOT_FOUND, "", "", self._root, arguments)
+            return GitResult(NOT_FOUND, "", "", self._root, arguments)
         return _finished(started.proc, self._root, arguments)
 
     def ask(self, *arguments: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from buildlib.errors import InputError, ToolError
-from buildlib.git.command import Answer, GitCommand
+from buildlib.git.command import GitCommand, GitResult
 
 _BRANCHES: Final = "refs/remotes"
 _TAGS: Final = "refs/tags/"
@@ -59,7 +59,7 @@ def _lines(printed: str) -> list[str]:
     return [line for line in printed.split("\n") if line]
 
 
-def _done(answer: Answer, what: str, hint: str = "") -> None:
+def _done(answer: GitResult, what: str, hint: str = "") -> None:
     if answer.code != 0:
         raise ToolError(what, why=answer.err.strip().removeprefix("stderr: "), hint=hint)
 

@@ -14,7 +14,7 @@ LFS: Final = "lfs"
 _IDLE: Final = {"", "cat"}
 
 
-class Repository(NamedTuple):
+class GitRepository(NamedTuple):
     """The top one, or a submodule.
 
     Args:
@@ -35,18 +35,18 @@ def objects_of(git: GitCommand, place: Path) -> Path:
     return (place / git.must("rev-parse", "--git-path", "objects")).resolve()
 
 
-def submodule(outer: Repository, below: str, path: str, name: str) -> Repository:
+def submodule(outer: GitRepository, below: str, path: str, name: str) -> GitRepository:
     """Return where a submodule keeps its objects, whether it is checked out or not."""
     place = outer.place / path
     if (place / ".git").exists():
         git = GitCommand(place)
         folder = Path(git.must("rev-parse", "--absolute-git-dir"))
-        return Repository(below, place, folder, objects_of(git, place))
+        return GitRepository(below, place, folder, objects_of(git, place))
     folder = outer.folder / "modules" / name
-    return Repository(below, place, folder, folder / "objects")
+    return GitRepository(below, place, folder, folder / "objects")
 
 
-def lfs_store(repository: Repository) -> Path:
+def lfs_store(repository: GitRepository) -> Path:
     """Return where Git LFS keeps files of a repository on this machine."""
     # The directory that all work trees share is above the objects.
     storage = ""

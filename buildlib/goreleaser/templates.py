@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from buildlib.config.tag_rules import Kind, TagRule
+from buildlib.config.tag_rules import TagRule, VersionKind
 from buildlib.errors import InputError
 
 # Tags that are not to be moved by this release, with blanks between them. GoReleaser can't know:
@@ -26,7 +26,7 @@ _FIELDS: Final = {
     "short": ".ShortCommit",
     "revision": ".FullCommit",
 }
-_RELEASES: Final = {Kind.RELEASE, Kind.PRERELEASE}
+_RELEASES: Final = {VersionKind.RELEASE, VersionKind.PRERELEASE}
 
 
 def escape(text: str) -> str:
@@ -48,9 +48,11 @@ def _text(rule: TagRule, where: str) -> str:
 
 def _conditions(rule: TagRule) -> list[str]:
     kinds = set(rule.on)
-    found = [] if Kind.SNAPSHOT in kinds else ["(not .IsSnapshot)"]
+    found = [] if VersionKind.SNAPSHOT in kinds else ["(not .IsSnapshot)"]
     if not kinds >= _RELEASES:
-        found.append('(eq .Prerelease "")' if Kind.RELEASE in kinds else '(ne .Prerelease "")')
+        found.append(
+            '(eq .Prerelease "")' if VersionKind.RELEASE in kinds else '(ne .Prerelease "")'
+        )
     if not rule.zero:
         found.append("(ne .Major 0)")
     if rule.floating or rule.branches:

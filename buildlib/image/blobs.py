@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from buildlib.errors import InputError
-from buildlib.image.docker_archive import LIST, MANIFEST, Stored, make_manifests
+from buildlib.image.docker_archive import LIST, MANIFEST, StoredFile, make_manifests
 from buildlib.image.documents import DocumentError, digest_of, is_digest
 from buildlib.image.layer import Hashing, LayerError, normal_path
 from buildlib.image.limits import LARGEST_DOCUMENT, MOST_BLOBS
@@ -140,19 +140,19 @@ class BlobFile:
 
     def _adopt(self, links: Mapping[str, str]) -> None:
         """Make the index and the manifests that an archive of docker's older form lacks."""
-        known: dict[str, Stored] = {}
+        known: dict[str, StoredFile] = {}
 
         def place(path: str) -> str:
             name = normal_path(path.encode("utf-8", "surrogateescape"))
             return links.get(name, name)
 
-        def stored(path: str) -> Stored:
+        def stored(path: str) -> StoredFile:
             name = place(path)
             if name not in known:
                 with self._open(name) as stream:
                     read = Hashing(stream, "sha256")
                     read.drain()
-                known[name] = Stored(read.digest, read.size)
+                known[name] = StoredFile(read.digest, read.size)
             return known[name]
 
         try:

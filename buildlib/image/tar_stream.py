@@ -38,7 +38,7 @@ _ZEROS: Final = bytes(BLOCK)
 _STEP: Final = 1 << 18
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """What an archive is read from."""
 
     def read(self, size: int, /) -> bytes:
@@ -51,7 +51,7 @@ class Source(Protocol):
 class TarStream:
     """The entries of an archive; what is not read of one's content is passed over."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         """Begin at the archive's first header."""
         self._source = source
         # Of the content: what is left in the stream, and how it is padded.

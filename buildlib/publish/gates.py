@@ -18,7 +18,7 @@ from buildlib.config.publish import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOK
 from buildlib.console import Console
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.runner import Engine
-from buildlib.docker.endpoint import Kind
+from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
 from buildlib.findings.report import Report, warn
@@ -228,7 +228,7 @@ def _find_sources(subject: Subject) -> None:
 
 def _is_here(subject: Subject) -> bool:
     try:
-        return subject.engine().kind is not Kind.REMOTE
+        return subject.engine().kind is not EngineKind.REMOTE
     except CancelledError:
         raise
     except BuildlibError:

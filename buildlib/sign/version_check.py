@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from buildlib.config.tag_rules import Kind, TagRule
+from buildlib.config.tag_rules import TagRule, VersionKind
 from buildlib.errors import VerificationError
 from buildlib.image.labels import OWNER, VERSION_LABEL
 from buildlib.image.reference import legal_part
@@ -157,7 +157,7 @@ def _names(tag: str, version: str, rules: Sequence[TagRule], naming: Naming) -> 
 
 def _moves_with(rule: TagRule, version: Parsed) -> bool:
     """Return whether publishing a version may point a tag of this rule to it that names a line."""
-    kind = Kind.PRERELEASE if version.prerelease else Kind.RELEASE
+    kind = VersionKind.PRERELEASE if version.prerelease else VersionKind.RELEASE
     zero = rule.zero or version.numbers[0] != 0
     return rule.floating and kind in rule.on and zero and not version.build
 

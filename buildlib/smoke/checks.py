@@ -72,7 +72,7 @@ def is_wanted(only: Sequence[str], *checks: str, skip: Sequence[str] = ()) -> bo
     return any(not only or any(fnmatchcase(check, one) for one in only) for check in kept)
 
 
-class LeftOutError(Exception):
+class NotCheckedError(Exception):
     """The check can't be made here; the text says why."""
 
 
@@ -191,7 +191,7 @@ class PlatformSmoke:
         try:
             detail = self._asked_twice(ask, command)
             state = CheckState.FAILED if detail else CheckState.PASSED
-        except (LeftOutError, NoWayError) as error:
+        except (NotCheckedError, NoWayError) as error:
             detail, state = str(error), CheckState.LEFT_OUT
         except OSError as error:
             detail, state = str(error), CheckState.FAILED
@@ -386,7 +386,7 @@ class PlatformSmoke:
     def _first(self, server: Server) -> None:
         def healthcheck() -> str:
             if not server.has_healthcheck():
-                raise LeftOutError("the image has none")
+                raise NotCheckedError("the image has none")
             return server.healthcheck()
 
         self._check(HEALTHCHECK, healthcheck)
@@ -501,7 +501,7 @@ def name_of(command: Command) -> str:
 
 
 def _leave_out(reason: str) -> str:
-    raise LeftOutError(reason)
+    raise NotCheckedError(reason)
 
 
 def _ended(seen: Completed) -> str:

@@ -22,7 +22,7 @@ from buildlib.console import Console
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.plan import confined_options
 from buildlib.containers.runner import Engine
-from buildlib.docker.endpoint import Kind
+from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import CancelledError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.image.archive import Archive
@@ -127,7 +127,7 @@ class SmokeFlow:
         self._project, self._config = project, project.config
         self._request, self._engine = request, engine
         self._executor, self._console = executor, console
-        elsewhere = engine.kind is Kind.REMOTE
+        elsewhere = engine.kind is EngineKind.REMOTE
         self._lab = Lab(executor, new_run_id(), elsewhere=elsewhere)
         self._printing = threading.Lock()
         self._keeps = False
@@ -150,7 +150,7 @@ class SmokeFlow:
                 "there is nothing to check",
                 hint=f"add {self._config.table('smoke')} with commands or port",
             )
-        if self._engine.kind is not Kind.REMOTE:
+        if self._engine.kind is not EngineKind.REMOTE:
             given = smoke_surroundings(self._config)
             check_sources(given.mounts, given.env_files)
         for name in remove_stale(self._executor, self._config.image, keep=self._request.image):

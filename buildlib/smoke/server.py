@@ -25,7 +25,7 @@ from buildlib.containers.inspect import (
 )
 from buildlib.containers.plan import Mount, local_address
 from buildlib.containers.port import Inside, NoWayError, Reach
-from buildlib.docker.http import Answer
+from buildlib.docker.http import ServerAnswer
 from buildlib.errors import EngineError, TimedOutError
 from buildlib.executor import Completed
 from buildlib.image.platform import Platform
@@ -108,7 +108,7 @@ class Server:
         """Return the last lines of its log."""
         return container_log(self._lab, self._name, lines)
 
-    def ask(self, path: str, method: str = "GET", body: str | None = None) -> Answer:
+    def ask(self, path: str, method: str = "GET", body: str | None = None) -> ServerAnswer:
         """Return what it answers; raises OSError where it does not."""
         limit = self._lab.limit(_REQUEST_SECONDS)
         return self._reach.ask(path, method, body, timeout=limit)
@@ -250,7 +250,7 @@ def differs(seen: str, wanted: str) -> str:
     return "" if seen == wanted else f"it says {seen!r}, and {wanted!r} was built"
 
 
-def wrong_version(answer: Answer, place: HealthVersion, path: str, wanted: str) -> str:
+def wrong_version(answer: ServerAnswer, place: HealthVersion, path: str, wanted: str) -> str:
     """Return why an answer does not say the version where it should."""
     text = answer.body.decode(errors="replace")
     if not place.field:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from buildlib.config.tag_rules import Kind
+from buildlib.config.tag_rules import VersionKind
 from buildlib.git.facts import GitFacts, NoGit
 from buildlib.version_schemes import Naming
 from buildlib.versioning.tag_plan import TagPlan
 from buildlib.versioning.version import SNAPSHOT, Version, unversioned
 
-_AS: dict[Kind, str] = {
-    Kind.RELEASE: "Published as a release",
-    Kind.PRERELEASE: "Published as a prerelease",
-    Kind.OTHER: "Published as a version without an order",
-    Kind.SNAPSHOT: "Published as a snapshot",
-    Kind.EDGE: "Published as a build of the branch",
+_AS: dict[VersionKind, str] = {
+    VersionKind.RELEASE: "Published as a release",
+    VersionKind.PRERELEASE: "Published as a prerelease",
+    VersionKind.OTHER: "Published as a version without an order",
+    VersionKind.SNAPSHOT: "Published as a snapshot",
+    VersionKind.EDGE: "Published as a build of the branch",
 }
 
 

@@ -18,7 +18,7 @@ from buildlib.versioning.preconditions import change_problems, no_git_problem, s
 _USUAL_BRANCHES: Final = ("main", "master")
 
 
-class Step(StrEnum):
+class Increment(StrEnum):
     """Which number goes up."""
 
     MAJOR = "major"
@@ -28,25 +28,25 @@ class Step(StrEnum):
 
 
 _FIRST: Final = {
-    Step.MAJOR: "1.0.0",
-    Step.MINOR: "0.1.0",
-    Step.PATCH: "0.0.1",
-    Step.PRERELEASE: "0.0.1-rc.1",
+    Increment.MAJOR: "1.0.0",
+    Increment.MINOR: "0.1.0",
+    Increment.PATCH: "0.0.1",
+    Increment.PRERELEASE: "0.0.1-rc.1",
 }
 
 
-def parse_step(text: str) -> Step:
+def parse_step(text: str) -> Increment:
     """Return the step of that name.
 
     Raises:
         InputError: there is none.
     """
-    if text not in set(Step):
-        raise InputError(f"unknown step {text!r}", hint=f"known: {', '.join(Step)}")
-    return Step(text)
+    if text not in set(Increment):
+        raise InputError(f"unknown step {text!r}", hint=f"known: {', '.join(Increment)}")
+    return Increment(text)
 
 
-def _after(version: semver.Version, step: Step) -> semver.Version:
+def _after(version: semver.Version, step: Increment) -> semver.Version:
     # beta.1 goes on as beta.2, rc1 as rc2, and 1 as 2; a release's first candidate is rc.1.
     word = (version.prerelease or "rc").partition(".")[0]
     following = version.next_version(str(step), word.rstrip("0123456789"))
@@ -56,7 +56,7 @@ def _after(version: semver.Version, step: Step) -> semver.Version:
     return version.replace(prerelease=f"{version.prerelease or 'rc'}.1")
 
 
-def next_tag(step: Step, before: Iterable[str], taken: Iterable[str], naming: Naming) -> str:
+def next_tag(step: Increment, before: Iterable[str], taken: Iterable[str], naming: Naming) -> str:
     """Return the tag that a step makes of the highest version before it.
 
     Args:
@@ -104,7 +104,7 @@ def tag_name(text: str, naming: Naming) -> str:
     if not known:
         raise InputError(
             f'not a version by version-scheme = "{naming.scheme}": {text!r}',
-            hint=f"such as {naming.prefix}{EXAMPLES[naming.scheme]}, or {', '.join(Step)}; "
+            hint=f"such as {naming.prefix}{EXAMPLES[naming.scheme]}, or {', '.join(Increment)}; "
             "for other names there is git tag",
         )
     return f"{naming.prefix}{known[0]}"

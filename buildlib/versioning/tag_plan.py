@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from buildlib.config.tag_rules import Kind, Line, TagRule
+from buildlib.config.tag_rules import Line, TagRule, VersionKind
 from buildlib.errors import BuildlibError, InputError
 from buildlib.git.facts import Changes, GitFacts, NoGit
 from buildlib.image.reference import legal_part
@@ -36,7 +36,7 @@ class TagPlan:
         refusals: what forbids to publish, all of it.
     """
 
-    kind: Kind
+    kind: VersionKind
     tags: tuple[str, ...] = ()
     floating: tuple[str, ...] = ()
     held_back: tuple[tuple[str, str], ...] = ()
@@ -44,16 +44,16 @@ class TagPlan:
     refusals: tuple[BuildlibError, ...] = ()
 
 
-def kind_of(version: Version, mode: Mode = Mode.RELEASE, naming: Naming = _NAMING) -> Kind:
+def kind_of(version: Version, mode: Mode = Mode.RELEASE, naming: Naming = _NAMING) -> VersionKind:
     """Return what a version counts as for the rules."""
     if mode is Mode.EDGE:
-        return Kind.EDGE
+        return VersionKind.EDGE
     if mode is Mode.SNAPSHOT or version.snapshot:
-        return Kind.SNAPSHOT
+        return VersionKind.SNAPSHOT
     parsed = naming.parse(version.value)
     if parsed is None:
-        return Kind.OTHER
-    return Kind.PRERELEASE if parsed.prerelease else Kind.RELEASE
+        return VersionKind.OTHER
+    return VersionKind.PRERELEASE if parsed.prerelease else VersionKind.RELEASE
 
 
 def versions_in(
@@ -168,7 +168,7 @@ def rightful_tag(
     rule = next((r for r in rules if r.highest and tag_of(r, parsed) == tag), None)
     if parsed is None or rule is None or rule.highest is None:
         return ""
-    prereleases = Kind.PRERELEASE in rule.on
+    prereleases = VersionKind.PRERELEASE in rule.on
     # Of a flavour with a suffix, only what has the same one.
     alike = [r for r in rules if r.suffix == rule.suffix]
     above = [
@@ -186,7 +186,7 @@ class _Planner:
         self,
         version: Version,
         git: GitFacts,
-        kind: Kind,
+        kind: VersionKind,
         order: _Order,
         naming: Naming,
         rules: Sequence[TagRule],
@@ -198,7 +198,10 @@ class _Planner:
 
     def expects(self, rule: TagRule) -> bool:
         """Return whether someone may look for this tag: a release's on what is none as well."""
-        almost = self._kind in {Kind.PRERELEASE, Kind.OTHER} and Kind.RELEASE in rule.on
+        almost = (
+            self._kind in {VersionKind.PRERELEASE, VersionKind.OTHER}
+            and VersionKind.RELEASE in rule.on
+        )
         return self._kind in rule.on or almost
 
     def missing(self, rule: TagRule) -> list[str]:
@@ -217,11 +220,11 @@ class _Planner:
         branch = self._git.branch
         if self._kind not in rule.on:
             scheme = f'not a version by version-scheme = "{self._naming.scheme}"'
-            what = "a prerelease" if self._kind is Kind.PRERELEASE else scheme
+            what = "a prerelease" if self._kind is VersionKind.PRERELEASE else scheme
             yield f"{self._version.value} is {what}"
         if rule.branches and not any(fnmatchcase(branch, glob) for glob in rule.branches):
             yield f"only on {', '.join(rule.branches)}, and this is {branch or 'no branch'}"
-        if self._own and self._kind is not Kind.EDGE:
+        if self._own and self._kind is not VersionKind.EDGE:
             yield self.misread(rule)
             if rule.floating:
                 yield from self._floating_reasons(rule, self._own)
@@ -229,7 +232,7 @@ class _Planner:
     def misread(self, rule: TagRule) -> str:
         """Return why a tag that tells a version would be taken for another one's, or nothing."""
         own = self._own
-        if own is None or not rule.tells_version or self._kind is Kind.SNAPSHOT:
+        if own is None or not rule.tells_version or self._kind is VersionKind.SNAPSHOT:
             return ""
         found = self._naming.read(rule.version_in(legal_part(self.render(rule))))
         # With build metadata, 1.2.3-fork for 1.2.3+fork, no tag that moves depends on it.
@@ -251,7 +254,7 @@ class _Planner:
         if rule.highest and self._git.shallow:
             yield f"older tags can't be seen in a shallow clone ({UNSHALLOW})"
         if rule.highest:
-            prereleases = Kind.PRERELEASE in rule.on
+            prereleases = VersionKind.PRERELEASE in rule.on
             yield self._order.higher(own, rule.highest, prereleases=prereleases)
 
     def _versions_called(self, tag: str) -> Iterator[str]:
@@ -261,7 +264,7 @@ class _Planner:
 
 
 def _untold(
-    version: Version, planner: _Planner, rules: Iterable[TagRule], kind: Kind
+    version: Version, planner: _Planner, rules: Iterable[TagRule], kind: VersionKind
 ) -> InputError | None:
     """Return why no tag would tell the version: what moves then could go back unnoticed."""
     telling = [r for r in rules if r.tells_version and kind in r.on and not planner.missing(r)]
@@ -277,7 +280,7 @@ def _untold(
 
 def _problems(
     version: Version,
-    kind: Kind,
+    kind: VersionKind,
     given: Collection[str],
     held: Mapping[str, str],
     rules: Iterable[TagRule],
@@ -292,7 +295,7 @@ def _problems(
                 hint="see the rules in the table tags",
             ),
         )
-    clashes = sorted(literals & set(given)) if kind is Kind.OTHER else []
+    clashes = sorted(literals & set(given)) if kind is VersionKind.OTHER else []
     return tuple(
         InputError(
             f"the version {version.value} would take the tag {clash}, which moves",
@@ -303,7 +306,7 @@ def _problems(
 
 
 def _sorted_out(
-    planner: _Planner, rules: Sequence[TagRule], kind: Kind
+    planner: _Planner, rules: Sequence[TagRule], kind: VersionKind
 ) -> tuple[dict[str, str], set[str], dict[str, str]]:
     """Return what is given, as tag and text, those of it that never move, and what is held back."""
     given: dict[str, str] = {}

@@ -19,7 +19,7 @@ import pytest
 from buildlib.containers.health import Health
 from buildlib.containers.health_probe import Probe
 from buildlib.containers.port import Inside, NoWayError, Reach, stays_open
-from buildlib.docker.http import Answer
+from buildlib.docker.http import ServerAnswer
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed
 
@@ -304,10 +304,10 @@ class Known(Reach):
         super().__init__(Inside(FakeExecutor(), "c"), 80, "")
         self.status, self.has_way = status, way
 
-    def ask(self, *_: object, **__: object) -> Answer:
+    def ask(self, *_: object, **__: object) -> ServerAnswer:
         if not self.has_way:
             raise NoWayError("no client")
-        return Answer(self.status, b"")
+        return ServerAnswer(self.status, b"")
 
     def connects(self, *, timeout: float) -> str:
         return f"no answer in {timeout} s"

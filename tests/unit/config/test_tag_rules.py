@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from buildlib.commands.registries import never_moves
 from buildlib.config.config import Config, load_config
 from buildlib.config.tables import Registry
-from buildlib.config.tag_rules import DEFAULT_RULES, Kind, Line, TagRule, parse_rules, pins
+from buildlib.config.tag_rules import DEFAULT_RULES, Line, TagRule, VersionKind, parse_rules, pins
 from buildlib.errors import InputError
 from buildlib.git.facts import Changes
 from buildlib.image.reference import legal_part
@@ -39,14 +39,17 @@ def test_every_default_rule_has_its_template_as_a_short_form() -> None:
 
 
 SHORT = {
-    "{version}-x": ({Kind.RELEASE, Kind.PRERELEASE, Kind.OTHER, Kind.SNAPSHOT}, None),
-    "{major}-{minor}": ({Kind.RELEASE}, Line.MINOR),
-    "v{major}": ({Kind.RELEASE}, Line.MAJOR),
-    "{major}.{minor}.{patch}": ({Kind.RELEASE}, None),
-    "pre-{prerelease}": ({Kind.PRERELEASE}, None),
-    "stable": ({Kind.RELEASE}, Line.ALL),
-    "{branch}": ({Kind.EDGE}, None),
-    "git-{revision}": ({Kind.EDGE}, None),
+    "{version}-x": (
+        {VersionKind.RELEASE, VersionKind.PRERELEASE, VersionKind.OTHER, VersionKind.SNAPSHOT},
+        None,
+    ),
+    "{major}-{minor}": ({VersionKind.RELEASE}, Line.MINOR),
+    "v{major}": ({VersionKind.RELEASE}, Line.MAJOR),
+    "{major}.{minor}.{patch}": ({VersionKind.RELEASE}, None),
+    "pre-{prerelease}": ({VersionKind.PRERELEASE}, None),
+    "stable": ({VersionKind.RELEASE}, Line.ALL),
+    "{branch}": ({VersionKind.EDGE}, None),
+    "git-{revision}": ({VersionKind.EDGE}, None),
 }
 
 
@@ -63,7 +66,7 @@ def test_conditions_are_taken_from_the_table() -> None:
     )
     assert rule == TagRule(
         template="{major}",
-        on=(Kind.RELEASE, Kind.PRERELEASE),
+        on=(VersionKind.RELEASE, VersionKind.PRERELEASE),
         highest=Line.ALL,
         zero=True,
         branches=("main",),

@@ -10,7 +10,7 @@ import yaml
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.config.goreleaser import GoReleaser
 from buildlib.config.parse import parse_table
-from buildlib.config.tag_rules import DEFAULT_RULES, Kind, TagRule, parse_rules
+from buildlib.config.tag_rules import DEFAULT_RULES, TagRule, VersionKind, parse_rules
 from buildlib.errors import InputError
 from buildlib.goreleaser.config_block import BEGIN, END, make_block, with_block
 from buildlib.goreleaser.templates import escape, tag_template
@@ -68,13 +68,15 @@ def test_the_default_rules_are_templates_of_releases() -> None:
     ("rule", "template"),
     [
         pytest.param(
-            TagRule(template="{version}", on=(Kind.PRERELEASE,), suffix="-alpine"),
+            TagRule(template="{version}", on=(VersionKind.PRERELEASE,), suffix="-alpine"),
             '{{ $tag := printf "%v-alpine" (replace .Version "+" "-") }}'
             '{{ if and (not .IsSnapshot) (ne .Prerelease "") }}{{ $tag }}{{ end }}',
             id="of prereleases alone, with a suffix",
         ),
         pytest.param(
-            TagRule(template="{major}.{minor}.{patch}", on=(Kind.RELEASE, Kind.PRERELEASE)),
+            TagRule(
+                template="{major}.{minor}.{patch}", on=(VersionKind.RELEASE, VersionKind.PRERELEASE)
+            ),
             '{{ $tag := printf "%v.%v.%v" .Major .Minor .Patch }}'
             "{{ if (not .IsSnapshot) }}{{ $tag }}{{ end }}",
             id="of both, and never of a snapshot",
