@@ -209,11 +209,9 @@ class Console:
 
     def _shown(self, text: str) -> str:
         """Return a text as the reader may have it: with our own styles, and nobody else's."""
-        text = _CONTROL.sub(lambda found: found[0] if self._is_style(found[0]) else "", text)
+        own = _OWN_STYLE if self._colour else None
+        text = _CONTROL.sub(lambda found: found[0] if own and own.fullmatch(found[0]) else "", text)
         return _COMMAND.sub(r"\1\2 ", text) if self.reads_commands else text
-
-    def _is_style(self, sequence: str) -> bool:
-        return self._colour and bool(_OWN_STYLE.fullmatch(sequence))
 
     def _command(self, name: str, text: str) -> None:
         """Give GitHub Actions a command, of one line whatever the text holds."""

@@ -320,7 +320,9 @@ class PlumbumExecutor:
         whole = {**self._env, **env}
         program = shutil.which(argv[0], path=whole.get("PATH", os.defpath))
         if not program:
-            raise ToolError(f"{argv[0]} not found", hint=_install_hint(argv[0]))
+            hint = f"install {argv[0]}, and see that it is on PATH"
+            docker = "install Docker (docs.docker.com/engine/install)"
+            raise ToolError(f"{argv[0]} not found", hint=docker if argv[0] == "docker" else hint)
         command = local[program]
         stdin, stdout, stderr = streams
         with _STARTING:
@@ -354,12 +356,6 @@ def _is_binary(path: str) -> bool:
             return file.read(2) not in {b"", b"#!"}
     except OSError:
         return False
-
-
-def _install_hint(program: str) -> str:
-    if program == "docker":
-        return "install Docker (docs.docker.com/engine/install)"
-    return f"install {program}, and see that it is on PATH"
 
 
 def _chunks(stream: BufferedReader, watch: Watch | None) -> Iterator[bytes]:

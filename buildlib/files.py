@@ -185,9 +185,8 @@ def mounts_in(path: Path) -> tuple[str, ...]:
         lines = _MOUNTS.read_bytes().strip().split(b"\n")
     except OSError:
         return ()
-    points = (os.fsdecode(_ESCAPED.sub(_unescaped, line.split()[4])) for line in lines)
+    points = (
+        os.fsdecode(_ESCAPED.sub(lambda code: bytes([int(code[1], 8)]), line.split()[4]))
+        for line in lines
+    )
     return tuple(one for one in points if Path(one).is_relative_to(path))
-
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    return bytes([int(found[1], 8)])

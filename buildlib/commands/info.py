@@ -31,10 +31,6 @@ def _plain(value: object) -> object:
     return value
 
 
-def _cell(value: object) -> str:
-    return value if isinstance(value, str) else dumps(value)
-
-
 def show_config(run: Edge, *, as_json: bool) -> None:
     """Print every configured value, and where it came from."""
     found = run.project().config
@@ -51,7 +47,11 @@ def show_config(run: Edge, *, as_json: bool) -> None:
         keys = {key: {"value": value, "source": source} for key, value, source in rows}
         run.console.answer(to_json(keys))
     else:
-        run.console.answer(table([(key, source, _cell(value)) for key, value, source in rows]))
+        cells = [
+            (key, source, value if isinstance(value, str) else dumps(value))
+            for key, value, source in rows
+        ]
+        run.console.answer(table(cells))
 
 
 def show_diagnosis(run: Edge, *, group: str, as_json: bool) -> None:

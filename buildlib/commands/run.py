@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,24 +43,6 @@ from buildlib.project import Project
 from buildlib.shell import shell_line
 
 
-def _latest(run: Edge, config: Config) -> tuple[str, str]:
-    """Return reference and version of the image that was built last.
-
-    Raises:
-        EngineError: there is none (exit 4).
-    """
-    reference = config.local_image
-    return reference, image_version(run.executor, reference)
-
-
-def _built(
-    run: Edge, project: Project, platform: str, facts: Background[EngineFacts] | None
-) -> tuple[str, str]:
-    request = BuildRequest(platforms=(platform,) if platform else ())
-    result = build_image(project, request, run.executor, run.console, facts=facts)
-    return result.references[0], result.version
-
-
 class Start(NamedTuple):
     """What `docker-run` has begun before it is loaded: nothing waits that need not.
 
@@ -82,8 +65,12 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
         raise InputError("--json is for --detach", why="in the foreground the log is on the screen")
     config = run.config()
     # Asked while docker still tells about its engine.
-    latest = None if start.project or run.dry else Background(lambda: _latest(run, config))
-    facts = _facts(run, start)
+    version_of = partial(image_version, run.executor, config.local_image)
+    latest = None if start.project or run.dry else Background(version_of)
+    if start.engine:
+        facts = start.engine.get()
+    else:
+        facts = EngineFacts() if start.answer.problem else inspect_engine(run.executor)
     engine = describe_engine(start.answer, facts)
     flow = ContainerRunner(config, run.env, request, engine, run.executor, run.console, Path.cwd())
     flow.check()
@@ -96,11 +83,16 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
             run.console.answer(shell_line((*before, *line)))
         _mention_hidden(run, plan)
         return 0
-    _check(facts, start.answer)
+    if not facts.server:
+        # What is wrong with buildx is for a build to say.
+        problems = check_engine(facts, endpoint=start.answer.candidate.address)
+        raise_problems(problems[-1:])
+    image, version = config.local_image, latest.get() if latest else ""
     if start.project:
-        image, version = _built(run, start.project.get(), request.platform, start.engine)
-    else:
-        image, version = latest.get() if latest else ("", "")
+        wanted = BuildRequest(platforms=(request.platform,) if request.platform else ())
+        project = start.project.get()
+        built = build_image(project, wanted, run.executor, run.console, facts=start.engine)
+        image, version = built.references[0], built.version
     plan = flow.plan(image)
     if request.args and not detach:
         return _attached(flow, plan, run.executor)
@@ -113,19 +105,6 @@ def _mention_hidden(run: Edge, plan: RunPlan) -> None:
     names = [name for hidden in (plan.given.hidden, *beside) for name, _ in hidden]
     if names:
         run.console.note(f"looks secret, and is not shown: {', '.join(dict.fromkeys(names))}")
-
-
-def _facts(run: Edge, start: Start) -> EngineFacts:
-    if start.engine:
-        return start.engine.get()
-    return EngineFacts() if start.answer.problem else inspect_engine(run.executor)
-
-
-def _check(facts: EngineFacts, answer: Pinged) -> None:
-    """Raise what is wrong with the engine; what is wrong with buildx is for a build to say."""
-    if facts.server:
-        return
-    raise_problems(check_engine(facts, endpoint=answer.candidate.address)[-1:])
 
 
 def _attached(flow: ContainerRunner, plan: RunPlan, executor: Executor) -> int:
@@ -263,7 +242,8 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     """
     answer, config = connect(run), run.config()
     containers = Containers(run.executor, config.owner)
-    volumes = _volumes(run.executor, config) if data else ()
+    labelled = ("--filter", f"label={OWNER}={config.owner}")
+    volumes = listed(run.executor, "volume", "ls", "--quiet", *labelled) if data else ()
     places = DataPlaces(config.root, run.env, config.run.user)
     folder = _folder(config, data_dir) if data else None
     # What was asked about, and nothing that takes its place meanwhile, is removed.
@@ -294,10 +274,6 @@ def _directory(run: Edge, config: Config, answer: Pinged, places: DataPlaces) ->
     image = config.local_image
     account = (config.run.user, image_group(run.executor, config.run, image))
     return DataDirectory(run.executor, image, account, kind, places)
-
-
-def _volumes(executor: Executor, config: Config) -> tuple[str, ...]:
-    return listed(executor, "volume", "ls", "--quiet", "--filter", f"label={OWNER}={config.owner}")
 
 
 def _ask(run: Edge, what: Sequence[str], *, yes: bool) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -355,9 +354,21 @@ def _unknown(table: Mapping[str, object], places: _Places) -> list[BuildlibError
 _Layer = tuple[Source, str, object]
 
 
-def _from_file(file: Path | None, table: Mapping[str, object]) -> Iterator[_Layer]:
+def _layers(
+    file: Path | None,
+    table: Mapping[str, object],
+    env: Mapping[str, str],
+    overrides: Mapping[str, object],
+) -> Iterator[_Layer]:
+    """Yield each value that is given, the strongest last."""
     source = Source(kind="file", detail=file.name if file else "")
     yield from ((source, key, value) for key, value in table.items())
+    for variable, key in _VARIABLES.items():
+        if value := env.get(variable):
+            yield Source(kind="environment", detail=variable), key, value
+    for key, given in overrides.items():
+        if given:
+            yield Source(kind="command line", detail=f"--{key}"), key, given
 
 
 def _variable_problems(env: Mapping[str, str]) -> Iterator[InputError]:
@@ -375,18 +386,6 @@ def _variable_problems(env: Mapping[str, str]) -> Iterator[InputError]:
         known = [one.removeprefix(PREFIX) for one in (*_VARIABLES, *sorted(OTHERS))]
         if close := nearest(name.removeprefix(PREFIX), known, _ALIKE):
             yield InputError(f"unknown variable {name}", hint=f"did you mean {PREFIX}{close}?")
-
-
-def _from_environment(env: Mapping[str, str]) -> Iterator[_Layer]:
-    for variable, key in _VARIABLES.items():
-        if value := env.get(variable):
-            yield Source(kind="environment", detail=variable), key, value
-
-
-def _from_command_line(overrides: Mapping[str, object]) -> Iterator[_Layer]:
-    for key, value in overrides.items():
-        if value:
-            yield Source(kind="command line", detail=f"--{key}"), key, value
 
 
 def load_config(
@@ -408,10 +407,9 @@ def load_config(
     places = _Places(file)
     problems = _unknown(table, places) + list(_variable_problems(env))
     known = {key: value for key, value in table.items() if key in _KEYS}
-    layers = (_from_file(file, known), _from_environment(env), _from_command_line(overrides or {}))
     found: dict[str, Any] = {}
     sources: dict[str, Source] = {}
-    for source, key, value in chain(*layers):
+    for source, key, value in _layers(file, known, env, overrides or {}):
         try:
             parsed = _parsed(key, value, source)
         except BuildlibError as error:

@@ -292,7 +292,11 @@ def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -
     """Return what a COPY, an ADD or the mounts of a RUN take from the build context."""
     if instruction == "RUN":
         mounts = [option[8:] for option in options if option.startswith("--mount=")]
-        return tuple(_mounted(mount) for mount in mounts if _is_of_context(mount))
+        return tuple(
+            mount_value(mount, "source") or mount_value(mount, "src") or "."
+            for mount in mounts
+            if mount_value(mount, "type") in {"", "bind"} and not mount_value(mount, "from")
+        )
     if _uses(instruction, options):
         return ()
     paths = json_words(rest)
@@ -302,14 +306,6 @@ def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -
         paths = ["".join(_words(word.removesuffix(escape), escape)) for word in words]
     own = (path for path in paths[:-1] if "://" not in path and not _REMOTE.match(path))
     return tuple(path for path in own if "<<" not in path)
-
-
-def _is_of_context(mount: str) -> bool:
-    return mount_value(mount, "type") in {"", "bind"} and not mount_value(mount, "from")
-
-
-def _mounted(mount: str) -> str:
-    return mount_value(mount, "source") or mount_value(mount, "src") or "."
 
 
 def context_path(source: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from buildlib.errors import InputError, did_you_mean
+from buildlib.errors import InputError, nearest
 
 KNOWN: Final = (
     "darwin/amd64",
@@ -108,13 +108,13 @@ def parse_platform(text: str) -> Platform:
         system, arch = "linux", name
     name = f"{system}/{_ALIASES.get(arch, arch)}"
     arch, *variants = name.split("/")[1:]
-    if arch not in _ARCHITECTURES or len(variants) > 1 or not all(map(_is_variant, variants)):
-        raise InputError(f"unknown platform {text.strip()!r}", hint=did_you_mean(name, KNOWN))
+    fits = len(variants) <= 1 and all(map(_VARIANT.fullmatch, variants))
+    if arch not in _ARCHITECTURES or not fits:
+        guess = f"did you mean {close}? " if (close := nearest(name, KNOWN)) else ""
+        raise InputError(
+            f"unknown platform {text.strip()!r}", hint=f"{guess}known: {', '.join(KNOWN)}"
+        )
     return Platform(os=system, arch=arch, variant="".join(variants))
-
-
-def _is_variant(text: str) -> bool:
-    return bool(_VARIANT.fullmatch(text))
 
 
 def is_platform(text: str) -> bool:

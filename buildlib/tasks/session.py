@@ -97,18 +97,14 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
         if not interrupted:
             if not isinstance(error, BuildlibError | OSError):
                 raise
-            known = error if isinstance(error, BuildlibError) else _refused(error)
+            from buildlib.tempfiles import system_problem
+
+            known = error if isinstance(error, BuildlibError) else system_problem(error)
             raise Exit(run.console.describe(known), code=exit_code_of(known)) from None
     if interrupted:
         # Whatever else went wrong, went wrong because of that.
         stopped = CancelledError("interrupted")
         raise Exit(run.console.describe(stopped), code=stopped.exit_code)
-
-
-def _refused(error: OSError) -> BuildlibError:
-    from buildlib.tempfiles import system_problem
-
-    return system_problem(error)
 
 
 def refusal(error: BuildlibError) -> Exit:

@@ -23,10 +23,6 @@ def _and(words: Sequence[str]) -> str:
     return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)
 
 
-def _commits(number: int) -> str:
-    return "1 commit" if number == 1 else f"{number} commits"
-
-
 def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator[str]:
     yield f"The version is {version.value}."
     if version.origin == "override":
@@ -40,7 +36,8 @@ def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator
     elif version.tag in git.head_tags:
         yield f"HEAD is {git.short}, and has the tag {version.tag}, but tracked files were changed."
     elif version.tag:
-        yield f"HEAD is {git.short}, {_commits(version.distance)} after the tag {version.tag}."
+        commits = "1 commit" if version.distance == 1 else f"{version.distance} commits"
+        yield f"HEAD is {git.short}, {commits} after the tag {version.tag}."
     else:
         where = "can be seen in this shallow clone" if git.shallow else "leads to HEAD"
         yield f"HEAD is {git.short}, and no tag that names a version {where}."
