@@ -208,7 +208,7 @@ class Console:
         self._print(self._shown(redact(text)))
 
     def _shown(self, text: str) -> str:
-        """Return a text as the reader may have it: with our own styles, and nobody else's."""
+        """Return a text as the reader may have it: with our own styles alone."""
         own = _OWN_STYLE if self._colour else None
         text = _CONTROL.sub(lambda found: found[0] if own and own.fullmatch(found[0]) else "", text)
         return _COMMAND.sub(r"\1\2 ", text) if self.reads_commands else text

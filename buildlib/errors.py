@@ -103,7 +103,7 @@ class CancelledError(BuildlibError):
 
 
 class ProblemsError(BuildlibError):
-    """Several problems, found and told at once; exits with the lowest of their codes.
+    """Several problems, reported at once; exits with the lowest of their codes.
 
     The lowest is the one nearest to the user: what was typed comes before what is installed,
     and that before what the engine says.

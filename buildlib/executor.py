@@ -219,7 +219,7 @@ class PlumbumExecutor:
         watch: Watch | None = None,
         env: Mapping[str, str] = NOTHING,
     ) -> int:
-        """Run to the end on our own terminal, where nobody hears whether it says anything.
+        """Run to the end on our own terminal, where its output can't be read.
 
         Raises:
             ToolError, CancelledError, Exception: as `stream`.

@@ -13,7 +13,7 @@ import os
 import sys
 from typing import Final, TextIO
 
-# 128 and the number of SIGPIPE, as a shell tells of a program that it ended.
+# 128 and the number of SIGPIPE, as a shell reports a program that it ended.
 NOBODY_READS: Final = 141
 
 
@@ -107,7 +107,7 @@ def _open_closed() -> None:
 
 
 def _finish(stream: TextIO) -> None:
-    """Flush while an error can still be told from others: the interpreter itself would print it."""
+    """Flush while an error can still be recognised: the interpreter itself would print it."""
     try:
         stream.flush()
     except SystemExit as end:

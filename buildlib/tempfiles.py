@@ -1,4 +1,4 @@
-"""What goes away with a process, under a name that tells later whether that process has ended."""
+"""What goes away with a process, under a name by which can be seen whether that has ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OURS: Final = "buildlib-"
 _SAID: Final = re.compile("no space left on device|quota exceeded|file too large", re.IGNORECASE)
 # More than what a file system keeps beside its blocks.
 _PROBE: Final = 1 << 16
-# The kind, the machine, the process, and what tells two of them apart.
+# The kind, the machine, the process, and a random number.
 _NAME: Final = re.compile(r"[a-z]+(?:-[a-z]+)*-([0-9a-f]{8})-(\d+)-\w+(?:\.[a-z]+)?")
 
 
@@ -39,7 +39,7 @@ def _beginning(kind: str) -> str:
 
 
 def new_name(kind: str) -> str:
-    """Return a name that nobody else has, for something of this process."""
+    """Return a new name for something of this process."""
     return _beginning(kind) + os.urandom(4).hex()
 
 
@@ -59,7 +59,7 @@ def has_ended(name: str) -> bool:
 
 @contextmanager
 def passing_folder(kind: str) -> Iterator[Path]:
-    """Give a directory for the time of the block, that nobody else can look into.
+    """Give a directory for the time of the block, which only this user can look into.
 
     Args:
         kind: what for, in a word.
@@ -128,7 +128,7 @@ def system_problem(error: OSError) -> InputError:
 
 
 def passing_file(kind: str, suffix: str) -> Path:
-    """Return a name for a file that nobody else has; who makes the file removes it.
+    """Return a new name for a file; whoever makes the file removes it.
 
     Args:
         kind: what for, in a word.
@@ -158,11 +158,11 @@ def _is_own(name: str) -> bool:
     return bool(match and match[1] == _this_machine() and int(match[2]) == os.getpid())
 
 
-def _remove(wanted: Callable[[str], bool]) -> tuple[str, ...]:
+def _remove(matches: Callable[[str], bool]) -> tuple[str, ...]:
     found = {
         path: remove
         for path in sorted(Path(tempfile.gettempdir()).glob(f"{_OURS}*"))
-        if wanted(path.name) and (remove := _removal(path))
+        if matches(path.name) and (remove := _removal(path))
     }
     for path, remove in found.items():
         # Another start may be doing the same.

@@ -130,7 +130,7 @@ def _exclusive(destination: Path | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _whole(plan: BuildPlan) -> Iterator[None]:
-    """Give an archive its name once the build is done; one that broke off leaves nothing.
+    """Give an archive its name once the build is done; one that was interrupted leaves nothing.
 
     Raises:
         EngineError: there is no archive, or it can't have that name.
@@ -152,7 +152,7 @@ def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list
     """Return the plan and warnings about it, without asking any engine.
 
     Raises:
-        InputError: the request or the files are not usable; all that is wrong is told (exit 2).
+        InputError: the request or the files are not usable; all problems at once (exit 2).
     """
     dockerfile = project.dockerfile()
     plan = _plan(project, request, dockerfile)
@@ -407,13 +407,13 @@ def _read_metadata(path: Path | None) -> Mapping[str, object]:
 
 
 def _failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress) -> BuildlibError:
-    """Return the error for a failed build; BuildKit has no codes, so its words have to tell."""
+    """Return the error for a failed build; BuildKit has no codes, so its messages are matched."""
     step = progress.failed
     message = step.error if step else "\n".join(list(progress.messages)[-3:])
     # What somebody's command says of itself is no word of BuildKit's.
     said = without_command(message)
-    told = map(without_command, progress.messages)
-    everything = "\n".join([said, *told, *(step.log if step else ())])
+    messages = map(without_command, progress.messages)
+    everything = "\n".join([said, *messages, *(step.log if step else ())])
     if problem := _problem_here(plan, message):
         return problem
     if _FULL.search(everything):
@@ -459,7 +459,7 @@ def _full_here(plan: BuildPlan, message: str) -> Path | None:
         return None
     if _FULL.search(message) and str(folder) in message:
         return folder
-    # So the builder says that nobody took what it sent.
+    # How the builder reports that its output was not received.
     if "error from receiver" not in message:
         return None
     try:

@@ -13,7 +13,7 @@ from buildlib.docker.engine import Builder, EngineFacts, Node
 from buildlib.errors import BuildlibError, EngineError, InputError
 from buildlib.image.platform import Platform
 
-# One archive from several nodes nobody writes: buildx has no exporter that puts them together.
+# buildx has no exporter that puts together an archive from several nodes.
 _ONE_NODE: Final = re.compile(r"\btype=(oci|docker|tar)\b")
 
 

@@ -40,7 +40,7 @@ from buildlib.tempfiles import is_full, is_no_room, no_room, passing_folder, say
 from buildlib.versioning.preconditions import listing, no_git_problem
 
 _KIND: Final = "commit"
-# What a clone has that nobody configured, whatever this machine and this repository have.
+# The configuration of a plain clone, whatever this machine and this repository have.
 _FRESH: Final = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -60,7 +60,7 @@ def from_commit(project: Project) -> Iterator[Project]:
 
     Raises:
         InputError: something that is built is not in the commit, or not on this machine; all that
-            is wrong is told (exit 2).
+            is wrong is reported at once (exit 2).
         ToolError: git fails (exit 3).
     """
     if isinstance(project.git, NoGit):
@@ -185,9 +185,9 @@ class _CheckingOut:
             ]
         listed = git.must("ls-files", "--stage", "-z", env=env).split("\0")
         modules = [entry.partition("\t") for entry in listed if entry.startswith(_SUBMODULE)]
-        wanted = {path: about.split(" ")[1] for about, _, path in modules}
-        names = module_names(git, env, commit) if wanted else {}
-        for path, revision in wanted.items():
+        revisions = {path: about.split(" ")[1] for about, _, path in modules}
+        names = module_names(git, env, commit) if revisions else {}
+        for path, revision in revisions.items():
             if reads.reads(below + path, directory=True):
                 inner = submodule(repository, below + path, path, names.get(path, path))
                 self._fill_submodule(inner, revision, reads)

@@ -17,7 +17,7 @@ from buildlib.git.facts import GitFacts
 from buildlib.image.platform import SLUGS
 from buildlib.project import Project
 
-# Where archives go, and all that is told about them.
+# Where archives go, and the reports about them.
 DIST: Final = "dist"
 # Where programs go.
 BIN: Final = "bin"
@@ -70,10 +70,10 @@ def _normal(source: str) -> str:
 
 def _takes(source: str, path: str) -> bool:
     """Return whether a source is the path, or something above it, by name or by pattern."""
-    wanted, given = source.split("/") if source else [], path.split("/")
-    if len(wanted) > len(given):
+    expected, given = source.split("/") if source else [], path.split("/")
+    if len(expected) > len(given):
         return False
-    return all(fnmatchcase(own, part) for own, part in zip(given, wanted, strict=False))
+    return all(fnmatchcase(own, part) for own, part in zip(given, expected, strict=False))
 
 
 def _is_meant(sources: Sequence[str], path: str) -> bool:

@@ -95,13 +95,13 @@ def _of_layout(place: str) -> list[Labels]:
         path, _, tag = path.rpartition(":")
     index = _read(Path(path, "index.json"))
     entries = [one for one in index.get("manifests") or () if isinstance(one, dict)]
-    wanted = [
+    named = [
         one
         for one in entries
         if (not digest or one.get("digest") == digest)
         and (not tag or (one.get("annotations") or {}).get(_REF_NAME) == tag)
     ]
-    return list(_below(Path(path), wanted or entries, _DEPTH))
+    return list(_below(Path(path), named or entries, _DEPTH))
 
 
 def _below(folder: Path, entries: Sequence[Mapping[str, Any]], depth: int) -> Iterator[Labels]:

@@ -335,7 +335,7 @@ def _standing(
 
 
 def _reading(plan: BuildPlan, project: Project, handover: Path | None) -> BuildPlan:
-    """Return the plan with what stays out of the context, and whether the builder is told so."""
+    """Return the plan with what stays out of the context, and whether the builder gets them."""
     ignore = project.ignore_file
     lines = () if plan.checkout else kept_out(project, plan.sources, ignore)
     alone = not lines and project.finds_ignore_file

@@ -40,21 +40,21 @@ def check_engine(facts: EngineFacts, *, endpoint: str = "") -> list[BuildlibErro
         endpoint: DOCKER_HOST, where the user set it.
     """
     problems: list[BuildlibError] = []
-    wanted = ".".join(map(str, MINIMUM_BUILDX))
+    needed = ".".join(map(str, MINIMUM_BUILDX))
     if not facts.buildx:
         problems.append(ToolError("docker buildx not found", hint=_BUILDX_HINT))
     elif facts.buildx_fits is False:
         problems.append(
             ToolError(
                 f"docker buildx {facts.buildx} does not say which release it is, and is too old",
-                why=f"it has no create {PROBED}, which came with {wanted}",
+                why=f"it has no create {PROBED}, which came with {needed}",
                 hint=_BUILDX_HINT,
             )
         )
     elif says_version(facts.buildx) and version_numbers(facts.buildx) < MINIMUM_BUILDX:
         problems.append(
             ToolError(
-                f"docker buildx {facts.buildx} is too old, {wanted} is the oldest that does",
+                f"docker buildx {facts.buildx} is too old, {needed} is the oldest that does",
                 hint=_BUILDX_HINT,
             )
         )
@@ -67,9 +67,9 @@ def unknown_buildx(facts: EngineFacts) -> list[str]:
     """Return a warning about a buildx that is used though it does not say its version."""
     if not facts.buildx_fits:
         return []
-    wanted = ".".join(map(str, MINIMUM_BUILDX))
+    needed = ".".join(map(str, MINIMUM_BUILDX))
     said = f"docker buildx {facts.buildx} does not say which release it is"
-    return [f"{said}; it is used, as it has what {wanted} brought"]
+    return [f"{said}; it is used, as it has what {needed} brought"]
 
 
 def _no_engine(facts: EngineFacts, endpoint: str) -> BuildlibError:
@@ -203,8 +203,8 @@ def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
     there = [name for name in names if (plan.context / name).exists()]
     ignore = read_ignore(plan) if there else DockerIgnore(())
     found = [name for name in there if not ignore.excludes(name, directory=False)]
-    told = f"the image gets {', '.join(found)}, which the Dockerfile copies with all of the context"
-    return (f"{told}: add these names to .dockerignore, one a line",) if found else ()
+    text = f"the image gets {', '.join(found)}, which the Dockerfile copies with all of the context"
+    return (f"{text}: add these names to .dockerignore, one a line",) if found else ()
 
 
 def unknown_files(paths: Sequence[str]) -> tuple[str, ...]:
@@ -263,7 +263,7 @@ def check_files(plan: BuildPlan) -> list[BuildlibError]:
 def _missing(
     what: str, path: Path, kind: Callable[[int], bool], hint: str = ""
 ) -> BuildlibError | None:
-    # Python 3.14 has is_dir() say no where nobody can tell.
+    # Python 3.14's is_dir() returns False where it can't be seen.
     try:
         there = kind(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -364,13 +364,13 @@ def check_output(
         return [_cannot_hold(plan)]
     if builder is None or builder.driver != "docker":
         return []
-    wanted = [
+    needed = [
         *(["more than one platform"] if many else []),
         *(["an OCI archive"] if plan.output == Output.OCI else []),
         *(["cache export"] if plan.exports_cache else []),
         *(["base images as OCI layouts"] if plan.uses_layouts else []),
     ]
-    return [_driver_cannot(what) for what in wanted]
+    return [_driver_cannot(what) for what in needed]
 
 
 def _cannot_hold(plan: BuildPlan) -> BuildlibError:

@@ -118,7 +118,7 @@ class BuildProgress:
 
 
 class PlainProgress:
-    """Takes lines that buildx drew for people, and keeps what tells why a build failed.
+    """Takes lines that buildx drew for people, and keeps those that say why a build failed.
 
     At the end of such a build they name the step and repeat its last lines:
 

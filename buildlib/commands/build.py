@@ -76,9 +76,9 @@ def build_binaries(
     target = project.config.binary_target
     if not target:
         raise InputError("no stage holds the binary", hint='set binary-target = "stage"')
-    wanted = BuildRequest(platforms=tuple(platforms) or (str(host_platform()),))
+    chosen = BuildRequest(platforms=tuple(platforms) or (str(host_platform()),))
     results: list[BuildResult] = []
-    for one in chosen_platforms(wanted, project):
+    for one in chosen_platforms(chosen, project):
         folder = project.config.root / "bin" / one.slug
         request = BuildRequest(
             platforms=(str(one),), target=target, output=Output.LOCAL, destination=folder

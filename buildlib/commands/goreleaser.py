@@ -8,7 +8,7 @@ from pathlib import Path
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.commands.session import Edge
-from buildlib.commands.version import Telling
+from buildlib.commands.version import VersionReport
 from buildlib.errors import GateError, InputError
 from buildlib.files import difference, write_text
 from buildlib.goreleaser.config_block import make_block, with_block
@@ -71,11 +71,11 @@ def configure(run: Edge, *, check: bool, output: str) -> None:
         run.console.answer(output or name)
 
 
-def hold_back(run: Edge) -> None:
+def print_not_moved(run: Edge) -> None:
     """Print the tags that a release of this commit would not move, for GoReleaser's templates."""
     project = run.project()
-    telling = Telling(project, Mode.RELEASE)
+    report = VersionReport(project, Mode.RELEASE)
     registries = project.config.registries
-    held = {tag for registry in registries for tag, _ in telling.plan(registry).held_back}
+    held = {tag for registry in registries for tag, _ in report.plan(registry).held_back}
     # Never empty: an empty variable can't be told from one that was forgotten.
     run.console.answer(" ".join(sorted(held)) or "none")

@@ -64,7 +64,7 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
     if as_json and not (detach or run.dry):
         raise InputError("--json is for --detach", why="in the foreground the log is on the screen")
     config = run.config()
-    # Asked while docker still tells about its engine.
+    # Asked while `docker info` still runs.
     version_of = partial(image_version, run.executor, config.local_image)
     latest = None if start.project or run.dry else Background(version_of)
     if start.engine:
@@ -89,9 +89,9 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
         raise_problems(problems[-1:])
     image, version = config.local_image, latest.get() if latest else ""
     if start.project:
-        wanted = BuildRequest(platforms=(request.platform,) if request.platform else ())
+        build_request = BuildRequest(platforms=(request.platform,) if request.platform else ())
         project = start.project.get()
-        built = build_image(project, wanted, run.executor, run.console, facts=start.engine)
+        built = build_image(project, build_request, run.executor, run.console, facts=start.engine)
         image, version = built.references[0], built.version
     plan = flow.plan(image)
     if request.args and not detach:

@@ -53,7 +53,7 @@ def begin(run: Edge, *, unshallow: bool) -> Project:
     return run.project()
 
 
-class Telling:
+class VersionReport:
     """A project's version and what publishing it would come to."""
 
     def __init__(self, project: Project, mode: Mode) -> None:
@@ -128,18 +128,18 @@ def _as_dict(plan: TagPlan) -> dict[str, Any]:
 
 
 def _lineage(project: Project, remote: str = "") -> Lineage:
-    """Return where HEAD stands; nothing to tell where there is no repository."""
+    """Return where HEAD stands; an empty one where there is no repository."""
     git = project.git
     return (
         read_lineage(git.root, remote=remote or _REMOTE) if isinstance(git, GitFacts) else Lineage()
     )
 
 
-def tell_next(project: Project, step: Increment, lineage: Lineage | None = None) -> str:
+def next_tag_name(project: Project, step: Increment, lineage: Lineage | None = None) -> str:
     """Return the tag to make next.
 
     Raises:
-        InputError: the tags before HEAD can't tell, or there is no repository (exit 2).
+        InputError: the tags before HEAD leave it open, or there is no repository (exit 2).
         ToolError: git is not installed (exit 3).
     """
     git = project.git
@@ -158,7 +158,7 @@ def wanted_tag(project: Project, what: str, lineage: Lineage | None = None) -> s
         InputError, ToolError: as `next_tag_name`; it is not a version (exit 2).
     """
     if what in set(Increment):
-        return tell_next(project, Increment(what), lineage)
+        return next_tag_name(project, Increment(what), lineage)
     return tag_name(what, project.config.naming)
 
 

@@ -10,7 +10,7 @@ from buildlib.config.parse import NUMBER, TEXT, setting, table_type
 
 @dataclass(frozen=True, kw_only=True)
 class Bases:
-    """How base images are judged."""
+    """How base images are checked."""
 
     end_of_life: str = setting(
         TEXT,

@@ -205,7 +205,7 @@ class Config:
         return self.local_image.removesuffix(f":{LATEST}")
 
     def base_settings(self) -> Bases:
-        """Return how base images are judged, with the defaults where nothing is configured."""
+        """Return how base images are checked, with the defaults where nothing is configured."""
         return self.bases or config_tables.BASES.parse({}, "bases")
 
     def image_policy(self) -> Policy:

@@ -35,14 +35,14 @@ class MismatchError(Exception):
     """The value is not of the type that this key takes; the text says which.
 
     Args:
-        wanted: what it has to be.
+        expected: what it has to be.
         key: of a table in which it is, whole; empty: it is the value itself.
         value: the value there.
     """
 
-    def __init__(self, wanted: str, key: str = "", value: object = None) -> None:
+    def __init__(self, expected: str, key: str = "", value: object = None) -> None:
         """Keep them."""
-        super().__init__(wanted)
+        super().__init__(expected)
         self.key, self.value = key, value
 
 
@@ -71,7 +71,7 @@ def check_keys(table: Mapping[str, object], known: Mapping[str, object], *, wher
 
 
 def gathered(parsers: Iterable[Callable[[], T]]) -> list[T]:
-    """Return what each returns; where some fail, every one is told.
+    """Return what each returns; where some fail, every failure is reported.
 
     Raises:
         MismatchError, BuildlibError: where one failed, its own error.

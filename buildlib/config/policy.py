@@ -57,7 +57,7 @@ class PolicyIgnore:
     def covers(self, finding: Finding) -> bool:
         """Return whether it is about a finding."""
         rule = self.rule in {finding.rule, finding.rule.partition("/")[0]}
-        # A name as it is told is about itself, whatever it would match as a pattern.
+        # A name as it is reported matches itself, whatever it would match as a pattern.
         named = finding.path == self.path or fnmatchcase(finding.path, self.path)
         return rule and (not self.path or named)
 

@@ -245,7 +245,7 @@ class Run(ContainerSettings):
     )
 
 
-# The build args by which a build is told what it is.
+# The build args with version, revision and time of a build.
 INJECTED: Final = ("CREATED", "REVISION", "VERSION")
 # Of buildx; `none` came later than the oldest that does here.
 _PROGRESS: Final = ("auto", "plain", "tty", "rawjson", "quiet", "none")
@@ -326,7 +326,7 @@ def parse_base_images(value: object) -> tuple[tuple[str, BaseImage], ...]:
 
 
 def parse_inject(value: object) -> tuple[tuple[str, str], ...]:
-    """Return by which build args a build is told what it is: another name, or none."""
+    """Return which build args get version, revision and time: another name, or none."""
     if value is False:
         return tuple((name, "") for name in INJECTED)
     if not isinstance(value, Mapping):

@@ -173,8 +173,8 @@ class TagRule:
         return not pinned and not self.names >= _LINE
 
     @property
-    def tells_version(self) -> bool:
-        """Return whether a tag tells the whole version that it was made of."""
+    def has_version(self) -> bool:
+        """Return whether the whole version can be read from a tag."""
         return "version" in self.names or self.names >= _LINE
 
     def render(self, values: Mapping[str, str]) -> str:
@@ -198,8 +198,8 @@ class TagRule:
         return match.groupdict() if match else None
 
     def version_in(self, tag: str) -> str:
-        """Return the version that a tag was made of; empty: it does not tell one."""
-        found = self.read(tag) if self.tells_version else None
+        """Return the version that a tag was made of; empty: it can't be read from it."""
+        found = self.read(tag) if self.has_version else None
         if found is None:
             return ""
         if "version" in found:
@@ -223,10 +223,10 @@ DEFAULT_RULES: Final = (
 
 def version_ending(rules: Sequence[TagRule]) -> str:
     """Return what comes after the version in the tag of a release: `-alpine`."""
-    telling = [rule for rule in rules if rule.tells_version]
-    releases = [rule for rule in telling if VersionKind.RELEASE in rule.on]
-    rule = (releases or telling or rules)[0]
-    return rule.parts[-1] if rule.tells_version else rule.suffix
+    with_version = [rule for rule in rules if rule.has_version]
+    releases = [rule for rule in with_version if VersionKind.RELEASE in rule.on]
+    rule = (releases or with_version or rules)[0]
+    return rule.parts[-1] if rule.has_version else rule.suffix
 
 
 def latest_tag(rules: Sequence[TagRule]) -> str:
@@ -288,7 +288,7 @@ def _never(rule: TagRule) -> tuple[str, str] | None:
 
 
 def _check_readable(where: str, rule: TagRule) -> None:
-    """Raise InputError where a tag would not tell where one name ends and the next begins.
+    """Raise InputError where it can't be read from a tag where one name ends and the next begins.
 
     It does from the left where what is between them can't be part of the first, and from the
     right where it can't be part of the second.

@@ -99,8 +99,8 @@ class Containers:
         # One that has gone meanwhile is an error to docker, and none to us.
         found: list[dict[str, Any]] = json.loads(answer.stdout or "[]")
         # docker's own filter takes a name for a regular expression.
-        wanted = [container for container in found if not name or name_of(container) == name]
-        return sorted(wanted, key=name_of)
+        named = [container for container in found if not name or name_of(container) == name]
+        return sorted(named, key=name_of)
 
     def is_ours(self, container: dict[str, Any]) -> bool:
         """Return whether it carries our label."""
@@ -128,7 +128,7 @@ class Containers:
         """Remove our own older container of that name; return whether there was one.
 
         Raises:
-            EngineError: the name is a stranger's (exit 4).
+            EngineError: a container that is not ours has the name (exit 4).
         """
         there = self.inspect(name)
         # What is called by another name has an ID that begins so.

@@ -26,7 +26,7 @@ from buildlib.git.command import GitCommand
 _INSIDE: Final = "/data"
 # Where a container sees a directory under the numbers that it has here.
 _SAME_KERNEL: Final = frozenset({EngineKind.LINUX, EngineKind.ROOTLESS})
-# $0 is what it has to be; empty: that can't be told.
+# $0 is what it has to be; empty: not known.
 _SAME: Final = f'{{ [ -z "$0" ] || [ "$(stat -c %d:%i {_INSIDE})" = "$0" ]; }}'
 CHOWN: Final = f'{_SAME} && chown "$1" {_INSIDE}'
 EMPTY: Final = f"{_SAME} && rm -rf {_INSIDE}/* {_INSIDE}/.[!.]* {_INSIDE}/..?*"
@@ -52,7 +52,7 @@ class DataDirectory:
         image: one that is there; its `chown` and `test` are used where this machine's will not do.
         account: the UID and GID of the image.
         kind: of the engine; only on one that shares this machine's users do our own checks count.
-        places: tells which directories may be one.
+        places: knows which directories may be one.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class DataDirectory:
         return ""
 
     def _number(self, about: os.stat_result) -> str:
-        """Return what tells a directory from another, as a container sees it; or nothing."""
+        """Return what identifies a directory, as a container sees it; or nothing."""
         return f"{about.st_dev}:{about.st_ino}" if self._same_kernel else ""
 
     def _make_volume(self, name: str, owner: str) -> None:

@@ -29,7 +29,7 @@ def state_of(container: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def image_version(executor: Runner, image: str) -> str:
-    """Return the version that an image's label tells, or nothing.
+    """Return the version in an image's label, or nothing.
 
     Raises:
         EngineError: the engine does not have the image (exit 4).

@@ -54,7 +54,7 @@ class RunRequest:
         env: `NAME=value`, or `NAME` alone for the value that it has here.
         volumes: mounts, as docker's `--volume` or `--mount` take them.
         detach: it outlives the task, once it is healthy.
-        args: for the image's entrypoint; with them it is no server that is run: nobody waits for
+        args: for the image's entrypoint; with them no server is run: it is not waited for
             it, no port is published unless one is given, and its name is one of its own.
     """
 
@@ -287,7 +287,7 @@ def make_run_plan(
     exposed: tuple[int, ...] | None = None,
     start: Path | None = None,
 ) -> RunPlan:
-    """Return the plan, without the socket, which is for the engine to tell.
+    """Return the plan, without the socket, which depends on the engine.
 
     Args:
         config: of the project.

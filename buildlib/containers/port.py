@@ -294,7 +294,7 @@ def _answer(text: str, method: str) -> ServerAnswer:
     response = HTTPResponse(_Bytes(text.encode()), method=method)  # type: ignore[arg-type]
     try:
         response.begin()
-        # What is no text has become longer on its way, and what is missing tells nothing.
+        # What is not text has become longer on its way, so that its length means nothing.
         response.length = None
         body = response.read()
     except HTTPException as error:

@@ -185,10 +185,10 @@ class ContainerRunner:
                 "and whoever reaches this machine reaches it"
             )
         inside = self._config.run.socket_path
-        wanted = (inside or self._request.socket) and not self._request.no_socket
-        if wanted and self._engine.mount.source:
+        mounts_socket = (inside or self._request.socket) and not self._request.no_socket
+        if mounts_socket and self._engine.mount.source:
             plan = self._with_socket(plan, inside or "/var/run/docker.sock", dry=dry)
-        elif wanted:
+        elif mounts_socket:
             self._console.note(self._engine.mount.note)
         if (plan.mounts or plan.given.mounts) and "name=selinux" in self._engine.facts.security:
             # Relabelling would change the user's own files, and last.

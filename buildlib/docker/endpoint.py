@@ -40,7 +40,7 @@ class EngineKind(StrEnum):
 
 
 class Group(StrEnum):
-    """Who can tell the group of the mounted socket."""
+    """Where the group of the mounted socket can be seen."""
 
     HOST = "host"
     CONTAINER = "container"

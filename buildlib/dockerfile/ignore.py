@@ -58,18 +58,18 @@ def read_ignore_file(*candidates: Path) -> IgnoreFile:
 
 
 def _is_there(path: Path) -> bool:
-    # A directory that is closed to us is told as that, when it is looked for itself.
+    # A directory that can't be entered is reported when it is needed itself.
     with suppress(PermissionError):
         return path.is_file()
     return False
 
 
 class _UnknownError(Exception):
-    """What the builder matches can't be told here."""
+    """What the builder matches is not known here."""
 
 
 def _to_regex(pattern: str) -> re.Pattern[str] | None:
-    """Return what the builder matches; None where that can't be told here.
+    """Return what the builder matches; None where that is not known here.
 
     Raises:
         ValueError: the builder refuses the pattern.
@@ -139,8 +139,8 @@ def _character(text: str) -> str:
 
 def _may_match_below(pattern: str, name: str) -> bool:
     """Return whether the pattern could match something that lies in the directory."""
-    wanted, given = pattern.split("/"), name.split("/")
-    for part, own in zip(wanted, given, strict=False):
+    expected, given = pattern.split("/"), name.split("/")
+    for part, own in zip(expected, given, strict=False):
         if "**" in part:
             return True
         try:
@@ -150,7 +150,7 @@ def _may_match_below(pattern: str, name: str) -> bool:
             return True
         if regex and not regex.fullmatch(own):
             return False
-    return len(wanted) > len(given)
+    return len(expected) > len(given)
 
 
 class DockerIgnore:
@@ -194,7 +194,7 @@ class DockerIgnore:
         excluded = False
         for exclude, regex, pattern in self._rules:
             if regex is None:
-                # Nothing is said to be kept out for what can't be told.
+                # What is not known is not reported as kept out.
                 excluded = excluded and exclude
             elif regex.fullmatch(name):
                 excluded = exclude

@@ -128,9 +128,9 @@ def json_words(text: str) -> list[str] | None:
     return found if is_list else None
 
 
-def mount_value(mount: str, wanted: str) -> str:
+def mount_value(mount: str, key: str) -> str:
     """Return the value of a key of a mount; keys are in any case, and the last one counts."""
     try:
-        return csv_pairs(mount).get(wanted, "")
+        return csv_pairs(mount).get(key, "")
     except ValueError:
         return ""

@@ -323,7 +323,7 @@ def _words(rest: str, escape: str) -> list[str]:
     try:
         return list(lexer)
     except ValueError:
-        # An unbalanced quote is the build's own error to tell.
+        # An unbalanced quote is for the build to report.
         return rest.split()
 
 

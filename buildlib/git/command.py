@@ -17,7 +17,7 @@ from buildlib.errors import ToolError
 from buildlib.shell import NOT_FOUND
 
 _FATAL: Final = "fatal: "
-# A translated message could not be told apart, and no clone has what `git replace` shows here.
+# A translated message could not be recognised, and no clone has what `git replace` shows here.
 _ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
 _SILENT: Final = {"GIT_TERMINAL_PROMPT": "0"}
 _NOTHING: Final[Mapping[str, str]] = {}
@@ -160,7 +160,7 @@ class GitCommand:
         silent = {} if questions else _SILENT
         try:
             with interrupts.starting():
-                # It ends the process where nobody refers to it any more.
+                # It ends the process once it is not referred to any more.
                 started = self._git.execute(
                     ["git", *arguments],
                     as_process=True,

@@ -154,7 +154,7 @@ class TagRefs(Mapping[str, str]):
 
 def without_credentials(address: str) -> str:
     """Cut user and password out of a git address; what has none stays as it is."""
-    # Not by urlsplit, which refuses brackets in a password, and tells it while it does.
+    # Not by urlsplit, which refuses brackets in a password, and prints it in its message.
     return re.sub(_CREDENTIALS, r"\1", address) if "@" in address else address
 
 
@@ -325,7 +325,7 @@ def read_git_facts(
         meanwhile: called once while git works, for what is slow to load and needed later.
 
     Raises:
-        ToolError: git refuses the repository because another user owns it, or fails to tell what
+        ToolError: git refuses the repository because another user owns it, or does not report what
             HEAD is, although there is a commit (exit 3).
         InputError: the repository is bare (exit 2).
     """
@@ -412,7 +412,7 @@ def hash_changes(root: Path, changes: Changes, without: Path | None = None) -> s
 
 
 def _content(path: Path) -> str:
-    """Return what tells one content from another; a file that was removed has none."""
+    """Return a digest of the content; a file that was removed has none."""
     try:
         if path.is_symlink():
             return f"link {path.readlink()}"

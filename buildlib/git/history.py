@@ -34,7 +34,7 @@ def read_lineage(root: Path, *, remote: str = "origin") -> Lineage:
     """Read it; nothing is fetched.
 
     Raises:
-        ToolError: git refuses the repository, or fails to tell (exit 3).
+        ToolError: git refuses the repository, or fails (exit 3).
     """
     git = GitCommand(root)
     folder = f"{_BRANCHES}/{remote}/"

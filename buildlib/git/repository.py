@@ -57,12 +57,14 @@ def lfs_store(repository: GitRepository) -> Path:
 
 def module_names(git: GitCommand, env: Mapping[str, str], commit: str) -> dict[str, str]:
     """Return the names that the commit gives its submodules, by their paths."""
-    told = git.run(
+    listed = git.run(
         *("config", "--null", "--blob", f"{commit}:.gitmodules"),
         *("--get-regexp", r"^submodule\..*\.path$"),
         env=env,
     )
-    entries = (entry.partition("\n") for entry in told.out.split("\0") if told.code == 0 and entry)
+    entries = (
+        entry.partition("\n") for entry in listed.out.split("\0") if listed.code == 0 and entry
+    )
     return {path: key.removeprefix("submodule.").removesuffix(".path") for key, _, path in entries}
 
 
@@ -75,9 +77,9 @@ def attributed(git: GitCommand, env: Mapping[str, str], name: str) -> Sequence[s
 def filters(place: Path) -> tuple[str, ...]:
     """Return the filters, but for Git LFS, that would change files on their way out."""
     git = GitCommand(place)
-    told = git.ask("config", "--null", "--get-regexp", r"^filter\..*\.(smudge|process)$")
+    listed = git.ask("config", "--null", "--get-regexp", r"^filter\..*\.(smudge|process)$")
     names = set()
-    for entry in told.split("\0"):
+    for entry in listed.split("\0"):
         key, _, value = entry.partition("\n")
         name = key.removeprefix("filter.").rpartition(".")[0]
         # What is no value of an attribute can't be looked for, nor be given.

@@ -116,8 +116,8 @@ def _entry(
 def _told(pairs: _Pairs, configured: _Pairs, facts: Mapping[str, str]) -> dict[str, str]:
     """Return names and values; a fact of the commit is a template, unless somebody set it."""
     fixed = {name: fill(text, _FILLED, escape) for name, text in configured}
-    told = {**facts, **fixed}
-    return {name: told[name] if name in told else escape(value) for name, value in pairs}
+    known = {**facts, **fixed}
+    return {name: known[name] if name in known else escape(value) for name, value in pairs}
 
 
 def _files(plan: BuildPlan) -> Iterator[str]:

@@ -12,7 +12,7 @@ from buildlib.config.tag_rules import TagRule, VersionKind
 from buildlib.errors import InputError
 
 # Tags that are not to be moved by this release, with blanks between them. GoReleaser can't know:
-# only the whole history tells whether a higher version was released already.
+# only the whole history shows whether a higher version was released already.
 HELD_BACK: Final = "BUILDLIB_HELD_BACK"
 # What our VERSION is to GoReleaser, and the version of a snapshot.
 VERSION: Final = "{{ .Version }}"
@@ -57,7 +57,7 @@ def _conditions(rule: TagRule) -> list[str]:
         found.append("(ne .Major 0)")
     if rule.floating or rule.branches:
         held = f'(printf " %s " (envOrDefault "{HELD_BACK}" ""))'
-        # Where nobody said what is held back, nothing is moved.
+        # Where the tags that are not moved are unknown, none is moved.
         found += [f'(isEnvSet "{HELD_BACK}")', f'(not (contains {held} (printf " %s " $tag)))']
     return found
 

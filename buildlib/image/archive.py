@@ -92,7 +92,7 @@ class Image:
 
     @property
     def base_layers(self) -> int:
-        """Return how many layers, from below, are the base's; 0 where that can't be told.
+        """Return how many layers, from below, are the base's; 0 where that is not known.
 
         It can for what was built by these tasks, and not on top of such an image by others.
         """

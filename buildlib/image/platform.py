@@ -144,16 +144,16 @@ def parse_platforms(texts: Iterable[str]) -> tuple[Platform, ...]:
     return tuple(dict.fromkeys(parse_platform(name) for name in names))
 
 
-def meant_platform(wanted: Platform, known: Collection[Platform]) -> Platform | None:
+def meant_platform(asked: Platform, known: Collection[Platform]) -> Platform | None:
     """Return the platform of an image that is meant: the one of that name, or its only variant.
 
     Args:
-        wanted: with a variant it means no other.
+        asked: with a variant it means no other.
         known: those of the image.
     """
-    if wanted in known or wanted.variant:
-        return wanted if wanted in known else None
-    close = [one for one in known if (one.os, one.arch) == (wanted.os, wanted.arch)]
+    if asked in known or asked.variant:
+        return asked if asked in known else None
+    close = [one for one in known if (one.os, one.arch) == (asked.os, asked.arch)]
     return close[0] if len(close) == 1 else None
 
 

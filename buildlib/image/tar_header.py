@@ -112,11 +112,11 @@ def decimal(text: bytes) -> int:
 
 def _checked(block: bytes) -> None:
     stored = block[148:156].strip(b" \0")
-    wanted = _octal(stored) if stored else 0
+    stated = _octal(stored) if stored else 0
     total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
-    if wanted != total:
+    if stated != total:
         high = sum(byte > _HIGHEST_SIGNED for byte in block[:148] + block[156:])
-        if wanted != total - 256 * high:
+        if stated != total - 256 * high:
             raise TarError("the checksum of a header is wrong")
 
 

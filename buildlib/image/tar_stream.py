@@ -206,18 +206,18 @@ class TarStream:
 
     def _stored_map(self) -> list[Part]:
         """Return the map that stands before the content, in blocks of its own."""
-        data, wanted = b"", 1
-        while data.count(b"\n") < wanted:
+        data, needed = b"", 1
+        while data.count(b"\n") < needed:
             if len(data) >= LARGEST_SPECIAL or self._left < BLOCK:
                 raise TarError("a sparse map is invalid")
             data += self._exactly(BLOCK)
             self._left -= BLOCK
-            if wanted == 1 and b"\n" in data:
+            if needed == 1 and b"\n" in data:
                 count = decimal(data.partition(b"\n")[0])
                 if not 0 <= count <= LARGEST_SPECIAL:
                     raise TarError("a sparse map is invalid")
-                wanted = 1 + 2 * count
-        return _pairs(wanted // 2, data.split(b"\n")[1:wanted])
+                needed = 1 + 2 * count
+        return _pairs(needed // 2, data.split(b"\n")[1:needed])
 
     def read(self, size: int) -> bytes:
         """Return the next bytes of the entry's content, holes as zeros; nothing at its end.

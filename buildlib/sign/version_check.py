@@ -132,7 +132,7 @@ def _told(tag: str, rules: Sequence[TagRule], naming: Naming) -> bool:
     texts = (rule.version_in(tag) for rule in rules)
     if any(text and (naming.names(text) or naming.read(text)) for text in texts):
         return True
-    others = [rule for rule in rules if rule.names and not rule.tells_version]
+    others = [rule for rule in rules if rule.names and not rule.has_version]
     read = [rule.names for rule in others if rule.read(tag) is not None]
     # A branch may be called 1.2 as well, and a commit 1234567.
     return bool(read) and all(names <= _NUMBERS for names in read)

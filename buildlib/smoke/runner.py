@@ -32,7 +32,7 @@ from buildlib.image.size import saved
 from buildlib.policy.check import check_policy, find_linter
 from buildlib.project import Project
 from buildlib.shell import shell_line
-from buildlib.smoke.checks import PlatformImage, PlatformSmoke, is_wanted
+from buildlib.smoke.checks import PlatformImage, PlatformSmoke, is_selected
 from buildlib.smoke.load_image import SmokeImage, given
 from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult, SmokeReport
 from buildlib.smoke.sandbox import Lab, new_run_id, remove_stale
@@ -142,8 +142,8 @@ class SmokeFlow:
             GateError: the image is not for a platform (exit 7).
             CancelledError: interrupted; nothing is left (exit 130).
         """
-        wanted, request = self._config.smoke, self._request
-        starts = wanted.commands or wanted.version_command or wanted.serves
+        smoke, request = self._config.smoke, self._request
+        starts = smoke.commands or smoke.version_command or smoke.serves
         # An image of files alone still has a label and a policy.
         if not (starts or self._wants_policy() or request.version or not request.image):
             raise InputError(
@@ -246,8 +246,8 @@ class SmokeFlow:
 
     def _wants_policy(self) -> bool:
         smoke = self._config.smoke
-        wanted = self._request.policy and smoke.policy
-        return wanted and is_wanted(self._request.only, POLICY, skip=smoke.skip)
+        chosen = self._request.policy and smoke.policy
+        return chosen and is_selected(self._request.only, POLICY, skip=smoke.skip)
 
     def _with_policy(
         self, archive: Archive, subject: PlatformImage, results: Sequence[PlatformResult]

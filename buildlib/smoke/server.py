@@ -80,9 +80,9 @@ class Server:
     def __init__(self, lab: Lab, name: str, config: Config, address: str) -> None:
         """Keep what every question needs."""
         self._lab, self._name = lab, name
-        self._config, self._wanted = config, config.smoke
+        self._config, self._smoke = config, config.smoke
         self._health = smoke_health(config)
-        inside = Inside(lab, name, self._wanted.helper_image, lab.labels)
+        inside = Inside(lab, name, self._smoke.helper_image, lab.labels)
         self._reach = Reach(inside, self._health.port, address)
         self._probe = Probe(self._health, self._reach, self._execute, self._inspect)
 
@@ -120,7 +120,7 @@ class Server:
             asked: what is asked, for the message.
             ask: as for `wait`.
         """
-        seconds = self._wanted.start_timeout
+        seconds = self._smoke.start_timeout
         problem, ended = wait(
             ask, lambda: bool(self._state().get("Running")), self._lab.limit(seconds)
         )
@@ -153,11 +153,11 @@ class Server:
 
         return self._until("", ready)
 
-    def version(self, wanted: str) -> str:
+    def version(self, expected: str) -> str:
         """Return why the server does not say the version where it should."""
-        place = self._wanted.health_version or HealthVersion()
+        place = self._smoke.health_version or HealthVersion()
         path = place.path or self._health.path
-        return wrong_version(self.ask(path), place, path, wanted)
+        return wrong_version(self.ask(path), place, path, expected)
 
     def listens(self, port: int) -> str:
         """Return why nothing listens on a further port, or nothing."""
@@ -229,41 +229,41 @@ class Server:
 
     def stops(self) -> str:
         """Stop it as docker does; return why it did not end by itself, in time, in order."""
-        limit = math.ceil(self._lab.limit(self._wanted.stop_timeout))
+        limit = math.ceil(self._lab.limit(self._smoke.stop_timeout))
         number = stop_signal(self._runtime())
         started = time.monotonic()
         self._lab.docker("stop", "--time", str(limit), self._name)
         took = time.monotonic() - started
         code = self._state().get("ExitCode")
         # As one that left the signal to the kernel ends, which is in order as well.
-        if code in {0, _SIGNALLED + number, *self._wanted.stop_codes}:
+        if code in {0, _SIGNALLED + number, *self._smoke.stop_codes}:
             return ""
         if code == _SIGNALLED + _KILL:
-            within = f"within {self._wanted.stop_timeout} s"
+            within = f"within {self._smoke.stop_timeout} s"
             return f"it did not end {within}, and was killed{self._lab.remark}"
         named = "" if number == _TERM else f" of the signal {number}"
         return f"it ended with code {code} after {took:.1f} s{named}"
 
 
-def differs(seen: str, wanted: str) -> str:
+def differs(seen: str, expected: str) -> str:
     """Return why a version is not the one that was built."""
-    return "" if seen == wanted else f"it says {seen!r}, and {wanted!r} was built"
+    return "" if seen == expected else f"it says {seen!r}, and {expected!r} was built"
 
 
-def wrong_version(answer: ServerAnswer, place: HealthVersion, path: str, wanted: str) -> str:
+def wrong_version(answer: ServerAnswer, place: HealthVersion, path: str, expected: str) -> str:
     """Return why an answer does not say the version where it should."""
     text = answer.body.decode(errors="replace")
     if not place.field:
-        return "" if _says(text, wanted) else f"{path} does not say {wanted}: {text[:_SHOWN]!r}"
+        return "" if _says(text, expected) else f"{path} does not say {expected}: {text[:_SHOWN]!r}"
     try:
         found = json.loads(text)
         for name in place.field.split("."):
             found = found[int(name)] if isinstance(found, list) else found[name]
     except (ValueError, TypeError, KeyError, IndexError):
-        if place.text_too and _says(text, wanted):
+        if place.text_too and _says(text, expected):
             return ""
         return f"absent: {path} has no {place.field}"
-    return differs(str(found), wanted)
+    return differs(str(found), expected)
 
 
 def _says(text: str, version: str) -> bool:

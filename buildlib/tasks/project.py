@@ -65,17 +65,17 @@ def version(
         step = parse_step(next) if next else None
         project = version_commands.begin(run, unshallow=unshallow)
         if step:
-            run.console.answer(version_commands.tell_next(project, step))
+            run.console.answer(version_commands.next_tag_name(project, step))
             return
-        told = version_commands.Telling(
+        report = version_commands.VersionReport(
             project, version_commands.mode(snapshot=snapshot, edge=edge)
         )
         if published:
-            run.console.answer("\n".join(told.published()))
+            run.console.answer("\n".join(report.published()))
             return
         run.warn(project)
         if json or explain:
-            run.console.answer(told.as_json() if json else told.as_sentences())
+            run.console.answer(report.as_json() if json else report.as_sentences())
         else:
             run.console.answer(project.version.value)
 

@@ -28,7 +28,7 @@ def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator
     if version.origin == "override":
         yield "It was given, by --version or by VERSION in the environment."
     if isinstance(git, NoGit):
-        yield f"git tells nothing: {git.reason}."
+        yield f"git reports nothing: {git.reason}."
         return
     if version.origin == "tag":
         cut = f", which is cut to {version.value}" if version.tag != version.value else ""

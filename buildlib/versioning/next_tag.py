@@ -122,10 +122,10 @@ def release_branches(configured: Iterable[str], lineage: Lineage) -> tuple[str, 
 def _branch_problems(
     git: GitFacts, lineage: Lineage, branches: tuple[str, ...], remote: str
 ) -> Iterator[BuildlibError]:
-    wanted = ", ".join(branches)
+    names = ", ".join(branches)
     if not any(fnmatchcase(git.branch, pattern) for pattern in branches):
         yield InputError(
-            f"HEAD is on {git.branch or 'no branch'}, and releases are made from {wanted}",
+            f"HEAD is on {git.branch or 'no branch'}, and releases are made from {names}",
             hint='check that out, or set release-branches = ["…"]',
         )
     if remote and git.branch not in lineage.published:

@@ -86,7 +86,7 @@ def no_git_problem(git: NoGit) -> BuildlibError:
 
 
 def shallow_problem() -> InputError:
-    """Return why a step or an order can't be told."""
+    """Return why neither an increment nor an order is known."""
     return InputError("older tags can't be seen in a shallow clone", hint=UNSHALLOW)
 
 

@@ -59,15 +59,15 @@ def kind_of(version: Version, mode: Mode = Mode.RELEASE, naming: Naming = _NAMIN
 def versions_in(
     tags: Iterable[str], rules: Iterable[TagRule], naming: Naming = _NAMING
 ) -> list[tuple[Parsed, str]]:
-    """Return the versions that a registry's tags tell by the rules that write them, each with it.
+    """Return the versions that can be read from a registry's tags by the rules, each with its tag.
 
     Args:
         tags: that the registry holds.
         rules: of the registry.
         naming: by which a text is a version.
     """
-    telling = [rule for rule in rules if rule.tells_version]
-    texts = ((rule.version_in(tag), tag) for tag in tags for rule in telling)
+    with_version = [rule for rule in rules if rule.has_version]
+    texts = ((rule.version_in(tag), tag) for tag in tags for rule in with_version)
     found = ((naming.read(text), tag) for text, tag in texts if text)
     return [(parsed, tag) for parsed, tag in found if parsed]
 
@@ -85,15 +85,15 @@ class _Order:
         there = [parsed for parsed, _ in versions_in(released, rules, naming)]
         found = [(parsed, "") for parsed in self._in_git]
         found += [(one, " (in the registry)") for one in there if one.text not in self._texts]
-        # Build metadata has no place in the order, so it holds nobody back.
+        # Build metadata has no place in the order, so no tag is kept back for it.
         self._known = [(parsed, where) for parsed, where in found if not parsed.build]
 
     def has(self, text: str, own: Parsed) -> bool:
-        """Return whether git has a version that an image tag tells, and that is not our own."""
-        told = self._naming.read(text)
-        if text in self._texts or told is None or told.same(own):
+        """Return whether git has the version of an image tag, and that is not our own."""
+        found_version = self._naming.read(text)
+        if text in self._texts or found_version is None or found_version.same(own):
             return text in self._texts
-        return any(told.same(parsed) for parsed in self._in_git)
+        return any(found_version.same(parsed) for parsed in self._in_git)
 
     def higher(self, own: Parsed, line: Line, *, prereleases: bool) -> str:
         """Return the highest version of the line above `own`, and where it is; or nothing."""
@@ -119,7 +119,7 @@ def _is_above(other: Parsed, own: Parsed, line: Line, *, prereleases: bool) -> b
 
 
 def line_values(parsed: Parsed) -> dict[str, str]:
-    """Return what the names in a template stand for, as far as the version alone tells."""
+    """Return what the names in a template stand for, as far as the version alone gives it."""
     numbers = zip(("major", "minor", "patch"), parsed.names, strict=True)
     return {"version": parsed.text, **dict(numbers), "prerelease": parsed.prerelease}
 
@@ -230,17 +230,17 @@ class _Planner:
                 yield from self._floating_reasons(rule, self._own)
 
     def misread(self, rule: TagRule) -> str:
-        """Return why a tag that tells a version would be taken for another one's, or nothing."""
+        """Return why a tag would be taken for that of another version, or nothing."""
         own = self._own
-        if own is None or not rule.tells_version or self._kind is VersionKind.SNAPSHOT:
+        if own is None or not rule.has_version or self._kind is VersionKind.SNAPSHOT:
             return ""
         found = self._naming.read(rule.version_in(legal_part(self.render(rule))))
         # With build metadata, 1.2.3-fork for 1.2.3+fork, no tag that moves depends on it.
-        told = found is not None and found.same(own)
+        same = found is not None and found.same(own)
         harmless = own.build and "version" in rule.names and (not found or found.prerelease)
-        if told or harmless:
+        if same or harmless:
             return ""
-        other = f"reads as {found.text}" if found else "does not tell its version"
+        other = f"reads as {found.text}" if found else "does not contain its version"
         return f"such a tag {other}, and this is {own.text}"
 
     def _floating_reasons(self, rule: TagRule, own: Parsed) -> Iterator[str]:
@@ -266,13 +266,13 @@ class _Planner:
 def _untold(
     version: Version, planner: _Planner, rules: Iterable[TagRule], kind: VersionKind
 ) -> InputError | None:
-    """Return why no tag would tell the version: what moves then could go back unnoticed."""
-    telling = [r for r in rules if r.tells_version and kind in r.on and not planner.missing(r)]
-    misread = list(filter(None, map(planner.misread, telling)))
-    if not misread or len(misread) < len(telling):
+    """Return why the version is in no tag: what moves then could go back unnoticed."""
+    with_version = [r for r in rules if r.has_version and kind in r.on and not planner.missing(r)]
+    misread = list(filter(None, map(planner.misread, with_version)))
+    if not misread or len(misread) < len(with_version):
         return None
     return InputError(
-        f"no tag would tell the version {version.value}",
+        f"no tag would contain the version {version.value}",
         why=misread[0],
         hint="give it another number, or add a rule with {version}",
     )
@@ -314,7 +314,7 @@ def _sorted_out(
     held: dict[str, str] = {}
     for rule in filter(planner.expects, rules):
         if missing := planner.missing(rule):
-            # Where the rule is not for this kind anyway, nobody looks for a tag without a name.
+            # Where the rule is not for this kind anyway, a missing name does not matter.
             if kind in rule.on:
                 held[rule.template + rule.suffix] = f"there is no {', no '.join(missing)} here"
             continue

@@ -130,7 +130,7 @@ def test_explain_says_it_in_sentences(
 def test_explain_tells_of_an_override_and_of_no_repository(make_checkout: Make) -> None:
     text = make_checkout().invoke("version", "--explain", VERSION="v9.8.7").stdout
     assert "It was given, by --version or by VERSION" in text
-    assert "git tells nothing: not a git repository." in text
+    assert "git reports nothing: not a git repository." in text
 
 
 def test_published_prints_the_tags_one_a_line(make_checkout: Make) -> None:
