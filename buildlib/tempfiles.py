@@ -123,7 +123,7 @@ def system_problem(error: OSError) -> InputError:
         return no_room(f"{names}: {reason}" if names else reason)
     return InputError(
         f"{names}: {reason}" if names else reason,
-        hint="BUILDLIB_DEBUG=1 shows what wanted it",
+        hint="BUILDLIB_DEBUG=1 shows a traceback",
     )
 
 

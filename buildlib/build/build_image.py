@@ -371,7 +371,7 @@ def _tried(
         )
         if code == 0 or attempt == _ATTEMPTS or not shown.raced():
             return code, shown
-        console.note("another build makes the same tag at this moment: once more")
+        console.note("another build creates the same tag at this moment: trying again")
         # Not in step with the other one.
         time.sleep(secrets.randbelow(1000) / 1000 * attempt)
         attempt += 1
@@ -471,13 +471,13 @@ def _full_here(plan: BuildPlan, message: str) -> Path | None:
 def _base_problem(base: str, message: str) -> EngineError:
     if "no match for platform" not in message:
         return EngineError(
-            f"a base image can't be had: {base}",
+            f"a base image can't be pulled: {base}",
             why=message,
             hint="see whether the registry can be reached, or give another source for it in "
             "base-images",
         )
     return EngineError(
-        f"a base image is not there for the platform: {base}",
+        f"a base image does not exist for the platform: {base}",
         why=message,
         hint="choose among its platforms with --platform, or another base: "
         f"docker buildx imagetools inspect {base} lists those that a registry has",

@@ -125,7 +125,7 @@ def _check_output(plan: BuildPlan, nodes: Sequence[Node]) -> list[BuildlibError]
     return [
         EngineError(
             f"{plan.output} can't be put together from several nodes: {names}",
-            why="buildx does that in a registry alone",
+            why="buildx can do that in a registry only",
             hint="give --push, or --output local or cacheonly, or build one platform at a time "
             "with --platform",
         )

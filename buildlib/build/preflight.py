@@ -46,8 +46,8 @@ def check_engine(facts: EngineFacts, *, endpoint: str = "") -> list[BuildlibErro
     elif facts.buildx_fits is False:
         problems.append(
             ToolError(
-                f"docker buildx {facts.buildx} does not say which release it is, and is too old",
-                why=f"it has no create {PROBED}, which came with {needed}",
+                f"docker buildx {facts.buildx} does not report its version, and is too old",
+                why=f"docker buildx create has no option {PROBED}, which came with {needed}",
                 hint=_BUILDX_HINT,
             )
         )
@@ -68,7 +68,7 @@ def unknown_buildx(facts: EngineFacts) -> list[str]:
     if not facts.buildx_fits:
         return []
     needed = ".".join(map(str, MINIMUM_BUILDX))
-    said = f"docker buildx {facts.buildx} does not say which release it is"
+    said = f"docker buildx {facts.buildx} does not report its version"
     return [f"{said}; it is used, as it has what {needed} brought"]
 
 

@@ -275,5 +275,5 @@ def listed(
         sleep(_PAUSE)
         answer = executor.run(("docker", *words))
     if answer.code != 0:
-        raise EngineError(f"docker {words[0]} lists nothing", why=answer.stderr.strip())
+        raise EngineError(f"docker {words[0]} failed", why=answer.stderr.strip())
     return tuple(answer.stdout.split())

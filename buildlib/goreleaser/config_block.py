@@ -71,7 +71,7 @@ def make_block(project: Project, plan: BuildPlan) -> str:
         )
     if config.version_scheme is not Scheme.SEMVER:
         raise InputError(
-            f'GoReleaser takes SemVer alone, and version-scheme is "{config.version_scheme}"',
+            f'GoReleaser accepts SemVer only, and version-scheme is "{config.version_scheme}"',
             hint="publish with invoke docker-publish, or tag by SemVer",
         )
     lines = [BEGIN, "snapshot:", f"  version_template: {_quoted(SNAPSHOT)}", "dockers_v2:"]

@@ -130,7 +130,7 @@ class Archive(BlobFile):
         """
         digests = {one.digest for one in self._index}
         if len(digests) != 1:
-            raise InputError(f"{self._name} holds {len(digests)} images, and one is wanted")
+            raise InputError(f"{self._name} holds {len(digests)} images instead of one")
         return digests.pop()
 
     def verify(self) -> None:

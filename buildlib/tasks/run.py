@@ -25,7 +25,7 @@ def _words(context: Context, args: str) -> tuple[str, ...]:
     try:
         return (*shlex.split(args), *(typed if same else shlex.split(context.remainder)))
     except ValueError as error:
-        raise InputError(f"--args can't be taken apart: {args!r}", why=str(error)) from error
+        raise InputError(f"--args can't be parsed: {args!r}", why=str(error)) from error
 
 
 def _exit(code: int) -> None:

@@ -79,7 +79,7 @@ def next_tag(step: Increment, before: Iterable[str], taken: Iterable[str], namin
     base = naming.highest(tag for tag in before if naming.parse(naming.version_of(tag)))
     if not base and naming.highest(before):
         raise InputError(
-            f"no step goes on from {naming.highest(before)}",
+            f"can't increment {naming.highest(before)}",
             why="it is not a SemVer version",
             hint="git tag makes one by any name",
         )

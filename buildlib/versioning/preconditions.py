@@ -112,12 +112,12 @@ def _tag_problems(version: Version, git: GitFacts, naming: Naming) -> Iterator[I
         other = naming.version_of(name)
         if other == version.value and commit != git.revision:
             yield InputError(
-                f"{version.value} is another commit already: {name} is on {commit[:7]}",
+                f"{version.value} already exists on another commit: {name} is on {commit[:7]}",
                 hint="check that commit out, or choose another version",
             )
         elif image_tag and other not in {"", version.value} and legal_part(other) == image_tag:
             yield InputError(
-                f"two versions come to the one image tag {image_tag}: {version.value} and {other}",
+                f"two versions map to the same image tag {image_tag}: {version.value} and {other}",
                 hint=f"one of them needs another number; {name} names the other",
             )
 

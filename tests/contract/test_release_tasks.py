@@ -147,7 +147,7 @@ def test_published_prints_the_tags_one_a_line(make_checkout: Make) -> None:
 REFUSED = {
     "not on a tag": ("t:v1.2.3 c2", {}, 2, ["the nearest is v1.2.3, 2 commits back"]),
     "changed files, all of them": ("t:v1.2.3 edit new:a", {}, 2, ["  file\n", "  a\n"]),
-    "a collision": ("t:v1.0.0+a c t:v1.0.0-a", {}, 2, ["two versions come to the one image tag"]),
+    "a collision": ("t:v1.0.0+a c t:v1.0.0-a", {}, 2, ["two versions map to the same image tag"]),
     "no git": ("t:v1.2.3", {"PATH": "/nowhere"}, 3, ["git is not installed"]),
 }
 

@@ -285,11 +285,11 @@ def test_a_full_disk_is_that_of_the_output_or_the_engines(
 
 BASES = {
     "no match for platform in manifest: not found": (
-        "a base image is not there for the platform: docker.io/library/alpine:3.22",
+        "a base image does not exist for the platform: docker.io/library/alpine:3.22",
         "--platform",
     ),
     "dial tcp: lookup registry.example: no such host": (
-        "a base image can't be had: docker.io/library/alpine:3.22",
+        "a base image can't be pulled: docker.io/library/alpine:3.22",
         "base-images",
     ),
 }

@@ -205,7 +205,7 @@ BAD = {
     ),
     "certificates for the driver docker": (
         'driver = "docker"\nnodes = [{ cacert = "x" }]',
-        "the driver docker knows no cacert",
+        "the driver docker does not accept cacert",
     ),
     "an address for the driver docker": (
         'driver = "docker"\nnodes = [{ endpoint = "ssh://x" }]',
@@ -244,7 +244,7 @@ BAD = {
             'driver = "remote"\nnodes = [{ endpoint = "tcp://x:1", platforms = ["amd64"] }, '
             '{ endpoint = "tcp://x:2" }]'
         ),
-        "nothing says what b1 builds",
+        "no platforms for b1",
     ),
     "two nodes for one platform": (
         (
