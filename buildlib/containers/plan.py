@@ -14,7 +14,7 @@ from buildlib.config.config import Config
 from buildlib.config.containers import Service, publishes, resolve_mount, service_options
 from buildlib.config.tables import Run
 from buildlib.containers.health import ContainerExtras, Health, run_health, run_surroundings
-from buildlib.errors import InputError
+from buildlib.errors import InputError, did_you_mean
 from buildlib.findings.secrets import looks_secret
 from buildlib.image.labels import NAMESPACE
 from buildlib.image.platform import parse_platform
@@ -311,9 +311,8 @@ def make_run_plan(
     )
     inside = _port_inside(config, request, given.network, exposed)
     if request.pull_policy not in _POLICIES:
-        raise InputError(
-            f"unknown pull policy {request.pull_policy!r}", hint=f"known: {', '.join(_POLICIES)}"
-        )
+        hint = did_you_mean(request.pull_policy, _POLICIES)
+        raise InputError(f"unknown pull policy {request.pull_policy!r}", hint=hint)
     host, port = _check_host(request.host), _check_port(request.port or str(inside))
     kept = f"{data.kind}:{data.source}" if data else ""
     beside = " ".join(service.name for service in given.services)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from buildlib.errors import InputError, ToolError
+from buildlib.errors import InputError, ToolError, did_you_mean
 from buildlib.git.command import GitCommand, GitResult
 
 _BRANCHES: Final = "refs/remotes"
@@ -84,9 +84,7 @@ def check_remote(root: Path, remote: str) -> None:
     """
     known = _lines(GitCommand(root).ask("remote"))
     if remote not in known:
-        raise InputError(
-            f"no remote is called {remote!r}", hint=f"known: {', '.join(known) or 'none'}"
-        )
+        raise InputError(f"no remote is called {remote!r}", hint=did_you_mean(remote, known))
 
 
 def remote_has_tag(root: Path, name: str, *, remote: str = "origin") -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 
 import semver
 
-from buildlib.errors import BuildlibError, InputError
+from buildlib.errors import BuildlibError, InputError, did_you_mean
 from buildlib.git.facts import Changes, GitFacts, NoGit
 from buildlib.git.history import Lineage
 from buildlib.version_schemes import EXAMPLES, Naming, Scheme
@@ -42,7 +42,7 @@ def parse_step(text: str) -> Increment:
         InputError: there is none.
     """
     if text not in set(Increment):
-        raise InputError(f"unknown step {text!r}", hint=f"known: {', '.join(Increment)}")
+        raise InputError(f"unknown step {text!r}", hint=did_you_mean(text, Increment))
     return Increment(text)
 
 
