@@ -17,7 +17,7 @@ from buildlib.errors import BuildlibError, ProblemsError
 from buildlib.shell import shell_line
 from buildlib.streams import give_up, tolerate, unwritten
 
-# Up to the last @ of the host, as a password may hold one; a digest's @ is no such end.
+# Up to the last @ of the host, as a password may hold one; a digest's @ is not such an end.
 # Only the end of the scheme is looked at: to look for its beginning as well takes, on a long word,
 # the square of its length.
 _CREDENTIALS: Final = re.compile(r"((?<=\w)://)[^/\s?#]+@(?!sha256:)")

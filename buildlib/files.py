@@ -25,7 +25,7 @@ def write_file(path: Path, data: str | bytes) -> None:
 
     A link stays one, and what it leads to is written. A file keeps its mode and its owner; where a
     new one can't have them or take its place, as where the file itself is mounted, the old one is
-    written. So is what is no regular file.
+    written. So is what is not a regular file.
 
     Raises:
         OSError: it can't be written.

@@ -172,7 +172,7 @@ def _remove(matches: Callable[[str], bool]) -> tuple[str, ...]:
 
 
 def _removal(path: Path) -> Callable[[Path], None] | None:
-    """Return what removes a file or a directory that belongs to who we are; no link to one."""
+    """Return what removes a file or a directory that belongs to this user; not a link to one."""
     try:
         about = path.lstat()
     except OSError:

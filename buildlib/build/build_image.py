@@ -410,7 +410,7 @@ def _failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress
     """Return the error for a failed build; BuildKit has no codes, so its messages are matched."""
     step = progress.failed
     message = step.error if step else "\n".join(list(progress.messages)[-3:])
-    # What somebody's command says of itself is no word of BuildKit's.
+    # What a command prints of itself is not a message of BuildKit.
     said = without_command(message)
     messages = map(without_command, progress.messages)
     everything = "\n".join([said, *messages, *(step.log if step else ())])

@@ -51,7 +51,7 @@ def inherited_stand_ins(plan: BuildPlan, executor: Executor) -> tuple[str, ...]:
 
 
 def standing_on(plan: BuildPlan, stand_ins: Sequence[str]) -> BuildPlan:
-    """Return the plan of an image that stands on these placeholders as well, and says so."""
+    """Return the plan of an image that has these placeholders below it as well, with its label."""
     names = tuple(sorted({*plan.stand_ins, *stand_ins}))
     labels = {**dict(plan.labels), STAND_INS: " ".join(names)} if plan.labels else {}
     return replace(plan, stand_ins=names, labels=tuple(sorted(labels.items())))
@@ -119,7 +119,7 @@ def _blob(folder: Path, descriptor: object) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a document of a layout; BuildKit says what is wrong with one that is none."""
+    """Return a document of a layout; BuildKit reports what is wrong with an invalid one."""
     try:
         found = _json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):

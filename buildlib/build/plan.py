@@ -34,7 +34,7 @@ class BuildPlan:
         build_args, labels: sorted pairs; a build arg without a value (None) is taken by buildx
             from its environment, so that the value is never in argv.
         annotations: of the index; sorted pairs.
-        bases: the external images that it stands on or takes files from, as the Dockerfile has
+        bases: the external images that it is based on or takes files from, as the Dockerfile has
             them once its variables are replaced.
         sources: what it takes from the build context; patterns and variables as written.
         ignore: the file that says what stays out of the context.

@@ -98,7 +98,7 @@ def chosen_output(request: BuildRequest) -> str:
 
 
 def _check_fields(output: str) -> None:
-    """Raise where buildx's own words are no line of CSV, as which they are read."""
+    """Raise where buildx's own output options are not a line of CSV."""
     try:
         csv_fields(output)
     except ValueError as error:
@@ -211,7 +211,7 @@ def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
         _, at, digest = base.partition("@")
         image = configured_base(config, base)
         if image and at and image.source.startswith(MIRROR) and "@" not in image.source:
-            # A mirror holds the very same image, or it is none.
+            # A mirror holds the very same image, or it is not a mirror.
             image = replace(image, source=f"{image.source}@{digest}")
         if image:
             found[base] = image
@@ -316,7 +316,7 @@ def _known(project: Project, build_args: Mapping[str, str | None]) -> dict[str, 
 def _standing(
     plan: BuildPlan, config: Config, dockerfile: Dockerfile, known: Mapping[str, str]
 ) -> BuildPlan:
-    """Return the plan with what it stands on, and what it takes from the build context.
+    """Return the plan with its base images, and what it takes from the build context.
 
     Where no platform is named, the builder's own is taken for that of an engine on this machine.
     """
@@ -343,7 +343,7 @@ def _reading(plan: BuildPlan, project: Project, handover: Path | None) -> BuildP
 
 
 def _runtime_base(plan: BuildPlan, dockerfile: Dockerfile, known: Mapping[str, str]) -> str:
-    """Return the one image that the target stands on, on whichever builder; nothing otherwise."""
+    """Return the base image of the target, if it is the same on every builder; else nothing."""
     views = dockerfile.views(known, plan.platforms)
     base, *others = {dockerfile.runtime_base(plan.target, view) for view in views}
     return "" if others else base

@@ -192,7 +192,7 @@ def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> list[Buildlib
 
 
 def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
-    """Return a sentence where the whole build context is copied, with what is no source in it.
+    """Return a sentence where the whole build context is copied, with what is not source in it.
 
     Args:
         plan: what is to be built.
@@ -278,7 +278,7 @@ def read_ignore(plan: BuildPlan) -> DockerIgnore:
     """Return what stays out of the context of a plan.
 
     Raises:
-        InputError: a pattern is none (exit 2).
+        InputError: a pattern is invalid (exit 2).
     """
     return DockerIgnore(plan.ignore.lines + plan.kept_out, name=plan.ignore.name)
 
@@ -400,7 +400,7 @@ def check_push(plan: BuildPlan, registries: Sequence[str]) -> list[BuildlibError
         return [
             InputError(
                 f"an image built on stand-ins can't be pushed: {', '.join(plan.stand_ins)}",
-                hint="build it where the real base images can be had, or give a mirror of them",
+                hint="build it where the real base images can be pulled, or configure a mirror",
             )
         ]
     if all(registries):

@@ -29,7 +29,7 @@ def _files(run: Edge, project: Project, request: BuildRequest) -> Iterator[Proje
     """Give the project with the files that are built.
 
     What leaves this machine as a release, or as an archive, is the commit, as `docker-publish`
-    has it; what is no release is the commit only where nothing was changed.
+    has it; what is not a release is the commit only where nothing was changed.
     """
     here, release = chosen_output(request) in _HERE, project.version.origin == "tag"
     if here and not release:

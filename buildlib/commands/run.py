@@ -191,7 +191,7 @@ def _show_log(run: Edge, container: str, *options: str) -> int:
     """Show the log of a container as docker does; return docker's code."""
     argv = ("docker", "logs", *options, container)
     if run.console.reads_commands:
-        # What a container prints is no command to whoever reads our output.
+        # What a container prints must not be a command to the reader of our output.
         return run.executor.stream(argv, run.console.answer)
     return run.executor.attach(argv)
 
@@ -237,7 +237,7 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     """Remove our containers, and what else is asked for.
 
     Raises:
-        InputError: it is no data directory, or there was no confirmation (exit 2).
+        InputError: it is not a data directory, or there was no confirmation (exit 2).
         EngineError: the data can't be removed (exit 4).
     """
     answer, config = connect(run), run.config()

@@ -213,7 +213,7 @@ class Config:
         return self.policy or config_tables.POLICY.parse({}, "policy")
 
     def allowed_names(self) -> tuple[str, ...]:
-        """Return patterns of names that are none of a secret, whatever they sound like."""
+        """Return patterns of names that do not name a secret, whatever they sound like."""
         return self.image_policy().allow_names if self.policy else ()
 
     def scan_settings(self) -> ScanSettings:

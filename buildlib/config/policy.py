@@ -70,7 +70,7 @@ def _base(value: object) -> Level:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Limits of the image; 0 is none."""
+    """Limits of the image; 0 means no limit."""
 
     labels: tuple[str, ...] = setting(TEXTS, "labels that have to be there", default=_LABELS)
     max_layers: int = setting(NUMBER, "layers that the image may have; 0: any", default=0)

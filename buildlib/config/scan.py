@@ -29,7 +29,7 @@ def parse_threshold(value: object) -> Severity:
     """Return the severity from which on a finding fails.
 
     Raises:
-        MismatchError: it is no text.
+        MismatchError: it is not text.
         InputError: there is no such severity, or it is no threshold (exit 2).
     """
     name = parse_text(value)

@@ -52,7 +52,7 @@ def parse_ignores(
         for_good: no last day is needed.
 
     Raises:
-        MismatchError: it is no list, or a value is of another kind.
+        MismatchError: it is not a list, or a value is of another kind.
         InputError: a key is not known, or an entry says too little (exit 2).
     """
     if not isinstance(value, list):

@@ -81,7 +81,7 @@ class DataDirectory:
             owner: the value of our label, for a volume that is made.
 
         Raises:
-            InputError: it is no data directory, or can't be written, with the command that mends
+            InputError: it is not a data directory, or can't be written, with the command that fixes
                 it (exit 2).
             EngineError: the engine could not make the volume (exit 4).
         """
@@ -217,7 +217,7 @@ class DataPlaces:
     """Tells a data directory from any other, and remembers those that were used.
 
     A directory below the project may be one unless git keeps something in it. Elsewhere it has to
-    be new, or empty, or one that was used before: `/etc` is none of these.
+    be new, or empty, or one that was used before: `/etc` is not one of these.
 
     Args:
         root: of the project, without links.

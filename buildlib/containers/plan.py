@@ -200,7 +200,7 @@ def data_mount(config: Config, request: RunRequest, start: Path) -> Mount | None
         start: what a relative directory is relative to.
 
     Raises:
-        InputError: the image keeps no data, or the volume's name is none.
+        InputError: the image keeps no data, or the volume's name is invalid.
     """
     if not request.persistent and not request.data_dir:
         return None

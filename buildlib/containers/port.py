@@ -217,7 +217,7 @@ class Reach:
         return answer
 
     def connects(self, *, timeout: float) -> str:
-        """Return why a connection to the port is of no use, or nothing; raises as `ask`."""
+        """Return why a connection to the port can't be used, or nothing; raises as `ask`."""
         if self._direct is False:
             return self.inside.listens(self.port, timeout=timeout)
         try:

@@ -1,6 +1,6 @@
 """Asks a container's server over HTTP, on this machine: never through a proxy.
 
-Nobody knows what a container answers: a body without end, a byte each second, headers that never
+A container may answer anything: a body without end, a byte each second, headers that never
 end. One deadline stands for the whole of a call, and one limit for its body.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 
 _TIMEOUT: Final = 2.0
-# Of what is no HTTP.
+# Of what is not HTTP.
 _SHOWN: Final = 80
 _OK: Final = range(200, 300)
 # Enough for what a list of reports or images comes to.

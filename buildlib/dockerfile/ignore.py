@@ -207,7 +207,7 @@ def _rule(line: str) -> tuple[bool, re.Pattern[str] | None, str]:
     """Return whether it excludes, what it matches, and its pattern.
 
     Raises:
-        ValueError: it is no pattern.
+        ValueError: it is not a pattern.
     """
     exclude = not line.startswith("!")
     pattern = normpath(line.removeprefix("!").strip() or "/").lstrip("/").strip()

@@ -143,7 +143,7 @@ class Dockerfile:
         return next(named, None)
 
     def _below(self, stage: Stage, build_args: Mapping[str, str]) -> Stage | None:
-        """Return the stage that another one stands on; None where that is an external image.
+        """Return the stage that another one is based on; None where that is an external image.
 
         A FROM sees the stages above it, and of two with one name the nearer.
         """
@@ -152,16 +152,16 @@ class Dockerfile:
         return next((one for one in reversed(above) if name and one.name.lower() == name), None)
 
     def base_of(self, stage: Stage, build_args: Mapping[str, str] | None = None) -> str:
-        """Return the external image that a stage stands on, through other stages, expanded."""
+        """Return the base image of a stage, through other stages, expanded."""
         seen, known = stage, build_args or {}
         while below := self._below(seen, known):
             seen = below
         return self.expand(seen.base, known)
 
     def runtime_base(self, target: str, build_args: Mapping[str, str]) -> str:
-        """Return the external image that the target stands on; nothing for scratch.
+        """Return the base image of the target; nothing for scratch.
 
-        Nothing either where a variable can't be replaced: that is no image's name.
+        Nothing either where a variable can't be replaced: that is not the name of an image.
         """
         stage = self.stage(target)
         base = self.base_of(stage, build_args) if stage else ""
@@ -187,7 +187,7 @@ class Dockerfile:
     def bases(
         self, target: str = "", build_args: Mapping[str, str] | None = None
     ) -> tuple[str, ...]:
-        """Return the external images that the target needs, expanded; `scratch` is none."""
+        """Return the external images that the target needs, expanded; without `scratch`."""
         needed = self.needed(target, build_args)
         names = [self.base_of(stage, build_args) for stage in needed]
         names += [place.name for stage in needed for place in self._foreign(stage)]

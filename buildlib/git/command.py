@@ -73,7 +73,7 @@ class GitResult(NamedTuple):
         """Return the answer itself.
 
         Raises:
-            ToolError: git failed, and what it printed is no answer (exit 3).
+            ToolError: git failed, and its output can't be used (exit 3).
         """
         if self.code == 0:
             return self

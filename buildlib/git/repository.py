@@ -82,7 +82,7 @@ def filters(place: Path) -> tuple[str, ...]:
     for entry in listed.split("\0"):
         key, _, value = entry.partition("\n")
         name = key.removeprefix("filter.").rpartition(".")[0]
-        # What is no value of an attribute can't be looked for, nor be given.
+        # What is not a value of an attribute can't be looked for, nor be given.
         if value not in _IDLE and name != LFS and re.fullmatch(r"[\w.-]+", name, re.ASCII):
             names.add(name)
     return tuple(sorted(names))

@@ -1,6 +1,6 @@
 """Our tag rules as templates of GoReleaser.
 
-Source: goreleaser.com/customization/templates; a template that comes to nothing is no tag.
+Source: goreleaser.com/customization/templates; a template that is empty in the end gives no tag.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RELEASES: Final = {VersionKind.RELEASE, VersionKind.PRERELEASE}
 
 
 def escape(text: str) -> str:
-    """Return text that is no template, as one that comes to it."""
+    """Return plain text as a template that gives that text."""
     return text.replace("{{", '{{ "{{" }}')
 
 

@@ -126,7 +126,7 @@ class Archive(BlobFile):
         """Return the digest by which the whole is known: of its index, or its only manifest.
 
         Raises:
-            InputError: it is no image, or holds several (exit 2).
+            InputError: it is not an image, or holds several (exit 2).
         """
         digests = {one.digest for one in self._index}
         if len(digests) != 1:
@@ -152,7 +152,7 @@ class Archive(BlobFile):
         """Return the image of each platform that is here, each once.
 
         Raises:
-            InputError: the archive is no image, or not whole (exit 2).
+            InputError: the archive is not an image, or not whole (exit 2).
         """
         return self._images
 

@@ -152,7 +152,7 @@ def _order_problems(
         )
     before = naming.highest(set(lineage.before) - set(git.moving))
     reached = naming.parse(naming.version_of(before))
-    # A build of the same number is no step back.
+    # A build of the same number does not go back.
     back = own and reached and (own.key < reached.key or (own.key == reached.key and not own.build))
     if back and not same:
         place = "on" if before in git.head_tags else "before"

@@ -20,7 +20,7 @@ _PRIVATE: Final = (".key", ".p12", ".pfx", ".pem")
 
 
 class Mode(StrEnum):
-    """What was asked for: a release, or by name one of the builds that are none."""
+    """What was asked for: a release, or by name one of the other builds."""
 
     RELEASE = "release"
     SNAPSHOT = "snapshot"

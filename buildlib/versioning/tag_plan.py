@@ -197,7 +197,7 @@ class _Planner:
         self._values = _values(version, git, self._own)
 
     def expects(self, rule: TagRule) -> bool:
-        """Return whether someone may look for this tag: a release's on what is none as well."""
+        """Return whether someone may look for this tag: a release's on other builds as well."""
         almost = (
             self._kind in {VersionKind.PRERELEASE, VersionKind.OTHER}
             and VersionKind.RELEASE in rule.on
