@@ -111,7 +111,6 @@ class Lab:
         command: Sequence[str] = (),
         *,
         timeout: float,
-        pull: str = "never",
         env: Mapping[str, str] = NOTHING,
     ) -> Iterator[tuple[str, Completed]]:
         """Run a container for the time of the block; it is removed whatever happens.
@@ -121,7 +120,6 @@ class Lab:
             image: reference.
             command: for its entrypoint.
             timeout: seconds that it may take to end, or to start where it is detached.
-            pull: `missing` for an image that is not the one under test.
             env: values of variables that the options name alone.
 
         Raises:
@@ -129,7 +127,7 @@ class Lab:
         """
         # `--rm` alone would not do: it ends with the client, and the container may outlive that.
         name = self.new_name()
-        words = ("run", "--name", name, *self.labels, "--pull", pull)
+        words = ("run", "--name", name, *self.labels, "--pull", "never")
         try:
             timeout += self.limit(_SLACK)
             argv = ("docker", *words, *options, image, *command)
