@@ -19,8 +19,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from plumbum import local
-
 from buildlib import interrupts
 from buildlib.errors import CancelledError, InputError, TimedOutError, ToolError
 
@@ -119,6 +117,9 @@ class PlumbumExecutor:
 
     def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
         """Keep the environment and the directory for every process."""
+        from plumbum import local  # noqa: PLC0415 - slow to load, and a dry run starts nothing
+
+        self._local = local
         self._env = dict(env)
         self._cwd = cwd
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -323,7 +324,7 @@ class PlumbumExecutor:
             hint = f"install {argv[0]}, and see that it is on PATH"
             docker = "install Docker (docs.docker.com/engine/install)"
             raise ToolError(f"{argv[0]} not found", hint=docker if argv[0] == "docker" else hint)
-        command = local[program]
+        command = self._local[program]
         stdin, stdout, stderr = streams
         with _STARTING:
             if self._closed:
