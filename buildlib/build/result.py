@@ -17,7 +17,7 @@ class BuildResult:
         references: full references that the image has now.
         platforms: `os/arch`.
         digest: of the index or manifest, `sha256:…`; empty where the output has none.
-        size: bytes, or None where nobody counts it.
+        size: bytes, or None where it is not counted.
         seconds: the build alone, on the wall clock.
         steps, cached: instructions that took part, and those from the cache; None where buildx
             drew its own progress.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from buildlib.config.tables import Registry
 from buildlib.dockerfile.parser import parse_dockerfile
 from buildlib.dockerfile.pins import BUILDER, Base, read_bases, repin
 from buildlib.errors import BuildlibError, InputError, raise_problems
-from buildlib.files import write_file
+from buildlib.files import difference, write_file
 from buildlib.findings.report import show, warn
 from buildlib.image.platform import engine_platform, is_platform, parse_platform
 from buildlib.image.reference import Reference, parse_reference
@@ -154,7 +153,8 @@ def _update(run: Edge, config: Config, file: _File, found: Sequence[BaseStatus])
             hint=f"write {missed[0].reference}@{pins[missed[0].reference]} there yourself",
         )
     if run.dry:
-        run.console.answer(_difference(config.dockerfile, file.text, renewed))
+        changed = difference(config.dockerfile, file.text, renewed)
+        run.console.answer(changed or f"{config.dockerfile} stays as it is")
         return file.text
     if renewed != file.text:
         write_file(file.path, renewed)
@@ -162,10 +162,3 @@ def _update(run: Edge, config: Config, file: _File, found: Sequence[BaseStatus])
         f"{config.dockerfile} {'is pinned again' if renewed != file.text else 'stays'}"
     )
     return renewed
-
-
-def _difference(name: str, before: str, after: str) -> str:
-    lines = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
-    )
-    return "\n".join(lines) or f"{name} stays as it is"

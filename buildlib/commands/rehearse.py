@@ -45,7 +45,7 @@ from buildlib.shell import shell_line
 from buildlib.sign.cosign import reason
 from buildlib.sign.signer import find_cosign
 from buildlib.tempfiles import passing_folder
-from buildlib.versioning.next_tag import Step
+from buildlib.versioning.next_tag import Increment
 from buildlib.versioning.preconditions import Mode, change_problems, no_git_problem
 from buildlib.versioning.version import resolve_version
 
@@ -284,7 +284,7 @@ def _tag(project: Project, git: GitFacts, text: str) -> str:
     """Return the tag that the copy needs to be a release; empty: it has one."""
     if not text and project.version.tag in git.head_tags:
         return ""
-    return wanted_tag(project, text or Step.MINOR)
+    return wanted_tag(project, text or Increment.MINOR)
 
 
 def release_today(project: Project, git: GitFacts, tag: str) -> Today:

@@ -18,13 +18,12 @@ from buildlib.config.publish import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOK
 from buildlib.console import Console
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.runner import Engine
-from buildlib.docker.endpoint import Kind
+from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
 from buildlib.findings.report import Report, warn
 from buildlib.findings.sarif import write_sarif
 from buildlib.image.archive import Archive, open_archive
-from buildlib.image.reference import parse_reference
 from buildlib.image.sbom import find_syft, made_by, make_sboms
 from buildlib.image.size import SizeRecord, check_size, read_record
 from buildlib.policy.check import check_policy, find_linter
@@ -75,7 +74,7 @@ class Subject:
     @property
     def name(self) -> str:
         """Return what files about it are called after."""
-        return parse_reference(self.project.config.image).repository.rpartition("/")[2]
+        return self.project.config.short_name
 
 
 Figures = dict[str, Any]
@@ -229,7 +228,7 @@ def _find_sources(subject: Subject) -> None:
 
 def _is_here(subject: Subject) -> bool:
     try:
-        return subject.engine().kind is not Kind.REMOTE
+        return subject.engine().kind is not EngineKind.REMOTE
     except CancelledError:
         raise
     except BuildlibError:

@@ -13,12 +13,14 @@ from invoke.exceptions import Exit
 from buildlib import interrupts
 from buildlib.commands.session import BUILDX_FOLDER, Edge
 from buildlib.config.variables import BASE_IMAGES
-from buildlib.docker.client_config import config_directory
+from buildlib.docker.client_config import buildx_folder
 from buildlib.errors import BuildlibError, CancelledError, exit_code_of
 
 # Of every task that builds.
-BUILD_ARG = "NAME=value, or NAME to take it from the environment; repeat it"
-SECRET = "id=NAME,env=NAME or id=NAME,src=FILE; repeat it"  # noqa: S105 - the form of one
+BUILD_ARG, SECRET = (
+    "NAME=value, or NAME to take it from the environment; repeat it",
+    "id=NAME,env=NAME or id=NAME,src=FILE; repeat it",
+)
 _NO_HOME = "/nonexistent"
 
 
@@ -44,7 +46,7 @@ def _environment() -> dict[str, str]:
 def nearest(path: Path) -> Path:
     """Return the path, or what is nearest above it, that is there as far as it can be seen."""
     # Not Path.exists, which raises where a directory on the way can't be entered.
-    return next(one for one in (path, *path.parents) if os.path.exists(one))  # noqa: PTH110
+    return next(one for one in (path, *path.parents) if os.access(one, os.F_OK))
 
 
 @contextlib.contextmanager
@@ -53,11 +55,10 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
 
     It keeps records of every build, and fails where it can't.
     """
-    folder = config_directory(env).absolute() / "buildx"
-    if "BUILDX_CONFIG" in env or os.access(nearest(folder), os.W_OK):
+    if "BUILDX_CONFIG" in env or os.access(nearest(buildx_folder(env).absolute()), os.W_OK):
         yield
         return
-    from buildlib.tempfiles import passing_folder  # noqa: PLC0415 - most users have a home
+    from buildlib.tempfiles import passing_folder
 
     with passing_folder(BUILDX_FOLDER) as folder:
         env["BUILDX_CONFIG"] = str(folder)
@@ -90,13 +91,15 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
         interrupted = True
     except Exception as error:
         if env.get("BUILDLIB_DEBUG") == "1":
-            import traceback  # noqa: PLC0415 - nobody else wants it
+            import traceback
 
             traceback.print_exc()
         if not interrupted:
             if not isinstance(error, BuildlibError | OSError):
                 raise
-            known = error if isinstance(error, BuildlibError) else _refused(error)
+            from buildlib.tempfiles import system_problem
+
+            known = error if isinstance(error, BuildlibError) else system_problem(error)
             raise Exit(run.console.describe(known), code=exit_code_of(known)) from None
     if interrupted:
         # Whatever else went wrong, went wrong because of that.
@@ -104,22 +107,16 @@ def edge(context: Context, *, dry_run: bool = False, quiet: bool = False) -> Ite
         raise Exit(run.console.describe(stopped), code=stopped.exit_code)
 
 
-def _refused(error: OSError) -> BuildlibError:
-    from buildlib.tempfiles import system_problem  # noqa: PLC0415 - only after a failure
-
-    return system_problem(error)
-
-
 def refusal(error: BuildlibError) -> Exit:
     """Return what ends Invoke with an error, before any task has begun."""
-    from buildlib.console import Console  # noqa: PLC0415 - only where something is wrong
+    from buildlib.console import Console
 
     return Exit(Console(os.environ).describe(error), code=exit_code_of(error))
 
 
 def _sweep() -> None:
     """End and remove what an interrupt left because it came in between."""
-    from buildlib.tempfiles import remove_own  # noqa: PLC0415 - only after an interrupt
+    from buildlib.tempfiles import remove_own
 
     interrupts.end_children()
     remove_own()

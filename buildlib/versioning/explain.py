@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from buildlib.config.tag_rules import Kind
+from buildlib.config.tag_rules import VersionKind
 from buildlib.git.facts import GitFacts, NoGit
 from buildlib.version_schemes import Naming
 from buildlib.versioning.tag_plan import TagPlan
 from buildlib.versioning.version import SNAPSHOT, Version, unversioned
 
-_AS: dict[Kind, str] = {
-    Kind.RELEASE: "Published as a release",
-    Kind.PRERELEASE: "Published as a prerelease",
-    Kind.OTHER: "Published as a version without an order",
-    Kind.SNAPSHOT: "Published as a snapshot",
-    Kind.EDGE: "Published as a build of the branch",
+_AS: dict[VersionKind, str] = {
+    VersionKind.RELEASE: "Published as a release",
+    VersionKind.PRERELEASE: "Published as a prerelease",
+    VersionKind.OTHER: "Published as a version without an order",
+    VersionKind.SNAPSHOT: "Published as a snapshot",
+    VersionKind.EDGE: "Published as a build of the branch",
 }
 
 
@@ -23,16 +23,12 @@ def _and(words: Sequence[str]) -> str:
     return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)
 
 
-def _commits(number: int) -> str:
-    return "1 commit" if number == 1 else f"{number} commits"
-
-
 def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator[str]:
     yield f"The version is {version.value}."
     if version.origin == "override":
         yield "It was given, by --version or by VERSION in the environment."
     if isinstance(git, NoGit):
-        yield f"git tells nothing: {git.reason}."
+        yield f"git reports nothing: {git.reason}."
         return
     if version.origin == "tag":
         cut = f", which is cut to {version.value}" if version.tag != version.value else ""
@@ -40,7 +36,8 @@ def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator
     elif version.tag in git.head_tags:
         yield f"HEAD is {git.short}, and has the tag {version.tag}, but tracked files were changed."
     elif version.tag:
-        yield f"HEAD is {git.short}, {_commits(version.distance)} after the tag {version.tag}."
+        commits = "1 commit" if version.distance == 1 else f"{version.distance} commits"
+        yield f"HEAD is {git.short}, {commits} after the tag {version.tag}."
     else:
         where = "can be seen in this shallow clone" if git.shallow else "leads to HEAD"
         yield f"HEAD is {git.short}, and no tag that names a version {where}."

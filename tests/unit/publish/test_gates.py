@@ -17,7 +17,7 @@ from ociwriter import OciWriter
 
 from buildlib.config.policy import PolicyIgnore
 from buildlib.containers.runner import Engine
-from buildlib.docker.endpoint import Kind
+from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed, Executor
 from buildlib.policy.report import PolicyReport
@@ -142,7 +142,9 @@ def test_a_file_that_a_gate_needs_is_missed_before_the_build(tmp_path: Path, cas
     gate, text, printed = FILES[case]
     (tmp_path / "s.json").write_text("{}", encoding="utf-8")
     subject, _ = _subject(tmp_path, Tools(), CONFIG + text)
-    subject = replace(subject, engine=lambda: cast("Engine", SimpleNamespace(kind=Kind.LINUX)))
+    subject = replace(
+        subject, engine=lambda: cast("Engine", SimpleNamespace(kind=EngineKind.LINUX))
+    )
     (problem,) = missing_tools((gate,), subject)
     assert printed in problem.what
 
