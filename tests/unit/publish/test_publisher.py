@@ -24,7 +24,7 @@ from buildlib.image.archive import open_archive
 from buildlib.image.labels import STAND_INS, VERSION_LABEL
 from buildlib.project import Checkout
 from buildlib.publish.dry_run import as_dict, as_script
-from buildlib.publish.gates import Subject
+from buildlib.publish.gates import GateSubject
 from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_skips
 from buildlib.publish.provenance import make_statement
 from buildlib.publish.publisher import PublishContext, PublishFlow
@@ -69,7 +69,7 @@ def surroundings(root: Path) -> PublishContext:
     def never() -> Any:
         raise AssertionError
 
-    subject = Subject(
+    subject = GateSubject(
         project=a_project(root, git=git_facts(root=root)),
         archive=root / "dist/thing-1.2.3.oci.tar",
         release=True,
