@@ -5,6 +5,7 @@ The names below are the public interface; everything else may change.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,6 +61,4 @@ def __getattr__(name: str) -> object:
     """Import a public name when it is first used, so that start-up pays for nothing else."""
     if name not in _HOME:
         raise AttributeError(name)
-    from importlib import import_module  # noqa: PLC0415 - as above
-
     return getattr(import_module(f"buildlib.{_HOME[name]}"), name)

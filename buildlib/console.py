@@ -74,7 +74,7 @@ _INTERNAL: Final = ("[internal]", "[context ", "[auth]", "exporting", "importing
 
 
 @dataclass(kw_only=True, slots=True)
-class Step:
+class BuildStep:
     """One step of the build; `seconds` is None until it ended."""
 
     name: str
@@ -95,7 +95,7 @@ class Step:
 class Event:
     """Something to show: a step that ended, or a line of its output, or of buildx itself."""
 
-    step: Step | None
+    step: BuildStep | None
     line: str | None = None
 
 
@@ -256,7 +256,7 @@ class Console:
         elif event.step.counts or event.step.error:
             self.note(self._step(event.step))
 
-    def _step(self, step: Step) -> str:
+    def _step(self, step: BuildStep) -> str:
         name = textwrap.shorten(step.name, width=name_width(self._err), placeholder=" …")
         if step.error:
             return f"{self.style('   failed', 'red')} {name}"
@@ -268,12 +268,10 @@ class Console:
         self._print(self._shown(redact(text)))
 
     def _shown(self, text: str) -> str:
-        """Return a text as the reader may have it: with our own styles, and nobody else's."""
-        text = _CONTROL.sub(lambda found: found[0] if self._is_style(found[0]) else "", text)
+        """Return a text as the reader may have it: with our own styles alone."""
+        own = _OWN_STYLE if self._colour else None
+        text = _CONTROL.sub(lambda found: found[0] if own and own.fullmatch(found[0]) else "", text)
         return _COMMAND.sub(r"\1\2 ", text) if self.reads_commands else text
-
-    def _is_style(self, sequence: str) -> bool:
-        return self._colour and bool(_OWN_STYLE.fullmatch(sequence))
 
     def _command(self, name: str, text: str) -> None:
         """Give GitHub Actions a command, of one line whatever the text holds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any, ClassVar
 
 
@@ -15,11 +16,15 @@ def did_you_mean(word: object, known: Iterable[str], *, where: str = "") -> str:
         known: what it could have been.
         where: comes before the nearest one, such as the table that it stands in.
     """
-    from difflib import get_close_matches  # noqa: PLC0415 - only where something is wrong
-
     names = [str(name) for name in known]
-    close = get_close_matches(str(word), names, n=1)
-    return f"did you mean {where}{close[0]}?" if close else f"known: {', '.join(names)}"
+    if close := nearest(str(word), names):
+        return f"did you mean {where}{close}?"
+    return f"known: {', '.join(names)}" if names else ""
+
+
+def nearest(word: str, known: Sequence[str], alike: float = 0.6) -> str:
+    """Return the known word that is most like another, from 0 to 1; or nothing."""
+    return next(iter(get_close_matches(word, known, n=1, cutoff=alike)), "")
 
 
 class BuildlibError(Exception):
@@ -118,7 +123,7 @@ class CancelledError(BuildlibError):
 
 
 class ProblemsError(BuildlibError):
-    """Several problems, found and told at once; exits with the lowest of their codes.
+    """Several problems, reported at once; exits with the lowest of their codes.
 
     The lowest is the one nearest to the user: what was typed comes before what is installed,
     and that before what the engine says.

@@ -14,9 +14,10 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import Final, Protocol, cast
 
 from buildlib import interrupts
 from buildlib.errors import CancelledError, InputError, TimedOutError, ToolError
@@ -24,8 +25,6 @@ from buildlib.errors import CancelledError, InputError, TimedOutError, ToolError
 # How long an interrupted process may take to end by itself before it is killed, in seconds:
 # buildx needs a moment to cancel the build inside the engine.
 GRACE: Final = 10.0
-# The exit code of `env`, and of a container, for a program that is not there; POSIX, env.
-NOT_FOUND: Final = 127
 _CHUNK: Final = 65536
 _LONGEST_LINE: Final = 1 << 20
 _STARTING: Final = threading.Lock()
@@ -118,9 +117,12 @@ class PlumbumExecutor:
 
     def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
         """Keep the environment and the directory for every process."""
+        from plumbum import local  # noqa: PLC0415 - slow to load, and a dry run starts nothing
+
+        self._local = local
         self._env = dict(env)
         self._cwd = cwd
-        self._running: set[Any] = set()
+        self._running: set[subprocess.Popen[bytes]] = set()
         self._closed = False
         self._buildx = ""
 
@@ -192,7 +194,8 @@ class PlumbumExecutor:
                 out, err = process.communicate(given, timeout=timeout)
             except subprocess.TimeoutExpired as error:
                 raise TimedOutError(f"{argv[0]} did not answer within {timeout:g} s") from error
-        return Completed(code=process.returncode, stdout=_decode(out), stderr=_decode(err))
+        said, complained = (text.decode(errors="replace") for text in (out, err))
+        return Completed(code=process.returncode, stdout=said, stderr=complained)
 
     def stream(
         self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
@@ -206,7 +209,7 @@ class PlumbumExecutor:
         with self._process(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process:
-            for line in _lines(process.stdout, watch):
+            for line in _lines(cast("BufferedReader", process.stdout), watch):
                 on_line(line)
             return int(process.wait())
 
@@ -217,7 +220,7 @@ class PlumbumExecutor:
         watch: Watch | None = None,
         env: Mapping[str, str] = NOTHING,
     ) -> int:
-        """Run to the end on our own terminal, where nobody hears whether it says anything.
+        """Run to the end on our own terminal, where its output can't be read.
 
         Raises:
             ToolError, CancelledError, Exception: as `stream`.
@@ -255,7 +258,8 @@ class PlumbumExecutor:
                 yield lambda: process.poll() is None
             finally:
                 with interrupts.held(), contextlib.suppress(subprocess.TimeoutExpired):
-                    process.stdin.close()
+                    if process.stdin:
+                        process.stdin.close()
                     process.wait(timeout=GRACE)
 
     @contextlib.contextmanager
@@ -268,7 +272,7 @@ class PlumbumExecutor:
         stderr: int | None,
         env: Mapping[str, str] = NOTHING,
         apart: bool = False,
-    ) -> Iterator[Any]:
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """Start the process, and see to it that it has ended whatever happens.
 
         A terminal sends Ctrl-C to its whole foreground group. What makes or removes something, and
@@ -278,20 +282,21 @@ class PlumbumExecutor:
         captured = stdin is not None
         makes = captured and argv[0] == "docker" and not _MAKES.isdisjoint(argv[1:2])
         apart = apart or (captured and (interrupts.heard() or (makes and self._has_binary)))
-        process = None
+        process: subprocess.Popen[bytes] | None = None
         try:
             with interrupts.starting():
                 process = self._start(argv, (stdin, stdout, stderr), env, apart=apart)
             yield process
         except KeyboardInterrupt as error:
-            if process and makes:
-                _let_end(process)
+            if process is not None and makes:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=GRACE)
             raise CancelledError("interrupted") from error
         finally:
-            if process:
+            if process is not None:
                 self._finish(process)
 
-    def _finish(self, process: Any) -> None:  # noqa: ANN401 - plumbum's machine-dependent Popen
+    def _finish(self, process: subprocess.Popen[bytes]) -> None:
         """See to it that a process has ended, and forget it."""
         with interrupts.held():
             if process.poll() is None:
@@ -309,21 +314,23 @@ class PlumbumExecutor:
         env: Mapping[str, str],
         *,
         apart: bool,
-    ) -> Any:  # noqa: ANN401 - see _finish
+    ) -> subprocess.Popen[bytes]:
         if self._buildx and tuple(argv[:2]) == _BUILDX:
             # It takes the same words by itself: runStandalone in buildx's cmd/buildx/main.go.
             argv = (self._buildx, *argv[2:])
         whole = {**self._env, **env}
         program = shutil.which(argv[0], path=whole.get("PATH", os.defpath))
         if not program:
-            raise ToolError(f"{argv[0]} not found", hint=_install_hint(argv[0]))
-        command = _plumbum()[program]
+            hint = f"install {argv[0]}, and see that it is on PATH"
+            docker = "install Docker (docs.docker.com/engine/install)"
+            raise ToolError(f"{argv[0]} not found", hint=docker if argv[0] == "docker" else hint)
+        command = self._local[program]
         stdin, stdout, stderr = streams
         with _STARTING:
             if self._closed:
                 raise CancelledError("the task has ended")
             try:
-                process = command[list(argv[1:])].popen(
+                started = command[list(argv[1:])].popen(
                     cwd=str(self._cwd),
                     env=whole,
                     stdin=stdin,
@@ -337,67 +344,35 @@ class PlumbumExecutor:
             except ValueError as error:
                 # What no process can be given: a character of value 0.
                 raise InputError(f"{argv[0]} can't be given that", why=str(error)) from error
+            # plumbum's wrapper passes everything on to it.
+            process = cast("subprocess.Popen[bytes]", started)
             self._running.add(process)
             interrupts.CHILDREN.add(process)
             return process
 
 
-@cache
-def _plumbum() -> Any:  # noqa: ANN401 - plumbum's local machine
-    """Import plumbum, which is slow: not every task starts a process."""
-    from plumbum import local  # noqa: PLC0415 - as above
-
-    return local
-
-
-def preload() -> None:
-    """Import plumbum now, on this thread.
-
-    For a task that is about to ask docker in the background.
-    """
-    _plumbum()
-
-
 def _is_binary(path: str) -> bool:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a path that may be none at all
+        with Path(path).open("rb") as file:
             return file.read(2) not in {b"", b"#!"}
     except OSError:
         return False
 
 
-def _install_hint(program: str) -> str:
-    if program == "docker":
-        return "install Docker (docs.docker.com/engine/install)"
-    return f"install {program}, and see that it is on PATH"
-
-
-def _let_end(process: Any) -> None:  # noqa: ANN401 - plumbum's machine-dependent Popen
-    """Wait a bounded time for a process to end by itself."""
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=GRACE)
-
-
-def _decode(data: bytes | str | None) -> str:
-    if isinstance(data, bytes):
-        return data.decode(errors="replace")
-    return data or ""
-
-
-def _chunks(stream: IO[bytes], watch: Watch | None) -> Iterator[bytes]:
+def _chunks(stream: BufferedReader, watch: Watch | None) -> Iterator[bytes]:
     """Yield what comes, as it comes: never does `read1` keep anything back in its buffer."""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
             while watch and not selector.select(watch.every):
                 watch.ask()
-            chunk = stream.read1(_CHUNK)  # type: ignore[attr-defined]
+            chunk = stream.read1(_CHUNK)
             if not chunk:
                 return
             yield chunk
 
 
-def _lines(stream: IO[bytes], watch: Watch | None) -> Iterator[str]:
+def _lines(stream: BufferedReader, watch: Watch | None) -> Iterator[str]:
     """Yield lines without their ends; one that never ends is cut into pieces."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     pending = ""

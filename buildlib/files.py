@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import re
@@ -16,6 +17,7 @@ from buildlib.errors import InputError
 
 # What the system says where a file can't be replaced by another: not ours to give, or mounted.
 _KEPT: Final = frozenset({errno.EPERM, errno.EACCES, errno.EBUSY})
+_UNIT: Final = 1000
 
 
 def write_file(path: Path, data: str | bytes) -> None:
@@ -23,7 +25,7 @@ def write_file(path: Path, data: str | bytes) -> None:
 
     A link stays one, and what it leads to is written. A file keeps its mode and its owner; where a
     new one can't have them or take its place, as where the file itself is mounted, the old one is
-    written. So is what is no regular file.
+    written. So is what is not a regular file.
 
     Raises:
         OSError: it can't be written.
@@ -76,10 +78,18 @@ def human_size(size: int | None) -> str:
         return ""
     amount = float(size)
     for unit in ("B", "kB", "MB"):
-        if amount < 1000:  # noqa: PLR2004 - the base of the units
+        if amount < _UNIT:
             return f"{amount:.4g} {unit}"
-        amount /= 1000
+        amount /= _UNIT
     return f"{amount:.4g} GB"
+
+
+def difference(name: str, before: str, after: str) -> str:
+    """Return how two versions of a file differ, as a unified diff; nothing where they do not."""
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
+    )
+    return "\n".join(lines)
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -180,9 +190,8 @@ def mounts_in(path: Path) -> tuple[str, ...]:
         lines = _MOUNTS.read_bytes().strip().split(b"\n")
     except OSError:
         return ()
-    points = (os.fsdecode(_ESCAPED.sub(_unescaped, line.split()[4])) for line in lines)
+    points = (
+        os.fsdecode(_ESCAPED.sub(lambda code: bytes([int(code[1], 8)]), line.split()[4]))
+        for line in lines
+    )
     return tuple(one for one in points if Path(one).is_relative_to(path))
-
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    return bytes([int(found[1], 8)])

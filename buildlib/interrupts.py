@@ -44,7 +44,7 @@ class Interrupt(KeyboardInterrupt):
     """
 
 
-class Process(Protocol):
+class RunningProcess(Protocol):
     """A process that we started."""
 
     def terminate(self) -> object:
@@ -57,7 +57,7 @@ class Process(Protocol):
         """Wait for its end; raises an Exception where that takes longer."""
 
 
-class State:
+class Interrupts:
     """What has been heard, and what goes on.
 
     `permanent`: the handlers stay until the process ends. `tasks`: how many run, one in the other.
@@ -77,8 +77,8 @@ class State:
 
 
 # The processes that run; whoever starts one adds it, and takes it out again.
-CHILDREN: Final[set[Process]] = set()
-_state = State()
+CHILDREN: Final[set[RunningProcess]] = set()
+_state = Interrupts()
 
 
 def _exit(text: str) -> NoReturn:
@@ -243,7 +243,7 @@ def leaving(what: str, remedy: str) -> Iterator[None]:
         _state.left.remove((what, remedy))
 
 
-def end(process: Process, grace: float = _GRACE) -> None:
+def end(process: RunningProcess, grace: float = _GRACE) -> None:
     """Ask a process to end, wait a bounded time, then kill it."""
     with suppress(OSError):
         process.terminate()

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from buildlib.config.config import Config, load_config
 from buildlib.errors import InputError
+from buildlib.git.command import Ahead
 from buildlib.git.facts import GitFacts, NoGit, read_git_facts
 from buildlib.versioning.version import Version, resolve_version
 
 if TYPE_CHECKING:
     from buildlib.dockerfile.ignore import IgnoreFile
     from buildlib.dockerfile.parser import Dockerfile
-    from buildlib.git.command import Ahead
 
 _IGNORE: Final = ".dockerignore"
 
@@ -114,7 +114,7 @@ class Project:
         Raises:
             InputError: it can't be read (exit 2).
         """
-        from buildlib.dockerfile.ignore import read_ignore_file  # noqa: PLC0415 - to build
+        from buildlib.dockerfile.ignore import read_ignore_file  # noqa: PLC0415 - not for a version
 
         named = self._place("dockerfile", self.config.dockerfile)
         beside = (path.with_name(f"{path.name}{_IGNORE}") for path in (named, self.dockerfile_path))
@@ -168,7 +168,7 @@ class Project:
         Raises:
             InputError: it is there, and not for us to read (exit 2).
         """
-        from buildlib.dockerfile.parser import Dockerfile, parse_dockerfile  # noqa: PLC0415 - to build
+        from buildlib.dockerfile.parser import Dockerfile, parse_dockerfile  # noqa: PLC0415 - as above
 
         path = self.dockerfile_path
         try:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import io
 import os
 import sys
 from typing import Final, TextIO
 
-# 128 and the number of SIGPIPE, as a shell tells of a program that it ended.
+# 128 and the number of SIGPIPE, as a shell reports a program that it ended.
 NOBODY_READS: Final = 141
 
 
@@ -96,15 +97,17 @@ def _open_closed() -> None:
             os.fstat(number)
         except OSError:
             # The lowest number that is free; those below are open by now.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003 - its only form
+            fcntl.fcntl(os.open(os.devnull, os.O_RDWR), fcntl.F_SETFD, 0)
         if getattr(sys, name) is None:
-            stream = open(os.devnull, "r" if number == 0 else "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
+            # As long as the process.
+            nothing = os.open(os.devnull, os.O_RDWR)
+            stream = os.fdopen(nothing, "r" if number == 0 else "w", encoding="utf-8")
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
 
 
 def _finish(stream: TextIO) -> None:
-    """Flush while an error can still be told from others: the interpreter itself would print it."""
+    """Flush while an error can still be recognised: the interpreter itself would print it."""
     try:
         stream.flush()
     except SystemExit as end:

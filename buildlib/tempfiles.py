@@ -1,4 +1,4 @@
-"""What goes away with a process, under a name that tells later whether that process has ended."""
+"""What goes away with a process, under a name by which can be seen whether that has ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OURS: Final = "buildlib-"
 _SAID: Final = re.compile("no space left on device|quota exceeded|file too large", re.IGNORECASE)
 # More than what a file system keeps beside its blocks.
 _PROBE: Final = 1 << 16
-# The kind, the machine, the process, and what tells two of them apart.
+# The kind, the machine, the process, and a random number.
 _NAME: Final = re.compile(r"[a-z]+(?:-[a-z]+)*-([0-9a-f]{8})-(\d+)-\w+(?:\.[a-z]+)?")
 
 
@@ -30,7 +30,7 @@ def _this_machine() -> str:
     space = ""
     with suppress(OSError):
         # Linux alone has such a link; the machine's own has the same number after every start.
-        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path
+        space = str(Path("/proc/self/ns/pid").readlink())
     return f"{zlib.crc32(f'{os.uname().nodename} {space}'.encode()):08x}"
 
 
@@ -39,7 +39,7 @@ def _beginning(kind: str) -> str:
 
 
 def new_name(kind: str) -> str:
-    """Return a name that nobody else has, for something of this process."""
+    """Return a new name for something of this process."""
     return _beginning(kind) + os.urandom(4).hex()
 
 
@@ -59,7 +59,7 @@ def has_ended(name: str) -> bool:
 
 @contextmanager
 def passing_folder(kind: str) -> Iterator[Path]:
-    """Give a directory for the time of the block, that nobody else can look into.
+    """Give a directory for the time of the block, which only this user can look into.
 
     Args:
         kind: what for, in a word.
@@ -117,18 +117,18 @@ def system_problem(error: OSError) -> InputError:
     """Return what the system refused, of which no module of ours has more to say."""
     files = [str(name) for name in (error.filename, error.filename2) if name]
     names, reason = " and ".join(files), error.strerror or str(error)
-    ours = os.path.join(tempfile.gettempdir(), _OURS)  # noqa: PTH118 - a beginning
+    ours = f"{tempfile.gettempdir()}/{_OURS}"
     if is_no_room(error) and (not files or any(name.startswith(ours) for name in files)):
         # Files that are kept are named by whoever writes them.
         return no_room(f"{names}: {reason}" if names else reason)
     return InputError(
         f"{names}: {reason}" if names else reason,
-        hint="BUILDLIB_DEBUG=1 shows what wanted it",
+        hint="BUILDLIB_DEBUG=1 shows a traceback",
     )
 
 
 def passing_file(kind: str, suffix: str) -> Path:
-    """Return a name for a file that nobody else has; who makes the file removes it.
+    """Return a new name for a file; whoever makes the file removes it.
 
     Args:
         kind: what for, in a word.
@@ -158,11 +158,11 @@ def _is_own(name: str) -> bool:
     return bool(match and match[1] == _this_machine() and int(match[2]) == os.getpid())
 
 
-def _remove(wanted: Callable[[str], bool]) -> tuple[str, ...]:
+def _remove(matches: Callable[[str], bool]) -> tuple[str, ...]:
     found = {
         path: remove
         for path in sorted(Path(tempfile.gettempdir()).glob(f"{_OURS}*"))
-        if wanted(path.name) and (remove := _removal(path))
+        if matches(path.name) and (remove := _removal(path))
     }
     for path, remove in found.items():
         # Another start may be doing the same.
@@ -172,7 +172,7 @@ def _remove(wanted: Callable[[str], bool]) -> tuple[str, ...]:
 
 
 def _removal(path: Path) -> Callable[[Path], None] | None:
-    """Return what removes a file or a directory that belongs to who we are; no link to one."""
+    """Return what removes a file or a directory that belongs to this user; not a link to one."""
     try:
         about = path.lstat()
     except OSError:

@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-if TYPE_CHECKING:
-    import semver
+import semver
 
 _DIGITS: Final = tuple("0123456789")
 _CENTURY: Final = 2000
@@ -70,8 +69,6 @@ class Parsed(NamedTuple):
 
 def parse_semver(text: str) -> semver.Version | None:
     """Return the version, or None where the text is not SemVer 2.0.0."""
-    import semver  # noqa: PLC0415 - costs start-up time, and not every command asks
-
     try:
         return semver.Version.parse(text)
     except ValueError:

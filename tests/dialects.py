@@ -83,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, _Server)
         return self.server.speaker
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
     def handle_one_request(self) -> None:
@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not is_head:
             self.wfile.write(body)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - the base's names
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _any
 
 
 class _Server(QuietServer):
@@ -313,7 +313,7 @@ def get_through(speaker: Speaker, dialect: Dialect, path: str, folder: Path) -> 
     Raises:
         BuildlibError: it does not work.
     """
-    credentials = Credentials(username="ann", secret="pass", source="the test")  # noqa: S106
+    credentials = Credentials(username="ann", secret="pass", source="the test")
     transport = Transport(speaker.host, credentials, patience=_QUICK)
     repository = Repository(transport, path)
     speaker.dialect = dialect

@@ -57,7 +57,7 @@ class Encrypted:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
     @property
@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.command != "HEAD":
             self.wfile.write(NOTHING)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any  # noqa: N815 - the base's names
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any
 
     def do_CONNECT(self) -> None:
         self.send_response_only(200)

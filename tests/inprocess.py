@@ -80,7 +80,7 @@ def _exit_code(argv: Sequence[str]) -> int:
         program.run(list(argv))
     except SystemExit as end:
         if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
+            print(end.code, file=sys.stderr)
             return 1
         return (end.code or 0) & 0xFF
     return 0
@@ -182,7 +182,7 @@ def _environment(env: Mapping[str, str]) -> Iterator[None]:
             _set(variables, values)
 
 
-def _set(variables: Any, values: Mapping[str, str]) -> None:  # noqa: ANN401 - either of them
+def _set(variables: Any, values: Mapping[str, str]) -> None:
     variables.clear()
     variables.update(values)
     time.tzset()

@@ -98,7 +98,7 @@ def registry(folder: Path, *, password: bool = True, memory: bool = False) -> It
     """
     # On no disk, where there is such a directory: it waits for the disk with each request that
     # sends something, longer than for all else.
-    shared = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in there
+    shared = Path("/dev/shm")
     with TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as data:
         storage = "inmemory: {}" if memory else f"filesystem: {{rootdirectory: {data}}}"
         with _running_registry(folder, storage, password=password) as port:
@@ -250,7 +250,7 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, _Proxying)
         return self.server.proxy
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
     def _tear(self) -> None:
@@ -320,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.cut >= 0:
             self._tear()
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815 - the base's names
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any
 
 
 class QuietServer(ThreadingHTTPServer):

@@ -17,29 +17,6 @@ def _pair(name: str, value: str | None) -> str:
     return name if value is None else f"{name}={value}"
 
 
-def anchored(text: str, folder: Path) -> str:
-    """Return an option of buildx, one line of CSV, with its relative paths taken from a directory.
-
-    What buildx would not read stays as it is, for whoever checks it.
-    """
-    from csv import Error, reader  # noqa: PLC0415 - most builds have no such option
-
-    try:
-        fields = next(reader([text], strict=True), [])
-    except Error:
-        return text
-    pairs = (field.partition("=") for field in fields)
-    return ",".join(
-        csv_field(f"{key}={folder / value}" if _is_path(key, value) else f"{key}{equals}{value}")
-        for key, equals, value in pairs
-    )
-
-
-def _is_path(key: str, value: str) -> bool:
-    # A dash is the standard output.
-    return key.strip().lower() in {"src", "source", "dest"} and value not in {"", "-"}
-
-
 def _output(plan: BuildPlan) -> list[str]:
     match plan.output:
         case Output.LOAD:

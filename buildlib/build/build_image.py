@@ -6,17 +6,17 @@ import contextlib
 import fcntl
 import json
 import os
-import random
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from buildlib.background import Background
-from buildlib.build import preflight
+from buildlib.build import builder_check, preflight
 from buildlib.build.argv import build_line, buildx_argv
 from buildlib.build.context import uncommitted
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
@@ -25,6 +25,7 @@ from buildlib.build.planner import BuildRequest, make_build_plan, unused_bases
 from buildlib.build.progress import BuildProgress, PlainProgress, without_command
 from buildlib.build.result import BuildResult
 from buildlib.builders.commands import missing_hint
+from buildlib.config.builders import BuilderSettings
 from buildlib.console import Console, redact
 from buildlib.docker.engine import EngineFacts, emulation_problem, inspect_builder, inspect_engine
 from buildlib.dockerfile.parser import Dockerfile
@@ -40,9 +41,6 @@ from buildlib.executor import Executor, Watch
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 from buildlib.tempfiles import passing_file, remove_left
-
-if TYPE_CHECKING:
-    from buildlib.config.builders import BuilderSettings
 
 _TAIL: Final = 40
 # A builder whose build has said nothing for so many seconds is asked whether its nodes are there.
@@ -85,9 +83,7 @@ def _check_plan(
     if request.strict:
         problems += [InputError(text) for text in preflight.undeclared(plan, dockerfile)]
     if described:
-        from buildlib.build.builder_check import check_platforms  # noqa: PLC0415 - see _check_engine
-
-        problems += check_platforms(described, plan.platforms)
+        problems += builder_check.check_platforms(described, plan.platforms)
     return problems + preflight.check_push(plan, _registries(plan))
 
 
@@ -108,8 +104,6 @@ def _check_engine(
     builder = inspect_builder(executor, plan.builder) if asked else None
     if not (builder and plan.builder):
         return problems + preflight.check_output(plan, engine, builder)
-    from buildlib.build import builder_check  # noqa: PLC0415 - most builds name no builder
-
     hint = {"hint": missing_hint(described)} if described else {}
     problems += preflight.check_output(plan, engine, builder, **hint)
     return problems + builder_check.check_builder(plan, engine, builder, described)
@@ -136,7 +130,7 @@ def _exclusive(destination: Path | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _whole(plan: BuildPlan) -> Iterator[None]:
-    """Give an archive its name once the build is done; one that broke off leaves nothing.
+    """Give an archive its name once the build is done; one that was interrupted leaves nothing.
 
     Raises:
         EngineError: there is no archive, or it can't have that name.
@@ -158,7 +152,7 @@ def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list
     """Return the plan and warnings about it, without asking any engine.
 
     Raises:
-        InputError: the request or the files are not usable; all that is wrong is told (exit 2).
+        InputError: the request or the files are not usable; all problems at once (exit 2).
     """
     dockerfile = project.dockerfile()
     plan = _plan(project, request, dockerfile)
@@ -201,9 +195,7 @@ def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list
     stand_ins = ", ".join(plan.stand_ins)
     caches: list[str] = []
     if described := project.config.described_builder():
-        from buildlib.build.builder_check import cache_warnings  # noqa: PLC0415 - see _check_engine
-
-        caches = cache_warnings(plan, described)
+        caches = builder_check.cache_warnings(plan, described)
     return [
         *project.version.warnings,
         *(f"{text!r} can't be a tag: it becomes {tag}" for text, tag in plan.mapped),
@@ -276,8 +268,6 @@ def _watch(plan: BuildPlan, executor: Executor, described: BuilderSettings | Non
         return None
 
     def ask() -> None:
-        from buildlib.build import builder_check  # noqa: PLC0415 - most builds name no builder
-
         problems: Sequence[BuildlibError] = ()
         for _ in range(_CHANCES):
             problems = builder_check.check_nodes(
@@ -396,9 +386,9 @@ def _tried(
             )
         if code == 0 or attempt == _ATTEMPTS or not shown.raced():
             return code, shown
-        console.note("another build makes the same tag at this moment: once more")
+        console.note("another build creates the same tag at this moment: trying again")
         # Not in step with the other one.
-        time.sleep(random.uniform(0, attempt))  # noqa: S311 - no secret
+        time.sleep(secrets.randbelow(1000) / 1000 * attempt)
         attempt += 1
 
 
@@ -432,13 +422,13 @@ def _read_metadata(path: Path | None) -> Mapping[str, object]:
 
 
 def _failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress) -> BuildlibError:
-    """Return the error for a failed build; BuildKit has no codes, so its words have to tell."""
+    """Return the error for a failed build; BuildKit has no codes, so its messages are matched."""
     step = progress.failed
     message = step.error if step else "\n".join(list(progress.messages)[-3:])
-    # What somebody's command says of itself is no word of BuildKit's.
+    # What a command prints of itself is not a message of BuildKit.
     said = without_command(message)
-    told = map(without_command, progress.messages)
-    everything = "\n".join([said, *told, *(step.log if step else ())])
+    messages = map(without_command, progress.messages)
+    everything = "\n".join([said, *messages, *(step.log if step else ())])
     if problem := _problem_here(plan, message):
         return problem
     if _FULL.search(everything):
@@ -484,7 +474,7 @@ def _full_here(plan: BuildPlan, message: str) -> Path | None:
         return None
     if _FULL.search(message) and str(folder) in message:
         return folder
-    # So the builder says that nobody took what it sent.
+    # How the builder reports that its output was not received.
     if "error from receiver" not in message:
         return None
     try:
@@ -496,13 +486,13 @@ def _full_here(plan: BuildPlan, message: str) -> Path | None:
 def _base_problem(base: str, message: str) -> EngineError:
     if "no match for platform" not in message:
         return EngineError(
-            f"a base image can't be had: {base}",
+            f"a base image can't be pulled: {base}",
             why=message,
             hint="see whether the registry can be reached, or give another source for it in "
             "base-images",
         )
     return EngineError(
-        f"a base image is not there for the platform: {base}",
+        f"a base image does not exist for the platform: {base}",
         why=message,
         hint="choose among its platforms with --platform, or another base: "
         f"docker buildx imagetools inspect {base} lists those that a registry has",

@@ -13,7 +13,7 @@ from buildlib.docker.engine import Builder, EngineFacts, Node
 from buildlib.errors import BuildlibError, EngineError, InputError
 from buildlib.image.platform import Platform
 
-# One archive from several nodes nobody writes: buildx has no exporter that puts them together.
+# buildx has no exporter that puts together an archive from several nodes.
 _ONE_NODE: Final = re.compile(r"\btype=(oci|docker|tar)\b")
 
 
@@ -116,7 +116,7 @@ def _dead(node: Node, found: Builder, described: str) -> EngineError:
 
 
 def _check_output(plan: BuildPlan, nodes: Sequence[Node]) -> list[BuildlibError]:
-    if len(nodes) < 2 or len(plan.platforms) < 2:  # noqa: PLR2004 - one node has it all
+    if len(nodes) <= 1 or len(plan.platforms) <= 1:
         return []
     alone = plan.output in {Output.LOAD, Output.OCI} or _ONE_NODE.search(plan.output)
     if not alone:
@@ -125,7 +125,7 @@ def _check_output(plan: BuildPlan, nodes: Sequence[Node]) -> list[BuildlibError]
     return [
         EngineError(
             f"{plan.output} can't be put together from several nodes: {names}",
-            why="buildx does that in a registry alone",
+            why="buildx can do that in a registry only",
             hint="give --push, or --output local or cacheonly, or build one platform at a time "
             "with --platform",
         )

@@ -26,7 +26,7 @@ from buildlib.git.command import GitCommand
 from buildlib.git.facts import Changes, GitFacts, NoGit, read_changes
 from buildlib.git.repository import (
     LFS,
-    Repository,
+    GitRepository,
     attributed,
     filters,
     lfs_store,
@@ -40,7 +40,7 @@ from buildlib.tempfiles import is_full, is_no_room, no_room, passing_folder, say
 from buildlib.versioning.preconditions import listing, no_git_problem
 
 _KIND: Final = "commit"
-# What a clone has that nobody configured, whatever this machine and this repository have.
+# The configuration of a plain clone, whatever this machine and this repository have.
 _FRESH: Final = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -60,7 +60,7 @@ def from_commit(project: Project) -> Iterator[Project]:
 
     Raises:
         InputError: something that is built is not in the commit, or not on this machine; all that
-            is wrong is told (exit 2).
+            is wrong is reported at once (exit 2).
         ToolError: git fails (exit 3).
     """
     if isinstance(project.git, NoGit):
@@ -119,7 +119,7 @@ class _CheckingOut:
         """Return the project with the commit's files."""
         git = GitCommand(self._top)
         folder = Path(git.must("rev-parse", "--absolute-git-dir"))
-        top = Repository("", self._top, folder, objects_of(git, self._top))
+        top = GitRepository("", self._top, folder, objects_of(git, self._top))
         self._write(top, commit)
         project = self._there()
         ignore = project.ignore_file
@@ -139,7 +139,7 @@ class _CheckingOut:
 
     # -- what git has
 
-    def _environment(self, repository: Repository) -> dict[str, str]:
+    def _environment(self, repository: GitRepository) -> dict[str, str]:
         # A name that can't be that of another: a path may hold any character but a slash.
         number = hashlib.sha256(os.fsencode(repository.below)).hexdigest()[:8]
         admin = self._made.folder / f"git-{number}"
@@ -150,7 +150,7 @@ class _CheckingOut:
             "GIT_OBJECT_DIRECTORY": str(repository.objects),
         }
 
-    def _write(self, repository: Repository, commit: str) -> None:
+    def _write(self, repository: GitRepository, commit: str) -> None:
         """Write the files that a commit of a repository has, without submodules."""
         env = self._environment(repository)
         target = self._made.root / repository.below
@@ -173,7 +173,7 @@ class _CheckingOut:
     def _shell(self, *words: str) -> str:
         return shell_line(words, self._made.folder)
 
-    def _fill(self, repository: Repository, commit: str, reads: _Reads) -> None:
+    def _fill(self, repository: GitRepository, commit: str, reads: _Reads) -> None:
         """Put in what git keeps elsewhere, as far as the builder reads it."""
         env = self._environment(repository)
         git = GitCommand(self._made.root / repository.below)
@@ -185,14 +185,14 @@ class _CheckingOut:
             ]
         listed = git.must("ls-files", "--stage", "-z", env=env).split("\0")
         modules = [entry.partition("\t") for entry in listed if entry.startswith(_SUBMODULE)]
-        wanted = {path: about.split(" ")[1] for about, _, path in modules}
-        names = module_names(git, env, commit) if wanted else {}
-        for path, revision in wanted.items():
+        revisions = {path: about.split(" ")[1] for about, _, path in modules}
+        names = module_names(git, env, commit) if revisions else {}
+        for path, revision in revisions.items():
             if reads.reads(below + path, directory=True):
                 inner = submodule(repository, below + path, path, names.get(path, path))
                 self._fill_submodule(inner, revision, reads)
 
-    def _fill_submodule(self, inner: Repository, revision: str, reads: _Reads) -> None:
+    def _fill_submodule(self, inner: GitRepository, revision: str, reads: _Reads) -> None:
         env = self._environment(inner)
         there = inner.objects.is_dir() and (
             GitCommand(self._made.folder)
@@ -214,13 +214,13 @@ class _CheckingOut:
 
     def _looking(self, env: Mapping[str, str]) -> dict[str, str]:
         """Return what looks into the objects of a repository before it has a directory here."""
-        top = self._environment(Repository("", self._top, self._top, self._top))
+        top = self._environment(GitRepository("", self._top, self._top, self._top))
         return dict(env) | {"GIT_DIR": top["GIT_DIR"]}
 
     # -- what git has not
 
     def _replace_pointers(
-        self, repository: Repository, paths: Iterable[str], reads: _Reads
+        self, repository: GitRepository, paths: Iterable[str], reads: _Reads
     ) -> None:
         """Put what Git LFS keeps in the place of its pointers."""
         below = f"{repository.below}/" if repository.below else ""

@@ -15,10 +15,9 @@ from buildlib.dockerfile.parser import context_path
 from buildlib.git.command import GitCommand
 from buildlib.git.facts import GitFacts
 from buildlib.image.platform import SLUGS
-from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 
-# Where archives go, and all that is told about them.
+# Where archives go, and the reports about them.
 DIST: Final = "dist"
 # Where programs go.
 BIN: Final = "bin"
@@ -71,10 +70,10 @@ def _normal(source: str) -> str:
 
 def _takes(source: str, path: str) -> bool:
     """Return whether a source is the path, or something above it, by name or by pattern."""
-    wanted, given = source.split("/") if source else [], path.split("/")
-    if len(wanted) > len(given):
+    expected, given = source.split("/") if source else [], path.split("/")
+    if len(expected) > len(given):
         return False
-    return all(fnmatchcase(own, part) for own, part in zip(given, wanted, strict=False))
+    return all(fnmatchcase(own, part) for own, part in zip(given, expected, strict=False))
 
 
 def _is_meant(sources: Sequence[str], path: str) -> bool:
@@ -85,7 +84,7 @@ def _is_meant(sources: Sequence[str], path: str) -> bool:
 
 def _own_files(project: Project, folder: str) -> tuple[str, ...]:
     """Return patterns of what tasks write in a folder that has files of the project as well."""
-    name = _literal(parse_reference(project.config.image).repository.rpartition("/")[2])
+    name = _literal(project.config.short_name)
     if folder == DIST:
         return (f"/{name}-*", "/receipt*.json")
     return tuple(f"/{slug}" for slug in SLUGS) if folder == BIN else ()

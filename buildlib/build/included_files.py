@@ -19,7 +19,7 @@ def included_files(project: Project) -> tuple[str, ...]:
     """Return the files of the work tree that `[context] include` names, relative to the context.
 
     Raises:
-        InputError: there is none for a pattern, or the pattern is none (exit 2).
+        InputError: there is no file for a pattern, or the pattern is invalid (exit 2).
     """
     found: set[str] = set()
     missing = []

@@ -51,7 +51,7 @@ def inherited_stand_ins(plan: BuildPlan, executor: Executor) -> tuple[str, ...]:
 
 
 def standing_on(plan: BuildPlan, stand_ins: Sequence[str]) -> BuildPlan:
-    """Return the plan of an image that stands on these placeholders as well, and says so."""
+    """Return the plan of an image that has these placeholders below it as well, with its label."""
     names = tuple(sorted({*plan.stand_ins, *stand_ins}))
     labels = {**dict(plan.labels), STAND_INS: " ".join(names)} if plan.labels else {}
     return replace(plan, stand_ins=names, labels=tuple(sorted(labels.items())))
@@ -95,13 +95,13 @@ def _of_layout(place: str) -> list[Labels]:
         path, _, tag = path.rpartition(":")
     index = _read(Path(path, "index.json"))
     entries = [one for one in index.get("manifests") or () if isinstance(one, dict)]
-    wanted = [
+    named = [
         one
         for one in entries
         if (not digest or one.get("digest") == digest)
         and (not tag or (one.get("annotations") or {}).get(_REF_NAME) == tag)
     ]
-    return list(_below(Path(path), wanted or entries, _DEPTH))
+    return list(_below(Path(path), named or entries, _DEPTH))
 
 
 def _below(folder: Path, entries: Sequence[Mapping[str, Any]], depth: int) -> Iterator[Labels]:
@@ -119,7 +119,7 @@ def _blob(folder: Path, descriptor: object) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a document of a layout; BuildKit says what is wrong with one that is none."""
+    """Return a document of a layout; BuildKit reports what is wrong with an invalid one."""
     try:
         found = _json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):

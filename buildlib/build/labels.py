@@ -32,7 +32,7 @@ def web_address(remote: str) -> str:
     address = re.sub(
         r"^(?:ssh|git|git\+ssh|ssh\+git)://([^/]+?)(?::\d+)?(?=/|$)", r"https://\1", address
     )
-    # A path on this machine is nobody else's business.
+    # A path on this machine does not belong in an image.
     return address.removesuffix(".git") if address.startswith(("https://", "http://")) else ""
 
 

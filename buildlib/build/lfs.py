@@ -19,7 +19,7 @@ _LONGEST_POINTER: Final = 1024
 
 
 def read_pointer(file: Path) -> str | None:
-    """Return what a pointer of Git LFS names, or nothing; None: the file is no pointer."""
+    """Return what a pointer of Git LFS names, or nothing; None: the file is not a pointer."""
     if file.is_symlink() or file.stat().st_size > _LONGEST_POINTER:
         return None
     content = file.read_bytes()

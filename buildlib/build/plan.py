@@ -9,6 +9,7 @@ from pathlib import Path
 from buildlib.dockerfile.ignore import IgnoreFile
 from buildlib.image.platform import Platform
 from buildlib.project import Checkout
+from buildlib.shell import csv_pairs
 
 
 class Output(StrEnum):
@@ -33,7 +34,7 @@ class BuildPlan:
         build_args, labels: sorted pairs; a build arg without a value (None) is taken by buildx
             from its environment, so that the value is never in argv.
         annotations: of the index; sorted pairs.
-        bases: the external images that it stands on or takes files from, as the Dockerfile has
+        bases: the external images that it is based on or takes files from, as the Dockerfile has
             them once its variables are replaced.
         sources: what it takes from the build context; patterns and variables as written.
         ignore: the file that says what stays out of the context.
@@ -110,10 +111,8 @@ class BuildPlan:
         """Return whether the image ends in a registry, by whichever of buildx's words."""
         if self.output == Output.PUSH or not self.output.startswith("type="):
             return self.output == Output.PUSH
-        from csv import reader  # noqa: PLC0415 - buildx's own words are rare
-
-        pairs = (field.partition("=") for field in next(reader([self.output])))
-        fields = {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
+        pairs = csv_pairs(self.output).items()
+        fields = {key.strip(): value.strip().lower() for key, value in pairs}
         kind = fields["type"]
         push = fields.get("push", "true" if kind == "registry" else "false")
         return kind in {"registry", "image"} and push in {"", "1", "t", "true"}

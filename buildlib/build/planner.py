@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 from buildlib.build.context import DIST, kept_out
 from buildlib.build.labels import image_labels
 from buildlib.build.plan import BuildPlan, Output
+from buildlib.builders.commands import caches
 from buildlib.config.config import Config
 from buildlib.config.parse import VARIABLE
 from buildlib.config.tables import BaseImage
 from buildlib.dockerfile.parser import Dockerfile
-from buildlib.errors import InputError
+from buildlib.errors import InputError, did_you_mean
 from buildlib.image.labels import index_annotations
 from buildlib.image.platform import Platform, engine_platform, parse_platforms
 from buildlib.image.reference import canonical, parse_reference, to_tag
 from buildlib.project import Project
-from buildlib.shell import csv_field
+from buildlib.shell import csv_field, csv_fields
 from buildlib.versioning.local_tags import local_tags, mapped_tags, references
 from buildlib.versioning.placeholders import fill
 
@@ -93,21 +93,15 @@ def chosen_output(request: BuildRequest) -> str:
         return name
     if not name or name in set(Output):
         return name or Output.LOAD
-    close = get_close_matches(name, list(Output), n=1)
-    guess = f"did you mean {close[0]}? " if close else ""
-    raise InputError(
-        f"unknown output {name!r}",
-        hint=f"{guess}known are {', '.join(Output)}, and buildx's own type=…",
-    )
+    known = (*Output, "buildx's own type=…")
+    raise InputError(f"unknown output {name!r}", hint=did_you_mean(name, known))
 
 
 def _check_fields(output: str) -> None:
-    """Raise where buildx's own words are no line of CSV, as which they are read."""
-    from csv import Error, reader  # noqa: PLC0415 - buildx's own words are rare
-
+    """Raise where buildx's own output options are not a line of CSV."""
     try:
-        next(reader([output], strict=True))
-    except Error as error:
+        csv_fields(output)
+    except ValueError as error:
         raise InputError(
             f"--output can't be read: {output!r}",
             why="it has to be one line of CSV",
@@ -162,7 +156,7 @@ def _destination(project: Project, request: BuildRequest, output: str) -> Path |
         return None
     if request.destination:
         return request.destination
-    name = parse_reference(project.config.image).repository.rpartition("/")[2]
+    name = project.config.short_name
     suffix = ".oci.tar" if output == Output.OCI else ""
     return project.config.root / DIST / f"{name}-{to_tag(project.version.value)}{suffix}"
 
@@ -217,7 +211,7 @@ def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
         _, at, digest = base.partition("@")
         image = configured_base(config, base)
         if image and at and image.source.startswith(MIRROR) and "@" not in image.source:
-            # A mirror holds the very same image, or it is none.
+            # A mirror holds the very same image, or it is not a mirror.
             image = replace(image, source=f"{image.source}@{digest}")
         if image:
             found[base] = image
@@ -249,8 +243,6 @@ def _caches(
     described = config.described_builder()
     if not described:
         return config.cache_from, config.cache_to
-    from buildlib.builders.commands import caches  # noqa: PLC0415 - most builds name no builder
-
     own = caches(described, platforms)
     return config.cache_from or own[0], config.cache_to or own[1]
 
@@ -324,7 +316,7 @@ def _known(project: Project, build_args: Mapping[str, str | None]) -> dict[str, 
 def _standing(
     plan: BuildPlan, config: Config, dockerfile: Dockerfile, known: Mapping[str, str]
 ) -> BuildPlan:
-    """Return the plan with what it stands on, and what it takes from the build context.
+    """Return the plan with its base images, and what it takes from the build context.
 
     Where no platform is named, the builder's own is taken for that of an engine on this machine.
     """
@@ -343,7 +335,7 @@ def _standing(
 
 
 def _reading(plan: BuildPlan, project: Project, handover: Path | None) -> BuildPlan:
-    """Return the plan with what stays out of the context, and whether the builder is told so."""
+    """Return the plan with what stays out of the context, and whether the builder gets them."""
     ignore = project.ignore_file
     lines = () if plan.checkout else kept_out(project, plan.sources, ignore)
     alone = not lines and project.finds_ignore_file
@@ -351,7 +343,7 @@ def _reading(plan: BuildPlan, project: Project, handover: Path | None) -> BuildP
 
 
 def _runtime_base(plan: BuildPlan, dockerfile: Dockerfile, known: Mapping[str, str]) -> str:
-    """Return the one image that the target stands on, on whichever builder; nothing otherwise."""
+    """Return the base image of the target, if it is the same on every builder; else nothing."""
     views = dockerfile.views(known, plan.platforms)
     base, *others = {dockerfile.runtime_base(plan.target, view) for view in views}
     return "" if others else base

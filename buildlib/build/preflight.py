@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Final
@@ -13,8 +12,9 @@ from buildlib.build.plan import BuildPlan, Output
 from buildlib.docker.engine import PROBED, Builder, EngineFacts, says_version
 from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.dockerfile.parser import PREDEFINED, Dockerfile, context_path
-from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
+from buildlib.errors import BuildlibError, EngineError, InputError, ToolError, did_you_mean
 from buildlib.findings.secrets import looks_secret
+from buildlib.shell import csv_fields, csv_pairs
 from buildlib.versioning.preconditions import listing
 
 # The first with `--progress rawjson`, which is how steps and cache hits are counted.
@@ -40,21 +40,21 @@ def check_engine(facts: EngineFacts, *, endpoint: str = "") -> list[BuildlibErro
         endpoint: DOCKER_HOST, where the user set it.
     """
     problems: list[BuildlibError] = []
-    wanted = ".".join(map(str, MINIMUM_BUILDX))
+    needed = ".".join(map(str, MINIMUM_BUILDX))
     if not facts.buildx:
         problems.append(ToolError("docker buildx not found", hint=_BUILDX_HINT))
     elif facts.buildx_fits is False:
         problems.append(
             ToolError(
-                f"docker buildx {facts.buildx} does not say which release it is, and is too old",
-                why=f"it has no create {PROBED}, which came with {wanted}",
+                f"docker buildx {facts.buildx} does not report its version, and is too old",
+                why=f"docker buildx create has no option {PROBED}, which came with {needed}",
                 hint=_BUILDX_HINT,
             )
         )
     elif says_version(facts.buildx) and version_numbers(facts.buildx) < MINIMUM_BUILDX:
         problems.append(
             ToolError(
-                f"docker buildx {facts.buildx} is too old, {wanted} is the oldest that does",
+                f"docker buildx {facts.buildx} is too old, {needed} is the oldest that does",
                 hint=_BUILDX_HINT,
             )
         )
@@ -67,9 +67,9 @@ def unknown_buildx(facts: EngineFacts) -> list[str]:
     """Return a warning about a buildx that is used though it does not say its version."""
     if not facts.buildx_fits:
         return []
-    wanted = ".".join(map(str, MINIMUM_BUILDX))
-    said = f"docker buildx {facts.buildx} does not say which release it is"
-    return [f"{said}; it is used, as it has what {wanted} brought"]
+    needed = ".".join(map(str, MINIMUM_BUILDX))
+    said = f"docker buildx {facts.buildx} does not report its version"
+    return [f"{said}; it is used, as it has what {needed} brought"]
 
 
 def _no_engine(facts: EngineFacts, endpoint: str) -> BuildlibError:
@@ -133,15 +133,13 @@ def check_secrets(texts: Iterable[str]) -> list[BuildlibError]:
 
 def _wrong_with_secret(text: str) -> str:
     """Return what buildx would say; it reads one line of CSV, its keys in any case."""
-    from csv import Error, reader  # noqa: PLC0415 - most builds have no secret
-
     try:
-        fields = next(reader([text], strict=True), [])
-    except Error as error:
+        fields = csv_fields(text)
+    except ValueError as error:
         return str(error)
     if not all("=" in field for field in fields):
         return "it is not a list of key=value"
-    given = _pairs(fields)
+    given = csv_pairs(text)
     if given.keys() - _SECRET_KEYS:
         return f"its keys are not all of {', '.join(sorted(_SECRET_KEYS))}"
     if given.get("type", "file") not in {"file", "env"}:
@@ -149,22 +147,18 @@ def _wrong_with_secret(text: str) -> str:
     return "" if given.get("id") else "it has no id"
 
 
-def _pairs(fields: Iterable[str]) -> dict[str, str]:
-    return {key.lower(): value for key, _, value in (field.partition("=") for field in fields)}
-
-
 def secret_values(texts: Iterable[str], env: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
     """Return what build secrets are, by their ids, as far as it can be read.
 
     Args:
-        texts: of `--secret`, of the form that `check_secrets` wants.
+        texts: of `--secret`; one that can't be read is passed over.
         env: that docker gets.
     """
-    from csv import reader  # noqa: PLC0415 - most builds have no secret
-
     found = []
-    for fields in reader(texts):
-        given = _pairs(fields)
+    for text in texts:
+        if _wrong_with_secret(text):
+            continue
+        given = csv_pairs(text)
         name = given.get("id", "")
         variable = given.get("env") or (name if given.get("type") != "file" else "")
         path = Path(given.get("src") or given.get("source") or name)
@@ -182,11 +176,9 @@ def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> list[Buildlib
         texts: of `--secret`, of the form that `check_secrets` wants.
         env: that docker gets.
     """
-    from csv import reader  # noqa: PLC0415 - most builds have no secret
-
     found: list[BuildlibError] = []
-    for fields in reader(texts):
-        given = _pairs(fields)
+    for text in texts:
+        given = csv_pairs(text)
         variable = given.get("env", "")
         if variable and variable not in env:
             found.append(
@@ -200,7 +192,7 @@ def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> list[Buildlib
 
 
 def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
-    """Return a sentence where the whole build context is copied, with what is no source in it.
+    """Return a sentence where the whole build context is copied, with what is not source in it.
 
     Args:
         plan: what is to be built.
@@ -211,8 +203,8 @@ def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
     there = [name for name in names if (plan.context / name).exists()]
     ignore = read_ignore(plan) if there else DockerIgnore(())
     found = [name for name in there if not ignore.excludes(name, directory=False)]
-    told = f"the image gets {', '.join(found)}, which the Dockerfile copies with all of the context"
-    return (f"{told}: add these names to .dockerignore, one a line",) if found else ()
+    text = f"the image gets {', '.join(found)}, which the Dockerfile copies with all of the context"
+    return (f"{text}: add these names to .dockerignore, one a line",) if found else ()
 
 
 def unknown_files(paths: Sequence[str]) -> tuple[str, ...]:
@@ -271,7 +263,7 @@ def check_files(plan: BuildPlan) -> list[BuildlibError]:
 def _missing(
     what: str, path: Path, kind: Callable[[int], bool], hint: str = ""
 ) -> BuildlibError | None:
-    # Python 3.14 has is_dir() say no where nobody can tell.
+    # Python 3.14's is_dir() returns False where it can't be seen.
     try:
         there = kind(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -286,7 +278,7 @@ def read_ignore(plan: BuildPlan) -> DockerIgnore:
     """Return what stays out of the context of a plan.
 
     Raises:
-        InputError: a pattern is none (exit 2).
+        InputError: a pattern is invalid (exit 2).
     """
     return DockerIgnore(plan.ignore.lines + plan.kept_out, name=plan.ignore.name)
 
@@ -297,14 +289,12 @@ def check_dockerfile(
     """Return a target that is not there, and sources that the context won't have."""
     if dockerfile.stage(plan.target) is None:
         names = [stage.name for stage in dockerfile.stages if stage.name]
-        close = get_close_matches(plan.target, names, n=1)
-        others = f"it has {', '.join(names)}" if names else ""
         return [
             InputError(
                 f"the Dockerfile has no stage {plan.target!r}"
                 if plan.target
                 else "the Dockerfile has no FROM",
-                hint=f"did you mean {close[0]}?" if close else others,
+                hint=did_you_mean(plan.target, names),
             )
         ]
     problems = (_check_source(plan, source, ignore) for source in plan.sources)
@@ -374,13 +364,13 @@ def check_output(
         return [_cannot_hold(plan)]
     if builder is None or builder.driver != "docker":
         return []
-    wanted = [
+    needed = [
         *(["more than one platform"] if many else []),
         *(["an OCI archive"] if plan.output == Output.OCI else []),
         *(["cache export"] if plan.exports_cache else []),
         *(["base images as OCI layouts"] if plan.uses_layouts else []),
     ]
-    return [_driver_cannot(what) for what in wanted]
+    return [_driver_cannot(what) for what in needed]
 
 
 def _cannot_hold(plan: BuildPlan) -> BuildlibError:
@@ -410,7 +400,7 @@ def check_push(plan: BuildPlan, registries: Sequence[str]) -> list[BuildlibError
         return [
             InputError(
                 f"an image built on stand-ins can't be pushed: {', '.join(plan.stand_ins)}",
-                hint="build it where the real base images can be had, or give a mirror of them",
+                hint="build it where the real base images can be pulled, or configure a mirror",
             )
         ]
     if all(registries):

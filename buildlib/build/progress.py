@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from buildlib.activity import Activity, megabytes
-from buildlib.console import KEPT_LINES, Event, Step
+from buildlib.console import KEPT_LINES, BuildStep, Event
 from buildlib.files import counted
 
 # A RUN that failed: its command is quoted as Go does it, on one line.
@@ -41,7 +41,7 @@ class BuildProgress:
 
     def __init__(self) -> None:
         """Begin with no step."""
-        self._steps: dict[str, Step] = {}
+        self._steps: dict[str, BuildStep] = {}
         self._running: dict[str, Activity] = {}
         self._parts: dict[str, dict[str, _Part]] = {}
         self._object: list[str] = []
@@ -63,7 +63,7 @@ class BuildProgress:
         return sum(step.counts and step.cached for step in tuple(self._steps.values()))
 
     @property
-    def failed(self) -> Step | None:
+    def failed(self) -> BuildStep | None:
         """Return the step that broke the build; one that was only cancelled is not it."""
         broken = [step for step in self._steps.values() if step.error]
         return next((s for s in broken if "canceled" not in without_command(s.error)), None)
@@ -111,7 +111,7 @@ class BuildProgress:
 
     def _vertex(self, vertex: dict[str, Any]) -> list[Event]:
         digest = str(vertex.get("digest", ""))
-        step = self._steps.setdefault(digest, Step(name=str(vertex.get("name", ""))))
+        step = self._steps.setdefault(digest, BuildStep(name=str(vertex.get("name", ""))))
         ended = step.seconds is not None
         step.cached = step.cached or bool(vertex.get("cached"))
         step.error = str(vertex.get("error") or step.error)
@@ -158,7 +158,7 @@ class BuildProgress:
 
 
 class PlainProgress:
-    """Takes lines that buildx drew for people, and keeps what tells why a build failed.
+    """Takes lines that buildx drew for people, and keeps those that say why a build failed.
 
     At the end of such a build they name the step and repeat its last lines:
 
@@ -177,7 +177,7 @@ class PlainProgress:
         self.messages: deque[str] = deque(maxlen=KEPT_LINES)
 
     @property
-    def failed(self) -> Step | None:
+    def failed(self) -> BuildStep | None:
         """Return the step that broke the build, as far as the last lines have one."""
         lines = list(self.messages)
         starts = [n for n, line in enumerate(lines) if line == self._RULE]
@@ -186,7 +186,7 @@ class PlainProgress:
             if name.startswith(self._STEP):
                 said = deque((re.sub(r"^\d+\.\d+ ", "", line) for line in log), KEPT_LINES)
                 name = name.removeprefix(self._STEP).removesuffix(":")
-                return Step(name=name, error=self._error(lines), log=said)
+                return BuildStep(name=name, error=self._error(lines), log=said)
         return None
 
     @staticmethod

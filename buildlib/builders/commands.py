@@ -144,9 +144,9 @@ def caches(
         builder: whose caches they are.
         platforms: of the build; none: what the builder's first node builds.
     """
-    wanted = tuple(platforms) or builder.nodes[0].platforms[:1]
-    alone = [w for w in builder.cache_to if len(wanted) == 1 or PLATFORM not in w]
-    return _filled(builder.cache_from, wanted), _filled(alone, wanted)
+    chosen = tuple(platforms) or builder.nodes[0].platforms[:1]
+    alone = [w for w in builder.cache_to if len(chosen) == 1 or PLATFORM not in w]
+    return _filled(builder.cache_from, chosen), _filled(alone, chosen)
 
 
 def _filled(words: Sequence[str], platforms: Sequence[Platform]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.config.builders import KUBERNETES
-from buildlib.docker.client_config import config_directory
+from buildlib.docker.client_config import buildx_folder
 from buildlib.docker.engine import Builder
 from buildlib.errors import EngineError
 from buildlib.files import write_file
@@ -56,7 +56,7 @@ class Records:
 
     def __init__(self, env: Mapping[str, str]) -> None:
         """Keep the directory."""
-        self._folder = Path(env.get("BUILDX_CONFIG") or config_directory(env) / "buildx") / _FOLDER
+        self._folder = buildx_folder(env) / _FOLDER
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from buildlib.config.tables import Registry
 from buildlib.dockerfile.parser import parse_dockerfile
 from buildlib.dockerfile.pins import BUILDER, Base, read_bases, repin
 from buildlib.errors import BuildlibError, InputError, raise_problems
-from buildlib.files import write_file
+from buildlib.files import difference, write_file
 from buildlib.findings.report import show, warn
 from buildlib.image.platform import engine_platform, is_platform, parse_platform
 from buildlib.image.reference import Reference, parse_reference
@@ -119,11 +118,12 @@ def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
     table = settings.end_of_life
     lifetimes = read_lifetimes(config.root / table) if table else None
     found, errors = _look_up_all(run, config, listed, lifetimes)
-    renewed, difference = file.text, ""
+    renewed, shown = file.text, ""
     if update and any(one.current for one in found):
         renewed = _renewed(config, file, found)
         if run.dry:
-            difference = _difference(config.dockerfile, file.text, renewed)
+            shown = difference(config.dockerfile, file.text, renewed)
+            shown = shown or f"{config.dockerfile} stays as it is"
             renewed = file.text
         else:
             _write(run, config, file, renewed)
@@ -139,13 +139,13 @@ def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
         updated=update,
         changed=renewed != file.text,
         strict=check,
-        difference=difference,
+        difference=shown,
     )
     if update and run.dry and not as_json:
         # The difference is printed in its place.
         warn(report, run.console)
-        if difference:
-            run.console.answer(difference)
+        if shown:
+            run.console.answer(shown)
     else:
         show(report, run.console, as_json=as_json)
     raise_problems(report.problems())
@@ -175,10 +175,3 @@ def _write(run: Edge, config: Config, file: _File, renewed: str) -> None:
     run.console.note(
         f"{config.dockerfile} {'is pinned again' if renewed != file.text else 'stays'}"
     )
-
-
-def _difference(name: str, before: str, after: str) -> str:
-    lines = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
-    )
-    return "\n".join(lines) or f"{name} stays as it is"

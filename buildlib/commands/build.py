@@ -9,6 +9,7 @@ from typing import Final
 
 from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
+from buildlib.build.checkout import changes_of, from_commit, is_of_commit
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest, chosen_output, chosen_platforms
 from buildlib.build.result import BuildResult
@@ -28,14 +29,12 @@ def _files(run: Edge, project: Project, request: BuildRequest) -> Iterator[Proje
     """Give the project with the files that are built.
 
     What leaves this machine as a release, or as an archive, is the commit, as `docker-publish`
-    has it; what is no release is the commit only where nothing was changed.
+    has it; what is not a release is the commit only where nothing was changed.
     """
     here, release = chosen_output(request) in _HERE, project.version.origin == "tag"
     if here and not release:
         yield project
         return
-    from buildlib.build.checkout import changes_of, from_commit, is_of_commit  # noqa: PLC0415 - few ask
-
     changes = changes_of(project)
     name, paths = project.version.value, listing(changes.paths)
     if here:
@@ -77,9 +76,9 @@ def build_binaries(
     target = project.config.binary_target
     if not target:
         raise InputError("no stage holds the binary", hint='set binary-target = "stage"')
-    wanted = BuildRequest(platforms=tuple(platforms) or (str(host_platform()),))
+    chosen = BuildRequest(platforms=tuple(platforms) or (str(host_platform()),))
     results: list[BuildResult] = []
-    for one in chosen_platforms(wanted, project):
+    for one in chosen_platforms(chosen, project):
         folder = project.config.root / "bin" / one.slug
         request = BuildRequest(
             platforms=(str(one),), target=target, output=Output.LOCAL, destination=folder

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from pathlib import Path
 
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.commands.session import Edge
-from buildlib.commands.version import Telling
+from buildlib.commands.version import VersionReport
 from buildlib.errors import GateError, InputError
-from buildlib.files import write_text
+from buildlib.files import difference, write_text
 from buildlib.goreleaser.config_block import make_block, with_block
 from buildlib.project import Project, load_project
 from buildlib.versioning.preconditions import Mode
@@ -60,10 +59,10 @@ def configure(run: Edge, *, check: bool, output: str) -> None:
     before = _read(root / name)
     after = with_block(before, _block(project))
     if check or run.dry:
-        run.console.answer(_difference(name, before, after))
+        run.console.answer(difference(name, before, after) or f"{name} is as it has to be")
     if check and before != after:
         raise GateError(
-            f"{name} is not what follows from the configuration", hint="invoke goreleaser-config"
+            f"{name} differs from what the configuration generates", hint="invoke goreleaser-config"
         )
     if not check and not run.dry:
         path = Path(output) if output else root / name
@@ -72,18 +71,11 @@ def configure(run: Edge, *, check: bool, output: str) -> None:
         run.console.answer(output or name)
 
 
-def _difference(name: str, before: str, after: str) -> str:
-    lines = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
-    )
-    return "\n".join(lines) or f"{name} is as it has to be"
-
-
-def hold_back(run: Edge) -> None:
+def print_not_moved(run: Edge) -> None:
     """Print the tags that a release of this commit would not move, for GoReleaser's templates."""
     project = run.project()
-    telling = Telling(project, Mode.RELEASE)
+    report = VersionReport(project, Mode.RELEASE)
     registries = project.config.registries
-    held = {tag for registry in registries for tag, _ in telling.plan(registry).held_back}
+    held = {tag for registry in registries for tag, _ in report.plan(registry).held_back}
     # Never empty: an empty variable can't be told from one that was forgotten.
     run.console.answer(" ".join(sorted(held)) or "none")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from datetime import date
 from json import dumps
-from typing import Any
 
 from buildlib.commands.session import Edge
 from buildlib.config.config import known_keys
@@ -16,7 +15,7 @@ from buildlib.findings.report import show
 from buildlib.image.platform import Platform
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
+def _plain(value: object) -> object:
     """Return a configured value as JSON would have it, without what is secret in it."""
     if isinstance(value, str):
         return redact(value)
@@ -30,10 +29,6 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
         named = getattr(value, "_asdict", None)
         return _plain(named()) if named else [_plain(item) for item in value]
     return value
-
-
-def _cell(value: object) -> str:
-    return value if isinstance(value, str) else dumps(value)
 
 
 def show_config(run: Edge, *, as_json: bool) -> None:
@@ -52,7 +47,11 @@ def show_config(run: Edge, *, as_json: bool) -> None:
         keys = {key: {"value": value, "source": source} for key, value, source in rows}
         run.console.answer(to_json(keys))
     else:
-        run.console.answer(table([(key, source, _cell(value)) for key, value, source in rows]))
+        cells = [
+            (key, source, value if isinstance(value, str) else dumps(value))
+            for key, value, source in rows
+        ]
+        run.console.answer(table(cells))
 
 
 def show_diagnosis(run: Edge, *, group: str, as_json: bool) -> None:

@@ -33,7 +33,7 @@ from buildlib.executor import PlumbumExecutor
 from buildlib.git.facts import Changes, GitFacts, hash_changes, read_revision
 from buildlib.project import Project
 from buildlib.publish.dry_run import as_dict, as_script
-from buildlib.publish.gates import Subject, missing_tools
+from buildlib.publish.gates import GateSubject, missing_tools
 from buildlib.publish.plan import (
     PublishPlan,
     Target,
@@ -180,7 +180,7 @@ class PublishPlanner:
         gates = [gate for gate in config.publishing().gates if gate not in skipped]
         if run.dry:
             return signing_problems(config, gates) if SIGN not in skipped else []
-        found = missing_tools(gates, subject_of(run, self.project, Path(), release=True))
+        found = missing_tools(gates, gate_subject(run, self.project, Path(), release=True))
         with collected(found):
             _engine(run)
         if SIGN not in skipped:
@@ -292,7 +292,7 @@ def publish(
     project = planner.project
     repositories = {one.registry.name: one.repository for one in opened}
     context = PublishContext(
-        subject=subject_of(run, project, plan.archive, release=not plan.rehearsal),
+        subject=gate_subject(run, project, plan.archive, release=not plan.rehearsal),
         repositories=repositories,
         signer=ReleaseSigner(project, plan, run.executor, run.console, repositories),
         tag_policy=planner.tag_policy(run, opened, terms),
@@ -367,9 +367,9 @@ def kept_receipt(plan: PublishPlan, options: PublishOptions) -> Receipt | None:
         return None
 
 
-def subject_of(run: Edge, project: Project, archive: Path, *, release: bool) -> Subject:
+def gate_subject(run: Edge, project: Project, archive: Path, *, release: bool) -> GateSubject:
     """Return what the gates check, and the tools for it."""
-    return Subject(
+    return GateSubject(
         project=project,
         archive=archive,
         release=release,

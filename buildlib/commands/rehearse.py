@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from buildlib.build.checkout import changes_of
 from buildlib.build.included_files import included_files
-from buildlib.commands.publish import PublishOptions, publish, subject_of
+from buildlib.commands.publish import PublishOptions, gate_subject, publish
 from buildlib.commands.session import Edge
 from buildlib.commands.version import release_problems, wanted_tag
 from buildlib.config.config import Config
@@ -45,7 +45,7 @@ from buildlib.shell import shell_line
 from buildlib.sign.cosign import reason
 from buildlib.sign.signer import find_cosign
 from buildlib.tempfiles import passing_folder
-from buildlib.versioning.next_tag import Step
+from buildlib.versioning.next_tag import Increment
 from buildlib.versioning.preconditions import Mode, change_problems, no_git_problem
 from buildlib.versioning.version import resolve_version
 
@@ -262,7 +262,7 @@ def _programs(run: Edge, project: Project, skips: Sequence[Skip]) -> Program:
     left = {skip.gate for skip in left_out(config, skips)}
     gates = [gate for gate in config.publishing().gates if gate not in left]
     asked: list[Callable[[], object]] = [] if SIGN in left else [lambda: find_cosign(run.executor)]
-    problems = missing_tools(gates, subject_of(run, project, Path(), release=False))
+    problems = missing_tools(gates, gate_subject(run, project, Path(), release=False))
     for ask in asked:
         try:
             ask()
@@ -284,7 +284,7 @@ def _tag(project: Project, git: GitFacts, text: str) -> str:
     """Return the tag that the copy needs to be a release; empty: it has one."""
     if not text and project.version.tag in git.head_tags:
         return ""
-    return wanted_tag(project, text or Step.MINOR)
+    return wanted_tag(project, text or Increment.MINOR)
 
 
 def release_today(project: Project, git: GitFacts, tag: str) -> Today:

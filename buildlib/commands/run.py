@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from buildlib.background import Background
+from buildlib.build.build_image import build_image
+from buildlib.build.planner import BuildRequest
+from buildlib.build.preflight import check_engine
 from buildlib.commands.connect import connect
 from buildlib.commands.session import Edge
 from buildlib.config.config import Config
@@ -27,41 +31,16 @@ from buildlib.containers.plan import (
     run_argv,
     services_argv,
 )
-from buildlib.containers.runner import Flow, Running, describe_engine
+from buildlib.containers.runner import ContainerRunner, Running, describe_engine
 from buildlib.docker.endpoint import Pinged
-from buildlib.docker.engine import EngineFacts, inspect_engine, listed
+from buildlib.docker.engine import OWN_CODES, EngineFacts, inspect_engine, listed
 from buildlib.errors import BuildlibError, EngineError, InputError, raise_problems
 from buildlib.executor import Executor
 from buildlib.image.labels import OWNER as IMAGE_OWNER
 from buildlib.image.labels import VERSION_LABEL
 from buildlib.image.reference import parse_reference
+from buildlib.project import Project
 from buildlib.shell import shell_line
-
-if TYPE_CHECKING:
-    from buildlib.project import Project
-
-_DOCKER_FAILED = range(125, 128)
-
-
-def _latest(run: Edge, config: Config) -> tuple[str, str]:
-    """Return reference and version of the image that was built last.
-
-    Raises:
-        EngineError: there is none (exit 4).
-    """
-    reference = config.local_image
-    return reference, image_version(run.executor, reference)
-
-
-def _built(
-    run: Edge, project: Project, platform: str, facts: Background[EngineFacts] | None
-) -> tuple[str, str]:
-    from buildlib.build.build_image import build_image  # noqa: PLC0415 - not with --no-build
-    from buildlib.build.planner import BuildRequest  # noqa: PLC0415 - the same
-
-    request = BuildRequest(platforms=(platform,) if platform else ())
-    result = build_image(project, request, run.executor, run.console, facts=facts)
-    return result.references[0], result.version
 
 
 class Start(NamedTuple):
@@ -85,11 +64,15 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
     if as_json and not (detach or run.dry):
         raise InputError("--json is for --detach", why="in the foreground the log is on the screen")
     config = run.config()
-    # Asked while docker still tells about its engine.
-    latest = None if start.project or run.dry else Background(lambda: _latest(run, config))
-    facts = _facts(run, start)
+    # Asked while `docker info` still runs.
+    version_of = partial(image_version, run.executor, config.local_image)
+    latest = None if start.project or run.dry else Background(version_of)
+    if start.engine:
+        facts = start.engine.get()
+    else:
+        facts = EngineFacts() if start.answer.problem else inspect_engine(run.executor)
     engine = describe_engine(start.answer, facts)
-    flow = Flow(config, run.env, request, engine, run.executor, run.console, Path.cwd())
+    flow = ContainerRunner(config, run.env, request, engine, run.executor, run.console, Path.cwd())
     flow.check()
     if run.dry:
         plan = flow.plan(config.local_image, dry=True)
@@ -100,11 +83,16 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
             run.plan(shell_line((*before, *line)))
         _mention_hidden(run, plan)
         return 0
-    _check(facts, start.answer)
+    if not facts.server:
+        # What is wrong with buildx is for a build to say.
+        problems = check_engine(facts, endpoint=start.answer.candidate.address)
+        raise_problems(problems[-1:])
+    image, version = config.local_image, latest.get() if latest else ""
     if start.project:
-        image, version = _built(run, start.project.get(), request.platform, start.engine)
-    else:
-        image, version = latest.get() if latest else ("", "")
+        build_request = BuildRequest(platforms=(request.platform,) if request.platform else ())
+        project = start.project.get()
+        built = build_image(project, build_request, run.executor, run.console, facts=start.engine)
+        image, version = built.references[0], built.version
     plan = flow.plan(image)
     if request.args and not detach:
         return _attached(flow, plan, run.executor)
@@ -119,36 +107,21 @@ def _mention_hidden(run: Edge, plan: RunPlan) -> None:
         run.console.note(f"looks secret, and is not shown: {', '.join(dict.fromkeys(names))}")
 
 
-def _facts(run: Edge, start: Start) -> EngineFacts:
-    if start.engine:
-        return start.engine.get()
-    return EngineFacts() if start.answer.problem else inspect_engine(run.executor)
-
-
-def _check(facts: EngineFacts, answer: Pinged) -> None:
-    """Raise what is wrong with the engine; what is wrong with buildx is for a build to say."""
-    if facts.server:
-        return
-    from buildlib.build.preflight import check_engine  # noqa: PLC0415 - for the message alone
-
-    raise_problems(check_engine(facts, endpoint=answer.candidate.address)[-1:])
-
-
-def _attached(flow: Flow, plan: RunPlan, executor: Executor) -> int:
+def _attached(flow: ContainerRunner, plan: RunPlan, executor: Executor) -> int:
     """Run a command on our own terminal."""
     with flow.guard(keep=False):
         flow.prepare(plan)
         argv = run_argv(plan, detach=False, terminal=sys.stdin.isatty())
         code = executor.attach(argv, env=dict(plan.given.hidden))
         # A program may end with a code of docker's own.
-        failed = code in _DOCKER_FAILED and not flow.containers.has_started(plan.name)
+        failed = code in OWN_CODES and not flow.containers.has_started(plan.name)
     if failed:
         raise command_error(code)
     return code
 
 
 def _served(
-    flow: Flow, plan: RunPlan, run: Edge, *, version: str, detach: bool, as_json: bool
+    flow: ContainerRunner, plan: RunPlan, run: Edge, *, version: str, detach: bool, as_json: bool
 ) -> int:
     running = None
     try:
@@ -167,7 +140,7 @@ def _served(
     return 0
 
 
-def _follow(flow: Flow, running: Running, run: Edge) -> None:
+def _follow(flow: ContainerRunner, running: Running, run: Edge) -> None:
     """Show the log until the container ends, or somebody interrupts.
 
     Raises:
@@ -227,7 +200,7 @@ def _show_log(run: Edge, container: str, *options: str) -> int:
     """Show the log of a container as docker does; return docker's code."""
     argv = ("docker", "logs", *options, container)
     if run.console.reads_commands:
-        # What a container prints is no command to whoever reads our output.
+        # What a container prints must not be a command to the reader of our output.
         return run.executor.stream(argv, run.console.answer)
     return run.executor.attach(argv)
 
@@ -273,12 +246,13 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     """Remove our containers, and what else is asked for.
 
     Raises:
-        InputError: it is no data directory, or there was no confirmation (exit 2).
+        InputError: it is not a data directory, or there was no confirmation (exit 2).
         EngineError: the data can't be removed (exit 4).
     """
     answer, config = connect(run), run.config()
     containers = Containers(run.executor, config.owner)
-    volumes = _volumes(run.executor, config) if data else ()
+    labelled = ("--filter", f"label={OWNER}={config.owner}")
+    volumes = listed(run.executor, "volume", "ls", "--quiet", *labelled) if data else ()
     places = DataPlaces(config.root, run.env, config.run.user)
     folder = _folder(config, data_dir) if data else None
     # What was asked about, and nothing that takes its place meanwhile, is removed.
@@ -309,10 +283,6 @@ def _directory(run: Edge, config: Config, answer: Pinged, places: DataPlaces) ->
     image = config.local_image
     account = (config.run.user, image_group(run.executor, config.run, image))
     return DataDirectory(run.executor, image, account, kind, places)
-
-
-def _volumes(executor: Executor, config: Config) -> tuple[str, ...]:
-    return listed(executor, "volume", "ls", "--quiet", "--filter", f"label={OWNER}={config.owner}")
 
 
 def _ask(run: Edge, what: Sequence[str], *, yes: bool) -> None:

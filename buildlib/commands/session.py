@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildlib.background import Background
 from buildlib.git.command import ask_ahead
+from buildlib.shell import anchored
 
 # Every task loads this module, and waits for it: what only some of them need comes later.
 if TYPE_CHECKING:
-    from datetime import date
-
     from buildlib.config.config import Config
     from buildlib.console import Console
     from buildlib.docker.engine import EngineFacts
@@ -73,13 +74,13 @@ class Edge:
     @cached_property
     def console(self) -> Console:
         """Return the printer."""
-        from buildlib.console import Console  # noqa: PLC0415 - while git and docker answer
+        from buildlib.console import Console
 
         return Console(self.env, quiet=self._quiet, verbose=self._verbose)
 
     @cached_property
     def _own_executor(self) -> PlumbumExecutor:
-        from buildlib.executor import PlumbumExecutor  # noqa: PLC0415 - not every task starts any
+        from buildlib.executor import PlumbumExecutor
 
         return PlumbumExecutor(self.env, self.start)
 
@@ -93,7 +94,7 @@ class Edge:
     def tell_plan(self) -> None:
         """Print the lines of a dry run as JSON, where nothing else was answered."""
         if self._json and self.dry and not self.console.answered:
-            from buildlib.console import to_json  # noqa: PLC0415 - few dry runs are for programs
+            from buildlib.console import to_json
 
             self.console.answer(to_json({"commands": self._planned}))
 
@@ -116,8 +117,6 @@ class Edge:
         here = Path.cwd()
         if not typed or here == self.start.resolve():
             return typed
-        from buildlib.build.argv import anchored  # noqa: PLC0415 - see above
-
         return tuple(anchored(text, here) for text in typed)
 
     def take(self, build_arg: Iterable[str] | None, secret: Iterable[str] | None) -> None:
@@ -142,7 +141,7 @@ class Edge:
     ) -> Project:
         """Load the project that the task runs in."""
         ahead = ahead or ask_ahead(self.start)
-        from buildlib.project import load_project  # noqa: PLC0415 - while git answers
+        from buildlib.project import load_project
 
         project = load_project(
             self.start,
@@ -155,8 +154,6 @@ class Edge:
             meanwhile=lambda: self.console,
         )
         if self._build_args or self._secrets:
-            from dataclasses import replace  # noqa: PLC0415 - most builds are given neither
-
             return replace(project, build_args=self._build_args, secrets=self._secrets)
         return project
 
@@ -167,25 +164,21 @@ class Edge:
 
     def config(self) -> Config:
         """Load the configuration alone: what needs no version need not wait for git."""
-        from buildlib.config.config import load_config  # noqa: PLC0415 - while docker is being asked
+        from buildlib.config.config import load_config
 
         return load_config(self.start, self.env)
 
     def today(self) -> date:
         """Return the day, in UTC."""
-        from datetime import UTC, datetime  # noqa: PLC0415 - only the gates ask
-
         return datetime.fromtimestamp(time.time(), UTC).date()
 
     def ask_engine(self) -> Background[EngineFacts] | None:
         """Start to ask docker about itself, unless dry."""
         if self.dry:
             return None
-        from buildlib.docker.engine import inspect_engine  # noqa: PLC0415 - not when dry
-        from buildlib.executor import preload  # noqa: PLC0415 - the same
+        from buildlib.docker.engine import inspect_engine
 
-        # Two threads that import at the same time only hold each other up.
-        preload()
+        # This imports plumbum: two threads that import at the same time only hold each other up.
         executor = self._own_executor
 
         def ask() -> EngineFacts:

@@ -113,7 +113,7 @@ def _sign_release(run: Edge, opened: Opened, reference: Reference) -> str:
     receipt = new_receipt(project.config, plan, started="")
     receipt.digest = reference.digest
     receipt.platforms = {image.platform: image.digest for image in images}
-    name = parse_reference(project.config.image).repository.rpartition("/")[2]
+    name = project.config.short_name
     sboms = find_sboms(plan.archive.parent, name, receipt.platforms)
     # The gate results are not known here: only that there are SBOMs.
     made = [GateRecord(gate=SBOM, state="by hand", figures={"sboms": sboms})]

@@ -21,10 +21,18 @@ from buildlib.git.history import (
     tag_commands,
 )
 from buildlib.project import Project
+from buildlib.publish.plan import release_build, unpinned_bases
+from buildlib.publish.signing import tracked_key
 from buildlib.shell import shell_line
 from buildlib.versioning.explain import explain
 from buildlib.versioning.local_tags import local_tags
-from buildlib.versioning.next_tag import Step, next_tag, release_branches, tag_name, tag_problems
+from buildlib.versioning.next_tag import (
+    Increment,
+    next_tag,
+    release_branches,
+    tag_name,
+    tag_problems,
+)
 from buildlib.versioning.preconditions import Mode, no_git_problem, shallow_problem
 from buildlib.versioning.tag_plan import TagPlan, plan_tags
 
@@ -45,7 +53,7 @@ def begin(run: Edge, *, unshallow: bool) -> Project:
     return run.project()
 
 
-class Telling:
+class VersionReport:
     """A project's version and what publishing it would come to."""
 
     def __init__(self, project: Project, mode: Mode) -> None:
@@ -120,18 +128,18 @@ def _as_dict(plan: TagPlan) -> dict[str, Any]:
 
 
 def _lineage(project: Project, remote: str = "") -> Lineage:
-    """Return where HEAD stands; nothing to tell where there is no repository."""
+    """Return where HEAD stands; an empty one where there is no repository."""
     git = project.git
     return (
         read_lineage(git.root, remote=remote or _REMOTE) if isinstance(git, GitFacts) else Lineage()
     )
 
 
-def tell_next(project: Project, step: Step, lineage: Lineage | None = None) -> str:
+def next_tag_name(project: Project, step: Increment, lineage: Lineage | None = None) -> str:
     """Return the tag to make next.
 
     Raises:
-        InputError: the tags before HEAD can't tell, or there is no repository (exit 2).
+        InputError: the tags before HEAD leave it open, or there is no repository (exit 2).
         ToolError: git is not installed (exit 3).
     """
     git = project.git
@@ -147,10 +155,10 @@ def wanted_tag(project: Project, what: str, lineage: Lineage | None = None) -> s
     """Return the name of the tag that is asked for by name, or by which number goes up.
 
     Raises:
-        InputError, ToolError: as `tell_next`; it is not a version (exit 2).
+        InputError, ToolError: as `next_tag_name`; it is not a version (exit 2).
     """
-    if what in set(Step):
-        return tell_next(project, Step(what), lineage)
+    if what in set(Increment):
+        return next_tag_name(project, Increment(what), lineage)
     return tag_name(what, project.config.naming)
 
 
@@ -207,9 +215,6 @@ def _base_problems(project: Project) -> list[BuildlibError]:
     config = project.config
     if not config.registries:
         return []
-    from buildlib.publish.plan import release_build, unpinned_bases  # noqa: PLC0415 - few tag
-    from buildlib.publish.signing import tracked_key  # noqa: PLC0415 - the same
-
     loose = unpinned_bases(release_build(project, project.dockerfile()), config.registries)
     return [*loose, *filter(None, [tracked_key(config)])]
 

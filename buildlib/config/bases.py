@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from buildlib.config.parse import NUMBER, TEXT, parse_table, setting
+from buildlib.config.parse import NUMBER, TEXT, setting, table_type
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bases:
-    """How base images are judged."""
+    """How base images are checked."""
 
     end_of_life: str = setting(
         TEXT,
@@ -22,13 +22,4 @@ class Bases:
     )
 
 
-NO_BASES: Final = Bases()
-
-
-def parse_bases(value: object) -> Bases:
-    """Return what the table `bases` holds.
-
-    Raises:
-        MismatchError, InputError: it is no such table.
-    """
-    return parse_table(Bases, value, "bases")
+BASES: Final = table_type(Bases)

@@ -196,6 +196,12 @@ def parse_builders(value: object) -> tuple[BuilderSettings, ...]:
     return tuple(_builder(name, table) for name, table in value.items())
 
 
+BUILDERS: Final = KeyType(
+    parse_builders,
+    lambda: {"type": "object", "additionalProperties": schema_of(BuilderSettings)},
+)
+
+
 def find_builder(builders: Iterable[BuilderSettings], name: str) -> BuilderSettings | None:
     """Return the builder of that name; None where none is described."""
     return next((builder for builder in builders if builder.name == name), None)
@@ -244,7 +250,7 @@ def _check_nodes(builder: BuilderSettings, where: str, *, given: bool) -> None:
 def _check_platforms(builder: BuilderSettings, where: str) -> None:
     if idle := [node.name for node in builder.nodes if not node.platforms]:
         raise InputError(
-            f"{where}: nothing says what {', '.join(idle)} builds",
+            f"{where}: no platforms for {', '.join(idle)}",
             why="without platforms the first node takes all that it can run, by emulation too",
             hint='give each node its platforms = ["…"]',
         )
@@ -290,14 +296,14 @@ def _refuse(node: NodeSettings, where: str, driver: str, keys: Sequence[str]) ->
         DOCKER: f"the engine is as it is; choose {CONTAINER} or {REMOTE}",
     }
     raise InputError(
-        f"{where}: the driver {driver} knows no {', '.join(wrong)}", hint=hints[driver]
+        f"{where}: the driver {driver} does not accept {', '.join(wrong)}", hint=hints[driver]
     )
 
 
 def _check_remote(node: NodeSettings, where: str) -> None:
     if wrong := [key for key in ("flags", "config") if getattr(node, key)]:
         raise InputError(
-            f"{where}: the driver remote knows no {', '.join(wrong)}",
+            f"{where}: the driver remote does not accept {', '.join(wrong)}",
             why="buildx does not start that daemon",
             hint="give it to the buildkitd of the node",
         )

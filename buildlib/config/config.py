@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,10 +19,12 @@ from buildlib.config import parse
 from buildlib.config import tables as config_tables
 from buildlib.config.parse import BUILD_ARGS, NAMES, PAIRS, TEXT, TEXTS, setting
 from buildlib.config.tables import BaseImage, Registry, Run, Smoke
+from buildlib.config.tag_rules import DEFAULT_RULES, TAGS, TagRule, latest_tag, version_ending
+from buildlib.config.toml_lines import lines_of
 from buildlib.config.variables import BASE_IMAGES, OTHERS, PREFIX
-from buildlib.errors import BuildlibError, InputError, ProblemsError, raise_problems
+from buildlib.errors import BuildlibError, InputError, ProblemsError, nearest, raise_problems
 from buildlib.image.platform import Platform
-from buildlib.image.reference import LATEST
+from buildlib.image.reference import LATEST, parse_reference
 from buildlib.version_schemes import Naming, Scheme
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from buildlib.config.publish import Publish
     from buildlib.config.scan import ScanSettings
     from buildlib.config.signing import Sign, Verify
-    from buildlib.config.tag_rules import TagRule
-
 
 OWN_FILE: Final = "buildlib.toml"
 
@@ -86,7 +85,7 @@ class Config:
         default=Scheme.SEMVER,
     )
     tags: tuple[TagRule, ...] = setting(
-        config_tables.TAG_RULES,
+        TAGS,
         "tags that a publication gives; left out: the usual ones",
         default=(),
     )
@@ -178,22 +177,16 @@ class Config:
 
     def tag_rules(self, registry: Registry | None = None) -> tuple[TagRule, ...]:
         """Return the tag rules that count, for one registry or for all that have none."""
-        from buildlib.config.tag_rules import DEFAULT_RULES  # noqa: PLC0415 - only publishing asks
-
         return (registry.tags if registry else ()) or self.tags or DEFAULT_RULES
 
     @property
     def local_ending(self) -> str:
         """Return what comes after the version in the tag of a local build: `-alpine`."""
-        from buildlib.config.tag_rules import version_ending  # noqa: PLC0415 - as above
-
         return version_ending(self.tags) if self.tags else ""
 
     @property
     def local_latest(self) -> str:
         """Return the tag of the image that was built last on this machine."""
-        from buildlib.config.tag_rules import latest_tag  # noqa: PLC0415 - as above
-
         return latest_tag(self.tags) if self.tags else LATEST
 
     @property
@@ -202,55 +195,46 @@ class Config:
         return f"{self.image}:{self.local_latest}"
 
     @property
+    def short_name(self) -> str:
+        """Return the last element of the image's path: files and containers are named after it."""
+        return parse_reference(self.image).repository.rpartition("/")[2]
+
+    @property
     def owner(self) -> str:
         """Return what containers and images are marked with: two images may have one name."""
         return self.local_image.removesuffix(f":{LATEST}")
 
     def base_settings(self) -> Bases:
-        """Return how base images are judged, with the defaults where nothing is configured."""
-        from buildlib.config.bases import NO_BASES  # noqa: PLC0415 - only one task asks
-
-        return self.bases or NO_BASES
+        """Return how base images are checked, with the defaults where nothing is configured."""
+        return self.bases or config_tables.BASES.parse({}, "bases")
 
     def image_policy(self) -> Policy:
         """Return the policy, with its defaults where none is configured."""
-        from buildlib.config.policy import NO_POLICY  # noqa: PLC0415 - only the gates ask
-
-        return self.policy or NO_POLICY
+        return self.policy or config_tables.POLICY.parse({}, "policy")
 
     def allowed_names(self) -> tuple[str, ...]:
-        """Return patterns of names that are none of a secret, whatever they sound like."""
+        """Return patterns of names that do not name a secret, whatever they sound like."""
         return self.image_policy().allow_names if self.policy else ()
 
     def scan_settings(self) -> ScanSettings:
         """Return what the vulnerability gate goes by, or its defaults."""
-        from buildlib.config.scan import NO_SCAN  # noqa: PLC0415 - only the gates ask
-
-        return self.scan or NO_SCAN
+        return self.scan or config_tables.SCAN.parse({}, "scan")
 
     def publishing(self) -> Publish:
         """Return how it is published, with its defaults where nothing is configured."""
-        from buildlib.config.publish import NO_PUBLISH  # noqa: PLC0415 - only publishing asks
-
-        return self.publish or NO_PUBLISH
+        return self.publish or config_tables.PUBLISH.parse({}, "publish")
 
     def goreleaser_settings(self) -> GoReleaser:
         """Return where GoReleaser's configuration is, and how its build differs."""
-        from buildlib.config.goreleaser import NO_GORELEASER  # noqa: PLC0415 - as above
-
-        return self.goreleaser or NO_GORELEASER
+        return self.goreleaser or config_tables.GORELEASER.parse({}, "goreleaser")
 
     def signing(self) -> Sign:
         """Return what signs."""
-        from buildlib.config.signing import NO_SIGN  # noqa: PLC0415 - as above
-
-        return self.sign or NO_SIGN
+        return self.sign or config_tables.SIGN.parse({}, "sign")
 
     def verification(self) -> Verify:
         """Return what counts as signed."""
-        from buildlib.config.signing import NO_VERIFY  # noqa: PLC0415 - as above
-
-        return self.verify or NO_VERIFY
+        return self.verify or config_tables.VERIFY.parse({}, "verify")
 
 
 _KEYS: Final = parse.keys_of(Config)
@@ -343,8 +327,6 @@ class _Places:
 
     @cached_property
     def _lines(self) -> Mapping[tuple[str, ...], int]:
-        from buildlib.config.toml_lines import lines_of  # noqa: PLC0415 - only where something is wrong
-
         with suppress(OSError, ValueError):
             return lines_of(self._file.read_text(encoding="utf-8-sig")) if self._file else {}
         return {}
@@ -372,9 +354,21 @@ def _unknown(table: Mapping[str, object], places: _Places) -> list[BuildlibError
 _Layer = tuple[Source, str, object]
 
 
-def _from_file(file: Path | None, table: Mapping[str, object]) -> Iterator[_Layer]:
+def _layers(
+    file: Path | None,
+    table: Mapping[str, object],
+    env: Mapping[str, str],
+    overrides: Mapping[str, object],
+) -> Iterator[_Layer]:
+    """Yield each value that is given, the strongest last."""
     source = Source(kind="file", detail=file.name if file else "")
     yield from ((source, key, value) for key, value in table.items())
+    for variable, key in _VARIABLES.items():
+        if value := env.get(variable):
+            yield Source(kind="environment", detail=variable), key, value
+    for key, given in overrides.items():
+        if given:
+            yield Source(kind="command line", detail=f"--{key}"), key, given
 
 
 def _variable_problems(env: Mapping[str, str]) -> Iterator[InputError]:
@@ -389,26 +383,9 @@ def _variable_problems(env: Mapping[str, str]) -> Iterator[InputError]:
                 hint=f"it is for {OWN_FILE}, or for [tool.buildlib.{key}] in pyproject.toml",
             )
             continue
-        from difflib import get_close_matches  # noqa: PLC0415 - only where something is odd
-
         known = [one.removeprefix(PREFIX) for one in (*_VARIABLES, *sorted(OTHERS))]
-        if close := get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=_ALIKE):
-            yield InputError(
-                f"unknown variable {name}",
-                hint=f"did you mean {PREFIX}{close[0]}?",
-            )
-
-
-def _from_environment(env: Mapping[str, str]) -> Iterator[_Layer]:
-    for variable, key in _VARIABLES.items():
-        if value := env.get(variable):
-            yield Source(kind="environment", detail=variable), key, value
-
-
-def _from_command_line(overrides: Mapping[str, object]) -> Iterator[_Layer]:
-    for key, value in overrides.items():
-        if value:
-            yield Source(kind="command line", detail=f"--{key}"), key, value
+        if close := nearest(name.removeprefix(PREFIX), known, _ALIKE):
+            yield InputError(f"unknown variable {name}", hint=f"did you mean {PREFIX}{close}?")
 
 
 def load_config(
@@ -430,10 +407,9 @@ def load_config(
     places = _Places(file)
     problems = _unknown(table, places) + list(_variable_problems(env))
     known = {key: value for key, value in table.items() if key in _KEYS}
-    layers = (_from_file(file, known), _from_environment(env), _from_command_line(overrides or {}))
     found: dict[str, Any] = {}
     sources: dict[str, Source] = {}
-    for source, key, value in chain(*layers):
+    for source, key, value in _layers(file, known, env, overrides or {}):
         try:
             parsed = _parsed(key, value, source)
         except BuildlibError as error:

@@ -5,10 +5,9 @@ The tables `run` and `smoke` have these keys in common; see `config.tables`.
 
 from __future__ import annotations
 
-import csv
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
@@ -30,7 +29,7 @@ from buildlib.config.parse import (
     setting,
 )
 from buildlib.errors import InputError
-from buildlib.findings.secrets import looks_secret
+from buildlib.shell import csv_field, csv_fields
 
 _LAST_PORT: Final = 65535
 _HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
@@ -40,18 +39,13 @@ _SOURCES: Final = ("source", "src")
 _TARGETS: Final = ("target", "destination", "dst")
 # Networks that give a container no address of its own, so that no port of it can be published.
 _NO_PORTS: Final = ("host", "none")
-# What docker's client reads of its environment and could be a secret, beside proxies; see
-# docs.docker.com/reference/cli/docker, "Environment variables".
-_OF_DOCKER: Final = frozenset(
-    {"DOCKER_AUTH_CONFIG", "DOCKER_CUSTOM_HEADERS", "DOCKER_HOST", "DOCKER_CONFIG"}
-)
 
 
 # Names of variables, each with its value.
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 
-class Given(NamedTuple):
+class GivenMount(NamedTuple):
     """A mount as docker takes it.
 
     Args:
@@ -145,7 +139,7 @@ def parse_mounts(value: object) -> tuple[str, ...]:
     return mounts
 
 
-def resolve_mount(text: str, start: Path) -> Given:
+def resolve_mount(text: str, start: Path) -> GivenMount:
     """Return what docker is given for a mount.
 
     Args:
@@ -160,21 +154,21 @@ def resolve_mount(text: str, start: Path) -> Given:
         return _long_mount(text, start)
     parts = text.split(":")
     if len(parts) == 1:
-        return Given("--volume", text, "", _target(text, text))
+        return GivenMount("--volume", text, "", _target(text, text))
     source, target, *options = parts
     if len(options) > 1 or not source:
         raise InputError(f"not a mount: {text!r}", hint="give SOURCE:TARGET or SOURCE:TARGET:ro")
     _target(target, text)
     if source.startswith(_PLACE):
         path = _absolute(source, start)
-        return Given("--volume", ":".join([path, target, *options]), path, target)
+        return GivenMount("--volume", ":".join([path, target, *options]), path, target)
     if not _VOLUME.fullmatch(source):
         raise InputError(
             f"not a mount: {text!r}",
             why=f"{source!r} is not the name of a volume",
             hint=f"a path begins with / or ./: ./{source}",
         )
-    return Given("--volume", text, "", target)
+    return GivenMount("--volume", text, "", target)
 
 
 def _target(target: str, text: str) -> str:
@@ -190,19 +184,21 @@ def _absolute(source: str, start: Path) -> str:
         raise InputError(f"no such directory: {source}", why=str(error)) from error
 
 
-def _long_mount(text: str, start: Path) -> Given:
-    fields = [field.partition("=") for field in next(csv.reader([text]), [])]
+def _long_mount(text: str, start: Path) -> GivenMount:
+    try:
+        fields = [field.partition("=") for field in csv_fields(text)]
+    except ValueError as error:
+        raise InputError(f"not a mount: {text!r}", why=str(error)) from error
     known = {name: value for name, _, value in fields}
     target = next((known[name] for name in _TARGETS if name in known), "")
     _target(target, text)
     source = next((known[name] for name in _SOURCES if name in known), "")
     path = _absolute(source, start) if known.get("type") == "bind" and source else ""
     words = [
-        f"{name}={path}" if path and name in _SOURCES else f"{name}{sign}{value}"
+        csv_field(f"{name}={path}" if path and name in _SOURCES else f"{name}{sign}{value}")
         for name, sign, value in fields
     ]
-    quoted = [f'"{word}"' if "," in word else word for word in words]
-    return Given("--mount", ",".join(quoted), path, target)
+    return GivenMount("--mount", ",".join(words), path, target)
 
 
 ENV: Final = KeyType(
@@ -282,24 +278,7 @@ def env_options(env: Pairs, hidden: Pairs) -> tuple[str, ...]:
     return tuple(word for text in words for word in ("--env", text))
 
 
-def split_secret(env: Pairs, allowed: Sequence[str]) -> tuple[Pairs, Pairs]:
-    """Return the variables that anybody may see in a command line, and those that look secret.
-
-    Raises:
-        InputError: one that looks secret would change what docker itself does (exit 2).
-    """
-    hidden = tuple(pair for pair in env if looks_secret(*pair, allowed))
-    for name, _ in hidden:
-        if name.upper().endswith("_PROXY") or name in _OF_DOCKER:
-            raise InputError(
-                f"the variable {name} of a container holds a secret, and docker itself reads it",
-                why="such values reach docker in its own environment, and not in a command line",
-                hint="put it into a file that env-file names",
-            )
-    return tuple(pair for pair in env if pair not in hidden), hidden
-
-
-def check_sources(mounts: tuple[Given, ...], env_files: tuple[Path, ...]) -> None:
+def check_sources(mounts: tuple[GivenMount, ...], env_files: tuple[Path, ...]) -> None:
     """See that what is on this machine is there: docker would make an empty directory of it.
 
     Raises:

@@ -57,14 +57,14 @@ def _command(value: object) -> Command:
 
 
 def parse_commands(value: object) -> tuple[Command, ...]:
-    """Return the commands of the table `smoke`; raises MismatchError where they are none."""
+    """Return the commands of the table `smoke`; raises MismatchError where they are invalid."""
     if not isinstance(value, list):
         raise MismatchError("a list of commands")
     return tuple(_command(item) for item in value)
 
 
 def parse_data(value: object) -> Data:
-    """Return what its table `data` says; raises MismatchError where it is of no use."""
+    """Return what its table `data` says; raises MismatchError where it can't be used."""
     found = parse_table(Data, value, "smoke.data")
     if not re.fullmatch(r"(POST|PUT|PATCH) /\S*", found.write) or not found.read.startswith("/"):
         raise MismatchError('a table with write = "POST /path" and read = "/path"')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from buildlib.config.parse import PAIRS, TEXT, parse_table, setting
+from buildlib.config.parse import PAIRS, TEXT, setting, table_type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +22,4 @@ class GoReleaser:
     )
 
 
-NO_GORELEASER: Final = GoReleaser()
-
-
-def parse_goreleaser(value: object) -> GoReleaser:
-    """Return what the table `goreleaser` holds.
-
-    Raises:
-        MismatchError, InputError: it is no such table.
-    """
-    return parse_table(GoReleaser, value, "goreleaser")
+GORELEASER: Final = table_type(GoReleaser)

@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar, overload
 
 from buildlib.errors import BuildlibError, InputError, did_you_mean, raise_problems
 
 T = TypeVar("T")
+Default = TypeVar("Default")
 
 # What the name of a build arg, or of a variable, may be.
 VARIABLE: Final = "[A-Za-z_][A-Za-z0-9_]*"
@@ -34,14 +35,14 @@ class MismatchError(Exception):
     """The value is not of the type that this key takes; the text says which.
 
     Args:
-        wanted: what it has to be.
+        expected: what it has to be.
         key: of a table in which it is, whole; empty: it is the value itself.
         value: the value there.
     """
 
-    def __init__(self, wanted: str, key: str = "", value: object = None) -> None:
+    def __init__(self, expected: str, key: str = "", value: object = None) -> None:
         """Keep them."""
-        super().__init__(wanted)
+        super().__init__(expected)
         self.key, self.value = key, value
 
 
@@ -70,7 +71,7 @@ def check_keys(table: Mapping[str, object], known: Mapping[str, object], *, wher
 
 
 def gathered(parsers: Iterable[Callable[[], T]]) -> list[T]:
-    """Return what each returns; where some fail, every one is told.
+    """Return what each returns; where some fail, every failure is reported.
 
     Raises:
         MismatchError, BuildlibError: where one failed, its own error.
@@ -183,20 +184,20 @@ def parse_flag(value: object) -> bool:
 Schema = Mapping[str, Any]
 
 
-class KeyType(NamedTuple):
+class KeyType(NamedTuple, Generic[T]):
     """What a key of a table takes.
 
     Args:
         parse: returns the value.
-        schema: the type in JSON Schema; a function where that takes other modules.
+        schema: the type in JSON Schema; a function where it is made from a class.
         placed: `parse` takes where the key stands as well, such as `containers.services`.
     """
 
-    parse: Callable[..., Any]
+    parse: Callable[..., T]
     schema: Schema | Callable[[], Schema]
     placed: bool = False
 
-    def reader(self, where: str) -> Callable[[object], Any]:
+    def reader(self, where: str) -> Callable[[object], T]:
         """Return what parses the value of the key that stands there."""
         return partial(self.parse, where=where) if self.placed else self.parse
 
@@ -204,11 +205,15 @@ class KeyType(NamedTuple):
 class Key(NamedTuple):
     """A key of a table: its type, and what it is for in one line."""
 
-    type: KeyType
+    type: KeyType[Any]
     text: str
 
 
-def setting(type_: KeyType, text: str, default: object = MISSING) -> Any:  # noqa: ANN401 - as field()
+@overload
+def setting(type_: KeyType[T], text: str) -> T: ...
+@overload
+def setting(type_: KeyType[T], text: str, default: Default) -> T | Default: ...
+def setting(type_: KeyType[T], text: str, default: object = MISSING) -> object:
     """Return a field of a dataclass that is a key of a table; without a default it is needed.
 
     Args:
@@ -245,7 +250,7 @@ def parse_table(table: type[T], value: object, where: str) -> T:
     return table(**parse_keys(table, value, where))
 
 
-def table_type(table: type) -> KeyType:
+def table_type(table: type[T]) -> KeyType[T]:
     """Return the type of a key that is a table itself."""
     return KeyType(partial(parse_table, table), partial(schema_of, table), placed=True)
 
@@ -275,7 +280,7 @@ def _property(one: Field[Any]) -> Schema:
     return found
 
 
-def written(type_: KeyType) -> Schema:
+def written(type_: KeyType[Any]) -> Schema:
     """Return a type as JSON Schema has it."""
     return type_.schema() if callable(type_.schema) else type_.schema
 
@@ -315,7 +320,7 @@ PORT: Final = KeyType(parse_port, {"type": "integer", "minimum": 0, "maximum": _
 FLAG: Final = KeyType(parse_flag, {"type": "boolean"})
 
 
-def choice(parse: Callable[..., Any], names: Iterable[str]) -> KeyType:
+def choice(parse: Callable[..., T], names: Iterable[str]) -> KeyType[T]:
     """Return the type of a key that takes one of some names."""
     return KeyType(parse, {"enum": [str(name) for name in names]})
 
@@ -347,7 +352,7 @@ def parse_fields(
     return dict(pair for pair in gathered(fields) if pair[0])
 
 
-def _field(parse: Callable[[object], Any], key: str, value: object) -> Any:  # noqa: ANN401 - see above
+def _field(parse: Callable[[object], T], key: str, value: object) -> T:
     try:
         return parse(value)
     except MismatchError as error:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from buildlib.config.parse import (
     NAMES,
@@ -17,17 +17,14 @@ from buildlib.config.parse import (
     KeyType,
     MismatchError,
     choice,
-    parse_table,
     parse_text,
     setting,
+    table_type,
 )
 from buildlib.config.suppressions import DATE, ignores_type
 from buildlib.errors import InputError, did_you_mean
-from buildlib.findings.finding import Level
+from buildlib.findings.finding import Finding, Level
 from buildlib.findings.policy_rules import BUILD_CHECK, HADOLINT, RULES
-
-if TYPE_CHECKING:
-    from buildlib.findings.finding import Finding
 
 _OCI: Final = "org.opencontainers.image"
 _LABELS: Final = tuple(
@@ -60,7 +57,7 @@ class PolicyIgnore:
     def covers(self, finding: Finding) -> bool:
         """Return whether it is about a finding."""
         rule = self.rule in {finding.rule, finding.rule.partition("/")[0]}
-        # A name as it is told is about itself, whatever it would match as a pattern.
+        # A name as it is reported matches itself, whatever it would match as a pattern.
         named = finding.path == self.path or fnmatchcase(finding.path, self.path)
         return rule and (not self.path or named)
 
@@ -73,7 +70,7 @@ def _base(value: object) -> Level:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Limits of the image; 0 is none."""
+    """Limits of the image; 0 means no limit."""
 
     labels: tuple[str, ...] = setting(TEXTS, "labels that have to be there", default=_LABELS)
     max_layers: int = setting(NUMBER, "layers that the image may have; 0: any", default=0)
@@ -96,13 +93,4 @@ class Policy:
 
 
 NO_POLICY: Final = Policy()
-
-
-def parse_policy(value: object) -> Policy:
-    """Return what the table says.
-
-    Raises:
-        MismatchError: a value is of another kind.
-        InputError: a key or a rule is not known, or an ignore says too little (exit 2).
-    """
-    return parse_table(Policy, value, "policy")
+POLICY: Final = table_type(Policy)

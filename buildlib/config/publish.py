@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from buildlib.config.parse import (
@@ -13,6 +14,7 @@ from buildlib.config.parse import (
     parse_table,
     parse_text,
     parse_texts,
+    schema_of,
     setting,
 )
 from buildlib.errors import InputError, did_you_mean
@@ -110,3 +112,6 @@ def parse_publish(value: object) -> Publish:
             hint="add sbom to publish.gates, or take out provenance = false",
         )
     return found
+
+
+PUBLISH: Final = KeyType(parse_publish, partial(schema_of, Publish))

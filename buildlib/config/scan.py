@@ -7,7 +7,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 from typing import Final
 
-from buildlib.config.parse import FLAG, TEXT, TEXTS, choice, parse_table, parse_text, setting
+from buildlib.config.parse import FLAG, TEXT, TEXTS, choice, parse_text, setting, table_type
 from buildlib.config.suppressions import DATE, ignores_type
 from buildlib.errors import InputError, did_you_mean
 from buildlib.findings.vulnerability import THRESHOLDS, Severity, Vulnerability
@@ -29,7 +29,7 @@ def parse_threshold(value: object) -> Severity:
     """Return the severity from which on a finding fails.
 
     Raises:
-        MismatchError: it is no text.
+        MismatchError: it is not text.
         InputError: there is no such severity, or it is no threshold (exit 2).
     """
     name = parse_text(value)
@@ -86,14 +86,4 @@ class ScanSettings:
 
 
 NO_SCAN: Final = ScanSettings()
-
-
-def parse_scan(value: object) -> ScanSettings:
-    """Return what the table says.
-
-    Raises:
-        MismatchError: a value is of another kind.
-        InputError: a key, a scanner or a severity is not known, or an ignore says too little
-            (exit 2).
-    """
-    return parse_table(ScanSettings, value, "scan")
+SCAN: Final = table_type(ScanSettings)

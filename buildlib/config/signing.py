@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from buildlib.config.parse import FLAG, PATTERN, TEXT, TEXTS, parse_table, setting
+from buildlib.config.parse import (
+    FLAG,
+    PATTERN,
+    TEXT,
+    TEXTS,
+    KeyType,
+    parse_table,
+    schema_of,
+    setting,
+)
 from buildlib.errors import InputError
 
 
@@ -54,10 +64,6 @@ class Verify:
         return bool(self.identity or self.identity_pattern)
 
 
-NO_SIGN: Final = Sign()
-NO_VERIFY: Final = Verify()
-
-
 def parse_sign(value: object) -> Sign:
     """Return what the table says.
 
@@ -88,3 +94,7 @@ def check_policy(policy: Verify) -> None:
             why="another issuer may vouch for anybody under the same name",
             hint='such as issuer = "https://token.actions.githubusercontent.com"',
         )
+
+
+SIGN: Final = KeyType(parse_sign, partial(schema_of, Sign))
+VERIFY: Final = KeyType(parse_verify, partial(schema_of, Verify))

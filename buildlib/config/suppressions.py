@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Final
 
 from buildlib.config.parse import KeyType, MismatchError, keys_of, parse_keys, schema_of
 from buildlib.errors import InputError
@@ -23,10 +23,12 @@ def parse_date(value: object) -> date:
 DATE: Final = KeyType(parse_date, {"type": "string", "format": "date"})
 
 
-def ignores_type(entry: type[Any], *, where: str, example: str, for_good: bool = False) -> KeyType:
+def ignores_type(
+    entry: type[SuppressionT], *, where: str, example: str, for_good: bool = False
+) -> KeyType[tuple[SuppressionT, ...]]:
     """Return the type of a key that is a list of ignores; the arguments are `parse_ignores`'s."""
 
-    def parse(value: object) -> tuple[Any, ...]:
+    def parse(value: object) -> tuple[SuppressionT, ...]:
         return parse_ignores(value, entry, where=where, example=example, for_good=for_good)
 
     return KeyType(parse, lambda: {"type": "array", "items": schema_of(entry)})
@@ -50,7 +52,7 @@ def parse_ignores(
         for_good: no last day is needed.
 
     Raises:
-        MismatchError: it is no list, or a value is of another kind.
+        MismatchError: it is not a list, or a value is of another kind.
         InputError: a key is not known, or an entry says too little (exit 2).
     """
     if not isinstance(value, list):

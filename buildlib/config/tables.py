@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from buildlib.config.parse import (
@@ -38,6 +39,7 @@ from buildlib.config.parse import (
     setting,
     written,
 )
+from buildlib.config.tag_rules import TAGS, TagRule
 from buildlib.errors import BuildlibError, InputError, did_you_mean
 from buildlib.image.platform import Platform
 from buildlib.image.platform import parse_platforms as split_platforms
@@ -47,7 +49,6 @@ from buildlib.version_schemes import Scheme
 if TYPE_CHECKING:
     from buildlib.config.containers import Port, Service
     from buildlib.config.expectations import Command, Data, HealthVersion, Statuses
-    from buildlib.config.tag_rules import TagRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,36 +64,17 @@ class BaseImage:
     stand_in: bool = False
 
 
-def _loaded(module: str, name: str) -> Any:  # noqa: ANN401 - a parser, a class or a type
-    """Return what a module has that not every project needs."""
-    from importlib import import_module  # noqa: PLC0415 - as above
+def _of(module: str, name: str) -> KeyType[Any]:
+    """Return the type of a key that not every project has; its module is loaded with its value."""
 
-    return getattr(import_module(f"buildlib.config.{module}"), name)
+    def found() -> KeyType[Any]:
+        type_: KeyType[Any] = getattr(import_module(f"buildlib.config.{module}"), name)
+        return type_
 
+    def parse(value: object, where: str) -> object:
+        return found().reader(where)(value)
 
-def _of(module: str, name: str) -> KeyType:
-    """Return the type of a key that not every project has, from its module."""
-
-    def parse(value: object, where: str) -> Any:  # noqa: ANN401 - as the parsers have it
-        found: KeyType = _loaded(module, name)
-        return found.parse(value, where) if found.placed else found.parse(value)
-
-    return KeyType(parse, lambda: written(_loaded(module, name)), placed=True)
-
-
-def _table(module: str, parser: str, table: str) -> KeyType:
-    """Return the type of a table that not every project has, from its module."""
-
-    def parse(value: object) -> Any:  # noqa: ANN401 - as above
-        return _loaded(module, parser)(value)
-
-    return KeyType(parse, lambda: schema_of(_loaded(module, table)))
-
-
-def _tables(module: str, parser: str, table: str) -> KeyType:
-    """Return the type of a table of such tables, by their names."""
-    one = _table(module, parser, table)
-    return KeyType(one.parse, lambda: {"type": "object", "additionalProperties": written(one)})
+    return KeyType(parse, lambda: written(found()), placed=True)
 
 
 def _limit(value: object) -> str:
@@ -263,7 +245,7 @@ class Run(ContainerSettings):
     )
 
 
-# The build args by which a build is told what it is.
+# The build args with version, revision and time of a build.
 INJECTED: Final = ("CREATED", "REVISION", "VERSION")
 # Of buildx; `none` came later than the oldest that does here.
 _PROGRESS: Final = ("auto", "plain", "tty", "rawjson", "quiet", "none")
@@ -344,7 +326,7 @@ def parse_base_images(value: object) -> tuple[tuple[str, BaseImage], ...]:
 
 
 def parse_inject(value: object) -> tuple[tuple[str, str], ...]:
-    """Return by which build args a build is told what it is: another name, or none."""
+    """Return which build args get version, revision and time: another name, or none."""
     if value is False:
         return tuple((name, "") for name in INJECTED)
     if not isinstance(value, Mapping):
@@ -428,17 +410,12 @@ def parse_scheme(value: object) -> Scheme:
     return Scheme(text)
 
 
-def parse_tag_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:
-    from buildlib.config.tag_rules import parse_rules  # noqa: PLC0415 - most projects have no rules
-
-    return parse_rules(value, where=where)
-
-
 _OBJECT: Final = {"type": "object"}
 _STRING: Final = {"type": "string"}
 IMAGE: Final = KeyType(parse_image, _STRING)
 PLATFORMS: Final = KeyType(parse_platforms, TEXTS.schema)
-CONTEXT: Final = KeyType(
+# One key that sets several fields.
+CONTEXT: Final[KeyType[Any]] = KeyType(
     parse_context,
     {
         "anyOf": [
@@ -529,17 +506,16 @@ PREFIX: Final = KeyType(parse_prefix, _STRING)
 SCHEME: Final = choice(parse_scheme, Scheme)
 
 
-TAG_RULES: Final = KeyType(parse_tag_rules, lambda: _loaded("tag_rules", "SCHEMA"), placed=True)
 SMOKE: Final = KeyType(parse_smoke, lambda: schema_of(Smoke))
 RUN: Final = KeyType(parse_run, lambda: schema_of(Run))
-BASES: Final = _table("bases", "parse_bases", "Bases")
-BUILDERS: Final = _tables("builders", "parse_builders", "BuilderSettings")
-POLICY: Final = _table("policy", "parse_policy", "Policy")
-SCAN: Final = _table("scan", "parse_scan", "ScanSettings")
-PUBLISH: Final = _table("publish", "parse_publish", "Publish")
-GORELEASER: Final = _table("goreleaser", "parse_goreleaser", "GoReleaser")
-SIGN: Final = _table("signing", "parse_sign", "Sign")
-VERIFY: Final = _table("signing", "parse_verify", "Verify")
+BASES: Final = _of("bases", "BASES")
+BUILDERS: Final = _of("builders", "BUILDERS")
+POLICY: Final = _of("policy", "POLICY")
+SCAN: Final = _of("scan", "SCAN")
+PUBLISH: Final = _of("publish", "PUBLISH")
+GORELEASER: Final = _of("goreleaser", "GORELEASER")
+SIGN: Final = _of("signing", "SIGN")
+VERIFY: Final = _of("signing", "VERIFY")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -549,7 +525,7 @@ class Registry:
     name: str
     repository: str = setting(IMAGE, "repository with the registry's host, without tag or digest")
     tags: tuple[TagRule, ...] = setting(
-        TAG_RULES, "its own tag rules; left out: those of the project", default=()
+        TAGS, "its own tag rules; left out: those of the project", default=()
     )
     username_env: str = setting(
         TEXT, "variable with the user name; left out: docker's own credentials are used", default=""

@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from buildlib.config.parse import check_keys, gathered
+from buildlib.config.parse import (
+    FLAG,
+    KeyType,
+    MismatchError,
+    gathered,
+    parse_keys,
+    parse_table,
+    parse_text,
+    parse_texts,
+    schema_of,
+    setting,
+)
 from buildlib.errors import InputError, did_you_mean
 from buildlib.image.reference import LATEST
 
 
-class Kind(StrEnum):
+class VersionKind(StrEnum):
     """What is published: the version's own kind, or a build that was asked for by name."""
 
     RELEASE = "release"
@@ -55,8 +66,58 @@ _FORMS: Final = {
     "revision": (r"[0-9a-f]{40}", _HEX),
 }
 _LINE: Final = frozenset({"major", "minor", "patch"})
-_KEYS: Final = ("template", "on", "highest", "zero", "branches", "suffix")
-_ORDERED: Final = frozenset({Kind.RELEASE, Kind.PRERELEASE})
+_ORDERED: Final = frozenset({VersionKind.RELEASE, VersionKind.PRERELEASE})
+
+
+Choice = TypeVar("Choice", VersionKind, Line)
+
+
+def _choice(kind: type[Choice], value: object, where: str) -> Choice:
+    # What is not text can't be looked up in a set.
+    if not isinstance(value, str) or value not in set(kind):
+        raise InputError(f"{where}: unknown value {value!r}", hint=did_you_mean(value, kind))
+    return kind(value)
+
+
+def _filled(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise MismatchError("a list of texts")
+    if not value:
+        raise InputError(
+            f"{where} is empty: the rule can never apply", hint="fill it, or leave it out"
+        )
+    return parse_texts(value)
+
+
+def _kinds(value: object, where: str) -> tuple[VersionKind, ...]:
+    return tuple(_choice(VersionKind, word, where) for word in _filled(value, where))
+
+
+def _template(value: object, where: str) -> str:
+    template = parse_text(value)
+    for name in _PLACEHOLDER.findall(template):
+        if name not in _NAMES:
+            raise InputError(
+                f"{where}: unknown name {{{name}}} in {template!r}", hint=did_you_mean(name, _NAMES)
+            )
+    literal = _PLACEHOLDER.sub("", template)
+    if not template or not _LITERAL.fullmatch(literal) or template[0] in ".-":
+        raise InputError(
+            f"{where}: {template!r} can't become a tag",
+            why="a tag has letters, digits, _ . - and starts with none of . and -",
+            hint="names stand in braces, {version}",
+        )
+    return template
+
+
+def _suffix(value: object, where: str) -> str:
+    if not isinstance(value, str) or not _LITERAL.fullmatch(value):
+        raise InputError(f"{where}: {value!r} can't be part of a tag", hint='such as "-alpine"')
+    return value
+
+
+_LISTED: Final = {"type": "array", "minItems": 1}
+SUFFIX: Final = KeyType(_suffix, {"type": "string"}, placed=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,21 +125,33 @@ class TagRule:
     """One tag, and when it is given.
 
     Args:
-        template: text with names in braces: `version`, `major`, `minor`, `patch`, `prerelease`,
-            `branch`, `short` and `revision` (of the commit).
-        on: the kinds that it applies to.
-        highest: it moves only to the highest release of this line; None: always.
-        zero: it applies to `0.y.z` as well.
-        branches: patterns, one of which the branch has to match; none: any branch.
-        suffix: comes after what the template gives, `-alpine`.
+        template: its names are `version`, `major`, `minor`, `patch`, `prerelease`, `branch`,
+            `short` and `revision` (of the commit).
     """
 
-    template: str
-    on: tuple[Kind, ...]
-    highest: Line | None = None
-    zero: bool = True
-    branches: tuple[str, ...] = ()
-    suffix: str = ""
+    template: str = setting(
+        KeyType(_template, {"type": "string"}, placed=True),
+        "text of the tag, with names such as {version} in braces",
+    )
+    on: tuple[VersionKind, ...] = setting(
+        KeyType(
+            _kinds, {**_LISTED, "items": {"enum": [str(kind) for kind in VersionKind]}}, placed=True
+        ),
+        "kinds of versions that get it",
+        default=(),
+    )
+    highest: Line | None = setting(
+        KeyType(partial(_choice, Line), {"enum": [str(line) for line in Line]}, placed=True),
+        "it moves only to the highest release of this line",
+        default=None,
+    )
+    zero: bool = setting(FLAG, "false: not for 0.y.z", default=True)
+    branches: tuple[str, ...] = setting(
+        KeyType(_filled, {**_LISTED, "items": {"type": "string"}}, placed=True),
+        "patterns of branches, one of which has to match",
+        default=(),
+    )
+    suffix: str = setting(SUFFIX, "comes after the template, such as -alpine", default="")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -100,8 +173,8 @@ class TagRule:
         return not pinned and not self.names >= _LINE
 
     @property
-    def tells_version(self) -> bool:
-        """Return whether a tag tells the whole version that it was made of."""
+    def has_version(self) -> bool:
+        """Return whether the whole version can be read from a tag."""
         return "version" in self.names or self.names >= _LINE
 
     def render(self, values: Mapping[str, str]) -> str:
@@ -125,8 +198,8 @@ class TagRule:
         return match.groupdict() if match else None
 
     def version_in(self, tag: str) -> str:
-        """Return the version that a tag was made of; empty: it does not tell one."""
-        found = self.read(tag) if self.tells_version else None
+        """Return the version that a tag was made of; empty: it can't be read from it."""
+        found = self.read(tag) if self.has_version else None
         if found is None:
             return ""
         if "version" in found:
@@ -136,21 +209,24 @@ class TagRule:
 
 
 DEFAULT_RULES: Final = (
-    TagRule(template="{version}", on=(Kind.RELEASE, Kind.PRERELEASE, Kind.OTHER, Kind.SNAPSHOT)),
-    TagRule(template="{major}.{minor}", on=(Kind.RELEASE,), highest=Line.MINOR),
-    TagRule(template="{major}", on=(Kind.RELEASE,), highest=Line.MAJOR, zero=False),
-    TagRule(template=LATEST, on=(Kind.RELEASE,), highest=Line.ALL),
-    TagRule(template="edge", on=(Kind.EDGE,)),
-    TagRule(template="sha-{short}", on=(Kind.EDGE,)),
+    TagRule(
+        template="{version}",
+        on=(VersionKind.RELEASE, VersionKind.PRERELEASE, VersionKind.OTHER, VersionKind.SNAPSHOT),
+    ),
+    TagRule(template="{major}.{minor}", on=(VersionKind.RELEASE,), highest=Line.MINOR),
+    TagRule(template="{major}", on=(VersionKind.RELEASE,), highest=Line.MAJOR, zero=False),
+    TagRule(template=LATEST, on=(VersionKind.RELEASE,), highest=Line.ALL),
+    TagRule(template="edge", on=(VersionKind.EDGE,)),
+    TagRule(template="sha-{short}", on=(VersionKind.EDGE,)),
 )
 
 
 def version_ending(rules: Sequence[TagRule]) -> str:
     """Return what comes after the version in the tag of a release: `-alpine`."""
-    telling = [rule for rule in rules if rule.tells_version]
-    releases = [rule for rule in telling if Kind.RELEASE in rule.on]
-    rule = (releases or telling or rules)[0]
-    return rule.parts[-1] if rule.tells_version else rule.suffix
+    with_version = [rule for rule in rules if rule.has_version]
+    releases = [rule for rule in with_version if VersionKind.RELEASE in rule.on]
+    rule = (releases or with_version or rules)[0]
+    return rule.parts[-1] if rule.has_version else rule.suffix
 
 
 def latest_tag(rules: Sequence[TagRule]) -> str:
@@ -177,83 +253,34 @@ def pins(rules: Sequence[TagRule], tag: str) -> bool:
     return pinned and not moves(rules, tag)
 
 
-Choice = TypeVar("Choice", Kind, Line)
-
-
-def _choice(where: str, key: str, value: object, kind: type[Choice]) -> Choice:
-    # What is no text can't be looked up in a set.
-    if not isinstance(value, str) or value not in set(kind):
-        raise InputError(f"{where}: unknown {key} {value!r}", hint=did_you_mean(value, kind))
-    return kind(value)
-
-
-def _strings(where: str, key: str, value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InputError(
-            f"{where}: {key} must be a list of texts, not {value!r}", hint=f'such as {key} = ["…"]'
-        )
-    if not value:
-        raise InputError(
-            f"{where} can never apply: {key} is empty", hint=f"leave {key} out, or fill it"
-        )
-    return tuple(value)
-
-
-def _check_template(where: str, template: object) -> str:
-    if not isinstance(template, str) or not template:
-        raise InputError(
-            f"{where}: template must be a text, not {template!r}", hint='such as "{version}"'
-        )
-    for name in _PLACEHOLDER.findall(template):
-        if name not in _NAMES:
-            raise InputError(
-                f"{where}: unknown name {{{name}}} in {template!r}", hint=did_you_mean(name, _NAMES)
-            )
-    literal = _PLACEHOLDER.sub("", template)
-    if not _LITERAL.fullmatch(literal) or template[0] in ".-":
-        raise InputError(
-            f"{where}: {template!r} can't become a tag",
-            why="a tag has letters, digits, _ . - and starts with none of . and -",
-            hint="names stand in braces, {version}",
-        )
-    return template
-
-
-def _check_suffix(where: str, suffix: object) -> str:
-    if not isinstance(suffix, str) or not _LITERAL.fullmatch(suffix):
-        raise InputError(
-            f"{where}: the suffix {suffix!r} can't be part of a tag", hint='such as "-alpine"'
-        )
-    return suffix
-
-
 def _shorthand(template: str, suffix: str) -> TagRule:
     """Return the rule that a template alone stands for."""
     for rule in DEFAULT_RULES:
         if rule.template == template:
-            return TagRule(
-                template=template, on=rule.on, highest=rule.highest, zero=rule.zero, suffix=suffix
-            )
+            return replace(rule, suffix=suffix)
     names = frozenset(_PLACEHOLDER.findall(template))
     if "version" in names:
         return TagRule(template=template, on=DEFAULT_RULES[0].on, suffix=suffix)
     if names & _COMMIT:
-        return TagRule(template=template, on=(Kind.EDGE,), suffix=suffix)
+        return TagRule(template=template, on=(VersionKind.EDGE,), suffix=suffix)
     if "prerelease" in names:
-        return TagRule(template=template, on=(Kind.PRERELEASE,), suffix=suffix)
+        return TagRule(template=template, on=(VersionKind.PRERELEASE,), suffix=suffix)
     # A number, or a word such as "stable": of releases, and only ever forward.
     line = Line.MINOR if "minor" in names else Line.MAJOR if "major" in names else Line.ALL
     pinned = names >= _LINE
     return TagRule(
-        template=template, on=(Kind.RELEASE,), highest=None if pinned else line, suffix=suffix
+        template=template,
+        on=(VersionKind.RELEASE,),
+        highest=None if pinned else line,
+        suffix=suffix,
     )
 
 
 def _never(rule: TagRule) -> tuple[str, str] | None:
     """Return why the rule can never apply, and what to do, or None."""
-    if rule.names & _NUMBERS and set(rule.on) == {Kind.OTHER}:
+    if rule.names & _NUMBERS and set(rule.on) == {VersionKind.OTHER}:
         return "a version without an order has no numbers", "use {version}"
-    if "prerelease" in rule.names and set(rule.on) == {Kind.RELEASE}:
+    if "prerelease" in rule.names and set(rule.on) == {VersionKind.RELEASE}:
         return "a release has no prerelease", 'say on = ["prerelease"]'
     if rule.highest and not set(rule.on) & _ORDERED:
         return "only releases and prereleases have a highest", "leave highest out"
@@ -261,7 +288,7 @@ def _never(rule: TagRule) -> tuple[str, str] | None:
 
 
 def _check_readable(where: str, rule: TagRule) -> None:
-    """Raise InputError where a tag would not tell where one name ends and the next begins.
+    """Raise InputError where it can't be read from a tag where one name ends and the next begins.
 
     It does from the left where what is between them can't be part of the first, and from the
     right where it can't be part of the second.
@@ -279,55 +306,59 @@ def _check_readable(where: str, rule: TagRule) -> None:
             )
 
 
-def _rule(where: str, value: object, suffix: str) -> TagRule:
-    table = {"template": value} if isinstance(value, str) else value
-    if not isinstance(table, Mapping):
-        raise InputError(
-            f"{where} must be a text or a table, not {value!r}",
-            hint='such as { template = "{major}", on = ["release"], highest = "major" }',
-        )
-    for key in table:
-        if key not in _KEYS:
-            raise InputError(f"{where}: unknown key {key}", hint=did_you_mean(key, _KEYS))
-    template = _check_template(where, table.get("template"))
-    own = _check_suffix(where, table.get("suffix", suffix))
-    short = _shorthand(template, own)
-    on, highest, zero = short.on, short.highest, table.get("zero", short.zero)
-    if "on" in table:
-        words = _strings(where, "on", table["on"])
-        on = tuple(_choice(where, "on", word, Kind) for word in words)
-        # What the shorthand says of the order holds for what it says of the kinds.
-        highest = highest if set(on) & _ORDERED else None
-    if "highest" in table:
-        highest = _choice(where, "highest", table["highest"], Line)
-    if not isinstance(zero, bool):
-        raise InputError(
-            f"{where}: zero must be true or false, not {zero!r}", hint="false: never for 0.y.z"
-        )
-    branches = _strings(where, "branches", table["branches"]) if "branches" in table else ()
-    rule = TagRule(
-        template=template, on=on, highest=highest, zero=zero, branches=branches, suffix=own
+def _listed(value: object) -> list[object]:
+    if not isinstance(value, list) or not value:
+        raise MismatchError("a list with a rule in it")
+    return value
+
+
+def _schema_of_rules() -> dict[str, Any]:
+    return {**_LISTED, "items": {"anyOf": [{"type": "string"}, schema_of(TagRule)]}}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Tags:
+    """The table `tags`, of the project or of a registry."""
+
+    rules: Sequence[object] = setting(
+        KeyType(_listed, _schema_of_rules),
+        "tags that a publication gives: templates, or tables with conditions",
+        default=(),
     )
+    suffix: str = setting(SUFFIX, "comes after every template", default="")
+
+
+def _rule(value: object, suffix: str, where: str) -> TagRule:
+    """Return a rule, with the conditions of the shorthand where it has none of its own."""
+    if not isinstance(value, str | Mapping):
+        raise MismatchError("a text or a table", where, value)
+    fields = parse_keys(TagRule, {"template": value} if isinstance(value, str) else value, where)
+    if "template" not in fields:
+        raise InputError(f"{where} has no template", hint='such as template = "{version}"')
+    rule = _shorthand(fields["template"], suffix)
+    if not set(fields.get("on", rule.on)) & _ORDERED:
+        rule = replace(rule, highest=None)
+    rule = replace(rule, **fields)
     _check_readable(where, rule)
     return rule
 
 
-def _check_rules(where: str, rules: Sequence[TagRule]) -> None:
-    for number, rule in enumerate(rules, 1):
+def _check(rules: Sequence[TagRule], where: str) -> None:
+    for number, rule in enumerate(rules):
         if never := _never(rule):
             raise InputError(
-                f"{where} {number} ({rule.template}) can never apply", why=never[0], hint=never[1]
+                f"{where}[{number}] ({rule.template}) can never apply", why=never[0], hint=never[1]
             )
-        for before, other in enumerate(rules[: number - 1], 1):
+        for before, other in enumerate(rules[:number]):
             same = (rule.template, rule.suffix) == (other.template, other.suffix)
             if same and set(rule.on) & set(other.on):
                 raise InputError(
-                    f"{where} {number} ({rule.template}) repeats rule {before}",
+                    f"{where}[{number}] ({rule.template}) repeats {where}[{before}]",
                     hint="remove one of the two",
                 )
 
 
-def parse_rules(value: object, *, where: str = "tags") -> tuple[TagRule, ...]:
+def parse_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:
     """Return the rules that a table `{ rules = […], suffix = "…" }` holds.
 
     Args:
@@ -335,66 +366,18 @@ def parse_rules(value: object, *, where: str = "tags") -> tuple[TagRule, ...]:
         where: the table's name, for messages.
 
     Raises:
+        MismatchError: a value is of another kind.
         InputError: a rule is not legal, repeats another, or can never apply.
     """
-    if not isinstance(value, Mapping):
-        raise InputError(f"{where} must be a table, not {value!r}", hint=f"[{where}] rules = […]")
-    check_keys(value, {"rules": None, "suffix": None}, where=f"{where}.")
-    suffix = _check_suffix(where, value.get("suffix", ""))
-    listed = value.get("rules", [rule.template for rule in DEFAULT_RULES])
-    if not isinstance(listed, list) or not listed:
-        raise InputError(
-            f"{where}.rules must be a list with a rule in it, not {listed!r}",
-            hint="leave it out for the default rules",
-        )
+    table = parse_table(_Tags, value, where)
+    listed = table.rules or [rule.template for rule in DEFAULT_RULES]
+    where = f"{where}.rules"
     rules = gathered(
-        partial(_rule, f"{where}: rule {number}", item, suffix)
-        for number, item in enumerate(listed, 1)
+        partial(_rule, item, table.suffix, f"{where}[{number}]")
+        for number, item in enumerate(listed)
     )
-    _check_rules(f"{where}: rule", rules)
+    _check(rules, where)
     return tuple(rules)
 
 
-_ONE: Final = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["template"],
-    "properties": {
-        "template": {
-            "type": "string",
-            "description": "text of the tag, with names such as {version} in braces",
-        },
-        "on": {
-            "type": "array",
-            "items": {"enum": [str(kind) for kind in Kind]},
-            "minItems": 1,
-            "description": "kinds of versions that get it",
-        },
-        "highest": {
-            "enum": [str(line) for line in Line],
-            "description": "it moves only to the highest release of this line",
-        },
-        "zero": {"type": "boolean", "description": "false: not for 0.y.z"},
-        "branches": {
-            "type": "array",
-            "items": {"type": "string"},
-            "minItems": 1,
-            "description": "patterns of branches, one of which has to match",
-        },
-        "suffix": {"type": "string", "description": "comes after the template, such as -alpine"},
-    },
-}
-# Of `tags`, and of the same table of a registry.
-SCHEMA: Final[Mapping[str, object]] = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "rules": {
-            "type": "array",
-            "minItems": 1,
-            "items": {"anyOf": [{"type": "string"}, _ONE]},
-            "description": "tags that a publication gives: templates, or tables with conditions",
-        },
-        "suffix": {"type": "string", "description": "comes after every template"},
-    },
-}
+TAGS: Final = KeyType(parse_rules, partial(schema_of, _Tags), placed=True)

@@ -6,7 +6,7 @@ from typing import Final
 
 PREFIX: Final = "BUILDLIB_"
 BASE_IMAGES: Final = f"{PREFIX}BASE_IMAGES"
-# Those of this prefix that are no key of the configuration; scripts read some of them.
+# Those of this prefix that are not keys of the configuration; scripts read some of them.
 OTHERS: Final = frozenset(
     {
         BASE_IMAGES,

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from buildlib.containers.health_probe import Probe
-from buildlib.containers.inspect import container_log, health_log
-from buildlib.containers.leftovers import ended, listed_now, remove_made
+from buildlib.containers.health_probe import Probe, wait
+from buildlib.containers.inspect import container_log, health_log, state_of
+from buildlib.containers.leftovers import REMOVE, ended, listed_now, remove_made
 from buildlib.containers.plan import (
     DETACHED,
     OWNER,
@@ -20,12 +20,10 @@ from buildlib.containers.plan import (
     RunPlan,
     run_argv,
     run_label,
-    service_name,
-    services_argv,
 )
 from buildlib.containers.port import Inside, Reach
-from buildlib.containers.services import Readiness
-from buildlib.docker.engine import listed
+from buildlib.containers.services import Services
+from buildlib.docker.engine import ENGINE_FAILED, NOT_EXECUTABLE, listed
 from buildlib.errors import (
     BuildlibError,
     EngineError,
@@ -34,13 +32,11 @@ from buildlib.errors import (
     ProblemsError,
     raise_problems,
 )
-from buildlib.executor import NOTHING, Executor
+from buildlib.executor import Executor
+from buildlib.shell import NOT_FOUND
 
-_POLL: Final = 0.03
 # How long a server may take for one answer.
 _CALL: Final = 2.0
-# Asking docker takes longer than asking the server, so it is done now and then.
-_POLLS_PER_LOOK: Final = 10
 _STOP_SECONDS: Final = "10"
 # What docker says of one that somebody else removes, or the engine itself for `--rm`.
 _GOING: Final = "already in progress"
@@ -49,10 +45,6 @@ _PAUSE: Final = 0.1
 _INIT_FAILED: Final = re.compile(r"^\[FATAL tini \(\d+\)\] exec .* failed: ", re.MULTILINE)
 # How the engine writes the time of what has not happened.
 _NEVER: Final = "0001-"
-# The codes of docker run itself; see docs.docker.com/reference/cli/docker/container/run.
-ENGINE_FAILED: Final = 125
-NOT_EXECUTABLE: Final = 126
-NOT_FOUND: Final = 127
 
 
 class NameTakenError(EngineError):
@@ -107,8 +99,8 @@ class Containers:
         # One that has gone meanwhile is an error to docker, and none to us.
         found: list[dict[str, Any]] = json.loads(answer.stdout or "[]")
         # docker's own filter takes a name for a regular expression.
-        wanted = [container for container in found if not name or name_of(container) == name]
-        return sorted(wanted, key=name_of)
+        named = [container for container in found if not name or name_of(container) == name]
+        return sorted(named, key=name_of)
 
     def is_ours(self, container: dict[str, Any]) -> bool:
         """Return whether it carries our label."""
@@ -124,7 +116,7 @@ class Containers:
         self._discard(name)
 
     def _discard(self, name: str) -> None:
-        done = self._executor.run(("docker", "rm", "--force", "--volumes", name))
+        done = self._executor.run(("docker", *REMOVE, name))
         for _ in range(_LOOKS if _GOING in done.stderr else 0):
             if self.inspect(name) is None:
                 return
@@ -136,7 +128,7 @@ class Containers:
         """Remove our own older container of that name; return whether there was one.
 
         Raises:
-            EngineError: the name is a stranger's (exit 4).
+            EngineError: a container that is not ours has the name (exit 4).
         """
         there = self.inspect(name)
         # What is called by another name has an ID that begins so.
@@ -230,17 +222,8 @@ class Containers:
         Raises:
             EngineError: the engine could not, or a service is not ready in time (exit 4).
         """
-        envs = (NOTHING, *(dict(service.hidden) for service in plan.given.services))
-        for argv, env in zip(services_argv(plan), envs, strict=False):
-            done = self._executor.run(argv, env=env)
-            if done.code != 0:
-                raise EngineError(f"docker {argv[1]} failed for a service", why=done.stderr.strip())
-        for service in plan.given.services:
-            inside = self._inside(plan, service_name(plan, service))
-            Readiness(self._executor, service, inside).wait()
-
-    def _inside(self, plan: RunPlan, container: str) -> Inside:
-        return Inside(self._executor, container, plan.helper, run_label(plan))
+        given, label = plan.given, run_label(plan)
+        Services(self._executor, given.services, given.network, label, plan.helper).start()
 
     def start(self, plan: RunPlan) -> str:
         """Start it detached, and return its ID.
@@ -312,7 +295,8 @@ class Containers:
         health = plan.health
         if health is None:
             return ""
-        reach = Reach(self._inside(plan, container), health.port, address)
+        inside = Inside(self._executor, container, plan.helper, run_label(plan))
+        reach = Reach(inside, health.port, address)
         probe = Probe(
             health,
             reach,
@@ -320,17 +304,23 @@ class Containers:
             lambda: self.inspect(container) or {},
             lenient=True,
         )
-        deadline, problem = time.monotonic() + plan.timeout, ""
-        for poll in _polls(deadline):
-            problem = probe.problem(max(min(_CALL, deadline - time.monotonic()), _POLL))
-            if not problem:
-                return probe.way or reach.way
-            if poll % _POLLS_PER_LOOK == 0:
-                self._check_running(container)
-        raise self._unhealthy(plan, container, reach, problem)
+        problem, ended = wait(
+            lambda left: probe.problem(min(_CALL, left)),
+            lambda: bool(self._state(container).get("Running")),
+            plan.timeout,
+        )
+        if ended:
+            raise self._ended(container)
+        if problem:
+            raise self._unhealthy(plan, container, reach, problem)
+        return probe.way or reach.way
+
+    def _state(self, container: str) -> dict[str, Any]:
+        return state_of(self.inspect(container) or {})
 
     def _unhealthy(self, plan: RunPlan, container: str, reach: Reach, problem: str) -> GateError:
-        log = f"{self._health_log(container)}{container_log(self._executor, container)}".strip()
+        checks = health_log(self._state(container).get("Health") or {})
+        log = f"{checks}{container_log(self._executor, container)}".strip()
         where = f" ({reach.way or reach.address})" if reach.way or reach.address else ""
         seen = problem and f"{plan.health}{where}: {problem}"
         return GateError(
@@ -342,23 +332,17 @@ class Containers:
 
     def has_started(self, name: str) -> bool:
         """Return whether the command of a container was ever started."""
-        state = (self.inspect(name) or {}).get("State", {})
-        if str(state.get("StartedAt") or _NEVER).startswith(_NEVER):
+        if str(self._state(name).get("StartedAt") or _NEVER).startswith(_NEVER):
             return False
         # docker's init was, and may not have found the command.
         return not _INIT_FAILED.search(container_log(self._executor, name, lines=5))
 
-    def _check_running(self, container: str) -> None:
-        state = (self.inspect(container) or {}).get("State", {})
-        if state.get("Running"):
-            return
-        code, log = state.get("ExitCode", "unknown"), container_log(self._executor, container)
+    def _ended(self, container: str) -> BuildlibError:
+        code = self._state(container).get("ExitCode", "unknown")
+        log = container_log(self._executor, container)
         if code in {NOT_EXECUTABLE, NOT_FOUND} and not self.has_started(container):
-            raise command_error(code, log)
-        raise GateError(f"the container ended at once, with code {code}", why=log)
-
-    def _health_log(self, container: str) -> str:
-        return health_log((self.inspect(container) or {}).get("State", {}).get("Health") or {})
+            return command_error(code, log)
+        return GateError(f"the container ended at once, with code {code}", why=log)
 
     def only(self, name: str = "") -> dict[str, Any]:
         """Return our one container, or the one of that name.
@@ -403,12 +387,3 @@ def command_error(code: int, why: str = "") -> EngineError:
         NOT_FOUND: "the command is not in the container",
     }
     return EngineError(what.get(code, f"the container ended with code {code}"), why=why)
-
-
-def _polls(deadline: float) -> Iterator[int]:
-    """Count, a little apart, until the deadline."""
-    number = 0
-    while time.monotonic() < deadline:
-        number += 1
-        yield number
-        time.sleep(_POLL)

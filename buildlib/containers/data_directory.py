@@ -17,7 +17,7 @@ from typing import Final
 
 from buildlib.containers.inspect import helper_argv
 from buildlib.containers.plan import OWNER, Mount
-from buildlib.docker.endpoint import Kind
+from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Executor
 from buildlib.files import opened_directory, remove
@@ -25,8 +25,8 @@ from buildlib.git.command import GitCommand
 
 _INSIDE: Final = "/data"
 # Where a container sees a directory under the numbers that it has here.
-_SAME_KERNEL: Final = frozenset({Kind.LINUX, Kind.ROOTLESS})
-# $0 is what it has to be; empty: that can't be told.
+_SAME_KERNEL: Final = frozenset({EngineKind.LINUX, EngineKind.ROOTLESS})
+# $0 is what it has to be; empty: not known.
 _SAME: Final = f'{{ [ -z "$0" ] || [ "$(stat -c %d:%i {_INSIDE})" = "$0" ]; }}'
 CHOWN: Final = f'{_SAME} && chown "$1" {_INSIDE}'
 EMPTY: Final = f"{_SAME} && rm -rf {_INSIDE}/* {_INSIDE}/.[!.]* {_INSIDE}/..?*"
@@ -52,7 +52,7 @@ class DataDirectory:
         image: one that is there; its `chown` and `test` are used where this machine's will not do.
         account: the UID and GID of the image.
         kind: of the engine; only on one that shares this machine's users do our own checks count.
-        places: tells which directories may be one.
+        places: knows which directories may be one.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class DataDirectory:
         executor: Executor,
         image: str,
         account: tuple[int, int],
-        kind: Kind,
+        kind: EngineKind,
         places: DataPlaces,
     ) -> None:
         """Keep what every step needs."""
@@ -69,8 +69,8 @@ class DataDirectory:
         self._image = image
         self._user, self._group = account
         self._account = f"{self._user}:{self._group}"
-        self._here = kind is Kind.LINUX
-        self._remote = kind is Kind.REMOTE
+        self._here = kind is EngineKind.LINUX
+        self._remote = kind is EngineKind.REMOTE
         self._same_kernel = kind in _SAME_KERNEL
 
     def prepare(self, mount: Mount, owner: str) -> None:
@@ -81,7 +81,7 @@ class DataDirectory:
             owner: the value of our label, for a volume that is made.
 
         Raises:
-            InputError: it is no data directory, or can't be written, with the command that mends
+            InputError: it is not a data directory, or can't be written, with the command that fixes
                 it (exit 2).
             EngineError: the engine could not make the volume (exit 4).
         """
@@ -136,7 +136,7 @@ class DataDirectory:
         return ""
 
     def _number(self, about: os.stat_result) -> str:
-        """Return what tells a directory from another, as a container sees it; or nothing."""
+        """Return what identifies a directory, as a container sees it; or nothing."""
         return f"{about.st_dev}:{about.st_ino}" if self._same_kernel else ""
 
     def _make_volume(self, name: str, owner: str) -> None:
@@ -217,7 +217,7 @@ class DataPlaces:
     """Tells a data directory from any other, and remembers those that were used.
 
     A directory below the project may be one unless git keeps something in it. Elsewhere it has to
-    be new, or empty, or one that was used before: `/etc` is none of these.
+    be new, or empty, or one that was used before: `/etc` is not one of these.
 
     Args:
         root: of the project, without links.
@@ -277,8 +277,12 @@ class DataPlaces:
             return "your home directory is in it"
         if ".git" in path.parts or os.path.lexists(path / ".git"):
             return "it belongs to a git repository"
-        # Not Path.is_dir, which raises where a directory on the way can't be entered.
-        if not os.path.isdir(path):  # noqa: PTH112
+        try:
+            there = path.is_dir()
+        except PermissionError:
+            # A directory on the way can't be entered.
+            there = False
+        if not there:
             return ""
         inside = path.is_relative_to(self._root)
         return self._tracked(path) if inside else self._foreign(path, owned=owned)

@@ -9,19 +9,25 @@ from typing import Final, NamedTuple
 
 from buildlib.config.config import Config
 from buildlib.config.containers import (
-    Given,
+    GivenMount,
     Pairs,
     Port,
     Service,
     env_options,
     resolve_mount,
-    split_secret,
 )
 from buildlib.config.expectations import Statuses
 from buildlib.config.tables import ContainerSettings, Run, Smoke
+from buildlib.errors import InputError
+from buildlib.findings.secrets import looks_secret
 
 # As curl --fail and Kubernetes have it.
 _HEALTHY: Final[Statuses] = ((200, 399),)
+# What docker's client reads of its environment and could be a secret, beside proxies; see
+# docs.docker.com/reference/cli/docker, "Environment variables".
+_OF_DOCKER: Final = frozenset(
+    {"DOCKER_AUTH_CONFIG", "DOCKER_CUSTOM_HEADERS", "DOCKER_HOST", "DOCKER_CONFIG"}
+)
 
 
 class Health(NamedTuple):
@@ -82,7 +88,7 @@ def run_health(config: Config) -> Health | None:
     return health if health.port or health.kind not in {"http", "tcp"} else None
 
 
-class Surroundings(NamedTuple):
+class ContainerExtras(NamedTuple):
     """What a container is given beside what `docker-run` always gives it.
 
     Those of `hidden` are variables whose values must be in no command line: whoever starts docker
@@ -92,7 +98,7 @@ class Surroundings(NamedTuple):
     env: Pairs = ()
     hidden: Pairs = ()
     env_files: tuple[Path, ...] = ()
-    mounts: tuple[Given, ...] = ()
+    mounts: tuple[GivenMount, ...] = ()
     network: str = ""
     hosts: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
@@ -109,24 +115,24 @@ class Surroundings(NamedTuple):
         )
 
 
-def run_surroundings(config: Config) -> Surroundings:
+def run_surroundings(config: Config) -> ContainerExtras:
     """Return what `docker-run` gives a container."""
     return _joined(config, config.run)
 
 
-def smoke_surroundings(config: Config) -> Surroundings:
+def smoke_surroundings(config: Config) -> ContainerExtras:
     """Return what smoke gives one: that of `run`, and its own besides or instead."""
     return _joined(config, config.run, config.smoke)
 
 
-def _joined(config: Config, *tables: ContainerSettings) -> Surroundings:
+def _joined(config: Config, *tables: ContainerSettings) -> ContainerExtras:
     env: dict[str, str] = {}
     for table in tables:
         env |= dict(table.env)
     root, allowed = config.root, config.allowed_names()
-    shown, hidden = split_secret(tuple(env.items()), allowed)
+    shown, hidden = _split_secret(tuple(env.items()), allowed)
     services = {one.name: one for table in tables for one in table.services}.values()
-    return Surroundings(
+    return ContainerExtras(
         env=shown,
         hidden=hidden,
         env_files=tuple(root / path for table in tables for path in table.env_file),
@@ -138,6 +144,23 @@ def _joined(config: Config, *tables: ContainerSettings) -> Surroundings:
     )
 
 
+def _split_secret(env: Pairs, allowed: Sequence[str]) -> tuple[Pairs, Pairs]:
+    """Return the variables that anybody may see in a command line, and those that look secret.
+
+    Raises:
+        InputError: one that looks secret would change what docker itself does (exit 2).
+    """
+    hidden = tuple(pair for pair in env if looks_secret(*pair, allowed))
+    for name, _ in hidden:
+        if name.upper().endswith("_PROXY") or name in _OF_DOCKER:
+            raise InputError(
+                f"the variable {name} of a container holds a secret, and docker itself reads it",
+                why="such values reach docker in its own environment, and not in a command line",
+                hint="put it into a file that env-file names",
+            )
+    return tuple(pair for pair in env if pair not in hidden), hidden
+
+
 def _hiding(service: Service, allowed: Sequence[str]) -> Service:
-    shown, hidden = split_secret(service.env, allowed)
+    shown, hidden = _split_secret(service.env, allowed)
     return replace(service, env=shown, hidden=hidden)

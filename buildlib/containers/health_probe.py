@@ -14,8 +14,40 @@ from buildlib.image.runtime_config import health_command
 
 # One that runs that long did not end at once.
 _STEADY: Final = 1.0
+_PAUSE: Final = 0.03
+# Asking docker takes longer than asking the server, so it is done now and then.
+_POLLS_PER_LOOK: Final = 10
 
 Described = Mapping[str, Any]
+
+
+def wait(
+    ask: Callable[[float], str],
+    runs: Callable[[], bool],
+    seconds: float,
+    *,
+    pause: float = _PAUSE,
+    every: int = _POLLS_PER_LOOK,
+) -> tuple[str, bool]:
+    """Ask until nothing is wrong; return what is wrong still, and whether the container has ended.
+
+    Args:
+        ask: is given the seconds that are left; returns what is wrong.
+        runs: returns whether the container runs.
+        seconds: from now.
+        pause: seconds between two questions.
+        every: after so many questions `runs` is called.
+    """
+    deadline, asked = time.monotonic() + seconds, 0
+    while True:
+        if not (problem := ask(max(deadline - time.monotonic(), pause))):
+            return "", False
+        asked += 1
+        over = time.monotonic() > deadline
+        ended = (over or asked % every == 0) and not runs()
+        if ended or over:
+            return problem, ended
+        time.sleep(pause)
 
 
 class Probe:

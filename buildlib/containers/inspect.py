@@ -16,8 +16,20 @@ from buildlib.image.runtime_config import explicit_group
 LOG_LINES: Final = 50
 
 
+def described(executor: Runner, container: str) -> dict[str, Any]:
+    """Return what docker knows of a container; empty where there is none."""
+    done = executor.run(("docker", "container", "inspect", container))
+    found: list[dict[str, Any]] = json.loads(done.stdout or "[]") or [{}]
+    return found[0]
+
+
+def state_of(container: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of what `docker container inspect` printed."""
+    return dict(container.get("State") or {})
+
+
 def image_version(executor: Runner, image: str) -> str:
-    """Return the version that an image's label tells, or nothing.
+    """Return the version in an image's label, or nothing.
 
     Raises:
         EngineError: the engine does not have the image (exit 4).

@@ -11,8 +11,10 @@ from buildlib.errors import EngineError
 from buildlib.executor import Executor
 from buildlib.tempfiles import has_ended
 
+# With the anonymous volumes of a container.
+REMOVE: Final = ("rm", "--force", "--volumes")
 _KINDS: Final = (
-    (("ps", "--all", "--quiet"), ("rm", "--force", "--volumes")),
+    (("ps", "--all", "--quiet"), REMOVE),
     (("volume", "ls", "--quiet"), ("volume", "rm", "--force")),
     (("network", "ls", "--quiet"), ("network", "rm")),
 )

@@ -6,19 +6,19 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from buildlib.config.config import Config
 from buildlib.config.containers import Service, publishes, resolve_mount, service_options
 from buildlib.config.tables import Run
-from buildlib.containers.health import Health, Surroundings, run_health, run_surroundings
-from buildlib.errors import InputError
+from buildlib.containers.health import ContainerExtras, Health, run_health, run_surroundings
+from buildlib.errors import InputError, did_you_mean
 from buildlib.findings.secrets import looks_secret
 from buildlib.image.labels import NAMESPACE
 from buildlib.image.platform import parse_platform
-from buildlib.image.reference import LATEST, parse_reference
+from buildlib.image.reference import LATEST
 from buildlib.shell import csv_field
 
 # Whose container it is, which run made it, and what it keeps its data in.
@@ -34,6 +34,11 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _POLICIES: Final = ("always", "missing", "never")
 _LAST_PORT: Final = 65535
+# What reaches a port that is published on all addresses of this machine.
+_LOOPBACK: Final = {
+    str(ipaddress.IPv4Address(0)): "127.0.0.1",
+    str(ipaddress.IPv6Address(0)): "::1",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +54,7 @@ class RunRequest:
         env: `NAME=value`, or `NAME` alone for the value that it has here.
         volumes: mounts, as docker's `--volume` or `--mount` take them.
         detach: it outlives the task, once it is healthy.
-        args: for the image's entrypoint; with them it is no server that is run: nobody waits for
+        args: for the image's entrypoint; with them no server is run: it is not waited for
             it, no port is published unless one is given, and its name is one of its own.
     """
 
@@ -110,7 +115,7 @@ class RunPlan:
     confined: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     health: Health | None = None
-    given: Surroundings = Surroundings()  # noqa: RUF009 - a tuple
+    given: ContainerExtras = field(default_factory=ContainerExtras)
     host: str = "127.0.0.1"
     helper: str = ""
     timeout: int = 30
@@ -126,8 +131,7 @@ def published_address(plan: RunPlan) -> str:
 
 def local_address(host: str, port: int | str) -> str:
     """Return where this machine finds what is published on an address: `http://…`."""
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - named
-    return f"http://{bracketed(here)}:{port}"
+    return f"http://{bracketed(_LOOPBACK.get(host, host))}:{port}"
 
 
 def bracketed(host: str) -> str:
@@ -141,7 +145,7 @@ def container_name(config: Config, name: str = "") -> str:
     Raises:
         InputError: docker would not take it.
     """
-    own = parse_reference(config.image).repository.rpartition("/")[2]
+    own = config.short_name
     own += config.local_latest.removeprefix(LATEST)
     # An image may be called by one letter, a container by two at least.
     chosen = name or (own if len(own) > 1 else f"{own}-run")
@@ -196,7 +200,7 @@ def data_mount(config: Config, request: RunRequest, start: Path) -> Mount | None
         start: what a relative directory is relative to.
 
     Raises:
-        InputError: the image keeps no data, or the volume's name is none.
+        InputError: the image keeps no data, or the volume's name is invalid.
     """
     if not request.persistent and not request.data_dir:
         return None
@@ -283,7 +287,7 @@ def make_run_plan(
     exposed: tuple[int, ...] | None = None,
     start: Path | None = None,
 ) -> RunPlan:
-    """Return the plan, without the socket, which is for the engine to tell.
+    """Return the plan, without the socket, which depends on the engine.
 
     Args:
         config: of the project.
@@ -307,9 +311,8 @@ def make_run_plan(
     )
     inside = _port_inside(config, request, given.network, exposed)
     if request.pull_policy not in _POLICIES:
-        raise InputError(
-            f"unknown pull policy {request.pull_policy!r}", hint=f"known: {', '.join(_POLICIES)}"
-        )
+        hint = did_you_mean(request.pull_policy, _POLICIES)
+        raise InputError(f"unknown pull policy {request.pull_policy!r}", hint=hint)
     host, port = _check_host(request.host), _check_port(request.port or str(inside))
     kept = f"{data.kind}:{data.source}" if data else ""
     beside = " ".join(service.name for service in given.services)
@@ -360,24 +363,30 @@ def run_label(plan: RunPlan) -> tuple[str, str]:
     return ("--label", f"{RUN_ID}={dict(plan.labels).get(RUN_ID, '')}")
 
 
-def service_name(plan: RunPlan, service: Service) -> str:
+def service_name(network: str, service: Service) -> str:
     """Return what the container of a service is called."""
-    return f"{plan.given.network}-{service.name}"
+    return f"{network}-{service.name}"
+
+
+def network_argv(network: str, label: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command that makes the network of services."""
+    return ("docker", "network", "create", *label, network)
+
+
+def service_argv(service: Service, network: str, label: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command that starts a service in its network."""
+    return (
+        *("docker", "run", "--name", service_name(network, service), *label),
+        *(*service_options(service, network), service.image, *service.command),
+    )
 
 
 def services_argv(plan: RunPlan) -> tuple[tuple[str, ...], ...]:
     """Return the commands that make a network and start the services in it."""
-    if not plan.given.services:
+    services, network, label = plan.given.services, plan.given.network, run_label(plan)
+    if not services:
         return ()
-    network, label = plan.given.network, run_label(plan)
-    started = [
-        (
-            *("docker", "run", "--name", service_name(plan, service), *label),
-            *(*service_options(service, network), service.image, *service.command),
-        )
-        for service in plan.given.services
-    ]
-    return (("docker", "network", "create", *label, network), *started)
+    return (network_argv(network, label), *(service_argv(one, network, label) for one in services))
 
 
 def run_argv(plan: RunPlan, *, detach: bool = True, terminal: bool = False) -> tuple[str, ...]:

@@ -8,13 +8,17 @@ a container beside it that shares its network; docker carries the bytes.
 from __future__ import annotations
 
 import errno
-import json
 import re
+import socket
 import time
+from http.client import HTTPException, HTTPResponse
 from io import BytesIO
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from buildlib.docker.http import LONGEST, Answer, call
+from buildlib.containers.inspect import described
+from buildlib.containers.leftovers import REMOVE
+from buildlib.docker.engine import OWN_CODES
+from buildlib.docker.http import LONGEST, ServerAnswer, call
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed, Runner
 from buildlib.tempfiles import new_name
@@ -39,8 +43,6 @@ else
 fi
 """
 _NO_CLIENT: Final = 96
-# Codes of docker exec and docker run where there is no shell, or the container can't have one.
-_NO_SHELL: Final = frozenset({125, 126, 127})
 _LISTENING: Final = "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null"
 _STATE_LISTEN: Final = "0A"
 # As the kernel writes 127.0.0.1 and ::1.
@@ -93,7 +95,7 @@ class Inside:
 
     def call(
         self, port: int, path: str, method: str, body: str | None, *, timeout: float
-    ) -> Answer:
+    ) -> ServerAnswer:
         """Return what the server answers, whatever its status.
 
         Raises:
@@ -117,7 +119,7 @@ class Inside:
         rows = [row.split() for row in self._shell((_LISTENING,), "", timeout).stdout.splitlines()]
         found = [
             local.partition(":")[0]
-            for _, local, _, state, *_ in (row for row in rows if len(row) > 4)  # noqa: PLR2004
+            for _, local, _, state, *_ in (row for row in rows if row[4:])
             if state == _STATE_LISTEN and local.endswith(f":{port:04X}")
         ]
         if not found:
@@ -127,9 +129,8 @@ class Inside:
     def _its_address(self) -> str:
         """Return the container's own address: what listens for itself alone serves no one."""
         if not self._address:
-            done = self._executor.run(("docker", "container", "inspect", self.container))
-            found: list[dict[str, Any]] = json.loads(done.stdout or "[]") or [{}]
-            networks = (found[0].get("NetworkSettings") or {}).get("Networks") or {}
+            found = described(self._executor, self.container)
+            networks = (found.get("NetworkSettings") or {}).get("Networks") or {}
             addresses = [str(one.get("IPAddress") or "") for one in networks.values()]
             self._address = next(filter(None, addresses), "127.0.0.1")
         return self._address
@@ -139,7 +140,7 @@ class Inside:
         if not self._in_helper:
             argv = ("docker", "exec", "--interactive", self.container, "sh", "-c", *script)
             done = self._feed(argv, text, timeout)
-            if done.code != _NO_CLIENT and done.code not in _NO_SHELL:
+            if done.code != _NO_CLIENT and done.code not in OWN_CODES:
                 return done
         if not self._helper:
             raise NoWayError(
@@ -157,9 +158,9 @@ class Inside:
             done = self._feed(argv, text, timeout)
         except BaseException:
             # Its client has ended, and it may go on.
-            self._executor.run(("docker", "rm", "--force", "--volumes", name))
+            self._executor.run(("docker", *REMOVE, name))
             raise
-        if done.code in _NO_SHELL or done.code == _NO_CLIENT:
+        if done.code in OWN_CODES or done.code == _NO_CLIENT:
             raise NoWayError(f"{self._helper} can't ask: {_last_line(done.stderr) or 'no client'}")
         return done
 
@@ -193,7 +194,7 @@ class Reach:
 
     def ask(
         self, path: str, method: str = "GET", body: str | None = None, *, timeout: float
-    ) -> Answer:
+    ) -> ServerAnswer:
         """Return what the server answers.
 
         Raises:
@@ -216,7 +217,7 @@ class Reach:
         return answer
 
     def connects(self, *, timeout: float) -> str:
-        """Return why a connection to the port is of no use, or nothing; raises as `ask`."""
+        """Return why a connection to the port can't be used, or nothing; raises as `ask`."""
         if self._direct is False:
             return self.inside.listens(self.port, timeout=timeout)
         try:
@@ -240,7 +241,7 @@ class Reach:
 
     def _through_engine(
         self, refused: OSError, path: str, method: str, body: str | None, timeout: float
-    ) -> Answer:
+    ) -> ServerAnswer:
         try:
             answer = self.inside.call(self.port, path, method, body, timeout=timeout)
         except NoWayError as error:
@@ -268,8 +269,6 @@ def stays_open(address: str, *, timeout: float) -> str:
     Raises:
         OSError: it can't be opened.
     """
-    import socket  # noqa: PLC0415 - few ask so
-
     host, _, port = address.removeprefix("http://").rpartition(":")
     with socket.create_connection((host.strip("[]"), int(port)), timeout=timeout) as connection:
         connection.settimeout(min(_PAUSE / 2, timeout))
@@ -291,20 +290,18 @@ class _Bytes:
         return BytesIO(self._data)
 
 
-def _answer(text: str, method: str) -> Answer:
-    from http.client import HTTPException, HTTPResponse  # noqa: PLC0415 - while it starts
-
+def _answer(text: str, method: str) -> ServerAnswer:
     response = HTTPResponse(_Bytes(text.encode()), method=method)  # type: ignore[arg-type]
     try:
         response.begin()
-        # What is no text has become longer on its way, and what is missing tells nothing.
+        # What is not text has become longer on its way, so that its length means nothing.
         response.length = None
         body = response.read()
     except HTTPException as error:
         raise OSError(f"not HTTP: {error!r}") from error
     if len(body) > LONGEST:
         raise OSError(f"its answer is longer than {LONGEST // 1_000_000} MB")
-    return Answer(response.status, body)
+    return ServerAnswer(response.status, body)
 
 
 def _last_line(text: str) -> str:

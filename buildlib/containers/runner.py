@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +27,7 @@ from buildlib.containers.plan import (
     make_run_plan,
     published_address,
 )
-from buildlib.docker.endpoint import Group, Kind, Pinged, SocketMount, kind_of, socket_mount
+from buildlib.docker.endpoint import EngineKind, Group, Pinged, SocketMount, kind_of, socket_mount
 from buildlib.docker.engine import EngineFacts
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.executor import Executor
@@ -42,7 +41,7 @@ class Engine:
 
     answer: Pinged
     facts: EngineFacts
-    kind: Kind
+    kind: EngineKind
     mount: SocketMount
 
 
@@ -93,7 +92,7 @@ def socket_group(engine: Engine, executor: Executor, image: str) -> str:
     source = engine.mount.source
     if engine.mount.group is Group.HOST:
         try:
-            return str(os.stat(source).st_gid)  # noqa: PTH116 - Path would change some paths
+            return str(Path(source).stat().st_gid)
         except OSError as error:
             raise EngineError(f"{source} can't be mounted", why=str(error)) from error
     mount = Mount(kind="bind", source=source, target="/socket")
@@ -107,7 +106,7 @@ def socket_group(engine: Engine, executor: Executor, image: str) -> str:
     return done.stdout.strip()
 
 
-class Flow:
+class ContainerRunner:
     """One run of the image.
 
     Args:
@@ -145,7 +144,7 @@ class Flow:
         Raises:
             InputError: an option is not usable (exit 2).
         """
-        plan, remote = self._bare_plan(""), self._engine.kind is Kind.REMOTE
+        plan, remote = self._bare_plan(""), self._engine.kind is EngineKind.REMOTE
         for mount in plan.mounts:
             if mount.kind == "bind" and not remote:
                 self._places.check(Path(mount.source))
@@ -187,10 +186,10 @@ class Flow:
                 "and whoever reaches this machine reaches it"
             )
         inside = self._config.run.socket_path
-        wanted = (inside or self._request.socket) and not self._request.no_socket
-        if wanted and self._engine.mount.source:
+        mounts_socket = (inside or self._request.socket) and not self._request.no_socket
+        if mounts_socket and self._engine.mount.source:
             plan = self._with_socket(plan, inside or "/var/run/docker.sock", dry=dry)
-        elif wanted:
+        elif mounts_socket:
             self._console.note(self._engine.mount.note)
         if (plan.mounts or plan.given.mounts) and "name=selinux" in self._engine.facts.security:
             # Relabelling would change the user's own files, and last.
@@ -240,7 +239,7 @@ class Flow:
         self._prepare_data(plan)
         self.containers.start_services(plan)
         container = self._started(plan)
-        address, remote = self._address(plan), self._engine.kind is Kind.REMOTE
+        address, remote = self._address(plan), self._engine.kind is EngineKind.REMOTE
         with self._console.running(f"waiting until {plan.name} is healthy"):
             way = self.containers.wait_until_healthy(plan, container, "" if remote else address)
         if way:

@@ -1,84 +1,114 @@
-"""The services that the configuration names: how one is started, and when it is ready."""
+"""The services that the configuration names: started in a network of their own, and waited for."""
 
 from __future__ import annotations
 
-import json
-import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from buildlib.config.containers import Service
-from buildlib.containers.inspect import container_log, health_log
+from buildlib.containers.health_probe import wait
+from buildlib.containers.inspect import container_log, described, health_log, state_of
+from buildlib.containers.plan import network_argv, service_argv, service_name
 from buildlib.containers.port import Feeder, Inside, NoWayError
 from buildlib.errors import EngineError, TimedOutError
+from buildlib.executor import NOTHING
 
 _POLL: Final = 0.2
 _QUESTION: Final = 10.0
 
 
-class Readiness:
-    """Waits for a service.
+class Services:
+    """The services of one run.
 
     Args:
         executor: starts docker.
-        service: from the configuration.
-        inside: asks its container.
-        scale: how many times longer than configured it may take.
-        remark: ends a message about that.
+        services: from the configuration.
+        network: the name of theirs.
+        labels: options by which what is made is known as this run's.
+        helper: an image that can look at a service's ports, where its own image can't.
     """
 
     def __init__(
         self,
         executor: Feeder,
-        service: Service,
-        inside: Inside,
-        *,
-        scale: float = 1.0,
-        remark: str = "",
+        services: Sequence[Service],
+        network: str,
+        labels: tuple[str, ...],
+        helper: str = "",
     ) -> None:
-        """Keep what every question needs."""
-        self._executor, self._service, self._inside = executor, service, inside
-        self._scale, self._remark = scale, remark
+        """Keep what every step needs."""
+        self._executor, self._services = executor, services
+        self._network, self._labels, self._helper = network, labels, helper
+        self._scale, self._remark = 1.0, ""
 
-    def wait(self) -> None:
-        """Return as soon as it can be used.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the containers."""
+        return tuple(service_name(self._network, one) for one in self._services)
+
+    def start(self, *, timeout: float | None = None, scale: float = 1.0, remark: str = "") -> None:
+        """Start them, and return as soon as all can be used; without any there is no network.
+
+        Args:
+            timeout: seconds that one may take to start, which may have to be pulled first.
+            scale: how many times longer than configured one may take to be ready.
+            remark: ends a message about that.
 
         Raises:
-            EngineError: it has ended, or is not ready in time (exit 4).
+            EngineError: one can't be started, or is not ready in time (exit 4).
         """
-        service, name = self._service, self._inside.container
-        deadline = time.monotonic() + service.start_timeout * self._scale
-        while True:
-            state = self._state()
-            problem = self._problem(state)
-            if not problem:
-                return
-            ended = not state.get("Running")
-            if ended or time.monotonic() > deadline:
-                limit = f"not ready within {service.start_timeout} s{self._remark}"
-                raise EngineError(
-                    f"the service {service.name} can't be used: "
-                    f"{'it has ended' if ended else limit}",
-                    why="\n".join(filter(None, [problem, container_log(self._executor, name)])),
-                )
-            time.sleep(_POLL)
+        self._scale, self._remark = scale, remark
+        if self._services:
+            self._run(network_argv(self._network, self._labels), "the services' network")
+        for one in self._services:
+            argv = service_argv(one, self._network, self._labels)
+            self._run(argv, f"the service {one.name}", timeout, dict(one.hidden))
+        for one in self._services:
+            self._wait(one)
 
-    def _state(self) -> dict[str, Any]:
-        words = ("docker", "container", "inspect", self._inside.container)
-        found: list[dict[str, Any]] = json.loads(self._executor.run(words).stdout or "[]") or [{}]
-        return dict(found[0].get("State") or {})
+    def _run(
+        self,
+        argv: tuple[str, ...],
+        what: str,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> None:
+        done = self._executor.run(argv, timeout=timeout, env=env)
+        if done.code != 0:
+            raise EngineError(f"{what} can't be started", why=done.stderr.strip())
 
-    def _problem(self, state: dict[str, Any]) -> str:
+    def _wait(self, service: Service) -> None:
+        name = service_name(self._network, service)
+        inside = Inside(self._executor, name, self._helper, self._labels)
+        problem, ended = wait(
+            lambda _: self._problem(service, inside),
+            lambda: bool(self._state(name).get("Running")),
+            service.start_timeout * self._scale,
+            pause=_POLL,
+            every=1,
+        )
+        if problem:
+            limit = f"not ready within {service.start_timeout} s{self._remark}"
+            raise EngineError(
+                f"the service {service.name} can't be used: {'it has ended' if ended else limit}",
+                why="\n".join(filter(None, [problem, container_log(self._executor, name)])),
+            )
+
+    def _state(self, name: str) -> dict[str, Any]:
+        return state_of(described(self._executor, name))
+
+    def _problem(self, service: Service, inside: Inside) -> str:
         """Return why it can't be used yet, or nothing: as configured, or as its image says."""
-        service, limit = self._service, _QUESTION * self._scale
+        state, limit = self._state(inside.container), _QUESTION * self._scale
         if not state.get("Running"):
             return f"it ended with code {state.get('ExitCode')}"
         try:
             if service.ready_command:
-                words = ("docker", "exec", self._inside.container, *service.ready_command)
+                words = ("docker", "exec", inside.container, *service.ready_command)
                 done = self._executor.run(words, timeout=limit)
                 return "" if done.code == 0 else (done.stderr or done.stdout).strip() or "not ready"
             if service.ready_port:
-                return self._inside.listens(service.ready_port, timeout=limit)
+                return inside.listens(service.ready_port, timeout=limit)
         except NoWayError as error:
             raise EngineError(
                 f"the port of the service {service.name} can't be asked", why=str(error)

@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
-from buildlib.docker.client_config import config_directory
-from buildlib.docker.http import receive
+from buildlib.docker.client_config import config_folder
+from buildlib.docker.engine import EngineFacts
 from buildlib.errors import EngineError
-
-if TYPE_CHECKING:
-    from buildlib.docker.engine import EngineFacts
-    from buildlib.executor import Executor
+from buildlib.executor import Executor
 
 _UNIX: Final = "unix://"
 _USUAL: Final = "/var/run/docker.sock"
 
 
-class Kind(StrEnum):
+class EngineKind(StrEnum):
     """Engines that differ in what a container can mount."""
 
     LINUX = "Linux"
@@ -43,7 +40,7 @@ class Kind(StrEnum):
 
 
 class Group(StrEnum):
-    """Who can tell the group of the mounted socket."""
+    """Where the group of the mounted socket can be seen."""
 
     HOST = "host"
     CONTAINER = "container"
@@ -162,27 +159,29 @@ def choose(answers: Iterable[Pinged]) -> Pinged:
     )
 
 
-def kind_of(answer: Pinged, facts: EngineFacts) -> Kind:
+def kind_of(answer: Pinged, facts: EngineFacts) -> EngineKind:
     """Return what kind of engine it is, by what it says and by where it is."""
     path = answer.candidate.path
     signs = (
-        (Kind.REMOTE, not path),
-        (Kind.PODMAN, answer.podman or "podman" in path),
-        (Kind.DOCKER_DESKTOP, facts.operating_system == "Docker Desktop"),
-        (Kind.ORBSTACK, facts.operating_system == "OrbStack" or "/.orbstack/" in path),
-        (Kind.COLIMA, facts.host.startswith("colima") or "/.colima/" in path),
+        (EngineKind.REMOTE, not path),
+        (EngineKind.PODMAN, answer.podman or "podman" in path),
+        (EngineKind.DOCKER_DESKTOP, facts.operating_system == "Docker Desktop"),
+        (EngineKind.ORBSTACK, facts.operating_system == "OrbStack" or "/.orbstack/" in path),
+        (EngineKind.COLIMA, facts.host.startswith("colima") or "/.colima/" in path),
         (
-            Kind.RANCHER_DESKTOP,
+            EngineKind.RANCHER_DESKTOP,
             "rancher-desktop" in facts.host
             or facts.operating_system.startswith("Rancher Desktop")
             or "/.rd/" in path,
         ),
-        (Kind.ROOTLESS, "name=rootless" in facts.security),
+        (EngineKind.ROOTLESS, "name=rootless" in facts.security),
     )
-    return next((kind for kind, sign in signs if sign), Kind.LINUX)
+    return next((kind for kind, sign in signs if sign), EngineKind.LINUX)
 
 
-def socket_mount(kind: Kind, answer: Pinged, facts: EngineFacts, *, system: str) -> SocketMount:
+def socket_mount(
+    kind: EngineKind, answer: Pinged, facts: EngineFacts, *, system: str
+) -> SocketMount:
     """Return what to mount so that a container reaches the engine.
 
     Args:
@@ -193,20 +192,20 @@ def socket_mount(kind: Kind, answer: Pinged, facts: EngineFacts, *, system: str)
     """
     path = answer.candidate.path
     match kind:
-        case Kind.REMOTE:
+        case EngineKind.REMOTE:
             note = f"{answer.candidate.address} is elsewhere: its socket can't be named from here"
             return SocketMount(note=f"{note}, so the container runs without it")
-        case Kind.LINUX:
+        case EngineKind.LINUX:
             # With user namespaces a container sees other numbers than the host.
             remapped = "name=userns" in facts.security
             return SocketMount(source=path, group=Group.CONTAINER if remapped else Group.HOST)
-        case Kind.ROOTLESS:
+        case EngineKind.ROOTLESS:
             return SocketMount(source=path, group=Group.CONTAINER)
-        case Kind.PODMAN if not system.startswith("linux"):
+        case EngineKind.PODMAN if not system.startswith("linux"):
             rootless = "name=rootless" in facts.security
             inside = "/run/user/501/podman/podman.sock" if rootless else "/run/podman/podman.sock"
             return SocketMount(source=inside, group=Group.CONTAINER)
-        case Kind.PODMAN:
+        case EngineKind.PODMAN:
             return SocketMount(source=path, group=Group.CONTAINER)
         case _:
             return SocketMount(source=_USUAL, group=Group.CONTAINER)
@@ -229,9 +228,9 @@ _PROBLEMS: Final = {
 def _not_a_socket(path: str) -> str:
     """Return why the path can't be one, or nothing."""
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - a path may hold what Path would change
+        mode = Path(path).stat().st_mode
     except OSError as error:
-        if os.path.islink(path):  # noqa: PTH114 - as above
+        if Path(path).is_symlink():
             return "a link that leads nowhere"
         return _PROBLEMS.get(error.errno or 0, error.strerror or "can't be read")
     if stat.S_ISSOCK(mode):
@@ -258,7 +257,7 @@ def ping(candidate: Candidate) -> Pinged:
 
 
 def _ask(path: str) -> bytes:
-    """Return the beginning of the answer to a ping; http.client would take longer to load."""
+    """Return the beginning of the answer to a ping."""
     deadline = time.monotonic() + _TIMEOUT
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_TIMEOUT)
@@ -266,7 +265,11 @@ def _ask(path: str) -> bytes:
         connection.sendall(b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")
         head = b""
         while b"\r\n\r\n" not in head and len(head) < _LONGEST_HEAD:
-            part = receive(connection, _LONGEST_HEAD, deadline)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            connection.settimeout(left)
+            part = connection.recv(_LONGEST_HEAD)
             if not part:
                 break
             head += part
@@ -309,8 +312,8 @@ def current_context(env: Mapping[str, str], ask: Callable[[str], str]) -> tuple[
     name = env.get("DOCKER_CONTEXT", "")
     if not name:
         try:
-            path = config_directory(env) / "config.json"
-            config = json.loads(path.read_text(encoding="utf-8-sig"))
+            text = (config_folder(env) / "config.json").read_text(encoding="utf-8-sig")
+            config = json.loads(text)
             name = str(config.get("currentContext") or "")
         except (OSError, ValueError, AttributeError):
             name = ""

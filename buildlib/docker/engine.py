@@ -12,11 +12,17 @@ from typing import Any, Final
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Completed, Executor
 from buildlib.image.platform import Platform, parse_platform
+from buildlib.shell import NOT_FOUND
 
 # An engine that is there answers in milliseconds; one behind ssh may take seconds.
 _TIMEOUT: Final = 30.0
 _LISTINGS: Final = 5
 _PAUSE: Final = 0.2
+# The codes of docker run and docker exec themselves; see
+# docs.docker.com/reference/cli/docker/container/run.
+ENGINE_FAILED: Final = 125
+NOT_EXECUTABLE: Final = 126
+OWN_CODES: Final = frozenset({ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND})
 REGISTER_EMULATION: Final = "docker run --privileged --rm tonistiigi/binfmt --install all"
 # v0.13.1, 0.13.1+ds1-3, v0.29.0-desktop.1; not v0.0.0+unknown, a commit or (devel).
 _RELEASE: Final = re.compile(r"v?(?!0\.0\.0\b)\d+\.\d+")
@@ -143,7 +149,6 @@ def parse_info(result: Completed) -> EngineFacts:
         buildx = {}
     errors = info.get("ServerErrors") or ()
     server = str(info.get("ServerVersion") or "")
-    storage = dict(row for row in info.get("DriverStatus") or () if len(row) == 2)  # noqa: PLR2004
     return EngineFacts(
         client=str(client.get("Version") or "unknown"),
         buildx=str(buildx.get("Version") or "unknown") if buildx else "",
@@ -156,7 +161,7 @@ def parse_info(result: Completed) -> EngineFacts:
         operating_system=str(info.get("OperatingSystem") or ""),
         host=str(info.get("Name") or ""),
         security=tuple(str(option) for option in info.get("SecurityOptions") or ()),
-        containerd_store=storage.get("driver-type") == _CONTAINERD_STORE,
+        containerd_store=["driver-type", _CONTAINERD_STORE] in (info.get("DriverStatus") or ()),
         problem="" if server else " ".join(map(str, errors)) or _last_line(result.stderr),
     )
 
@@ -270,5 +275,5 @@ def listed(
         sleep(_PAUSE)
         answer = executor.run(("docker", *words))
     if answer.code != 0:
-        raise EngineError(f"docker {words[0]} lists nothing", why=answer.stderr.strip())
+        raise EngineError(f"docker {words[0]} failed", why=answer.stderr.strip())
     return tuple(answer.stdout.split())

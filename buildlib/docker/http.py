@@ -1,6 +1,6 @@
 """Asks a container's server over HTTP, on this machine: never through a proxy.
 
-Nobody knows what a container answers: a body without end, a byte each second, headers that never
+A container may answer anything: a body without end, a byte each second, headers that never
 end. One deadline stands for the whole of a call, and one limit for its body.
 """
 
@@ -9,21 +9,22 @@ from __future__ import annotations
 import socket
 import time
 from io import BufferedReader, RawIOBase
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection
+    from _typeshed import WriteableBuffer
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 
 _TIMEOUT: Final = 2.0
-# Of what is no HTTP.
+# Of what is not HTTP.
 _SHOWN: Final = 80
 _OK: Final = range(200, 300)
 # Enough for what a list of reports or images comes to.
 LONGEST: Final = 16_000_000
 
 
-class Answer(NamedTuple):
+class ServerAnswer(NamedTuple):
     """A status and the whole body."""
 
     status: int
@@ -50,7 +51,7 @@ class _Stream(RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - as its base class has it
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
         self._connection.settimeout(_left(self._deadline))
         return self._raw.readinto(buffer)
 
@@ -59,7 +60,7 @@ class _Stream(RawIOBase):
         super().close()
 
 
-class _Timed:
+class _TimedSocket:
     """As much of a socket as an answer of `http.client` wants of one."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
@@ -76,24 +77,9 @@ def _left(deadline: float) -> float:
     return left
 
 
-def receive(connection: socket.socket, longest: int, deadline: float) -> bytes:
-    """Return what comes next, however little.
-
-    Args:
-        connection: a socket that is connected.
-        longest: how many bytes at most.
-        deadline: by the monotonic clock.
-
-    Raises:
-        OSError: nothing comes until then.
-    """
-    connection.settimeout(_left(deadline))
-    return connection.recv(longest)
-
-
 def call(
     address: str, *, method: str = "GET", body: bytes | None = None, timeout: float = _TIMEOUT
-) -> Answer:
+) -> ServerAnswer:
     """Return what the server answers, whatever its status.
 
     Args:
@@ -105,8 +91,6 @@ def call(
     Raises:
         OSError: there is no answer, it is not HTTP, or it does not end within the time or LONGEST.
     """
-    from http.client import HTTPException  # noqa: PLC0415 - while it starts
-
     parts, deadline = urlsplit(address), time.monotonic() + timeout
     path = parts.path or "/"
     target = f"{path}?{parts.query}" if parts.query else path
@@ -120,7 +104,7 @@ def call(
             text = answer.read(LONGEST + 1)
         if len(text) > LONGEST:
             raise OSError(f"its answer is longer than {LONGEST // 1_000_000} MB")
-        return Answer(answer.status, text)
+        return ServerAnswer(answer.status, text)
     except TimeoutError as error:
         raise TimeoutError(f"its answer does not end within {timeout:.3g} s") from error
     except ConnectionResetError as error:
@@ -137,11 +121,9 @@ def _connect(host: str, port: int | None, deadline: float) -> HTTPConnection:
 
     urllib would take a proxy from the environment, for an address that only we can reach.
     """
-    from http.client import HTTPConnection, HTTPResponse  # noqa: PLC0415 - as above
-
     connection = HTTPConnection(host, port, timeout=_left(deadline))
     connection.response_class = lambda sock, **options: HTTPResponse(  # type: ignore[assignment]
-        _Timed(sock, deadline),  # type: ignore[arg-type]
+        _TimedSocket(sock, deadline),  # type: ignore[arg-type]
         **options,
     )
     return connection

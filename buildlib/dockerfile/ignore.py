@@ -58,18 +58,18 @@ def read_ignore_file(*candidates: Path) -> IgnoreFile:
 
 
 def _is_there(path: Path) -> bool:
-    # A directory that is closed to us is told as that, when it is looked for itself.
+    # A directory that can't be entered is reported when it is needed itself.
     with suppress(PermissionError):
         return path.is_file()
     return False
 
 
 class _UnknownError(Exception):
-    """What the builder matches can't be told here."""
+    """What the builder matches is not known here."""
 
 
 def _to_regex(pattern: str) -> re.Pattern[str] | None:
-    """Return what the builder matches; None where that can't be told here.
+    """Return what the builder matches; None where that is not known here.
 
     Raises:
         ValueError: the builder refuses the pattern.
@@ -94,7 +94,7 @@ def _part(pattern: str, start: int) -> tuple[int, str]:
     if rest.startswith("**"):
         length = 3 if rest.startswith("**/") else 2
         # At the beginning of a plain name they need no slash behind them.
-        free = not start and length < 3 and not _SPECIAL & {*rest[2:]}  # noqa: PLR2004 - see above
+        free = not start and length == len("**") and not _SPECIAL & {*rest[2:]}
         return length, ".*" if free or len(rest) == length else "(?:.*/)?"
     if text in "*?":
         return 1, "[^/]*" if text == "*" else "[^/]"
@@ -139,8 +139,8 @@ def _character(text: str) -> str:
 
 def _may_match_below(pattern: str, name: str) -> bool:
     """Return whether the pattern could match something that lies in the directory."""
-    wanted, given = pattern.split("/"), name.split("/")
-    for part, own in zip(wanted, given, strict=False):
+    expected, given = pattern.split("/"), name.split("/")
+    for part, own in zip(expected, given, strict=False):
         if "**" in part:
             return True
         try:
@@ -150,7 +150,7 @@ def _may_match_below(pattern: str, name: str) -> bool:
             return True
         if regex and not regex.fullmatch(own):
             return False
-    return len(wanted) > len(given)
+    return len(expected) > len(given)
 
 
 class DockerIgnore:
@@ -194,7 +194,7 @@ class DockerIgnore:
         excluded = False
         for exclude, regex, pattern in self._rules:
             if regex is None:
-                # Nothing is said to be kept out for what can't be told.
+                # What is not known is not reported as kept out.
                 excluded = excluded and exclude
             elif regex.fullmatch(name):
                 excluded = exclude
@@ -207,7 +207,7 @@ def _rule(line: str) -> tuple[bool, re.Pattern[str] | None, str]:
     """Return whether it excludes, what it matches, and its pattern.
 
     Raises:
-        ValueError: it is no pattern.
+        ValueError: it is not a pattern.
     """
     exclude = not line.startswith("!")
     pattern = normpath(line.removeprefix("!").strip() or "/").lstrip("/").strip()

@@ -6,10 +6,11 @@ directives.go, line_parsers.go) and instructions/commands_runmount.go.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+
+from buildlib.shell import csv_pairs
 
 # Go's idea of a space, which is not Python's: there a separator of records is one as well.
 SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
@@ -127,11 +128,9 @@ def json_words(text: str) -> list[str] | None:
     return found if is_list else None
 
 
-def mount_value(mount: str, wanted: str) -> str:
+def mount_value(mount: str, key: str) -> str:
     """Return the value of a key of a mount; keys are in any case, and the last one counts."""
     try:
-        fields = next(csv.reader([mount], strict=True), [])
-    except csv.Error:
+        return csv_pairs(mount).get(key, "")
+    except ValueError:
         return ""
-    pairs = (field.partition("=") for field in fields)
-    return next((value for key, _, value in [*pairs][::-1] if key.lower() == wanted), "")

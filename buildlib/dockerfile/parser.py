@@ -26,6 +26,7 @@ from buildlib.dockerfile.lines import (
     split_lines,
     split_options,
 )
+from buildlib.dockerfile.variables import expand, make_scope
 from buildlib.image.platform import KNOWN, Platform, parse_platforms
 
 # Of the build and the target platform; what a FROM may see without an ARG.
@@ -142,7 +143,7 @@ class Dockerfile:
         return next(named, None)
 
     def _below(self, stage: Stage, build_args: Mapping[str, str]) -> Stage | None:
-        """Return the stage that another one stands on; None where that is an external image.
+        """Return the stage that another one is based on; None where that is an external image.
 
         A FROM sees the stages above it, and of two with one name the nearer.
         """
@@ -151,16 +152,16 @@ class Dockerfile:
         return next((one for one in reversed(above) if name and one.name.lower() == name), None)
 
     def base_of(self, stage: Stage, build_args: Mapping[str, str] | None = None) -> str:
-        """Return the external image that a stage stands on, through other stages, expanded."""
+        """Return the base image of a stage, through other stages, expanded."""
         seen, known = stage, build_args or {}
         while below := self._below(seen, known):
             seen = below
         return self.expand(seen.base, known)
 
     def runtime_base(self, target: str, build_args: Mapping[str, str]) -> str:
-        """Return the external image that the target stands on; nothing for scratch.
+        """Return the base image of the target; nothing for scratch.
 
-        Nothing either where a variable can't be replaced: that is no image's name.
+        Nothing either where a variable can't be replaced: that is not the name of an image.
         """
         stage = self.stage(target)
         base = self.base_of(stage, build_args) if stage else ""
@@ -186,7 +187,7 @@ class Dockerfile:
     def bases(
         self, target: str = "", build_args: Mapping[str, str] | None = None
     ) -> tuple[str, ...]:
-        """Return the external images that the target needs, expanded; `scratch` is none."""
+        """Return the external images that the target needs, expanded; without `scratch`."""
         needed = self.needed(target, build_args)
         names = [self.base_of(stage, build_args) for stage in needed]
         names += [place.name for stage in needed for place in self._foreign(stage)]
@@ -257,8 +258,6 @@ class Dockerfile:
         """Replace the variables of a FROM line by build args, then by defaults."""
         if "$" not in text:
             return text
-        from buildlib.dockerfile.variables import expand, make_scope  # noqa: PLC0415 - not all vary
-
         return expand(text, make_scope(self.global_args, build_args, _PLATFORM_ARGS))
 
 
@@ -293,7 +292,11 @@ def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -
     """Return what a COPY, an ADD or the mounts of a RUN take from the build context."""
     if instruction == "RUN":
         mounts = [option[8:] for option in options if option.startswith("--mount=")]
-        return tuple(_mounted(mount) for mount in mounts if _is_of_context(mount))
+        return tuple(
+            mount_value(mount, "source") or mount_value(mount, "src") or "."
+            for mount in mounts
+            if mount_value(mount, "type") in {"", "bind"} and not mount_value(mount, "from")
+        )
     if _uses(instruction, options):
         return ()
     paths = json_words(rest)
@@ -303,14 +306,6 @@ def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -
         paths = ["".join(_words(word.removesuffix(escape), escape)) for word in words]
     own = (path for path in paths[:-1] if "://" not in path and not _REMOTE.match(path))
     return tuple(path for path in own if "<<" not in path)
-
-
-def _is_of_context(mount: str) -> bool:
-    return mount_value(mount, "type") in {"", "bind"} and not mount_value(mount, "from")
-
-
-def _mounted(mount: str) -> str:
-    return mount_value(mount, "source") or mount_value(mount, "src") or "."
 
 
 def context_path(source: str) -> str:
@@ -328,7 +323,7 @@ def _words(rest: str, escape: str) -> list[str]:
     try:
         return list(lexer)
     except ValueError:
-        # An unbalanced quote is the build's own error to tell.
+        # An unbalanced quote is for the build to report.
         return rest.split()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 # $NAME and ${NAME…}; what follows the name may hold variables itself.
-# What stands before it is no variable: 'text', an escaped character, a double quote.
+# What stands before it is not a variable: 'text', an escaped character, a double quote.
 _VARIABLE: Final = re.compile(
     r"""'([^']*)'|\\(.)|"|\$(\w+)|\$\{(\w+)([^{}]*(?:\$\{[^{}]*\}[^{}]*)*)\}"""
 )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from buildlib import interrupts
 from buildlib.background import Background
 from buildlib.errors import ToolError
+from buildlib.shell import NOT_FOUND
 
-_NOT_INSTALLED: Final = 127
 _FATAL: Final = "fatal: "
-# A translated message could not be told apart, and no clone has what `git replace` shows here.
+# A translated message could not be recognised, and no clone has what `git replace` shows here.
 _ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
 _SILENT: Final = {"GIT_TERMINAL_PROMPT": "0"}
 _NOTHING: Final[Mapping[str, str]] = {}
@@ -39,7 +41,7 @@ def _environment() -> dict[str, str]:
     return _ENV | config | {_COUNT: str(number + 1)}
 
 
-class Answer(NamedTuple):
+class GitResult(NamedTuple):
     """How git ended and what it printed; code 127: there is no git.
 
     Args:
@@ -57,7 +59,7 @@ class Answer(NamedTuple):
     @property
     def installed(self) -> bool:
         """Return whether there is a git at all."""
-        return self.code != _NOT_INSTALLED
+        return self.code != NOT_FOUND
 
     @property
     def complaint(self) -> str:
@@ -67,18 +69,16 @@ class Answer(NamedTuple):
         fatal = [line for line in lines if line.startswith(_FATAL)] or lines[-1:]
         return "; ".join(line.removeprefix(_FATAL).removeprefix("error: ") for line in fatal)
 
-    def checked(self) -> Answer:
+    def checked(self) -> GitResult:
         """Return the answer itself.
 
         Raises:
-            ToolError: git failed, and what it printed is no answer (exit 3).
+            ToolError: git failed, and its output can't be used (exit 3).
         """
         if self.code == 0:
             return self
-        from shlex import join  # noqa: PLC0415 - only where something is wrong
-
         why = self.complaint if self.installed else "it is not installed"
-        again = join(("git", "-C", str(self.root), *self.asked))
+        again = shlex.join(("git", "-C", str(self.root), *self.asked))
         raise ToolError(
             f"git {self.asked[0]} failed",
             why=why or f"it ended with code {self.code}",
@@ -90,8 +90,8 @@ class Ahead(NamedTuple):
     """The two answers that git takes longest for, on their way; `root` is where it was asked."""
 
     root: Path
-    description: Background[Answer]
-    tags: Background[Answer]
+    description: Background[GitResult]
+    tags: Background[GitResult]
 
 
 def ask_ahead(root: Path) -> Ahead:
@@ -105,7 +105,9 @@ def ask_ahead(root: Path) -> Ahead:
     )
 
 
-def _finished(process: subprocess.Popen[bytes], root: Path, arguments: tuple[str, ...]) -> Answer:
+def _finished(
+    process: subprocess.Popen[bytes], root: Path, arguments: tuple[str, ...]
+) -> GitResult:
     """Wait for git, one of CHILDREN, and read what it printed; interrupted, it is ended."""
     try:
         out, err = process.communicate()
@@ -116,26 +118,18 @@ def _finished(process: subprocess.Popen[bytes], root: Path, arguments: tuple[str
         interrupts.CHILDREN.discard(process)
     printed, said = (text.decode("utf-8", "surrogateescape") for text in (out, err))
     _check_ownership(said)
-    return Answer(process.returncode, printed.removesuffix("\n"), said, root, arguments)
-
-
-class _GitPython(NamedTuple):
-    """What of GitPython is used here."""
-
-    command: Any
-    not_found: type[Exception]
+    return GitResult(process.returncode, printed.removesuffix("\n"), said, root, arguments)
 
 
 @cache
-def _gitpython() -> _GitPython:
+def _gitpython() -> ModuleType:
     """Import GitPython, which is slow: not every task asks git."""
     # It looks for git when it is imported, and raises where there is none, unless told to be quiet;
-    # `Answer.installed` tells instead.
+    # `Answer.installed` reports that instead.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from git.cmd import Git  # noqa: PLC0415 - see above
-    from git.exc import GitCommandNotFound  # noqa: PLC0415 - the same
+    import git  # noqa: PLC0415 - see above
 
-    return _GitPython(Git, GitCommandNotFound)
+    return git
 
 
 class GitCommand:
@@ -148,11 +142,11 @@ class GitCommand:
     def __init__(self, root: Path) -> None:
         """Import GitPython, which is slow: no command that needs no git should come here."""
         self._root = root
-        self._git: Any = _gitpython().command(root)
+        self._git: Any = _gitpython().Git(root)
 
     def run(
         self, *arguments: str, questions: bool = False, env: Mapping[str, str] = _NOTHING
-    ) -> Answer:
+    ) -> GitResult:
         """Run git to its end.
 
         Args:
@@ -166,15 +160,15 @@ class GitCommand:
         silent = {} if questions else _SILENT
         try:
             with interrupts.starting():
-                # It ends the process where nobody refers to it any more.
+                # It ends the process once it is not referred to any more.
                 started = self._git.execute(
                     ["git", *arguments],
                     as_process=True,
                     env={**_environment(), **silent, **env},
                 )
                 interrupts.CHILDREN.add(started.proc)
-        except _gitpython().not_found:
-            return Answer(_NOT_INSTALLED, "", "", self._root, arguments)
+        except _gitpython().GitCommandNotFound:
+            return GitResult(NOT_FOUND, "", "", self._root, arguments)
         return _finished(started.proc, self._root, arguments)
 
     def ask(self, *arguments: str) -> str:

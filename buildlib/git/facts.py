@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypedDict
 
 from buildlib.background import Background
 from buildlib.errors import InputError
-from buildlib.git.command import DESCRIBE, Ahead, Answer, GitCommand, ask_ahead
+from buildlib.git.command import DESCRIBE, Ahead, GitCommand, GitResult, ask_ahead
 from buildlib.git.hidden_changes import Hidden, read_hidden
 from buildlib.version_schemes import Naming, Scheme, parse_semver
 
@@ -154,11 +154,11 @@ class TagRefs(Mapping[str, str]):
 
 def without_credentials(address: str) -> str:
     """Cut user and password out of a git address; what has none stays as it is."""
-    # Not by urlsplit, which refuses brackets in a password, and tells it while it does.
+    # Not by urlsplit, which refuses brackets in a password, and prints it in its message.
     return re.sub(_CREDENTIALS, r"\1", address) if "@" in address else address
 
 
-def _apart(answer: Answer) -> tuple[str, str, int]:
+def _apart(answer: GitResult) -> tuple[str, str, int]:
     """Return what a long description says, and what it means: text, tag, distance.
 
     They differ for an annotated tag under another name than its own: git prints the one in the
@@ -170,7 +170,7 @@ def _apart(answer: Answer) -> tuple[str, str, int]:
     return name, renamed[1] if renamed else name, int(distance or 0)
 
 
-def _described(git: GitCommand, answer: Answer) -> _Described:
+def _described(git: GitCommand, answer: GitResult) -> _Described:
     """Take the long description apart; the short one is made from it."""
     name, tag, distance = _apart(answer)
     dirty = answer.out.endswith(_DIRTY)
@@ -181,7 +181,7 @@ def _described(git: GitCommand, answer: Answer) -> _Described:
     return _Described(text, tag, distance, dirty)
 
 
-def _head(git: GitCommand) -> tuple[Answer, str, str]:
+def _head(git: GitCommand) -> tuple[GitResult, str, str]:
     """Return revision, abbreviation and time; branch; address of origin."""
     log = git.run("log", "-1", "--no-show-signature", "--format=%H %h %ct")
     # Whole, as git's short name is `heads/x` where a tag is called x as well.
@@ -189,7 +189,7 @@ def _head(git: GitCommand) -> tuple[Answer, str, str]:
     return log, branch, without_credentials(git.ask("config", "--get", "remote.origin.url"))
 
 
-def _no_commit(log: Answer) -> NoGit:
+def _no_commit(log: GitResult) -> NoGit:
     if "does not have any commits yet" in log.err:
         return NoGit(reason="the repository has no commit yet")
     return NoGit(reason=f"git can't read the commit of HEAD: {log.complaint}")
@@ -325,7 +325,7 @@ def read_git_facts(
         meanwhile: called once while git works, for what is slow to load and needed later.
 
     Raises:
-        ToolError: git refuses the repository because another user owns it, or fails to tell what
+        ToolError: git refuses the repository because another user owns it, or does not report what
             HEAD is, although there is a commit (exit 3).
         InputError: the repository is bare (exit 2).
     """
@@ -412,7 +412,7 @@ def hash_changes(root: Path, changes: Changes, without: Path | None = None) -> s
 
 
 def _content(path: Path) -> str:
-    """Return what tells one content from another; a file that was removed has none."""
+    """Return a digest of the content; a file that was removed has none."""
     try:
         if path.is_symlink():
             return f"link {path.readlink()}"

@@ -1,4 +1,4 @@
-"""What `git status` does not show: files that git was told not to look at, and replaced objects."""
+"""What `git status` does not show: files that git is configured to skip, and replaced objects."""
 
 from __future__ import annotations
 

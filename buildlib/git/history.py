@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from buildlib.errors import InputError, ToolError
-from buildlib.git.command import Answer, GitCommand
+from buildlib.errors import InputError, ToolError, did_you_mean
+from buildlib.git.command import GitCommand, GitResult
 
 _BRANCHES: Final = "refs/remotes"
 _TAGS: Final = "refs/tags/"
@@ -34,7 +34,7 @@ def read_lineage(root: Path, *, remote: str = "origin") -> Lineage:
     """Read it; nothing is fetched.
 
     Raises:
-        ToolError: git refuses the repository, or fails to tell (exit 3).
+        ToolError: git refuses the repository, or fails (exit 3).
     """
     git = GitCommand(root)
     folder = f"{_BRANCHES}/{remote}/"
@@ -59,7 +59,7 @@ def _lines(printed: str) -> list[str]:
     return [line for line in printed.split("\n") if line]
 
 
-def _done(answer: Answer, what: str, hint: str = "") -> None:
+def _done(answer: GitResult, what: str, hint: str = "") -> None:
     if answer.code != 0:
         raise ToolError(what, why=answer.err.strip().removeprefix("stderr: "), hint=hint)
 
@@ -84,9 +84,7 @@ def check_remote(root: Path, remote: str) -> None:
     """
     known = _lines(GitCommand(root).ask("remote"))
     if remote not in known:
-        raise InputError(
-            f"no remote is called {remote!r}", hint=f"known: {', '.join(known) or 'none'}"
-        )
+        raise InputError(f"no remote is called {remote!r}", hint=did_you_mean(remote, known))
 
 
 def remote_has_tag(root: Path, name: str, *, remote: str = "origin") -> bool:

@@ -14,7 +14,7 @@ LFS: Final = "lfs"
 _IDLE: Final = {"", "cat"}
 
 
-class Repository(NamedTuple):
+class GitRepository(NamedTuple):
     """The top one, or a submodule.
 
     Args:
@@ -35,18 +35,18 @@ def objects_of(git: GitCommand, place: Path) -> Path:
     return (place / git.must("rev-parse", "--git-path", "objects")).resolve()
 
 
-def submodule(outer: Repository, below: str, path: str, name: str) -> Repository:
+def submodule(outer: GitRepository, below: str, path: str, name: str) -> GitRepository:
     """Return where a submodule keeps its objects, whether it is checked out or not."""
     place = outer.place / path
     if (place / ".git").exists():
         git = GitCommand(place)
         folder = Path(git.must("rev-parse", "--absolute-git-dir"))
-        return Repository(below, place, folder, objects_of(git, place))
+        return GitRepository(below, place, folder, objects_of(git, place))
     folder = outer.folder / "modules" / name
-    return Repository(below, place, folder, folder / "objects")
+    return GitRepository(below, place, folder, folder / "objects")
 
 
-def lfs_store(repository: Repository) -> Path:
+def lfs_store(repository: GitRepository) -> Path:
     """Return where Git LFS keeps files of a repository on this machine."""
     # The directory that all work trees share is above the objects.
     storage = ""
@@ -57,12 +57,14 @@ def lfs_store(repository: Repository) -> Path:
 
 def module_names(git: GitCommand, env: Mapping[str, str], commit: str) -> dict[str, str]:
     """Return the names that the commit gives its submodules, by their paths."""
-    told = git.run(
+    listed = git.run(
         *("config", "--null", "--blob", f"{commit}:.gitmodules"),
         *("--get-regexp", r"^submodule\..*\.path$"),
         env=env,
     )
-    entries = (entry.partition("\n") for entry in told.out.split("\0") if told.code == 0 and entry)
+    entries = (
+        entry.partition("\n") for entry in listed.out.split("\0") if listed.code == 0 and entry
+    )
     return {path: key.removeprefix("submodule.").removesuffix(".path") for key, _, path in entries}
 
 
@@ -75,12 +77,12 @@ def attributed(git: GitCommand, env: Mapping[str, str], name: str) -> Sequence[s
 def filters(place: Path) -> tuple[str, ...]:
     """Return the filters, but for Git LFS, that would change files on their way out."""
     git = GitCommand(place)
-    told = git.ask("config", "--null", "--get-regexp", r"^filter\..*\.(smudge|process)$")
+    listed = git.ask("config", "--null", "--get-regexp", r"^filter\..*\.(smudge|process)$")
     names = set()
-    for entry in told.split("\0"):
+    for entry in listed.split("\0"):
         key, _, value = entry.partition("\n")
         name = key.removeprefix("filter.").rpartition(".")[0]
-        # What is no value of an attribute can't be looked for, nor be given.
+        # What is not a value of an attribute can't be looked for, nor be given.
         if value not in _IDLE and name != LFS and re.fullmatch(r"[\w.-]+", name, re.ASCII):
             names.add(name)
     return tuple(sorted(names))

@@ -71,7 +71,7 @@ def make_block(project: Project, plan: BuildPlan) -> str:
         )
     if config.version_scheme is not Scheme.SEMVER:
         raise InputError(
-            f'GoReleaser takes SemVer alone, and version-scheme is "{config.version_scheme}"',
+            f'GoReleaser accepts SemVer only, and version-scheme is "{config.version_scheme}"',
             hint="publish with invoke docker-publish, or tag by SemVer",
         )
     lines = [BEGIN, "snapshot:", f"  version_template: {_quoted(SNAPSHOT)}", "dockers_v2:"]
@@ -116,8 +116,8 @@ def _entry(
 def _told(pairs: _Pairs, configured: _Pairs, facts: Mapping[str, str]) -> dict[str, str]:
     """Return names and values; a fact of the commit is a template, unless somebody set it."""
     fixed = {name: fill(text, _FILLED, escape) for name, text in configured}
-    told = {**facts, **fixed}
-    return {name: told[name] if name in told else escape(value) for name, value in pairs}
+    known = {**facts, **fixed}
+    return {name: known[name] if name in known else escape(value) for name, value in pairs}
 
 
 def _files(plan: BuildPlan) -> Iterator[str]:

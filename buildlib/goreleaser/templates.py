@@ -1,6 +1,6 @@
 """Our tag rules as templates of GoReleaser.
 
-Source: goreleaser.com/customization/templates; a template that comes to nothing is no tag.
+Source: goreleaser.com/customization/templates; a template that is empty in the end gives no tag.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from buildlib.config.tag_rules import Kind, TagRule
+from buildlib.config.tag_rules import TagRule, VersionKind
 from buildlib.errors import InputError
 
 # Tags that are not to be moved by this release, with blanks between them. GoReleaser can't know:
-# only the whole history tells whether a higher version was released already.
+# only the whole history shows whether a higher version was released already.
 HELD_BACK: Final = "BUILDLIB_HELD_BACK"
 # What our VERSION is to GoReleaser, and the version of a snapshot.
 VERSION: Final = "{{ .Version }}"
@@ -26,11 +26,11 @@ _FIELDS: Final = {
     "short": ".ShortCommit",
     "revision": ".FullCommit",
 }
-_RELEASES: Final = {Kind.RELEASE, Kind.PRERELEASE}
+_RELEASES: Final = {VersionKind.RELEASE, VersionKind.PRERELEASE}
 
 
 def escape(text: str) -> str:
-    """Return text that is no template, as one that comes to it."""
+    """Return plain text as a template that gives that text."""
     return text.replace("{{", '{{ "{{" }}')
 
 
@@ -48,14 +48,16 @@ def _text(rule: TagRule, where: str) -> str:
 
 def _conditions(rule: TagRule) -> list[str]:
     kinds = set(rule.on)
-    found = [] if Kind.SNAPSHOT in kinds else ["(not .IsSnapshot)"]
+    found = [] if VersionKind.SNAPSHOT in kinds else ["(not .IsSnapshot)"]
     if not kinds >= _RELEASES:
-        found.append('(eq .Prerelease "")' if Kind.RELEASE in kinds else '(ne .Prerelease "")')
+        found.append(
+            '(eq .Prerelease "")' if VersionKind.RELEASE in kinds else '(ne .Prerelease "")'
+        )
     if not rule.zero:
         found.append("(ne .Major 0)")
     if rule.floating or rule.branches:
         held = f'(printf " %s " (envOrDefault "{HELD_BACK}" ""))'
-        # Where nobody said what is held back, nothing is moved.
+        # Where the tags that are not moved are unknown, none is moved.
         found += [f'(isEnvSet "{HELD_BACK}")', f'(not (contains {held} (printf " %s " $tag)))']
     return found
 

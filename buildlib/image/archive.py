@@ -92,7 +92,7 @@ class Image:
 
     @property
     def base_layers(self) -> int:
-        """Return how many layers, from below, are the base's; 0 where that can't be told.
+        """Return how many layers, from below, are the base's; 0 where that is not known.
 
         It can for what was built by these tasks, and not on top of such an image by others.
         """
@@ -126,11 +126,11 @@ class Archive(BlobFile):
         """Return the digest by which the whole is known: of its index, or its only manifest.
 
         Raises:
-            InputError: it is no image, or holds several (exit 2).
+            InputError: it is not an image, or holds several (exit 2).
         """
         digests = {one.digest for one in self._index}
         if len(digests) != 1:
-            raise InputError(f"{self._name} holds {len(digests)} images, and one is wanted")
+            raise InputError(f"{self._name} holds {len(digests)} images instead of one")
         return digests.pop()
 
     def verify(self) -> None:
@@ -152,7 +152,7 @@ class Archive(BlobFile):
         """Return the image of each platform that is here, each once.
 
         Raises:
-            InputError: the archive is no image, or not whole (exit 2).
+            InputError: the archive is not an image, or not whole (exit 2).
         """
         return self._images
 

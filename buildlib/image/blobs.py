@@ -13,10 +13,10 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, BinaryIO, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from buildlib.errors import InputError
-from buildlib.image.docker_archive import LIST, MANIFEST, Stored, make_manifests
+from buildlib.image.docker_archive import LIST, MANIFEST, StoredFile, make_manifests
 from buildlib.image.documents import DocumentError, digest_of, is_digest
 from buildlib.image.layer import Hashing, LayerError, normal_path
 from buildlib.image.limits import LARGEST_DOCUMENT, MOST_BLOBS
@@ -24,6 +24,9 @@ from buildlib.image.tar_header import REGULAR, SYMLINK, TarError
 from buildlib.image.tar_stream import TarStream
 from buildlib.streams import printable
 from buildlib.tempfiles import check_room
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 INDEX: Final = "index.json"
 _CHUNK: Final = 1 << 18
@@ -60,10 +63,11 @@ class _Blob(io.RawIOBase):
         self._at = max(begin + offset, 0)
         return self._at
 
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - as in the standard library
-        wanted = min(len(buffer), max(self.size - self._at, 0))
-        data = os.pread(self._file.fileno(), wanted, self._start + self._at)
-        buffer[: len(data)] = data
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        most = min(len(view), max(self.size - self._at, 0))
+        data = os.pread(self._file.fileno(), most, self._start + self._at)
+        view[: len(data)] = data
         self._at += len(data)
         return len(data)
 
@@ -136,19 +140,19 @@ class BlobFile:
 
     def _adopt(self, links: Mapping[str, str]) -> None:
         """Make the index and the manifests that an archive of docker's older form lacks."""
-        known: dict[str, Stored] = {}
+        known: dict[str, StoredFile] = {}
 
         def place(path: str) -> str:
             name = normal_path(path.encode("utf-8", "surrogateescape"))
             return links.get(name, name)
 
-        def stored(path: str) -> Stored:
+        def stored(path: str) -> StoredFile:
             name = place(path)
             if name not in known:
                 with self._open(name) as stream:
                     read = Hashing(stream, "sha256")
                     read.drain()
-                known[name] = Stored(read.digest, read.size)
+                known[name] = StoredFile(read.digest, read.size)
             return known[name]
 
         try:

@@ -20,7 +20,7 @@ _LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
 _SHAPE: Final[Shape] = {"list": [{"Config": str, "Layers": [str]}]}
 
 
-class Stored(NamedTuple):
+class StoredFile(NamedTuple):
     """A file of an archive: its digest and size."""
 
     digest: str
@@ -39,7 +39,7 @@ class Made(NamedTuple):
     blobs: Mapping[str, str]
 
 
-def make_manifests(text: bytes, stored: Callable[[str], Stored]) -> Made:
+def make_manifests(text: bytes, stored: Callable[[str], StoredFile]) -> Made:
     """Return a manifest for each image.
 
     Args:

@@ -48,7 +48,7 @@ def program_arch(head: bytes) -> str:
         head: the first 20 bytes of the file, or more.
 
     Returns:
-        Nothing where it is no program for the CPU of a platform: no ELF file, an object that
+        Nothing where it is not a program for the CPU of a platform: no ELF file, an object that
         nothing starts, or code for a GPU, firmware or eBPF.
     """
     if len(head) < _NEEDED or not head.startswith(_MAGIC):

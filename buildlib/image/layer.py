@@ -38,7 +38,7 @@ else:
     # The very same, for versions of Python that do not have it.
     from backports import zstd
 
-# Enough to tell what kind of program it is: the header of ELF is 64 bytes.
+# Enough to recognise the kind of program: the header of ELF is 64 bytes.
 _HEAD: Final = 64
 _CHUNK: Final = 1 << 18
 # How tar stores an extended attribute; see GNU tar and the OCI image-spec, layer.md.

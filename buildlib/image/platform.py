@@ -9,10 +9,9 @@ import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Final
 
-from buildlib.errors import InputError
+from buildlib.errors import InputError, nearest
 
 KNOWN: Final = (
     "darwin/amd64",
@@ -109,18 +108,13 @@ def parse_platform(text: str) -> Platform:
         system, arch = "linux", name
     name = f"{system}/{_ALIASES.get(arch, arch)}"
     arch, *variants = name.split("/")[1:]
-    if arch not in _ARCHITECTURES or len(variants) > 1 or not all(map(_is_variant, variants)):
-        close = get_close_matches(name, KNOWN, n=1)
-        guess = f"did you mean {close[0]}? " if close else ""
+    fits = len(variants) <= 1 and all(map(_VARIANT.fullmatch, variants))
+    if arch not in _ARCHITECTURES or not fits:
+        guess = f"did you mean {close}? " if (close := nearest(name, KNOWN)) else ""
         raise InputError(
-            f"unknown platform {text.strip()!r}",
-            hint=f"{guess}known are {', '.join(KNOWN)}",
+            f"unknown platform {text.strip()!r}", hint=f"{guess}known: {', '.join(KNOWN)}"
         )
     return Platform(os=system, arch=arch, variant="".join(variants))
-
-
-def _is_variant(text: str) -> bool:
-    return bool(_VARIANT.fullmatch(text))
 
 
 def is_platform(text: str) -> bool:
@@ -150,16 +144,16 @@ def parse_platforms(texts: Iterable[str]) -> tuple[Platform, ...]:
     return tuple(dict.fromkeys(parse_platform(name) for name in names))
 
 
-def meant_platform(wanted: Platform, known: Collection[Platform]) -> Platform | None:
+def meant_platform(asked: Platform, known: Collection[Platform]) -> Platform | None:
     """Return the platform of an image that is meant: the one of that name, or its only variant.
 
     Args:
-        wanted: with a variant it means no other.
+        asked: with a variant it means no other.
         known: those of the image.
     """
-    if wanted in known or wanted.variant:
-        return wanted if wanted in known else None
-    close = [one for one in known if (one.os, one.arch) == (wanted.os, wanted.arch)]
+    if asked in known or asked.variant:
+        return asked if asked in known else None
+    close = [one for one in known if (one.os, one.arch) == (asked.os, asked.arch)]
     return close[0] if len(close) == 1 else None
 
 

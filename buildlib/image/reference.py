@@ -5,6 +5,7 @@ Source: github.com/distribution/reference, `regexp.go` and `normalize.go`.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -119,8 +120,6 @@ def legal_part(text: str) -> str:
     """Map any text into the tag grammar; nothing where nothing of it is legal."""
     tag = re.sub(r"[^A-Za-z0-9_.-]", "-", text.strip()).lstrip(".-")
     if len(tag) > _MAX_TAG:
-        import hashlib  # noqa: PLC0415 - slow to load, and hardly ever needed
-
         # The hash keeps two long versions with the same beginning apart.
         suffix = "-" + hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
         tag = tag[: _MAX_TAG - len(suffix)] + suffix

@@ -109,15 +109,19 @@ def account_of(user: str, passwd: str, group: str) -> Account | None:
     """
     name, _, chosen = user.partition(":")
     number = int(name) if _ID.fullmatch(name) else None
-    wanted = 0 if not name else number
+    requested = 0 if not name else number
     rows = _rows(passwd, 4)
     known = next(
-        (row for row in rows if (row[0] == name if wanted is None else int(row[2]) == wanted)),
+        (
+            row
+            for row in rows
+            if (row[0] == name if requested is None else int(row[2]) == requested)
+        ),
         None,
     )
-    if known is None and wanted is None:
+    if known is None and requested is None:
         return None
-    uid = int(known[2]) if known else wanted or 0
+    uid = int(known[2]) if known else requested or 0
     gid = int(known[3]) if known and _ID.fullmatch(known[3]) else 0
     if not chosen:
         return Account(uid, gid, frozenset(_memberships(group, known[0]) if known else ()))

@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from buildlib.console import table
 from buildlib.errors import BuildlibError, GateError, InputError, ToolError
-from buildlib.executor import NOT_FOUND, Completed, Runner
+from buildlib.executor import Completed, Runner
 from buildlib.files import counted
 from buildlib.image.archive import Archive, Image
 from buildlib.image.platform import parse_platform
 from buildlib.image.unknown_packages import check_known
+from buildlib.shell import NOT_FOUND
 from buildlib.tempfiles import passing_folder
 
 _TIMEOUT: Final = 300.0

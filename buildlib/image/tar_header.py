@@ -32,6 +32,8 @@ SPARSE: Final = b"GNU.sparse."
 _SHORTEST: Final = 5
 _NEWLINE: Final = ord("\n")
 # More digits than any number needs.
+# Some writers of archives sum up signed bytes.
+_HIGHEST_SIGNED: Final = 0x7F
 _DIGITS: Final = 4000
 
 Records = Mapping[bytes, bytes]
@@ -110,11 +112,11 @@ def decimal(text: bytes) -> int:
 
 def _checked(block: bytes) -> None:
     stored = block[148:156].strip(b" \0")
-    wanted = _octal(stored) if stored else 0
+    stated = _octal(stored) if stored else 0
     total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
-    if wanted != total:
-        high = sum(byte > 0x7F for byte in block[:148] + block[156:])  # noqa: PLR2004 - signed
-        if wanted != total - 256 * high:
+    if stated != total:
+        high = sum(byte > _HIGHEST_SIGNED for byte in block[:148] + block[156:])
+        if stated != total - 256 * high:
             raise TarError("the checksum of a header is wrong")
 
 

@@ -38,7 +38,7 @@ _ZEROS: Final = bytes(BLOCK)
 _STEP: Final = 1 << 18
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """What an archive is read from."""
 
     def read(self, size: int, /) -> bytes:
@@ -51,7 +51,7 @@ class Source(Protocol):
 class TarStream:
     """The entries of an archive; what is not read of one's content is passed over."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ByteSource) -> None:
         """Begin at the archive's first header."""
         self._source = source
         # Of the content: what is left in the stream, and how it is padded.
@@ -206,18 +206,18 @@ class TarStream:
 
     def _stored_map(self) -> list[Part]:
         """Return the map that stands before the content, in blocks of its own."""
-        data, wanted = b"", 1
-        while data.count(b"\n") < wanted:
+        data, needed = b"", 1
+        while data.count(b"\n") < needed:
             if len(data) >= LARGEST_SPECIAL or self._left < BLOCK:
                 raise TarError("a sparse map is invalid")
             data += self._exactly(BLOCK)
             self._left -= BLOCK
-            if wanted == 1 and b"\n" in data:
+            if needed == 1 and b"\n" in data:
                 count = decimal(data.partition(b"\n")[0])
                 if not 0 <= count <= LARGEST_SPECIAL:
                     raise TarError("a sparse map is invalid")
-                wanted = 1 + 2 * count
-        return _pairs(wanted // 2, data.split(b"\n")[1:wanted])
+                needed = 1 + 2 * count
+        return _pairs(needed // 2, data.split(b"\n")[1:needed])
 
     def read(self, size: int) -> bytes:
         """Return the next bytes of the entry's content, holes as zeros; nothing at its end.

@@ -18,13 +18,12 @@ from buildlib.config.publish import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOK
 from buildlib.console import Console
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.runner import Engine
-from buildlib.docker.endpoint import Kind
+from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
 from buildlib.findings.report import Report, warn
 from buildlib.findings.sarif import write_sarif
 from buildlib.image.archive import Archive, open_archive
-from buildlib.image.reference import parse_reference
 from buildlib.image.sbom import find_syft, made_by, make_sboms
 from buildlib.image.size import SizeRecord, check_size, read_record
 from buildlib.policy.check import check_policy, find_linter
@@ -43,7 +42,7 @@ _DROPPED: Final = "drops root"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Subject:
+class GateSubject:
     """The image to release, and what its gates need.
 
     Args:
@@ -75,7 +74,7 @@ class Subject:
     @property
     def name(self) -> str:
         """Return what files about it are called after."""
-        return parse_reference(self.project.config.image).repository.rpartition("/")[2]
+        return self.project.config.short_name
 
 
 Figures = dict[str, Any]
@@ -87,7 +86,7 @@ def _pass(report: Report, console: Console) -> None:
     raise_problems(report.problems())
 
 
-def _smoke(subject: Subject, _archive: Archive) -> Figures:
+def _smoke(subject: GateSubject, _archive: Archive) -> Figures:
     platforms = subject.project.config.platforms or (subject.engine().facts.platform,)
     request = SmokeRequest(
         platforms=tuple(platform for platform in platforms if platform),
@@ -109,7 +108,7 @@ def _smoke(subject: Subject, _archive: Archive) -> Figures:
     }
 
 
-def _policy(subject: Subject, archive: Archive) -> Figures:
+def _policy(subject: GateSubject, archive: Archive) -> Figures:
     report = check_policy(
         subject.project,
         archive,
@@ -127,7 +126,7 @@ def _policy(subject: Subject, archive: Archive) -> Figures:
     return figures | ({"left out": list(report.left_out)} if report.left_out else {})
 
 
-def _size(subject: Subject, archive: Archive) -> Figures:
+def _size(subject: GateSubject, archive: Archive) -> Figures:
     wanted = subject.project.config.smoke
     report = check_size(
         archive,
@@ -139,13 +138,13 @@ def _size(subject: Subject, archive: Archive) -> Figures:
     return {"bytes": {image.platform: image.stored for image in report.images}}
 
 
-def _record(subject: Subject) -> SizeRecord | None:
+def _record(subject: GateSubject) -> SizeRecord | None:
     config = subject.project.config
     name = config.smoke.size_record
     return read_record(config.root / name) if name else None
 
 
-def _scan(subject: Subject, archive: Archive) -> Figures:
+def _scan(subject: GateSubject, archive: Archive) -> Figures:
     project, config = subject.project, subject.project.config
     report = check_scan(
         archive,
@@ -170,7 +169,7 @@ def _scan(subject: Subject, archive: Archive) -> Figures:
     }
 
 
-def _sbom(subject: Subject, archive: Archive) -> Figures:
+def _sbom(subject: GateSubject, archive: Archive) -> Figures:
     config = subject.project.config
     report = make_sboms(
         archive,
@@ -190,7 +189,7 @@ def _sbom(subject: Subject, archive: Archive) -> Figures:
     }
 
 
-def _reproducible(subject: Subject, archive: Archive) -> Figures:
+def _reproducible(subject: GateSubject, archive: Archive) -> Figures:
     report = reproduce(subject.project, subject.console, subject.executor_in)
     _pass(report, subject.console)
     digest = archive.top()
@@ -203,7 +202,7 @@ def _reproducible(subject: Subject, archive: Archive) -> Figures:
     return {"digest": digest}
 
 
-_GATES: Final[Mapping[str, Callable[[Subject, Archive], Figures]]] = {
+_GATES: Final[Mapping[str, Callable[[GateSubject, Archive], Figures]]] = {
     SMOKE: _smoke,
     POLICY: _policy,
     SIZE: _size,
@@ -214,22 +213,22 @@ _GATES: Final[Mapping[str, Callable[[Subject, Archive], Figures]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class GateOutcome:
     """A gate's record, and its error where it was not passed."""
 
     record: GateRecord
     error: BuildlibError | None = None
 
 
-def _find_sources(subject: Subject) -> None:
+def _find_sources(subject: GateSubject) -> None:
     """Check that the files that smoke gives its containers are there."""
     given = smoke_surroundings(subject.project.config)
     check_sources(given.mounts if given.mounts and _is_here(subject) else (), given.env_files)
 
 
-def _is_here(subject: Subject) -> bool:
+def _is_here(subject: GateSubject) -> bool:
     try:
-        return subject.engine().kind is not Kind.REMOTE
+        return subject.engine().kind is not EngineKind.REMOTE
     except CancelledError:
         raise
     except BuildlibError:
@@ -237,7 +236,7 @@ def _is_here(subject: Subject) -> bool:
         return False
 
 
-_TOOLS: Final[Mapping[str, Callable[[Subject], object]]] = {
+_TOOLS: Final[Mapping[str, Callable[[GateSubject], object]]] = {
     SMOKE: _find_sources,
     SIZE: _record,
     POLICY: lambda subject: find_linter(subject.project, subject.executor, subject.today),
@@ -248,7 +247,7 @@ _TOOLS: Final[Mapping[str, Callable[[Subject], object]]] = {
 }
 
 
-def missing_tools(gates: Iterable[str], subject: Subject) -> list[BuildlibError]:
+def missing_tools(gates: Iterable[str], subject: GateSubject) -> list[BuildlibError]:
     """Return why gates can't run, which is better known before anything is built.
 
     Args:
@@ -274,7 +273,7 @@ def dropped(record: GateRecord) -> tuple[str, ...]:
     return tuple(record.figures.get(_DROPPED, ()))
 
 
-def _run_gate(gate: str, subject: Subject) -> Outcome:
+def _run_gate(gate: str, subject: GateSubject) -> GateOutcome:
     started = time.monotonic()
     try:
         # Each opens the file for itself: an open one is read from one place at a time.
@@ -286,15 +285,15 @@ def _run_gate(gate: str, subject: Subject) -> Outcome:
         error = caught if isinstance(caught, BuildlibError) else system_problem(caught)
         seconds = time.monotonic() - started
         record = GateRecord(gate=gate, state=FAILED, seconds=seconds, detail=str(error))
-        return Outcome(record, error)
+        return GateOutcome(record, error)
     seconds = time.monotonic() - started
     subject.console.note(f"{seconds:7.1f} s gate {gate} passed")
-    return Outcome(GateRecord(gate=gate, state=PASSED, seconds=seconds, figures=figures))
+    return GateOutcome(GateRecord(gate=gate, state=PASSED, seconds=seconds, figures=figures))
 
 
-def judge(
-    gates: tuple[str, ...], subject: Subject, *, cancel: Callable[[], None]
-) -> tuple[Outcome, ...]:
+def run_gates(
+    gates: tuple[str, ...], subject: GateSubject, *, cancel: Callable[[], None]
+) -> tuple[GateOutcome, ...]:
     """Return the outcome of every gate, in their order; each runs, also after one that failed.
 
     Args:
@@ -317,7 +316,7 @@ def judge(
         if gate not in here
     }
     try:
-        found: dict[str, Outcome] = {}
+        found: dict[str, GateOutcome] = {}
         for gate in sorted(here.intersection(gates), key=(SMOKE, POLICY, REPRODUCIBLE).index):
             found[gate] = _run_gate(gate, subject)
             if gate == SMOKE:

@@ -33,11 +33,11 @@ from buildlib.publish.attestations import predicates_of, write_attested
 from buildlib.publish.gates import (
     LEFT_OUT,
     PASSED,
-    Outcome,
-    Subject,
+    GateOutcome,
+    GateSubject,
     dropped,
-    judge,
     missing_tools,
+    run_gates,
 )
 from buildlib.publish.plan import PublishPlan, Target, release_request
 from buildlib.publish.progress import PublishProgress
@@ -79,7 +79,7 @@ class PublishContext:
         reached: called after each step, with its name.
     """
 
-    subject: Subject
+    subject: GateSubject
     repositories: Mapping[str, Repository]
     signer: ReleaseSigner
     tag_policy: TagPolicy
@@ -308,13 +308,13 @@ class PublishFlow:
         wanted = tuple(gate for gate in self._plan.gates if gate not in known)
         for gate in known & set(self._plan.gates):
             self._console.note(f"gate {gate} has passed for this image")
-        outcomes: tuple[Outcome, ...] = ()
+        outcomes: tuple[GateOutcome, ...] = ()
         if wanted:
             with self._context.files() as project:
                 smoked = [one for one in self.receipt.gates if one.gate in known & {SMOKE}]
                 seen = tuple(platform for one in smoked for platform in dropped(one))
                 asked = replace(subject, project=project, dropped=seen)
-                outcomes = judge(wanted, asked, cancel=self._context.cancel)
+                outcomes = run_gates(wanted, asked, cancel=self._context.cancel)
         records = {record.gate: record for record in self.receipt.gates if record.gate in known}
         records |= {outcome.record.gate: outcome.record for outcome in outcomes}
         self.receipt.gates = [records[gate] for gate in self._plan.gates] + [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from buildlib.config.tag_rules import Kind, TagRule, latest_tag
+from buildlib.config.tag_rules import TagRule, VersionKind, latest_tag
 from buildlib.errors import GateError, InputError
 from buildlib.image.reference import LATEST
 from buildlib.registry.claim import Claim, all_claimed
@@ -47,7 +47,7 @@ def _releases(
 
 def gives_latest(rules: Iterable[TagRule]) -> bool:
     """Return whether these rules give `latest` to releases, with any suffix."""
-    return any(rule.template == LATEST and Kind.RELEASE in rule.on for rule in rules)
+    return any(rule.template == LATEST and VersionKind.RELEASE in rule.on for rule in rules)
 
 
 class _Releases:
@@ -155,7 +155,7 @@ def plan_rollback(
         tag
         for rule in rules
         if rule.floating
-        and Kind.RELEASE in rule.on
+        and VersionKind.RELEASE in rule.on
         and (rule.zero or parsed.numbers[0])
         and (tag := tag_of(rule, parsed))
     ]

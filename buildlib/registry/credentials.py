@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.config.tables import Registry
-from buildlib.docker.client_config import config_directory
+from buildlib.docker.client_config import config_folder
 from buildlib.errors import AuthorisationError, InputError, ToolError
 from buildlib.executor import Executor
 from buildlib.image.reference import HUB
@@ -173,7 +173,7 @@ def find_credentials(
     """
     if found := _from_environment(registry, env):
         return found
-    config = _read_config(config_directory(env))
+    config = _read_config(config_folder(env))
     own = _entry(config.get("credHelpers"), registry.host)
     for helper in filter(None, (own, config.get("credsStore"))):
         if found := _from_helper(str(helper), registry.host, executor):

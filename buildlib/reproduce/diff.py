@@ -6,12 +6,12 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any, Final
 
 from buildlib.image.archive import Archive, File, Image, Layer
 from buildlib.streams import printable
+from buildlib.versioning.version import time_text
 
 _SHORT: Final = 60
 _ABSENT: Final = "absent"
@@ -250,8 +250,3 @@ def _file(one: File, other: File) -> Iterator[tuple[str, str, str]]:
 
 def _content(file: File) -> str:
     return f"{file.size} B sha256:{file.sha256[:12]}"
-
-
-def time_text(seconds: int) -> str:
-    """Return seconds since the epoch as `2026-01-31T12:00:00Z`."""
-    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -112,8 +112,8 @@ def build_lines(
         InputError: the request or the files are not usable (exit 2).
     """
     with _sources(project) as sources, passing_folder(_KIND) as base:
-        wanted = _wanted(project, platforms)
-        builds = _prepared(sources, wanted, base, (keep or base).absolute(), executor_in)
+        chosen = _chosen_platforms(project, platforms)
+        builds = _prepared(sources, chosen, base, (keep or base).absolute(), executor_in)
         plans = [plan_build(build.project, build.request)[0] for build in builds]
     return tuple(shell_line(buildx_argv(plan)) for plan in plans)
 
@@ -136,7 +136,7 @@ def _sources(project: Project, console: Console | None = None) -> Iterator[Proje
     yield project
 
 
-def _wanted(project: Project, platforms: tuple[str, ...]) -> tuple[str, ...]:
+def _chosen_platforms(project: Project, platforms: tuple[str, ...]) -> tuple[str, ...]:
     return platforms or (("all",) if project.config.platforms else ())
 
 
@@ -163,9 +163,9 @@ def reproduce(
         CancelledError: interrupted (exit 130).
     """
     started = time.monotonic()
-    wanted = _wanted(project, platforms)
+    chosen = _chosen_platforms(project, platforms)
     with _sources(project, console) as sources, passing_folder(_KIND) as base:
-        builds = _prepared(sources, wanted, base, (keep or base).absolute(), executor_in)
+        builds = _prepared(sources, chosen, base, (keep or base).absolute(), executor_in)
         executor, builder = executor_in({}), project.config.buildx_builder()
         with without_mounts(Cache(executor, builder), [build.namespace for build in builds]):
             built = _build_all(builds, console)

@@ -11,8 +11,9 @@ from typing import Any, Final
 from buildlib.console import table
 from buildlib.errors import GateError
 from buildlib.findings.report import Report
-from buildlib.reproduce.diff import Difference, time_text
+from buildlib.reproduce.diff import Difference
 from buildlib.reproduce.timestamps import Late
+from buildlib.versioning.version import time_text
 
 # A longer table explains nothing any more; --json has all of it.
 _ROWS: Final = 30

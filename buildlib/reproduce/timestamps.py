@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from buildlib.image.archive import Archive, Image
-from buildlib.reproduce.diff import time_text
 from buildlib.streams import printable
+from buildlib.versioning.version import time_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,15 +58,15 @@ def late(archive: Archive, epoch: int) -> tuple[Late, ...]:
 
 
 def _config(image: Image, epoch: int) -> Iterator[Late]:
-    wanted = time_text(epoch)
+    expected = time_text(epoch)
     created = str(image.config.get("created", "absent"))
-    if created != wanted:
+    if created != expected:
         yield Late(platform=image.platform, part="config", item="created", time=created)
     # The steps of the base come first, and have times of their own.
     times = [str(step.get("created", "absent")) for step in image.config.get("history") or ()]
-    begin = times.index(wanted) if wanted in times else len(times)
+    begin = times.index(expected) if expected in times else len(times)
     for number, time in enumerate(times[begin:], begin):
-        if time != wanted:
+        if time != expected:
             item = f"history[{number}].created"
             yield Late(platform=image.platform, part="config", item=item, time=time)
 

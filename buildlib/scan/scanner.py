@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from buildlib.errors import GateError, ToolError
-from buildlib.executor import NOT_FOUND, Completed, Runner
+from buildlib.executor import Completed, Runner
 from buildlib.findings.vulnerability import Vulnerability
+from buildlib.shell import NOT_FOUND
 
 # A scanner may have to get its database first, of which there are some hundred MB; in seconds.
 TIMEOUT: Final = 900.0

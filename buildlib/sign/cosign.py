@@ -22,6 +22,7 @@ from buildlib.errors import (
     VerificationError,
 )
 from buildlib.retry import LaterError, is_transient
+from buildlib.shell import NOT_FOUND
 
 HOW_TO_INSTALL: Final = (
     "install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)"
@@ -29,7 +30,6 @@ HOW_TO_INSTALL: Final = (
 NO_SIGNATURE: Final = 10
 _NO_TAG: Final = 11
 _NO_MATCH: Final = 12
-_NOT_FOUND: Final = 127
 _REFUSED: Final = re.compile(r"UNAUTHORIZED|DENIED|status code 40[13]|40[13] (Unauth|Forb)")
 # The services for keyless signing in cosign's messages; a repository may be called oidc.
 _VOUCHING: Final = re.compile(r"Fulcio|OIDC|\b(?:ID|id) token\b|\bid_token not\b|: oidc: ")
@@ -160,7 +160,7 @@ class ForeignError(VerificationError):
 
 def _general(code: int, stderr: str) -> BuildlibError | None:
     """Return an error that is neither about signing nor about verifying."""
-    if code == _NOT_FOUND:
+    if code == NOT_FOUND:
         return missing()
     why = reason(stderr)
     if _REFUSED.search(stderr):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from buildlib.config.tag_rules import Kind, TagRule
+from buildlib.config.tag_rules import TagRule, VersionKind
 from buildlib.errors import VerificationError
 from buildlib.image.labels import OWNER, VERSION_LABEL
 from buildlib.image.reference import legal_part
@@ -131,7 +131,7 @@ def _names_version(tag: str, rules: Sequence[TagRule], naming: Naming) -> bool:
     texts = (rule.version_in(tag) for rule in rules)
     if any(text and (naming.names(text) or naming.read(text)) for text in texts):
         return True
-    others = [rule for rule in rules if rule.names and not rule.tells_version]
+    others = [rule for rule in rules if rule.names and not rule.has_version]
     read = [rule.names for rule in others if rule.read(tag) is not None]
     # A branch may be called 1.2, and a commit 1234567.
     return bool(read) and all(names <= _NUMBERS for names in read)
@@ -156,7 +156,7 @@ def _may_point_to(tag: str, version: str, rules: Sequence[TagRule], naming: Nami
 
 def _moves_with(rule: TagRule, version: Parsed) -> bool:
     """Return whether publishing a version may move a floating tag of this rule."""
-    kind = Kind.PRERELEASE if version.prerelease else Kind.RELEASE
+    kind = VersionKind.PRERELEASE if version.prerelease else VersionKind.RELEASE
     zero = rule.zero or version.numbers[0] != 0
     return rule.floating and kind in rule.on and zero and not version.build
 

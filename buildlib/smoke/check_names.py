@@ -55,12 +55,12 @@ def check_only(config: Config, only: Sequence[str]) -> None:
     """
     all_of_them = check_names(config)
     for pattern in config.smoke.skip:
-        if not checks.is_wanted((pattern,), *all_of_them):
+        if not checks.is_selected((pattern,), *all_of_them):
             raise InputError(
                 f"smoke.skip names no check: {pattern}", hint=f"there are: {'; '.join(all_of_them)}"
             )
     skip = config.smoke.skip
-    known = [name for name in all_of_them if checks.is_wanted((), name, skip=skip)]
+    known = [name for name in all_of_them if checks.is_selected((), name, skip=skip)]
     for pattern in only:
-        if not checks.is_wanted((pattern,), *known):
+        if not checks.is_selected((pattern,), *known):
             raise InputError(f"no check is called {pattern}", hint=f"there are: {'; '.join(known)}")

@@ -14,15 +14,15 @@ from typing import Final
 
 from buildlib.config.config import Config
 from buildlib.config.expectations import Command, Data
-from buildlib.containers.container import ENGINE_FAILED, NOT_EXECUTABLE, NOT_FOUND, command_error
+from buildlib.containers.container import command_error
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.plan import Mount, confined_options
 from buildlib.containers.port import NoWayError
-from buildlib.docker.engine import emulation_problem
+from buildlib.docker.engine import ENGINE_FAILED, NOT_EXECUTABLE, emulation_problem
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed
 from buildlib.image.platform import Platform
-from buildlib.shell import shell_line
+from buildlib.shell import NOT_FOUND, shell_line
 from buildlib.smoke.processes import error_lines, written_elsewhere, wrong_user
 from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult
 from buildlib.smoke.sandbox import Lab
@@ -60,7 +60,7 @@ _OVERLOADED: Final = frozenset({502, 503, 504})
 _SECOND_TRY: Final = 1.0
 
 
-def is_wanted(only: Sequence[str], *checks: str, skip: Sequence[str] = ()) -> bool:
+def is_selected(only: Sequence[str], *checks: str, skip: Sequence[str] = ()) -> bool:
     """Return whether one of some checks fits the patterns; none means that all are wanted.
 
     Args:
@@ -72,7 +72,7 @@ def is_wanted(only: Sequence[str], *checks: str, skip: Sequence[str] = ()) -> bo
     return any(not only or any(fnmatchcase(check, one) for one in only) for check in kept)
 
 
-class LeftOutError(Exception):
+class NotCheckedError(Exception):
     """The check can't be made here; the text says why."""
 
 
@@ -125,7 +125,7 @@ class PlatformSmoke:
     ) -> None:
         """Keep what every check needs."""
         self._subject, self._config, self._lab = subject, config, lab
-        self._wanted = config.smoke
+        self._smoke = config.smoke
         # As docker-run starts it: what works only with more than that is a finding.
         self._confined = confined_options(config.run)
         self._given = smoke_surroundings(config)
@@ -144,7 +144,7 @@ class PlatformSmoke:
                 missing (exit 4).
         """
         started = time.monotonic()
-        with beside(self._lab, self._given.services, self._wanted.helper_image) as network:
+        with beside(self._lab, self._given.services, self._smoke.helper_image) as network:
             self._network = network
             self._run_checks()
         return PlatformResult(
@@ -157,19 +157,19 @@ class PlatformSmoke:
         )
 
     def _run_checks(self) -> None:
-        for command in self._wanted.commands:
+        for command in self._smoke.commands:
             self._check(name_of(command), partial(self._command, command), command=command)
-        if self._wanted.version_command:
-            command = Command(run=self._wanted.version_command)
+        if self._smoke.version_command:
+            command = Command(run=self._smoke.version_command)
             self._check(VERSION, self._version, command=command)
         if self._subject.label is not None:
             label = self._subject.label
             self._check(LABEL_VERSION, lambda: differs(label, self._subject.version))
-        if self._wanted.serves:
+        if self._smoke.serves:
             self._serve()
 
     def _named(self, *checks: str) -> bool:
-        return is_wanted(self._only, *checks, skip=self._wanted.skip)
+        return is_selected(self._only, *checks, skip=self._smoke.skip)
 
     def _check(
         self,
@@ -195,7 +195,7 @@ class PlatformSmoke:
         try:
             detail = self._asked_twice(ask, command)
             state = CheckState.FAILED if detail else CheckState.PASSED
-        except (LeftOutError, NoWayError) as error:
+        except (NotCheckedError, NoWayError) as error:
             detail, state = str(error), CheckState.LEFT_OUT
         except OSError as error:
             detail, state = str(error), CheckState.FAILED
@@ -219,7 +219,7 @@ class PlatformSmoke:
             return ask()
         except (TimedOutError, TimeoutError):
             pass
-        limit = self._wanted.command_timeout if command else self._wanted.start_timeout
+        limit = self._smoke.command_timeout if command else self._smoke.start_timeout
         try:
             return ask()
         except TimedOutError:
@@ -276,7 +276,7 @@ class PlatformSmoke:
 
     def _ask(self, command: Command, confined: Sequence[str] = ()) -> Completed:
         options, words = self._options(command, confined)
-        limit = self._lab.limit(self._wanted.command_timeout)
+        limit = self._lab.limit(self._smoke.command_timeout)
         hidden, image = dict(self._given.hidden), self._subject.image
         made = self._lab.container(options, image, words, timeout=limit, env=hidden)
         with made as started:
@@ -288,8 +288,8 @@ class PlatformSmoke:
     def _command(self, command: Command) -> str:
         seen = self._ask(command)
         if seen.code != command.code:
-            wanted = f", and not {command.code}" if command.code else ""
-            return f"{_ended(seen)}{wanted}: {_tail(seen.stderr or seen.stdout)}"
+            expected = f", and not {command.code}" if command.code else ""
+            return f"{_ended(seen)}{expected}: {_tail(seen.stderr or seen.stdout)}"
         for name, pattern, text in (
             ("stdout", command.stdout, seen.stdout),
             ("stderr", command.stderr, seen.stderr),
@@ -300,7 +300,7 @@ class PlatformSmoke:
         return ""
 
     def _version(self) -> str:
-        seen = self._ask(Command(run=self._wanted.version_command))
+        seen = self._ask(Command(run=self._smoke.version_command))
         if seen.code != 0:
             return f"{_ended(seen)}: {_tail(seen.stderr)}"
         return differs(seen.stdout.strip(), self._subject.version)
@@ -309,10 +309,10 @@ class PlatformSmoke:
         """Try the server: with each socket, with data that it should keep, and unconfined."""
         here = [socket for socket in self._sockets if not socket.left_out]
         containers: list[Socket | None] = [*here] or [None]
-        if self._wanted.data and len(containers) == 1:
+        if self._smoke.data and len(containers) == 1:
             # One to write, and another to find what was written.
             containers += containers
-        with self._lab.volume() if self._wanted.data else nullcontext("") as volume:
+        with self._lab.volume() if self._smoke.data else nullcontext("") as volume:
             for number, socket in enumerate(containers):
                 if not self._with_socket(socket, volume, number):
                     return
@@ -323,7 +323,7 @@ class PlatformSmoke:
             self._drop(here[0] if here else None)
         if self._named(DIFF):
             self._open_root()
-        pattern = self._wanted.log_errors
+        pattern = self._smoke.log_errors
         self._check(LOG, lambda: error_lines("\n".join(self._log), pattern))
 
     def _about(self, check: str, socket: Socket | None) -> str:
@@ -364,7 +364,7 @@ class PlatformSmoke:
         if not self._subject.foreign:
             return options
         # The image's own timeout is for machines that run it natively.
-        seconds = math.ceil(self._lab.limit(self._wanted.start_timeout))
+        seconds = math.ceil(self._lab.limit(self._smoke.start_timeout))
         return (f"--health-timeout={seconds}s", *options)
 
     def _has(self, check: str) -> bool:
@@ -390,11 +390,11 @@ class PlatformSmoke:
     def _first(self, server: Server) -> None:
         def healthcheck() -> str:
             if not server.has_healthcheck():
-                raise LeftOutError("the image has none")
+                raise NotCheckedError("the image has none")
             return server.healthcheck()
 
         self._check(HEALTHCHECK, healthcheck)
-        if self._wanted.health_version:
+        if self._smoke.health_version:
             self._check(HEALTH_VERSION, lambda: server.version(self._subject.version))
         for port in self._given.ports:
             if port.kind == "tcp":
@@ -419,16 +419,16 @@ class PlatformSmoke:
         return f"{problem} ({source})" if problem else ""
 
     def _engine(self, server: Server) -> str:
-        answer = server.ask(self._wanted.engine_path)
+        answer = server.ask(self._smoke.engine_path)
         if answer.status in _OVERLOADED:
             time.sleep(_SECOND_TRY)
-            answer = server.ask(self._wanted.engine_path)
+            answer = server.ask(self._smoke.engine_path)
         text = answer.body.decode(errors="replace")
         return "" if answer.ok else f"HTTP {answer.status}: {_tail(text)}"
 
     def _data(self, server: Server, *, writes: bool) -> None:
         """Let the first container keep something, and see whether the second one finds it."""
-        data, kept = self._wanted.data, self._kept
+        data, kept = self._smoke.data, self._kept
         if not data or not self._named(DATA):
             return
 
@@ -483,7 +483,7 @@ class PlatformSmoke:
         """See where it writes once nothing keeps it from doing so."""
         run = replace(self._config.run, read_only=False)
         memory = (one.partition(":")[0] for one in run.tmpfs)
-        allowed = (*memory, *self._wanted.writable_paths, *filter(None, [run.data_path]))
+        allowed = (*memory, *self._smoke.writable_paths, *filter(None, [run.data_path]))
         options = self._server_options(confined_options(run), None, "")
         with serving(self._lab, self._config, self._subject.image, options) as server:
 
@@ -505,7 +505,7 @@ def name_of(command: Command) -> str:
 
 
 def _leave_out(reason: str) -> str:
-    raise LeftOutError(reason)
+    raise NotCheckedError(reason)
 
 
 def _ended(seen: Completed) -> str:

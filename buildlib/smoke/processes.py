@@ -112,8 +112,8 @@ def wrong_user(processes: Iterable[ContainerProcess], user: int, groups: frozens
         if process.user != user:
             return f"{name} runs as {process.user}, and not as {user}"
         if process.groups != groups:
-            has, wanted = (", ".join(map(str, sorted(s))) for s in (process.groups, groups))
-            return f"{name} is in the groups {has}, and not in {wanted}"
+            has, expected = (", ".join(map(str, sorted(s))) for s in (process.groups, groups))
+            return f"{name} is in the groups {has}, and not in {expected}"
     return ""
 
 

@@ -22,7 +22,7 @@ from buildlib.console import Console
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.plan import confined_options
 from buildlib.containers.runner import Engine
-from buildlib.docker.endpoint import Kind
+from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import CancelledError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.image.archive import Archive
@@ -32,7 +32,7 @@ from buildlib.image.size import saved
 from buildlib.policy.check import check_policy, find_linter
 from buildlib.project import Project
 from buildlib.shell import shell_line
-from buildlib.smoke.checks import PlatformImage, PlatformSmoke, is_wanted
+from buildlib.smoke.checks import PlatformImage, PlatformSmoke, is_selected
 from buildlib.smoke.load_image import SmokeImage, given
 from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult, SmokeReport
 from buildlib.smoke.sandbox import Lab, new_run_id, remove_stale
@@ -127,7 +127,7 @@ class SmokeFlow:
         self._project, self._config = project, project.config
         self._request, self._engine = request, engine
         self._executor, self._console = executor, console
-        elsewhere = engine.kind is Kind.REMOTE
+        elsewhere = engine.kind is EngineKind.REMOTE
         self._lab = Lab(executor, new_run_id(), elsewhere=elsewhere)
         self._printing = threading.Lock()
         self._keeps = False
@@ -142,15 +142,15 @@ class SmokeFlow:
             GateError: the image is not for a platform (exit 7).
             CancelledError: interrupted; nothing is left (exit 130).
         """
-        wanted, request = self._config.smoke, self._request
-        starts = wanted.commands or wanted.version_command or wanted.serves
+        smoke, request = self._config.smoke, self._request
+        starts = smoke.commands or smoke.version_command or smoke.serves
         # An image of files alone still has a label and a policy.
         if not (starts or self._wants_policy() or request.version or not request.image):
             raise InputError(
                 "there is nothing to check",
                 hint=f"add {self._config.table('smoke')} with commands or port",
             )
-        if self._engine.kind is not Kind.REMOTE:
+        if self._engine.kind is not EngineKind.REMOTE:
             given = smoke_surroundings(self._config)
             check_sources(given.mounts, given.env_files)
         for name in remove_stale(self._executor, self._config.image, keep=self._request.image):
@@ -249,8 +249,8 @@ class SmokeFlow:
 
     def _wants_policy(self) -> bool:
         smoke = self._config.smoke
-        wanted = self._request.policy and smoke.policy
-        return wanted and is_wanted(self._request.only, POLICY, skip=smoke.skip)
+        chosen = self._request.policy and smoke.policy
+        return chosen and is_selected(self._request.only, POLICY, skip=smoke.skip)
 
     def _with_policy(
         self, archive: Archive, subject: PlatformImage, results: Sequence[PlatformResult]

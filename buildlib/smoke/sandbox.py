@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Final
 
-from buildlib.containers.leftovers import ended, listed_now, remove_made, runs_in
+from buildlib.containers.leftovers import REMOVE, ended, listed_now, remove_made, runs_in
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import NOTHING, Completed, Executor
 from buildlib.image.labels import NAMESPACE
@@ -76,11 +76,11 @@ class Lab:
     def measure(self, image: str) -> None:
         """See how slow the engine is at the moment: limits of time are scaled by it."""
         started = time.monotonic()
-        name = f"{self.run_id}-{os.urandom(4).hex()}"
+        name = self.new_name()
         try:
             self.docker("create", "--name", name, *self.labels, "--pull", "never", image)
         finally:
-            self._executor.run(("docker", "rm", "--force", "--volumes", name))
+            self.remove(name)
         self.slowness = min(max((time.monotonic() - started) / _USUAL, 1.0), _MOST)
 
     def limit(self, seconds: float) -> float:
@@ -93,6 +93,10 @@ class Lab:
         if self.slowness < _MENTIONED:
             return ""
         return f" (limits are {self.slowness:.1f} times as long here: the engine is slow)"
+
+    def new_name(self) -> str:
+        """Return a name for something of this run."""
+        return f"{self.run_id}-{os.urandom(4).hex()}"
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -107,7 +111,6 @@ class Lab:
         command: Sequence[str] = (),
         *,
         timeout: float,
-        pull: str = "never",
         env: Mapping[str, str] = NOTHING,
     ) -> Iterator[tuple[str, Completed]]:
         """Run a container for the time of the block; it is removed whatever happens.
@@ -117,40 +120,38 @@ class Lab:
             image: reference.
             command: for its entrypoint.
             timeout: seconds that it may take to end, or to start where it is detached.
-            pull: `missing` for an image that is not the one under test.
             env: values of variables that the options name alone.
 
         Raises:
             TimedOutError: it did not end in time (exit 4).
         """
         # `--rm` alone would not do: it ends with the client, and the container may outlive that.
-        name = f"{self.run_id}-{os.urandom(4).hex()}"
-        words = ("run", "--name", name, *self.labels, "--pull", pull)
+        name = self.new_name()
+        words = ("run", "--name", name, *self.labels, "--pull", "never")
         try:
             timeout += self.limit(_SLACK)
             argv = ("docker", *words, *options, image, *command)
             yield name, self.run(argv, timeout=timeout, env=env)
         finally:
-            self._executor.run(("docker", "rm", "--force", "--volumes", name))
-
-    def volume(self) -> AbstractContextManager[str]:
-        """Make a volume for the time of a block; raises EngineError (exit 4)."""
-        return self._made("volume")
-
-    def network(self) -> AbstractContextManager[str]:
-        """Make a network for the time of a block; raises EngineError (exit 4)."""
-        return self._made("network")
+            self.remove(name)
 
     @contextmanager
-    def _made(self, kind: str) -> Iterator[str]:
-        name = f"{self.run_id}-{os.urandom(4).hex()}"
-        made = self.docker(kind, "create", *self.labels, name)
+    def volume(self) -> Iterator[str]:
+        """Make a volume for the time of a block; raises EngineError (exit 4)."""
+        name = self.new_name()
+        made = self.docker("volume", "create", *self.labels, name)
         if made.code != 0:
-            raise EngineError(f"the engine could not make a {kind}", why=made.stderr.strip())
+            raise EngineError("the engine could not make a volume", why=made.stderr.strip())
         try:
             yield name
         finally:
-            self._executor.run(("docker", kind, "rm", "--force", name))
+            self._executor.run(("docker", "volume", "rm", "--force", name))
+
+    def remove(self, *containers: str, network: str = "") -> None:
+        """Remove containers, and then the network that they were in, cancelled or not."""
+        self._executor.run(("docker", *REMOVE, *containers))
+        if network:
+            self._executor.run(("docker", "network", "rm", "--force", network))
 
     def cancel(self) -> None:
         """Let nothing new start, and end what runs: whoever waits for it returns."""

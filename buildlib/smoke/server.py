@@ -14,11 +14,18 @@ from buildlib.config.config import Config
 from buildlib.config.containers import publishes
 from buildlib.config.expectations import HealthVersion
 from buildlib.containers.health import smoke_health, smoke_surroundings
-from buildlib.containers.health_probe import Probe
-from buildlib.containers.inspect import LOG_LINES, container_log, health_log, published_at
+from buildlib.containers.health_probe import Probe, wait
+from buildlib.containers.inspect import (
+    LOG_LINES,
+    container_log,
+    described,
+    health_log,
+    published_at,
+    state_of,
+)
 from buildlib.containers.plan import Mount, local_address
 from buildlib.containers.port import Inside, NoWayError, Reach
-from buildlib.docker.http import Answer
+from buildlib.docker.http import ServerAnswer
 from buildlib.errors import EngineError, TimedOutError
 from buildlib.executor import Completed
 from buildlib.image.platform import Platform
@@ -73,23 +80,21 @@ class Server:
     def __init__(self, lab: Lab, name: str, config: Config, address: str) -> None:
         """Keep what every question needs."""
         self._lab, self._name = lab, name
-        self._config, self._wanted = config, config.smoke
+        self._config, self._smoke = config, config.smoke
         self._health = smoke_health(config)
-        inside = Inside(lab, name, self._wanted.helper_image, lab.labels)
+        inside = Inside(lab, name, self._smoke.helper_image, lab.labels)
         self._reach = Reach(inside, self._health.port, address)
         self._probe = Probe(self._health, self._reach, self._execute, self._inspect)
 
     def _inspect(self) -> dict[str, Any]:
-        answer = self._lab.docker("container", "inspect", self._name)
-        found: list[dict[str, Any]] = json.loads(answer.stdout or "[]") or [{}]
-        return found[0]
+        return described(self._lab, self._name)
 
     def _execute(self, words: Sequence[str]) -> Completed:
         limit = self._lab.limit(_REQUEST_SECONDS)
         return self._lab.docker("exec", self._name, *words, timeout=limit)
 
     def _state(self) -> dict[str, Any]:
-        return dict(self._inspect().get("State") or {})
+        return state_of(self._inspect())
 
     def _runtime(self) -> dict[str, Any]:
         return dict(self._inspect().get("Config") or {})
@@ -103,30 +108,27 @@ class Server:
         """Return the last lines of its log."""
         return container_log(self._lab, self._name, lines)
 
-    def ask(self, path: str, method: str = "GET", body: str | None = None) -> Answer:
+    def ask(self, path: str, method: str = "GET", body: str | None = None) -> ServerAnswer:
         """Return what it answers; raises OSError where it does not."""
         limit = self._lab.limit(_REQUEST_SECONDS)
         return self._reach.ask(path, method, body, timeout=limit)
 
-    def _until(self, asked: str, ready: Callable[[float], str]) -> str:
+    def _until(self, asked: str, ask: Callable[[float], str]) -> str:
         """Ask until nothing is wrong, or it has ended, or the time is over.
 
         Args:
             asked: what is asked, for the message.
-            ready: is given the seconds that are left; returns what is wrong.
+            ask: as for `wait`.
         """
-        deadline = time.monotonic() + self._lab.limit(self._wanted.start_timeout)
-        while True:
-            reason = ready(max(deadline - time.monotonic(), _POLL))
-            if not reason:
-                return ""
-            ended = not self._state().get("Running")
-            if ended or time.monotonic() > deadline:
-                limit = f"not healthy within {self._wanted.start_timeout} s"
-                seen = f"{limit}: {asked}{reason.strip()}{self._lab.remark}"
-                what = "it ended at once" if ended else seen
-                return f"{what}\n{self.log() or 'its log is empty'}"
-            time.sleep(_POLL)
+        seconds = self._smoke.start_timeout
+        problem, ended = wait(
+            ask, lambda: bool(self._state().get("Running")), self._lab.limit(seconds)
+        )
+        if not problem:
+            return ""
+        limit = f"not healthy within {seconds} s: {asked}{problem.strip()}{self._lab.remark}"
+        what = "it ended at once" if ended else limit
+        return f"{what}\n{self.log() or 'its log is empty'}"
 
     def healthy(self) -> str:
         """Wait until it is, as the configuration has it; return why it did not get so."""
@@ -151,11 +153,11 @@ class Server:
 
         return self._until("", ready)
 
-    def version(self, wanted: str) -> str:
+    def version(self, expected: str) -> str:
         """Return why the server does not say the version where it should."""
-        place = self._wanted.health_version or HealthVersion()
+        place = self._smoke.health_version or HealthVersion()
         path = place.path or self._health.path
-        return wrong_version(self.ask(path), place, path, wanted)
+        return wrong_version(self.ask(path), place, path, expected)
 
     def listens(self, port: int) -> str:
         """Return why nothing listens on a further port, or nothing."""
@@ -227,41 +229,41 @@ class Server:
 
     def stops(self) -> str:
         """Stop it as docker does; return why it did not end by itself, in time, in order."""
-        limit = math.ceil(self._lab.limit(self._wanted.stop_timeout))
+        limit = math.ceil(self._lab.limit(self._smoke.stop_timeout))
         number = stop_signal(self._runtime())
         started = time.monotonic()
         self._lab.docker("stop", "--time", str(limit), self._name)
         took = time.monotonic() - started
         code = self._state().get("ExitCode")
         # As one that left the signal to the kernel ends, which is in order as well.
-        if code in {0, _SIGNALLED + number, *self._wanted.stop_codes}:
+        if code in {0, _SIGNALLED + number, *self._smoke.stop_codes}:
             return ""
         if code == _SIGNALLED + _KILL:
-            within = f"within {self._wanted.stop_timeout} s"
+            within = f"within {self._smoke.stop_timeout} s"
             return f"it did not end {within}, and was killed{self._lab.remark}"
         named = "" if number == _TERM else f" of the signal {number}"
         return f"it ended with code {code} after {took:.1f} s{named}"
 
 
-def differs(seen: str, wanted: str) -> str:
+def differs(seen: str, expected: str) -> str:
     """Return why a version is not the one that was built."""
-    return "" if seen == wanted else f"it says {seen!r}, and {wanted!r} was built"
+    return "" if seen == expected else f"it says {seen!r}, and {expected!r} was built"
 
 
-def wrong_version(answer: Answer, place: HealthVersion, path: str, wanted: str) -> str:
+def wrong_version(answer: ServerAnswer, place: HealthVersion, path: str, expected: str) -> str:
     """Return why an answer does not say the version where it should."""
     text = answer.body.decode(errors="replace")
     if not place.field:
-        return "" if _says(text, wanted) else f"{path} does not say {wanted}: {text[:_SHOWN]!r}"
+        return "" if _says(text, expected) else f"{path} does not say {expected}: {text[:_SHOWN]!r}"
     try:
         found = json.loads(text)
         for name in place.field.split("."):
             found = found[int(name)] if isinstance(found, list) else found[name]
     except (ValueError, TypeError, KeyError, IndexError):
-        if place.text_too and _says(text, wanted):
+        if place.text_too and _says(text, expected):
             return ""
         return f"absent: {path} has no {place.field}"
-    return differs(str(found), wanted)
+    return differs(str(found), expected)
 
 
 def _says(text: str, version: str) -> bool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Final
 
-from buildlib.config.containers import Service, service_options
-from buildlib.containers.port import Inside
-from buildlib.containers.services import Readiness
-from buildlib.errors import EngineError
+from buildlib.config.containers import Service
+from buildlib.containers.services import Services
 from buildlib.smoke.sandbox import Lab
 
 # An image has to be pulled first, perhaps.
@@ -33,28 +31,10 @@ def beside(lab: Lab, services: Sequence[Service], helper: str = "") -> Iterator[
     if not services:
         yield ""
         return
-    with lab.network() as network, ExitStack() as running:
-        names = [running.enter_context(_started(lab, one, network)) for one in services]
-        for service, name in zip(services, names, strict=True):
-            inside = Inside(lab, name, helper, lab.labels)
-            Readiness(lab, service, inside, scale=lab.slowness, remark=lab.remark).wait()
+    network = lab.new_name()
+    started = Services(lab, services, network, lab.labels, helper)
+    try:
+        started.start(timeout=lab.limit(_START), scale=lab.slowness, remark=lab.remark)
         yield network
-
-
-@contextmanager
-def _started(lab: Lab, service: Service, network: str) -> Iterator[str]:
-    options = service_options(service, network)
-    made = lab.container(
-        options,
-        service.image,
-        service.command,
-        timeout=_START,
-        pull="missing",
-        env=dict(service.hidden),
-    )
-    with made as (name, started):
-        if started.code != 0:
-            raise EngineError(
-                f"the service {service.name} can't be started", why=started.stderr.strip()
-            )
-        yield name
+    finally:
+        lab.remove(*started.names, network=network)

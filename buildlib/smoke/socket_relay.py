@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from buildlib.containers.inspect import helper_argv
 from buildlib.containers.plan import Mount
 from buildlib.containers.runner import Engine, socket_group
-from buildlib.docker.endpoint import Group, Kind
+from buildlib.docker.endpoint import EngineKind, Group
 from buildlib.errors import EngineError
 from buildlib.executor import Executor
 from buildlib.tempfiles import new_name, passing_folder
@@ -61,7 +61,7 @@ def sockets(
         for group in dict.fromkeys(groups):
             if group == own:
                 continue
-            if engine.kind is not Kind.LINUX or engine.mount.group is not Group.HOST:
+            if engine.kind is not EngineKind.LINUX or engine.mount.group is not Group.HOST:
                 reason = f"{engine.kind} can mount no socket of this machine but its own"
                 found.append(Socket(group=group, name=named(group), left_out=reason))
                 continue

@@ -36,7 +36,7 @@ _PLATFORM_HELP = "os/arch to build for; repeat it, or 'all' for the configured l
         "json": "print the result as JSON on stdout, and nothing else there",
     },
 )
-def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the command line
+def docker_build(
     context: Context,
     platform: Sequence[str] | None = None,
     tag: Sequence[str] | None = None,
@@ -68,8 +68,8 @@ def docker_build(  # noqa: PLR0913, PLR0917 - each one is an option of the comma
         }
         run.take(build_arg, secret)
         beginning = run.begin(overrides, version=version)
-        from buildlib.build.planner import BuildRequest  # noqa: PLC0415 - while git and docker answer
-        from buildlib.commands import build  # noqa: PLC0415 - the same
+        from buildlib.build.planner import BuildRequest
+        from buildlib.commands import build
 
         request = BuildRequest(
             platforms=tuple(platform or ()),
@@ -115,7 +115,7 @@ def binary(
     with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         run.take(build_arg, secret)
         beginning = run.begin(version=version)
-        from buildlib.commands import build  # noqa: PLC0415 - while git and docker answer
+        from buildlib.commands import build
 
         build.build_binaries(run, beginning, platform or (), as_json=json)
 
@@ -134,7 +134,7 @@ def docker_builder(
 ) -> None:
     """Create, show or remove a configured builder of buildx."""
     with edge(context, dry_run=dry_run, json=json) as run:
-        from buildlib.commands import builder  # noqa: PLC0415 - nothing else needs it
+        from buildlib.commands import builder
 
         builder.check_action(action)
         getattr(builder, action)(run, name, as_json=json)

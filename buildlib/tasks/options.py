@@ -62,7 +62,7 @@ def _check(name: str, known: ParserContext, words: list[str]) -> None:
 
 
 def _nothing(option: Argument) -> str:
-    """Return the characters that are no value: of a list, what stands between values as well."""
+    """Return the characters that are not a value: of a list, its separators as well."""
     return whitespace + "," if option.kind is list else whitespace
 
 

@@ -44,7 +44,7 @@ def version(
     *,
     json: bool = False,
     explain: bool = False,
-    next: str = "",  # noqa: A002 - the option's name
+    next: str = "",
     published: bool = False,
     snapshot: bool = False,
     edge: bool = False,
@@ -59,23 +59,23 @@ def version(
             run.warn(project)
             run.console.answer(project.version.value)
             return
-        from buildlib.commands import version as version_commands  # noqa: PLC0415 - the same
-        from buildlib.versioning.next_tag import parse_step  # noqa: PLC0415 - the plain version needs neither
+        from buildlib.commands import version as version_commands
+        from buildlib.versioning.next_tag import parse_step
 
         step = parse_step(next) if next else None
         project = version_commands.begin(run, unshallow=unshallow)
         if step:
-            run.console.answer(version_commands.tell_next(project, step))
+            run.console.answer(version_commands.next_tag_name(project, step))
             return
-        told = version_commands.Telling(
+        report = version_commands.VersionReport(
             project, version_commands.mode(snapshot=snapshot, edge=edge)
         )
         if published:
-            run.console.answer("\n".join(told.published()))
+            run.console.answer("\n".join(report.published()))
             return
         run.warn(project)
         if json or explain:
-            run.console.answer(told.as_json() if json else told.as_sentences())
+            run.console.answer(report.as_json() if json else report.as_sentences())
         else:
             run.console.answer(project.version.value)
 
@@ -107,7 +107,7 @@ def tag(
     It is checked before that the tag may exist.
     """
     with at_the_edge(context, dry_run=dry_run) as run:
-        from buildlib.commands import version as version_commands  # noqa: PLC0415 - as above
+        from buildlib.commands import version as version_commands
 
         project = version_commands.begin(run, unshallow=unshallow)
         version_commands.make_tag(
@@ -119,7 +119,7 @@ def tag(
 def config(context: Context, *, json: bool = False) -> None:
     """Print every configured value, and where it came from."""
     with edge(context, json=json) as run:
-        from buildlib.commands import info  # noqa: PLC0415 - nothing else needs it
+        from buildlib.commands import info
 
         info.show_config(run, as_json=json)
 
@@ -135,21 +135,23 @@ def config(context: Context, *, json: bool = False) -> None:
 def doctor(context: Context, *, for_: str = "", json: bool = False) -> None:
     """Check what each task needs, and say how to get it."""
     with edge(context, json=json) as run:
-        from buildlib.commands import info  # noqa: PLC0415 - nothing else needs it
+        from buildlib.commands import info
 
         info.show_diagnosis(run, group=for_, as_json=json)
 
 
 def outputs(project: Project) -> list[Path]:
     """Return what builds wrote below the project, by default or as configured, and nothing else."""
-    from buildlib.image.platform import SLUGS  # noqa: PLC0415 - only this task needs it
-    from buildlib.image.reference import parse_reference  # noqa: PLC0415 - the same
+    from buildlib.image.platform import SLUGS
 
     root = project.config.root
-    name = parse_reference(project.config.image).repository.rpartition("/")[2]
     made = sorted((root / "bin").glob("*")) if (root / "bin").is_dir() else []
     binaries = [path for path in made if any(fnmatchcase(path.name, slug) for slug in SLUGS)]
-    archives = sorted((root / "dist").glob(f"{name}-*")) if (root / "dist").is_dir() else []
+    archives = (
+        sorted((root / "dist").glob(f"{project.config.short_name}-*"))
+        if (root / "dist").is_dir()
+        else []
+    )
     own = [root / name for name in project.config.clean]
     # A link is removed, whatever it leads to.
     return [path for path in [*binaries, *archives, *own] if path.exists() or path.is_symlink()]
@@ -163,7 +165,7 @@ def clean(context: Context, *, dry_run: bool = False) -> None:
     """
     with edge(context, dry_run=dry_run) as run:
         project = run.project()
-        from buildlib.files import link_on_the_way, remove  # noqa: PLC0415 - while git answers
+        from buildlib.files import link_on_the_way, remove
 
         root = project.config.root
         links = set()

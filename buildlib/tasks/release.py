@@ -312,6 +312,6 @@ def goreleaser_config(
         from buildlib.commands import goreleaser
 
         if held_back:
-            goreleaser.hold_back(run)
+            goreleaser.print_not_moved(run)
         else:
             goreleaser.configure(run, check=check, output=output)

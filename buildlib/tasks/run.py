@@ -25,7 +25,7 @@ def _words(context: Context, args: str) -> tuple[str, ...]:
     try:
         return (*shlex.split(args), *(typed if same else shlex.split(context.remainder)))
     except ValueError as error:
-        raise InputError(f"--args can't be taken apart: {args!r}", why=str(error)) from error
+        raise InputError(f"--args can't be parsed: {args!r}", why=str(error)) from error
 
 
 def _exit(code: int) -> None:
@@ -59,7 +59,7 @@ def _exit(code: int) -> None:
         "args": "arguments for the image instead of its server; or put them after --",
     },
 )
-def docker_run(  # noqa: PLR0913 - each one is an option of the command line
+def docker_run(
     context: Context,
     *,
     persistent: bool = False,
@@ -87,13 +87,13 @@ def docker_run(  # noqa: PLR0913 - each one is an option of the command line
     with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
         words = _words(context, args)
         run.take(build_arg, secret)
-        from buildlib.commands import connect  # noqa: PLC0415 - only these tasks do
+        from buildlib.commands import connect
 
         answer = connect.connect(run, socket)
         engine = run.ask_engine()
         project = None if no_build or run.dry else Background(run.project)
-        from buildlib.commands import run as run_commands  # noqa: PLC0415 - the same
-        from buildlib.containers.plan import RunRequest  # noqa: PLC0415 - while git and docker answer
+        from buildlib.commands import run as run_commands
+        from buildlib.containers.plan import RunRequest
 
         request = RunRequest(
             persistent=persistent,
@@ -129,7 +129,7 @@ def docker_stop(context: Context, *, name: str = "", dry_run: bool = False) -> N
     Others are not touched.
     """
     with edge(context, dry_run=dry_run) as run:
-        from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
+        from buildlib.commands import run as run_commands
 
         run_commands.stop(run, name)
 
@@ -141,7 +141,7 @@ def docker_stop(context: Context, *, name: str = "", dry_run: bool = False) -> N
 def docker_logs(context: Context, *, name: str = "", follow: bool = False) -> None:
     """Show the log of this project's container."""
     with edge(context) as run:
-        from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
+        from buildlib.commands import run as run_commands
 
         code = run_commands.logs(run, name, follow=follow)
     _exit(code)
@@ -151,7 +151,7 @@ def docker_logs(context: Context, *, name: str = "", follow: bool = False) -> No
 def docker_shell(context: Context, *, name: str = "", command: str = "sh") -> None:
     """Open a shell in this project's container."""
     with edge(context) as run:
-        from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
+        from buildlib.commands import run as run_commands
 
         code = run_commands.shell(run, name, command)
     _exit(code)
@@ -161,7 +161,7 @@ def docker_shell(context: Context, *, name: str = "", command: str = "sh") -> No
 def docker_status(context: Context, *, json: bool = False) -> None:
     """Show this project's containers and their health."""
     with edge(context, json=json) as run:
-        from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
+        from buildlib.commands import run as run_commands
 
         run_commands.status(run, as_json=json)
 
@@ -190,6 +190,6 @@ def docker_clean(
     On request its images and data go too.
     """
     with edge(context, dry_run=dry_run) as run:
-        from buildlib.commands import run as run_commands  # noqa: PLC0415 - as above
+        from buildlib.commands import run as run_commands
 
         run_commands.clean(run, images=images, data=data, data_dir=data_dir, yes=yes)

@@ -13,7 +13,7 @@ from invoke.exceptions import Exit
 from buildlib import interrupts
 from buildlib.commands.session import BUILDX_FOLDER, Edge
 from buildlib.config.variables import BASE_IMAGES
-from buildlib.docker.client_config import config_directory
+from buildlib.docker.client_config import buildx_folder
 from buildlib.errors import BuildlibError, CancelledError, exit_code_of
 
 # Of every task that builds.
@@ -45,7 +45,7 @@ def _environment() -> dict[str, str]:
 def nearest(path: Path) -> Path:
     """Return the path, or what is nearest above it, that is there as far as it can be seen."""
     # Not Path.exists, which raises where a directory on the way can't be entered.
-    return next(one for one in (path, *path.parents) if os.path.exists(one))  # noqa: PTH110
+    return next(one for one in (path, *path.parents) if os.access(one, os.F_OK))
 
 
 @contextlib.contextmanager
@@ -54,11 +54,10 @@ def _buildx_home(env: dict[str, str]) -> Iterator[None]:
 
     It keeps records of every build, and fails where it can't.
     """
-    folder = config_directory(env).absolute() / "buildx"
-    if "BUILDX_CONFIG" in env or os.access(nearest(folder), os.W_OK):
+    if "BUILDX_CONFIG" in env or os.access(nearest(buildx_folder(env).absolute()), os.W_OK):
         yield
         return
-    from buildlib.tempfiles import passing_folder  # noqa: PLC0415 - most users have a home
+    from buildlib.tempfiles import passing_folder
 
     with passing_folder(BUILDX_FOLDER) as folder:
         env["BUILDX_CONFIG"] = str(folder)
@@ -102,7 +101,7 @@ def edge(
         interrupted = True
     except Exception as error:
         if env.get("BUILDLIB_DEBUG") == "1":
-            import traceback  # noqa: PLC0415 - nobody else wants it
+            import traceback
 
             traceback.print_exc()
         if not interrupted:
@@ -119,21 +118,21 @@ def edge(
 
 
 def _refused(error: OSError) -> BuildlibError:
-    from buildlib.tempfiles import system_problem  # noqa: PLC0415 - only after a failure
+    from buildlib.tempfiles import system_problem
 
     return system_problem(error)
 
 
 def answer(text: str) -> None:
     """Print what was asked for before any task has begun."""
-    from buildlib.console import Console  # noqa: PLC0415 - few ask
+    from buildlib.console import Console
 
     Console(os.environ).answer(text)
 
 
 def refusal(error: BuildlibError, argv: Sequence[str]) -> Exit:
     """Return what ends Invoke with an error, before any task has begun."""
-    from buildlib.console import Console  # noqa: PLC0415 - only where something is wrong
+    from buildlib.console import Console
 
     console = Console(os.environ)
     if "--json" in argv:
@@ -143,7 +142,7 @@ def refusal(error: BuildlibError, argv: Sequence[str]) -> Exit:
 
 def _sweep() -> None:
     """End and remove what an interrupt left because it came in between."""
-    from buildlib.tempfiles import remove_own  # noqa: PLC0415 - only after an interrupt
+    from buildlib.tempfiles import remove_own
 
     interrupts.end_children()
     remove_own()

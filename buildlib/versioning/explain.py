@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from buildlib.config.tag_rules import Kind
+from buildlib.config.tag_rules import VersionKind
 from buildlib.files import counted
 from buildlib.git.facts import GitFacts, NoGit
 from buildlib.version_schemes import Naming
 from buildlib.versioning.tag_plan import TagPlan
 from buildlib.versioning.version import SNAPSHOT, Version, unversioned
 
-_AS: dict[Kind, str] = {
-    Kind.RELEASE: "Published as a release",
-    Kind.PRERELEASE: "Published as a prerelease",
-    Kind.OTHER: "Published as a version without an order",
-    Kind.SNAPSHOT: "Published as a snapshot",
-    Kind.EDGE: "Published as a build of the branch",
+_AS: dict[VersionKind, str] = {
+    VersionKind.RELEASE: "Published as a release",
+    VersionKind.PRERELEASE: "Published as a prerelease",
+    VersionKind.OTHER: "Published as a version without an order",
+    VersionKind.SNAPSHOT: "Published as a snapshot",
+    VersionKind.EDGE: "Published as a build of the branch",
 }
 
 
@@ -29,7 +29,7 @@ def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator
     if version.origin == "override":
         yield "It was given, by --version or by VERSION in the environment."
     if isinstance(git, NoGit):
-        yield f"git tells nothing: {git.reason}."
+        yield f"git reports nothing: {git.reason}."
         return
     if version.origin == "tag":
         cut = f", which is cut to {version.value}" if version.tag != version.value else ""

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from buildlib.errors import BuildlibError, InputError
+import semver
+
+from buildlib.errors import BuildlibError, InputError, did_you_mean
 from buildlib.git.facts import Changes, GitFacts, NoGit
 from buildlib.git.history import Lineage
 from buildlib.version_schemes import EXAMPLES, Naming, Scheme
 from buildlib.versioning.preconditions import change_problems, no_git_problem, shallow_problem
 
-if TYPE_CHECKING:
-    import semver
-
 _USUAL_BRANCHES: Final = ("main", "master")
 
 
-class Step(StrEnum):
+class Increment(StrEnum):
     """Which number goes up."""
 
     MAJOR = "major"
@@ -29,25 +28,25 @@ class Step(StrEnum):
 
 
 _FIRST: Final = {
-    Step.MAJOR: "1.0.0",
-    Step.MINOR: "0.1.0",
-    Step.PATCH: "0.0.1",
-    Step.PRERELEASE: "0.0.1-rc.1",
+    Increment.MAJOR: "1.0.0",
+    Increment.MINOR: "0.1.0",
+    Increment.PATCH: "0.0.1",
+    Increment.PRERELEASE: "0.0.1-rc.1",
 }
 
 
-def parse_step(text: str) -> Step:
+def parse_step(text: str) -> Increment:
     """Return the step of that name.
 
     Raises:
         InputError: there is none.
     """
-    if text not in set(Step):
-        raise InputError(f"unknown step {text!r}", hint=f"known: {', '.join(Step)}")
-    return Step(text)
+    if text not in set(Increment):
+        raise InputError(f"unknown step {text!r}", hint=did_you_mean(text, Increment))
+    return Increment(text)
 
 
-def _after(version: semver.Version, step: Step) -> semver.Version:
+def _after(version: semver.Version, step: Increment) -> semver.Version:
     # beta.1 goes on as beta.2, rc1 as rc2, and 1 as 2; a release's first candidate is rc.1.
     word = (version.prerelease or "rc").partition(".")[0]
     following = version.next_version(str(step), word.rstrip("0123456789"))
@@ -57,7 +56,7 @@ def _after(version: semver.Version, step: Step) -> semver.Version:
     return version.replace(prerelease=f"{version.prerelease or 'rc'}.1")
 
 
-def next_tag(step: Step, before: Iterable[str], taken: Iterable[str], naming: Naming) -> str:
+def next_tag(step: Increment, before: Iterable[str], taken: Iterable[str], naming: Naming) -> str:
     """Return the tag that a step makes of the highest version before it.
 
     Args:
@@ -69,8 +68,6 @@ def next_tag(step: Step, before: Iterable[str], taken: Iterable[str], naming: Na
     Raises:
         InputError: what is there has no such step (exit 2).
     """
-    import semver  # noqa: PLC0415 - costs start-up time, as in precedence
-
     if naming.scheme in {Scheme.PEP440, Scheme.CALVER}:
         raise InputError(
             f"{step} is a step of SemVer",
@@ -82,7 +79,7 @@ def next_tag(step: Step, before: Iterable[str], taken: Iterable[str], naming: Na
     base = naming.highest(tag for tag in before if naming.parse(naming.version_of(tag)))
     if not base and naming.highest(before):
         raise InputError(
-            f"no step goes on from {naming.highest(before)}",
+            f"can't increment {naming.highest(before)}",
             why="it is not a SemVer version",
             hint="git tag makes one by any name",
         )
@@ -107,7 +104,7 @@ def tag_name(text: str, naming: Naming) -> str:
     if not known:
         raise InputError(
             f'not a version by version-scheme = "{naming.scheme}": {text!r}',
-            hint=f"such as {naming.prefix}{EXAMPLES[naming.scheme]}, or {', '.join(Step)}; "
+            hint=f"such as {naming.prefix}{EXAMPLES[naming.scheme]}, or {', '.join(Increment)}; "
             "for other names there is git tag",
         )
     return f"{naming.prefix}{known[0]}"
@@ -125,10 +122,10 @@ def release_branches(configured: Iterable[str], lineage: Lineage) -> tuple[str, 
 def _branch_problems(
     git: GitFacts, lineage: Lineage, branches: tuple[str, ...], remote: str
 ) -> Iterator[BuildlibError]:
-    wanted = ", ".join(branches)
+    names = ", ".join(branches)
     if not any(fnmatchcase(git.branch, pattern) for pattern in branches):
         yield InputError(
-            f"HEAD is on {git.branch or 'no branch'}, and releases are made from {wanted}",
+            f"HEAD is on {git.branch or 'no branch'}, and releases are made from {names}",
             hint='check that out, or set release-branches = ["…"]',
         )
     if remote and git.branch not in lineage.published:
@@ -155,7 +152,7 @@ def _order_problems(
         )
     before = naming.highest(set(lineage.before) - set(git.moving))
     reached = naming.parse(naming.version_of(before))
-    # A build of the same number is no step back.
+    # A build of the same number does not go back.
     back = own and reached and (own.key < reached.key or (own.key == reached.key and not own.build))
     if back and not same:
         place = "on" if before in git.head_tags else "before"

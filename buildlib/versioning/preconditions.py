@@ -21,7 +21,7 @@ _PRIVATE: Final = (".key", ".p12", ".pfx", ".pem")
 
 
 class Mode(StrEnum):
-    """What was asked for: a release, or by name one of the builds that are none."""
+    """What was asked for: a release, or by name one of the other builds."""
 
     RELEASE = "release"
     SNAPSHOT = "snapshot"
@@ -87,7 +87,7 @@ def no_git_problem(git: NoGit) -> BuildlibError:
 
 
 def shallow_problem() -> InputError:
-    """Return why a step or an order can't be told."""
+    """Return why neither an increment nor an order is known."""
     return InputError("older tags can't be seen in a shallow clone", hint=UNSHALLOW)
 
 
@@ -113,12 +113,12 @@ def _tag_problems(version: Version, git: GitFacts, naming: Naming) -> Iterator[I
         other = naming.version_of(name)
         if other == version.value and commit != git.revision:
             yield InputError(
-                f"{version.value} is another commit already: {name} is on {commit[:7]}",
+                f"{version.value} already exists on another commit: {name} is on {commit[:7]}",
                 hint="check that commit out, or choose another version",
             )
         elif image_tag and other not in {"", version.value} and legal_part(other) == image_tag:
             yield InputError(
-                f"two versions come to the one image tag {image_tag}: {version.value} and {other}",
+                f"two versions map to the same image tag {image_tag}: {version.value} and {other}",
                 hint=f"one of them needs another number; {name} names the other",
             )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from buildlib.config.tag_rules import Kind, Line, TagRule
+from buildlib.config.tag_rules import Line, TagRule, VersionKind
 from buildlib.errors import BuildlibError, InputError
 from buildlib.git.facts import Changes, GitFacts, NoGit
 from buildlib.image.reference import legal_part
@@ -36,7 +36,7 @@ class TagPlan:
         refusals: what forbids to publish, all of it.
     """
 
-    kind: Kind
+    kind: VersionKind
     tags: tuple[str, ...] = ()
     floating: tuple[str, ...] = ()
     held_back: tuple[tuple[str, str], ...] = ()
@@ -44,30 +44,30 @@ class TagPlan:
     refusals: tuple[BuildlibError, ...] = ()
 
 
-def kind_of(version: Version, mode: Mode = Mode.RELEASE, naming: Naming = _NAMING) -> Kind:
+def kind_of(version: Version, mode: Mode = Mode.RELEASE, naming: Naming = _NAMING) -> VersionKind:
     """Return what a version counts as for the rules."""
     if mode is Mode.EDGE:
-        return Kind.EDGE
+        return VersionKind.EDGE
     if mode is Mode.SNAPSHOT or version.snapshot:
-        return Kind.SNAPSHOT
+        return VersionKind.SNAPSHOT
     parsed = naming.parse(version.value)
     if parsed is None:
-        return Kind.OTHER
-    return Kind.PRERELEASE if parsed.prerelease else Kind.RELEASE
+        return VersionKind.OTHER
+    return VersionKind.PRERELEASE if parsed.prerelease else VersionKind.RELEASE
 
 
 def versions_in(
     tags: Iterable[str], rules: Iterable[TagRule], naming: Naming = _NAMING
 ) -> list[tuple[Parsed, str]]:
-    """Return the versions that a registry's tags tell by the rules that write them, each with it.
+    """Return the versions that can be read from a registry's tags by the rules, each with its tag.
 
     Args:
         tags: that the registry holds.
         rules: of the registry.
         naming: by which a text is a version.
     """
-    telling = [rule for rule in rules if rule.tells_version]
-    texts = ((rule.version_in(tag), tag) for tag in tags for rule in telling)
+    with_version = [rule for rule in rules if rule.has_version]
+    texts = ((rule.version_in(tag), tag) for tag in tags for rule in with_version)
     found = ((naming.read(text), tag) for text, tag in texts if text)
     return [(parsed, tag) for parsed, tag in found if parsed]
 
@@ -85,15 +85,15 @@ class _Order:
         there = [parsed for parsed, _ in versions_in(released, rules, naming)]
         found = [(parsed, "") for parsed in self._in_git]
         found += [(one, " (in the registry)") for one in there if one.text not in self._texts]
-        # Build metadata has no place in the order, so it holds nobody back.
+        # Build metadata has no place in the order, so no tag is kept back for it.
         self._known = [(parsed, where) for parsed, where in found if not parsed.build]
 
     def has(self, text: str, own: Parsed) -> bool:
-        """Return whether git has a version that an image tag tells, and that is not our own."""
-        told = self._naming.read(text)
-        if text in self._texts or told is None or told.same(own):
+        """Return whether git has the version of an image tag, and that is not our own."""
+        found_version = self._naming.read(text)
+        if text in self._texts or found_version is None or found_version.same(own):
             return text in self._texts
-        return any(told.same(parsed) for parsed in self._in_git)
+        return any(found_version.same(parsed) for parsed in self._in_git)
 
     def higher(self, own: Parsed, line: Line, *, prereleases: bool) -> str:
         """Return the highest version of the line above `own`, and where it is; or nothing."""
@@ -119,7 +119,7 @@ def _is_above(other: Parsed, own: Parsed, line: Line, *, prereleases: bool) -> b
 
 
 def line_values(parsed: Parsed) -> dict[str, str]:
-    """Return what the names in a template stand for, as far as the version alone tells."""
+    """Return what the names in a template stand for, as far as the version alone gives it."""
     numbers = zip(("major", "minor", "patch"), parsed.names, strict=True)
     return {"version": parsed.text, **dict(numbers), "prerelease": parsed.prerelease}
 
@@ -168,7 +168,7 @@ def rightful_tag(
     rule = next((r for r in rules if r.highest and tag_of(r, parsed) == tag), None)
     if parsed is None or rule is None or rule.highest is None:
         return ""
-    prereleases = Kind.PRERELEASE in rule.on
+    prereleases = VersionKind.PRERELEASE in rule.on
     # Of a flavour with a suffix, only what has the same one.
     alike = [r for r in rules if r.suffix == rule.suffix]
     above = [
@@ -186,7 +186,7 @@ class _Planner:
         self,
         version: Version,
         git: GitFacts,
-        kind: Kind,
+        kind: VersionKind,
         order: _Order,
         naming: Naming,
         rules: Sequence[TagRule],
@@ -197,8 +197,11 @@ class _Planner:
         self._values = _values(version, git, self._own)
 
     def expects(self, rule: TagRule) -> bool:
-        """Return whether someone may look for this tag: a release's on what is none as well."""
-        almost = self._kind in {Kind.PRERELEASE, Kind.OTHER} and Kind.RELEASE in rule.on
+        """Return whether someone may look for this tag: a release's on other builds as well."""
+        almost = (
+            self._kind in {VersionKind.PRERELEASE, VersionKind.OTHER}
+            and VersionKind.RELEASE in rule.on
+        )
         return self._kind in rule.on or almost
 
     def missing(self, rule: TagRule) -> list[str]:
@@ -217,27 +220,27 @@ class _Planner:
         branch = self._git.branch
         if self._kind not in rule.on:
             scheme = f'not a version by version-scheme = "{self._naming.scheme}"'
-            what = "a prerelease" if self._kind is Kind.PRERELEASE else scheme
+            what = "a prerelease" if self._kind is VersionKind.PRERELEASE else scheme
             yield f"{self._version.value} is {what}"
         if rule.branches and not any(fnmatchcase(branch, glob) for glob in rule.branches):
             yield f"only on {', '.join(rule.branches)}, and this is {branch or 'no branch'}"
-        if self._own and self._kind is not Kind.EDGE:
+        if self._own and self._kind is not VersionKind.EDGE:
             yield self.misread(rule)
             if rule.floating:
                 yield from self._floating_reasons(rule, self._own)
 
     def misread(self, rule: TagRule) -> str:
-        """Return why a tag that tells a version would be taken for another one's, or nothing."""
+        """Return why a tag would be taken for that of another version, or nothing."""
         own = self._own
-        if own is None or not rule.tells_version or self._kind is Kind.SNAPSHOT:
+        if own is None or not rule.has_version or self._kind is VersionKind.SNAPSHOT:
             return ""
         found = self._naming.read(rule.version_in(legal_part(self.render(rule))))
         # With build metadata, 1.2.3-fork for 1.2.3+fork, no tag that moves depends on it.
-        told = found is not None and found.same(own)
+        same = found is not None and found.same(own)
         harmless = own.build and "version" in rule.names and (not found or found.prerelease)
-        if told or harmless:
+        if same or harmless:
             return ""
-        other = f"reads as {found.text}" if found else "does not tell its version"
+        other = f"reads as {found.text}" if found else "does not contain its version"
         return f"such a tag {other}, and this is {own.text}"
 
     def _floating_reasons(self, rule: TagRule, own: Parsed) -> Iterator[str]:
@@ -251,7 +254,7 @@ class _Planner:
         if rule.highest and self._git.shallow:
             yield f"older tags can't be seen in a shallow clone ({UNSHALLOW})"
         if rule.highest:
-            prereleases = Kind.PRERELEASE in rule.on
+            prereleases = VersionKind.PRERELEASE in rule.on
             yield self._order.higher(own, rule.highest, prereleases=prereleases)
 
     def _versions_called(self, tag: str) -> Iterator[str]:
@@ -261,15 +264,15 @@ class _Planner:
 
 
 def _untold(
-    version: Version, planner: _Planner, rules: Iterable[TagRule], kind: Kind
+    version: Version, planner: _Planner, rules: Iterable[TagRule], kind: VersionKind
 ) -> InputError | None:
-    """Return why no tag would tell the version: what moves then could go back unnoticed."""
-    telling = [r for r in rules if r.tells_version and kind in r.on and not planner.missing(r)]
-    misread = list(filter(None, map(planner.misread, telling)))
-    if not misread or len(misread) < len(telling):
+    """Return why the version is in no tag: what moves then could go back unnoticed."""
+    with_version = [r for r in rules if r.has_version and kind in r.on and not planner.missing(r)]
+    misread = list(filter(None, map(planner.misread, with_version)))
+    if not misread or len(misread) < len(with_version):
         return None
     return InputError(
-        f"no tag would tell the version {version.value}",
+        f"no tag would contain the version {version.value}",
         why=misread[0],
         hint="give it another number, or add a rule with {version}",
     )
@@ -277,7 +280,7 @@ def _untold(
 
 def _problems(
     version: Version,
-    kind: Kind,
+    kind: VersionKind,
     given: Collection[str],
     held: Mapping[str, str],
     rules: Iterable[TagRule],
@@ -292,7 +295,7 @@ def _problems(
                 hint="see the rules in the table tags",
             ),
         )
-    clashes = sorted(literals & set(given)) if kind is Kind.OTHER else []
+    clashes = sorted(literals & set(given)) if kind is VersionKind.OTHER else []
     return tuple(
         InputError(
             f"the version {version.value} would take the tag {clash}, which moves",
@@ -303,7 +306,7 @@ def _problems(
 
 
 def _sorted_out(
-    planner: _Planner, rules: Sequence[TagRule], kind: Kind
+    planner: _Planner, rules: Sequence[TagRule], kind: VersionKind
 ) -> tuple[dict[str, str], set[str], dict[str, str]]:
     """Return what is given, as tag and text, those of it that never move, and what is held back."""
     given: dict[str, str] = {}
@@ -311,7 +314,7 @@ def _sorted_out(
     held: dict[str, str] = {}
     for rule in filter(planner.expects, rules):
         if missing := planner.missing(rule):
-            # Where the rule is not for this kind anyway, nobody looks for a tag without a name.
+            # Where the rule is not for this kind anyway, a missing name does not matter.
             if kind in rule.on:
                 held[rule.template + rule.suffix] = f"there is no {', no '.join(missing)} here"
             continue

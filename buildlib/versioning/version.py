@@ -56,7 +56,12 @@ class Version:
     @property
     def created_text(self) -> str:
         """Return the time as `2026-01-31T12:00:00Z`."""
-        return datetime.fromtimestamp(self.created, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return time_text(self.created)
+
+
+def time_text(seconds: int) -> str:
+    """Return seconds since the epoch as `2026-01-31T12:00:00Z`."""
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _snapshot_base(tag: str, naming: Naming) -> str:

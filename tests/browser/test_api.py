@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 SOCKET = Path("/var/run/docker.sock")
 
 
-def _ask(address: str, method: str = "GET", body: object = None) -> Any:  # noqa: ANN401 - any JSON
+def _ask(address: str, method: str = "GET", body: object = None) -> Any:
     data = json.dumps(body).encode() if body else None
     request = Request(address, data, {"Content-Type": "application/json"}, method=method)
     with urlopen(request, timeout=60) as answer:

@@ -58,7 +58,7 @@ def test_a_release_is_its_commit_and_a_build_tells_what_no_commit_has(
     gitignore: list[str],
     dockerignore: list[str],
     taken: str,
-    hidden: bool,  # noqa: FBT001 - drawn
+    hidden: bool,
 ) -> None:
     own = {
         "buildlib.toml": CONFIG,

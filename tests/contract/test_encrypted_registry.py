@@ -16,7 +16,7 @@ from buildlib.registry.transport import Transport
 from buildlib.retry import Patience
 
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=5.0)
-KNOWN = Credentials(username="ann", secret="pass", source="the test")  # noqa: S106 - made up
+KNOWN = Credentials(username="ann", secret="pass", source="the test")
 PATH = "/v2/team/thing"
 UPLOADS = f"https://{HOST}{PATH}/blobs/uploads/"
 BLOB = Document(b"content", "")

@@ -59,7 +59,7 @@ LONGEST = 60.0
 TESTS = ROOT / "tests"
 BLOBS = f"GET /v2/{PATH}/blobs/{Document(LAYER, '').digest}"
 UPLOAD = "PUT .*digest="
-TOKEN = "GET /token"  # noqa: S105 - a path
+TOKEN = "GET /token"
 CHALLENGE = 'WWW-Authenticate: Bearer realm="http://{host}/token",service="x"'
 
 

@@ -31,7 +31,7 @@ def _half(*, required: bool) -> Registry:
         repository="half.example/x",
         required=required,
         username_env="WHO",
-        password_env="WITH",  # noqa: S106 - a variable's name
+        password_env="WITH",
     )
 
 

@@ -19,7 +19,7 @@ import pytest
 from buildlib.containers.health import Health
 from buildlib.containers.health_probe import Probe
 from buildlib.containers.port import Inside, NoWayError, Reach, stays_open
-from buildlib.docker.http import Answer
+from buildlib.docker.http import ServerAnswer
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed
 
@@ -182,7 +182,7 @@ def test_a_container_that_can_not_ask_has_a_helper(
 def test_a_helper_that_hangs_is_removed(programs: Path) -> None:
     engine = Engine(programs, shell=False)
     inside = Inside(engine, "c", "tools:1")
-    inside._in_helper = True  # noqa: SLF001 - as after its first answer
+    inside._in_helper = True
     engine.timed_out = True
     with pytest.raises(TimeoutError, match="does not end within 3 s"):
         inside.call(80, "/", "GET", None, timeout=3)
@@ -304,10 +304,10 @@ class Known(Reach):
         super().__init__(Inside(FakeExecutor(), "c"), 80, "")
         self.status, self.has_way = status, way
 
-    def ask(self, *_: object, **__: object) -> Answer:
+    def ask(self, *_: object, **__: object) -> ServerAnswer:
         if not self.has_way:
             raise NoWayError("no client")
-        return Answer(self.status, b"")
+        return ServerAnswer(self.status, b"")
 
     def connects(self, *, timeout: float) -> str:
         return f"no answer in {timeout} s"

@@ -130,7 +130,7 @@ def test_explain_says_it_in_sentences(
 def test_explain_tells_of_an_override_and_of_no_repository(make_checkout: Make) -> None:
     text = make_checkout().invoke("version", "--explain", VERSION="v9.8.7").stdout
     assert "It was given, by --version or by VERSION" in text
-    assert "git tells nothing: not a git repository." in text
+    assert "git reports nothing: not a git repository." in text
 
 
 def test_published_prints_the_tags_one_a_line(make_checkout: Make) -> None:
@@ -147,7 +147,7 @@ def test_published_prints_the_tags_one_a_line(make_checkout: Make) -> None:
 REFUSED = {
     "not on a tag": ("t:v1.2.3 c2", {}, 2, ["the nearest is v1.2.3, 2 commits back"]),
     "changed files, all of them": ("t:v1.2.3 edit new:a", {}, 2, ["  file\n", "  a\n"]),
-    "a collision": ("t:v1.0.0+a c t:v1.0.0-a", {}, 2, ["two versions come to the one image tag"]),
+    "a collision": ("t:v1.0.0+a c t:v1.0.0-a", {}, 2, ["two versions map to the same image tag"]),
     "no git": ("t:v1.2.3", {"PATH": "/nowhere"}, 3, ["git is not installed"]),
 }
 

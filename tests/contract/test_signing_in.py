@@ -18,7 +18,7 @@ from buildlib.registry.transport import Transport
 from buildlib.retry import Patience
 
 QUICK = Patience(attempts=3, base=0.01, ceiling=0.05, timeout=2.0)
-KNOWN = Credentials(username="ann", secret="pass", source="the test")  # noqa: S106 - made up
+KNOWN = Credentials(username="ann", secret="pass", source="the test")
 
 
 class Hub(ThreadingHTTPServer):
@@ -59,7 +59,7 @@ class Hub(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
     def _say(self, status: int, body: object, **headers: str) -> None:
@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
             challenge = hub.challenge.replace("REALM", hub.realm)
             self._say(401, {}, **{"WWW-Authenticate": challenge})
 
-    do_POST = do_GET  # noqa: N815 - the base's name
+    do_POST = do_GET
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_the_token_is_for_what_the_registry_names_as_well(
     hub: Hub, offered: str, asked: list[str], known: str
 ) -> None:
     hub.challenge = f'Bearer realm="REALM",service="hub",scope="{offered}"'
-    token = Credentials(username="", secret="t0k", source="the test")  # noqa: S106 - made up
+    token = Credentials(username="", secret="t0k", source="the test")
     assert _tags(hub, KNOWN if known == "a password" else token) == ("1.2.3",)
     scopes = ["repository:team/thing:pull", *asked]
     assert hub.asked[0]["scope"] == (scopes if known == "a password" else [" ".join(scopes)])
@@ -175,7 +175,7 @@ def test_a_refresh_token_goes_to_no_other_address(hub: Hub) -> None:
     other = Hub()
     with serving(other):
         hub.moved = f"http://{other.host}/token"
-        token = Credentials(username="", secret="t0k", source="the test")  # noqa: S106 - made up
+        token = Credentials(username="", secret="t0k", source="the test")
         with pytest.raises(AuthorisationError):
             _tags(hub, token)
     assert other.paths == []
@@ -189,7 +189,7 @@ def test_a_token_service_may_have_a_query_of_its_own(hub: Hub) -> None:
 
 
 def test_an_identity_token_is_sent_in_the_body(hub: Hub) -> None:
-    token = Credentials(username="", secret="t0k", source="the test")  # noqa: S106 - made up
+    token = Credentials(username="", secret="t0k", source="the test")
     assert _tags(hub, token) == ("1.2.3",)
     assert hub.asked[0]["refresh_token"] == ["t0k"]
     assert hub.asked[0]["grant_type"] == ["refresh_token"]

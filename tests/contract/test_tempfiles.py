@@ -13,7 +13,7 @@ import pytest
 from buildlib.registry.credentials import Credentials, docker_store
 from buildlib.tempfiles import has_ended, new_name, passing_file, passing_folder, remove_left
 
-KNOWN = Credentials(username="ann", secret="pass", source="the test")  # noqa: S106 - made up
+KNOWN = Credentials(username="ann", secret="pass", source="the test")
 HOLDS = """
 import sys
 from buildlib.registry.credentials import Credentials, docker_store

@@ -535,12 +535,12 @@ TAGS = {
     "two versions that come to one tag": Row(
         script="t:v1.0.0+a c t:v1.0.0-a",
         version="1.0.0-a",
-        refused=("two versions come to the one image tag 1.0.0-a: 1.0.0-a and 1.0.0+a",),
+        refused=("two versions map to the same image tag 1.0.0-a: 1.0.0-a and 1.0.0+a",),
     ),
     "one version on two commits": Row(
         script="t:1.0.0 c t:v1.0.0",
         version="1.0.0",
-        refused=("1.0.0 is another commit already: 1.0.0 is on",),
+        refused=("1.0.0 already exists on another commit: 1.0.0 is on",),
     ),
     "one version twice on one commit": Row(
         script="t:1.0.0 t:v1.0.0", version="1.0.0", tags="1.0.0 1.0 1 latest"
@@ -567,7 +567,7 @@ TAGS = {
         script="t:v1.2.3 c",
         override="v1.2.3",
         version="1.2.3",
-        refused=("1.2.3 is another commit already: v1.2.3 is on",),
+        refused=("1.2.3 already exists on another commit: v1.2.3 is on",),
     ),
     "an override on changed files": Row(
         script="edit", override="v1.0.0", version="1.0.0", refused=("  file\n",)

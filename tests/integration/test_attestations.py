@@ -65,7 +65,7 @@ def _inspected(buildx: str, release: Release, reference: str, what: str) -> dict
     return found
 
 
-def _at(found: Any, path: list[str]) -> Any:  # noqa: ANN401 - JSON
+def _at(found: Any, path: list[str]) -> Any:
     for key in path:
         found = found[key]
     return found

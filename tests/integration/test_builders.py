@@ -419,7 +419,7 @@ def test_a_node_that_is_killed_in_mid_build(
     assert time.monotonic() - started < LIMIT
     assert done.returncode == 4
     assert "node node1 of the builder farm does not answer" in done.stderr
-    assert _states(user) == {"": "silent", "node0": "running", "node1": "inactive"}
+    assert _states(user) == {"": "is_unreachable", "node0": "running", "node1": "inactive"}
     # The platform of the node that lives can be built meanwhile.
     user.checkout.dockerfile(slow.replace("SECONDS", "0"))
     user.build("--platform", "linux/amd64", "--output", "cacheonly")

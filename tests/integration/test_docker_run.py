@@ -439,7 +439,7 @@ def test_without_a_socket_the_environment_arrives_and_secrets_do_not_show(
 ) -> None:
     words = ("docker-run", "--no-build", "--detach", "--port", "0", "--json", "--no-socket")
     given = ("--env", "MY_TOKEN", "--env", "A=b c")
-    done = project.invoke(*words, *given, MY_TOKEN="hunter2")  # noqa: S106 - the test's own
+    done = project.invoke(*words, *given, MY_TOKEN="hunter2")
     assert done.returncode == 0, done.stderr
     assert "hunter2" not in done.stdout + done.stderr
     assert json.loads(done.stdout)["socket"] == "none"
@@ -484,7 +484,7 @@ def test_clean_removes_tags_of_ours_and_no_other(
 
 BAD = {
     "a socket that is not there": (["--socket", "/no/docker.sock"], {}, 4, "/no/docker.sock"),
-    "a socket that is a directory": (["--socket", "/tmp"], {}, 4, "a directory"),  # noqa: S108
+    "a socket that is a directory": (["--socket", "/tmp"], {}, 4, "a directory"),
     "a socket that is a file": ([], {"DOCKER_SOCKET": "/etc/passwd"}, 4, "a file, not a socket"),
     "an engine that is not there": ([], {"DOCKER_HOST": "unix:///no.sock"}, 4, "///no.sock"),
     "an engine elsewhere that is down": ([], {"DOCKER_HOST": "tcp://127.0.0.1:1"}, 4, "127.0.0.1"),

@@ -192,7 +192,7 @@ def classic() -> Iterator[str]:
     if os.geteuid() != 0:
         pytest.fail("a second engine needs root")
     # Short: a path of a socket has at most 107 characters.
-    home = Path("/tmp") / f"buildlib-classic-{os.getpid()}"  # noqa: S108
+    home = Path("/tmp") / f"buildlib-classic-{os.getpid()}"
     home.mkdir(mode=0o700)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(home)], check=True)
     try:

@@ -140,7 +140,7 @@ def test_the_commands_of_the_page_make_a_first_release(
             text=True,
             check=False,
         )
-        print(f"$ {command}\n{done.stdout}")  # noqa: T201 - where it fails, all that came before
+        print(f"$ {command}\n{done.stdout}")
         assert done.returncode == 0
         _check([_replaced(line, here) for line in shown], done.stdout)
     tags = {tag for tag in server.tags("you/hello") if not tag.startswith(("sha256-", "buildlib-"))}

@@ -39,7 +39,7 @@ def test_row_40_credentials_that_are_missing_wrong_or_locked_away(
     none = release.invoke("docker-publish", "--resume", DOCKER_CONFIG=str(tmp_path / "none"))
     assert none.returncode == 5, none.stderr
     assert all(f"{host} wants credentials, and none were found" in none.stderr for host in hosts)
-    wrong = docker_config(tmp_path / "wrong", *hosts, password="wrong")  # noqa: S106 - on purpose
+    wrong = docker_config(tmp_path / "wrong", *hosts, password="wrong")
     refused = release.invoke("docker-publish", "--resume", DOCKER_CONFIG=str(wrong))
     assert refused.returncode == 5
     assert f"{hosts[0]} refuses the credentials" in refused.stderr

@@ -154,7 +154,7 @@ def test_a_damaged_archive_is_not_pushed(server: Server, path: str, tmp_path: Pa
     writer = OciWriter()
     image = writer.image([writer.layer({"a": b"a"})])
     wrong = {"mediaType": MANIFEST, "digest": "sha256:" + "1" * 64, "size": 3}
-    writer._blobs[str(wrong["digest"])] = json.dumps({"manifests": [image]}).encode()  # noqa: SLF001 - damaged on purpose
+    writer._blobs[str(wrong["digest"])] = json.dumps({"manifests": [image]}).encode()
     written = writer.write(tmp_path / "x.tar", wrong)
     with open_archive(written) as archive, pytest.raises(InputError, match="damaged"):
         push_archive(archive, to(server.host, path))

@@ -46,9 +46,9 @@ def _commit(release: Release, tag: str) -> None:
 
 def _do(release: Release, *words: str) -> str:
     """Run a task, and show it as it would be seen."""
-    print(f"$ invoke {' '.join(words)}")  # noqa: T201 - the session shows each command
+    print(f"$ invoke {' '.join(words)}")
     done = release.invoke_process(*words)
-    print(done.stdout)  # noqa: T201 - the same
+    print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

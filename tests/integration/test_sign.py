@@ -49,7 +49,7 @@ pytestmark = [pytest.mark.release, pytest.mark.timeout(2400)]
 PATH = "team/signed"
 # What depends on buildlib alone.
 one_cosign = pytest.mark.parametrize("cosign_path", ["cosign 3"], indirect=True)
-SECRET = "the-password-of-the-key"  # noqa: S105 - of a key that is made here
+SECRET = "the-password-of-the-key"
 
 
 @dataclass(frozen=True)
@@ -370,7 +370,7 @@ def test_without_the_password_nothing_waits_for_somebody_to_type_it(signed: Sign
     code, error = locked.code("docker-sign", reference)
     assert code == 2, error
     assert "COSIGN_PASSWORD" in error
-    assert signed.code("docker-sign", reference, COSIGN_PASSWORD="wrong")[0] == 2  # noqa: S106 - on purpose
+    assert signed.code("docker-sign", reference, COSIGN_PASSWORD="wrong")[0] == 2
 
 
 @one_cosign

@@ -178,7 +178,7 @@ def test_it_finds_latest_moved_back_late_where_nobody_looks_once_more(
     _finds(TWO_VERSIONS, 1, "latest is 1.2.9, not 1.3.0", seed=4)
 
 
-def _decide_once(moving: _Moving, now: str, written: str) -> Document | None:
+def _decide_once(moving: _Moving, now: str, written: bool) -> Document | None:
     if written:
         return None
     moving.target = moving.policy.target(moving.target.registry, moving.repository.tags())

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from buildlib.console import Console, Event, Step, clean, redact, table, wants_colour
+from buildlib.console import BuildStep, Console, Event, clean, redact, table, wants_colour
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.files import counted, human_size
 
@@ -113,12 +113,12 @@ def test_each_problem_is_an_error_of_its_own() -> None:
 
 def test_steps_are_shown_with_time_cache_or_failure() -> None:
     console, _, err = a_console()
-    console.event(Event(step=Step(name="[1/3] RUN x", seconds=1.25)))
-    console.event(Event(step=Step(name="[2/3] RUN " + "y " * 100, seconds=0, cached=True)))
-    console.event(Event(step=Step(name="exporting", seconds=0)))
-    console.event(Event(step=Step(name="exporting", seconds=0, error="full")))
-    console.event(Event(step=Step(name="[1/3] RUN x"), line="out\x1b[31mput"))
-    console.event(Event(step=Step(name="[1/3] RUN x"), line=""))
+    console.event(Event(step=BuildStep(name="[1/3] RUN x", seconds=1.25)))
+    console.event(Event(step=BuildStep(name="[2/3] RUN " + "y " * 100, seconds=0, cached=True)))
+    console.event(Event(step=BuildStep(name="exporting", seconds=0)))
+    console.event(Event(step=BuildStep(name="exporting", seconds=0, error="full")))
+    console.event(Event(step=BuildStep(name="[1/3] RUN x"), line="out\x1b[31mput"))
+    console.event(Event(step=BuildStep(name="[1/3] RUN x"), line=""))
     console.event(Event(step=None, line="plain"))
     lines = err.getvalue().splitlines()
     assert lines[0] == "    1.2 s [1/3] RUN x"
@@ -155,7 +155,7 @@ def test_a_step_fits_on_a_line_of_the_terminal(columns: int, longest: int) -> No
     try:
         err = Screen(slave, columns)
         console = Console({"TERM": "dumb"}, err=err)
-        for step in (Step(name="[1/1] RUN " + "y " * 100, seconds=1.0, cached=cached)
+        for step in (BuildStep(name="[1/1] RUN " + "y " * 100, seconds=1.0, cached=cached)
                      for cached in (True, False)):  # fmt: skip
             console.event(Event(step=step))
         lines = err.getvalue().splitlines()
@@ -181,7 +181,7 @@ def test_what_others_say_does_nothing_to_the_terminal(*, colour: bool) -> None:
         f"error: it ended\n  {TAME}\n\ttab"
     )
     console.note(EVIL.replace("\x1b[31m", ""))
-    console.event(Event(step=Step(name="x"), line=EVIL.replace("\x1b[31m", "")))
+    console.event(Event(step=BuildStep(name="x"), line=EVIL.replace("\x1b[31m", "")))
     shown = err.getvalue().replace("\x1b[0m", "").replace("\x1b[2m", "")
     assert shown == f"{TAME}\n          | {TAME}\n"
 

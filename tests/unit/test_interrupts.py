@@ -317,7 +317,7 @@ def test_what_a_thread_is_starting_is_waited_for_and_ended() -> None:
 def test_while_modules_load_an_interrupt_is_a_line_and_a_code(
     monkeypatch: pytest.MonkeyPatch, ends: list[str]
 ) -> None:
-    monkeypatch.setattr(interrupts, "_state", interrupts.State())
+    monkeypatch.setattr(interrupts, "_state", interrupts.Interrupts())
     monkeypatch.setitem(sys.modules, "invoke.main", sys)
     at_exit: list[Callable[[], None]] = []
     monkeypatch.setattr("atexit.register", at_exit.append)

@@ -184,5 +184,5 @@ def test_what_docker_29_saves_of_several_images_is_checked_as_one_and_not_pushed
         archive.verify()
         # Each of them once, however many names lead to it.
         assert [image.platform for image in archive.images()] == ["linux/amd64", "linux/arm64"]
-        with pytest.raises(InputError, match="holds 3 images, and one is wanted"):
+        with pytest.raises(InputError, match="holds 3 images instead of one"):
             archive.top()

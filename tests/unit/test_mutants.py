@@ -72,7 +72,7 @@ _ODD: tuple[Any, ...] = (
 )
 
 
-def _places(node: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - any JSON
+def _places(node: Any) -> list[tuple[Any, Any]]:
     """Return every container in a document with each of its keys."""
     keys = (
         list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()

@@ -9,8 +9,8 @@ import pytest
 from buildlib.bases.check import BasesReport, BaseStatus, not_asked
 from buildlib.bases.end_of_life import SUPPORTED, Lifetimes, read_lifetimes
 from buildlib.bases.newer_tags import Newer, find_newer
-from buildlib.config.bases import Bases, parse_bases
-from buildlib.config.parse import MismatchError
+from buildlib.config.bases import Bases
+from buildlib.config.parse import MismatchError, parse_table
 from buildlib.dockerfile.pins import BUILDER, Base, read_bases, repin
 from buildlib.errors import EngineError, GateError, InputError
 
@@ -248,13 +248,13 @@ def test_a_line_that_is_supported_is_no_problem() -> None:
 
 
 def test_the_settings_are_read() -> None:
-    read = parse_bases({"end-of-life": "x.toml", "table-max-age": 9})
+    read = parse_table(Bases, {"end-of-life": "x.toml", "table-max-age": 9}, "bases")
     assert read == Bases(end_of_life="x.toml", table_max_age=9)
     with pytest.raises(InputError) as caught:
-        parse_bases({"end-of-live": "x"})
+        parse_table(Bases, {"end-of-live": "x"}, "bases")
     assert "end-of-life" in str(caught.value)
     with pytest.raises(MismatchError):
-        parse_bases([])
+        parse_table(Bases, [], "bases")
 
 
 BEHIND = BaseStatus(base=Base(reference="a:1", digests=(OLD,), lines=(1,)), current=NEW)

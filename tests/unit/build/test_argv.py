@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.build.argv import anchored
+from buildlib.shell import anchored
 
 HERE = Path("/here, it is")
 OPTIONS = {

@@ -233,7 +233,7 @@ RACE = 'failed to create image: image "docker.io/library/thing:1.2.3": already e
 def test_two_builds_of_one_tag_both_end_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("secrets.randbelow", lambda _: 0)
     docker = Racing(times, RACE)
     _build(write_project(tmp_path), docker)
     built = [argv for argv in docker.asked if argv[1:3] == ("buildx", "build")]
@@ -252,7 +252,7 @@ def test_two_builds_of_one_tag_both_end_well(
 def test_a_build_that_goes_on_failing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, attempts: int
 ) -> None:
-    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("secrets.randbelow", lambda _: 0)
     docker = Racing(99, error)
     with pytest.raises(EngineError):
         _build(write_project(tmp_path), docker)
@@ -286,11 +286,11 @@ def test_a_full_disk_is_that_of_the_output_or_the_engines(
 
 BASES = {
     "no match for platform in manifest: not found": (
-        "a base image is not there for the platform: docker.io/library/alpine:3.22",
+        "a base image does not exist for the platform: docker.io/library/alpine:3.22",
         "--platform",
     ),
     "dial tcp: lookup registry.example: no such host": (
-        "a base image can't be had: docker.io/library/alpine:3.22",
+        "a base image can't be pulled: docker.io/library/alpine:3.22",
         "base-images",
     ),
 }

@@ -179,7 +179,7 @@ def test_local_and_cache_only_outputs_have_no_tags(tmp_path: Path) -> None:
     [
         pytest.param(BuildRequest(output="load", push=True), "contradicts", id="load and push"),
         pytest.param(BuildRequest(output="laod"), "did you mean load", id="a near miss"),
-        pytest.param(BuildRequest(output="x"), "known are load", id="an unknown one"),
+        pytest.param(BuildRequest(output="x"), "known: load", id="an unknown one"),
         pytest.param(BuildRequest(output="type=tar,dest=-"), "stdout", id="a build to stdout"),
         pytest.param(BuildRequest(output="type=tar,dest=a\nb"), "one line of CSV", id="two lines"),
         pytest.param(BuildRequest(output='type=tar,"dest=a'), "one line of CSV", id="half a field"),

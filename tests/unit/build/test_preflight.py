@@ -317,7 +317,7 @@ def test_context_and_dockerfile_that_are_missing_are_both_told(tmp_path: Path) -
 def test_a_target_that_is_not_there_is_guessed(tmp_path: Path) -> None:
     write_project(tmp_path)
     dockerfile = a_project(tmp_path).dockerfile()
-    for target, hint in (("compil", "did you mean compile?"), ("x", "it has compile")):
+    for target, hint in (("compil", "did you mean compile?"), ("x", "known: compile")):
         plan = replace(_plan(tmp_path), target=target)
         (problem,) = preflight.check_dockerfile(plan, dockerfile, DockerIgnore(()))
         assert problem.hint == hint

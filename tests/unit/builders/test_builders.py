@@ -205,7 +205,7 @@ BAD = {
     ),
     "certificates for the driver docker": (
         'driver = "docker"\nnodes = [{ cacert = "x" }]',
-        "the driver docker knows no cacert",
+        "the driver docker does not accept cacert",
     ),
     "an address for the driver docker": (
         'driver = "docker"\nnodes = [{ endpoint = "ssh://x" }]',
@@ -244,7 +244,7 @@ BAD = {
             'driver = "remote"\nnodes = [{ endpoint = "tcp://x:1", platforms = ["amd64"] }, '
             '{ endpoint = "tcp://x:2" }]'
         ),
-        "nothing says what b1 builds",
+        "no platforms for b1",
     ),
     "two nodes for one platform": (
         (
@@ -338,7 +338,7 @@ def test_a_build_of_several_platforms_reads_every_cache_and_writes_none() -> Non
     assert caches(inline, both)[1] == ("type=inline",)
 
 
-def _plan(root: Path, more: str = "", **request: Any) -> BuildPlan:  # noqa: ANN401 - as BuildRequest's
+def _plan(root: Path, more: str = "", **request: Any) -> BuildPlan:
     write_project(root, f'image = "thing"\nbuilder = "farm"\n{more}{FARM}')
     project = a_project(root)
     return make_build_plan(project, BuildRequest(**request), project.dockerfile())

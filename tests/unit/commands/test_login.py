@@ -29,7 +29,7 @@ repository = "one.example/thing"
 username-env = "WHO"
 password-env = "WITH"
 """
-SECRET = "p"  # noqa: S105 - made up, and in most of what docker says
+SECRET = "p"
 GET = 'Error response from daemon: Get "https://one.example/v2/": '
 SAID: dict[str, tuple[type[BuildlibError], str]] = {
     "a wrong password": (AuthorisationError, f"{GET}unauthorized: incorrect username or password"),

@@ -60,7 +60,7 @@ def test_elsewhere_docker_prints_the_log_itself(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("host", "address"),
-    [("0.0.0.0", "http://0.0.0.0:8080"), ("::", "http://[::]:8080"), ("::1", "http://[::1]:8080")],  # noqa: S104
+    [("0.0.0.0", "http://0.0.0.0:8080"), ("::", "http://[::]:8080"), ("::1", "http://[::1]:8080")],
 )
 def test_an_address_is_one_in_the_status_too(
     monkeypatch: pytest.MonkeyPatch, host: str, address: str

@@ -274,8 +274,8 @@ WRONG = [
     ("unknown configuration key smoke.prot", 7, "did you mean smoke.port?"),
     ("smoke.port from file ({}) must be a port", 8, ""),
     ("smoke.start-timeout from file ({}) must be a whole number", 9, ""),
-    ("tags: rule 1: unknown name {{vesion}}", 11, "did you mean version?"),
-    ("tags: rule 2: '{{major}}{{minor}}' can't be read back", 11, ""),
+    ("tags.rules[0].template: unknown name {{vesion}}", 11, "did you mean version?"),
+    ("tags.rules[1]: '{{major}}{{minor}}' can't be read back", 11, ""),
     (
         "unknown configuration key registries.one.requierd",
         18,

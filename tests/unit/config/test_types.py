@@ -202,7 +202,7 @@ def _places(value: object, at: Place = ()) -> Iterator[Place]:
         yield from _places(item, (*at, key))
 
 
-def _with(node: Any, place: Place, value: object) -> Any:  # noqa: ANN401 - any TOML
+def _with(node: Any, place: Place, value: object) -> Any:
     """Return a copy with another value in a place; what is beside the way to it is shared."""
     if not place:
         return value

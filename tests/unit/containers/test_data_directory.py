@@ -12,7 +12,7 @@ from buildlib.containers import data_directory as data_module
 from buildlib.containers import data_directory as places_module
 from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.plan import Mount
-from buildlib.docker.endpoint import Kind
+from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Completed
 from buildlib.git.command import GitCommand
@@ -185,7 +185,9 @@ def _refuse(_path: Path, _expected: os.stat_result) -> None:
     raise PermissionError(13, "Permission denied")
 
 
-def _directory(helper: FakeExecutor, places: DataPlaces, kind: Kind = Kind.LINUX) -> DataDirectory:
+def _directory(
+    helper: FakeExecutor, places: DataPlaces, kind: EngineKind = EngineKind.LINUX
+) -> DataDirectory:
     return DataDirectory(helper, "i", (USER, USER), kind, places)
 
 

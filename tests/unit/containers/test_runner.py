@@ -15,8 +15,8 @@ from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.health import Health
 from buildlib.containers.inspect import image_group, published_at
 from buildlib.containers.plan import RUN_ID, Mount, RunPlan, RunRequest, make_run_plan
-from buildlib.containers.runner import Flow, describe_engine
-from buildlib.docker.endpoint import Candidate, Kind, Pinged, find_engine
+from buildlib.containers.runner import ContainerRunner, describe_engine
+from buildlib.docker.endpoint import Candidate, EngineKind, Pinged, find_engine
 from buildlib.docker.engine import EngineFacts
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError, ProblemsError
 from buildlib.executor import Completed
@@ -83,10 +83,10 @@ def _flow(
     *,
     address: str = "unix:///run/user/1000/docker.sock",
     **request: object,
-) -> tuple[Flow, list[str]]:
+) -> tuple[ContainerRunner, list[str]]:
     answer = Pinged(candidate=Candidate(source="x", address=address))
     console, _, err = a_console()
-    flow = Flow(
+    flow = ContainerRunner(
         load_config(write_project(root, CONFIG), {}),
         {},
         RunRequest(**request),  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def test_without_a_socket_nothing_is_said_about_it(tmp_path: Path) -> None:
 
 
 def test_an_address_beyond_this_machine_is_warned_of(tmp_path: Path) -> None:
-    for host, warned in (("0.0.0.0", True), ("127.0.0.1", False), ("::1", False)):  # noqa: S104
+    for host, warned in (("0.0.0.0", True), ("127.0.0.1", False), ("::1", False)):
         _, told = _flow(tmp_path, Docker(), no_socket=True, host=host)
         assert ("no authentication" in told[-1]) == warned
 
@@ -277,12 +277,12 @@ def test_codes_of_docker_run() -> None:
     assert "ended with code 5" in str(command_error(5))
 
 
-def _directory(docker: Docker, root: Path, kind: Kind) -> DataDirectory:
+def _directory(docker: Docker, root: Path, kind: EngineKind) -> DataDirectory:
     return DataDirectory(docker, "i", (1001, 1001), kind, DataPlaces(root, {"HOME": "/h"}, 1001))
 
 
 def test_a_directory_here_is_nothing_to_a_remote_engine(tmp_path: Path) -> None:
-    directory = _directory(Docker(), tmp_path, Kind.REMOTE)
+    directory = _directory(Docker(), tmp_path, EngineKind.REMOTE)
     with pytest.raises(InputError, match="engine elsewhere") as caught:
         directory.prepare(Mount(kind="bind", source=str(tmp_path), target="/d"), "thing")
     assert "volume:NAME" in caught.value.hint
@@ -292,7 +292,7 @@ def test_on_other_engines_a_new_directory_is_given_away_by_a_container(tmp_path:
     docker = Docker()
     path = tmp_path / "a" / "b"
     mount = Mount(kind="bind", source=str(path), target="/d")
-    _directory(docker, tmp_path, Kind.ROOTLESS).prepare(mount, "thing")
+    _directory(docker, tmp_path, EngineKind.ROOTLESS).prepare(mount, "thing")
     assert path.is_dir()
     (line,) = docker.said("run")
     assert "--user 0 --cap-drop ALL --cap-add CHOWN" in line
@@ -304,7 +304,7 @@ def test_on_other_engines_a_new_directory_is_given_away_by_a_container(tmp_path:
 def test_an_engine_with_a_kernel_of_its_own_compares_no_numbers(tmp_path: Path) -> None:
     docker = Docker()
     mount = Mount(kind="bind", source=str(tmp_path / "d"), target="/d")
-    _directory(docker, tmp_path, Kind.COLIMA).prepare(mount, "thing")
+    _directory(docker, tmp_path, EngineKind.COLIMA).prepare(mount, "thing")
     assert docker.asked[0][-2:] == ("", "1001:1001")
 
 
@@ -313,24 +313,26 @@ def test_on_other_engines_a_container_tells_whether_it_can_write(tmp_path: Path)
     folder.mkdir()
     mount = Mount(kind="bind", source=str(folder), target="/d")
     docker = Docker()
-    _directory(docker, tmp_path, Kind.DOCKER_DESKTOP).prepare(mount, "thing")
+    _directory(docker, tmp_path, EngineKind.DOCKER_DESKTOP).prepare(mount, "thing")
     assert docker.said("run")[0].endswith("--entrypoint test i -w /data")
     with pytest.raises(InputError, match="sudo chown 1001:1001"):
-        _directory(Docker({"run": FAILED}), tmp_path, Kind.DOCKER_DESKTOP).prepare(mount, "thing")
+        _directory(Docker({"run": FAILED}), tmp_path, EngineKind.DOCKER_DESKTOP).prepare(
+            mount, "thing"
+        )
 
 
 def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     mount = Mount(kind="bind", source=str(tmp_path / "file" / "d"), target="/d")
     with pytest.raises(InputError, match="can't be made"):
-        _directory(Docker(), tmp_path, Kind.LINUX).prepare(mount, "thing")
+        _directory(Docker(), tmp_path, EngineKind.LINUX).prepare(mount, "thing")
 
 
 def test_a_volume_that_can_not_be_made() -> None:
     mount = Mount(kind="volume", source="v", target="/d")
     docker = Docker({"volume": FAILED})
     with pytest.raises(EngineError, match="the volume v can't be made"):
-        _directory(docker, Path("/repo"), Kind.LINUX).prepare(mount, "thing")
+        _directory(docker, Path("/repo"), EngineKind.LINUX).prepare(mount, "thing")
 
 
 def test_the_current_context_is_asked_of_docker() -> None:
@@ -436,13 +438,13 @@ env = { A = "b" }
 """
 
 
-def _serving(root: Path, docker: Docker) -> Flow:
+def _serving(root: Path, docker: Docker) -> ContainerRunner:
     (root / "buildlib.toml").write_text(WITH_SERVICES, encoding="utf-8")
     answer = Pinged(candidate=Candidate(source="x", address="unix:///s"))
     request = RunRequest(no_socket=True)
     engine = describe_engine(answer, GOOD)
     console, _, _ = a_console()
-    return Flow(load_config(root, {}), {}, request, engine, docker, console, root)
+    return ContainerRunner(load_config(root, {}), {}, request, engine, docker, console, root)
 
 
 def test_services_are_started_before_it_and_go_with_it(tmp_path: Path) -> None:
@@ -506,7 +508,7 @@ def test_what_can_not_be_removed_keeps_nothing_else_and_all_of_it_is_told() -> N
     ]
     assert docker.said("rm")[-1] == "rm --force --volumes two"
     docker.table["ps --all"] = refused
-    with pytest.raises(ProblemsError, match="docker ps lists nothing") as caught:
+    with pytest.raises(ProblemsError, match="docker ps failed") as caught:
         Containers(docker, "thing").clean_up("77", services=True)
     assert len(caught.value.problems) == 2
     # Nor does the container itself keep its services.
@@ -546,7 +548,7 @@ def test_what_killed_runs_left_is_removed_and_what_is_detached_or_runs_is_not(
 def test_a_service_that_can_not_be_started_is_the_engines_error(tmp_path: Path) -> None:
     docker = Docker({"run --name": Completed(code=125, stderr="no such image")})
     flow = _serving(tmp_path, docker)
-    with pytest.raises(EngineError, match="docker run failed for a service") as caught:
+    with pytest.raises(EngineError, match=r"the service \w+ can't be started") as caught:
         flow.start(flow.plan("thing:1"), "1")
     assert caught.value.why == "no such image"
 
@@ -559,7 +561,9 @@ def test_the_port_of_expose_is_published_where_one_is_asked_for(tmp_path: Path) 
     console, _, _ = a_console()
     request = RunRequest(port="19123")
     engine = describe_engine(answer, GOOD)
-    flow = Flow(load_config(tmp_path, {}), {}, request, engine, docker, console, tmp_path)
+    flow = ContainerRunner(
+        load_config(tmp_path, {}), {}, request, engine, docker, console, tmp_path
+    )
     # Before there is an image nothing can be said about it.
     flow.check()
     assert flow.plan("thing:1").published == ("127.0.0.1", 19123, 8000)

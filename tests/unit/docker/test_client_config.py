@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.docker.client_config import config_directory
+from buildlib.docker.client_config import config_folder
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from buildlib.docker.client_config import config_directory
     ],
 )
 def test_it_is_found_as_docker_finds_it(env: dict[str, str], directory: Path) -> None:
-    assert config_directory(env) == directory
+    assert config_folder(env) == directory

@@ -176,7 +176,7 @@ def test_a_listing_that_fails_is_made_again() -> None:
 
 def test_an_engine_that_lists_nothing_is_told_and_not_taken_for_empty() -> None:
     engine, pauses = _Listing(99), list[float]()
-    with pytest.raises(EngineError, match="docker image lists nothing") as caught:
+    with pytest.raises(EngineError, match="docker image failed") as caught:
         listed(engine, "image", "ls", sleep=pauses.append)
     assert caught.value.why == "content digest sha256:ab: not found"
     assert len(engine.asked) == len(pauses) + 1

@@ -43,7 +43,7 @@ def test_a_file_is_no_way_to_anything() -> None:
         pytest.param(["app"], "apple", False, id="a name is matched whole"),
     ],
 )
-def test_dockerignore(lines: list[str], path: str, excluded: bool) -> None:  # noqa: FBT001
+def test_dockerignore(lines: list[str], path: str, excluded: bool) -> None:
     assert DockerIgnore(lines).excludes(path) is excluded
 
 
@@ -78,7 +78,7 @@ def test_dockerignore(lines: list[str], path: str, excluded: bool) -> None:  # n
 def test_a_pattern_is_what_the_builder_takes_it_for(
     line: str,
     path: str,
-    excluded: bool,  # noqa: FBT001
+    excluded: bool,
 ) -> None:
     assert DockerIgnore([line]).excludes(path) is excluded
 

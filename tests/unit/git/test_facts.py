@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildlib.errors import ToolError
-from buildlib.git.command import Answer
+from buildlib.git.command import GitResult
 from buildlib.git.facts import without_credentials
 
 PLAIN = {
@@ -61,8 +61,8 @@ def test_what_is_no_address_is_no_crash(address: str) -> None:
     assert without_credentials(without_credentials(address)) == without_credentials(address)
 
 
-def _failed(err: str, code: int = 128) -> Answer:
-    return Answer(code, "", err, Path("/the repo"), ("status", "-z"))
+def _failed(err: str, code: int = 128) -> GitResult:
+    return GitResult(code, "", err, Path("/the repo"), ("status", "-z"))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_the_reason_is_taken_out_of_what_git_says(err: str, complaint: str) -> N
         pytest.param(_failed("", 127), "it is not installed", id="no git"),
     ],
 )
-def test_an_answer_that_is_none_is_an_error_with_its_command(answer: Answer, why: str) -> None:
+def test_an_answer_that_is_none_is_an_error_with_its_command(answer: GitResult, why: str) -> None:
     with pytest.raises(ToolError, match=r"^git status failed") as caught:
         answer.checked()
     assert caught.value.why == why

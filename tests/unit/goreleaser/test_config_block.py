@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from buildlib.build.planner import BuildRequest, make_build_plan
-from buildlib.config.goreleaser import GoReleaser, parse_goreleaser
-from buildlib.config.tag_rules import DEFAULT_RULES, Kind, TagRule, parse_rules
+from buildlib.config.goreleaser import GoReleaser
+from buildlib.config.parse import parse_table
+from buildlib.config.tag_rules import DEFAULT_RULES, TagRule, VersionKind, parse_rules
 from buildlib.errors import InputError
 from buildlib.goreleaser.config_block import BEGIN, END, make_block, with_block
 from buildlib.goreleaser.templates import escape, tag_template
@@ -67,13 +68,15 @@ def test_the_default_rules_are_templates_of_releases() -> None:
     ("rule", "template"),
     [
         pytest.param(
-            TagRule(template="{version}", on=(Kind.PRERELEASE,), suffix="-alpine"),
+            TagRule(template="{version}", on=(VersionKind.PRERELEASE,), suffix="-alpine"),
             '{{ $tag := printf "%v-alpine" (replace .Version "+" "-") }}'
             '{{ if and (not .IsSnapshot) (ne .Prerelease "") }}{{ $tag }}{{ end }}',
             id="of prereleases alone, with a suffix",
         ),
         pytest.param(
-            TagRule(template="{major}.{minor}.{patch}", on=(Kind.RELEASE, Kind.PRERELEASE)),
+            TagRule(
+                template="{major}.{minor}.{patch}", on=(VersionKind.RELEASE, VersionKind.PRERELEASE)
+            ),
             '{{ $tag := printf "%v.%v.%v" .Major .Minor .Patch }}'
             "{{ if (not .IsSnapshot) }}{{ $tag }}{{ end }}",
             id="of both, and never of a snapshot",
@@ -287,8 +290,10 @@ def test_marks_that_are_not_in_order_are_refused(text: str) -> None:
 
 
 def test_the_settings_are_read() -> None:
-    read = parse_goreleaser({"file": "x.yaml", "build-args": {"B": "1", "A": "2"}})
+    read = parse_table(
+        GoReleaser, {"file": "x.yaml", "build-args": {"B": "1", "A": "2"}}, "goreleaser"
+    )
     assert read == GoReleaser(file="x.yaml", build_args=(("A", "2"), ("B", "1")))
     with pytest.raises(InputError) as caught:
-        parse_goreleaser({"files": "x"})
+        parse_table(GoReleaser, {"files": "x"}, "goreleaser")
     assert "did you mean goreleaser.file" in str(caught.value)

@@ -83,7 +83,7 @@ def test_a_file_of_an_images_name_is_no_archive(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     content: bytes,
-    is_archive: bool,  # noqa: FBT001 - a table
+    is_archive: bool,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / name
@@ -165,8 +165,8 @@ def test_any_zstd_that_engines_read_is_read(
 def test_an_archive_of_dockers_older_form_is_an_image(
     tmp_path: Path,
     prefix: str,
-    links: bool,  # noqa: FBT001 - a table
-    packed: bool,  # noqa: FBT001 - a table
+    links: bool,
+    packed: bool,
 ) -> None:
     layers = [{"a": b"1"}, {"b": b"22"}, {"a": b"1"}]
     path = tmp_path / "i.tar"

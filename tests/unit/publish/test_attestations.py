@@ -272,7 +272,7 @@ def _made(root: Path, receipt: Receipt) -> None:
 def test_what_is_signed_beside_the_image(tmp_path: Path, where: str, beside: list[str]) -> None:
     signer, receipt, plan = _planned(tmp_path, where)
     _made(tmp_path, receipt)
-    said = signer._attestations(plan.targets[0], receipt, tmp_path)  # noqa: SLF001 - without cosign
+    said = signer._attestations(plan.targets[0], receipt, tmp_path)
     assert [kind for _, _, kind in said] == beside
     found = list(predicates_of(receipt, tmp_path))
     assert [one.kind for one in found] == [SPDX, V02]

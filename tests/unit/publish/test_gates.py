@@ -17,11 +17,11 @@ from ociwriter import OciWriter
 
 from buildlib.config.policy import PolicyIgnore
 from buildlib.containers.runner import Engine
-from buildlib.docker.endpoint import Kind
+from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed, Executor
 from buildlib.policy.report import PolicyReport
-from buildlib.publish.gates import FAILED, PASSED, Subject, judge, missing_tools
+from buildlib.publish.gates import FAILED, PASSED, GateSubject, missing_tools, run_gates
 from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult, SmokeReport
 
 from fakes import FakeExecutor, a_console, a_project, words_after, write_project
@@ -58,7 +58,7 @@ class Tools(FakeExecutor):
         return Completed(code=0)
 
 
-def _subject(root: Path, executor: Executor, config: str = CONFIG) -> tuple[Subject, Any]:
+def _subject(root: Path, executor: Executor, config: str = CONFIG) -> tuple[GateSubject, Any]:
     writer = OciWriter()
     image = writer.image([writer.layer({"a": b"x"})])
     write_project(root, config)
@@ -69,7 +69,7 @@ def _subject(root: Path, executor: Executor, config: str = CONFIG) -> tuple[Subj
     def never() -> Engine:
         raise AssertionError
 
-    subject = Subject(
+    subject = GateSubject(
         project=a_project(root),
         archive=archive,
         release=True,
@@ -91,7 +91,7 @@ def test_gates_run_side_by_side(tmp_path: Path) -> None:
             barrier.wait()
 
     subject, _ = _subject(tmp_path, Meeting())
-    outcomes = judge(("scan", "sbom"), subject, cancel=lambda: None)
+    outcomes = run_gates(("scan", "sbom"), subject, cancel=lambda: None)
     assert [outcome.record.state for outcome in outcomes] == [PASSED, PASSED], outcomes
     assert [outcome.record.gate for outcome in outcomes] == ["scan", "sbom"]
 
@@ -104,7 +104,7 @@ def test_an_interruption_ends_all_of_them(tmp_path: Path) -> None:
     ended: list[str] = []
     subject, _ = _subject(tmp_path, Interrupted())
     with pytest.raises(CancelledError):
-        judge(("scan", "sbom"), subject, cancel=lambda: ended.append("cancelled"))
+        run_gates(("scan", "sbom"), subject, cancel=lambda: ended.append("cancelled"))
     assert ended == ["cancelled"]
 
 
@@ -142,7 +142,9 @@ def test_a_file_that_a_gate_needs_is_missed_before_the_build(tmp_path: Path, cas
     gate, text, printed = FILES[case]
     (tmp_path / "s.json").write_text("{}", encoding="utf-8")
     subject, _ = _subject(tmp_path, Tools(), CONFIG + text)
-    subject = replace(subject, engine=lambda: cast("Engine", SimpleNamespace(kind=Kind.LINUX)))
+    subject = replace(
+        subject, engine=lambda: cast("Engine", SimpleNamespace(kind=EngineKind.LINUX))
+    )
     (problem,) = missing_tools((gate,), subject)
     assert printed in problem.what
 
@@ -174,7 +176,7 @@ def test_a_file_that_the_scanner_is_to_read_is_missed_as_well(tmp_path: Path) ->
 
 def test_the_receipt_says_by_which_tools(tmp_path: Path) -> None:
     subject, _ = _subject(tmp_path, Tools())
-    scan, sbom = judge(("scan", "sbom"), subject, cancel=lambda: None)
+    scan, sbom = run_gates(("scan", "sbom"), subject, cancel=lambda: None)
     assert scan.record.figures["scanner"] == "grype 0.100.0"
     assert sbom.record.figures["tool"] == "syft 1.18.1"
 
@@ -182,7 +184,7 @@ def test_the_receipt_says_by_which_tools(tmp_path: Path) -> None:
 def _scanned(root: Path, config: str) -> tuple[str, dict[str, Any], str]:
     """Return the gate's outcome, the SARIF that it left, and what was printed."""
     subject, err = _subject(root, Tools(MATCH), config)
-    (outcome,) = judge(("scan",), subject, cancel=lambda: None)
+    (outcome,) = run_gates(("scan",), subject, cancel=lambda: None)
     sarif = root / "dist/thing-1.2.3.scan.sarif"
     return outcome.record.state, json.loads(sarif.read_text("utf-8")), err.getvalue()
 
@@ -210,7 +212,7 @@ def test_an_ignore_that_the_policy_no_longer_needs_is_a_warning(
     report = PolicyReport(image="t", platforms=(), findings=(), unused=(unused,))
     monkeypatch.setattr(f"{MODULE}.check_policy", lambda *_, **__: report)
     subject, err = _subject(tmp_path, FakeExecutor())
-    (outcome,) = judge(("policy",), subject, cancel=lambda: None)
+    (outcome,) = run_gates(("policy",), subject, cancel=lambda: None)
     assert outcome.record.state == PASSED
     assert "warning: nothing is left to ignore of no-setuid /bin/su" in err.getvalue()
 
@@ -219,7 +221,7 @@ def test_a_platform_that_the_record_of_sizes_lacks_is_a_warning(tmp_path: Path) 
     (tmp_path / "s.json").write_text('{"version": "1.0.0", "platforms": {}}', encoding="utf-8")
     config = f'{CONFIG}[smoke]\nsize-record = "s.json"\n'
     subject, err = _subject(tmp_path, FakeExecutor(), config)
-    (outcome,) = judge(("size",), subject, cancel=lambda: None)
+    (outcome,) = run_gates(("size",), subject, cancel=lambda: None)
     assert outcome.record.state == PASSED
     assert "warning: linux/amd64 is not in the record of 1.0.0" in err.getvalue()
 
@@ -263,7 +265,7 @@ def test_the_policy_goes_by_what_smoke_saw_of_this_very_image(
     asked = _policy_asked(monkeypatch)
     subject, _ = _subject(tmp_path, FakeExecutor(), DROPPING)
     subject = replace(subject, engine=lambda: None)  # type: ignore[arg-type, return-value]
-    outcomes = judge(("policy", "smoke"), subject, cancel=lambda: None)
+    outcomes = run_gates(("policy", "smoke"), subject, cancel=lambda: None)
     assert [outcome.record.gate for outcome in outcomes] == ["policy", "smoke"]
     assert asked == [("linux/amd64",) if state is CheckState.PASSED else ()]
 
@@ -271,7 +273,7 @@ def test_the_policy_goes_by_what_smoke_saw_of_this_very_image(
 def test_without_smoke_nothing_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _policy_asked(monkeypatch)
     subject, _ = _subject(tmp_path, FakeExecutor(), DROPPING)
-    judge(("policy",), subject, cancel=lambda: None)
+    run_gates(("policy",), subject, cancel=lambda: None)
     assert asked == [()]
 
 
@@ -285,7 +287,7 @@ def test_a_release_has_on_record_that_build_checks_were_left_out(tmp_path: Path)
         for rule in ("complete-labels", "exec-healthcheck", "non-root", "pinned-base")
     )
     subject, err = _subject(tmp_path, FakeExecutor(said), config)
-    (outcome,) = judge(("policy",), subject, cancel=lambda: None)
+    (outcome,) = run_gates(("policy",), subject, cancel=lambda: None)
     assert outcome.record.state == PASSED, outcome.record.detail
     (line,) = outcome.record.figures["left out"]
     assert line == "build checks left out: docker buildx has them since 0.15"
@@ -300,6 +302,6 @@ def test_what_the_system_refuses_is_the_outcome_of_one_gate(
 
     monkeypatch.setattr(f"{MODULE}.check_scan", full)
     subject, _ = _subject(tmp_path, Tools())
-    scan, sbom = judge(("scan", "sbom"), subject, cancel=lambda: None)
+    scan, sbom = run_gates(("scan", "sbom"), subject, cancel=lambda: None)
     assert (scan.record.state, sbom.record.state) == (FAILED, PASSED)
     assert "TMPDIR" in scan.record.detail

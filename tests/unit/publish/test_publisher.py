@@ -24,7 +24,7 @@ from buildlib.image.archive import open_archive
 from buildlib.image.labels import STAND_INS, VERSION_LABEL
 from buildlib.project import Checkout
 from buildlib.publish.dry_run import as_dict, as_script
-from buildlib.publish.gates import Subject
+from buildlib.publish.gates import GateSubject
 from buildlib.publish.plan import PublishPlan, Skip, make_publish_plan, parse_skips
 from buildlib.publish.provenance import make_statement
 from buildlib.publish.publisher import PublishContext, PublishFlow
@@ -50,7 +50,7 @@ DIGEST = "sha256:" + "a" * 64
 HASH = "sha256:" + "b" * 64
 
 
-def a_plan(root: Path, *registries: Registry, config: str = CONFIG, **more: Any) -> PublishPlan:  # noqa: ANN401 - the plan's own
+def a_plan(root: Path, *registries: Registry, config: str = CONFIG, **more: Any) -> PublishPlan:
     """Return the plan of a release; `more` is what else `make_publish_plan` takes."""
     project = a_project(write_project(root, config), git=git_facts(root=root))
     return make_publish_plan(
@@ -66,10 +66,10 @@ def surroundings(root: Path) -> PublishContext:
     """Return what a publication is given that is not run."""
     console, _, _ = a_console()
 
-    def never() -> Any:  # noqa: ANN401 - it returns nothing
+    def never() -> Any:
         raise AssertionError
 
-    subject = Subject(
+    subject = GateSubject(
         project=a_project(root, git=git_facts(root=root)),
         archive=root / "dist/thing-1.2.3.oci.tar",
         release=True,
@@ -174,7 +174,7 @@ def test_the_statement_says_that_files_differ_from_the_commit(tmp_path: Path) ->
     clean = a_plan(tmp_path)
     project = a_project(tmp_path)
 
-    def source(plan: PublishPlan) -> Any:  # noqa: ANN401 - JSON
+    def source(plan: PublishPlan) -> Any:
         statement = make_statement(project, plan, _receipt(plan, tmp_path))
         return statement["buildDefinition"]["resolvedDependencies"][0]
 

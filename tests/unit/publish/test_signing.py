@@ -91,7 +91,7 @@ def _envelope(predicate: object) -> str:
 
 
 def _repository(name: str) -> Repository:
-    known = Credentials(username=name, secret="x", source="the test")  # noqa: S106 - made up
+    known = Credentials(username=name, secret="x", source="the test")
     return Repository(Transport("registry.example", known), f"{name}/thing")
 
 
@@ -231,7 +231,7 @@ class _Refused(Cosign):
 
 def test_what_cosign_is_refused_with_is_told_without_the_password(tmp_path: Path) -> None:
     project, plan, receipt = _planned(tmp_path)
-    known = Credentials(username="one", secret="pass-77ab", source="the test")  # noqa: S106 - made up
+    known = Credentials(username="one", secret="pass-77ab", source="the test")
     there = Repository(Transport("registry.example", known), "one/thing")
     signer = ReleaseSigner(project, plan, _Refused(), a_console()[0], {"one": there})
     with pytest.raises(AuthorisationError, match=r"DENIED: no \*\*\*"):

@@ -150,7 +150,7 @@ def test_each_address_has_its_own_way(address: str, through: str) -> None:
 def test_no_proxy_is_read_as_docker_reads_it(
     no_proxy: str,
     address: str,
-    spared: bool,  # noqa: FBT001 - a table
+    spared: bool,
 ) -> None:
     found = _manager({"ALL_PROXY": "http://proxy.example", "NO_PROXY": no_proxy}, address)
     assert isinstance(found, urllib3.ProxyManager) is not spared
@@ -184,7 +184,7 @@ def test_a_variable_in_capitals_wins_and_an_empty_one_is_none() -> None:
         ("http://127.1/token", False),
     ],
 )
-def test_who_else_reads_what_is_sent(address: str, private: bool) -> None:  # noqa: FBT001 - a table
+def test_who_else_reads_what_is_sent(address: str, private: bool) -> None:
     assert is_private(parse_address(address)) is private
 
 
@@ -275,5 +275,5 @@ def test_a_host_that_is_none_is_told(host: str) -> None:
 
 
 def test_a_password_that_is_no_text_is_sent_as_the_bytes_that_it_is() -> None:
-    known = Credentials(username="ann", secret="p\udce4ss", source="the test")  # noqa: S106 - made up
+    known = Credentials(username="ann", secret="p\udce4ss", source="the test")
     assert base64.b64decode(known.basic) == b"ann:p\xe4ss"

@@ -129,7 +129,7 @@ def test_what_could_not_be_deleted_once_is_deleted_by_the_next_publisher() -> No
     assert world.registry.tags == {}
 
 
-def _fail(now: bool) -> None:  # noqa: FBT001 - said by its caller
+def _fail(now: bool) -> None:
     if now:
         raise TransientError("down")
 
@@ -321,7 +321,7 @@ def test_an_image_under_the_tag_of_a_claim_is_neither_waited_for_nor_deleted(dat
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TransientError("no answer")])
 def test_one_whose_request_got_no_answer_is_released_as_well(
     error: type[KeyboardInterrupt] | TransientError,
-    deletes: bool,  # noqa: FBT001 - parametrized
+    deletes: bool,
 ) -> None:
     world = World(deletes=deletes)
     put = world.registry.answer
@@ -437,7 +437,7 @@ def test_one_that_cannot_be_released_is_told() -> None:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, CancelledError("interrupted")])
 def test_an_interrupt_of_the_release_does_not_leave_it(
     error: type[KeyboardInterrupt] | CancelledError,
-    deletes: bool,  # noqa: FBT001 - parametrized
+    deletes: bool,
 ) -> None:
     world = World(deletes=deletes)
     claim = world.claim("a").__enter__()

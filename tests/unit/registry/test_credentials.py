@@ -20,7 +20,7 @@ GHCR = Registry(
     name="ghcr",
     repository="ghcr.io/x/y",
     username_env="WHO",
-    password_env="WITH",  # noqa: S106 - a variable's name
+    password_env="WITH",
 )
 HUB = Registry(name="hub", repository="x/y")
 HUB_KEY = "https://index.docker.io/v1/"
@@ -183,7 +183,7 @@ def test_an_identity_token_is_no_password(tmp_path: Path, where: str) -> None:
         executor = FakeExecutor()
     found = find_credentials(GHCR, env, executor)
     assert found
-    assert found.identity_token == "t0k"  # noqa: S105 - made up
+    assert found.identity_token == "t0k"
 
 
 def test_a_file_that_is_broken_is_an_error_without_its_content(tmp_path: Path) -> None:

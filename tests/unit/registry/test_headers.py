@@ -120,7 +120,7 @@ def test_every_challenge_is_read(text: str, found: list[tuple[str, Mapping[str, 
 
 def test_no_text_is_too_much_for_them() -> None:
     seed = random.randrange(1 << 30)
-    print(f"seed {seed}")  # noqa: T201 - to repeat it
+    print(f"seed {seed}")
     chance = random.Random(seed)
     alphabet = string.ascii_letters[:6] + "<>\";,= \t\\='é"
     for _ in range(3000):

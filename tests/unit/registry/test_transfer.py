@@ -100,7 +100,7 @@ def test_what_is_in_two_indexes_is_pushed_once_and_before_both(tmp_path: Path) -
 def test_bytes_of_another_digest_are_not_pushed(tmp_path: Path) -> None:
     writer = OciWriter()
     layer = writer.layer({"a": b"a"})
-    writer._blobs[str(layer["digest"])] = bytes(int(str(layer["size"])))  # noqa: SLF001 - damaged on purpose
+    writer._blobs[str(layer["digest"])] = bytes(int(str(layer["size"])))
     problem = _push(tmp_path, writer, writer.image([layer]))
     assert f"{layer['digest']} has the bytes of sha256:" in problem.what
 

@@ -46,7 +46,7 @@ REFERENCE = f"registry.example/x@{DIGEST}"
 TWO, THREE = Cosign(version="2"), Cosign(version="3", signing_config=True)
 KEY = Sign(key="keys/cosign.key")
 PUBLIC = Verify(key="cosign.pub")
-KNOWN = Credentials(username="ann", secret="pass-9d1f", source="the test")  # noqa: S106 - made up
+KNOWN = Credentials(username="ann", secret="pass-9d1f", source="the test")
 REGISTRY = Transport("registry.example", KNOWN)
 GITHUB = "https://token.actions.githubusercontent.com"
 
@@ -253,7 +253,7 @@ ONE, OTHER = (f"registry.example/x@sha256:{letter * 64}" for letter in "bc")
 )
 def test_what_is_not_signed_is_named(
     signed: tuple[str, ...],
-    manifests: bool,  # noqa: FBT001 - a table
+    manifests: bool,
     said: str,
 ) -> None:
     executor = Signatures(*signed)
@@ -340,7 +340,7 @@ def test_a_registry_that_stalls_is_asked_again_and_then_it_may_work_later() -> N
         stalled.statements(REFERENCE, "spdxjson", PUBLIC)
 
 
-TOKEN = "eyJhbGciOiJub25lIn0.plant.plant"  # noqa: S105 - made up
+TOKEN = "eyJhbGciOiJub25lIn0.plant.plant"
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ def _why(said: str, safe: Callable[[str], str]) -> str:
 
 
 def test_a_password_of_one_letter_changes_nothing_about_what_went_wrong() -> None:
-    known = Credentials(username="ann", secret="e", source="the test")  # noqa: S106 - made up
+    known = Credentials(username="ann", secret="e", source="the test")
     why = _why(NO_FILE, Transport("registry.example", known).safe)
     assert why == NO_FILE.replace("e", "***")
 

@@ -157,7 +157,7 @@ DIFFS = {
 
 @pytest.mark.parametrize(("diff", "found"), DIFFS.values(), ids=DIFFS)
 def test_what_is_written_elsewhere(diff: str, found: tuple[str, ...]) -> None:
-    allowed = ["/data/", "/tmp", "/var/cache/app", "*/__pycache__"]  # noqa: S108 - inside
+    allowed = ["/data/", "/tmp", "/var/cache/app", "*/__pycache__"]
     assert written_elsewhere(diff, allowed, init=True, mounted=["/srv/conf"]) == found
 
 
@@ -169,7 +169,7 @@ PATHS = NAMES.map(lambda names: "/" + "/".join(names))
 def test_each_file_is_reported_unless_it_is_expected(
     files: set[str],
     allowed: list[str],
-    init: bool,  # noqa: FBT001 - as hypothesis hands it over
+    init: bool,
 ) -> None:
     # Files alone: no path is the directory of another.
     leaves = {path for path in files if not any(one.startswith(f"{path}/") for one in files)}

@@ -757,7 +757,7 @@ def test_services_run_beside_it_and_go_with_it(tmp_path: Path) -> None:
     assert _findings(tmp_path, docker, SERVICES)["--help"].state is CheckState.PASSED
     network = next(argv[-1] for argv in docker.asked if argv[1:3] == ("network", "create"))
     service, command = [argv for argv in docker.asked if argv[1] == "run"]
-    assert {"--network", network, "--network-alias", "db", "X=y", "missing"} <= set(service)
+    assert {"--network", network, "--network-alias", "db", "X=y"} <= set(service)
     assert service[-2:] == ("db:1", "serve")
     assert ("--network", network) in pairwise(command)
     assert any(argv[1] == "exec" and argv[-1] == "ready" for argv in docker.asked)

@@ -12,7 +12,7 @@ from buildlib.git.facts import Changes, NoGit
 from buildlib.git.history import Lineage
 from buildlib.version_schemes import Naming, Scheme
 from buildlib.versioning.next_tag import (
-    Step,
+    Increment,
     next_tag,
     parse_step,
     release_branches,
@@ -43,7 +43,7 @@ NEXT = {
 
 @pytest.mark.parametrize(("before", "expected"), NEXT.values(), ids=NEXT)
 def test_next(before: list[str], expected: list[str]) -> None:
-    assert [next_tag(step, before, before, Naming(prefix="v")) for step in Step] == expected
+    assert [next_tag(step, before, before, Naming(prefix="v")) for step in Increment] == expected
 
 
 def test_a_step_always_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,32 +52,32 @@ def test_a_step_always_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(semver.Version, "next_version", stays)
     before = ["v1.0.0-beta"]
-    assert next_tag(Step.PRERELEASE, before, before, Naming(prefix="v")) == "v1.0.0-beta.1"
+    assert next_tag(Increment.PRERELEASE, before, before, Naming(prefix="v")) == "v1.0.0-beta.1"
 
 
 def test_what_another_branch_has_taken_is_left_out() -> None:
     taken = ["v1.2.8", "v1.2.9", "v1.2.10", "v1.3.0", "v2.0.0"]
     before = ["v1.2.8"]
-    assert next_tag(Step.PATCH, before, taken, Naming(prefix="v")) == "v1.2.11"
-    assert next_tag(Step.MINOR, before, taken, Naming(prefix="v")) == "v1.4.0"
-    assert next_tag(Step.MAJOR, before, taken, Naming(prefix="v")) == "v3.0.0"
+    assert next_tag(Increment.PATCH, before, taken, Naming(prefix="v")) == "v1.2.11"
+    assert next_tag(Increment.MINOR, before, taken, Naming(prefix="v")) == "v1.4.0"
+    assert next_tag(Increment.MAJOR, before, taken, Naming(prefix="v")) == "v3.0.0"
     assert (
-        next_tag(Step.PRERELEASE, before, [*taken, "v1.2.9-rc.1"], Naming(prefix="v"))
+        next_tag(Increment.PRERELEASE, before, [*taken, "v1.2.9-rc.1"], Naming(prefix="v"))
         == "v1.2.9-rc.2"
     )
 
 
 def test_the_next_tag_has_the_prefix_of_the_project() -> None:
     tags = ["cli/v1.0.0", "v7.0.0"]
-    assert next_tag(Step.PATCH, tags, tags, Naming(prefix="cli/v")) == "cli/v1.0.1"
+    assert next_tag(Increment.PATCH, tags, tags, Naming(prefix="cli/v")) == "cli/v1.0.1"
 
 
 def test_no_step_goes_on_from_what_is_no_semver() -> None:
-    with pytest.raises(InputError, match="no step goes on from v2020-01"):
-        next_tag(Step.PATCH, ["v2020-01"], [], Naming(scheme=Scheme.ANY))
+    with pytest.raises(InputError, match="can't increment v2020-01"):
+        next_tag(Increment.PATCH, ["v2020-01"], [], Naming(scheme=Scheme.ANY))
     for scheme in (Scheme.PEP440, Scheme.CALVER):
         with pytest.raises(InputError, match="patch is a step of SemVer") as caught:
-            next_tag(Step.PATCH, ["v2020.1"], [], Naming(scheme=scheme))
+            next_tag(Increment.PATCH, ["v2020.1"], [], Naming(scheme=scheme))
         assert f'version-scheme is "{scheme}"' in str(caught.value)
 
 
@@ -103,7 +103,7 @@ def test_a_tag_is_a_version_of_the_scheme(text: str, scheme: Scheme, name: str) 
 
 
 def test_steps_have_names() -> None:
-    assert parse_step("patch") is Step.PATCH
+    assert parse_step("patch") is Increment.PATCH
     with pytest.raises(InputError, match="unknown step"):
         parse_step("pach")
 

@@ -207,7 +207,7 @@ def test_a_release_that_is_the_highest_gets_latest_whatever_else_is_there(
     if parsed.same(naming.read(tag)):
         assert plan.tags == (tag, "latest")
     else:
-        assert ["no tag would tell" in str(problem) for problem in plan.refusals] == [True]
+        assert ["no tag would contain" in str(problem) for problem in plan.refusals] == [True]
 
 
 # --- what is signed, and the tags that name it ------------------------------------------------
@@ -274,7 +274,7 @@ def test_another_version_does_not_verify_under_a_tag_that_names_one(data: st.Dat
     assume(not one.same(two))
     with pytest.raises(VerificationError):
         check_version("x", other, [said], naming)
-    telling = [rule for rule in rules if rule.tells_version]
+    telling = [rule for rule in rules if rule.has_version]
     for tag in set(plan.tags) - set(own.tags):
         # By a rule that names no version it could be anything: a word, a branch, a commit.
         if tag not in plan.floating and any(rule.version_in(tag) for rule in telling):
