@@ -50,7 +50,7 @@ class Parsed(NamedTuple):
         text: as it is written.
         key: has an order.
         numbers: the first three; one that is missing counts as 0.
-        names: texts of major, minor and patch; empty where there is none.
+        names: texts of major, minor and patch; empty where there is none, as with an epoch.
         prerelease: empty: it is a release.
         build: metadata that has no place in the order.
     """
@@ -98,7 +98,8 @@ def _pep440(text: str) -> Parsed | None:
     except InvalidVersion:
         return None
     numbers = (found.major, found.minor, found.micro)
-    major, minor, patch = map(str, numbers)
+    # A tag such as 2.0 stands for the line without an epoch: 1!2.0.1 is not of it.
+    major, minor, patch = ("", "", "") if found.epoch else map(str, numbers)
     stage = "".join(map(str, found.pre or ()))
     stages = [stage, "" if found.dev is None else f"dev{found.dev}"]
     return Parsed(

@@ -13,7 +13,7 @@ from buildlib.build.labels import image_labels
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.builders.commands import caches
 from buildlib.config.config import Config
-from buildlib.config.parse import VARIABLE
+from buildlib.config.key_types import VARIABLE
 from buildlib.config.tables import BaseImage
 from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import InputError, did_you_mean

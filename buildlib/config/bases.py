@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from buildlib.config.parse import NUMBER, TEXT, setting, table_type
+from buildlib.config.key_types import NUMBER, TEXT, setting, table_type
 
 
 @dataclass(frozen=True, kw_only=True)

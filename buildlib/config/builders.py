@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from buildlib.config.parse import (
+from buildlib.config.key_types import (
     FLAG,
     PAIRS,
     SIZE,

@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from buildlib.config import parse
+from buildlib.config import key_types
 from buildlib.config import tables as config_tables
-from buildlib.config.parse import BUILD_ARGS, NAMES, PAIRS, TEXT, TEXTS, setting
+from buildlib.config.key_types import BUILD_ARGS, NAMES, PAIRS, TEXT, TEXTS, setting
 from buildlib.config.tables import BaseImage, Registry, Run, Smoke
 from buildlib.config.tag_rules import DEFAULT_RULES, TAGS, TagRule, latest_tag, version_ending
 from buildlib.config.toml_lines import lines_of
@@ -237,7 +237,7 @@ class Config:
         return self.verify or config_tables.VERIFY.parse({}, "verify")
 
 
-_KEYS: Final = parse.keys_of(Config)
+_KEYS: Final = key_types.keys_of(Config)
 _TABLES: Final = {
     *("labels", "build-args", "base-images", "inject", "secrets"),
     *("bases", "builders", "smoke", "run", "policy", "scan", "tags", "registries", "publish"),
@@ -289,21 +289,23 @@ def _parsed(key: str, value: object, source: Source) -> object:
     problems: list[BuildlibError] = []
     try:
         return type_.reader(key)(value)
-    except (parse.MismatchError, BuildlibError, ExceptionGroup) as error:
-        for one in parse.flat(error):
-            if isinstance(one, parse.MismatchError):
+    except (key_types.MismatchError, BuildlibError, ExceptionGroup) as error:
+        for one in key_types.flat(error):
+            if isinstance(one, key_types.MismatchError):
                 problems.append(_mismatch(key, value, source, one))
             elif isinstance(one, BuildlibError):
                 problems.append(one)
     raise ProblemsError(problems) if len(problems) > 1 else problems[0]
 
 
-def _mismatch(key: str, value: object, source: Source, error: parse.MismatchError) -> InputError:
+def _mismatch(
+    key: str, value: object, source: Source, error: key_types.MismatchError
+) -> InputError:
     # What is in a table or a list may be a cache's key.
     found = error.value if error.key else value
     shown = type(found).__name__ if isinstance(found, (dict, list)) else repr(found)
     where = error.key or key
-    return parse.KeyProblemError(
+    return key_types.KeyProblemError(
         f"{where} from {source} must be {error}, not {shown}",
         path=re.sub(r"\[[0-9]+\]", "", where).split("."),
     )
@@ -314,7 +316,7 @@ def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
     if not path:
         return {}
     table = _read_toml(Path(path))
-    parse.check_keys(table, {"base-images": None}, where=f"in {BASE_IMAGES}: ")
+    key_types.check_keys(table, {"base-images": None}, where=f"in {BASE_IMAGES}: ")
     source = Source(kind="environment", detail=BASE_IMAGES)
     return dict(_parsed("base-images", table.get("base-images", {}), source))  # type: ignore[call-overload, no-any-return]
 
@@ -335,7 +337,7 @@ class _Places:
         """Return a problem with the line of the file that it is on."""
         if self._file is None:
             return problem
-        path = problem.path if isinstance(problem, parse.KeyProblemError) else (key,)
+        path = problem.path if isinstance(problem, key_types.KeyProblemError) else (key,)
         table = () if self._file.name == OWN_FILE else ("tool", "buildlib")
         line = self._lines.get((*table, *path)) or self._lines.get((*table, key))
         place = f"{self._file.name}, line {line}" if line else self._file.name
@@ -345,7 +347,7 @@ class _Places:
 
 def _unknown(table: Mapping[str, object], places: _Places) -> list[BuildlibError]:
     try:
-        parse.check_keys(table, _KEYS, where="")
+        key_types.check_keys(table, _KEYS, where="")
     except BuildlibError as error:
         return [places.placed(one, "") for one in ProblemsError([error]).problems]
     return []

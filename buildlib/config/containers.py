@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from buildlib.config.parse import (
+from buildlib.config.key_types import (
     LIST,
     NUMBER,
     PORT,

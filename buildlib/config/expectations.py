@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from buildlib.config.parse import (
+from buildlib.config.key_types import (
     NUMBER,
     PATTERN,
     TEXT,

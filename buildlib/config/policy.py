@@ -8,7 +8,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 from typing import Final
 
-from buildlib.config.parse import (
+from buildlib.config.key_types import (
     NAMES,
     NUMBER,
     SIZE,

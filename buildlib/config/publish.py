@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from buildlib.config.parse import (
+from buildlib.config.key_types import (
     FLAG,
     KeyType,
     choice,

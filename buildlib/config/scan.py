@@ -7,7 +7,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 from typing import Final
 
-from buildlib.config.parse import FLAG, TEXT, TEXTS, choice, parse_text, setting, table_type
+from buildlib.config.key_types import FLAG, TEXT, TEXTS, choice, parse_text, setting, table_type
 from buildlib.config.suppressions import DATE, ignores_type
 from buildlib.errors import InputError, did_you_mean
 from buildlib.findings.vulnerability import THRESHOLDS, Severity, Vulnerability

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from buildlib.config.config import Config
-from buildlib.config.parse import schema_of
+from buildlib.config.key_types import schema_of
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _WORDS: Final = {

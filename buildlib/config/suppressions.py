@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Final
 
-from buildlib.config.parse import KeyType, MismatchError, keys_of, parse_keys, schema_of
+from buildlib.config.key_types import KeyType, MismatchError, keys_of, parse_keys, schema_of
 from buildlib.errors import InputError
 from buildlib.findings.suppressions import SuppressionT
 

@@ -13,7 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from buildlib.config.parse import (
+from buildlib.config.key_types import (
     FLAG,
     LIST,
     NAMES,

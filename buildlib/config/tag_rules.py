@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from buildlib.config.parse import (
+from buildlib.config.key_types import (
     FLAG,
     KeyType,
     MismatchError,

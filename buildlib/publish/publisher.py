@@ -39,8 +39,8 @@ from buildlib.publish.gates import (
     missing_tools,
     run_gates,
 )
+from buildlib.publish.outcomes import Outcomes
 from buildlib.publish.plan import PublishPlan, Target, release_request
-from buildlib.publish.progress import PublishProgress
 from buildlib.publish.provenance import write_provenance
 from buildlib.publish.receipt import (
     GateRecord,
@@ -158,7 +158,7 @@ class PublishFlow:
         self._builds_with: dict[str, str] = {}
         self._begun = False
         folder = plan.archive.parent
-        self._progress = PublishProgress(self.receipt, folder, self._console, context.reached, kept)
+        self._progress = Outcomes(self.receipt, folder, self._console, context.reached, kept)
         self._tagging = Tagging(
             *(self._progress, context.repositories, self._console),
             *(context.tag_policy, context.discarded),

@@ -16,8 +16,8 @@ from buildlib.console import Console
 from buildlib.errors import BuildlibError, GateError, raise_problems
 from buildlib.image.archive import Image
 from buildlib.image.labels import VERSION_LABEL, stand_ins_of
+from buildlib.publish.outcomes import Outcomes
 from buildlib.publish.plan import PublishPlan, Target, required_first, stand_in_problem
-from buildlib.publish.progress import PublishProgress
 from buildlib.registry.claim import Claim, Intent
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.tags import Decide, Tagged, find_document, fixed, write_tag
@@ -53,7 +53,7 @@ class Tagging:
 
     def __init__(
         self,
-        progress: PublishProgress,
+        progress: Outcomes,
         repositories: Mapping[str, Repository],
         console: Console,
         policy: TagPolicy,

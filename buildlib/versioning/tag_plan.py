@@ -111,8 +111,11 @@ class _Order:
 def _is_above(other: Parsed, own: Parsed, line: Line, *, prereleases: bool) -> bool:
     """Return whether a version is higher than `own` in the same line."""
     depth = _DEPTH[line]
+    # Without a name of its major it is of no line, but counts among all versions.
+    of_line = not depth or bool(other.names[0])
     return bool(
         other.key > own.key
+        and of_line
         and other.numbers[:depth] == own.numbers[:depth]
         and (prereleases or not other.prerelease)
     )

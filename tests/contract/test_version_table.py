@@ -394,8 +394,22 @@ SCHEMES = {
         version="1.2.3+1",
         refused=("such a tag reads as 1.2.3-1, and this is 1.2.3+1",),
     ),
-    "an epoch": Row(
-        script="t:v1!2.0", scheme=Scheme.PEP440, version="1!2.0", tags="1-2.0 2.0 2 latest"
+    "an epoch is of no line without one": Row(
+        script="t:v1!2.0",
+        scheme=Scheme.PEP440,
+        version="1!2.0",
+        tags="1-2.0 latest",
+        held={
+            "{major}.{minor}": "there is no major, no minor here",
+            "{major}": "there is no major here",
+        },
+    ),
+    "a version without an epoch beside one with it": Row(
+        script="t:v1!2.5 c t:v2.1",
+        scheme=Scheme.PEP440,
+        version="2.1",
+        tags="2.1 2",
+        held={"latest": "1!2.5 is higher"},
     ),
     "an epoch in the registry": Row(
         script="t:v3.0",

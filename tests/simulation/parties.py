@@ -17,8 +17,8 @@ from buildlib.config.tables import Registry as Configured
 from buildlib.config.tag_rules import TagRule, parse_rules
 from buildlib.console import Console
 from buildlib.git.facts import Changes
+from buildlib.publish.outcomes import Outcomes
 from buildlib.publish.plan import Target, target_of
-from buildlib.publish.progress import PublishProgress
 from buildlib.publish.receipt import Receipt, TargetRecord
 from buildlib.publish.rollback import plan_rollback, roll_back
 from buildlib.publish.tagger import Tagging, TagPolicy
@@ -45,7 +45,7 @@ class _Silent:
         """Say nothing."""
 
 
-class _Course(PublishProgress):
+class _Course(Outcomes):
     """Keeps the receipt as a file would: a publisher that is killed leaves what was saved last."""
 
     def __init__(self, receipt: Receipt, run: Run) -> None:

@@ -10,7 +10,7 @@ from buildlib.bases.check import BasesReport, BaseStatus, not_asked
 from buildlib.bases.end_of_life import SUPPORTED, Lifetimes, read_lifetimes
 from buildlib.bases.newer_tags import Newer, find_newer
 from buildlib.config.bases import Bases
-from buildlib.config.parse import MismatchError, parse_table
+from buildlib.config.key_types import MismatchError, parse_table
 from buildlib.dockerfile.pins import BUILDER, Base, read_bases, repin
 from buildlib.errors import EngineError, GateError, InputError
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from buildlib.config.config import Config, load_config
 from buildlib.config.containers import check_sources, publishes, resolve_mount
 from buildlib.config.expectations import parse_statuses
-from buildlib.config.parse import MismatchError
+from buildlib.config.key_types import MismatchError
 from buildlib.containers.health import (
     Health,
     run_health,

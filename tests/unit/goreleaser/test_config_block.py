@@ -9,7 +9,7 @@ import yaml
 
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.config.goreleaser import GoReleaser
-from buildlib.config.parse import parse_table
+from buildlib.config.key_types import parse_table
 from buildlib.config.tag_rules import DEFAULT_RULES, TagRule, VersionKind, parse_rules
 from buildlib.errors import InputError
 from buildlib.goreleaser.config_block import BEGIN, END, make_block, with_block

@@ -13,7 +13,7 @@ import pytest
 from ociwriter import INDEX, MANIFEST, OciWriter
 from tarwriter import TarEntry, tar
 
-from buildlib.config.parse import MismatchError, parse_size
+from buildlib.config.key_types import MismatchError, parse_size
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Completed
 from buildlib.image import archive as archive_module

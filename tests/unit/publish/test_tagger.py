@@ -12,8 +12,8 @@ from buildlib.config.tables import Registry
 from buildlib.config.tag_rules import DEFAULT_RULES
 from buildlib.errors import BuildlibError, GateError, TransientError
 from buildlib.git.facts import Changes
+from buildlib.publish.outcomes import Outcomes
 from buildlib.publish.plan import PublishPlan, Target, make_publish_plan, plan_target, target_of
-from buildlib.publish.progress import PublishProgress
 from buildlib.publish.receipt import Receipt, TargetRecord, new_receipt, read_receipt
 from buildlib.publish.tagger import Tagging, TagPolicy
 from buildlib.registry.claim import Claim, Intent
@@ -102,7 +102,7 @@ class World:
             target.name: TargetRecord(repository=target.repository) for target in plan.targets
         }
         console, _, self.printed = a_console()
-        course = PublishProgress(receipt, self.root, console, lambda _: None)
+        course = Outcomes(receipt, self.root, console, lambda _: None)
         rules = TagPolicy(
             target=self.target,
             rightful=lambda _registry, _tag, held: "1.3.0" if "1.3.0" in held else "",

@@ -11,7 +11,7 @@ from buildlib.publish.plan import Target
 from buildlib.publish.receipt import Receipt, keep_receipt
 
 
-class PublishProgress:
+class Outcomes:
     """Records the outcome of each step in the receipt, which is written after every step.
 
     Args:
