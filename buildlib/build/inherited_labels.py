@@ -19,7 +19,7 @@ from buildlib.errors import InputError, TimedOutError
 from buildlib.executor import Executor
 from buildlib.image.labels import STAND_INS, stand_ins_of
 from buildlib.image.reference import parse_reference
-from buildlib.registry.address import is_loopback
+from buildlib.registry.loopback import is_loopback
 
 _TIMEOUT: Final = 30.0
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})")

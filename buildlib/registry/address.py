@@ -18,6 +18,7 @@ from urllib3.util import Url, parse_url
 
 from buildlib.errors import InputError
 from buildlib.registry.connection import POOLS
+from buildlib.registry.loopback import is_loopback
 
 _PORTS: Final = {"http": 80, "https": 443}
 # The characters of an address, without the backslash, which some parsers take for a slash.
@@ -30,15 +31,6 @@ _ENTRY: Final = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
 _SECONDS_TO_CONNECT: Final = 10.0
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a registry's host, with or without port, is this machine."""
-    try:
-        name = (parse_url(f"//{host}").host or "").strip("[]")
-        return name == "localhost" or ip_address(name).is_loopback
-    except (LocationParseError, ValueError):
-        return False
 
 
 def _is_host(host: str) -> bool:

@@ -9,8 +9,8 @@ from buildlib.config.config import Config
 from buildlib.config.tables import Registry
 from buildlib.errors import BuildlibError, InputError, collected, did_you_mean, raise_problems
 from buildlib.executor import Executor
-from buildlib.registry.address import is_loopback
 from buildlib.registry.credentials import find_credentials
+from buildlib.registry.loopback import is_loopback
 from buildlib.registry.repository import Repository
 from buildlib.registry.transport import Transport
 from buildlib.retry import Patience

@@ -30,7 +30,6 @@ from buildlib.registry.address import (
     Routes,
     add_query,
     follow,
-    is_loopback,
     is_private,
     parse_address,
     same_server,
@@ -39,6 +38,7 @@ from buildlib.registry.connection import Deadline, until
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.headers import Challenge
 from buildlib.registry.limits import Limits
+from buildlib.registry.loopback import is_loopback
 from buildlib.registry.request import AGENT, Exchange, Options
 from buildlib.registry.response import WHO_ANSWERS, Response, clean, on_one_line, reason_of
 from buildlib.retry import LaterError, Retrier

@@ -17,12 +17,12 @@ from buildlib.registry.address import (
     Routes,
     add_query,
     follow,
-    is_loopback,
     is_private,
     parse_address,
     same_server,
 )
 from buildlib.registry.credentials import Credentials
+from buildlib.registry.loopback import is_loopback
 from buildlib.registry.transport import Transport
 
 
@@ -271,6 +271,24 @@ def test_a_query_is_added_to_the_one_that_is_there(address: str, found: str) -> 
 def test_a_host_that_is_none_is_told(host: str) -> None:
     with pytest.raises(InputError, match="is not the address of a registry"):
         Transport(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:5000", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:5000"]
+)
+def test_a_host_on_this_machine(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("", "registry.example", "localhost.example", "127.0.0.1.example", "0.0.0.0", "[::2]"),
+        *("registry.example\\", "localhost\\.example", "127.0.0.1@example", "example#127.0.0.1"),
+        *("127.0.0.1:5000@example", "localhost/..", "127.0.0.1:x", "[::1", "localhost\n", "0x7f.1"),
+    ],
+)
+def test_a_host_elsewhere(host: str) -> None:
     assert not is_loopback(host)
 
 
