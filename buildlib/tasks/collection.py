@@ -14,7 +14,7 @@ from invoke.tasks import Task
 
 from buildlib.errors import InputError
 from buildlib.tasks import build, check, project, release, run
-from buildlib.tasks.options import CommandLine, check_values, is_invoke
+from buildlib.tasks.options import CommandLine, check_values, program_of
 from buildlib.tasks.session import answer, refusal
 
 # By the work that they are for, in the order in which it is done.
@@ -57,7 +57,7 @@ GROUPS: Final[dict[str, tuple[Task[Any], ...]]] = {
     ),
 }
 TASKS: Final = tuple(task for tasks in GROUPS.values() for task in tasks)
-_FOOTER: Final = "invoke TASK --help explains a task and its options."
+_FOOTER: Final = "{} TASK --help explains a task and its options."
 
 
 def collection(root: Path | None = None, *, complete: bool = False) -> Collection:
@@ -77,7 +77,7 @@ def collection(root: Path | None = None, *, complete: bool = False) -> Collectio
     if root:
         namespace.configure({"buildlib": {"root": str(root)}})
     # Here, as Invoke reads the options only after the tasks are known, and has no other place.
-    if is_invoke(sys.argv[0]):
+    if program_of(sys.argv[0]):
         _check_words(namespace, complete=complete)
     return namespace
 
@@ -86,7 +86,7 @@ def _check_words(namespace: Collection, *, complete: bool) -> None:
     """Refuse what is wrong with the command line; print what Invoke would print otherwise."""
     line = CommandLine(sys.argv, TASKS, complete=complete)
     if line.wants_list:
-        answer(_listing())
+        answer(task_list(program_of(sys.argv[0])))
         raise Exit
     if name := line.wants_help:
         program = Program(binary="inv[oke]", namespace=namespace)
@@ -99,8 +99,12 @@ def _check_words(namespace: Collection, *, complete: bool) -> None:
         raise refusal(error, sys.argv) from None
 
 
-def _listing() -> str:
-    """Return a line for each task, by its work; each fits the terminal."""
+def task_list(program: str) -> str:
+    """Return a line for each task, by its work; each fits the terminal.
+
+    Args:
+        program: that runs them.
+    """
     columns = shutil.get_terminal_size().columns
     width = max(len(task.name) for task in TASKS)
     parts = []
@@ -110,7 +114,7 @@ def _listing() -> str:
             for task in tasks
         ]
         parts.append("\n".join([title, *(_fit(row, columns) for row in rows)]))
-    return "\n\n".join([*parts, _FOOTER])
+    return "\n\n".join([*parts, _FOOTER.format(program)])
 
 
 def _fit(row: str, columns: int) -> str:

@@ -41,10 +41,10 @@ def check_values(argv: Sequence[str], tasks: Iterable[Task[Any]]) -> None:
     # The last one first: an earlier one does not know the options of those after it.
     for name in sorted(found.keys() & set(called), key=called.index, reverse=True):
         context = ParserContext(name, args=found[name].get_arguments())
-        _check(name, context, words[called.index(name) + 1 :])
+        _check(name, context, words[called.index(name) + 1 :], program_of(argv[0]))
 
 
-def _check(name: str, known: ParserContext, words: list[str]) -> None:
+def _check(name: str, known: ParserContext, words: list[str], program: str) -> None:
     flags = {*known.flags, *known.inverse_flags}
     valued = {flag: _nothing(option) for flag, option in known.flags.items() if option.takes_value}
     waiting = ""
@@ -55,7 +55,7 @@ def _check(name: str, known: ParserContext, words: list[str]) -> None:
         if not waiting and equals and flag in valued and not value.strip(valued[flag]):
             raise _empty(flag)
         if not waiting and not word.strip():
-            raise InputError(f"an argument of {name} is empty", hint=f"invoke --help {name}")
+            raise InputError(f"an argument of {name} is empty", hint=f"{program} --help {name}")
         waiting = word if not waiting and word in valued else ""
     if waiting:
         raise _empty(waiting)
@@ -74,10 +74,14 @@ def _empty(flag: str) -> InputError:
     )
 
 
-def is_invoke(program: str) -> bool:
-    """Return whether a process is Invoke's: another one may import tasks, with words of its own."""
-    path = Path(program)
-    return path.name in {"invoke", "inv"} or path.parts[-2:] == ("invoke", "__main__.py")
+def program_of(path: str) -> str:
+    """Return the name of the program that runs tasks: `invoke` or `buildlib`.
+
+    It is empty for another one, which may import tasks and has words of its own.
+    """
+    parts = Path(path).parts[-2:]
+    name = parts[0] if parts[1:] == ("__main__.py",) else "".join(parts[-1:])
+    return {"inv": "invoke", "invoke": "invoke", "buildlib": "buildlib"}.get(name, "")
 
 
 class CommandLine:
@@ -93,6 +97,7 @@ class CommandLine:
         """Read Invoke's own options."""
         self._tasks = {task.name.replace("_", "-"): task for task in tasks}
         self._complete = complete
+        self._program = program_of(argv[0])
         program = Program()
         self._initial = ParserContext(args=[*program.core_args(), *program.task_args()])
         parsed = Parser(initial=self._initial, ignore_unknown=True).parse_argv(list(argv[1:]))
@@ -142,7 +147,7 @@ class CommandLine:
         task = context.name if context and context.name else ""
         if task and context and (missing := context.missing_positional_args):
             names = " and ".join(str(one.name) for one in missing)
-            return InputError(f"{task} needs {names}", hint=f"invoke --help {task}")
+            return InputError(f"{task} needs {names}", hint=f"{self._program} --help {task}")
         word = _unknown_word(text)
         if word.startswith("-") and task and context:
             hint = did_you_mean(word, [*context.flags, *context.inverse_flags])
@@ -155,10 +160,9 @@ class CommandLine:
 
     def _no_task(self, word: str) -> InputError:
         hint = did_you_mean(word, self._tasks)
-        near = hint.startswith("did")
-        return InputError(
-            f"there is no task {word!r}", hint=hint if near else "invoke --list lists the tasks"
-        )
+        if not hint.startswith("did"):
+            hint = f"{self._program} --list lists the tasks"
+        return InputError(f"there is no task {word!r}", hint=hint)
 
 
 def _unknown_word(message: str) -> str:

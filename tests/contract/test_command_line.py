@@ -99,8 +99,11 @@ def test_a_repository_s_own_tasks_are_not_refused(make_checkout: Make) -> None:
         ("/venv/bin/invoke", True),
         ("inv", True),
         ("/lib/invoke/__main__.py", True),
+        ("/venv/bin/buildlib", True),
+        ("/lib/buildlib/__main__.py", True),
         ("/venv/bin/pytest", False),
         ("/lib/pytest/__main__.py", False),
+        ("/buildlib/x.py", False),
         ("", False),
     ],
 )

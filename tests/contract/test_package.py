@@ -97,15 +97,22 @@ def test_the_wheel_serves_a_repository_that_is_not_this_one(
     (project / "tasks.py").write_text(
         "from buildlib.tasks import collection\nnamespace = collection()\n", encoding="utf-8"
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "invoke", "version"],
-        cwd=project,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path / "site")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "0.0.1-SNAPSHOT-none\n"
+
+    def run(*words: str) -> str:
+        env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path / "site")}
+        argv = [sys.executable, "-m", *words]
+        done = subprocess.run(
+            argv, cwd=project, env=env, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert run("invoke", "version") == "0.0.1-SNAPSHOT-none\n"
+    (project / "tasks.py").unlink()
+    assert run("buildlib", "version") == "0.0.1-SNAPSHOT-none\n"
+    source = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert run("buildlib", "--version") == f"buildlib {source['version']}\n"
+    (entry_points,) = [name for name in wheel.namelist() if name.endswith("/entry_points.txt")]
+    assert "buildlib = buildlib.__main__:main" in wheel.read(entry_points).decode()
 
 
 def test_no_requirement_has_an_address() -> None:

@@ -56,6 +56,7 @@ PACKAGES = [
     "doctor",
     "commands",
     "tasks",
+    "__main__",
 ]
 ORDER = [*GROUND, *PACKAGES]
 # Who may touch what is outside of this interpreter.

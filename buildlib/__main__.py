@@ -1,0 +1,37 @@
+"""The program `buildlib`, and `python -m buildlib`: the tasks, where a project has no tasks.py."""
+
+from __future__ import annotations
+
+from importlib.metadata import packages_distributions, version
+
+from invoke.program import Program
+
+from buildlib.tasks.collection import collection, task_list
+from buildlib.tasks.session import answer
+
+
+class _Buildlib(Program):
+    """Invoke with our tasks, whatever files there are."""
+
+    def print_version(self) -> None:
+        """Print the version of the distribution that holds this package."""
+        found = packages_distributions().get("buildlib", ())
+        answer(f"buildlib {version(found[0])}" if found else "buildlib, not installed")
+
+    def load_collection(self) -> None:
+        """Take our tasks instead of those of a tasks.py."""
+        self.collection = collection(complete=True)
+
+    def print_help(self) -> None:
+        """Print the options that every task has, and the tasks."""
+        super().print_help()
+        answer(task_list(self.binary))
+
+
+def main() -> None:
+    """Run the tasks of the command line."""
+    _Buildlib(name="buildlib", binary="buildlib").run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The program `buildlib`, in a repository without a tasks.py."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from conftest import Checkout, run_process
+
+Make = Callable[..., Checkout]
+
+
+@pytest.fixture
+def bare(make_checkout: Make) -> Checkout:
+    made = make_checkout("FROM scratch AS final\n")
+    (made.root / "tasks.py").unlink()
+    return made
+
+
+def _run(checkout: Checkout, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "buildlib", *words]
+    return run_process(argv, checkout.root, checkout.environment({"COLUMNS": "80"}))
+
+
+def test_its_tasks_are_those_of_invoke(make_checkout: Make, bare: Checkout) -> None:
+    other = make_checkout("FROM scratch AS final\n", folder="other")
+    for words in (["version"], ["config", "--json"], ["--help", "tag"]):
+        done, invoked = _run(bare, *words), other.invoke(*words, COLUMNS="80")
+        assert (done.returncode, done.stderr) == (0, invoked.stderr)
+        expected = invoked.stdout.replace(str(other.root), str(bare.root))
+        expected = expected.replace(other.image, bare.image)
+        assert done.stdout.replace("buildlib [", "inv[oke] [") == expected
+
+
+def test_its_help_lists_the_tasks_by_their_work(bare: Checkout) -> None:
+    listed = _run(bare).stdout
+    assert listed.startswith("Build\n  docker-build ")
+    assert listed.endswith("\n\nbuildlib TASK --help explains a task and its options.\n")
+    assert _run(bare, "--list").stdout == listed
+    with_options = _run(bare, "--help").stdout
+    assert with_options.startswith("Usage: buildlib [")
+    assert with_options.endswith(listed)
+
+
+def test_what_it_does_not_know_is_refused_with_the_nearest(bare: Checkout) -> None:
+    done = _run(bare, "docker-biuld")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: there is no task 'docker-biuld'\n  did you mean docker-build?\n"
+    done = _run(bare, "zzz")
+    assert (done.returncode, "buildlib --list lists the tasks" in done.stderr) == (2, True)
