@@ -12,11 +12,15 @@ from typing import Final, TypeVar
 from buildlib.errors import TransientError
 
 # As docker, cosign and the libraries of Go word them, with the statuses and codes of registries.
+# None of it is a part of a name: a repository or a host may be called timeout. Codes are in
+# capitals: the text of status 451, which does not pass, begins with "Unavailable".
 _TRANSIENT: Final = re.compile(
-    r"no such host|server misbehaving|temporary failure|timed? ?out|deadline exceeded|\bEOF\b"
-    r"|connection (refused|reset)|broken pipe|unreachable|no route to host|request canceled"
-    r"|too[ _]?many[ _]?requests|INTERNAL_ERROR|UNAVAILABLE"
-    r"|(status( code)?:?|HTTP) (408|425|429|5\d\d)\b",
+    r"(?<![\w./@:%-])"
+    r"(?:no such host|server misbehaving|temporary failure|timed? ?out|deadline exceeded|EOF"
+    r"|connection (?:refused|reset)|broken pipe|unreachable|no route to host|request canceled"
+    r"|too[ _]?many[ _]?requests|(?-i:INTERNAL_ERROR|UNAVAILABLE)"
+    r"|(?:status(?: code)?:?|HTTP) (?:408|425|429|5\d\d))"
+    r"(?![\w/@-]|[.:]\w)",
     re.IGNORECASE,
 )
 T = TypeVar("T")

@@ -61,6 +61,10 @@ SAID: dict[str, tuple[type[BuildlibError], str]] = {
         "error parsing HTTP 502 response body: invalid character '<' looking for a value",
     ),
     "one that wants a pause": (TransientError, f"{GET}toomanyrequests: too many failed logins"),
+    "a registry that may not answer": (
+        EngineError,
+        f"{GET}received unexpected HTTP status: 451 Unavailable For Legal Reasons",
+    ),
     "a certificate that is not trusted": (
         InputError,
         f"{GET}tls: failed to verify certificate: x509: certificate signed by unknown authority",

@@ -399,11 +399,26 @@ def test_a_long_answer_is_not_cut_in_the_middle_of_a_password() -> None:
     assert _why(f"{long}{KNOWN.secret} and more", REGISTRY.safe) == f"{long}*** "
 
 
-def test_what_will_not_pass_is_not_tried_again() -> None:
+CALLED_TIMEOUT = "signing [r/me/timeout@sha256:a]: GET http://r/v2/me/timeout/manifests/a: "
+LEGAL = "GET http://r/v2/: unexpected status code 451 Unavailable For Legal Reasons"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        pytest.param(DENIED, AuthorisationError, id="it is refused"),
+        pytest.param(
+            f"{CALLED_TIMEOUT}MANIFEST_UNKNOWN: manifest unknown",
+            VerificationError,
+            id="a repository is called so",
+        ),
+        pytest.param(LEGAL, VerificationError, id="a status below 500 is called so"),
+    ],
+)
+def test_what_will_not_pass_is_not_tried_again(said: str, kind: type[BuildlibError]) -> None:
     waits: list[float] = []
-    refused = Answers(Completed(code=1, stderr=LAST + DENIED))
-    with pytest.raises(AuthorisationError):
-        _signer(refused, waits).sign(REFERENCE, KEY)
+    with pytest.raises(kind):
+        _signer(Answers(Completed(code=1, stderr=LAST + said)), waits).sign(REFERENCE, KEY)
     assert waits == []
 
 
