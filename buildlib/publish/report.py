@@ -105,5 +105,6 @@ def reported_tags(
 def _tag_row(row: Mapping[str, str], digest: str) -> tuple[str, str, str]:
     # Two registries may hold different images of one version.
     now, before = row.get("digest", digest), row["before"]
-    was = f"was {short_digest(before)}" if before else "new"
+    # Whole: it is what docker-promote needs to point the tag back, and no registry remembers it.
+    was = f"was {before}" if before else "new"
     return row["reference"], short_digest(now), "as before" if before == now else was

@@ -319,3 +319,72 @@ def test_what_was_tagged_is_told_where_the_next_registry_fails(
     if as_json:
         row = {"reference": f"{world.one.name}:stable", "before": ""}
         assert json.loads(told)["tags"] == [row]
+
+
+def test_a_tag_is_reported_with_the_whole_digest_that_it_had(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.promote(world.releases["1.2.3"], "latest")
+    assert f"  was {world.releases['1.3.0']}\n" in capsys.readouterr().out
+
+
+def test_a_version_that_is_another_image_in_one_registry_is_given_in_none(world: World) -> None:
+    world.two.tags["1.4.0"] = world.releases["1.3.0"]
+    with pytest.raises(BuildlibError) as caught:
+        world.promote(world.releases["1.2.3"], "1.4.0")
+    assert exit_code_of(caught.value) == 7
+    assert f"{world.two.name}:1.4.0 already exists with a different digest" in str(caught.value)
+    assert world.what("1.4.0") == ["none", "1.3.0"]
+
+
+@pytest.mark.parametrize(
+    ("said", "tag", "warned"),
+    [
+        ("1.2.3-rc.1", "1.2.3", True),
+        ("1.1.0", "1.2", True),
+        ("1.2.3", "1.2.3", False),
+        ("1.2.3", "1.2", False),
+        ("1.2.3", "stable", False),
+        ("", "1.2.3", False),
+    ],
+)
+def test_a_tag_that_names_another_version_is_given_with_a_warning(
+    world: World, capsys: pytest.CaptureFixture[str], said: str, tag: str, *, warned: bool
+) -> None:
+    notes = {"annotations": {VERSION_LABEL: said}} if said else {}
+    for here in (world.one, world.two):
+        here.tags.pop(tag, None)
+    digest = world.one.keep({"manifests": [], **notes}, INDEX)
+    assert world.two.keep({"manifests": [], **notes}, INDEX) == digest
+    world.promote(digest, tag)
+    assert world.one.tags[tag] == digest
+    assert ("docker-verify of that tag exits with code 8" in capsys.readouterr().err) == warned
+
+
+def test_what_one_registry_does_not_have_is_tagged_in_none(world: World) -> None:
+    digest = world.one.hold("new")
+    with pytest.raises(InputError, match=f"{world.two.name} has no {digest}"):
+        world.promote(digest, "1.4.0")
+    assert "1.4.0" not in world.one.tags
+
+
+@pytest.mark.timeout(60)
+def test_a_repository_that_two_registries_have_is_claimed_once(world: World) -> None:
+    world.configure(f'[registries.three]\nrepository = "{world.one.name}"\n')
+    world.promote(world.releases["1.2.3"], "stable")
+    assert world.what("stable") == ["1.2.3"] * 2
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["to people", "to programs"])
+def test_what_was_tagged_is_told_where_the_next_registry_fails(
+    world: World, capsys: pytest.CaptureFixture[str], *, as_json: bool
+) -> None:
+    world.two.refused = {"stable"}
+    with pytest.raises(AuthorisationError):
+        world.promote(world.releases["1.2.3"], "stable", as_json=as_json)
+    told = capsys.readouterr().out
+    assert f"{world.one.name}:stable" in told
+    assert f"{world.two.name}:stable" not in told
+    if as_json:
+        row = {"reference": f"{world.one.name}:stable", "before": ""}
+        assert json.loads(told)["tags"] == [row]
