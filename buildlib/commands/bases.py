@@ -48,9 +48,8 @@ def _look_up_all(
         Registry(name=base.reference, repository=one.name)
         for base, one in zip(bases, asked, strict=True)
     ]
-    for base, wanted, one in zip(
-        bases, asked, open_registries(places, run.env, run.executor), strict=True
-    ):
+    opened = open_registries(places, run.env, run.executor, dry=run.dry)
+    for base, wanted, one in zip(bases, asked, opened, strict=True):
         try:
             with run.console.running(f"looking up {base.reference}"):
                 status = look_up(

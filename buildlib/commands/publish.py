@@ -331,7 +331,9 @@ def _preconditions(
         planner.take_commit()
     with collected(problems):
         opened = open_registries(
-            planner.registries, run.env, run.executor, patience, spare_optional=True
+            *(planner.registries, run.env, run.executor, patience),
+            spare_optional=True,
+            dry=run.dry,
         )
     if problems:
         # Otherwise the tools are checked together with the registries.

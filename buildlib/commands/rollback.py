@@ -31,7 +31,8 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
         BuildlibError: a registry failed; the tags moved until then are printed.
     """
     config = run.config()
-    opened = open_registries(chosen_registries(config, names), run.env, run.executor)
+    registries = chosen_registries(config, names)
+    opened = open_registries(registries, run.env, run.executor, dry=run.dry)
     naming = config.naming
     known = [(one, config.tag_rules(one.registry)) for one in opened]
     # A text that is not a version is for the registries to refuse.

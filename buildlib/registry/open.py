@@ -57,6 +57,7 @@ def open_registries(
     patience: Patience | None = None,
     *,
     spare_optional: bool = False,
+    dry: bool = False,
 ) -> tuple[Opened, ...]:
     """Return the registries with their credentials.
 
@@ -67,12 +68,14 @@ def open_registries(
         patience: with the registries; None: the default.
         spare_optional: an optional registry whose credentials fail raises that error with its
             first request, and not here.
+        dry: change nothing on this machine either.
 
     Raises:
         BuildlibError: configured credentials can't be read; all problems at once.
     """
-    # There may be passwords in the files of earlier runs that were killed.
-    remove_left()
+    if not dry:
+        # There may be passwords in the files of earlier runs that were killed.
+        remove_left()
     problems: list[BuildlibError] = []
     found: list[Opened] = []
     for registry in registries:

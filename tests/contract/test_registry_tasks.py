@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from buildlib.errors import (
 from buildlib.image.labels import VERSION_LABEL
 from buildlib.registry.claim import PREFIX
 from buildlib.registry.repository import INDEX, Repository
+from buildlib.tempfiles import new_name
 
 from fakes import write_project
 
@@ -256,69 +260,21 @@ def test_a_release_that_came_meanwhile_is_not_rolled_back(
     assert not [tag for tag in world.one.tags if tag.startswith(PREFIX)]
 
 
+@pytest.mark.parametrize("dry", [True, False], ids=["a dry run", "a run"])
+def test_what_a_killed_run_left_is_removed_but_in_a_dry_run(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, dry: bool
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    ours = new_name("buildlib-docker")
+    left = tmp_path / ours.replace(f"-{os.getpid()}-", f"-{process.pid}-")
+    left.mkdir()
+    rollback(world.edge(dry=dry), "1.2.3", (), as_json=False)
+    assert left.is_dir() == dry
+
+
 # --- promote ---------------------------------------------------------------------------------
-
-
-def test_a_version_that_is_another_image_in_one_registry_is_given_in_none(world: World) -> None:
-    world.two.tags["1.4.0"] = world.releases["1.3.0"]
-    with pytest.raises(BuildlibError) as caught:
-        world.promote(world.releases["1.2.3"], "1.4.0")
-    assert exit_code_of(caught.value) == 7
-    assert f"{world.two.name}:1.4.0 already exists with a different digest" in str(caught.value)
-    assert world.what("1.4.0") == ["none", "1.3.0"]
-
-
-@pytest.mark.parametrize(
-    ("said", "tag", "warned"),
-    [
-        ("1.2.3-rc.1", "1.2.3", True),
-        ("1.1.0", "1.2", True),
-        ("1.2.3", "1.2.3", False),
-        ("1.2.3", "1.2", False),
-        ("1.2.3", "stable", False),
-        ("", "1.2.3", False),
-    ],
-)
-def test_a_tag_that_names_another_version_is_given_with_a_warning(
-    world: World, capsys: pytest.CaptureFixture[str], said: str, tag: str, *, warned: bool
-) -> None:
-    notes = {"annotations": {VERSION_LABEL: said}} if said else {}
-    for here in (world.one, world.two):
-        here.tags.pop(tag, None)
-    digest = world.one.keep({"manifests": [], **notes}, INDEX)
-    assert world.two.keep({"manifests": [], **notes}, INDEX) == digest
-    world.promote(digest, tag)
-    assert world.one.tags[tag] == digest
-    assert ("docker-verify of that tag exits with code 8" in capsys.readouterr().err) == warned
-
-
-def test_what_one_registry_does_not_have_is_tagged_in_none(world: World) -> None:
-    digest = world.one.hold("new")
-    with pytest.raises(InputError, match=f"{world.two.name} has no {digest}"):
-        world.promote(digest, "1.4.0")
-    assert "1.4.0" not in world.one.tags
-
-
-@pytest.mark.timeout(60)
-def test_a_repository_that_two_registries_have_is_claimed_once(world: World) -> None:
-    world.configure(f'[registries.three]\nrepository = "{world.one.name}"\n')
-    world.promote(world.releases["1.2.3"], "stable")
-    assert world.what("stable") == ["1.2.3"] * 2
-
-
-@pytest.mark.parametrize("as_json", [False, True], ids=["to people", "to programs"])
-def test_what_was_tagged_is_told_where_the_next_registry_fails(
-    world: World, capsys: pytest.CaptureFixture[str], *, as_json: bool
-) -> None:
-    world.two.refused = {"stable"}
-    with pytest.raises(AuthorisationError):
-        world.promote(world.releases["1.2.3"], "stable", as_json=as_json)
-    told = capsys.readouterr().out
-    assert f"{world.one.name}:stable" in told
-    assert f"{world.two.name}:stable" not in told
-    if as_json:
-        row = {"reference": f"{world.one.name}:stable", "before": ""}
-        assert json.loads(told)["tags"] == [row]
 
 
 def test_a_tag_is_reported_with_the_whole_digest_that_it_had(
