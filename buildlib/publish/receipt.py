@@ -391,7 +391,8 @@ def _check(name: str, value: object, kind: object) -> None:
 
 def _check_parts(receipt: Receipt) -> None:
     """Raise TypeError or ValueError if a part has the wrong type."""
-    _check("sboms", receipt.sboms, list[_Sbom])
+    for gate in receipt.gates:
+        _check("sboms", gate.figures.get("sboms", []), list[_Sbom])
     _check("provenance", receipt.provenance, list[_Provenance])
     for target in receipt.targets.values():
         _check("tags", target.tags, dict[str, _Tag])

@@ -182,6 +182,8 @@ NO_RECEIPTS: dict[str, object] = {
     "a gate without a state": {"gates": [{"gate": "scan"}]},
     "figures that are null": _gate(figures=None),
     "SBOMs that are null": _gate(figures={"sboms": None}),
+    "SBOMs that are a table": _gate(figures={"sboms": {}}),
+    "SBOMs that are a text": _gate(figures={"sboms": ""}),
     "an SBOM without files": _gate(figures={"sboms": [{"digest": OWN}]}),
     "an SBOM of a kind that nobody knows": _sbom(files=["a.pdf"]),
     "an SBOM whose files are a text": _sbom(files="a.spdx.json"),
