@@ -21,12 +21,18 @@ from buildlib.config.signing import Sign, Verify
 from buildlib.config.tables import Registry
 from buildlib.console import Console, table, to_json
 from buildlib.containers.health import smoke_surroundings
-from buildlib.errors import BuildlibError, InputError, ProblemsError, ToolError, raise_problems
+from buildlib.errors import (
+    BuildlibError,
+    InputError,
+    ProblemsError,
+    ToolError,
+    collected,
+    raise_problems,
+)
 from buildlib.executor import PlumbumExecutor
 from buildlib.git.clone import add_untracked, clone_commands, clone_commit
 from buildlib.git.command import Ahead
 from buildlib.git.facts import Changes, GitFacts, NoGit
-from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 from buildlib.publish.gates import missing_tools
 from buildlib.publish.plan import (
@@ -230,14 +236,15 @@ def elsewhere(config: Config, hosts: Sequence[str], keys: Path) -> Config:
 
 def _registries(config: Config, hosts: Sequence[str]) -> Iterator[Registry]:
     """Yield the configured registries, at least two, each with its rules and another host."""
-    path = parse_reference(config.image).repository.rpartition("/")[2]
-    configured = list(config.registries) or [Registry(name=_REGISTRIES[0], repository=path)]
+    configured = list(config.registries) or [
+        Registry(name=_REGISTRIES[0], repository=config.short_name)
+    ]
     if len(configured) < len(hosts):
         name = next(name for name in reversed(_REGISTRIES) if name != configured[0].name)
         configured.append(replace(configured[0], name=name))
     for number, registry in enumerate(configured):
         path = registry.full_name.partition("/")[2]
-        # From the third on two of them are in one registry.
+        # There are two hosts: from the third on, two registries share one, under different paths.
         below = path if number < len(hosts) else f"{number + 1}/{path}"
         host = hosts[number % len(hosts)]
         yield replace(registry, repository=f"{host}/{below}", username_env="", password_env="")
@@ -261,20 +268,15 @@ def _programs(run: Edge, project: Project, skips: Sequence[Skip]) -> Program:
     config = project.config
     left = {skip.gate for skip in left_out(config, skips)}
     gates = [gate for gate in config.publishing().gates if gate not in left]
-    asked: list[Callable[[], object]] = [] if SIGN in left else [lambda: find_cosign(run.executor)]
     problems = missing_tools(gates, gate_subject(run, project, Path(), release=False))
-    for ask in asked:
-        try:
-            ask()
-        except ToolError as error:
-            problems.append(error)
-    try:
-        program = find_program(run.executor, run.env)
-    except ToolError as error:
-        raise_problems([*problems, error])
-        raise
+    if SIGN not in left:
+        with collected(problems):
+            find_cosign(run.executor)
+    found: list[Program] = []
+    with collected(problems):
+        found.append(find_program(run.executor, run.env))
     raise_problems(problems)
-    return program
+    return found[0]
 
 
 # -- what a real release would be
@@ -298,22 +300,14 @@ def release_today(project: Project, git: GitFacts, tag: str) -> Today:
     tagged, config = _tagged(project, git, tag), project.config
     problems = release_problems(project, tag) if tag else [*change_problems(changes_of(project))]
     tags: dict[str, tuple[str, ...]] = {}
-    registries: tuple[Registry, ...] = ()
     publishing = config.publishing()
-
-    def plan() -> None:
-        nonlocal registries
-        registries = chosen_registries(config, ())
-        dockerfile = tagged.dockerfile()
+    try:
+        registries, dockerfile = chosen_registries(config, ()), tagged.dockerfile()
         for one in registries:
-            target = plan_target(tagged, Changes(), one, Mode.RELEASE, ())
-            tags[one.name] = target.tags
+            tags[one.name] = plan_target(tagged, Changes(), one, Mode.RELEASE, ()).tags
         make_publish_plan(
             *(tagged, dockerfile, Changes(), registries), mode=Mode.RELEASE, in_registry={}
         )
-
-    try:
-        plan()
     except BuildlibError as error:
         problems += error.problems if isinstance(error, ProblemsError) else [error]
     if publishing.sign:
@@ -322,7 +316,7 @@ def release_today(project: Project, git: GitFacts, tag: str) -> Today:
         version=tagged.version.value,
         tag=tag,
         tags=tags,
-        # Two of them ask the same.
+        # plan_target and make_publish_plan find the same problems.
         refused=tuple(dict.fromkeys(str(problem) for problem in problems)),
     )
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from buildlib.commands.session import Edge
 from buildlib.findings.report import show
-from buildlib.image.reference import parse_reference
 from buildlib.image.sbom import make_sboms
 from buildlib.image.size import saved
 from buildlib.publish.attestations import sboms_in, write_attested
@@ -15,13 +14,14 @@ from buildlib.publish.attestations import sboms_in, write_attested
 def write_sboms(run: Edge, image: str, *, folder: str, index: str, as_json: bool) -> None:
     """Write the SBOMs of an image, and an archive with them in its index where one is named."""
     config = run.config()
-    name = parse_reference(config.image).repository.rpartition("/")[2]
     into = Path(folder) if folder else config.root / "dist"
     unknown = config.scan_settings().allow_unknown
     named = image or config.local_image
     with run.console.opening(f"reading {named}", saved(run.executor, named)) as archive:
         with run.console.running("syft"):
-            report = make_sboms(archive, name, into, run.executor, allow_unknown=unknown)
+            report = make_sboms(
+                *(archive, config.short_name, into, run.executor), allow_unknown=unknown
+            )
         if index:
             attested = sboms_in(report.as_dict()["sboms"], Path())
             digest = write_attested(archive, Path(index), attested)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from buildlib.console import table
 from buildlib.errors import GateError
+from buildlib.files import counted
 from buildlib.findings.report import Report
 from buildlib.reproduce.diff import Difference
 from buildlib.reproduce.timestamps import Late
@@ -84,20 +85,20 @@ class ReproductionReport(Report):
         """Return a problem where the two differ, and one where the epoch is not carried."""
         problems = []
         if self.differences:
-            first = self.differences[0]
+            first, number = self.differences[0], counted(len(self.differences), "difference")
             problems.append(
                 GateError(
-                    f"the image is not reproducible: {_number(self.differences, 'difference')}",
+                    f"the image is not reproducible: {number}",
                     why=f"the first: {_where(first)}: {first.item} {first.what}".rstrip(),
                     hint="--keep DIR keeps both archives; the documentation on reproducible builds "
                     "lists the usual causes of each",
                 )
             )
         if self.late:
-            one = self.late[0]
+            one, number = self.late[0], counted(len(self.late), "other time")
             problems.append(
                 GateError(
-                    f"the epoch is not in the image: {_number(self.late, 'other time')}",
+                    f"the epoch is not in the image: {number}",
                     why=f"the first: {_where(one)}: {one.item} {one.time}",
                     hint="the builder has to know rewrite-timestamp: BuildKit 0.13, Docker 26",
                 )
@@ -121,7 +122,3 @@ def _grouped(
         yield f"{where}{title}\n{textwrap.indent(rows, '  ')}"
     if len(found) > _ROWS:
         yield f"  and {len(found) - _ROWS} more; --json has all"
-
-
-def _number(found: tuple[Difference, ...] | tuple[Late, ...], noun: str) -> str:
-    return f"1 {noun}" if len(found) == 1 else f"{len(found)} {noun}s"
