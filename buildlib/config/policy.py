@@ -92,5 +92,4 @@ class Policy:
     )
 
 
-NO_POLICY: Final = Policy()
 POLICY: Final = table_type(Policy)

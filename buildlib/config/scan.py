@@ -85,5 +85,4 @@ class ScanSettings:
     )
 
 
-NO_SCAN: Final = ScanSettings()
 SCAN: Final = table_type(ScanSettings)

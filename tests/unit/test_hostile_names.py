@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from ociwriter import ELF, OciWriter
 
-from buildlib.config.policy import NO_POLICY, PolicyIgnore
-from buildlib.config.scan import NO_SCAN, ScanIgnore
+from buildlib.config.policy import Policy, PolicyIgnore
+from buildlib.config.scan import ScanIgnore, ScanSettings
 from buildlib.console import to_json
 from buildlib.findings.finding import Finding
 from buildlib.findings.sarif import as_sarif, dockerfile_uri
@@ -69,7 +69,7 @@ def _findings(root: Path, name: str, path: str) -> list[Finding]:
     )
     with open_archive(writer.write(root / "i.tar", image)) as archive:
         (one,) = archive.images()
-        return list(check_image(read_contents(archive, one), NO_POLICY))
+        return list(check_image(read_contents(archive, one), Policy()))
 
 
 def _one_line(text: str) -> bool:
@@ -126,7 +126,7 @@ def test_no_name_of_a_package_breaks_a_report_of_a_scan(case: str) -> None:
     )
     other = replace(one, rule="CVE-2", package=f"other {name}")
     ignores = (ScanIgnore(id="CVE-2", reason="r", until=TODAY, package=other.package),)
-    settings = replace(NO_SCAN, ignore=ignores)
+    settings = ScanSettings(ignore=ignores)
     scanned = Scanned((one, other), (Suppressed(one, name),), 1, "")
     report = scan_report("thing", ("grype", "1"), [("linux/amd64", scanned)], settings, TODAY)
     lines = report.as_text().split("\n")

@@ -18,7 +18,7 @@ from tarwriter import V7, TarEntry, tar
 from buildlib.commands import policy as policy_commands
 from buildlib.commands.session import Edge
 from buildlib.config.config import load_config
-from buildlib.config.policy import NO_POLICY, Policy, PolicyIgnore
+from buildlib.config.policy import Policy, PolicyIgnore
 from buildlib.errors import EngineError, GateError, InputError, ProblemsError, ToolError
 from buildlib.executor import Completed
 from buildlib.findings.finding import Finding, Level
@@ -37,6 +37,7 @@ from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformR
 from fakes import DOCKERFILE, FakeExecutor, a_project, write_project
 
 TODAY = date(2026, 6, 15)
+NO_POLICY = Policy()
 LABELS = {
     "org.opencontainers.image.title": "thing",
     "org.opencontainers.image.description": "does things",

@@ -14,7 +14,7 @@ import pytest
 from ociwriter import ELF, OciWriter
 
 from buildlib.config.config import load_config
-from buildlib.config.scan import NO_SCAN, ScanIgnore, ScanSettings
+from buildlib.config.scan import ScanIgnore, ScanSettings
 from buildlib.errors import BuildlibError, GateError, InputError, ToolError
 from buildlib.executor import Completed
 from buildlib.findings.finding import Level
@@ -187,7 +187,7 @@ def check(tmp_path: Path) -> Check:
         layer = writer.layer(files)
         other = writer.image([layer], platform=("linux", "arm", "v7"))
         path = writer.write(tmp_path / "i.tar", writer.index(writer.image([layer]), other))
-        known = replace(NO_SCAN, **settings)  # type: ignore[arg-type]
+        known = ScanSettings(**settings)  # type: ignore[arg-type]
         with open_archive(path) as archive:
             return check_scan(archive, known, executor, root=tmp_path, image="thing", today=TODAY)
 
@@ -544,7 +544,7 @@ def _finding(severity: str = "high", **facts: object) -> Vulnerability:
 
 def _report(*findings: Vulnerability, **settings: object) -> ScanReport:
     scans = [("linux/amd64", Scanned(findings, (), 12, ""))]
-    known = replace(NO_SCAN, **settings)  # type: ignore[arg-type]
+    known = ScanSettings(**settings)  # type: ignore[arg-type]
     return make_report("thing", ("grype", "1"), scans, known, TODAY)
 
 
@@ -757,7 +757,7 @@ until = 2027-01-31
 def test_without_a_table_there_are_defaults(tmp_path: Path) -> None:
     (tmp_path / "buildlib.toml").write_text('image = "t"\n', encoding="utf-8")
     settings = load_config(tmp_path, {}).scan_settings()
-    assert settings == NO_SCAN
+    assert settings == ScanSettings()
     assert (settings.severity, settings.only_fixed) == (Severity.HIGH, False)
 
 
@@ -765,7 +765,7 @@ def test_reports_of_several_images_become_one() -> None:
     ignores = (_ignore("CVE-2"), _ignore("CVE-3"))
     both, waived = _finding(level=Level.ERROR), _finding(rule="CVE-2", level=Level.ERROR)
     other = replace(both, rule="CVE-4", severity=Severity.CRITICAL, platform="linux/arm64")
-    settings = replace(NO_SCAN, ignore=ignores)
+    settings = ScanSettings(ignore=ignores)
     scans = {
         "one": [("linux/amd64", Scanned((both, waived), (), 12, "2026-06-14"))],
         "two": [
