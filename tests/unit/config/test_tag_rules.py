@@ -132,6 +132,7 @@ def test_what_is_no_rule_is_refused(tmp_path: Path, text: str, message: str) -> 
     with pytest.raises(InputError) as caught:
         load_config(tmp_path, {})
     assert message in str(caught.value)
+    assert caught.value.hint or " must be " in caught.value.what
 
 
 def test_the_message_says_which_rule_of_which_table(tmp_path: Path) -> None:
