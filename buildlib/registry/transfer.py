@@ -111,7 +111,7 @@ def push_archive(
 
 
 def _counter(activity: Activity) -> Callable[[int], None]:
-    """Return what is told how much of one more blob is sent; a second attempt begins again."""
+    """Return a function that takes the bytes sent of one blob; a new attempt counts from 0."""
     before = activity.done
 
     def sent(size: int) -> None:

@@ -232,7 +232,7 @@ def docker_bases(
 ) -> None:
     """Check or update the digests of the base images.
 
-    Newer versions and the end of life are told as well; --update pins the digests.
+    Newer versions and the end of life are reported too; --update pins the digests.
     """
     with edge(context, dry_run=dry_run, json=json) as run:
         from buildlib.commands.bases import bases
