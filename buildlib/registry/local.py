@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import shutil
 import socket
 import time
@@ -26,6 +27,8 @@ HOW_TO_INSTALL: Final = (
 )
 _TIMEOUT: Final = 30.0
 _POLL: Final = 0.02
+# In each answer, as another program may have taken the port before the registry did.
+_MARK: Final = "X-Buildlib-Registry"
 # Each would change the configuration file, and podman has a REGISTRY_AUTH_FILE of its own.
 _OVERRIDES: Final = "REGISTRY_"
 # Version 3 else sends traces to a collector.
@@ -59,11 +62,12 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, mark: str) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/v2/")
-        return connection.getresponse().status == http.HTTPStatus.OK
+        response = connection.getresponse()
+        return response.status == http.HTTPStatus.OK and response.getheader(_MARK) == mark
     except (OSError, http.client.HTTPException):
         return False
     finally:
@@ -87,6 +91,7 @@ def local_registry(
     """
     folder.mkdir()
     port, config, log = _free_port(), folder / "config.yml", folder / "log"
+    mark = secrets.token_hex()
     settings = {
         "version": 0.1,
         "log": {"level": "warn", "accesslog": {"disabled": True}},
@@ -95,20 +100,24 @@ def local_registry(
             "delete": {"enabled": True},
         },
         # The secret is only for several registries behind one address.
-        "http": {"addr": f"127.0.0.1:{port}", "secret": "only one"},
+        "http": {
+            "addr": f"127.0.0.1:{port}",
+            "secret": "only one",
+            "headers": {_MARK: [mark]},
+        },
     }
     # All JSON is YAML.
     config.write_text(json.dumps(settings), encoding="utf-8")
     unset = [word for name in env if name.startswith(_OVERRIDES) for word in ("-u", name)]
     argv = ("env", *unset, _NO_TRACES, program.path, "serve", str(config))
     with executor.serve(argv, log) as runs:
-        _wait(port, runs, log)
+        _wait(lambda: _answers(port, mark), runs, log)
         yield f"127.0.0.1:{port}"
 
 
-def _wait(port: int, runs: Callable[[], bool], log: Path) -> None:
+def _wait(answers: Callable[[], bool], runs: Callable[[], bool], log: Path) -> None:
     deadline = time.monotonic() + _TIMEOUT
-    while not _answers(port):
+    while not answers():
         if not runs() or time.monotonic() > deadline:
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise EngineError(

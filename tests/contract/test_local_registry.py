@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -21,6 +23,8 @@ print(sorted(name for name in os.environ if name.startswith(("REGISTRY_", "OTEL_
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
+        for name, (value,) in settings["http"]["headers"].items():
+            self.send_header(name, value)
         self.end_headers()
 http.server.HTTPServer((host, int(port)), Handler).serve_forever()
 """
@@ -51,3 +55,28 @@ def test_a_registry_runs_for_the_time_of_the_block_and_obeys_no_variable(tmp_pat
         ),
     ):
         pytest.fail("it started")
+
+
+class _Other(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_another_program_on_the_port_is_not_taken_for_the_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = _program(tmp_path / "bin", "#!/bin/sh\nsleep 0.3; echo address in use; exit 1\n")
+    executor = PlumbumExecutor(os.environ, tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Other) as other:
+        Thread(target=other.serve_forever, daemon=True).start()
+        monkeypatch.setattr("buildlib.registry.local._free_port", lambda: other.server_port)
+        with (
+            pytest.raises(EngineError, match="address in use"),
+            local_registry(executor, program, os.environ, tmp_path / "first"),
+        ):
+            pytest.fail("it was taken for one")
+        other.shutdown()
