@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
 from buildlib.docker.client_config import config_folder
@@ -228,9 +228,9 @@ _PROBLEMS: Final = {
 def _not_a_socket(path: str) -> str:
     """Return why the path can't be one, or nothing."""
     try:
-        mode = Path(path).stat().st_mode
+        mode = os.stat(path).st_mode  # noqa: PTH116 - Path drops a slash at the end
     except OSError as error:
-        if Path(path).is_symlink():
+        if os.path.islink(path):  # noqa: PTH114 - as above
             return "a link that leads nowhere"
         return _PROBLEMS.get(error.errno or 0, error.strerror or "can't be read")
     if stat.S_ISSOCK(mode):

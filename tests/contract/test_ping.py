@@ -47,6 +47,16 @@ def _at(path: Path) -> Candidate:
     return Candidate(source="x", address=f"unix://{path}")
 
 
+def test_a_socket_with_a_slash_behind_it_is_not_one(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        # Docker refuses it as well; a Path would drop the slash.
+        assert (
+            ping(Candidate(source="x", address=f"unix://{tmp_path}/s/")).problem
+            == "Not a directory"
+        )
+
+
 @pytest.mark.parametrize(
     ("answer", "problem", "podman"),
     [(OK, "", False), (PODMAN, "", True), (BROKEN, "answers 'HTTP/1.1 500 no'", False)],
