@@ -66,8 +66,8 @@ def collection(root: Path | None = None, *, complete: bool = False) -> Collectio
     Args:
         root: where the project's configuration is looked for, upwards; default: the directory
             that Invoke was started in.
-        complete: the repository has no tasks but these: a name that is not one of them is refused
-            with a suggestion, and `invoke` and `invoke --list` list them by their work.
+        complete: the repository has no tasks but these: a name or an option that none of them has
+            is refused with a suggestion, and `invoke` and `invoke --list` list them by their work.
 
     Raises:
         Exit: the command line has a word that no task knows, or an option of ours without its
@@ -78,13 +78,20 @@ def collection(root: Path | None = None, *, complete: bool = False) -> Collectio
         namespace.configure({"buildlib": {"root": str(root)}})
     # Here, as Invoke reads the options only after the tasks are known, and has no other place.
     if program_of(sys.argv[0]):
-        _check_words(namespace, complete=complete)
+        try:
+            # A task that is not ours may have a name of ours, and options of its own.
+            line = _answered(namespace) if complete else None
+            check_values(sys.argv, TASKS)
+            if line:
+                line.check()
+        except InputError as error:
+            raise refusal(error, sys.argv) from None
     return namespace
 
 
-def _check_words(namespace: Collection, *, complete: bool) -> None:
-    """Refuse what is wrong with the command line; print what Invoke would print otherwise."""
-    line = CommandLine(sys.argv, TASKS, complete=complete)
+def _answered(namespace: Collection) -> CommandLine:
+    """Return the command line, unless it asks for what Invoke would print otherwise."""
+    line = CommandLine(sys.argv, TASKS)
     if line.wants_list:
         answer(task_list(program_of(sys.argv[0])))
         raise Exit
@@ -92,11 +99,7 @@ def _check_words(namespace: Collection, *, complete: bool) -> None:
         program = Program(binary="inv[oke]", namespace=namespace)
         program.run([sys.argv[0], "--help", name], exit=False)
         raise Exit
-    try:
-        check_values(sys.argv, TASKS)
-        line.check()
-    except InputError as error:
-        raise refusal(error, sys.argv) from None
+    return line
 
 
 def task_list(program: str) -> str:

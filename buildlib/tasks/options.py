@@ -85,18 +85,16 @@ def program_of(path: str) -> str:
 
 
 class CommandLine:
-    """The command line, as Invoke will read it.
+    """The command line, as Invoke will read it where there are no tasks but ours.
 
     Args:
         argv: the command line, beginning with the program.
         tasks: of ours.
-        complete: there are no others.
     """
 
-    def __init__(self, argv: Sequence[str], tasks: Iterable[Task[Any]], *, complete: bool) -> None:
+    def __init__(self, argv: Sequence[str], tasks: Iterable[Task[Any]]) -> None:
         """Read Invoke's own options."""
         self._tasks = {task.name.replace("_", "-"): task for task in tasks}
-        self._complete = complete
         self._program = program_of(argv[0])
         program = Program()
         self._initial = ParserContext(args=[*program.core_args(), *program.task_args()])
@@ -109,7 +107,7 @@ class CommandLine:
         core = self._core
         other = core.help.value or core.complete.value or core["list-depth"].value
         plain = core["list-format"].value == "flat" and core.list.value in {None, False, True}
-        return self._complete and plain and not (self._words or other)
+        return plain and not (self._words or other)
 
     @property
     def wants_help(self) -> str:
@@ -129,20 +127,19 @@ class CommandLine:
             InputError: it names the word, with the nearest one that is known (exit 2).
         """
         asked = self._core.help.value
-        if self._complete and isinstance(asked, str) and asked not in self._tasks:
+        if isinstance(asked, str) and asked not in self._tasks:
             raise self._no_task(asked)
         # Those of tasks that are not named would be copied for nothing.
         contexts = [self._context(name) for name in self._tasks.keys() & set(self._words)]
         try:
             Parser(initial=self._initial, contexts=contexts).parse_argv(list(self._words))
         except ParseError as error:
-            if problem := self._problem(error):
-                raise problem from None
+            raise self._problem(error) from None
         except ValueError as error:
             raise InputError("an option needs a number", why=str(error)) from None
 
-    def _problem(self, error: ParseError) -> InputError | None:
-        """Return what is wrong; nothing where it may be right for tasks that are not ours."""
+    def _problem(self, error: ParseError) -> InputError:
+        """Return what is wrong."""
         context, text = error.context, str(error)
         task = context.name if context and context.name else ""
         if task and context and (missing := context.missing_positional_args):
@@ -152,11 +149,7 @@ class CommandLine:
         if word.startswith("-") and task and context:
             hint = did_you_mean(word, [*context.flags, *context.inverse_flags])
             return InputError(f"{task} has no option {word}", hint=hint)
-        if not self._complete:
-            return None
-        if not word:
-            return InputError(text)
-        return self._no_task(word)
+        return self._no_task(word) if word else InputError(text)
 
     def _no_task(self, word: str) -> InputError:
         hint = did_you_mean(word, self._tasks)

@@ -79,6 +79,13 @@ def docker_builds(context, name=""):
     print("ours", name)
 
 namespace.add_task(docker_builds)
+
+@task
+def clean(context, everything=False):
+    "Remove what only this repository has."
+    print("cleaned", everything)
+
+namespace.add_task(clean)
 """
 
 
@@ -87,10 +94,17 @@ def test_a_repository_s_own_tasks_are_not_refused(make_checkout: Make) -> None:
     (checkout.root / "tasks.py").write_text(OWN, encoding="utf-8")
     assert checkout.invoke("docker-builds", "--name", "x").stdout == "ours x\n"
     assert re.search("^  docker-builds", checkout.invoke("--list").stdout, re.MULTILINE)
-    done = checkout.invoke("docker-build", "--platfrom")
-    assert (done.returncode, "did you mean --platform?" in done.stderr) == (2, True)
-    # Which other tasks there are is for Invoke to know.
-    assert checkout.invoke("docker-biuld").returncode == 1
+    # Which other tasks there are, and what options they have, is for Invoke to know.
+    for words in (["docker-biuld"], ["docker-build", "--platfrom"]):
+        done = checkout.invoke(*words)
+        assert (done.returncode, "No idea what" in done.stderr) == (1, True)
+
+
+def test_a_task_of_a_repository_s_own_may_have_a_name_of_ours(make_checkout: Make) -> None:
+    checkout = make_checkout()
+    (checkout.root / "tasks.py").write_text(OWN, encoding="utf-8")
+    assert checkout.invoke("clean", "--everything").stdout == "cleaned True\n"
+    assert "what only this repository has" in checkout.invoke("--help", "clean").stdout
 
 
 @pytest.mark.parametrize(
