@@ -10,7 +10,7 @@ import textwrap
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
@@ -117,6 +117,11 @@ def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
     return not env.get("NO_COLOR") and env.get("TERM") != "dumb" and stream.isatty()
 
 
+def _one_line(text: str) -> str:
+    """Return a text as it is drawn: without secrets and control characters, on one line."""
+    return " ".join(clean(redact(text)).split())
+
+
 def _columns(stream: TextIO) -> int:
     """Return how wide a terminal is; 0 where there is none, or it does not know."""
     try:
@@ -180,13 +185,14 @@ class Console:
         shown = self._shown(text) if self.reads_commands or terminal else text
         if self._answers_in_colour:
             shown = _STATE.sub(lambda found: _styled(found[0], _STYLE_OF[found[0]]), shown)
-        if terminal and self._screen:
-            self._print(shown)
-            return
-        try:
-            print(shown, file=self._out, flush=True)
-        except OSError as error:
-            raise unwritten(self._out, error) from None
+        with self._alone() if terminal else nullcontext():
+            if terminal and self._screen:
+                self._print(shown)
+                return
+            try:
+                print(shown, file=self._out, flush=True)
+            except OSError as error:
+                raise unwritten(self._out, error) from None
 
     def confirms(self, question: str) -> bool:
         """Ask a person; without a terminal the answer is no."""
@@ -281,9 +287,10 @@ class Console:
     def _print(self, text: str) -> None:
         with self._alone():
             if self._screen:
-                self._screen.print(text)
-            else:
-                self._write(f"{text}\n")
+                with self._giving_up():
+                    self._screen.print(text)
+                    return
+            self._write(f"{text}\n")
 
     def _write(self, text: str) -> None:
         try:
@@ -330,7 +337,7 @@ class Console:
                 self._end(what)
 
     def _begin(self, what: Activity | Source) -> None:
-        with self._alone():
+        with interrupts.held(), self._alone():
             if not self._board.add(what):
                 return
             self._watch = (
@@ -349,30 +356,45 @@ class Console:
             watch.stop()
         with self._alone():
             if self._screen and not self._watch:
-                self._screen.close()
+                with self._giving_up():
+                    self._screen.close()
                 self._screen = None
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Let nothing else print meanwhile, and no interrupt leave a half of it on the screen."""
-        with interrupts.held(), self._printing:
+        """Let nothing else print meanwhile, and no interrupt leave a half of it on the screen.
+
+        Elsewhere an interrupt does not wait: nobody may read what is printed.
+        """
+        with interrupts.held() if self._draws else nullcontext(), self._printing:
             yield
 
     def _draw(self) -> None:
         """Draw what runs; on the thread that does nothing else."""
-        from buildlib.live import Screen  # noqa: PLC0415 - rich is only for those that draw
+        with self._giving_up():
+            from buildlib.live import Screen  # noqa: PLC0415 - rich is only for those that draw
 
-        with self._alone():
-            if not self._screen:
-                self._screen = Screen(self._write, self._rows, colour=self._colour)
-            self._screen.draw()
+            with self._alone():
+                if not self._draws:
+                    return
+                if not self._screen:
+                    self._screen = Screen(self._write, self._rows, colour=self._colour)
+                self._screen.draw()
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """Draw nothing more if that fails: what runs is more important than its picture."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001 - rich's, or that of a broken installation
+            self._draws, self._screen = False, None
 
     def _rows(self) -> tuple[list[Row], str]:
         """Return what is drawn: nothing once the task was interrupted, and may end at any time."""
         if interrupts.heard():
             return [], ""
         rows = [
-            Row(one.seconds, clean(redact(one.name)), clean(redact(one.progress)))
+            Row(one.seconds, _one_line(one.name), _one_line(one.progress))
             for one in self._board.rows()
         ]
         return rows, self._board.summary(len(rows))

@@ -72,6 +72,8 @@ class Screen:
             color_system="standard" if colour else None,
             legacy_windows=False,
             highlight=False,
+            # Else it would take a COLUMNS that is older than the terminal's size, and more.
+            _environ={},
         )
         self._live = Live(
             console=self._terminal,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import UNMEASURED, Checkout, run_process
@@ -117,6 +118,24 @@ def test_without_colour_it_is_drawn_all_the_same(project: Checkout) -> None:
         assert terminal.ended() == 0
         styles = re.findall(rb"\x1b\[[0-9;]*m", terminal.raw)
     assert styles == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("COLUMNS", "300"), ("TERM", "unknown"), ("TTY_INTERACTIVE", "0")]
+)
+def test_the_environment_does_not_spoil_what_is_drawn(
+    project: Checkout, name: str, value: str
+) -> None:
+    env: dict[str, Any] = {name: value}
+    with _building(project, **env) as terminal:
+        terminal.until(_draws)
+        began = len(terminal.raw)
+        terminal.until(lambda _: terminal.raw[began:].count(b"running") >= 3)
+        assert terminal.text.count("[compile 2/3]") == 1
+        assert len(RUNNING.findall(terminal.text)) == 1
+        (project.root / "go").touch()
+        assert terminal.ended() == 0
+        assert "running" not in terminal.text
 
 
 def test_a_dumb_terminal_is_only_written_to(project: Checkout) -> None:

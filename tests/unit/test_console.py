@@ -5,12 +5,15 @@ import io
 import os
 import pty
 import re
+import signal
 import struct
 import termios
+import threading
 import time
 
 import pytest
 
+from buildlib import interrupts
 from buildlib.console import BuildStep, Console, Event, clean, redact, table, wants_colour
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.files import counted, human_size
@@ -292,6 +295,45 @@ def test_where_nothing_is_redrawn_a_line_says_now_and_then_what_still_runs(
     assert said in err.getvalue().splitlines()
     printed = err.getvalue()
     time.sleep(0.05)
+    assert err.getvalue() == printed
+
+
+@pytest.mark.parametrize("broken", ["__init__", "draw", "print", "close"])
+def test_what_can_not_be_drawn_is_printed(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    monkeypatch.setattr("buildlib.console._PATIENCE", 0.0)
+    failed = threading.Event()
+
+    def fail(*_: object, **__: object) -> None:
+        failed.set()
+        raise RuntimeError
+
+    monkeypatch.setattr(f"buildlib.live.Screen.{broken}", fail)
+    err = Terminal()
+    console = Console({"TERM": "xterm"}, err=err)
+    with console.running("scanning\n\ta\tb\x1b[2J"):
+        deadline = time.monotonic() + 10
+        while not (failed.is_set() or "scanning a b" in err.getvalue()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        console.note("pushed")
+    assert failed.is_set()
+    console.note("signed")
+    assert err.getvalue().endswith("pushed\nsigned\n") or broken == "close"
+
+
+@pytest.mark.parametrize(("stream", "printed"), [(io.StringIO, ""), (Terminal, "pushed\n")])
+def test_an_interrupt_waits_only_for_what_is_printed_on_a_terminal(
+    stream: type[io.StringIO], printed: str
+) -> None:
+    class Interrupted(stream):  # type: ignore[valid-type, misc]
+        def write(self, text: str) -> int:
+            signal.raise_signal(signal.SIGINT)
+            return int(super().write(text))
+
+    err = Interrupted()
+    console = Console({"TERM": "xterm"}, err=err)
+    with pytest.raises(KeyboardInterrupt), interrupts.listening():
+        console.note("pushed")
     assert err.getvalue() == printed
 
 
