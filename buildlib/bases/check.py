@@ -264,7 +264,7 @@ class BasesReport(Report):
             return found
         return [
             GateError(
-                f"to be looked after: {', '.join(wrong)}",
+                f"these base images need attention: {', '.join(wrong)}",
                 hint="invoke docker-bases --update updates the digests",
             )
         ]

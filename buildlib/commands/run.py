@@ -171,7 +171,7 @@ def stop(run: Edge, name: str) -> None:
     containers = _containers(run)
     found = containers.ours(name)
     if not found:
-        run.console.note("no container of ours" + (f" is called {name}" if name else ""))
+        run.console.note("no container of this project" + (f" is called {name}" if name else ""))
     _remove_containers(run, containers, found)
 
 
@@ -239,7 +239,7 @@ def status(run: Edge, *, as_json: bool) -> None:
     elif rows:
         run.console.answer(table([tuple(rows[0]), *(tuple(row.values()) for row in rows)]))
     else:
-        run.console.note("no container of ours")
+        run.console.note("no container of this project")
 
 
 def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> None:

@@ -275,7 +275,8 @@ class Containers:
         if found and self.is_ours(found):
             stop = f"invoke docker-stop --name {name} stops it"
             return EngineError(
-                f"port {port} is taken by {name}, one of ours", hint=f"{stop}; or give --port 0"
+                f"port {port} is taken by {name}, a container of this project",
+                hint=f"{stop}; or give --port 0",
             )
         why = f"the container {name} has it" if name else "a process of this machine has it"
         return EngineError(f"port {port} is taken", why=why, hint="give another with --port")
@@ -355,9 +356,11 @@ class Containers:
             return found[0]
         if not found:
             which = f" is called {name}" if name else ""
-            raise InputError(f"no container of ours{which}", hint="invoke docker-run starts one")
+            raise InputError(
+                f"no container of this project{which}", hint="invoke docker-run starts one"
+            )
         names = ", ".join(name_of(container) for container in found)
-        raise InputError("several containers of ours", hint=f"give --name, one of {names}")
+        raise InputError("this project has several containers", hint=f"give --name, one of {names}")
 
 
 @contextmanager

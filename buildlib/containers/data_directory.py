@@ -192,7 +192,6 @@ class DataDirectory:
         quoted = shlex.quote(str(path))
         raise InputError(
             f"the data directory can't be written by UID {self._user}: {path}",
-            why="nothing below it is changed for you",
             hint=f"sudo chown {self._account} {quoted}",
         )
 

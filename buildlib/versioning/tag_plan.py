@@ -250,7 +250,7 @@ class _Planner:
         if own.build:
             yield "build metadata moves no tag"
         if not rule.zero and own.numbers[0] == 0:
-            yield "0.y.z promises nothing for the whole of 0"
+            yield "0.y releases may be incompatible with each other"
         called = self._versions_called(self.render(rule)) if rule.names else ()
         if any(self._order.has(text, own) for text in called):
             yield "a git tag names a version of just that name"

@@ -50,7 +50,7 @@ DOCUMENT = {
         script="t:v0.3.1",
         version="0.3.1",
         tags="0.3.1 0.3 latest",
-        held={"0": "0.y.z promises nothing for the whole of 0"},
+        held={"0": "0.y releases may be incompatible with each other"},
     ),
     "two tags on one commit": Row(
         script="t:v0.0.1 t:v0.0.2", version="0.0.2", tags="0.0.2 0.0 latest"
@@ -511,7 +511,7 @@ TAGS = {
         script="t:v0.4.0 c t:v0.3.2",
         version="0.3.2",
         tags="0.3.2 0.3",
-        held={"0": "0.y.z promises nothing for the whole of 0", "latest": "0.4.0 is higher"},
+        held={"0": "0.y releases may be incompatible with each other", "latest": "0.4.0 is higher"},
     ),
     "a prerelease is told why it is not latest": Row(
         script="t:v2.0.0-rc.1",

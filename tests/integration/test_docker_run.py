@@ -224,7 +224,7 @@ def test_a_port_that_one_of_ours_has(project: Checkout) -> None:
     _run(project, "--port", port, "--name", holder)
     done = project.invoke("docker-run", "--no-build", "--detach", "--port", port)
     assert done.returncode == 4
-    assert f"port {port} is taken by {holder}, one of ours" in done.stderr
+    assert f"port {port} is taken by {holder}, a container of this project" in done.stderr
     assert _ours(project) == [holder]
 
 

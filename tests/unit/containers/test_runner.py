@@ -347,7 +347,7 @@ def test_the_current_context_is_asked_of_docker() -> None:
 def test_nobody_of_ours_is_an_error_only_where_one_is_needed() -> None:
     containers = Containers(Docker(), "thing")
     assert containers.ours() == []
-    with pytest.raises(InputError, match="no container of ours is called x"):
+    with pytest.raises(InputError, match="no container of this project is called x"):
         containers.only("x")
 
 
