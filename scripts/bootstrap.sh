@@ -152,6 +152,7 @@ main() {
     if [ "$check" = yes ]; then tell; exit; fi
     [ $# -gt 0 ] || { usage >&2; die 2 "give a command to run"; }
     prepare
+    have "$1" || die 127 "$1 not found; give a program and its arguments"
     exec "$@"
 }
 

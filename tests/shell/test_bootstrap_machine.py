@@ -153,3 +153,9 @@ def test_what_is_not_done_again_as_root(uid: str, options: str, code: int, said:
     done = define(f"{without}; main {options} echo done")
     assert (done.returncode, done.stdout) == (code, "" if code else "done\n"), done.stderr
     assert said in done.stderr
+
+
+def test_a_command_that_is_not_there_is_named() -> None:
+    done = define("prepare() { :; }; check_private() { :; }; main no-such-program --help")
+    assert (done.returncode, done.stdout) == (127, "")
+    assert done.stderr == "bootstrap: no-such-program not found; give a program and its arguments\n"
