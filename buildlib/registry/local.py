@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from buildlib.errors import EngineError, ToolError
+from buildlib.errors import EngineError, TimedOutError, ToolError
 from buildlib.executor import PlumbumExecutor, Runner
 
 # The one program under the name of its authors, and under that of Debian.
@@ -50,10 +50,17 @@ def find_program(executor: Runner, env: Mapping[str, str]) -> Program:
     """
     for name in NAMES:
         path = shutil.which(name, path=env.get("PATH", os.defpath))
-        # Other programs have so short a name, too.
-        if path and _ORIGIN in (said := executor.run((path, "--version"), timeout=_TIMEOUT).stdout):
+        if path and _ORIGIN in (said := _version(executor, path)):
             return Program(path, said.split()[-1])
     raise ToolError("no registry program found", hint=HOW_TO_INSTALL)
+
+
+def _version(executor: Runner, path: str) -> str:
+    """Return what a program prints about itself; other programs have so short a name, too."""
+    try:
+        return executor.run((path, "--version"), timeout=_TIMEOUT).stdout
+    except (ToolError, TimedOutError):
+        return ""
 
 
 def _free_port() -> int:

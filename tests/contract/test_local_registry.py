@@ -11,7 +11,7 @@ import pytest
 
 from buildlib.errors import EngineError
 from buildlib.executor import PlumbumExecutor
-from buildlib.registry.local import Program, local_registry
+from buildlib.registry.local import Program, find_program, local_registry
 
 # As much of a registry as answers once: it reads its port from the configuration.
 SERVER = """\
@@ -36,6 +36,19 @@ def _program(folder: Path, text: str) -> Program:
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
     return Program(str(path), "3.0.0")
+
+
+def test_another_program_of_that_name_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildlib.registry.local._TIMEOUT", 0.5)
+    env = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    executor = PlumbumExecutor(env, tmp_path)
+    said = "#!/bin/sh\necho docker-registry github.com/docker/distribution 2.8.3\n"
+    own = Path(_program(tmp_path, said).path).rename(tmp_path / "docker-registry")
+    for other in ("#!/bin/sh\necho 1.0\n", "#!/bin/sh\nexec sleep 60\n", "#!/no/such\n"):
+        _program(tmp_path, other)
+        assert find_program(executor, env) == Program(str(own), "2.8.3")
 
 
 def test_a_registry_runs_for_the_time_of_the_block_and_obeys_no_variable(tmp_path: Path) -> None:
