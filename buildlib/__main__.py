@@ -6,6 +6,7 @@ from importlib.metadata import packages_distributions, version
 
 from invoke.program import Program
 
+from buildlib import interrupts, streams
 from buildlib.tasks.collection import collection, task_list
 from buildlib.tasks.session import answer
 
@@ -30,6 +31,8 @@ class _Buildlib(Program):
 
 def main() -> None:
     """Run the tasks of the command line."""
+    interrupts.install(own=True)
+    streams.install(own=True)
     _Buildlib(name="buildlib", binary="buildlib").run()
 
 

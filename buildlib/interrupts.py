@@ -152,13 +152,13 @@ def _ignore() -> None:
             signal.signal(one, signal.SIG_IGN)
 
 
-def install() -> None:
-    """Handle signals from now until the process ends, if it is Invoke's own program.
+def install(*, own: bool = False) -> None:
+    """Handle signals from now until the process ends, if it is Invoke's program, or `own`: ours.
 
     A program that imports this package for something else keeps its handlers; they are replaced
     only while a task runs.
     """
-    if "invoke.main" in sys.modules and not _state.permanent:
+    if (own or "invoke.main" in sys.modules) and not _state.permanent:
         _state.permanent = True
         _take()
         atexit.register(_ignore)

@@ -70,9 +70,9 @@ def tolerate(stream: TextIO) -> None:
         stream.reconfigure(errors="backslashreplace")
 
 
-def install() -> None:
-    """Prepare the streams of this process, if it is Invoke's own program."""
-    if "invoke.main" not in sys.modules:
+def install(*, own: bool = False) -> None:
+    """Prepare the streams of this process, if it is Invoke's program, or `own`: ours."""
+    if not (own or "invoke.main" in sys.modules):
         return
     _open_closed()
     if type(sys.stdout) is not io.TextIOWrapper:

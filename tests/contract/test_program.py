@@ -50,3 +50,24 @@ def test_what_it_does_not_know_is_refused_with_the_nearest(bare: Checkout) -> No
     assert done.stderr == "error: there is no task 'docker-biuld'\n  did you mean docker-build?\n"
     done = _run(bare, "zzz")
     assert (done.returncode, "buildlib --list lists the tasks" in done.stderr) == (2, True)
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(bare: Checkout) -> None:
+    line = f"{sys.executable} -m buildlib --help docker-build | true"
+    done = run_process(["sh", "-c", line], bare.root, bare.environment({}))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+MAIN = """
+import signal, sys
+from buildlib.__main__ import main
+
+sys.argv = ["buildlib", "version"]
+main()
+print(signal.getsignal(signal.SIGTERM).__module__)
+"""
+
+
+def test_a_signal_between_its_tasks_is_ours_as_well(bare: Checkout) -> None:
+    done = run_process([sys.executable, "-c", MAIN], bare.root, bare.environment({}))
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["buildlib.interrupts"])
