@@ -105,7 +105,7 @@ def _tools(facts: EngineFacts, problems: list[BuildlibError]) -> list[Check]:
         ),
         check(
             "buildx",
-            facts.buildx,
+            facts.buildx.removeprefix("v"),
             minimum=oldest,
             fix=_fix(problems, "buildx") or " ".join(unknown_buildx(facts)),
             needed=not facts.buildx_fits,

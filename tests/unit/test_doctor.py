@@ -92,7 +92,7 @@ def test_doctor_notes_a_buildx_that_does_not_say_its_version(tmp_path: Path) -> 
         }
         diagnosis = _diagnose(project, answers | _docker(info))
         buildx = _by_name(diagnosis)["buildx"]
-        assert (buildx.state, buildx.found) == (state, "v0.0.0+unknown")
+        assert (buildx.state, buildx.found) == (state, "0.0.0+unknown")
         assert buildx.fix
         assert bool(diagnosis.problems()) is (state == MISSING)
 
