@@ -14,7 +14,7 @@ from invoke.tasks import Task
 
 from buildlib.errors import InputError
 from buildlib.tasks import build, check, project, release, run
-from buildlib.tasks.options import CommandLine, check_values, program_of
+from buildlib.tasks.options import CommandLine, check_values, fresh, program_of
 from buildlib.tasks.session import answer, refusal
 
 # By the work that they are for, in the order in which it is done.
@@ -73,7 +73,7 @@ def collection(root: Path | None = None, *, complete: bool = False) -> Collectio
         Exit: the command line has a word that no task knows, or an option of ours without its
             value (code 2); or it asked for what was printed here (code 0).
     """
-    namespace = Collection(*TASKS)
+    namespace = Collection(*map(fresh, TASKS))
     if root:
         namespace.configure({"buildlib": {"root": str(root)}})
     # Here, as Invoke reads the options only after the tasks are known, and has no other place.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
+from copy import copy
 from pathlib import Path
 from string import whitespace
 from typing import Any
@@ -40,8 +41,19 @@ def check_values(argv: Sequence[str], tasks: Iterable[Task[Any]]) -> None:
     found = {task.name.replace("_", "-"): task for task in tasks}
     # The last one first: an earlier one does not know the options of those after it.
     for name in sorted(found.keys() & set(called), key=called.index, reverse=True):
-        context = ParserContext(name, args=found[name].get_arguments())
+        context = _context(found[name])
         _check(name, context, words[called.index(name) + 1 :], program_of(argv[0]))
+
+
+def fresh(task: Task[Any]) -> Task[Any]:
+    """Return a copy with help texts of its own: Invoke removes them from a task as it reads it."""
+    made = copy(task)
+    made.help = dict(task.help)
+    return made
+
+
+def _context(task: Task[Any]) -> ParserContext:
+    return ParserContext(task.name.replace("_", "-"), args=fresh(task).get_arguments())
 
 
 def _check(name: str, known: ParserContext, words: list[str], program: str) -> None:
@@ -115,10 +127,7 @@ class CommandLine:
         name = self._words[0] if self._words else ""
         if name not in self._tasks or not {"--help", "-h"} & set(self._words[1:]):
             return ""
-        return name if self._context(name).positional_args else ""
-
-    def _context(self, name: str) -> ParserContext:
-        return ParserContext(name, args=self._tasks[name].get_arguments())
+        return name if _context(self._tasks[name]).positional_args else ""
 
     def check(self) -> None:
         """Raise what Invoke would not understand.
@@ -130,7 +139,7 @@ class CommandLine:
         if isinstance(asked, str) and asked not in self._tasks:
             raise self._no_task(asked)
         # Those of tasks that are not named would be copied for nothing.
-        contexts = [self._context(name) for name in self._tasks.keys() & set(self._words)]
+        contexts = [_context(self._tasks[name]) for name in self._tasks.keys() & set(self._words)]
         try:
             Parser(initial=self._initial, contexts=contexts).parse_argv(list(self._words))
         except ParseError as error:

@@ -44,6 +44,9 @@ def test_help_behind_a_task_is_that_of_the_task(make_checkout: Make, name: str) 
     assert (behind.returncode, behind.stderr) == (0, "")
     assert f"] {name} [" in behind.stdout
     assert behind.stdout == before.stdout
+    options = before.stdout.partition("Options:\n")[2].rstrip().splitlines()
+    bare = [line for line in options if re.fullmatch(r"  -\S+(?: STRING| INT)?(?:, -\S+)?", line)]
+    assert bare == []
 
 
 WRONG = {

@@ -25,7 +25,7 @@ from faultplan import (
     while_signed,
 )
 from faults import PINNED, RESUMED, SIGNED, Setting, blobs_sent
-from killing import IN_THE_BUILD, SIGNED_STEPS, STEPS, UNBUILT, finish, kill
+from killing import IN_THE_BUILD, STEPS, UNBUILT, finish, kill
 from releases import UNSIGNED
 
 pytestmark = [
@@ -134,12 +134,3 @@ def test_killed_after_any_step_it_is_finished_by_the_next_run(
         assert setting.release.receipt["digest"] == (digest if built else "")
     setting.check(digest)
     assert ("docker buildx build" in finish(setting, digest, UNSIGNED)) is not built
-
-
-@pytest.mark.parametrize("moment", SIGNED_STEPS)
-def test_killed_after_any_step_of_signing_it_is_finished_by_the_next_run(
-    setting: Setting, digest: str, tmp_path: Path, moment: str
-) -> None:
-    kill(setting.release, moment, tmp_path, SIGNED)
-    setting.check(digest)
-    finish(setting, digest, SIGNED)
