@@ -47,7 +47,9 @@ def chosen_registries(config: Config, names: Iterable[str]) -> tuple[Registry, .
 
 def are_local(registries: Iterable[Registry]) -> bool:
     """Return whether all registries are on this machine: nothing becomes public."""
-    return all(is_loopback(registry.host) for registry in registries)
+    hosts = [registry.host for registry in registries]
+    # Without a registry it is not known where an image will go.
+    return bool(hosts) and all(map(is_loopback, hosts))
 
 
 def open_registries(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from urllib3.exceptions import LocationParseError
 
+from buildlib.config.tables import Registry
 from buildlib.errors import InputError
 from buildlib.registry.address import (
     Routes,
@@ -23,6 +24,7 @@ from buildlib.registry.address import (
 )
 from buildlib.registry.credentials import Credentials
 from buildlib.registry.loopback import is_loopback
+from buildlib.registry.open import are_local
 from buildlib.registry.transport import Transport
 
 
@@ -290,6 +292,14 @@ def test_a_host_on_this_machine(host: str) -> None:
 )
 def test_a_host_elsewhere(host: str) -> None:
     assert not is_loopback(host)
+
+
+def test_registries_are_on_this_machine_if_there_are_any_and_all_are() -> None:
+    here = Registry(name="here", repository="localhost:5000/thing")
+    there = Registry(name="there", repository="registry.example/thing")
+    assert are_local([here, here])
+    assert not are_local([here, there])
+    assert not are_local([])
 
 
 def test_a_password_that_is_no_text_is_sent_as_the_bytes_that_it_is() -> None:
