@@ -224,13 +224,13 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Inject every fault at every request of a publication, and kill it after each step: an hour.
+    """Inject every fault at every request of a publication, and kill it after each step.
 
     It also runs all examples of the tests that otherwise run a part of them.
     """
     _install(session)
     # Twenty times as many examples need a longer timeout.
-    patient = ("--timeout", "3600", *SHARED)
+    patient = ("--timeout", "3600", *WAITING)
     if not session.posargs:
         examples = ("-m", "hypothesis", "--hypothesis-profile", "all examples")
         session.run("pytest", *examples, *patient, "tests/unit")

@@ -1,4 +1,4 @@
-"""The whole matrix of what may happen to a publication; takes an hour and more.
+"""The whole matrix of what may happen to a publication; takes half an hour.
 
 Each run of the tests tries the pairs that tests/faultplan.py chooses. Here each kind of fault comes
 at each request to both registries, and a kill after each step.
