@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import faults
@@ -22,6 +23,8 @@ quick_cosign = faults.quick_cosign
 def test_killed_after_any_step_of_signing_it_is_finished_by_the_next_run(
     setting: Setting, digest: str, tmp_path: Path, moment: str
 ) -> None:
+    if moment in SIGNED_STEPS[: SIGNED_STEPS.index("push one")]:
+        shutil.rmtree(setting.release.root / "dist")
     kill(setting.release, moment, tmp_path, SIGNED)
     setting.check(digest)
     finish(setting, digest, SIGNED)
