@@ -7,6 +7,7 @@ import re
 import secrets
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,10 +73,8 @@ def base(server: Server, alpine: str, tmp_path: Path) -> Iterator[str]:
     """Return a base image in that registry, for both platforms: this machine's own alpine."""
     name = f"{server.host}/library/{BASE}"
     store = docker_config(tmp_path / "pushing", server.host)
-    from tomllib import loads  # noqa: PLC0415 - only here
-
     mapped = Path(os.environ["BUILDLIB_BASE_IMAGES"]).read_text(encoding="utf-8")
-    source = loads(mapped)["base-images"][alpine]
+    source = tomllib.loads(mapped)["base-images"][alpine]
     words = (
         "--platform",
         "linux/amd64,linux/arm64",
