@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generate docs/reference/configuration.md and its JSON schema from the configuration's fields.
+"""Generate docs/reference: configuration.md, its JSON schema, and the options of buildx.
 
 Usage: reference.py [--check]
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from buildlib.config import buildx_options
 from buildlib.config.schema import json_schema, tables, type_of
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +23,7 @@ FOLDER = ROOT / "docs" / "reference"
 GUIDES = {
     "base-images": "docker-build-process.md#base-images-from-elsewhere",
     "bases": "bases.md",
+    "build": "docker-build-process.md#other-options-of-buildx",
     "builders": "builders.md",
     "context": "reproducible.md#generated-files",
     "goreleaser": "goreleaser.md",
@@ -52,6 +54,22 @@ From Python: `buildlib.load_project`, `buildlib.make_build_plan` and `buildlib.b
 public name is typed and listed in `buildlib.__all__`.
 
 `scripts/reference.py` generates this page.
+"""
+
+
+BUILDX = f"""\
+# Options of buildx
+
+Every option of `docker buildx build`, as buildx 0.38 lists them, and where it is: as an option of
+`docker-build`, and as a key that every build of the project gets, also in `docker-publish`,
+`docker-smoke`, `docker-run`, `docker-reproduce` and `binary`. `since` is the version of buildx that
+brought it, if that is newer than the oldest supported one; an older buildx exits with code 3 before
+the build starts. [The build process](../docker-build-process.md#other-options-of-buildx) explains
+how they go together.
+
+{buildx_options.reference()}
+
+`scripts/reference.py` generates this page from `buildlib/config/buildx_options.py`.
 """
 
 
@@ -90,6 +108,7 @@ def main() -> int:
     """Write both files, or compare them with what they should be."""
     files = {
         FOLDER / "configuration.md": _keys(),
+        FOLDER / "buildx.md": BUILDX,
         FOLDER / "buildlib.schema.json": json.dumps(json_schema(), indent=2) + "\n",
     }
     if sys.argv[1:] == ["--check"]:

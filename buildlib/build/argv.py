@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from buildlib.build.options import of_image
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.shell import csv_field, shell_line
 
@@ -51,6 +52,45 @@ def _given(plan: BuildPlan) -> tuple[list[str], list[str]]:
     return _repeated("--build-arg", args), _repeated("--build-context", contexts)
 
 
+def _option_words(options: Iterable[tuple[str, str]]) -> list[str]:
+    """Return further options; buildx splits hosts at commas, which none of them has."""
+    return [word for name, text in options for word in (f"--{name}", text)]
+
+
+def call_argv(plan: BuildPlan, method: str) -> tuple[str, ...]:
+    """Return the command that asks the frontend for something else than a build.
+
+    Args:
+        plan: whose Dockerfile it is about.
+        method: as buildx takes it.
+    """
+    args, contexts = _given(plan)
+    options = [
+        *_instructions(plan),
+        *_platforms(plan),
+        *args,
+        *contexts,
+        *_repeated("--secret", plan.secrets),
+        *_option_words(of_image(plan.options)),
+        *("--progress", "quiet" if plan.progress == "auto" else plan.progress),
+        *("--call", method),
+    ]
+    return ("docker", "buildx", "build", *options, str(plan.context))
+
+
+def _platforms(plan: BuildPlan) -> list[str]:
+    return ["--platform", ",".join(map(str, plan.platforms))] if plan.platforms else []
+
+
+def _provenance(plan: BuildPlan) -> list[str]:
+    """Return whether provenance is made: not by itself, as buildx would.
+
+    An attestation holds the time of the build: the same inputs would give another digest.
+    """
+    own = any("type=provenance" in text for text in plan.values("attest"))
+    return [] if own else [f"--provenance={plan.provenance or 'false'}"]
+
+
 def check_argv(plan: BuildPlan) -> tuple[str, ...]:
     """Return the command that has the Dockerfile checked by what would build the plan.
 
@@ -66,7 +106,7 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
     args, contexts = _given(plan)
     options = [
         *_instructions(plan),
-        *(["--platform", ",".join(map(str, plan.platforms))] if plan.platforms else []),
+        *_platforms(plan),
         *_repeated("--tag", plan.references),
         *args,
         *_repeated("--label", (_pair(name, value) for name, value in plan.labels)),
@@ -77,8 +117,8 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
         *_repeated("--cache-to", plan.cache_to),
         *(["--no-cache"] if plan.no_cache else []),
         *(["--pull"] if plan.pull else []),
-        # An attestation holds the time of the build: the same inputs would give another digest.
-        f"--provenance={plan.provenance or 'false'}",
+        *_option_words(plan.options),
+        *_provenance(plan),
         *_output(plan),
         *(["--metadata-file", str(plan.metadata_file)] if plan.metadata_file else []),
         *(["--progress", plan.progress] if plan.progress != "auto" else []),
@@ -107,19 +147,38 @@ def build_line(plan: BuildPlan) -> str:
 
 def check_line(plan: BuildPlan) -> str:
     """Return all that a check of the plan's Dockerfile runs, as one command for a POSIX shell."""
-    checked = shell_line(check_argv(plan))
+    return _asked(plan, check_argv(plan))
+
+
+def call_line(plan: BuildPlan, method: str) -> str:
+    """Return all that `call_argv` needs, as one command for a POSIX shell."""
+    return _asked(plan, call_argv(plan, method))
+
+
+def _asked(plan: BuildPlan, argv: Sequence[str]) -> str:
+    asked = shell_line(argv)
     # Warnings are a failure to buildx; the copy is removed all the same.
-    return _with_handover(plan, plan.handover, f"({checked} || :)") if plan.handover else checked
+    return _with_handover(plan, plan.handover, f"({asked} || :)") if plan.handover else asked
 
 
 def _with_handover(plan: BuildPlan, folder: Path, built: str) -> str:
     """Return the line with what hands the Dockerfile over, and removes it again."""
     made = shell_line(("mkdir", "-p", "--", str(folder)))
-    copied = shell_line(
-        ("cp", "--", str(plan.dockerfile), str(plan.file)),
-        plan.checkout.folder if plan.checkout else None,
+    files = [(plan.dockerfile, plan.file), *_policies(plan)]
+    copied = " && ".join(
+        shell_line(
+            ("cp", "--", str(source), str(target)),
+            plan.checkout.folder if plan.checkout else None,
+        )
+        for source, target in files
     )
     lines = shell_line(("printf", "%s", plan.ignored))
     ignored = shell_line((f"{plan.file}.dockerignore",))
     removed = shell_line(("rm", "-rf", "--", str(folder)))
     return f"{made} && {copied} && {lines} > {ignored} && {built} && {removed}"
+
+
+def _policies(plan: BuildPlan) -> list[tuple[Path, Path]]:
+    """Return the policy beside the Dockerfile, and where buildx finds it beside its copy."""
+    policy = plan.source_policy
+    return [(policy, plan.file.with_name(policy.name))] if policy else []

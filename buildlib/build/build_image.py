@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from buildlib.background import Background
-from buildlib.build import builder_check, preflight
+from buildlib.build import builder_check, option_checks, preflight
 from buildlib.build.argv import build_line, buildx_argv
 from buildlib.build.context import uncommitted
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
@@ -56,6 +56,10 @@ _REFUSED: Final = re.compile(
 # As the engine refuses a tag that was absent when it looked; containerd's words.
 _RACED: Final = re.compile(r"""\bimage \\?"[^"\n]+": already exists\b""")
 _ATTEMPTS: Final = 5
+# As BuildKit refuses an entitlement: that of the daemon, and that of the build.
+_NOT_ALLOWED: Final = re.compile(
+    r"(?:granting entitlement )?((?:network|security)\.\w+|device) is not allowed"
+)
 # What buildx itself sends: the context.
 _UNREADABLE: Final = re.compile(r"error from sender: (?:[a-z]+ )?(.+): permission denied")
 # As every tool puts the system's own words behind what it was about to do.
@@ -73,6 +77,7 @@ def _check_plan(
     """Return the problems that need no engine to be seen."""
     allowed = project.config.allowed_names()
     problems = preflight.check_build_args(plan.build_args, project.env, allowed)
+    problems += option_checks.check_options(plan, dockerfile, project.env, allowed)
     problems += preflight.check_secrets(plan.secrets) or preflight.unset_secrets(
         plan.secrets, project.env
     )
@@ -100,6 +105,7 @@ def _check_engine(
 ) -> list[BuildlibError]:
     """Return the problems that docker, buildx, the engine or the builder would have."""
     problems = preflight.check_engine(engine, endpoint=env.get("DOCKER_HOST", ""))
+    problems += option_checks.check_versions(plan.options, engine)
     asked = bool(engine.buildx) and preflight.needs_builder(plan, engine)
     builder = inspect_builder(executor, plan.builder) if asked else None
     if not (builder and plan.builder):
@@ -184,6 +190,8 @@ def handed_over(plan: BuildPlan) -> Iterator[None]:
     try:
         plan.handover.mkdir(mode=0o700)
         shutil.copyfile(plan.dockerfile, plan.file)
+        if plan.source_policy:
+            shutil.copyfile(plan.source_policy, plan.file.with_name(plan.source_policy.name))
         ignore = plan.file.with_name(f"{plan.file.name}.dockerignore")
         ignore.write_text(plan.ignored, encoding="utf-8", errors="surrogateescape")
         yield
@@ -403,7 +411,7 @@ def _execute(
             metadata = _read_metadata(plan.metadata_file)
         finally:
             console.end_group()
-            if plan.metadata_file:
+            if plan.metadata_file and not plan.keeps_metadata:
                 plan.metadata_file.unlink(missing_ok=True)
             # Those of builds that were killed.
             remove_left()
@@ -437,7 +445,7 @@ def _failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress
             why=message,
             hint="docker system df shows what takes the space; nothing was removed",
         )
-    if problem := emulation_problem(everything):
+    if problem := emulation_problem(everything) or _entitlement_problem(said, message):
         return problem
     if _REFUSED.search(said):
         return AuthorisationError(
@@ -481,6 +489,20 @@ def _full_here(plan: BuildPlan, message: str) -> Path | None:
         return folder if shutil.disk_usage(folder).free < _LITTLE else None
     except OSError:
         return None
+
+
+def _entitlement_problem(said: str, message: str) -> EngineError | None:
+    """Return the error where BuildKit says that a build may not do what it wants."""
+    refused = _NOT_ALLOWED.search(said)
+    if not refused:
+        return None
+    name = refused[1]
+    return EngineError(
+        f"the build may not use {name}",
+        why=message,
+        hint=f"allow it here with --allow {name}, and in the builder: docker buildx create "
+        f"--buildkitd-flags '--allow-insecure-entitlement {name}'",
+    )
 
 
 def _base_problem(base: str, message: str) -> EngineError:

@@ -41,11 +41,13 @@ class BuildPlan:
         kept_out: further lines of it, for what tasks wrote there.
         handover: a directory for a copy of the Dockerfile and of the lines of both, where the
             builder would not find them all by itself; None: it does.
-        build_contexts: pairs of FROM reference and its other source.
+        build_contexts: pairs of FROM reference, or of another name, and its source.
         stand_ins: those of them that are not the real image.
         output: a name of `Output`, or buildx's own `type=…`.
         destination: of the outputs oci and local.
-        metadata_file: where buildx writes the digest.
+        metadata_file: where buildx writes the digest; kept after the build, if `keeps_metadata`.
+        options: further ones of buildx, name and value.
+        source_policy: beside the Dockerfile, and named after it, where buildx finds it.
         provenance: as buildx's `--provenance` takes it; empty: none is made.
         checkout: in which context and Dockerfile are; None: in the work tree.
     """
@@ -78,6 +80,9 @@ class BuildPlan:
     pull: bool = False
     progress: str = "auto"
     metadata_file: Path | None = None
+    keeps_metadata: bool = False
+    options: tuple[tuple[str, str], ...] = ()
+    source_policy: Path | None = None
     provenance: str = ""
     checkout: Checkout | None = None
 
@@ -121,6 +126,17 @@ class BuildPlan:
     def uses_layouts(self) -> bool:
         """Return whether a base image is read from an OCI layout."""
         return any(source.startswith("oci-layout://") for _, source in self.build_contexts)
+
+    @property
+    def attests(self) -> bool:
+        """Return whether the image gets attestations."""
+        return bool(self.provenance) or any(
+            name == "attest" and "disabled=true" not in text for name, text in self.options
+        )
+
+    def values(self, option: str) -> tuple[str, ...]:
+        """Return the values of a further option."""
+        return tuple(text for name, text in self.options if name == option)
 
     @property
     def exports_cache(self) -> bool:

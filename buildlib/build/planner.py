@@ -10,8 +10,10 @@ from typing import Final
 
 from buildlib.build.context import DIST, kept_out
 from buildlib.build.labels import image_labels
+from buildlib.build.options import CONTEXT, build_options
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.builders.commands import caches
+from buildlib.config.build_options import pair
 from buildlib.config.config import Config
 from buildlib.config.key_types import VARIABLE
 from buildlib.config.tables import BaseImage
@@ -28,6 +30,10 @@ from buildlib.versioning.placeholders import fill
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _DEFAULT_PLATFORM: Final = "DOCKER_DEFAULT_PLATFORM"
 MIRROR: Final = "docker-image://"
+# What buildx takes for the policy of a Dockerfile, beside it.
+_POLICY: Final = ".rego"
+# The options that a plan has a field for.
+_WITH_FIELDS: Final = frozenset({"label", "metadata-file"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +49,8 @@ class BuildRequest:
         destination: where the outputs oci and local go, instead of `dist/`.
         strict: a build arg that the Dockerfile does not declare is an error.
         provenance: as buildx's `--provenance` takes it; empty: none is made.
+        options: further ones of buildx, name and value, with absolute paths.
+        attests: the configured attestations are made.
     """
 
     platforms: tuple[str, ...] = ()
@@ -58,6 +66,12 @@ class BuildRequest:
     pull: bool = False
     strict: bool = False
     provenance: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    attests: bool = False
+
+    def values(self, option: str) -> tuple[str, ...]:
+        """Return the values of a further option."""
+        return tuple(text for name, text in self.options if name == option)
 
 
 def parse_build_args(texts: Sequence[str]) -> dict[str, str | None]:
@@ -295,9 +309,69 @@ def make_build_plan(
         checkout=project.checkout,
     )
     known = _known(project, build_args)
-    plan = _standing(plan, config, dockerfile, known)
+    plan, contexts = _with_options(plan, project, request)
+    dockerfile = without_replaced(dockerfile, target, contexts)
+    plan = _standing(plan, config, dockerfile, known, contexts)
     plan = _reading(plan, project, handover)
-    return _named(plan, project, request, _runtime_base(plan, dockerfile, known))
+    base = _runtime_base(plan, dockerfile, known)
+    return _named(plan, project, request, _source_of(base, contexts))
+
+
+def _with_options(
+    plan: BuildPlan, project: Project, request: BuildRequest
+) -> tuple[BuildPlan, dict[str, str]]:
+    """Return the plan with its further options, and the build contexts by their normal names."""
+    options = build_options(
+        project,
+        tuple(one for one in request.options if one[0] not in _WITH_FIELDS),
+        # An image in the engine has none, unless somebody asks for them.
+        attests=request.attests and plan.output != Output.LOAD,
+        several=len(plan.platforms) > 1,
+        cached=not plan.no_cache,
+    )
+    if plan.output in {Output.LOCAL, Output.CACHE_ONLY}:
+        options = tuple(one for one in options if one[0] not in {"annotation", "attest"})
+    given = dict(pair(text) for name, text in options if name == CONTEXT)
+    kept = request.values("metadata-file")
+    plan = replace(
+        plan,
+        metadata_file=Path(kept[-1]) if kept else plan.metadata_file,
+        keeps_metadata=bool(kept),
+        options=tuple(one for one in options if one[0] != CONTEXT),
+        build_contexts=tuple(sorted(given.items())),
+    )
+    return plan, {normal_name(name): source for name, source in given.items()}
+
+
+def without_replaced(
+    dockerfile: Dockerfile, target: str, contexts: Mapping[str, str]
+) -> Dockerfile:
+    """Return the Dockerfile without the names of stages that build contexts stand for.
+
+    BuildKit takes a context before a stage of the same name.
+    """
+    stages = dockerfile.stages
+    if not contexts or not any(one.name for one in stages):
+        return dockerfile
+    named = [
+        one.name
+        and one.name.lower() != target.lower()
+        and normal_name(one.name.lower()) in contexts
+        for one in stages
+    ]
+    return replace(
+        dockerfile,
+        stages=tuple(
+            replace(stage, name="") if gone else stage
+            for stage, gone in zip(stages, named, strict=True)
+        ),
+    )
+
+
+def _source_of(base: str, contexts: Mapping[str, str]) -> str:
+    """Return the image that a base is: of a build context it is the context's, if it is one."""
+    source = contexts.get(normal_name(base), f"{MIRROR}{base}") if base else ""
+    return source.removeprefix(MIRROR) if source.startswith(MIRROR) else ""
 
 
 def _known(project: Project, build_args: Mapping[str, str | None]) -> dict[str, str]:
@@ -314,7 +388,11 @@ def _known(project: Project, build_args: Mapping[str, str | None]) -> dict[str, 
 
 
 def _standing(
-    plan: BuildPlan, config: Config, dockerfile: Dockerfile, known: Mapping[str, str]
+    plan: BuildPlan,
+    config: Config,
+    dockerfile: Dockerfile,
+    known: Mapping[str, str],
+    contexts: Mapping[str, str],
 ) -> BuildPlan:
     """Return the plan with its base images, and what it takes from the build context.
 
@@ -324,12 +402,13 @@ def _standing(
     views = dockerfile.views(known, plan.platforms or (here,), here)
     bases = dict.fromkeys(base for view in views for base in dockerfile.bases(plan.target, view))
     needed = (stage for view in views for stage in dockerfile.needed(plan.target, view))
-    replaced = _replaced(config, bases)
+    replaced = _replaced(config, (base for base in bases if normal_name(base) not in contexts))
+    own = {name: image.source for name, image in replaced.items()}
     return replace(
         plan,
-        bases=tuple(bases),
+        bases=tuple(filter(None, (_source_of(base, contexts) for base in bases))),
         sources=tuple(dict.fromkeys(source for stage in needed for source in stage.sources)),
-        build_contexts=tuple(sorted((name, image.source) for name, image in replaced.items())),
+        build_contexts=tuple(sorted({**own, **dict(plan.build_contexts)}.items())),
         stand_ins=tuple(sorted(name for name, image in replaced.items() if image.stand_in)),
     )
 
@@ -339,7 +418,14 @@ def _reading(plan: BuildPlan, project: Project, handover: Path | None) -> BuildP
     ignore = project.ignore_file
     lines = () if plan.checkout else kept_out(project, plan.sources, ignore)
     alone = not lines and project.finds_ignore_file
-    return replace(plan, ignore=ignore, kept_out=lines, handover=None if alone else handover)
+    policy = plan.dockerfile.with_name(f"{plan.dockerfile.name}{_POLICY}")
+    return replace(
+        plan,
+        ignore=ignore,
+        kept_out=lines,
+        handover=None if alone else handover,
+        source_policy=policy if policy.is_file() else None,
+    )
 
 
 def _runtime_base(plan: BuildPlan, dockerfile: Dockerfile, known: Mapping[str, str]) -> str:
@@ -369,11 +455,12 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) 
         stand_ins=plan.stand_ins,
         branch=project.facts["branch"],
     )
+    labels |= dict(map(pair, request.values("label")))
     return replace(
         plan,
         references=names,
         mapped=mapped,
-        labels=tuple(labels.items()),
+        labels=tuple(sorted(labels.items())),
         annotations=tuple(index_annotations(labels).items()) if _has_index(plan) else (),
     )
 

@@ -23,7 +23,7 @@ MINIMUM_BUILDX: Final = (0, 13)
 _SECRET_KEYS: Final = frozenset({"id", "type", "src", "source", "env"})
 # BuildKit takes no larger one.
 _LARGEST_SECRET: Final = 500 * 1024
-_BUILDX_HINT: Final = "install the plugin (docs.docker.com/build/install-buildx)"
+BUILDX_HINT: Final = "install the plugin (docs.docker.com/build/install-buildx)"
 
 
 def version_numbers(text: str) -> tuple[int, ...]:
@@ -42,20 +42,20 @@ def check_engine(facts: EngineFacts, *, endpoint: str = "") -> list[BuildlibErro
     problems: list[BuildlibError] = []
     needed = ".".join(map(str, MINIMUM_BUILDX))
     if not facts.buildx:
-        problems.append(ToolError("docker buildx not found", hint=_BUILDX_HINT))
+        problems.append(ToolError("docker buildx not found", hint=BUILDX_HINT))
     elif facts.buildx_fits is False:
         problems.append(
             ToolError(
                 f"docker buildx {facts.buildx} does not report its version, and is too old",
                 why=f"docker buildx create has no option {PROBED}, which came with {needed}",
-                hint=_BUILDX_HINT,
+                hint=BUILDX_HINT,
             )
         )
     elif says_version(facts.buildx) and version_numbers(facts.buildx) < MINIMUM_BUILDX:
         problems.append(
             ToolError(
                 f"docker buildx {facts.buildx} is too old, {needed} is the oldest that does",
-                hint=_BUILDX_HINT,
+                hint=BUILDX_HINT,
             )
         )
     if not facts.server:
@@ -331,7 +331,11 @@ def needs_builder(plan: BuildPlan, facts: EngineFacts) -> bool:
     if plan.builder:
         return True
     demanding = len(plan.platforms) > 1 or plan.output == Output.OCI or plan.exports_cache
-    return (demanding or plan.uses_layouts) and bool(facts.server) and not facts.containerd_store
+    return (
+        (demanding or plan.uses_layouts or plan.attests)
+        and bool(facts.server)
+        and not facts.containerd_store
+    )
 
 
 def check_output(
@@ -369,6 +373,7 @@ def check_output(
         *(["an OCI archive"] if plan.output == Output.OCI else []),
         *(["cache export"] if plan.exports_cache else []),
         *(["base images as OCI layouts"] if plan.uses_layouts else []),
+        *(["attestations"] if plan.attests else []),
     ]
     return [_driver_cannot(what) for what in needed]
 

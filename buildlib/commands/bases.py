@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from buildlib.bases.check import BasesReport, BaseStatus, look_up, new_pins, not_asked
 from buildlib.bases.end_of_life import Lifetimes, read_lifetimes
-from buildlib.build.planner import MIRROR, configured_base, known_args
+from buildlib.build.options import settings_of
+from buildlib.build.planner import MIRROR, configured_base, known_args, normal_name
 from buildlib.commands.session import Edge
 from buildlib.config.config import Config
 from buildlib.config.tables import Registry
@@ -96,6 +97,13 @@ def _read(project: Project) -> _File:
     return _File(path, text, known_args(project, parse_dockerfile(text)))
 
 
+def _listed(config: Config, text: str, build_args: Mapping[str, str]) -> list[Base]:
+    """Return the base images of a Dockerfile; what a build context stands for is not one."""
+    contexts = {normal_name(name) for name, _ in settings_of(config).contexts}
+    found = read_bases(text, build_args)
+    return [base for base in found if normal_name(base.reference) not in contexts]
+
+
 def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
     """Report on the base images; update their digests, or fail where one is out of date.
 
@@ -110,7 +118,7 @@ def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
     project = run.project()
     config = project.config
     file = _read(project)
-    listed = read_bases(file.text, file.build_args)
+    listed = _listed(config, file.text, file.build_args)
     if not listed:
         raise InputError(f"{config.dockerfile} has no external base image")
     settings = config.base_settings()
@@ -126,7 +134,7 @@ def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
             renewed = file.text
         else:
             _write(run, config, file, renewed)
-        now = read_bases(renewed, file.build_args)
+        now = _listed(config, renewed, file.build_args)
         found = tuple(replace(one, base=base) for one, base in zip(found, now, strict=True))
     report = BasesReport(
         bases=found,
@@ -158,7 +166,7 @@ def _renewed(config: Config, file: _File, found: Sequence[BaseStatus]) -> str:
     """
     pins = new_pins(found)
     renewed = repin(file.text, pins, file.build_args)
-    now = read_bases(renewed, file.build_args)
+    now = _listed(config, renewed, file.build_args)
     if missed := [base for base in now if base.pinned != pins.get(base.reference, base.pinned)]:
         raise InputError(
             f"{config.dockerfile} names {missed[0].reference} in a form that can't be pinned here",

@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from buildlib.build.argv import build_line
-from buildlib.build.build_image import build_image, plan_build
+from buildlib.build.argv import build_line, call_argv, call_line
+from buildlib.build.build_image import build_image, handed_over, plan_build
 from buildlib.build.checkout import changes_of, from_commit, is_of_commit
+from buildlib.build.option_checks import check_versions
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest, chosen_output, chosen_platforms
+from buildlib.build.preflight import check_engine
 from buildlib.build.result import BuildResult
 from buildlib.commands.session import Beginning, Edge
 from buildlib.console import to_json
-from buildlib.errors import InputError
+from buildlib.errors import InputError, raise_problems
 from buildlib.image.platform import host_platform
 from buildlib.project import Project
 from buildlib.versioning.preconditions import listing
@@ -66,6 +68,42 @@ def build(run: Edge, beginning: Beginning, request: BuildRequest, *, as_json: bo
             return
         result = build_image(project, request, run.executor, run.console, facts=beginning.engine)
     run.console.answer(result.as_json() if as_json else result.as_text())
+
+
+def call(
+    run: Edge, beginning: Beginning, request: BuildRequest, method: str, *, as_json: bool
+) -> int:
+    """Have the frontend answer about the Dockerfile instead of a build; return buildx's exit code.
+
+    Args:
+        run: of the task.
+        beginning: of the task.
+        request: what would be built.
+        method: as buildx takes it: `check`, `outline`, `targets`, and its fields.
+        as_json: the answer is buildx's own JSON.
+    """
+    written = [f"--{name}" for name in ("iidfile", "metadata-file") if request.values(name)]
+    if request.output or request.push or written:
+        raise InputError(
+            f"--call {method} builds nothing",
+            hint=f"leave out {', '.join(written) or '--push and --output'}",
+        )
+    if as_json and "format=" not in method:
+        method = f"{method},format=json"
+    project = beginning.project.get()
+    plan, warnings = plan_build(project, request)
+    line = call_line(plan, method)
+    if run.dry or beginning.engine is None:
+        run.plan(line)
+        return 0
+    for warning in warnings:
+        run.console.warn(warning)
+    engine = beginning.engine.get()
+    problems = check_engine(engine, endpoint=project.env.get("DOCKER_HOST", ""))
+    raise_problems([*problems, *check_versions([("call", method), *plan.options], engine)])
+    run.console.line(line)
+    with handed_over(plan):
+        return run.executor.attach(call_argv(plan, method))
 
 
 def build_binaries(

@@ -29,6 +29,7 @@ from buildlib.version_schemes import Naming, Scheme
 
 if TYPE_CHECKING:
     from buildlib.config.bases import Bases
+    from buildlib.config.build_options import BuildSettings
     from buildlib.config.builders import BuilderSettings
     from buildlib.config.goreleaser import GoReleaser
     from buildlib.config.policy import Policy
@@ -116,6 +117,9 @@ class Config:
     builder: str = setting(TEXT, "builder of buildx; left out: its current one", default="")
     builders: tuple[BuilderSettings, ...] = setting(
         config_tables.BUILDERS, "builders that docker-builder makes, with their nodes", default=()
+    )
+    build: BuildSettings | None = setting(
+        config_tables.BUILD, "further options of buildx, for every build", default=None
     )
     cache_from: tuple[str, ...] = setting(TEXTS, "as --cache-from of buildx", default=())
     cache_to: tuple[str, ...] = setting(TEXTS, "as --cache-to of buildx", default=())
@@ -240,7 +244,18 @@ class Config:
 _KEYS: Final = key_types.keys_of(Config)
 _TABLES: Final = {
     *("labels", "build-args", "base-images", "inject", "secrets"),
-    *("bases", "builders", "smoke", "run", "policy", "scan", "tags", "registries", "publish"),
+    *(
+        "bases",
+        "build",
+        "builders",
+        "smoke",
+        "run",
+        "policy",
+        "scan",
+        "tags",
+        "registries",
+        "publish",
+    ),
     *("goreleaser", "sign", "verify"),
 }
 

@@ -11,6 +11,7 @@ from glob import has_magic
 from typing import Final
 
 from buildlib.build.plan import BuildPlan
+from buildlib.config.build_options import is_directory
 from buildlib.config.tables import Registry
 from buildlib.dockerfile.parser import context_path
 from buildlib.errors import InputError
@@ -146,7 +147,21 @@ def _flags(plan: BuildPlan) -> Iterator[str]:
     if plan.target:
         yield f"--target={escape(plan.target)}"
     for name, source in plan.build_contexts:
+        if is_directory(source):
+            raise _of_this_machine(f"the build context {name}")
         yield f"--build-context={escape(name)}={escape(source)}"
+    for option, text in plan.options:
+        if option == "policy" or (option == "ssh" and "=" in text):
+            raise _of_this_machine(f"--{option}")
+        yield f"--{option}={escape(text)}"
+
+
+def _of_this_machine(what: str) -> InputError:
+    return InputError(
+        f"{what} names files of this machine",
+        why="GoReleaser builds in a directory of its own, maybe on another machine",
+        hint="publish with invoke docker-publish",
+    )
 
 
 def _quoted(text: str) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from buildlib.build.build_image import build_image
 from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest
+from buildlib.config.build_options import LAYOUT, is_directory
 from buildlib.console import Console, redact, to_json
 from buildlib.errors import BuildlibError, CancelledError
 from buildlib.executor import Executor
@@ -26,6 +27,8 @@ from buildlib.project import Project
 from buildlib.publish.plan import PublishPlan
 from buildlib.publish.receipt import PROVENANCE, GateRecord, Receipt
 from buildlib.tempfiles import passing_folder
+
+_WITH_PATHS: Final = frozenset({"iidfile", "policy", "ssh"})
 
 
 def make_statement(project: Project, plan: PublishPlan, receipt: Receipt) -> dict[str, Any]:
@@ -61,7 +64,21 @@ def _parameters(project: Project, plan: PublishPlan) -> dict[str, Any]:
         "buildArgs": {
             name: redact(value) for name, value in plan.build.build_args if value is not None
         },
+        **_options(plan),
     }
+
+
+def _options(plan: PublishPlan) -> dict[str, Any]:
+    """Return the further options of the build, without paths of this machine."""
+    named = [
+        f"--{name} {redact(text)}" for name, text in plan.build.options if name not in _WITH_PATHS
+    ]
+    contexts = {
+        name: "a directory of the commit" if is_directory(source) else redact(source)
+        for name, source in plan.build.build_contexts
+        if name not in plan.build.bases and not source.startswith(LAYOUT)
+    }
+    return ({"options": named} if named else {}) | ({"contexts": contexts} if contexts else {})
 
 
 def _source(project: Project, plan: PublishPlan) -> dict[str, Any]:

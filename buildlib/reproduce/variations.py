@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from buildlib.build.options import placed_config
 from buildlib.dockerfile.ignore import DockerIgnore, context_paths
 from buildlib.errors import InputError
 from buildlib.project import Project
@@ -155,7 +156,7 @@ def copy_project(
     if own and own != project.context / _IGNORE:
         _copy(own.resolve(), root / _DOCKERFILE / f"{dockerfile.name}{_IGNORE}")
     config = replace(
-        project.config,
+        placed_config(project),
         root=root,
         context=_CONTEXT,
         dockerfile=f"{_DOCKERFILE}/{dockerfile.name}",

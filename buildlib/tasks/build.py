@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 from invoke.context import Context
+from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from buildlib.errors import InputError
+from buildlib.tasks import buildx
 from buildlib.tasks.session import BUILD_ARG, SECRET, VERBOSE, edge
 
+# What is no option of the build itself.
+_OF_TASK: Final = frozenset({"call", "check", "file"})
 _PLATFORM_HELP = "os/arch to build for; repeat it, or 'all' for the configured list"
 
 
 @task(
     auto_shortflags=False,
-    iterable=["platform", "tag", "build_arg", "secret", "cache_from", "cache_to"],
+    iterable=["platform", "tag", "build_arg", "secret", "cache_from", "cache_to", *buildx.LISTS],
     help={
+        **buildx.HELP,
         "platform": f"{_PLATFORM_HELP}; default: the builder's own",
         "tag": "one more tag, or a whole reference; repeat it",
         "build-arg": BUILD_ARG,
@@ -36,6 +44,7 @@ _PLATFORM_HELP = "os/arch to build for; repeat it, or 'all' for the configured l
         "json": "print the result as JSON on stdout, and nothing else there",
     },
 )
+@buildx.with_options
 def docker_build(
     context: Context,
     platform: Sequence[str] | None = None,
@@ -57,20 +66,26 @@ def docker_build(
     verbose: bool = False,
     dry_run: bool = False,
     json: bool = False,
+    **options: object,
 ) -> None:
     """Build the image, tagged with its version and latest."""
     with edge(context, dry_run=dry_run, json=json, verbose=verbose) as run:
+        given = dict(buildx.given(options))
         overrides: dict[str, object] = {
             "builder": builder,
             "cache-from": run.from_here(cache_from),
             "cache-to": run.from_here(cache_to),
             "progress": progress,
+            "dockerfile": _dockerfile(given.get("file", "")),
         }
         run.take(build_arg, secret)
         beginning = run.begin(overrides, version=version)
+        from buildlib.build.options import given_options
         from buildlib.build.planner import BuildRequest
         from buildlib.commands import build
 
+        method = given.get("call", "check" if "check" in given else "")
+        others = (one for one in buildx.given(options) if one[0] not in _OF_TASK)
         request = BuildRequest(
             platforms=tuple(platform or ()),
             tags=tuple(tag or ()),
@@ -80,8 +95,22 @@ def docker_build(
             no_cache=no_cache,
             pull=pull,
             strict=strict,
+            options=given_options(others, Path.cwd()),
+            attests=True,
         )
+        if method not in {"", "build"}:
+            code = build.call(run, beginning, request, method, as_json=json)
+            if code:
+                raise Exit(code=code)
+            return
         build.build(run, beginning, request, as_json=json)
+
+
+def _dockerfile(path: str) -> str:
+    """Return the path of another Dockerfile, from where the user is."""
+    if path == "-":
+        raise InputError("a Dockerfile can't be read from stdin", hint="give --file FILE")
+    return str(Path.cwd() / path) if path else ""
 
 
 @task(

@@ -56,6 +56,20 @@ password-env = "PASSWORD"
 required = true
 immutable = ["1.*"]
 tags = { rules = ["{version}"], suffix = "-b" }
+[build]
+add-hosts = ["db:10.0.0.2"]
+allow = ["network.host"]
+annotations = { "index:name" = "value" }
+attest = ["type=sbom"]
+cgroup-parent = "/build"
+contexts = { one = "../one" }
+network = "none"
+no-cache-filter = ["compile"]
+policy = ["filename=a.rego"]
+resources = ["memory=2g"]
+shm-size = "64m"
+ssh = ["default"]
+ulimits = ["nofile=1024"]
 [builders.one]
 driver = "docker-container"
 cache-from = ["type=local,src=x"]
