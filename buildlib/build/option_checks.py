@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from buildlib.build.plan import BuildPlan
+from buildlib.build.plan import FILES, BuildPlan
 from buildlib.build.preflight import BUILDX_HINT, version_numbers
 from buildlib.config.build_options import LAYOUT, is_directory, pair, split_levels
 from buildlib.config.buildx_options import BY_NAME, NEWER_VALUES, version_text
@@ -14,11 +14,9 @@ from buildlib.docker.engine import EngineFacts, says_version
 from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import BuildlibError, InputError, ToolError, did_you_mean
 from buildlib.findings.secrets import looks_secret
-from buildlib.shell import csv_fields, csv_pairs
+from buildlib.shell import csv_fields
 
 _AGENT: Final = "SSH_AUTH_SOCK"
-# Outputs that buildx has no image for.
-_NO_IMAGE: Final = ("local", "tar", "cacheonly")
 
 
 def check_versions(options: Iterable[tuple[str, str]], facts: EngineFacts) -> list[BuildlibError]:
@@ -145,6 +143,5 @@ def _written(plan: BuildPlan) -> Iterator[BuildlibError]:
     for option, path in kept:
         if not Path(path).parent.is_dir() or Path(path).is_dir():
             yield InputError(f"--{option} {path} can't be written: it needs a directory and a name")
-    kind = csv_pairs(plan.output)["type"] if plan.output.startswith("type=") else plan.output
-    if plan.values("iidfile") and kind in _NO_IMAGE:
-        yield InputError(f"--iidfile needs an image, and --output {kind} makes none")
+    if plan.values("iidfile") and plan.kind in FILES:
+        yield InputError(f"--iidfile needs an image, and --output {plan.kind} makes none")

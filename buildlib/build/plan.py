@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from buildlib.dockerfile.ignore import IgnoreFile
 from buildlib.image.platform import Platform
@@ -20,6 +21,10 @@ class Output(StrEnum):
     OCI = "oci"
     LOCAL = "local"
     CACHE_ONLY = "cacheonly"
+
+
+# The outputs, and buildx's own, that are no image.
+FILES: Final = frozenset({Output.LOCAL, Output.CACHE_ONLY, "tar"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +115,12 @@ class BuildPlan:
     def loads(self) -> bool:
         """Return whether the image ends in the engine."""
         return self.output == Output.LOAD
+
+    @property
+    def kind(self) -> str:
+        """Return the name of the output, or buildx's of its exporter."""
+        own = self.output.startswith("type=")
+        return csv_pairs(self.output)["type"] if own else self.output
 
     @property
     def pushes(self) -> bool:

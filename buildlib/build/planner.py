@@ -11,7 +11,7 @@ from typing import Final
 from buildlib.build.context import DIST, kept_out
 from buildlib.build.labels import image_labels
 from buildlib.build.options import CONTEXT, build_options
-from buildlib.build.plan import BuildPlan, Output
+from buildlib.build.plan import FILES, BuildPlan, Output
 from buildlib.builders.commands import caches
 from buildlib.config.build_options import pair
 from buildlib.config.config import Config
@@ -325,11 +325,11 @@ def _with_options(
         project,
         tuple(one for one in request.options if one[0] not in _WITH_FIELDS),
         # An image in the engine has none, unless somebody asks for them.
-        attests=request.attests and plan.output != Output.LOAD,
+        attests=request.attests and plan.kind not in {Output.LOAD, "docker"},
         several=len(plan.platforms) > 1,
         cached=not plan.no_cache,
     )
-    if plan.output in {Output.LOCAL, Output.CACHE_ONLY}:
+    if plan.kind in FILES:
         options = tuple(one for one in options if one[0] not in {"annotation", "attest"})
     given = dict(pair(text) for name, text in options if name == CONTEXT)
     kept = request.values("metadata-file")
@@ -371,7 +371,7 @@ def without_replaced(
 def _source_of(base: str, contexts: Mapping[str, str]) -> str:
     """Return the image that a base is: of a build context it is the context's, if it is one."""
     source = contexts.get(normal_name(base), f"{MIRROR}{base}") if base else ""
-    return source.removeprefix(MIRROR) if source.startswith(MIRROR) else ""
+    return source.removeprefix(MIRROR) if _is_image(source) else ""
 
 
 def _known(project: Project, build_args: Mapping[str, str | None]) -> dict[str, str]:
@@ -402,15 +402,31 @@ def _standing(
     views = dockerfile.views(known, plan.platforms or (here,), here)
     bases = dict.fromkeys(base for view in views for base in dockerfile.bases(plan.target, view))
     needed = (stage for view in views for stage in dockerfile.needed(plan.target, view))
-    replaced = _replaced(config, (base for base in bases if normal_name(base) not in contexts))
-    own = {name: image.source for name, image in replaced.items()}
+    own = [base for base in bases if normal_name(base) not in contexts]
+    # An image that a context stands for may have another source, too.
+    images = [source.removeprefix(MIRROR) for source in contexts.values() if _is_image(source)]
+    used = tuple(filter(None, (_source_of(base, contexts) for base in bases)))
+    replaced = _replaced(config, (*own, *images))
+    given = {
+        name: replaced[source.removeprefix(MIRROR)].source
+        if _is_image(source) and source.removeprefix(MIRROR) in replaced
+        else source
+        for name, source in plan.build_contexts
+    }
+    others = {name: replaced[name].source for name in own if name in replaced}
     return replace(
         plan,
-        bases=tuple(filter(None, (_source_of(base, contexts) for base in bases))),
+        bases=used,
         sources=tuple(dict.fromkeys(source for stage in needed for source in stage.sources)),
-        build_contexts=tuple(sorted({**own, **dict(plan.build_contexts)}.items())),
-        stand_ins=tuple(sorted(name for name, image in replaced.items() if image.stand_in)),
+        build_contexts=tuple(sorted({**others, **given}.items())),
+        stand_ins=tuple(
+            sorted(name for name, image in replaced.items() if image.stand_in and name in used)
+        ),
     )
+
+
+def _is_image(source: str) -> bool:
+    return source.startswith(MIRROR)
 
 
 def _reading(plan: BuildPlan, project: Project, handover: Path | None) -> BuildPlan:

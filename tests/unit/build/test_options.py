@@ -145,7 +145,8 @@ def test_attestations_are_for_archives_and_pushes_of_docker_build(tmp_path: Path
 
 def test_files_have_neither_annotations_nor_attestations(tmp_path: Path) -> None:
     given = _options(("annotation", "a=b"), ("attest", "type=sbom"), ("network", "host"))
-    assert _plan(tmp_path, output="local", **given).options == (("network", "host"),)
+    for output in ("local", "cacheonly", "type=local,dest=x", "type=tar,dest=x"):
+        assert _plan(tmp_path, output=output, **given).options == (("network", "host"),)
 
 
 def test_an_option_of_the_command_line_replaces_the_configured_one_of_its_name(
@@ -219,6 +220,23 @@ def test_a_context_wins_over_another_source_of_a_base_image(tmp_path: Path) -> N
     bases = '[base-images]\n"alpine:3.22" = "docker-image://mirror/alpine"\n'
     plan = _plan(tmp_path, bases, **_options(("build-context", "alpine:3.22=docker-image://mine")))
     assert plan.build_contexts == (("alpine:3.22", "docker-image://mine"),)
+
+
+def test_the_image_of_a_context_may_have_another_source_as_a_base_has(tmp_path: Path) -> None:
+    source = '{ source = "oci-layout:///bases/alpine", stand-in = true }'
+    bases = f'[base-images]\n"alpine:3.24" = {source}\n'
+    given = _options(
+        ("build-context", "unused=docker-image://alpine:3.24"),
+        ("build-context", "alpine:3.22=docker-image://alpine:3.24"),
+    )
+    plan = _plan(tmp_path, bases, **given)
+    layout = "oci-layout:///bases/alpine"
+    assert plan.build_contexts == (("alpine:3.22", layout), ("unused", layout))
+    assert plan.stand_ins == ("alpine:3.24",)
+    assert (
+        _plan(tmp_path, bases, **_options(("build-context", SAMPLES["build-context"]))).stand_ins
+        == ()
+    )
 
 
 def _of_commit(root: Path, config: str, tmp_path: Path) -> Project:
