@@ -22,14 +22,12 @@ Make = Callable[..., Checkout]
 DOCKERFILE = """\
 FROM {base} AS stamped
 RUN cat /proc/sys/kernel/random/uuid > /stamp
-FROM {base} AS kept
-RUN cat /proc/sys/kernel/random/uuid > /kept
+FROM scratch AS stamp
+COPY --from=stamped /stamp /
 FROM {base} AS seen
 RUN --mount=type=ssh cat /etc/hosts > /hosts && ls /sys/class/net > /net \\
     && ulimit -n > /limit && df /dev/shm > /shm && test -S "$SSH_AUTH_SOCK" && touch /agent
 FROM scratch
-COPY --from=stamped /stamp /stamped
-COPY --from=kept /kept /
 COPY --from=seen /hosts /net /limit /shm /agent /
 COPY --from=extra /file /extra
 COPY --from=image /bin/busybox /image
@@ -94,21 +92,22 @@ def test_a_build_gets_what_is_configured_and_what_is_typed(
     (checkout.root / "assets").mkdir()
     (checkout.root / "assets" / "file").write_text("from the directory\n", encoding="utf-8")
     words = ("--ssh", f"default={key}", "--build-context", f"image=docker-image://{alpine}")
-    out = checkout.root / "out"
-    local = ("docker-build", *words, "--output", f"type=local,dest={out}")
-    done = checkout.invoke(*local)
+    local = ("docker-build", *words, "--output")
+    done = checkout.invoke(*local, "type=local,dest=first")
     assert done.returncode == 0, done.stderr
-    first = _files(out)
+    first = _files(checkout.root / "first")
     assert re.search(r"^10\.1\.2\.3\s+db$", first["hosts"], re.MULTILINE)
     assert first["net"].split() == ["lo"]
     assert (first["limit"], first["extra"]) == ("100\n", "from the directory\n")
     assert "16384" in first["shm"]
     assert "PRIVATE KEY" not in done.stderr + done.stdout
-    done = checkout.invoke(*local, "--no-cache-filter", "stamped")
-    assert done.returncode == 0, done.stderr
-    second = _files(out)
-    assert second["stamped"] != first["stamped"]
-    assert second["kept"] == first["kept"]
+    # A newer BuildKit takes more than one step after that stage from the cache, and it with them.
+    target = ("--target", "stamp", "--no-cache-filter", "stamped")
+    for name in ("second", "third"):
+        done = checkout.invoke(*local, f"type=local,dest={name}", *target)
+        assert done.returncode == 0, done.stderr
+    stamps = {_files(checkout.root / name)["stamp"] for name in ("second", "third")}
+    assert len(stamps) == 2
 
 
 def test_an_archive_has_its_annotations_and_labels_and_its_id_is_written(
