@@ -64,8 +64,10 @@ Every option of `docker buildx build`, as buildx 0.38 lists them, and where it i
 `docker-build`, and as a key that every build of the project gets, also in `docker-publish`,
 `docker-smoke`, `docker-run`, `docker-reproduce` and `binary`. `since` is the version of buildx that
 brought it, if that is newer than the oldest supported one; an older buildx exits with code 3 before
-the build starts. [The build process](../docker-build-process.md#other-options-of-buildx) explains
-how they go together.
+the build starts. `BuildKit` is the version that an option needs there, if an older one ignores it;
+a builder that reports an older one exits with code 4.
+[The build process](../docker-build-process.md#other-options-of-buildx) explains how they go
+together.
 
 {buildx_options.reference()}
 

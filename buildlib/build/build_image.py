@@ -108,6 +108,8 @@ def _check_engine(
     problems += option_checks.check_versions(plan.options, engine)
     asked = bool(engine.buildx) and preflight.needs_builder(plan, engine)
     builder = inspect_builder(executor, plan.builder) if asked else None
+    if builder:
+        problems += option_checks.check_buildkit(plan.options, builder)
     if not (builder and plan.builder):
         return problems + preflight.check_output(plan, engine, builder)
     hint = {"hint": missing_hint(described)} if described else {}
@@ -251,7 +253,11 @@ def build_image(
     if names := inherited.get():
         plan = standing_on(plan, names)
         raise_problems(preflight.check_push(plan, _registries(plan)))
-    warnings = [*_warnings(project, plan, dockerfile), *preflight.unknown_buildx(engine)]
+    warnings = [
+        *_warnings(project, plan, dockerfile),
+        *preflight.unknown_buildx(engine),
+        *option_checks.unused_policy(plan, engine),
+    ]
     for warning in warnings:
         console.warn(warning)
     watch = _watch(plan, executor, described)

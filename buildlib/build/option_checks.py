@@ -10,9 +10,9 @@ from buildlib.build.plan import FILES, BuildPlan
 from buildlib.build.preflight import BUILDX_HINT, version_numbers
 from buildlib.config.build_options import LAYOUT, is_directory, pair, split_levels
 from buildlib.config.buildx_options import BY_NAME, NEWER_VALUES, version_text
-from buildlib.docker.engine import EngineFacts, says_version
+from buildlib.docker.engine import Builder, EngineFacts, says_version
 from buildlib.dockerfile.parser import Dockerfile
-from buildlib.errors import BuildlibError, InputError, ToolError, did_you_mean
+from buildlib.errors import BuildlibError, EngineError, InputError, ToolError, did_you_mean
 from buildlib.findings.secrets import looks_secret
 from buildlib.shell import csv_fields
 
@@ -39,6 +39,36 @@ def check_versions(options: Iterable[tuple[str, str]], facts: EngineFacts) -> li
                 hint=BUILDX_HINT,
             )
     return list(problems.values())
+
+
+def check_buildkit(options: Iterable[tuple[str, str]], builder: Builder) -> list[BuildlibError]:
+    """Return a problem for each option that a node of the builder would ignore without a word.
+
+    One that does not say its version is not known to be too old.
+    """
+    versions = {builder.buildkit, *(node.buildkit for node in builder.nodes)}
+    known = [version for version in versions if version_numbers(version)]
+    oldest = min(known, key=version_numbers, default="")
+    names = dict.fromkeys(name for name, _ in options)
+    return [
+        EngineError(
+            f"the builder's BuildKit {oldest} is too old for --{name}",
+            why=f"it came with {version_text(BY_NAME[name].buildkit)}; an older one ignores it",
+            hint="build with a newer builder: docker buildx create --driver docker-container --use",
+        )
+        for name in names
+        if oldest and version_numbers(oldest) < BY_NAME[name].buildkit
+    ]
+
+
+def unused_policy(plan: BuildPlan, facts: EngineFacts) -> tuple[str, ...]:
+    """Return a sentence where buildx is too old for the policy beside the Dockerfile."""
+    since = BY_NAME["policy"].since
+    old = says_version(facts.buildx) and version_numbers(facts.buildx) < since
+    if not (plan.source_policy and old):
+        return ()
+    said = f"docker buildx {facts.buildx} does not apply {plan.source_policy.name}"
+    return (f"{said}: policies came with {version_text(since)}",)
 
 
 def check_options(

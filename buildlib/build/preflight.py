@@ -9,6 +9,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import Final
 
 from buildlib.build.plan import BuildPlan, Output
+from buildlib.config.buildx_options import BY_NAME
 from buildlib.docker.engine import PROBED, Builder, EngineFacts, says_version
 from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.dockerfile.parser import PREDEFINED, Dockerfile, context_path
@@ -330,6 +331,8 @@ def needs_builder(plan: BuildPlan, facts: EngineFacts) -> bool:
     """Return whether the builder's driver matters; asking for it costs a process."""
     if plan.builder:
         return True
+    if any(BY_NAME[name].buildkit for name, _ in plan.options):
+        return bool(facts.server)
     demanding = len(plan.platforms) > 1 or plan.output == Output.OCI or plan.exports_cache
     return (
         (demanding or plan.uses_layouts or plan.attests)

@@ -30,6 +30,7 @@ class BuildxOption(NamedTuple):
         takes: None where docker-build declares the option itself.
         help: of the option that docker-build gets from here.
         since: the version of buildx that brought it; empty: the oldest supported one has it.
+        buildkit: the version of BuildKit before which it is ignored without a word.
     """
 
     name: str
@@ -39,6 +40,7 @@ class BuildxOption(NamedTuple):
     takes: Takes | None = None
     help: str = ""
     since: tuple[int, ...] = ()
+    buildkit: tuple[int, ...] = ()
 
     @property
     def parameter(self) -> str:
@@ -53,10 +55,11 @@ def _given(
     key: str = "",
     note: str = "",
     since: tuple[int, ...] = (),
+    buildkit: tuple[int, ...] = (),
 ) -> BuildxOption:
     """Return an option that docker-build has as buildx has it."""
     shown = f"{text}; repeat it" if takes is Takes.EACH else text
-    return BuildxOption(name, f"--{name}", key, note, takes, shown, since)
+    return BuildxOption(name, f"--{name}", key, note, takes, shown, since, buildkit)
 
 
 def _own(name: str, key: str = "", note: str = "") -> BuildxOption:
@@ -154,6 +157,8 @@ OPTIONS: Final = (
         "build.policy",
         "the file has to be in the build context; docker-reproduce leaves policies out",
         _POLICY,
+        # build/opt.go of buildx has it for strict policies.
+        (0, 27),
     ),
     _own("progress", "progress", "counting steps needs `auto`"),
     _given(
@@ -167,6 +172,8 @@ OPTIONS: Final = (
         *("resource", Takes.EACH, "NAME=value, a limit of the build's commands, as memory=2g"),
         "build.resources",
         since=_RESOURCE,
+        # The release notes of Dockerfile 1.25.
+        buildkit=(0, 31),
     ),
     _given(
         *("sbom", Takes.ONE, "true, false or fields such as generator=IMAGE: short for --attest"),
@@ -201,9 +208,12 @@ def version_text(version: tuple[int, ...]) -> str:
 
 def reference() -> str:
     """Return the table of the reference."""
-    rows = ["| option of buildx | here | key | since | note |", "| --- | --- | --- | --- | --- |"]
+    head = ("option of buildx", "here", "key", "since", "BuildKit", "note")
+    rows = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for one in OPTIONS:
         here = f"`{one.option}`" if one.option else "left out"
-        key, since = f"`{one.key}`" if one.key else "", version_text(one.since)
-        rows.append(f"| `--{one.name}` | {here} | {key} | {since} | {one.note} |")
+        key = f"`{one.key}`" if one.key else ""
+        since, buildkit = version_text(one.since), version_text(one.buildkit)
+        cells = (f"`--{one.name}`", here, key, since, buildkit, one.note)
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)

@@ -147,3 +147,10 @@ def test_every_build_of_the_project_has_what_is_configured(make_checkout: Make) 
             assert words_after(words, "--build-context") == [f"extra={checkout.root}/assets"]
             assert words_after(words, "--secret") == [f"id=npm,src={checkout.root}/npmrc"]
             assert not words_after(words, "--attest")
+
+
+def test_a_context_is_no_base_image_to_look_up(make_checkout: Make) -> None:
+    checkout = make_checkout("FROM extra\n", '[build.contexts]\nextra = "assets"\n')
+    done = checkout.invoke("docker-bases")
+    assert done.returncode == 2
+    assert "has no external base image" in done.stderr

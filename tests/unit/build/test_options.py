@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 
 from buildlib.build.argv import build_line, buildx_argv, call_argv, check_argv
 from buildlib.build.build_image import build_image, handed_over, plan_build
-from buildlib.build.option_checks import check_versions
+from buildlib.build.option_checks import check_buildkit, check_versions
 from buildlib.build.options import anchored, given_options
 from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import BuildRequest, make_build_plan
+from buildlib.build.preflight import needs_builder
 from buildlib.config.build_options import CHECKS
 from buildlib.config.buildx_options import GIVEN
+from buildlib.docker.engine import Builder, Node
 from buildlib.errors import BuildlibError, EngineError, InputError, ToolError
+from buildlib.executor import Completed
 from buildlib.project import Checkout, Project
 from buildlib.shell import csv_fields
 
@@ -325,12 +328,14 @@ def test_a_good_build_has_no_problem_and_writes_its_metadata_where_it_is_told(
         docker.answers[("docker", "info")],
         stdout=docker.answers[("docker", "info")].stdout.replace("v0.13.1", "v0.31.0"),
     )
+    docker.answers[("docker", "buildx", "inspect")] = Completed(code=0, stdout=INSPECTED)
     request = BuildRequest(options=given_options(given, root))
     result = build_image(project, request, docker, a_console()[0])
     assert result.digest == "sha256:d"
     assert json.loads((root / "m.json").read_text("utf-8")) == {"containerimage.digest": "sha256:d"}
 
 
+INSPECTED = "Name: default\nDriver: docker\n\nNodes:\nName: default\nStatus: running\n"
 VERSIONS = {
     "call": (("call", "check"), "0.14.1", "0.15.0", "--call"),
     "policy": (("policy", "disabled=true"), "0.30.1", "0.31.0", "--policy"),
@@ -352,6 +357,38 @@ def test_an_older_buildx_is_told_since_when_there_is_an_option(
     assert not check_versions([option], replace(GOOD, buildx="(devel)"))
 
 
+@pytest.mark.parametrize(
+    ("option", "old", "new"),
+    [(("policy", "reset=true"), "v0.26.3", "v0.27.0"), (("resource", "memory=1g"), "0.30", "0.31")],
+)
+def test_an_option_that_an_older_buildkit_ignores_is_an_error(
+    option: tuple[str, str], old: str, new: str
+) -> None:
+    nodes = (Node(name="a", buildkit=new), Node(name="b", buildkit=old))
+    builder = Builder(name="x", driver="remote", nodes=nodes)
+    (problem,) = check_buildkit([option, option], builder)
+    assert problem.what == f"the builder's BuildKit {old} is too old for --{option[0]}"
+    for version in (new, "unknown"):
+        fine = replace(builder, nodes=(Node(name="a", buildkit=version),))
+        assert not check_buildkit([option], fine)
+    assert not check_buildkit([("network", "none")], builder)
+
+
+def test_a_builder_is_asked_where_its_buildkit_matters(tmp_path: Path) -> None:
+    assert needs_builder(_plan(tmp_path, **_options(("resource", "memory=1g"))), GOOD)
+    assert not needs_builder(_plan(tmp_path, **_options(("network", "none"))), GOOD)
+
+
+def test_an_older_buildx_does_not_apply_a_policy_without_a_warning(tmp_path: Path) -> None:
+    root = write_project(tmp_path)
+    (root / "Dockerfile.rego").touch()
+    result = build_image(a_project(root), BuildRequest(), FakeDocker(), a_console()[0])
+    said = "docker buildx v0.13.1 does not apply Dockerfile.rego: policies came with 0.31"
+    assert said in result.warnings
+    (root / "Dockerfile.rego").unlink()
+    assert not build_image(a_project(root), BuildRequest(), FakeDocker(), a_console()[0]).warnings
+
+
 def test_all_older_options_are_those_of_the_oldest_supported_buildx() -> None:
     older = [(name, text) for name, text in SAMPLES.items() if name not in {"policy", "resource"}]
     assert not check_versions(older, GOOD)
@@ -363,10 +400,7 @@ def test_attestations_need_an_image_store_that_has_an_index(tmp_path: Path) -> N
     docker.answers[("docker", "info")] = replace(
         docker.answers[("docker", "info")], stdout=json.dumps(info)
     )
-    inspected = "Name: default\nDriver: docker\n\nNodes:\nName: default\nStatus: running\n"
-    docker.answers[("docker", "buildx", "inspect")] = replace(
-        docker.answers[("docker", "buildx", "inspect")], code=0, stdout=inspected, stderr=""
-    )
+    docker.answers[("docker", "buildx", "inspect")] = Completed(code=0, stdout=INSPECTED)
     project = a_project(write_project(tmp_path))
     with pytest.raises(EngineError, match="can't do attestations"):
         build_image(

@@ -188,6 +188,22 @@ def test_a_proxy_of_this_machine_is_not_written(tmp_path: Path) -> None:
     assert "proxy" not in a_block(tmp_path, HTTP_PROXY="http://u:p@proxy:1").lower()
 
 
+def test_options_of_buildx_are_flags(tmp_path: Path) -> None:
+    table = '[build]\nnetwork = "none"\nssh = ["default"]\n'
+    contexts = '[build.contexts]\ne = "docker-image://e"\n'
+    (entry, *_) = yaml.safe_load(a_block(tmp_path, CONFIG + table + contexts))["dockers_v2"]
+    expected = ["--build-context=e=docker-image://e", "--network=none", "--ssh=default"]
+    assert entry["flags"] == expected
+
+
+@pytest.mark.parametrize(
+    "line", ['contexts = { extra = "app" }', 'ssh = ["a=key"]', 'policy = ["filename=a.rego"]']
+)
+def test_files_of_this_machine_are_no_flags(tmp_path: Path, line: str) -> None:
+    with pytest.raises(InputError, match="names files of this machine"):
+        a_block(tmp_path, f"{CONFIG}[build]\n{line}\n")
+
+
 SOURCES = {
     "COPY /app/main.go /x": ["app/main.go"],
     "COPY ./app /x": ["app"],

@@ -271,6 +271,22 @@ def test_the_statement_names_what_a_base_was_replaced_by(tmp_path: Path) -> None
     assert str(tmp_path) not in str(found)
 
 
+def test_the_statement_names_options_and_contexts_and_no_path_of_this_machine(
+    tmp_path: Path,
+) -> None:
+    table = '[build]\nnetwork = "none"\nssh = ["key=id"]\n[build.contexts]\nextra = "app"\n'
+    config = CONFIG + table + 'notes = "https://example.org/notes.git"\n'
+    plan = a_plan(tmp_path, HERE, config=config)
+    statement = make_statement(a_project(tmp_path), plan, _receipt(plan, tmp_path))
+    found = statement["buildDefinition"]["externalParameters"]
+    assert found["options"] == ["--network none"]
+    assert found["contexts"] == {
+        "extra": "a directory of the commit",
+        "notes": "https://example.org/notes.git",
+    }
+    assert str(tmp_path) not in str(found)
+
+
 # --- what must not be published --------------------------------------------------------------
 
 AWAY = Registry(name="away", repository="away.example/thing")
