@@ -25,7 +25,7 @@ from buildlib.config.key_types import (
     table_type,
 )
 from buildlib.errors import InputError
-from buildlib.findings.secrets import has_credentials
+from buildlib.findings.secrets import has_credentials, is_token
 from buildlib.image.platform import parse_platform
 from buildlib.image.reference import parse_reference
 from buildlib.shell import csv_fields, csv_pairs
@@ -152,9 +152,9 @@ def parse_build_context(text: str) -> tuple[str, ...]:
         reference = None
     if reference is None or name != name.lower().strip() or not source:
         raise MismatchError("NAME=SOURCE, with a name as an image has it")
-    if has_credentials(source):
+    if has_credentials(source) or is_token(source):
         raise InputError(
-            f"the address of the build context {name} has a password in it",
+            f"the address of the build context {name} has a password or token in it",
             why="it would be in the command line, and in the image's provenance",
             hint="hand it over as a secret: --secret id=GIT_AUTH_TOKEN, or use --ssh",
         )

@@ -154,3 +154,23 @@ def test_a_context_is_no_base_image_to_look_up(make_checkout: Make) -> None:
     done = checkout.invoke("docker-bases")
     assert done.returncode == 2
     assert "has no external base image" in done.stderr
+
+
+def test_a_directory_of_a_release_is_that_of_the_commit(make_checkout: Make) -> None:
+    config = '[build.contexts]\nextra = "assets"\n'
+    checkout = make_checkout("FROM scratch\nCOPY --from=extra / /\n", config)
+    (checkout.root / "assets").mkdir()
+    (checkout.root / "assets" / "file").touch()
+    checkout.git("init", "--quiet", "--initial-branch=main")
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message", "all")
+    checkout.git("tag", "v1.2.3")
+    done = checkout.invoke("docker-build", "--dry-run", "--output", "oci")
+    assert done.returncode == 0, done.stderr
+    assert '--build-context extra="$CONTEXT"/files/assets ' in done.stdout
+    done = checkout.invoke("docker-reproduce", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines():
+        (context,) = words_after(shlex.split(line), "--build-context")
+        assert "/buildlib-commit-" in context
+        assert context.endswith("/files/assets")

@@ -88,9 +88,10 @@ def test_a_wrong_ssh_value_is_never_repeated(text: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_password_in_a_context_is_refused_and_not_repeated() -> None:
-    with pytest.raises(InputError, match="a password") as caught:
-        CHECKS["build-context"]("a=https://me:hunter2@example.org/x.git")
+@pytest.mark.parametrize("user", ["me:hunter2", f"ghp_{'hunter2' * 6}"])
+def test_a_password_in_a_context_is_refused_and_not_repeated(user: str) -> None:
+    with pytest.raises(InputError, match="a password or token") as caught:
+        CHECKS["build-context"](f"a=https://{user}@example.org/x.git")
     assert "hunter2" not in str(caught.value)
 
 
