@@ -185,3 +185,29 @@ def test_an_entitlement_is_needed_in_the_build_and_in_the_builder(
     refused = checkout.invoke("docker-build", *words)
     assert refused.returncode == 4
     assert "--allow-insecure-entitlement security.insecure" in refused.stderr
+
+
+def test_a_reproduction_has_the_configured_options_too(make_checkout: Make, alpine: str) -> None:
+    lines = (
+        f"FROM {alpine} AS made",
+        "RUN --mount=type=secret,id=word cp /run/secrets/word /word && grep db /etc/hosts > /hosts",
+        "FROM scratch",
+        "COPY --from=made /word /hosts /",
+        "COPY --from=extra / /extra/",
+    )
+    secret = '[secrets]\nword = { file = "word" }\n'
+    checkout = make_checkout("\n".join(lines) + "\n", CONFIG + secret)
+    (checkout.root / "assets").mkdir()
+    for name in ("word", "assets/file"):
+        (checkout.root / name).write_text("hello\n", encoding="utf-8")
+    checkout.git("init", "--quiet", "--initial-branch=main")
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message", "all")
+    done = checkout.invoke("docker-reproduce", "--platform", "linux/amd64", "--keep", "kept")
+    assert done.returncode == 0, done.stderr
+    with open_archive(checkout.root / "kept" / "second.oci.tar") as archive:
+        (image,) = archive.images()
+        paths = {file.path for layer in image.layers for file in archive.files(layer)}
+        manifest = json.loads(archive.bytes_of(image.digest))
+    assert {"word", "hosts", "extra/file"} <= paths
+    assert "org.example.version" in manifest["annotations"]
