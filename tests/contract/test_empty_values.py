@@ -11,7 +11,7 @@ from invoke.parser.argument import Argument
 from invoke.parser.context import to_flag
 
 from buildlib.tasks import collection
-from buildlib.tasks.options import check_values
+from buildlib.tasks.options import check_values, fresh
 
 Make = Callable[..., Checkout]
 TASKS = {task.name.replace("_", "-"): task for task in collection().tasks.values()}
@@ -19,13 +19,13 @@ TASKS = {task.name.replace("_", "-"): task for task in collection().tasks.values
 
 def _options() -> Iterator[tuple[str, str]]:
     for name, task in TASKS.items():
-        for option in task.get_arguments():
+        for option in fresh(task).get_arguments():
             if option.takes_value:
                 yield name, to_flag(option.name)
 
 
 def _positional(name: str) -> list[str]:
-    return ["x" for option in TASKS[name].get_arguments() if _is_positional(option)]
+    return ["x" for option in fresh(TASKS[name]).get_arguments() if _is_positional(option)]
 
 
 def _is_positional(option: Argument) -> bool:
@@ -48,7 +48,7 @@ FORMS: dict[str, Callable[[str], list[str]]] = {
 LISTS = sorted(
     (name, to_flag(option.name))
     for name, task in TASKS.items()
-    for option in task.get_arguments()
+    for option in fresh(task).get_arguments()
     if option.kind is list
 )
 

@@ -14,6 +14,7 @@ from conftest import Checkout
 from invoke.tasks import Task
 
 from buildlib.tasks.collection import TASKS
+from buildlib.tasks.options import fresh
 
 CONFIG = """\
 platforms = ["linux/amd64"]
@@ -62,7 +63,7 @@ def shop(make_checkout: Callable[..., Checkout], tmp_path: Path) -> Checkout:
 
 def _names(*options: str) -> set[str]:
     def has(task: Task[Any]) -> bool:
-        return set(options) <= {argument.name for argument in task.get_arguments()}
+        return set(options) <= {argument.name for argument in fresh(task).get_arguments()}
 
     return {task.name.replace("_", "-") for task in TASKS if has(task)}
 
