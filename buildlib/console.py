@@ -144,6 +144,7 @@ class Console:
         env: for NO_COLOR, TERM and GITHUB_ACTIONS.
         quiet: progress is not shown; warnings and errors are.
         verbose: command lines are shown whole, and what steps print as well.
+        heading: a line before the first answer.
     """
 
     def __init__(
@@ -154,6 +155,7 @@ class Console:
         err: TextIO | None = None,
         quiet: bool = False,
         verbose: bool = False,
+        heading: str = "",
     ) -> None:
         """Keep the streams; `reads_commands`: some lines are commands to the reader."""
         self._out = out or sys.stdout
@@ -165,7 +167,7 @@ class Console:
         self.reads_commands = env.get("GITHUB_ACTIONS") == "true"
         self._quiet = quiet
         self._verbose = verbose
-        self.answered = False
+        self.answered, self._heading = False, heading
         # One that can be redrawn, and that nobody reads line by line.
         terminal = self._err.isatty() and env.get("TERM") != "dumb"
         self._draws = terminal and not self.reads_commands
@@ -180,6 +182,8 @@ class Console:
 
     def answer(self, text: str) -> None:
         """Print what the task was asked for, to stdout: as it is where a program reads it."""
+        if self._heading and not self.answered:
+            text = f"{self._heading}\n{text}"
         self.answered = True
         terminal = self._out.isatty()
         shown = self._shown(text) if self.reads_commands or terminal else text

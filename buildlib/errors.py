@@ -151,6 +151,12 @@ class ProblemsError(BuildlibError):
         return every[0] | {"problems": every}
 
 
+def in_image(error: BuildlibError, name: str) -> None:
+    """Let an error, and all that it holds, say which of several images it is about."""
+    for one in error.problems if isinstance(error, ProblemsError) else (error,):
+        one.what = f"{name}: {one.what}"
+
+
 @contextmanager
 def collected(problems: list[BuildlibError]) -> Iterator[None]:
     """Append the error of a block to a list instead of raising it; an interrupt is raised."""

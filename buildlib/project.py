@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from buildlib.config.config import Config, load_config
+from buildlib.config.config import Config, ConfigFile
 from buildlib.errors import InputError
-from buildlib.git.command import Ahead
-from buildlib.git.facts import GitFacts, NoGit, read_git_facts
+from buildlib.git.command import Ahead, ask_ahead
+from buildlib.git.facts import GitFacts, NoGit, read_git_facts, with_naming
+from buildlib.version_schemes import Naming
 from buildlib.versioning.version import Version, resolve_version
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class Project:
         env: the environment that everything read.
         checkout: where the files are that are built; None: in the work tree.
         build_args, secrets: of every build, as the command line has them.
+        below: the images of the same repository that this one may be based on, by their names.
+        archive: of the image, which the build of another one takes; None: that builds it.
     """
 
     config: Config
@@ -77,6 +80,13 @@ class Project:
     checkout: Checkout | None = None
     build_args: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    below: tuple[tuple[str, Project], ...] = ()
+    archive: Path | None = None
+
+    def given(self, build_args: tuple[str, ...], secrets: tuple[str, ...]) -> Project:
+        """Return the project with what the command line has for every build."""
+        below = tuple((name, one.given(build_args, secrets)) for name, one in self.below)
+        return replace(self, build_args=build_args, secrets=secrets, below=below)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -209,6 +219,7 @@ def load_project(
     now: float,
     overrides: Mapping[str, object] | None = None,
     version: str = "",
+    image: str = "",
     ahead: Ahead | None = None,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Project:
@@ -221,6 +232,7 @@ def load_project(
         now: the clock, seconds since the epoch.
         overrides: of the configuration, by key.
         version: from the command line; wins over VERSION.
+        image: of several, the name of its table `[images.NAME]`.
         ahead: what git was asked before, in `start`.
         meanwhile: called once while git works.
 
@@ -228,21 +240,105 @@ def load_project(
         InputError: the configuration, the version or the epoch is not usable (exit 2).
         ToolError: git refuses the repository (exit 3).
     """
-    config = load_config(start, env, overrides)
-    git = read_git_facts(
-        config.root,
-        tag_prefix=config.tag_prefix,
-        scheme=config.version_scheme,
-        ahead=ahead,
-        meanwhile=meanwhile,
-    )
-    git = _on_branch(git, env)
-    resolved = resolve_version(
-        git,
-        now=int(now),
-        prefix=config.tag_prefix,
-        scheme=config.version_scheme,
-        override=version or env.get("VERSION", ""),
-        epoch=env.get("SOURCE_DATE_EPOCH", ""),
-    )
-    return Project(config=config, git=git, version=resolved, env=env)
+    file = ConfigFile(start, env, overrides)
+    loader = _Loader(file, env, int(now), version, ahead, meanwhile)
+    return loader.project(file.chosen(image))
+
+
+def load_projects(
+    start: Path,
+    env: Mapping[str, str],
+    *,
+    now: float,
+    overrides: Mapping[str, object] | None = None,
+    version: str = "",
+    only: Iterable[str] = (),
+    ahead: Ahead | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> tuple[Project, ...]:
+    """Load each image of a project, in the order in which they are built; git is asked once.
+
+    Args:
+        start: as for `load_project`, and so is the rest.
+        env: of it.
+        now: of it.
+        overrides: of it.
+        version: of it.
+        ahead: of it.
+        meanwhile: of it.
+        only: names of `[images.NAME]`; none: all. A project without these tables has one image.
+
+    Raises:
+        InputError, ToolError: as `load_project`.
+    """
+    file = ConfigFile(start, env, overrides)
+    loader = _Loader(file, env, int(now), version, ahead, meanwhile)
+    return tuple(loader.project(name) for name in file.some(only) or ("",))
+
+
+class _Loader:
+    """Loads images of one file, each once; they share what git says.
+
+    Args:
+        file: the configuration.
+        env, now, version, ahead, meanwhile: as `load_project` has them.
+    """
+
+    def __init__(
+        self,
+        file: ConfigFile,
+        env: Mapping[str, str],
+        now: int,
+        version: str,
+        ahead: Ahead | None,
+        meanwhile: Callable[[], object],
+    ) -> None:
+        """Begin with nothing."""
+        self._file, self._env, self._now = file, env, now
+        self._version = version or env.get("VERSION", "")
+        self._ahead, self._meanwhile = ahead, meanwhile
+        self._git: dict[Naming, GitFacts | NoGit] = {}
+        self._known: dict[tuple[str, bool], Project] = {}
+
+    def project(self, name: str, *, chosen: bool = True) -> Project:
+        """Return an image, with those that it may be based on."""
+        if (name, chosen) not in self._known:
+            config = self._file.config(name, chosen=chosen)
+            git = self._facts(config)
+            resolved = resolve_version(
+                git,
+                now=self._now,
+                prefix=config.tag_prefix,
+                scheme=config.version_scheme,
+                override=self._version,
+                epoch=self._env.get("SOURCE_DATE_EPOCH", ""),
+            )
+            self._known[name, chosen] = Project(
+                config=config,
+                git=git,
+                version=resolved,
+                env=self._env,
+                below=tuple(
+                    (one, self.project(one, chosen=False)) for one in config.images_below()
+                ),
+            )
+        return self._known[name, chosen]
+
+    def _facts(self, config: Config) -> GitFacts | NoGit:
+        """Return what git says, by what the tags of an image are called."""
+        known = self._git.get(config.naming) or next(iter(self._git.values()), None)
+        if known is None:
+            if not self._ahead or self._ahead.root.resolve() != config.root.resolve():
+                self._ahead = ask_ahead(config.root)
+            known = read_git_facts(
+                config.root,
+                tag_prefix=config.tag_prefix,
+                scheme=config.version_scheme,
+                ahead=self._ahead,
+                meanwhile=self._meanwhile,
+            )
+            known = _on_branch(known, self._env)
+        elif isinstance(known, GitFacts) and self._ahead and config.naming not in self._git:
+            known = with_naming(known, config.naming, self._ahead)
+        self._git[config.naming] = known
+        return known

@@ -27,6 +27,7 @@ GUIDES = {
     "builders": "builders.md",
     "context": "reproducible.md#generated-files",
     "goreleaser": "goreleaser.md",
+    "images": "monorepo.md",
     "inject": "docker-build-process.md#build-args-and-labels",
     "policy": "policy.md",
     "publish": "release.md#configuration",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from buildlib.build.options import of_image
@@ -29,6 +30,7 @@ def _output(plan: BuildPlan) -> list[str]:
             # The files in the layers get no later time than SOURCE_DATE_EPOCH, as a local output
             # does by itself; see BuildKit's docs/build-repro.md.
             rewrite = "rewrite-timestamp=true," if plan.output == Output.OCI else ""
+            rewrite += "tar=false," if plan.layout else ""
             return ["--output", f"type={plan.output},{rewrite}{field}"]
         case Output.CACHE_ONLY:
             return ["--output", "type=cacheonly"]
@@ -96,8 +98,11 @@ def check_argv(plan: BuildPlan) -> tuple[str, ...]:
 
     The checks are of no platform: the frontend reads the Dockerfile for the builder's own.
     """
-    args, contexts = _given(plan)
-    options = [*_instructions(plan), *args, *contexts, "--progress", "quiet"]
+    # The layouts of images below it are not there, nor needed: nothing of a context is read.
+    nearby = [(base, str(plan.context)) for base, _ in plan.below]
+    contexts = tuple(sorted((dict(plan.build_contexts) | dict(nearby)).items()))
+    args, others = _given(replace(plan, build_contexts=contexts))
+    options = [*_instructions(plan), *args, *others, "--progress", "quiet"]
     return ("docker", "buildx", "build", *options, "--call", "check,format=json", str(plan.context))
 
 
@@ -126,17 +131,30 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
     return ("docker", "buildx", "build", *options, str(plan.context))
 
 
+def buildx_commands(plan: BuildPlan) -> tuple[tuple[str, ...], ...]:
+    """Return the commands that build the images of the repository below a plan, and the plan."""
+    below = (argv for _, one in plan.below for argv in buildx_commands(one))
+    return (*below, buildx_argv(plan))
+
+
 def build_line(plan: BuildPlan) -> str:
     """Return all that a build of the plan runs, as one command for a POSIX shell.
 
     An archive gets its name only once it is whole, and buildx makes no directory for it. The files
-    of a commit are written by as many lines as that takes, and removed after the build.
+    of a commit are written by as many lines as that takes, and removed after the build; so are the
+    layouts of images below it.
     """
+    if plan.layouts:
+        below = (build_line(one) for _, one in plan.below)
+        removed = shell_line(("rm", "-rf", "--", str(plan.layouts)))
+        return " &&\n".join((*below, build_line(replace(plan, below=(), layouts=None)), removed))
     built = shell_line(buildx_argv(plan), plan.checkout.folder if plan.checkout else None)
     if plan.partial and plan.destination:
         make = shell_line(("mkdir", "-p", "--", str(plan.destination.parent)))
         move = shell_line(("mv", "-f", "--", str(plan.partial), str(plan.destination)))
         built = f"{make} && {built} && {move}"
+    if plan.layout and plan.destination:
+        built = f"{shell_line(('mkdir', '-p', '--', str(plan.destination)))} && {built}"
     if plan.handover:
         built = _with_handover(plan, plan.handover, built)
     if plan.checkout is None:

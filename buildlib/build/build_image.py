@@ -11,6 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from buildlib.build.argv import build_line, buildx_argv
 from buildlib.build.context import uncommitted
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
 from buildlib.build.plan import BuildPlan, Output
-from buildlib.build.planner import BuildRequest, make_build_plan, unused_bases
+from buildlib.build.planner import BuildRequest, below, make_build_plan, unused_bases
 from buildlib.build.progress import BuildProgress, PlainProgress, without_command
 from buildlib.build.result import BuildResult
 from buildlib.builders.commands import missing_hint
@@ -38,6 +39,7 @@ from buildlib.errors import (
     raise_problems,
 )
 from buildlib.executor import Executor, Watch
+from buildlib.image.archive import unpack_layout
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 from buildlib.tempfiles import passing_file, remove_left
@@ -176,6 +178,7 @@ def _plan(project: Project, request: BuildRequest, dockerfile: Dockerfile) -> Bu
         dockerfile,
         metadata_file=passing_file("metadata", ".json"),
         handover=passing_file("dockerfile", ""),
+        layouts=passing_file("layouts", ""),
     )
 
 
@@ -248,8 +251,55 @@ def build_image(
     described = project.config.described_builder()
     problems = _check_plan(project, plan, request, dockerfile, described)
     engine = _engine(facts, problems)
+    if plan.below:
+        raise_problems(problems + _check_engine(plan, engine, executor, project.env, described))
+        with _layouts(project, plan, request, executor, console, facts) as built:
+            return _checked(project, built, dockerfile, problems, executor, console, engine)
+    return _checked(project, plan, dockerfile, problems, executor, console, engine)
+
+
+@contextlib.contextmanager
+def _layouts(
+    project: Project,
+    plan: BuildPlan,
+    request: BuildRequest,
+    executor: Executor,
+    console: Console,
+    facts: Background[EngineFacts],
+) -> Iterator[BuildPlan]:
+    """Build the images of the repository below a plan, and give the plan with their digests."""
+    folder = plan.layouts or Path()
+    try:
+        folder.mkdir(mode=0o700)
+        contexts = dict(plan.build_contexts)
+        for one in below(project, request, dict(plan.below), folder):
+            console.note(f"{plan.image} is based on {one.project.config.image}")
+            if one.project.archive and one.request.destination:
+                console.note(f"it is in {one.project.archive}")
+                digest = unpack_layout(one.project.archive, one.request.destination)
+            else:
+                digest = build_image(
+                    one.project, one.request, executor, console, facts=facts
+                ).digest
+            contexts[one.base] = f"oci-layout://{one.request.destination}@{digest}"
+        yield replace(plan, build_contexts=tuple(sorted(contexts.items())))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked(
+    project: Project,
+    plan: BuildPlan,
+    dockerfile: Dockerfile,
+    problems: Sequence[BuildlibError],
+    executor: Executor,
+    console: Console,
+    engine: EngineFacts,
+) -> BuildResult:
+    """Build what has passed the checks that need no engine, unless there were problems."""
+    described = project.config.described_builder()
     inherited = Background(partial(inherited_stand_ins, plan, executor))
-    raise_problems(problems + _check_engine(plan, engine, executor, project.env, described))
+    raise_problems([*problems, *_check_engine(plan, engine, executor, project.env, described)])
     if names := inherited.get():
         plan = standing_on(plan, names)
         raise_problems(preflight.check_push(plan, _registries(plan)))
@@ -320,7 +370,7 @@ def _run(
         cached=progress.cached if progress else None,
         stand_ins=plan.stand_ins,
         warnings=tuple(warnings),
-        command=redact(build_line(plan)),
+        command=redact(build_line(replace(plan, below=(), layouts=None))),
         size_of=_size_of(plan, engine) if size is not None else "",
     )
 
@@ -409,7 +459,7 @@ def _tried(
 def _execute(
     plan: BuildPlan, executor: Executor, console: Console, watch: Watch | None
 ) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
-    console.line(build_line(plan))
+    console.line(build_line(replace(plan, below=(), layouts=None)))
     console.group(f"build {plan.image} {plan.version}")
     with handed_over(plan), _whole(plan):
         try:

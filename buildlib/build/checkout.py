@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 from buildlib.build.context import written_folders
 from buildlib.build.included_files import INCLUDE, digest_of, included_files, is_file
 from buildlib.build.lfs import find_object, read_pointer
-from buildlib.config.config import find_table
+from buildlib.config.file import find_table
 from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.git.command import GitCommand
@@ -65,9 +65,11 @@ def from_commit(project: Project) -> Iterator[Project]:
     """
     if isinstance(project.git, NoGit):
         raise no_git_problem(project.git)
-    with passing_folder(_KIND) as folder:
+    with ExitStack() as stack:
+        below = tuple((name, stack.enter_context(from_commit(one))) for name, one in project.below)
+        folder = stack.enter_context(passing_folder(_KIND))
         making = _CheckingOut(project, project.git.root, folder.resolve())
-        yield making.make(project.git.revision)
+        yield replace(making.make(project.git.revision), below=below)
 
 
 def changes_of(project: Project) -> Changes:

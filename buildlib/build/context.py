@@ -85,6 +85,8 @@ def _is_meant(sources: Sequence[str], path: str) -> bool:
 def _own_files(project: Project, folder: str) -> tuple[str, ...]:
     """Return patterns of what tasks write in a folder that has files of the project as well."""
     name = _literal(project.config.short_name)
+    if project.config.images and folder in {DIST, BIN}:
+        return tuple(f"/{_literal(one)}" for one in project.config.images)
     if folder == DIST:
         return (f"/{name}-*", "/receipt*.json")
     return tuple(f"/{slug}" for slug in SLUGS) if folder == BIN else ()

@@ -44,6 +44,8 @@ def inherited_stand_ins(plan: BuildPlan, executor: Executor) -> tuple[str, ...]:
             layouts.append(place)
         elif _is_reference(place):
             references.append(place)
+    own = dict(plan.below)
+    layouts += [source.partition("://")[2] for base, source in replaced.items() if base in own]
     found = [labels for place in layouts for labels in _of_layout(place)]
     found += _of_engine(executor, references)
     found += [labels for one in references for labels in _of_registry(executor, one)]

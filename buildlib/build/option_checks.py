@@ -126,7 +126,7 @@ def _contexts(plan: BuildPlan) -> Iterator[BuildlibError]:
             )
         layout = source.removeprefix(LAYOUT).partition("@")[0]
         # What replaces a base image may be for another machine.
-        own = source.startswith(LAYOUT) and name not in plan.bases
+        own = source.startswith(LAYOUT) and name not in {*plan.bases, *dict(plan.below)}
         if own and not _is_layout(layout):
             yield InputError(f"the build context {name} is not an OCI layout: {layout}")
 

@@ -47,9 +47,12 @@ class BuildPlan:
         handover: a directory for a copy of the Dockerfile and of the lines of both, where the
             builder would not find them all by itself; None: it does.
         build_contexts: pairs of FROM reference, or of another name, and its source.
-        stand_ins: those of them that are not the real image.
+        below: pairs of FROM reference and the build of another image of the repository, whose
+            layout is the reference's other source; `layouts` is where they are, for the build.
+        stand_ins: those of them that are not the real image, and those of the images below.
         output: a name of `Output`, or buildx's own `type=…`.
         destination: of the outputs oci and local.
+        layout: the output oci is a directory, and has no references.
         metadata_file: where buildx writes the digest; kept after the build, if `keeps_metadata`.
         options: further ones of buildx, name and value.
         source_policy: beside the Dockerfile, and named after it, where buildx finds it.
@@ -74,6 +77,8 @@ class BuildPlan:
     kept_out: tuple[str, ...] = ()
     handover: Path | None = None
     build_contexts: tuple[tuple[str, str], ...] = ()
+    below: tuple[tuple[str, BuildPlan], ...] = ()
+    layouts: Path | None = None
     stand_ins: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     cache_from: tuple[str, ...] = ()
@@ -81,6 +86,7 @@ class BuildPlan:
     builder: str = ""
     output: str = Output.LOAD
     destination: Path | None = None
+    layout: bool = False
     no_cache: bool = False
     pull: bool = False
     progress: str = "auto"
@@ -90,6 +96,12 @@ class BuildPlan:
     source_policy: Path | None = None
     provenance: str = ""
     checkout: Checkout | None = None
+
+    @property
+    def all_bases(self) -> tuple[str, ...]:
+        """Return the external images that it is based on, or an image below it."""
+        below = (base for _, plan in self.below for base in plan.all_bases)
+        return tuple(dict.fromkeys((*self.bases, *below)))
 
     @property
     def file(self) -> Path:
@@ -107,7 +119,7 @@ class BuildPlan:
 
         buildx empties its destination before it knows whether there is anything to build.
         """
-        if self.output != Output.OCI or self.destination is None:
+        if self.output != Output.OCI or self.layout or self.destination is None:
             return None
         return self.destination.with_name(f"{self.destination.name}.part")
 

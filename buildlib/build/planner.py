@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from buildlib.build.context import DIST, kept_out
 from buildlib.build.labels import image_labels
@@ -15,6 +15,7 @@ from buildlib.build.plan import FILES, BuildPlan, Output
 from buildlib.builders.commands import caches
 from buildlib.config.build_options import pair
 from buildlib.config.config import Config
+from buildlib.config.images import FROM_HERE
 from buildlib.config.key_types import VARIABLE
 from buildlib.config.tables import BaseImage
 from buildlib.dockerfile.parser import Dockerfile
@@ -30,6 +31,10 @@ from buildlib.versioning.placeholders import fill
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 _DEFAULT_PLATFORM: Final = "DOCKER_DEFAULT_PLATFORM"
 MIRROR: Final = "docker-image://"
+# Options of the command line that the images below one get as well: what their steps may use.
+_OF_EVERY: Final = frozenset(
+    {"add-host", "allow", "cgroup-parent", "network", "shm-size", "ssh", "ulimit"}
+)
 # What buildx takes for the policy of a Dockerfile, beside it.
 _POLICY: Final = ".rego"
 # The options that a plan has a field for.
@@ -47,6 +52,7 @@ class BuildRequest:
         build_args: `NAME=value`, or `NAME` to take the value from the environment.
         output: a name of `Output`, or buildx's own `type=…`; `push` is short for that name.
         destination: where the outputs oci and local go, instead of `dist/`.
+        layout: the output oci is a directory, for the build of another image.
         strict: a build arg that the Dockerfile does not declare is an error.
         provenance: as buildx's `--provenance` takes it; empty: none is made.
         options: further ones of buildx, name and value, with absolute paths.
@@ -61,6 +67,7 @@ class BuildRequest:
     target: str = ""
     output: str = ""
     destination: Path | None = None
+    layout: bool = False
     push: bool = False
     no_cache: bool = False
     pull: bool = False
@@ -172,7 +179,8 @@ def _destination(project: Project, request: BuildRequest, output: str) -> Path |
         return request.destination
     name = project.config.short_name
     suffix = ".oci.tar" if output == Output.OCI else ""
-    return project.config.root / DIST / f"{name}-{to_tag(project.version.value)}{suffix}"
+    folder = project.config.root / project.config.folder(DIST)
+    return folder / f"{name}-{to_tag(project.version.value)}{suffix}"
 
 
 def _build_args(
@@ -232,6 +240,51 @@ def _replaced(config: Config, bases: Iterable[str]) -> dict[str, BaseImage]:
     return found
 
 
+class Below(NamedTuple):
+    """An image of the repository that another one is based on, and how its layout is built."""
+
+    base: str
+    project: Project
+    request: BuildRequest
+
+
+def below(
+    project: Project, request: BuildRequest, bases: Iterable[str], layouts: Path
+) -> tuple[Below, ...]:
+    """Return the images of the repository that are among the bases of a build.
+
+    They are built as an archive is, so that its bytes are those that are published.
+
+    Args:
+        project: which is based on them.
+        request: of its build.
+        bases: as its Dockerfile has them.
+        layouts: the directory for them.
+    """
+    found, known = [], dict(project.below)
+    for base in bases:
+        image = configured_base(project.config, base)
+        if not (image and image.source.startswith(FROM_HERE)):
+            continue
+        name = image.source.removeprefix(FROM_HERE)
+        platforms = request.platforms
+        if "all" in platforms and not known[name].config.platforms:
+            platforms = tuple(map(str, project.config.platforms))
+        wanted = BuildRequest(
+            platforms=platforms,
+            build_args=request.build_args,
+            secrets=request.secrets,
+            output=Output.OCI,
+            destination=layouts / name,
+            layout=True,
+            no_cache=request.no_cache,
+            pull=request.pull,
+            options=tuple(one for one in request.options if one[0] in _OF_EVERY),
+        )
+        found.append(Below(base, known[name], wanted))
+    return tuple(found)
+
+
 def unused_bases(project: Project, plan: BuildPlan) -> tuple[str, ...]:
     """Return a sentence for each configured base image that the Dockerfile does not name.
 
@@ -241,8 +294,9 @@ def unused_bases(project: Project, plan: BuildPlan) -> tuple[str, ...]:
     if config.source_of("base-images").kind == "environment":
         return ()
     used = {normal_name(base.partition("@")[0]) for base in plan.bases}
-    used |= {normal_name(base) for base in plan.bases}
-    named = ", ".join(plan.bases) or "none"
+    own = [base for base, _ in plan.below]
+    used |= {normal_name(base) for base in (*plan.bases, *own)}
+    named = ", ".join((*plan.bases, *own)) or "none"
     return tuple(
         f"base-images has {name}, which this build does not use; it uses {named}"
         for name, _ in config.base_images
@@ -268,6 +322,7 @@ def make_build_plan(
     *,
     metadata_file: Path | None = None,
     handover: Path | None = None,
+    layouts: Path | None = None,
 ) -> BuildPlan:
     """Return the plan; nothing is changed.
 
@@ -277,6 +332,8 @@ def make_build_plan(
         dockerfile: as read.
         metadata_file: for buildx.
         handover: a directory that may be made for the Dockerfile, where the builder needs it.
+        layouts: a directory that may be made for images of the repository below this one; None:
+            it is in `dist`.
 
     Raises:
         InputError: the request is not usable (exit 2).
@@ -301,6 +358,7 @@ def make_build_plan(
         builder=config.buildx_builder(),
         output=output,
         destination=_destination(project, request, output),
+        layout=request.layout,
         no_cache=request.no_cache,
         pull=request.pull,
         progress=config.progress,
@@ -312,6 +370,7 @@ def make_build_plan(
     plan, contexts = _with_options(plan, project, request)
     dockerfile = without_replaced(dockerfile, target, contexts)
     plan = _standing(plan, config, dockerfile, known, contexts)
+    plan = _over_images(plan, project, request, handover, layouts)
     plan = _reading(plan, project, handover)
     base = _runtime_base(plan, dockerfile, known)
     return _named(plan, project, request, _source_of(base, contexts))
@@ -425,6 +484,44 @@ def _standing(
     )
 
 
+def _over_images(
+    plan: BuildPlan,
+    project: Project,
+    request: BuildRequest,
+    handover: Path | None,
+    layouts: Path | None,
+) -> BuildPlan:
+    """Return the plan with the builds of the images of the repository that it is based on."""
+    folder = layouts or project.config.root / project.config.folder(DIST) / "bases"
+    found = below(project, request, plan.bases, folder)
+    if not found:
+        return plan
+    plans = tuple(
+        (
+            one.base,
+            make_build_plan(
+                one.project,
+                one.request,
+                one.project.dockerfile(),
+                handover=handover and handover.with_name(f"{handover.name}_{number}"),
+                layouts=folder / f"{number}.bases",
+            ),
+        )
+        for number, one in enumerate(found)
+    )
+    others = dict(plan.build_contexts) | {
+        one.base: f"oci-layout://{one.request.destination}" for one in found
+    }
+    return replace(
+        plan,
+        bases=tuple(base for base in plan.bases if base not in dict(plans)),
+        build_contexts=tuple(sorted(others.items())),
+        below=plans,
+        layouts=folder,
+        stand_ins=tuple(sorted({*plan.stand_ins, *(n for _, one in plans for n in one.stand_ins)})),
+    )
+
+
 def _is_image(source: str) -> bool:
     return source.startswith(MIRROR)
 
@@ -457,9 +554,13 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) 
     names, mapped = references(plan.image, tags, request.tags), mapped_tags(request.tags)
     if plan.output in {Output.LOCAL, Output.CACHE_ONLY}:
         return plan
+    if plan.layout:
+        names, mapped = (), ()
     if plan.pushes:
         # A name without a registry is for this machine; where none has one, preflight says so.
         names = tuple(name for name in names if parse_reference(name).registry) or names
+    if own := dict(plan.below).get(base):
+        base = f"{own.image}:{to_tag(own.version)}"
     base_name, _, digest = base.partition("@")
     labels = image_labels(
         project.config,

@@ -13,6 +13,7 @@ from buildlib.build.options import settings_of
 from buildlib.build.planner import MIRROR, configured_base, known_args, normal_name
 from buildlib.commands.session import Edge
 from buildlib.config.config import Config
+from buildlib.config.images import FROM_HERE
 from buildlib.config.tables import Registry
 from buildlib.dockerfile.parser import parse_dockerfile
 from buildlib.dockerfile.pins import BUILDER, Base, read_bases, repin
@@ -23,6 +24,12 @@ from buildlib.image.platform import engine_platform, is_platform, parse_platform
 from buildlib.image.reference import Reference, parse_reference
 from buildlib.project import Project
 from buildlib.registry.open import open_registries
+
+
+def _is_own(config: Config, base: Base) -> bool:
+    """Return whether it is another image of the repository, which no registry has to have."""
+    image = configured_base(config, base.reference)
+    return bool(image and image.source.startswith(FROM_HERE))
 
 
 def _asked(config: Config, base: Base) -> Reference:
@@ -101,7 +108,11 @@ def _listed(config: Config, text: str, build_args: Mapping[str, str]) -> list[Ba
     """Return the base images of a Dockerfile; what a build context stands for is not one."""
     contexts = {normal_name(name) for name, _ in settings_of(config).contexts}
     found = read_bases(text, build_args)
-    return [base for base in found if normal_name(base.reference) not in contexts]
+    return [
+        base
+        for base in found
+        if normal_name(base.reference) not in contexts and not _is_own(config, base)
+    ]
 
 
 def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:

@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from buildlib.build.argv import build_line, call_argv, call_line
 from buildlib.build.build_image import build_image, handed_over, plan_build
-from buildlib.build.checkout import changes_of, from_commit, is_of_commit
 from buildlib.build.option_checks import check_versions
 from buildlib.build.plan import Output
-from buildlib.build.planner import BuildRequest, chosen_output, chosen_platforms
+from buildlib.build.planner import BuildRequest, chosen_platforms
 from buildlib.build.preflight import check_engine
 from buildlib.build.result import BuildResult
+from buildlib.commands.images import build_images
 from buildlib.commands.session import Beginning, Edge
+from buildlib.commands.sources import files_of
 from buildlib.console import to_json
 from buildlib.errors import InputError, raise_problems
 from buildlib.image.platform import host_platform
 from buildlib.project import Project
-from buildlib.versioning.preconditions import listing
-
-# What stays on this machine: it is built many times a day, from what is there.
-_HERE: Final = (Output.LOAD, Output.LOCAL, Output.CACHE_ONLY)
-
-
-@contextmanager
-def _files(run: Edge, project: Project, request: BuildRequest) -> Iterator[Project]:
-    """Give the project with the files that are built.
-
-    What leaves this machine as a release, or as an archive, is the commit, as `docker-publish`
-    has it; what is not a release is the commit only where nothing was changed.
-    """
-    here, release = chosen_output(request) in _HERE, project.version.origin == "tag"
-    if here and not release:
-        yield project
-        return
-    changes = changes_of(project)
-    name, paths = project.version.value, listing(changes.paths)
-    if here:
-        if paths:
-            run.console.warn(f"{name} is built from files that its commit may not have: {paths}")
-        yield project
-    elif is_of_commit(project, changes, release=release):
-        if paths:
-            run.console.warn(f"{name} is built from its commit, without what differs: {paths}")
-        with from_commit(project) as committed:
-            yield committed
-    else:
-        yield project
 
 
 def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:
@@ -61,8 +30,11 @@ def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:
 
 
 def build(run: Edge, beginning: Beginning, request: BuildRequest, *, as_json: bool) -> None:
-    """Build the image, or only say how."""
-    with _files(run, beginning.project.get(), request) as project:
+    """Build the image, or only say how; where the project has several, all that are chosen."""
+    if run.batch:
+        build_images(run, beginning, run.batch, request, as_json=as_json)
+        return
+    with files_of(run, beginning.project.get(), request) as project:
         if run.dry:
             _plan_only(run, project, request)
             return
@@ -117,11 +89,11 @@ def build_binaries(
     chosen = BuildRequest(platforms=tuple(platforms) or (str(host_platform()),))
     results: list[BuildResult] = []
     for one in chosen_platforms(chosen, project):
-        folder = project.config.root / "bin" / one.slug
+        folder = project.config.root / project.config.folder("bin") / one.slug
         request = BuildRequest(
             platforms=(str(one),), target=target, output=Output.LOCAL, destination=folder
         )
-        with _files(run, project, request):
+        with files_of(run, project, request):
             if run.dry:
                 _plan_only(run, project, request)
                 continue

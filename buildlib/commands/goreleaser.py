@@ -24,7 +24,7 @@ def _of_the_file(run: Edge) -> Project:
         for name, value in run.env.items()
         if name not in ours and not name.startswith("BUILDLIB_")
     }
-    return load_project(run.start, env, now=time.time())
+    return load_project(run.start, env, now=time.time(), image=run.image)
 
 
 def _block(project: Project) -> str:

@@ -32,6 +32,7 @@ from buildlib.errors import (
 from buildlib.executor import PlumbumExecutor
 from buildlib.git.facts import Changes, GitFacts, hash_changes, read_revision
 from buildlib.project import Project
+from buildlib.publish.below import with_archives
 from buildlib.publish.dry_run import as_dict, as_script
 from buildlib.publish.gates import GateSubject, missing_tools
 from buildlib.publish.plan import (
@@ -129,7 +130,8 @@ class PublishPlanner:
         if planned is None:
             yield self.project
             return
-        with from_commit(self.project) as project:
+        with from_commit(self.project) as committed:
+            project = with_archives(committed)
             if project.checkout and project.checkout.included != planned.included:
                 raise InputError(
                     f"files that {INCLUDE} names have changed meanwhile",

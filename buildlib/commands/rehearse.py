@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from buildlib.build.checkout import changes_of
 from buildlib.build.included_files import included_files
 from buildlib.commands.publish import PublishOptions, gate_subject, publish
-from buildlib.commands.session import Edge
+from buildlib.commands.session import Chosen, Edge
 from buildlib.commands.version import release_problems, wanted_tag
 from buildlib.config.config import Config
 from buildlib.config.publish import SIGN
@@ -120,7 +120,7 @@ class Copy(Edge):
         self, run: Edge, start: Path, env: Mapping[str, str], change: Callable[[Config], Config]
     ) -> None:
         """Keep them."""
-        super().__init__(start, env, dry=False, quiet=False)
+        super().__init__(start, env, dry=False, quiet=False, chosen=Chosen(image=run.image))
         self._run, self._change = run, change
 
     @cached_property

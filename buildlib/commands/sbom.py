@@ -14,7 +14,7 @@ from buildlib.publish.attestations import sboms_in, write_attested
 def write_sboms(run: Edge, image: str, *, folder: str, index: str, as_json: bool) -> None:
     """Write the SBOMs of an image, and an archive with them in its index where one is named."""
     config = run.config()
-    into = Path(folder) if folder else config.root / "dist"
+    into = Path(folder) if folder else config.root / config.folder("dist")
     unknown = config.scan_settings().allow_unknown
     named = image or config.local_image
     with run.console.opening(f"reading {named}", saved(run.executor, named)) as archive:

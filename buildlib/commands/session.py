@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from buildlib.background import Background
 from buildlib.git.command import ask_ahead
@@ -30,10 +29,53 @@ BUILDX_FOLDER = "buildx"
 
 
 class Beginning(NamedTuple):
-    """What is on its way while a task still loads; `engine` is None where nothing may start."""
+    """What is on its way while a task still loads; `engine` is None where nothing may start.
+
+    Of several images that one task builds, `project` is the first.
+    """
 
     project: Background[Project]
     engine: Background[EngineFacts] | None
+    others: Background[tuple[Project, ...]] | None = None
+
+    def projects(self) -> tuple[Project, ...]:
+        """Return all of them, in the order in which they are built."""
+        return self.others.get() if self.others else (self.project.get(),)
+
+
+class Batch(NamedTuple):
+    """How several images are built by one task.
+
+    Args:
+        names: of their tables; one that is empty is the project's only image.
+        jobs: images at a time.
+        keep_going: the others are built if one fails.
+        changed: only those that differ from this commit; empty: from the usual one; None: all.
+    """
+
+    names: tuple[str, ...] = ()
+    jobs: int = 1
+    keep_going: bool = False
+    changed: str | None = None
+
+
+class Chosen(NamedTuple):
+    """What a task works on, where a project has several images.
+
+    Args:
+        image: the name of its table `[images.NAME]`.
+        several: others are worked on before or after it.
+        out: takes the answer; None: the standard output.
+        batch: the task works on all of them by itself.
+    """
+
+    image: str = ""
+    several: bool = False
+    out: TextIO | None = None
+    batch: Batch | None = None
+
+
+WHOLE: Final = Chosen()
 
 
 class Edge:
@@ -46,6 +88,7 @@ class Edge:
         quiet: progress is not shown.
         json: the answer is JSON.
         verbose: command lines are shown whole, and what the steps of a build print.
+        chosen: what is worked on, where a project has several images.
     """
 
     def __init__(
@@ -57,9 +100,11 @@ class Edge:
         quiet: bool,
         json: bool = False,
         verbose: bool = False,
+        chosen: Chosen = WHOLE,
     ) -> None:
         """Keep them; `farewell`: what an interrupt prints, where it is the way to stop."""
         self.start, self.env, self.dry = start, env, dry
+        self._chosen, self.image, self.batch = chosen, chosen.image, chosen.batch
         self._quiet, self._json, self._verbose = quiet, json, verbose
         self._planned: list[str] = []
         self.farewell = ""
@@ -76,7 +121,13 @@ class Edge:
         """Return the printer."""
         from buildlib.console import Console
 
-        return Console(self.env, quiet=self._quiet, verbose=self._verbose)
+        return Console(
+            self.env,
+            out=self._chosen.out,
+            quiet=self._quiet,
+            verbose=self._verbose,
+            heading=f"# {self.image}" if self._chosen.several and not self._json else "",
+        )
 
     @cached_property
     def _own_executor(self) -> PlumbumExecutor:
@@ -149,13 +200,40 @@ class Edge:
             now=time.time(),
             overrides=overrides,
             version=version,
+            image=self.image,
             ahead=ahead,
             # The printer is wanted afterwards, always.
             meanwhile=lambda: self.console,
         )
+        return self._given(project)
+
+    def _given(self, project: Project) -> Project:
         if self._build_args or self._secrets:
-            return replace(project, build_args=self._build_args, secrets=self._secrets)
+            return project.given(self._build_args, self._secrets)
         return project
+
+    def projects(
+        self,
+        names: Iterable[str],
+        overrides: Mapping[str, object] | None = None,
+        *,
+        version: str = "",
+        ahead: Ahead | None = None,
+    ) -> tuple[Project, ...]:
+        """Load images of the project that the task runs in."""
+        from buildlib.project import load_projects
+
+        found = load_projects(
+            self.start,
+            self.env,
+            now=time.time(),
+            overrides=overrides,
+            version=version,
+            only=names,
+            ahead=ahead or ask_ahead(self.start),
+            meanwhile=lambda: self.console,
+        )
+        return tuple(map(self._given, found))
 
     def warn(self, project: Project) -> None:
         """Say what the user should know about the version."""
@@ -166,7 +244,7 @@ class Edge:
         """Load the configuration alone: what needs no version need not wait for git."""
         from buildlib.config.config import load_config
 
-        return load_config(self.start, self.env)
+        return load_config(self.start, self.env, image=self.image)
 
     def today(self) -> date:
         """Return the day, in UTC."""
@@ -194,5 +272,9 @@ class Edge:
         """Start to ask docker about itself, unless dry, and to load the project."""
         ahead = ask_ahead(self.start)
         engine = self.ask_engine()
+        if self.batch:
+            load = partial(self.projects, self.batch.names, overrides)
+            found = Background(lambda: load(version=version, ahead=ahead))
+            return Beginning(Background(lambda: found.get()[0]), engine, found)
         project = Background(lambda: self.project(overrides, version=version, ahead=ahead))
         return Beginning(project=project, engine=engine)

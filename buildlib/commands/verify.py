@@ -42,7 +42,7 @@ def verify(run: Edge, reference: str, options: VerifyOptions, *, as_json: bool) 
     parsed = parse_reference(reference)
     if options.key or options.identity:
         # A third party has no configuration, and needs none.
-        config = load_config(run.start, run.env, {"image": parsed.name})
+        config = load_config(run.start, run.env, {"image": parsed.name}, image=run.image)
     else:
         config = run.config()
     policy = _policy(config, options)

@@ -7,20 +7,27 @@ found going up from the starting directory makes that directory the project's ro
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from buildlib.config import images as image_tables
 from buildlib.config import key_types
 from buildlib.config import tables as config_tables
-from buildlib.config.key_types import BUILD_ARGS, NAMES, PAIRS, TEXT, TEXTS, setting
+from buildlib.config.file import OWN_FILE, Places, find_table, read_toml
+from buildlib.config.key_types import (
+    BUILD_ARGS,
+    NAMES,
+    PAIRS,
+    TEXT,
+    TEXTS,
+    KeyProblemError,
+    setting,
+)
 from buildlib.config.tables import BaseImage, Registry, Run, Smoke
 from buildlib.config.tag_rules import DEFAULT_RULES, TAGS, TagRule, latest_tag, version_ending
-from buildlib.config.toml_lines import lines_of
 from buildlib.config.variables import BASE_IMAGES, OTHERS, PREFIX
 from buildlib.errors import BuildlibError, InputError, ProblemsError, nearest, raise_problems
 from buildlib.image.platform import Platform
@@ -37,7 +44,7 @@ if TYPE_CHECKING:
     from buildlib.config.scan import ScanSettings
     from buildlib.config.signing import Sign, Verify
 
-OWN_FILE: Final = "buildlib.toml"
+_ONE_IMAGE: Final = "the project has one image: its configuration has no tables [images.NAME]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +65,13 @@ class Config:
 
     Args:
         file: the name of the file that it was read from, or nothing.
+        name: of the table `[images.NAME]` that it is of; empty: the project has one image.
         context_include, context_allow: of the table `context`.
     """
 
     root: Path
     file: str = ""
+    name: str = ""
     image: str = setting(
         config_tables.IMAGE, "repository of the image, with its registry if it has one", default=""
     )
@@ -132,6 +141,11 @@ class Config:
         "other sources for the images that the Dockerfile names",
         default=(),
     )
+    images: tuple[str, ...] = setting(
+        image_tables.IMAGES,
+        "images of this repository, each with what it has differently; left out: it is one",
+        default=(),
+    )
     smoke: Smoke = setting(
         config_tables.SMOKE, "what docker-smoke checks", default=config_tables.NO_SMOKE
     )
@@ -157,8 +171,21 @@ class Config:
         """Return where the value of a key (with dashes, as in the file) came from."""
         return self.sources.get(key, Source(kind="default"))
 
+    def folder(self, name: str) -> str:
+        """Return a folder that tasks write, below the project; each image has its own."""
+        return f"{name}/{self.name}" if self.name else name
+
+    def images_below(self) -> tuple[str, ...]:
+        """Return the images of the same repository that this one may be based on."""
+        sources = (image.source for _, image in self.base_images)
+        here = image_tables.FROM_HERE
+        return tuple(
+            dict.fromkeys(one.removeprefix(here) for one in sources if one.startswith(here))
+        )
+
     def table(self, name: str) -> str:
         """Return the heading of a table in the file at hand, for hints: `[verify]`, …."""
+        name = f"images.{self.name}.{name}" if self.name else name
         return f"[{name}]" if self.file == OWN_FILE else f"[tool.buildlib.{name}]"
 
     def injected(self) -> dict[str, str]:
@@ -244,19 +271,8 @@ class Config:
 _KEYS: Final = key_types.keys_of(Config)
 _TABLES: Final = {
     *("labels", "build-args", "base-images", "inject", "secrets"),
-    *(
-        "bases",
-        "build",
-        "builders",
-        "smoke",
-        "run",
-        "policy",
-        "scan",
-        "tags",
-        "registries",
-        "publish",
-    ),
-    *("goreleaser", "sign", "verify"),
+    *("bases", "build", "builders", "smoke", "run", "policy", "scan", "tags", "registries"),
+    *("publish", "goreleaser", "sign", "verify", "images"),
 }
 
 
@@ -270,32 +286,6 @@ _ALIKE: Final = 0.8
 def known_keys() -> tuple[str, ...]:
     """Return every key that the file may hold, in the order of the documentation."""
     return tuple(_KEYS)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path.name} is not valid TOML", why=str(error)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} can't be read", why=str(error)) from error
-
-
-def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
-    """Return root, file and table: the first configuration going up from `start`.
-
-    Where there is none, the root is `start` itself and the table is empty.
-    """
-    for folder in (start, *start.parents):
-        # One that is there and can't be read is an error, not passed over.
-        if (folder / OWN_FILE).exists():
-            return folder, folder / OWN_FILE, _read_toml(folder / OWN_FILE)
-        if (folder / "pyproject.toml").is_file():
-            tools = _read_toml(folder / "pyproject.toml").get("tool")
-            table = tools.get("buildlib") if isinstance(tools, dict) else None
-            if isinstance(table, dict):
-                return folder, folder / "pyproject.toml", table
-    return start, None, {}
 
 
 def _parsed(key: str, value: object, source: Source) -> object:
@@ -330,62 +320,10 @@ def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
     path = env.get(BASE_IMAGES)
     if not path:
         return {}
-    table = _read_toml(Path(path))
+    table = read_toml(Path(path))
     key_types.check_keys(table, {"base-images": None}, where=f"in {BASE_IMAGES}: ")
     source = Source(kind="environment", detail=BASE_IMAGES)
     return dict(_parsed("base-images", table.get("base-images", {}), source))  # type: ignore[call-overload, no-any-return]
-
-
-class _Places:
-    """Says where in a file what is wrong with it stands."""
-
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
-
-    @cached_property
-    def _lines(self) -> Mapping[tuple[str, ...], int]:
-        with suppress(OSError, ValueError):
-            return lines_of(self._file.read_text(encoding="utf-8-sig")) if self._file else {}
-        return {}
-
-    def placed(self, problem: BuildlibError, key: str) -> BuildlibError:
-        """Return a problem with the line of the file that it is on."""
-        if self._file is None:
-            return problem
-        path = problem.path if isinstance(problem, key_types.KeyProblemError) else (key,)
-        table = () if self._file.name == OWN_FILE else ("tool", "buildlib")
-        line = self._lines.get((*table, *path)) or self._lines.get((*table, key))
-        place = f"{self._file.name}, line {line}" if line else self._file.name
-        problem.why = f"{place}: {problem.why}" if problem.why else place
-        return problem
-
-
-def _unknown(table: Mapping[str, object], places: _Places) -> list[BuildlibError]:
-    try:
-        key_types.check_keys(table, _KEYS, where="")
-    except BuildlibError as error:
-        return [places.placed(one, "") for one in ProblemsError([error]).problems]
-    return []
-
-
-_Layer = tuple[Source, str, object]
-
-
-def _layers(
-    file: Path | None,
-    table: Mapping[str, object],
-    env: Mapping[str, str],
-    overrides: Mapping[str, object],
-) -> Iterator[_Layer]:
-    """Yield each value that is given, the strongest last."""
-    source = Source(kind="file", detail=file.name if file else "")
-    yield from ((source, key, value) for key, value in table.items())
-    for variable, key in _VARIABLES.items():
-        if value := env.get(variable):
-            yield Source(kind="environment", detail=variable), key, value
-    for key, given in overrides.items():
-        if given:
-            yield Source(kind="command line", detail=f"--{key}"), key, given
 
 
 def _variable_problems(env: Mapping[str, str]) -> Iterator[InputError]:
@@ -405,10 +343,165 @@ def _variable_problems(env: Mapping[str, str]) -> Iterator[InputError]:
             yield InputError(f"unknown variable {name}", hint=f"did you mean {PREFIX}{close}?")
 
 
+_Layer = tuple[Source, str, object]
+# What the command line says of every build.
+_OF_ALL: Final = frozenset({"builder", "progress"})
+
+
+class ConfigFile:
+    """One file, from which the configuration of each image is made.
+
+    Args:
+        start, env, overrides: as `load_config` has them.
+    """
+
+    def __init__(
+        self,
+        start: Path,
+        env: Mapping[str, str],
+        overrides: Mapping[str, object] | None = None,
+    ) -> None:
+        """Find and read the file."""
+        self._start, self._env, self._overrides = start, env, overrides or {}
+        self.root, self._file, self._table = find_table(start.resolve())
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Return the images of `[images]`, each after those that it is based on."""
+        if "images" not in self._table:
+            return ()
+        source = Source(kind="file", detail=self._file.name if self._file else "")
+        places = Places(self._file)
+        problems: list[BuildlibError] = []
+        try:
+            names: Any = _parsed("images", self._table["images"], source)
+        except BuildlibError as error:
+            raise_problems(places.all_placed(error, "images"))
+            raise
+        for name in names:
+            known = {key: None for key in _KEYS if key not in image_tables.SHARED}
+            try:
+                key_types.check_keys(self._table["images"][name], known, where=f"images.{name}.")
+            except BuildlibError as error:
+                problems += places.all_placed(error, "images")
+        raise_problems(problems)
+        return tuple(names)
+
+    def some(self, only: Iterable[str]) -> tuple[str, ...]:
+        """Return the images that are asked for, or all of `[images]`, in the order of `names`.
+
+        Raises:
+            InputError: there is no such image (exit 2).
+        """
+        asked = tuple(only)
+        if asked and not self.names:
+            raise InputError(f"there is no image {asked[0]!r}", why=_ONE_IMAGE)
+        return image_tables.chosen_names(self.names, asked)
+
+    def chosen(self, image: str) -> str:
+        """Return the image that is meant; empty where the project has no `[images]`.
+
+        Raises:
+            InputError: there is no such image, or one of several has to be named (exit 2).
+        """
+        if not image and self.names:
+            raise InputError(
+                f"this project has several images: {', '.join(self.names)}",
+                hint="choose one: --only NAME",
+            )
+        return self.some([image])[0] if image else ""
+
+    def config(self, image: str, *, chosen: bool = True) -> Config:
+        """Return the configuration of one image.
+
+        Args:
+            image: the name of its table; empty: there are none.
+            chosen: the command line is about it; else another image is based on it.
+        """
+        places, env = Places(self._file, image), self._env
+        problems = [*self._unknown(places), *_variable_problems(env)]
+        found: dict[str, Any] = {}
+        sources: dict[str, Source] = {}
+        known: set[str] = set()
+        for source, key, value in self._layers(image, chosen=chosen):
+            own = source.kind == "file"
+            if own:
+                known.add(key)
+            try:
+                # The order in which they are built has been made once, for all of them.
+                parsed = self.names if key == "images" else _parsed(key, value, source)
+            except BuildlibError as error:
+                wrong = ProblemsError([error]).problems
+                problems += [places.placed(one, key) if own else one for one in wrong]
+                continue
+            # One key that sets more than one field.
+            found |= parsed if isinstance(parsed, dict) else {key.replace("-", "_"): parsed}
+            sources[key] = source
+        if {"smoke", "run"} & known <= found.keys():
+            tables = (
+                found.get("smoke", config_tables.NO_SMOKE),
+                found.get("run", config_tables.NO_RUN),
+            )
+            problems += [places.placed(one, "") for one in config_tables.health_problems(*tables)]
+        raise_problems(problems)
+        if mapped := _map_from_environment(env):
+            merged = {**dict(found.get("base_images", ())), **mapped}
+            found["base_images"] = tuple(sorted(merged.items()))
+            sources["base-images"] = Source(kind="environment", detail=BASE_IMAGES)
+        if not found.get("image"):
+            raise InputError(
+                "no image is named",
+                why="neither buildlib.toml nor [tool.buildlib] in pyproject.toml from "
+                f"{self._start} upwards",
+                hint='add: image = "name"',
+            )
+        file = self._file.name if self._file else ""
+        return Config(root=self.root, file=file, name=image, sources=sources, **found)
+
+    def _unknown(self, places: Places) -> list[BuildlibError]:
+        problems: list[BuildlibError] = [
+            KeyProblemError(
+                f'base-images."{base}" can\'t be {image_tables.FROM_HERE}{name} here',
+                path=("base-images", base),
+                hint="set it in the table of each image that is based on it: "
+                "[images.NAME.base-images]",
+            )
+            for base, name in image_tables.images_below(self._table)
+        ]
+        try:
+            key_types.check_keys(self._table, _KEYS, where="")
+        except BuildlibError as error:
+            problems += ProblemsError([error]).problems
+        return [places.placed(one, "") for one in problems]
+
+    def _layers(self, image: str, *, chosen: bool) -> Iterator[_Layer]:
+        """Yield each value that is given, the strongest last."""
+        file = self._file.name if self._file else ""
+        source = Source(kind="file", detail=file)
+        own = image_tables.own_values(self._table, image) if image else {}
+        for key, value in self._table.items():
+            if key in _KEYS and key not in own:
+                yield source, key, value
+        source = Source(kind="file", detail=f"{file}, images.{image}")
+        yield from ((source, key, value) for key, value in own.items())
+        for variable, key in _VARIABLES.items():
+            if text := self._env.get(variable):
+                # It stands for the key of the file, of which each image has a part of its own.
+                value = image_tables.below(text, image) if image and key == "image" else text
+                yield Source(kind="environment", detail=variable), key, value
+        for key, given in self._overrides.items():
+            if given and (chosen or key in _OF_ALL):
+                yield Source(kind="command line", detail=f"--{key}"), key, given
+
+
 def load_config(
-    start: Path, env: Mapping[str, str], overrides: Mapping[str, object] | None = None
+    start: Path,
+    env: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    image: str = "",
 ) -> Config:
-    """Load the configuration of the project that `start` lies in.
+    """Load the configuration of the project that `start` lies in, or of one of its images.
 
     Args:
         start: the directory to look from, upwards.
@@ -416,39 +509,33 @@ def load_config(
             is not a table. `BUILDLIB_BASE_IMAGES` is the path of a TOML file whose table
             `[base-images]` is laid over the configured one.
         overrides: what the command line says, by key; None and empty values do not count.
+        image: the name of its table, `[images.NAME]`; empty: the project has no such tables.
 
     Raises:
-        InputError: unknown key, wrong type, bad TOML, or no image named anywhere.
+        InputError: unknown key, wrong type, bad TOML, no image named anywhere, or not one of
+            several.
     """
-    root, file, table = find_table(start.resolve())
-    places = _Places(file)
-    problems = _unknown(table, places) + list(_variable_problems(env))
-    known = {key: value for key, value in table.items() if key in _KEYS}
-    found: dict[str, Any] = {}
-    sources: dict[str, Source] = {}
-    for source, key, value in _layers(file, known, env, overrides or {}):
-        try:
-            parsed = _parsed(key, value, source)
-        except BuildlibError as error:
-            wrong = ProblemsError([error]).problems
-            own = source.kind == "file"
-            problems += [places.placed(one, key) if own else one for one in wrong]
-            continue
-        # One key that sets more than one field.
-        found |= parsed if isinstance(parsed, dict) else {key.replace("-", "_"): parsed}
-        sources[key] = source
-    if {"smoke", "run"} & known.keys() <= found.keys():
-        tables = found.get("smoke", config_tables.NO_SMOKE), found.get("run", config_tables.NO_RUN)
-        problems += [places.placed(one, "") for one in config_tables.health_problems(*tables)]
-    raise_problems(problems)
-    if mapped := _map_from_environment(env):
-        merged = {**dict(found.get("base_images", ())), **mapped}
-        found["base_images"] = tuple(sorted(merged.items()))
-        sources["base-images"] = Source(kind="environment", detail=BASE_IMAGES)
-    if not found.get("image"):
-        raise InputError(
-            "no image is named",
-            why=f"neither buildlib.toml nor [tool.buildlib] in pyproject.toml from {start} upwards",
-            hint='add: image = "name"',
-        )
-    return Config(root=root, file=file.name if file else "", sources=sources, **found)
+    file = ConfigFile(start, env, overrides)
+    return file.config(file.chosen(image))
+
+
+def load_images(
+    start: Path,
+    env: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    only: Iterable[str] = (),
+) -> tuple[Config, ...]:
+    """Load the configuration of each image of a project, in the order in which they are built.
+
+    Args:
+        start: as for `load_config`, and so is the rest.
+        env: of it.
+        overrides: of it.
+        only: names of `[images.NAME]`; none: all. A project without these tables has one image.
+
+    Raises:
+        InputError: as `load_config`; images are based on each other.
+    """
+    file = ConfigFile(start, env, overrides)
+    return tuple(file.config(name) for name in file.some(only) or ("",))

@@ -13,6 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from buildlib.config.images import FROM_HERE
 from buildlib.config.key_types import (
     FLAG,
     LIST,
@@ -56,7 +57,7 @@ class BaseImage:
     """Another source for a `FROM` reference, handed over with `--build-context`.
 
     Args:
-        source: `docker-image://…` or `oci-layout://…`.
+        source: `docker-image://…`, `oci-layout://…`, or `image:NAME` of the same repository.
         stand_in: it is not the real image, and an image built on it must not be published.
     """
 
@@ -249,6 +250,8 @@ class Run(ContainerSettings):
 INJECTED: Final = ("CREATED", "REVISION", "VERSION")
 # Of buildx; `none` came later than the oldest that does here.
 _PROGRESS: Final = ("auto", "plain", "tty", "rawjson", "quiet", "none")
+# Where a base image may come from.
+_SOURCES: Final = ("docker-image://", "oci-layout://", FROM_HERE)
 NO_RUN: Final = Run()
 NO_SMOKE: Final = Smoke()
 
@@ -308,8 +311,10 @@ def _base_image(value: object) -> BaseImage:
     source, stand_in = table.get("source"), table.get("stand-in", False)
     if set(table) - {"source", "stand-in"} or not isinstance(stand_in, bool):
         raise MismatchError('a text, or { source = "…", stand-in = true }')
-    if not isinstance(source, str) or not source.startswith(("docker-image://", "oci-layout://")):
-        raise MismatchError("a source that begins with docker-image:// or oci-layout://")
+    if not isinstance(source, str) or not source.startswith(_SOURCES):
+        raise MismatchError(
+            f"a source that begins with {_SOURCES[0]}, {_SOURCES[1]} or {FROM_HERE}"
+        )
     return BaseImage(source=source, stand_in=stand_in)
 
 
@@ -410,6 +415,7 @@ def parse_scheme(value: object) -> Scheme:
     return Scheme(text)
 
 
+_SOURCE: Final = f"^(docker-image://|oci-layout://|{FROM_HERE})"
 _OBJECT: Final = {"type": "object"}
 _STRING: Final = {"type": "string"}
 IMAGE: Final = KeyType(parse_image, _STRING)
@@ -446,7 +452,7 @@ BASE_IMAGES: Final = KeyType(
         **_OBJECT,
         "additionalProperties": {
             "anyOf": [
-                {**_STRING, "pattern": "^(docker-image|oci-layout)://"},
+                {**_STRING, "pattern": _SOURCE},
                 {
                     **_OBJECT,
                     "additionalProperties": False,
@@ -454,8 +460,8 @@ BASE_IMAGES: Final = KeyType(
                     "properties": {
                         "source": {
                             **_STRING,
-                            "pattern": "^(docker-image|oci-layout)://",
-                            "description": "docker-image://… or oci-layout://…",
+                            "pattern": _SOURCE,
+                            "description": "docker-image://…, oci-layout://… or image:NAME",
                         },
                         "stand-in": {
                             "type": "boolean",

@@ -6,7 +6,7 @@ import hashlib
 import re
 import stat
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -353,6 +353,19 @@ def read_git_facts(
         shallow=top[1],
         **_tag_facts(git, described, tags, revision, Naming(prefix=tag_prefix, scheme=scheme)),
     )
+
+
+def with_naming(facts: GitFacts, naming: Naming, ahead: Ahead) -> GitFacts:
+    """Return the facts as they are where other tags name versions.
+
+    Args:
+        facts: as `read_git_facts` returned them.
+        naming: of the versions.
+        ahead: what git was asked for these facts.
+    """
+    git = GitCommand(facts.root)
+    described, tags = _described(git, ahead.description.get().checked()), _tag_refs(ahead)
+    return replace(facts, **_tag_facts(git, described, tags, facts.revision, naming))
 
 
 def read_changes(root: Path) -> Changes:

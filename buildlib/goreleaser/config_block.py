@@ -144,6 +144,12 @@ def _files(plan: BuildPlan) -> Iterator[str]:
 
 
 def _flags(plan: BuildPlan) -> Iterator[str]:
+    if plan.below:
+        raise InputError(
+            f"GoReleaser can't build {plan.image}",
+            why="it is based on another image of this repository",
+            hint="publish it with invoke docker-publish",
+        )
     if plan.target:
         yield f"--target={escape(plan.target)}"
     for name, source in plan.build_contexts:

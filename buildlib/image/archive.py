@@ -8,6 +8,8 @@ compared with its digest and its size, and what is not as it should be is an err
 from __future__ import annotations
 
 import re
+import shutil
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +36,7 @@ from buildlib.image.limits import DEEPEST_INDEX, MOST_LAYERS, MOST_MANIFESTS
 from buildlib.image.platform import platform_name
 from buildlib.image.reference import parse_reference
 
-__all__ = ["Archive", "File", "Image", "Layer", "archive_file", "open_archive"]
+__all__ = ["Archive", "File", "Image", "Layer", "archive_file", "open_archive", "unpack_layout"]
 
 INDEX_TYPES: Final = (
     "application/vnd.oci.image.index.v1+json",
@@ -418,3 +420,25 @@ def open_archive(path: Path) -> Iterator[Archive]:
         raise InputError(f"{path} can't be read as an image", why=str(error)) from error
     with file:
         yield Archive(file, path.name)
+
+
+def unpack_layout(path: Path, folder: Path) -> str:
+    """Unpack an archive that buildx made into an OCI layout; return the digest of the image.
+
+    Raises:
+        InputError: as `open_archive` (exit 2).
+    """
+    with open_archive(path) as archive:
+        digest = archive.top()
+    with tarfile.open(path) as file:
+        for entry in file:
+            place = folder / entry.name
+            # Files of a layout are plain ones, and below it.
+            if not entry.isfile() or ".." in place.parts or not place.is_relative_to(folder):
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            content = file.extractfile(entry)
+            if content:
+                with place.open("wb") as copy:
+                    shutil.copyfileobj(content, copy)
+    return digest

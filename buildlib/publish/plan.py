@@ -314,7 +314,7 @@ def unpinned_bases(build: BuildPlan, registries: Iterable[Registry]) -> list[Bui
 
     The policy checks the same, but only after the build, and can be skipped.
     """
-    loose = [base for base in build.bases if "@sha256:" not in base]
+    loose = [base for base in build.all_bases if "@sha256:" not in base]
     if are_local(registries) or not loose:
         return []
     return [

@@ -120,7 +120,7 @@ def _bases(plan: PublishPlan) -> list[dict[str, Any]]:
     others = dict(plan.build.build_contexts)
     return [
         _replaced(base, others[base], plan) if base in others else _resource("docker:", base)
-        for base in plan.build.bases
+        for base in plan.build.all_bases
     ]
 
 

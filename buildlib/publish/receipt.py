@@ -463,6 +463,7 @@ def built_by(plan: BuildPlan, root: Path) -> str:
         root: of the project.
     """
     argv = buildx_argv(replace(plan, metadata_file=None))
+    argv += tuple(built_by(one, root) for _, one in plan.below)
     if made := plan.checkout:
         # Its files are those of the commit and the included ones, in any directory.
         argv = tuple(word.replace(str(made.place(root)), ".") for word in argv)

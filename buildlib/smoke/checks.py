@@ -260,7 +260,7 @@ class PlatformSmoke:
             return shell_line(("docker", "run", "--rm", *options, subject.image, *words))
         where = ("--platform", str(subject.platform), "--image", subject.source)
         # A pattern: what stands in brackets would be read as one.
-        return shell_line(("invoke", "docker-smoke", *where, "--only", check.replace("[", "?")))
+        return shell_line(("invoke", "docker-smoke", *where, "--check", check.replace("[", "?")))
 
     def _options(
         self, command: Command, confined: Sequence[str] = ()

@@ -14,7 +14,7 @@ from typing import Final
 
 from buildlib import interrupts
 from buildlib.background import Background
-from buildlib.build.argv import buildx_argv
+from buildlib.build.argv import buildx_commands
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.planner import BuildRequest
 from buildlib.config.containers import check_sources
@@ -87,7 +87,7 @@ def planned(project: Project, request: SmokeRequest) -> list[tuple[str, ...]]:
     image, lines = request.image, []
     if not image:
         plan, _ = plan_build(project, _build_request(request.platforms, "smoke"))
-        image, lines = plan.references[0], [buildx_argv(plan)]
+        image, lines = plan.references[0], [*buildx_commands(plan)]
     for platform in request.platforms:
         options = server_options(config, platform, confined_options(config.run), None, "")
         start = ("docker", "run", "--rm", *options)

@@ -167,3 +167,19 @@ def docker_builder(
 
         builder.check_action(action)
         getattr(builder, action)(run, name, as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "print": "print the file",
+        "output": "write the file there; it is for docker buildx bake in the project's directory",
+        "dry-run": "with --output, print the file, and write nothing",
+    },
+)
+def bake(context: Context, *, print: bool = False, output: str = "", dry_run: bool = False) -> None:
+    """Write the builds as a docker-bake.json."""
+    with edge(context, dry_run=dry_run) as run:
+        from buildlib.commands.bake import bake as write
+
+        write(run, printed=print, output=output)

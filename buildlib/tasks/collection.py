@@ -14,12 +14,13 @@ from invoke.tasks import Task
 
 from buildlib.errors import InputError
 from buildlib.tasks import build, check, project, release, run
+from buildlib.tasks.images import Scope, for_images
 from buildlib.tasks.options import CommandLine, check_values, fresh, program_of
 from buildlib.tasks.session import answer, refusal
 
 # By the work that they are for, in the order in which it is done.
-GROUPS: Final[dict[str, tuple[Task[Any], ...]]] = {
-    "Build": (build.docker_build, build.binary, build.docker_builder),
+_OF_ONE_IMAGE: Final[dict[str, tuple[Task[Any], ...]]] = {
+    "Build": (build.docker_build, build.binary, build.docker_builder, build.bake),
     "Run": (
         run.docker_run,
         run.docker_status,
@@ -55,6 +56,25 @@ GROUPS: Final[dict[str, tuple[Task[Any], ...]]] = {
         check.docker_bases,
         project.clean,
     ),
+}
+# The others work on one image after the other, where a project has several.
+_SCOPES: Final[dict[Task[Any], Scope]] = {
+    build.docker_build: Scope.BUILD,
+    build.bake: Scope.TOGETHER,
+    build.docker_builder: Scope.PROJECT,
+    project.tag: Scope.TAG,
+    **dict.fromkeys(
+        (
+            *(run.docker_run, run.docker_logs, run.docker_shell),
+            *(release.docker_push, release.docker_promote, release.docker_rollback),
+            *(release.docker_sign, release.docker_verify, release.goreleaser_config),
+        ),
+        Scope.ONE,
+    ),
+}
+GROUPS: Final = {
+    title: tuple(for_images(task, _SCOPES.get(task, Scope.EACH)) for task in tasks)
+    for title, tasks in _OF_ONE_IMAGE.items()
 }
 TASKS: Final = tuple(task for tasks in GROUPS.values() for task in tasks)
 _FOOTER: Final = "{} TASK --help explains a task and its options."

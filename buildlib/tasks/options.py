@@ -59,9 +59,13 @@ def _context(task: Task[Any]) -> ParserContext:
 def _check(name: str, known: ParserContext, words: list[str], program: str) -> None:
     flags = {*known.flags, *known.inverse_flags}
     valued = {flag: _nothing(option) for flag, option in known.flags.items() if option.takes_value}
+    # Without a value they have one of their own; an empty one is not the same.
+    bare = {flag for flag in valued if known.flags[flag].optional}
     waiting = ""
     for word in words:
         flag, equals, value = word.partition("=")
+        if waiting in bare and word in flags:
+            waiting = ""
         if waiting and (word in flags or not word.strip(valued[waiting])):
             raise _empty(waiting)
         if not waiting and equals and flag in valued and not value.strip(valued[flag]):
@@ -69,7 +73,7 @@ def _check(name: str, known: ParserContext, words: list[str], program: str) -> N
         if not waiting and not word.strip():
             raise InputError(f"an argument of {name} is empty", hint=f"{program} --help {name}")
         waiting = word if not waiting and word in valued else ""
-    if waiting:
+    if waiting and waiting not in bare:
         raise _empty(waiting)
 
 

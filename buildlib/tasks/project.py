@@ -140,21 +140,21 @@ def doctor(context: Context, *, for_: str = "", json: bool = False) -> None:
         info.show_diagnosis(run, group=for_, as_json=json)
 
 
+def _in(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern)) if folder.is_dir() else []
+
+
 def outputs(project: Project) -> list[Path]:
     """Return what builds wrote below the project, by default or as configured, and nothing else."""
     from buildlib.image.platform import SLUGS
 
     root = project.config.root
-    made = sorted((root / "bin").glob("*")) if (root / "bin").is_dir() else []
-    binaries = [path for path in made if any(fnmatchcase(path.name, slug) for slug in SLUGS)]
-    archives = (
-        sorted((root / "dist").glob(f"{project.config.short_name}-*"))
-        if (root / "dist").is_dir()
-        else []
-    )
+    programs, archives = (root / project.config.folder(name) for name in ("bin", "dist"))
+    slugs = [path for path in _in(programs, "*") if any(fnmatchcase(path.name, s) for s in SLUGS)]
+    written = _in(archives, f"{project.config.short_name}-*")
     own = [root / name for name in project.config.clean]
     # A link is removed, whatever it leads to.
-    return [path for path in [*binaries, *archives, *own] if path.exists() or path.is_symlink()]
+    return [path for path in [*slugs, *written, *own] if path.exists() or path.is_symlink()]
 
 
 @task(auto_shortflags=False, help={"dry-run": "print what would be removed, and do nothing"})

@@ -5,22 +5,41 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 
 from buildlib import interrupts
-from buildlib.commands.session import BUILDX_FOLDER, Edge
+from buildlib.commands.session import BUILDX_FOLDER, WHOLE, Chosen, Edge
 from buildlib.config.variables import BASE_IMAGES
 from buildlib.docker.client_config import buildx_folder
-from buildlib.errors import BuildlibError, CancelledError, exit_code_of
+from buildlib.errors import BuildlibError, CancelledError, exit_code_of, in_image
 
 # Of every task that builds.
 VERBOSE = "print whole command lines, and what the steps of a build print"
 BUILD_ARG = "NAME=value, or NAME to take it from the environment; repeat it"
 SECRET = "id=NAME,env=NAME or id=NAME,src=FILE; repeat it"  # noqa: S105 - the form of one
 _NO_HOME = "/nonexistent"
+
+
+_CHOSEN: ContextVar[Chosen] = ContextVar("chosen", default=WHOLE)
+
+
+@contextlib.contextmanager
+def choosing(chosen: Chosen) -> Iterator[None]:
+    """Let the tasks of the block work on an image."""
+    token = _CHOSEN.set(chosen)
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
+
+
+def start_of(context: Context) -> Path:
+    """Return where the project is looked for, upwards."""
+    return Path(context.config.get("buildlib", {}).get("root", "."))
 
 
 def _environment() -> dict[str, str]:
@@ -78,14 +97,14 @@ def edge(
         verbose: command lines are shown whole, as with Invoke's `--echo`.
     """
     env = _environment()
-    start = Path(context.config.get("buildlib", {}).get("root", "."))
     run = Edge(
-        start,
+        start_of(context),
         env,
         dry=dry_run or bool(context.config.run.dry),
         quiet=json,
         json=json,
         verbose=verbose or bool(context.config.run.echo),
+        chosen=_CHOSEN.get(),
     )
     interrupted = False
     try:
@@ -105,6 +124,9 @@ def edge(
 
             traceback.print_exc()
         if not interrupted:
+            chosen = _CHOSEN.get()
+            if chosen.several and not json and isinstance(error, BuildlibError):
+                in_image(error, chosen.image)
             if not isinstance(error, BuildlibError | OSError):
                 raise
             known = error if isinstance(error, BuildlibError) else _refused(error)
@@ -128,6 +150,14 @@ def answer(text: str) -> None:
     from buildlib.console import Console
 
     Console(os.environ).answer(text)
+
+
+def complain(text: str) -> None:
+    """Print what went wrong with one image, before others are worked on."""
+    from buildlib.console import Console
+
+    if text:
+        Console(os.environ).pass_on(text)
 
 
 def refusal(error: BuildlibError, argv: Sequence[str]) -> Exit:

@@ -147,7 +147,7 @@ docker-build --target none --dry-run
 docker-run --json
 docker-run --port x
 docker-run --detach --data-dir /etc
-docker-smoke --only nothing
+docker-smoke --check nothing
 docker-smoke --image missing.tar
 docker-policy --image missing.tar
 docker-scan --severity bad

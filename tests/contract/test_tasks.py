@@ -138,7 +138,7 @@ def test_a_check_that_there_is_none_of_is_told_before_the_build(make_checkout: M
     config = 'smoke = { commands = [["--help"]], version-command = ["version"], policy = false }\n'
     checkout = make_checkout(config=config)
     for words in ([], ["--dry-run"]):
-        done = checkout.invoke("docker-smoke", "--only", "--help", "--only", "nosuch", *words)
+        done = checkout.invoke("docker-smoke", "--check", "--help", "--check", "nosuch", *words)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert "no check is called nosuch" in done.stderr
         assert "there are: --help; version of the program; version in the label" in done.stderr

@@ -239,7 +239,7 @@ def test_an_image_that_is_given_is_checked_and_stays(own_image: str) -> None:
     digest = docker("image", "inspect", "--format", "{{.Id}}", own_image)
     done = own.invoke(
         *("docker-smoke", "--image", f"{own_image.partition(':')[0]}@{digest}", "--json"),
-        *("--expect-version", version, "--only", "version*"),
+        *("--expect-version", version, "--check", "version*"),
     )
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)["smoke"]
@@ -251,7 +251,7 @@ def test_an_image_that_is_given_is_checked_and_stays(own_image: str) -> None:
     ]
     assert docker("image", "ls", "--quiet", own_image)
     other = own.invoke(
-        *("docker-smoke", "--image", own_image, "--expect-version", "9.9.9", "--only", "*label")
+        *("docker-smoke", "--image", own_image, "--expect-version", "9.9.9", "--check", "*label")
     )
     assert other.returncode == 7
     assert f"it says {version!r}, and '9.9.9' was built" in other.stdout
@@ -268,7 +268,7 @@ def test_both_platforms_of_an_archive_are_checked_side_by_side_with_every_report
     summary.write_text("# before\n", encoding="utf-8")
     done = own.invoke(
         *("docker-smoke", "--platform", "all", "--image", str(own_archive), "--json"),
-        *("--only", "healthy", "--only", "platform*", "--junit", str(junit)),
+        *("--check", "healthy", "--check", "platform*", "--junit", str(junit)),
         GITHUB_STEP_SUMMARY=str(summary),
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -314,13 +314,13 @@ BAD_INPUT = {
         "is not for linux/s390x",
     ),
     "a check that is not there": (
-        ("--image", "IMAGE", "--only", "nonsense"),
+        ("--image", "IMAGE", "--check", "nonsense"),
         2,
         "no check is called nonsense",
     ),
     "jobs below zero": (("--jobs", "-1"), 2, "--jobs must not be negative"),
     "a report that can't be written": (
-        ("--image", "IMAGE", "--only", "--help", "--junit", "/proc/nowhere/x.xml"),
+        ("--image", "IMAGE", "--check", "--help", "--junit", "/proc/nowhere/x.xml"),
         2,
         "can't write to /proc/nowhere/x.xml",
     ),
@@ -379,7 +379,7 @@ def test_what_the_program_keeps_or_looks_for_elsewhere_is_found(
 ) -> None:
     # That both are found well where they are right: test_our_own_image_passes_every_check_...
     checkout = make_checkout(config=_own_with(**{key: "/elsewhere"}))
-    done = checkout.invoke("docker-smoke", "--image", own_image, "--only", only)
+    done = checkout.invoke("docker-smoke", "--image", own_image, "--check", only)
     assert done.returncode == 7, done.stderr
     assert detail in done.stdout
 
@@ -465,7 +465,7 @@ def _kill_and_run_again(own: Checkout, image: str, end_group: EndGroup) -> bool:
     temporary = Path(tempfile.gettempdir())
     left, relays = _left(f"-{process.pid}-"), f"buildlib-*-{process.pid}-*"
     ours = len(left) > 1 and bool(list(temporary.glob(relays)))
-    done = own.invoke("docker-smoke", "--image", image, "--only", "--help")
+    done = own.invoke("docker-smoke", "--image", image, "--check", "--help")
     assert done.returncode == 0, done.stderr
     assert _left(f"-{process.pid}-") == []
     assert not list(temporary.glob(relays))
@@ -482,7 +482,7 @@ def test_what_a_killed_run_left_goes_with_the_next(own_image: str, end_group: En
 def test_two_at_once_do_not_disturb_each_other(own_image: str, end_group: EndGroup) -> None:
     name = own_image.partition(":")[0]
     own = Checkout(ROOT, name, {"BUILDLIB_IMAGE": name})
-    both = [own.start("docker-smoke", "--only", "data*", "--only", "--help") for _ in range(2)]
+    both = [own.start("docker-smoke", "--check", "data*", "--check", "--help") for _ in range(2)]
     for process in both:
         end_group(process)
     for process in both:

@@ -255,7 +255,7 @@ def test_an_engine_elsewhere_is_asked_through_the_engine(
         dockerfile.replace("{alpine}", alpine), config.replace("HELPER", f"{helper.image}:latest")
     )
     with _engine_over_tcp() as address:
-        words = ("docker-smoke", "--json", "--only", "healthy", "--only", "version in health")
+        words = ("docker-smoke", "--json", "--check", "healthy", "--check", "version in health")
         done = checkout.invoke(*words, VERSION="1.2.3", DOCKER_HOST=address)
     assert done.stdout, done.stderr
     (result,) = json.loads(done.stdout)["smoke"]

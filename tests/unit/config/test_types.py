@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from buildlib.config import config as config_module
-from buildlib.config.config import known_keys, load_config
+from buildlib.config.config import known_keys, load_images
 from buildlib.errors import InputError, ProblemsError, raise_problems
 
 SEED = 16
@@ -39,6 +39,13 @@ cache-from = ["type=local,src=x"]
 cache-to = ["type=local,dest=x"]
 progress = "auto"
 clean = ["coverage"]
+[images.one]
+title = "o"
+base-images = { "two" = "image:two" }
+[images.two]
+context = "two"
+run = { data-path = "/data" }
+registries.one.repository = "one.example/two"
 [base-images]
 "alpine:3" = { source = "docker-image://x", stand-in = true }
 "golang:1" = "oci-layout://x"
@@ -231,7 +238,7 @@ def _loads(table: dict[str, Any], monkeypatch: pytest.MonkeyPatch, told: object)
     try:
         with suppress(InputError):
             try:
-                load_config(Path("/repo"), {})
+                load_images(Path("/repo"), {})
             except ProblemsError as error:
                 raise_problems(error.problems[:1])
     except Exception as error:  # noqa: BLE001 - any other is what is looked for
@@ -243,7 +250,7 @@ def test_the_whole_configuration_is_one(monkeypatch: pytest.MonkeyPatch) -> None
     for key, value in WHOLE.items():
         table = {"image": "thing", key: value}
         monkeypatch.setattr(config_module, "find_table", lambda _s, t=table: (Path("/r"), None, t))
-        load_config(Path("/r"), {})
+        load_images(Path("/r"), {})
 
 
 @pytest.mark.parametrize(

@@ -428,7 +428,7 @@ def test_a_failure_says_how_to_repeat_it(tmp_path: Path, service: Service) -> No
     )
     assert found["version of the program"].repeat.endswith(" thing:1 version")
     assert found["no error in the log"].repeat == (
-        "invoke docker-smoke --platform linux/arm64 --image thing:1 --only 'no error in the log'"
+        "invoke docker-smoke --platform linux/arm64 --image thing:1 --check 'no error in the log'"
     )
     assert found["--help"].repeat == ""
     # The reference of an archive is gone when someone reads this.
@@ -436,7 +436,7 @@ def test_a_failure_says_how_to_repeat_it(tmp_path: Path, service: Service) -> No
     found = _findings(tmp_path, docker, subject=subject, only=("version of*",))
     assert found["version of the program"].repeat == (
         "invoke docker-smoke --platform linux/arm64 --image dist/image.tar "
-        "--only 'version of the program'"
+        "--check 'version of the program'"
     )
 
 

@@ -1,0 +1,157 @@
+"""An image based on another one of its repository, built and published for real."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from buildkit import container_builder
+from conftest import TASKS, Checkout, docker, git, remove_images
+from registries import Server, docker_config, registry
+
+from buildlib.image.archive import open_archive
+
+CONFIG = """\
+image = "{image}"
+platforms = ["linux/amd64", "linux/arm64"]
+{more}
+[images.web]
+context = "web"
+base-images = {{ "base:local" = "image:base" }}
+[images.base]
+context = "base"
+"""
+BASE = """\
+FROM scratch
+COPY shared /
+ENV SHARED=yes
+"""
+WEB = """\
+FROM base:local
+COPY page /
+COPY --from=base:local /shared /again
+"""
+Make = Callable[..., Checkout]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    images: list[str] = []
+
+    def made(more: str = "", **env: str) -> Checkout:
+        image = f"buildlib-test-{secrets.token_hex(4)}"
+        images.append(image)
+        root = tmp_path / "shop"
+        # What no other run has in the builder's cache.
+        mark = secrets.token_hex(8)
+        files = {
+            "tasks.py": TASKS,
+            "buildlib.toml": CONFIG.format(image=image, more=more),
+            ".gitignore": "dist/\n__pycache__/\n",
+            "base/Dockerfile": BASE,
+            "base/shared": f"shared {mark}\n",
+            "web/Dockerfile": WEB,
+            "web/page": f"page {mark}\n",
+        }
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text, encoding="utf-8")
+        git(root, "init", "--quiet", "--initial-branch=main")
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "--message", "all")
+        git(root, "tag", "v1.2.3")
+        return Checkout(root, image, {"BUILDLIB_BASE_IMAGES": "", **env})
+
+    yield made
+    for image in images:
+        for name in ("base", "web"):
+            remove_images(f"{image}/{name}")
+
+
+def _layers(root: Path, name: str) -> dict[str, Sequence[str]]:
+    """Return the digests of the layers of each platform."""
+    with open_archive(root / f"dist/{name}/{name}-1.2.3.oci.tar") as archive:
+        return {one.platform: [layer.digest for layer in one.layers] for one in archive.images()}
+
+
+def _receipt(root: Path, name: str) -> dict[str, Any]:
+    return dict(json.loads((root / f"dist/{name}/receipt.json").read_text(encoding="utf-8")))
+
+
+@pytest.mark.engine
+@pytest.mark.toolchain
+@pytest.mark.usefixtures("engine")
+def test_bake_builds_what_docker_build_builds(make: Make) -> None:
+    shop = make()
+    words = ("docker-build", "--platform", "all", "--output", "oci", "--json")
+    done = shop.invoke(*words, "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    built = {name: one["digest"] for name, one in json.loads(done.stdout)["images"].items()}
+    assert set(built) == {"base", "web"}
+    base, web = _layers(shop.root, "base"), _layers(shop.root, "web")
+    assert set(base) == set(web) == {"linux/amd64", "linux/arm64"}
+    assert all(web[platform][: len(base[platform])] == base[platform] for platform in base)
+    for name in built:
+        (shop.root / f"dist/{name}/{name}-1.2.3.oci.tar").unlink()
+    done = shop.invoke("bake", "--output", "docker-bake.json")
+    assert (done.returncode, done.stdout) == (0, "docker-bake.json\n"), done.stderr
+    baking = ["docker", "buildx", "bake", "--file", "docker-bake.json", "--no-cache"]
+    subprocess.run(baking, cwd=shop.root, check=True, capture_output=True)
+    for name, digest in built.items():
+        with open_archive(shop.root / f"dist/{name}/{name}-1.2.3.oci.tar") as archive:
+            assert archive.top() == digest
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("engine")
+def test_the_lines_of_a_dry_run_build_both(make: Make) -> None:
+    shop = make()
+    (shop.root / "web" / "more").write_text("x\n", encoding="utf-8")
+    done = shop.invoke("docker-build", "--only", "web", "--dry-run")
+    env = shop.environment({})
+    subprocess.run(["sh", "-ec", done.stdout], cwd="/", env=env, check=True, capture_output=True)
+    config = json.loads(
+        docker("image", "inspect", "--format", "{{json .Config}}", f"{shop.image}/web:latest")
+    )
+    assert "SHARED=yes" in config["Env"]
+    assert config["Labels"]["org.opencontainers.image.base.name"].startswith(
+        f"docker.io/{shop.image}/base:"
+    )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with registry(tmp_path_factory.mktemp("registry") / "one") as one:
+        yield one
+
+
+@pytest.mark.release
+def test_a_published_image_is_based_on_the_published_one(
+    make: Make, server: Server, tmp_path: Path
+) -> None:
+    more = f'[registries.one]\nrepository = "{server.host}/shop"\n'
+    more += '[publish]\ngates = ["size"]\nsign = false\nprovenance = false\n'
+    with container_builder(tmp_path / "builder") as builder:
+        shop = make(
+            more,
+            **builder.env,
+            BUILDLIB_BUILDER=builder.name,
+            DOCKER_CONFIG=str(docker_config(tmp_path / "docker", server.host)),
+        )
+        done = shop.invoke("docker-publish")
+    assert done.returncode == 0, done.stderr
+    # A build that is not reproducible would be another image now.
+    assert f"it is in {shop.root}/dist/base/base-1.2.3.oci.tar" in done.stderr
+    assert len(re.findall(r"docker buildx build .*--output type=oci", done.stderr)) == 2
+    receipts = {name: _receipt(shop.root, name) for name in ("base", "web")}
+    assert {name: one["finished"] for name, one in receipts.items()} == {"base": True, "web": True}
+    base, web = _layers(shop.root, "base"), _layers(shop.root, "web")
+    assert all(web[platform][: len(base[platform])] == base[platform] for platform in base)
+    for name, receipt in receipts.items():
+        assert server.tags(f"shop/{name}")["1.2.3"] == receipt["digest"]

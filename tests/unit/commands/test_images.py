@@ -1,0 +1,147 @@
+"""Several builds by one task, with docker replaced below the executor seam."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from buildlib.background import Background
+from buildlib.build.planner import BuildRequest
+from buildlib.commands.images import build_images
+from buildlib.commands.session import Batch, Beginning, Chosen, Edge
+from buildlib.errors import EngineError, InputError, ProblemsError
+from buildlib.executor import Executor, Watch
+from buildlib.project import load_projects
+
+from fakes import FakeDocker, git_facts, words_after
+
+CONFIG = """\
+[images.web]
+dockerfile = "web"
+base-images = { "base:local" = "image:base" }
+[images.api]
+dockerfile = "api"
+[images.base]
+dockerfile = "base"
+"""
+
+
+class Docker(FakeDocker):
+    """Docker whose builds may fail, and wait for each other."""
+
+    def __init__(self, failing: Sequence[str] = (), together: int = 0) -> None:
+        super().__init__()
+        self._failing = failing
+        self._barrier = threading.Barrier(together, timeout=20) if together else None
+
+    def stream(
+        self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
+    ) -> int:
+        super().stream(argv, on_line, watch=watch)
+        built = "layout" if "tar=false" in str(argv) else Path(*words_after(argv, "--file")).name
+        if self._barrier and built in {"base", "api"}:
+            # It breaks unless both run at the same time.
+            self._barrier.wait()
+        return 1 if built in self._failing else 0
+
+
+class Run(Edge):
+    """What a task is given, with another docker."""
+
+    def __init__(self, root: Path, docker: Docker, *, json: bool = False) -> None:
+        chosen = Chosen(batch=Batch())
+        super().__init__(root, {}, dry=False, quiet=json, json=json, chosen=chosen)
+        self.docker = docker
+
+    @property
+    def executor(self) -> Executor:
+        return self.docker
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("buildlib.project.read_git_facts", lambda *_, **__: git_facts())
+    files = {
+        "buildlib.toml": CONFIG,
+        "web": "FROM base:local\n",
+        "api": "FROM scratch\n",
+        "base": "FROM scratch\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def _build(run: Run, batch: Batch, *, as_json: bool = False) -> None:
+    projects = Background(lambda: load_projects(run.start, {"VERSION": "1.2.3"}, now=1_800_000_000))
+    beginning = Beginning(Background(lambda: projects.get()[0]), None, projects)
+    build_images(run, beginning, batch, BuildRequest(), as_json=as_json)
+
+
+def _built(docker: Docker) -> list[str]:
+    builds = [argv for argv in docker.asked if argv[:3] == ("docker", "buildx", "build")]
+    return [
+        f"{Path(*words_after(argv, '--file')).name}{' layout' if 'tar=false' in str(argv) else ''}"
+        for argv in builds
+    ]
+
+
+def test_each_is_built_after_what_it_is_based_on(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docker = Docker()
+    _build(Run(root, docker), Batch())
+    assert _built(docker) == ["base", "base layout", "web", "api"]
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if line.startswith("# ")] == [
+        "# base",
+        "# web",
+        "# api",
+    ]
+
+
+def test_independent_images_are_built_at_the_same_time(root: Path) -> None:
+    docker = Docker(together=2)
+    _build(Run(root, docker), Batch(jobs=3))
+    built = _built(docker)
+    assert set(built[:2]) == {"base", "api"}
+    assert built[2:] == ["base layout", "web"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_others_are_built_if_one_fails(
+    root: Path, capsys: pytest.CaptureFixture[str], jobs: int
+) -> None:
+    docker = Docker(failing=["base"])
+    with pytest.raises(EngineError) as caught:
+        _build(Run(root, docker, json=True), Batch(keep_going=True, jobs=jobs), as_json=True)
+    assert caught.value.exit_code == 4
+    assert sorted(_built(docker)) == ["api", "base"]
+    images = json.loads(capsys.readouterr().out)["images"]
+    assert images["api"]["digest"] == "sha256:d"
+    assert images["base"]["error"]["exit_code"] == 4
+    assert images["web"]["error"]["what"] == "it is not built, as base failed"
+
+
+def test_every_failure_is_an_error_of_its_image(root: Path) -> None:
+    docker = Docker(failing=["web", "api"])
+    with pytest.raises(ProblemsError) as caught:
+        _build(Run(root, docker), Batch(keep_going=True))
+    assert [one.what.partition(":")[0] for one in caught.value.problems] == ["web", "api"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_nothing_more_is_built_after_a_failure(root: Path, jobs: int) -> None:
+    docker = Docker(failing=["base"])
+    with pytest.raises(EngineError, match="base: the build failed"):
+        _build(Run(root, docker), Batch(jobs=jobs))
+    assert "web" not in _built(docker)
+
+
+def test_a_number_of_jobs_is_at_least_one(root: Path) -> None:
+    with pytest.raises(InputError, match="--jobs has to be at least 1"):
+        _build(Run(root, Docker()), Batch(jobs=0))
