@@ -1,7 +1,7 @@
 """Measure, and print the table that benchmarks/README.md keeps.
 
 Everything is measured in one run on one machine, so that what counts are the ratios. Options:
-`--pairs N` (default 10), `--only builds|start|run|smoke|publish|history` for one part.
+`--pairs N` (default 10), `--only builds|start|run|smoke|publish|history|images` for one part.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from buildlib.containers.plan import confined_options
 ROOT = Path(__file__).parent.parent
 IMAGE = f"buildlib-bench-{secrets.token_hex(4)}"
 PLATFORMS = "linux/amd64,linux/arm64"
-PARTS = ("builds", "start", "run", "smoke", "publish", "history")
+PARTS = ("builds", "start", "run", "smoke", "publish", "history", "images")
 
 
 def seconds(argv: Sequence[str], cwd: Path = ROOT) -> float:
@@ -308,6 +308,7 @@ def publish_rows(count: int) -> list[Row]:
     return [Row(what, f"{old:.1f} s", f"{new:.1f} s", f"{share:.2f} times faster")]
 
 
+IMAGES = 100
 COMMITS, TAGS = 50_000, 5_000
 MOUNTED = f"""\
 import sys
@@ -373,6 +374,44 @@ def history_rows(folder: Path, count: int) -> list[Row]:
     return rows
 
 
+def grow_images(folder: Path) -> None:
+    """Make a repository of many images, one of which differs from its last commit."""
+    tables = []
+    for number in range(IMAGES):
+        source = folder / f"services/image-{number:02}/src"
+        source.mkdir(parents=True)
+        for file in range(5):
+            (source / f"{file}.c").write_text("int x;\n", encoding="utf-8")
+        text = "FROM alpine AS build\nCOPY src/ /src/\nFROM scratch\nCOPY --from=build /o /\n"
+        (source.parent / "Dockerfile").write_text(text, encoding="utf-8")
+        tables.append(f'[images.image-{number:02}]\ncontext = "services/image-{number:02}"\n')
+    (folder / "buildlib.toml").write_text("\n".join(['image = "x"', *tables]), encoding="utf-8")
+    (folder / "tasks.py").write_text(MOUNTED, encoding="utf-8")
+    (folder / "empty.py").write_text(EMPTY, encoding="utf-8")
+    git = ["git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=all"]):
+        subprocess.run([*git, *words], check=True)
+    (folder / "services/image-07/src/0.c").write_text("int y;\n", encoding="utf-8")
+
+
+def images_rows(folder: Path, count: int) -> list[Row]:
+    """Measure what a hundred images cost over one, and over an empty task."""
+    grow_images(folder)
+    dry = ["invoke", "docker-build", "--dry-run"]
+    commands = (
+        ["invoke", "--collection=empty", "empty"],
+        [*dry, "--only", "image-07"],
+        [*dry, "--changed", "HEAD"],
+    )
+    for command in commands:
+        seconds(command, folder)
+    measured = [[seconds(command, folder) for command in commands] for _ in range(count)]
+    empty, one, changed = (statistics.median(times) for times in zip(*measured, strict=True))
+    share = statistics.median(c / o for _, o, c in measured)
+    what = f"{IMAGES} images: an empty task, `docker-build --only image-07 --dry-run` / `--changed`"
+    return [Row(what, f"{empty:.3f} s, {one:.3f} s", f"{changed:.3f} s", f"{share:.2f} times one")]
+
+
 def machine() -> str:
     """Return what it was measured on."""
     docker = output("docker", "version", "--format", "{{.Server.Version}}")
@@ -403,6 +442,9 @@ def main() -> None:
         if given.only in {None, "history"}:
             with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
                 rows += history_rows(Path(folder), given.pairs)
+        if given.only in {None, "images"}:
+            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
+                rows += images_rows(Path(folder), given.pairs)
     finally:
         for kind in ("seed", "new"):
             subprocess.run(
