@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from buildlib.build.plan import BuildPlan
     from buildlib.build.planner import BuildRequest, make_build_plan
     from buildlib.build.result import BuildResult
-    from buildlib.config.config import Config, load_config
+    from buildlib.config.config import Config, load_config, load_images
     from buildlib.console import Console
     from buildlib.errors import BuildlibError
     from buildlib.executor import Executor, PlumbumExecutor
-    from buildlib.project import Project, load_project
+    from buildlib.project import Project, load_project, load_projects
     from buildlib.versioning.version import Version, resolve_version
 
 _HOME = {
@@ -33,7 +33,9 @@ _HOME = {
     "Version": "versioning.version",
     "build_image": "build.build_image",
     "load_config": "config.config",
+    "load_images": "config.config",
     "load_project": "project",
+    "load_projects": "project",
     "make_build_plan": "build.planner",
     "resolve_version": "versioning.version",
 }
@@ -51,7 +53,9 @@ __all__ = [
     "Version",
     "build_image",
     "load_config",
+    "load_images",
     "load_project",
+    "load_projects",
     "make_build_plan",
     "resolve_version",
 ]

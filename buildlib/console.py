@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
@@ -134,6 +135,19 @@ def name_width(stream: TextIO) -> int:
     """Return how long a step's name may be: a line of the terminal, where there is one."""
     columns = _columns(stream)
     return min(_WIDTH, max(columns - _BEFORE, _NARROWEST)) if columns else _WIDTH
+
+
+_LABEL: ContextVar[str] = ContextVar("label", default="")
+
+
+@contextmanager
+def labelled(label: str) -> Iterator[None]:
+    """Begin each line of progress with a label, for what runs beside others on another thread."""
+    token = _LABEL.set(label)
+    try:
+        yield
+    finally:
+        _LABEL.reset(token)
 
 
 class Console:
@@ -275,7 +289,7 @@ class Console:
         return f"{step.seconds or 0:7.1f} s {name}"
 
     def _say(self, text: str) -> None:
-        self._print(self._shown(redact(text)))
+        self._print(self._shown(_LABEL.get() + redact(text)))
 
     def _shown(self, text: str) -> str:
         """Return a text as the reader may have it: with our own styles alone."""

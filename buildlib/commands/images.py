@@ -13,7 +13,7 @@ from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
 from buildlib.commands.session import Batch, Beginning, Edge
 from buildlib.commands.sources import files_of
-from buildlib.console import to_json
+from buildlib.console import labelled, to_json
 from buildlib.errors import (
     BuildlibError,
     CancelledError,
@@ -129,7 +129,7 @@ class _Flow:
                         if left.isdisjoint(name for name, _ in project.below):
                             waiting.remove(project)
                             if not self._has_failed_below(project):
-                                running[pool.submit(self._one, project)] = project
+                                running[pool.submit(self._labelled, project)] = project
                     for ended in wait(running, return_when=FIRST_COMPLETED).done:
                         self._end(running.pop(ended), ended.result)
             except BaseException:
@@ -138,6 +138,11 @@ class _Flow:
                     one.cancel()
                 self._run.close()
                 raise
+
+    def _labelled(self, project: Project) -> Outcome:
+        """Build one beside others, whose lines come in between."""
+        with labelled(f"{_name(project)} | "):
+            return self._one(project)
 
     def _one(self, project: Project) -> Outcome:
         with files_of(self._run, project, self._request) as there:

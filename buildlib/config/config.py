@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from buildlib.config.scan import ScanSettings
     from buildlib.config.signing import Sign, Verify
 
+# Tables that a hint names for all images of a repository.
+_ALIKE_EVERYWHERE: Final = frozenset({"registries", "publish", "sign", "verify"})
 _ONE_IMAGE: Final = "the project has one image: its configuration has no tables [images.NAME]"
 
 
@@ -184,8 +186,12 @@ class Config:
         )
 
     def table(self, name: str) -> str:
-        """Return the heading of a table in the file at hand, for hints: `[verify]`, …."""
-        name = f"images.{self.name}.{name}" if self.name else name
+        """Return the heading of a table in the file at hand, for hints: `[verify]`, ….
+
+        Of several images it is that of this one, unless all of them will want the same.
+        """
+        own = self.name and name.partition(".")[0] not in _ALIKE_EVERYWHERE
+        name = f"images.{self.name}.{name}" if own else name
         return f"[{name}]" if self.file == OWN_FILE else f"[tool.buildlib.{name}]"
 
     def injected(self) -> dict[str, str]:

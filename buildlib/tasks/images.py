@@ -234,9 +234,10 @@ def _meant(
         why = f"{', '.join(names)} have versions of their own"
         raise InputError(f"{called} makes a tag of one version", why=why, hint=hint)
     if scope is Scope.ONE:
-        raise InputError(
-            f"{called} is for one image at a time", why=f"there are {', '.join(names)}", hint=hint
-        )
+        why = f"there are {', '.join(names)}"
+        if task.name == "docker_run":
+            why += "; containers side by side need a port each, so start them one by one"
+        raise InputError(f"{called} is for one image at a time", why=why, hint=hint)
     own = _OF_ONE_BUILD if scope is Scope.BUILD else ()
     if option := _single_option(options, (*_SINGLE, *own)):
         raise InputError(

@@ -10,7 +10,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import TASKS, Checkout, git
+from conftest import ROOT, TASKS, Checkout, git
+
+from buildlib.tasks.collection import TASKS as TASKS_OF_OURS
+from buildlib.tasks.options import fresh
 
 CONFIG = """\
 image = "shop"
@@ -112,7 +115,10 @@ def test_json_has_each_image_s_answer_by_its_name(shop: Checkout) -> None:
     [
         ("version --only wep", "there is no image 'wep'\n  did you mean web?"),
         ("docker-smoke --only healthy", "--check NAME runs only the checks of that name"),
-        ("docker-run", "docker-run is for one image at a time\n  there are base, web, api\n"),
+        (
+            "docker-run",
+            "docker-run is for one image at a time\n  there are base, web, api; containers",
+        ),
         ("docker-logs", "choose one: --only base"),
         ("docker-verify x:1", "docker-verify is for one image at a time"),
         ("docker-policy --image x --dry-run", "--image is for one image at a time"),
@@ -325,3 +331,23 @@ def test_one_that_can_not_be_built_ends_the_task_unless_it_keeps_going(shop: Che
     assert [*found] == ["api", "base", "web"]
     assert "error" in found["base"]
     assert "commands" in found["api"]
+
+
+def test_every_task_says_what_it_does_with_several_images() -> None:
+    # A new task belongs here, and where it is not for one image after the other, to _SCOPES.
+    each = {
+        *("binary", "clean", "config", "docker-bases", "docker-clean", "docker-login", "version"),
+        *("docker-policy", "docker-publish", "docker-rehearse", "docker-reproduce", "docker-sbom"),
+        *("docker-scan", "docker-size", "docker-smoke", "docker-status", "docker-stop", "doctor"),
+    }
+    others = {"docker-build", "bake", "tag", "docker-builder"}
+    page = (ROOT / "docs" / "monorepo.md").read_text(encoding="utf-8")
+    sentence = re.search(r"\n\n(`docker-run`, .*?) are for one image", page, re.DOTALL)
+    assert sentence
+    one = set(re.findall(r"`([\w-]+)`", sentence[1]))
+    assert {task.name.replace("_", "-") for task in TASKS_OF_OURS} == each | one | others
+    for task in TASKS_OF_OURS:
+        options = {argument.name for argument in fresh(task).get_arguments()}
+        name = task.name.replace("_", "-")
+        assert ("only" in options) == (name != "docker-builder")
+        assert ("keep_going" in options) == (name in each or name == "docker-build")

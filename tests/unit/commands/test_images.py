@@ -104,9 +104,14 @@ def test_each_is_built_after_what_it_is_based_on(
     ]
 
 
-def test_independent_images_are_built_at_the_same_time(root: Path) -> None:
+def test_independent_images_are_built_at_the_same_time(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     docker = Docker(together=2)
     _build(Run(root, docker), Batch(jobs=3))
+    # Each line of progress says which image it is about.
+    steps = [line for line in capsys.readouterr().err.splitlines() if "cached" in line]
+    assert {line.partition(" | ")[0] for line in steps} == {"base", "api", "web"}
     built = _built(docker)
     assert set(built[:2]) == {"base", "api"}
     assert built[2:] == ["base layout", "web"]
