@@ -32,7 +32,10 @@ _ELSEWHERE: Final = frozenset(
 )
 _REMOTE: Final = "refs/remotes/origin"
 # Where no remote says which one is the default branch.
-_BRANCHES: Final = ("main", "master")
+_BRANCHES: Final = (
+    *(f"{_REMOTE}/main", f"{_REMOTE}/master"),
+    *("refs/heads/main", "refs/heads/master"),
+)
 Table = Mapping[str, Any]
 
 
@@ -96,18 +99,21 @@ def _commit(git: GitCommand, ref: str) -> str:
 
 def _default(git: GitCommand, facts: GitFacts) -> tuple[str, str]:
     """Return the commit that HEAD is compared with, where none is named."""
-    remote = git.ask("symbolic-ref", "--quiet", f"{_REMOTE}/HEAD")
-    for branch in filter(None, (remote, *(f"refs/heads/{name}" for name in _BRANCHES))):
-        base = git.ask("merge-base", "HEAD", branch)
-        if base and base != facts.revision:
-            return branch.removeprefix("refs/heads/").removeprefix("refs/remotes/"), base
+    known = (git.ask("symbolic-ref", "--quiet", f"{_REMOTE}/HEAD"), *_BRANCHES)
+    bases = {branch: git.ask("merge-base", "HEAD", branch) for branch in filter(None, known)}
+    branch = next((name for name, base in bases.items() if base), "")
+    if branch and bases[branch] != facts.revision:
+        return branch.removeprefix("refs/heads/").removeprefix("refs/remotes/"), bases[branch]
     # Of what is on the default branch, all that came since the last release.
     tag = git.ask("describe", "--tags", "--abbrev=0", "HEAD^")
     if not tag:
         raise InputError(
             "there is nothing to compare with",
-            why="HEAD is on the default branch, and there is no tag before it",
-            hint="name a commit: --changed REF",
+            why="HEAD is on the default branch, and there is no tag before it"
+            if branch
+            else "the default branch is not known here, and there is no tag before HEAD",
+            hint="name a commit: --changed REF"
+            + ("; a shallow clone may lack it: git fetch --unshallow" if facts.shallow else ""),
         )
     return tag, _commit(git, f"refs/tags/{tag}")
 

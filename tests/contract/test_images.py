@@ -298,6 +298,19 @@ def test_changed_compares_with_the_branch_or_the_last_tag(shop: Checkout) -> Non
     assert "docker buildx build" in found["images"]["web"]["commands"][0]
 
 
+def test_changed_prefers_what_the_remote_has(shop: Checkout) -> None:
+    git(shop.root, "update-ref", "refs/remotes/origin/main", "HEAD")
+    (shop.root / "api" / "program").write_text("new\n", encoding="utf-8")
+    git(shop.root, "commit", "--quiet", "--all", "--message", "not pushed")
+    done = shop.invoke("docker-build", "--dry-run", "--changed")
+    assert "differs from origin/main (" in _differs(done)["web"]
+    git(shop.root, "update-ref", "-d", "refs/remotes/origin/main")
+    git(shop.root, "branch", "--quiet", "--move", "trunk")
+    git(shop.root, "tag", "--delete", "v1.2.3", "api/v4.5.6")
+    done = shop.invoke("docker-build", "--dry-run", "--changed")
+    assert "the default branch is not known here" in done.stderr
+
+
 def test_changed_is_for_a_project_of_one_image_too(tmp_path: Path, programs: Path) -> None:
     one = make_shop(tmp_path / "one", programs, 'image = "shop"\ncontext = "api"\n')
     words = ("docker-build", "--changed", "HEAD", "--dry-run")

@@ -14,6 +14,7 @@ import pytest
 from buildkit import container_builder
 from conftest import TASKS, Checkout, docker, git, remove_images
 from registries import Server, docker_config, registry
+from releases import CURRENT
 
 from buildlib.image.archive import open_archive
 
@@ -74,10 +75,18 @@ def make(tmp_path: Path) -> Iterator[Make]:
             remove_images(f"{image}/{name}")
 
 
+def _images(root: Path, name: str) -> tuple[str, dict[str, tuple[str, list[str]]]]:
+    """Return the digest of an archive, and configuration and layers of each platform."""
+    with open_archive(root / f"dist/{name}/{name}-1.2.3.oci.tar") as archive:
+        return archive.top(), {
+            one.platform: (one.config_digest, [layer.digest for layer in one.layers])
+            for one in archive.images()
+        }
+
+
 def _layers(root: Path, name: str) -> dict[str, Sequence[str]]:
     """Return the digests of the layers of each platform."""
-    with open_archive(root / f"dist/{name}/{name}-1.2.3.oci.tar") as archive:
-        return {one.platform: [layer.digest for layer in one.layers] for one in archive.images()}
+    return {platform: layers for platform, (_, layers) in _images(root, name)[1].items()}
 
 
 def _receipt(root: Path, name: str) -> dict[str, Any]:
@@ -97,15 +106,18 @@ def test_bake_builds_what_docker_build_builds(make: Make) -> None:
     base, web = _layers(shop.root, "base"), _layers(shop.root, "web")
     assert set(base) == set(web) == {"linux/amd64", "linux/arm64"}
     assert all(web[platform][: len(base[platform])] == base[platform] for platform in base)
+    before = {name: _images(shop.root, name)[1] for name in built}
     for name in built:
         (shop.root / f"dist/{name}/{name}-1.2.3.oci.tar").unlink()
     done = shop.invoke("bake", "--output", "docker-bake.json")
     assert (done.returncode, done.stdout) == (0, "docker-bake.json\n"), done.stderr
     baking = ["docker", "buildx", "bake", "--file", "docker-bake.json", "--no-cache"]
     subprocess.run(baking, cwd=shop.root, check=True, capture_output=True)
-    for name, digest in built.items():
-        with open_archive(shop.root / f"dist/{name}/{name}-1.2.3.oci.tar") as archive:
-            assert archive.top() == digest
+    baked = {name: _images(shop.root, name) for name in built}
+    assert {name: images for name, (_, images) in baked.items()} == before
+    # Today's BuildKit notes at a layer of web whether it comes from a layout: not in its bytes.
+    same = ["base"] if CURRENT else ["base", "web"]
+    assert [name for name, (digest, _) in baked.items() if digest == built[name]] == same
 
 
 @pytest.mark.engine

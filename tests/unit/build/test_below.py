@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,13 @@ from buildlib.build.argv import build_line, check_argv
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.planner import BuildRequest, unused_bases
 from buildlib.errors import EngineError
+from buildlib.executor import Completed
 from buildlib.image.labels import STAND_INS
 from buildlib.project import Project, load_project
 from buildlib.publish.plan import release_build, unpinned_bases
 from buildlib.publish.receipt import built_by
 
-from fakes import FakeDocker, a_console, git_facts, words_after
+from fakes import DOCKER_INFO, FakeDocker, a_console, git_facts, words_after
 
 CONFIG = """\
 platforms = ["linux/amd64", "linux/arm64"]
@@ -129,6 +131,20 @@ def test_an_archive_is_another_one_if_an_image_below_is(tmp_path: Path) -> None:
 def test_a_check_of_the_dockerfile_needs_no_layout(tmp_path: Path) -> None:
     plan, _ = plan_build(_project(tmp_path), BuildRequest())
     assert words_after(check_argv(plan), "--build-context") == [f"lib:local={tmp_path}"]
+
+
+def test_the_classic_store_of_the_engine_is_refused_before_anything_is_built(
+    tmp_path: Path,
+) -> None:
+    docker = FakeDocker()
+    info = {**DOCKER_INFO, "DriverStatus": [["Backing Filesystem", "extfs"]]}
+    docker.answers["docker", "info"] = Completed(code=0, stdout=json.dumps(info))
+    docker.answers["docker", "buildx", "inspect"] = Completed(
+        code=0, stdout="Name: default\nDriver: docker\nNodes:\nName: default\nStatus: running\n"
+    )
+    with pytest.raises(EngineError, match="can't do base images as OCI layouts"):
+        build_image(_project(tmp_path), BuildRequest(), docker, a_console()[0])
+    assert not [argv for argv in docker.asked if argv[:3] == ("docker", "buildx", "build")]
 
 
 def test_what_was_published_is_taken_instead_of_built(tmp_path: Path) -> None:
