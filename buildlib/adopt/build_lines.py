@@ -327,7 +327,8 @@ class ImageBuilds:
         if new and "build" not in known_keys():
             build.left(one.text, f"docker-build has no --{one.name}")
             return
-        build.option(one.text, f"--{one.name}", *([one.value] if one.value is not None else []))
+        value = [] if one.value is None or one.name in _FLAGS else [one.value]
+        build.option(one.text, f"--{one.name}", *value)
 
     def _pairs(self, option: str, key: str) -> None:
         def usable(build: BuildLine) -> list[str]:

@@ -84,7 +84,10 @@ _ALIASES: Final = {
     ("container", "exec"): ("exec",),
     ("container", "ls"): ("ps",),
 }
-_GROUPS: Final = {"buildx", "compose", "manifest", "image", "container", "builder", "system"}
+_GROUPS: Final = {
+    *("buildx", "compose", "manifest", "image", "container", "builder", "system"),
+    *("network", "volume", "context"),
+}
 # The same option by another name.
 _SAME: Final = {"net": "network", "net-alias": "network-alias"}
 
