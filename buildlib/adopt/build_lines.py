@@ -378,10 +378,14 @@ class ImageBuilds:
 
     def _secrets(self) -> None:
         def usable(build: BuildLine) -> list[str]:
-            return [text for text in build.command.values("secret") if _secret(text)]
+            texts = build.command.values("secret")
+            return [text for text in texts if _secret_pair(text, build.line.folder)[0]]
 
         common = self._common(usable)
-        table = {name: source for name, source in map(_secret_pair, common) if name}
+        folder = self.builds[0].line.folder
+        if any(build.line.folder != folder for build in self.builds):
+            common = []
+        table = dict(_secret_pair(text, folder) for text in common)
         if table:
             self.settings["secrets"] = table
         for build in self.builds:
@@ -499,11 +503,7 @@ def _fields(text: str) -> dict[str, str]:
         return {}
 
 
-def _secret(text: str) -> bool:
-    return bool(_secret_pair(text)[0])
-
-
-def _secret_pair(text: str) -> tuple[str, dict[str, str]]:
+def _secret_pair(text: str, folder: str) -> tuple[str, dict[str, str]]:
     """Return what the configuration has for a secret; an empty name: it has to be an option."""
     fields = _fields(text)
     name = fields.get("id", "")
@@ -514,6 +514,8 @@ def _secret_pair(text: str) -> tuple[str, dict[str, str]]:
         return "", {}
     if kind == "env" and not re.fullmatch(VARIABLE, source):
         return "", {}
+    if kind == "file" and folder != "." and not source.startswith(("/", "~")):
+        source = normpath(f"{folder}/{source}")
     return name, {kind: source}
 
 

@@ -41,7 +41,7 @@ _LEFT: Final = {"shell", "wildcard", "file", "eval", "origin", "flavor", "guile"
 # Paths stay relative to the repository.
 _PATHS: Final = {"abspath", "realpath"}
 # Any text ends in bounded time: characters looked at, size of a value, nesting, files, lines.
-_STEPS: Final = 2_000_000
+_STEPS: Final = 1_000_000
 _LONGEST: Final = 100_000
 _DEEPEST: Final = 40
 _FILES: Final = 50
@@ -311,6 +311,7 @@ class Makefile:
             length += len(parts[-1]) + len(parts[-2])
             at = end
         self._depth -= 1
+        self._steps += length
         return text if length > _LONGEST else "".join([*parts, text[at:]])
 
     def _dollar(self, text: str, at: int, *, empty: bool) -> tuple[str, int]:

@@ -171,7 +171,12 @@ class RunLine:
     def _env_file(self, value: str) -> _Done:
         if not facts.is_known(value):
             return _Done(How.LEFT, _NO_VALUE)
-        return self._key("env-file", [value])
+        return self._key("env-file", [self._placed(value)])
+
+    def _placed(self, path: str) -> str:
+        """Return a path of the line as it is from the repository's root."""
+        folder = self.line.folder
+        return path if folder == "." or path.startswith(("/", "~")) else f"{folder}/{path}"
 
     def _volume(self, value: str) -> _Done:
         source, _, rest = value.partition(":")
@@ -185,6 +190,9 @@ class RunLine:
             return self._given("--volume", value)
         if rest and not source.startswith(("/", ".", "~", "$")) and "/" in source:
             value = f"./{value}"
+        if value.startswith("."):
+            placed = self._placed(value)
+            value = placed if placed == value else f"./{placed}"
         try:
             resolve_mount(value, self._root)
         except BuildlibError as error:

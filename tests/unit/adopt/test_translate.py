@@ -169,6 +169,25 @@ def test_settings_are_what_all_lines_have_in_common(tmp_path: Path) -> None:
     ]
 
 
+def test_paths_are_those_of_the_directory_that_a_line_is_run_in(tmp_path: Path) -> None:
+    lines = [
+        DockerLine(file="x.sh", line=1, argv=tuple(shlex.split(line)), folder="sub")
+        for line in (
+            "docker build --secret id=a,src=key --secret id=b,env=B -t app -f d/File ..",
+            "docker run -v ./data:/data -v vol:/vol --env-file .env -v /abs:/abs app",
+        )
+    ]
+    assert translate(lines, tmp_path).settings == {
+        "image": "app",
+        "dockerfile": "sub/d/File",
+        "secrets": {"a": {"file": "sub/key"}, "b": {"env": "B"}},
+        "run": {
+            "mounts": ["./sub/./data:/data", "vol:/vol", "/abs:/abs"],
+            "env-file": ["sub/.env"],
+        },
+    }
+
+
 def test_the_image_is_the_one_that_the_root_builds(tmp_path: Path) -> None:
     found = translated(
         tmp_path, "docker build -t x/tool ./tool", "docker build -t x/app .", "docker build sub"
