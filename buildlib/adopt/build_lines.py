@@ -15,7 +15,6 @@ from buildlib.adopt.docker_options import CommandLine, Option
 from buildlib.adopt.evidence import DockerLine
 from buildlib.adopt.text_files import read_text
 from buildlib.adopt.translation import How, Part, Row, Settings, own_parts
-from buildlib.config.config import known_keys
 from buildlib.config.key_types import VARIABLE
 from buildlib.config.tables import INJECTED
 from buildlib.dockerfile.parser import PREDEFINED, Dockerfile, parse_dockerfile
@@ -54,10 +53,9 @@ _PAIRS: Final = {
 }
 _FLAGS: Final = ("no-cache", "pull", "check")
 # Options of docker-build without a key.
-_OPTIONS_ONLY: Final = ("iidfile", "metadata-file", "call")
-_NO_KEY: Final = (*_FLAGS, *_OPTIONS_ONLY)
-# Of docker-build since it has every option of buildx.
-_NEW: Final = {"label", "annotation", "network", "iidfile", "metadata-file", "call", "check"}
+_NO_KEY: Final = (*_FLAGS, "iidfile", "metadata-file", "call")
+# A build context of these kinds, with the name of an image, replaces a base image.
+_IMAGES: Final = ("docker-image://", "oci-layout://")
 _BUILT_IN: Final = "BuildKit does it by itself"
 _NOT_BUILDX: Final = "docker buildx build has no such option"
 _DEFAULTS: Final = {
@@ -94,6 +92,12 @@ class BuildLine:
     def place(self) -> tuple[str, str]:
         """Return what it builds from."""
         return self.context, self.dockerfile
+
+    @property
+    def is_here(self) -> bool:
+        """Return whether its context is a directory of this repository, as far as is known."""
+        elsewhere = _ADDRESS.match(self.context) or self.context.startswith(("/", ".."))
+        return not elsewhere and facts.is_known(self.context)
 
     @property
     def pushes(self) -> bool:
@@ -212,26 +216,16 @@ class ImageBuilds:
         except BuildlibError:
             self._dockerfile = None
 
-    def _set(self, key: str, value: object) -> bool:
-        """Set a key of the configuration, which may be in a table; False: there is no such key."""
+    def _set(self, key: str, value: object) -> None:
+        """Set a key of the configuration, which may be in a table."""
         table, dot, name = key.rpartition(".")
-        if (table or key) not in known_keys():
-            return False
         where = self.settings.setdefault(table, {}) if dot else self.settings
         where[name] = value
-        return True
 
     def _place(self) -> None:
         build = self.builds[0]
         context, dockerfile = build.place
-        shown = _shown(build.command.words, build)
-        if _ADDRESS.match(context) or not facts.is_known(context):
-            for one in self.builds:
-                one.left(shown, "the context has to be a directory of this repository")
-            return
         self._fixed("context", context, ".", lambda one: _shown(one.command.words, one))
-        if context.startswith("/") or dockerfile.startswith("/"):
-            return
         self._fixed("dockerfile", dockerfile, "Dockerfile", _file_text)
 
     def _fixed(self, key: str, value: str, default: str, text: Callable[[BuildLine], str]) -> None:
@@ -296,10 +290,11 @@ class ImageBuilds:
         values = {(build.command.values(option) or ("",))[-1] for build in self.builds}
         common = values.pop() if len(values) == 1 else ""
         common = common if facts.is_known(common) else ""
-        known = bool(common) and self._set(key, common)
+        if common:
+            self._set(key, common)
         for build in self.builds:
             for one in _given(build, option):
-                if known and one.value == common:
+                if common and one.value == common:
                     build.key(one.text, f'{_dotted(key)} = "{common}"')
                 else:
                     self._as_option(build, one)
@@ -307,10 +302,11 @@ class ImageBuilds:
     def _several(self, option: str, key: str) -> None:
         common = self._common(lambda build: list(build.command.values(option)))
         common = [text for text in common if facts.is_known(text)]
-        known = bool(common) and self._set(key, common)
+        if common:
+            self._set(key, common)
         for build in self.builds:
             for one in _given(build, option):
-                if known and one.value in common:
+                if one.value in common:
                     build.key(one.text, _dotted(key))
                 else:
                     self._as_option(build, one)
@@ -322,11 +318,6 @@ class ImageBuilds:
 
     def _as_option(self, build: BuildLine, one: Option) -> None:
         """Give docker-build an option that it has as buildx has it."""
-        key = _ONE.get(one.name) or _SEVERAL.get(one.name) or _PAIRS.get(one.name) or ""
-        new = key.startswith("build.") or one.name in _NEW
-        if new and "build" not in known_keys():
-            build.left(one.text, f"docker-build has no --{one.name}")
-            return
         value = [] if one.value is None or one.name in _FLAGS else [one.value]
         build.option(one.text, f"--{one.name}", *value)
 
@@ -336,28 +327,22 @@ class ImageBuilds:
             return [text for text in texts if "=" in text and facts.is_known(text)]
 
         common = dict(_split_pair(text) for text in self._common(usable))
-        configured: dict[str, str] = {}
+        configured: dict[str, dict[str, str]] = {}
         for build in self.builds:
             for one in _given(build, option):
                 text = facts.with_facts(one.value or "")
                 name, value = _split_pair(text)
                 if option == "build-arg" and self._arg(build, one, name, value):
                     continue
-                if name in common and common[name] == value and value is not None:
-                    configured[name] = value
-                    build.key(one.text, f'{_dotted(key)} {name} = "{value}"')
-                else:
+                if value is None or common.get(name) != value:
                     self._as_option(build, one)
-        bases = option == "build-context" and "build" not in known_keys()
-        if configured and not (self._bases(configured) if bases else self._set(key, configured)):
-            for build in self.builds:
-                build.parts = [_unset(part, key) for part in build.parts]
-
-    def _bases(self, contexts: dict[str, str]) -> bool:
-        kinds = ("docker-image://", "oci-layout://")
-        return all(one.startswith(kinds) for one in contexts.values()) and self._set(
-            "base-images", contexts
-        )
+                    continue
+                base = option == "build-context" and re.search("[:/]", name)
+                table = "base-images" if base and value.startswith(_IMAGES) else key
+                configured.setdefault(table, {})[name] = value
+                build.key(one.text, f'{_dotted(table)} {name} = "{value}"')
+        for table, pairs in configured.items():
+            self._set(table, pairs)
 
     def _arg(self, build: BuildLine, one: Option, name: str, value: str | None) -> bool:
         """Note a build arg that needs no configuration; return whether it is one."""
@@ -454,10 +439,8 @@ class ImageBuilds:
     def _attests(self, build: BuildLine, one: Option) -> None:
         if one.value == "false" or "disabled=true" in (one.value or ""):
             build.default(one.text, "docker-build makes no attestation by itself")
-        elif "build" in known_keys():
-            build.option(one.text, f"--{one.name}", one.value or "")
         else:
-            build.default(one.text, "docker-publish attests what it publishes")
+            build.option(one.text, f"--{one.name}", one.value or "true")
 
 
 def _shown(words: Sequence[str], build: BuildLine) -> str:
@@ -481,11 +464,6 @@ def _split_pair(text: str) -> _Pair:
 def _dotted(key: str) -> str:
     table, dot, name = key.rpartition(".")
     return f"[{table}] {name}" if dot else key
-
-
-def _unset(part: Part, key: str) -> Part:
-    unset = part.how is How.KEY and part.what.startswith(_dotted(key) + " ")
-    return Part(part.text, How.LEFT, "there is no key for it") if unset else part
 
 
 def _platform_names(build: BuildLine) -> list[str]:
@@ -530,8 +508,9 @@ def image_name(builds: Sequence[BuildLine], pushed: Sequence[str]) -> str:
     )
     names = [name for name in counts if is_name(name)]
     if not names:
-        rough = next((facts.last_part(name) for name in counts), "")
-        return rough if is_name(rough) else ""
+        # A registry without a value is left out.
+        rough = (name.partition("/")[2] or name for name in counts if "/" in facts.masked(name))
+        return next(filter(is_name, (*rough, *map(facts.last_part, counts))), "")
     return max(names, key=lambda name: (counts[name], name in pushed, -names.index(name)))
 
 

@@ -126,6 +126,10 @@ class _Translator:
         places: dict[tuple[str, str], list[BuildLine]] = {}
         for line, command in self._found("build"):
             build = read_build(line, command)
+            if not build.is_here:
+                why = "its context is not a directory of this repository"
+                self._rows[id(line)] = _all(line, command, "", why)
+                continue
             if builder := self._used(line, command):
                 build.words += ["--builder", facts.for_shell(builder)]
             places.setdefault(build.place, []).append(build)

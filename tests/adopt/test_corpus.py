@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from posixpath import normpath
 
@@ -17,6 +17,7 @@ from buildlib.adopt import facts
 from buildlib.adopt.docker_options import CommandLine, parse_command
 from buildlib.adopt.migration import migration_table
 from buildlib.adopt.translation import How, Row, Translation
+from buildlib.config.build_options import short_attestation
 from buildlib.image.reference import canonical
 
 REPOSITORIES = corpus()
@@ -99,6 +100,7 @@ def check_line(root: Path, translation: Translation, row: Row) -> None:
     words = shlex.split(filled(row.command))[1:]
     secrets = settings.get("secrets", {})
     env = {source["env"]: "x" for source in secrets.values() if "env" in source}
+    env["SSH_AUTH_SOCK"] = str(root)
     done = Checkout(root, "corpus").invoke(*words, "--dry-run", **env)
     assert done.returncode == 0, (done.stderr, text)
     line = next(line for line in done.stdout.splitlines() if "docker buildx build" in line)
@@ -113,10 +115,12 @@ def check_line(root: Path, translation: Translation, row: Row) -> None:
         "revision": git(root, "rev-parse", "HEAD"),
         "created": "2024-01-02T03:04:05Z",
     }
-    before = set(normal(command, root, row.line.folder, values))
-    after = set(normal(found, root, ".", values))
+    # What a row says is not carried over, or so by itself.
     excused = {part.text for part in row.parts if part.how in {How.LEFT, How.DEFAULT}}
-    missing = {one for one in before - after if not is_excused(one, excused, row)}
+    kept = tuple(option for option in command.options if option.text not in excused)
+    before = set(normal(command._replace(options=kept), root, row.line.folder, values))
+    after = set(normal(found, root, ".", values))
+    missing = {one for one in before - after if not is_excused(one, row)}
     assert not missing, (row.command, text, done.stdout)
     image = canonical(str(settings.get("image", "corpus")))
     own = {("tag", f"{image}:{values['version']}"), ("tag", f"{image}:latest")}
@@ -154,32 +158,27 @@ def normal(
                 yield "tag", f"{canonical(name)}:{tag or 'latest'}"
             case "platform":
                 yield from (("platform", name) for name in value.split(","))
-            case "quiet":
-                yield "progress", "quiet"
-            case "secret":
-                yield "secret", value.replace(f"={root}/", "=")
-            case "output" if "registry" in value or "push=true" in value:
-                yield "push", ""
-            case "output":
-                named = value if "=" in value else f"type=local,dest={value}"
-                named = named.replace("rewrite-timestamp=true,", "").replace(f"={root}/", "=")
-                yield "output", named
             case _:
-                yield one.name, value
+                yield same(one.name, value.replace(f"={root}/", "="))
 
 
-def is_excused(one: tuple[str, str], excused: Iterable[str], row: Row) -> bool:
-    """Return whether a row says that an option is not needed, or why it is not carried over."""
-    name, value = one
-    if name == "tag":
-        told = ("no value", "one index", "only make")
-        return any(one in part.what for part in row.parts for one in told)
-    if name == "file":
-        return any("context" in part.text or "context" in part.what for part in row.left)
-    named = [text for text in excused if text.startswith((f"--{name}", "-"))]
-    if name == "build-arg":
-        return any(value.partition("=")[0] in text for text in named)
-    return bool(named) or (name == "context" and bool(row.left))
+def same(name: str, value: str) -> tuple[str, str]:
+    """Return the one form of an option that may be written in several ways."""
+    if name == "output" and ("registry" in value or "push=true" in value):
+        return "push", ""
+    if name == "output":
+        named = value if "=" in value else f"type=local,dest={value}"
+        return "output", named.replace("rewrite-timestamp=true,", "")
+    if name == "add-host":
+        return "add-host", value.replace(":", "=", 1)
+    if name in {"provenance", "sbom"} and value != "false":
+        return "attest", short_attestation(name, value)
+    return ("progress", "quiet") if name == "quiet" else (name, value)
+
+
+def is_excused(one: tuple[str, str], row: Row) -> bool:
+    """Return whether a row says why the name of an image is another one."""
+    return one[0] == "tag" and any(part.what.startswith("it has no value") for part in row.left)
 
 
 def is_added(one: tuple[str, str], translation: Translation) -> bool:

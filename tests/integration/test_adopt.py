@@ -20,7 +20,9 @@ from conftest import GOTOOLS, TASKS, Checkout, docker, git, remove_images
 from registries import Server, docker_config, registry
 
 from buildlib.adopt.migration import migration_table
+from buildlib.adopt.sources import docker_lines
 from buildlib.containers.plan import OWNER
+from buildlib.executor import PlumbumExecutor
 
 pytestmark = [pytest.mark.release, pytest.mark.usefixtures("engine")]
 # Each with what its program is called on a command line; None: it serves.
@@ -162,3 +164,14 @@ def _check(checkout: Checkout, server: Server, image: str, command: list[str] | 
     skipped = [word for gate in gates for word in ("--skip-gate", gate)]
     run("docker-publish", *skipped, "--reason", "they are those of other tests")
     assert set(server.tags(image)) >= {"1.2.3", "1.2", "1", "latest"}
+
+
+def test_a_bake_file_in_hcl_is_read_by_the_buildx_at_hand(tmp_path: Path) -> None:
+    root = read(FOLDER / "go-bake-hcl.txt").write(tmp_path)
+    executor = PlumbumExecutor({**os.environ, "TAG": "2"}, tmp_path)
+    try:
+        (line,) = docker_lines(root, executor)
+    finally:
+        executor.close()
+    assert line.argv == ("docker", "buildx", "build", "--tag", "acme/hcl:2", ".")
+    assert line.place == "docker-bake.hcl:4"

@@ -144,7 +144,10 @@ def test_a_line_becomes_a_task_and_settings(
         ("docker push '$(REGISTRY)/app'", ["$(REGISTRY)/app"]),
         ("docker --context far run acme/app", ["--context far"]),
         ("docker buildx create --driver kubernetes --name k", ["--driver kubernetes", "--name k"]),
-        ("docker build -t acme/app https://example.com/x.git", ["https://example.com/x.git"]),
+        ("docker build -t a https://a.example/x.git", ["-t a", "https://a.example/x.git"]),
+        ("docker build -", ["-"]),
+        ("docker build ../x", ["../x"]),
+        ("docker build '$DIR'", ["$DIR"]),
         ("docker build -t acme/app --squash --wonder .", ["--wonder", "--squash"]),
     ],
 )
