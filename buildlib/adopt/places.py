@@ -1,0 +1,183 @@
+"""Where a repository begins to use buildlib: its directory, and the Dockerfiles that there are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from buildlib.config.file import find_table
+from buildlib.errors import InputError
+from buildlib.git.command import GitCommand
+
+DOCKERFILE: Final = "Dockerfile"
+_NAMES: Final = ("dockerfile", "containerfile")
+# Of files that are made into a Dockerfile, or are about one.
+_OTHERS: Final = (
+    *(".dockerignore", ".md", ".txt", ".in", ".j2", ".jinja", ".jinja2", ".tmpl", ".tpl"),
+    *(".template", ".erb", ".orig", ".bak", ".rej", ".swp"),
+)
+# What others wrote, or what is only looked at.
+_FOREIGN: Final = frozenset(
+    {"node_modules", "vendor", "third_party", "testdata", "fixtures", "examples", "example"}
+)
+# Directories that hold Dockerfiles of what is elsewhere.
+_ASIDE: Final = frozenset(
+    {"build", "ci", "container", "containers", "contrib", "deploy", "docker", "packaging"}
+)
+_DEEPEST: Final = 4
+
+
+class Repository(NamedTuple):
+    """A directory, and what git says of it.
+
+    Args:
+        root: where the configuration is, or will be.
+        config: the file that has it already; None: there is none.
+        table: what that holds.
+        git: asks git there; None: it is not in a work tree.
+    """
+
+    root: Path
+    config: Path | None
+    table: dict[str, object]
+    git: GitCommand | None
+
+    @property
+    def remote(self) -> str:
+        """Return the address of `origin`, or of the only remote; empty: there is none."""
+        if self.git is None:
+            return ""
+        names = self.git.ask("remote").split()
+        name = names[0] if len(names) == 1 else "origin"
+        return self.git.ask("config", "--get", f"remote.{name}.url")
+
+    def tracks(self, path: str) -> bool:
+        """Return whether git tracks a path, or something below it."""
+        found = self.git.ask("ls-files", "-z", "--", f":(literal){path}") if self.git else ""
+        return bool(found)
+
+    def files(self) -> Iterator[str]:
+        """Yield the files of the repository, relative to its root; nothing that git ignores."""
+        if self.git is None:
+            yield from _walk(self.root, "", _DEEPEST)
+            return
+        options = ("--cached", "--others", "--exclude-standard")
+        yield from filter(None, self.git.ask("ls-files", "-z", *options).split("\0"))
+
+
+def find_repository(start: Path) -> Repository:
+    """Return the repository that a directory is in.
+
+    Its root is what is configured already; otherwise the nearest directory up to the top of the
+    work tree that has a Dockerfile, or else `start` itself.
+
+    Raises:
+        InputError: it is bare, or a configuration can't be read (exit 2).
+        ToolError: git refuses it because another user owns it (exit 3).
+    """
+    start = start.resolve()
+    git = GitCommand(start)
+    answer = git.run("rev-parse", "--is-bare-repository", "--show-toplevel")
+    bare, _, top_text = answer.out.partition("\n")
+    if bare == "true":
+        raise InputError(
+            "a bare repository has no files to build", hint="run this in a clone or a worktree"
+        )
+    top = Path(top_text).resolve() if answer.code == 0 and top_text else start
+    root, file, table = find_table(start)
+    if file is None or not root.is_relative_to(top):
+        # One above the work tree is another project's.
+        above = (one for one in (start, *start.parents) if one.is_relative_to(top))
+        root = next((one for one in above if os.path.lexists(one / DOCKERFILE)), start)
+        file, table = None, {}
+    return Repository(root, file, table, GitCommand(root) if answer.code == 0 else None)
+
+
+def _walk(root: Path, below: str, depth: int) -> Iterator[str]:
+    try:
+        entries = sorted(os.scandir(root / below), key=lambda one: one.name)
+    except OSError:
+        return
+    for entry in entries:
+        path = f"{below}/{entry.name}" if below else entry.name
+        if entry.is_file():
+            yield path
+        elif entry.is_dir(follow_symlinks=False) and depth and not entry.name.startswith("."):
+            yield from _walk(root, path, depth - 1)
+
+
+def is_dockerfile(path: str) -> bool:
+    """Return whether a file is a Dockerfile, by its name."""
+    *folders, name = path.lower().split("/")
+    foreign = any(one in _FOREIGN or one.startswith(".") for one in folders)
+    named = name in _NAMES or name.startswith(tuple(f"{one}." for one in _NAMES))
+    ends = name.endswith(tuple(f".{one}" for one in _NAMES))
+    return (named or ends) and not foreign and not name.endswith(_OTHERS)
+
+
+def choose_dockerfile(repository: Repository, asked: str, here: Path) -> tuple[str, list[str]]:
+    """Return the Dockerfile of an image, relative to the root, and the others.
+
+    It is empty where there is none.
+
+    Args:
+        repository: where it is looked for.
+        asked: by the user; empty: it is searched.
+        here: what `asked` is relative to.
+
+    Raises:
+        InputError: there is none of that name, or there are several, of which none is in the
+            root (exit 2).
+    """
+    found = sorted(filter(is_dockerfile, repository.files()))
+    found = [path for path in found if (repository.root / path).is_file()]
+    if asked:
+        chosen = _asked(repository.root, asked, here)
+        return chosen, [path for path in found if path != chosen]
+    configured = repository.table.get("dockerfile")
+    if isinstance(configured, str):
+        return configured, [path for path in found if path != configured]
+    own = repository.root / DOCKERFILE
+    if os.path.lexists(own):
+        if not own.is_file():
+            raise InputError(f"{own} is not a file", hint="remove it, or name another")
+        return DOCKERFILE, [path for path in found if path != DOCKERFILE]
+    if len(found) > 1 and not repository.config:
+        raise InputError(
+            f"there are {len(found)} Dockerfiles: {', '.join(found[:10])}",
+            hint=f"name one of them: --dockerfile {found[0]}",
+        )
+    return (found[0], found[1:]) if found else ("", [])
+
+
+def _asked(root: Path, asked: str, here: Path) -> str:
+    # As it is called: a link stays one.
+    path = Path(os.path.normpath(here / asked))
+    if not path.is_file():
+        raise InputError(f"there is no Dockerfile {path}", hint="--dockerfile names a file")
+    folder = path.parent.resolve()
+    if not folder.is_relative_to(root):
+        raise InputError(f"{path} is not in {root}", hint="run this in its repository")
+    return (folder / path.name).relative_to(root).as_posix()
+
+
+def choose_context(root: Path, dockerfile: str, sources: Iterable[str]) -> str:
+    """Return the build context of a Dockerfile, relative to the root, by what it copies.
+
+    Args:
+        root: of the repository.
+        dockerfile: relative to it.
+        sources: what it takes from the context.
+    """
+    folder = Path(dockerfile).parent
+    if folder == Path():
+        return "."
+    named = [source.lstrip("/") for source in sources if not {"$", "*", "?", "["} & {*source}]
+    named = [source for source in named if source not in {"", ".", "./"}]
+    in_folder = sum((root / folder / source).exists() for source in named)
+    in_root = sum((root / source).exists() for source in named)
+    if in_folder != in_root:
+        return folder.as_posix() if in_folder > in_root else "."
+    return "." if _ASIDE & {part.lower() for part in folder.parts} else folder.as_posix()
