@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from buildlib.config.key_types import VARIABLE
 from buildlib.dockerfile.instructions import Instruction, read_instructions
 from buildlib.dockerfile.lines import BLANKS, WORD, json_words
 from buildlib.dockerfile.parser import PREDEFINED, Dockerfile, parse_dockerfile
@@ -83,7 +84,8 @@ class DockerfileFacts:
     def wanting(self) -> tuple[str, ...]:
         """Return the build args without a default that BuildKit does not fill itself."""
         args = self.dockerfile.args.items()
-        return tuple(name for name, value in args if value is None and name not in PREDEFINED)
+        names = {name for name, value in args if value is None and re.fullmatch(VARIABLE, name)}
+        return tuple(sorted(names - PREDEFINED))
 
 
 def read_facts(text: str, target: str = "") -> DockerfileFacts:

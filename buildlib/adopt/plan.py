@@ -261,15 +261,19 @@ def _configuration(
         given.append(Setting(("context",), context, f"what {dockerfile} copies"))
     settings = found_settings(facts, _image(repository, request), dockerfile, given)
     problems = check_table(nested(settings))
-    for key, problem in problems.items():
-        found.notes.append(f"{key} is left out: {problem.what}")
+    found.notes += [f"{key} is left out: {problem.what}" for key, problem in problems.items()]
     found.settings = tuple(one for one in settings if one.path[0] not in problems)
-    package = request.package
+    found.create(OWN_FILE, configuration_text(found.settings, facts, request.package))
+
+
+def configuration_text(
+    settings: Sequence[Setting], facts: DockerfileFacts, package: Package
+) -> str:
+    """Return the text of `buildlib.toml`: the settings, and comments on what was not decided."""
     head = [f":schema {package.schema}"] if package.schema else []
     if package.documentation:
         head.append(f" All keys: {package.documentation}/reference/configuration.md")
-    text = toml_text(nested(found.settings), head, list(_hints(found.settings, facts)))
-    found.create(OWN_FILE, text)
+    return toml_text(nested(settings), head, list(_hints(settings, facts)))
 
 
 def _image(repository: Repository, request: AdoptionRequest) -> tuple[str, str]:

@@ -126,7 +126,7 @@ def _injected(facts: DockerfileFacts, place: str) -> Iterator[Setting]:
         called = [
             other
             for other in args
-            if other.upper() in others or other.upper() == name
+            if other.isascii() and other.upper() in {*others, name}
             if other not in choosing | facts.downloads
         ]
         if len(called) == 1 and not _FIXED.fullmatch(args[called[0]] or ""):
