@@ -32,8 +32,10 @@ class Change(NamedTuple):
 
     @property
     def diff(self) -> str:
-        """Return it as a unified diff."""
-        return difference(self.name, self.before or "", self.after)
+        """Return it as a unified diff, as `git apply` takes it."""
+        text = difference(self.name, self.before or "", self.after)
+        new = self.before is None
+        return text.replace(f"--- a/{self.name}\n", "--- /dev/null\n", 1) if new else text
 
 
 class NotAppendedError(Exception):
