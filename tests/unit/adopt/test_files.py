@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from buildlib import files as library
 from buildlib.adopt import files
 from buildlib.adopt.files import Change, NotAppendedError, appended, read_file, write_all
 from buildlib.errors import InputError
@@ -143,7 +142,7 @@ def test_another_error_of_a_new_file_leaves_nothing(
     def full(*_: object) -> bytes:
         raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(library.os, "urandom", full)
+    monkeypatch.setattr("buildlib.files.os.urandom", full)
     with pytest.raises(OSError, match="full"):
         create_file(tmp_path / "new", "x")
     assert not (tmp_path / "new").exists()
