@@ -18,9 +18,10 @@ import pytest
 from conftest import Checkout, docker, remove_images, run_process
 
 from buildlib.adopt.template import dockerfile_text
+from buildlib.containers.plan import OWNER
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
-OWNER = "io.github.smiller333.buildlib.run"
+
 SERVER = """\
 FROM alpine:3.24
 ARG VERSION
