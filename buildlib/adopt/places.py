@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from buildlib.config.config import known_keys
 from buildlib.config.file import find_table
 from buildlib.errors import InputError
 from buildlib.git.command import GitCommand
@@ -117,39 +118,61 @@ def is_dockerfile(path: str) -> bool:
     return (named or ends) and not foreign and not name.endswith(_OTHERS)
 
 
-def choose_dockerfile(repository: Repository, asked: str, here: Path) -> tuple[str, list[str]]:
-    """Return the Dockerfile of an image, relative to the root, and the others.
-
-    It is empty where there is none.
+def choose_dockerfiles(
+    repository: Repository, asked: str, here: Path, built: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return the Dockerfiles of the images, relative to the root, and those that are left out.
 
     Args:
-        repository: where it is looked for.
-        asked: by the user; empty: it is searched.
+        repository: where they are looked for.
+        asked: by the user; empty: they are searched.
         here: what `asked` is relative to.
+        built: those that something of the repository builds.
 
     Raises:
-        InputError: there is none of that name, or there are several, of which none is in the
-            root (exit 2).
+        InputError: there is none of that name, or several of a directory could be meant (exit 2).
     """
-    found = sorted(filter(is_dockerfile, repository.files()))
+    found = sorted(path for path in repository.files() if is_dockerfile(path))
     found = [path for path in found if (repository.root / path).is_file()]
-    if asked:
-        chosen = _asked(repository.root, asked, here)
-        return chosen, [path for path in found if path != chosen]
     configured = repository.table.get("dockerfile")
-    if isinstance(configured, str):
-        return configured, [path for path in found if path != configured]
     own = repository.root / DOCKERFILE
-    if os.path.lexists(own):
+    if asked:
+        chosen = [_asked(repository.root, asked, here)]
+    elif isinstance(configured, str) and (repository.root / configured).is_file():
+        chosen = [configured]
+    elif os.path.lexists(own):
         if not own.is_file():
             raise InputError(f"{own} is not a file", hint="remove it, or name another")
-        return DOCKERFILE, [path for path in found if path != DOCKERFILE]
-    if len(found) > 1 and not repository.config:
+        chosen = [DOCKERFILE]
+    elif repository.config:
+        chosen = found
+    else:
+        chosen = _one_of_each(found, built)
+    return chosen, [path for path in found if path not in chosen]
+
+
+def _one_of_each(found: Sequence[str], built: Sequence[str]) -> list[str]:
+    """Return the Dockerfile of each directory that has any."""
+    folders: dict[str, list[str]] = {}
+    for path in found:
+        folders.setdefault(path.rpartition("/")[0], []).append(path)
+    chosen = []
+    for folder, paths in folders.items():
+        plain = f"{folder}/{DOCKERFILE}".lstrip("/")
+        likely = [path for path in paths if path in built] or [p for p in paths if p == plain]
+        if len(paths) > 1 and len(likely) != 1:
+            raise InputError(
+                f"there are {len(paths)} Dockerfiles: {', '.join(paths[:10])}",
+                hint=f"name one of them: --dockerfile {paths[0]}",
+            )
+        chosen.append((likely or paths)[0])
+    # Until a repository may have several images.
+    if len(chosen) > 1 and "images" not in known_keys():
         raise InputError(
-            f"there are {len(found)} Dockerfiles: {', '.join(found[:10])}",
-            hint=f"name one of them: --dockerfile {found[0]}",
+            f"there are {len(chosen)} Dockerfiles: {', '.join(chosen[:10])}",
+            hint=f"name one of them: --dockerfile {chosen[0]}",
         )
-    return (found[0], found[1:]) if found else ("", [])
+    return chosen
 
 
 def _asked(root: Path, asked: str, here: Path) -> str:

@@ -5,23 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from buildlib.adopt import places, template
-from buildlib.adopt.dockerfile_facts import DockerfileFacts, read_facts
+from buildlib.adopt.configuration import (
+    AdoptedImage,
+    Package,
+    adopted_image,
+    all_settings,
+    built_places,
+    configuration_text,
+    default_image,
+    image_names,
+)
+from buildlib.adopt.dockerfile_facts import DockerfileFacts
 from buildlib.adopt.files import Change, NotAppendedError, appended, read_file
 from buildlib.adopt.ignore_lines import docker_lines, git_lines, own_names
-from buildlib.adopt.image_name import name_of_directory, name_of_remote
 from buildlib.adopt.places import DOCKERFILE, Repository
-from buildlib.adopt.settings import Setting, found_settings, nested
-from buildlib.adopt.toml_text import toml_text, toml_value
+from buildlib.adopt.settings import Setting, nested
+from buildlib.adopt.sources import docker_lines as command_lines
+from buildlib.adopt.toml_text import toml_value
+from buildlib.adopt.translate import translate
+from buildlib.adopt.translation import Translation
 from buildlib.config.config import OWN_FILE, check_table
 from buildlib.console import table
 from buildlib.errors import InputError
-from buildlib.findings.secrets import looks_secret
-from buildlib.image.reference import is_registry, parse_reference
+from buildlib.executor import Runner
 
 _TASKS: Final = """\
 from pathlib import Path
@@ -41,20 +51,6 @@ _NAMESPACE: Final = re.compile(r"^(ns|namespace)\b[^=\n]*=", re.MULTILINE)
 _WORKFLOW: Final = ".github/workflows/image.yml"
 # What takes the version of a package from git, so that a build needs its history.
 _SCM: Final = ("setuptools_scm", "setuptools-scm", "hatch-vcs", "versioneer", "poetry-dynamic")
-_NAMES: Final = {"ghcr.io": "ghcr", "registry.gitlab.com": "gitlab", "docker.io": "dockerhub"}
-
-
-class Package(NamedTuple):
-    """How others get what runs this.
-
-    Args:
-        requirement: as pip takes it.
-        documentation, schema: addresses; empty: not known.
-    """
-
-    requirement: str
-    documentation: str = ""
-    schema: str = ""
 
 
 class AdoptionRequest(NamedTuple):
@@ -65,7 +61,7 @@ class AdoptionRequest(NamedTuple):
         dockerfile: path of the one that is meant; empty: it is searched.
         template: language of a new Dockerfile; empty: it is found.
         image: name of the image; empty: it is found.
-        noxfile, workflow: write these too.
+        noxfile, workflow: texts of these files; empty: they are not wanted.
     """
 
     here: Path
@@ -73,8 +69,8 @@ class AdoptionRequest(NamedTuple):
     dockerfile: str = ""
     template: str = ""
     image: str = ""
-    noxfile: bool = False
-    workflow: bool = False
+    noxfile: str = ""
+    workflow: str = ""
 
 
 class ByHand(NamedTuple):
@@ -161,67 +157,91 @@ class Adoption:
             self.by_hand.append(ByHand(name, str(error), tuple(lines)))
 
 
-def plan_adoption(start: Path, request: AdoptionRequest) -> Adoption:
+def plan_adoption(start: Path, request: AdoptionRequest, runner: Runner | None = None) -> Adoption:
     """Return what a repository needs.
 
     Args:
         start: a directory of it.
         request: what was asked for.
+        runner: reads bake files in HCL, by `docker buildx bake --print`; None: they are not read.
 
     Raises:
         InputError: it has nothing to build, or not what was asked for (exit 2).
         ToolError: git refuses it (exit 3).
     """
     repository = places.find_repository(start)
-    found = Adoption(root=repository.root)
-    dockerfile, others = places.choose_dockerfile(repository, request.dockerfile, request.here)
-    text, more = _dockerfile(found, repository, dockerfile, request)
-    dockerfile = dockerfile or DOCKERFILE
+    root = repository.root
+    found = Adoption(root=root)
+    translation = None
+    if repository.config is None:
+        translation = translate(command_lines(root, runner), root)
+    built = built_places(translation)
+    chosen, others = places.choose_dockerfiles(repository, request.dockerfile, request.here, built)
     if others:
-        found.notes.append(
-            f"{', '.join(others[:5])}{' …' if others[5:] else ''} is left out: "
-            "--dockerfile chooses another Dockerfile"
-        )
-    facts = read_facts(text, str(repository.table.get("target") or ""))
-    sources = [path for stage in facts.dockerfile.stages for path in stage.sources]
-    context = _context(repository, dockerfile, sources)
-    _configuration(found, repository, facts, (dockerfile, context), request)
+        shown = ", ".join(others[:5]) + (" …" if others[5:] else "")
+        found.notes.append(f"left out: {shown}; --dockerfile chooses another Dockerfile")
+    images, more = _images(found, repository, chosen, request, translation)
+    if repository.config:
+        found.present.append(repository.config.name)
+    else:
+        _configure(found, images, request, repository)
     _tasks(found)
-    _ignored(found, repository, facts, (dockerfile, context), more)
+    _ignored(found, repository, images, more)
     if request.noxfile:
-        text = _template("noxfile.txt").replace("@REQUIREMENT@", request.package.requirement)
-        found.create("noxfile.py", text, ("import buildlib",))
+        found.create("noxfile.py", request.noxfile, request.noxfile.splitlines())
     if request.workflow:
-        branch = repository.git.ask("symbolic-ref", "--short", "HEAD") if repository.git else ""
-        text = _template("workflow.yml").replace("@BRANCH@", toml_value(branch or "main"))
-        text = text.replace("@REQUIREMENT@", request.package.requirement)
-        found.create(_WORKFLOW, text)
+        found.create(_WORKFLOW, request.workflow)
     return found
 
 
-def _template(name: str) -> str:
-    return files("buildlib.adopt").joinpath("templates", name).read_text(encoding="utf-8")
+def _images(
+    found: Adoption,
+    repository: Repository,
+    chosen: list[str],
+    request: AdoptionRequest,
+    translation: Translation | None,
+) -> tuple[list[AdoptedImage], tuple[str, ...]]:
+    """Return the images, and what must not be in the context of a Dockerfile that is planned."""
+    if chosen and request.template:
+        raise InputError(
+            "--template is for a repository without a Dockerfile",
+            why=f"{repository.root / chosen[0]} will not be overwritten",
+        )
+    texts = {path: _read(repository.root / path) for path in chosen}
+    more: tuple[str, ...] = ()
+    if not chosen and repository.config is None:
+        texts[DOCKERFILE], more = _new_dockerfile(found, repository, request)
+    names = image_names(texts)
+    return [
+        adopted_image(repository, name, path, texts[path], translation)
+        for path, name in names.items()
+    ], more
 
 
-def _dockerfile(
-    found: Adoption, repository: Repository, dockerfile: str, request: AdoptionRequest
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        raise InputError(f"{path} can't be read", why=str(error.strerror)) from error
+
+
+def _configure(
+    found: Adoption,
+    images: Sequence[AdoptedImage],
+    request: AdoptionRequest,
+    repository: Repository,
+) -> None:
+    settings = all_settings(images, default_image(repository, request.image))
+    problems = check_table(nested(settings))
+    found.notes += [f"{key} is left out: {problem.what}" for key, problem in problems.items()]
+    found.settings = tuple(one for one in settings if one.path[0] not in problems)
+    found.create(OWN_FILE, configuration_text(found.settings, images, request.package))
+
+
+def _new_dockerfile(
+    found: Adoption, repository: Repository, request: AdoptionRequest
 ) -> tuple[str, tuple[str, ...]]:
-    """Return the text of the Dockerfile, and what must stay out of its context.
-
-    A new one is planned where there is none.
-    """
-    if dockerfile:
-        if request.template:
-            raise InputError(
-                "--template is for a repository without a Dockerfile",
-                why=f"{repository.root / dockerfile} will not be overwritten",
-            )
-        try:
-            data = (repository.root / dockerfile).read_bytes()
-        except OSError as error:
-            path = repository.root / dockerfile
-            raise InputError(f"{path} can't be read", why=str(error.strerror)) from error
-        return data.decode("utf-8", "replace"), ()
+    """Plan a Dockerfile; return its text, and what must not be in its context."""
     language = template.find_language(repository.root, request.template)
     if not language:
         raise InputError(
@@ -234,95 +254,6 @@ def _dockerfile(
     found.changes.append(Change(repository.root / DOCKERFILE, DOCKERFILE, None, text))
     found.notes.append(f"the Dockerfile is a beginning, for {language}: read it before you build")
     return text, template.ignored(language)
-
-
-def _context(repository: Repository, dockerfile: str, sources: Iterable[str]) -> str:
-    if repository.config is None:
-        return places.choose_context(repository.root, dockerfile, sources)
-    known = repository.table.get("context", ".")
-    return str(known.get("path", ".") if isinstance(known, dict) else known)
-
-
-def _configuration(
-    found: Adoption,
-    repository: Repository,
-    facts: DockerfileFacts,
-    where: tuple[str, str],
-    request: AdoptionRequest,
-) -> None:
-    if repository.config:
-        found.present.append(repository.config.name)
-        return
-    dockerfile, context = where
-    given: list[Setting] = []
-    if dockerfile != DOCKERFILE:
-        given.append(Setting(("dockerfile",), dockerfile, "the file"))
-    if context != ".":
-        given.append(Setting(("context",), context, f"what {dockerfile} copies"))
-    settings = found_settings(facts, _image(repository, request), dockerfile, given)
-    problems = check_table(nested(settings))
-    found.notes += [f"{key} is left out: {problem.what}" for key, problem in problems.items()]
-    found.settings = tuple(one for one in settings if one.path[0] not in problems)
-    found.create(OWN_FILE, configuration_text(found.settings, facts, request.package))
-
-
-def configuration_text(
-    settings: Sequence[Setting], facts: DockerfileFacts, package: Package
-) -> str:
-    """Return the text of `buildlib.toml`: the settings, and comments on what was not decided."""
-    head = [f":schema {package.schema}"] if package.schema else []
-    if package.documentation:
-        head.append(f" All keys: {package.documentation}/reference/configuration.md")
-    return toml_text(nested(settings), head, list(_hints(settings, facts)))
-
-
-def _image(repository: Repository, request: AdoptionRequest) -> tuple[str, str]:
-    if request.image:
-        reference = parse_reference(request.image)
-        if reference.tag or reference.digest:
-            raise InputError(
-                f"--image {request.image}: the version is the tag", hint=f"give {reference.name}"
-            )
-        return reference.name, "--image"
-    if name := name_of_remote(repository.remote):
-        return name, "git remote"
-    return name_of_directory(repository.root.name), "name of the directory"
-
-
-def _hints(settings: Sequence[Setting], facts: DockerfileFacts) -> Iterable[str]:
-    """Return comments about what was not decided, each ready to be used."""
-    tables = {one.path[0] for one in settings}
-    values = {one.path: one.value for one in settings}
-    image = str(values.get(("image",), ""))
-    registry = image.partition("/")[0]
-    parts: list[list[str]] = []
-    if "/" in image and is_registry(registry) and "registries" not in tables:
-        name = _NAMES.get(registry, "main")
-        parts.append(
-            [
-                "# For docker-publish:",
-                f"# [registries.{name}]",
-                f"# repository = {toml_value(image)}",
-            ]
-        )
-    if not facts.uid and "run" not in tables:
-        parts.append(
-            [
-                "# The image runs as root. docker-run gives it a read-only root file system and no",
-                "# capabilities; if it needs them:",
-                "# [run]",
-                "# read-only = false",
-                "# drop-capabilities = false",
-            ]
-        )
-    filled = {str(one.value) for one in settings if one.path[0] == "inject"}
-    filled |= {"VERSION", "REVISION", "CREATED"}
-    # A secret is not a build arg.
-    wanting = [name for name in facts.wanting if name not in filled and not looks_secret(name)]
-    if wanting and "build-args" not in tables:
-        lines = [f'# {name} = "…"' for name in wanting]
-        parts.append(["# The Dockerfile has no default for:", "# [build-args]", *lines])
-    return "\n\n".join("\n".join(part) for part in parts).splitlines()
 
 
 def _tasks(found: Adoption) -> None:
@@ -339,11 +270,10 @@ def _tasks(found: Adoption) -> None:
 def _ignored(
     found: Adoption,
     repository: Repository,
-    facts: DockerfileFacts,
-    where: tuple[str, str],
+    images: Sequence[AdoptedImage],
     more: Iterable[str],
 ) -> None:
-    """Plan the lines of `.gitignore` and of the ignore file of the build."""
+    """Plan the lines of `.gitignore` and of the ignore files of the builds."""
     root = repository.root
     taken = [
         name
@@ -354,15 +284,17 @@ def _ignored(
         found.notes.append(f"not ignored, as the repository has files there: {', '.join(taken)}")
     path = root / ".gitignore"
     found.append(path, git_lines(_lines(path), taken))
-    dockerfile, context = where
-    if (root / context).resolve() != root:
-        # What tasks write is outside of it.
-        return
-    own = root / f"{dockerfile}.dockerignore"
-    path = own if own.is_file() else root / ".dockerignore"
-    sources = [one for stage in facts.dockerfile.stages for one in stage.sources]
-    needed = [".git"] if _needs_history(root, facts) else []
-    found.append(path, docker_lines(_lines(path), [*taken, *needed], sources, more))
+    # What tasks write is outside of any other context.
+    by_file: dict[Path, list[AdoptedImage]] = {}
+    for one in images:
+        if (root / one.context).resolve() == root:
+            beside = root / f"{one.dockerfile}.dockerignore"
+            path = beside if beside.is_file() else root / ".dockerignore"
+            by_file.setdefault(path, []).append(one)
+    for path, those in by_file.items():
+        sources = [source for one in those for source in one.sources]
+        needed = [".git"] if any(_needs_history(root, one.facts) for one in those) else []
+        found.append(path, docker_lines(_lines(path), [*taken, *needed], sources, more))
 
 
 def _lines(path: Path) -> list[str]:

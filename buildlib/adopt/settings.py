@@ -65,19 +65,16 @@ def flattened(
 
 
 def found_settings(
-    facts: DockerfileFacts, image: tuple[str, str], place: str, given: Iterable[Setting] = ()
+    facts: DockerfileFacts, place: str, given: Iterable[Setting] = ()
 ) -> tuple[Setting, ...]:
-    """Return the configuration: what was given before what the Dockerfile says.
+    """Return the configuration of an image: what was given before what the Dockerfile says.
 
     Args:
         facts: of the Dockerfile.
-        image: the name of the image, and where it was found.
         place: what messages call the Dockerfile.
         given: what something else says, such as a Makefile; it comes first.
     """
-    name, source = image
-    known = [Setting(("image",), name, source), *_build_settings(facts, place)]
-    known += [*_run_settings(facts, place), *given]
+    known = (*_build_settings(facts, place), *_run_settings(facts, place), *given)
     found = {one.path: one for one in known}
     _choose_port(found)
     _choose_health(found, facts, place)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import metadata, packages_distributions
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from buildlib.adopt.configuration import Package
 from buildlib.adopt.files import write_all
-from buildlib.adopt.plan import Adoption, AdoptionRequest, Package, plan_adoption
+from buildlib.adopt.migration import migration_table
+from buildlib.adopt.places import find_repository
+from buildlib.adopt.plan import Adoption, AdoptionRequest, plan_adoption
 from buildlib.commands.session import Edge
 from buildlib.console import to_json
 from buildlib.doctor.check import MISSING
 from buildlib.doctor.report import BUILD, RUN, Diagnosis, diagnose
 from buildlib.files import counted
+from buildlib.findings.report import show
 
 _SCHEMA: Final = "raw/main/docs/reference/buildlib.schema.json"
 
@@ -42,16 +47,17 @@ def init(run: Edge, options: InitOptions) -> None:
     Raises:
         InputError: there is nothing to build, or a file can't be written (exit 2).
     """
+    package = _package()
     request = AdoptionRequest(
         here=Path.cwd(),
-        package=_package(),
+        package=package,
         dockerfile=options.dockerfile,
         template=options.template,
         image=options.image,
-        noxfile=options.noxfile,
-        workflow=options.workflow,
+        noxfile=_text("noxfile.txt", package) if options.noxfile else "",
+        workflow=_text("workflow.yml", package) if options.workflow else "",
     )
-    found = plan_adoption(run.start, request)
+    found = plan_adoption(run.start, request, run.executor)
     if not options.as_json:
         run.console.answer(found.as_text())
     written = _written(run, found, options)
@@ -75,9 +81,9 @@ def _written(run: Edge, found: Adoption, options: InitOptions) -> bool:
         return False
     if run.dry:
         return False
-    files = counted(len(found.changes), "file")
+    number = counted(len(found.changes), "file")
     asks = not options.yes and not options.as_json
-    if not (options.yes or (asks and run.console.confirms(f"Write {files} in {found.root}?"))):
+    if not (options.yes or (asks and run.console.confirms(f"Write {number} in {found.root}?"))):
         run.console.note("nothing was written; --yes writes without a question")
         return False
     write_all(found.changes)
@@ -100,6 +106,17 @@ def _following(found: Adoption, program: str) -> Sequence[str]:
     beside = any(one.name.startswith("tasks") for one in found.by_hand)
     program = "buildlib" if beside else program
     return [f"{program} {task}" for task in ("docker-build", "docker-run", "docker-smoke")]
+
+
+def _text(name: str, package: Package) -> str:
+    text = files("buildlib.adopt").joinpath("templates", name).read_text(encoding="utf-8")
+    return text.replace("@REQUIREMENT@", package.requirement)
+
+
+def show_migration(run: Edge, *, as_json: bool) -> None:
+    """Print each command line of docker that the repository has, and what does the same."""
+    root = find_repository(run.start).root
+    show(migration_table(root, run.executor), run.console, as_json=as_json)
 
 
 def _package() -> Package:

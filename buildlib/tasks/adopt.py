@@ -17,6 +17,8 @@ from buildlib.tasks.session import edge
         "dockerfile": "path of the Dockerfile; default: the one that is there",
         "template": "language of a new Dockerfile: go, python or node; default: what is found",
         "image": "name of the image; default: after the git remote, or the directory",
+        "from-makefile": "only print what replaces each docker command of Makefile, compose, bake "
+        "and GoReleaser files, and of scripts",
         "noxfile": "write a noxfile.py too",
         "workflow": "write a workflow for GitHub Actions too",
         "yes": "write without a question",
@@ -30,6 +32,7 @@ def init(
     dockerfile: str = "",
     template: str = "",
     image: str = "",
+    from_makefile: bool = False,
     noxfile: bool = False,
     workflow: bool = False,
     yes: bool = False,
@@ -41,8 +44,12 @@ def init(
     It shows a diff first, and overwrites nothing.
     """
     with edge(context, dry_run=dry_run, json=json) as run:
-        from buildlib.commands.init import InitOptions
+        from buildlib.commands.init import InitOptions, show_migration
         from buildlib.commands.init import init as begin
+
+        if from_makefile:
+            show_migration(run, as_json=json)
+            return
 
         options = InitOptions(
             dockerfile=dockerfile,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tempfile
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +10,40 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from buildlib.adopt.configuration import (
+    AdoptedImage,
+    Package,
+    all_settings,
+    configuration_text,
+    image_names,
+)
 from buildlib.adopt.dockerfile_facts import read_facts
-from buildlib.adopt.plan import Package, configuration_text
 from buildlib.adopt.settings import Setting, found_settings, nested
 from buildlib.adopt.toml_text import description, toml_text, toml_value
 from buildlib.config.config import load_config
 
 PACKAGE = Package("buildlib", "https://docs.example", "https://docs.example/schema.json")
 IMAGE = ("thing", "directory")
+Given = Iterable[Setting]
+
+
+def _image(text: str, *given: Setting, name: str = "") -> AdoptedImage:
+    facts, folder = read_facts(text), name or "."
+    settings = found_settings(facts, "Dockerfile", given)
+    return AdoptedImage(
+        name=name, dockerfile=f"{folder}/Dockerfile", context=folder, facts=facts, settings=settings
+    )
 
 
 def _settings(text: str, *given: Setting) -> dict[str, Any]:
-    return nested(found_settings(read_facts(text), IMAGE, "Dockerfile", given))
+    return nested(all_settings([_image(text, *given)], IMAGE))
 
 
-def _written(text: str, *given: Setting) -> str:
-    facts = read_facts(text)
-    return configuration_text(found_settings(facts, IMAGE, "Dockerfile", given), facts, PACKAGE)
+def _written(
+    text: str, image: tuple[str, str] = IMAGE, package: Package = PACKAGE, given: Given = ()
+) -> str:
+    images = [_image(text, *given)]
+    return configuration_text(all_settings(images, image), images, package)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +140,42 @@ def test_each_key_is_explained_and_what_is_open_is_a_comment() -> None:
     assert (found["run"], found["build-args"]) == ({"read-only": False}, {"COLOUR": "…"})
 
 
+def test_a_name_that_is_asked_for_comes_before_all() -> None:
+    said = Setting(("image",), "acme/shop", "Makefile:1")
+    images = [_image("FROM x\n", said)]
+    assert nested(all_settings(images, IMAGE))["image"] == "acme/shop"
+    assert nested(all_settings(images, ("mine", "--image")))["image"] == "mine"
+
+
+def test_several_images_have_a_table_each() -> None:
+    said = Setting(("platforms",), ["linux/arm64"], "Makefile:1")
+    named = Setting(("image",), "acme/web", "Makefile:2")
+    plain = Setting(("dockerfile",), "api/Dockerfile", "the file")
+    images = [
+        _image("FROM x\nEXPOSE 80\n", plain, name="api"),
+        _image("FROM x\nUSER 7\n", said, named, name="web"),
+    ]
+    assert nested(all_settings(images, IMAGE)) == {
+        "image": "thing",
+        "platforms": ["linux/amd64", "linux/arm64"],
+        "images": {
+            "api": {"smoke": {"port": 80, "health": "tcp"}},
+            "web": {"platforms": ["linux/arm64"], "image": "acme/web", "run": {"user": 7}},
+        },
+    }
+    text = configuration_text(all_settings(images, IMAGE), images, PACKAGE)
+    assert tomllib.loads(text)["images"].keys() == {"api", "web"}
+    assert "\n[images.web.run]\n" in text
+
+
+def test_images_are_called_after_their_directories() -> None:
+    assert image_names(["Dockerfile"]) == {"Dockerfile": ""}
+    paths = ["a/api/Dockerfile", "b/Api/Dockerfile", "Dockerfile"]
+    assert [*image_names(paths).values()] == ["api", "api-2", "root"]
+
+
 def test_a_registry_of_the_name_is_offered() -> None:
-    facts = read_facts("FROM x\nUSER 1\n")
-    settings = found_settings(facts, ("ghcr.io/you/thing", "git"), "Dockerfile")
-    text = configuration_text(settings, facts, Package("buildlib"))
+    text = _written("FROM x\nUSER 1\n", ("ghcr.io/you/thing", "git remote"), Package("buildlib"))
     assert text.endswith(
         '\n# For docker-publish:\n# [registries.ghcr]\n# repository = "ghcr.io/you/thing"\n'
     )
