@@ -15,6 +15,7 @@ from buildlib.adopt.settings import Setting, flattened, found_settings, nested
 from buildlib.adopt.toml_text import toml_text, toml_value
 from buildlib.adopt.translation import How, Settings, Translation
 from buildlib.errors import InputError
+from buildlib.files import counted
 from buildlib.findings.secrets import looks_secret
 from buildlib.image.reference import is_registry, parse_reference
 
@@ -78,6 +79,24 @@ def built_places(translation: Translation | None) -> tuple[str, ...]:
     if translation is None:
         return ()
     return tuple(_place(one) for one in (translation.settings, *translation.others.values()))
+
+
+def not_carried_over(translation: Translation | None, dockerfiles: Iterable[str]) -> list[str]:
+    """Return sentences about what of the command lines is not in the configuration."""
+    if translation is None:
+        return []
+    left = sum(len(row.left) for row in translation.rows)
+    places = [*dockerfiles]
+    others = [
+        name
+        for name, one in translation.others.items()
+        if _place(one) not in places or _place(one) == _place(translation.settings)
+    ]
+    found = [f"images that are not configured: {', '.join(others)}"] if others else []
+    if left:
+        parts = counted(left, "part")
+        found.append(f"{parts} of docker commands not carried over: --from-makefile lists them")
+    return found
 
 
 def _place(settings: Settings) -> str:

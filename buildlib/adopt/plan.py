@@ -18,6 +18,7 @@ from buildlib.adopt.configuration import (
     configuration_text,
     default_image,
     image_names,
+    not_carried_over,
 )
 from buildlib.adopt.dockerfile_facts import DockerfileFacts
 from buildlib.adopt.files import Change, NotAppendedError, appended, read_file
@@ -180,6 +181,7 @@ def plan_adoption(start: Path, request: AdoptionRequest, runner: Runner | None =
     if others:
         shown = ", ".join(others[:5]) + (" …" if others[5:] else "")
         found.notes.append(f"left out: {shown}; --dockerfile chooses another Dockerfile")
+    found.notes += not_carried_over(translation, chosen)
     images, more = _images(found, repository, chosen, request, translation)
     if repository.config:
         found.present.append(repository.config.name)

@@ -423,3 +423,31 @@ def test_the_program_works_where_nothing_is(make: Make) -> None:
     done = run_process(argv, shop.root, env)
     assert done.returncode == 0
     assert done.stdout.endswith("\n  buildlib docker-smoke\n")
+
+
+MAKEFILE = """\
+IMAGE ?= acme/shop
+image:
+\tdocker build --build-arg COLOUR=red --target app -t $(IMAGE) .
+run: image
+\tdocker run --rm -p 9000:9090 --label x=y $(IMAGE)
+"""
+
+
+def test_the_makefile_comes_before_guesses(make: Make) -> None:
+    text = "FROM x AS app\nARG COLOUR\nEXPOSE 8080\nFROM x AS dev\n"
+    shop = make(text, remote="git@github.com:you/shop.git")
+    shop.write("Makefile", MAKEFILE)
+    planned = json.loads(shop.init("--json", "--yes").stdout)
+    found = tomllib.loads((shop.root / "buildlib.toml").read_text("utf-8"))
+    assert (found["image"], found["target"]) == ("acme/shop", "app")
+    assert found["build-args"] == {"COLOUR": "red"}
+    assert found["smoke"] == {"port": 9090, "health": "tcp"}
+    sources = {one["key"]: one["source"] for one in planned["settings"]}
+    assert sources["image"] == sources["build-args.COLOUR"] == "Makefile:3"
+    assert sources["smoke.port"] == "Makefile:5"
+    assert any("--from-makefile lists them" in note for note in planned["notes"])
+    table = shop.init("--from-makefile")
+    assert (table.returncode, "Makefile:3" in table.stdout) == (0, True)
+    rows = json.loads(shop.init("--from-makefile", "--json").stdout)["rows"]
+    assert rows[0]["command"].startswith("invoke docker-build")
