@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, git, run_process
+from conftest import ROOT, Checkout, git, run_process
 from terminal import on_a_terminal
 
 from buildlib.config.config import load_config
@@ -451,3 +452,14 @@ def test_the_makefile_comes_before_guesses(make: Make) -> None:
     assert (table.returncode, "Makefile:3" in table.stdout) == (0, True)
     rows = json.loads(shop.init("--from-makefile", "--json").stdout)["rows"]
     assert rows[0]["command"].startswith("invoke docker-build")
+
+
+def test_the_page_shows_what_is_written(make: Make) -> None:
+    page = (ROOT / "docs" / "adopting.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"^```(Dockerfile|toml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    shop = make(blocks["Dockerfile"], remote="git@github.com:you/thing.git")
+    shop.init("--yes")
+    written = (shop.root / "buildlib.toml").read_text("utf-8").splitlines(keepends=True)
+    # Where it is installed, it names its documentation and its schema.
+    head = [line for line in written[:2] if "://" in line]
+    assert "".join(written[len(head) :]) == blocks["toml"]

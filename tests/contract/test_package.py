@@ -16,7 +16,15 @@ from packaging.requirements import Requirement
 
 from buildlib.tasks import collection
 
+# Files beside the modules.
 CONFIGURATIONS = {"buildlib/sign/no-services.json", "buildlib/sign/no-roots.json"}
+TEMPLATES = {
+    f"buildlib/adopt/templates/{name}"
+    for name in (
+        *("go.Dockerfile", "python.Dockerfile", "node.Dockerfile"),
+        *("noxfile.txt", "workflow.yml"),
+    )
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_holds_every_module_and_the_mark_of_types(wheel: zipfile.ZipFile) -> None:
     package = {p.relative_to(ROOT).as_posix() for p in (ROOT / "buildlib").rglob("*.py")}
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert held == package | {"buildlib/py.typed", *CONFIGURATIONS}
+    assert held == package | {"buildlib/py.typed", *CONFIGURATIONS, *TEMPLATES}
 
 
 @pytest.fixture(scope="module")
