@@ -195,7 +195,8 @@ def all_settings(images: Sequence[AdoptedImage], image: tuple[str, str]) -> tupl
         if asked:
             known[default.path] = default
         return tuple(known.values())
-    shared: dict[tuple[str, ...], Setting] = {default.path: default}
+    named = all(any(one.path == default.path for one in image.settings) for image in images)
+    shared = {default.path: default} if asked or not named else {}
     own: list[Setting] = []
     for one in images:
         table = [setting for setting in one.settings if not (asked and setting.path == ("image",))]

@@ -88,12 +88,14 @@ class Adoption:
 
     Args:
         root: of the repository.
+        images: the names of several images.
         settings: of the configuration that is written, each with its source.
         present: files that have all that they need.
         notes: what else the user should know.
     """
 
     root: Path
+    images: tuple[str, ...] = ()
     settings: tuple[Setting, ...] = ()
     changes: list[Change] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
@@ -183,7 +185,10 @@ def plan_adoption(start: Path, request: AdoptionRequest, runner: Runner | None =
         found.notes.append(f"left out: {shown}; --dockerfile chooses another Dockerfile")
     found.notes += not_carried_over(translation, chosen)
     images, more = _images(found, repository, chosen, request, translation)
+    found.images = tuple(filter(None, (one.name for one in images)))
     if repository.config:
+        configured = repository.table.get("images")
+        found.images = tuple(configured) if isinstance(configured, dict) else ()
         found.present.append(repository.config.name)
     else:
         _configure(found, images, request, repository)

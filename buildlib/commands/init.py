@@ -62,7 +62,9 @@ def init(run: Edge, options: InitOptions) -> None:
         run.console.answer(found.as_text())
     written = _written(run, found, options)
     ready = written or not found.changes
-    diagnosis = _diagnosis(run) if ready and not run.dry else None
+    # Of several images each may need something else.
+    diagnosed = ready and not run.dry and not found.images
+    diagnosis = _diagnosis(run) if diagnosed else None
     following = _following(found, options.program)
     if options.as_json:
         groups = diagnosis.as_dict()["groups"] if diagnosis else {}
@@ -71,6 +73,7 @@ def init(run: Edge, options: InitOptions) -> None:
         return
     if diagnosis:
         run.console.answer(_short(diagnosis, options.program))
+    if ready and not run.dry:
         run.console.answer("\n".join(["", "next:", *(f"  {line}" for line in following)]))
 
 
@@ -105,7 +108,8 @@ def _short(found: Diagnosis, program: str) -> str:
 def _following(found: Adoption, program: str) -> Sequence[str]:
     beside = any(one.name.startswith("tasks") for one in found.by_hand)
     program = "buildlib" if beside else program
-    return [f"{program} {task}" for task in ("docker-build", "docker-run", "docker-smoke")]
+    only = f" --only {found.images[0]}" if found.images else ""
+    return [f"{program} {one}" for one in ("docker-build", f"docker-run{only}", "docker-smoke")]
 
 
 def _text(name: str, package: Package) -> str:
