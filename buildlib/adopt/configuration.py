@@ -231,12 +231,11 @@ def configuration_text(
 def _hints(settings: Sequence[Setting], facts: DockerfileFacts) -> Iterator[str]:
     """Yield comments about what was not decided, each ready to be used."""
     table: Mapping[str, Any] = nested(settings)
-    image = str(table.get("image", ""))
-    registry = image.partition("/")[0]
-    if "/" in image and is_registry(registry) and "registries" not in table:
-        name = _NAMES.get(registry, "main")
-        repository = f"# repository = {toml_value(image)}"
-        yield "\n".join(("# For docker-publish:", f"# [registries.{name}]", repository))
+    if "smoke" not in table:
+        yield (
+            "# What docker-smoke checks, and docker-run waits for:\n"
+            '# [smoke]\n# port = 8080\n# health-path = "/"\n# commands = [["--help"]]'
+        )
     if not facts.uid and "run" not in table:
         yield (
             "# The image runs as root. docker-run gives it a read-only root file system and no\n"
@@ -249,3 +248,9 @@ def _hints(settings: Sequence[Setting], facts: DockerfileFacts) -> Iterator[str]
     if wanting and "build-args" not in table:
         lines = tuple(f'# {name} = "…"' for name in wanting)
         yield "\n".join(("# The Dockerfile has no default for:", "# [build-args]", *lines))
+    image = str(table.get("image", ""))
+    registry = image.partition("/")[0]
+    if "/" in image and is_registry(registry) and "registries" not in table:
+        name = _NAMES.get(registry, "main")
+        repository = f"# repository = {toml_value(image)}"
+        yield "\n".join(("# For docker-publish:", f"# [registries.{name}]", repository))

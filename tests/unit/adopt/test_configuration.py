@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import tempfile
 import tomllib
 from collections.abc import Iterable
@@ -237,3 +238,20 @@ def test_what_is_written_for_any_dockerfile_can_be_loaded(text: str) -> None:
         config = load_config(Path(folder), {})
     assert config.image == "thing"
     assert config.platforms
+
+
+@pytest.mark.parametrize("text", ["", "USER 7\n", "ARG COLOUR\nEXPOSE 80\n"])
+def test_what_is_a_comment_is_ready_to_be_used(text: str) -> None:
+    image = ("127.0.0.1:5000/you/thing", "git remote")
+    written = _written(f"FROM x\n{text}", image, Package("buildlib"))
+    opened = re.sub(r"^# (?=\[\w|[\w-]+ = )", "", written, flags=re.MULTILINE)
+    found = tomllib.loads(opened)
+    assert found["registries"] == {"main": {"repository": "127.0.0.1:5000/you/thing"}}
+    assert found["smoke"]["port"]
+    assert found["run"] == ({"user": 7} if "USER" in text else ROOT_RUN)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "buildlib.toml").write_text(opened, encoding="utf-8")
+        assert load_config(Path(folder), {}).registries
+
+
+ROOT_RUN = {"read-only": False, "drop-capabilities": False}
