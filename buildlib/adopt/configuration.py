@@ -11,13 +11,14 @@ from typing import Any, Final, NamedTuple
 from buildlib.adopt.dockerfile_facts import DockerfileFacts, read_facts
 from buildlib.adopt.image_name import name_of_directory, name_of_remote
 from buildlib.adopt.places import DOCKERFILE, Repository, choose_context
-from buildlib.adopt.settings import Setting, flattened, found_settings, nested
+from buildlib.adopt.settings import Setting, flattened, found_settings, nested, writable
 from buildlib.adopt.toml_text import toml_text, toml_value
 from buildlib.adopt.translation import How, Settings, Translation
 from buildlib.errors import InputError
 from buildlib.files import counted
 from buildlib.findings.secrets import looks_secret
 from buildlib.image.reference import is_registry, parse_reference
+from buildlib.streams import printable
 
 _NAMES: Final = {"ghcr.io": "ghcr", "registry.gitlab.com": "gitlab", "docker.io": "dockerhub"}
 # What the images of a repository have in common.
@@ -118,7 +119,16 @@ def adopted_image(
         dockerfile: relative to the repository.
         text: of that.
         translation: of the command lines of the repository; None: it is configured already.
+
+    Raises:
+        InputError: the configuration can't name the Dockerfile (exit 2).
     """
+    if not writable(dockerfile):
+        raise InputError(
+            f"the path of a Dockerfile is not UTF-8: {printable(dockerfile)}",
+            why="the configuration can't name it",
+            hint="rename it, or choose another: --dockerfile PATH",
+        )
     known = repository.table
     if translation is None:
         facts = read_facts(text, str(known.get("target") or ""))

@@ -105,14 +105,18 @@ def _walk(root: Path, below: str, depth: int) -> Iterator[str]:
         path = f"{below}/{entry.name}" if below else entry.name
         if entry.is_file():
             yield path
-        elif entry.is_dir(follow_symlinks=False) and depth and not entry.name.startswith("."):
+        elif entry.is_dir(follow_symlinks=False) and depth and not _is_foreign(entry.name):
             yield from _walk(root, path, depth - 1)
+
+
+def _is_foreign(folder: str) -> bool:
+    return folder.lower() in _FOREIGN or folder.startswith(".")
 
 
 def is_dockerfile(path: str) -> bool:
     """Return whether a file is a Dockerfile, by its name."""
     *folders, name = path.lower().split("/")
-    foreign = any(one in _FOREIGN or one.startswith(".") for one in folders)
+    foreign = any(map(_is_foreign, folders))
     named = name in _NAMES or name.startswith(tuple(f"{one}." for one in _NAMES))
     ends = name.endswith(tuple(f".{one}" for one in _NAMES))
     return (named or ends) and not foreign and not name.endswith(_OTHERS)

@@ -197,7 +197,7 @@ def plan_adoption(start: Path, request: AdoptionRequest, runner: Runner | None =
     if request.noxfile:
         found.create("noxfile.py", request.noxfile, request.noxfile.splitlines())
     if request.workflow:
-        found.create(_WORKFLOW, request.workflow)
+        found.create(_WORKFLOW, request.workflow, request.workflow.splitlines())
     return found
 
 

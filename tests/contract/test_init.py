@@ -311,6 +311,17 @@ def test_what_can_not_be_is_refused_and_nothing_is_written(
     assert problem in done.stderr
 
 
+@pytest.mark.parametrize("remote", ["", "x"])
+def test_a_path_that_is_not_text_is_refused(make: Make, remote: str) -> None:
+    shop = make("", remote=remote)
+    folder = shop.root / os.fsdecode(b"a\xff")
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM x\n", encoding="utf-8")
+    done = shop.init("--yes")
+    assert (done.returncode, "is not UTF-8: a\\udcff/Dockerfile" in done.stderr) == (2, True)
+    assert not (shop.root / "buildlib.toml").exists()
+
+
 def test_links_are_never_written_through(make: Make, tmp_path: Path) -> None:
     for number, name in enumerate(("Dockerfile", "buildlib.toml", "tasks.py")):
         shop = make("" if name == "Dockerfile" else DOCKERFILE, name=f"shop{number}")
