@@ -16,13 +16,16 @@ from urllib.request import urlopen
 
 import pytest
 from adoptcorpus import FOLDER, Repository, read, to_toml
-from conftest import GOTOOLS, TASKS, Checkout, docker, git, remove_images
+from conftest import GOTOOLS, Checkout, docker, git, remove_images
 from registries import Server, docker_config, registry
 
-from buildlib.adopt.migration import migration_table
+from buildlib.adopt.configuration import Package
+from buildlib.adopt.files import write_all
+from buildlib.adopt.plan import AdoptionRequest, plan_adoption
 from buildlib.adopt.sources import docker_lines
 from buildlib.containers.plan import OWNER
 from buildlib.executor import PlumbumExecutor
+from buildlib.image.platform import engine_platform
 
 pytestmark = [pytest.mark.release, pytest.mark.usefixtures("engine")]
 # Each with what its program is called on a command line; None: it serves.
@@ -126,18 +129,19 @@ def test_a_repository_is_built_run_smoked_and_published(
 
 
 def _written(repository: Repository, root: Path, image: str, smoke: dict[str, object]) -> Path:
-    """Write a repository whose image has another name, its configuration, and a first version."""
+    """Write a repository whose image has another name, what `init` adds, and a first version."""
     known = repository.expected["image"]
     files = {name: text.replace(known, image) for name, text in repository.files.items()}
     replace(repository, files=files).write(root)
-    settings = migration_table(root).translation.settings
-    settings["registries"] = {"here": {"repository": image}}
-    settings["smoke"] = smoke
-    (root / "buildlib.toml").write_text(to_toml(settings), encoding="utf-8")
-    (root / "tasks.py").write_text(TASKS, encoding="utf-8")
-    (root / ".dockerignore").write_text("dist\n.git\n", encoding="utf-8")
-    (root / ".gitignore").write_text("dist/\n__pycache__/\n", encoding="utf-8")
     git(root, "init", "--quiet", "--initial-branch=main")
+    write_all(plan_adoption(root, AdoptionRequest(root, Package("buildlib"))).changes)
+    configuration = root / "buildlib.toml"
+    settings = tomllib.loads(configuration.read_text(encoding="utf-8"))
+    # The programs of its base are for this machine.
+    settings["platforms"] = [str(engine_platform())]
+    settings["registries"] = {"here": {"repository": image}}
+    settings["smoke"] = settings.get("smoke", {}) | smoke
+    configuration.write_text(to_toml(settings), encoding="utf-8")
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "first")
     git(root, "tag", "v1.2.3")
