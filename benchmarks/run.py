@@ -472,6 +472,22 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, Docker {docker}, buildx {buildx}, {sys.version.split()[0]}"
 
 
+def part_rows(part: str, count: int) -> list[Row]:
+    """Measure one part, most of them in a new directory."""
+    alone = {"run": run_rows, "smoke": smoke_rows, "publish": publish_rows}
+    if part in alone:
+        return alone[part](count)
+    below: dict[str, Callable[[Path, int], list[Row]]] = {
+        "builds": lambda folder, _: build_rows(folder),
+        "start": start_rows,
+        "history": history_rows,
+        "images": images_rows,
+        "init": init_rows,
+    }
+    with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
+        return below[part](Path(folder), count)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -480,27 +496,8 @@ def main() -> None:
     given = parser.parse_args()
     rows: list[Row] = []
     try:
-        if given.only in {None, "builds"}:
-            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
-                rows += build_rows(Path(folder))
-        if given.only in {None, "start"}:
-            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
-                rows += start_rows(Path(folder), given.pairs)
-        if given.only in {None, "run"}:
-            rows += run_rows(given.pairs)
-        if given.only in {None, "smoke"}:
-            rows += smoke_rows(given.pairs)
-        if given.only in {None, "publish"}:
-            rows += publish_rows(given.pairs)
-        if given.only in {None, "init"}:
-            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
-                rows += init_rows(Path(folder), given.pairs)
-        if given.only in {None, "history"}:
-            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
-                rows += history_rows(Path(folder), given.pairs)
-        if given.only in {None, "images"}:
-            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
-                rows += images_rows(Path(folder), given.pairs)
+        for part in [given.only] if given.only else PARTS:
+            rows += part_rows(part, given.pairs)
     finally:
         for kind in ("seed", "new"):
             subprocess.run(

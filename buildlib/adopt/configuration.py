@@ -10,10 +10,16 @@ from typing import Any, Final, NamedTuple
 
 from buildlib.adopt.dockerfile_facts import DockerfileFacts, read_facts
 from buildlib.adopt.image_name import name_of_directory, name_of_remote
-from buildlib.adopt.places import DOCKERFILE, Repository, choose_context
+from buildlib.adopt.places import (
+    DOCKERFILE,
+    Repository,
+    choose_context,
+    context_of,
+    place_of,
+)
 from buildlib.adopt.settings import Setting, flattened, found_settings, nested, writable
 from buildlib.adopt.toml_text import toml_text, toml_value
-from buildlib.adopt.translation import How, Settings, Translation
+from buildlib.adopt.translation import How, Translation
 from buildlib.errors import InputError
 from buildlib.files import counted
 from buildlib.findings.secrets import looks_secret
@@ -79,7 +85,7 @@ def built_places(translation: Translation | None) -> tuple[str, ...]:
     """Return the Dockerfiles that something of the repository builds, the main one first."""
     if translation is None:
         return ()
-    return tuple(_place(one) for one in (translation.settings, *translation.others.values()))
+    return tuple(place_of(one) for one in (translation.settings, *translation.others.values()))
 
 
 def not_carried_over(translation: Translation | None, dockerfiles: Iterable[str]) -> list[str]:
@@ -91,21 +97,13 @@ def not_carried_over(translation: Translation | None, dockerfiles: Iterable[str]
     others = [
         name
         for name, one in translation.others.items()
-        if _place(one) not in places or _place(one) == _place(translation.settings)
+        if place_of(one) not in places or place_of(one) == place_of(translation.settings)
     ]
     found = [f"images that are not configured: {', '.join(others)}"] if others else []
     if left:
         parts = counted(left, "part")
         found.append(f"{parts} of docker commands not carried over: --from-makefile lists them")
     return found
-
-
-def _place(settings: Settings) -> str:
-    if dockerfile := settings.get("dockerfile"):
-        return PurePosixPath(str(dockerfile)).as_posix()
-    context = settings.get("context", ".")
-    path = context.get("path", ".") if isinstance(context, Mapping) else context
-    return (PurePosixPath(str(path)) / DOCKERFILE).as_posix()
 
 
 def adopted_image(
@@ -132,8 +130,8 @@ def adopted_image(
     known = repository.table
     if translation is None:
         facts = read_facts(text, str(known.get("target") or ""))
-        given = known.get("context", ".")
-        context = str(given.get("path", ".") if isinstance(given, dict) else given)
+        own = (one for one in repository.image_tables() if place_of(one) == dockerfile)
+        context = context_of(next(own, known))
         return AdoptedImage(name=name, dockerfile=dockerfile, context=context, facts=facts)
     said = tuple(_said(translation, dockerfile))
     values = {one.path: one.value for one in said}
@@ -155,7 +153,7 @@ def adopted_image(
 def _said(translation: Translation, dockerfile: str) -> Iterator[Setting]:
     """Yield what the repository's command lines say of the image of a Dockerfile."""
     every = {"": translation.settings, **translation.others}
-    name = next((name for name, one in every.items() if _place(one) == dockerfile), None)
+    name = next((name for name, one in every.items() if place_of(one) == dockerfile), None)
     # Without a line that builds, there may be one that runs.
     if name is None and not translation.settings.keys() - {"run", "registries"}:
         name = ""

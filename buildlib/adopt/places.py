@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from buildlib.config.config import known_keys
 from buildlib.config.file import find_table
 from buildlib.errors import InputError
 from buildlib.git.command import GitCommand
@@ -53,6 +52,12 @@ class Repository(NamedTuple):
         names = self.git.ask("remote").split()
         name = names[0] if len(names) == 1 else "origin"
         return self.git.ask("config", "--get", f"remote.{name}.url")
+
+    def image_tables(self) -> list[dict[str, object]]:
+        """Return the tables of several images, where it has them already."""
+        images = self.table.get("images")
+        tables = images.values() if isinstance(images, dict) else ()
+        return [one for one in tables if isinstance(one, dict)]
 
     def tracks(self, path: str) -> bool:
         """Return whether git tracks a path, or something below it."""
@@ -149,7 +154,8 @@ def choose_dockerfiles(
             raise InputError(f"{own} is not a file", hint="remove it, or name another")
         chosen = [DOCKERFILE]
     elif repository.config:
-        chosen = found
+        places = {place_of(one) for one in repository.image_tables()}
+        chosen = [path for path in found if path in places]
     else:
         chosen = _one_of_each(found, built)
     return chosen, [path for path in found if path not in chosen]
@@ -170,12 +176,6 @@ def _one_of_each(found: Sequence[str], built: Sequence[str]) -> list[str]:
                 hint=f"name one of them: --dockerfile {paths[0]}",
             )
         chosen.append((likely or paths)[0])
-    # Until a repository may have several images.
-    if len(chosen) > 1 and "images" not in known_keys():
-        raise InputError(
-            f"there are {len(chosen)} Dockerfiles: {', '.join(chosen[:10])}",
-            hint=f"name one of them: --dockerfile {chosen[0]}",
-        )
     return chosen
 
 
@@ -188,6 +188,19 @@ def _asked(root: Path, asked: str, here: Path) -> str:
     if not folder.is_relative_to(root):
         raise InputError(f"{path} is not in {root}", hint="run this in its repository")
     return (folder / path.name).relative_to(root).as_posix()
+
+
+def place_of(settings: Mapping[str, object]) -> str:
+    """Return the Dockerfile of an image, by its configuration."""
+    if dockerfile := settings.get("dockerfile"):
+        return PurePosixPath(str(dockerfile)).as_posix()
+    return (PurePosixPath(context_of(settings)) / DOCKERFILE).as_posix()
+
+
+def context_of(settings: Mapping[str, object]) -> str:
+    """Return the build context of an image, by its configuration."""
+    context = settings.get("context", ".")
+    return str(context.get("path", ".") if isinstance(context, Mapping) else context)
 
 
 def choose_context(root: Path, dockerfile: str, sources: Iterable[str]) -> str:

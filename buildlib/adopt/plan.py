@@ -29,7 +29,8 @@ from buildlib.adopt.sources import docker_lines as command_lines
 from buildlib.adopt.toml_text import toml_value
 from buildlib.adopt.translate import translate
 from buildlib.adopt.translation import Translation
-from buildlib.config.config import OWN_FILE, check_table
+from buildlib.config.config import check_table
+from buildlib.config.file import OWN_FILE
 from buildlib.console import table
 from buildlib.errors import InputError
 from buildlib.executor import Runner

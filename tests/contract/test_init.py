@@ -292,7 +292,7 @@ def test_the_dockerfile_and_its_context_are_found(
         ({"Dockerfile": "FROM x\n"}, ["--template", "go"], "--template is for a repository"),
         ({"Dockerfile": "FROM x\n"}, ["--image", "A b"], "not a reference to an image"),
         ({"Dockerfile": "FROM x\n"}, ["--image", "a:1"], "--image a:1: the version is the tag"),
-        ({"a/Dockerfile": "", "b/Dockerfile": ""}, [], "there are 2 Dockerfiles: a/Dockerfile, b/"),
+        ({"Dockerfile.a": "", "Dockerfile.b": ""}, [], "there are 2 Dockerfiles: Dockerfile.a, "),
         ({"Dockerfile/x": ""}, [], "Dockerfile is not a file"),
         ({"Dockerfile": "FROM x\n", "buildlib.toml/x": ""}, [], "buildlib.toml can't be read"),
         ({"Dockerfile": "FROM x\n", "tasks.py/x": ""}, [], "tasks.py is in the way"),
@@ -320,6 +320,27 @@ def test_a_path_that_is_not_text_is_refused(make: Make, remote: str) -> None:
     done = shop.init("--yes")
     assert (done.returncode, "is not UTF-8: a\\udcff/Dockerfile" in done.stderr) == (2, True)
     assert not (shop.root / "buildlib.toml").exists()
+
+
+def test_several_dockerfiles_are_several_images(make: Make) -> None:
+    shop = make("", remote="git@github.com:you/shop.git")
+    shop.write("services/api/Dockerfile", "FROM x\nCOPY . .\nEXPOSE 80\n")
+    shop.write("services/web/Dockerfile", "FROM x\nUSER 7\n")
+    shop.write("services/web/Dockerfile.dev", "FROM x\n")
+    done = shop.init("--yes")
+    assert done.returncode == 0
+    assert done.stdout.endswith("  invoke docker-run --only api\n  invoke docker-smoke\n")
+    assert "note: left out: services/web/Dockerfile.dev; " in done.stdout
+    found = tomllib.loads((shop.root / "buildlib.toml").read_text("utf-8"))
+    assert found["images"] == {
+        "api": {"context": "services/api", "smoke": {"port": 80, "health": "tcp"}},
+        "web": {"context": "services/web", "run": {"user": 7}},
+    }
+    web = load_config(shop.root, {}, image="web")
+    assert (web.image, web.dockerfile) == ("ghcr.io/you/shop/web", "services/web/Dockerfile")
+    again = shop.init("--yes")
+    assert (again.returncode, again.stderr) == (0, "there is nothing to write\n")
+    assert again.stdout.endswith("  invoke docker-run --only api\n  invoke docker-smoke\n")
 
 
 def test_links_are_never_written_through(make: Make, tmp_path: Path) -> None:
