@@ -169,7 +169,7 @@ def _pytest(
 def unit(session: nox.Session) -> None:
     """Run the tests that need no engine: unit, contract and shell; takes pytest's options."""
     _install(session)
-    folders = ("tests/unit", "tests/contract", "tests/shell")
+    folders = ("tests/unit", "tests/contract", "tests/adopt", "tests/shell")
     _pytest(session, "unit", *folders, workers=WAITING)
 
 

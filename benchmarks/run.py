@@ -1,7 +1,7 @@
 """Measure, and print the table that benchmarks/README.md keeps.
 
 Everything is measured in one run on one machine, so that what counts are the ratios. Options:
-`--pairs N` (default 10), `--only builds|start|run|smoke|publish|history|images` for one part.
+`--pairs N` (default 10), `--only builds|start|run|smoke|publish|history|images|init` for one part.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from buildlib.containers.plan import confined_options
 ROOT = Path(__file__).parent.parent
 IMAGE = f"buildlib-bench-{secrets.token_hex(4)}"
 PLATFORMS = "linux/amd64,linux/arm64"
-PARTS = ("builds", "start", "run", "smoke", "publish", "history", "images")
+PARTS = ("builds", "start", "run", "smoke", "publish", "history", "images", "init")
 
 
 def seconds(argv: Sequence[str], cwd: Path = ROOT) -> float:
@@ -173,13 +173,20 @@ def start_rows(folder: Path, count: int) -> list[Row]:
     ]
 
 
-def until_healthy(argv: Sequence[str], name: str, port: int) -> float:
+def free_port() -> int:
+    """Return a port that nothing uses now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def until_healthy(argv: Sequence[str], name: str, port: int, path: str = "/api/health") -> float:
     """Return how long it takes from a command to a healthy server; the container is removed."""
     started = time.perf_counter()
     seconds(argv)
     while True:
         try:
-            with urlopen(f"http://127.0.0.1:{port}/api/health", timeout=1) as answer:
+            with urlopen(f"http://127.0.0.1:{port}{path}", timeout=1) as answer:
                 if answer.status == HTTPStatus.OK:
                     break
         except OSError:
@@ -192,9 +199,7 @@ def until_healthy(argv: Sequence[str], name: str, port: int) -> float:
 def run_rows(count: int) -> list[Row]:
     """Measure what `invoke docker-run` costs over the same `docker run`, each until healthy."""
     seconds(["invoke", "docker-build"])
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
+    port = free_port()
     name = f"{IMAGE}-run"
     options = ["--name", name, "--port", str(port)]
     line = shlex.split(output("invoke", "docker-run", "--dry-run", *options))
@@ -206,6 +211,54 @@ def run_rows(count: int) -> list[Row]:
     difference = statistics.median(b - a for a, b in measured)
     what = "`docker run` by hand until healthy / `invoke docker-run --detach --no-build`"
     return [Row(what, f"{old:.2f} s", f"{new:.2f} s", f"{difference:+.2f} s")]
+
+
+SERVER = """\
+FROM alpine:{alpine}
+COPY index.html /www/
+USER 1000:1000
+EXPOSE 8080
+HEALTHCHECK CMD wget -q -O /dev/null http://127.0.0.1:8080/ || exit 1
+CMD ["httpd", "-f", "-p", "8080", "-h", "/www"]
+"""
+
+
+def init_rows(folder: Path, count: int) -> list[Row]:
+    """Measure `init --yes` and `docker-run` against `docker build` and `docker run` by hand.
+
+    Each begins in a new directory with nothing but a Dockerfile and a file of its own, so that
+    something is built.
+    """
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    alpine = re.findall(r"^ARG ALPINE_VERSION=(\S+)", dockerfile, re.MULTILINE)[0]
+    options, name = shlex.join(contexts()), f"{IMAGE}-init"
+    buildlib = f"PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} -m buildlib"
+
+    def measured(number: int, kind: str, line: str) -> float:
+        root, port = folder / f"{kind}{number}" / name, free_port()
+        root.mkdir(parents=True)
+        (root / "Dockerfile").write_text(SERVER.format(alpine=alpine), encoding="utf-8")
+        (root / "index.html").write_text(f"{kind} {number} {IMAGE}\n", encoding="utf-8")
+        script = f"cd {shlex.quote(str(root))} && {line.format(port=port)}"
+        return until_healthy(["sh", "-c", script], name, port, "/")
+
+    hand = (
+        f"docker buildx build {options} --provenance=false --load --tag {name} . && docker run "
+        f"--detach --name {name} --publish 127.0.0.1:{{port}}:8080 {name}"
+    )
+    tasks = f"{buildlib} init --yes && {buildlib} docker-run --detach --port {{port}}"
+    try:
+        pairs = [
+            (measured(number, "hand", hand), measured(number, "tasks", tasks))
+            for number in range(count + 1)
+        ][1:]
+    finally:
+        tags = output("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", name)
+        subprocess.run(["docker", "image", "rm", *tags.split()], capture_output=True, check=False)
+    old, new = (statistics.median(times) for times in zip(*pairs, strict=True))
+    share = statistics.median(b / a for a, b in pairs)
+    what = "`docker build` and `docker run` by hand / `buildlib init --yes` and `docker-run`"
+    return [Row(what, f"{old:.2f} s", f"{new:.2f} s", f"{share:.2f} times as long")]
 
 
 class Containers:
@@ -419,6 +472,22 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, Docker {docker}, buildx {buildx}, {sys.version.split()[0]}"
 
 
+def part_rows(part: str, count: int) -> list[Row]:
+    """Measure one part, most of them in a new directory."""
+    alone = {"run": run_rows, "smoke": smoke_rows, "publish": publish_rows}
+    if part in alone:
+        return alone[part](count)
+    below: dict[str, Callable[[Path, int], list[Row]]] = {
+        "builds": lambda folder, _: build_rows(folder),
+        "start": start_rows,
+        "history": history_rows,
+        "images": images_rows,
+        "init": init_rows,
+    }
+    with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
+        return below[part](Path(folder), count)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -427,24 +496,8 @@ def main() -> None:
     given = parser.parse_args()
     rows: list[Row] = []
     try:
-        if given.only in {None, "builds"}:
-            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
-                rows += build_rows(Path(folder))
-        if given.only in {None, "start"}:
-            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
-                rows += start_rows(Path(folder), given.pairs)
-        if given.only in {None, "run"}:
-            rows += run_rows(given.pairs)
-        if given.only in {None, "smoke"}:
-            rows += smoke_rows(given.pairs)
-        if given.only in {None, "publish"}:
-            rows += publish_rows(given.pairs)
-        if given.only in {None, "history"}:
-            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
-                rows += history_rows(Path(folder), given.pairs)
-        if given.only in {None, "images"}:
-            with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
-                rows += images_rows(Path(folder), given.pairs)
+        for part in [given.only] if given.only else PARTS:
+            rows += part_rows(part, given.pairs)
     finally:
         for kind in ("seed", "new"):
             subprocess.run(

@@ -17,6 +17,8 @@ from buildlib.errors import InputError
 
 # What the system says where a file can't be replaced by another: not ours to give, or mounted.
 _KEPT: Final = frozenset({errno.EPERM, errno.EACCES, errno.EBUSY})
+# What it says where a file system knows no hard links.
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS})
 _UNIT: Final = 1000
 
 
@@ -54,6 +56,31 @@ def write_file(path: Path, data: str | bytes) -> None:
         if about is None or error.errno not in _KEPT:
             raise
         _overwrite(target, content)
+    finally:
+        with suppress(OSError):
+            new.unlink()
+
+
+def create_file(path: Path, data: str) -> None:
+    """Write a file that is not there yet, whole or not at all; its directory is there.
+
+    Raises:
+        FileExistsError: something is there, a link that leads nowhere included.
+        OSError: it can't be written.
+    """
+    new = path.with_name(f".{path.name[:200]}.{os.urandom(4).hex()}")
+    try:
+        with new.open("xb") as stream:
+            stream.write(data.encode("utf-8", "surrogateescape"))
+        try:
+            # Unlike a rename it replaces nothing, not even what was put there meanwhile.
+            path.hardlink_to(new)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            new.replace(path)
     finally:
         with suppress(OSError):
             new.unlink()

@@ -349,6 +349,19 @@ def _variable_problems(env: Mapping[str, str]) -> Iterator[InputError]:
             yield InputError(f"unknown variable {name}", hint=f"did you mean {PREFIX}{close}?")
 
 
+def check_table(table: Mapping[str, object]) -> dict[str, BuildlibError]:
+    """Return why keys of a table can't be read, by key: for one that is about to be written."""
+    source = Source(kind="file", detail=OWN_FILE)
+    found: dict[str, BuildlibError] = {}
+    for key, value in table.items():
+        try:
+            key_types.check_keys({key: value}, _KEYS, where="")
+            _parsed(key, value, source)
+        except BuildlibError as error:
+            found[key] = error
+    return found
+
+
 _Layer = tuple[Source, str, object]
 # What the command line says of every build.
 _OF_ALL: Final = frozenset({"builder", "progress"})

@@ -151,12 +151,18 @@ class Dockerfile:
         above = [one for one in self.stages if one.lines < stage.lines]
         return next((one for one in reversed(above) if name and one.name.lower() == name), None)
 
+    def lineage(
+        self, stage: Stage, build_args: Mapping[str, str] | None = None
+    ) -> tuple[Stage, ...]:
+        """Return a stage and the stages that it is based on, itself first."""
+        found = [stage]
+        while below := self._below(found[-1], build_args or {}):
+            found.append(below)
+        return tuple(found)
+
     def base_of(self, stage: Stage, build_args: Mapping[str, str] | None = None) -> str:
         """Return the base image of a stage, through other stages, expanded."""
-        seen, known = stage, build_args or {}
-        while below := self._below(seen, known):
-            seen = below
-        return self.expand(seen.base, known)
+        return self.expand(self.lineage(stage, build_args)[-1].base, build_args or {})
 
     def runtime_base(self, target: str, build_args: Mapping[str, str]) -> str:
         """Return the base image of the target; nothing for scratch.

@@ -102,14 +102,16 @@ class Diagnosis(Report):
             told.update(checks)
             if lines:
                 parts.append("\n".join([group, *lines]))
-        ready = [group for group in self.parts if self.state(group) == OK]
-        rows = [("ready", ready)]
-        rows += [
-            (state, [group for group in self.parts if self.state(group) == state])
-            for state in (MISSING, UNASKED)
+        return "\n\n".join([*parts, self.summary()])
+
+    def summary(self) -> str:
+        """Return which groups are ready, and which are not."""
+        states = {"ready": OK, MISSING: MISSING, UNASKED: UNASKED}
+        rows = [
+            (name, [group for group in self.parts if self.state(group) == state])
+            for name, state in states.items()
         ]
-        sums = [f"{state + ':':<10} {', '.join(groups)}" for state, groups in rows if groups]
-        return "\n\n".join([*parts, "\n".join(sums)])
+        return "\n".join(f"{name + ':':<10} {', '.join(found)}" for name, found in rows if found)
 
     def problems(self) -> list[BuildlibError]:
         """Return what is missing of what was asked for."""

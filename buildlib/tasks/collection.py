@@ -13,7 +13,7 @@ from invoke.program import Program
 from invoke.tasks import Task
 
 from buildlib.errors import InputError
-from buildlib.tasks import build, check, project, release, run
+from buildlib.tasks import adopt, build, check, project, release, run
 from buildlib.tasks.images import Scope, for_images
 from buildlib.tasks.options import CommandLine, check_values, fresh, program_of
 from buildlib.tasks.session import answer, refusal
@@ -50,6 +50,7 @@ _OF_ONE_IMAGE: Final[dict[str, tuple[Task[Any], ...]]] = {
         release.goreleaser_config,
     ),
     "Maintain": (
+        adopt.init,
         project.doctor,
         project.version,
         project.config,
@@ -62,6 +63,7 @@ _SCOPES: Final[dict[Task[Any], Scope]] = {
     build.docker_build: Scope.BUILD,
     build.bake: Scope.TOGETHER,
     build.docker_builder: Scope.PROJECT,
+    adopt.init: Scope.PROJECT,
     project.tag: Scope.TAG,
     **dict.fromkeys(
         (

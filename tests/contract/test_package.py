@@ -16,7 +16,15 @@ from packaging.requirements import Requirement
 
 from buildlib.tasks import collection
 
+# Files beside the modules.
 CONFIGURATIONS = {"buildlib/sign/no-services.json", "buildlib/sign/no-roots.json"}
+TEMPLATES = {
+    f"buildlib/adopt/templates/{name}"
+    for name in (
+        *("go.Dockerfile", "python.Dockerfile", "node.Dockerfile"),
+        *("noxfile.txt", "workflow.yml"),
+    )
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_holds_every_module_and_the_mark_of_types(wheel: zipfile.ZipFile) -> None:
     package = {p.relative_to(ROOT).as_posix() for p in (ROOT / "buildlib").rglob("*.py")}
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert held == package | {"buildlib/py.typed", *CONFIGURATIONS}
+    assert held == package | {"buildlib/py.typed", *CONFIGURATIONS, *TEMPLATES}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +119,14 @@ def test_the_wheel_serves_a_repository_that_is_not_this_one(
     assert run("buildlib", "version") == "0.0.1-SNAPSHOT-none\n"
     source = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert run("buildlib", "--version") == f"buildlib {source['version']}\n"
+    (project / "buildlib.toml").rename(project / "Dockerfile")
+    begun = run("buildlib", "init", "--dry-run", "--workflow").splitlines()
+    address = source["urls"]["Source"]
+    schema = "docs/reference/buildlib.schema.json"
+    assert f"+#:schema {address}/raw/main/{schema}" in begun
+    assert (ROOT / schema).is_file()
+    installed = f'pipx install "{source["name"]} @ git+{address}"'
+    assert any(line.endswith(installed) for line in begun)
     (entry_points,) = [name for name in wheel.namelist() if name.endswith("/entry_points.txt")]
     assert "buildlib = buildlib.__main__:main" in wheel.read(entry_points).decode()
 

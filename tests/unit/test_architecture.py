@@ -54,6 +54,7 @@ PACKAGES = [
     "smoke",
     "publish",
     "doctor",
+    "adopt",
     "commands",
     "tasks",
     "__main__",

@@ -83,7 +83,8 @@ def _texts(path: Path) -> Iterator[tuple[int, str]]:
                 private.add(id(node.body[0].value))  # type: ignore[attr-defined]
     for node in ast.walk(tree):
         text = isinstance(node, ast.Constant) and id(node) not in private and node.value
-        if isinstance(text, str):
+        # A name of a user, by itself.
+        if isinstance(text, str) and text != "nobody":
             yield node.lineno, text  # type: ignore[attr-defined]
 
 

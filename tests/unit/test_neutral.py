@@ -17,9 +17,10 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 def _own() -> re.Pattern[str]:
     """Return what names a file of this repository, or what it makes."""
     files = git(ROOT, "ls-files").splitlines()
-    folders = {name.partition("/")[0] for name in files if "/" in name} - {"buildlib"}
+    folders = {name.partition("/")[0] for name in files if "/" in name} - {"buildlib", ".github"}
     # Others have files of these names as well.
     usual = {"README.md", "LICENSE", "Dockerfile", "pyproject.toml", "tasks.py", "CHANGELOG.md"}
+    usual.add("noxfile.py")
     alone = {name for name in files if "/" not in name and name[0] != "."} - usual
     places = [rf"{re.escape(name)}/" for name in folders] + [re.escape(name) for name in alone]
     names = r"\bdockerutilities\b|\bauditdu\b|\bbootstrap\.sh\b|\bnox\b"
@@ -49,7 +50,7 @@ def test_what_is_looked_for_is_found() -> None:
     for text in (
         "run scripts/bootstrap.sh",
         "see docs/builders.md",
-        "noxfile.py",
+        "CONTRIBUTING.md",
         "dockerutilities",
     ):
         assert OWN.search(text)

@@ -1,0 +1,288 @@
+"""From a command line that runs the image to the table `run`, and to options of docker-run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from buildlib.adopt import facts
+from buildlib.adopt.docker_options import CommandLine, Option
+from buildlib.adopt.evidence import DockerLine
+from buildlib.adopt.translation import How, Part, Row, Settings, own_parts
+from buildlib.config.containers import parse_hosts, parse_network, parse_ports, resolve_mount
+from buildlib.config.key_types import VARIABLE, MismatchError
+from buildlib.errors import BuildlibError
+from buildlib.findings.secrets import looks_secret
+
+_SOCKET: Final = "/var/run/docker.sock"
+_PORT: Final = re.compile(r"(?:(?:(.*):)?([0-9]*|\$.*):)?([0-9]{1,5})(?:/(tcp|udp))?", re.DOTALL)
+_LOOPBACK: Final = {"127.0.0.1", "localhost"}
+_OUTER: Final = "set it in the environment of the task"
+_NO_VALUE: Final = "it has no value in the file"
+_UNCONFINED: Final = "docker-run confines the container; --unconfined does not"
+_LEFT: Final = {
+    "cap-add": "docker-run drops all capabilities; --unconfined keeps docker's own",
+    "entrypoint": "docker-run starts the image's own; set ENTRYPOINT in the Dockerfile",
+    "user": "the image's USER counts; set it in the Dockerfile",
+    "workdir": "the image's WORKDIR counts; set it in the Dockerfile",
+    "restart": "a container of docker-run ends with it, or with docker-stop",
+    "network-alias": "containers of a service of [run.services] have their name",
+    "link": "use [run.services]",
+    "hostname": "docker gives it one",
+    "stop-timeout": "smoke.stop-timeout says how long stopping may take",
+    "label": "containers have labels of buildlib alone",
+}
+_DEFAULTS: Final = {
+    "rm": "a container of docker-run is removed when it ends",
+    "read-only": "the default",
+    "init": "the default",
+    "interactive": "docker-shell opens a shell in the container",
+    "tty": "docker-shell opens a shell in the container",
+    "quiet": "nothing is pulled",
+    "sig-proxy": "the default",
+    "replace": "docker-run replaces the container of the same name",
+}
+_LIMITS: Final = {"memory": "memory", "cpus": "cpus"}
+_PULLS: Final = {"always", "missing", "never"}
+# The method that carries an option over.
+_WORK: Final[Mapping[str, str]] = {
+    "publish": "_publish",
+    "env": "_env",
+    "env-file": "_env_file",
+    "volume": "_volume",
+    "mount": "_volume",
+    "network": "_network",
+    "add-host": "_add_host",
+    "cap-drop": "_cap_drop",
+    "security-opt": "_security",
+    "pids-limit": "_pids",
+    "tmpfs": "_tmpfs",
+    "detach": "_detach",
+    "privileged": "_privileged",
+    "platform": "_platform",
+    "pull": "_pull",
+    "name": "_named",
+    "health-cmd": "_health",
+}
+
+
+class _Done(NamedTuple):
+    how: How
+    what: str
+
+
+class RunLine:
+    """A line that runs an image, taken apart."""
+
+    def __init__(self, line: DockerLine, command: CommandLine, name: str, root: Path) -> None:
+        """Take it apart; `name` is that of the image without its path."""
+        self.line, self.command, self._name, self._root = line, command, name, root
+        self.settings: Settings = {}
+        self._words: list[str] = []
+        self._parts: list[Part] = []
+
+    def row(self) -> Row:
+        """Return what the line becomes, and fill the settings."""
+        unknown = "docker run has no such option"
+        self._parts += own_parts(self.line)
+        self._parts += [Part(text, How.LEFT, unknown) for text in self.command.unknown]
+        self._parts += [Part(one.text, How.LEFT, _OUTER) for one in self.command.outer]
+        for option in self.command.options:
+            done = self._option(option)
+            self._parts.append(Part(option.text, *done))
+        image, *words = self.command.words
+        self._parts.append(Part(image, How.DEFAULT, "the image that was built last"))
+        command = " ".join(("invoke docker-run", *self._words))
+        if words:
+            shown = [facts.for_shell(word) for word in words]
+            if all(shown):
+                command = f"{command} -- {' '.join(shown)}"
+                self._parts.append(Part(shlex.join(words), How.OPTION, "after --"))
+            else:
+                self._parts.append(Part(shlex.join(words), How.LEFT, "only make knows the value"))
+        return Row(line=self.line, command=command, parts=tuple(self._parts))
+
+    def _option(self, option: Option) -> _Done:
+        value = option.value or ""
+        if option.name in _DEFAULTS:
+            return _Done(How.DEFAULT, _DEFAULTS[option.name])
+        if method := _WORK.get(option.name):
+            done: _Done = getattr(self, method)(value)
+            return done
+        if option.name in _LIMITS and facts.is_known(value):
+            return self._key(_LIMITS[option.name], value)
+        return _Done(How.LEFT, _LEFT.get(option.name, "docker-run has no such option"))
+
+    def _key(self, key: str, value: Any) -> _Done:  # noqa: ANN401 - of any key
+        """Set a key of the table; a list or a table gets one entry more."""
+        if isinstance(value, dict):
+            self.settings.setdefault(key, {}).update(value)
+        elif isinstance(value, list):
+            self.settings.setdefault(key, []).extend(value)
+        else:
+            self.settings[key] = value
+        return _Done(How.KEY, f"[run] {key}")
+
+    def _given(self, *words: str) -> _Done:
+        shown = [facts.for_shell(word) for word in words]
+        if not all(shown):
+            return _Done(How.LEFT, "only make knows the value")
+        self._words += shown
+        return _Done(How.OPTION, " ".join(shown))
+
+    def _parsed(self, key: str, value: str, parse: Callable[[Any], object]) -> _Done:
+        """Set a list's entry, or say why the configuration would not take it."""
+        try:
+            parse([value])
+        except (MismatchError, BuildlibError) as error:
+            return _Done(How.LEFT, str(error))
+        return self._key(key, [value])
+
+    def _publish(self, value: str) -> _Done:
+        found = _PORT.fullmatch(value)
+        if not found or (found[4] and found[4] != "tcp"):
+            return self._parsed("ports", value, parse_ports)
+        host, here, inside = found[1] or "", found[2] or "", int(found[3])
+        if "port" in self.settings:
+            return self._parsed("ports", f"{here or inside}:{inside}", parse_ports)
+        self._key("port", inside)
+        what = f"[run] port = {inside}"
+        if here and here != str(inside):
+            self._given("--port", here)
+            what = f"{what}, and --port {here}"
+        reach = "" if host in _LOOPBACK else "; on 127.0.0.1 unless --host 0.0.0.0 is given"
+        return _Done(How.KEY, f"{what}{reach}")
+
+    def _env(self, value: str) -> _Done:
+        name, equals, text = value.partition("=")
+        if not re.fullmatch(VARIABLE, name):
+            return _Done(How.LEFT, "it is not a variable")
+        if not equals or not facts.is_known(text):
+            variable = f"${name}", f"${{{name}}}", f"$({name})"
+            return self._given("--env", name if text in {"", *variable} else value)
+        if looks_secret(name, text):
+            done = self._given("--env", name)
+            return _Done(How.OPTION, f"{done.what}, as it looks like a secret: export it before")
+        return self._key("env", {name: text})
+
+    def _env_file(self, value: str) -> _Done:
+        if not facts.is_known(value):
+            return _Done(How.LEFT, _NO_VALUE)
+        return self._key("env-file", [self._placed(value)])
+
+    def _placed(self, path: str) -> str:
+        """Return a path of the line as it is from the repository's root."""
+        folder = self.line.folder
+        return path if folder == "." or path.startswith(("/", "~")) else f"{folder}/{path}"
+
+    def _volume(self, value: str) -> _Done:
+        source, _, rest = value.partition(":")
+        target = rest.partition(":")[0]
+        if source == _SOCKET and target:
+            return self._key("socket-path", target)
+        for here in ("$(pwd)", "${PWD}", "$PWD", "$(shell pwd)"):
+            if value.startswith(here):
+                value = f".{value[len(here) :]}"
+        if not facts.is_known(value):
+            return self._given("--volume", value)
+        if rest and not source.startswith(("/", ".", "~", "$")) and "/" in source:
+            value = f"./{value}"
+        if value.startswith("."):
+            placed = self._placed(value)
+            value = placed if placed == value else f"./{placed}"
+        try:
+            resolve_mount(value, self._root)
+        except BuildlibError as error:
+            return _Done(How.LEFT, error.why or error.what)
+        return self._key("mounts", [value])
+
+    def _network(self, value: str) -> _Done:
+        try:
+            parse_network(value)
+        except MismatchError:
+            return _Done(How.LEFT, _NO_VALUE)
+        return self._key("network", value)
+
+    def _add_host(self, value: str) -> _Done:
+        return self._parsed("add-host", value, parse_hosts)
+
+    def _cap_drop(self, value: str) -> _Done:
+        return _Done(How.DEFAULT, f"docker-run drops all, {value} too")
+
+    def _security(self, value: str) -> _Done:
+        if value.startswith("no-new-privileges"):
+            return _Done(How.DEFAULT, "the default")
+        return _Done(How.LEFT, _UNCONFINED)
+
+    def _pids(self, value: str) -> _Done:
+        known = value.isdecimal()
+        return self._key("pids", int(value)) if known else _Done(How.LEFT, _UNCONFINED)
+
+    def _tmpfs(self, value: str) -> _Done:
+        known = facts.is_known(value)
+        return self._key("tmpfs", [value]) if known else _Done(How.LEFT, _NO_VALUE)
+
+    def _detach(self, _: str) -> _Done:
+        return self._given("--detach")
+
+    def _privileged(self, _: str) -> _Done:
+        return self._given("--unconfined")
+
+    def _platform(self, value: str) -> _Done:
+        return self._given("--platform", value)
+
+    def _pull(self, value: str) -> _Done:
+        value = "missing" if value == "if_not_present" else value
+        if value in _PULLS:
+            return self._given("--pull-policy", value)
+        return _Done(How.DEFAULT, "docker-run builds the image before")
+
+    def _named(self, value: str) -> _Done:
+        if value == self._name:
+            return _Done(How.DEFAULT, "a container is called as its image")
+        return self._given("--name", value)
+
+    def _health(self, value: str) -> _Done:
+        try:
+            words = shlex.split(value)
+        except ValueError:
+            words = []
+        plain = words and not re.search(r"[|&;<>$`]", value)
+        return self._key("health-command", words if plain else ["sh", "-c", value])
+
+
+def service_row(line: DockerLine, command: CommandLine, name: str) -> tuple[Row, Settings]:
+    """Return the row of a container beside the image's own, and its table in `run.services`."""
+    image, *words = command.words
+    table: Settings = {"image": image}
+    where = f"[run.services.{name}]"
+    parts = [*own_parts(line), Part(image, How.KEY, f"{where} image")]
+    for one in command.options:
+        value = one.value or ""
+        variable, _, text = value.partition("=")
+        if (
+            one.name == "env"
+            and re.fullmatch(VARIABLE, variable)
+            and not looks_secret(*_pair(value))
+        ):
+            table.setdefault("env", {})[variable] = text
+            parts.append(Part(one.text, How.KEY, f"{where} env"))
+        elif one.name == "health-cmd":
+            table["ready-command"] = ["sh", "-c", value]
+            parts.append(Part(one.text, How.KEY, f"{where} ready-command"))
+        elif one.name == "name" and value == name:
+            parts.append(Part(one.text, How.KEY, where))
+        else:
+            parts.append(Part(one.text, How.LEFT, f"{where} has image, env and commands alone"))
+    if words:
+        table["command"] = words
+        parts.append(Part(shlex.join(words), How.KEY, f"{where} command"))
+    return Row(line=line, command="invoke docker-run", parts=tuple(parts)), table
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value

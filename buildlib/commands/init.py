@@ -1,0 +1,136 @@
+"""What `init` does: shows what a repository needs, writes it, and says how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import metadata, packages_distributions
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from buildlib.adopt.configuration import Package
+from buildlib.adopt.files import write_all
+from buildlib.adopt.migration import migration_table
+from buildlib.adopt.places import find_repository
+from buildlib.adopt.plan import Adoption, AdoptionRequest, plan_adoption
+from buildlib.commands.session import Edge
+from buildlib.console import to_json
+from buildlib.doctor.check import MISSING
+from buildlib.doctor.report import BUILD, RUN, Diagnosis, diagnose
+from buildlib.files import counted
+from buildlib.findings.report import show
+
+_SCHEMA: Final = "raw/main/docs/reference/buildlib.schema.json"
+
+
+class InitOptions(NamedTuple):
+    """What was asked for; see `AdoptionRequest`.
+
+    Args:
+        yes: write without a question.
+        program: that runs tasks, for what is printed.
+    """
+
+    dockerfile: str = ""
+    template: str = ""
+    image: str = ""
+    noxfile: bool = False
+    workflow: bool = False
+    yes: bool = False
+    program: str = "buildlib"
+    as_json: bool = False
+
+
+def init(run: Edge, options: InitOptions) -> None:
+    """Show what the repository needs, and write it where that is wanted.
+
+    Raises:
+        InputError: there is nothing to build, or a file can't be written (exit 2).
+    """
+    package = _package()
+    request = AdoptionRequest(
+        here=Path.cwd(),
+        package=package,
+        dockerfile=options.dockerfile,
+        template=options.template,
+        image=options.image,
+        noxfile=_text("noxfile.txt", package) if options.noxfile else "",
+        workflow=_text("workflow.yml", package) if options.workflow else "",
+    )
+    found = plan_adoption(run.start, request, run.executor)
+    if not options.as_json:
+        run.console.answer(found.as_text())
+    written = _written(run, found, options)
+    ready = written or not found.changes
+    # Of several images each may need something else.
+    diagnosed = ready and not run.dry and not found.images
+    diagnosis = _diagnosis(run) if diagnosed else None
+    following = _following(found, options.program)
+    if options.as_json:
+        groups = diagnosis.as_dict()["groups"] if diagnosis else {}
+        answer: dict[str, Any] = {"written": written, "doctor": groups, "next": following}
+        run.console.answer(to_json({**found.as_dict(), **answer}))
+        return
+    if diagnosis:
+        run.console.answer(_short(diagnosis, options.program))
+    if ready and not run.dry:
+        run.console.answer("\n".join(["", "next:", *(f"  {line}" for line in following)]))
+
+
+def _written(run: Edge, found: Adoption, options: InitOptions) -> bool:
+    """Write the files, after a question if there is somebody to answer; return whether it did."""
+    if not found.changes:
+        run.console.note("there is nothing to write")
+        return False
+    if run.dry:
+        return False
+    number = counted(len(found.changes), "file")
+    asks = not options.yes and not options.as_json
+    if not (options.yes or (asks and run.console.confirms(f"Write {number} in {found.root}?"))):
+        run.console.note("nothing was written; --yes writes without a question")
+        return False
+    write_all(found.changes)
+    run.console.note(f"wrote {', '.join(one.name for one in found.changes)}")
+    return True
+
+
+def _diagnosis(run: Edge) -> Diagnosis:
+    return diagnose(run.project(), run.executor, run.console, run.today())
+
+
+def _short(found: Diagnosis, program: str) -> str:
+    """Return what is missing for the first steps, and what each group of tasks comes to."""
+    checks = [one for group in (BUILD, RUN) for one in found.checks[group]]
+    lines = [line for one in checks if one.state == MISSING for line in one.as_lines()]
+    return "\n".join(["", *lines, found.summary(), f"{program} doctor says more"])
+
+
+def _following(found: Adoption, program: str) -> Sequence[str]:
+    beside = any(one.name.startswith("tasks") for one in found.by_hand)
+    program = "buildlib" if beside else program
+    only = f" --only {found.images[0]}" if found.images else ""
+    return [f"{program} {one}" for one in ("docker-build", f"docker-run{only}", "docker-smoke")]
+
+
+def _text(name: str, package: Package) -> str:
+    text = files("buildlib.adopt").joinpath("templates", name).read_text(encoding="utf-8")
+    return text.replace("@REQUIREMENT@", package.requirement)
+
+
+def show_migration(run: Edge, *, as_json: bool) -> None:
+    """Print each command line of docker that the repository has, and what does the same."""
+    root = find_repository(run.start).root
+    show(migration_table(root, run.executor), run.console, as_json=as_json)
+
+
+def _package() -> Package:
+    """Return how others get this package, as far as it is installed."""
+    names = packages_distributions().get("buildlib", ())
+    if not names:
+        return Package("buildlib")
+    known = metadata(names[0])
+    urls = dict(line.split(", ", 1) for line in known.get_all("Project-URL") or ())
+    source = urls.get("Source", "")
+    requirement = f"{known['Name']} @ git+{source}" if source else str(known["Name"])
+    schema = f"{source}/{_SCHEMA}" if source else ""
+    return Package(requirement, urls.get("Documentation", ""), schema)

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildlib.adopt.evidence import DockerLine
+from buildlib.adopt.facts import for_shell, split_image, with_facts
+from buildlib.adopt.migration import migration_table
+from buildlib.adopt.translate import translate
+from buildlib.adopt.translation import How, Translation
+
+DOCKERFILE = "FROM scratch\nARG VERSION\nARG REVISION\nARG X\nCOPY a /\n"
+
+
+def translated(root: Path, *lines: str) -> Translation:
+    (root / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    found = [
+        DockerLine(file="Makefile", line=number, argv=tuple(shlex.split(line)), where="target t")
+        for number, line in enumerate(lines, 1)
+    ]
+    return translate(found, root)
+
+
+def one(root: Path, line: str) -> tuple[str, dict[str, Any], list[str]]:
+    found = translated(root, "docker build -t acme/app .", line)
+    row = found.rows[1]
+    settings = {key: value for key, value in found.settings.items() if key != "image"}
+    return row.command.removeprefix("invoke "), settings, [part.text for part in row.left]
+
+
+@pytest.mark.parametrize(
+    ("line", "command", "settings"),
+    [
+        ("docker stop app", "docker-stop", {}),
+        ("docker rm -f app", "docker-stop", {}),
+        ("docker logs -f app", "docker-logs --follow", {}),
+        ("docker exec -it app sh", "docker-shell", {}),
+        ("docker ps", "docker-status", {}),
+        ("docker rmi acme/app", "docker-clean --images", {}),
+        ("docker save -o x acme/app", "docker-build --output oci", {}),
+        ("docker login -u me ghcr.io", "docker-login", {}),
+        ("docker pull alpine", "docker-build --pull", {}),
+        ("docker history acme/app", "docker-size", {}),
+        ("docker scout cves acme/app", "docker-scan", {}),
+        ("docker compose up -d web", "docker-run", {}),
+        ("docker compose build", "docker-build", {}),
+        ("docker compose push", "docker-publish", {}),
+        ("docker buildx bake", "docker-build", {}),
+        ("docker manifest create a b", "docker-publish", {}),
+        ("docker run acme/app", "docker-run", {}),
+        ("docker run -d --rm acme/app serve 'a b'", "docker-run --detach -- serve 'a b'", {}),
+        ("docker run -p 80 acme/app", "docker-run", {"run": {"port": 80}}),
+        ("docker run -p 127.0.0.1:81:80 acme/app", "docker-run --port 81", {"run": {"port": 80}}),
+        (
+            "docker run -p 80:80 -p 9:9 acme/app",
+            "docker-run",
+            {"run": {"port": 80, "ports": ["9:9"]}},
+        ),
+        ("docker run -e A=1 -e B acme/app", "docker-run --env B", {"run": {"env": {"A": "1"}}}),
+        ("docker run -e 'A=$A' acme/app", "docker-run --env A", {}),
+        ("docker run -e DB_PASSWORD=hunter2x acme/app", "docker-run --env DB_PASSWORD", {}),
+        ("docker run -v '$(pwd)/a:/a' acme/app", "docker-run", {"run": {"mounts": ["./a:/a"]}}),
+        ("docker run -v '$HOME/a:/a' acme/app", 'docker-run --volume "$HOME/a:/a"', {}),
+        (
+            "docker run -v /var/run/docker.sock:/s acme/app",
+            "docker-run",
+            {"run": {"socket-path": "/s"}},
+        ),
+        ("docker run --privileged acme/app", "docker-run --unconfined", {}),
+        ("docker run --read-only --cap-drop ALL --init acme/app", "docker-run", {}),
+        (
+            "docker run -m 1g --cpus 2 --pids-limit 9 acme/app",
+            "docker-run",
+            {"run": {"memory": "1g", "cpus": "2", "pids": 9}},
+        ),
+        ("docker run --network net acme/app", "docker-run", {"run": {"network": "net"}}),
+        (
+            "docker run --add-host a:10.0.0.1 acme/app",
+            "docker-run",
+            {"run": {"add-host": ["a:10.0.0.1"]}},
+        ),
+        ("docker run --name app acme/app", "docker-run", {}),
+        ("docker run --name b acme/app", "docker-run --name b", {}),
+        (
+            "docker run --pull always --platform linux/arm64 acme/app",
+            "docker-run --pull-policy always --platform linux/arm64",
+            {},
+        ),
+        (
+            "docker run --health-cmd 'curl -f x' acme/app",
+            "docker-run",
+            {"run": {"health-command": ["curl", "-f", "x"]}},
+        ),
+        (
+            "docker push ghcr.io/me/app:1",
+            "docker-publish",
+            {"registries": {"ghcr": {"repository": "ghcr.io/me/app"}}},
+        ),
+        (
+            "docker tag acme/app localhost:5000/app",
+            "docker-publish",
+            {"registries": {"localhost": {"repository": "localhost:5000/app"}}},
+        ),
+        (
+            (
+                "docker buildx create --name b --driver docker-container "
+                "--driver-opt network=host --bootstrap --use"
+            ),
+            "docker-builder create b",
+            {
+                "builders": {
+                    "b": {"driver": "docker-container", "nodes": [{"options": {"network": "host"}}]}
+                }
+            },
+        ),
+        ("docker buildx use b", "docker-build --builder b", {}),
+    ],
+)
+def test_a_line_becomes_a_task_and_settings(
+    tmp_path: Path, line: str, command: str, settings: dict[str, Any]
+) -> None:
+    assert one(tmp_path, line) == (command, settings, [])
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("docker system prune -f", ["-f"]),
+        ("docker network create x", ["x"]),
+        ("docker volume ls", ["volume ls"]),
+        ("docker run --cap-add SYS_ADMIN acme/app", ["--cap-add SYS_ADMIN"]),
+        ("docker run --entrypoint sh -w / -u 1 acme/app", ["--entrypoint sh", "-w /", "-u 1"]),
+        ("docker run --wonder acme/app", ["--wonder"]),
+        ("docker run -p 53:53/udp acme/app", []),
+        ("docker run -p 1-9:1-9 acme/app", ["-p 1-9:1-9"]),
+        ("docker run --network '$NET' acme/app", ["--network $NET"]),
+        ("docker run redis:7", ["redis:7"]),
+        ("docker push other", ["other"]),
+        ("docker push '$(REGISTRY)/app'", ["$(REGISTRY)/app"]),
+        ("docker --context far run acme/app", ["--context far"]),
+        ("docker buildx create --driver kubernetes --name k", ["--driver kubernetes", "--name k"]),
+        ("docker build -t a https://a.example/x.git", ["-t a", "https://a.example/x.git"]),
+        ("docker build -", ["-"]),
+        ("docker build ../x", ["../x"]),
+        ("docker build '$DIR'", ["$DIR"]),
+        ("docker build -t acme/app --squash --wonder .", ["--wonder", "--squash"]),
+    ],
+)
+def test_what_is_not_carried_over_is_named_with_a_reason(
+    tmp_path: Path, line: str, left: list[str]
+) -> None:
+    found = translated(tmp_path, "docker build -t acme/app .", line)
+    assert [part.text for part in found.rows[1].left] == left
+    assert all(part.what for row in found.rows for part in row.parts)
+
+
+def test_settings_are_what_all_lines_have_in_common(tmp_path: Path) -> None:
+    found = translated(
+        tmp_path,
+        "docker build --build-arg X=1 --cache-from a --target a -t app .",
+        "docker build --build-arg X=1 --build-arg REVISION=2 --target b -t app:b .",
+    )
+    assert found.settings == {"image": "app", "target": "a", "build-args": {"X": "1"}}
+    assert [row.command.removeprefix("invoke docker-build ") for row in found.rows] == [
+        "--cache-from a",
+        "--target b --build-arg REVISION=2 --tag b",
+    ]
+
+
+def test_paths_are_those_of_the_directory_that_a_line_is_run_in(tmp_path: Path) -> None:
+    lines = [
+        DockerLine(file="x.sh", line=1, argv=tuple(shlex.split(line)), folder="sub")
+        for line in (
+            "docker build --secret id=a,src=key --secret id=b,env=B -t app -f d/File ..",
+            "docker run -v ./data:/data -v vol:/vol --env-file .env -v /abs:/abs app",
+        )
+    ]
+    assert translate(lines, tmp_path).settings == {
+        "image": "app",
+        "dockerfile": "sub/d/File",
+        "secrets": {"a": {"file": "sub/key"}, "b": {"env": "B"}},
+        "run": {
+            "mounts": ["./sub/./data:/data", "vol:/vol", "/abs:/abs"],
+            "env-file": ["sub/.env"],
+        },
+    }
+
+
+def test_the_image_is_the_one_that_the_root_builds(tmp_path: Path) -> None:
+    found = translated(
+        tmp_path, "docker build -t x/tool ./tool", "docker build -t x/app .", "docker build sub"
+    )
+    assert found.settings == {"image": "x/app"}
+    assert list(found.others) == ["tool", "sub"]
+    assert [row.image for row in found.rows] == ["tool", "", "sub"]
+
+
+def test_every_part_of_a_row_is_printed(tmp_path: Path) -> None:
+    text = "t:\n\tdocker build -t app --squash .\n\tdocker run app\nu:\n\tdocker system prune\n"
+    (tmp_path / "Makefile").write_text(text, encoding="utf-8")
+    table = migration_table(tmp_path)
+    assert table.as_text().splitlines() == [
+        "Makefile:2  target t",
+        "  docker build -t app --squash .",
+        "  → invoke docker-build",
+        "    .: the default context",
+        '    -t app: image = "app"; latest is a tag by itself',
+        "    --squash: not carried over: docker buildx build has no such option",
+        "",
+        "Makefile:3  target t",
+        "  docker run app",
+        "  → invoke docker-run",
+        "    app: the image that was built last",
+        "",
+        "Makefile:5  target u",
+        "  docker system prune",
+        "  → nothing does the same",
+        "    system prune: not carried over: it removes what other projects have in the engine",
+        "",
+        "3 commands of docker, 2 of their parts not carried over",
+    ]
+    assert table.as_dict()["settings"] == {"image": "app"}
+    assert [row["command"] for row in table.as_dict()["rows"]] == [
+        *("invoke docker-build", "invoke docker-run", ""),
+    ]
+
+
+def test_a_repository_without_docker_has_no_table(tmp_path: Path) -> None:
+    assert migration_table(tmp_path).as_text() == "no command of docker was found"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$(shell git describe --tags)", "{version}"),
+        ("v$(git describe --tags 2>/dev/null || echo dev)", "v{version}"),
+        ("$(shell cat VERSION)", "{version}"),
+        ("$(subst v,,$(shell git describe))", "{version}"),
+        ("$(shell git rev-parse HEAD)-x", "{revision}-x"),
+        ("$(git rev-parse --abbrev-ref HEAD)", "{branch}"),
+        ("$(shell date -u +%s)", "{created}"),
+        ("{{ .Version }}/{{.FullCommit}}", "{version}/{revision}"),
+        ("$(shell uname) $X {{ .Env.A }}", "$(shell uname) $X {{ .Env.A }}"),
+    ],
+)
+def test_facts_of_git_are_recognised(text: str, expected: str) -> None:
+    assert with_facts(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a", "a"),
+        ("a b", "'a b'"),
+        ("$(TAG)-x", '"$TAG-x"'),
+        ("$(shell git rev-parse HEAD)", '"$(git rev-parse HEAD)"'),
+        ('${TAG}"', '"${TAG}\\""'),
+        ("$(subst a,b,$(X))", ""),
+        ("{{ .Env.X }}", ""),
+        ("$*", ""),
+    ],
+)
+def test_what_has_no_value_is_left_to_the_shell(text: str, expected: str) -> None:
+    assert for_shell(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a", ("a", "")),
+        ("h:5000/a", ("h:5000/a", "")),
+        ("h:5000/a:t", ("h:5000/a", "t")),
+        ("$(X:a=b)/a:$(shell x:y)", ("$(X:a=b)/a", "$(shell x:y)")),
+        ("a@sha256:1", ("a", "")),
+    ],
+)
+def test_a_reference_is_split_outside_of_its_variables(
+    text: str, expected: tuple[str, str]
+) -> None:
+    assert split_image(text) == expected
+
+
+WORDS = st.sampled_from(
+    [
+        *("build", "run", "push", "tag", "buildx", "compose", "create", "use", "manifest", "."),
+        *("-t", "--tag", "app", "a:b", "$(X)", "$X", "-f", "--build-arg", "X=1", "VERSION=1.0.0"),
+        *("--platform", "linux/amd64,x", "--push", "-o", "type=", "-p", "80:80", "-e", "-v", "/a"),
+        *("--secret", "id=a,src=b", "--name", "--", "-", "", "{{ .Tag }}", "é", "--network", "\n"),
+    ]
+)
+
+
+@given(st.lists(st.lists(st.one_of(WORDS, st.text(max_size=8)), max_size=8), max_size=4))
+def test_any_line_becomes_a_row_with_all_its_parts(lines: list[list[str]]) -> None:
+    found = [
+        DockerLine(file="Makefile", line=1, argv=("docker", *words), where="t") for words in lines
+    ]
+    translation = translate(found, Path("/nowhere"))
+    assert [row.line for row in translation.rows] == found
+    for row in translation.rows:
+        assert row.parts
+        assert all(part.what for part in row.parts if part.how is How.LEFT)
