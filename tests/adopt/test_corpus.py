@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,11 @@ from adoptcorpus import Repository, corpus, rows_of, settings_of, to_toml
 from conftest import TASKS, Checkout, git
 
 from buildlib.adopt import facts
+from buildlib.adopt.configuration import Package
 from buildlib.adopt.docker_options import CommandLine, parse_command
+from buildlib.adopt.files import write_all
 from buildlib.adopt.migration import migration_table
+from buildlib.adopt.plan import AdoptionRequest, plan_adoption
 from buildlib.adopt.translation import How, Row, Translation
 from buildlib.config.build_options import short_attestation
 from buildlib.image.reference import canonical
@@ -68,8 +72,11 @@ def test_it_becomes_the_settings_that_do_the_same(
     else:
         assert settings_of(translation) == repository.expected
         assert rows_of(translation) == repository.files["expected.txt"]
-    (root / "tasks.py").write_text(TASKS, encoding="utf-8")
-    (root / ".dockerignore").write_text("dist\n", encoding="utf-8")
+    if translation.others:
+        (root / "tasks.py").write_text(TASKS, encoding="utf-8")
+        (root / ".dockerignore").write_text("dist\n", encoding="utf-8")
+    else:
+        write_all(plan_adoption(root, AdoptionRequest(root, Package("buildlib"))).changes)
     built = [row for row in translation.rows if row.command.startswith("invoke docker-build")]
     for row in built:
         check_line(root, translation, row)
@@ -94,9 +101,13 @@ def check_line(root: Path, translation: Translation, row: Row) -> None:
     command = parse_command(row.line.argv)
     if command.name != "build":
         return
-    settings = translation.others[row.image] if row.image else translation.settings
-    text = to_toml({"image": "corpus", **settings})
-    (root / "buildlib.toml").write_text(text, encoding="utf-8")
+    configuration = root / "buildlib.toml"
+    if translation.others:
+        # Of several images, the one that the line builds.
+        settings = translation.others[row.image] if row.image else translation.settings
+        configuration.write_text(to_toml({"image": "corpus", **settings}), encoding="utf-8")
+    text = configuration.read_text(encoding="utf-8")
+    settings = tomllib.loads(text)
     words = shlex.split(filled(row.command))[1:]
     secrets = settings.get("secrets", {})
     env = {source["env"]: "x" for source in secrets.values() if "env" in source}
@@ -122,9 +133,10 @@ def check_line(root: Path, translation: Translation, row: Row) -> None:
     after = set(normal(found, root, ".", values))
     missing = {one for one in before - after if not is_excused(one, row)}
     assert not missing, (row.command, text, done.stdout)
-    image = canonical(str(settings.get("image", "corpus")))
+    image = canonical(settings["image"])
     own = {("tag", f"{image}:{values['version']}"), ("tag", f"{image}:latest")}
-    more = {one for one in after - before - own if not is_added(one, translation)}
+    args = {*BUILD_ARGS, *settings.get("inject", {}).values()}
+    more = {one for one in after - before - own if not is_added(one, args, translation)}
     assert not more, (row.command, text, done.stdout)
 
 
@@ -181,12 +193,12 @@ def is_excused(one: tuple[str, str], row: Row) -> bool:
     return one[0] == "tag" and any(part.what.startswith("it has no value") for part in row.left)
 
 
-def is_added(one: tuple[str, str], translation: Translation) -> bool:
+def is_added(one: tuple[str, str], args: set[str], translation: Translation) -> bool:
     """Return whether docker-build adds an option by itself."""
     name, value = one
     key = value.partition("=")[0]
     if name == "build-arg":
-        return key in BUILD_ARGS
+        return key in args
     if name == "label":
         return key.startswith(LABELS)
     if name == "builder":
