@@ -79,7 +79,7 @@ def built_places(translation: Translation | None) -> tuple[str, ...]:
     """Return the Dockerfiles that something of the repository builds, the main one first."""
     if translation is None:
         return ()
-    return tuple(_place(one) for one in (translation.settings, *translation.others.values()))
+    return tuple(dockerfile_of(one) for one in (translation.settings, *translation.others.values()))
 
 
 def not_carried_over(translation: Translation | None, dockerfiles: Iterable[str]) -> list[str]:
@@ -91,7 +91,8 @@ def not_carried_over(translation: Translation | None, dockerfiles: Iterable[str]
     others = [
         name
         for name, one in translation.others.items()
-        if _place(one) not in places or _place(one) == _place(translation.settings)
+        if dockerfile_of(one) not in places
+        or dockerfile_of(one) == dockerfile_of(translation.settings)
     ]
     found = [f"images that are not configured: {', '.join(others)}"] if others else []
     if left:
@@ -100,7 +101,8 @@ def not_carried_over(translation: Translation | None, dockerfiles: Iterable[str]
     return found
 
 
-def _place(settings: Settings) -> str:
+def dockerfile_of(settings: Settings) -> str:
+    """Return the Dockerfile of an image."""
     if dockerfile := settings.get("dockerfile"):
         return PurePosixPath(str(dockerfile)).as_posix()
     context = settings.get("context", ".")
@@ -155,7 +157,7 @@ def adopted_image(
 def _said(translation: Translation, dockerfile: str) -> Iterator[Setting]:
     """Yield what the repository's command lines say of the image of a Dockerfile."""
     every = {"": translation.settings, **translation.others}
-    name = next((name for name, one in every.items() if _place(one) == dockerfile), None)
+    name = next((name for name, one in every.items() if dockerfile_of(one) == dockerfile), None)
     # Without a line that builds, there may be one that runs.
     if name is None and not translation.settings.keys() - {"run", "registries"}:
         name = ""

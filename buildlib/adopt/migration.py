@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from buildlib.adopt.configuration import built_places, dockerfile_of, image_names
+from buildlib.adopt.places import Repository, choose_dockerfiles
 from buildlib.adopt.sources import docker_lines
 from buildlib.adopt.translate import translate
-from buildlib.adopt.translation import Translation
+from buildlib.adopt.translation import Row, Translation
+from buildlib.errors import InputError
 from buildlib.executor import Runner
 from buildlib.findings.report import Report
+
+# The tasks that choose an image.
+_OF_AN_IMAGE: Final = ("docker-build", "docker-run", "docker-publish")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MigrationTable(Report):
-    """What the command lines of a repository become."""
+    """What the command lines of a repository become.
+
+    Args:
+        translation: of them.
+        names: what `[images]` calls its images; empty: the repository has one.
+    """
 
     translation: Translation
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[Row]:
+        """Return the rows, each with the image that its task is about."""
+        return [self._chosen(row) for row in self.translation.rows]
+
+    def _chosen(self, row: Row) -> Row:
+        name = self.names.get(row.image, "")
+        program, _, rest = row.command.partition(" ")
+        task, _, options = rest.partition(" ")
+        if not name or task not in _OF_AN_IMAGE:
+            return row
+        return replace(row, command=f"{program} {task} --only {name} {options}".rstrip())
 
     def as_text(self) -> str:
         """Return it for people."""
-        rows = self.translation.rows
+        rows = self.rows
         if not rows:
             return "no command of docker was found"
         left = sum(len(row.left) for row in rows)
@@ -31,7 +57,7 @@ class MigrationTable(Report):
     def as_dict(self) -> dict[str, Any]:
         """Return it for programs."""
         return {
-            "rows": [row.as_dict() for row in self.translation.rows],
+            "rows": [row.as_dict() for row in self.rows],
             "settings": self.translation.settings,
             "others": self.translation.others,
         }
@@ -45,3 +71,18 @@ def migration_table(root: Path, runner: Runner | None = None) -> MigrationTable:
         runner: see `docker_lines`.
     """
     return MigrationTable(translation=translate(docker_lines(root, runner), root))
+
+
+def with_names(table: MigrationTable, repository: Repository) -> MigrationTable:
+    """Return a table with the names that `init` gives the images of the repository."""
+    translation = table.translation
+    built = built_places(translation)
+    try:
+        chosen, _ = choose_dockerfiles(repository, "", repository.root, built)
+    except InputError:
+        return table
+    names = image_names(chosen)
+    images = {"": translation.settings, **translation.others}
+    return replace(
+        table, names={key: names.get(dockerfile_of(one), "") for key, one in images.items()}
+    )
