@@ -7,17 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from buildlib.adopt import facts
 from buildlib.adopt.configuration import built_places, dockerfile_of, image_names
 from buildlib.adopt.places import Repository, choose_dockerfiles
 from buildlib.adopt.sources import docker_lines
 from buildlib.adopt.translate import translate
-from buildlib.adopt.translation import Row, Translation
+from buildlib.adopt.translation import How, Part, Row, Translation
 from buildlib.errors import InputError
 from buildlib.executor import Runner
 from buildlib.findings.report import Report
 
 # The tasks that choose an image.
 _OF_AN_IMAGE: Final = ("docker-build", "docker-run", "docker-publish")
+# What docker-build has options for.
+_OF_A_LINE: Final = ("dockerfile", "platforms")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,9 +44,24 @@ class MigrationTable(Report):
         name = self.names.get(row.image, "")
         program, _, rest = row.command.partition(" ")
         task, _, options = rest.partition(" ")
-        if not name or task not in _OF_AN_IMAGE:
+        if task not in _OF_AN_IMAGE or not (name or row.image):
             return row
-        return replace(row, command=f"{program} {task} --only {name} {options}".rstrip())
+        if name:
+            return replace(row, command=f"{program} {task} --only {name} {options}".rstrip())
+        if task == "docker-build" and self._differs_by_file(row):
+            file = facts.for_shell(dockerfile_of(self.translation.others[row.image]))
+            return replace(row, command=f"{program} {task} --file {file} {options}".rstrip())
+        part = Part(row.image, How.LEFT, f"an image of its own: add [images.{row.image}]")
+        return replace(row, command="", parts=(part, *row.parts))
+
+    def _differs_by_file(self, row: Row) -> bool:
+        """Return whether a further image has another Dockerfile, and else what the main one has."""
+        main, other = self.translation.settings, self.translation.others[row.image]
+        known = {key: value for key, value in other.items() if key not in _OF_A_LINE}
+        everything = "--platform all" in row.command
+        return known.items() <= main.items() and (
+            not everything or main.get("platforms") == other.get("platforms")
+        )
 
     def as_text(self) -> str:
         """Return it for people."""
