@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from conftest import ROOT
 
+from buildlib.adopt.migration import MigrationTable
 from buildlib.adopt.translation import Translation
 
 FOLDER: Final = ROOT / "tests" / "adopt" / "corpus"
@@ -46,10 +47,10 @@ class Repository:
         """Return the settings that are expected, and those of further images below `others`."""
         return tomllib.loads(self.files["expected.toml"])
 
-    def update(self, translation: Translation) -> None:
+    def update(self, table: MigrationTable) -> None:
         """Write what is expected as it is now."""
-        found = {**self.files, "expected.toml": to_toml(settings_of(translation))}
-        found["expected.txt"] = rows_of(translation)
+        found = {**self.files, "expected.toml": to_toml(settings_of(table.translation))}
+        found["expected.txt"] = rows_of(table)
         parts = [f"{key}: {value}\n" for key, value in self.about.items()]
         parts += [f"-- {name} --\n{text}" for name, text in found.items()]
         (FOLDER / f"{self.name}.txt").write_text("".join(parts), encoding="utf-8")
@@ -74,10 +75,10 @@ def settings_of(translation: Translation) -> dict[str, Any]:
     return {**translation.settings, **others}
 
 
-def rows_of(translation: Translation) -> str:
+def rows_of(table: MigrationTable) -> str:
     """Return the rows in short."""
     lines = list[str]()
-    for row in translation.rows:
+    for row in table.rows:
         when = f" ({row.line.condition})" if row.line.condition else ""
         image = f" [{row.image}]" if row.image else ""
         lines.append(f"{row.line.place}{image}{when}: {row.command or '-'}")

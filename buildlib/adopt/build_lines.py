@@ -509,7 +509,7 @@ def image_name(builds: Sequence[BuildLine], pushed: Sequence[str]) -> str:
     names = [name for name in counts if is_name(name)]
     if not names:
         # A registry without a value is left out.
-        rough = (name.partition("/")[2] or name for name in counts if "/" in facts.masked(name))
+        rough = (name[facts.masked(name).find("/") + 1 :] for name in counts)
         return next(filter(is_name, (*rough, *map(facts.last_part, counts))), "")
     return max(names, key=lambda name: (counts[name], name in pushed, -names.index(name)))
 

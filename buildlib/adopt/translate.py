@@ -89,10 +89,10 @@ class _Translator:
         self._settings: Settings = {}
         self._others: dict[str, Settings] = {}
         self._rows: dict[int, Row] = {}
-        self._name = ""
-        self._names: set[str] = set()
+        # Which image a name is of, by its last element.
+        self._images: dict[str, str] = {}
         # By the file and the service of a compose file.
-        self._of_service: dict[tuple[str, str], Settings] = {}
+        self._services: dict[tuple[str, str], str] = {}
 
     def translation(self) -> Translation:
         pushed = tuple(self._pushed())
@@ -138,20 +138,22 @@ class _Translator:
         for number, image in enumerate(images):
             name = image_name(image.builds, pushed)
             image.translate(name)
-            for build in image.builds:
-                if build.line.where.startswith("service "):
-                    self._of_service[build.line.file, build.line.where] = image.settings
             short = facts.last_part(name)
             other = self._free(short, image) if number else ""
+            for build in image.builds:
+                if build.line.where.startswith("service "):
+                    self._services[build.line.file, build.line.where] = other
             self._rows |= dict(image.rows(other))
             if other:
                 self._others[other] = image.settings
             else:
-                self._settings, self._name = image.settings, short
-            self._names |= {
-                facts.last_part(one) for build in image.builds for one, _ in build.names
-            }
-        self._names.discard("")
+                self._settings = image.settings
+            for one in (name for build in image.builds for name, _ in build.names):
+                self._images.setdefault(facts.last_part(one), other)
+
+    def _of(self, image: str) -> Settings:
+        """Return the settings of an image."""
+        return self._others[image] if image else self._settings
 
     def _used(self, line: DockerLine, command: CommandLine) -> str:
         """Return the builder that the lines before one choose for it, where it names none."""
@@ -187,20 +189,17 @@ class _Translator:
         return next(one for one in (name, *numbers) if one not in self._others)
 
     def _registries(self, pushed: Iterable[str]) -> None:
-        table: dict[str, dict[str, str]] = {}
         for name in dict.fromkeys(pushed):
-            if not is_name(name) or "/" not in name:
+            short = facts.last_part(name)
+            if not is_name(name) or "/" not in name or (self._images and short not in self._images):
                 continue
-            if self._name and facts.last_part(name) != self._name:
-                continue
+            table = self._of(self._images.get(short, "")).setdefault("registries", {})
             reference = parse_reference(canonical(name))
             host = reference.registry
             key = _HOSTS.get(host, re.split(r"[.:]", host)[0])
             if all(one["repository"] != reference.name for one in table.values()):
                 key = key if key not in table else f"{key}-{len(table) + 1}"
                 table[key] = {"repository": reference.name}
-        if table:
-            self._settings["registries"] = table
 
     def _create(self) -> None:
         """Configure the builder that is created, where one is."""
@@ -245,35 +244,38 @@ class _Translator:
     def _run(self, line: DockerLine, command: CommandLine) -> Row:
         name, _ = facts.split_image(command.words[0])
         short = facts.last_part(name)
-        settings = self._of_service.get((line.file, line.where))
-        if settings is None and short not in self._names:
+        image = self._services.get((line.file, line.where), self._images.get(short))
+        if image is None:
             return self._beside(line, command)
-        if settings is None:
-            settings = self._settings if short == self._name else self._others.get(short, {})
         run = RunLine(line, command, short, self._root)
         row = run.row()
-        table = settings.setdefault("run", {}) if run.settings else {}
+        table = self._of(image).setdefault("run", {}) if run.settings else {}
         for key, value in run.settings.items():
             _join(table, key, value)
-        return row
+        return replace(row, image=image)
 
     def _beside(self, line: DockerLine, command: CommandLine) -> Row:
         """Return the row of a container of another image, which the repository's own may need."""
         name = line.where.removeprefix("service ")
         for other in self._lines:
-            settings = self._of_service.get((other.file, other.where))
-            if settings is not None and other.file == line.file and name in other.needs:
-                services = settings.setdefault("run", {}).setdefault("services", {})
+            image = self._services.get((other.file, other.where))
+            if image is not None and other.file == line.file and name in other.needs:
+                services = self._of(image).setdefault("run", {}).setdefault("services", {})
                 row, services[name] = service_row(line, command, name)
-                return row
+                return replace(row, image=image)
         return _all(line, command, "", "it runs an image that this repository does not build")
 
     def _published(self, line: DockerLine, command: CommandLine) -> Row:
         names = [facts.split_image(facts.with_facts(word))[0] for word in command.words]
-        if not {facts.last_part(name) for name in names} & self._names:
+        known = [
+            self._images[short]
+            for name in names
+            if (short := facts.last_part(name)) in self._images
+        ]
+        if not known:
             return _all(line, command, "", "it is an image that this repository does not build")
         parts = []
-        tables = self._settings.get("registries", {})
+        tables = self._of(known[0]).get("registries", {})
         for word, name in zip(command.words, names, strict=True):
             full = canonical(name) if is_name(name) else ""
             key = next((key for key, one in tables.items() if one["repository"] == full), "")
@@ -285,7 +287,7 @@ class _Translator:
                 parts.append(Part(word, How.LEFT, "it has no value in the file: add [registries]"))
         row = _all(line, command, "invoke docker-publish", "a release is pushed with all its tags")
         others = tuple(part for part in row.parts if part.text not in command.words)
-        return Row(line=line, command=row.command, parts=(*parts, *others))
+        return Row(line=line, command=row.command, image=known[0], parts=(*parts, *others))
 
     def _use(self, line: DockerLine, command: CommandLine) -> Row:
         name = "".join(command.words[:1])

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from buildlib.adopt.configuration import Package
 from buildlib.adopt.files import write_all
-from buildlib.adopt.migration import migration_table
+from buildlib.adopt.migration import migration_table, with_names
 from buildlib.adopt.places import find_repository
 from buildlib.adopt.plan import Adoption, AdoptionRequest, plan_adoption
 from buildlib.commands.session import Edge
@@ -119,8 +119,9 @@ def _text(name: str, package: Package) -> str:
 
 def show_migration(run: Edge, *, as_json: bool) -> None:
     """Print each command line of docker that the repository has, and what does the same."""
-    root = find_repository(run.start).root
-    show(migration_table(root, run.executor), run.console, as_json=as_json)
+    repository = find_repository(run.start)
+    table = with_names(migration_table(repository.root, run.executor), repository)
+    show(table, run.console, as_json=as_json)
 
 
 def _package() -> Package:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from posixpath import normpath
 
 import pytest
-from adoptcorpus import Repository, corpus, rows_of, settings_of, to_toml
-from conftest import TASKS, Checkout, git
+from adoptcorpus import Repository, corpus, rows_of, settings_of
+from conftest import Checkout, git
 
 from buildlib.adopt import facts
+from buildlib.adopt.configuration import Package
 from buildlib.adopt.docker_options import CommandLine, parse_command
-from buildlib.adopt.migration import migration_table
-from buildlib.adopt.translation import How, Row, Translation
+from buildlib.adopt.files import write_all
+from buildlib.adopt.migration import MigrationTable, migration_table, with_names
+from buildlib.adopt.places import find_repository
+from buildlib.adopt.plan import AdoptionRequest, plan_adoption
+from buildlib.adopt.translation import How, Row
 from buildlib.config.build_options import short_attestation
 from buildlib.image.reference import canonical
 
@@ -62,18 +67,18 @@ def test_it_becomes_the_settings_that_do_the_same(
     root = tmp_path / repository.name
     shutil.copytree(template, root)
     table = migration_table(repository.write(root))
+    table = with_names(table, find_repository(root))
     translation = table.translation
     if request.config.getoption("--update-golden"):
-        repository.update(translation)
+        repository.update(table)
     else:
         assert settings_of(translation) == repository.expected
-        assert rows_of(translation) == repository.files["expected.txt"]
-    (root / "tasks.py").write_text(TASKS, encoding="utf-8")
-    (root / ".dockerignore").write_text("dist\n", encoding="utf-8")
-    built = [row for row in translation.rows if row.command.startswith("invoke docker-build")]
+        assert rows_of(table) == repository.files["expected.txt"]
+    write_all(plan_adoption(root, AdoptionRequest(root, Package("buildlib"))).changes)
+    built = [row for row in table.rows if row.command.startswith("invoke docker-build")]
     for row in built:
-        check_line(root, translation, row)
-    for row in translation.rows:
+        check_line(root, table, row)
+    for row in table.rows:
         check_complete(row)
 
 
@@ -89,14 +94,14 @@ def check_complete(row: Row) -> None:
         assert all(piece in str(words) for piece in pieces), (word, row.parts)
 
 
-def check_line(root: Path, translation: Translation, row: Row) -> None:
+def check_line(root: Path, table: MigrationTable, row: Row) -> None:
     """See that a dry run has the options of the line, and no others but those of the library."""
     command = parse_command(row.line.argv)
     if command.name != "build":
         return
-    settings = translation.others[row.image] if row.image else translation.settings
-    text = to_toml({"image": "corpus", **settings})
-    (root / "buildlib.toml").write_text(text, encoding="utf-8")
+    text = (root / "buildlib.toml").read_text(encoding="utf-8")
+    settings = tomllib.loads(text)
+    settings |= settings.get("images", {}).get(table.names.get(row.image, ""), {})
     words = shlex.split(filled(row.command))[1:]
     secrets = settings.get("secrets", {})
     env = {source["env"]: "x" for source in secrets.values() if "env" in source}
@@ -122,9 +127,10 @@ def check_line(root: Path, translation: Translation, row: Row) -> None:
     after = set(normal(found, root, ".", values))
     missing = {one for one in before - after if not is_excused(one, row)}
     assert not missing, (row.command, text, done.stdout)
-    image = canonical(str(settings.get("image", "corpus")))
+    image = canonical(settings["image"])
     own = {("tag", f"{image}:{values['version']}"), ("tag", f"{image}:latest")}
-    more = {one for one in after - before - own if not is_added(one, translation)}
+    args = {*BUILD_ARGS, *settings.get("inject", {}).values()}
+    more = {one for one in after - before - own if not is_added(one, args, table)}
     assert not more, (row.command, text, done.stdout)
 
 
@@ -181,14 +187,14 @@ def is_excused(one: tuple[str, str], row: Row) -> bool:
     return one[0] == "tag" and any(part.what.startswith("it has no value") for part in row.left)
 
 
-def is_added(one: tuple[str, str], translation: Translation) -> bool:
+def is_added(one: tuple[str, str], args: set[str], table: MigrationTable) -> bool:
     """Return whether docker-build adds an option by itself."""
     name, value = one
     key = value.partition("=")[0]
     if name == "build-arg":
-        return key in BUILD_ARGS
+        return key in args
     if name == "label":
         return key.startswith(LABELS)
     if name == "builder":
-        return any(f"--builder {value}" in row.command for row in translation.rows)
+        return any(f"--builder {value}" in row.command for row in table.rows)
     return one == ("provenance", "false")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from buildlib.adopt.evidence import DockerLine
 from buildlib.adopt.facts import for_shell, split_image, with_facts
-from buildlib.adopt.migration import migration_table
+from buildlib.adopt.migration import MigrationTable, migration_table
 from buildlib.adopt.translate import translate
 from buildlib.adopt.translation import How, Translation
 
@@ -228,6 +228,28 @@ def test_every_part_of_a_row_is_printed(tmp_path: Path) -> None:
     assert [row["command"] for row in table.as_dict()["rows"]] == [
         *("invoke docker-build", "invoke docker-run", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "names", "command"),
+    [
+        ("docker build -t x/sub sub", {}, ""),
+        ("docker build -t x/sub sub", {"": "app", "sub": "web"}, "docker-build --only web"),
+        ("docker build -t x/app -f Other .", {}, "docker-build --file Other"),
+        ("docker build -t x/app -f Other --build-arg A=1 .", {}, ""),
+        ("docker build -t x/app -f Other --platform linux/amd64,linux/arm64 .", {}, ""),
+    ],
+)
+def test_a_task_is_about_the_image_of_its_line(
+    tmp_path: Path, line: str, names: dict[str, str], command: str
+) -> None:
+    found = translated(tmp_path, "docker build -t x/app .", line)
+    main, row = MigrationTable(translation=found, names=names).rows
+    only = " --only app" if names else ""
+    assert main.command == f"invoke docker-build{only}"
+    assert row.command.removeprefix("invoke ") == command
+    told = [part.what for part in row.left if "[images." in part.what]
+    assert told == ([] if command else [f"an image of its own: add [images.{row.image}]"])
 
 
 def test_a_repository_without_docker_has_no_table(tmp_path: Path) -> None:
