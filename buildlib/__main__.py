@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import packages_distributions, version
-
 from invoke.program import Program
 
-from buildlib import interrupts, streams
+from buildlib import distribution, interrupts, streams
 from buildlib.tasks.collection import collection, task_list
 from buildlib.tasks.session import answer
 
@@ -16,8 +14,8 @@ class _Buildlib(Program):
 
     def print_version(self) -> None:
         """Print the version of the distribution that holds this package."""
-        found = packages_distributions().get("buildlib", ())
-        answer(f"buildlib {version(found[0])}" if found else "buildlib, not installed")
+        found = distribution.version()
+        answer(f"buildlib {found}" if found else "buildlib, not installed")
 
     def load_collection(self) -> None:
         """Take our tasks instead of those of a tasks.py."""
