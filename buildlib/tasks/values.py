@@ -162,6 +162,7 @@ class Values:
 # By option, or by task and option where another task has an option of that name for something else.
 FINDERS: Final[Mapping[str, Callable[[Values], Iterable[str]]]] = {
     "builder": Values.builders,
+    "call": lambda _: ("check", "outline", "targets"),
     "completion shell": Values.shells,
     "docker-builder action": Values.actions,
     "docker-builder name": Values.configured_builders,
@@ -173,7 +174,9 @@ FINDERS: Final[Mapping[str, Callable[[Values], Iterable[str]]]] = {
     "docker-verify reference": Values.references,
     "doctor for": Values.doctor_groups,
     "image": Values.images,
+    "network": lambda _: ("default", "none", "host"),
     "next": Values.increments,
+    "no-cache-filter": Values.stages,
     "output": Values.outputs,
     "platform": Values.platforms_and_all,
     "progress": Values.progress,
