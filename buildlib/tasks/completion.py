@@ -62,7 +62,7 @@ class Completion:
         """Return what the last of the words can be; None: Invoke knows it better."""
         *before, current = words
         if "--" in before:
-            return []
+            return [] if self._complete else None
         task, context, option = self._place(before)
         flag, equals, _ = current.partition("=")
         if option is None and (known := context.flags.get(flag)) and known.takes_value:
@@ -70,12 +70,12 @@ class Completion:
             option = known
         elif not current.startswith("-") or option:
             equals = ""
+        if not (self._complete or (task and option)):
+            return None
         if option is not None:
             found = self._of(task, option)
             # Files are completed by the shell.
             return _plain(f"{flag}={one}" if equals else one for one in found)
-        if not self._complete:
-            return None
         if current.startswith("-"):
             return _plain((*context.flag_names(), *context.inverse_flags))
         return _plain(self._tasks)

@@ -122,7 +122,8 @@ def test_options_are_those_of_the_task_before_the_word(root: Path) -> None:
 def test_beside_other_tasks_only_values_of_ours_are_completed(root: Path) -> None:
     assert _candidates(root, "docker-bu", complete=False) is None
     assert _candidates(root, "docker-build --pl", complete=False) is None
-    assert _candidates(root, "theirs --platform ", complete=False) is None
+    for line in ("theirs --platform ", "--help ", "--collection ", "docker-run -- "):
+        assert _candidates(root, line, complete=False) is None
     assert _candidates(root, "docker-builder ", complete=False) == ["create", "status", "remove"]
     assert _candidates(root, "theirs docker-builder ", complete=False) == [
         "create",
