@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke.program import Program
 
-from buildlib import distribution, interrupts, streams
+from buildlib import interrupts, streams
 from buildlib.tasks.collection import collection, task_list
 from buildlib.tasks.session import answer
 
@@ -14,6 +14,8 @@ class _Buildlib(Program):
 
     def print_version(self) -> None:
         """Print the version of the distribution that holds this package."""
+        from buildlib import distribution  # noqa: PLC0415 - slow, and for this alone
+
         found = distribution.version()
         answer(f"buildlib {found}" if found else "buildlib, not installed")
 

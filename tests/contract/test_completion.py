@@ -111,12 +111,13 @@ def test_a_key_press_waits_little_longer_than_for_an_empty_task(make_checkout: M
     env = unmeasured(PYTHONPATH=checkout.environment({})["PYTHONPATH"])
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     words = ["--complete", "--", "buildlib", "docker-build", "--platform", ""]
-    completion, empty = (
-        min(_cpu(argv, root, env) for _ in range(4))
-        for argv, root in (
-            ([sys.executable, "-m", "buildlib", *words], checkout.root),
-            ([sys.executable, "-m", "invoke", "empty"], checkout.root / "empty"),
-        )
+    commands = (
+        ([sys.executable, "-m", "buildlib", *words], checkout.root),
+        ([sys.executable, "-m", "invoke", "empty"], checkout.root / "empty"),
     )
+    ratios = []
+    for _ in range(4):
+        completion, empty = (_cpu(argv, root, env) for argv, root in commands)
+        ratios.append(completion / empty)
     # 100 ms more than the 130 ms of an empty task, on the machine of benchmarks/README.md.
-    assert completion < 1.75 * empty, (completion, empty)
+    assert min(ratios) < 1.75, ratios

@@ -41,7 +41,8 @@ def test_both_have_their_names(checkout: Checkout) -> None:
     assert checkout.invoke("clean", "--kind", "x").stdout == "theirs x\n"
     assert checkout.invoke("image.clean", "--dry-run").stdout == ""
     short, flat = (
-        checkout.invoke(name, "--dry-run").stdout for name in ("image.build", "all.docker-build")
+        checkout.invoke(name, "--dry-run", SOURCE_DATE_EPOCH="1").stdout
+        for name in ("image.build", "all.docker-build")
     )
     assert short.startswith("docker buildx build ")
     assert short.partition("--metadata-file")[0] == flat.partition("--metadata-file")[0]
