@@ -20,7 +20,7 @@ from typing import Final, Literal
 
 import nox
 
-from buildlib.config.config import Config, load_config
+from buildlib.config.config import Config, load_images
 from buildlib.errors import InputError, did_you_mean
 
 NAMES: Final = ("image_lint", "smoke", "reproducible", "scan", "release_test")
@@ -41,7 +41,7 @@ def sessions(
 ) -> None:
     """Register sessions that check the image, and make a test release of it.
 
-    `image_lint` is docker-policy, `smoke` is docker-smoke for each configured platform,
+    `image_lint` is docker-policy, `smoke` is docker-smoke for each image and configured platform,
     `reproducible` is docker-reproduce, `scan` is docker-scan, and `release_test` is
     docker-rehearse. Arguments after `--` are passed on to the task; `image_lint`, `smoke` and
     `scan` take an existing image as the first. All have the tag `image`, and may run in parallel.
@@ -50,7 +50,7 @@ def sessions(
         root: where the project's configuration is looked for, upwards; default: the directory of
             the noxfile.
         only: names of the sessions that are registered.
-        prefix: comes before each name, such as `api_` where a repository has several images.
+        prefix: comes before each name, such as `api_` where a repository has several projects.
         release: `dry` only prints the steps of a release, for a repository whose release can't be
             tested on the machine.
         install: prepares the session's environment; default: there is none, and the tasks run with
@@ -64,7 +64,7 @@ def sessions(
     for name in wanted:
         if name not in NAMES:
             raise InputError(f"there is no session {name!r}", hint=did_you_mean(name, NAMES))
-    made = _Sessions(root, load_config(root, os.environ), install, prefix)
+    made = _Sessions(root, load_images(root, os.environ), install, prefix)
     if "image_lint" in wanted:
         made.checks("image_lint", "docker-policy", "Check image and Dockerfile against the policy.")
     if "smoke" in wanted:
@@ -88,8 +88,10 @@ def _with_image(session: nox.Session) -> list[str]:
 class _Sessions:
     """What the sessions of one project have in common."""
 
-    def __init__(self, root: Path, config: Config, install: Install | None, prefix: str) -> None:
-        self._root, self._config = root, config
+    def __init__(
+        self, root: Path, configs: Sequence[Config], install: Install | None, prefix: str
+    ) -> None:
+        self._root, self._configs = root, configs
         self._install, self._prefix = install, prefix
 
     def add(self, name: str, body: Callable[..., None], text: str) -> None:
@@ -129,17 +131,22 @@ class _Sessions:
         self.add(name, check, text)
 
     def smoke(self) -> None:
-        """Register the session of smoke, once for each configured platform."""
-        platforms = [str(platform) for platform in self._config.platforms]
+        """Register the session of smoke, once for each image and configured platform."""
+        short_names = {config.name: config.short_name for config in self._configs}
+        cases = [
+            (config.name, str(platform))
+            for config in self._configs
+            for platform in config.platforms or ("",)
+        ]
 
-        def smoke(session: nox.Session, platform: str = "") -> None:
+        def smoke(session: nox.Session, image: str = "", platform: str = "") -> None:
+            only = ("--only", image) if image else ()
             chosen = ("--platform", platform) if platform else ()
             ending = f"-{platform.replace('/', '-')}" if platform else ""
-            report = f"dist/{self._config.short_name}-smoke{ending}.xml"
-            self.run(
-                session, "docker-smoke", *chosen, "--junit", report, posargs=_with_image(session)
-            )
+            report = f"dist/{short_names[image]}-smoke{ending}.xml"
+            words = (*only, *chosen, "--junit", report)
+            self.run(session, "docker-smoke", *words, posargs=_with_image(session))
 
-        body = nox.parametrize("platform", platforms, ids=platforms)(smoke) if platforms else smoke
-        text = "Smoke-test one platform; `-- IMAGE` tests an existing image."
-        self.add("smoke", body, text)
+        ids = ["-".join(filter(None, case)) for case in cases]
+        body = nox.parametrize("image,platform", cases, ids=ids)(smoke) if any(ids) else smoke
+        self.add("smoke", body, "Smoke-test one platform; `-- IMAGE` tests an existing image.")

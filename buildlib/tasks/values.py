@@ -35,10 +35,11 @@ class Values:
         return tuple(dict.fromkeys(map(str, find(self)))) if find else ()
 
     @cached_property
-    def _config(self) -> Config:
-        from buildlib.config.config import load_config
+    def _configs(self) -> tuple[Config, ...]:
+        """Return the configuration of each image."""
+        from buildlib.config.config import load_images
 
-        return load_config(self._start, self._env)
+        return load_images(self._start, self._env)
 
     def actions(self) -> Iterable[str]:
         """Return what docker-builder can do."""
@@ -56,7 +57,7 @@ class Values:
 
     def configured_builders(self) -> Iterable[str]:
         """Return the names of the configured builders."""
-        return [builder.name for builder in self._config.builders]
+        return [builder.name for config in self._configs for builder in config.builders]
 
     def doctor_groups(self) -> Iterable[str]:
         """Return the kinds of work that doctor can be asked about."""
@@ -72,12 +73,17 @@ class Values:
 
     def images(self) -> Iterable[str]:
         """Return the image that was built last, the archives below, and the image's versions."""
-        config, here = self._config, Path.cwd()
-        if config.local_image:
-            yield config.local_image
-        for path in sorted((config.root / "dist").glob("*.tar")):
-            yield str(path.relative_to(here) if path.is_relative_to(here) else path)
-        yield from (f"{config.image}:{version}" for version in self.versions())
+        here = Path.cwd()
+        for config in self._configs:
+            if config.local_image:
+                yield config.local_image
+            for path in sorted((config.root / config.folder("dist")).glob("*.tar")):
+                yield str(path.relative_to(here) if path.is_relative_to(here) else path)
+            yield from (f"{config.image}:{version}" for version in _versions(config))
+
+    def image_names(self) -> Iterable[str]:
+        """Return the names of several images."""
+        return [config.name for config in self._configs if config.name]
 
     def increments(self) -> Iterable[str]:
         """Return which numbers of a version can go up."""
@@ -96,7 +102,7 @@ class Values:
         from buildlib.image.platform import KNOWN
 
         usual = [one for one in KNOWN if one.startswith("linux/")]
-        return map(str, self._config.platforms or usual)
+        return map(str, [one for config in self._configs for one in config.platforms] or usual)
 
     def platforms_and_all(self) -> Iterable[str]:
         """Return them, and the word that means all of them."""
@@ -117,12 +123,14 @@ class Values:
 
     def references(self) -> Iterable[str]:
         """Return what the registries may have."""
-        for registry in self._config.registries:
-            yield from (f"{registry.repository}:{tag}" for tag in self.tags())
+        for config in self._configs:
+            tags = ("latest", *_versions(config))
+            for registry in config.registries:
+                yield from (f"{registry.repository}:{tag}" for tag in tags)
 
     def registries(self) -> Iterable[str]:
         """Return the names of the configured registries."""
-        return [registry.name for registry in self._config.registries]
+        return [registry.name for config in self._configs for registry in config.registries]
 
     def severities(self) -> Iterable[str]:
         """Return the severities that can be a threshold."""
@@ -140,8 +148,10 @@ class Values:
         """Return the names of the Dockerfile's stages."""
         from buildlib.dockerfile.parser import parse_dockerfile
 
-        text = (self._config.root / self._config.dockerfile).read_text("utf-8", "replace")
-        return [stage.name for stage in parse_dockerfile(text).stages if stage.name]
+        files = dict.fromkeys(config.root / config.dockerfile for config in self._configs)
+        texts = [file.read_text("utf-8", "replace") for file in files]
+        stages = [stage for text in texts for stage in parse_dockerfile(text).stages]
+        return [stage.name for stage in stages if stage.name]
 
     def tags(self) -> Iterable[str]:
         """Return the image tags that a release may have."""
@@ -149,14 +159,18 @@ class Values:
 
     def versions(self) -> Iterable[str]:
         """Return the versions that git tags name, the newest first."""
-        from buildlib.git.tag_names import tag_names
+        return [version for config in self._configs for version in _versions(config)]
 
-        naming, left = self._config.naming, set(tag_names(self._config.root))
-        for _ in range(_MOST):
-            if not (tag := naming.highest(left)):
-                return
-            left.remove(tag)
-            yield naming.version_of(tag)
+
+def _versions(config: Config) -> Iterable[str]:
+    from buildlib.git.tag_names import tag_names
+
+    naming, left = config.naming, set(tag_names(config.root))
+    for _ in range(_MOST):
+        if not (tag := naming.highest(left)):
+            return
+        left.remove(tag)
+        yield naming.version_of(tag)
 
 
 # By option, or by task and option where another task has an option of that name for something else.
@@ -177,6 +191,7 @@ FINDERS: Final[Mapping[str, Callable[[Values], Iterable[str]]]] = {
     "network": lambda _: ("default", "none", "host"),
     "next": Values.increments,
     "no-cache-filter": Values.stages,
+    "only": Values.image_names,
     "output": Values.outputs,
     "platform": Values.platforms_and_all,
     "progress": Values.progress,

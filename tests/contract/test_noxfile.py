@@ -76,6 +76,20 @@ def test_names_are_chosen_and_two_images_have_sessions_of_their_own(make_checkou
     ]
 
 
+def test_each_of_several_images_is_smoked_by_itself(make_checkout: Make) -> None:
+    root = make_checkout(config=f"{PLATFORMS}[images.api]\n[images.worker]\nplatforms = []\n").root
+    call = 'import buildlib.nox\nbuildlib.nox.sessions(only=["smoke"])\n'
+    assert [one["session"] for one in _listed(root, call)] == [
+        "smoke(api-linux/amd64)",
+        "smoke(api-linux/arm64)",
+        "smoke(worker)",
+    ]
+    (root / "Dockerfile").write_text("FROM scratch AS final\n", encoding="utf-8")
+    ran = _nox(root, "-s", "smoke(worker)", "--", "--dry-run")
+    (line,) = [line for line in ran.splitlines() if line.startswith("docker buildx build ")]
+    assert "/worker:smoke " in line
+
+
 def test_without_platforms_smoke_is_one_session(make_checkout: Make) -> None:
     call = 'import buildlib.nox\nbuildlib.nox.sessions(only=["smoke"])\n'
     assert [one["session"] for one in _listed(make_checkout().root, call)] == ["smoke"]

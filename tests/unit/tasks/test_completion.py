@@ -100,6 +100,27 @@ def test_values_are_those_of_the_project(root: Path, line: str, found: str) -> N
     assert _candidates(root, line) == found.split()
 
 
+def test_the_values_of_several_images_are_those_of_each(root: Path) -> None:
+    (root / "worker.Dockerfile").write_text("FROM scratch AS worker\n", encoding="utf-8")
+    text = f"{CONFIG}[images.api]\n[images.worker]\ndockerfile = 'worker.Dockerfile'\n"
+    text += "platforms = ['linux/riscv64']\nimage = 'w'\ntag-prefix = 'cli/v'\n"
+    (root / "buildlib.toml").write_text(text, encoding="utf-8")
+    assert _candidates(root, "docker-build --only ") == ["api", "worker"]
+    platforms = ["linux/amd64", "linux/arm64", "linux/riscv64", "all"]
+    assert _candidates(root, "docker-build --platform ") == platforms
+    assert _candidates(root, "docker-build --target ") == ["compile", "final", "worker"]
+    assert _candidates(root, "docker-rollback --version ") == ["1.10.0", "1.9.0", "2.0.0"]
+    images = _candidates(root, "docker-size --image ")
+    assert images is not None
+    assert images[-2:] == ["w:latest", "w:2.0.0"]
+
+
+def test_references_are_those_of_each_registry(root: Path) -> None:
+    tags = ("latest", "1.10.0", "1.9.0")
+    expected = [f"{one}:{tag}" for one in ("r.io/me/x", "b.io/x") for tag in tags]
+    assert _candidates(root, "docker-verify ") == expected
+
+
 @pytest.mark.parametrize(
     "line",
     ["", "docker-bu", "version ", "tag minor ", "docker-build --pull ", "--echo ", "--help "],
