@@ -12,6 +12,7 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import buildlib.nox
 from buildlib.config.config import load_config
 
 # The first version that runs sessions in parallel: `nox -j 2`.
@@ -49,7 +50,6 @@ TOOLCHAINS = {
     "current": ("scripts/toolchain.py", "--engine"),
 }
 CONFIG = load_config(Path(__file__).parent, os.environ)
-PLATFORMS = [str(platform) for platform in CONFIG.platforms]
 
 
 def _python(version: str) -> str | None:
@@ -194,6 +194,7 @@ def engine(session: nox.Session) -> None:
     """Run the tests of building and running images on the real engine; takes pytest's options."""
     _install(session)
     _release_tools(session)
+    session.run("scripts/bootstrap.sh", "--shells", "true", external=True)
     # Most of the time these wait for the engine.
     _pytest(session, "engine", "tests/integration", workers=WAITING)
 
@@ -246,16 +247,8 @@ def simulation(session: nox.Session) -> None:
     session.run("pytest", *words, "tests/simulation")
 
 
-@nox.session(allow_parallel=True)
-@nox.parametrize("platform", PLATFORMS, ids=PLATFORMS)
-def smoke(session: nox.Session, platform: str) -> None:
-    """Smoke-test one platform; `nox -s smoke -- IMAGE` tests an existing image."""
-    _install(session)
-    words = list(session.posargs)
-    if words and not words[0].startswith("-"):
-        words.insert(0, "--image")
-    report = f"dist/{Path(CONFIG.image).name}-smoke-{platform.replace('/', '-')}.xml"
-    session.run("invoke", "docker-smoke", "--platform", platform, "--junit", report, *words)
+# smoke(linux/amd64), …: as other repositories have it.
+buildlib.nox.sessions(only=["smoke"], install=_install)
 
 
 @nox.session(allow_parallel=True)

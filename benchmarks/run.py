@@ -143,6 +143,7 @@ def start_rows(folder: Path, count: int) -> list[Row]:
         "empty": ["invoke", f"--search-root={folder}", "--collection=empty", "empty"],
         "version": ["invoke", "version"],
         "dry run": ["invoke", "docker-build", "--dry-run"],
+        "completion": ["invoke", "--complete", "--", "inv", "docker-build", "--platform", ""],
         "by hand": by_hand,
         "build": ["invoke", "docker-build"],
         "info": ["docker", "info"],
@@ -153,6 +154,7 @@ def start_rows(folder: Path, count: int) -> list[Row]:
     took = {name: f"{statistics.median(run[name] for run in runs):.2f} s" for name in commands}
     version = statistics.median(run["version"] / run["empty"] for run in runs)
     dry_run = statistics.median(run["dry run"] / run["empty"] for run in runs)
+    completion = statistics.median(run["completion"] - run["empty"] for run in runs)
     build = statistics.median((run["build"] - run["by hand"]) / run["empty"] for run in runs)
     bootstrap = statistics.median(run["bootstrap"] - run["info"] for run in runs)
     empty = "an empty task"
@@ -161,6 +163,10 @@ def start_rows(folder: Path, count: int) -> list[Row]:
         Row(
             *(f"{empty} / `invoke docker-build --dry-run`", took["empty"], took["dry run"]),
             f"{dry_run:.2f} times",
+        ),
+        Row(
+            *(f"{empty} / completion of `--platform`", took["empty"], took["completion"]),
+            f"{completion:+.2f} s",
         ),
         Row(
             "`docker buildx build` by hand / `invoke docker-build`, nothing changed",

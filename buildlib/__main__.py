@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import packages_distributions, version
-
 from invoke.program import Program
 
 from buildlib import interrupts, streams
@@ -16,8 +14,10 @@ class _Buildlib(Program):
 
     def print_version(self) -> None:
         """Print the version of the distribution that holds this package."""
-        found = packages_distributions().get("buildlib", ())
-        answer(f"buildlib {version(found[0])}" if found else "buildlib, not installed")
+        from buildlib import distribution  # noqa: PLC0415 - slow, and for this alone
+
+        found = distribution.version()
+        answer(f"buildlib {found}" if found else "buildlib, not installed")
 
     def load_collection(self) -> None:
         """Take our tasks instead of those of a tasks.py."""

@@ -7,6 +7,7 @@
 #   scripts/bootstrap.sh --install-engine CMD    install the engine with sudo if you are not root
 #   scripts/bootstrap.sh --release-tools CMD     install a registry server and cosign as well
 #   scripts/bootstrap.sh --browser CMD           install Chromium as well
+#   scripts/bootstrap.sh --shells CMD           install zsh and fish as well
 #   scripts/bootstrap.sh --as-root CMD           do everything as root (sudo), with your PATH and HOME
 #   scripts/bootstrap.sh --stop-engine           stop the engine, if it was started by this script
 #
@@ -35,6 +36,7 @@ check=no
 may_sudo=no
 release_tools=no
 browser=no
+shells=no
 
 # These files only define functions.
 # shellcheck source=scripts/lib/machine.sh
@@ -51,6 +53,8 @@ browser=no
 . "$root/scripts/lib/bases.sh"
 # shellcheck source=scripts/lib/browser.sh
 . "$root/scripts/lib/browser.sh"
+# shellcheck source=scripts/lib/shells.sh
+. "$root/scripts/lib/shells.sh"
 
 cache=$(cache_path)
 
@@ -119,6 +123,7 @@ prepare() {
     ensure_bases
     [ "$release_tools" = no ] || ensure_release_tools
     [ "$browser" = no ] || ensure_browser
+    [ "$shells" = no ] || ensure_shells
     export PATH="$venv/bin:$PATH" VIRTUAL_ENV="$venv"
     exec 9>&-
     umask "$mask"
@@ -138,6 +143,7 @@ main() {
             --install-engine) may_sudo=yes ;;
             --release-tools) release_tools=yes ;;
             --browser) browser=yes ;;
+            --shells) shells=yes ;;
             --as-root) be_root=yes ;;
             --stop-engine) stop_engine; exit ;;
             -h | --help) usage; exit ;;

@@ -49,7 +49,8 @@ each value with its source. Every key that is not a table can be set by a variab
 table, is refused, and so is an unknown key.
 
 Editors that support JSON Schema complete and check the file with
-[buildlib.schema.json](buildlib.schema.json).
+[buildlib.schema.json](buildlib.schema.json). Those with taplo find it by a line of
+`buildlib.toml`: `#:schema https://github.com/smiller333/dockerutilities/raw/main/docs/reference/buildlib.schema.json`.
 
 From Python: `buildlib.load_project`, `buildlib.make_build_plan` and `buildlib.build_image`; every
 public name is typed and listed in `buildlib.__all__`.

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from buildlib.builders.commands import boot_step, boots, create_steps, remove_step
 from buildlib.builders.manager import BuilderManager, BuildersReport, check_files
 from buildlib.commands.session import Edge
-from buildlib.config.builders import DOCKER, BuilderSettings, find_builder
+from buildlib.config.builders import ACTIONS, DOCKER, BuilderSettings, find_builder
 from buildlib.config.config import Config
 from buildlib.console import to_json
 from buildlib.errors import InputError, did_you_mean, raise_problems
 from buildlib.findings.report import show
-
-ACTIONS: Final = ("create", "status", "remove")
 
 
 def check_action(action: str) -> None:

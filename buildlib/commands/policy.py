@@ -28,7 +28,7 @@ def policy(run: Edge, image: str, *, release: bool, sarif: str, as_json: bool) -
         for line in policy_lines(project, run.today()):
             run.plan(line)
         return
-    named = image or project.config.local_image
+    named = image or run.local_image(project.config)
     with run.console.opening(f"reading {named}", saved(run.executor, named)) as archive:
         dropped = _dropped(run, project, named, archive)
         with run.console.running(f"checking {named}"):

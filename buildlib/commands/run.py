@@ -20,6 +20,7 @@ from buildlib.console import table, to_json
 from buildlib.containers.container import Containers, collected, command_error, labels_of, name_of
 from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.inspect import image_group, image_version
+from buildlib.containers.leftovers import listed_with
 from buildlib.containers.plan import (
     DATA,
     OWNER,
@@ -33,11 +34,11 @@ from buildlib.containers.plan import (
 )
 from buildlib.containers.runner import ContainerRunner, Running, describe_engine
 from buildlib.docker.endpoint import Pinged
-from buildlib.docker.engine import OWN_CODES, EngineFacts, inspect_engine, listed
+from buildlib.docker.engine import OWN_CODES, EngineFacts, inspect_engine
 from buildlib.errors import BuildlibError, EngineError, InputError, raise_problems
 from buildlib.executor import Executor
 from buildlib.image.labels import OWNER as IMAGE_OWNER
-from buildlib.image.labels import VERSION_LABEL
+from buildlib.image.labels import VERSION_LABEL, value_of
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 from buildlib.shell import shell_line
@@ -64,8 +65,9 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
     if as_json and not (detach or run.dry):
         raise InputError("--json is for --detach", why="in the foreground the log is on the screen")
     config = run.config()
+    image, version = "" if start.project else run.local_image(config), ""
     # Asked while `docker info` still runs.
-    version_of = partial(image_version, run.executor, config.local_image)
+    version_of = partial(image_version, run.executor, image)
     latest = None if start.project or run.dry else Background(version_of)
     if start.engine:
         facts = start.engine.get()
@@ -75,7 +77,7 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
     flow = ContainerRunner(config, run.env, request, engine, run.executor, run.console, Path.cwd())
     flow.check()
     if run.dry:
-        plan = flow.plan(config.local_image, dry=True)
+        plan = flow.plan(image, dry=True)
         # The engine that the socket leads to, as the real run has it.
         host = start.answer.candidate.docker_host
         before = ("env", f"DOCKER_HOST={host}") if host else ()
@@ -87,7 +89,8 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
         # What is wrong with buildx is for a build to say.
         problems = check_engine(facts, endpoint=start.answer.candidate.address)
         raise_problems(problems[-1:])
-    image, version = config.local_image, latest.get() if latest else ""
+    if latest:
+        version = latest.get()
     if start.project:
         build_request = BuildRequest(platforms=(request.platform,) if request.platform else ())
         project = start.project.get()
@@ -163,7 +166,7 @@ def _follow(flow: ContainerRunner, running: Running, run: Edge) -> None:
 
 def _containers(run: Edge) -> Containers:
     connect(run)
-    return Containers(run.executor, run.config().image)
+    return Containers(run.executor, run.config().owner)
 
 
 def stop(run: Edge, name: str) -> None:
@@ -186,7 +189,7 @@ def _remove_containers(
                 containers.remove_all(container)
             run.console.answer(prefix + name_of(container))
     if not run.dry:
-        containers.remove_stale(run.console.note)
+        containers.remove_stale(run.console.note, former=True)
     raise_problems(problems)
 
 
@@ -225,7 +228,7 @@ def _status(container: dict[str, Any]) -> dict[str, str]:
         "health": str(health),
         "version": labels.get(VERSION_LABEL, ""),
         "address": ", ".join(f"http://{place}" for place in published),
-        "data": labels.get(DATA, ""),
+        "data": value_of(labels, DATA),
         "image": str(container.get("Config", {}).get("Image", "")),
     }
 
@@ -251,8 +254,8 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     """
     answer, config = connect(run), run.config()
     containers = Containers(run.executor, config.owner)
-    labelled = ("--filter", f"label={OWNER}={config.owner}")
-    volumes = listed(run.executor, "volume", "ls", "--quiet", *labelled) if data else ()
+    listing = ("volume", "ls", "--quiet")
+    volumes = listed_with(run.executor, OWNER, config.owner, *listing) if data else ()
     places = DataPlaces(config.root, run.env, config.run.user)
     folder = _folder(config, data_dir) if data else None
     # What was asked about, and nothing that takes its place meanwhile, is removed.
@@ -280,7 +283,7 @@ def _folder(config: Config, data_dir: str) -> Path | None:
 
 def _directory(run: Edge, config: Config, answer: Pinged, places: DataPlaces) -> DataDirectory:
     kind = describe_engine(answer, inspect_engine(run.executor)).kind
-    image = config.local_image
+    image = run.local_image(config)
     account = (config.run.user, image_group(run.executor, config.run, image))
     return DataDirectory(run.executor, image, account, kind, places)
 
@@ -294,10 +297,8 @@ def _ask(run: Edge, what: Sequence[str], *, yes: bool) -> None:
 
 def _clean_images(run: Edge, config: Config) -> None:
     repository = parse_reference(config.image).name
-    label = f"label={IMAGE_OWNER}={config.owner}"
-    template = "{{.Repository}}:{{.Tag}}"
-    words = ("image", "ls", "--filter", label, "--format", template, repository)
-    for reference in listed(run.executor, *words):
+    words = ("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", repository)
+    for reference in listed_with(run.executor, IMAGE_OWNER, config.owner, *words):
         _remove(run, "image", reference)
 
 

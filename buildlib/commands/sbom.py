@@ -16,7 +16,7 @@ def write_sboms(run: Edge, image: str, *, folder: str, index: str, as_json: bool
     config = run.config()
     into = Path(folder) if folder else config.root / config.folder("dist")
     unknown = config.scan_settings().allow_unknown
-    named = image or config.local_image
+    named = image or run.local_image(config)
     with run.console.opening(f"reading {named}", saved(run.executor, named)) as archive:
         with run.console.running("syft"):
             report = make_sboms(

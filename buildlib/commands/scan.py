@@ -39,7 +39,7 @@ def scan(
     if published:
         report = _published(run, config, settings)
     else:
-        named = image or config.local_image
+        named = image or run.local_image(config)
         with run.console.opening(f"reading {named}", saved(run.executor, named)) as archive:
             report = _check(run, config, settings, archive, named)
     if sarif:

@@ -246,6 +246,14 @@ class Edge:
 
         return load_config(self.start, self.env, image=self.image)
 
+    def local_image(self, config: Config) -> str:
+        """Return the image that was built last here, or of this version if its tags name that."""
+        if config.local_image:
+            return config.local_image
+        from buildlib.versioning.local_tags import local_tags
+
+        return f"{config.image}:{local_tags(self.project().version, config)[0]}"
+
     def today(self) -> date:
         """Return the day, in UTC."""
         return datetime.fromtimestamp(time.time(), UTC).date()

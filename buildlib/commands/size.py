@@ -27,7 +27,7 @@ def size(run: Edge, image: str, *, top: int, record: bool, as_json: bool) -> Non
             hint='add size-record = "sizes.json" to the table smoke',
         )
     known = read_record(path) if path and not record else None
-    named = image or config.local_image
+    named = image or run.local_image(config)
     with run.console.opening(f"reading {named}", saved(run.executor, named)) as archive:
         report = check_size(
             archive,

@@ -33,6 +33,8 @@ DOCKER: Final = "docker"
 CONTAINER: Final = "docker-container"
 REMOTE: Final = "remote"
 KUBERNETES: Final = "kubernetes"
+# What docker-builder does with one.
+ACTIONS: Final = ("create", "status", "remove")
 DRIVERS: Final = (DOCKER, CONTAINER, REMOTE, KUBERNETES)
 # What stands for the platform in a builder's cache references.
 PLATFORM: Final = "{platform}"

@@ -27,7 +27,14 @@ from buildlib.config.key_types import (
     setting,
 )
 from buildlib.config.tables import BaseImage, Registry, Run, Smoke
-from buildlib.config.tag_rules import DEFAULT_RULES, TAGS, TagRule, latest_tag, version_ending
+from buildlib.config.tag_rules import (
+    DEFAULT_RULES,
+    LOCAL_TAGS,
+    TAGS,
+    TagRule,
+    latest_tag,
+    version_ending,
+)
 from buildlib.config.variables import BASE_IMAGES, OTHERS, PREFIX
 from buildlib.errors import BuildlibError, InputError, ProblemsError, nearest, raise_problems
 from buildlib.image.platform import Platform
@@ -99,6 +106,11 @@ class Config:
     tags: tuple[TagRule, ...] = setting(
         TAGS,
         "tags that a publication gives; left out: the usual ones",
+        default=(),
+    )
+    local_tags: tuple[str, ...] = setting(
+        LOCAL_TAGS,
+        "tags of a local build, such as {version} or dev; left out: the version and latest",
         default=(),
     )
     release_branches: tuple[str, ...] = setting(
@@ -223,13 +235,18 @@ class Config:
 
     @property
     def local_latest(self) -> str:
-        """Return the tag of the image that was built last on this machine."""
+        """Return `latest` as the tag rules write it, which tells images of one name apart."""
         return latest_tag(self.tags) if self.tags else LATEST
 
     @property
     def local_image(self) -> str:
-        """Return the image that was built last on this machine."""
-        return f"{self.image}:{self.local_latest}"
+        """Return the image that was built last on this machine.
+
+        It is empty where no local build has a tag that is the same for every version.
+        """
+        fixed = (tag for tag in self.local_tags if "{" not in tag)
+        tag = next(fixed, "") if self.local_tags else self.local_latest
+        return f"{self.image}:{tag}" if tag else ""
 
     @property
     def short_name(self) -> str:
@@ -239,7 +256,7 @@ class Config:
     @property
     def owner(self) -> str:
         """Return what containers and images are marked with: two images may have one name."""
-        return self.local_image.removesuffix(f":{LATEST}")
+        return f"{self.image}:{self.local_latest}".removesuffix(f":{LATEST}")
 
     def base_settings(self) -> Bases:
         """Return how base images are checked, with the defaults where nothing is configured."""

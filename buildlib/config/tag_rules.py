@@ -18,6 +18,7 @@ from buildlib.config.key_types import (
     MismatchError,
     gathered,
     parse_keys,
+    parse_names,
     parse_table,
     parse_text,
     parse_texts,
@@ -93,12 +94,12 @@ def _kinds(value: object, where: str) -> tuple[VersionKind, ...]:
     return tuple(_choice(VersionKind, word, where) for word in _filled(value, where))
 
 
-def _template(value: object, where: str) -> str:
+def _template(value: object, where: str, names: Sequence[str] = _NAMES) -> str:
     template = parse_text(value)
     for name in _PLACEHOLDER.findall(template):
-        if name not in _NAMES:
+        if name not in names:
             raise InputError(
-                f"{where}: unknown name {{{name}}} in {template!r}", hint=did_you_mean(name, _NAMES)
+                f"{where}: unknown name {{{name}}} in {template!r}", hint=did_you_mean(name, names)
             )
     literal = _PLACEHOLDER.sub("", template)
     if not template or not _LITERAL.fullmatch(literal) or template[0] in ".-":
@@ -380,4 +381,16 @@ def parse_rules(value: object, where: str = "tags") -> tuple[TagRule, ...]:
     return tuple(rules)
 
 
+def _local_tags(value: object, where: str) -> tuple[str, ...]:
+    found = parse_names(value)
+    if not found:
+        raise MismatchError('a list with a tag in it, such as ["{version}"]')
+    return tuple(_template(one, where, ("version",)) for one in found)
+
+
+LOCAL_TAGS: Final = KeyType(
+    _local_tags,
+    {"anyOf": [{"type": "string"}, {**_LISTED, "items": {"type": "string"}}]},
+    placed=True,
+)
 TAGS: Final = KeyType(parse_rules, partial(schema_of, _Tags), placed=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from buildlib.containers.health_probe import Probe, wait
 from buildlib.containers.inspect import container_log, health_log, state_of
-from buildlib.containers.leftovers import REMOVE, ended, listed_now, remove_made
+from buildlib.containers.leftovers import REMOVE, ended, listed_now, listed_with, remove_made
 from buildlib.containers.plan import (
     DETACHED,
     OWNER,
@@ -33,6 +33,7 @@ from buildlib.errors import (
     raise_problems,
 )
 from buildlib.executor import Executor
+from buildlib.image.labels import names_of, value_of
 from buildlib.shell import NOT_FOUND
 
 # How long a server may take for one answer.
@@ -90,9 +91,8 @@ class Containers:
         Raises:
             EngineError: the engine does not list them (exit 4).
         """
-        label = f"label={OWNER}={self._owner}"
-        words = ("ps", "--all", "--quiet", "--no-trunc", "--filter", label)
-        identifiers = listed(self._executor, *words)
+        words = ("ps", "--all", "--quiet", "--no-trunc")
+        identifiers = listed_with(self._executor, OWNER, self._owner, *words)
         if not identifiers:
             return []
         answer = self._executor.run(("docker", "container", "inspect", *identifiers))
@@ -104,7 +104,7 @@ class Containers:
 
     def is_ours(self, container: dict[str, Any]) -> bool:
         """Return whether it carries our label."""
-        return bool(labels_of(container).get(OWNER) == self._owner)
+        return bool(value_of(labels_of(container), OWNER) == self._owner)
 
     def remove(self, name: str) -> None:
         """Stop it in an orderly way and remove it with its anonymous volumes.
@@ -143,17 +143,18 @@ class Containers:
         self.remove_all(there)
         return True
 
-    def clean_up(self, run_id: str, *, services: bool = False) -> None:
+    def clean_up(self, run_id: str, *, services: bool = False, label: str = RUN_ID) -> None:
         """Remove what a run that failed has left; what stays keeps nothing else.
 
         Args:
             run_id: its label.
             services: it has some, in a network of theirs.
+            label: which holds its ID.
 
         Raises:
             EngineError, ProblemsError: all of it that stays (exit 4).
         """
-        which = ("--filter", f"label={RUN_ID}={run_id}", "--format")
+        which = ("--filter", f"label={label}={run_id}", "--format")
         removals: dict[tuple[str, ...], Callable[[str], None]] = {
             ("ps", "--all", *which, f'{{{{.ID}}}}={{{{.Label "{OWNER}"}}}}'): self._end
         }
@@ -182,23 +183,29 @@ class Containers:
         if done.code != 0 and "not found" not in done.stderr:
             raise EngineError(f"the network {name} can't be removed", why=done.stderr.strip())
 
-    def remove_stale(self, note: Callable[[str], None]) -> None:
+    def remove_stale(self, note: Callable[[str], None], *, former: bool = False) -> None:
         """Remove what runs that were killed have left.
 
         A container that was started with `--detach` stays, with its services.
 
         Args:
             note: prints a line for each of these runs.
+            former: those of earlier versions as well, which had other names for the labels.
         """
-        which, template = ("--filter", f"label={RUN_ID}", "--format"), f'{{{{.Label "{RUN_ID}"}}}}'
-        kept = f'={{{{.Label "{DETACHED}"}}}}'
+        labels = list(zip(names_of(RUN_ID), names_of(DETACHED), strict=True))
+        for label, detached in labels if former else labels[:1]:
+            self._remove_stale(label, detached, note)
+
+    def _remove_stale(self, label: str, detached_label: str, note: Callable[[str], None]) -> None:
+        which, template = ("--filter", f"label={label}", "--format"), f'{{{{.Label "{label}"}}}}'
+        kept = f'={{{{.Label "{detached_label}"}}}}'
         containers = listed_now(self._executor, "ps", "--all", *which, template + kept)
         networks = listed_now(self._executor, "network", "ls", *which, template)
         runs = [found.partition("=")[::2] for found in containers]
         detached = {run_id for run_id, value in runs if value}
         names = {*networks, *(run_id for run_id, _ in runs)} - detached
         for run_id in ended(names):
-            remove_made(self._executor, RUN_ID, run_id)
+            remove_made(self._executor, label, run_id)
             note(f"removed what {run_id} had left, a run that was killed")
 
     def remove_all(self, container: dict[str, Any]) -> None:
@@ -211,9 +218,10 @@ class Containers:
         with collected(problems):
             self.remove(str(container["Id"]))
         labels = labels_of(container)
-        if labels.get(SERVICES) and labels.get(RUN_ID):
-            with collected(problems):
-                self.clean_up(labels[RUN_ID], services=True)
+        for services, label in zip(names_of(SERVICES), names_of(RUN_ID), strict=True):
+            if labels.get(services) and labels.get(label):
+                with collected(problems):
+                    self.clean_up(labels[label], services=True, label=label)
         raise_problems(problems)
 
     def start_services(self, plan: RunPlan) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from buildlib.docker.engine import listed
 from buildlib.errors import EngineError
 from buildlib.executor import Executor
+from buildlib.image.labels import names_of
 from buildlib.tempfiles import has_ended
 
 # With the anonymous volumes of a container.
@@ -25,6 +26,20 @@ def listed_now(executor: Executor, *words: str) -> tuple[str, ...]:
     with suppress(EngineError):
         return listed(executor, *words)
     return ()
+
+
+def listed_with(executor: Executor, label: str, value: str, *words: str) -> tuple[str, ...]:
+    """Return what docker lists of what has a label of ours, under its name or its former one.
+
+    Raises:
+        EngineError: the engine does not list them (exit 4).
+    """
+    found = [
+        one
+        for name in names_of(label)
+        for one in listed(executor, *words, "--filter", f"label={name}={value}")
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def runs_in(executor: Executor, label: str) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ DETACHED: Final = f"{NAMESPACE}.run-detached"
 _VOLUME: Final = "volume:"
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_POLICIES: Final = ("always", "missing", "never")
+POLICIES: Final = ("always", "missing", "never")
 _LAST_PORT: Final = 65535
 # What reaches a port that is published on all addresses of this machine.
 _LOOPBACK: Final = {
@@ -310,8 +310,8 @@ def make_run_plan(
         hidden=tuple(pair for pair in given.hidden if pair[0] not in request.env),
     )
     inside = _port_inside(config, request, given.network, exposed)
-    if request.pull_policy not in _POLICIES:
-        hint = did_you_mean(request.pull_policy, _POLICIES)
+    if request.pull_policy not in POLICIES:
+        hint = did_you_mean(request.pull_policy, POLICIES)
         raise InputError(f"unknown pull policy {request.pull_policy!r}", hint=hint)
     host, port = _check_host(request.host), _check_port(request.port or str(inside))
     kept = f"{data.kind}:{data.source}" if data else ""

@@ -30,7 +30,7 @@ from buildlib.image.documents import (
     is_digest,
     parse_document,
 )
-from buildlib.image.labels import CREATED_LABEL, OWNER
+from buildlib.image.labels import CREATED_LABEL, OWNER, value_of
 from buildlib.image.layer import File, Layer, LayerError, Search, read_layer
 from buildlib.image.limits import DEEPEST_INDEX, MOST_LAYERS, MOST_MANIFESTS
 from buildlib.image.platform import platform_name
@@ -98,7 +98,8 @@ class Image:
 
         It can for what was built by these tasks, and not on top of such an image by others.
         """
-        if OWNER not in self.labels or self.labels.get(CREATED_LABEL) != self.config.get("created"):
+        created = self.labels.get(CREATED_LABEL) == self.config.get("created")
+        if not (created and value_of(self.labels, OWNER)):
             return 0
         own = [number for number, layer in enumerate(self.layers) if self.own(layer)]
         return own[0] if own else len(self.layers)

@@ -31,11 +31,13 @@ from buildlib.errors import (
     GateError,
     TransientError,
 )
+from buildlib.image.labels import NAMESPACE, names_of
 from buildlib.registry.repository import MANIFEST, Document, Repository
 from buildlib.registry.response import read_object
 
 PREFIX: Final = "buildlib-claim-"
-_PREFIXED: Final = "io.github.smiller333.buildlib.claim."
+# Under both names, as publishers of an earlier version know only the former one.
+_PREFIXES: Final = names_of(f"{NAMESPACE}.claim.")
 # An image whose only layer is an archive without entries, as some registries, such as GitLab's,
 # reject artifacts of unknown types.
 _LAYER: Final = bytes(1024)
@@ -435,7 +437,8 @@ def all_claimed(claims: Iterable[Claim]) -> Iterator[None]:
 
 def _make(intent: Intent, state: str, renewed: str) -> Document:
     annotations = {
-        f"{_PREFIXED}{name}": value
+        f"{prefix}{name}": value
+        for prefix in _PREFIXES
         for name, value in {
             "state": state,
             "owner": intent.owner,
@@ -469,9 +472,10 @@ def _annotations(document: Document) -> Mapping[str, object]:
         found = None
     known: Mapping[object, object] = found if isinstance(found, Mapping) else {}
     return {
-        name.removeprefix(_PREFIXED): value
+        name.removeprefix(prefix): value
+        for prefix in reversed(_PREFIXES)
         for name, value in known.items()
-        if isinstance(name, str) and name.startswith(_PREFIXED)
+        if isinstance(name, str) and name.startswith(prefix)
     }
 
 

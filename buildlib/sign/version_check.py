@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from buildlib.config.tag_rules import TagRule, VersionKind
 from buildlib.errors import VerificationError
-from buildlib.image.labels import OWNER, VERSION_LABEL
+from buildlib.image.labels import OWNER, VERSION_LABEL, value_of
 from buildlib.image.reference import legal_part
 from buildlib.registry.repository import Document, Repository
 from buildlib.registry.response import read_object
@@ -46,7 +46,7 @@ def versions_of(repository: Repository, document: Document, naming: Naming) -> t
             version
             for one in labels
             # Without our own label beside it, it may be the version of the base image.
-            if (version := _text(one)) and (OWNER in one or naming.names(version))
+            if (version := _text(one)) and (value_of(one, OWNER) or naming.names(version))
         )
     )
 

@@ -11,7 +11,7 @@ from typing import Final
 from buildlib.containers.leftovers import REMOVE, ended, listed_now, remove_made, runs_in
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import NOTHING, Completed, Executor
-from buildlib.image.labels import NAMESPACE
+from buildlib.image.labels import NAMESPACE, names_of
 from buildlib.tempfiles import new_name
 
 LABEL: Final = f"{NAMESPACE}.smoke"
@@ -171,11 +171,12 @@ def remove_stale(executor: Executor, image: str, keep: str = "") -> tuple[str, .
         image: the project's, whose tags may have been made for a run.
         keep: a reference that is still wanted.
     """
-    made = runs_in(executor, LABEL)
+    # By the former name of the label as well; what has both goes by the present one.
+    made = {run_id: name for name in names_of(LABEL)[::-1] for run_id in runs_in(executor, name)}
     tags = listed_now(executor, "image", "ls", "--format", "{{.Tag}}", image)
     stale = ended([*made, *tags])
     for run_id in stale:
-        remove_made(executor, LABEL, run_id)
+        remove_made(executor, made.get(run_id, LABEL), run_id)
         if run_id in tags and f"{image}:{run_id}" != keep:
             executor.run(("docker", "image", "rm", "--no-prune", f"{image}:{run_id}"))
     return tuple(run_id for run_id in stale if run_id in made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,11 @@ from invoke.tasks import Task
 
 from buildlib.errors import InputError
 from buildlib.tasks import adopt, build, check, project, release, run
+from buildlib.tasks.completion import Completion, completed_words
 from buildlib.tasks.images import Scope, for_images
 from buildlib.tasks.options import CommandLine, check_values, fresh, program_of
-from buildlib.tasks.session import answer, refusal
+from buildlib.tasks.session import answer, environment, refusal
+from buildlib.tasks.values import Values
 
 # By the work that they are for, in the order in which it is done.
 _OF_ONE_IMAGE: Final[dict[str, tuple[Task[Any], ...]]] = {
@@ -56,14 +59,14 @@ _OF_ONE_IMAGE: Final[dict[str, tuple[Task[Any], ...]]] = {
         project.config,
         check.docker_bases,
         project.clean,
+        project.completion,
     ),
 }
 # The others work on one image after the other, where a project has several.
 _SCOPES: Final[dict[Task[Any], Scope]] = {
     build.docker_build: Scope.BUILD,
     build.bake: Scope.TOGETHER,
-    build.docker_builder: Scope.PROJECT,
-    adopt.init: Scope.PROJECT,
+    **dict.fromkeys((build.docker_builder, project.completion, adopt.init), Scope.PROJECT),
     project.tag: Scope.TAG,
     **dict.fromkeys(
         (
@@ -79,10 +82,18 @@ GROUPS: Final = {
     for title, tasks in _OF_ONE_IMAGE.items()
 }
 TASKS: Final = tuple(task for tasks in GROUPS.values() for task in tasks)
+_NAMES: Final = {task.name.replace("_", "-"): task for task in TASKS}
+# In a collection of their own; the short name of docker-clean would be that of clean.
+_SHORT: Final = {
+    name if name == "docker-clean" else name.removeprefix("docker-"): task
+    for name, task in _NAMES.items()
+}
 _FOOTER: Final = "{} TASK --help explains a task and its options."
 
 
-def collection(root: Path | None = None, *, complete: bool = False) -> Collection:
+def collection(
+    root: Path | None = None, *, complete: bool = False, nested: bool = False, name: str = "image"
+) -> Collection:
     """Return the tasks, to be mounted as `namespace` or added to a repository's own.
 
     Args:
@@ -90,20 +101,32 @@ def collection(root: Path | None = None, *, complete: bool = False) -> Collectio
             that Invoke was started in.
         complete: the repository has no tasks but these: a name or an option that none of them has
             is refused with a suggestion, and `invoke` and `invoke --list` list them by their work.
+        nested: to be added to a namespace that has tasks of the same names: they are called
+            `image.build`, `image.clean`, ….
+        name: that comes before the dot.
 
     Raises:
         Exit: the command line has a word that no task knows, or an option of ours without its
             value (code 2); or it asked for what was printed here (code 0).
     """
-    namespace = Collection(*map(fresh, TASKS))
+    namespace = Collection(name) if nested else Collection()
+    names = _SHORT if nested else _NAMES
+    for called, task in names.items():
+        namespace.add_task(fresh(task), name=called)
     if root:
         namespace.configure({"buildlib": {"root": str(root)}})
     # Here, as Invoke reads the options only after the tasks are known, and has no other place.
     if program_of(sys.argv[0]):
+        if nested:
+            names = {f"{name}.{called}": task for called, task in names.items()}
+        complete = complete and not nested
+        _complete(names, root, complete=complete)
         try:
             # A task that is not ours may have a name of ours, and options of its own.
-            line = _answered(namespace) if complete else None
-            check_values(sys.argv, TASKS)
+            line = _answered(namespace, names) if complete else None
+            if nested:
+                CommandLine(sys.argv, names).check_first(f"{name}.")
+            check_values(sys.argv, names)
             if line:
                 line.check()
         except InputError as error:
@@ -111,9 +134,26 @@ def collection(root: Path | None = None, *, complete: bool = False) -> Collectio
     return namespace
 
 
-def _answered(namespace: Collection) -> CommandLine:
+def _complete(names: Mapping[str, Task[Any]], root: Path | None, *, complete: bool) -> None:
+    """Print what the last word can be, where the shell asks for it and Invoke does not know it.
+
+    Raises:
+        Exit: it was printed.
+    """
+    words = completed_words(sys.argv)
+    if words is None:
+        return
+    values = Values(root or Path(), environment())
+    found = Completion(names, values, complete=complete).candidates(words)
+    if found:
+        answer("\n".join(found))
+    if found is not None:
+        raise Exit
+
+
+def _answered(namespace: Collection, names: Mapping[str, Task[Any]]) -> CommandLine:
     """Return the command line, unless it asks for what Invoke would print otherwise."""
-    line = CommandLine(sys.argv, TASKS)
+    line = CommandLine(sys.argv, names)
     if line.wants_list:
         answer(task_list(program_of(sys.argv[0])))
         raise Exit
@@ -131,7 +171,7 @@ def task_list(program: str) -> str:
         program: that runs them.
     """
     columns = shutil.get_terminal_size().columns
-    width = max(len(task.name) for task in TASKS)
+    width = max(map(len, _NAMES))
     parts = []
     for title, tasks in GROUPS.items():
         rows = [

@@ -8,7 +8,7 @@ that it does not know ends it with code 1, and without a suggestion.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from string import whitespace
@@ -26,23 +26,25 @@ from buildlib.errors import InputError, did_you_mean
 _UNKNOWN = "No idea what "
 
 
-def check_values(argv: Sequence[str], tasks: Iterable[Task[Any]]) -> None:
+def check_values(argv: Sequence[str], tasks: Mapping[str, Task[Any]]) -> None:
     """Raise where an option that takes a value is given without one.
 
     Args:
         argv: the command line, beginning with the program.
-        tasks: of ours; the options of others are not known here.
+        tasks: of ours, by their names; the options of others are not known here. What has a dot
+            in its name is looked for under any name of its collection.
 
     Raises:
         InputError: it names the option, or the task whose argument is empty (exit 2).
     """
     words = list(argv[1 : argv.index("--")] if "--" in argv else argv[1:])
-    called = [word.rpartition(".")[2] for word in words]
-    found = {task.name.replace("_", "-"): task for task in tasks}
+    nested = any("." in name for name in tasks)
+    called = [word.rpartition(".")[2] if "." in word or not nested else "" for word in words]
+    found = {name.rpartition(".")[2]: task for name, task in tasks.items()}
     # The last one first: an earlier one does not know the options of those after it.
     for name in sorted(found.keys() & set(called), key=called.index, reverse=True):
-        context = _context(found[name])
-        _check(name, context, words[called.index(name) + 1 :], program_of(argv[0]))
+        at = called.index(name)
+        _check(words[at], context_of(name, found[name]), words[at + 1 :], program_of(argv[0]))
 
 
 def fresh(task: Task[Any]) -> Task[Any]:
@@ -52,8 +54,9 @@ def fresh(task: Task[Any]) -> Task[Any]:
     return made
 
 
-def _context(task: Task[Any]) -> ParserContext:
-    return ParserContext(task.name.replace("_", "-"), args=fresh(task).get_arguments())
+def context_of(name: str, task: Task[Any]) -> ParserContext:
+    """Return what parses the options of a task that is called by a name."""
+    return ParserContext(name, args=fresh(task).get_arguments())
 
 
 def _check(name: str, known: ParserContext, words: list[str], program: str) -> None:
@@ -105,12 +108,12 @@ class CommandLine:
 
     Args:
         argv: the command line, beginning with the program.
-        tasks: of ours.
+        tasks: of ours, by the names that they are called by.
     """
 
-    def __init__(self, argv: Sequence[str], tasks: Iterable[Task[Any]]) -> None:
+    def __init__(self, argv: Sequence[str], tasks: Mapping[str, Task[Any]]) -> None:
         """Read Invoke's own options."""
-        self._tasks = {task.name.replace("_", "-"): task for task in tasks}
+        self._tasks = tasks
         self._program = program_of(argv[0])
         program = Program()
         self._initial = ParserContext(args=[*program.core_args(), *program.task_args()])
@@ -131,7 +134,21 @@ class CommandLine:
         name = self._words[0] if self._words else ""
         if name not in self._tasks or not {"--help", "-h"} & set(self._words[1:]):
             return ""
-        return name if _context(self._tasks[name]).positional_args else ""
+        return name if context_of(name, self._tasks[name]).positional_args else ""
+
+    def check_first(self, prefix: str) -> None:
+        """Raise if the first task, or the one whose help is asked for, is called by a wrong name.
+
+        Args:
+            prefix: of the names that no other tasks have, such as `image.`.
+
+        Raises:
+            InputError: it names the nearest one that is known (exit 2).
+        """
+        asked = self._core.help.value
+        for name in (*self._words[:1], asked if isinstance(asked, str) else ""):
+            if name.startswith(prefix) and name not in self._tasks:
+                raise self._no_task(name)
 
     def check(self) -> None:
         """Raise what Invoke would not understand.
@@ -143,7 +160,8 @@ class CommandLine:
         if isinstance(asked, str) and asked not in self._tasks:
             raise self._no_task(asked)
         # Those of tasks that are not named would be copied for nothing.
-        contexts = [_context(self._tasks[name]) for name in self._tasks.keys() & set(self._words)]
+        named = self._tasks.keys() & set(self._words)
+        contexts = [context_of(name, self._tasks[name]) for name in named]
         try:
             Parser(initial=self._initial, contexts=contexts).parse_argv(list(self._words))
         except ParseError as error:

@@ -1,4 +1,4 @@
-"""Tasks about the project: `version`, `tag`, `config`, `doctor`, `clean`."""
+"""Tasks about the project: `version`, `tag`, `config`, `doctor`, `completion`, `clean`."""
 
 from __future__ import annotations
 
@@ -138,6 +138,19 @@ def doctor(context: Context, *, for_: str = "", json: bool = False) -> None:
         from buildlib.commands import info
 
         info.show_diagnosis(run, group=for_, as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    positional=["shell"],
+    help={"shell": "bash, zsh or fish"},
+)
+def completion(context: Context, shell: str) -> None:
+    """Print the script for completion in bash, zsh or fish."""
+    with edge(context) as run:
+        from buildlib.commands.completion import print_script
+
+        print_script(run, shell)
 
 
 def _in(folder: Path, pattern: str) -> list[Path]:

@@ -42,7 +42,7 @@ def start_of(context: Context) -> Path:
     return Path(context.config.get("buildlib", {}).get("root", "."))
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the environment that every process of ours gets."""
     env = dict(os.environ)
     # buildx's one-line-JSON progress, set here and not in argv, so that a line printed by a dry
@@ -96,7 +96,7 @@ def edge(
         json: the answer is JSON, an error and a plan as well, and progress is not shown.
         verbose: command lines are shown whole, as with Invoke's `--echo`.
     """
-    env = _environment()
+    env = environment()
     run = Edge(
         start_of(context),
         env,

@@ -12,10 +12,13 @@ from buildlib.versioning.version import Version
 
 
 def local_tags(version: Version, config: Config) -> tuple[str, ...]:
-    """Return the tags of a local build: the version, mapped into the tag grammar, and `latest`.
+    """Return the tags of a local build: the configured ones, or the version and `latest`.
 
-    They end as the tag rules say: two images of one name would take each other's tags.
+    Those end as the tag rules say: two images of one name would take each other's tags.
     """
+    if config.local_tags:
+        tags = (tag.replace("{version}", version.value) for tag in config.local_tags)
+        return tuple(dict.fromkeys(map(to_tag, tags)))
     return (to_tag(version.value + config.local_ending), config.local_latest)
 
 

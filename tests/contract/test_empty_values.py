@@ -106,7 +106,7 @@ def test_a_list_of_nothing_is_empty(
 @pytest.mark.parametrize(("name", "flag"), OPTIONS)
 def test_an_option_with_its_value_is_taken(name: str, flag: str) -> None:
     for words in ([flag, "x"], [f"{flag}=x"], [flag, "x", flag, "y"], [flag, "x="], [flag, "--a="]):
-        check_values(["invoke", name, *_positional(name), *words], TASKS.values())
+        check_values(["invoke", name, *_positional(name), *words], TASKS)
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -64,6 +64,7 @@ def test_the_wheel_names_licence_and_python(wheel: zipfile.ZipFile, metadata: Ra
     assert metadata["requires_python"] == ">=3.11"
     needed = {Requirement(one).name for one in metadata["requires_dist"]}
     assert {"gitpython", "invoke", "plumbum", "semver"} <= needed
+    assert metadata["provides_extra"] == ["nox"]
 
 
 def test_the_wheel_names_who_made_it_and_where_it_comes_from(metadata: RawMetadata) -> None:
@@ -106,9 +107,9 @@ def test_the_wheel_serves_a_repository_that_is_not_this_one(
         "from buildlib.tasks import collection\nnamespace = collection()\n", encoding="utf-8"
     )
 
-    def run(*words: str) -> str:
+    def run(*words: str, option: str = "-m") -> str:
         env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path / "site")}
-        argv = [sys.executable, "-m", *words]
+        argv = [sys.executable, option, *words]
         done = subprocess.run(
             argv, cwd=project, env=env, capture_output=True, text=True, check=True
         )
@@ -127,6 +128,10 @@ def test_the_wheel_serves_a_repository_that_is_not_this_one(
     assert (ROOT / schema).is_file()
     installed = f'pipx install "{source["name"]} @ git+{address}"'
     assert any(line.endswith(installed) for line in begun)
+    line = "from buildlib.config.schema import schema_line; print(schema_line(), end='')"
+    assert run(line, option="-c") == f"#:schema {source['urls']['Schema']}\n"
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
+    assert f"`#:schema {source['urls']['Schema']}`" in page
     (entry_points,) = [name for name in wheel.namelist() if name.endswith("/entry_points.txt")]
     assert "buildlib = buildlib.__main__:main" in wheel.read(entry_points).decode()
 

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def _with_docker(folder: Path, script: str) -> str:
     (folder / "docker").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     (folder / "docker").chmod(0o755)
     return f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin"
+
+
+def test_local_tags_are_those_of_the_build_and_of_what_runs(make_checkout: Make) -> None:
+    config = 'local-tags = ["{version}"]\n'
+    checkout = _committed(make_checkout("FROM scratch AS final\n", config), "v1.2.3")
+    built = checkout.invoke("docker-build", "--dry-run").stdout.split()
+    tags = [word for before, word in pairwise(built) if before == "--tag"]
+    assert tags == [f"{checkout.image}:1.2.3"]
+    ran = checkout.invoke("docker-run", "--no-build", "--no-socket", "--dry-run")
+    assert ran.stdout.split()[-1] == f"{checkout.image}:1.2.3"
+    # Without latest, the name of the container is that of the image as well.
+    assert f" --name {checkout.image} " in ran.stdout
 
 
 def test_version_prints_the_version_and_nothing_else(make_checkout: Make) -> None:

@@ -18,20 +18,24 @@ from conftest import GOTOOLS, ROOT, unmeasured
 from invoke.loader import FilesystemLoader
 from invoke.parser import Parser
 
+from buildlib.commands.templates import NOXFILE, workflow_text
 from buildlib.config.config import load_config
 
 FOLDER = ROOT / ".github" / "workflows"
-NAMES = ["bases.yml", "ci.yml", "faults.yml", "release.yml", "scan.yml", "tools.yml"]
+NAMES = ["bases.yml", "ci.yml", "faults.yml", "image.yml", "release.yml", "scan.yml", "tools.yml"]
 # Whoever may do more than read, and what for is beside it in the file.
 WRITES = {
     ("bases.yml", "bases"): {"contents", "pull-requests", "actions"},
+    ("image.yml", "release"): {"packages"},
     ("release.yml", "images"): {"packages", "id-token"},
     ("release.yml", "binaries"): {"contents"},
     ("scan.yml", "scan"): {"issues"},
     ("tools.yml", "tools"): {"contents", "pull-requests", "actions"},
 }
 PINNED = re.compile(r"[a-z-]+/[a-z-]+@[0-9a-f]{40}")
-USES = re.compile(r"^\s*(?:- )?uses: \S+ # v\d+\.\d+\.\d+$")
+# Of this repository, at the commit of the workflow.
+OWN_ACTION = "$/.github/actions/buildlib"
+USES = re.compile(rf"^\s*(?:- )?uses: (?:\S+ # v\d+\.\d+\.\d+|{re.escape(OWN_ACTION)})$")
 # Of bootstrap.sh, before its command.
 BOOTSTRAP = {"--install-engine", "--release-tools", "--as-root"}
 CONFIG = load_config(ROOT, {})
@@ -88,7 +92,8 @@ def test_a_workflow_may_do_nothing_and_runs_once_at_a_time(name: str) -> None:
     assert workflow["concurrency"]["cancel-in-progress"] is (name == "ci.yml")
     # Of three tags that are pushed together, the second would be cancelled by the third.
     assert workflow["concurrency"].get("queue") == ("max" if name == "release.yml" else None)
-    assert set(_triggers(name)) <= {"push", "pull_request", "schedule", "workflow_dispatch"}
+    own = {"push", "pull_request", "schedule", "workflow_dispatch"}
+    assert set(_triggers(name)) <= ({"workflow_call"} if name == "image.yml" else own)
     assert "env" not in workflow
 
 
@@ -113,11 +118,11 @@ def test_actions_are_pinned_by_commit_with_their_version_beside(name: str) -> No
     assert not [line for line in lines if not USES.match(line)]
     used = {step.text["uses"] for step in STEPS if step.workflow == name and "uses" in step.text}
     assert len(used) <= len(lines)
-    assert not [one for one in used if not PINNED.fullmatch(one)]
+    assert not [one for one in used - {OWN_ACTION} if not PINNED.fullmatch(one)]
 
 
 def test_an_action_has_one_version_everywhere() -> None:
-    used = {step.text["uses"] for step in STEPS if "uses" in step.text}
+    used = {step.text["uses"] for step in STEPS if "uses" in step.text} - {OWN_ACTION}
     assert sorted(one.partition("@")[0] for one in used) == [
         "actions/checkout",
         "actions/download-artifact",
@@ -321,7 +326,7 @@ def test_secrets_of_a_release_are_in_its_environment_only() -> None:
         if named:
             assert JOBS[step.workflow, step.job]["environment"] == "release"
     for key, job in JOBS.items():
-        released = key in {("release.yml", "images"), ("release.yml", "binaries")}
+        released = key[1] in {"images", "binaries"} or key == ("image.yml", "release")
         assert ("environment" in job) == released
 
 
@@ -380,6 +385,98 @@ def test_a_release_that_is_run_again_has_what_it_made_before() -> None:
     paths = kept["with"]["path"].split()
     # All of them together are what lies in that directory: it is their common one.
     assert {str(Path(path).parent) for path in paths} == {"dist"}
+
+
+# --- for other repositories ------------------------------------------------------------------
+
+
+ACTION = _load(ROOT / ".github" / "actions" / "buildlib" / "action.yml")
+# It prints what it was called with, and calls what comes after its own words.
+SCRIPT = """\
+#!/bin/sh
+echo "${0##*/} $* in ${PWD##*/}"
+"""
+
+
+def _own_steps() -> list[dict[str, Any]]:
+    return [step.text for step in STEPS if step.text.get("uses") == OWN_ACTION]
+
+
+def test_what_the_workflow_for_others_runs_are_tasks(parser: Parser) -> None:
+    inputs = _triggers("image.yml")["workflow_call"]["inputs"]
+    check, release = _own_steps()
+    assert check["with"]["tasks"] == "${{ inputs.checks }}"
+    checks = [one.name for one in parser.parse_argv(inputs["checks"]["default"].split())]
+    assert checks == ["docker-build", "docker-policy", "docker-smoke"]
+    (publish,) = parser.parse_argv(release["with"]["tasks"].split())
+    assert (publish.name, publish.args["pick-up"].value) == ("docker-publish", True)
+    assert set(release["with"]["tools"].split()) <= set(GOTOOLS.TOOLS)
+    for step in (check, release):
+        assert set(step["with"]) <= set(ACTION["inputs"])
+        assert step["with"]["directory"] == "${{ inputs.directory }}"
+
+
+def test_the_workflow_for_others_passes_the_secrets_that_it_takes() -> None:
+    secrets = set(_triggers("image.yml")["workflow_call"]["secrets"])
+    _, release = _own_steps()
+    assert set(release["env"]) == secrets | {"GITHUB_TOKEN"}
+    assert all(value == f"${{{{ secrets.{name} }}}}" for name, value in release["env"].items())
+    conditions = [JOBS["image.yml", name]["if"] for name in ("check", "release")]
+    assert conditions == ["github.ref_type != 'tag'", "github.ref_type == 'tag'"]
+
+
+@pytest.mark.parametrize("tools", ["", "cosign grype"])
+def test_the_action_runs_the_tasks_with_the_scripts_beside_it(tmp_path: Path, tools: str) -> None:
+    here, source = tmp_path / "here", tmp_path / "the source"
+    (source / "scripts").mkdir(parents=True)
+    here.mkdir()
+    for name in ("containerd-store.sh", "bootstrap.sh", "gotools.py"):
+        assert os.access(ROOT / "scripts" / name, os.X_OK)
+        (source / "scripts" / name).write_text(SCRIPT, encoding="utf-8")
+        (source / "scripts" / name).chmod(0o755)
+    printed = []
+    for step in ACTION["runs"]["steps"]:
+        if step.get("if", f"inputs.tools {'!=' if tools else '=='} ''") == (
+            f"inputs.tools {'!=' if tools else '=='} ''"
+        ):
+            assert "${{" not in step["run"]
+            env = {
+                name: value.replace("${{ github.action_path }}/../../..", str(source))
+                .replace("${{ inputs.tasks }}", "docker-smoke --platform all")
+                .replace("${{ inputs.tools }}", tools)
+                for name, value in step["env"].items()
+            }
+            argv = ["bash", "-e", "-o", "pipefail", "-c", step["run"]]
+            done = subprocess.run(
+                argv, cwd=here, env=unmeasured(**env), capture_output=True, text=True, check=True
+            )
+            printed.append(done.stdout.strip().replace(str(source), "SOURCE"))
+    run = "--install-engine python -m buildlib docker-smoke --platform all in here"
+    built = "gotools.py cosign grype -- SOURCE/scripts/bootstrap.sh"
+    assert printed == [
+        "containerd-store.sh --restart in here",
+        f"{built if tools else 'bootstrap.sh'} {run}",
+    ]
+
+
+def test_the_lines_that_call_it_are_in_the_documentation_and_clean(tmp_path: Path) -> None:
+    text = workflow_text(CONFIG.tag_prefix, CONFIG.source.partition(".com/")[2], "0" * 40)
+    assert len(text.splitlines()) == 10
+    page = (ROOT / "docs" / "automation.md").read_text("utf-8")
+    assert f"```yaml\n# .github/workflows/image.yml\n{text}```" in page
+    assert f"```python\n# noxfile.py\n{NOXFILE}```" in page
+    path = tmp_path / ".github" / "workflows" / "image.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    zizmor = str(Path(sys.executable).parent / "zizmor")
+    argv = [zizmor, "--offline", "--no-progress", "--persona", "auditor", str(path)]
+    done = subprocess.run(argv, env=unmeasured(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    (job,) = _load(path)["jobs"].values()
+    granted = job["permissions"]
+    for wanted in (JOBS["image.yml", name]["permissions"] for name in ("check", "release")):
+        # What a called workflow may do more than its caller, GitHub refuses.
+        assert wanted.items() <= granted.items()
 
 
 # --- dependabot ------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ def test_the_image_is_as_the_security_rules_want_it(product: Checkout) -> None:
 
 def test_an_image_on_stand_ins_says_so_and_one_on_real_bases_does_not(product: Checkout) -> None:
     done = product.invoke("docker-build")
-    label = _labels(f"{product.image}:latest").get("io.github.smiller333.buildlib.stand-ins", "")
+    label = _labels(f"{product.image}:latest").get("buildlib.stand-ins", "")
     mapped = os.environ.get("BUILDLIB_BASE_IMAGES", "")
     stand_ins = bool(mapped) and "stand-in = true" in Path(mapped).read_text(encoding="utf-8")
     assert bool(label) is stand_ins
@@ -512,7 +512,7 @@ def _smoke_containers(checkout: Checkout) -> list[str]:
 
     Not by `ancestor`, which finds none where the image has lost its tag meanwhile.
     """
-    label = "label=io.github.smiller333.buildlib.smoke"
+    label = "label=buildlib.smoke"
     there = docker("ps", "--all", "--quiet", "--filter", label).split()
     form = "{{.Config.Image}} {{.Name}}"
     # One that has gone since then is told on stderr, and is nobody's here.

@@ -13,7 +13,7 @@ import pytest
 from conftest import TASKS, Checkout, docker, remove_images
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
-OWNER = "io.github.smiller333.buildlib.run"
+OWNER = "buildlib.run"
 DOCKERFILE = 'FROM {alpine}\nCMD ["sleep", "600"]\nSTOPSIGNAL SIGKILL\n'
 CONFIG = '[run]\nsocket-path = "/var/run/docker.sock"\nuser = 1001\n'
 

@@ -25,7 +25,7 @@ from buildlib.containers.inspect import helper_argv
 from buildlib.containers.plan import Mount
 
 pytestmark = pytest.mark.engine
-OWNER = "io.github.smiller333.buildlib.run"
+OWNER = "buildlib.run"
 EndGroup = Callable[[subprocess.Popen[str]], None]
 CONFIG = """
 image = "{image}"

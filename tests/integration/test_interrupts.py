@@ -30,7 +30,7 @@ LONGEST_GAP = 3.0
 LIMIT = 120.0
 # What an interpreter takes at most to end, once all is done.
 END = 5.0
-LABEL = "io.github.smiller333.buildlib"
+LABEL = "buildlib"
 SERVE = "cp /version /tmp/index.html; httpd -p 8080 -h /tmp; trap exit TERM; sleep 600 & wait"
 CONFIG = """
 image = "{image}"

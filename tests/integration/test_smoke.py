@@ -23,7 +23,7 @@ from buildlib.image.platform import engine_platform
 from buildlib.smoke import sandbox
 
 pytestmark = pytest.mark.engine
-LABEL = "io.github.smiller333.buildlib.smoke"
+LABEL = "buildlib.smoke"
 COMMANDS = """
 commands = [["true"]]
 version-command = ["cat", "/version"]

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 CONFIGS = (ROOT / "tests" / "structure.yaml", ROOT / "tests" / "structure-root.yaml")
 PROGRAM = "usr/local/bin/dockerutilities"
 # The judge's containers inherit the labels of the image, and this one has the name of the image.
-LABEL = "io.github.smiller333.buildlib.image"
+LABEL = "buildlib.image"
 
 
 @contextmanager

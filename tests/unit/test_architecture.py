@@ -18,6 +18,7 @@ PACKAGE = Path(buildlib.__file__).parent
 # Modules beside the packages, from the ground up; every package may use them.
 GROUND = [
     "errors",
+    "distribution",
     "interrupts",
     "streams",
     "files",
@@ -57,12 +58,13 @@ PACKAGES = [
     "adopt",
     "commands",
     "tasks",
+    "nox",
     "__main__",
 ]
 ORDER = [*GROUND, *PACKAGES]
 # Who may touch what is outside of this interpreter.
 PROCESSES = {"executor", "git.command"}
-ENVIRONMENT = {"tasks.session", "git.command"}
+ENVIRONMENT = {"tasks.session", "git.command", "nox"}
 
 
 @cache

@@ -51,7 +51,7 @@ def test_the_default_build_is_exactly_this_command(tmp_path: Path) -> None:
         "--build-arg",
         "VERSION=1.2.3",
         "--label",
-        "io.github.smiller333.buildlib.image=me/thing",
+        "buildlib.image=me/thing",
         "--label",
         "org.opencontainers.image.base.name=docker.io/library/alpine:3.22",
         "--label",
@@ -73,7 +73,7 @@ def test_two_images_of_one_name_do_not_take_each_others_tags(tmp_path: Path) -> 
     argv = _argv(tmp_path, BuildRequest(tags=("mine",)))
     tags = ["me/thing:1.2.3-slim", "me/thing:latest-slim", "me/thing:mine"]
     assert words_after(argv, "--tag") == tags
-    owner = "io.github.smiller333.buildlib.image=me/thing:latest-slim"
+    owner = "buildlib.image=me/thing:latest-slim"
     assert owner in words_after(argv, "--label")
 
 
@@ -280,7 +280,7 @@ def test_base_images_are_replaced_under_the_name_that_the_dockerfile_uses(tmp_pa
         "alpine:3.22=oci-layout:///a@sha256:1",
         "golang:1.24-alpine=docker-image://mirror.example/golang:1.24-alpine",
     ]
-    assert "io.github.smiller333.buildlib.stand-ins=alpine:3.22" in words_after(argv, "--label")
+    assert "buildlib.stand-ins=alpine:3.22" in words_after(argv, "--label")
 
 
 def test_images_that_files_are_taken_from_are_replaced_as_well(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ EVIL = "::error::x\x1b[2J"
 
 def _container(name: str, host: str) -> dict[str, object]:
     ports = {"80/tcp": [{"HostIp": host, "HostPort": "8080"}]}
-    labels = {"io.github.smiller333.buildlib.run": "thing"}
+    labels = {"buildlib.run": "thing"}
     return {
         "Id": name,
         "Name": f"/{name}",
@@ -28,7 +28,13 @@ def _container(name: str, host: str) -> dict[str, object]:
     }
 
 
-def _edge(monkeypatch: pytest.MonkeyPatch, console: Console, *, host: str = "127.0.0.1") -> object:
+def _edge(
+    monkeypatch: pytest.MonkeyPatch,
+    console: Console,
+    *,
+    host: str = "127.0.0.1",
+    owner: str = "thing",
+) -> object:
     monkeypatch.setattr(run_commands, "connect", lambda _: None)
     found = json.dumps([_container("thing", host)])
     executor = FakeExecutor(
@@ -40,7 +46,7 @@ def _edge(monkeypatch: pytest.MonkeyPatch, console: Console, *, host: str = "127
     )
     executor.lines = ["first", EVIL]
     return SimpleNamespace(
-        executor=executor, console=console, config=lambda: SimpleNamespace(image="thing"), dry=False
+        executor=executor, console=console, config=lambda: SimpleNamespace(owner=owner), dry=False
     )
 
 
@@ -49,6 +55,17 @@ def test_the_log_of_a_container_is_no_command_to_github(monkeypatch: pytest.Monk
     run = _edge(monkeypatch, console)
     assert run_commands.logs(run, "", follow=True) == 0  # type: ignore[arg-type]
     assert (out.getvalue(), err.getvalue()) == ("first\n: :error::x\n", "")
+
+
+def test_containers_are_those_of_the_image_and_the_suffix_of_its_tags(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    console, out, _ = a_console()
+    run = _edge(monkeypatch, console, owner="thing:latest-slim")
+    run_commands.status(run, as_json=False)  # type: ignore[arg-type]
+    assert "thing" in out.getvalue()
+    asked = [argv[-1] for argv in run.executor.asked if argv[1] == "ps"]  # type: ignore[attr-defined]
+    assert asked[0] == "label=buildlib.run=thing:latest-slim"
 
 
 def test_elsewhere_docker_prints_the_log_itself(monkeypatch: pytest.MonkeyPatch) -> None:

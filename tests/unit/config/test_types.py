@@ -27,6 +27,7 @@ binary-target = "binary"
 platforms = ["linux/amd64"]
 tag-prefix = "v"
 version-scheme = "semver"
+local-tags = ["{version}", "dev"]
 release-branches = ["main"]
 title = "t"
 description = "d"

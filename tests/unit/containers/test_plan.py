@@ -50,11 +50,11 @@ def test_the_command_as_a_whole(tmp_path: Path) -> None:
     request = RunRequest(env=("A=b c", "HOME"), platform="linux/arm64")
     plan = make_run_plan(config, request, image="thing:1", env={"HOME": "/"}, data=data, run_id="7")
     plan = replace(plan, groups=("999",))
-    label = "io.github.smiller333.buildlib.run"
+    label = "buildlib.run"
     assert run_argv(plan) == (
         *("docker", "run", "--detach", "--name", "thing", "--pull", "never"),
         *("--platform", "linux/arm64"),
-        *("--label", "io.github.smiller333.buildlib.data=bind:/srv/d"),
+        *("--label", "buildlib.data=bind:/srv/d"),
         *("--label", f"{label}=reg.example/me/thing", "--label", f"{label}-id=7"),
         *("--publish", "127.0.0.1:8080:8080"),
         *("--mount", "type=bind,source=/srv/d,target=/data"),
@@ -213,9 +213,7 @@ def test_two_images_of_one_name_have_containers_of_their_own(tmp_path: Path) -> 
     config = _config(tmp_path, '[tags]\nsuffix = "-slim"\n')
     assert container_name(config) == "thing-slim"
     plan = make_run_plan(config, RunRequest(), image="thing:1", env={}, run_id="7")
-    assert "io.github.smiller333.buildlib.run=reg.example/me/thing:latest-slim" in words_after(
-        run_argv(plan), "--label"
-    )
+    assert "buildlib.run=reg.example/me/thing:latest-slim" in words_after(run_argv(plan), "--label")
 
 
 @pytest.mark.parametrize(

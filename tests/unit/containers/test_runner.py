@@ -21,6 +21,7 @@ from buildlib.docker.engine import EngineFacts
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError, ProblemsError
 from buildlib.executor import Completed
 from buildlib.git.command import GitCommand
+from buildlib.image.labels import names_of
 from buildlib.tempfiles import new_name
 
 from fakes import GOOD, FakeExecutor, a_console, dead_name, write_project
@@ -68,7 +69,7 @@ class Docker(FakeExecutor):
 
 def _container(**state: object) -> Completed:
     check = {"Test": ["CMD", "/check", "me"]}
-    labels = {"io.github.smiller333.buildlib.run": "thing"}
+    labels = {"buildlib.run": "thing"}
     found = {"Id": "1", "Name": "/thing", "State": state}
     return Completed(
         code=0,
@@ -361,6 +362,45 @@ def _listed(*names: str) -> Docker:
     )
 
 
+def test_what_an_earlier_version_started_is_found_and_removed_with_its_services() -> None:
+    former = names_of(RUN_ID)[1].removesuffix("-id")
+    labels = {former: "thing", f"{former}-services": "db", f"{former}-id": "77"}
+    found = [{"Id": "1", "Name": "/thing", "Config": {"Labels": labels}}]
+    docker = Docker(
+        {
+            f"ps --all --quiet --no-trunc --filter label={former}=thing": Completed(
+                code=0, stdout="1\n"
+            ),
+            "container inspect": Completed(code=0, stdout=json.dumps(found)),
+            f"ps --all --filter label={former}-id=77": Completed(code=0, stdout="db=\n"),
+            f"network ls --filter label={former}-id=77": Completed(code=0, stdout="net\n"),
+        }
+    )
+    containers = Containers(docker, "thing")
+    (container,) = containers.ours()
+    assert containers.is_ours(container)
+    assert not Containers(docker, "other").is_ours(container)
+    containers.remove_all(container)
+    assert docker.said("rm") == [f"rm --force --volumes {name}" for name in ("1", "db")]
+    assert docker.said("network rm") == ["network rm net"]
+
+
+def test_what_killed_runs_of_an_earlier_version_left_is_removed_on_request() -> None:
+    former, dead = names_of(RUN_ID)[1], dead_name("run")
+    docker = Docker(
+        {
+            f"ps --all --filter label={former} --format": Completed(code=0, stdout=f"{dead}=\n"),
+            f"ps --all --quiet --filter label={former}={dead}": Completed(code=0, stdout="c\n"),
+        }
+    )
+    notes: list[str] = []
+    Containers(docker, "thing").remove_stale(notes.append)
+    assert not notes
+    Containers(docker, "thing").remove_stale(notes.append, former=True)
+    assert docker.said("rm") == ["rm --force --volumes c"]
+    assert notes == [f"removed what {dead} had left, a run that was killed"]
+
+
 @pytest.mark.parametrize("name", ["adv.run2", "adv", "adv.*", "run2", "a|adv.run2"])
 def test_a_name_is_no_pattern(name: str) -> None:
     docker = _listed("advXrun2", "adv.run2", "adv.run22")
@@ -453,7 +493,7 @@ def test_services_are_started_before_it_and_go_with_it(tmp_path: Path) -> None:
     flow = _serving(tmp_path, docker)
     network, run_id = (
         f"thing-{flow.run_id}",
-        f"--label io.github.smiller333.buildlib.run-id={flow.run_id}",
+        f"--label buildlib.run-id={flow.run_id}",
     )
     with flow.guard(keep=False):
         flow.start(flow.plan("thing:1"), "1")
@@ -475,7 +515,7 @@ def test_a_container_with_services_is_removed_with_them() -> None:
             "network ls": Completed(code=0, stdout="net\n"),
         }
     )
-    label = "io.github.smiller333.buildlib.run"
+    label = "buildlib.run"
     labels = {f"{label}-services": "db", f"{label}-id": "77"}
     containers = Containers(docker, "thing")
     containers.remove_all({"Id": "1", "Config": {"Labels": labels}})
@@ -513,7 +553,7 @@ def test_what_can_not_be_removed_keeps_nothing_else_and_all_of_it_is_told() -> N
     assert len(caught.value.problems) == 2
     # Nor does the container itself keep its services.
     docker.asked.clear()
-    label = "io.github.smiller333.buildlib.run"
+    label = "buildlib.run"
     labels = {f"{label}-services": "db", f"{label}-id": "77"}
     with pytest.raises(ProblemsError, match="the container one can't be removed") as caught:
         Containers(docker, "thing").remove_all({"Id": "one", "Config": {"Labels": labels}})

@@ -925,7 +925,7 @@ def whole(tmp_path: Path) -> Callable[..., PolicyReport]:
     ) -> PolicyReport:
         project = a_project(write_project(tmp_path, config, dockerfile))
         writer = OciWriter()
-        labels = {**LABELS, "io.github.smiller333.buildlib.stand-ins": "alpine:3.22"}
+        labels = {**LABELS, "buildlib.stand-ins": "alpine:3.22"}
         image = writer.image([], platform=("linux", arch), config={**RUNTIME, "Labels": labels})
         with open_archive(writer.write(tmp_path / "i.tar", image)) as archive:
             return check_policy(

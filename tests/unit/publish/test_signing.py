@@ -149,7 +149,7 @@ def test_what_cosign_did_again_is_counted_where_it_was(tmp_path: Path) -> None:
     assert [one.transport.tally.retries for one in there.values()] == [1, 0]
 
 
-BUILD_TYPE = "io.github.smiller333.buildlib/docker-publish/v1"
+BUILD_TYPE = "buildlib/docker-publish/v1"
 OURS = {
     "buildDefinition": {"buildType": BUILD_TYPE},
     "runDetails": {"byproducts": [{"name": "gate/size", "annotations": {"state": "passed"}}]},

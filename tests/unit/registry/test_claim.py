@@ -58,6 +58,9 @@ class Direct(Transport):
         return answer
 
 
+FORMER = "io.github.smiller333.buildlib"
+
+
 class World:
     """One registry, and those who claim it."""
 
@@ -295,9 +298,23 @@ def test_a_registry_that_does_not_take_it_is_told_with_the_setting(
         assert not claim.expired()
 
 
-def test_one_in_no_known_form_counts_until_it_expires() -> None:
+def test_publishers_of_an_earlier_version_see_a_claim() -> None:
     world = World()
-    later = {"annotations": {"io.github.smiller333.buildlib.claim.other": ""}}
+    with world.claim("a"):
+        (manifest,) = [json.loads(data) for data in world.registry.manifests.values()]
+    names = {name.rpartition(".claim.")[0] for name in manifest["annotations"]}
+    assert names == {"buildlib", FORMER}
+    ours, before = (
+        {name: value for name, value in manifest["annotations"].items() if name.startswith(prefix)}
+        for prefix in ("buildlib.", FORMER)
+    )
+    assert [*ours.values()] == [*before.values()]
+
+
+@pytest.mark.parametrize("namespace", ["buildlib", FORMER])
+def test_one_in_no_known_form_counts_until_it_expires(namespace: str) -> None:
+    world = World()
+    later = {"annotations": {f"{namespace}.claim.other": ""}}
     world.registry.holds(json.dumps(later).encode(), f"{PREFIX}0")
     with world.claim("b"):
         assert world.way.now >= 1090

@@ -13,6 +13,7 @@ from ociwriter import OciWriter
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Completed
 from buildlib.image.archive import open_archive
+from buildlib.image.labels import names_of
 from buildlib.smoke.load_image import given, name_of
 from buildlib.smoke.report import CheckResult, CheckState, PlatformResult, SmokeReport
 from buildlib.smoke.sandbox import LABEL, new_run_id, remove_stale
@@ -142,6 +143,23 @@ def test_what_a_killed_run_left_is_removed_and_no_more() -> None:
     assert not [argv for argv in docker.asked if argv[1:3] == ("image", "rm")]
     asked = [argv for argv in docker.asked if "--quiet" in argv]
     assert all(argv[-1] == f"label={LABEL}={dead}" for argv in asked)
+
+
+def test_what_a_killed_run_of_an_earlier_version_left_is_removed_as_well() -> None:
+    former, dead = names_of(LABEL)[1], dead_name("smoke")
+    listing = ("docker", "ps", "--all")
+    docker = FakeExecutor(
+        {
+            (*listing, "--filter", f"label={former}"): Completed(code=0, stdout=f"{dead}\n"),
+            (*listing, "--quiet", "--filter", f"label={former}={dead}"): Completed(
+                code=0, stdout="c1\n"
+            ),
+            ("docker",): Completed(code=0),
+        }
+    )
+    assert remove_stale(docker, "thing") == (dead,)
+    removed = [argv for argv in docker.asked if "rm" in argv]
+    assert removed == [("docker", "rm", "--force", "--volumes", "c1")]
 
 
 @pytest.mark.parametrize("kind", ["volume", "network"])

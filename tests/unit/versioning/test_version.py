@@ -283,6 +283,33 @@ def test_a_local_build_is_tagged_with_version_and_latest_as_the_rules_end_them(
     assert config.local_image == f"thing:{tags[-1]}"
 
 
+@pytest.mark.parametrize(
+    ("text", "tags", "last"),
+    [
+        ('["{version}"]', ("2.3.8-fork.1",), ""),
+        ('["dev-{version}", "dev", "dev"]', ("dev-2.3.8-fork.1", "dev"), "thing:dev"),
+        ('"dev, {version}"', ("dev", "2.3.8-fork.1"), "thing:dev"),
+    ],
+)
+def test_the_tags_of_a_local_build_can_be_chosen(
+    tmp_path: Path, text: str, tags: tuple[str, ...], last: str
+) -> None:
+    write_project(tmp_path, f'image = "thing"\nlocal-tags = {text}\n')
+    config = load_config(tmp_path, {})
+    found = resolve_version(git_facts(head_tags=("v2.3.8+fork.1",)), now=NOW)
+    assert local_tags(found, config) == tags
+    assert config.local_image == last
+    # Containers and what is removed go by the name of the image, as before.
+    assert config.owner == "thing"
+
+
+@pytest.mark.parametrize("text", ["[]", '["{major}"]', '["a b/"]', '["-x"]', "true"])
+def test_a_tag_that_no_local_build_can_have_is_refused(tmp_path: Path, text: str) -> None:
+    write_project(tmp_path, f'image = "thing"\nlocal-tags = {text}\n')
+    with pytest.raises(InputError, match="local-tags"):
+        load_config(tmp_path, {})
+
+
 def test_references_take_tags_and_whole_references_each_once() -> None:
     assert references("me/thing", ["1", "latest"], ["1", " ", "x.y/z", "x/y:2", "thing:3"]) == (
         "me/thing:1",

@@ -1,0 +1,204 @@
+"""The values that a shell completes.
+
+No engine, no registry and no git is asked: each press of a key waits for the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from buildlib.config.config import Config
+
+# Of the newest versions, so many are offered.
+_MOST: Final = 20
+
+
+class Values:
+    """What each option and argument can be.
+
+    Args:
+        start: a directory of the project.
+        env: the environment.
+    """
+
+    def __init__(self, start: Path, env: Mapping[str, str]) -> None:
+        """Keep them."""
+        self._start, self._env = start, env
+
+    def of(self, task: str, option: str) -> tuple[str, ...]:
+        """Return the values of an option of a task; empty: it can be anything, such as a file."""
+        find = FINDERS.get(f"{task} {option}") or FINDERS.get(option)
+        return tuple(dict.fromkeys(map(str, find(self)))) if find else ()
+
+    @cached_property
+    def _configs(self) -> tuple[Config, ...]:
+        """Return the configuration of each image."""
+        from buildlib.config.config import load_images
+
+        return load_images(self._start, self._env)
+
+    def actions(self) -> Iterable[str]:
+        """Return what docker-builder can do."""
+        from buildlib.config.builders import ACTIONS
+
+        return ACTIONS
+
+    def builders(self) -> Iterable[str]:
+        """Return the names of the configured builders, and of those that buildx knows."""
+        from buildlib.docker.client_config import buildx_folder
+
+        instances = buildx_folder(self._env) / "instances"
+        made = sorted(path.name for path in instances.iterdir()) if instances.is_dir() else []
+        return (*self.configured_builders(), *made)
+
+    def configured_builders(self) -> Iterable[str]:
+        """Return the names of the configured builders."""
+        return [builder.name for config in self._configs for builder in config.builders]
+
+    def doctor_groups(self) -> Iterable[str]:
+        """Return the kinds of work that doctor can be asked about."""
+        from buildlib.doctor.report import GROUPS
+
+        return GROUPS
+
+    def gates(self) -> Iterable[str]:
+        """Return the gates of a release."""
+        from buildlib.config.publish import GATES, SIGN
+
+        return (*GATES, SIGN)
+
+    def images(self) -> Iterable[str]:
+        """Return the image that was built last, the archives below, and the image's versions."""
+        here = Path.cwd()
+        for config in self._configs:
+            if config.local_image:
+                yield config.local_image
+            for path in sorted((config.root / config.folder("dist")).glob("*.tar")):
+                yield str(path.relative_to(here) if path.is_relative_to(here) else path)
+            yield from (f"{config.image}:{version}" for version in _versions(config))
+
+    def image_names(self) -> Iterable[str]:
+        """Return the names of several images."""
+        return [config.name for config in self._configs if config.name]
+
+    def increments(self) -> Iterable[str]:
+        """Return which numbers of a version can go up."""
+        from buildlib.versioning.next_tag import Increment
+
+        return Increment
+
+    def outputs(self) -> Iterable[str]:
+        """Return the outputs that have a name of their own."""
+        from buildlib.build.plan import Output
+
+        return Output
+
+    def platforms(self) -> Iterable[str]:
+        """Return the configured platforms, or the usual ones."""
+        from buildlib.image.platform import KNOWN
+
+        usual = [one for one in KNOWN if one.startswith("linux/")]
+        return map(str, [one for config in self._configs for one in config.platforms] or usual)
+
+    def platforms_and_all(self) -> Iterable[str]:
+        """Return them, and the word that means all of them."""
+        return (*self.platforms(), "all")
+
+    def progress(self) -> Iterable[str]:
+        """Return how a build can show its progress."""
+        from buildlib.config.key_types import written
+        from buildlib.config.tables import PROGRESS
+
+        return [str(one) for one in written(PROGRESS)["enum"]]
+
+    def pull_policies(self) -> Iterable[str]:
+        """Return when docker-run can pull."""
+        from buildlib.containers.plan import POLICIES
+
+        return POLICIES
+
+    def references(self) -> Iterable[str]:
+        """Return what the registries may have."""
+        for config in self._configs:
+            tags = ("latest", *_versions(config))
+            for registry in config.registries:
+                yield from (f"{registry.repository}:{tag}" for tag in tags)
+
+    def registries(self) -> Iterable[str]:
+        """Return the names of the configured registries."""
+        return [registry.name for config in self._configs for registry in config.registries]
+
+    def severities(self) -> Iterable[str]:
+        """Return the severities that can be a threshold."""
+        from buildlib.findings.vulnerability import THRESHOLDS
+
+        return THRESHOLDS
+
+    def shells(self) -> Iterable[str]:
+        """Return the shells that have a script."""
+        from buildlib.commands.completion import SCRIPTS
+
+        return SCRIPTS
+
+    def stages(self) -> Iterable[str]:
+        """Return the names of the Dockerfile's stages."""
+        from buildlib.dockerfile.parser import parse_dockerfile
+
+        files = dict.fromkeys(config.root / config.dockerfile for config in self._configs)
+        texts = [file.read_text("utf-8", "replace") for file in files]
+        stages = [stage for text in texts for stage in parse_dockerfile(text).stages]
+        return [stage.name for stage in stages if stage.name]
+
+    def tags(self) -> Iterable[str]:
+        """Return the image tags that a release may have."""
+        return ("latest", *self.versions())
+
+    def versions(self) -> Iterable[str]:
+        """Return the versions that git tags name, the newest first."""
+        return [version for config in self._configs for version in _versions(config)]
+
+
+def _versions(config: Config) -> Iterable[str]:
+    from buildlib.git.tag_names import tag_names
+
+    naming, left = config.naming, set(tag_names(config.root))
+    for _ in range(_MOST):
+        if not (tag := naming.highest(left)):
+            return
+        left.remove(tag)
+        yield naming.version_of(tag)
+
+
+# By option, or by task and option where another task has an option of that name for something else.
+FINDERS: Final[Mapping[str, Callable[[Values], Iterable[str]]]] = {
+    "builder": Values.builders,
+    "call": lambda _: ("check", "outline", "targets"),
+    "completion shell": Values.shells,
+    "docker-builder action": Values.actions,
+    "docker-builder name": Values.configured_builders,
+    "docker-promote tag": Values.tags,
+    "docker-rehearse tag": Values.increments,
+    "docker-rollback version": Values.versions,
+    "docker-run platform": Values.platforms,
+    "docker-shell command": lambda _: ("sh", "bash", "ash"),
+    "docker-verify reference": Values.references,
+    "doctor for": Values.doctor_groups,
+    "image": Values.images,
+    "network": lambda _: ("default", "none", "host"),
+    "next": Values.increments,
+    "no-cache-filter": Values.stages,
+    "only": Values.image_names,
+    "output": Values.outputs,
+    "platform": Values.platforms_and_all,
+    "progress": Values.progress,
+    "pull-policy": Values.pull_policies,
+    "registry": Values.registries,
+    "severity": Values.severities,
+    "skip-gate": Values.gates,
+    "tag name": Values.increments,
+    "target": Values.stages,
+}

@@ -1,0 +1,78 @@
+"""What the distribution says of itself: version, addresses, commit, and the texts made of them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildlib import distribution
+from buildlib.commands.templates import own_workflow
+from buildlib.config.config import load_config
+from buildlib.config.schema import schema_line
+
+METADATA = """\
+Metadata-Version: 2.4
+Name: some-thing
+Version: 4.5.6
+Project-URL: Source, https://github.com/you/some-thing
+Project-URL: Schema, https://example.org/schema.json
+"""
+ORIGIN = '{"url": "https://example.org/x.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}'
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Install a distribution that has a package called buildlib."""
+    folder = tmp_path / "site" / "some_thing-4.5.6.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(METADATA, encoding="utf-8")
+    (folder / "top_level.txt").write_text("buildlib\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(folder.parent))
+    distribution._own.cache_clear()
+    yield folder
+    distribution._own.cache_clear()
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(distribution, "packages_distributions", dict)
+    distribution._own.cache_clear()
+    yield
+    distribution._own.cache_clear()
+
+
+@pytest.mark.usefixtures("installed")
+def test_version_and_addresses_are_those_of_the_metadata() -> None:
+    assert distribution.version() == "4.5.6"
+    assert distribution.address("Schema") == "https://example.org/schema.json"
+    assert distribution.address("Other") == ""
+    assert distribution.commit() == ""
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_checkout_that_is_not_installed_says_nothing() -> None:
+    assert (distribution.version(), distribution.address("Schema")) == ("", "")
+    assert (distribution.commit(), schema_line(), own_workflow("v")) == ("", "", "")
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_configuration_with_the_line_of_the_schema_is_read(tmp_path: Path) -> None:
+    assert schema_line() == "#:schema https://example.org/schema.json\n"
+    text = f'{schema_line()}\nimage = "thing"\n'
+    assert tomllib.loads(text) == {"image": "thing"}
+    (tmp_path / "buildlib.toml").write_text(text, encoding="utf-8")
+    assert load_config(tmp_path, {}).image == "thing"
+
+
+def test_the_workflow_is_of_the_commit_that_was_installed(installed: Path) -> None:
+    # From an index, or a directory.
+    assert own_workflow("v") == ""
+    (installed / "direct_url.json").write_text('{"url": "file:///x", "dir_info": {}}')
+    assert own_workflow("v") == ""
+    (installed / "direct_url.json").write_text(ORIGIN)
+    text = own_workflow("cli/v")
+    assert "    uses: you/some-thing/.github/workflows/image.yml@abc\n" in text
+    assert '    tags: ["cli/v*"]\n' in text
