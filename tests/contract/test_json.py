@@ -98,6 +98,7 @@ FAILING = {
     "docker-verify": "x",
     "version": "--explain",
     "config": "",
+    "init": "--dockerfile missing",
     "doctor": "",
 }
 PLANNED = {
@@ -113,7 +114,7 @@ PLANNED = {
     "docker-verify": f"127.0.0.1:9/team/shop@{DIGEST}",
 }
 # These ask a registry for what they would do, or have a plan of their own.
-ELSEWHERE = {"docker-bases", "docker-rollback", "docker-publish", "docker-rehearse"}
+ELSEWHERE = {"init", "docker-bases", "docker-rollback", "docker-publish", "docker-rehearse"}
 
 
 def test_every_task_with_json_is_tried_here() -> None:
