@@ -38,7 +38,14 @@ def build(run: Edge, beginning: Beginning, request: BuildRequest, *, as_json: bo
         if run.dry:
             _plan_only(run, project, request)
             return
-        result = build_image(project, request, run.executor, run.console, facts=beginning.engine)
+        result = build_image(
+            project,
+            request,
+            run.executor,
+            run.console,
+            facts=beginning.engine,
+            task="docker-build",
+        )
     run.console.answer(result.as_json() if as_json else result.as_text())
 
 

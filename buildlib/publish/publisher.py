@@ -273,7 +273,8 @@ class PublishFlow:
         else:
             request = release_request(self._project.config)
             with self._context.files() as project:
-                build_image(project, request, self._context.subject.executor, self._console)
+                executor = self._context.subject.executor
+                build_image(project, request, executor, self._console, task="docker-publish")
             try:
                 self._context.check_unchanged()
             except BaseException:

@@ -44,6 +44,7 @@ PACKAGES = [
     "builders",
     "registry",
     "sign",
+    "records",
     "build",
     "containers",
     "bases",

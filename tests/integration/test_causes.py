@@ -1,0 +1,263 @@
+"""Mutations, each built after what was there before: the cause named is what was changed.
+
+What ran and what was cached is in BuildKit's own words. A build adds one mutation to the one before,
+so that each costs one build.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from conftest import Checkout
+
+from buildlib.config.config import load_config
+from buildlib.records.cause import Cause, explain
+from buildlib.records.record import Record
+from buildlib.records.store import open_store
+
+pytestmark = [pytest.mark.engine, pytest.mark.toolchain, pytest.mark.usefixtures("engine")]
+Make = Callable[..., Checkout]
+
+
+class Case(NamedTuple):
+    """A mutation: its name, what it does, the steps that run because of it, and the cause."""
+
+    name: str
+    change: Callable[[Path], object]
+    ran: tuple[str, ...] = ()
+    kind: str = ""
+    text: str = ""
+    words: tuple[str, ...] = ()
+
+
+def _last(checkout: Checkout) -> tuple[Record, dict[str, Cause]]:
+    store = open_store(load_config(checkout.root, {}), checkout.environment({}))
+    assert store
+    (record, *_) = [store.read(path) for path in store.paths()[:1]]
+    return record, explain(record, store.last(record))
+
+
+def _build(checkout: Checkout, *words: str, **env: str | None) -> str:
+    done = checkout.invoke("docker-build", "--output", "cacheonly", *words, **env)
+    assert done.returncode == 0, done.stderr
+    assert "no record" not in done.stderr
+    return done.stderr
+
+
+def _check(checkout: Checkout, case: Case, printed: str) -> int:
+    """Check one build; return whether the builder had lost what it had cached."""
+    record, causes = _last(checkout)
+    steps = [one for one in record.steps if one.parts.total]
+    lost = {one.label for one in steps if (c := causes.get(one.digest)) and c.kind == "lost"}
+    lost -= set(case.ran)
+    # A base is only looked up.
+    ran = {
+        one.label
+        for one in steps
+        if not (one.cached or one.label in lost or one.parts.instruction.startswith("FROM "))
+    }
+    assert ran == set(case.ran), (case.name, [(one.name, one.cached) for one in steps])
+    found = {causes[one.digest] for one in steps if one.label in ran}
+    assert {one.kind for one in found} == ({case.kind} - {""}), (case.name, found)
+    assert {one.text for one in found} == ({case.text} - {""}), (case.name, found)
+    for label in ran:
+        assert label in " ".join(printed.split()), case.name
+    assert not case.text or printed.count(case.text) >= len(ran), (case.name, printed)
+    return bool(lost)
+
+
+def _run(checkout: Checkout, cases: list[Case], **env: str | None) -> None:
+    _build(checkout, **env)
+    lost = 0
+    for case in cases:
+        case.change(checkout.root)
+        lost += _check(checkout, case, _build(checkout, *case.words, **env))
+    # Other tests use the same engine, which removes what it has too much of.
+    assert lost <= 2
+
+
+def _write(name: str, text: str = "") -> Callable[[Path], object]:
+    def change(root: Path) -> None:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}{secrets.token_hex(4)}\n", encoding="utf-8")
+
+    return change
+
+
+def _edit(old: str, new: str, name: str = "Dockerfile") -> Callable[[Path], object]:
+    def change(root: Path) -> None:
+        text = (root / name).read_text(encoding="utf-8")
+        assert old in text
+        (root / name).write_text(text.replace(old, new), encoding="utf-8")
+
+    return change
+
+
+def _both(*changes: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda root: [change(root) for change in changes]
+
+
+def _link(root: Path) -> None:
+    (root / "src/l").symlink_to("deep/x")
+
+
+def _nothing(root: Path) -> None:
+    assert root.is_dir()
+
+
+FILES = """\
+FROM scratch AS tree
+COPY app.txt other.txt /
+COPY src /src
+FROM scratch
+COPY --from=tree /app.txt /app.txt
+COPY late.txt /
+COPY *.cfg /cfg/
+COPY <<END /here
+hello
+END
+"""
+FROM_TREE = "[stage-1 1/4]", "[stage-1 2/4]", "[stage-1 3/4]", "[stage-1 4/4]"
+SRC = ("[tree 2/2]",)
+ALL = ("[tree 1/2]", "[tree 2/2]", *FROM_TREE)
+OF_FILES = [
+    Case("nothing", _nothing),
+    Case("content", _write("app.txt"), ALL, "file-changed", "file changed: app.txt"),
+    Case(
+        "content in a directory",
+        _write("src/deep/x"),
+        SRC,
+        "file-changed",
+        "file changed: src/deep/x",
+    ),
+    Case(
+        "mode",
+        lambda root: (root / "src/a").chmod(0o755),
+        SRC,
+        "file-mode",
+        "mode of src/a changed: 0644 → 0755",
+    ),
+    Case(
+        "mode of a directory",
+        lambda root: (root / "src/deep").chmod(0o700),
+    ),
+    Case(
+        "rename",
+        lambda root: (root / "src/a").rename(root / "src/b"),
+        SRC,
+        "file-renamed",
+        "file renamed: src/a → src/b",
+    ),
+    Case("addition", _write("src/c"), SRC, "file-added", "file added: src/c"),
+    Case(
+        "removal",
+        lambda root: (root / "src/gone").unlink(),
+        SRC,
+        "file-removed",
+        "file removed: src/gone",
+    ),
+    Case(
+        "another target of a link",
+        _both(lambda root: (root / "src/l").unlink(), _link),
+        SRC,
+        "file-changed",
+        "file changed: src/l",
+    ),
+    Case(
+        "an empty directory",
+        lambda root: (root / "src/empty").mkdir(),
+        SRC,
+        "file-added",
+        "file added: src/empty",
+    ),
+    Case(
+        "several files",
+        _both(_write("src/b"), _write("src/deep/x")),
+        SRC,
+        "file-changed",
+        "2 files changed: src/b, src/deep/x",
+    ),
+    Case("touch only", lambda root: os.utime(root / "src/b", (1, 1))),
+    Case("an ignored file", _write("src/debug.log")),
+    Case("a test that no step takes", _write("tests/test.txt")),
+    Case("a comment in the Dockerfile", _edit("FROM scratch AS", "# Comment\nFROM scratch AS")),
+    Case(
+        "a line of .dockerignore",
+        _edit("*.log", "**/*.log\nsrc/b", ".dockerignore"),
+        SRC,
+        "file-removed",
+        "file removed: src/b",
+    ),
+    Case(
+        "by a wildcard", _write("one.cfg"), FROM_TREE[2:], "file-changed", "file changed: one.cfg"
+    ),
+    Case(
+        "a new file by a wildcard",
+        _write("two.cfg"),
+        FROM_TREE[2:],
+        "file-added",
+        "file added: two.cfg",
+    ),
+    Case(
+        "a file of a late step",
+        _write("late.txt"),
+        FROM_TREE[1:],
+        "file-changed",
+        "file changed: late.txt",
+    ),
+    Case("a label", _edit("COPY late", "LABEL a=b\nCOPY late")),
+    Case("the command", _edit("COPY <<END", 'CMD ["/x"]\nCOPY <<END')),
+    Case("the name of a stage", _both(_edit("AS tree", "AS wood"), _edit("=tree", "=wood"))),
+    Case(
+        "an edited instruction",
+        _edit("COPY late.txt /\n", "COPY late.txt /late/\n"),
+        FROM_TREE[1:],
+        "instruction-edited",
+        "instruction edited: COPY late.txt / → COPY late.txt /late/",
+    ),
+    Case(
+        "a here-document",
+        _edit("hello", f"hello {secrets.token_hex(4)}"),
+        FROM_TREE[3:],
+        "instruction-edited",
+        "here-document edited: COPY <<END /here",
+    ),
+    Case(
+        "a new instruction",
+        _edit("COPY *.cfg", "COPY other.txt /new/\nCOPY *.cfg"),
+        ("[stage-1 3/5]", "[stage-1 4/5]", "[stage-1 5/5]"),
+        "instruction-added",
+        "instruction added: COPY other.txt /new/",
+    ),
+    Case(
+        "a removed instruction",
+        _edit("COPY late.txt /late/\n", ""),
+        FROM_TREE[1:],
+        "instruction-removed",
+        "instruction removed: COPY late.txt /late/",
+    ),
+    Case(
+        "--no-cache",
+        _nothing,
+        ("[wood 1/2]", "[wood 2/2]", *FROM_TREE),
+        "no-cache",
+        "--no-cache",
+        ("--no-cache",),
+    ),
+]
+
+
+def test_files_and_instructions(make_checkout: Make) -> None:
+    checkout = make_checkout(FILES)
+    (checkout.root / ".dockerignore").write_text("**/*.log\n", encoding="utf-8")
+    for name in ("app.txt", "other.txt", "late.txt", "one.cfg", "src/a", "src/gone", "src/deep/x"):
+        _write(name)(checkout.root)
+    (checkout.root / "src/l").symlink_to("a")
+    _edit("**/*.log", "*.log\n**/*.log", ".dockerignore")(checkout.root)
+    _run(checkout, OF_FILES)
