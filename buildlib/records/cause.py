@@ -127,13 +127,14 @@ class Comparison:
             return follows or next(iter(causes), None)
         own = self._own(step)
         if own is None and not step.parts.instruction.startswith("FROM "):
-            # A base that was looked up, or pulled again, is no work of its own.
             return next(iter(causes), None) or _made(step, self._remaining(step))
         return own
 
     def _own(self, step: Step) -> Cause | None:
         """Return the cause that a step has by itself, or by a step that the builder had cached."""
-        if found := self._outside(step):
+        # A base that was looked up, or pulled again, is no work of its own.
+        looked_up = step.parts.instruction.startswith("FROM ")
+        if not looked_up and (found := self._outside(step)):
             return _made(step, (*found, ()))
         for one in (step, *self._above(step)):
             if found_here := self._local(one):

@@ -1,7 +1,7 @@
 """Mutations, each built after what was there before: the cause named is what was changed.
 
-What ran and what was cached is in BuildKit's own words. A build adds one mutation to the one before,
-so that each costs one build.
+What ran and what was cached is in BuildKit's own words. A build adds one mutation to the one
+before, so that each costs one build.
 """
 
 from __future__ import annotations
