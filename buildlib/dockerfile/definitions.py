@@ -84,6 +84,7 @@ class Definition:
     Args:
         instruction: as written.
         expanded: its words with variables replaced; of a RUN as written, as a shell replaces them.
+        base: of a FROM, the image.
         scope: the variables that it sees, in the order in which they were set: a RUN gets them all.
         user, folder, shell: as set before the step.
         sources: what it takes from the build context.
@@ -91,6 +92,7 @@ class Definition:
 
     instruction: InstructionText
     expanded: str
+    base: str = ""
     scope: tuple[Variable, ...] = ()
     user: str = ""
     folder: str = "/"
@@ -163,6 +165,7 @@ class _Reader:
                 Definition(
                     instruction=first,
                     expanded=expand(first.text, self._globals),
+                    base=base,
                     scope=tuple(Variable(*pair, "ARG") for pair in self._globals.items()),
                 )
             )

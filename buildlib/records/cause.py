@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Final, NamedTuple
@@ -101,6 +101,8 @@ class Comparison:
             for one in before.steps
             if one.parts.total
         }
+        given = _options_of(now.argv, "--build-context")
+        self._contexts = {one.partition("=")[0] for one in given}
         for step in now.steps:
             self.take(step)
 
@@ -159,7 +161,7 @@ class Comparison:
 
     def _local(self, step: Step) -> Found | None:
         """Return what differs about a step: its definition, its image, or its files."""
-        aligned = _align(*self._read(step.parts.platform), step)
+        aligned = _align(*self._read(step.parts.platform), step, self._contexts)
         if aligned is None:
             return next(self._bases(step), None)
         return next(self._differences(aligned, step), None) or self._files(aligned)
@@ -291,18 +293,38 @@ def _digest(text: str) -> str:
     return text.removeprefix("sha256:")[:12]
 
 
-def _align(now: Mapping[str, Stage], before: Mapping[str, Stage], step: Step) -> _Aligned | None:
-    """Return the definition of a step, and its counterpart."""
+def _find(stages: Mapping[str, Stage], step: Step, contexts: Container[str]) -> tuple[str, int]:
+    """Return the stage of a step, and its index there; -1: it is not in the Dockerfile."""
     parts = step.parts
-    stage = now.get(parts.stage)
-    if stage is None or parts.total != len(stage.steps) or parts.position > parts.total:
+    name = next(iter(stages), "") if len(stages) == 1 else parts.stage
+    steps = stages[name].steps if name in stages else ()
+    if parts.total != len(steps):
         # What ONBUILD adds is in no Dockerfile.
+        return name, -1
+    # BuildKit counts a base that another context stands for, and numbers the others from 1.
+    shifted = bool(steps) and steps[0].base in contexts
+    for place in (parts.position - 1 + shifted, parts.position - 1):
+        kind = parts.instruction.partition(" ")[0]
+        if place < len(steps) and steps[place].instruction.name == kind:
+            return name, place
+    return name, -1
+
+
+def _align(
+    now: Mapping[str, Stage],
+    before: Mapping[str, Stage],
+    step: Step,
+    contexts: Container[str],
+) -> _Aligned | None:
+    """Return the definition of a step, and its counterpart."""
+    name, here = _find(now, step, contexts)
+    if here < 0:
         return None
-    here = parts.position - 1
-    other = before.get(parts.stage)
+    stage = now[name]
+    other = before.get(name)
     if other is None:
         # A stage that is named otherwise, or new: its place among the stages counts.
-        place = [*now].index(parts.stage)
+        place = [*now].index(name)
         stages = [*before.values()]
         other = stages[place] if place < len(stages) and len(stages) == len(now) else None
     if other is None:

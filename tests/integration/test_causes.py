@@ -17,7 +17,7 @@ from conftest import Checkout
 
 from buildlib.config.config import load_config
 from buildlib.records.cause import Cause, explain
-from buildlib.records.record import Record
+from buildlib.records.record import Record, Step
 from buildlib.records.store import open_store
 
 pytestmark = [pytest.mark.engine, pytest.mark.toolchain, pytest.mark.usefixtures("engine")]
@@ -49,24 +49,33 @@ def _build(checkout: Checkout, *words: str, **env: str | None) -> str:
     return done.stderr
 
 
+def _named(record: Record) -> dict[str, Step]:
+    """Return the steps by stage and number, without those of bases.
+
+    Where another context stands for a base, it has no number and the stage has a name.
+    """
+    steps = [one for one in record.steps if one.parts.total]
+    bases = {one.parts.stage for one in steps if one.parts.instruction.startswith("FROM ")}
+    return {
+        f"{one.parts.stage or 'stage-0'} {one.parts.position - (one.parts.stage in bases)}": one
+        for one in steps
+        if not one.parts.instruction.startswith("FROM ")
+    }
+
+
 def _check(checkout: Checkout, case: Case, printed: str) -> int:
     """Check one build; return whether the builder had lost what it had cached."""
     record, causes = _last(checkout)
-    steps = [one for one in record.steps if one.parts.total]
-    lost = {one.label for one in steps if (c := causes.get(one.digest)) and c.kind == "lost"}
+    steps = _named(record)
+    lost = {n for n, one in steps.items() if (c := causes.get(one.digest)) and c.kind == "lost"}
     lost -= set(case.ran)
-    # A base is only looked up.
-    ran = {
-        one.label
-        for one in steps
-        if not (one.cached or one.label in lost or one.parts.instruction.startswith("FROM "))
-    }
-    assert ran == set(case.ran), (case.name, [(one.name, one.cached) for one in steps])
-    found = {causes[one.digest] for one in steps if one.label in ran}
+    ran = {name for name, one in steps.items() if not one.cached} - lost
+    assert ran == set(case.ran), (case.name, [(one.name, one.cached) for one in record.steps])
+    found = {causes[steps[name].digest] for name in ran}
     assert {one.kind for one in found} == ({case.kind} - {""}), (case.name, found)
     assert {one.text for one in found} == ({case.text} - {""}), (case.name, found)
-    for label in ran:
-        assert label in " ".join(printed.split()), case.name
+    for name in ran:
+        assert steps[name].label in " ".join(printed.split()), case.name
     assert not case.text or printed.count(case.text) >= len(ran), (case.name, printed)
     return bool(lost)
 
@@ -123,9 +132,9 @@ COPY <<END /here
 hello
 END
 """
-FROM_TREE = "[stage-1 1/4]", "[stage-1 2/4]", "[stage-1 3/4]", "[stage-1 4/4]"
-SRC = ("[tree 2/2]",)
-ALL = ("[tree 1/2]", "[tree 2/2]", *FROM_TREE)
+FROM_TREE = "stage-1 1", "stage-1 2", "stage-1 3", "stage-1 4"
+SRC = ("tree 2",)
+ALL = ("tree 1", "tree 2", *FROM_TREE)
 OF_FILES = [
     Case("nothing", _nothing),
     Case("content", _write("app.txt"), ALL, "file-changed", "file changed: app.txt"),
@@ -231,7 +240,7 @@ OF_FILES = [
     Case(
         "a new instruction",
         _edit("COPY *.cfg", "COPY other.txt /new/\nCOPY *.cfg"),
-        ("[stage-1 3/5]", "[stage-1 4/5]", "[stage-1 5/5]"),
+        ("stage-1 3", "stage-1 4", "stage-1 5"),
         "instruction-added",
         "instruction added: COPY other.txt /new/",
     ),
@@ -245,7 +254,7 @@ OF_FILES = [
     Case(
         "--no-cache",
         _nothing,
-        ("[wood 1/2]", "[wood 2/2]", *FROM_TREE),
+        ("wood 1", "wood 2", *FROM_TREE),
         "no-cache",
         "--no-cache",
         ("--no-cache",),
@@ -261,3 +270,154 @@ def test_files_and_instructions(make_checkout: Make) -> None:
     (checkout.root / "src/l").symlink_to("a")
     _edit("**/*.log", "*.log\n**/*.log", ".dockerignore")(checkout.root)
     _run(checkout, OF_FILES)
+
+
+COMMANDS = """\
+ARG DEST=/late
+FROM {base}
+COPY app.txt /app.txt
+ARG USED=1
+ARG UNUSED
+ENV A=1
+ENV B=2
+RUN echo "$USED" > /used
+RUN --mount=type=bind,source=script.sh,target=/script.sh cat /script.sh
+RUN <<END
+echo one
+END
+ARG DEST
+COPY late.txt $DEST
+"""
+RUNS = ("stage-0 2", "stage-0 3", "stage-0 4", "stage-0 5")
+OF_COMMANDS = [
+    Case("nothing", _nothing),
+    Case(
+        "an argument that is used",
+        _nothing,
+        RUNS,
+        "argument-changed",
+        "argument USED changed: 1 → 2",
+        ("--build-arg", "USED=2"),
+    ),
+    Case(
+        "an argument that is not used but declared",
+        _nothing,
+        RUNS,
+        "argument-added",
+        "argument UNUSED added: 1",
+        ("--build-arg", "USED=2", "--build-arg", "UNUSED=1"),
+    ),
+    Case(
+        "an argument that is not declared",
+        _nothing,
+        words=("--build-arg", "USED=2", "--build-arg", "UNUSED=1", "--build-arg", "X=1"),
+    ),
+    Case(
+        "a global argument",
+        _nothing,
+        RUNS[3:],
+        "argument-changed",
+        "argument DEST changed: /late → /other",
+        ("--build-arg", "USED=2", "--build-arg", "UNUSED=1", "--build-arg", "DEST=/other"),
+    ),
+    Case(
+        "the default of an argument",
+        _edit("ARG USED=1", "ARG USED=3"),
+        RUNS,
+        "argument-changed",
+        "argument USED changed: 2 → 3",
+        ("--build-arg", "UNUSED=1"),
+    ),
+    Case(
+        "a variable",
+        _edit("ENV B=2", "ENV B=3"),
+        RUNS,
+        "variable-changed",
+        "variable B changed: 2 → 3",
+        ("--build-arg", "UNUSED=1"),
+    ),
+    Case(
+        "the order of variables",
+        _edit("ENV A=1\nENV B=3\n", "ENV B=3\nENV A=1\n"),
+        RUNS,
+        "order-changed",
+        "order of variables changed: B comes earlier",
+        ("--build-arg", "UNUSED=1"),
+    ),
+    Case(
+        "quotes",
+        _edit("ENV B=3", 'ENV B="3"'),
+        words=("--build-arg", "UNUSED=1"),
+    ),
+    Case(
+        "a user",
+        _edit("RUN --mount", "USER 0:0\nRUN --mount"),
+        RUNS[1:],
+        "instruction-edited",
+        "USER changed: empty → 0:0",
+        ("--build-arg", "UNUSED=1"),
+    ),
+    Case(
+        "a shell",
+        _edit("RUN <<END", 'SHELL ["/bin/sh", "-e", "-c"]\nRUN <<END'),
+        RUNS[2:],
+        "instruction-edited",
+        'SHELL changed: empty → ["/bin/sh", "-e", "-c"]',
+        ("--build-arg", "UNUSED=1"),
+    ),
+    Case(
+        "the file of a bind mount",
+        _write("script.sh"),
+        RUNS[1:],
+        "file-changed",
+        "file changed: script.sh",
+        ("--build-arg", "UNUSED=1"),
+    ),
+    Case(
+        "a here-document",
+        _edit("echo one", "echo two"),
+        RUNS[2:],
+        "instruction-edited",
+        "here-document edited: RUN <<END",
+        ("--build-arg", "UNUSED=1"),
+    ),
+    Case(
+        "a secret",
+        _edit("RUN --mount=type=bind", "RUN --mount=type=secret,id=word --mount=type=bind"),
+        RUNS[1:],
+        "secret-added",
+        "secret added: word",
+        ("--build-arg", "UNUSED=1", "--secret", "id=word,env=WORD"),
+    ),
+    Case(
+        "another value of a secret",
+        _nothing,
+        words=("--build-arg", "UNUSED=1", "--secret", "id=word,env=OTHER"),
+    ),
+    Case(
+        "a cache mount",
+        _edit("RUN <<END", "RUN --mount=type=cache,target=/c <<END"),
+        RUNS[2:],
+        "mount-added",
+        "mount added: type=cache,target=/c",
+        ("--build-arg", "UNUSED=1", "--secret", "id=word,env=OTHER"),
+    ),
+    Case(
+        "a working directory",
+        _edit("RUN echo", "WORKDIR /tmp\nRUN echo"),
+        (*RUNS, "stage-0 6"),
+        "instruction-added",
+        "instruction added: WORKDIR /tmp",
+        ("--build-arg", "UNUSED=1", "--secret", "id=word,env=OTHER"),
+    ),
+]
+
+
+def test_arguments_variables_and_mounts(make_checkout: Make, alpine: str) -> None:
+    # The first file is new in each run: nothing after it is in the cache.
+    checkout = make_checkout(COMMANDS.replace("{base}", alpine))
+    for name in ("app.txt", "script.sh", "late.txt"):
+        _write(name)(checkout.root)
+    _run(checkout, OF_COMMANDS, WORD="something", OTHER="anything")
+    for path in (checkout.root.parent).rglob("*.json"):
+        assert "something" not in path.read_text(encoding="utf-8")
