@@ -174,21 +174,26 @@ class Comparison:
         for value in _options_of(now.argv, "--no-cache-filter"):
             if step.parts.stage.lower() in value.lower().split(","):
                 return "no-cache", f"--no-cache-filter {value}"
+        if now.syntax != before.syntax:
+            return (
+                "syntax",
+                f"# syntax= changed: {before.syntax or 'none'} → {now.syntax or 'none'}",
+            )
+        return None
+
+    def _elsewhere(self, step: Step) -> Found | None:
+        """Return that there was no build with this builder, or for this platform."""
+        now, before = self._now, self._before
         if now.builder != before.builder:
             names = [one or "the current builder" for one in (before.builder, now.builder)]
-            return "builder", f"other builder: {names[0]} → {names[1]}"
+            return "builder", f"other builder: {names[0]} → {names[1]}", ()
         theirs = {*before.platforms} or {before.native}
         mine = {*now.platforms} or {now.native}
         if platform := step.parts.platform:
             mine, theirs = {platform}, {*theirs, before.native}
         if not mine & theirs:
             names = [", ".join(sorted(one)) for one in (theirs, mine)]
-            return "platform", f"other platform: {names[0]} → {names[1]}"
-        if now.syntax != before.syntax:
-            return (
-                "syntax",
-                f"# syntax= changed: {before.syntax or 'none'} → {now.syntax or 'none'}",
-            )
+            return "platform", f"other platform: {names[0]} → {names[1]}", ()
         return None
 
     def _read(self, platform: str) -> tuple[Mapping[str, Stage], Mapping[str, Stage]]:
@@ -277,6 +282,8 @@ class Comparison:
             vertex = self._steps.get(one)
             if vertex and _REMOTE.search(vertex.name):
                 return "remote", f"the content of {_short(vertex.name)} is not on record", ()
+        if found := self._elsewhere(step):
+            return found
         earlier, result = self._counterpart(step), self._before.result
         if result != "built" and (earlier is None or earlier.error or not earlier.ended):
             was = "failed" if result == "failed" else "was interrupted"

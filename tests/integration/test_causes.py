@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import Checkout
+from conftest import Checkout, docker
+from registries import registry
 
 from buildlib.config.config import load_config
-from buildlib.records.cause import Cause, explain
+from buildlib.records.cause import LOST, Cause, explain
 from buildlib.records.record import Record, Step
 from buildlib.records.store import open_store
 
@@ -73,7 +74,8 @@ def _check(checkout: Checkout, case: Case, printed: str) -> int:
     assert ran == set(case.ran), (case.name, [(one.name, one.cached) for one in record.steps])
     found = {causes[steps[name].digest] for name in ran}
     assert {one.kind for one in found} == ({case.kind} - {""}), (case.name, found)
-    assert {one.text for one in found} == ({case.text} - {""}), (case.name, found)
+    assert len({one.text for one in found}) == bool(ran), (case.name, found)
+    assert all(one.text.startswith(case.text) for one in found), (case.name, found)
     for name in ran:
         assert steps[name].label in " ".join(printed.split()), case.name
     assert not case.text or printed.count(case.text) >= len(ran), (case.name, printed)
@@ -421,3 +423,78 @@ def test_arguments_variables_and_mounts(make_checkout: Make, alpine: str) -> Non
     _run(checkout, OF_COMMANDS, WORD="something", OTHER="anything")
     for path in (checkout.root.parent).rglob("*.json"):
         assert "something" not in path.read_text(encoding="utf-8")
+
+
+def _push(reference: str, folder: Path) -> None:
+    """Have a registry hold an image that no other has, under a tag."""
+    folder.mkdir(exist_ok=True)
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY x /x\n", encoding="utf-8")
+    _write("x")(folder)
+    output = f"type=image,name={reference},push=true"
+    docker("buildx", "build", "--provenance=false", "--output", output, str(folder))
+    docker("image", "rm", reference, check=False)
+
+
+def _prune(word: str) -> None:
+    """Remove what the builder has cached of the steps whose names hold a word."""
+    for _ in range(3):
+        listing = docker("buildx", "du", "--verbose")
+        parts = [part for part in listing.split("\n\n") if word in part]
+        for part in parts:
+            name = part.partition("ID:")[2].split()[0]
+            docker("buildx", "prune", "--force", "--filter", f"id={name}")
+    assert word not in docker("buildx", "du", "--verbose")
+
+
+def test_images_platforms_and_options(make_checkout: Make, tmp_path: Path) -> None:
+    word = f"late-{secrets.token_hex(4)}.txt"
+    with registry(tmp_path / "registry", password=False, memory=True) as server:
+        base, tool = (f"{server.host}/{name}:1" for name in ("base", "tool"))
+        for reference in (base, tool):
+            _push(reference, tmp_path / "image")
+        checkout = make_checkout(
+            f"FROM {base} AS one\nCOPY app.txt /app.txt\nFROM scratch\n"
+            f"COPY --from=one /x /app.txt /\nCOPY --from={tool} /x /y\nCOPY {word} /\n"
+        )
+        for name in ("app.txt", word):
+            _write(name)(checkout.root)
+        _build(checkout)
+        steps = ("one 1", "stage-1 1", "stage-1 2", "stage-1 3")
+        for case in (
+            Case("nothing", _nothing),
+            Case(
+                "a base that moved",
+                lambda _: _push(base, tmp_path / "image"),
+                steps,
+                "base",
+                f"base {base} moved: ",
+                ("--pull",),
+            ),
+            Case(
+                "an image that moved, from which files are taken",
+                lambda _: _push(tool, tmp_path / "image"),
+                steps[2:],
+                "base",
+                f"base {tool} moved: ",
+                ("--pull",),
+            ),
+            Case(
+                "what the builder removed",
+                lambda _: _prune(word),
+                steps[3:],
+                "lost",
+                LOST,
+            ),
+            # To copy files is the same on every platform.
+            Case("another platform", _nothing, words=("--platform", "linux/arm64")),
+            Case(
+                "a file and another platform",
+                _write("app.txt"),
+                steps,
+                "file-changed",
+                "file changed: app.txt",
+                ("--platform", "linux/s390x"),
+            ),
+        ):
+            case.change(checkout.root)
+            assert not _check(checkout, case, _build(checkout, *case.words)), case.name
