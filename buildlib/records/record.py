@@ -150,6 +150,7 @@ class Record:
         syntax, escape, instructions: of the Dockerfile.
         files: of the context that steps take, by path; `unlisted` is how many there are beyond
             what is kept, and `rest` the digest of all of these.
+        gates, registries: of a publication, as its receipt has them.
         not_in_git: paths among them that git does not have, as far as it was asked.
     """
 
@@ -187,8 +188,8 @@ class Record:
     not_in_git: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
-    gates: tuple[str, ...] = ()
-    registries: tuple[str, ...] = ()
+    gates: tuple[Mapping[str, Any], ...] = ()
+    registries: tuple[Mapping[str, Any], ...] = ()
     schema: int = SCHEMA
 
     @property
