@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from importlib import metadata
+from functools import cached_property
 from typing import Any, Final
 
 from buildlib import interrupts
@@ -157,8 +157,7 @@ class Recording:
             output=hidden.text(str(plan.output)),
             references=plan.references,
             builder=plan.builder,
-            tools={"docker": engine.client, "buildx": engine.buildx, "engine": engine.server}
-            | {"buildlib": _own_version()},
+            tools={"docker": engine.client, "buildx": engine.buildx, "engine": engine.server},
             argv=tuple(self._word(word, known) for word in buildx_argv(plan)),
             args=known,
             secrets=tuple(csv_pairs(one).get("id", "") for one in plan.secrets),
@@ -213,7 +212,7 @@ class Recording:
         if before is None:
             return ""
         if self._comparison is None:
-            self._comparison = Comparison(self._with_files(), before)
+            self._comparison = Comparison(self._files_known, before)
         self._collect()
         for one in self._taken.values():
             self._comparison.take(one)
@@ -222,7 +221,9 @@ class Recording:
             return ""
         return cause.text if cause.digest == digest else f"after {cause.step}: {cause.text}"
 
-    def _with_files(self) -> Record:
+    @cached_property
+    def _files_known(self) -> Record:
+        """Return what is known of the build with its files, once they are hashed."""
         taken = self._files.get()
         return replace(
             self._now,
@@ -266,7 +267,7 @@ class Recording:
         with interrupts.held(), self._spared():
             if not self._files.wait(None if result else _PATIENCE):
                 return
-            record = self._with_files()
+            record = self._files_known
             self._collect()
             driver, node, buildkit = self._asked.get() if result else ("", "", "")
             record = replace(
@@ -314,15 +315,6 @@ def _outcome(
         "result": "interrupted" if stopped else "failed",
         "error": hidden.text(text)[:_ERROR],
     }
-
-
-def _own_version() -> str:
-    package = __name__.partition(".")[0]
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        # A checkout that is not installed has no version.
-        return "a checkout"
 
 
 def _not_kept(console: Console, error: Exception) -> None:

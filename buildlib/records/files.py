@@ -28,6 +28,7 @@ _MAGIC: Final = re.compile(r"[*?\[\\]")
 # Within that time a file may change without another time stamp, in nanoseconds.
 _RACY: Final = 2_000_000_000
 _STAMP: Final = 5
+_SMALL: Final = 1 << 18
 
 
 class Taken(NamedTuple):
@@ -106,16 +107,14 @@ class Hashes:
             found = json.loads(path.read_text(encoding="utf-8")) if path else {}
             self._old = found if isinstance(found, dict) else {}
 
-    def digest(self, path: Path, about: os.stat_result) -> str:
+    def digest(self, name: str, about: os.stat_result) -> str:
         """Return the SHA-256 of a file."""
         stamp = [about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns]
-        name = str(path)
         old = self._old.get(name)
         if isinstance(old, list) and len(old) == _STAMP and old[:-1] == stamp:
             self._new[name] = old
             return str(old[-1])
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = _hash(name, about.st_size)
         if time.time_ns() - max(about.st_mtime_ns, about.st_ctime_ns) > _RACY:
             self._new[name] = [*stamp, digest]
             self._changed = True
@@ -152,7 +151,7 @@ def read_files(
             continue
         # A file that goes meanwhile is not taken either.
         with suppress(OSError):
-            found = _file(context / path, hashes, named=path in known)
+            found = _file(f"{context}/{path}", hashes, named=path in known)
             if len(files) < LISTED:
                 files[path] = found
             else:
@@ -161,15 +160,28 @@ def read_files(
     return Taken(files, unlisted, rest.hexdigest() if unlisted else "")
 
 
-def _file(path: Path, hashes: Hashes, *, named: bool) -> File:
+def _file(name: str, hashes: Hashes, *, named: bool) -> File:
     """Return a file; a link that is named itself is followed, as COPY does."""
-    about = path.lstat()
-    if stat.S_ISLNK(about.st_mode) and not named:
-        link = os.fsencode(path.readlink())
-        return File(mode="120777", size=len(link), digest=hashlib.sha256(link).hexdigest())
-    about = path.stat()
+    about = os.lstat(name)
+    if stat.S_ISLNK(about.st_mode):
+        if not named:
+            link = os.fsencode(Path(name).readlink())
+            return File(mode="120777", size=len(link), digest=hashlib.sha256(link).hexdigest())
+        about = Path(name).stat()
     if not stat.S_ISREG(about.st_mode):
         # The permissions of a directory do not count for BuildKit.
         return File(mode=f"{stat.S_IFMT(about.st_mode):06o}", size=0, digest="")
-    mode = f"{about.st_mode:06o}"
-    return File(mode=mode, size=about.st_size, digest=hashes.digest(path, about))
+    mode, size = f"{about.st_mode:06o}", about.st_size
+    return File(mode=mode, size=size, digest=hashes.digest(name, about))
+
+
+def _hash(name: str, size: int) -> str:
+    """Return the SHA-256 of a file; the way for large ones takes longer for small ones."""
+    if size <= _SMALL:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return hashlib.sha256(os.read(descriptor, _SMALL)).hexdigest()
+        finally:
+            os.close(descriptor)
+    with Path(name).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
