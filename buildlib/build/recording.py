@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 from buildlib import interrupts
@@ -162,6 +164,7 @@ class Recording:
             args=known,
             secrets=tuple(csv_pairs(one).get("id", "") for one in plan.secrets),
             git=hidden.all(facts),
+            bases=dict(_given_bases(plan)),
             dockerfile=about.project.config.dockerfile,
             syntax=written.syntax,
             escape=written.escape,
@@ -286,7 +289,7 @@ class Recording:
                 cause = comparison.cause(step.digest) if comparison else None
                 steps.append(replace(step, cause=cause.text) if cause else step)
             images = (image_of(step.name) for step in steps)
-            bases = {name: digest for name, digest in filter(None, images) if digest}
+            bases = {**record.bases} | {name: one for name, one in filter(None, images) if one}
             self._store.write(replace(record, steps=tuple(steps), bases=bases))
             self._hashes.save()
 
@@ -315,6 +318,20 @@ def _outcome(
         "result": "interrupted" if stopped else "failed",
         "error": hidden.text(text)[:_ERROR],
     }
+
+
+def _given_bases(plan: BuildPlan) -> Iterator[tuple[str, str]]:
+    """Yield the names for which another image stands, and its digest, as far as it is known."""
+    for name, source in plan.build_contexts:
+        kind, _, place = source.partition("://")
+        path, _, digest = place.partition("@")
+        if kind == "oci-layout" and not digest:
+            # The first image is the one that is taken where several have no name.
+            with suppress(OSError, ValueError, LookupError, TypeError):
+                index = json.loads((Path(path) / "index.json").read_text(encoding="utf-8"))
+                digest = str(index["manifests"][0]["digest"])
+        if digest:
+            yield name, digest
 
 
 def _not_kept(console: Console, error: Exception) -> None:

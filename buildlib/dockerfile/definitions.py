@@ -84,7 +84,7 @@ class Definition:
     Args:
         instruction: as written.
         expanded: its words with variables replaced; of a RUN as written, as a shell replaces them.
-        base: of a FROM, the image.
+        base: the image that its stage stands on, through other stages.
         scope: the variables that it sees, in the order in which they were set: a RUN gets them all.
         user, folder, shell: as set before the step.
         sources: what it takes from the build context.
@@ -114,6 +114,7 @@ class _State(NamedTuple):
     user: str = ""
     folder: str = "/"
     shell: str = ""
+    base: str = ""
 
     @property
     def scope(self) -> dict[str, str]:
@@ -159,7 +160,7 @@ class _Reader:
         number = len(self._ends)
         base = expand(words[0], self._globals)
         below = next((end for name, end in reversed(self._ends) if name == base.lower()), None)
-        state, steps = below or _State(), list[Definition]()
+        state, steps = below or _State(base=base), list[Definition]()
         if below is None and base != _SCRATCH:
             steps.append(
                 Definition(
@@ -188,6 +189,7 @@ class _Reader:
         return Definition(
             instruction=one,
             expanded=one.text if one.name == "RUN" else expand(one.text, scope),
+            base=state.base,
             scope=state.env,
             user=state.user,
             folder=state.folder,

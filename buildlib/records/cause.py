@@ -19,7 +19,10 @@ from buildlib.records.record import File, Record, Step, image_of
 from buildlib.records.redaction import is_hidden
 
 _NAMED: Final = re.compile(r"\$\{?(\w+)")
-_REMOTE: Final = re.compile(r"(?:^|\] ADD .*)(?:https?|git)://")
+# What an address has, or another directory than the build context.
+_REMOTE: Final = re.compile(r"(?:^|\] ADD .*)(?:https?|git)://|^\[context .*\] load from client")
+# Of COPY, or of a mount.
+_FROM: Final = re.compile(r"[-,=]from=([^\s,]+)")
 _LONGEST: Final = 80
 # How many files are named.
 _NAMES: Final = 3
@@ -221,6 +224,7 @@ class Comparison:
         if now.expanded != before.expanded:
             yield self._expanded(now, before)
         yield from _states(now, before)
+        yield from self._given(now)
         yield from self._bases(step)
         for one in aligned.removed:
             text = f"instruction removed: {_short(one.instruction.text)}"
@@ -236,6 +240,14 @@ class Comparison:
             if old.get(name) != new.get(name):
                 return _changed("argument", name, old.get(name), new.get(name))
         return "instruction-edited", f"its words became: {_short(now.expanded)}", ()
+
+    def _given(self, now: Definition) -> Iterator[Found]:
+        """Yield an image that stands for a name, and is another one now."""
+        for name in sorted(self._contexts):
+            old, new = self._before.bases.get(name, ""), self._now.bases.get(name, "")
+            used = name in {now.base, *_FROM.findall(now.expanded)}
+            if used and old and new and old != new:
+                yield "base", f"base {name} moved: {_digest(old)} → {_digest(new)}", ()
 
     def _bases(self, step: Step) -> Iterator[Found]:
         """Yield an image that a step stands on or takes from, which is another one now."""
@@ -309,7 +321,8 @@ def _find(stages: Mapping[str, Stage], step: Step, contexts: Container[str]) -> 
         # What ONBUILD adds is in no Dockerfile.
         return name, -1
     # BuildKit counts a base that another context stands for, and numbers the others from 1.
-    shifted = bool(steps) and steps[0].base in contexts
+    first = steps[0] if steps else None
+    shifted = bool(first and first.instruction.name == "FROM" and first.base in contexts)
     for place in (parts.position - 1 + shifted, parts.position - 1):
         kind = parts.instruction.partition(" ")[0]
         if place < len(steps) and steps[place].instruction.name == kind:

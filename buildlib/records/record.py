@@ -15,7 +15,9 @@ from buildlib.errors import InputError
 SCHEMA: Final = 1
 # As BuildKit names a step: [linux/arm64 build 2/5] COPY a b.
 _NAME: Final = re.compile(r"\[(?:(\S+/\S+) )?(?:([^\s/]+) )?\s*(\d+)/(\d+)\] (.*)", re.DOTALL)
-_IMAGE: Final = re.compile(r"(?:docker-image|oci-layout)://(\S+)|FROM (\S+)$")
+_IMAGE: Final = re.compile(
+    r"docker-image://(\S+)|FROM (\S+)$|^\[context [^\]]*\] (\S+@sha256:\S+)$"
+)
 _LINES: Final = 50
 _LONGEST: Final = 500
 # Of the Dockerfile, in characters; here-documents count.
@@ -50,7 +52,7 @@ def image_of(name: str) -> tuple[str, str] | None:
     match = _IMAGE.search(name)
     if not match:
         return None
-    image, _, digest = (match[1] or match[2]).partition("@")
+    image, _, digest = (match[1] or match[2] or match[3]).partition("@")
     return image, digest
 
 

@@ -333,6 +333,26 @@ def test_what_an_address_holds_is_not_on_record() -> None:
     )
     now = _record(dockerfile=dockerfile, steps=steps)
     assert explain(now, now)["1"].kind == "remote"
+    elsewhere = replace(steps[0], name="[context shared] load from client")
+    now = replace(now, steps=(elsewhere, steps[1]))
+    assert explain(now, now)["1"].kind == "remote"
+
+
+def test_an_image_that_stands_for_a_base_is_compared_by_its_digest() -> None:
+    dockerfile = "FROM alpine:3.22\nCOPY app.txt /\nCOPY --from=tool /x /\n"
+    names = ("[stage-0 1/3] COPY app.txt /", "[stage-0 2/3] COPY --from=tool /x /")
+    steps = tuple(
+        Step(digest=str(n), name=name, inputs=("0",) * n, ended="1") for n, name in enumerate(names)
+    )
+    contexts = [f"--build-context={name}=oci-layout:///x" for name in ("alpine:3.22", "tool")]
+    bases = {"alpine:3.22": OLD, "tool": OLD}
+    before = _record(dockerfile=dockerfile, steps=steps, argv=tuple(contexts), bases=bases)
+    now = replace(before, bases=bases | {"alpine:3.22": NEW})
+    text = f"base alpine:3.22 moved: {'1' * 12} → {'2' * 12}"
+    assert {one.text for one in explain(now, before).values()} == {text}
+    second = replace(steps[0], cached=True), steps[1]
+    now = replace(before, bases=bases | {"tool": NEW}, steps=second)
+    assert explain(now, before)["1"].text == text.replace("alpine:3.22", "tool")
 
 
 def test_instructions_are_added_and_removed() -> None:
