@@ -7,6 +7,7 @@ before, so that each costs one build.
 from __future__ import annotations
 
 import os
+import random
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from buildlib.records.cause import LOST, Cause, explain
 from buildlib.records.record import Record, Step
 from buildlib.records.store import open_store
 
-pytestmark = [pytest.mark.engine, pytest.mark.toolchain, pytest.mark.usefixtures("engine")]
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 Make = Callable[..., Checkout]
 
 
@@ -264,6 +265,7 @@ OF_FILES = [
 ]
 
 
+@pytest.mark.toolchain
 def test_files_and_instructions(make_checkout: Make) -> None:
     checkout = make_checkout(FILES)
     (checkout.root / ".dockerignore").write_text("**/*.log\n", encoding="utf-8")
@@ -415,6 +417,7 @@ OF_COMMANDS = [
 ]
 
 
+@pytest.mark.toolchain
 def test_arguments_variables_and_mounts(make_checkout: Make, alpine: str) -> None:
     # The first file is new in each run: nothing after it is in the cache.
     checkout = make_checkout(COMMANDS.replace("{base}", alpine))
@@ -446,6 +449,7 @@ def _prune(word: str) -> None:
     assert word not in docker("buildx", "du", "--verbose")
 
 
+@pytest.mark.toolchain
 def test_images_platforms_and_options(make_checkout: Make, tmp_path: Path) -> None:
     word = f"late-{secrets.token_hex(4)}.txt"
     with registry(tmp_path / "registry", password=False, memory=True) as server:
@@ -498,3 +502,30 @@ def test_images_platforms_and_options(make_checkout: Make, tmp_path: Path) -> No
         ):
             case.change(checkout.root)
             assert not _check(checkout, case, _build(checkout, *case.words)), case.name
+
+
+def test_a_stage_is_built_again_by_an_option(make_checkout: Make) -> None:
+    # A newer BuildKit may take the results of later steps from its cache instead.
+    checkout = make_checkout("FROM scratch AS one\nCOPY a /\nFROM scratch\nCOPY --from=one /a /\n")
+    _write("a")(checkout.root)
+    words = ("--no-cache-filter", "one")
+    text = "--no-cache-filter one"
+    _run(checkout, [Case("a filter", _nothing, ("one 1",), "no-cache", text, words)])
+
+
+def test_steps_run_from_the_first_one_whose_files_changed(make_checkout: Make) -> None:
+    names = [f"f{number}" for number in range(6)]
+    lines = ["FROM scratch", *(f"COPY {name} /{name}/" for name in names)]
+    checkout = make_checkout("\n".join(lines))
+    for name in names:
+        _write(f"{name}/x")(checkout.root)
+    seed = secrets.randbelow(1 << 30)
+    chance = random.Random(seed)
+    cases = []
+    for _ in range(5):
+        changed = sorted(chance.sample(names, chance.randint(1, 3)))
+        ran = tuple(f"stage-0 {n + 1}" for n in range(names.index(changed[0]), len(names)))
+        change = _both(*(_write(f"{name}/x") for name in changed))
+        text = f"file changed: {changed[0]}/x"
+        cases.append(Case(f"{seed}: {changed}", change, ran, "file-changed", text))
+    _run(checkout, cases)

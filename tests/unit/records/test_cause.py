@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildlib.dockerfile.definitions import read_written
 from buildlib.errors import InputError
@@ -452,3 +454,35 @@ def test_an_earlier_copy_follows_from_what_a_step_reads() -> None:
     ]
     both = replace(now, files=held | {"requirements.txt": FILES["app.txt"]})
     assert advice(both, explain(both, before)) == []
+
+
+def _chain(files: list[str], cached: int) -> Record:
+    """Return a build that copies one file after another, the first ones from the cache."""
+    names = [f"f{number}" for number in range(len(files))]
+    total = len(names)
+    return _record(
+        dockerfile="\n".join(["FROM scratch", *(f"COPY {name} /" for name in names)]),
+        files={
+            name: File(mode="100644", size=1, digest=one)
+            for name, one in zip(names, files, strict=True)
+        },
+        steps=tuple(
+            Step(
+                digest=name,
+                name=f"[{number + 1}/{total}] COPY {name} /",
+                inputs=tuple(names[number - 1 : number]),
+                ended="1",
+                cached=number < cached,
+            )
+            for number, name in enumerate(names)
+        ),
+    )
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("ab")), min_size=1, max_size=8))
+def test_whatever_changed_the_first_change_is_the_cause(pairs: list[tuple[str, str]]) -> None:
+    old, new = ([*side] for side in zip(*pairs, strict=True))
+    first = next((n for n, (a, b) in enumerate(pairs) if a != b), len(pairs))
+    causes = explain(_chain(new, first), _chain(old, 0))
+    assert list(causes) == [f"f{number}" for number in range(first, len(pairs))]
+    assert {one.text for one in causes.values()} == {f"file changed: f{first}"} or not causes
