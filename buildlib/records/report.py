@@ -111,8 +111,7 @@ def choose_steps(record: Record, name: str) -> tuple[Step, ...]:
         return tuple(one for one in steps if not one.cached)
     wanted = " ".join(name.strip("[] ").lower().split())
     labels = {one.label.strip("[]").lower(): one for one in steps}
-    found = [one for label, one in labels.items() if label == wanted]
-    found = found or [one for label, one in labels.items() if label.split()[-1] == wanted]
+    found = [one for label, one in labels.items() if f" {label}".endswith(f" {wanted}")]
     found = found or [one for one in steps if wanted in one.parts.instruction.lower()]
     if not found:
         known = [*labels, *(one.parts.instruction for one in steps)]

@@ -421,6 +421,13 @@ def test_a_step_has_several_names(name: str, label: str) -> None:
     assert [one.label for one in choose_steps(BEFORE, name)] == [label]
 
 
+def test_a_name_without_a_platform_is_a_step_of_each() -> None:
+    names = ("[linux/amd64 run 1/2] COPY a /", "[linux/amd64->arm64 run 1/2] COPY a /")
+    record = _record(steps=tuple(Step(digest=one, name=one) for one in names))
+    assert [one.name for one in choose_steps(record, "run 1/2")] == [*names]
+    assert [one.name for one in choose_steps(record, "linux/amd64 run 1/2")] == [names[0]]
+
+
 def test_a_step_that_is_not_there_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(InputError) as caught:
         choose_steps(BEFORE, "biuld 3/3")
