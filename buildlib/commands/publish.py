@@ -320,10 +320,9 @@ def publish(
         else:
             run.console.answer(to_json(receipt.as_dict()) if options.as_json else as_text(receipt))
         _keep(run, project, receipt)
-    if receipt.rehearsal:
-        return
-    tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
-    write_outputs(run.env, version=receipt.version, digest=receipt.digest, tags=tags)
+    if show is None:
+        tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
+        write_outputs(run.env, version=receipt.version, digest=receipt.digest, tags=tags)
 
 
 def _keep(run: Edge, project: Project, receipt: Receipt) -> None:

@@ -72,6 +72,8 @@ class WhyReport:
             f"{record.task} of {record.image} {record.version}, {record.started[:19]}Z: "
             f"{record.result}, {ran} of {counted(len(steps), 'step')} ran, {record.seconds:.1f} s"
         )
+        if not record.steps:
+            return f"{head}\n{_NO_STEPS}"
         with_ = f"compared with {self.before.id}" if self.before else _NOTHING
         rows = [
             (_seconds(one), one.label, " ".join(one.parts.instruction.split())[:60], "")[:3]
@@ -85,6 +87,7 @@ class WhyReport:
         return "\n".join([*lines, *advice(record, causes)])
 
 
+_NO_STEPS: Final = "buildx drew its own progress: its steps are not on record"
 _NOTHING: Final = "there is no earlier record of this image to compare it with"
 
 

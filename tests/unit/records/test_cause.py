@@ -385,6 +385,9 @@ def test_the_first_build_has_no_cause() -> None:
     assert explain(BEFORE, None) == {}
     text = WhyReport(record=BEFORE, before=None, steps=choose_steps(BEFORE, "")).as_text()
     assert "no earlier record" in text
+    drawn = replace(BEFORE, steps=())
+    text = WhyReport(record=drawn, before=BEFORE, steps=()).as_text()
+    assert "buildx drew its own progress" in text
 
 
 def test_a_report_has_a_line_for_each_step_and_its_cause() -> None:
