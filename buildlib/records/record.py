@@ -273,7 +273,9 @@ def _record(data: dict[str, Any]) -> Record:
     record = Record(**plain)
     return replace(
         record,
-        instructions=tuple(InstructionText(one["text"], one["body"]) for one in data["instructions"]),
+        instructions=tuple(
+            InstructionText(one["text"], one["body"]) for one in data["instructions"]
+        ),
         files={
             path: File(mode=mode, size=size, digest=digest)
             for path, (mode, size, digest) in data["files"].items()

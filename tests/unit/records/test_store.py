@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from buildlib.build.build_image import build_image
 from buildlib.build.planner import BuildRequest
 from buildlib.config.config import load_config
-from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.dockerfile.definitions import InstructionText
+from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Watch
 from buildlib.git.facts import NoGit
