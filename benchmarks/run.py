@@ -1,7 +1,7 @@
 """Measure, and print the table that benchmarks/README.md keeps.
 
 Everything is measured in one run on one machine, so that what counts are the ratios. Options:
-`--pairs N` (default 10), `--only builds|start|run|smoke|publish|history|images|init` for one part.
+`--pairs N` (default 10), `--only PART` for one part; `--help` lists them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from buildlib.containers.plan import confined_options
 ROOT = Path(__file__).parent.parent
 IMAGE = f"buildlib-bench-{secrets.token_hex(4)}"
 PLATFORMS = "linux/amd64,linux/arm64"
-PARTS = ("builds", "start", "run", "smoke", "publish", "history", "images", "init")
+PARTS = ("builds", "start", "run", "smoke", "publish", "history", "images", "init", "records")
 
 
 def seconds(argv: Sequence[str], cwd: Path = ROOT) -> float:
@@ -184,6 +184,40 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def record_rows(folder: Path, count: int) -> list[Row]:
+    """Measure `docker-build` with and without records, on a context of 2,000 files."""
+    places = []
+    for name, line in (("off", "records = false\n"), ("on", "")):
+        place = folder / name
+        (place / "src").mkdir(parents=True)
+        (place / "Dockerfile").write_text("FROM scratch\nCOPY src /src/\n", encoding="utf-8")
+        (place / "buildlib.toml").write_text(f'image = "{IMAGE}"\n{line}', encoding="utf-8")
+        (place / "tasks.py").write_text(MOUNTED, encoding="utf-8")
+        places.append(place)
+    # Records of a benchmark are nobody's.
+    os.environ["XDG_STATE_HOME"] = str(folder / "state")
+
+    def changed() -> None:
+        for place in places:
+            for number in range(2000):
+                text = secrets.token_hex(2000)
+                (place / "src" / str(number)).write_text(text, encoding="utf-8")
+
+    rows = []
+    argv = ["invoke", "docker-build", "--output", "cacheonly"]
+    for what, before in (("every file changed", changed), ("nothing changed", lambda: None)):
+        measured = []
+        for _ in range(count):
+            before()
+            measured.append([seconds(argv, place) for place in places])
+        off, on = (statistics.median(times) for times in zip(*measured, strict=True))
+        more = statistics.median(b - a for a, b in measured)
+        result = f"{more * 1000:+.0f} ms, {100 * more / off:+.1f} %"
+        title = f"`docker-build` of 2,000 files, {what}: without / with a record"
+        rows.append(Row(title, f"{off:.2f} s", f"{on:.2f} s", result))
+    return rows
 
 
 def until_healthy(argv: Sequence[str], name: str, port: int, path: str = "/api/health") -> float:
@@ -489,6 +523,7 @@ def part_rows(part: str, count: int) -> list[Row]:
         "history": history_rows,
         "images": images_rows,
         "init": init_rows,
+        "records": record_rows,
     }
     with tempfile.TemporaryDirectory(prefix="buildlib-bench-") as folder:
         return below[part](Path(folder), count)

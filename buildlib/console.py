@@ -71,20 +71,34 @@ _STATE: Final = re.compile(
 
 # Kept for the message when the step fails; what was printed before is on the screen anyway.
 KEPT_LINES: Final = 200
+# Of its first lines.
+KEPT_HEAD: Final = 50
 _INTERNAL: Final = ("[internal]", "[context ", "[auth]", "exporting", "importing", "resolve image")
 
 
 @dataclass(kw_only=True, slots=True)
 class BuildStep:
-    """One step of the build; `seconds` is None until it ended."""
+    """One step of the build; `seconds` is None until it ended.
+
+    Args:
+        digest, inputs: of its definition, and of the steps before it.
+        log: its last lines; `head` are its first ones, and `lines` is how many there were.
+        sizes: bytes of each part of it, such as a layer.
+    """
 
     name: str
+    digest: str = ""
+    inputs: tuple[str, ...] = ()
     cached: bool = False
     error: str = ""
     seconds: float | None = None
     started: datetime | None = None
     log: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
+    head: list[str] = field(default_factory=list)
+    lines: int = 0
     partial: str = ""
+    sizes: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def counts(self) -> bool:
@@ -287,6 +301,10 @@ class Console:
         if step.cached:
             return self.style(f"   cached {name}", "dim")
         return f"{step.seconds or 0:7.1f} s {name}"
+
+    def reason(self, text: str) -> None:
+        """Say under a step why it ran."""
+        self.note(self.style(f"          {_short(text)}", "dim"))
 
     def _say(self, text: str) -> None:
         self._print(self._shown(_LABEL.get() + redact(text)))

@@ -32,6 +32,7 @@ GUIDES = {
     "policy": "policy.md",
     "publish": "release.md#configuration",
     "registries": "release.md#configuration",
+    "records": "records.md",
     "run": "running.md#configuration",
     "scan": "scan.md#configuration",
     "sign": "sign.md#configuration",

@@ -136,6 +136,16 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("few examples")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep records of the builds of tests away from those of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        # What a workflow runs these tests for is not built by them.
+        patch.delenv("GITHUB_OUTPUT", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Return what compares with golden files."""

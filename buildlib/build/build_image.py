@@ -20,18 +20,24 @@ from buildlib.background import Background
 from buildlib.build import builder_check, option_checks, preflight
 from buildlib.build.argv import build_line, buildx_argv
 from buildlib.build.context import uncommitted
+from buildlib.build.failure import failure
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest, below, make_build_plan, unused_bases
 from buildlib.build.progress import BuildProgress, PlainProgress, without_command
+from buildlib.build.recording import Recorded, Recording, recorded
 from buildlib.build.result import BuildResult
 from buildlib.builders.commands import missing_hint
 from buildlib.config.builders import BuilderSettings
 from buildlib.console import Console, redact
-from buildlib.docker.engine import EngineFacts, emulation_problem, inspect_builder, inspect_engine
+from buildlib.docker.engine import (
+    Builder,
+    EngineFacts,
+    inspect_builder,
+    inspect_engine,
+)
 from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import (
-    AuthorisationError,
     BuildlibError,
     EngineError,
     InputError,
@@ -44,29 +50,13 @@ from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 from buildlib.tempfiles import passing_file, remove_left
 
-_TAIL: Final = 40
 # A builder whose build has said nothing for so many seconds is asked whether its nodes are there.
 # buildx gives a node 20 s to answer, and a node that is busy gets a second chance.
 _SILENCE: Final = 30.0
 _CHANCES: Final = 2
-# What BuildKit and the engine pass on of a registry's answer.
-_REFUSED: Final = re.compile(
-    r"401 unauthorized|403 forbidden|authorization failed|access denied"
-    r"|unauthorized: |\bdenied: ",
-    re.IGNORECASE,
-)
 # As the engine refuses a tag that was absent when it looked; containerd's words.
 _RACED: Final = re.compile(r"""\bimage \\?"[^"\n]+": already exists\b""")
 _ATTEMPTS: Final = 5
-# As BuildKit refuses an entitlement: that of the daemon, and that of the build.
-_NOT_ALLOWED: Final = re.compile(
-    r"(?:granting entitlement )?((?:network|security)\.\w+|device) is not allowed"
-)
-# What buildx itself sends: the context.
-_UNREADABLE: Final = re.compile(r"error from sender: (?:[a-z]+ )?(.+): permission denied")
-# As every tool puts the system's own words behind what it was about to do.
-_LITTLE: Final = 1 << 20
-_FULL: Final = re.compile(r": no space left on device\b", re.IGNORECASE)
 
 
 def _check_plan(
@@ -104,8 +94,11 @@ def _check_engine(
     executor: Executor,
     env: Mapping[str, str],
     described: BuilderSettings | None,
-) -> list[BuildlibError]:
-    """Return the problems that docker, buildx, the engine or the builder would have."""
+) -> tuple[list[BuildlibError], Builder | None]:
+    """Return the problems that docker, buildx, the engine or the builder would have.
+
+    The builder is returned as well, if it was asked.
+    """
     problems = preflight.check_engine(engine, endpoint=env.get("DOCKER_HOST", ""))
     problems += option_checks.check_versions(plan.options, engine)
     asked = bool(engine.buildx) and preflight.needs_builder(plan, engine)
@@ -113,10 +106,11 @@ def _check_engine(
     if builder:
         problems += option_checks.check_buildkit(plan.options, builder)
     if not (builder and plan.builder):
-        return problems + preflight.check_output(plan, engine, builder)
+        return problems + preflight.check_output(plan, engine, builder), builder
     hint = {"hint": missing_hint(described)} if described else {}
     problems += preflight.check_output(plan, engine, builder, **hint)
-    return problems + builder_check.check_builder(plan, engine, builder, described)
+    problems += builder_check.check_builder(plan, engine, builder, described)
+    return problems, builder
 
 
 @contextlib.contextmanager
@@ -168,7 +162,8 @@ def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list
     plan = _plan(project, request, dockerfile)
     described = project.config.described_builder()
     raise_problems(_check_plan(project, plan, request, dockerfile, described))
-    return plan, _warnings(project, plan, dockerfile)
+    unknown = uncommitted(project, plan, preflight.read_ignore(plan))
+    return plan, _warnings(project, plan, dockerfile, unknown)
 
 
 def _plan(project: Project, request: BuildRequest, dockerfile: Dockerfile) -> BuildPlan:
@@ -204,7 +199,9 @@ def handed_over(plan: BuildPlan) -> Iterator[None]:
         shutil.rmtree(plan.handover, ignore_errors=True)
 
 
-def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list[str]:
+def _warnings(
+    project: Project, plan: BuildPlan, dockerfile: Dockerfile, unknown: Sequence[str]
+) -> list[str]:
     stand_ins = ", ".join(plan.stand_ins)
     caches: list[str] = []
     if described := project.config.described_builder():
@@ -213,7 +210,7 @@ def _warnings(project: Project, plan: BuildPlan, dockerfile: Dockerfile) -> list
         *project.version.warnings,
         *(f"{text!r} can't be a tag: it becomes {tag}" for text, tag in plan.mapped),
         *preflight.unwanted_files(plan, project.not_source),
-        *preflight.unknown_files(uncommitted(project, plan, preflight.read_ignore(plan))),
+        *preflight.unknown_files(unknown),
         *preflight.undeclared(plan, dockerfile),
         *preflight.other_version(plan, dockerfile, project.config.injected()["VERSION"]),
         *unused_bases(project, plan),
@@ -229,6 +226,7 @@ def build_image(
     console: Console,
     *,
     facts: Background[EngineFacts] | None = None,
+    task: str = "",
 ) -> BuildResult:
     """Build, and return what came out.
 
@@ -239,6 +237,7 @@ def build_image(
             which steps are not counted.
         console: shows commands, steps and warnings.
         facts: the engine's answer if it was asked for already.
+        task: that builds, for the record of the build; empty: none is kept.
 
     Raises:
         InputError, ToolError, EngineError, AuthorisationError: all that the preflight finds, or
@@ -252,10 +251,11 @@ def build_image(
     problems = _check_plan(project, plan, request, dockerfile, described)
     engine = _engine(facts, problems)
     if plan.below:
-        raise_problems(problems + _check_engine(plan, engine, executor, project.env, described))
-        with _layouts(project, plan, request, executor, console, facts) as built:
-            return _checked(project, built, dockerfile, problems, executor, console, engine)
-    return _checked(project, plan, dockerfile, problems, executor, console, engine)
+        found, _ = _check_engine(plan, engine, executor, project.env, described)
+        raise_problems(problems + found)
+        with _layouts(project, plan, request, executor, console, facts, task) as plan:
+            return _checked(project, plan, dockerfile, problems, executor, console, engine, task)
+    return _checked(project, plan, dockerfile, problems, executor, console, engine, task)
 
 
 @contextlib.contextmanager
@@ -266,6 +266,7 @@ def _layouts(
     executor: Executor,
     console: Console,
     facts: Background[EngineFacts],
+    task: str,
 ) -> Iterator[BuildPlan]:
     """Build the images of the repository below a plan, and give the plan with their digests."""
     folder = plan.layouts or Path()
@@ -279,7 +280,7 @@ def _layouts(
                 digest = unpack_layout(one.project.archive, one.request.destination)
             else:
                 digest = build_image(
-                    one.project, one.request, executor, console, facts=facts
+                    one.project, one.request, executor, console, facts=facts, task=task
                 ).digest
             contexts[one.base] = f"oci-layout://{one.request.destination}@{digest}"
         yield replace(plan, build_contexts=tuple(sorted(contexts.items())))
@@ -295,23 +296,39 @@ def _checked(
     executor: Executor,
     console: Console,
     engine: EngineFacts,
+    task: str,
 ) -> BuildResult:
     """Build what has passed the checks that need no engine, unless there were problems."""
     described = project.config.described_builder()
     inherited = Background(partial(inherited_stand_ins, plan, executor))
-    raise_problems([*problems, *_check_engine(plan, engine, executor, project.env, described)])
+    found, builder = _check_engine(plan, engine, executor, project.env, described)
+    raise_problems([*problems, *found])
     if names := inherited.get():
         plan = standing_on(plan, names)
         raise_problems(preflight.check_push(plan, _registries(plan)))
+    unknown = uncommitted(project, plan, preflight.read_ignore(plan))
     warnings = [
-        *_warnings(project, plan, dockerfile),
+        *_warnings(project, plan, dockerfile, unknown),
         *preflight.unknown_buildx(engine),
         *option_checks.unused_policy(plan, engine),
     ]
     for warning in warnings:
         console.warn(warning)
     watch = _watch(plan, executor, described)
-    return _run(plan, engine, warnings, executor, console, watch)
+    about = Recorded(
+        task=task,
+        project=project,
+        plan=plan,
+        dockerfile=dockerfile,
+        engine=engine,
+        builder=builder,
+        unknown=unknown,
+    )
+    with recorded(about, executor, console) as recording:
+        result = _run(about, warnings, executor, console, watch, recording)
+        if recording:
+            recording.end(result, None)
+        return result
 
 
 def _engine(facts: Background[EngineFacts], problems: Sequence[BuildlibError]) -> EngineFacts:
@@ -345,16 +362,16 @@ def _watch(plan: BuildPlan, executor: Executor, described: BuilderSettings | Non
 
 
 def _run(
-    plan: BuildPlan,
-    engine: EngineFacts,
+    about: Recorded,
     warnings: Sequence[str],
     executor: Executor,
     console: Console,
     watch: Watch | None,
+    recording: Recording | None,
 ) -> BuildResult:
-    started = time.monotonic()
+    started, plan, engine = time.monotonic(), about.plan, about.engine
     with _exclusive(plan.destination):
-        progress, metadata, size = _execute(plan, executor, console, watch)
+        progress, metadata, size = _execute(plan, executor, console, watch, recording)
     own = () if plan.platforms or not engine.platform else (engine.platform,)
     return BuildResult(
         image=plan.image,
@@ -391,7 +408,13 @@ class _Shown:
     # Of the docker driver; others load the image only after their step of nearly that name.
     _LAST: Final = "exporting to image"
 
-    def __init__(self, plan: BuildPlan, executor: Executor, console: Console) -> None:
+    def __init__(
+        self,
+        plan: BuildPlan,
+        executor: Executor,
+        console: Console,
+        recording: Recording | None,
+    ) -> None:
         self.counts = plan.progress == "auto"
         # Both say why a build failed; buildx's own drawing is shown as it is.
         self.progress = (
@@ -400,6 +423,9 @@ class _Shown:
         self._ask: Callable[[], int | None] = lambda: _size(plan, executor)
         self._console = console
         self._early: Background[int | None] | None = None
+        self._recording = recording
+        if recording and isinstance(self.progress, BuildProgress):
+            recording.follow(self.progress)
 
     def take(self, line: str) -> None:
         events = self.progress.feed(line)
@@ -409,6 +435,8 @@ class _Shown:
         for event in events:
             self._console.event(event)
             step = event.step
+            if step and event.line is None and self._recording:
+                self._recording.ended(step)
             if step and event.line is None and step.name == self._LAST and not step.error:
                 self._early = Background(self._ask)
 
@@ -430,7 +458,11 @@ class _Shown:
 
 
 def _tried(
-    plan: BuildPlan, executor: Executor, console: Console, watch: Watch | None
+    plan: BuildPlan,
+    executor: Executor,
+    console: Console,
+    watch: Watch | None,
+    recording: Recording | None,
 ) -> tuple[int, _Shown]:
     """Run buildx, again where another build was about to give the same name to an image.
 
@@ -440,7 +472,7 @@ def _tried(
     argv = buildx_argv(plan)
     attempt = 1
     while True:
-        shown = _Shown(plan, executor, console)
+        shown = _Shown(plan, executor, console, recording)
         # Only what is drawn on the terminal itself can't be read.
         with shown.drawn():
             code = (
@@ -457,13 +489,17 @@ def _tried(
 
 
 def _execute(
-    plan: BuildPlan, executor: Executor, console: Console, watch: Watch | None
+    plan: BuildPlan,
+    executor: Executor,
+    console: Console,
+    watch: Watch | None,
+    recording: Recording | None,
 ) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
     console.line(build_line(replace(plan, below=(), layouts=None)))
     console.group(f"build {plan.image} {plan.version}")
     with handed_over(plan), _whole(plan):
         try:
-            code, shown = _tried(plan, executor, console, watch)
+            code, shown = _tried(plan, executor, console, watch, recording)
             metadata = _read_metadata(plan.metadata_file)
         finally:
             console.end_group()
@@ -472,7 +508,7 @@ def _execute(
             # Those of builds that were killed.
             remove_left()
         if code != 0:
-            raise _failure(plan, code, shown.progress)
+            raise failure(plan, code, shown.progress)
     counted = shown.progress if isinstance(shown.progress, BuildProgress) else None
     return counted if shown.counts else None, metadata, shown.size()
 
@@ -483,98 +519,6 @@ def _read_metadata(path: Path | None) -> Mapping[str, object]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress) -> BuildlibError:
-    """Return the error for a failed build; BuildKit has no codes, so its messages are matched."""
-    step = progress.failed
-    message = step.error if step else "\n".join(list(progress.messages)[-3:])
-    # What a command prints of itself is not a message of BuildKit.
-    said = without_command(message)
-    messages = map(without_command, progress.messages)
-    everything = "\n".join([said, *messages, *(step.log if step else ())])
-    if problem := _problem_here(plan, message):
-        return problem
-    if _FULL.search(everything):
-        return EngineError(
-            "the engine's disk is full",
-            why=message,
-            hint="docker system df shows what takes the space; nothing was removed",
-        )
-    if problem := emulation_problem(everything) or _entitlement_problem(said, message):
-        return problem
-    if _REFUSED.search(said):
-        return AuthorisationError(
-            "the registry refused", why=message, hint="docker login, then again"
-        )
-    if step and "load metadata for" in step.name:
-        return _base_problem(step.name.partition("load metadata for ")[2], message)
-    log = [*step.log, step.partial][-_TAIL:] if step else []
-    where = f" in step {step.name}" if step else f" with exit code {code}"
-    return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))
-
-
-def _problem_here(plan: BuildPlan, message: str) -> BuildlibError | None:
-    """Return the error where it is about files of this machine, and not the engine's."""
-    if unread := _UNREADABLE.search(message):
-        return InputError(
-            f"the build context holds what can't be read: {unread[1]}",
-            why=message,
-            hint="let this user read it, or keep it out by a line in .dockerignore",
-        )
-    if folder := _full_here(plan, message):
-        return EngineError(
-            f"the disk of {folder} is full",
-            why=message,
-            hint="make room there; nothing was removed",
-        )
-    return None
-
-
-def _full_here(plan: BuildPlan, message: str) -> Path | None:
-    """Return the directory of the output where its disk is full, and not the engine's."""
-    folder = plan.destination.parent if plan.destination else None
-    if folder is None:
-        return None
-    if _FULL.search(message) and str(folder) in message:
-        return folder
-    # How the builder reports that its output was not received.
-    if "error from receiver" not in message:
-        return None
-    try:
-        return folder if shutil.disk_usage(folder).free < _LITTLE else None
-    except OSError:
-        return None
-
-
-def _entitlement_problem(said: str, message: str) -> EngineError | None:
-    """Return the error where BuildKit says that a build may not do what it wants."""
-    refused = _NOT_ALLOWED.search(said)
-    if not refused:
-        return None
-    name = refused[1]
-    return EngineError(
-        f"the build may not use {name}",
-        why=message,
-        hint=f"allow it here with --allow {name}, and in the builder: docker buildx create "
-        f"--buildkitd-flags '--allow-insecure-entitlement {name}'",
-    )
-
-
-def _base_problem(base: str, message: str) -> EngineError:
-    if "no match for platform" not in message:
-        return EngineError(
-            f"a base image can't be pulled: {base}",
-            why=message,
-            hint="see whether the registry can be reached, or give another source for it in "
-            "base-images",
-        )
-    return EngineError(
-        f"a base image does not exist for the platform: {base}",
-        why=message,
-        hint="choose among its platforms with --platform, or another base: "
-        f"docker buildx imagetools inspect {base} lists those that a registry has",
-    )
 
 
 def _size(plan: BuildPlan, executor: Executor) -> int | None:

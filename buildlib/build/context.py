@@ -31,6 +31,7 @@ def written_folders(project: Project) -> tuple[str, ...]:
         DIST,
         *([BIN] if config.binary_target else []),
         *([normpath(config.run.data_dir)] if config.run.data_path else []),
+        *([normpath(kept)] if (kept := config.record_settings().directory) else []),
     )
 
 

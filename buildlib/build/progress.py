@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from buildlib.activity import Activity, megabytes
-from buildlib.console import KEPT_LINES, BuildStep, Event
+from buildlib.console import KEPT_HEAD, KEPT_LINES, BuildStep, Event
 from buildlib.files import counted
 
 # A RUN that failed: its command is quoted as Go does it, on one line.
@@ -63,6 +63,11 @@ class BuildProgress:
         return sum(step.counts and step.cached for step in tuple(self._steps.values()))
 
     @property
+    def steps(self) -> tuple[BuildStep, ...]:
+        """Return all steps, in the order in which they came."""
+        return tuple(self._steps.values())
+
+    @property
     def failed(self) -> BuildStep | None:
         """Return the step that broke the build; one that was only cancelled is not it."""
         broken = [step for step in self._steps.values() if step.error]
@@ -84,9 +89,10 @@ class BuildProgress:
         for log in status.get("logs") or ():
             events += self._log(log)
         for warning in status.get("warnings") or ():
-            events += [
-                Event(step=None, line=f"warning: {text}") for text in [_short(warning)] if text
-            ]
+            if text := _short(warning):
+                events.append(Event(step=None, line=f"warning: {text}"))
+                if step := self._steps.get(str(warning.get("vertex"))):
+                    step.warnings.append(text)
         return events
 
     def _status(self, line: str) -> dict[str, Any] | str | None:
@@ -112,6 +118,8 @@ class BuildProgress:
     def _vertex(self, vertex: dict[str, Any]) -> list[Event]:
         digest = str(vertex.get("digest", ""))
         step = self._steps.setdefault(digest, BuildStep(name=str(vertex.get("name", ""))))
+        step.digest = digest
+        step.inputs = tuple(map(str, vertex.get("inputs") or step.inputs))
         ended = step.seconds is not None
         step.cached = step.cached or bool(vertex.get("cached"))
         step.error = str(vertex.get("error") or step.error)
@@ -137,6 +145,8 @@ class BuildProgress:
         parts = self._parts.setdefault(digest, {})
         done, total = (int(said.get(key) or 0) for key in ("current", "total"))
         parts[name] = _Part(name, done, total, bool(said.get("completed")))
+        if done:
+            self._steps[digest].sizes[name] = done
         activity.status = _summary(tuple(parts.values()))
 
     def _log(self, log: dict[str, Any]) -> list[Event]:
@@ -150,6 +160,8 @@ class BuildProgress:
         *whole, step.partial = (step.partial + text).split("\n")
         lines = [line.rstrip("\r") for line in whole]
         step.log.extend(lines)
+        step.head += lines[: max(KEPT_HEAD - len(step.head), 0)]
+        step.lines += len(lines)
         activity = self._running.get(str(log.get("vertex")))
         said = [line.strip() for line in lines if line.strip()]
         if said and activity:

@@ -13,6 +13,7 @@ from buildlib.build.planner import BuildRequest, chosen_platforms
 from buildlib.build.preflight import check_engine
 from buildlib.build.result import BuildResult
 from buildlib.commands.images import build_images
+from buildlib.commands.outputs import write_outputs
 from buildlib.commands.session import Beginning, Edge
 from buildlib.commands.sources import files_of
 from buildlib.console import to_json
@@ -38,8 +39,16 @@ def build(run: Edge, beginning: Beginning, request: BuildRequest, *, as_json: bo
         if run.dry:
             _plan_only(run, project, request)
             return
-        result = build_image(project, request, run.executor, run.console, facts=beginning.engine)
+        result = build_image(
+            project,
+            request,
+            run.executor,
+            run.console,
+            facts=beginning.engine,
+            task="docker-build",
+        )
     run.console.answer(result.as_json() if as_json else result.as_text())
+    write_outputs(run.env, version=result.version, digest=result.digest, tags=result.references)
 
 
 def call(

@@ -153,7 +153,8 @@ class _Flow:
                 return build_line(plan)
             facts = self._beginning.engine
             console = self._run.console
-            return build_image(there, self._request, self._run.executor, console, facts=facts)
+            executor, task = self._run.executor, "docker-build"
+            return build_image(there, self._request, executor, console, facts=facts, task=task)
 
     def _has_failed_below(self, project: Project) -> bool:
         """Return whether it is based on an image that was not built; then that is its problem."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,7 @@ from buildlib.build.context import DIST
 from buildlib.build.included_files import INCLUDE
 from buildlib.build.preflight import check_engine
 from buildlib.commands.connect import connect
+from buildlib.commands.outputs import write_outputs
 from buildlib.commands.session import Edge
 from buildlib.commands.version import mode
 from buildlib.config.publish import SIGN
@@ -43,11 +45,12 @@ from buildlib.publish.plan import (
     parse_skips,
     plan_target,
 )
-from buildlib.publish.publisher import PublishContext, PublishFlow
+from buildlib.publish.publisher import TASK, PublishContext, PublishFlow
 from buildlib.publish.receipt import NAME, Receipt, find_receipt, read_receipt
 from buildlib.publish.report import as_text
 from buildlib.publish.signing import ReleaseSigner, check_signer, signing_problems
 from buildlib.publish.tagger import TagPolicy
+from buildlib.records.store import open_store
 from buildlib.registry.claim import Claim, ClaimTerms, Intent
 from buildlib.registry.open import Opened, chosen_registries, open_registries
 from buildlib.retry import Patience
@@ -316,6 +319,29 @@ def publish(
             show(receipt)
         else:
             run.console.answer(to_json(receipt.as_dict()) if options.as_json else as_text(receipt))
+        _keep(run, project, receipt)
+    if show is None:
+        tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
+        write_outputs(run.env, version=receipt.version, digest=receipt.digest, tags=tags)
+
+
+def _keep(run: Edge, project: Project, receipt: Receipt) -> None:
+    """Add the gates and registries of a publication to the record of its build."""
+    store = open_store(project.config, run.env)
+    records = store.usable() if store else ()
+    same = (one for one in records if (one.task, one.version) == (TASK, receipt.version))
+    record = next((one for one in same if one.image == project.config.image), None)
+    if store and record:
+        found = receipt.as_dict()
+        gates, targets = found["gates"], found["targets"]
+        changed = replace(
+            record,
+            gates=tuple({"gate": one["gate"], "state": one["state"]} for one in gates),
+            registries=tuple({"registry": name, **one} for name, one in targets.items()),
+        )
+        # The publication is what counts.
+        with suppress(OSError):
+            store.write(changed)
 
 
 def _preconditions(

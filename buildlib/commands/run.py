@@ -94,7 +94,14 @@ def docker_run(run: Edge, start: Start, request: RunRequest, *, as_json: bool) -
     if start.project:
         build_request = BuildRequest(platforms=(request.platform,) if request.platform else ())
         project = start.project.get()
-        built = build_image(project, build_request, run.executor, run.console, facts=start.engine)
+        built = build_image(
+            project,
+            build_request,
+            run.executor,
+            run.console,
+            facts=start.engine,
+            task="docker-run",
+        )
         image, version = built.references[0], built.version
     plan = flow.plan(image)
     if request.args and not detach:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from buildlib.config.goreleaser import GoReleaser
     from buildlib.config.policy import Policy
     from buildlib.config.publish import Publish
+    from buildlib.config.records import Records
     from buildlib.config.scan import ScanSettings
     from buildlib.config.signing import Sign, Verify
 
@@ -179,6 +180,9 @@ class Config:
     )
     sign: Sign | None = setting(config_tables.SIGN, "what signs a release", default=None)
     verify: Verify | None = setting(config_tables.VERIFY, "what counts as signed", default=None)
+    records: Records | None = setting(
+        config_tables.RECORDS, "what is kept of each build; false: nothing", default=None
+    )
     sources: Mapping[str, Source] = field(default_factory=dict)
 
     def source_of(self, key: str) -> Source:
@@ -282,6 +286,10 @@ class Config:
         """Return where GoReleaser's configuration is, and how its build differs."""
         return self.goreleaser or config_tables.GORELEASER.parse({}, "goreleaser")
 
+    def record_settings(self) -> Records:
+        """Return how records of builds are kept, with the defaults where nothing is configured."""
+        return self.records or config_tables.RECORDS.parse({}, "records")
+
     def signing(self) -> Sign:
         """Return what signs."""
         return self.sign or config_tables.SIGN.parse({}, "sign")
@@ -295,7 +303,7 @@ _KEYS: Final = key_types.keys_of(Config)
 _TABLES: Final = {
     *("labels", "build-args", "base-images", "inject", "secrets"),
     *("bases", "build", "builders", "smoke", "run", "policy", "scan", "tags", "registries"),
-    *("publish", "goreleaser", "sign", "verify", "images"),
+    *("publish", "goreleaser", "sign", "verify", "images", "records"),
 }
 
 

@@ -523,6 +523,7 @@ PUBLISH: Final = _of("publish", "PUBLISH")
 GORELEASER: Final = _of("goreleaser", "GORELEASER")
 SIGN: Final = _of("signing", "SIGN")
 VERIFY: Final = _of("signing", "VERIFY")
+RECORDS: Final = _of("records", "RECORDS")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -222,10 +222,15 @@ def context_paths(context: Path, ignore: DockerIgnore) -> tuple[str, ...]:
     Raises:
         InputError: a directory can't be read (exit 2).
     """
-    return tuple(sorted(_walk(context, "", ignore)))
+    return tuple(sorted(walk_context(context, "", ignore)))
 
 
-def _walk(context: Path, below: str, ignore: DockerIgnore) -> Iterator[str]:
+def walk_context(context: Path, below: str, ignore: DockerIgnore) -> Iterator[str]:
+    """Yield what the builder gets of a directory of the context: a directory before its files.
+
+    Raises:
+        InputError: a directory can't be read (exit 2).
+    """
     try:
         entries = list(os.scandir(context / below))
     except OSError as error:
@@ -237,6 +242,6 @@ def _walk(context: Path, below: str, ignore: DockerIgnore) -> Iterator[str]:
             continue
         if folder:
             yield path
-            yield from _walk(context, path, ignore)
+            yield from walk_context(context, path, ignore)
         elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
             yield path

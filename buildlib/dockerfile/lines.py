@@ -81,6 +81,23 @@ def logical_lines(lines: Sequence[str], escape: str) -> Iterator[tuple[tuple[int
         yield (first, number + 1), pending.strip(SPACES)
 
 
+def heredoc_body(line: str, following: Iterable[str]) -> str:
+    """Return the here-documents of an instruction, with the lines that end them.
+
+    Args:
+        line: the instruction.
+        following: the lines of the file after it.
+    """
+    bodies, taken = _heredocs(line), list[str]()
+    for raw in following if bodies else ():
+        taken.append(raw)
+        strip, end = bodies[0]
+        bodies = bodies[1:] if raw.lstrip(strip) == end else bodies
+        if not bodies:
+            break
+    return "\n".join(taken)
+
+
 def _heredocs(line: str) -> list[tuple[str, str]]:
     """Return what may stand before the last line of each here-document, and that line."""
     if not _WITH_HEREDOC.match(line):

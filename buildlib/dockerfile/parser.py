@@ -246,7 +246,7 @@ class Dockerfile:
         anywhere = parse_platforms(KNOWN)
         builds = (build,) if build else anywhere
         pairs = [(target, one) for target in targets or anywhere for one in builds]
-        return [{**_platform_args(*pair), **build_args} for pair in pairs]
+        return [{**platform_args(*pair), **build_args} for pair in pairs]
 
     def choosing(self) -> frozenset[str]:
         """Return the variables by which a FROM chooses a base image or a platform."""
@@ -267,7 +267,7 @@ class Dockerfile:
         return expand(text, make_scope(self.global_args, build_args, _PLATFORM_ARGS))
 
 
-def _platform_args(target: Platform, build: Platform) -> dict[str, str]:
+def platform_args(target: Platform, build: Platform) -> dict[str, str]:
     """Return what BuildKit says of the two platforms."""
     return {
         f"{kind}{part}": value
@@ -294,7 +294,7 @@ def _uses(instruction: str, options: Sequence[str]) -> tuple[tuple[str, bool], .
     return tuple((name, instruction == "COPY") for name in found if name)
 
 
-def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -> tuple[str, ...]:
+def sources_of(instruction: str, options: Sequence[str], rest: str, escape: str) -> tuple[str, ...]:
     """Return what a COPY, an ADD or the mounts of a RUN take from the build context."""
     if instruction == "RUN":
         mounts = [option[8:] for option in options if option.startswith("--mount=")]
@@ -309,7 +309,7 @@ def _sources(instruction: str, options: Sequence[str], rest: str, escape: str) -
     if paths is None:
         # Blanks separate even within quotes, which go afterwards.
         words = re.split(f"[{BLANKS}]+", rest)
-        paths = ["".join(_words(word.removesuffix(escape), escape)) for word in words]
+        paths = ["".join(split_words(word.removesuffix(escape), escape)) for word in words]
     own = (path for path in paths[:-1] if "://" not in path and not _REMOTE.match(path))
     return tuple(path for path in own if "<<" not in path)
 
@@ -322,7 +322,8 @@ def context_path(source: str) -> str:
     return normpath(f"/{source}").lstrip("/") or "."
 
 
-def _words(rest: str, escape: str) -> list[str]:
+def split_words(rest: str, escape: str) -> list[str]:
+    """Return the words of an instruction, without their quotes."""
     lexer = shlex.shlex(rest, posix=True)
     lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", escape
     lexer.whitespace = BLANKS
@@ -334,7 +335,7 @@ def _words(rest: str, escape: str) -> list[str]:
 
 
 def _from(rest: str, escape: str, options: Sequence[str], lines: tuple[int, int]) -> Stage:
-    base, *others = _words(rest, escape) or [""]
+    base, *others = split_words(rest, escape) or [""]
     named = len(others) > 1 and others[0].upper() == "AS"
     written = re.split(f"[{BLANKS}]+", rest, maxsplit=1)[0]
     fixed = [one.removeprefix("--platform=") for one in options if one.startswith("--platform=")]
@@ -378,7 +379,7 @@ def parse_dockerfile(text: str) -> Dockerfile:
         if name == "FROM":
             stages.append(_from(rest, escape, options, lines))
         elif name == "ARG":
-            args = dict(_pairs(_words(rest, escape))) | args
+            args = dict(_pairs(split_words(rest, escape))) | args
             if not stages:
                 global_args += _pairs(WORD.findall(rest))
                 global_lines += tuple(range(*lines))
@@ -388,7 +389,7 @@ def parse_dockerfile(text: str) -> Dockerfile:
                 Place(used, lines, option=True, by_number=number)
                 for used, number in _uses(name, options)
             )
-            sources = _sources(name, options, rest, escape)
+            sources = sources_of(name, options, rest, escape)
             stages[-1] = replace(last, sources=last.sources + sources, uses=last.uses + uses)
     return Dockerfile(
         stages=tuple(stages),

@@ -6,7 +6,7 @@ A guess: names that are not those of secrets can be configured.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -89,6 +89,11 @@ _CREDENTIALS: Final = re.compile(r"(?<=[a-z0-9+.-])://[^\s/:@\"']*:([^\s/@\"']+)
 def is_token(text: str) -> bool:
     """Return whether a text holds a token or a private key of a well-known shape."""
     return bool(_TOKENS.search(text))
+
+
+def hide_tokens(text: str, mark: Callable[[str], str]) -> str:
+    """Return a text with something else in the place of each such token."""
+    return _TOKENS.sub(lambda found: mark(found[0]), text)
 
 
 def tokens_in(content: bytes) -> list[bytes]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from buildlib.background import Background
 from buildlib.build.build_image import build_image
@@ -58,6 +59,8 @@ from buildlib.publish.signing import ReleaseSigner
 from buildlib.publish.tagger import Tagging, TagPolicy, archive_problems
 from buildlib.registry.repository import Repository
 from buildlib.registry.transfer import push_archive
+
+TASK: Final = "docker-publish"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,7 +276,8 @@ class PublishFlow:
         else:
             request = release_request(self._project.config)
             with self._context.files() as project:
-                build_image(project, request, self._context.subject.executor, self._console)
+                executor = self._context.subject.executor
+                build_image(project, request, executor, self._console, task=TASK)
             try:
                 self._context.check_unchanged()
             except BaseException:

@@ -190,6 +190,7 @@ class SmokeFlow:
                 self._executor,
                 self._console,
                 facts=Background(lambda: facts),
+                task="docker-smoke",
             )
             yield SmokeImage(reference=tag)
         finally:

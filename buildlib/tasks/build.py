@@ -183,3 +183,21 @@ def bake(context: Context, *, print: bool = False, output: str = "", dry_run: bo
         from buildlib.commands.bake import bake as write
 
         write(run, printed=print, output=output)
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "step": "a step such as 'build 2/5', or a part of its instruction; default: all that ran",
+        "json": "print it as JSON",
+    },
+)
+def docker_why(context: Context, step: str = "", *, json: bool = False) -> None:
+    """Report why the steps of the last build ran.
+
+    It is compared with the build before.
+    """
+    with edge(context, json=json) as run:
+        from buildlib.commands.why import why
+
+        why(run, step, as_json=json)

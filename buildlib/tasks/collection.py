@@ -23,7 +23,13 @@ from buildlib.tasks.values import Values
 
 # By the work that they are for, in the order in which it is done.
 _OF_ONE_IMAGE: Final[dict[str, tuple[Task[Any], ...]]] = {
-    "Build": (build.docker_build, build.binary, build.docker_builder, build.bake),
+    "Build": (
+        build.docker_build,
+        build.docker_why,
+        build.binary,
+        build.docker_builder,
+        build.bake,
+    ),
     "Run": (
         run.docker_run,
         run.docker_status,

@@ -17,6 +17,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Checkout, docker, git, remove_images
 
+from buildlib.config.config import load_config
+from buildlib.records.store import open_store
+
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]
 Make = Callable[..., Checkout]
 
@@ -340,6 +343,11 @@ def test_an_interrupted_build_leaves_nothing_and_can_be_run_again(
     assert list(temporary.iterdir()) == []
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+    store = open_store(load_config(checkout.root, {}), os.environ)
+    assert store
+    (record,) = store.usable()
+    assert record.result == "interrupted"
+    assert "waiting" in str([step.log for step in record.steps])
     assert checkout.invoke("docker-build", "--build-arg", "WAIT=0").returncode == 0
 
 

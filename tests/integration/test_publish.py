@@ -25,6 +25,7 @@ from buildlib.commands.promote import never_moves
 from buildlib.commands.session import Edge
 from buildlib.config.config import load_config
 from buildlib.errors import GateError, InputError, ProblemsError, TransientError, exit_code_of
+from buildlib.records.store import open_store
 from buildlib.registry.repository import Repository
 from buildlib.registry.transport import Transport
 
@@ -59,6 +60,8 @@ def make(tmp_path: Path, servers: list[Server]) -> Iterator[Make]:
 def test_one_digest_is_built_checked_signed_and_tagged_everywhere(make: Make) -> None:
     # Steps that another test builds at this moment would be waited for, and not be cached ones.
     release = make(provenance=True, content=secrets.token_hex(8))
+    outputs = release.root.parent / "outputs"
+    release.env["GITHUB_OUTPUT"] = str(outputs)
     text = release.publish(PLAIN)
     receipt = release.receipt
     digest = receipt["digest"]
@@ -68,6 +71,15 @@ def test_one_digest_is_built_checked_signed_and_tagged_everywhere(make: Make) ->
     assert [gate["state"] for gate in receipt["gates"]] == ["passed", "passed"]
     tools = {"buildkit", "buildlib", "buildx", "cosign", "docker", "engine"}
     assert {name for name, version in receipt["tools"].items() if version} == tools
+    written = outputs.read_text(encoding="utf-8").splitlines()
+    assert (written[1], written[4]) == (receipt["version"], digest)
+    places = {receipt["targets"][name]["repository"] for name in ("one", "two")}
+    assert set(written[7:-1]) == {f"{place}:{tag}" for place in places for tag in TAGS}
+    store = open_store(load_config(release.root, {}), release.env)
+    assert store
+    record = next(one for one in store.usable() if one.task == "docker-publish")
+    assert [gate["state"] for gate in record.gates] == ["passed", "passed"]
+    assert [one["digest"] for one in record.registries] == [digest] * 2
     for name in ("one", "two"):
         target = receipt["targets"][name]
         assert target["digest"] == digest

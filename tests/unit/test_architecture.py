@@ -45,6 +45,7 @@ PACKAGES = [
     "builders",
     "registry",
     "sign",
+    "records",
     "build",
     "containers",
     "bases",

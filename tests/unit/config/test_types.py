@@ -90,6 +90,10 @@ nodes = [{ endpoint = "tcp://x:1", cacert = "ca", cert = "c", key = "k", servern
 [builders.three]
 driver = "kubernetes"
 nodes = [{ config = "buildkitd.toml", options = { namespace = "n" }, flags = ["--debug"] }]
+[records]
+keep = 5
+max-age = 7
+directory = "records"
 [inject]
 VERSION = "APP_VERSION"
 REVISION = false

@@ -1,0 +1,1 @@
+"""Records of builds: what ran, of which inputs, and why."""

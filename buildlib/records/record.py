@@ -1,0 +1,293 @@
+"""One build as data: what is kept of it, and how it is read again."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Final, NamedTuple
+
+from buildlib.dockerfile.definitions import InstructionText, Written
+from buildlib.errors import InputError
+
+SCHEMA: Final = 1
+# As BuildKit names a step: [linux/arm64 build 2/5] COPY a b.
+_NAME: Final = re.compile(r"\[(?:(\S+/\S+) )?(?:([^\s/]+) )?\s*(\d+)/(\d+)\] (.*)", re.DOTALL)
+_IMAGE: Final = re.compile(
+    r"docker-image://(\S+)|FROM (\S+)$|^\[context [^\]]*\] (\S+@sha256:\S+)$"
+)
+_LINES: Final = 50
+_LONGEST: Final = 500
+# Of the Dockerfile, in characters; here-documents count.
+_DOCKERFILE: Final = 400_000
+
+
+class StepName(NamedTuple):
+    """The parts of a step's name; of anything but a step, all are empty."""
+
+    platform: str = ""
+    stage: str = ""
+    position: int = 0
+    total: int = 0
+    instruction: str = ""
+
+
+def parse_name(name: str) -> StepName:
+    """Take the name of a step apart."""
+    match = _NAME.fullmatch(name)
+    if not match:
+        return StepName()
+    platform, stage, position, total, instruction = match.groups()
+    # What is built on another platform is named linux/amd64->arm64.
+    build, arrow, target = (platform or "").partition("->")
+    if arrow:
+        platform = f"{build.partition('/')[0]}/{target}"
+    return StepName(platform or "", stage or "", int(position), int(total), instruction)
+
+
+def image_of(name: str) -> tuple[str, str] | None:
+    """Return the image that a vertex stands for, and its digest; None: it is not an image."""
+    match = _IMAGE.search(name)
+    if not match:
+        return None
+    image, _, digest = (match[1] or match[2] or match[3]).partition("@")
+    return image, digest
+
+
+def short_log(head: list[str], tail: list[str], total: int) -> tuple[str, ...]:
+    """Return what is kept of a step's output: its head and its tail.
+
+    Args:
+        head: its first lines.
+        tail: its last lines, which may be among the first ones.
+        total: how many lines there were.
+    """
+    first = head[:_LINES]
+    rest = total - len(first)
+    last = tail[-min(rest, _LINES, len(tail)) :] if rest > 0 and tail else []
+    left = rest - len(last)
+    middle = [f"… {left} lines …"] if left > 0 else []
+    return tuple(line[:_LONGEST] for line in (*first, *middle, *last))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """A vertex of BuildKit's: an instruction, or work of the builder's own.
+
+    Args:
+        digest: of its definition; `inputs` are those of the vertices before it.
+        started, ended: times as BuildKit prints them; empty: it did not.
+        cached: in BuildKit's own words.
+        size: bytes that it transferred.
+        log: the head and the tail of what it printed.
+        cause: why it ran.
+    """
+
+    digest: str
+    name: str
+    inputs: tuple[str, ...] = ()
+    started: str = ""
+    ended: str = ""
+    seconds: float | None = None
+    cached: bool = False
+    error: str = ""
+    size: int = 0
+    warnings: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+    cause: str = ""
+
+    @property
+    def parts(self) -> StepName:
+        """Return the parts of its name."""
+        return parse_name(self.name)
+
+    @property
+    def label(self) -> str:
+        """Return how it is named in short: `[build 2/5]`."""
+        return re.sub(r"\s+", " ", self.name.partition("]")[0]) + "]"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it with the parts of its name."""
+        found = asdict(self)
+        if self.parts.total:
+            named = self.parts
+            found |= {
+                "platform": named.platform,
+                "stage": named.stage,
+                "position": named.position,
+                "instruction": named.instruction,
+            }
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """A file of the build context, as a COPY takes it: without owner and times.
+
+    Args:
+        mode: type and permissions, octal, as `ls -l` would show them: `100644`.
+        digest: SHA-256 of its content, or of what a link names.
+    """
+
+    mode: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """A build.
+
+    Args:
+        task: that built.
+        result: `built`, `failed` or `interrupted`.
+        platforms: as the build was asked for; `native` is the engine's own.
+        builder, driver, node: empty: buildx's current builder, or not known.
+        tools: versions of what built, BuildKit's among them.
+        argv: the command.
+        args: build args; the value of a secret is replaced.
+        bases: images that the build took anything from, and their digests.
+        syntax, escape, instructions: of the Dockerfile.
+        files: of the context that steps take, by path; `unlisted` is how many there are beyond
+            what is kept, and `rest` the digest of all of these.
+        gates, registries: of a publication, as its receipt has them.
+        not_in_git: paths among them that git does not have, as far as it was asked.
+    """
+
+    id: str
+    task: str = ""
+    started: str = ""
+    seconds: float = 0.0
+    result: str = "built"
+    error: str = ""
+    image: str = ""
+    version: str = ""
+    target: str = ""
+    platforms: tuple[str, ...] = ()
+    native: str = ""
+    output: str = ""
+    references: tuple[str, ...] = ()
+    digest: str = ""
+    size: int | None = None
+    builder: str = ""
+    driver: str = ""
+    node: str = ""
+    tools: Mapping[str, str] = field(default_factory=dict)
+    argv: tuple[str, ...] = ()
+    args: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    bases: Mapping[str, str] = field(default_factory=dict)
+    git: Mapping[str, Any] = field(default_factory=dict)
+    dockerfile: str = ""
+    syntax: str = ""
+    escape: str = "\\"
+    instructions: tuple[InstructionText, ...] = ()
+    files: Mapping[str, File] = field(default_factory=dict)
+    unlisted: int = 0
+    rest: str = ""
+    not_in_git: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    warnings: tuple[str, ...] = ()
+    gates: tuple[Mapping[str, Any], ...] = ()
+    registries: tuple[Mapping[str, Any], ...] = ()
+    schema: int = SCHEMA
+
+    @property
+    def key(self) -> str:
+        """Return what stands for the image, target, platforms and builder."""
+        return key_of(self.image, self.target, self.platforms or (self.native,), self.builder)
+
+    @property
+    def written(self) -> Written:
+        """Return the Dockerfile."""
+        return Written(self.syntax, self.escape, self.instructions)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return found | {
+            "tools": dict(self.tools),
+            "args": dict(self.args),
+            "bases": dict(self.bases),
+            "git": dict(self.git),
+            "instructions": [one._asdict() for one in self.instructions],
+            "files": {path: [one.mode, one.size, one.digest] for path, one in self.files.items()},
+            "steps": [one.as_dict() for one in self.steps],
+        }
+
+    def as_json(self) -> str:
+        """Return one line of JSON, keys sorted."""
+        return json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":")) + "\n"
+
+
+def key_of(image: str, target: str, platforms: tuple[str, ...], builder: str) -> str:
+    """Return what stands for the image, target, platforms and builder, in eight digits."""
+    text = "\0".join((image, target, ",".join(sorted(platforms)), builder))
+    return f"{zlib.crc32(text.encode('utf-8', 'surrogateescape')):08x}"
+
+
+def bounded(instructions: tuple[InstructionText, ...]) -> tuple[InstructionText, ...]:
+    """Return the instructions; of what is longer than a record may be, a fingerprint."""
+    left, found = _DOCKERFILE, list[InstructionText]()
+    for one in instructions:
+        left -= len(one.text) + len(one.body)
+        if left >= 0:
+            found.append(one)
+        else:
+            digest = zlib.crc32(f"{one.text}\0{one.body}".encode("utf-8", "surrogateescape"))
+            found.append(InstructionText(f"{one.text[:_LONGEST]} …", f"{digest:08x}"))
+    return tuple(found)
+
+
+class RecordError(InputError):
+    """A record can't be read."""
+
+
+def read_record(text: str, name: str) -> Record:
+    """Read a record.
+
+    Raises:
+        RecordError: it is damaged, or of a newer version of buildlib (exit 2).
+    """
+    try:
+        data = json.loads(text)
+        schema = int(data["schema"])
+        if schema <= SCHEMA:
+            return _record(data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(
+            f"the record {name} is damaged", why=str(error), hint="remove it, or build again"
+        ) from error
+    raise RecordError(
+        f"the record {name} is of a newer version of buildlib",
+        why=f"its schema is {schema}; this version reads {SCHEMA}",
+        hint="update buildlib",
+    )
+
+
+def _record(data: dict[str, Any]) -> Record:
+    known = {one.name for one in fields(Record)}
+    plain: dict[str, Any] = {key: _tuples(value) for key, value in data.items() if key in known}
+    record = Record(**plain)
+    return replace(
+        record,
+        instructions=tuple(
+            InstructionText(one["text"], one["body"]) for one in data["instructions"]
+        ),
+        files={
+            path: File(mode=mode, size=size, digest=digest)
+            for path, (mode, size, digest) in data["files"].items()
+        },
+        steps=tuple(_step(one) for one in data["steps"]),
+    )
+
+
+def _step(data: dict[str, Any]) -> Step:
+    known = {one.name for one in fields(Step)}
+    return Step(**{key: _tuples(value) for key, value in data.items() if key in known})
+
+
+def _tuples(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    return tuple(value) if isinstance(value, list) else value
