@@ -95,7 +95,9 @@ def _written(run: Edge, found: Adoption, options: InitOptions) -> bool:
 
 
 def _diagnosis(run: Edge) -> Diagnosis:
-    return diagnose(run.project(), run.executor, run.console, run.today())
+    # What the first steps need: other programs take longer to answer than these steps take.
+    needed = (BUILD, RUN)
+    return diagnose(run.project(), run.executor, run.console, run.today(), groups=needed)
 
 
 def _short(found: Diagnosis, program: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
@@ -129,7 +129,12 @@ class Diagnosis(Report):
 
 
 def diagnose(
-    project: Project, executor: Executor, console: Console, today: date, group: str = ""
+    project: Project,
+    executor: Executor,
+    console: Console,
+    today: date,
+    group: str = "",
+    groups: Sequence[str] = GROUPS,
 ) -> Diagnosis:
     """Return what is there of what a group of tasks needs, or of what all need.
 
@@ -138,10 +143,11 @@ def diagnose(
         executor: starts programs.
         console: shows nothing of it.
         today: in UTC, for what the policy ignores until a day.
-        group: for which the network and passwords may be used; empty: all groups, without them.
+        group: for which the network and passwords may be used; empty: `groups`, without them.
+        groups: which are asked for where it is not one.
     """
     config = project.config
-    wanted = parts_of(group, config) if group else GROUPS
+    wanted = parts_of(group, config) if group else groups
     facts, problems = machine.inspect_machine(project, executor)
     ask: dict[str, Callable[[], list[Check]]] = {
         BUILD: lambda: [
@@ -170,7 +176,7 @@ def diagnose(
     found = {name: Background(ask[name]) for name in wanted}
     return Diagnosis(
         group=group,
-        parts={name: parts_of(name, config) for name in ([group] if group else GROUPS)},
+        parts={name: parts_of(name, config) for name in ([group] if group else groups)},
         checks={name: tuple(found[name].get()) for name in wanted},
         build_problems=tuple(problems),
     )

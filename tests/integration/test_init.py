@@ -79,7 +79,7 @@ def _answer(checkout: Checkout, path: str) -> str:
     with urlopen(json.loads(ran.stdout)["address"] + path) as answer:
         text = str(answer.read().decode())
     assert _run(checkout, "docker-stop").returncode == 0
-    smoke = _run(checkout, "docker-smoke", "--only", "healthy*", "--only", "user *")
+    smoke = _run(checkout, "docker-smoke", "--check", "healthy*", "--check", "user *")
     assert smoke.returncode == 0, smoke.stdout + smoke.stderr
     return text
 
