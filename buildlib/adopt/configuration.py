@@ -32,14 +32,12 @@ _SHARED: Final = ("builder", "builders", "platforms")
 
 
 class Package(NamedTuple):
-    """How others get what runs this.
+    """What others read about what runs this.
 
     Args:
-        requirement: as pip takes it.
         documentation, schema: addresses; empty: not known.
     """
 
-    requirement: str
     documentation: str = ""
     schema: str = ""
 

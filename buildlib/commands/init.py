@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import metadata, packages_distributions
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from buildlib import distribution
 from buildlib.adopt.configuration import Package
 from buildlib.adopt.files import write_all
 from buildlib.adopt.migration import migration_table, with_names
 from buildlib.adopt.places import find_repository
 from buildlib.adopt.plan import Adoption, AdoptionRequest, plan_adoption
 from buildlib.commands.session import Edge
+from buildlib.commands.templates import NOXFILE, own_workflow
 from buildlib.console import to_json
 from buildlib.doctor.check import MISSING
 from buildlib.doctor.report import BUILD, RUN, Diagnosis, diagnose
+from buildlib.errors import InputError
 from buildlib.files import counted
 from buildlib.findings.report import show
 
-_SCHEMA: Final = "raw/main/docs/reference/buildlib.schema.json"
+# What `tag-prefix` is by default.
+_TAG_PREFIX: Final = "v"
 
 
 class InitOptions(NamedTuple):
@@ -47,15 +49,14 @@ def init(run: Edge, options: InitOptions) -> None:
     Raises:
         InputError: there is nothing to build, or a file can't be written (exit 2).
     """
-    package = _package()
     request = AdoptionRequest(
         here=Path.cwd(),
-        package=package,
+        package=Package(distribution.address("Documentation"), distribution.address("Schema")),
         dockerfile=options.dockerfile,
         template=options.template,
         image=options.image,
-        noxfile=_text("noxfile.txt", package) if options.noxfile else "",
-        workflow=_text("workflow.yml", package) if options.workflow else "",
+        noxfile=NOXFILE if options.noxfile else "",
+        workflow=_workflow() if options.workflow else "",
     )
     found = plan_adoption(run.start, request, run.executor)
     if not options.as_json:
@@ -114,9 +115,14 @@ def _following(found: Adoption, program: str) -> Sequence[str]:
     return [f"{program} {one}" for one in ("docker-build", f"docker-run{only}", "docker-smoke")]
 
 
-def _text(name: str, package: Package) -> str:
-    text = files("buildlib.adopt").joinpath("templates", name).read_text(encoding="utf-8")
-    return text.replace("@REQUIREMENT@", package.requirement)
+def _workflow() -> str:
+    text = own_workflow(_TAG_PREFIX)
+    if not text:
+        raise InputError(
+            "the workflow names the commit that buildlib was installed from, which is not known",
+            hint="install it from its git repository, or leave --workflow out",
+        )
+    return text
 
 
 def show_migration(run: Edge, *, as_json: bool) -> None:
@@ -124,16 +130,3 @@ def show_migration(run: Edge, *, as_json: bool) -> None:
     repository = find_repository(run.start)
     table = with_names(migration_table(repository.root, run.executor), repository)
     show(table, run.console, as_json=as_json)
-
-
-def _package() -> Package:
-    """Return how others get this package, as far as it is installed."""
-    names = packages_distributions().get("buildlib", ())
-    if not names:
-        return Package("buildlib")
-    known = metadata(names[0])
-    urls = dict(line.split(", ", 1) for line in known.get_all("Project-URL") or ())
-    source = urls.get("Source", "")
-    requirement = f"{known['Name']} @ git+{source}" if source else str(known["Name"])
-    schema = f"{source}/{_SCHEMA}" if source else ""
-    return Package(requirement, urls.get("Documentation", ""), schema)

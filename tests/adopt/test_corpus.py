@@ -74,7 +74,7 @@ def test_it_becomes_the_settings_that_do_the_same(
     else:
         assert settings_of(translation) == repository.expected
         assert rows_of(table) == repository.files["expected.txt"]
-    write_all(plan_adoption(root, AdoptionRequest(root, Package("buildlib"))).changes)
+    write_all(plan_adoption(root, AdoptionRequest(root, Package())).changes)
     built = [row for row in table.rows if row.command.startswith("invoke docker-build")]
     for row in built:
         check_line(root, table, row)

@@ -16,7 +16,7 @@ from buildlib.config.config import load_config
 
 def _written(repository: Repository, root: Path) -> dict[str, Any]:
     repository.write(root)
-    found = plan_adoption(root, AdoptionRequest(here=root, package=Package("buildlib")))
+    found = plan_adoption(root, AdoptionRequest(here=root, package=Package()))
     (text,) = [one.after for one in found.changes if one.name == "buildlib.toml"]
     (root / "buildlib.toml").write_text(text, encoding="utf-8")
     return tomllib.loads(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -20,10 +21,7 @@ from buildlib.tasks import collection
 CONFIGURATIONS = {"buildlib/sign/no-services.json", "buildlib/sign/no-roots.json"}
 TEMPLATES = {
     f"buildlib/adopt/templates/{name}"
-    for name in (
-        *("go.Dockerfile", "python.Dockerfile", "node.Dockerfile"),
-        *("noxfile.txt", "workflow.yml"),
-    )
+    for name in ("go.Dockerfile", "python.Dockerfile", "node.Dockerfile")
 }
 
 
@@ -121,13 +119,19 @@ def test_the_wheel_serves_a_repository_that_is_not_this_one(
     source = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert run("buildlib", "--version") == f"buildlib {source['version']}\n"
     (project / "buildlib.toml").rename(project / "Dockerfile")
-    begun = run("buildlib", "init", "--dry-run", "--workflow").splitlines()
-    address = source["urls"]["Source"]
-    schema = "docs/reference/buildlib.schema.json"
-    assert f"+#:schema {address}/raw/main/{schema}" in begun
-    assert (ROOT / schema).is_file()
-    installed = f'pipx install "{source["name"]} @ git+{address}"'
-    assert any(line.endswith(installed) for line in begun)
+    (info,) = (tmp_path / "site").glob("*.dist-info")
+    origin = {"url": "x", "vcs_info": {"vcs": "git", "commit_id": "a" * 40}}
+    (info / "direct_url.json").write_text(json.dumps(origin), encoding="utf-8")
+    begun = run("buildlib", "init", "--yes", "--noxfile", "--workflow")
+    assert f"+#:schema {source['urls']['Schema']}\n" in begun
+    repository = source["urls"]["Source"].removeprefix("https://github.com/")
+    workflow = project / ".github" / "workflows" / "image.yml"
+    assert f"uses: {repository}/.github/workflows/image.yml@{'a' * 40}" in workflow.read_text()
+    assert "buildlib.nox.sessions()" in (project / "noxfile.py").read_text(encoding="utf-8")
+    workflow.write_text("name: own\n", encoding="utf-8")
+    again = run("buildlib", "init", "--yes", "--workflow")
+    assert "add to .github/workflows/image.yml, as it is not overwritten:" in again
+    assert workflow.read_text(encoding="utf-8") == "name: own\n"
     line = "from buildlib.config.schema import schema_line; print(schema_line(), end='')"
     assert run(line, option="-c") == f"#:schema {source['urls']['Schema']}\n"
     page = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")

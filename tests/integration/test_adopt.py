@@ -134,7 +134,7 @@ def _written(repository: Repository, root: Path, image: str, smoke: dict[str, ob
     files = {name: text.replace(known, image) for name, text in repository.files.items()}
     replace(repository, files=files).write(root)
     git(root, "init", "--quiet", "--initial-branch=main")
-    write_all(plan_adoption(root, AdoptionRequest(root, Package("buildlib"))).changes)
+    write_all(plan_adoption(root, AdoptionRequest(root, Package())).changes)
     configuration = root / "buildlib.toml"
     settings = tomllib.loads(configuration.read_text(encoding="utf-8"))
     # The programs of its base are for this machine.

@@ -23,7 +23,7 @@ from buildlib.adopt.settings import Setting, found_settings, nested
 from buildlib.adopt.toml_text import description, toml_text, toml_value
 from buildlib.config.config import load_config
 
-PACKAGE = Package("buildlib", "https://docs.example", "https://docs.example/schema.json")
+PACKAGE = Package("https://docs.example", "https://docs.example/schema.json")
 IMAGE = ("thing", "directory")
 Given = Iterable[Setting]
 
@@ -176,7 +176,7 @@ def test_images_are_called_after_their_directories() -> None:
 
 
 def test_a_registry_of_the_name_is_offered() -> None:
-    text = _written("FROM x\nUSER 1\n", ("ghcr.io/you/thing", "git remote"), Package("buildlib"))
+    text = _written("FROM x\nUSER 1\n", ("ghcr.io/you/thing", "git remote"), Package())
     assert text.endswith(
         '\n# For docker-publish:\n# [registries.ghcr]\n# repository = "ghcr.io/you/thing"\n'
     )
@@ -243,7 +243,7 @@ def test_what_is_written_for_any_dockerfile_can_be_loaded(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "USER 7\n", "ARG COLOUR\nEXPOSE 80\n"])
 def test_what_is_a_comment_is_ready_to_be_used(text: str) -> None:
     image = ("127.0.0.1:5000/you/thing", "git remote")
-    written = _written(f"FROM x\n{text}", image, Package("buildlib"))
+    written = _written(f"FROM x\n{text}", image, Package())
     opened = re.sub(r"^# (?=\[\w|[\w-]+ = )", "", written, flags=re.MULTILINE)
     found = tomllib.loads(opened)
     assert found["registries"] == {"main": {"repository": "127.0.0.1:5000/you/thing"}}
