@@ -168,9 +168,10 @@ class _Reader:
         if words and "=" in words[0]:
             pairs = [word.partition("=") for word in words]
             yield from ((name, expand(text, self._scope)) for name, _, text in pairs)
-        elif len(words) > 1:
-            name, text = re.split(f"[{BLANKS}]+", rest, maxsplit=1)
-            yield name, expand(text, self._scope)
+        else:
+            # A blank stands between a name and its value; a quote in the name does not.
+            name, *texts = re.split(f"[{BLANKS}]+", rest, maxsplit=1)
+            yield from ((name, expand(text, self._scope)) for text in texts)
 
     def _exposed(self, rest: str) -> Iterator[int]:
         for word in expand(rest, self._scope).split():

@@ -253,7 +253,7 @@ def build_image(
     if plan.below:
         found, _ = _check_engine(plan, engine, executor, project.env, described)
         raise_problems(problems + found)
-        with _layouts(project, plan, request, executor, console, facts, task) as plan:
+        with _layouts(project, plan, request, executor, console, facts) as plan:
             return _checked(project, plan, dockerfile, problems, executor, console, engine, task)
     return _checked(project, plan, dockerfile, problems, executor, console, engine, task)
 
@@ -266,9 +266,11 @@ def _layouts(
     executor: Executor,
     console: Console,
     facts: Background[EngineFacts],
-    task: str,
 ) -> Iterator[BuildPlan]:
-    """Build the images of the repository below a plan, and give the plan with their digests."""
+    """Build the images of the repository below a plan, and give the plan with their digests.
+
+    They have no records: those of their own builds say more.
+    """
     folder = plan.layouts or Path()
     try:
         folder.mkdir(mode=0o700)
@@ -279,9 +281,8 @@ def _layouts(
                 console.note(f"it is in {one.project.archive}")
                 digest = unpack_layout(one.project.archive, one.request.destination)
             else:
-                digest = build_image(
-                    one.project, one.request, executor, console, facts=facts, task=task
-                ).digest
+                built = build_image(one.project, one.request, executor, console, facts=facts)
+                digest = built.digest
             contexts[one.base] = f"oci-layout://{one.request.destination}@{digest}"
         yield replace(plan, build_contexts=tuple(sorted(contexts.items())))
     finally:

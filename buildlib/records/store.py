@@ -72,11 +72,14 @@ class RecordStore:
         self.folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         write_file(self.folder / f"{record.id}-{record.key}.json", record.as_json())
         oldest = (datetime.now(UTC) - timedelta(days=self._days)).strftime(_TIME)
-        for number, path in enumerate(self.paths()):
-            if number >= self._keep or path.name < oldest:
-                # Another build may be doing the same.
-                with suppress(OSError):
-                    path.unlink()
+        kept = enumerate(self.paths())
+        old = [path for number, path in kept if number >= self._keep or path.name < oldest]
+        # What a process that was killed had not written whole has a dot before its name.
+        old += [path for path in self.folder.glob(".[0-9]*") if path.name[1:] < oldest]
+        for path in old:
+            # Another build may be doing the same.
+            with suppress(OSError):
+                path.unlink()
 
     def paths(self, key: str = "") -> list[Path]:
         """Return the files of all records, or of those with a key, the newest first."""

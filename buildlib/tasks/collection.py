@@ -72,7 +72,8 @@ _OF_ONE_IMAGE: Final[dict[str, tuple[Task[Any], ...]]] = {
 _SCOPES: Final[dict[Task[Any], Scope]] = {
     build.docker_build: Scope.BUILD,
     build.bake: Scope.TOGETHER,
-    **dict.fromkeys((build.docker_builder, project.completion, adopt.init), Scope.PROJECT),
+    build.docker_builder: Scope.PROJECT,
+    **dict.fromkeys((adopt.init, project.completion), Scope.NOTHING),
     project.tag: Scope.TAG,
     **dict.fromkeys(
         (

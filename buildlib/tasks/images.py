@@ -45,6 +45,7 @@ class Scope(Enum):
     ONE = "the image that is named"
     TAG = "the images whose versions have the same git tags"
     PROJECT = "the project"
+    NOTHING = "a project that may have no configuration yet"
     TOGETHER = "all of them at once"
     BUILD = "all of them, as it knows how"
 
@@ -96,7 +97,7 @@ def for_images(task: Task[Any], scope: Scope) -> Task[Any]:
 
 def _options(task: Task[Any], scope: Scope) -> dict[str, tuple[object, str]]:
     """Return the options for several images, each with its default and its help."""
-    if scope is Scope.PROJECT:
+    if scope in {Scope.PROJECT, Scope.NOTHING}:
         return {}
     if scope in {Scope.ONE, Scope.TAG}:
         return {"only": (None, _ONE)}
@@ -175,6 +176,8 @@ def _chosen(
     Raises:
         Exit: there is no such image, or too many (code 2).
     """
+    if scope is Scope.NOTHING:
+        return ()
     try:
         names = _names(start, only) if only or _may_have_images(start) else ()
         return _meant(task, scope, names, options, start) if names else ()

@@ -23,6 +23,7 @@ from buildlib.adopt.places import find_repository
 from buildlib.adopt.plan import AdoptionRequest, plan_adoption
 from buildlib.adopt.translation import How, Row
 from buildlib.config.build_options import short_attestation
+from buildlib.image.labels import NAMESPACE, OCI
 from buildlib.image.reference import canonical
 
 REPOSITORIES = corpus()
@@ -30,7 +31,7 @@ KINDS = {"go", "python", "node", "rust", "c", "static", "command line"}
 TOOLS = {"make", "compose", "bake", "goreleaser", "script"}
 # What docker-build adds to every line.
 BUILD_ARGS = {"SOURCE_DATE_EPOCH", "VERSION", "REVISION", "CREATED"}
-LABELS = ("org.opencontainers.image.", "io.github.smiller333.buildlib.")
+LABELS = (f"{OCI}.", f"{NAMESPACE}.")
 # Flags that are written together.
 SHORT = {"-it"}
 # A platform, a tag, a value.

@@ -352,8 +352,10 @@ def test_every_task_says_what_it_does_with_several_images() -> None:
         *("binary", "clean", "config", "docker-bases", "docker-clean", "docker-login", "version"),
         *("docker-policy", "docker-publish", "docker-rehearse", "docker-reproduce", "docker-sbom"),
         *("docker-scan", "docker-size", "docker-smoke", "docker-status", "docker-stop", "doctor"),
+        "docker-why",
     }
-    others = {"docker-build", "bake", "tag", "docker-builder"}
+    project = {"docker-builder", "init", "completion"}
+    others = {"docker-build", "bake", "tag", *project}
     page = (ROOT / "docs" / "monorepo.md").read_text(encoding="utf-8")
     sentence = re.search(r"\n\n(`docker-run`, .*?) are for one image", page, re.DOTALL)
     assert sentence
@@ -362,5 +364,5 @@ def test_every_task_says_what_it_does_with_several_images() -> None:
     for task in TASKS_OF_OURS:
         options = {argument.name for argument in fresh(task).get_arguments()}
         name = task.name.replace("_", "-")
-        assert ("only" in options) == (name != "docker-builder")
+        assert ("only" in options) == (name not in project)
         assert ("keep_going" in options) == (name in each or name == "docker-build")

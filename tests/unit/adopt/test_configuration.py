@@ -229,6 +229,7 @@ LINES = st.builds(
 @given(st.lists(LINES, max_size=12).map(lambda lines: "\n".join(["FROM x", *lines])) | st.text())
 @example('FROM x\nHEALTHCHECK CMD ["a\\u0000"]')
 @example("FROM x\nARG A\x7f\nARG vers\u0131on")
+@example('FROM x\nENV 0"0')
 @example("FROM x\nVOLUME /a\\\x00b")
 @example("FROM x\nARG version\nARG VERSION\nENV VERSION=$VERSION")
 def test_what_is_written_for_any_dockerfile_can_be_loaded(text: str) -> None:

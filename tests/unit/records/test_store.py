@@ -193,10 +193,14 @@ def test_the_oldest_records_are_removed(tmp_path: Path) -> None:
     for one in ids:
         store.write(Record(id=one))
     assert store.paths() == []
+    left, new = (store.folder / f".{one}-x.json.1" for one in (ids[0], new_id()))
+    for path in (left, new):
+        path.touch()
     recent = [new_id() for _ in range(5)]
     for one in sorted(recent):
         store.write(Record(id=one))
     assert [path.name.rpartition("-")[0] for path in store.paths()] == sorted(recent)[:1:-1]
+    assert (left.exists(), new.exists()) == (False, True)
 
 
 def test_many_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
