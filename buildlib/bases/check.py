@@ -23,6 +23,7 @@ from buildlib.image.reference import (
     parse_reference,
     short_digest,
 )
+from buildlib.program import PROGRAM
 from buildlib.registry.repository import INDEX_TYPES, Document, Repository
 from buildlib.registry.transfer import manifests_of
 
@@ -265,7 +266,7 @@ class BasesReport(Report):
         return [
             GateError(
                 f"these base images need attention: {', '.join(wrong)}",
-                hint="invoke docker-bases --update updates the digests",
+                hint=f"{PROGRAM} docker-bases --update updates the digests",
             )
         ]
 

@@ -34,6 +34,7 @@ from buildlib.errors import (
 )
 from buildlib.executor import Executor
 from buildlib.image.labels import names_of, value_of
+from buildlib.program import PROGRAM
 from buildlib.shell import NOT_FOUND
 
 # How long a server may take for one answer.
@@ -82,7 +83,7 @@ class Containers:
         raise EngineError(
             "the engine does not answer any more",
             why=answer.stderr.strip(),
-            hint="once it does: invoke docker-stop removes what still runs there",
+            hint=f"once it does: {PROGRAM} docker-stop removes what still runs there",
         )
 
     def ours(self, name: str = "") -> list[dict[str, Any]]:
@@ -273,7 +274,7 @@ class Containers:
         return EngineError(
             f"the image {plan.image} is not here for {plan.platform}",
             why=f"it is for {there}",
-            hint=f"leave --no-build out, or invoke docker-build --platform {plan.platform}",
+            hint=f"leave --no-build out, or {PROGRAM} docker-build --platform {plan.platform}",
         )
 
     def _port_taken(self, port: int) -> EngineError:
@@ -281,7 +282,7 @@ class Containers:
         name = holder.splitlines()[0] if holder else ""
         found = self.inspect(name) if name else None
         if found and self.is_ours(found):
-            stop = f"invoke docker-stop --name {name} stops it"
+            stop = f"{PROGRAM} docker-stop --name {name} stops it"
             return EngineError(
                 f"port {port} is taken by {name}, a container of this project",
                 hint=f"{stop}; or give --port 0",
@@ -365,7 +366,7 @@ class Containers:
         if not found:
             which = f" is called {name}" if name else ""
             raise InputError(
-                f"no container of this project{which}", hint="invoke docker-run starts one"
+                f"no container of this project{which}", hint=f"{PROGRAM} docker-run starts one"
             )
         names = ", ".join(name_of(container) for container in found)
         raise InputError("this project has several containers", hint=f"give --name, one of {names}")

@@ -33,6 +33,7 @@ from buildlib.docker.engine import EngineFacts
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.executor import Executor
 from buildlib.image.runtime_config import exposed_ports
+from buildlib.program import PROGRAM
 from buildlib.tempfiles import new_name
 
 
@@ -290,7 +291,7 @@ class ContainerRunner:
         Args:
             keep: the container stays where all went well.
         """
-        with interrupts.leaving("its container", "invoke docker-stop removes it"):
+        with interrupts.leaving("its container", f"{PROGRAM} docker-stop removes it"):
             try:
                 yield
             except BaseException:
@@ -332,5 +333,5 @@ class ContainerRunner:
             data=kept[0].source if kept else "goes with the container",
             socket=f"{socket[0]} (group {', '.join(plan.groups)})" if socket else "none",
             engine=str(self._engine.kind),
-            stop="invoke docker-stop" + ("" if own else f" --name {plan.name}"),
+            stop=f"{PROGRAM} docker-stop" + ("" if own else f" --name {plan.name}"),
         )

@@ -16,6 +16,7 @@ from buildlib.config.tables import Registry
 from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.git.facts import Changes
+from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.registry.open import are_local
 from buildlib.versioning.preconditions import Mode
@@ -321,6 +322,6 @@ def unpinned_bases(build: BuildPlan, registries: Iterable[Registry]) -> list[Bui
         InputError(
             f"base images are not pinned: {', '.join(loose)}",
             why="a tag may be another image tomorrow, and the same sources another release",
-            hint="invoke docker-bases --update pins them; commit that",
+            hint=f"{PROGRAM} docker-bases --update pins them; commit that",
         )
     ]

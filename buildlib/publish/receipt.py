@@ -31,6 +31,7 @@ from buildlib.files import write_file
 from buildlib.image.platform import parse_platform
 from buildlib.image.reference import legal_part
 from buildlib.image.sbom import subject_of
+from buildlib.program import PROGRAM
 from buildlib.publish.plan import PublishPlan
 
 _T = TypeVar("_T")
@@ -195,7 +196,7 @@ def check_sbom(file: Path, digest: str) -> None:
         raise InputError(
             f"{file.name} is about another image",
             why=f"{said or 'it does not name its image'}, and this is {digest}",
-            hint="invoke docker-sbom --image ARCHIVE writes it again",
+            hint=f"{PROGRAM} docker-sbom --image ARCHIVE writes it again",
         )
 
 

@@ -24,6 +24,7 @@ from buildlib.errors import (
 from buildlib.executor import Completed, Executor
 from buildlib.files import counted
 from buildlib.image.reference import short_digest
+from buildlib.program import PROGRAM
 from buildlib.registry.credentials import docker_store
 from buildlib.registry.transport import Transport
 from buildlib.retry import LaterError, Patience, Retrier
@@ -296,7 +297,7 @@ class Signer:
                 return type(own)(
                     f"{own.what}; the index that names it is verified",
                     why=own.why,
-                    hint="sign all of it: invoke docker-sign, or cosign sign --recursive; where "
+                    hint=f"sign all of it: {PROGRAM} docker-sign, or cosign sign --recursive; where "
                     "the index alone has to be signed: manifests = false in the table verify",
                 )
         return error
@@ -459,6 +460,6 @@ def _check_digest(reference: str) -> str:
         raise InputError(
             f"{reference} has no digest",
             why="a tag may have moved by the time that it is signed",
-            hint="give repository@sha256:…; invoke docker-push prints the digest",
+            hint=f"give repository@sha256:…; {PROGRAM} docker-push prints the digest",
         )
     return digest
