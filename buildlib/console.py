@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, TypeVar
 
 from buildlib import interrupts
 from buildlib.activity import Activity, Board, Repeated, Row, Source
@@ -50,6 +50,8 @@ _WIDTH: Final = 100
 # A step's time, or what became of it, stands before its name.
 _BEFORE: Final = 10
 _NARROWEST: Final = 20
+# Between two columns of a table, or before a line that belongs to the one above.
+_GAP: Final = re.compile(r" {2,}")
 _WHOLE: Final = " … (--verbose prints the whole line)"
 # Seconds before the first picture of what runs, and between two of them: most things end sooner.
 _PATIENCE: Final = 0.3
@@ -141,7 +143,7 @@ def _columns(stream: TextIO) -> int:
     """Return how wide a terminal is; 0 where there is none, or it does not know."""
     try:
         return os.get_terminal_size(stream.fileno()).columns
-    except OSError:
+    except (OSError, ValueError):
         return 0
 
 
@@ -162,6 +164,18 @@ def labelled(label: str) -> Iterator[None]:
         yield
     finally:
         _LABEL.reset(token)
+
+
+class Answer(Protocol):
+    """What a task was asked for, for people and for programs."""
+
+    __slots__ = ()
+
+    def as_text(self) -> str:
+        """Return it for people."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for programs, ready for JSON."""
 
 
 class Console:
@@ -225,6 +239,18 @@ class Console:
                 print(shown, file=self._out, flush=True)
             except OSError as error:
                 raise unwritten(self._out, error) from None
+
+    def report(self, text: str) -> None:
+        """Print an answer for people: on a terminal, lines are broken between words."""
+        columns = _columns(self._out)
+        self.answer(fit(text, columns) if columns else text)
+
+    def show(self, answered: Answer, *, as_json: bool) -> None:
+        """Print an answer for people or for programs."""
+        if as_json:
+            self.answer(to_json(answered.as_dict()))
+        else:
+            self.report(answered.as_text())
 
     def confirms(self, question: str) -> bool:
         """Ask a person; without a terminal the answer is no."""
@@ -450,15 +476,58 @@ def _short(name: str) -> str:
     return textwrap.shorten(name, width=_WIDTH, placeholder=" …")
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as left-aligned columns; the last column is not padded."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+def table(rows: Sequence[Sequence[str]], *, head: bool = False, columns: int | None = None) -> str:
+    """Return rows as left-aligned columns; the last column is not padded.
+
+    Args:
+        rows: of the same length.
+        head: the first one names the columns: where they do not fit, each row becomes a list.
+        columns: of the terminal, 0: there is none; None: as standard output is.
+    """
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    room = _columns(sys.stdout) if columns is None else columns
+    needed = sum(width + 2 for width in widths[:-1]) + min(widths[-1], _NARROWEST)
+    if head and 0 < room < needed:
+        return "\n\n".join(_as_list(rows[0], row) for row in rows[1:])
     return "\n".join(
         "  ".join(
             [*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]
         ).rstrip()
         for row in rows
     )
+
+
+def _as_list(names: Sequence[str], row: Sequence[str]) -> str:
+    pairs = [(name, cell) for name, cell in zip(names, row, strict=True) if cell]
+    return table(pairs, columns=0)
+
+
+def fit(text: str, columns: int) -> str:
+    """Return a text with its lines broken between words where they are too long.
+
+    What is broken off goes on below the beginning of its last column.
+    """
+    return "\n".join(part for line in text.split("\n") for part in _broken(line, columns))
+
+
+def _broken(line: str, columns: int) -> Iterator[str]:
+    if len(line) <= columns:
+        yield line
+        return
+    starts = [found.end() for found in _GAP.finditer(line)]
+    indent = max((start for start in starts if start <= columns - _NARROWEST), default=0)
+    current, *words = line[indent:].split(" ")
+    current = line[:indent] + current
+    hanging = " " * (indent or 2)
+    for word in words:
+        if not current.strip():
+            current = hanging + word
+        elif len(current) + 1 + len(word) > columns:
+            yield current.rstrip()
+            current = hanging + word
+        else:
+            current += f" {word}"
+    yield current
 
 
 def _styled(text: str, style: str) -> str:

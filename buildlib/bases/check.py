@@ -289,7 +289,7 @@ class BasesReport(Report):
             for one in self.bases
             for text in (*one.problems, *one.unknown)
         ]
-        return "\n".join([table([head, *rows]), *notes])
+        return "\n".join([table([head, *rows], head=True), *notes])
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, ready for JSON."""

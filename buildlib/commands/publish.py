@@ -317,8 +317,10 @@ def publish(
         receipt = flow.receipt
         if show:
             show(receipt)
+        elif options.as_json:
+            run.console.answer(to_json(receipt.as_dict()))
         else:
-            run.console.answer(to_json(receipt.as_dict()) if options.as_json else as_text(receipt))
+            run.console.report(as_text(receipt))
         _keep(run, project, receipt)
     if show is None:
         tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]

@@ -167,7 +167,7 @@ def rehearse(run: Edge, options: TestReleaseOptions) -> None:
     if options.as_json:
         run.console.answer(to_json({"receipt": receipt.as_dict(), "today": today.as_dict()}))
     else:
-        run.console.answer(f"\n{today.as_text()}")
+        run.console.report(f"\n{today.as_text()}")
 
 
 class _Test(NamedTuple):
@@ -194,7 +194,7 @@ def _release(run: Edge, options: TestReleaseOptions, test: _Test) -> Receipt:
     def show(receipt: Receipt) -> None:
         receipts.append(receipt)
         if not options.as_json:
-            run.console.answer(as_text(receipt))
+            run.console.report(as_text(receipt))
 
     env = {name: value for name, value in run.env.items() if name != "VERSION"}
     env["COSIGN_PASSWORD"] = secrets.token_hex()
@@ -343,7 +343,7 @@ def _show_plan(run: Edge, git: GitFacts, today: Today, *, as_json: bool) -> None
         return
     for number, (what, lines) in enumerate(steps, 1):
         run.console.answer("\n".join([f"# {number}. {what}", *lines]))
-    run.console.answer(f"\n{today.as_text()}")
+    run.console.report(f"\n{today.as_text()}")
 
 
 def _steps(git: GitFacts, today: Today) -> Iterator[tuple[str, list[str]]]:

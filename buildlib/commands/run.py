@@ -137,7 +137,7 @@ def _served(
     try:
         with flow.guard(keep=detach):
             running = flow.start(plan, version)
-            run.console.answer(to_json(running.as_dict()) if as_json else running.as_text())
+            run.console.show(running, as_json=as_json)
             if not detach:
                 _follow(flow, running, run)
     finally:
@@ -247,7 +247,8 @@ def status(run: Edge, *, as_json: bool) -> None:
     if as_json:
         run.console.answer(to_json({"containers": rows}))
     elif rows:
-        run.console.answer(table([tuple(rows[0]), *(tuple(row.values()) for row in rows)]))
+        cells = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
+        run.console.report(table(cells, head=True))
     else:
         run.console.note("no container of this project")
 

@@ -11,7 +11,6 @@ from buildlib.commands.session import Edge
 from buildlib.commands.sign import cosign_to_print, open_repository
 from buildlib.config.config import Config, load_config
 from buildlib.config.signing import Verify, check_policy
-from buildlib.console import to_json
 from buildlib.errors import InputError, VerificationError
 from buildlib.image.reference import Reference, parse_reference
 from buildlib.publish.signing import STATEMENT
@@ -61,7 +60,7 @@ def verify(run: Edge, reference: str, options: VerifyOptions, *, as_json: bool) 
             stated = STATEMENT in policy.attestations
             statements = signer.statements(about, STATEMENT, policy) if stated else ()
             _check_name(parsed, opened, document, config, statements)
-    run.console.answer(to_json(done.as_dict()) if as_json else done.as_text())
+    run.console.show(done, as_json=as_json)
 
 
 def _policy(config: Config, options: VerifyOptions) -> Verify:

@@ -80,7 +80,7 @@ class ImageSize:
             for number, layer in enumerate(self.layers, 1)
         ]
         files = [(human_size(file.size), f"layer {file.layer}", file.path) for file in self.largest]
-        parts = [head, table([("layer", "stored", "unpacked", "made by"), *layers])]
+        parts = [head, table([("layer", "stored", "unpacked", "made by"), *layers], head=True)]
         return "\n\n".join([*parts, *([table(files)] if files else [])])
 
 

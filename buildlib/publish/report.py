@@ -26,7 +26,7 @@ def as_text(receipt: Receipt) -> str:
     ]
     parts = [
         table(head),
-        *([table([("gate", "outcome", ""), *gates])] if gates else []),
+        *([table([("gate", "outcome", ""), *gates], head=True)] if gates else []),
         *([_registries(receipt)] if receipt.targets else []),
     ]
     return redact("\n\n".join(parts))
@@ -50,7 +50,7 @@ def _registries(receipt: Receipt) -> str:
         for record in receipt.targets.values()
         for tag, reason in record.held_back.items()
     ]
-    return "\n".join([table(rows), *held])
+    return "\n".join([table(rows, head=True), *held])
 
 
 def _outcome(record: TargetRecord) -> str:
@@ -89,7 +89,7 @@ def reported_tags(
             console.answer(to_json({"digest": digest, "tags": rows}))
         else:
             cells = [_tag_row(row, digest) for row in rows]
-            console.answer(table(cells) if rows else "nothing to do")
+            console.report(table(cells) if rows else "nothing to do")
 
     try:
         yield add

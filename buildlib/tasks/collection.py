@@ -191,4 +191,4 @@ def task_list(program: str) -> str:
 
 
 def _fit(row: str, columns: int) -> str:
-    return row if len(row) <= columns else row[: columns - 1] + "…"
+    return row if len(row) <= columns else f"{row[: columns - 1].rpartition(' ')[0].rstrip()} …"
