@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import termios
 import textwrap
 import threading
 from collections import deque
@@ -166,6 +167,14 @@ def labelled(label: str) -> Iterator[None]:
         _LABEL.reset(token)
 
 
+def _echoes(stream: TextIO) -> bool:
+    """Return whether a terminal shows what is typed, as it does unless it is a password."""
+    try:
+        return bool(termios.tcgetattr(stream.fileno())[3] & termios.ECHO)
+    except (OSError, ValueError, termios.error):
+        return False
+
+
 class Answer(Protocol):
     """What a task was asked for, for people and for programs."""
 
@@ -213,6 +222,7 @@ class Console:
         # One that can be redrawn, and that nobody reads line by line.
         terminal = self._err.isatty() and env.get("TERM") != "dumb"
         self._draws = terminal and not self.reads_commands
+        self._echoed, self._drawing = self._draws and _echoes(self._err), False
         self._printing = threading.RLock()
         self._board = Board()
         self._watch: Repeated | None = None
@@ -348,7 +358,7 @@ class Console:
 
     def _print(self, text: str) -> None:
         with self._alone():
-            if self._screen:
+            if self._screen and not self._asks():
                 with self._giving_up():
                     self._screen.print(text)
                     return
@@ -417,7 +427,7 @@ class Console:
         if watch:
             watch.stop()
         with self._alone():
-            if self._screen and not self._watch:
+            if self._screen and not self._watch and not self._asks():
                 with self._giving_up():
                     self._screen.close()
                 self._screen = None
@@ -437,11 +447,28 @@ class Console:
             from buildlib.live import Screen  # noqa: PLC0415 - rich is only for those that draw
 
             with self._alone():
-                if not self._draws:
+                if not self._draws or self._asks():
                     return
                 if not self._screen:
-                    self._screen = Screen(self._write, self._rows, colour=self._colour)
+                    self._screen = Screen(self._write_drawn, self._rows, colour=self._colour)
+                self._drawing = True
                 self._screen.draw()
+                self._drawing = False
+
+    def _asks(self) -> bool:
+        """Return whether a program asks for a password, such as ssh or sudo: nothing is drawn then.
+
+        What was drawn stays, as the question is below it.
+        """
+        asks = self._echoed and not _echoes(self._err)
+        if asks:
+            self._screen = None
+        return asks
+
+    def _write_drawn(self, text: str) -> None:
+        """Write what was drawn; a program may have begun to ask meanwhile."""
+        if not (self._drawing and self._asks()):
+            self._write(text)
 
     @contextmanager
     def _giving_up(self) -> Iterator[None]:
