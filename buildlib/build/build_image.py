@@ -212,6 +212,7 @@ def _warnings(
         *preflight.unwanted_files(plan, project.not_source),
         *preflight.unknown_files(unknown),
         *preflight.undeclared(plan, dockerfile),
+        *preflight.likely_missing(plan, preflight.read_ignore(plan)),
         *preflight.other_version(plan, dockerfile, project.config.injected()["VERSION"]),
         *unused_bases(project, plan),
         *([f"built on stand-ins for {stand_ins}: not for publishing"] if stand_ins else []),
