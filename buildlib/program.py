@@ -1,4 +1,4 @@
-"""The program that runs the tasks, as people have to type it in what a message advises."""
+"""The program that runs the tasks, as messages name it, and how to get those that it starts."""
 
 from __future__ import annotations
 
@@ -20,3 +20,13 @@ def program_of(path: str) -> str:
 
 
 PROGRAM: Final = program_of(sys.argv[0] if sys.argv else "") or "invoke"
+
+
+def ways_to_get(repository: str, *others: str) -> str:
+    """Return how a program of a repository on GitHub can be installed, with other ways first.
+
+    Homebrew, and the packages and programs of the releases, have each that is asked for here.
+    """
+    name = repository.rpartition("/")[2]
+    releases = f"a package or program of github.com/{repository}/releases"
+    return ", or ".join((*others, f"brew install {name}", releases))

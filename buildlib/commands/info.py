@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date
 from json import dumps
@@ -9,7 +10,7 @@ from json import dumps
 from buildlib.commands.session import Edge
 from buildlib.config.config import known_keys
 from buildlib.console import redact, table, to_json
-from buildlib.doctor.report import check_group, diagnose
+from buildlib.doctor.report import check_group, check_skips, diagnose
 from buildlib.errors import raise_problems
 from buildlib.findings.report import show
 from buildlib.image.platform import Platform
@@ -54,14 +55,14 @@ def show_config(run: Edge, *, as_json: bool) -> None:
         run.console.answer(table(cells))
 
 
-def show_diagnosis(run: Edge, *, group: str, as_json: bool) -> None:
+def show_diagnosis(run: Edge, *, group: str, skips: Sequence[str], as_json: bool) -> None:
     """Print what a group of tasks needs and what is there, or what all need.
 
     Raises:
-        InputError: there is no such group (exit 2).
+        InputError: there is no such group, or gate (exit 2).
         BuildlibError: something is missing: of the group, else of what a build needs.
     """
-    check_group(group)
-    found = diagnose(run.project(), run.executor, run.console, run.today(), group)
+    skipped = check_skips(check_group(group), skips)
+    found = diagnose(run.project(), run.executor, run.console, run.today(), group, skipped=skipped)
     show(found, run.console, as_json=as_json)
     raise_problems(found.problems())

