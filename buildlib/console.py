@@ -296,9 +296,12 @@ class Console:
         """Echo a command before it runs, ready to paste."""
         self.note(self.style(f"$ {shell_line(argv)}", "dim"))
 
-    def line(self, line: str) -> None:
-        """Echo the long line that is about to run: on a terminal what fits, unless verbose."""
-        text = f"$ {redact(line)}"
+    def line(self, line: str, *, short: str) -> None:
+        """Echo what is about to run, unless verbose only the part that matters.
+
+        A terminal gets what fits of it.
+        """
+        text = f"$ {redact(line if self._verbose else short)}"
         columns = 0 if self._verbose or self.reads_commands else _columns(self._err)
         first = text.partition("\n")[0]
         if columns and (len(first) > columns or first != text):

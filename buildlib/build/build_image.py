@@ -18,7 +18,7 @@ from typing import Final
 
 from buildlib.background import Background
 from buildlib.build import builder_check, option_checks, preflight
-from buildlib.build.argv import build_line, buildx_argv
+from buildlib.build.argv import build_line, buildx_argv, buildx_line
 from buildlib.build.context import uncommitted
 from buildlib.build.failure import failure
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
@@ -155,11 +155,13 @@ def _whole(plan: BuildPlan) -> Iterator[None]:
 def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list[str]]:
     """Return the plan and warnings about it, without asking any engine.
 
+    No file is named for the digest: it is for whoever reads it, and removes it.
+
     Raises:
         InputError: the request or the files are not usable; all problems at once (exit 2).
     """
     dockerfile = project.dockerfile()
-    plan = _plan(project, request, dockerfile)
+    plan = replace(_plan(project, request, dockerfile), metadata_file=None)
     described = project.config.described_builder()
     raise_problems(_check_plan(project, plan, request, dockerfile, described))
     unknown = uncommitted(project, plan, preflight.read_ignore(plan))
@@ -497,7 +499,9 @@ def _execute(
     watch: Watch | None,
     recording: Recording | None,
 ) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
-    console.line(build_line(replace(plan, below=(), layouts=None)))
+    line = build_line(replace(plan, below=(), layouts=None))
+    # Without the lines that write the files of the commit.
+    console.line(line, short=buildx_line(plan) if plan.checkout else line)
     console.group(f"build {plan.image} {plan.version}")
     with handed_over(plan), _whole(plan):
         try:

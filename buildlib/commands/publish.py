@@ -299,13 +299,7 @@ def publish(
     opened = _preconditions(run, planner, patience)
     plan = planner.plan(_tags_held(run, opened))
     if run.dry:
-        root = planner.project.config.root
-        if plan.signs:
-            raise_problems(signing_problems(planner.project.config, plan.gates))
-        text = to_json(as_dict(plan, root)) if options.as_json else as_script(plan, root)
-        run.console.answer(text)
-        for problem in _missing_here(run, planner.project, plan):
-            run.console.warn(f"{problem.what}\n  {problem.hint}".strip())
+        _print_plan(run, planner.project, plan, as_json=options.as_json)
         return
     kept = kept_receipt(plan, options)
     before = begun_from(plan, options, kept)
@@ -361,13 +355,18 @@ def _keep(run: Edge, project: Project, receipt: Receipt) -> None:
             store.write(changed)
 
 
-def _missing_here(run: Edge, project: Project, plan: PublishPlan) -> list[BuildlibError]:
-    """Return what keeps the steps of a plan from running on this machine: programs, files."""
-    found = missing_tools(plan.gates, gate_subject(run, project, plan.archive, release=True))
+def _print_plan(run: Edge, project: Project, plan: PublishPlan, *, as_json: bool) -> None:
+    """Print the steps, and warn of programs and files that they need and that are not here."""
+    root = project.config.root
     if plan.signs:
-        with collected(found):
+        raise_problems(signing_problems(project.config, plan.gates))
+    run.console.answer(to_json(as_dict(plan, root)) if as_json else as_script(plan, root))
+    missing = missing_tools(plan.gates, gate_subject(run, project, plan.archive, release=True))
+    if plan.signs:
+        with collected(missing):
             find_cosign(run.executor)
-    return found
+    for problem in missing:
+        run.console.warn(f"{problem.what}\n  {problem.hint}".strip())
 
 
 def _preconditions(
