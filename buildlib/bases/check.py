@@ -272,6 +272,8 @@ class BasesReport(Report):
 
     def as_text(self) -> str:
         """Return a table, and under it what is to be done."""
+        if not self.bases:
+            return "there is no external base image to look after"
         head = ("base", "pinned", "now", "age", "newer", "end of life")
         rows = [
             (

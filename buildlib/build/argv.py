@@ -134,12 +134,12 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
 def buildx_commands(plan: BuildPlan) -> tuple[tuple[str, ...], ...]:
     """Return the commands that build the images of the repository below a plan, and the plan."""
     below = (argv for _, one in plan.below for argv in buildx_commands(one))
-    return (*below, buildx_argv(plan))
+    return (*below, buildx_argv(plan.as_printed()))
 
 
 def buildx_line(plan: BuildPlan) -> str:
     """Return the command that builds the plan, for a POSIX shell."""
-    argv = buildx_argv(replace(plan, metadata_file=None))
+    argv = buildx_argv(plan.as_printed())
     return shell_line(argv, plan.checkout.folder if plan.checkout else None)
 
 

@@ -155,13 +155,11 @@ def _whole(plan: BuildPlan) -> Iterator[None]:
 def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list[str]]:
     """Return the plan and warnings about it, without asking any engine.
 
-    No file is named for the digest: it is for whoever reads it, and removes it.
-
     Raises:
         InputError: the request or the files are not usable; all problems at once (exit 2).
     """
     dockerfile = project.dockerfile()
-    plan = replace(_plan(project, request, dockerfile), metadata_file=None)
+    plan = _plan(project, request, dockerfile).as_printed()
     described = project.config.described_builder()
     raise_problems(_check_plan(project, plan, request, dockerfile, described))
     unknown = uncommitted(project, plan, preflight.read_ignore(plan))
@@ -393,6 +391,7 @@ def _run(
         warnings=tuple(warnings),
         command=redact(build_line(replace(plan, below=(), layouts=None))),
         size_of=_size_of(plan, engine) if size is not None else "",
+        size_platform=_size_platform(plan, engine) if size is not None else "",
     )
 
 
@@ -401,6 +400,12 @@ def _size_of(plan: BuildPlan, engine: EngineFacts) -> str:
     if plan.output == Output.OCI:
         return "archive"
     return "content" if engine.containerd_store else "unpacked"
+
+
+def _size_platform(plan: BuildPlan, engine: EngineFacts) -> str:
+    """Return the one platform of several that the size is of: the engine counts its own."""
+    several = plan.output != Output.OCI and len(plan.platforms) > 1
+    return str(engine.platform) if several and engine.platform in plan.platforms else ""
 
 
 class _Shown:

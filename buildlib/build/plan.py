@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -99,6 +99,10 @@ class BuildPlan:
     source_policy: Path | None = None
     provenance: str = ""
     checkout: Checkout | None = None
+
+    def as_printed(self) -> BuildPlan:
+        """Return the plan without a file for the digest that nobody would remove."""
+        return self if self.keeps_metadata else replace(self, metadata_file=None)
 
     @property
     def all_bases(self) -> tuple[str, ...]:

@@ -63,7 +63,8 @@ def configure(run: Edge, *, check: bool, output: str) -> None:
         run.console.answer(difference(name, before, after) or f"{name} is as it has to be")
     if check and before != after:
         raise GateError(
-            f"{name} differs from what the configuration generates", hint=f"{PROGRAM} goreleaser-config"
+            f"{name} differs from what the configuration generates",
+            hint=f"{PROGRAM} goreleaser-config",
         )
     if not check and not run.dry:
         path = Path(output) if output else root / name

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
-from typing import Final
+from typing import Final, cast
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -49,17 +49,15 @@ def toml_tables(
     """
     inner = {key: value for key, value in table.items() if _is_table(value)}
     own = [
-        f"{toml_key(key)} = {toml_value(value)}"
-        for key, value in table.items()
-        if key not in inner
+        f"{toml_key(key)} = {toml_value(value)}" for key, value in table.items() if key not in inner
     ]
     if own or about or not inner:
         yield from ("", f"[{toml_key(*path)}]", *own, *about)
     for key, value in inner.items():
         if isinstance(value, Mapping):
             yield from toml_tables((*path, key), value)
-        elif isinstance(value, Sequence):
-            for one in value:
+        else:
+            for one in cast("Sequence[Mapping[str, object]]", value):
                 yield from _one_of_many((*path, key), one)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -125,8 +125,8 @@ class Containers:
         if done.code != 0 and self.inspect(name):
             raise EngineError(f"the container {name} can't be removed", why=done.stderr.strip())
 
-    def make_room(self, name: str) -> bool:
-        """Remove our own older container of that name; return whether there was one.
+    def make_room(self, name: str) -> Mapping[str, str] | None:
+        """Remove our own older container of that name; return its labels; None: there was none.
 
         Raises:
             EngineError: a container that is not ours has the name (exit 4).
@@ -134,7 +134,7 @@ class Containers:
         there = self.inspect(name)
         # What is called by another name has an ID that begins so.
         if there is None or name_of(there) != name:
-            return False
+            return None
         if not self.is_ours(there):
             raise EngineError(
                 f"the container {name} is not ours, so it stays",
@@ -142,7 +142,7 @@ class Containers:
                 hint="choose another name with --name",
             )
         self.remove_all(there)
-        return True
+        return labels_of(there)
 
     def clean_up(self, run_id: str, *, services: bool = False, label: str = RUN_ID) -> None:
         """Remove what a run that failed has left; what stays keeps nothing else.

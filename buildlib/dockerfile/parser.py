@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from posixpath import normpath
 from typing import NamedTuple
@@ -200,7 +201,7 @@ class Dockerfile:
         return "" if base == "scratch" or "$" in base else base
 
     def filled(
-        self, stage: Stage, known: Mapping[str, str], unsure: Set[str]
+        self, stage: Stage, known: Mapping[str, str], unsure: AbstractSet[str]
     ) -> Iterator[FilledSource]:
         """Yield the sources of a stage whose variables can be replaced.
 

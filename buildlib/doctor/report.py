@@ -62,9 +62,7 @@ def check_skips(group: str, gates: Sequence[str]) -> frozenset[str]:
     return frozenset(check_gate(gate, where="--skip-gate") for gate in gates)
 
 
-def parts_of(
-    group: str, config: Config, skipped: frozenset[str] = frozenset()
-) -> tuple[str, ...]:
+def parts_of(group: str, config: Config, skipped: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Return the groups whose needs a group has as well, itself among them, in order.
 
     Args:

@@ -54,7 +54,8 @@ class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
             GateError(
                 f"{self.image} breaks the policy: {counted(len(self.errors), 'error')}",
                 why=", ".join(dict.fromkeys(finding.rule for finding in self.errors)),
-                hint=f"{PROGRAM} docker-policy lists them; [[policy.ignore]] with a reason ignores one",
+                hint=f"{PROGRAM} docker-policy lists them; [[policy.ignore]] with a reason "
+                "ignores one",
             )
         ]
 

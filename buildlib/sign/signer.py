@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +65,7 @@ class Verified:
         signed_by: the key, or the identity.
         images: digests of the manifests that are signed as well.
         attestations: how many there are of each type.
+        platforms: those of the manifests, by digest, as far as they are known.
     """
 
     reference: str
@@ -72,6 +73,7 @@ class Verified:
     signed_by: str
     images: tuple[str, ...] = ()
     attestations: tuple[tuple[str, int], ...] = ()
+    platforms: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
@@ -83,10 +85,13 @@ class Verified:
             ("verified", self.reference),
             ("digest", self.digest),
             ("signed by", self.signed_by),
-            *(("manifest", short_digest(digest)) for digest in self.images),
+            *(("manifest", self._manifest(digest)) for digest in self.images),
             *((kind, counted(number, "signed attestation")) for kind, number in self.attestations),
         ]
         return table(rows)
+
+    def _manifest(self, digest: str) -> str:
+        return f"{short_digest(digest)} {self.platforms.get(digest, '')}".rstrip()
 
 
 def find_cosign(executor: Executor) -> Cosign:
@@ -297,8 +302,8 @@ class Signer:
                 return type(own)(
                     f"{own.what}; the index that names it is verified",
                     why=own.why,
-                    hint=f"sign all of it: {PROGRAM} docker-sign, or cosign sign --recursive; where "
-                    "the index alone has to be signed: manifests = false in the table verify",
+                    hint=f"sign all of it: {PROGRAM} docker-sign, or cosign sign --recursive; "
+                    "where the index alone has to be signed: manifests = false in the table verify",
                 )
         return error
 

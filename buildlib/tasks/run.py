@@ -148,7 +148,10 @@ def docker_logs(context: Context, *, name: str = "", follow: bool = False) -> No
     _exit(code)
 
 
-@task(auto_shortflags=False, help={"name": _NAME_HELP, "command": "the shell; default: sh"})
+@task(
+    auto_shortflags=False,
+    help={"name": _NAME_HELP, "command": "the shell, or a command with its arguments; default: sh"},
+)
 def docker_shell(context: Context, *, name: str = "", command: str = "sh") -> None:
     """Open a shell in this project's container."""
     with edge(context) as run:

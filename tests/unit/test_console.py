@@ -428,7 +428,9 @@ another  exited   healthy  other:latest"""
     assert table(rows, head=True, columns=80) == wide
     assert table(rows, head=True, columns=0) == wide
     assert table(rows, columns=30) == wide
-    assert table(rows, head=True, columns=30) == """\
+    assert (
+        table(rows, head=True, columns=30)
+        == """\
 name   one
 state  running
 image  one:1.2.3
@@ -437,6 +439,7 @@ name    another
 state   exited
 health  healthy
 image   other:latest"""
+    )
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 retries"), (1, "1 retry"), (2, "2 retries")])

@@ -411,7 +411,7 @@ def test_sources_that_the_context_will_not_have(
             id="an ENV wins",
         ),
         pytest.param(
-            "ARG GLOBAL=x\nFROM scratch\nARG NONE\nCOPY $GLOBAL ${NONE} $TARGETARCH /\nARG GLOBAL\n",
+            "ARG G=x\nFROM scratch\nARG NONE\nCOPY $G ${NONE} $TARGETARCH /\nARG G\n",
             [],
             [],
             id="not declared in the stage, or without a value",
