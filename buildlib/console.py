@@ -520,10 +520,7 @@ def table(rows: Sequence[Sequence[str]], *, head: bool = False, columns: int | N
     if head and 0 < room < needed:
         return "\n\n".join(_as_list(rows[0], row) for row in rows[1:])
     return "\n".join(
-        "  ".join(
-            [*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]
-        ).rstrip()
-        for row in rows
+        "  ".join([*map(str.ljust, row, widths[:-1]), row[-1]]).rstrip() for row in rows
     )
 
 

@@ -225,8 +225,10 @@ def shell(run: Edge, name: str, command: str) -> int:
     """
     try:
         words = shlex.split(command)
-    except ValueError as error:
-        raise InputError(f"--command can't be read: {command!r}", why=str(error)) from None
+    except ValueError:
+        words = []
+    if not words:
+        raise InputError(f"--command can't be read: {command!r}", hint="quote it as a shell does")
     containers = _containers(run)
     terminal = ("--tty",) if sys.stdin.isatty() else ()
     container = str(containers.only(name)["Id"])

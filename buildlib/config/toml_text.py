@@ -68,7 +68,6 @@ def _one_of_many(path: tuple[str, ...], table: Mapping[str, object]) -> Iterator
 
 def _is_table(value: object) -> bool:
     """Return whether a value has lines of its own: a table, or a list of nothing but tables."""
-    listed = isinstance(value, Sequence) and not isinstance(value, str) and value
-    return isinstance(value, Mapping) or bool(
-        listed and all(isinstance(one, Mapping) for one in value)
-    )
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return isinstance(value, Mapping)
+    return bool(value) and all(isinstance(one, Mapping) for one in value)

@@ -26,7 +26,7 @@ from buildlib.retry import LaterError, is_transient
 from buildlib.shell import NOT_FOUND
 
 _GO: Final = "go install github.com/sigstore/cosign/v2/cmd/cosign@latest"
-HOW_TO_INSTALL: Final = f"version 2 or 3: {ways_to_get('sigstore/cosign', _GO)}"
+HOW_TO_INSTALL: Final = f"install version 2 or 3: {ways_to_get('sigstore/cosign', _GO)}"
 NO_SIGNATURE: Final = 10
 _NO_TAG: Final = 11
 _NO_MATCH: Final = 12

@@ -37,10 +37,14 @@ def test_its_tasks_are_those_of_invoke(make_checkout: Make, bare: Checkout) -> N
 
 def test_what_it_advises_can_be_typed(make_checkout: Make, bare: Checkout) -> None:
     other = make_checkout("FROM scratch AS final\n", folder="other")
-    for words in (["docker-push"], ["docker-push", "--json"], ["--help", "docker-run"]):
+    for words in (
+        ["docker-size", "--image", "gone.tar"],
+        ["docker-size", "--image", "gone.tar", "--json"],
+        ["--help", "docker-run"],
+    ):
         done, invoked = _run(bare, *words), other.invoke(*words, COLUMNS="80")
         assert done.returncode == invoked.returncode
-        own, others = (one.stdout + one.stderr for one in (done, invoked))
+        own, others = (" ".join((one.stdout + one.stderr).split()) for one in (done, invoked))
         assert re.search("buildlib (docker-build|doctor)", own)
         assert re.search("invoke (docker-build|doctor)", others)
         assert not re.search("invoke (docker-|doctor)", own)

@@ -391,8 +391,8 @@ build
              invoke docker-bases --update pins them to
              what the registry has; commit that
 
-ready:     run, policy, smoke, scan, sbom, sign,
-           publish, rehearse, builders"""
+ready:     run, policy, smoke, scan, sbom, sign, publish,
+           rehearse, builders"""
 
 
 @pytest.mark.parametrize(("columns", "shown"), [(58, NARROW), (200, DOCTOR), (0, DOCTOR)])
