@@ -532,7 +532,7 @@ def _as_list(names: Sequence[str], row: Sequence[str]) -> str:
 def fit(text: str, columns: int) -> str:
     """Return a text with its lines broken between words where they are too long.
 
-    What is broken off goes on below the beginning of its last column.
+    What is broken off goes on below the beginning of the last column that has room for its words.
     """
     return "\n".join(part for line in text.split("\n") for part in _broken(line, columns))
 
@@ -542,7 +542,9 @@ def _broken(line: str, columns: int) -> Iterator[str]:
         yield line
         return
     starts = [found.end() for found in _GAP.finditer(line)]
-    indent = max((start for start in starts if start <= columns - _NARROWEST), default=0)
+    wide = [start for start in starts if start <= columns - _NARROWEST]
+    roomy = [start for start in wide if start + max(map(len, line[start:].split())) <= columns]
+    indent = max(roomy or wide, default=0)
     current, *words = line[indent:].split(" ")
     current = line[:indent] + current
     hanging = " " * (indent or 2)

@@ -234,6 +234,18 @@ assert "rich" not in sys.modules
 """
 
 
+def test_a_report_fits_a_narrow_terminal(project: Checkout) -> None:
+    argv = [sys.executable, "-m", "invoke", "doctor"]
+    env = project.environment({"COLUMNS": None, "LINES": None, "NO_COLOR": None})
+    with on_a_terminal(argv, project.root, env, columns=60, lines=200) as terminal:
+        terminal.ended()
+    lines = re.sub(rb"\x1b\[[0-9;]*m", b"", terminal.raw).decode().split("\r\n")
+    assert "build" in lines
+    # What is longer is one word: it would be broken at any width.
+    assert [line for line in lines if len(line) > 60 and " " in line.strip()] == []
+    assert b"\x1b[32mok\x1b[0m" in terminal.raw
+
+
 @pytest.mark.parametrize("words", ["version", "docker-build"])
 def test_what_draws_nothing_does_not_load_rich(project: Checkout, words: str) -> None:
     (project.root / "go").touch()

@@ -385,9 +385,9 @@ NARROW = """\
 build
   ok         docker                   29.1.3 (at least
                                       20.10)
-  missing    base images              docker.io/library/golang:1.25
-                                      has no digest in the
-                                      Dockerfile
+  missing    base images
+             docker.io/library/golang:1.25 has no digest
+             in the Dockerfile
              invoke docker-bases --update pins them to
              what the registry has; commit that
 
