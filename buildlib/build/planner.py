@@ -147,7 +147,11 @@ def chosen_platforms(request: BuildRequest, project: Project) -> tuple[Platform,
     if "all" not in request.platforms:
         # buildx goes by the variable where it is given none; said by name, everybody sees it.
         default = project.env.get(_DEFAULT_PLATFORM, "")
-        return parse_platforms(request.platforms or ((default,) if default else ()))
+        try:
+            return parse_platforms(request.platforms or ((default,) if default else ()))
+        except InputError as error:
+            error.why = "" if request.platforms else f"{_DEFAULT_PLATFORM} has it"
+            raise
     if not project.config.platforms:
         raise InputError("--platform all, but none is configured", hint='add platforms = ["…"]')
     return project.config.platforms

@@ -77,5 +77,5 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
     with reported_tags(run.console, plans[0].digest, as_json=as_json, resume=resume) as tagged:
         for plan, done in roll_back(plans, replan, claims):
             reference = f"{plan.repository.name}:{done.tag}"
-            tagged(done, {"reference": reference, "digest": done.digest, "before": done.before})
+            tagged({"reference": reference, "digest": done.digest, "before": done.before})
     run.console.note(f"back to {wanted}")

@@ -9,7 +9,6 @@ from buildlib.console import Console, redact, table, to_json
 from buildlib.files import counted, human_size
 from buildlib.image.reference import short_digest
 from buildlib.publish.receipt import Receipt, TargetRecord
-from buildlib.registry.tags import Tagged
 
 
 def as_text(receipt: Receipt) -> str:
@@ -68,7 +67,7 @@ def _outcome(record: TargetRecord) -> str:
 @contextmanager
 def reported_tags(
     console: Console, digest: str, *, as_json: bool, resume: str = ""
-) -> Iterator[Callable[[Tagged, Mapping[str, str]], None]]:
+) -> Iterator[Callable[[Mapping[str, str]], None]]:
     """Collect tags as they are given, and print them after the block, also where it fails.
 
     Args:
@@ -79,11 +78,6 @@ def reported_tags(
     """
     rows: list[Mapping[str, str]] = []
 
-    def add(done: Tagged, row: Mapping[str, str]) -> None:
-        rows.append(row)
-        became = "is tagged" if done.moved else "was tagged already"
-        console.note(f"{row['reference']} {became}")
-
     def show() -> None:
         if as_json:
             console.answer(to_json({"digest": digest, "tags": rows}))
@@ -92,7 +86,7 @@ def reported_tags(
             console.report(table(cells) if rows else "nothing to do")
 
     try:
-        yield add
+        yield rows.append
     except BaseException:
         if rows or as_json:
             show()
