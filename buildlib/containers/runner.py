@@ -71,7 +71,7 @@ class Running:
         """Return one row a field."""
         rows = [
             ("address", self.address),
-            ("answers", self.health),
+            ("checked", self.health),
             ("version", self.version),
             ("container", self.name),
             ("data", self.data),

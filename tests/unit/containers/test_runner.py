@@ -15,7 +15,7 @@ from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.health import Health
 from buildlib.containers.inspect import image_group, published_at
 from buildlib.containers.plan import RUN_ID, Mount, RunPlan, RunRequest, make_run_plan
-from buildlib.containers.runner import ContainerRunner, describe_engine
+from buildlib.containers.runner import ContainerRunner, Running, describe_engine
 from buildlib.docker.endpoint import Candidate, EngineKind, Pinged, find_engine
 from buildlib.docker.engine import EngineFacts
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError, ProblemsError
@@ -457,6 +457,12 @@ def test_it_says_whose_container_was_replaced(tmp_path: Path, label: str, said: 
     flow.prepare(flow.plan("thing:1"))
     assert docker.said("rm") == ["rm --force --volumes 1"]
     assert err.getvalue().splitlines()[-1].startswith(said)
+
+
+def test_it_says_what_was_asked() -> None:
+    empty = dict.fromkeys(("container", "image", "version", "data", "socket", "engine", "stop"), "")
+    running = Running(name="x", address="http://a", health="GET /health on port 80", **empty)
+    assert "checked    GET /health on port 80\n" in running.as_text()
 
 
 class Going(Docker):
