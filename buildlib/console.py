@@ -240,7 +240,7 @@ class Console:
         terminal = self._out.isatty()
         shown = self._shown(text) if self.reads_commands or terminal else text
         if self._answers_in_colour:
-            shown = _STATE.sub(lambda found: _styled(found[0], _STYLE_OF[found[0]]), shown)
+            shown = _coloured(shown)
         with self._alone() if terminal else nullcontext():
             if terminal and self._screen:
                 self._print(shown)
@@ -254,6 +254,12 @@ class Console:
         """Print an answer for people: on a terminal, lines are broken between words."""
         columns = _columns(self._out)
         self.answer(fit(text, columns) if columns else text)
+
+    def note_report(self, text: str) -> None:
+        """Print a report that is not the answer, unless quiet, in the same way."""
+        columns = _columns(self._err)
+        text = fit(text, columns) if columns else text
+        self.note(_coloured(text) if self._colour else text)
 
     def show(self, answered: Answer, *, as_json: bool) -> None:
         """Print an answer for people or for programs."""
@@ -557,6 +563,11 @@ def _broken(line: str, columns: int) -> Iterator[str]:
         else:
             current += f" {word}"
     yield current
+
+
+def _coloured(text: str) -> str:
+    """Return a text with the states of a table in their colours."""
+    return _STATE.sub(lambda found: _styled(found[0], _STYLE_OF[found[0]]), text)
 
 
 def _styled(text: str, style: str) -> str:

@@ -97,7 +97,7 @@ def _smoke(subject: GateSubject, _archive: Archive) -> Figures:
         subject.project, request, subject.engine(), subject.executor, subject.console
     ).run()
     if report.problems():
-        subject.console.note(report.as_text())
+        subject.console.note_report(report.as_text())
     _pass(report, subject.console)
     return {
         "checks": {result.platform: len(result.checks) for result in report.results},
@@ -156,7 +156,7 @@ def _scan(subject: GateSubject, archive: Archive) -> Figures:
     _pass(report, subject.console)
     if report.findings or report.ignored or report.suppressed:
         # The error lists only what fails; the rest would never be seen otherwise.
-        subject.console.note(report.as_text())
+        subject.console.note_report(report.as_text())
     return {
         "scanner": f"{report.scanner} {report.version}".strip(),
         "database": report.database,

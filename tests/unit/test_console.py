@@ -372,6 +372,11 @@ def test_states_have_the_same_colours_everywhere() -> None:
     plain = Terminal()
     Console({"TERM": "xterm", "NO_COLOR": "1"}, out=plain).answer(REPORT)
     assert plain.getvalue() == f"{REPORT}\n"
+    # One that is not the answer looks the same.
+    beside, quiet = Terminal(), Terminal()
+    Console({"TERM": "xterm"}, err=beside).note_report(REPORT)
+    Console({"TERM": "xterm"}, err=quiet, quiet=True).note_report(REPORT)
+    assert (beside.getvalue(), quiet.getvalue()) == (screen.getvalue(), "")
 
 
 DOCTOR = """\
