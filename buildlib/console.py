@@ -302,12 +302,14 @@ class Console:
         """Echo a command before it runs, ready to paste."""
         self.note(self.style(f"$ {shell_line(argv)}", "dim"))
 
-    def line(self, line: str, *, short: str) -> None:
-        """Echo what is about to run, unless verbose only the part that matters.
+    def line(self, line: str, *, short: str = "") -> None:
+        """Echo what is about to run; a terminal gets what fits of it, unless verbose.
 
-        A terminal gets what fits of it.
+        Args:
+            line: for a shell.
+            short: the part that is shown unless verbose; empty: all of it.
         """
-        text = f"$ {redact(line if self._verbose else short)}"
+        text = f"$ {redact(line if self._verbose else short or line)}"
         columns = 0 if self._verbose or self.reads_commands else _columns(self._err)
         first = text.partition("\n")[0]
         if columns and (len(first) > columns or first != text):

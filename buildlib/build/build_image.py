@@ -506,7 +506,7 @@ def _execute(
 ) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
     line = build_line(replace(plan, below=(), layouts=None))
     # Without the lines that write the files of the commit.
-    console.line(line, short=buildx_line(plan) if plan.checkout else line)
+    console.line(line, short=buildx_line(plan) if plan.checkout else "")
     console.group(f"build {plan.image} {plan.version}")
     with handed_over(plan), _whole(plan):
         try:

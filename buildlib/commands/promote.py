@@ -79,13 +79,7 @@ def promote(
         BuildlibError: a registry failed; the tags given until then are printed.
     """
     check_tag(tag)
-    if not digest.startswith("sha256:"):
-        raise InputError(
-            f"{digest!r} is not a digest",
-            why="a tag may move, and two registries may have different images for it",
-            hint="give sha256:…, which docker-publish prints and the receipt has; "
-            f"{PROGRAM} docker-rollback --version VERSION points latest and its like at a release",
-        )
+    _check_digest(digest)
     project = run.project()
     config, registries = project.config, chosen_registries(project.config, names)
     for registry in registries:
@@ -127,6 +121,16 @@ def promote(
             done = put_tag(claim.repository, digest, tag, immutable=never, claim=claim)
             tagged({"reference": f"{target.repository}:{tag}", "before": done.before})
             check_lapse(claim, claim.repository, tag)
+
+
+def _check_digest(digest: str) -> None:
+    if not digest.startswith("sha256:"):
+        raise InputError(
+            f"{digest!r} is not a digest",
+            why="a tag may move, and two registries may have different images for it",
+            hint="give sha256:…, which docker-publish prints and the receipt has; "
+            f"{PROGRAM} docker-rollback --version VERSION points latest and its like at a release",
+        )
 
 
 def _targets(project: Project, registries: Iterable[Registry], tag: str) -> list[Target]:

@@ -167,7 +167,7 @@ def _of_this_machine(what: str) -> InputError:
     return InputError(
         f"{what} names files of this machine",
         why="GoReleaser builds in a directory of its own, maybe on another machine",
-        hint="publish with invoke docker-publish",
+        hint=f"publish with {PROGRAM} docker-publish",
     )
 
 
