@@ -33,7 +33,7 @@ def _plain(value: object) -> object:
 
 
 def show_config(run: Edge, *, as_json: bool) -> None:
-    """Print every configured value, and where it came from."""
+    """Print the configuration as TOML, and where each value came from."""
     found = run.project().config
     if not as_json:
         run.console.answer("\n".join(_as_toml(found, find_table(run.start.resolve())[2])))

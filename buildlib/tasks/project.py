@@ -118,7 +118,7 @@ def tag(
 
 @task(auto_shortflags=False, help={"json": "print it as JSON"})
 def config(context: Context, *, json: bool = False) -> None:
-    """Print every configured value, and where it came from."""
+    """Print the configuration as TOML, and where each value came from."""
     with edge(context, json=json) as run:
         from buildlib.commands import info
 
