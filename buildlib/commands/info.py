@@ -7,7 +7,9 @@ from dataclasses import fields, is_dataclass
 from datetime import date
 
 from buildlib.commands.session import Edge
-from buildlib.config.config import OWN_FILE, Config, find_table, known_keys
+from buildlib.config.config import Config, known_keys
+from buildlib.config.file import OWN_FILE, find_table
+from buildlib.config.images import own_values
 from buildlib.config.toml_text import toml_key, toml_tables, toml_value
 from buildlib.console import redact, to_json
 from buildlib.doctor.report import check_group, check_skips, diagnose
@@ -36,7 +38,11 @@ def show_config(run: Edge, *, as_json: bool) -> None:
     """Print the configuration as TOML, and where each value came from."""
     found = run.project().config
     if not as_json:
-        run.console.answer("\n".join(_as_toml(found, find_table(run.start.resolve())[2])))
+        written = find_table(run.start.resolve())[2]
+        if found.name:
+            # As if it were the only image: the tables of all would not be one file of it.
+            written = {**written, **own_values(written, found.name)}
+        run.console.answer("\n".join(_as_toml(found, written)))
         return
     values = {key: getattr(found, key.replace("-", "_")) for key in known_keys()}
     lists = {"include": found.context_include, "allow": found.context_allow}
@@ -61,7 +67,7 @@ def _as_toml(config: Config, written: Mapping[str, object]) -> Iterator[str]:
     """
     own = config.file in {"", OWN_FILE}
     top = () if own else ("tool", "buildlib")
-    values = {key: _given(config, key, written) for key in known_keys()}
+    values = {key: _given(config, key, written) for key in known_keys() if key != "images"}
     tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
     if not own:
         yield f"[{toml_key(*top)}]"

@@ -149,7 +149,7 @@ def _flags(plan: BuildPlan) -> Iterator[str]:
         raise InputError(
             f"GoReleaser can't build {plan.image}",
             why="it is based on another image of this repository",
-            hint="publish it with invoke docker-publish",
+            hint=f"publish it with {PROGRAM} docker-publish",
         )
     if plan.target:
         yield f"--target={escape(plan.target)}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Checkout
 
 from buildlib.commands.info import show_config
 from buildlib.commands.session import Edge
@@ -119,3 +121,32 @@ def test_any_text_is_read_back(text: str) -> None:
     assert tomllib.loads(f"x = {toml_value({text: [text, True, 1.5]})}")["x"] == {
         text: [text, True, 1.5]
     }
+
+
+IMAGES = """
+image = "reg.example/team"
+platforms = ["linux/amd64"]
+[smoke]
+port = 80
+[images.one]
+[images.two]
+platforms = ["linux/arm64"]
+[images.two.smoke]
+health-path = "/two"
+"""
+
+
+def test_each_of_several_images_is_a_file_of_its_own(
+    make_checkout: Callable[..., Checkout], tmp_path: Path
+) -> None:
+    checkout = make_checkout("FROM scratch\n")
+    (checkout.root / "buildlib.toml").write_text(IMAGES, encoding="utf-8")
+    for name in ("one", "two"):
+        done = checkout.invoke("config", "--only", name)
+        assert done.returncode == 0, done.stderr
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "buildlib.toml").write_text(done.stdout, encoding="utf-8")
+        wanted = _values(load_config(checkout.root, {}, image=name))
+        found = _values(load_config(folder, {}))
+        assert {key for key in wanted if wanted[key] != found[key]} == {"name", "images"}
