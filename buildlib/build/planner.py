@@ -19,11 +19,7 @@ from buildlib.config.images import FROM_HERE
 from buildlib.config.key_types import VARIABLE
 from buildlib.config.tables import BaseImage
 from buildlib.dockerfile.parser import (
-    BUILD_ARGS,
-    TARGET_ARGS,
     Dockerfile,
-    FilledSource,
-    platform_args,
 )
 from buildlib.errors import InputError, did_you_mean
 from buildlib.image.labels import index_annotations
@@ -456,22 +452,6 @@ def _known(project: Project, build_args: Mapping[str, str | None]) -> dict[str, 
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _filled(
-    plan: BuildPlan, dockerfile: Dockerfile, known: Mapping[str, str], here: Platform
-) -> tuple[FilledSource, ...]:
-    """Return the sources whose variables can be replaced, for every platform."""
-    # An engine elsewhere may have another platform.
-    unsure = BUILD_ARGS if plan.platforms else BUILD_ARGS | TARGET_ARGS
-    scopes = [{**platform_args(one, here), **known} for one in plan.platforms or (here,)]
-    found = (
-        one
-        for scope in scopes
-        for stage in dockerfile.needed(plan.target, scope)
-        for one in dockerfile.filled(stage, scope, unsure)
-    )
-    return tuple(dict.fromkeys(found))
-
-
 def _standing(
     plan: BuildPlan,
     config: Config,
@@ -503,7 +483,7 @@ def _standing(
         plan,
         bases=used,
         sources=tuple(dict.fromkeys(source for stage in needed for source in stage.sources)),
-        filled=_filled(plan, dockerfile, known, here),
+        filled=dockerfile.filled(plan.target, known, plan.platforms, here),
         build_contexts=tuple(sorted({**others, **given}.items())),
         stand_ins=tuple(
             sorted(name for name, image in replaced.items() if image.stand_in and name in used)

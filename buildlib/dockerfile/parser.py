@@ -36,8 +36,8 @@ _PLATFORM_ARGS = frozenset(
     for kind in ("BUILD", "TARGET")
     for part in ("PLATFORM", "OS", "ARCH", "VARIANT")
 )
-TARGET_ARGS = frozenset(name for name in _PLATFORM_ARGS if name.startswith("TARGET"))
-BUILD_ARGS = _PLATFORM_ARGS - TARGET_ARGS
+_TARGET_ARGS = frozenset(name for name in _PLATFORM_ARGS if name.startswith("TARGET"))
+_BUILD_ARGS = _PLATFORM_ARGS - _TARGET_ARGS
 # Declared by BuildKit itself, in every Dockerfile.
 # Source: docs.docker.com/reference/dockerfile, "Predefined ARGs" and "global scope".
 PREDEFINED = _PLATFORM_ARGS | {
@@ -201,6 +201,31 @@ class Dockerfile:
         return "" if base == "scratch" or "$" in base else base
 
     def filled(
+        self,
+        target: str,
+        build_args: Mapping[str, str],
+        targets: Sequence[Platform],
+        here: Platform,
+    ) -> tuple[FilledSource, ...]:
+        """Return what the target takes by names whose variables can be replaced.
+
+        Args:
+            target: as for `needed`.
+            build_args: values by name.
+            targets: the target platforms; none: that of an engine, which may be elsewhere.
+            here: the platform of this machine.
+        """
+        unsure = _BUILD_ARGS if targets else _PLATFORM_ARGS
+        found = (
+            one
+            for platform in targets or (here,)
+            for scope in [{**_platform_args(platform, here), **build_args}]
+            for stage in self.needed(target, scope)
+            for one in self._filled(stage, scope, unsure)
+        )
+        return tuple(dict.fromkeys(found))
+
+    def _filled(
         self, stage: Stage, known: Mapping[str, str], unsure: AbstractSet[str]
     ) -> Iterator[FilledSource]:
         """Yield the sources of a stage whose variables can be replaced.
@@ -231,7 +256,7 @@ class Dockerfile:
             names = set(_NAMED.findall(source))
             if names <= scope.keys() - env and (path := expand(source, scope)):
                 used = self._made_of(source, args, known)
-                certain = used <= TARGET_ARGS or self.base_of(stage, known) == "scratch"
+                certain = used <= _TARGET_ARGS or self.base_of(stage, known) == "scratch"
                 yield FilledSource(source, path, certain and not used & unsure)
 
     def _made_of(
@@ -314,7 +339,7 @@ class Dockerfile:
         anywhere = parse_platforms(KNOWN)
         builds = (build,) if build else anywhere
         pairs = [(target, one) for target in targets or anywhere for one in builds]
-        return [{**platform_args(*pair), **build_args} for pair in pairs]
+        return [{**_platform_args(*pair), **build_args} for pair in pairs]
 
     def choosing(self) -> frozenset[str]:
         """Return the variables by which a FROM chooses a base image or a platform."""
@@ -340,7 +365,7 @@ def _variables(
     return found
 
 
-def platform_args(target: Platform, build: Platform) -> dict[str, str]:
+def _platform_args(target: Platform, build: Platform) -> dict[str, str]:
     """Return what BuildKit says of the two platforms."""
     return {
         f"{kind}{part}": value
