@@ -445,7 +445,7 @@ def test_where_a_free_port_is_found(printed: str, address: str) -> None:
     ],
 )
 def test_it_says_whose_container_was_replaced(tmp_path: Path, label: str, said: str) -> None:
-    key = "io.github.smiller333.buildlib.run"
+    key = "buildlib.run"
     labels = {key: "thing", f"{key}-checkout": label.format(here=tmp_path)}
     older = {"Id": "1", "Name": "/thing", "Config": {"Labels": labels}, "State": {}}
     docker = Docker({"container inspect": Completed(code=0, stdout=json.dumps([older]))})
