@@ -5,6 +5,7 @@ from __future__ import annotations
 from buildlib.commands.session import Edge
 from buildlib.console import to_json
 from buildlib.errors import InputError
+from buildlib.program import PROGRAM
 from buildlib.records.record import Record, RecordError
 from buildlib.records.report import WhyReport, choose_steps
 from buildlib.records.store import RecordStore, open_store
@@ -51,5 +52,5 @@ def _last(run: Edge, store: RecordStore, image: str) -> Record:
     raise InputError(
         f"there is no record of a build of {image}",
         why=f"none is in {store.folder}",
-        hint="invoke docker-build writes one",
+        hint=f"{PROGRAM} docker-build writes one",
     )

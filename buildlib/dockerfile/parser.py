@@ -219,7 +219,7 @@ class Dockerfile:
         found = (
             one
             for platform in targets or (here,)
-            for scope in [{**_platform_args(platform, here), **build_args}]
+            for scope in [{**platform_args(platform, here), **build_args}]
             for stage in self.needed(target, scope)
             for one in self._filled(stage, scope, unsure)
         )
@@ -339,7 +339,7 @@ class Dockerfile:
         anywhere = parse_platforms(KNOWN)
         builds = (build,) if build else anywhere
         pairs = [(target, one) for target in targets or anywhere for one in builds]
-        return [{**_platform_args(*pair), **build_args} for pair in pairs]
+        return [{**platform_args(*pair), **build_args} for pair in pairs]
 
     def choosing(self) -> frozenset[str]:
         """Return the variables by which a FROM chooses a base image or a platform."""
@@ -365,7 +365,7 @@ def _variables(
     return found
 
 
-def _platform_args(target: Platform, build: Platform) -> dict[str, str]:
+def platform_args(target: Platform, build: Platform) -> dict[str, str]:
     """Return what BuildKit says of the two platforms."""
     return {
         f"{kind}{part}": value
