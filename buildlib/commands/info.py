@@ -35,7 +35,7 @@ def _plain(value: object) -> object:
 
 
 def show_config(run: Edge, *, as_json: bool) -> None:
-    """Print the configuration as TOML, and where each value came from."""
+    """Print the configuration as TOML, with its sources."""
     found = run.project().config
     if not as_json:
         written = find_table(run.start.resolve())[2]

@@ -118,7 +118,7 @@ def tag(
 
 @task(auto_shortflags=False, help={"json": "print it as JSON"})
 def config(context: Context, *, json: bool = False) -> None:
-    """Print the configuration as TOML, and where each value came from."""
+    """Print the configuration as TOML, with its sources."""
     with edge(context, json=json) as run:
         from buildlib.commands import info
 
