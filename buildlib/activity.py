@@ -10,10 +10,16 @@ from typing import NamedTuple, Protocol
 
 from buildlib.files import counted
 
+# Less is told in kB.
+_SMALL = 100_000
 
-def megabytes(done: int, total: int = 0) -> str:
+
+def in_bytes(done: int, total: int = 0) -> str:
     """Return how many bytes there are, of how many: in one unit, as the number changes."""
-    return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
+    unit, size = ("kB", 1e3) if max(done, total) < _SMALL else ("MB", 1e6)
+    return (
+        f"{done / size:.1f} of {total / size:.1f} {unit}" if total else f"{done / size:.1f} {unit}"
+    )
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -35,7 +41,7 @@ class Activity:
 
     def progress(self) -> str:
         """Return how far it is."""
-        return megabytes(self.done, self.total) if self.done or self.total else self.status
+        return in_bytes(self.done, self.total) if self.done or self.total else self.status
 
 
 class Source(Protocol):

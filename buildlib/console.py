@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import termios
 import textwrap
 import threading
 from collections import deque
@@ -14,7 +15,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, TypeVar
 
 from buildlib import interrupts
 from buildlib.activity import Activity, Board, Repeated, Row, Source
@@ -50,6 +51,8 @@ _WIDTH: Final = 100
 # A step's time, or what became of it, stands before its name.
 _BEFORE: Final = 10
 _NARROWEST: Final = 20
+# Between two columns of a table, or before a line that belongs to the one above.
+_GAP: Final = re.compile(r" {2,}")
 _WHOLE: Final = " … (--verbose prints the whole line)"
 # Seconds before the first picture of what runs, and between two of them: most things end sooner.
 _PATIENCE: Final = 0.3
@@ -141,7 +144,7 @@ def _columns(stream: TextIO) -> int:
     """Return how wide a terminal is; 0 where there is none, or it does not know."""
     try:
         return os.get_terminal_size(stream.fileno()).columns
-    except OSError:
+    except (OSError, ValueError):
         return 0
 
 
@@ -162,6 +165,26 @@ def labelled(label: str) -> Iterator[None]:
         yield
     finally:
         _LABEL.reset(token)
+
+
+def _echoes(stream: TextIO) -> bool:
+    """Return whether a terminal shows what is typed, as it does unless it is a password."""
+    try:
+        return bool(termios.tcgetattr(stream.fileno())[3] & termios.ECHO)
+    except (OSError, ValueError, termios.error):
+        return False
+
+
+class Answer(Protocol):
+    """What a task was asked for, for people and for programs."""
+
+    __slots__ = ()
+
+    def as_text(self) -> str:
+        """Return it for people."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for programs, ready for JSON."""
 
 
 class Console:
@@ -199,6 +222,7 @@ class Console:
         # One that can be redrawn, and that nobody reads line by line.
         terminal = self._err.isatty() and env.get("TERM") != "dumb"
         self._draws = terminal and not self.reads_commands
+        self._echoed, self._drawing = self._draws and _echoes(self._err), False
         self._printing = threading.RLock()
         self._board = Board()
         self._watch: Repeated | None = None
@@ -216,7 +240,7 @@ class Console:
         terminal = self._out.isatty()
         shown = self._shown(text) if self.reads_commands or terminal else text
         if self._answers_in_colour:
-            shown = _STATE.sub(lambda found: _styled(found[0], _STYLE_OF[found[0]]), shown)
+            shown = _coloured(shown)
         with self._alone() if terminal else nullcontext():
             if terminal and self._screen:
                 self._print(shown)
@@ -225,6 +249,24 @@ class Console:
                 print(shown, file=self._out, flush=True)
             except OSError as error:
                 raise unwritten(self._out, error) from None
+
+    def report(self, text: str) -> None:
+        """Print an answer for people: on a terminal, lines are broken between words."""
+        columns = _columns(self._out)
+        self.answer(fit(text, columns) if columns else text)
+
+    def note_report(self, text: str) -> None:
+        """Print a report that is not the answer, unless quiet, in the same way."""
+        columns = _columns(self._err)
+        text = fit(text, columns) if columns else text
+        self.note(_coloured(text) if self._colour else text)
+
+    def show(self, answered: Answer, *, as_json: bool) -> None:
+        """Print an answer for people or for programs."""
+        if as_json:
+            self.answer(to_json(answered.as_dict()))
+        else:
+            self.report(answered.as_text())
 
     def confirms(self, question: str) -> bool:
         """Ask a person; without a terminal the answer is no."""
@@ -260,9 +302,14 @@ class Console:
         """Echo a command before it runs, ready to paste."""
         self.note(self.style(f"$ {shell_line(argv)}", "dim"))
 
-    def line(self, line: str) -> None:
-        """Echo the long line that is about to run: on a terminal what fits, unless verbose."""
-        text = f"$ {redact(line)}"
+    def line(self, line: str, *, short: str = "") -> None:
+        """Echo what is about to run; a terminal gets what fits of it, unless verbose.
+
+        Args:
+            line: for a shell.
+            short: the part that is shown unless verbose; empty: all of it.
+        """
+        text = f"$ {redact(line if self._verbose else short or line)}"
         columns = 0 if self._verbose or self.reads_commands else _columns(self._err)
         first = text.partition("\n")[0]
         if columns and (len(first) > columns or first != text):
@@ -322,7 +369,7 @@ class Console:
 
     def _print(self, text: str) -> None:
         with self._alone():
-            if self._screen:
+            if self._screen and not self._asks():
                 with self._giving_up():
                     self._screen.print(text)
                     return
@@ -391,7 +438,7 @@ class Console:
         if watch:
             watch.stop()
         with self._alone():
-            if self._screen and not self._watch:
+            if self._screen and not self._watch and not self._asks():
                 with self._giving_up():
                     self._screen.close()
                 self._screen = None
@@ -411,11 +458,28 @@ class Console:
             from buildlib.live import Screen  # noqa: PLC0415 - rich is only for those that draw
 
             with self._alone():
-                if not self._draws:
+                if not self._draws or self._asks():
                     return
                 if not self._screen:
-                    self._screen = Screen(self._write, self._rows, colour=self._colour)
+                    self._screen = Screen(self._write_drawn, self._rows, colour=self._colour)
+                self._drawing = True
                 self._screen.draw()
+                self._drawing = False
+
+    def _asks(self) -> bool:
+        """Return whether a program asks for a password, such as ssh or sudo: nothing is drawn then.
+
+        What was drawn stays, as the question is below it.
+        """
+        asks = self._echoed and not _echoes(self._err)
+        if asks:
+            self._screen = None
+        return asks
+
+    def _write_drawn(self, text: str) -> None:
+        """Write what was drawn; a program may have begun to ask meanwhile."""
+        if not (self._drawing and self._asks()):
+            self._write(text)
 
     @contextmanager
     def _giving_up(self) -> Iterator[None]:
@@ -450,15 +514,62 @@ def _short(name: str) -> str:
     return textwrap.shorten(name, width=_WIDTH, placeholder=" …")
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as left-aligned columns; the last column is not padded."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+def table(rows: Sequence[Sequence[str]], *, head: bool = False, columns: int | None = None) -> str:
+    """Return rows as left-aligned columns; the last column is not padded.
+
+    Args:
+        rows: of the same length.
+        head: the first one names the columns: where they do not fit, each row becomes a list.
+        columns: of the terminal, 0: there is none; None: as standard output is.
+    """
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    room = _columns(sys.stdout) if columns is None else columns
+    needed = sum(width + 2 for width in widths[:-1]) + min(widths[-1], _NARROWEST)
+    if head and 0 < room < needed:
+        return "\n\n".join(_as_list(rows[0], row) for row in rows[1:])
     return "\n".join(
-        "  ".join(
-            [*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]
-        ).rstrip()
-        for row in rows
+        "  ".join([*map(str.ljust, row, widths[:-1]), row[-1]]).rstrip() for row in rows
     )
+
+
+def _as_list(names: Sequence[str], row: Sequence[str]) -> str:
+    pairs = [(name, cell) for name, cell in zip(names, row, strict=True) if cell]
+    return table(pairs, columns=0)
+
+
+def fit(text: str, columns: int) -> str:
+    """Return a text with its lines broken between words where they are too long.
+
+    What is broken off goes on below the beginning of the last column that has room for its words.
+    """
+    return "\n".join(part for line in text.split("\n") for part in _broken(line, columns))
+
+
+def _broken(line: str, columns: int) -> Iterator[str]:
+    if len(line) <= columns:
+        yield line
+        return
+    starts = [found.end() for found in _GAP.finditer(line)]
+    wide = [start for start in starts if start <= columns - _NARROWEST]
+    roomy = [start for start in wide if start + max(map(len, line[start:].split())) <= columns]
+    indent = max(roomy or wide, default=0)
+    current, *words = line[indent:].split(" ")
+    current = line[:indent] + current
+    hanging = " " * (indent or 2)
+    for word in words:
+        if not current.strip():
+            current = hanging + word
+        elif len(current) + 1 + len(word) > columns:
+            yield current.rstrip()
+            current = hanging + word
+        else:
+            current += f" {word}"
+    yield current
+
+
+def _coloured(text: str) -> str:
+    """Return a text with the states of a table in their colours."""
+    return _STATE.sub(lambda found: _styled(found[0], _STYLE_OF[found[0]]), text)
 
 
 def _styled(text: str, style: str) -> str:

@@ -23,6 +23,7 @@ from buildlib.image.reference import (
     parse_reference,
     short_digest,
 )
+from buildlib.program import PROGRAM
 from buildlib.registry.repository import INDEX_TYPES, Document, Repository
 from buildlib.registry.transfer import manifests_of
 
@@ -265,12 +266,14 @@ class BasesReport(Report):
         return [
             GateError(
                 f"these base images need attention: {', '.join(wrong)}",
-                hint="invoke docker-bases --update updates the digests",
+                hint=f"{PROGRAM} docker-bases --update updates the digests",
             )
         ]
 
     def as_text(self) -> str:
         """Return a table, and under it what is to be done."""
+        if not self.bases:
+            return "there is no external base image to look after"
         head = ("base", "pinned", "now", "age", "newer", "end of life")
         rows = [
             (
@@ -288,7 +291,7 @@ class BasesReport(Report):
             for one in self.bases
             for text in (*one.problems, *one.unknown)
         ]
-        return "\n".join([table([head, *rows]), *notes])
+        return "\n".join([table([head, *rows], head=True), *notes])
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, ready for JSON."""

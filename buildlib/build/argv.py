@@ -134,11 +134,19 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
 def buildx_commands(plan: BuildPlan) -> tuple[tuple[str, ...], ...]:
     """Return the commands that build the images of the repository below a plan, and the plan."""
     below = (argv for _, one in plan.below for argv in buildx_commands(one))
-    return (*below, buildx_argv(plan))
+    return (*below, buildx_argv(plan.as_printed()))
+
+
+def buildx_line(plan: BuildPlan) -> str:
+    """Return the command that builds the plan, for a POSIX shell."""
+    argv = buildx_argv(plan.as_printed())
+    return shell_line(argv, plan.checkout.folder if plan.checkout else None)
 
 
 def build_line(plan: BuildPlan) -> str:
     """Return all that a build of the plan runs, as one command for a POSIX shell.
+
+    A file for the digest that nobody would remove is left out.
 
     An archive gets its name only once it is whole, and buildx makes no directory for it. The files
     of a commit are written by as many lines as that takes, and removed after the build; so are the
@@ -148,7 +156,7 @@ def build_line(plan: BuildPlan) -> str:
         below = (build_line(one) for _, one in plan.below)
         removed = shell_line(("rm", "-rf", "--", str(plan.layouts)))
         return " &&\n".join((*below, build_line(replace(plan, below=(), layouts=None)), removed))
-    built = shell_line(buildx_argv(plan), plan.checkout.folder if plan.checkout else None)
+    built = buildx_line(plan)
     if plan.partial and plan.destination:
         make = shell_line(("mkdir", "-p", "--", str(plan.destination.parent)))
         move = shell_line(("mv", "-f", "--", str(plan.partial), str(plan.destination)))

@@ -18,7 +18,7 @@ from typing import Final
 
 from buildlib.background import Background
 from buildlib.build import builder_check, option_checks, preflight
-from buildlib.build.argv import build_line, buildx_argv
+from buildlib.build.argv import build_line, buildx_argv, buildx_line
 from buildlib.build.context import uncommitted
 from buildlib.build.failure import failure
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
@@ -159,7 +159,7 @@ def plan_build(project: Project, request: BuildRequest) -> tuple[BuildPlan, list
         InputError: the request or the files are not usable; all problems at once (exit 2).
     """
     dockerfile = project.dockerfile()
-    plan = _plan(project, request, dockerfile)
+    plan = _plan(project, request, dockerfile).as_printed()
     described = project.config.described_builder()
     raise_problems(_check_plan(project, plan, request, dockerfile, described))
     unknown = uncommitted(project, plan, preflight.read_ignore(plan))
@@ -212,6 +212,7 @@ def _warnings(
         *preflight.unwanted_files(plan, project.not_source),
         *preflight.unknown_files(unknown),
         *preflight.undeclared(plan, dockerfile),
+        *preflight.likely_missing(plan, preflight.read_ignore(plan)),
         *preflight.other_version(plan, dockerfile, project.config.injected()["VERSION"]),
         *unused_bases(project, plan),
         *([f"built on stand-ins for {stand_ins}: not for publishing"] if stand_ins else []),
@@ -390,6 +391,7 @@ def _run(
         warnings=tuple(warnings),
         command=redact(build_line(replace(plan, below=(), layouts=None))),
         size_of=_size_of(plan, engine) if size is not None else "",
+        size_platform=_size_platform(plan, engine) if size is not None else "",
     )
 
 
@@ -398,6 +400,12 @@ def _size_of(plan: BuildPlan, engine: EngineFacts) -> str:
     if plan.output == Output.OCI:
         return "archive"
     return "content" if engine.containerd_store else "unpacked"
+
+
+def _size_platform(plan: BuildPlan, engine: EngineFacts) -> str:
+    """Return the one platform of several that the size is of: the engine counts its own."""
+    several = plan.output != Output.OCI and len(plan.platforms) > 1
+    return str(engine.platform) if several and engine.platform in plan.platforms else ""
 
 
 class _Shown:
@@ -496,7 +504,9 @@ def _execute(
     watch: Watch | None,
     recording: Recording | None,
 ) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
-    console.line(build_line(replace(plan, below=(), layouts=None)))
+    line = build_line(replace(plan, below=(), layouts=None))
+    # Without the lines that write the files of the commit.
+    console.line(line, short=buildx_line(plan) if plan.checkout else "")
     console.group(f"build {plan.image} {plan.version}")
     with handed_over(plan), _whole(plan):
         try:

@@ -12,6 +12,7 @@ from buildlib.config.builders import DOCKER, KUBERNETES, PLATFORM, REMOTE, Build
 from buildlib.docker.engine import Builder, EngineFacts, Node
 from buildlib.errors import BuildlibError, EngineError, InputError
 from buildlib.image.platform import Platform
+from buildlib.program import PROGRAM
 
 # buildx has no exporter that puts together an archive from several nodes.
 _ONE_NODE: Final = re.compile(r"\btype=(oci|docker|tar)\b")
@@ -109,7 +110,7 @@ def _dead(node: Node, found: Builder, described: str) -> EngineError:
     return EngineError(
         f"node {node.name} of the builder {found.name} does not answer",
         why=node.error or f"{node.endpoint} is {node.status or 'not to be reached'}",
-        hint=f"invoke docker-builder status --name {described} says why"
+        hint=f"{PROGRAM} docker-builder status --name {described} says why"
         if described
         else f"docker buildx inspect {found.name} shows it",
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from buildlib.build.plan import BuildPlan
+from buildlib.build.planner import normal_name
 from buildlib.build.progress import BuildProgress, PlainProgress, without_command
 from buildlib.docker.engine import emulation_problem
 from buildlib.errors import AuthorisationError, BuildlibError, EngineError, InputError
@@ -53,7 +54,7 @@ def failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress)
             "the registry refused", why=message, hint="docker login, then again"
         )
     if step and "load metadata for" in step.name:
-        return _base_problem(step.name.partition("load metadata for ")[2], message)
+        return _base_problem(plan, step.name.partition("load metadata for ")[2], message)
     log = [*step.log, step.partial][-_TAIL:] if step else []
     where = f" in step {step.name}" if step else f" with exit code {code}"
     return EngineError(f"the build failed{where}", why="\n".join([message, *filter(None, log)]))
@@ -106,7 +107,14 @@ def _entitlement_problem(said: str, message: str) -> EngineError | None:
     )
 
 
-def _base_problem(base: str, message: str) -> EngineError:
+def _base_problem(plan: BuildPlan, base: str, message: str) -> EngineError:
+    placeholders = {normal_name(name) for name in plan.stand_ins}
+    if normal_name(base) in placeholders and "no match for platform" in message:
+        return EngineError(
+            f"the placeholder for a base image is not for this platform: {base}",
+            why=message,
+            hint="choose another with --platform, or build where the real base image is available",
+        )
     if "no match for platform" not in message:
         return EngineError(
             f"a base image can't be pulled: {base}",

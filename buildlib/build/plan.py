@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from buildlib.dockerfile.ignore import IgnoreFile
+from buildlib.dockerfile.parser import FilledSource
 from buildlib.image.platform import Platform
 from buildlib.project import Checkout
 from buildlib.shell import csv_pairs
@@ -42,6 +43,7 @@ class BuildPlan:
         bases: the external images that it is based on or takes files from, as the Dockerfile has
             them once its variables are replaced.
         sources: what it takes from the build context; patterns and variables as written.
+        filled: those of them with variables that can be replaced, on each platform.
         ignore: the file that says what stays out of the context.
         kept_out: further lines of it, for what tasks wrote there.
         handover: a directory for a copy of the Dockerfile and of the lines of both, where the
@@ -73,6 +75,7 @@ class BuildPlan:
     annotations: tuple[tuple[str, str], ...] = ()
     bases: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    filled: tuple[FilledSource, ...] = ()
     ignore: IgnoreFile = field(default_factory=IgnoreFile)
     kept_out: tuple[str, ...] = ()
     handover: Path | None = None
@@ -96,6 +99,10 @@ class BuildPlan:
     source_policy: Path | None = None
     provenance: str = ""
     checkout: Checkout | None = None
+
+    def as_printed(self) -> BuildPlan:
+        """Return the plan without a file for the digest that nobody would remove."""
+        return self if self.keeps_metadata else replace(self, metadata_file=None)
 
     @property
     def all_bases(self) -> tuple[str, ...]:

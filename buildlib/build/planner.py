@@ -18,7 +18,9 @@ from buildlib.config.config import Config
 from buildlib.config.images import FROM_HERE
 from buildlib.config.key_types import VARIABLE
 from buildlib.config.tables import BaseImage
-from buildlib.dockerfile.parser import Dockerfile
+from buildlib.dockerfile.parser import (
+    Dockerfile,
+)
 from buildlib.errors import InputError, did_you_mean
 from buildlib.image.labels import index_annotations
 from buildlib.image.platform import Platform, engine_platform, parse_platforms
@@ -141,7 +143,11 @@ def chosen_platforms(request: BuildRequest, project: Project) -> tuple[Platform,
     if "all" not in request.platforms:
         # buildx goes by the variable where it is given none; said by name, everybody sees it.
         default = project.env.get(_DEFAULT_PLATFORM, "")
-        return parse_platforms(request.platforms or ((default,) if default else ()))
+        try:
+            return parse_platforms(request.platforms or ((default,) if default else ()))
+        except InputError as error:
+            error.why = "" if request.platforms else f"{_DEFAULT_PLATFORM} has it"
+            raise
     if not project.config.platforms:
         raise InputError("--platform all, but none is configured", hint='add platforms = ["…"]')
     return project.config.platforms
@@ -477,6 +483,7 @@ def _standing(
         plan,
         bases=used,
         sources=tuple(dict.fromkeys(source for stage in needed for source in stage.sources)),
+        filled=dockerfile.filled(plan.target, known, plan.platforms, here),
         build_contexts=tuple(sorted({**others, **given}.items())),
         stand_ins=tuple(
             sorted(name for name, image in replaced.items() if image.stand_in and name in used)

@@ -298,8 +298,16 @@ def check_dockerfile(
                 hint=did_you_mean(plan.target, names),
             )
         ]
-    problems = (_check_source(plan, source, ignore) for source in plan.sources)
+    certain = [one.path for one in plan.filled if one.certain]
+    sources = dict.fromkeys([*plan.sources, *certain])
+    problems = (_check_source(plan, source, ignore) for source in sources)
     return [problem for problem in problems if problem]
+
+
+def likely_missing(plan: BuildPlan, ignore: DockerIgnore) -> tuple[str, ...]:
+    """Return a sentence for each source that is missing unless the base image sets its variable."""
+    found = ((one, _check_source(plan, one.path, ignore)) for one in plan.filled if not one.certain)
+    return tuple(f"{problem.what} ({one.source})" for one, problem in found if problem)
 
 
 def _check_source(plan: BuildPlan, source: str, ignore: DockerIgnore) -> BuildlibError | None:

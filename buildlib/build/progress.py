@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from buildlib.activity import Activity, megabytes
+from buildlib.activity import Activity, in_bytes
 from buildlib.console import KEPT_HEAD, KEPT_LINES, BuildStep, Event
 from buildlib.files import counted
 
@@ -220,12 +220,12 @@ def _summary(parts: tuple[_Part, ...]) -> str:
     sized = [part for part in parts if part.total]
     if sized:
         layers = [part for part in sized if part.name.startswith("sha256:")]
-        done = megabytes(sum(part.done for part in sized), sum(part.total for part in sized))
+        done = in_bytes(sum(part.done for part in sized), sum(part.total for part in sized))
         ended = sum(part.ended or part.done >= part.total for part in layers)
         return f"{done}, {ended} of {counted(len(layers), 'layer')}" if layers else done
     # The part that came last is the one that is done now.
     last = next((part for part in reversed(parts) if not part.ended), parts[-1])
-    return f"{last.name} {megabytes(last.done)}" if last.done else last.name
+    return f"{last.name} {in_bytes(last.done)}" if last.done else last.name
 
 
 def without_command(error: str) -> str:

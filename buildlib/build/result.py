@@ -21,6 +21,7 @@ class BuildResult:
         digest: of the index or manifest, `sha256:…`; empty where the output has none.
         size: bytes, or None where nobody counts it.
         size_of: what that is: `content` as a registry has it, `unpacked`, or the `archive`.
+        size_platform: that it is of, where the image has several and it is of one.
         seconds: the build alone, on the wall clock.
         steps, cached: instructions that took part, and those from the cache; None where buildx
             drew its own progress.
@@ -43,6 +44,7 @@ class BuildResult:
     warnings: tuple[str, ...]
     command: str
     size_of: str = ""
+    size_platform: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
@@ -52,6 +54,10 @@ class BuildResult:
         """Return one JSON object, keys sorted."""
         return to_json(self.as_dict())
 
+    def _size(self) -> str:
+        size = f"{human_size(self.size)} {_SIZES.get(self.size_of, '')}".strip()
+        return f"{size}, {self.size_platform}" if self.size_platform else size
+
     def as_text(self) -> str:
         """Return the summary that ends a build."""
         steps = f"{self.cached} of {self.steps}" if self.steps is not None else "not counted"
@@ -60,7 +66,7 @@ class BuildResult:
             ("version", self.version),
             ("platforms", ", ".join(self.platforms)),
             ("digest", self.digest),
-            ("size", f"{human_size(self.size)} {_SIZES.get(self.size_of, '')}".strip()),
+            ("size", self._size()),
             ("written to", self.destination),
             ("seconds", f"{self.seconds:.1f}"),
             ("cached steps", steps),

@@ -21,6 +21,7 @@ from buildlib.config.builders import (
 )
 from buildlib.docker.engine import Node
 from buildlib.image.platform import Platform
+from buildlib.program import PROGRAM
 from buildlib.shell import csv_field, shell_line
 
 _BUILDX: Final = ("docker", "buildx")
@@ -162,7 +163,7 @@ RUNNING: Final = "running"
 
 def create_hint(name: str) -> str:
     """Return what makes a described builder."""
-    return f"invoke docker-builder create --name {name}"
+    return f"{PROGRAM} docker-builder create --name {name}"
 
 
 def missing_hint(builder: BuilderSettings) -> str:

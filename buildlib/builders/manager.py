@@ -27,6 +27,7 @@ from buildlib.docker.engine import Builder, Node, inspect_builder
 from buildlib.errors import BuildlibError, EngineError, InputError, TimedOutError, raise_problems
 from buildlib.executor import Executor
 from buildlib.findings.report import Report
+from buildlib.program import PROGRAM
 from buildlib.tempfiles import passing_folder
 
 # buildx itself gives up on a node after 20 s; to start one it may have to pull an image.
@@ -212,7 +213,7 @@ class BuilderManager:
         if removed:
             self.records.remove(name)
         elif made:
-            self._console.warn(f"{name} may be left: invoke docker-builder remove --name {name}")
+            self._console.warn(f"{name} may be left: {PROGRAM} docker-builder remove --name {name}")
 
     def _run(self, step: BuilderStep, timeout: float = _TIMEOUT) -> None:
         self._console.note(self._console.style(f"$ {step.line()}", "dim"))

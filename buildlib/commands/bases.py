@@ -120,7 +120,7 @@ def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
 
     Raises:
         GateError: with `check`, something is to be done (exit 7), after all of it was reported.
-        InputError: there is no base, no such tag, or one lacks a platform (exit 2).
+        InputError: there is no such tag, or a base lacks a platform (exit 2).
         AuthorisationError, TransientError, EngineError: a registry does not answer; what is known
             without it was reported, and with `update` the bases of the others are pinned.
     """
@@ -130,12 +130,10 @@ def bases(run: Edge, *, check: bool, update: bool, as_json: bool) -> None:
     config = project.config
     file = _read(project)
     listed = _listed(config, file.text, file.build_args)
-    if not listed:
-        raise InputError(f"{config.dockerfile} has no external base image")
     settings = config.base_settings()
     table = settings.end_of_life
     lifetimes = read_lifetimes(config.root / table) if table else None
-    found, errors = _look_up_all(run, config, listed, lifetimes)
+    found, errors = _look_up_all(run, config, listed, lifetimes) if listed else ((), ())
     renewed, shown = file.text, ""
     if update and any(one.current for one in found):
         renewed = _renewed(config, file, found)

@@ -47,7 +47,7 @@ def build(run: Edge, beginning: Beginning, request: BuildRequest, *, as_json: bo
             facts=beginning.engine,
             task="docker-build",
         )
-    run.console.answer(result.as_json() if as_json else result.as_text())
+    run.console.show(result, as_json=as_json)
     write_outputs(run.env, version=result.version, digest=result.digest, tags=result.references)
 
 

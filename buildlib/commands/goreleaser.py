@@ -12,6 +12,7 @@ from buildlib.commands.version import VersionReport
 from buildlib.errors import GateError, InputError
 from buildlib.files import difference, write_text
 from buildlib.goreleaser.config_block import make_block, with_block
+from buildlib.program import PROGRAM
 from buildlib.project import Project, load_project
 from buildlib.versioning.preconditions import Mode
 
@@ -62,7 +63,8 @@ def configure(run: Edge, *, check: bool, output: str) -> None:
         run.console.answer(difference(name, before, after) or f"{name} is as it has to be")
     if check and before != after:
         raise GateError(
-            f"{name} differs from what the configuration generates", hint="invoke goreleaser-config"
+            f"{name} differs from what the configuration generates",
+            hint=f"{PROGRAM} goreleaser-config",
         )
     if not check and not run.dry:
         path = Path(output) if output else root / name

@@ -16,6 +16,7 @@ from buildlib.errors import (
     ToolError,
     TransientError,
 )
+from buildlib.program import PROGRAM
 from buildlib.registry.credentials import Credentials, find_credentials
 from buildlib.registry.open import chosen_registries
 from buildlib.retry import is_transient
@@ -48,7 +49,7 @@ def login_problem(host: str, stderr: str, known: Credentials) -> BuildlibError:
     why = said.replace(known.secret, "***")
     # These two first: the messages for a socket and a file contain "permission denied" as well.
     if _ENGINE.search(said):
-        hint = "start it, or see invoke doctor"
+        hint = f"start it, or see {PROGRAM} doctor"
         return EngineError("the Docker engine does not answer", why=why, hint=hint)
     if _STORE.search(said):
         return ToolError(

@@ -18,6 +18,7 @@ from buildlib.errors import (
 )
 from buildlib.git.facts import GitFacts
 from buildlib.image.reference import check_tag, legal_part, parse_reference
+from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.publish.dry_run import promote_line
 from buildlib.publish.plan import Target
@@ -78,6 +79,7 @@ def promote(
         BuildlibError: a registry failed; the tags given until then are printed.
     """
     check_tag(tag)
+    _check_digest(digest)
     project = run.project()
     config, registries = project.config, chosen_registries(project.config, names)
     for registry in registries:
@@ -117,8 +119,18 @@ def promote(
         for one, target in zip(opened, targets, strict=True):
             claim, never = claims[one.repository.name], bool(target.pinned)
             done = put_tag(claim.repository, digest, tag, immutable=never, claim=claim)
-            tagged(done, {"reference": f"{target.repository}:{tag}", "before": done.before})
+            tagged({"reference": f"{target.repository}:{tag}", "before": done.before})
             check_lapse(claim, claim.repository, tag)
+
+
+def _check_digest(digest: str) -> None:
+    if not digest.startswith("sha256:"):
+        raise InputError(
+            f"{digest!r} is not a digest",
+            why="a tag may move, and two registries may have different images for it",
+            hint="give sha256:…, which docker-publish prints and the receipt has; "
+            f"{PROGRAM} docker-rollback --version VERSION points latest and its like at a release",
+        )
 
 
 def _targets(project: Project, registries: Iterable[Registry], tag: str) -> list[Target]:

@@ -39,6 +39,7 @@ from buildlib.publish.dry_run import as_dict, as_script
 from buildlib.publish.gates import GateSubject, missing_tools
 from buildlib.publish.plan import (
     PublishPlan,
+    Skip,
     Target,
     left_out,
     make_publish_plan,
@@ -46,7 +47,7 @@ from buildlib.publish.plan import (
     plan_target,
 )
 from buildlib.publish.publisher import TASK, PublishContext, PublishFlow
-from buildlib.publish.receipt import NAME, Receipt, find_receipt, read_receipt
+from buildlib.publish.receipt import NAME, Receipt, find_receipt, read_receipt, skipped_in
 from buildlib.publish.report import as_text
 from buildlib.publish.signing import ReleaseSigner, check_signer, signing_problems
 from buildlib.publish.tagger import TagPolicy
@@ -54,6 +55,7 @@ from buildlib.records.store import open_store
 from buildlib.registry.claim import Claim, ClaimTerms, Intent
 from buildlib.registry.open import Opened, chosen_registries, open_registries
 from buildlib.retry import Patience
+from buildlib.sign.signer import find_cosign
 from buildlib.versioning.preconditions import Mode
 from buildlib.versioning.tag_plan import rightful_tag
 
@@ -104,11 +106,22 @@ class PublishPlanner:
         # The registries that do not list their tags.
         self._unlisted: set[str] = set()
         config = self.project.config
+        if options.resume or options.pick_up:
+            self._skips += self._skipped_before()
         self.registries = chosen_registries(config, options.registries)
         self._changes = changes_of(self.project)
         # Once: the image is built from the files that are there now.
         self._uncommitted = self._hashed(self._changes)
         self._dockerfile = self.project.dockerfile()
+
+    def _skipped_before(self) -> tuple[Skip, ...]:
+        """Return what the attempt that is resumed has skipped, and why, but for what is given."""
+        version = self.project.version
+        kept = find_receipt(self.project.config.root / DIST, version.value)
+        if kept is None or kept.revision != version.revision:
+            return ()
+        given = {skip.gate for skip in self._skips}
+        return tuple(skip for skip in skipped_in(kept) if skip.gate not in given)
 
     def take_commit(self) -> None:
         """Plan with the files of the commit from now on, unless others are published.
@@ -286,11 +299,7 @@ def publish(
     opened = _preconditions(run, planner, patience)
     plan = planner.plan(_tags_held(run, opened))
     if run.dry:
-        root = planner.project.config.root
-        if plan.signs:
-            raise_problems(signing_problems(planner.project.config, plan.gates))
-        text = to_json(as_dict(plan, root)) if options.as_json else as_script(plan, root)
-        run.console.answer(text)
+        _print_plan(run, planner.project, plan, as_json=options.as_json)
         return
     kept = kept_receipt(plan, options)
     before = begun_from(plan, options, kept)
@@ -317,8 +326,10 @@ def publish(
         receipt = flow.receipt
         if show:
             show(receipt)
+        elif options.as_json:
+            run.console.answer(to_json(receipt.as_dict()))
         else:
-            run.console.answer(to_json(receipt.as_dict()) if options.as_json else as_text(receipt))
+            run.console.report(as_text(receipt))
         _keep(run, project, receipt)
     if show is None:
         tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
@@ -342,6 +353,20 @@ def _keep(run: Edge, project: Project, receipt: Receipt) -> None:
         # The publication is what counts.
         with suppress(OSError):
             store.write(changed)
+
+
+def _print_plan(run: Edge, project: Project, plan: PublishPlan, *, as_json: bool) -> None:
+    """Print the steps, and warn of programs and files that they need and that are not here."""
+    root = project.config.root
+    if plan.signs:
+        raise_problems(signing_problems(project.config, plan.gates))
+    run.console.answer(to_json(as_dict(plan, root)) if as_json else as_script(plan, root))
+    missing = missing_tools(plan.gates, gate_subject(run, project, plan.archive, release=True))
+    if plan.signs:
+        with collected(missing):
+            find_cosign(run.executor)
+    for problem in missing:
+        run.console.warn(f"{problem.what}\n  {problem.hint}".strip())
 
 
 def _preconditions(

@@ -13,6 +13,7 @@ from buildlib.errors import InputError
 from buildlib.files import counted
 from buildlib.image.labels import stand_ins_of
 from buildlib.image.size import saved
+from buildlib.program import PROGRAM
 from buildlib.publish.plan import attested_path, stand_in_problem
 from buildlib.registry.open import are_local, chosen_registries, open_registries
 from buildlib.registry.transfer import push_archive
@@ -25,7 +26,7 @@ def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:
     registries = chosen_registries(config, names)
     name = image or _archive_of_this_version(run)
     if run.dry:
-        words = ("invoke", "docker-push", "--image", name, "--registry")
+        words = (PROGRAM, "docker-push", "--image", name, "--registry")
         for registry in registries:
             run.plan(shell_line((*words, registry.name)))
         return
@@ -56,9 +57,9 @@ def _archive_of_this_version(run: Edge) -> str:
     project = run.project()
     request = BuildRequest(output=Output.OCI)
     archive = make_build_plan(project, request, project.dockerfile()).destination
-    makes = "invoke docker-build --platform all --output oci"
+    makes = f"{PROGRAM} docker-build --platform all --output oci"
     if archive and project.config.publishing().attestations != BESIDE:
-        makes += f"; invoke docker-sbom --image {archive} --index {attested_path(archive)}"
+        makes += f"; {PROGRAM} docker-sbom --image {archive} --index {attested_path(archive)}"
         archive = attested_path(archive)
     if not archive or not archive.is_file():
         raise InputError(

@@ -33,6 +33,7 @@ from buildlib.executor import PlumbumExecutor
 from buildlib.git.clone import add_untracked, clone_commands, clone_commit
 from buildlib.git.command import Ahead
 from buildlib.git.facts import Changes, GitFacts, NoGit
+from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.publish.gates import missing_tools
 from buildlib.publish.plan import (
@@ -97,12 +98,12 @@ class Today(NamedTuple):
         """Return it for a terminal."""
         rows = [("version", self.version)]
         if self.tag:
-            rows.append(("git tag", f"{self.tag} has to be made: invoke tag {self.tag}"))
+            rows.append(("git tag", f"{self.tag} has to be made: {PROGRAM} tag {self.tag}"))
         rows += [(name, " ".join(tags)) for name, tags in self.tags.items()]
         for text in self.refused:
             first, *others = text.splitlines()
             rows += [("refused", first), *[("", line) for line in others]]
-        asks = "invoke doctor --for publish asks the registries, and opens the key"
+        asks = f"{PROGRAM} doctor --for publish asks the registries, and opens the key"
         return f"A real release of this commit, now:\n{table(rows)}\n{asks}"
 
 
@@ -166,7 +167,7 @@ def rehearse(run: Edge, options: TestReleaseOptions) -> None:
     if options.as_json:
         run.console.answer(to_json({"receipt": receipt.as_dict(), "today": today.as_dict()}))
     else:
-        run.console.answer(f"\n{today.as_text()}")
+        run.console.report(f"\n{today.as_text()}")
 
 
 class _Test(NamedTuple):
@@ -193,7 +194,7 @@ def _release(run: Edge, options: TestReleaseOptions, test: _Test) -> Receipt:
     def show(receipt: Receipt) -> None:
         receipts.append(receipt)
         if not options.as_json:
-            run.console.answer(as_text(receipt))
+            run.console.report(as_text(receipt))
 
     env = {name: value for name, value in run.env.items() if name != "VERSION"}
     env["COSIGN_PASSWORD"] = secrets.token_hex()
@@ -342,7 +343,7 @@ def _show_plan(run: Edge, git: GitFacts, today: Today, *, as_json: bool) -> None
         return
     for number, (what, lines) in enumerate(steps, 1):
         run.console.answer("\n".join([f"# {number}. {what}", *lines]))
-    run.console.answer(f"\n{today.as_text()}")
+    run.console.report(f"\n{today.as_text()}")
 
 
 def _steps(git: GitFacts, today: Today) -> Iterator[tuple[str, list[str]]]:
@@ -352,5 +353,5 @@ def _steps(git: GitFacts, today: Today) -> Iterator[tuple[str, list[str]]]:
     yield "make a key pair for this release alone", [shell_line(_PAIR)]
     serve = shell_line((NAMES[0], "serve", "config.yml"))
     yield "start two registries on 127.0.0.1", [serve, serve]
-    yield "release the copy there, signed by that key", ["invoke docker-publish"]
+    yield "release the copy there, signed by that key", [f"{PROGRAM} docker-publish"]
     yield "end the registries, and remove the copy, the key and what was published", []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from buildlib.commands.session import Edge
+from buildlib.program import PROGRAM
 from buildlib.publish.report import reported_tags
 from buildlib.publish.rollback import (
     Rollback,
@@ -55,7 +56,7 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
     if run.dry:
         called = {one.repository.name: one.registry.name for one in opened}
         for plan, tag in in_order(plans):
-            words = ("invoke", "docker-promote", plan.digest, tag)
+            words = (PROGRAM, "docker-promote", plan.digest, tag)
             run.plan(shell_line((*words, "--registry", called[plan.repository.name])))
         return
     verify = make_verifier(config, run.executor, run.env, run.console)
@@ -72,9 +73,9 @@ def rollback(run: Edge, version: str, names: Sequence[str], *, as_json: bool) ->
         for one in opened
     }
     only = [word for name in names for word in ("--registry", name)]
-    resume = shell_line(("invoke", "docker-rollback", "--version", wanted, *only))
+    resume = shell_line((PROGRAM, "docker-rollback", "--version", wanted, *only))
     with reported_tags(run.console, plans[0].digest, as_json=as_json, resume=resume) as tagged:
         for plan, done in roll_back(plans, replan, claims):
             reference = f"{plan.repository.name}:{done.tag}"
-            tagged(done, {"reference": reference, "digest": done.digest, "before": done.before})
+            tagged({"reference": reference, "digest": done.digest, "before": done.before})
     run.console.note(f"back to {wanted}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -34,14 +35,14 @@ from buildlib.containers.plan import (
 )
 from buildlib.containers.runner import ContainerRunner, Running, describe_engine
 from buildlib.docker.endpoint import Pinged
-from buildlib.docker.engine import OWN_CODES, EngineFacts, inspect_engine
+from buildlib.docker.engine import NOT_EXECUTABLE, OWN_CODES, EngineFacts, inspect_engine
 from buildlib.errors import BuildlibError, EngineError, InputError, raise_problems
 from buildlib.executor import Executor
 from buildlib.image.labels import OWNER as IMAGE_OWNER
 from buildlib.image.labels import VERSION_LABEL, value_of
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
-from buildlib.shell import shell_line
+from buildlib.shell import NOT_FOUND, shell_line
 
 
 class Start(NamedTuple):
@@ -137,7 +138,7 @@ def _served(
     try:
         with flow.guard(keep=detach):
             running = flow.start(plan, version)
-            run.console.answer(to_json(running.as_dict()) if as_json else running.as_text())
+            run.console.show(running, as_json=as_json)
             if not detach:
                 _follow(flow, running, run)
     finally:
@@ -216,11 +217,33 @@ def _show_log(run: Edge, container: str, *options: str) -> int:
 
 
 def shell(run: Edge, name: str, command: str) -> int:
-    """Open a shell in our container; return its code."""
+    """Open a shell in our container; return its code.
+
+    Raises:
+        InputError: there is no such container, or the command can't be read (exit 2).
+        EngineError: the container does not have the program (exit 4).
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    if not words:
+        raise InputError(f"--command can't be read: {command!r}", hint="quote it as a shell does")
     containers = _containers(run)
     terminal = ("--tty",) if sys.stdin.isatty() else ()
     container = str(containers.only(name)["Id"])
-    return run.executor.attach(("docker", "exec", "--interactive", *terminal, container, command))
+    argv = ("docker", "exec", "--interactive", *terminal, container, *words)
+    code = run.executor.attach(argv)
+    if code in {NOT_EXECUTABLE, NOT_FOUND}:
+        # A program may end with one of these itself.
+        there = ("sh", "-c", 'command -v "$1"', "sh", words[0])
+        if run.executor.run(("docker", "exec", container, *there)).code != 0:
+            raise EngineError(
+                f"the container can't run {words[0]!r}",
+                why=f"docker exec ended with code {code}",
+                hint="--command names a program of the image, which may have no shell at all",
+            )
+    return code
 
 
 def _status(container: dict[str, Any]) -> dict[str, str]:
@@ -247,7 +270,8 @@ def status(run: Edge, *, as_json: bool) -> None:
     if as_json:
         run.console.answer(to_json({"containers": rows}))
     elif rows:
-        run.console.answer(table([tuple(rows[0]), *(tuple(row.values()) for row in rows)]))
+        cells = [tuple(rows[0]), *(tuple(row.values()) for row in rows)]
+        run.console.report(table(cells, head=True))
     else:
         run.console.note("no container of this project")
 

@@ -17,6 +17,7 @@ from buildlib.image.archive import Image
 from buildlib.image.labels import REVISION_LABEL, VERSION_LABEL, stand_ins_of
 from buildlib.image.platform import platform_name
 from buildlib.image.reference import Reference, canonical, parse_reference
+from buildlib.program import PROGRAM
 from buildlib.publish.plan import PublishPlan, stand_in_problem
 from buildlib.publish.receipt import GateRecord, find_sboms, new_receipt
 from buildlib.publish.signing import ReleaseSigner, tracked_key
@@ -50,7 +51,7 @@ def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> 
         raise InputError(
             f"{reference} has no digest",
             why="a tag may have moved by the time that it is signed",
-            hint="give repository@sha256:…; invoke docker-push prints the digest",
+            hint=f"give repository@sha256:…; {PROGRAM} docker-push prints the digest",
         )
     if not (settings.key or settings.keyless):
         raise InputError(
@@ -126,7 +127,7 @@ def _images(repository: Repository, reference: Reference) -> Iterator[Image]:
     """Yield each platform's image as the registry has it, without its layers."""
     top = repository.manifest(reference.digest)
     if top is None:
-        raise InputError(f"there is no {reference}", hint="invoke docker-push")
+        raise InputError(f"there is no {reference}", hint=f"{PROGRAM} docker-push")
     named = manifests_of(top)
     for digest in named or [top.digest]:
         manifest = repository.manifest(digest) if named else top

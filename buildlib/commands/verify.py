@@ -11,7 +11,6 @@ from buildlib.commands.session import Edge
 from buildlib.commands.sign import cosign_to_print, open_repository
 from buildlib.config.config import Config, load_config
 from buildlib.config.signing import Verify, check_policy
-from buildlib.console import to_json
 from buildlib.errors import InputError, VerificationError
 from buildlib.image.reference import Reference, parse_reference
 from buildlib.publish.signing import STATEMENT
@@ -52,16 +51,16 @@ def verify(run: Edge, reference: str, options: VerifyOptions, *, as_json: bool) 
     cosign = find_cosign(run.executor)
     opened = open_repository(run, config, parsed)
     document = _document(opened.repository, parsed)
-    about, images = f"{parsed.name}@{document.digest}", tuple(manifests_of(document))
+    about, images = f"{parsed.name}@{document.digest}", manifests_of(document)
     transport = opened.repository.transport
     with opened_signer(transport, cosign, run.executor, config.root, run.env) as signer:
         with run.console.running(f"verifying {about}"):
-            done = signer.verify(about, policy, images=images)
+            done = signer.verify(about, policy, images=tuple(images))
         if parsed.tag:
             stated = STATEMENT in policy.attestations
             statements = signer.statements(about, STATEMENT, policy) if stated else ()
             _check_name(parsed, opened, document, config, statements)
-    run.console.answer(to_json(done.as_dict()) if as_json else done.as_text())
+    run.console.show(replace(done, platforms=images), as_json=as_json)
 
 
 def _policy(config: Config, options: VerifyOptions) -> Verify:

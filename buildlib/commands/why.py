@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from buildlib.commands.session import Edge
-from buildlib.console import to_json
 from buildlib.errors import InputError
+from buildlib.program import PROGRAM
 from buildlib.records.record import Record, RecordError
 from buildlib.records.report import WhyReport, choose_steps
 from buildlib.records.store import RecordStore, open_store
@@ -35,7 +35,7 @@ def why(run: Edge, step: str, *, as_json: bool) -> None:
         )
     record = _last(run, store, config.image)
     report = WhyReport(record=record, before=store.last(record), steps=choose_steps(record, step))
-    run.console.answer(to_json(report.as_dict()) if as_json else report.as_text())
+    run.console.show(report, as_json=as_json)
 
 
 def _last(run: Edge, store: RecordStore, image: str) -> Record:
@@ -51,5 +51,5 @@ def _last(run: Edge, store: RecordStore, image: str) -> Record:
     raise InputError(
         f"there is no record of a build of {image}",
         why=f"none is in {store.folder}",
-        hint="invoke docker-build writes one",
+        hint=f"{PROGRAM} docker-build writes one",
     )

@@ -476,7 +476,12 @@ class ConfigFile:
                 parsed = self.names if key == "images" else _parsed(key, value, source)
             except BuildlibError as error:
                 wrong = ProblemsError([error]).problems
-                problems += [places.placed(one, key) if own else one for one in wrong]
+                for one in wrong:
+                    if own:
+                        places.placed(one, key)
+                    elif not one.why and str(source) not in one.what:
+                        one.why = f"{key} from {source}"
+                problems += wrong
                 continue
             # One key that sets more than one field.
             found |= parsed if isinstance(parsed, dict) else {key.replace("-", "_"): parsed}

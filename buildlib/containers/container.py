@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from buildlib.errors import (
 )
 from buildlib.executor import Executor
 from buildlib.image.labels import names_of, value_of
+from buildlib.program import PROGRAM
 from buildlib.shell import NOT_FOUND
 
 # How long a server may take for one answer.
@@ -82,7 +83,7 @@ class Containers:
         raise EngineError(
             "the engine does not answer any more",
             why=answer.stderr.strip(),
-            hint="once it does: invoke docker-stop removes what still runs there",
+            hint=f"once it does: {PROGRAM} docker-stop removes what still runs there",
         )
 
     def ours(self, name: str = "") -> list[dict[str, Any]]:
@@ -124,8 +125,8 @@ class Containers:
         if done.code != 0 and self.inspect(name):
             raise EngineError(f"the container {name} can't be removed", why=done.stderr.strip())
 
-    def make_room(self, name: str) -> bool:
-        """Remove our own older container of that name; return whether there was one.
+    def make_room(self, name: str) -> Mapping[str, str] | None:
+        """Remove our own older container of that name; return its labels; None: there was none.
 
         Raises:
             EngineError: a container that is not ours has the name (exit 4).
@@ -133,7 +134,7 @@ class Containers:
         there = self.inspect(name)
         # What is called by another name has an ID that begins so.
         if there is None or name_of(there) != name:
-            return False
+            return None
         if not self.is_ours(there):
             raise EngineError(
                 f"the container {name} is not ours, so it stays",
@@ -141,7 +142,7 @@ class Containers:
                 hint="choose another name with --name",
             )
         self.remove_all(there)
-        return True
+        return labels_of(there)
 
     def clean_up(self, run_id: str, *, services: bool = False, label: str = RUN_ID) -> None:
         """Remove what a run that failed has left; what stays keeps nothing else.
@@ -273,7 +274,7 @@ class Containers:
         return EngineError(
             f"the image {plan.image} is not here for {plan.platform}",
             why=f"it is for {there}",
-            hint=f"leave --no-build out, or invoke docker-build --platform {plan.platform}",
+            hint=f"leave --no-build out, or {PROGRAM} docker-build --platform {plan.platform}",
         )
 
     def _port_taken(self, port: int) -> EngineError:
@@ -281,7 +282,7 @@ class Containers:
         name = holder.splitlines()[0] if holder else ""
         found = self.inspect(name) if name else None
         if found and self.is_ours(found):
-            stop = f"invoke docker-stop --name {name} stops it"
+            stop = f"{PROGRAM} docker-stop --name {name} stops it"
             return EngineError(
                 f"port {port} is taken by {name}, a container of this project",
                 hint=f"{stop}; or give --port 0",
@@ -365,7 +366,7 @@ class Containers:
         if not found:
             which = f" is called {name}" if name else ""
             raise InputError(
-                f"no container of this project{which}", hint="invoke docker-run starts one"
+                f"no container of this project{which}", hint=f"{PROGRAM} docker-run starts one"
             )
         names = ", ".join(name_of(container) for container in found)
         raise InputError("this project has several containers", hint=f"give --name, one of {names}")

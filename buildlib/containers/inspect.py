@@ -12,6 +12,7 @@ from buildlib.errors import EngineError
 from buildlib.executor import Runner
 from buildlib.image.labels import VERSION_LABEL
 from buildlib.image.runtime_config import explicit_group
+from buildlib.program import PROGRAM
 
 LOG_LINES: Final = 50
 
@@ -40,7 +41,7 @@ def image_version(executor: Runner, image: str) -> str:
         raise EngineError(
             f"the image {image} is not here",
             why=found.stderr.strip(),
-            hint="invoke docker-build makes it",
+            hint=f"{PROGRAM} docker-build makes it",
         )
     return found.stdout.strip()
 

@@ -25,6 +25,8 @@ from buildlib.shell import csv_field
 OWNER: Final = f"{NAMESPACE}.run"
 RUN_ID: Final = f"{NAMESPACE}.run-id"
 DATA: Final = f"{NAMESPACE}.data"
+# The checkout that it was started from: two may have one image.
+CHECKOUT: Final = f"{NAMESPACE}.run-checkout"
 # It has services beside it, which bear the same run.
 SERVICES: Final = f"{NAMESPACE}.run-services"
 # It is meant to outlive the process that started it.
@@ -317,7 +319,7 @@ def make_run_plan(
     kept = f"{data.kind}:{data.source}" if data else ""
     beside = " ".join(service.name for service in given.services)
     labels = {OWNER: config.owner, RUN_ID: run_id, DATA: kept, SERVICES: beside}
-    labels[DETACHED] = "true" if request.detach else ""
+    labels |= {DETACHED: "true" if request.detach else "", CHECKOUT: str(config.root)}
     serves = not request.args
     shown = publishes(given.network) and (serves or bool(request.port))
     name = container_name(config, request.name)

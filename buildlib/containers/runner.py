@@ -19,6 +19,7 @@ from buildlib.containers.container import Containers, NameTakenError
 from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.inspect import helper_argv, image_group, image_runtime, published_at
 from buildlib.containers.plan import (
+    CHECKOUT,
     Mount,
     RunPlan,
     RunRequest,
@@ -33,6 +34,7 @@ from buildlib.docker.engine import EngineFacts
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.executor import Executor
 from buildlib.image.runtime_config import exposed_ports
+from buildlib.program import PROGRAM
 from buildlib.tempfiles import new_name
 
 
@@ -59,6 +61,7 @@ class Running:
     socket: str
     engine: str
     stop: str
+    health: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
@@ -68,6 +71,7 @@ class Running:
         """Return one row a field."""
         rows = [
             ("address", self.address),
+            ("checked", self.health),
             ("version", self.version),
             ("container", self.name),
             ("data", self.data),
@@ -241,7 +245,8 @@ class ContainerRunner:
         self.containers.start_services(plan)
         container = self._started(plan)
         address, remote = self._address(plan), self._engine.kind is EngineKind.REMOTE
-        with self._console.running(f"waiting until {plan.name} is healthy"):
+        waiting = f"waiting for {plan.name}: {plan.health}" if plan.health else "starting"
+        with self._console.running(waiting):
             way = self.containers.wait_until_healthy(plan, container, "" if remote else address)
         if way:
             self._console.note(f"its port can't be reached from here; asked {way}")
@@ -272,8 +277,17 @@ class ContainerRunner:
                 directory.prepare(mount, config.owner)
 
     def _make_room(self, plan: RunPlan) -> None:
-        if self.containers.make_room(plan.name):
+        labels = self.containers.make_room(plan.name)
+        if labels is None:
+            return
+        checkout = labels.get(CHECKOUT, "")
+        if checkout in {"", str(self._config.root)}:
             self._console.note(f"replaced our own older container {plan.name}")
+        else:
+            self._console.warn(
+                f"replaced the container {plan.name}, which was started from {checkout}; "
+                "--name gives each checkout a container of its own"
+            )
 
     def _started(self, plan: RunPlan) -> str:
         # Mostly the name is free, and docker itself is the first to know where it is not.
@@ -290,7 +304,7 @@ class ContainerRunner:
         Args:
             keep: the container stays where all went well.
         """
-        with interrupts.leaving("its container", "invoke docker-stop removes it"):
+        with interrupts.leaving("its container", f"{PROGRAM} docker-stop removes it"):
             try:
                 yield
             except BaseException:
@@ -332,5 +346,6 @@ class ContainerRunner:
             data=kept[0].source if kept else "goes with the container",
             socket=f"{socket[0]} (group {', '.join(plan.groups)})" if socket else "none",
             engine=str(self._engine.kind),
-            stop="invoke docker-stop" + ("" if own else f" --name {plan.name}"),
+            health=str(plan.health or ""),
+            stop=f"{PROGRAM} docker-stop" + ("" if own else f" --name {plan.name}"),
         )

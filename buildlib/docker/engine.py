@@ -274,6 +274,12 @@ def listed(
             break
         sleep(_PAUSE)
         answer = executor.run(("docker", *words))
+    if answer.code != 0 and "cannot connect to the docker daemon" in answer.stderr.lower():
+        raise EngineError(
+            "the Docker engine does not answer",
+            why=answer.stderr.strip(),
+            hint="start it, or choose another: docker context ls",
+        )
     if answer.code != 0:
         raise EngineError(f"docker {words[0]} failed", why=answer.stderr.strip())
     return tuple(answer.stdout.split())

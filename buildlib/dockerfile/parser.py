@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from posixpath import normpath
 from typing import NamedTuple
@@ -35,6 +36,8 @@ _PLATFORM_ARGS = frozenset(
     for kind in ("BUILD", "TARGET")
     for part in ("PLATFORM", "OS", "ARCH", "VARIANT")
 )
+_TARGET_ARGS = frozenset(name for name in _PLATFORM_ARGS if name.startswith("TARGET"))
+_BUILD_ARGS = _PLATFORM_ARGS - _TARGET_ARGS
 # Declared by BuildKit itself, in every Dockerfile.
 # Source: docs.docker.com/reference/dockerfile, "Predefined ARGs" and "global scope".
 PREDEFINED = _PLATFORM_ARGS | {
@@ -55,7 +58,7 @@ PREDEFINED = _PLATFORM_ARGS | {
     "SOURCE_DATE_EPOCH",
 }
 
-_READ = frozenset({"ADD", "ARG", "COPY", "FROM", "RUN"})
+_READ = frozenset({"ADD", "ARG", "COPY", "ENV", "FROM", "RUN"})
 _BYTE_ORDER_MARK = "\ufeff"
 _NAMED = re.compile(r"\$\{?(\w+)")
 # What Go's Atoi takes.
@@ -84,6 +87,26 @@ class Place(NamedTuple):
     platform: str = ""
 
 
+class VariableSource(NamedTuple):
+    """What is taken from the build context by a name with variables.
+
+    Args:
+        source: as written.
+        args: the ARGs of its stage above it, each default with its quotes and variables.
+    """
+
+    source: str
+    args: tuple[tuple[str, str | None], ...]
+
+
+class FilledSource(NamedTuple):
+    """Such a source, with its variables replaced; `certain`: nothing unknown can change them."""
+
+    source: str
+    path: str
+    certain: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One `FROM`.
@@ -95,6 +118,8 @@ class Stage:
         sources: what COPY, ADD and the mounts of RUN take from the build context.
         uses: the stages, images or contexts that COPY and RUN take files from.
         lines: the numbers of its first line and of the one after its last, from 0.
+        variable_sources: those of the sources that have variables.
+        env: the names that its ENVs set.
     """
 
     base: str
@@ -104,6 +129,8 @@ class Stage:
     sources: tuple[str, ...] = ()
     uses: tuple[Place, ...] = ()
     lines: tuple[int, int] = (0, 0)
+    variable_sources: tuple[VariableSource, ...] = ()
+    env: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +199,72 @@ class Dockerfile:
         stage = self.stage(target)
         base = self.base_of(stage, build_args) if stage else ""
         return "" if base == "scratch" or "$" in base else base
+
+    def filled(
+        self,
+        target: str,
+        build_args: Mapping[str, str],
+        targets: Sequence[Platform],
+        here: Platform,
+    ) -> tuple[FilledSource, ...]:
+        """Return what the target takes by names whose variables can be replaced.
+
+        Args:
+            target: as for `needed`.
+            build_args: values by name.
+            targets: the target platforms; none: that of an engine, which may be elsewhere.
+            here: the platform of this machine.
+        """
+        unsure = _BUILD_ARGS if targets else _PLATFORM_ARGS
+        found = (
+            one
+            for platform in targets or (here,)
+            for scope in [{**platform_args(platform, here), **build_args}]
+            for stage in self.needed(target, scope)
+            for one in self._filled(stage, scope, unsure)
+        )
+        return tuple(dict.fromkeys(found))
+
+    def _filled(
+        self, stage: Stage, known: Mapping[str, str], unsure: AbstractSet[str]
+    ) -> Iterator[FilledSource]:
+        """Yield the sources of a stage whose variables can be replaced.
+
+        An ENV wins over an ARG, and what the base image sets is not known here; it sets none of
+        the target platform's.
+
+        Args:
+            stage: one of this Dockerfile.
+            known: the values of build args, and what BuildKit says of the platforms.
+            unsure: the names of those that may have another value.
+        """
+        env, below = set(stage.env), self._below(stage, known)
+        while below:
+            env |= below.env
+            below = self._below(below, known)
+        outer = make_scope(self.global_args, known, _PLATFORM_ARGS)
+        given = {name for name, default in self.global_args if default is not None}
+        for source, args in stage.variable_sources:
+            scope: dict[str, str] = {}
+            for name, default in args:
+                if name in known:
+                    scope[name] = known[name]
+                elif default is not None:
+                    scope[name] = expand(default, scope)
+                elif name in given:
+                    scope[name] = outer[name]
+            names = set(_NAMED.findall(source))
+            if names <= scope.keys() - env and (path := expand(source, scope)):
+                used = self._made_of(source, args, known)
+                certain = used <= _TARGET_ARGS or self.base_of(stage, known) == "scratch"
+                yield FilledSource(source, path, certain and not used & unsure)
+
+    def _made_of(
+        self, text: str, args: Iterable[tuple[str, str | None]], known: Mapping[str, str]
+    ) -> set[str]:
+        """Return the variables that a text is made of, those of their defaults included."""
+        own = {name: default for name, default in args if default is not None}
+        return _variables([text], {**dict(self.global_args), **own}, known)
 
     def needed(
         self, target: str = "", build_args: Mapping[str, str] | None = None
@@ -250,21 +343,26 @@ class Dockerfile:
 
     def choosing(self) -> frozenset[str]:
         """Return the variables by which a FROM chooses a base image or a platform."""
-        found: set[str] = set()
         texts = [text for stage in self.stages for text in (stage.base, stage.platform)]
-        defaults = dict(self.global_args)
-        while texts:
-            names = set(_NAMED.findall(texts.pop())) - found
-            found |= names
-            # A default may be made of others.
-            texts += [default for name in names if (default := defaults.get(name))]
-        return frozenset(found - _PLATFORM_ARGS)
+        return frozenset(_variables(texts, dict(self.global_args)) - _PLATFORM_ARGS)
 
     def expand(self, text: str, build_args: Mapping[str, str]) -> str:
         """Replace the variables of a FROM line by build args, then by defaults."""
         if "$" not in text:
             return text
         return expand(text, make_scope(self.global_args, build_args, _PLATFORM_ARGS))
+
+
+def _variables(
+    texts: list[str], defaults: Mapping[str, str | None], known: Iterable[str] = ()
+) -> set[str]:
+    """Return the variables that texts are made of: a default may be made of others."""
+    found: set[str] = set()
+    while texts:
+        names = set(_NAMED.findall(texts.pop())) - found
+        found |= names
+        texts += [text for name in names - set(known) if (text := defaults.get(name))]
+    return found
 
 
 def platform_args(target: Platform, build: Platform) -> dict[str, str]:
@@ -362,12 +460,20 @@ def _pairs(words: Iterable[str]) -> tuple[tuple[str, str | None], ...]:
     return tuple((name, default if equals else None) for name, equals, default in parts)
 
 
+def _env_names(rest: str) -> frozenset[str]:
+    """Return the names of an ENV: `NAME=value …`, or `NAME value` as it was once written."""
+    words = WORD.findall(rest)
+    several = bool(words) and "=" in words[0]
+    return frozenset(word.partition("=")[0] for word in (words if several else words[:1]))
+
+
 def parse_dockerfile(text: str) -> Dockerfile:
     """Read a Dockerfile's text; what can't be understood is left out, never an error."""
     stages: list[Stage] = []
     args: dict[str, str | None] = {}
     global_args: tuple[tuple[str, str | None], ...] = ()
     global_lines: tuple[int, ...] = ()
+    own_args: tuple[tuple[str, str | None], ...] = ()
     given = split_lines(text.removeprefix(_BYTE_ORDER_MARK))
     escape = escape_of(given)
     for lines, line in logical_lines(given, escape):
@@ -378,11 +484,16 @@ def parse_dockerfile(text: str) -> Dockerfile:
         options, rest = split_options(rest)
         if name == "FROM":
             stages.append(_from(rest, escape, options, lines))
+            own_args = ()
         elif name == "ARG":
             args = dict(_pairs(split_words(rest, escape))) | args
-            if not stages:
+            if stages:
+                own_args += _pairs(WORD.findall(rest))
+            else:
                 global_args += _pairs(WORD.findall(rest))
                 global_lines += tuple(range(*lines))
+        elif name == "ENV" and stages:
+            stages[-1] = replace(stages[-1], env=stages[-1].env | _env_names(rest))
         elif stages:
             last = stages[-1]
             uses = tuple(
@@ -390,7 +501,13 @@ def parse_dockerfile(text: str) -> Dockerfile:
                 for used, number in _uses(name, options)
             )
             sources = sources_of(name, options, rest, escape)
-            stages[-1] = replace(last, sources=last.sources + sources, uses=last.uses + uses)
+            variable = (VariableSource(one, own_args) for one in sources if "$" in one)
+            stages[-1] = replace(
+                last,
+                sources=last.sources + sources,
+                uses=last.uses + uses,
+                variable_sources=(*last.variable_sources, *variable),
+            )
     return Dockerfile(
         stages=tuple(stages),
         syntax=_syntax(given),

@@ -14,12 +14,13 @@ from buildlib.doctor.registries import repository_of
 from buildlib.errors import BuildlibError, InputError
 from buildlib.executor import Executor
 from buildlib.image.reference import parse_reference
+from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.publish.plan import stand_in_problem, unpinned_bases
 
 _LAYOUT: Final = "oci-layout://"
 _LATEST: Final = "latest"
-_ASKING: Final = "invoke doctor --for build asks the registry"
+_ASKING: Final = f"{PROGRAM} doctor --for build asks the registry"
 
 
 def for_sources(project: Project, executor: Executor, *, network: bool) -> list[Check]:

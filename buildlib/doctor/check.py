@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from buildlib.errors import BuildlibError, CancelledError, ProblemsError
+from buildlib.program import PROGRAM
 
 OK: Final = "ok"
 MISSING: Final = "missing"
@@ -78,4 +79,4 @@ def asked(name: str, ask: Callable[[], str], *, minimum: str = "", needed: bool 
 
 def unasked(name: str, found: str, group: str) -> Check:
     """Return a check of something that is only asked for a task."""
-    return Check(name=name, state=UNASKED, found=found, fix=f"invoke doctor --for {group} asks")
+    return Check(name=name, state=UNASKED, found=found, fix=f"{PROGRAM} doctor --for {group} asks")

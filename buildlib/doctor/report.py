@@ -12,7 +12,8 @@ from buildlib.background import Background
 from buildlib.builders.manager import BuilderManager
 from buildlib.config.builders import BuilderSettings
 from buildlib.config.config import Config
-from buildlib.config.publish import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
+from buildlib.config.publish import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE, check_gate
+from buildlib.config.publish import SIGN as SIGN_GATE
 from buildlib.console import Console
 from buildlib.doctor import base_images, machine, programs, registries
 from buildlib.doctor.check import MISSING, NOTE, OK, UNASKED, Check, asked
@@ -50,12 +51,30 @@ def check_group(name: str) -> str:
     return name
 
 
-def parts_of(group: str, config: Config) -> tuple[str, ...]:
-    """Return the groups whose needs a group has as well, itself among them, in order."""
+def check_skips(group: str, gates: Sequence[str]) -> frozenset[str]:
+    """Return the gates that a publication would skip.
+
+    Raises:
+        InputError: there is no such gate, or the group has none (exit 2).
+    """
+    if gates and group not in {PUBLISH, REHEARSE}:
+        raise InputError("--skip-gate needs --for publish, or --for rehearse")
+    return frozenset(check_gate(gate, where="--skip-gate") for gate in gates)
+
+
+def parts_of(group: str, config: Config, skipped: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Return the groups whose needs a group has as well, itself among them, in order.
+
+    Args:
+        group: of tasks.
+        config: says which gates a publication has.
+        skipped: those that are not needed.
+    """
     found = {group}
     if group in {PUBLISH, REHEARSE}:
-        found |= {BUILD, *(part for gate in config.publishing().gates for part in _GATES[gate])}
-        if group == PUBLISH and config.publishing().sign:
+        gates = [gate for gate in config.publishing().gates if gate not in skipped]
+        found |= {BUILD, *(part for gate in gates for part in _GATES[gate])}
+        if group == PUBLISH and config.publishing().sign and SIGN_GATE not in skipped:
             found.add(SIGN)
     elif group == SMOKE:
         found |= set(_GATES[SMOKE])
@@ -135,6 +154,7 @@ def diagnose(
     today: date,
     group: str = "",
     groups: Sequence[str] = GROUPS,
+    skipped: frozenset[str] = frozenset(),
 ) -> Diagnosis:
     """Return what is there of what a group of tasks needs, or of what all need.
 
@@ -145,9 +165,11 @@ def diagnose(
         today: in UTC, for what the policy ignores until a day.
         group: for which the network and passwords may be used; empty: `groups`, without them.
         groups: which are asked for where it is not one.
+        skipped: gates that a publication leaves out.
     """
     config = project.config
-    wanted = parts_of(group, config) if group else groups
+    wanted = parts_of(group, config, skipped) if group else groups
+    signs = config.publishing().sign and SIGN_GATE not in skipped
     facts, problems = machine.inspect_machine(project, executor)
     ask: dict[str, Callable[[], list[Check]]] = {
         BUILD: lambda: [
@@ -168,7 +190,7 @@ def diagnose(
             *registries.for_registries(config, project.env, executor, network=bool(group)),
         ],
         REHEARSE: lambda: [
-            *(programs.cosign(executor) if config.publishing().sign else []),
+            *(programs.cosign(executor) if signs else []),
             *programs.registry_program(executor, project.env),
         ],
         BUILDERS: lambda: _builders(project, executor, console),
@@ -176,7 +198,7 @@ def diagnose(
     found = {name: Background(ask[name]) for name in wanted}
     return Diagnosis(
         group=group,
-        parts={name: parts_of(name, config) for name in ([group] if group else groups)},
+        parts={name: parts_of(name, config, skipped) for name in ([group] if group else groups)},
         checks={name: tuple(found[name].get()) for name in wanted},
         build_problems=tuple(problems),
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol
 
-from buildlib.console import to_json
+from buildlib.console import Answer
 from buildlib.findings.finding import Level, Rule
 from buildlib.findings.suppressions import FindingT, SuppressionT
 
@@ -15,16 +15,10 @@ if TYPE_CHECKING:
     from buildlib.errors import BuildlibError
 
 
-class Report(Protocol):
+class Report(Answer, Protocol):
     """The result of a check."""
 
     __slots__ = ()
-
-    def as_text(self) -> str:
-        """Return it for people."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for programs, ready for JSON."""
 
     def problems(self) -> Sequence[BuildlibError]:
         """Return what fails the check, each with its exit code."""
@@ -44,7 +38,7 @@ def warn(report: Report, console: Console) -> None:
 def show(report: Report, console: Console, *, as_json: bool) -> None:
     """Print a report, its warnings first."""
     warn(report, console)
-    console.answer(to_json(report.as_dict()) if as_json else report.as_text())
+    console.show(report, as_json=as_json)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ from buildlib.dockerfile.parser import context_path
 from buildlib.errors import InputError
 from buildlib.goreleaser.templates import SNAPSHOT, VERSION, escape, tag_template
 from buildlib.image.labels import VERSION_LABEL
+from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.version_schemes import Scheme
 from buildlib.versioning.placeholders import fill
@@ -73,7 +74,7 @@ def make_block(project: Project, plan: BuildPlan) -> str:
     if config.version_scheme is not Scheme.SEMVER:
         raise InputError(
             f'GoReleaser accepts SemVer only, and version-scheme is "{config.version_scheme}"',
-            hint="publish with invoke docker-publish, or tag by SemVer",
+            hint=f"publish with {PROGRAM} docker-publish, or tag by SemVer",
         )
     lines = [BEGIN, "snapshot:", f"  version_template: {_quoted(SNAPSHOT)}", "dockers_v2:"]
     for registries in _alike(project):
@@ -148,7 +149,7 @@ def _flags(plan: BuildPlan) -> Iterator[str]:
         raise InputError(
             f"GoReleaser can't build {plan.image}",
             why="it is based on another image of this repository",
-            hint="publish it with invoke docker-publish",
+            hint=f"publish it with {PROGRAM} docker-publish",
         )
     if plan.target:
         yield f"--target={escape(plan.target)}"
@@ -166,7 +167,7 @@ def _of_this_machine(what: str) -> InputError:
     return InputError(
         f"{what} names files of this machine",
         why="GoReleaser builds in a directory of its own, maybe on another machine",
-        hint="publish with invoke docker-publish",
+        hint=f"publish with {PROGRAM} docker-publish",
     )
 
 
@@ -207,7 +208,7 @@ def with_block(text: str, block: str) -> str:
         raise InputError(
             "the marks of the written part are not in order",
             why=f"it begins with {BEGIN!r} and ends with {END!r}, once",
-            hint="remove what is left of it, and run invoke goreleaser-config",
+            hint=f"remove what is left of it, and run {PROGRAM} goreleaser-config",
         )
     if found:
         return text.replace(found[0], block)

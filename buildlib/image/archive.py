@@ -35,6 +35,7 @@ from buildlib.image.layer import File, Layer, LayerError, Search, read_layer
 from buildlib.image.limits import DEEPEST_INDEX, MOST_LAYERS, MOST_MANIFESTS
 from buildlib.image.platform import platform_name
 from buildlib.image.reference import parse_reference
+from buildlib.program import PROGRAM
 
 __all__ = ["Archive", "File", "Image", "Layer", "archive_file", "open_archive", "unpack_layout"]
 
@@ -385,7 +386,7 @@ def archive_file(image: str) -> Path | None:
     if image.endswith(".tar") and ":" not in path.name:
         raise InputError(
             f"no such file: {image}",
-            hint="invoke docker-build --output oci writes an archive, and names it",
+            hint=f"{PROGRAM} docker-build --output oci writes an archive, and names it",
         )
     return None
 

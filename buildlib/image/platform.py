@@ -110,7 +110,10 @@ def parse_platform(text: str) -> Platform:
     arch, *variants = name.split("/")[1:]
     fits = len(variants) <= 1 and all(map(_VARIANT.fullmatch, variants))
     if arch not in _ARCHITECTURES or not fits:
-        guess = f"did you mean {close}? " if (close := nearest(name, KNOWN)) else ""
+        # By what comes after the system, which most have in common.
+        known = [one.partition("/")[2] for one in KNOWN if one.startswith(f"{system}/")]
+        close = nearest(name.partition("/")[2], known)
+        guess = f"did you mean {system}/{close}? " if close else ""
         raise InputError(
             f"unknown platform {text.strip()!r}", hint=f"{guess}known: {', '.join(KNOWN)}"
         )

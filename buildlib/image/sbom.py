@@ -17,6 +17,7 @@ from buildlib.files import counted
 from buildlib.image.archive import Archive, Image
 from buildlib.image.platform import parse_platform
 from buildlib.image.unknown_packages import check_known
+from buildlib.program import ways_to_get
 from buildlib.shell import NOT_FOUND
 from buildlib.tempfiles import passing_folder
 
@@ -147,7 +148,7 @@ def _check_found(done: Completed) -> None:
     if done.code == NOT_FOUND:
         raise ToolError(
             "syft not found: no SBOM can be made",
-            hint="install it (github.com/anchore/syft)",
+            hint=ways_to_get("anchore/syft"),
         )
 
 

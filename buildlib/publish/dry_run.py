@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from buildlib.build.argv import build_line
 from buildlib.config.publish import REPRODUCIBLE, SBOM, SIGN
+from buildlib.program import PROGRAM
 from buildlib.publish.plan import PublishPlan, Target, required_first
 from buildlib.publish.receipt import inside
 from buildlib.shell import shell_line
@@ -32,13 +33,13 @@ def _gate_command(gate: str, plan: PublishPlan, archive: str, attested: str) -> 
     release = () if plan.rehearsal else ("--release",)
     return {
         "smoke": (
-            *("invoke", "docker-smoke", *image, *platforms),
+            *(PROGRAM, "docker-smoke", *image, *platforms),
             *("--expect-version", plan.version),
         ),
-        "policy": ("invoke", "docker-policy", *image, *release),
-        REPRODUCIBLE: ("invoke", "docker-reproduce"),
-        SBOM: ("invoke", "docker-sbom", *image, *(("--index", attested) if attested else ())),
-    }.get(gate, ("invoke", f"docker-{gate}", *image))
+        "policy": (PROGRAM, "docker-policy", *image, *release),
+        REPRODUCIBLE: (PROGRAM, "docker-reproduce"),
+        SBOM: (PROGRAM, "docker-sbom", *image, *(("--index", attested) if attested else ())),
+    }.get(gate, (PROGRAM, f"docker-{gate}", *image))
 
 
 def steps(plan: PublishPlan, root: Path) -> Iterator[ScriptStep]:
@@ -72,7 +73,7 @@ def steps(plan: PublishPlan, root: Path) -> Iterator[ScriptStep]:
 
 
 def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[ScriptStep]:
-    push = shell_line(("invoke", "docker-push", "--image", path, "--registry", target.name))
+    push = shell_line((PROGRAM, "docker-push", "--image", path, "--registry", target.name))
     yield ScriptStep(
         title=f"push to {target.name} by digest, without a tag", command=f"DIGEST=$({push})"
     )
@@ -81,11 +82,11 @@ def _arrival(plan: PublishPlan, target: Target, path: str) -> Iterator[ScriptSte
     at = f'"{target.repository}@{DIGEST}"'
     yield ScriptStep(
         title=f"sign in {target.name}, and attach the attestations",
-        command=f"invoke docker-sign {at} --release",
+        command=f"{PROGRAM} docker-sign {at} --release",
     )
     yield ScriptStep(
         title=f"verify in {target.name}, as a third party would",
-        command=f"invoke docker-verify {at}",
+        command=f"{PROGRAM} docker-verify {at}",
     )
 
 
@@ -100,7 +101,7 @@ def promote_line(digest: str, tag: str, registry: str, *, unverified: str = "") 
     """
     reason = ("--unverified", unverified) if unverified else ()
     rest = shell_line((tag, "--registry", registry, *reason))
-    return f"invoke docker-promote {digest} {rest}"
+    return f"{PROGRAM} docker-promote {digest} {rest}"
 
 
 def _tag_step(plan: PublishPlan, target: Target, tag: str) -> ScriptStep:

@@ -28,15 +28,12 @@ from buildlib.image.sbom import find_syft, made_by, make_sboms
 from buildlib.image.size import SizeRecord, check_size, read_record
 from buildlib.policy.check import check_policy, find_linter
 from buildlib.project import Project
-from buildlib.publish.receipt import GateRecord, inside
+from buildlib.publish.receipt import FAILED, PASSED, GateRecord, inside
 from buildlib.reproduce.rebuild import ExecutorIn, reproduce
 from buildlib.scan.check import check_scan, find_scanner
 from buildlib.smoke.runner import SmokeFlow, SmokeRequest
 from buildlib.tempfiles import system_problem
 
-PASSED: Final = "passed"
-FAILED: Final = "failed"
-LEFT_OUT: Final = "left out"
 # A figure of smoke that the policy goes by.
 _DROPPED: Final = "drops root"
 
@@ -100,7 +97,7 @@ def _smoke(subject: GateSubject, _archive: Archive) -> Figures:
         subject.project, request, subject.engine(), subject.executor, subject.console
     ).run()
     if report.problems():
-        subject.console.note(report.as_text())
+        subject.console.note_report(report.as_text())
     _pass(report, subject.console)
     return {
         "checks": {result.platform: len(result.checks) for result in report.results},
@@ -159,7 +156,7 @@ def _scan(subject: GateSubject, archive: Archive) -> Figures:
     _pass(report, subject.console)
     if report.findings or report.ignored or report.suppressed:
         # The error lists only what fails; the rest would never be seen otherwise.
-        subject.console.note(report.as_text())
+        subject.console.note_report(report.as_text())
     return {
         "scanner": f"{report.scanner} {report.version}".strip(),
         "database": report.database,

@@ -16,12 +16,13 @@ from buildlib.config.tables import Registry
 from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.git.facts import Changes
+from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.registry.open import are_local
 from buildlib.versioning.preconditions import Mode
 from buildlib.versioning.tag_plan import TagPlan, plan_tags
 
-_UNSIGNED: Final = "publish.sign = false"
+UNSIGNED: Final = "publish.sign = false"
 _UNLISTED: Final = "the registry does not list its tags, and a higher release could be among them"
 
 
@@ -145,7 +146,7 @@ def parse_skips(gates: Sequence[str], reason: str) -> tuple[Skip, ...]:
 def left_out(config: Config, skips: Sequence[Skip]) -> tuple[Skip, ...]:
     """Return the gates that are skipped, by an option or by the configuration."""
     by_name = config.publishing().sign or SIGN in {skip.gate for skip in skips}
-    return (*skips, *(() if by_name else (Skip(gate=SIGN, reason=_UNSIGNED),)))
+    return (*skips, *(() if by_name else (Skip(gate=SIGN, reason=UNSIGNED),)))
 
 
 def target_of(registry: Registry, tags: TagPlan, *, listed: bool = True) -> Target:
@@ -321,6 +322,6 @@ def unpinned_bases(build: BuildPlan, registries: Iterable[Registry]) -> list[Bui
         InputError(
             f"base images are not pinned: {', '.join(loose)}",
             why="a tag may be another image tomorrow, and the same sources another release",
-            hint="invoke docker-bases --update pins them; commit that",
+            hint=f"{PROGRAM} docker-bases --update pins them; commit that",
         )
     ]

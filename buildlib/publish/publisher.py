@@ -32,8 +32,6 @@ from buildlib.image.reference import canonical
 from buildlib.project import Project
 from buildlib.publish.attestations import predicates_of, write_attested
 from buildlib.publish.gates import (
-    LEFT_OUT,
-    PASSED,
     GateOutcome,
     GateSubject,
     dropped,
@@ -44,6 +42,8 @@ from buildlib.publish.outcomes import Outcomes
 from buildlib.publish.plan import PublishPlan, Target, release_request
 from buildlib.publish.provenance import write_provenance
 from buildlib.publish.receipt import (
+    LEFT_OUT,
+    PASSED,
     GateRecord,
     Receipt,
     TargetRecord,
@@ -265,6 +265,8 @@ class PublishFlow:
                 problems += self._progress.failed(target, error)
         raise_problems([*problems, *tools.get()])
         self._begun = True
+        done = [record for record in self.receipt.gates if record.state != LEFT_OUT]
+        self.receipt.gates = done + self._left_out()
         self._progress.save("preflight")
         return self._progress.left(self._plan.targets)
 
@@ -321,16 +323,19 @@ class PublishFlow:
                 outcomes = run_gates(wanted, asked, cancel=self._context.cancel)
         records = {record.gate: record for record in self.receipt.gates if record.gate in known}
         records |= {outcome.record.gate: outcome.record for outcome in outcomes}
-        self.receipt.gates = [records[gate] for gate in self._plan.gates] + [
-            GateRecord(gate=skip.gate, state=LEFT_OUT, detail=skip.reason)
-            for skip in self._plan.skipped
-        ]
+        self.receipt.gates = [records[gate] for gate in self._plan.gates] + self._left_out()
         self.receipt.judged = judged
         self._progress.save("gates")
         for skip in self._plan.skipped:
             then = "; it can't be verified who published it" if skip.gate == SIGN else ""
             self._console.warn(f"{skip.gate} is left out: {skip.reason}{then}")
         raise_problems([outcome.error for outcome in outcomes if outcome.error])
+
+    def _left_out(self) -> list[GateRecord]:
+        return [
+            GateRecord(gate=skip.gate, state=LEFT_OUT, detail=skip.reason)
+            for skip in self._plan.skipped
+        ]
 
     def _ask_buildkit(self) -> None:
         """Get BuildKit's provenance, if it is signed or goes into the index."""

@@ -31,11 +31,16 @@ from buildlib.files import write_file
 from buildlib.image.platform import parse_platform
 from buildlib.image.reference import legal_part
 from buildlib.image.sbom import subject_of
-from buildlib.publish.plan import PublishPlan
+from buildlib.program import PROGRAM
+from buildlib.publish.plan import UNSIGNED, PublishPlan, Skip
 
 _T = TypeVar("_T")
 SCHEMA: Final = 1
 NAME: Final = "receipt.json"
+# What became of a gate.
+PASSED: Final = "passed"
+FAILED: Final = "failed"
+LEFT_OUT: Final = "left out"
 # The SBOMs: cosign's name of the type, and the end of the file's name.
 SBOM_FILES: Final = {"spdxjson": "spdx.json", "cyclonedx": "cdx.json"}
 # BuildKit's provenance: the URI of the type, and cosign's name of it.
@@ -195,7 +200,7 @@ def check_sbom(file: Path, digest: str) -> None:
         raise InputError(
             f"{file.name} is about another image",
             why=f"{said or 'it does not name its image'}, and this is {digest}",
-            hint="invoke docker-sbom --image ARCHIVE writes it again",
+            hint=f"{PROGRAM} docker-sbom --image ARCHIVE writes it again",
         )
 
 
@@ -214,6 +219,20 @@ def write_receipt(path: Path, receipt: Receipt) -> None:
         write_file(path, to_json(receipt.as_dict()) + "\n")
     except OSError as error:
         raise InputError(f"can't write {path}", why=str(error)) from error
+
+
+def skipped_in(receipt: Receipt) -> tuple[Skip, ...]:
+    """Return the gates that a publication leaves out by an option, until it is finished.
+
+    Afterwards `--resume` is the way to let them run.
+    """
+    if receipt.finished:
+        return ()
+    return tuple(
+        Skip(gate=record.gate, reason=record.detail)
+        for record in receipt.gates
+        if record.state == LEFT_OUT and record.detail != UNSIGNED
+    )
 
 
 def differences(one: Receipt, other: Receipt) -> list[str]:

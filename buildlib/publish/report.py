@@ -9,7 +9,6 @@ from buildlib.console import Console, redact, table, to_json
 from buildlib.files import counted, human_size
 from buildlib.image.reference import short_digest
 from buildlib.publish.receipt import Receipt, TargetRecord
-from buildlib.registry.tags import Tagged
 
 
 def as_text(receipt: Receipt) -> str:
@@ -26,7 +25,7 @@ def as_text(receipt: Receipt) -> str:
     ]
     parts = [
         table(head),
-        *([table([("gate", "outcome", ""), *gates])] if gates else []),
+        *([table([("gate", "outcome", ""), *gates], head=True)] if gates else []),
         *([_registries(receipt)] if receipt.targets else []),
     ]
     return redact("\n\n".join(parts))
@@ -50,7 +49,7 @@ def _registries(receipt: Receipt) -> str:
         for record in receipt.targets.values()
         for tag, reason in record.held_back.items()
     ]
-    return "\n".join([table(rows), *held])
+    return "\n".join([table(rows, head=True), *held])
 
 
 def _outcome(record: TargetRecord) -> str:
@@ -68,7 +67,7 @@ def _outcome(record: TargetRecord) -> str:
 @contextmanager
 def reported_tags(
     console: Console, digest: str, *, as_json: bool, resume: str = ""
-) -> Iterator[Callable[[Tagged, Mapping[str, str]], None]]:
+) -> Iterator[Callable[[Mapping[str, str]], None]]:
     """Collect tags as they are given, and print them after the block, also where it fails.
 
     Args:
@@ -79,20 +78,15 @@ def reported_tags(
     """
     rows: list[Mapping[str, str]] = []
 
-    def add(done: Tagged, row: Mapping[str, str]) -> None:
-        rows.append(row)
-        became = "is tagged" if done.moved else "was tagged already"
-        console.note(f"{row['reference']} {became}")
-
     def show() -> None:
         if as_json:
             console.answer(to_json({"digest": digest, "tags": rows}))
         else:
             cells = [_tag_row(row, digest) for row in rows]
-            console.answer(table(cells) if rows else "nothing to do")
+            console.report(table(cells) if rows else "nothing to do")
 
     try:
-        yield add
+        yield rows.append
     except BaseException:
         if rows or as_json:
             show()

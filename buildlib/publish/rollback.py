@@ -10,6 +10,7 @@ from typing import Final
 from buildlib.config.tag_rules import TagRule, VersionKind, latest_tag
 from buildlib.errors import GateError, InputError
 from buildlib.image.reference import LATEST
+from buildlib.program import PROGRAM
 from buildlib.registry.claim import Claim, all_claimed
 from buildlib.registry.repository import Repository
 from buildlib.registry.tags import Tagged, check_lapse, put_tag
@@ -95,7 +96,7 @@ def earlier_version(
     asked = [one for one in held if one.latest in one.tags]
     found = {one.repository.name: one.pointed_to(one.latest) for one in asked}
     moving = " and ".join(dict.fromkeys(one.latest for one in asked or held)) or LATEST
-    hint = "name the version: invoke docker-rollback --version VERSION"
+    hint = f"name the version: {PROGRAM} docker-rollback --version VERSION"
     if not found:
         raise InputError(f"no registry has a tag {moving}", hint=hint)
     texts = {name: version.text if version else "no release" for name, version in found.items()}
@@ -204,7 +205,7 @@ def roll_back(
         if tuple(replan()) != tuple(plans):
             raise GateError(
                 "tags were moved while the version to go back to was verified",
-                hint="see what they point to now, and run invoke docker-rollback again",
+                hint=f"see what they point to now, and run {PROGRAM} docker-rollback again",
             )
         for plan, tag in in_order(plans):
             claim = claims[plan.repository.name]

@@ -32,6 +32,7 @@ from buildlib.errors import (
     TransientError,
 )
 from buildlib.image.labels import NAMESPACE, names_of
+from buildlib.program import PROGRAM
 from buildlib.registry.repository import MANIFEST, Document, Repository
 from buildlib.registry.response import read_object
 
@@ -279,7 +280,7 @@ class Claim:
                 f"{self.repository.name}:{absent[0]} may still become another image",
                 why=f"{theirs.owner} began to publish {theirs.digest}, and has not ended",
                 hint="finish that publication with --resume; or, if it certainly has ended, run "
-                f"invoke docker-publish --discard-claim {silent.id}",
+                f"{PROGRAM} docker-publish --discard-claim {silent.id}",
             )
         return not absent
 

@@ -90,7 +90,8 @@ def _choose(name: str, executor: Runner) -> tuple[Scanner, str]:
             return scanner, version
     raise ToolError(
         f"{' and '.join(scanner.name for scanner in wanted)} not found: the gate has not passed",
-        hint=f"install {' or '.join(f'{one.name} ({one.install})' for one in wanted)}",
+        hint="install one of them: " * (len(wanted) > 1)
+        + "; ".join(f"{one.name}: {one.install}" for one in wanted),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from buildlib.errors import GateError, ToolError
 from buildlib.executor import Completed, Runner
 from buildlib.findings.vulnerability import Vulnerability, severity_of
+from buildlib.program import ways_to_get
 from buildlib.scan.scanner import (
     TIMEOUT,
     Scanned,
@@ -148,5 +149,5 @@ GRYPE: Final = Scanner(
     name=_NAME,
     version=_version,
     scan=_scan,
-    install="github.com/anchore/grype",
+    install=ways_to_get("anchore/grype"),
 )

@@ -16,6 +16,7 @@ from typing import Any, Final
 from buildlib.errors import GateError, InputError, ToolError
 from buildlib.executor import Completed, Runner
 from buildlib.findings.vulnerability import Vulnerability, severity_of
+from buildlib.program import ways_to_get
 from buildlib.scan.scanner import (
     TIMEOUT,
     Scanned,
@@ -164,5 +165,5 @@ TRIVY: Final = Scanner(
     name=_NAME,
     version=_version,
     scan=_scan,
-    install="github.com/aquasecurity/trivy",
+    install=ways_to_get("aquasecurity/trivy"),
 )

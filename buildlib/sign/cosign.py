@@ -21,12 +21,12 @@ from buildlib.errors import (
     ToolError,
     VerificationError,
 )
+from buildlib.program import ways_to_get
 from buildlib.retry import LaterError, is_transient
 from buildlib.shell import NOT_FOUND
 
-HOW_TO_INSTALL: Final = (
-    "install version 2 or 3 (docs.sigstore.dev/cosign/system_config/installation)"
-)
+_GO: Final = "go install github.com/sigstore/cosign/v2/cmd/cosign@latest"
+HOW_TO_INSTALL: Final = f"install version 2 or 3: {ways_to_get('sigstore/cosign', _GO)}"
 NO_SIGNATURE: Final = 10
 _NO_TAG: Final = 11
 _NO_MATCH: Final = 12

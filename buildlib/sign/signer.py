@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from buildlib.errors import (
 from buildlib.executor import Completed, Executor
 from buildlib.files import counted
 from buildlib.image.reference import short_digest
+from buildlib.program import PROGRAM
 from buildlib.registry.credentials import docker_store
 from buildlib.registry.transport import Transport
 from buildlib.retry import LaterError, Patience, Retrier
@@ -64,6 +65,7 @@ class Verified:
         signed_by: the key, or the identity.
         images: digests of the manifests that are signed as well.
         attestations: how many there are of each type.
+        platforms: those of the manifests, by digest, as far as they are known.
     """
 
     reference: str
@@ -71,6 +73,7 @@ class Verified:
     signed_by: str
     images: tuple[str, ...] = ()
     attestations: tuple[tuple[str, int], ...] = ()
+    platforms: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
@@ -82,10 +85,13 @@ class Verified:
             ("verified", self.reference),
             ("digest", self.digest),
             ("signed by", self.signed_by),
-            *(("manifest", short_digest(digest)) for digest in self.images),
+            *(("manifest", self._manifest(digest)) for digest in self.images),
             *((kind, counted(number, "signed attestation")) for kind, number in self.attestations),
         ]
         return table(rows)
+
+    def _manifest(self, digest: str) -> str:
+        return f"{short_digest(digest)} {self.platforms.get(digest, '')}".rstrip()
 
 
 def find_cosign(executor: Executor) -> Cosign:
@@ -296,8 +302,8 @@ class Signer:
                 return type(own)(
                     f"{own.what}; the index that names it is verified",
                     why=own.why,
-                    hint="sign all of it: invoke docker-sign, or cosign sign --recursive; where "
-                    "the index alone has to be signed: manifests = false in the table verify",
+                    hint=f"sign all of it: {PROGRAM} docker-sign, or cosign sign --recursive; "
+                    "where the index alone has to be signed: manifests = false in the table verify",
                 )
         return error
 
@@ -459,6 +465,6 @@ def _check_digest(reference: str) -> str:
         raise InputError(
             f"{reference} has no digest",
             why="a tag may have moved by the time that it is signed",
-            hint="give repository@sha256:…; invoke docker-push prints the digest",
+            hint=f"give repository@sha256:…; {PROGRAM} docker-push prints the digest",
         )
     return digest

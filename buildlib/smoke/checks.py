@@ -22,6 +22,7 @@ from buildlib.docker.engine import ENGINE_FAILED, NOT_EXECUTABLE, emulation_prob
 from buildlib.errors import TimedOutError
 from buildlib.executor import Completed
 from buildlib.image.platform import Platform
+from buildlib.program import PROGRAM
 from buildlib.shell import NOT_FOUND, shell_line
 from buildlib.smoke.processes import error_lines, written_elsewhere, wrong_user
 from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult
@@ -260,7 +261,7 @@ class PlatformSmoke:
             return shell_line(("docker", "run", "--rm", *options, subject.image, *words))
         where = ("--platform", str(subject.platform), "--image", subject.source)
         # A pattern: what stands in brackets would be read as one.
-        return shell_line(("invoke", "docker-smoke", *where, "--check", check.replace("[", "?")))
+        return shell_line((PROGRAM, "docker-smoke", *where, "--check", check.replace("[", "?")))
 
     def _options(
         self, command: Command, confined: Sequence[str] = ()

@@ -11,6 +11,7 @@ from buildlib.errors import EngineError
 from buildlib.executor import Executor
 from buildlib.image.archive import archive_file, open_archive
 from buildlib.image.reference import canonical
+from buildlib.program import PROGRAM
 from buildlib.tempfiles import passing_folder
 
 
@@ -65,7 +66,7 @@ def _load(path: Path, tag: str, executor: Executor) -> None:
         raise EngineError(
             f"{path.name} can't be loaded into the engine",
             why=(loaded.stderr or loaded.stdout or found.stderr).strip(),
-            hint="several platforms need the containerd image store: invoke doctor",
+            hint=f"several platforms need the containerd image store: {PROGRAM} doctor",
         )
     if found.stdout.strip() not in known:
         raise EngineError(

@@ -113,7 +113,7 @@ class SmokeReport(Report):
 
     def as_text(self) -> str:
         """Return a table of checks by platforms, and below it what failed or was left out."""
-        parts = [table(self._rows()), *(result.details() for result in self.results)]
+        parts = [table(self._rows(), head=True), *(result.details() for result in self.results)]
         return "\n\n".join(part for part in parts if part)
 
     def as_markdown(self) -> str:

@@ -30,6 +30,7 @@ from buildlib.image.labels import VERSION_LABEL
 from buildlib.image.platform import Platform, meant_platform, parse_platform
 from buildlib.image.size import saved
 from buildlib.policy.check import check_policy, find_linter
+from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.shell import shell_line
 from buildlib.smoke.checks import PlatformImage, PlatformSmoke, is_selected
@@ -43,7 +44,7 @@ from buildlib.tempfiles import remove_left
 # How often a run that is being cancelled looks whether its containers have let go, in seconds.
 _LOOK: Final = 0.2
 POLICY: Final = "policy"
-_LEAVES: Final = ("what smoke started", "invoke docker-smoke removes it before it starts again")
+_LEAVES: Final = ("what smoke started", f"{PROGRAM} docker-smoke removes it before it starts again")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -271,7 +272,7 @@ class SmokeFlow:
             self._console.note(reason)
         # Read once for all of them.
         seconds = (time.monotonic() - started) / len(results)
-        repeat = shell_line(("invoke", "docker-policy", "--image", subject.source))
+        repeat = shell_line((PROGRAM, "docker-policy", "--image", subject.source))
         checked = []
         for result in results:
             broken = report.errors_of(result.platform)

@@ -7,7 +7,7 @@ import sys
 from invoke.context import Context
 from invoke.tasks import task
 
-from buildlib.tasks.options import program_of
+from buildlib.program import program_of
 from buildlib.tasks.session import edge
 
 

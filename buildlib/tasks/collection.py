@@ -14,10 +14,11 @@ from invoke.program import Program
 from invoke.tasks import Task
 
 from buildlib.errors import InputError
+from buildlib.program import program_of
 from buildlib.tasks import adopt, build, check, project, release, run
 from buildlib.tasks.completion import Completion, completed_words
 from buildlib.tasks.images import Scope, for_images
-from buildlib.tasks.options import CommandLine, check_values, fresh, program_of
+from buildlib.tasks.options import CommandLine, check_values, fresh
 from buildlib.tasks.session import answer, environment, refusal
 from buildlib.tasks.values import Values
 
@@ -190,4 +191,4 @@ def task_list(program: str) -> str:
 
 
 def _fit(row: str, columns: int) -> str:
-    return row if len(row) <= columns else row[: columns - 1] + "…"
+    return row if len(row) <= columns else f"{row[: columns - 1].rpartition(' ')[0].rstrip()} …"

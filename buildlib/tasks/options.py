@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from copy import copy
-from pathlib import Path
 from string import whitespace
 from typing import Any
 
@@ -22,6 +21,7 @@ from invoke.program import Program
 from invoke.tasks import Task
 
 from buildlib.errors import InputError, did_you_mean
+from buildlib.program import program_of
 
 _UNKNOWN = "No idea what "
 
@@ -91,16 +91,6 @@ def _empty(flag: str) -> InputError:
         why="an empty one, as of a variable that is not set, is not the same as leaving it out",
         hint=f"give it one, or leave {flag} out",
     )
-
-
-def program_of(path: str) -> str:
-    """Return the name of the program that runs tasks: `invoke` or `buildlib`.
-
-    It is empty for another one, which may import tasks and has words of its own.
-    """
-    parts = Path(path).parts[-2:]
-    name = parts[0] if parts[1:] == ("__main__.py",) else "".join(parts[-1:])
-    return {"inv": "invoke", "invoke": "invoke", "buildlib": "buildlib"}.get(name, "")
 
 
 class CommandLine:

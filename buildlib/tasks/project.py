@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -117,7 +118,7 @@ def tag(
 
 @task(auto_shortflags=False, help={"json": "print it as JSON"})
 def config(context: Context, *, json: bool = False) -> None:
-    """Print every configured value, and where it came from."""
+    """Print the configuration as TOML, with its sources."""
     with edge(context, json=json) as run:
         from buildlib.commands import info
 
@@ -129,15 +130,23 @@ def config(context: Context, *, json: bool = False) -> None:
     help={
         "for": "ask what one kind of work needs, its registries and keys too: build, run, policy, "
         "smoke, scan, sbom, sign, publish, rehearse or builders",
+        "skip-gate": "as for docker-publish: leave out what a gate needs; repeat it",
         "json": "print it as JSON",
     },
+    iterable=["skip_gate"],
 )
-def doctor(context: Context, *, for_: str = "", json: bool = False) -> None:
+def doctor(
+    context: Context,
+    *,
+    for_: str = "",
+    skip_gate: Sequence[str] | None = None,
+    json: bool = False,
+) -> None:
     """Check what each task needs, and say how to get it."""
     with edge(context, json=json) as run:
         from buildlib.commands import info
 
-        info.show_diagnosis(run, group=for_, as_json=json)
+        info.show_diagnosis(run, group=for_, skips=tuple(skip_gate or ()), as_json=json)
 
 
 @task(

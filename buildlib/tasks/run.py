@@ -12,6 +12,7 @@ from invoke.tasks import task
 
 from buildlib.background import Background
 from buildlib.errors import InputError
+from buildlib.program import PROGRAM
 from buildlib.tasks.session import BUILD_ARG, SECRET, VERBOSE, edge
 
 _NAME_HELP = "of the container; default: that of the image"
@@ -38,7 +39,7 @@ def _exit(code: int) -> None:
     iterable=["env", "volume", "build_arg", "secret"],
     help={
         "persistent": "keep the data after the container, in ./data",
-        "socket": "socket of the engine; default: the one that invoke doctor shows",
+        "socket": f"socket of the engine; default: the one that {PROGRAM} doctor shows",
         "no-socket": "give the container no socket",
         "port": "port on this machine; default: the image's; 0: a free one",
         "host": "address to publish on; the service may have no authentication",
@@ -147,7 +148,10 @@ def docker_logs(context: Context, *, name: str = "", follow: bool = False) -> No
     _exit(code)
 
 
-@task(auto_shortflags=False, help={"name": _NAME_HELP, "command": "the shell; default: sh"})
+@task(
+    auto_shortflags=False,
+    help={"name": _NAME_HELP, "command": "the shell, or a command with its arguments; default: sh"},
+)
 def docker_shell(context: Context, *, name: str = "", command: str = "sh") -> None:
     """Open a shell in this project's container."""
     with edge(context) as run:

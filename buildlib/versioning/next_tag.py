@@ -12,6 +12,7 @@ import semver
 from buildlib.errors import BuildlibError, InputError, did_you_mean
 from buildlib.git.facts import Changes, GitFacts, NoGit
 from buildlib.git.history import Lineage
+from buildlib.program import PROGRAM
 from buildlib.version_schemes import EXAMPLES, Naming, Scheme
 from buildlib.versioning.preconditions import change_problems, no_git_problem, shallow_problem
 
@@ -72,7 +73,7 @@ def next_tag(step: Increment, before: Iterable[str], taken: Iterable[str], namin
         raise InputError(
             f"{step} is a step of SemVer",
             why=f'version-scheme is "{naming.scheme}"',
-            hint="name the version: invoke tag VERSION",
+            hint=f"name the version: {PROGRAM} tag VERSION",
         )
     used = {naming.version_of(tag) for tag in taken}
     before = tuple(before)
@@ -158,7 +159,7 @@ def _order_problems(
         place = "on" if before in git.head_tags else "before"
         yield InputError(
             f"{name} is out of order: {before} is {place} HEAD",
-            hint="choose a higher one; invoke version --next patch names one",
+            hint=f"choose a higher one; {PROGRAM} version --next patch names one",
         )
     for tag in sorted(set(lineage.after) - set(git.head_tags) - set(git.moving)):
         later = naming.parse(naming.version_of(tag))

@@ -11,6 +11,7 @@ from buildlib.files import counted
 from buildlib.git.facts import Changes, GitFacts, NoGit
 from buildlib.git.hidden_changes import Hidden
 from buildlib.image.reference import legal_part
+from buildlib.program import PROGRAM
 from buildlib.version_schemes import Naming
 from buildlib.versioning.version import Version, unversioned
 
@@ -102,7 +103,7 @@ def _not_on_a_tag(version: Version, git: GitFacts, naming: Naming) -> InputError
     return InputError(
         f"{version.value} is not a release: HEAD is not on a release tag",
         why=why,
-        hint="make one with invoke tag patch, or ask for --snapshot or --edge",
+        hint=f"make one with {PROGRAM} tag patch, or ask for --snapshot or --edge",
     )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from conftest import Checkout
 from invoke.tasks import Task
 
+from buildlib.publish.receipt import GateRecord, Receipt, write_receipt
 from buildlib.tasks.collection import TASKS
 from buildlib.tasks.options import fresh
 
@@ -162,6 +164,56 @@ def test_the_plan_of_a_release_and_a_registry_that_does_not_answer(shop: Checkou
     assert (code, found["version"]) == (0, "1.2.3")
     code, found = _answer(shop, "docker-bases --update --dry-run")
     assert (code, len(found["bases"])) == (6, 1)
+
+
+@pytest.mark.parametrize("how", ["--resume", "--pick-up"])
+def test_a_resumed_release_skips_what_it_has_skipped(shop: Checkout, how: str) -> None:
+    (shop.root / ".git/info/exclude").write_text("dist/\n", encoding="utf-8")
+    receipt = Receipt(
+        image=shop.image,
+        version="1.2.3",
+        revision=shop.git("rev-parse", "HEAD"),
+        mode="release",
+        archive="dist/x.oci.tar",
+        gates=[
+            GateRecord(gate="size", state="passed"),
+            GateRecord(gate="smoke", state="left out", detail="no engine"),
+            GateRecord(gate="sign", state="left out", detail="publish.sign = false"),
+        ],
+    )
+    write_receipt(shop.root / "dist/receipt.json", receipt)
+
+    def skipped(words: str) -> dict[str, str]:
+        code, found = _answer(shop, f"docker-publish --dry-run {words}")
+        assert code == 0
+        assert set(found["gates"]) == {"smoke"} - {one["gate"] for one in found["skipped"]}
+        return {one["gate"]: one["reason"] for one in found["skipped"]}
+
+    unsigned = {"sign": "publish.sign = false"}
+    assert skipped("") == unsigned
+    assert skipped(how) == {"smoke": "no engine", **unsigned}
+    assert skipped(f"{how} --skip-gate smoke --reason again") == {"smoke": "again", **unsigned}
+    # A finished release, and another commit, are not what was begun.
+    for changes in ({"finished": True}, {"revision": "f" * 40}):
+        write_receipt(shop.root / "dist/receipt.json", replace(receipt, **changes))
+        assert skipped(how) == unsigned
+
+
+def test_the_plan_of_a_release_names_programs_that_are_missing(shop: Checkout) -> None:
+    file = shop.root / "buildlib.toml"
+    gates = 'gates = ["policy", "scan", "sbom"]\n'
+    text = file.read_text(encoding="utf-8").replace('gates = ["smoke"]\nsign = false\n', gates)
+    file.write_text(f'{text}[sign]\nkey = "cosign.key"\n', encoding="utf-8")
+    shop.git("commit", "--quiet", "--all", "--message", "gates")
+    shop.git("tag", "v1.2.4")
+    (Path(shop.env["PATH"]) / "env").symlink_to(shutil.which("env") or "")
+    done = shop.invoke("docker-publish", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for name in ("hadolint", "grype and trivy", "syft", "cosign"):
+        assert f"warning: {name} not found" in done.stderr, done.stderr
+        assert f"brew install {name.partition(' ')[0]}, or a package or program of " in done.stderr
+    skips = "--skip-gate scan --skip-gate sbom --skip-gate sign --skip-gate policy --reason x"
+    assert "not found" not in shop.invoke("docker-publish", "--dry-run", *skips.split()).stderr
 
 
 def test_an_error_has_no_secret_and_no_control_characters(shop: Checkout) -> None:

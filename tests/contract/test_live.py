@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,15 @@ def _project(make_checkout: Make, tmp_path: Path) -> Checkout:
 [ "$1" = info ] && echo '{json.dumps(INFO)}' && exit
 [ "$1 $2" = "buildx build" ] || exit 1
 cat first
+until [ -e go ] || [ -e asks ]; do sleep 0.05; done
+if [ -e asks ]; then
+  stty -echo </dev/tty
+  printf 'Password: ' >/dev/tty
+  read -r typed </dev/tty
+  stty echo </dev/tty
+  echo >/dev/tty
+  echo "$typed" >typed
+fi
 until [ -e go ]; do sleep 0.05; done
 [ -e fails ] && cat broken && exit 1
 cat last
@@ -169,6 +179,28 @@ def test_an_interrupt_leaves_nothing_of_it(project: Checkout) -> None:
         assert not terminal.screen.cursor.hidden
 
 
+def test_the_question_for_a_password_is_not_drawn_over(project: Checkout) -> None:
+    with _building(project) as terminal:
+        terminal.until(_draws)
+        (project.root / "asks").touch()
+        terminal.until(lambda text: text.endswith("Password:"))
+        began, deadline = len(terminal.raw), time.monotonic() + 1.0
+        terminal.until(lambda _: time.monotonic() > deadline)
+        assert terminal.raw[began:] == b""
+        terminal.type("hunter2\n")
+        terminal.until(lambda _: (project.root / "typed").exists())
+        began = len(terminal.raw)
+        terminal.until(lambda _: terminal.raw[began:].count(b"running") >= 3)
+        assert terminal.text.count("Password:") == 1
+        (project.root / "go").touch()
+        assert terminal.ended() == 0
+        shown = terminal.text
+    assert (project.root / "typed").read_text(encoding="utf-8") == "hunter2\n"
+    assert "hunter2" not in shown
+    assert "Password:\n" in shown
+    assert shown.count("   12.5 s [compile 2/3] RUN go build") == 1
+
+
 def test_the_log_of_the_step_that_failed_comes_last(project: Checkout) -> None:
     (project.root / "fails").touch()
     with _building(project) as terminal:
@@ -200,6 +232,18 @@ program.run()
 assert "buildlib.tasks" in sys.modules
 assert "rich" not in sys.modules
 """
+
+
+def test_a_report_fits_a_narrow_terminal(project: Checkout) -> None:
+    argv = [sys.executable, "-m", "invoke", "doctor"]
+    env = project.environment({"COLUMNS": None, "LINES": None, "NO_COLOR": None})
+    with on_a_terminal(argv, project.root, env, columns=60, lines=200) as terminal:
+        terminal.ended()
+    lines = re.sub(rb"\x1b\[[0-9;]*m", b"", terminal.raw).decode().split("\r\n")
+    assert "build" in lines
+    # What is longer is one word: it would be broken at any width.
+    assert [line for line in lines if len(line) > 60 and " " in line.strip()] == []
+    assert b"\x1b[32mok\x1b[0m" in terminal.raw
 
 
 @pytest.mark.parametrize("words", ["version", "docker-build"])

@@ -84,3 +84,16 @@ def test_a_tag_that_a_mirror_lacks_is_named_with_the_key(
     with pytest.raises(InputError, match="has no tag 9") as caught:
         bases(edge, check=False, update=True, as_json=False)
     assert caught.value.why == "base-images names it in place of alpine:3.22"
+
+
+@pytest.mark.parametrize("words", ["", "--check", "--update"])
+def test_an_image_without_a_base_needs_no_attention(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    write_project(tmp_path, 'image = "thing"\n', "FROM scratch\nCOPY app /\n")
+    edge = Edge(tmp_path, {}, dry=False, quiet=True)
+    for as_json in (True, False):
+        bases(edge, check="check" in words, update="update" in words, as_json=as_json)
+    printed = capsys.readouterr().out
+    assert '"bases": []' in printed
+    assert printed.endswith("there is no external base image to look after\n")

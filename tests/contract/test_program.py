@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,6 +33,21 @@ def test_its_tasks_are_those_of_invoke(make_checkout: Make, bare: Checkout) -> N
         expected = invoked.stdout.replace(str(other.root), str(bare.root))
         expected = expected.replace(other.image, bare.image)
         assert done.stdout.replace("buildlib [", "inv[oke] [") == expected
+
+
+def test_what_it_advises_can_be_typed(make_checkout: Make, bare: Checkout) -> None:
+    other = make_checkout("FROM scratch AS final\n", folder="other")
+    for words in (
+        ["docker-size", "--image", "gone.tar"],
+        ["docker-size", "--image", "gone.tar", "--json"],
+        ["--help", "docker-run"],
+    ):
+        done, invoked = _run(bare, *words), other.invoke(*words, COLUMNS="80")
+        assert done.returncode == invoked.returncode
+        own, others = (" ".join((one.stdout + one.stderr).split()) for one in (done, invoked))
+        assert re.search("buildlib (docker-build|doctor)", own)
+        assert re.search("invoke (docker-build|doctor)", others)
+        assert not re.search("invoke (docker-|doctor)", own)
 
 
 def test_its_help_lists_the_tasks_by_their_work(bare: Checkout) -> None:

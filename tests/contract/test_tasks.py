@@ -163,6 +163,10 @@ BAD = {
     "a build arg that is a secret": (["--build-arg", "API_TOKEN=x"], {}, "--secret id=API_TOKEN"),
     "a secret that is none": (["--secret", "foo"], {}, "id=NAME,env=NAME"),
     "an unknown platform": (["--platform", "linux/amd46"], {}, "did you mean linux/amd64"),
+    "one of docker's variable": (
+        [], {"DOCKER_DEFAULT_PLATFORM": "nope"}, "DOCKER_DEFAULT_PLATFORM has it\n  known: "),
+    "one of our variable": (
+        [], {"BUILDLIB_PLATFORMS": "nope"}, "platforms from environment (BUILDLIB_PLATFORMS)"),
     "all platforms where none is configured": (["--platform", "all"], {}, "none is configured"),
     "a push to nowhere": (["--push"], {}, "no registry is named"),
     "a push to nowhere in buildx's words": (

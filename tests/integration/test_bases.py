@@ -277,7 +277,6 @@ def test_an_index_without_a_platform_is_never_pinned(project: Checkout, shelf: S
 @pytest.mark.parametrize(
     ("dockerfile", "config", "words", "code", "said"),
     [
-        pytest.param("FROM scratch\n", "", (), 2, "has no external base image", id="no base"),
         pytest.param("FROM {name}:9.9\n", "", (), 2, "has no tag 9.9", id="no such tag"),
         pytest.param(
             "FROM {name}:3.22\n", "", ("--check", "--update"), 2, "contradicts", id="both"

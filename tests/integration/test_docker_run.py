@@ -425,6 +425,11 @@ def test_arguments_run_beside_the_server_and_a_shell_in_it(project: Checkout) ->
         check=False,
     )
     assert (shell.returncode, shell.stdout) == (5, "1001\n")
+    listed = project.invoke("docker-shell", "--command", "ls -d /app")
+    assert (listed.returncode, listed.stdout) == (0, "/app\n")
+    missing = project.invoke("docker-shell", "--command", "nosuch -x")
+    assert missing.returncode == 4
+    assert "error: the container can't run 'nosuch'" in missing.stderr
 
 
 def test_a_code_of_the_command_is_passed_on(project: Checkout) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 import buildlib
 from buildlib import errors
+from buildlib.goreleaser.config_block import BEGIN
+from buildlib.tasks.collection import TASKS
 
 PACKAGE = Path(buildlib.__file__).parent
 
@@ -26,6 +29,7 @@ GROUND = [
     "retry",
     "tempfiles",
     "shell",
+    "program",
     "version_schemes",
     "executor",
     "activity",
@@ -235,3 +239,22 @@ def test_no_message_names_a_script_of_this_repository() -> None:
         if name in path.read_text(encoding="utf-8")
     }
     assert said == set()
+
+
+def _texts(module: str) -> Iterator[str]:
+    """Yield the texts of a module, without its documentation."""
+    documentation = {id(node.value) for node in _nodes(module) if isinstance(node, ast.Expr)}
+    for node in _nodes(module):
+        if isinstance(node, ast.Constant) and id(node) not in documentation:
+            yield str(node.value)
+
+
+def test_advice_names_the_program_that_runs() -> None:
+    names = "|".join(task.name.replace("_", "-") for task in TASKS)
+    advice = re.compile(rf"\binvoke (?:{names})\b|^invoke$")
+    # What `init` writes and translates is for the tasks.py that it makes.
+    modules = [name for name in _modules() if _package(name) != "adopt"]
+    texts = {text for name in modules for text in _texts(name) if advice.search(text)}
+    found = texts - set(_texts("program")) - set(_texts("config.config"))
+    # A line in a file, whoever writes it.
+    assert found == {BEGIN}

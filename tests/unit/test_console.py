@@ -14,7 +14,7 @@ import time
 import pytest
 
 from buildlib import interrupts
-from buildlib.console import BuildStep, Console, Event, clean, redact, table, wants_colour
+from buildlib.console import BuildStep, Console, Event, clean, fit, redact, table, wants_colour
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.files import counted, human_size
 
@@ -372,6 +372,79 @@ def test_states_have_the_same_colours_everywhere() -> None:
     plain = Terminal()
     Console({"TERM": "xterm", "NO_COLOR": "1"}, out=plain).answer(REPORT)
     assert plain.getvalue() == f"{REPORT}\n"
+    # One that is not the answer looks the same.
+    beside, quiet = Terminal(), Terminal()
+    Console({"TERM": "xterm"}, err=beside).note_report(REPORT)
+    Console({"TERM": "xterm"}, err=quiet, quiet=True).note_report(REPORT)
+    assert (beside.getvalue(), quiet.getvalue()) == (screen.getvalue(), "")
+
+
+DOCTOR = """\
+build
+  ok         docker                   29.1.3 (at least 20.10)
+  missing    base images              docker.io/library/golang:1.25 has no digest in the Dockerfile
+             invoke docker-bases --update pins them to what the registry has; commit that
+
+ready:     run, policy, smoke, scan, sbom, sign, publish, rehearse, builders"""
+NARROW = """\
+build
+  ok         docker                   29.1.3 (at least
+                                      20.10)
+  missing    base images
+             docker.io/library/golang:1.25 has no digest
+             in the Dockerfile
+             invoke docker-bases --update pins them to
+             what the registry has; commit that
+
+ready:     run, policy, smoke, scan, sbom, sign, publish,
+           rehearse, builders"""
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(58, NARROW), (200, DOCTOR), (0, DOCTOR)])
+def test_a_report_is_broken_between_words_on_a_terminal(columns: int, shown: str) -> None:
+    master, slave = pty.openpty()
+    try:
+        screen, pipe = Screen(slave, columns), io.StringIO()
+        Console({"TERM": "dumb"}, out=screen).report(DOCTOR)
+        Console({"TERM": "dumb"}, out=pipe).report(DOCTOR)
+        assert screen.getvalue() == f"{shown}\n"
+        assert pipe.getvalue() == f"{DOCTOR}\n"
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+@pytest.mark.parametrize("columns", range(1, 120))
+def test_no_word_is_lost_or_broken_at_any_width(columns: int) -> None:
+    narrow = fit(DOCTOR, columns)
+    assert narrow.split() == DOCTOR.split()
+    # What is longer is one word, after the columns before it.
+    long = [line for line in narrow.splitlines() if len(line) > max(columns, 50)]
+    assert [line for line in long if " " in line.rpartition("  ")[2]] == []
+
+
+def test_columns_that_do_not_fit_become_lists() -> None:
+    rows = [("name", "state", "health", "image"), ("one", "running", "", "one:1.2.3"),
+            ("another", "exited", "healthy", "other:latest")]  # fmt: skip
+    wide = """\
+name     state    health   image
+one      running           one:1.2.3
+another  exited   healthy  other:latest"""
+    assert table(rows, head=True, columns=80) == wide
+    assert table(rows, head=True, columns=0) == wide
+    assert table(rows, columns=30) == wide
+    assert (
+        table(rows, head=True, columns=30)
+        == """\
+name   one
+state  running
+image  one:1.2.3
+
+name    another
+state   exited
+health  healthy
+image   other:latest"""
+    )
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 retries"), (1, "1 retry"), (2, "2 retries")])

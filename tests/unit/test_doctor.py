@@ -10,7 +10,7 @@ from buildlib.config.config import Config
 from buildlib.console import Console
 from buildlib.doctor import registries
 from buildlib.doctor.check import MISSING, NOTE, OK, UNASKED, Check
-from buildlib.doctor.report import GROUPS, Diagnosis, check_group, diagnose, parts_of
+from buildlib.doctor.report import GROUPS, Diagnosis, check_group, check_skips, diagnose, parts_of
 from buildlib.errors import InputError
 from buildlib.executor import Completed
 from buildlib.git.facts import NoGit
@@ -144,6 +144,19 @@ def test_a_group_needs_what_its_gates_need(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown 'publihs'") as caught:
         check_group("publihs")
     assert caught.value.hint == "did you mean publish?"
+
+
+def test_what_a_skipped_gate_needs_is_not_asked(tmp_path: Path) -> None:
+    config = _config(tmp_path, 'image = "t"\n[publish]\ngates = ["scan", "sbom"]\n')
+    assert parts_of("publish", config) == ("build", "scan", "sbom", "sign", "publish")
+    skipped = check_skips("publish", ["scan", "sign"])
+    assert parts_of("publish", config, skipped) == ("build", "sbom", "publish")
+    assert parts_of("rehearse", config, skipped) == ("build", "sbom", "rehearse")
+    with pytest.raises(InputError, match="there is no gate 'scna'"):
+        check_skips("publish", ["scna"])
+    with pytest.raises(InputError, match="--skip-gate needs --for publish"):
+        check_skips("scan", ["scan"])
+    assert check_skips("", []) == frozenset()
 
 
 def test_a_registry_tells_who_may_push_and_who_may_not(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
+from buildlib.console import Console
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
@@ -24,6 +27,7 @@ from buildlib.errors import (
     exit_code_of,
 )
 from buildlib.executor import Completed, Watch
+from buildlib.project import Checkout as MadeCheckout
 
 from fakes import DOCKER_INFO as INFO
 from fakes import STEP, FakeDocker, FakeExecutor, a_console, a_project, words_after, write_project
@@ -282,6 +286,60 @@ def test_a_full_disk_is_that_of_the_output_or_the_engines(
         _build(write_project(tmp_path), docker, output="oci")
     assert caught.value.what.startswith(what.replace("DIST", dist))
     assert ("docker system df" in caught.value.hint) is ("engine" in what)
+
+
+def test_the_placeholder_of_a_base_image_is_looked_for_in_no_registry(tmp_path: Path) -> None:
+    docker = FakeDocker(code=1)
+    name = "[context alpine:3.22] load metadata for docker.io/library/alpine:3.22"
+    error = "no match for platform in manifest: not found"
+    docker.lines = [json.dumps({"vertexes": [{**STEP, "name": name, "error": error}]})]
+    source = '{ source = "docker-image://here", stand-in = true }'
+    config = f'image = "thing"\n[base-images]\n"alpine:3.22" = {source}\n'
+    project = write_project(tmp_path, config, dockerfile="FROM alpine:3.22\n")
+    with pytest.raises(EngineError, match="the placeholder for a base image is not for") as caught:
+        _build(project, docker)
+    assert "imagetools" not in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("platforms", "size"),
+    [
+        (("linux/amd64", "linux/arm64"), "5.818 MB to pull, linux/amd64"),
+        (("linux/arm64", "linux/s390x"), "5.818 MB to pull"),
+        (("linux/amd64",), "5.818 MB to pull"),
+    ],
+)
+def test_a_size_says_of_which_platform_it_is(
+    tmp_path: Path, platforms: tuple[str, ...], size: str
+) -> None:
+    result, _ = _build(write_project(tmp_path), FakeDocker(), platforms=platforms)
+    assert f"size          {size}\n" in result.as_text()
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_the_lines_that_write_a_commit_are_shown_on_request(
+    tmp_path: Path, *, verbose: bool
+) -> None:
+    (tmp_path / "files").mkdir()
+    write_project(tmp_path / "files")
+    project = a_project(write_project(tmp_path))
+    made = MadeCheckout(
+        folder=tmp_path, top=tmp_path, lines=("env GIT_CONFIG_COUNT=0 git archive",)
+    )
+    err = io.StringIO()
+    console = Console({}, out=io.StringIO(), err=err, verbose=verbose)
+    build_image(replace(project, checkout=made), BuildRequest(), FakeDocker(), console)
+    (line,) = [line for line in err.getvalue().splitlines() if "docker buildx build" in line]
+    assert line.startswith("docker" if verbose else "$ docker")
+    assert ("GIT_CONFIG_COUNT" in err.getvalue()) == verbose
+
+
+def test_a_line_to_paste_leaves_no_file_behind(tmp_path: Path) -> None:
+    project = a_project(write_project(tmp_path))
+    docker = FakeDocker()
+    shown = _build(project.config.root, docker)[1]
+    assert "--metadata-file" not in shown + build_line(plan_build(project, BuildRequest())[0])
+    assert any("--metadata-file" in argv for argv in docker.asked)
 
 
 BASES = {

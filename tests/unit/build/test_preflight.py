@@ -382,6 +382,71 @@ def test_sources_that_the_context_will_not_have(
     assert [message in str(p) for p in problems] == ([True] if message else [])
 
 
+@pytest.mark.parametrize(
+    ("dockerfile", "missing", "likely"),
+    [
+        pytest.param(
+            "FROM alpine\nARG TARGETARCH\nCOPY out/thing-$TARGETARCH app /\n",
+            ["out/thing-arm64"],
+            [],
+            id="the platform, each",
+        ),
+        pytest.param(
+            'ARG NAME="thing"\nFROM scratch\nARG NAME\nARG END=x-${NAME}\nCOPY ${END} /\n',
+            ["x-thing"],
+            [],
+            id="defaults",
+        ),
+        pytest.param(
+            "FROM python:3.12\nARG PYTHON_VERSION=3\nCOPY lib-$PYTHON_VERSION /\n",
+            [],
+            ["lib-3"],
+            id="the base image may set it",
+        ),
+        pytest.param(
+            "FROM scratch AS a\nENV NAME=there OTHER=x\nFROM a\nARG NAME=gone\nARG OTHER=y\n"
+            "COPY $NAME $OTHER /\n",
+            [],
+            [],
+            id="an ENV wins",
+        ),
+        pytest.param(
+            "ARG G=x\nFROM scratch\nARG NONE\nCOPY $G ${NONE} $TARGETARCH /\nARG G\n",
+            [],
+            [],
+            id="not declared in the stage, or without a value",
+        ),
+        pytest.param(
+            "FROM scratch\nARG BUILDARCH\nCOPY gone-$BUILDARCH /\n",
+            [],
+            ["gone-"],
+            id="that of the builder",
+        ),
+        pytest.param("FROM scratch\nARG X=app\nCOPY $X *.$X /\n", [], [], id="there"),
+    ],
+)
+def test_a_source_with_variables_is_looked_for(
+    tmp_path: Path, dockerfile: str, missing: list[str], likely: list[str]
+) -> None:
+    write_project(tmp_path, dockerfile=dockerfile)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thing-amd64").touch()
+    project = a_project(tmp_path)
+    plan = make_build_plan(
+        project, BuildRequest(platforms=("linux/amd64", "linux/arm64")), project.dockerfile()
+    )
+    ignore = preflight.read_ignore(plan)
+    problems = preflight.check_dockerfile(plan, project.dockerfile(), ignore)
+    warnings = preflight.likely_missing(plan, ignore)
+    for found, names in (([one.what for one in problems], missing), (list(warnings), likely)):
+        assert len(found) == len(names)
+        assert all(f"copies {name}" in text for text, name in zip(found, names, strict=True))
+    # Without a platform it is not known which one it will be.
+    plan = make_build_plan(project, BuildRequest(), project.dockerfile())
+    problems = preflight.check_dockerfile(plan, project.dockerfile(), ignore)
+    assert bool(problems) == (bool(missing) and "TARGETARCH" not in dockerfile)
+
+
 def test_a_pattern_that_is_none_is_told_with_its_file(tmp_path: Path) -> None:
     write_project(tmp_path)
     (tmp_path / "Dockerfile.dockerignore").write_text("app\n[z-a]\n", encoding="utf-8")

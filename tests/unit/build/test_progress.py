@@ -3,6 +3,9 @@ from __future__ import annotations
 import base64
 import json
 
+import pytest
+
+from buildlib.activity import in_bytes
 from buildlib.build.progress import BuildProgress
 
 
@@ -148,3 +151,16 @@ def test_a_part_that_ended_is_not_what_a_step_does_now() -> None:
     progress.feed(_status(id="exporting layers"))
     progress.feed(_status(id="naming to x", completed="2026-01-01T00:00:01Z"))
     assert _running(progress) == [("exporting", "exporting layers")]
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "text"),
+    [
+        (0, 600, "0.0 of 0.6 kB"),
+        (12_345, 0, "12.3 kB"),
+        (99_999, 100_000, "0.1 of 0.1 MB"),
+        (2_500_000, 40_000_000, "2.5 of 40.0 MB"),
+    ],
+)
+def test_few_bytes_are_more_than_none(done: int, total: int, text: str) -> None:
+    assert in_bytes(done, total) == text

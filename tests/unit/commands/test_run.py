@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from buildlib.commands import run as run_commands
 from buildlib.console import Console
+from buildlib.errors import EngineError, InputError
 from buildlib.executor import Completed
 
 from fakes import FakeExecutor, a_console
@@ -87,3 +90,35 @@ def test_an_address_is_one_in_the_status_too(
     run_commands.status(run, as_json=True)  # type: ignore[arg-type]
     (row,) = json.loads(out.getvalue())["containers"]
     assert row["address"] == address
+
+
+@pytest.mark.parametrize(
+    ("code", "there", "clear"), [(0, 0, False), (127, 0, False), (127, 1, True), (126, 126, True)]
+)
+def test_a_program_that_the_container_does_not_have_is_named(
+    monkeypatch: pytest.MonkeyPatch, code: int, there: int, *, clear: bool
+) -> None:
+    console, _, _ = a_console()
+    run: Any = _edge(monkeypatch, console)
+    executor: FakeExecutor = run.executor
+    executor.answers["docker", "exec"] = Completed(code=there)
+    asked: list[Sequence[str]] = []
+
+    def attach(argv: Sequence[str], **_: object) -> int:
+        asked.append(argv)
+        return code
+
+    monkeypatch.setattr(executor, "attach", attach)
+    if clear:
+        with pytest.raises(EngineError, match="the container can't run 'nosuch'"):
+            run_commands.shell(run, "", "nosuch -la 'a b'")
+    else:
+        assert run_commands.shell(run, "", "nosuch -la 'a b'") == code
+    assert asked == [("docker", "exec", "--interactive", "thing", "nosuch", "-la", "a b")]
+
+
+@pytest.mark.parametrize("command", ["", "'sh"])
+def test_a_command_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    run: Any = _edge(monkeypatch, a_console()[0])
+    with pytest.raises(InputError, match="--command can't be read"):
+        run_commands.shell(run, "", command)

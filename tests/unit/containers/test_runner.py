@@ -15,7 +15,7 @@ from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.health import Health
 from buildlib.containers.inspect import image_group, published_at
 from buildlib.containers.plan import RUN_ID, Mount, RunPlan, RunRequest, make_run_plan
-from buildlib.containers.runner import ContainerRunner, describe_engine
+from buildlib.containers.runner import ContainerRunner, Running, describe_engine
 from buildlib.docker.endpoint import Candidate, EngineKind, Pinged, find_engine
 from buildlib.docker.engine import EngineFacts
 from buildlib.errors import BuildlibError, EngineError, GateError, InputError, ProblemsError
@@ -412,7 +412,7 @@ def test_a_name_is_no_pattern(name: str) -> None:
 def test_room_is_made_for_a_name_not_for_the_beginning_of_an_identity() -> None:
     other = Completed(code=0, stdout=json.dumps([{"Id": "feed01", "Name": "/other"}]))
     docker = Docker({"container inspect feed": other})
-    assert not Containers(docker, "thing").make_room("feed")
+    assert Containers(docker, "thing").make_room("feed") is None
     assert docker.said("rm") == []
 
 
@@ -430,6 +430,39 @@ def test_room_is_made_for_a_name_not_for_the_beginning_of_an_identity() -> None:
 def test_where_a_free_port_is_found(printed: str, address: str) -> None:
     docker = Docker({"port": Completed(code=0, stdout=printed)})
     assert published_at(docker, "c", 80) == address
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        pytest.param("", "replaced our own older container thing", id="of an older version"),
+        pytest.param("{here}", "replaced our own older container thing", id="of this checkout"),
+        pytest.param(
+            "/srv/other",
+            "warning: replaced the container thing, which was started from /srv/other; --name",
+            id="of another checkout",
+        ),
+    ],
+)
+def test_it_says_whose_container_was_replaced(tmp_path: Path, label: str, said: str) -> None:
+    key = "buildlib.run"
+    labels = {key: "thing", f"{key}-checkout": label.format(here=tmp_path)}
+    older = {"Id": "1", "Name": "/thing", "Config": {"Labels": labels}, "State": {}}
+    docker = Docker({"container inspect": Completed(code=0, stdout=json.dumps([older]))})
+    console, _, err = a_console()
+    config = load_config(write_project(tmp_path, 'image = "thing"\n'), {})
+    engine = describe_engine(Pinged(candidate=Candidate(source="x", address="tcp://x:1")), GOOD)
+    request = RunRequest(args=("true",), name="thing")
+    flow = ContainerRunner(config, {}, request, engine, docker, console, tmp_path)
+    flow.prepare(flow.plan("thing:1"))
+    assert docker.said("rm") == ["rm --force --volumes 1"]
+    assert err.getvalue().splitlines()[-1].startswith(said)
+
+
+def test_it_says_what_was_asked() -> None:
+    empty = dict.fromkeys(("container", "image", "version", "data", "socket", "engine", "stop"), "")
+    running = Running(name="x", address="http://a", health="GET /health on port 80", **empty)
+    assert "checked    GET /health on port 80\n" in running.as_text()
 
 
 class Going(Docker):

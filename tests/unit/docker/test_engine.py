@@ -174,6 +174,14 @@ def test_a_listing_that_fails_is_made_again() -> None:
     assert len(pauses) == 2
 
 
+def test_an_engine_that_does_not_answer_is_told() -> None:
+    said = "Cannot connect to the Docker daemon at tcp://127.0.0.1:1."
+    engine = FakeExecutor({("docker", "ps"): Completed(code=1, stderr=said)})
+    with pytest.raises(EngineError, match="the Docker engine does not answer") as caught:
+        listed(engine, "ps", "--quiet", sleep=lambda _: None)
+    assert caught.value.why == said
+
+
 def test_an_engine_that_lists_nothing_is_told_and_not_taken_for_empty() -> None:
     engine, pauses = _Listing(99), list[float]()
     with pytest.raises(EngineError, match="docker image failed") as caught:

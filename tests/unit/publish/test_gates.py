@@ -21,7 +21,8 @@ from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed, Executor
 from buildlib.policy.report import PolicyReport
-from buildlib.publish.gates import FAILED, PASSED, GateSubject, missing_tools, run_gates
+from buildlib.publish.gates import GateSubject, missing_tools, run_gates
+from buildlib.publish.receipt import FAILED, PASSED
 from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult, SmokeReport
 
 from fakes import FakeExecutor, a_console, a_project, words_after, write_project

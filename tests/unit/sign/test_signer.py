@@ -503,6 +503,9 @@ def test_what_somebody_else_states_about_the_whole_hides_nothing_about_its_image
     answers = Answers(VERIFIED, whole, STATED, STATED)
     found = _signer(answers, []).verify(REFERENCE, WITH_BILLS, images=IMAGES)
     assert found.attestations == (("spdxjson", 2),)
+    named = replace(found, images=IMAGES, platforms={IMAGES[0]: "linux/arm64/v8"})
+    assert f"manifest   sha256:{'b' * 12} linux/arm64/v8\n" in named.as_text()
+    assert f"manifest   sha256:{'c' * 12}\n" in named.as_text()
 
 
 @pytest.mark.parametrize(
