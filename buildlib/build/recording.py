@@ -20,11 +20,13 @@ from buildlib.build.preflight import read_ignore, secret_values
 from buildlib.build.progress import BuildProgress
 from buildlib.build.result import BuildResult
 from buildlib.console import BuildStep, Console
+from buildlib.docker.client_config import chosen_builder
 from buildlib.docker.engine import Builder, EngineFacts, inspect_builder
 from buildlib.dockerfile.definitions import Stage, Written, read_written, stages_of
 from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import BuildlibError, CancelledError
 from buildlib.executor import Executor
+from buildlib.files import write_file
 from buildlib.findings.secrets import looks_secret
 from buildlib.git.facts import GitFacts
 from buildlib.project import Project
@@ -40,6 +42,9 @@ _PROXY: Final = "_PROXY"
 _ERROR: Final = 4000
 # After any time.
 _NEVER: Final = "~"
+# What is known of a builder, and of how many builders.
+_FACTS: Final = ("driver", "nodes", "BuildKit")
+_BUILDERS: Final = 20
 # Seconds for the files of a build that failed.
 _PATIENCE: Final = 5.0
 
@@ -158,7 +163,7 @@ class Recording:
             native=str(engine.platform or ""),
             output=hidden.text(str(plan.output)),
             references=plan.references,
-            builder=plan.builder,
+            builder=plan.builder or _current(about),
             tools={"docker": engine.client, "buildx": engine.buildx, "engine": engine.server},
             argv=tuple(self._word(word, known) for word in buildx_argv(plan)),
             args=known,
@@ -185,17 +190,25 @@ class Recording:
     def _builder(self) -> tuple[str, str, str]:
         """Return the builder's driver, its nodes, and their BuildKit.
 
-        buildx is not asked again where the tools are those of the build before.
+        buildx is asked once for each builder and each version of the tools.
         """
-        found, before = self._about.builder, self._before.get()
-        if found is None and before and before.driver and not before.builder:
-            same = self._now.tools.items() <= before.tools.items()
-            if same and before.builder == self._now.builder:
-                return before.driver, before.node, before.tools.get("buildkit", "")
+        env, path = self._about.project.env, self._store.builders
+        words = (self._now.builder, env.get("DOCKER_HOST", ""), *sorted(self._now.tools.values()))
+        key, known = " ".join(words), dict[str, list[str]]()
+        with suppress(OSError, ValueError):
+            known = dict(json.loads(path.read_text(encoding="utf-8")))
+        found = self._about.builder
+        if found is None and len(told := known.get(key, [])) == len(_FACTS):
+            driver, nodes, buildkit = told
+            return driver, nodes, buildkit
         found = found or inspect_builder(self._executor, self._about.plan.builder)
         versions = {one.buildkit for one in found.nodes} | {found.buildkit}
         nodes = ", ".join(one.name for one in found.nodes)
-        return found.driver, nodes, ", ".join(sorted(filter(None, versions)))
+        facts = found.driver, nodes, ", ".join(sorted(filter(None, versions)))
+        if all(facts):
+            newest = [*known.items()][-_BUILDERS:]
+            write_file(path, json.dumps(dict(newest) | {key: list(facts)}))
+        return facts
 
     def follow(self, progress: BuildProgress) -> None:
         """Take the steps from here on; a build that is tried again begins again."""
@@ -318,6 +331,12 @@ def _outcome(
         "result": "interrupted" if stopped else "failed",
         "error": hidden.text(text)[:_ERROR],
     }
+
+
+def _current(about: Recorded) -> str:
+    """Return the name of the builder in use; that of docker's default context has none."""
+    context = about.engine.context
+    return chosen_builder(about.project.env) or ("" if context == "default" else context)
 
 
 def _given_bases(plan: BuildPlan) -> Iterator[tuple[str, str]]:

@@ -28,11 +28,13 @@ class RecordStore:
         folder: where they are, with the key of fingerprints.
         keep: how many are kept.
         days: how long.
+        shared: a directory for what is known for every project; None: the same one.
     """
 
-    def __init__(self, folder: Path, *, keep: int, days: int) -> None:
+    def __init__(self, folder: Path, *, keep: int, days: int, shared: Path | None = None) -> None:
         """Change nothing yet."""
         self.folder, self._keep, self._days = folder, keep, days
+        self.builders = (shared or folder) / "builders"
 
     @property
     def hashes(self) -> Path:
@@ -138,13 +140,13 @@ def open_store(config: Config, env: Mapping[str, str]) -> RecordStore | None:
     if not settings.enabled or not settings.keep:
         return None
     if settings.directory:
-        folder = config.root / Path(settings.directory).expanduser()
+        folder, shared = config.root / Path(settings.directory).expanduser(), None
     elif state := _state(env):
         name = f"{config.short_name}-{zlib.crc32(os.fsencode(config.root)):08x}"
-        folder = state / "buildlib" / name
+        folder, shared = state / "buildlib" / name, state / "buildlib"
     else:
         return None
-    return RecordStore(folder, keep=settings.keep, days=settings.max_age)
+    return RecordStore(folder, keep=settings.keep, days=settings.max_age, shared=shared)
 
 
 def _state(env: Mapping[str, str]) -> Path | None:

@@ -20,7 +20,7 @@ from buildlib.config.config import load_config
 from buildlib.dockerfile.definitions import InstructionText
 from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.errors import CancelledError, EngineError
-from buildlib.executor import Watch
+from buildlib.executor import Completed, Watch
 from buildlib.git.facts import NoGit
 from buildlib.records.files import Hashes, matcher, read_files
 from buildlib.records.record import (
@@ -433,3 +433,37 @@ def test_a_link_that_is_named_is_followed(tmp_path: Path) -> None:
     assert found["l"].mode == "100644"
     below = read_files(tmp_path, (".",), DockerIgnore([]), Hashes(None)).files
     assert below["l"].mode == "120777"
+
+
+def test_buildx_is_asked_once_about_its_builder(project: Path) -> None:
+    answer = "Name: b\nDriver: docker\n\nNodes:\nName: n\nBuildKit version: v1\n"
+    asked = []
+    for _ in range(2):
+        docker = Docker()
+        docker.answers["docker", "buildx", "inspect"] = Completed(code=0, stdout=answer)
+        _build(project, docker)
+        asked.append(("docker", "buildx", "inspect") in docker.asked)
+    newest = _store(project).read(_store(project).paths()[0])
+    assert (newest.driver, newest.node, newest.tools["buildkit"]) == ("docker", "n", "v1")
+    assert asked == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "variable", "name"),
+    [
+        ('{"Key": "x", "Name": "farm"}', "", "farm"),
+        ('{"Key": "x", "Name": "farm"}', "other", "other"),
+        ('{"Key": "x", "Name": ""}', "", ""),
+        ("{", "", ""),
+        ("[]", "", ""),
+    ],
+)
+def test_the_builder_in_use_is_on_record(
+    project: Path, text: str, variable: str, name: str
+) -> None:
+    (project / "buildx").mkdir()
+    (project / "buildx/current").write_text(text, encoding="utf-8")
+    env = {"BUILDX_CONFIG": str(project / "buildx"), "BUILDX_BUILDER": variable}
+    _build(project, Docker(), env)
+    (record,) = _store(project).usable()
+    assert record.builder == name
