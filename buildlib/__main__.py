@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from invoke.program import Program
 
 from buildlib import interrupts, streams
@@ -21,6 +23,8 @@ class _Buildlib(Program):
 
     def load_collection(self) -> None:
         """Take our tasks instead of those of a tasks.py."""
+        # Invoke turns it off: every start would compile what the task loads, where nothing did.
+        sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
         self.collection = collection(complete=True)
 
     def print_help(self) -> None:

@@ -108,7 +108,8 @@ def collection(
         root: where the project's configuration is looked for, upwards; default: the directory
             that Invoke was started in.
         complete: the repository has no tasks but these: a name or an option that none of them has
-            is refused with a suggestion, and `invoke` and `invoke --list` list them by their work.
+            is refused with a suggestion, `invoke` and `invoke --list` list them by their work, and
+            only those that the command line names are returned.
         nested: to be added to a namespace that has tasks of the same names: they are called
             `image.build`, `image.clean`, ….
         name: that comes before the dot.
@@ -117,12 +118,8 @@ def collection(
         Exit: the command line has a word that no task knows, or an option of ours without its
             value (code 2); or it asked for what was printed here (code 0).
     """
-    namespace = Collection(name) if nested else Collection()
-    names = _SHORT if nested else _NAMES
-    for called, task in names.items():
-        namespace.add_task(fresh(task), name=called)
-    if root:
-        namespace.configure({"buildlib": {"root": str(root)}})
+    names: Mapping[str, Task[Any]] = _SHORT if nested else _NAMES
+    mounted = names
     # Here, as Invoke reads the options only after the tasks are known, and has no other place.
     if program_of(sys.argv[0]):
         if nested:
@@ -131,14 +128,26 @@ def collection(
         _complete(names, root, complete=complete)
         try:
             # A task that is not ours may have a name of ours, and options of its own.
-            line = _answered(namespace, names) if complete else None
+            line = _answered(names) if complete else None
             if nested:
                 CommandLine(sys.argv, names).check_first(f"{name}.")
             check_values(sys.argv, names)
             if line:
                 line.check()
+                # Invoke prepares and copies every option of every task that it is given.
+                mounted = line.tasks
         except InputError as error:
             raise refusal(error, sys.argv) from None
+    namespace = _mount(mounted, name if nested else "")
+    if root:
+        namespace.configure({"buildlib": {"root": str(root)}})
+    return namespace
+
+
+def _mount(tasks: Mapping[str, Task[Any]], name: str = "") -> Collection:
+    namespace = Collection(name) if name else Collection()
+    for called, task in tasks.items():
+        namespace.add_task(fresh(task), name=called)
     return namespace
 
 
@@ -159,14 +168,14 @@ def _complete(names: Mapping[str, Task[Any]], root: Path | None, *, complete: bo
         raise Exit
 
 
-def _answered(namespace: Collection, names: Mapping[str, Task[Any]]) -> CommandLine:
+def _answered(names: Mapping[str, Task[Any]]) -> CommandLine:
     """Return the command line, unless it asks for what Invoke would print otherwise."""
     line = CommandLine(sys.argv, names)
     if line.wants_list:
         answer(task_list(program_of(sys.argv[0])))
         raise Exit
     if name := line.wants_help:
-        program = Program(binary="inv[oke]", namespace=namespace)
+        program = Program(binary="inv[oke]", namespace=_mount(names))
         program.run([sys.argv[0], "--help", name], exit=False)
         raise Exit
     return line

@@ -140,6 +140,17 @@ class CommandLine:
             if name.startswith(prefix) and name not in self._tasks:
                 raise self._no_task(name)
 
+    @property
+    def tasks(self) -> Mapping[str, Task[Any]]:
+        """Return the tasks that Invoke needs: those that it names, or all where it asks for any."""
+        core = self._core
+        asks = core.help.value or core.list.value or core.complete.value
+        return self._tasks if asks else self._named
+
+    @property
+    def _named(self) -> dict[str, Task[Any]]:
+        return {name: self._tasks[name] for name in self._tasks.keys() & set(self._words)}
+
     def check(self) -> None:
         """Raise what Invoke would not understand.
 
@@ -150,8 +161,7 @@ class CommandLine:
         if isinstance(asked, str) and asked not in self._tasks:
             raise self._no_task(asked)
         # Those of tasks that are not named would be copied for nothing.
-        named = self._tasks.keys() & set(self._words)
-        contexts = [context_of(name, self._tasks[name]) for name in named]
+        contexts = [context_of(name, task) for name, task in self._named.items()]
         try:
             Parser(initial=self._initial, contexts=contexts).parse_argv(list(self._words))
         except ParseError as error:

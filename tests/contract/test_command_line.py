@@ -133,3 +133,22 @@ def test_the_words_of_another_program_are_not_read(
     monkeypatch.setattr("sys.argv", [program, "tests", "--flag"])
     with pytest.raises(Exit) if read else nullcontext():
         collection(complete=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("version", {"version"}),
+        ("docker-build --tag tag docker-run --help", {"docker-build", "docker-run", "tag"}),
+        ("--help version", set()),
+        ("--list docker version", set()),
+        ("--list-format json --list", set()),
+    ],
+)
+def test_invoke_gets_the_tasks_that_are_named_where_none_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, words: str, names: set[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["invoke", *words.split()])
+    assert set(collection(complete=True).task_names) == (names or set(NAMES))
+    # A repository's own tasks may run those before or after them.
+    assert set(collection().task_names) == set(NAMES)

@@ -80,10 +80,15 @@ from buildlib.__main__ import main
 
 sys.argv = ["buildlib", "version"]
 main()
-print(signal.getsignal(signal.SIGTERM).__module__)
+print(signal.getsignal(signal.SIGTERM).__module__, sys.dont_write_bytecode)
 """
 
 
-def test_a_signal_between_its_tasks_is_ours_as_well(bare: Checkout) -> None:
-    done = run_process([sys.executable, "-c", MAIN], bare.root, bare.environment({}))
-    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["buildlib.interrupts"])
+@pytest.mark.parametrize("setting", [None, "1"])
+def test_a_signal_between_its_tasks_is_ours_as_well_and_byte_code_is_kept(
+    bare: Checkout, setting: str | None
+) -> None:
+    env = bare.environment({"PYTHONDONTWRITEBYTECODE": setting})
+    done = run_process([sys.executable, "-c", MAIN], bare.root, env)
+    expected = f"buildlib.interrupts {bool(setting)}"
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, [expected])

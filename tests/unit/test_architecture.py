@@ -10,13 +10,12 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from sources import MODULES, PACKAGE, nodes
 
 import buildlib
 from buildlib import errors
 from buildlib.goreleaser.config_block import BEGIN
 from buildlib.tasks.collection import TASKS
-
-PACKAGE = Path(buildlib.__file__).parent
 
 # Modules beside the packages, from the ground up; every package may use them.
 GROUND = [
@@ -73,18 +72,13 @@ ENVIRONMENT = {"tasks.session", "git.command", "nox"}
 
 
 @cache
-def _modules() -> dict[str, ast.Module]:
-    found = {}
-    for path in PACKAGE.rglob("*.py"):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        if not name.endswith("__init__"):
-            found[name] = ast.parse(path.read_text(encoding="utf-8"))
-    return found
+def _modules() -> dict[str, Path]:
+    names = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in MODULES}
+    return {name: path for name, path in names.items() if not name.endswith("__init__")}
 
 
-@cache
-def _nodes(name: str) -> list[ast.AST]:
-    return list(ast.walk(_modules()[name]))
+def _nodes(name: str) -> tuple[ast.AST, ...]:
+    return nodes(_modules()[name])
 
 
 @cache

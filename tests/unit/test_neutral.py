@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from conftest import ROOT, git
+from sources import MODULES, texts
 
 from buildlib.image.labels import NAMESPACE, names_of
-
-MODULES = sorted((ROOT / "buildlib").rglob("*.py"))
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def _own() -> re.Pattern[str]:
@@ -30,22 +24,6 @@ def _own() -> re.Pattern[str]:
 
 
 OWN = _own()
-
-
-def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Yield every text of a module but docstrings."""
-    docstrings = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, _DOCUMENTED)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-        and ast.get_docstring(node) is not None
-    }
-    for node in ast.walk(tree):
-        text = isinstance(node, ast.Constant) and id(node) not in docstrings and node.value
-        if isinstance(text, str):
-            yield node.lineno, text  # type: ignore[attr-defined]
 
 
 def test_what_is_looked_for_is_found() -> None:
@@ -68,12 +46,11 @@ def test_what_is_looked_for_is_found() -> None:
         assert not OWN.search(text)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=[str(one.relative_to(ROOT)) for one in MODULES])
-def test_no_text_of_a_module_names_this_repository(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def test_no_text_of_a_module_names_this_repository() -> None:
     found = [
-        f"{line}: {text!r}"
-        for line, text in _texts(tree)
+        f"{path}:{line}: {text!r}"
+        for path in MODULES
+        for line, text in texts(path)
         if OWN.search(text) and text != names_of(NAMESPACE)[1]
     ]
     assert not found, "\n".join(found)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -13,23 +14,23 @@ ROOT = Path(__file__).parents[2]
 PAGES = {"docs/troubleshooting.md": "", "docs/running.md": "## Troubleshooting"}
 
 
-def _literals() -> Iterator[str]:
-    """Yield every text of the sources, with a break where a value is put in."""
-    for folder in ("buildlib", "scripts"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    yield node.value
-                elif isinstance(node, ast.JoinedStr):
-                    parts = [
-                        one.value if isinstance(one, ast.Constant) else 0 for one in node.values
-                    ]
-                    yield "".join(one if isinstance(one, str) else "\n" for one in parts)
-    for pattern in ("scripts/**/*.sh", "app/**/*.go"):
-        yield from (path.read_text("utf-8") for path in sorted(ROOT.glob(pattern)))
+def _texts(constant: object) -> Iterator[str]:
+    """Yield the texts in a constant of a program, which may be a function or a tuple."""
+    if isinstance(constant, str):
+        yield constant
+    inner = constant.co_consts if isinstance(constant, CodeType) else constant
+    for one in inner if isinstance(inner, tuple | frozenset) else ():
+        yield from _texts(one)
 
 
-LITERALS = "\n".join(_literals())
+@cache
+def _literals() -> str:
+    """Return every text of the sources, with a break where a value is put in."""
+    paths = [path for folder in ("buildlib", "scripts") for path in (ROOT / folder).rglob("*.py")]
+    codes = (compile(path.read_text("utf-8"), path.name, "exec") for path in paths)
+    shown = [path for pattern in ("scripts/**/*.sh", "app/**/*.go") for path in ROOT.glob(pattern)]
+    texts = [text for code in codes for text in _texts(code)]
+    return "\n".join([*texts, *(path.read_text("utf-8") for path in shown)])
 
 
 def _quotes() -> Iterator[tuple[str, str]]:
@@ -44,5 +45,5 @@ def _quotes() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "quote"), [*_quotes()])
 def test_a_quoted_message_is_printed(page: str, quote: str) -> None:
     parts = [part.strip(" :;,.") for part in quote.split("…")]
-    missing = [part for part in parts if part and part not in LITERALS]
+    missing = [part for part in parts if part and part not in _literals()]
     assert not missing, f"{page} quotes what is not printed (write … for a value): {missing}"

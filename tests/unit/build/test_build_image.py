@@ -55,6 +55,7 @@ def test_a_build_reports_all_that_came_out(tmp_path: Path) -> None:
     # The containerd store keeps what a registry has.
     assert "size          5.818 MB to pull\n" in text
     assert "1 of 1" in text
+    assert "tag           thing:1.2.3\n              thing:latest\n" in text
     assert json.loads(result.as_json())["digest"] == "sha256:d"
 
 

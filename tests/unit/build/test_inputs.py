@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from characters import ANY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -136,7 +137,7 @@ def test_facts_stand_in_a_text(text: str, wanted: str) -> None:
     assert fill(text, FACTS) == wanted
 
 
-@given(st.text(), st.text(), st.sampled_from(NAMES))
+@given(st.text(ANY), st.text(ANY), st.sampled_from(NAMES))
 def test_whatever_stands_around_a_fact_stays(before: str, after: str, name: str) -> None:
     before, after = (text.replace("{", "<").replace("}", ">") for text in (before, after))
     assert fill(f"{before}{{{name}}}{after}", FACTS) == f"{before}{FACTS[name]}{after}"

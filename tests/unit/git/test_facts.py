@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from buildlib.errors import ToolError
-from buildlib.git.command import GitResult
+from buildlib.git.command import GitResult, _finished
 from buildlib.git.facts import without_credentials
 
 PLAIN = {
@@ -98,3 +100,26 @@ def test_an_answer_that_is_none_is_an_error_with_its_command(answer: GitResult, 
 def test_an_answer_passes_with_its_warnings() -> None:
     answer = _failed("warning: x", 0)
     assert answer.checked() is answer
+
+
+class _Slow:
+    """A git that takes a while."""
+
+    returncode = 0
+
+    def __init__(self) -> None:
+        self.waits: list[float | None] = []
+
+    def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
+        self.waits.append(timeout)
+        if len(self.waits) < 3:
+            raise subprocess.TimeoutExpired("git", timeout or 0)
+        return b"all\n", b""
+
+
+def test_no_wait_for_git_is_without_end() -> None:
+    # Python notices a signal that comes just before a wait only after it.
+    git: Any = _Slow()
+    assert _finished(git, Path(), ("log",)).out == "all"
+    assert len(git.waits) == 3
+    assert None not in git.waits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from characters import ANY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,7 +57,7 @@ def test_whom_user_means(user: str, account: Account | None) -> None:
 NUMBERS = st.integers(0, 2**31 - 1)
 
 
-@given(NUMBERS, NUMBERS, st.text(max_size=80), st.text(max_size=80))
+@given(NUMBERS, NUMBERS, st.text(ANY, max_size=80), st.text(ANY, max_size=80))
 def test_two_numbers_are_taken_as_they_are(user: int, group: int, passwd: str, groups: str) -> None:
     found = account_of(f"{user}:{group}", passwd, groups)
     assert found

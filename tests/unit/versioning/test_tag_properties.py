@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from characters import ASCII
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -21,11 +22,11 @@ from buildlib.versioning.version import resolve_version
 from fakes import REVISION, git_facts
 
 NUMBER = st.integers(0, 12).map(str)
-TEXT = st.from_regex(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,8}", fullmatch=True)
+TEXT = st.from_regex(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,8}", fullmatch=True, alphabet=ASCII)
 HEX = st.text(alphabet="0123456789abcdef", min_size=7, max_size=12)
 VALUES = st.fixed_dictionaries(
     {
-        "version": st.from_regex(r"[0-9][0-9A-Za-z_.-]{0,8}", fullmatch=True),
+        "version": st.from_regex(r"[0-9][0-9A-Za-z_.-]{0,8}", fullmatch=True, alphabet=ASCII),
         "major": NUMBER,
         "minor": NUMBER,
         "patch": NUMBER,
