@@ -58,6 +58,7 @@ PACKAGES = [
     "scan",
     "reproduce",
     "smoke",
+    "diff",
     "publish",
     "doctor",
     "adopt",
