@@ -78,7 +78,7 @@ def _old(run: Edge, config: Config, text: str) -> Iterator[Subject]:
         raise InputError(
             "there is no release to compare with",
             why=f"{', '.join(one.repository.name for one in opened)}: no tag of a version",
-            hint="docker-publish makes one; or give OLD",
+            hint="docker-publish makes one; or give --old",
         )
     run.console.note(f"comparing with {release.name}")
     with _pulled(run, release.repository, release.digest, release.name) as found:

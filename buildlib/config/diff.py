@@ -43,7 +43,7 @@ class DiffSettings:
     )
     size: float | None = setting(
         KeyType(_share, {"type": "string", "pattern": f"^{_SHARE}$"}),
-        "how much the image may have grown since the last release; left out: any",
+        "share that the image may have grown since the last release, `10%`; left out: any",
         default=None,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from buildlib.diff.describe import Description, Facts, LayerFacts, Value, privileges
+from buildlib.diff.describe import HIDDEN, Description, Facts, LayerFacts, Value, privileges
 from buildlib.findings.vulnerability import Severity, Vulnerability
 
 
@@ -74,13 +74,14 @@ def compare(old: Description, new: Description) -> tuple[Change, ...]:
 
     Packages and findings are compared where both images have them.
     """
+    hidden = old.hidden | new.hidden
     found = [
         *_section(Section.PRIVILEGES, _privileges(old), _privileges(new)),
-        *_section(Section.CONFIGURATION, _valued(old.config), _valued(new.config)),
+        *_masked(hidden, _section(Section.CONFIGURATION, _valued(old.config), _valued(new.config))),
         *_section(Section.BASE, _one("image", old.base), _one("image", new.base)),
         *_section(Section.SIZE, *_sizes(old, new)),
         *_layers(old, new),
-        *_section(Section.LABELS, _valued(old.labels), _valued(new.labels)),
+        *_masked(hidden, _section(Section.LABELS, _valued(old.labels), _valued(new.labels))),
         *_section(Section.FILES, old.files, new.files),
     ]
     if old.packages is not None and new.packages is not None:
@@ -113,6 +114,16 @@ def _section(
         elif one != other:
             names = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
             yield Change(section=section, item=item, old=_only(one, names), new=_only(other, names))
+
+
+def _masked(hidden: frozenset[str], changes: Iterator[Change]) -> Iterator[Change]:
+    """Yield changes without the values that look secret: that they differ is all that is said."""
+    for one in changes:
+        if one.item in hidden:
+            old, new = (facts and dict.fromkeys(facts, HIDDEN) for facts in (one.old, one.new))
+            yield Change(section=one.section, item=one.item, old=old, new=new)
+        else:
+            yield one
 
 
 def _only(facts: Facts, names: list[str]) -> Facts:

@@ -17,6 +17,7 @@ from buildlib.image.layer import LayerError
 from buildlib.image.root_filesystem import Rootfs
 
 HIDDEN: Final = "***"
+ENV: Final = "env "
 _BASE_LABELS: Final = {f"{OCI}.base.name": "name", f"{OCI}.base.digest": "digest"}
 # What a container gets, as the image-spec names it and as a Dockerfile does.
 _SETTINGS: Final = {
@@ -62,9 +63,10 @@ class Description:
         unpacked: bytes of the files of all layers.
         packed: the layers are stored compressed; an engine may have them unpacked.
         layers: from the base upwards.
-        config: user, command, ports and so on; values that look secret are hidden.
+        config: user, command, ports and so on.
         labels: without those of the base.
         base: what the labels say of the base image.
+        hidden: items of these three whose value looks secret, and is never shown.
         files: what a container sees, by path.
         packages: with their versions; None: not known.
         findings: vulnerabilities; None: not scanned.
@@ -78,6 +80,7 @@ class Description:
     config: Facts = field(default_factory=dict)
     labels: Facts = field(default_factory=dict)
     base: Facts = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
     files: Mapping[str, Facts] = field(default_factory=dict)
     packages: Mapping[str, str] | None = None
     findings: tuple[Vulnerability, ...] | None = None
@@ -116,7 +119,7 @@ def describe(
         except LayerError as error:
             raise archive.unreadable(layer, error) from error
     patterns = tuple(allowed)
-    labels = {name: _shown(name, text, patterns) for name, text in image.labels.items()}
+    config, labels = dict(_settings(image.runtime)), image.labels
     return Description(
         platform=image.platform,
         digest=image.digest,
@@ -126,31 +129,31 @@ def describe(
             LayerFacts(layer.diff_id, layer.size, _masked(layer.created_by))
             for layer in image.layers
         ),
-        config=dict(_settings(image.runtime, patterns)),
+        config=config,
         labels={name: text for name, text in labels.items() if name not in _BASE_LABELS},
         base={key: labels[name] for name, key in _BASE_LABELS.items() if name in labels},
+        hidden=frozenset(
+            item
+            for item, text in [*labels.items(), *config.items()]
+            if looks_secret(item.removeprefix(ENV), text, patterns)
+        ),
         files={path: _facts(one.file) for path, one in rootfs.visible().items()},
         packages=packages,
         findings=findings,
     )
 
 
-def _shown(name: str, text: str, allowed: tuple[str, ...]) -> str:
-    return HIDDEN if looks_secret(name, text, allowed) else text
-
-
 def _masked(text: str) -> str:
     return HIDDEN if is_token(text) or has_credentials(text) else text
 
 
-def _settings(runtime: Mapping[str, Any], allowed: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _settings(runtime: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, name in _SETTINGS.items():
         if value := runtime.get(key):
-            text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-            yield name, _masked(text)
+            yield name, value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     for variable in runtime.get("Env") or ():
         name, _, text = str(variable).partition("=")
-        yield f"env {name}", _shown(name, text, allowed)
+        yield f"{ENV}{name}", text
     for key, name in (("ExposedPorts", "port"), ("Volumes", "volume")):
         for one in runtime.get(key) or ():
             yield f"{name} {one}", ""

@@ -171,8 +171,8 @@ class DiffReport(Report):
                     listed += [line.strip() for line in _more(changes, _MARKDOWN_ROWS)]
                     head = f"<details><summary>{section}</summary>"
                     parts.append("\n\n".join([head, *listed, "</details>"]))
-        parts += [f"- {_code(line)}" for line in self._lines()]
-        return "\n\n".join(parts) + "\n"
+        lines = "\n".join(f"- {_code(line)}" for line in self._lines())
+        return "\n\n".join([*parts, *([lines] if lines else [])]) + "\n"
 
 
 _NOTHING: Final = "no difference but times, history or compression"
@@ -195,11 +195,14 @@ def detail(change: Change) -> str:
     if change.old is not None and change.new is not None:
         return ", ".join(_changes(change.old, change.new))
     facts = change.new or change.old or {}
-    # The digest of something that only one image has says nothing.
-    shown = {name: value for name, value in facts.items() if name not in {"content", "digest"}}
-    if change.section is Section.FILES:
-        shown.pop("kind" if facts.get("kind") == "file" else "", None)
-    return ", ".join(filter(None, (_text(name, value) for name, value in shown.items())))
+    # The digest of something that only one image has says nothing, and most files are root's.
+    usual = {"kind": "file", "owner": "0:0"}
+    shown = [
+        f"{_label(name)}{_text(name, value)}"
+        for name, value in facts.items()
+        if value != "" and name not in {"content", "digest"} and usual.get(name) != value
+    ]
+    return ", ".join(shown)
 
 
 def _changes(old: Facts, new: Facts) -> Iterable[str]:
@@ -209,8 +212,15 @@ def _changes(old: Facts, new: Facts) -> Iterable[str]:
             yield name
             continue
         first, second = (_text(name, one.get(name, "")) or "none" for one in (old, new))
-        label = "" if name in {"value", "version"} else f"{name} "
-        yield f"{label}{first} → {second}"
+        if first == second:
+            # A secret.
+            yield "another value"
+            continue
+        yield f"{_label(name)}{first} → {second}"
+
+
+def _label(name: str) -> str:
+    return "" if name in {"value", "version", "kind", "severity"} else f"{name} "
 
 
 def _text(name: str, value: Value) -> str:

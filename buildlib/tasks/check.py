@@ -176,7 +176,6 @@ def docker_smoke(
 
 @task(
     auto_shortflags=False,
-    positional=["old", "new"],
     help={
         "old": "reference, digest, archive or OCI layout; default: the last release",
         "new": "the same; default: the image that was built last",
@@ -188,9 +187,9 @@ def docker_smoke(
 )
 def docker_diff(
     context: Context,
+    *,
     old: str = "",
     new: str = "",
-    *,
     scan: bool = False,
     check: bool = False,
     markdown: bool = False,
