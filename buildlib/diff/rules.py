@@ -13,6 +13,7 @@ from buildlib.diff.report import DiffReport, PlatformDiff, detail
 from buildlib.errors import GateError
 from buildlib.files import human_size
 from buildlib.findings.vulnerability import Severity
+from buildlib.program import PROGRAM
 from buildlib.streams import printable
 
 # How many items an error names.
@@ -51,7 +52,7 @@ def _grown(one: PlatformDiff, share: float | None) -> Iterator[GateError]:
         f"{one.platform} has grown by {grown:.1f} % since the last release, and {share:g} % are "
         "allowed",
         why=f"{human_size(before)} → {human_size(now)}",
-        hint="invoke docker-diff lists what was added; diff.size sets the share",
+        hint=f"{PROGRAM} docker-diff lists what was added; diff.size sets the share",
     )
 
 

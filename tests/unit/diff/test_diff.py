@@ -74,11 +74,11 @@ def _write(
 
 def _diff(old: Path, new: Path, request: DiffRequest | None = None) -> DiffReport:
     with ExitStack() as stack:
-        sides = [
+        first, second = (
             Subject(name=path.name, archive=stack.enter_context(open_archive(path)))
             for path in (old, new)
-        ]
-        return diff_images(*sides, request or DiffRequest())
+        )
+        return diff_images(first, second, request or DiffRequest())
 
 
 def _named(changes: Sequence[Change]) -> list[str]:

@@ -15,6 +15,7 @@ from buildlib.config.policy import PolicyIgnore
 from buildlib.config.scan import ScanIgnore, ScanSettings
 from buildlib.console import to_json
 from buildlib.diff.compare import Change, Section
+from buildlib.diff.describe import Facts
 from buildlib.diff.report import DiffReport, PlatformDiff, Side
 from buildlib.dockerfile.pins import Base
 from buildlib.findings.finding import Finding, Level
@@ -238,7 +239,7 @@ def _sboms() -> SbomReport:
 
 
 def _diff() -> DiffReport:
-    program = {"kind": "file", "owner": "0:0", "mode": "0755", "size": 2_400_000}
+    program: Facts = {"kind": "file", "owner": "0:0", "mode": "0755", "size": 2_400_000}
     changes = (
         Change(section=Section.PRIVILEGES, item="bin/su", new={"mode": "4755"}),
         Change(
