@@ -338,10 +338,10 @@ def run_gates(
     Raises:
         CancelledError: interrupted; nothing is left (exit 130).
     """
-    # These two clean up containers and builds where they are interrupted, and only this thread is:
-    # they come one after the other, beside all others. A policy that goes by what smoke saw comes
-    # after it.
-    here = {SMOKE, REPRODUCIBLE}
+    # These clean up containers and builds where they are interrupted, or end a download, and only
+    # this thread is: they come one after the other, beside all others. A policy that goes by what
+    # smoke saw comes after it.
+    here = {SMOKE, REPRODUCIBLE, DIFF}
     if subject.project.config.run.drops_root and SMOKE in gates:
         here.add(POLICY)
     others = {
@@ -351,7 +351,7 @@ def run_gates(
     }
     try:
         found: dict[str, GateOutcome] = {}
-        for gate in sorted(here.intersection(gates), key=(SMOKE, POLICY, REPRODUCIBLE).index):
+        for gate in sorted(here.intersection(gates), key=(SMOKE, POLICY, REPRODUCIBLE, DIFF).index):
             found[gate] = _run_gate(gate, subject)
             if gate == SMOKE:
                 subject = replace(subject, dropped=dropped(found[gate].record))
