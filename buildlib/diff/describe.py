@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -161,9 +162,11 @@ def _settings(runtime: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _facts(file: File) -> Facts:
     """Return what counts of a file; a link has no mode of its own, and a time never counts."""
-    found: dict[str, Value] = {"kind": file.kind, "owner": f"{file.user}:{file.group}"}
+    # Few owners and modes, of many files.
+    owner = sys.intern(f"{file.user}:{file.group}")
+    found: dict[str, Value] = {"kind": file.kind, "owner": owner}
     if file.kind != "link":
-        found["mode"] = f"{file.mode:04o}"
+        found["mode"] = sys.intern(f"{file.mode:04o}")
     if file.kind == "file":
         found |= {"size": file.size, "content": f"sha256:{file.sha256}"}
     if file.target:
