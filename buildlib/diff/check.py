@@ -73,7 +73,7 @@ class DiffRequest:
         except CancelledError:
             raise
         except ToolError as error:
-            self.notes.append(f"packages: not compared: syft is missing; {error.hint}")
+            self.notes.append(f"packages: not compared: syft is missing; to get it: {error.hint}")
         except BuildlibError as error:
             self.notes.append(f"packages: not compared: {error.what}")
         # Without the packages of one image, those of the others are not asked for.

@@ -26,6 +26,7 @@ from buildlib.executor import Completed
 from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.image.archive import open_archive
 from buildlib.image.layout import is_layout, open_layout
+from buildlib.program import ways_to_get
 
 from fakes import FakeExecutor, words_after
 
@@ -308,7 +309,10 @@ def test_packages_are_compared_by_kind_and_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "note"),
     [
-        (127, "packages: not compared: syft is missing; install it (github.com/anchore/syft)"),
+        (
+            127,
+            "packages: not compared: syft is missing; to get it: " + ways_to_get("anchore/syft"),
+        ),
         (1, "packages: not compared: syft can't read the image for linux/amd64"),
     ],
 )
