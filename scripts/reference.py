@@ -26,6 +26,7 @@ GUIDES = {
     "build": "docker-build-process.md#other-options-of-buildx",
     "builders": "builders.md",
     "context": "reproducible.md#generated-files",
+    "diff": "diff.md#in-a-release",
     "goreleaser": "goreleaser.md",
     "images": "monorepo.md",
     "inject": "docker-build-process.md#build-args-and-labels",

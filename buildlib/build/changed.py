@@ -25,7 +25,18 @@ from buildlib.versioning.preconditions import no_git_problem
 # Tables and keys that are not about how an image is built.
 _ELSEWHERE: Final = frozenset(
     {
-        *("run", "smoke", "policy", "scan", "publish", "sign", "verify", "bases", "goreleaser"),
+        *(
+            "run",
+            "smoke",
+            "policy",
+            "scan",
+            "diff",
+            "publish",
+            "sign",
+            "verify",
+            "bases",
+            "goreleaser",
+        ),
         *("registries", "tags", "tag-prefix", "version-scheme", "release-branches", "images"),
         *("builder", "builders", "cache-from", "cache-to", "progress", "clean", "binary-target"),
     }

@@ -52,6 +52,7 @@ def show_config(run: Edge, *, as_json: bool) -> None:
     values["tags"] = found.tag_rules()
     values["policy"] = found.image_policy()
     values["scan"] = found.scan_settings()
+    values["diff"] = found.diff_settings()
     keys = {
         key: {"value": _plain(values[key]), "source": str(found.source_of(key))} for key in values
     }

@@ -37,6 +37,7 @@ from buildlib.project import Project
 from buildlib.publish.below import with_archives
 from buildlib.publish.dry_run import as_dict, as_script
 from buildlib.publish.gates import GateSubject, missing_tools
+from buildlib.publish.last_release import pulled_release
 from buildlib.publish.plan import (
     PublishPlan,
     Skip,
@@ -306,7 +307,9 @@ def publish(
     project = planner.project
     repositories = {one.registry.name: one.repository for one in opened}
     context = PublishContext(
-        subject=gate_subject(run, project, plan.archive, release=not plan.rehearsal),
+        subject=gate_subject(
+            *(run, project, plan.archive), release=not plan.rehearsal, opened=opened
+        ),
         repositories=repositories,
         signer=ReleaseSigner(project, plan, run.executor, run.console, repositories),
         tag_policy=planner.tag_policy(run, opened, terms),
@@ -422,8 +425,15 @@ def kept_receipt(plan: PublishPlan, options: PublishOptions) -> Receipt | None:
         return None
 
 
-def gate_subject(run: Edge, project: Project, archive: Path, *, release: bool) -> GateSubject:
-    """Return what the gates check, and the tools for it."""
+def gate_subject(
+    run: Edge,
+    project: Project,
+    archive: Path,
+    *,
+    release: bool,
+    opened: Sequence[Opened] = (),
+) -> GateSubject:
+    """Return what the gates check, and the tools for it; `opened` have the last release."""
     return GateSubject(
         project=project,
         archive=archive,
@@ -433,6 +443,7 @@ def gate_subject(run: Edge, project: Project, archive: Path, *, release: bool) -
         executor=run.executor,
         executor_in=lambda changes: PlumbumExecutor({**run.env, **changes}, run.start),
         console=run.console,
+        last_release=lambda: pulled_release(opened, project.config, project.version.value),
     )
 
 

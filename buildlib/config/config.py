@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from buildlib.config.bases import Bases
     from buildlib.config.build_options import BuildSettings
     from buildlib.config.builders import BuilderSettings
+    from buildlib.config.diff import DiffSettings
     from buildlib.config.goreleaser import GoReleaser
     from buildlib.config.policy import Policy
     from buildlib.config.publish import Publish
@@ -172,6 +173,9 @@ class Config:
     scan: ScanSettings | None = setting(
         config_tables.SCAN, "what docker-scan lets pass", default=None
     )
+    diff: DiffSettings | None = setting(
+        config_tables.DIFF, "which changes since the last release fail the gate diff", default=None
+    )
     publish: Publish | None = setting(
         config_tables.PUBLISH, "what a release has to pass", default=None
     )
@@ -278,6 +282,10 @@ class Config:
         """Return what the vulnerability gate goes by, or its defaults."""
         return self.scan or config_tables.SCAN.parse({}, "scan")
 
+    def diff_settings(self) -> DiffSettings:
+        """Return which changes fail the gate `diff`, or its defaults."""
+        return self.diff or config_tables.DIFF.parse({}, "diff")
+
     def publishing(self) -> Publish:
         """Return how it is published, with its defaults where nothing is configured."""
         return self.publish or config_tables.PUBLISH.parse({}, "publish")
@@ -303,7 +311,7 @@ _KEYS: Final = key_types.keys_of(Config)
 _TABLES: Final = {
     *("labels", "build-args", "base-images", "inject", "secrets"),
     *("bases", "build", "builders", "smoke", "run", "policy", "scan", "tags", "registries"),
-    *("publish", "goreleaser", "sign", "verify", "images", "records"),
+    *("diff", "publish", "goreleaser", "sign", "verify", "images", "records"),
 }
 
 

@@ -25,7 +25,8 @@ SIZE: Final = "size"
 SCAN: Final = "scan"
 SBOM: Final = "sbom"
 REPRODUCIBLE: Final = "reproducible"
-GATES: Final = (SMOKE, POLICY, SIZE, SCAN, SBOM, REPRODUCIBLE)
+DIFF: Final = "diff"
+GATES: Final = (SMOKE, POLICY, SIZE, SCAN, SBOM, REPRODUCIBLE, DIFF)
 # Where SBOM and provenance go: signed by cosign beside the image, into its index, or both.
 BESIDE: Final = "beside"
 INDEX: Final = "index"

@@ -12,7 +12,17 @@ from buildlib.background import Background
 from buildlib.builders.manager import BuilderManager
 from buildlib.config.builders import BuilderSettings
 from buildlib.config.config import Config
-from buildlib.config.publish import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE, check_gate
+from buildlib.config.diff import NEW_HIGH_FINDING
+from buildlib.config.publish import (
+    DIFF,
+    POLICY,
+    REPRODUCIBLE,
+    SBOM,
+    SCAN,
+    SIZE,
+    SMOKE,
+    check_gate,
+)
 from buildlib.config.publish import SIGN as SIGN_GATE
 from buildlib.console import Console
 from buildlib.doctor import base_images, machine, programs, registries
@@ -37,6 +47,7 @@ _GATES: Final[Mapping[str, tuple[str, ...]]] = {
     SCAN: (SCAN,),
     SBOM: (SBOM,),
     REPRODUCIBLE: (BUILD,),
+    DIFF: (),
 }
 
 
@@ -74,6 +85,8 @@ def parts_of(group: str, config: Config, skipped: frozenset[str] = frozenset()) 
     if group in {PUBLISH, REHEARSE}:
         gates = [gate for gate in config.publishing().gates if gate not in skipped]
         found |= {BUILD, *(part for gate in gates for part in _GATES[gate])}
+        if DIFF in gates and NEW_HIGH_FINDING in config.diff_settings().fail_on:
+            found.add(SCAN)
         if group == PUBLISH and config.publishing().sign and SIGN_GATE not in skipped:
             found.add(SIGN)
     elif group == SMOKE:

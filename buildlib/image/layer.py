@@ -43,6 +43,7 @@ _HEAD: Final = 64
 _CHUNK: Final = 1 << 18
 # How tar stores an extended attribute; see GNU tar and the OCI image-spec, layer.md.
 _ATTRIBUTE: Final = b"SCHILY.xattr."
+_CAPABILITY: Final = _ATTRIBUTE + b"security.capability"
 # Attributes that the engine keeps for itself in unpacked layers.
 _RESERVED: Final = ("trusted.overlay.", "user.overlay.")
 _KINDS: Final = {
@@ -98,6 +99,7 @@ class File:
         modified: seconds since the epoch.
         target: of a link; of a device its type and numbers.
         attributes: names of its extended attributes, such as `security.capability`.
+        capability: the value of that one, in hexadecimal.
         head: the first bytes of a file.
         sha256: of the content; empty where it was not asked for.
         holds: what was found in it, where something was searched for.
@@ -112,6 +114,7 @@ class File:
     modified: int
     target: str = ""
     attributes: tuple[str, ...] = ()
+    capability: str = ""
     sha256: str = ""
     head: bytes = b""
     holds: tuple[str, ...] = ()
@@ -293,6 +296,7 @@ def _file(tar: TarStream, entry: Entry, *, contents: bool) -> File:
         modified=min(max(entry.modified, _EARLIEST), _LATEST),
         target=target if kind in {"link", "hard link", "device"} else "",
         attributes=_attributes(entry),
+        capability=entry.records.get(_CAPABILITY, b"")[:_HEAD].hex(),
         sha256=sha256,
         head=head,
     )

@@ -377,6 +377,9 @@ def _owned(file: File, before: File, path: str) -> File:
     attributes = {*before.attributes} - {*lost} | given
     if len(attributes) > MOST_ATTRIBUTES:
         raise LayerError(f"{path!r} has more than {MOST_ATTRIBUTES} attributes")
+    capability = file.capability if _CAPABILITY in given else before.capability
+    if _CAPABILITY not in attributes:
+        capability = ""
     return replace(
         before,
         path=path,
@@ -385,4 +388,5 @@ def _owned(file: File, before: File, path: str) -> File:
         mode=before.mode if before.kind == "link" else file.mode,
         modified=file.modified,
         attributes=tuple(sorted(attributes)),
+        capability=capability,
     )

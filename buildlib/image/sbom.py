@@ -6,9 +6,12 @@ syft reads the very image that is stored: no engine is asked, and nothing is pul
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 from buildlib.console import table
 from buildlib.errors import BuildlibError, GateError, InputError, ToolError
@@ -133,6 +136,48 @@ def _sbom(archive: Archive, image: Image, name: str, folder: Path, executor: Run
         packages=_packages(next(iter(files.values())), image.platform),
         files=tuple(str(path) for path in files.values()),
     )
+
+
+def packages_of(archive: Archive, image: Image, executor: Runner) -> dict[str, str]:
+    """Return the packages of an image, `npm/express`, each with its version, or all of them.
+
+    Raises:
+        InputError: the image can't be read (exit 2).
+        ToolError: syft is not here (exit 3).
+        GateError: syft could not read the image, or wrote what can't be understood (exit 7).
+    """
+    with passing_folder("packages") as folder:
+        made = _sbom(archive, image, "image", folder, executor)
+        try:
+            document = json.loads(Path(made.files[0]).read_text(encoding="utf-8"))
+            return _versions(document)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise GateError(
+                f"syft wrote no SBOM for {image.platform}", why=f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def _versions(document: Mapping[str, Any]) -> dict[str, str]:
+    described = {
+        one["relatedSpdxElement"]
+        for one in document.get("relationships") or ()
+        if one["relationshipType"] == "DESCRIBES"
+    }
+    found: dict[str, set[str]] = {}
+    for package in document["packages"]:
+        if package["SPDXID"] not in described:
+            found.setdefault(_name(package), set()).add(str(package.get("versionInfo") or ""))
+    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+
+
+def _name(package: Mapping[str, Any]) -> str:
+    """Return a package's name with its kind, by its purl: `pkg:npm/express@4.18.0`."""
+    for one in package.get("externalRefs") or ():
+        if one["referenceType"] == "purl":
+            address = re.split("[?#]", str(one["referenceLocator"]))[0].removeprefix("pkg:")
+            # A scope begins with @ as well, and is encoded.
+            return unquote(address.partition("@")[0])
+    return str(package["name"])
 
 
 def find_syft(executor: Runner) -> None:

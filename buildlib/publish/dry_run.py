@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.build.argv import build_line
-from buildlib.config.publish import REPRODUCIBLE, SBOM, SIGN
+from buildlib.config.publish import DIFF, REPRODUCIBLE, SBOM, SIGN
 from buildlib.program import PROGRAM
 from buildlib.publish.plan import PublishPlan, Target, required_first
 from buildlib.publish.receipt import inside
@@ -38,6 +38,7 @@ def _gate_command(gate: str, plan: PublishPlan, archive: str, attested: str) -> 
         ),
         "policy": (PROGRAM, "docker-policy", *image, *release),
         REPRODUCIBLE: (PROGRAM, "docker-reproduce"),
+        DIFF: (PROGRAM, "docker-diff", "--new", archive, "--check"),
         SBOM: (PROGRAM, "docker-sbom", *image, *(("--index", attested) if attested else ())),
     }.get(gate, (PROGRAM, f"docker-{gate}", *image))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any, Final
 
 from buildlib.background import Background
 from buildlib.config.containers import check_sources
-from buildlib.config.publish import POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
+from buildlib.config.diff import NEW_HIGH_FINDING
+from buildlib.config.publish import DIFF, POLICY, REPRODUCIBLE, SBOM, SCAN, SIZE, SMOKE
 from buildlib.console import Console
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.runner import Engine
+from buildlib.diff.check import DiffRequest, Subject, diff_images, scanning
+from buildlib.diff.rules import broken_rules
 from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import BuildlibError, CancelledError, GateError, raise_problems
 from buildlib.executor import Executor
@@ -52,6 +56,7 @@ class GateSubject:
         executor_in: gives an executor with another environment, for the second build.
         console: shows what goes on.
         dropped: platforms on which smoke saw a start as root become the configured user.
+        last_release: gives the release before this one; None: there is none yet.
     """
 
     project: Project
@@ -63,6 +68,7 @@ class GateSubject:
     executor_in: ExecutorIn
     console: Console
     dropped: tuple[str, ...] = ()
+    last_release: Callable[[], AbstractContextManager[Subject | None]] = nullcontext
 
     def beside(self, end: str) -> Path:
         """Return the path of a file beside the archive that is called after it."""
@@ -199,6 +205,29 @@ def _reproducible(subject: GateSubject, archive: Archive) -> Figures:
     return {"digest": digest}
 
 
+def _diff(subject: GateSubject, archive: Archive) -> Figures:
+    config, console = subject.project.config, subject.console
+    settings = config.diff_settings()
+    scan = None
+    if NEW_HIGH_FINDING in settings.fail_on:
+        scan = scanning(config, subject.executor, subject.today)
+    with subject.last_release() as before:
+        if before is None:
+            console.note("gate diff: this is the first release: there is nothing to compare with")
+            return {"compared with": ""}
+        request = DiffRequest(allowed=config.allowed_names(), scan=scan)
+        report = diff_images(before, Subject(name=subject.archive.name, archive=archive), request)
+    for one in report.platforms:
+        for name, text in one.counts():
+            console.note(f"{one.platform} since {report.old.name}: {name}: {text}")
+    raise_problems(broken_rules(report, settings))
+    return {
+        "compared with": report.old.name,
+        "digest": report.old.digest,
+        "changes": {one.platform: dict(one.counts()) for one in report.platforms},
+    }
+
+
 _GATES: Final[Mapping[str, Callable[[GateSubject, Archive], Figures]]] = {
     SMOKE: _smoke,
     POLICY: _policy,
@@ -206,6 +235,7 @@ _GATES: Final[Mapping[str, Callable[[GateSubject, Archive], Figures]]] = {
     SCAN: _scan,
     SBOM: _sbom,
     REPRODUCIBLE: _reproducible,
+    DIFF: _diff,
 }
 
 
@@ -233,6 +263,12 @@ def _is_here(subject: GateSubject) -> bool:
         return False
 
 
+def _find_diff_scanner(subject: GateSubject) -> None:
+    config = subject.project.config
+    if NEW_HIGH_FINDING in config.diff_settings().fail_on:
+        find_scanner(config.scan_settings(), subject.executor, config.root)
+
+
 _TOOLS: Final[Mapping[str, Callable[[GateSubject], object]]] = {
     SMOKE: _find_sources,
     SIZE: _record,
@@ -241,6 +277,7 @@ _TOOLS: Final[Mapping[str, Callable[[GateSubject], object]]] = {
         subject.project.config.scan_settings(), subject.executor, subject.project.config.root
     ),
     SBOM: lambda subject: find_syft(subject.executor),
+    DIFF: _find_diff_scanner,
 }
 
 
@@ -301,10 +338,10 @@ def run_gates(
     Raises:
         CancelledError: interrupted; nothing is left (exit 130).
     """
-    # These two clean up containers and builds where they are interrupted, and only this thread is:
-    # they come one after the other, beside all others. A policy that goes by what smoke saw comes
-    # after it.
-    here = {SMOKE, REPRODUCIBLE}
+    # These clean up containers and builds where they are interrupted, or end a download, and only
+    # this thread is: they come one after the other, beside all others. A policy that goes by what
+    # smoke saw comes after it.
+    here = {SMOKE, REPRODUCIBLE, DIFF}
     if subject.project.config.run.drops_root and SMOKE in gates:
         here.add(POLICY)
     others = {
@@ -314,7 +351,7 @@ def run_gates(
     }
     try:
         found: dict[str, GateOutcome] = {}
-        for gate in sorted(here.intersection(gates), key=(SMOKE, POLICY, REPRODUCIBLE).index):
+        for gate in sorted(here.intersection(gates), key=(SMOKE, POLICY, REPRODUCIBLE, DIFF).index):
             found[gate] = _run_gate(gate, subject)
             if gate == SMOKE:
                 subject = replace(subject, dropped=dropped(found[gate].record))

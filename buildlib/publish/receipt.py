@@ -467,6 +467,7 @@ def fingerprint(config: Config, digest: str, *, today: date, release: bool) -> s
         config.run,
         config.image_policy(),
         config.scan_settings(),
+        config.diff_settings(),
         tuple(_contents(config)),
     )
     return hashlib.sha256(repr(asked).encode()).hexdigest()

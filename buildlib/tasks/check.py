@@ -176,6 +176,40 @@ def docker_smoke(
 
 @task(
     auto_shortflags=False,
+    help={
+        "old": "reference, digest, archive or OCI layout; default: the last release",
+        "new": "the same; default: the image that was built last",
+        "scan": "compare known vulnerabilities too, by grype or trivy",
+        "check": "fail if a change is in fail-on of the table diff, as the gate does",
+        "markdown": "print it as Markdown",
+        "json": "print it as JSON",
+    },
+)
+def docker_diff(
+    context: Context,
+    *,
+    old: str = "",
+    new: str = "",
+    scan: bool = False,
+    check: bool = False,
+    markdown: bool = False,
+    json: bool = False,
+) -> None:
+    """Compare two images: packages, files, configuration.
+
+    Sizes, labels, setuid files, capabilities and the base image are compared too.
+    """
+    with edge(context, json=json) as run:
+        from buildlib.commands.diff import DiffOptions, diff
+
+        options = DiffOptions(
+            old=old, new=new, scan=scan, check=check, markdown=markdown, as_json=json
+        )
+        diff(run, options)
+
+
+@task(
+    auto_shortflags=False,
     iterable=["platform", "build_arg", "secret"],
     help={
         "platform": "os/arch to build for; repeat it, or 'all'; default: the configured list",

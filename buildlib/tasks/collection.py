@@ -45,6 +45,7 @@ _OF_ONE_IMAGE: Final[dict[str, tuple[Task[Any], ...]]] = {
         check.docker_scan,
         check.docker_size,
         check.docker_sbom,
+        check.docker_diff,
         check.docker_reproduce,
     ),
     "Release": (

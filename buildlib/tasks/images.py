@@ -20,7 +20,17 @@ from buildlib.errors import BuildlibError, InputError
 from buildlib.tasks.session import answer, choosing, complain, edge, refusal, start_of
 
 # Of one image: a second one would overwrite it, or is not what is meant.
-_SINGLE: Final = ("image", "expect_version", "junit", "sarif", "index", "keep", "name")
+_SINGLE: Final = (
+    "image",
+    "expect_version",
+    "junit",
+    "sarif",
+    "index",
+    "keep",
+    "name",
+    "old",
+    "new",
+)
 # Of docker-build.
 _OF_ONE_BUILD: Final = ("call", "check", "file", "iidfile", "metadata_file")
 _INTERRUPTED: Final = 130

@@ -180,6 +180,8 @@ FINDERS: Final[Mapping[str, Callable[[Values], Iterable[str]]]] = {
     "completion shell": Values.shells,
     "docker-builder action": Values.actions,
     "docker-builder name": Values.configured_builders,
+    "docker-diff new": Values.images,
+    "docker-diff old": Values.images,
     "docker-promote tag": Values.tags,
     "docker-rehearse tag": Values.increments,
     "docker-rollback version": Values.versions,

@@ -153,6 +153,8 @@ docker-policy --image missing.tar
 docker-scan --severity bad
 docker-size --top -1
 docker-sbom --output /proc/x
+docker-diff --old missing.tar
+docker-diff --markdown --json
 docker-bases --update --check
 docker-builder nothing
 docker-builder status

@@ -353,6 +353,7 @@ def test_every_task_says_what_it_does_with_several_images() -> None:
         *("docker-policy", "docker-publish", "docker-rehearse", "docker-reproduce", "docker-sbom"),
         *("docker-scan", "docker-size", "docker-smoke", "docker-status", "docker-stop", "doctor"),
         "docker-why",
+        "docker-diff",
     }
     project = {"docker-builder", "init", "completion"}
     others = {"docker-build", "bake", "tag", *project}

@@ -91,6 +91,7 @@ FAILING = {
     "docker-policy": "--image missing.tar",
     "docker-scan": "--severity bad",
     "docker-sbom": "--image missing.tar",
+    "docker-diff": "--old missing.tar",
     "docker-reproduce": "--platform x",
     "docker-bases": "--update --check",
     "docker-publish": "--skip-gate smoke",

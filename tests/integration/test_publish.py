@@ -441,6 +441,29 @@ def test_the_archive_has_to_be_what_two_other_builds_give(make: Make, alpine: st
     assert sorted(release.tags[0]) == ["1", "1.2", "1.2.4", "latest"]
 
 
+def test_a_release_is_compared_with_the_last_one(make: Make) -> None:
+    release = make(gates=["diff"])
+    assert "this is the first release" in release.publish(UNSIGNED)
+    dockerfile = release.root / "Dockerfile"
+    text = dockerfile.read_text("utf-8")
+    dockerfile.write_text(text.replace("USER 1001", "USER 1002"), "utf-8")
+    release.commit("another user", "v1.2.4")
+    with pytest.raises(ProblemsError) as caught:
+        release.publish(UNSIGNED)
+    assert exit_code_of(caught.value) == 7
+    assert str(caught.value).count("runs as another user since the last release") == 2
+    assert all(sorted(tags) == TAGS for tags in release.tags)
+    dockerfile.write_text(text, "utf-8")
+    release.commit("the same user", "v1.2.5")
+    release.publish(UNSIGNED)
+    (gate,) = (one for one in release.receipt["gates"] if one["gate"] == "diff")
+    assert gate["figures"]["compared with"] == f"{release.hosts['one']}/{PATH}:1.2.3"
+    # Version and revision, and the time where another second has begun.
+    changes = gate["figures"]["changes"]["linux/amd64"]
+    assert changes.keys() <= {"size", "labels", "layers", "files"}
+    assert changes["labels"] in {"2 changed", "3 changed"}
+
+
 def test_what_a_gate_says_later_is_stated_as_well(make: Make) -> None:
     release = make(gates=["size"])
     release.publish(PLAIN._replace(skips=("size",), reason="first without"))

@@ -57,6 +57,7 @@ PACKAGES = [
     "scan",
     "reproduce",
     "smoke",
+    "diff",
     "publish",
     "doctor",
     "adopt",

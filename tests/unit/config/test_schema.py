@@ -92,6 +92,8 @@ WRONG = {
     "another driver": '[builders.farm]\ndriver = "dokcer"',
     "two sources of a secret": '[secrets.t]\nenv = "A"\nfile = "b"',
     "a base image from nowhere": '[base-images]\nalpine = "alpine:3"',
+    "a share without its sign": '[diff]\nsize = "10"',
+    "another rule of diff": '[diff]\nfail-on = ["user"]',
     "another severity": '[scan]\nseverity = "bad"',
 }
 

@@ -178,6 +178,10 @@ layer-budget = "1 MB"
 allow-names = ["X_*"]
 base = "error"
 ignore = [{ rule = "non-root", reason = "r", until = 2027-01-01, path = "*" }]
+[diff]
+fail-on = ["user-changed"]
+size = "10%"
+
 [scan]
 scanner = "grype"
 severity = "high"

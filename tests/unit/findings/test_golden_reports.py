@@ -14,6 +14,9 @@ from buildlib.builders.manager import BuildersReport, BuilderStatus, NodeStatus
 from buildlib.config.policy import PolicyIgnore
 from buildlib.config.scan import ScanIgnore, ScanSettings
 from buildlib.console import to_json
+from buildlib.diff.compare import Change, Section
+from buildlib.diff.describe import Facts
+from buildlib.diff.report import DiffReport, PlatformDiff, Side
 from buildlib.dockerfile.pins import Base
 from buildlib.findings.finding import Finding, Level
 from buildlib.findings.report import Report
@@ -235,6 +238,78 @@ def _sboms() -> SbomReport:
     return SbomReport(sboms=sboms)
 
 
+def _diff() -> DiffReport:
+    program: Facts = {"kind": "file", "owner": "0:0", "mode": "0755", "size": 2_400_000}
+    changes = (
+        Change(section=Section.PRIVILEGES, item="bin/su", new={"mode": "4755"}),
+        Change(
+            section=Section.PRIVILEGES,
+            item="usr/bin/ping",
+            old={"capabilities": "net_raw"},
+            new={"capabilities": "net_raw,sys_admin"},
+        ),
+        Change(
+            section=Section.CONFIGURATION,
+            item="env TOKEN",
+            old={"value": "***"},
+            new={"value": "***"},
+        ),
+        Change(section=Section.CONFIGURATION, item="port 81/tcp", new={"value": ""}),
+        Change(
+            section=Section.CONFIGURATION, item="user", old={"value": "1001"}, new={"value": "0"}
+        ),
+        Change(
+            section=Section.BASE,
+            item="image",
+            old={"name": "alpine:3.21", "digest": OLD},
+            new={"name": "alpine:3.22", "digest": NEW},
+        ),
+        Change(section=Section.VULNERABILITIES, item="CVE-2 leaky", new={"severity": "critical"}),
+        Change(section=Section.VULNERABILITIES, item="CVE-1 leaky", old={"severity": "high"}),
+        Change(
+            section=Section.PACKAGES,
+            item="npm/leaky",
+            old={"version": "1.2.3"},
+            new={"version": "1.2.4"},
+        ),
+        Change(section=Section.PACKAGES, item="npm/other", old={"version": "2.0.0"}),
+        Change(
+            section=Section.SIZE,
+            item="image",
+            old={"stored": 3_500_000, "unpacked": 9_000_000},
+            new={"stored": 3_900_000, "unpacked": 10_500_000},
+        ),
+        Change(
+            section=Section.LAYERS,
+            item="COPY program /",
+            old={"digest": OLD, "stored": 500_000},
+            new={"digest": NEW, "stored": 900_000},
+        ),
+        Change(section=Section.LABELS, item="color", old={"value": "red"}, new={"value": "blue"}),
+        Change(
+            section=Section.FILES,
+            item="etc/conf",
+            old={"content": OLD, "mode": "0644", "size": 4},
+            new={"content": NEW, "mode": "0600", "size": 5},
+        ),
+        *(
+            Change(section=Section.FILES, item=f"usr/lib/{number}.so", new=program)
+            for number in range(20)
+        ),
+    )
+    return DiffReport(
+        old=Side(name="ghcr.io/acme/thing:1.2.0", digest=OLD),
+        new=Side(name="thing:latest", digest=NEW),
+        platforms=(
+            PlatformDiff(
+                platform=AMD64, digests=(OLD, NEW), sizes=(3_500_000, 3_900_000), changes=changes
+            ),
+        ),
+        only_old=(ARM64,),
+        notes=("packages: not compared: syft is missing",),
+    )
+
+
 REPORTS: dict[str, Report] = {
     "policy": _policy(),
     "scan": _scan(),
@@ -244,6 +319,7 @@ REPORTS: dict[str, Report] = {
     "bases": _bases(),
     "builders": _builders(),
     "sbom": _sboms(),
+    "diff": _diff(),
 }
 
 
@@ -265,3 +341,4 @@ def test_what_services_read(golden: Golden) -> None:
         golden.check(f"reports/{name}.sarif", f"{to_json(document)}\n")
     golden.check("reports/smoke.xml", _smoke().as_junit())
     golden.check("reports/smoke.md", _smoke().as_markdown())
+    golden.check("reports/diff.md", _diff().as_markdown())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -17,9 +18,11 @@ from ociwriter import OciWriter
 
 from buildlib.config.policy import PolicyIgnore
 from buildlib.containers.runner import Engine
+from buildlib.diff.check import Subject
 from buildlib.docker.endpoint import EngineKind
 from buildlib.errors import CancelledError, EngineError
 from buildlib.executor import Completed, Executor
+from buildlib.image.archive import open_archive
 from buildlib.policy.report import PolicyReport
 from buildlib.publish.gates import GateSubject, missing_tools, run_gates
 from buildlib.publish.receipt import FAILED, PASSED
@@ -110,7 +113,7 @@ def test_an_interruption_ends_all_of_them(tmp_path: Path) -> None:
 
 
 MODULE = "buildlib.publish.gates"
-GATES = ("smoke", "policy", "size", "scan", "sbom", "reproducible")
+GATES = ("smoke", "policy", "size", "scan", "sbom", "reproducible", "diff")
 
 
 def test_tools_that_are_missing_are_reported_together_and_before_there_is_an_archive(
@@ -306,3 +309,72 @@ def test_what_the_system_refuses_is_the_outcome_of_one_gate(
     scan, sbom = run_gates(("scan", "sbom"), subject, cancel=lambda: None)
     assert (scan.record.state, sbom.record.state) == (FAILED, PASSED)
     assert "TMPDIR" in scan.record.detail
+
+
+def _released(subject: GateSubject, root: Path, **config: object) -> GateSubject:
+    """Return a subject whose last release is an image with this configuration."""
+    writer = OciWriter()
+    image = writer.image([writer.layer({"a": b"x"})], config=config)
+    path = writer.write(root / "before.tar", writer.index(image))
+
+    @contextmanager
+    def last() -> Iterator[Subject | None]:
+        with open_archive(path) as archive:
+            yield Subject(name="thing:1.2.2", archive=archive)
+
+    return replace(subject, last_release=last)
+
+
+def test_a_first_release_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    subject, err = _subject(tmp_path, FakeExecutor())
+    (outcome,) = run_gates(("diff",), subject, cancel=lambda: None)
+    assert outcome.record.state == PASSED
+    assert outcome.record.figures == {"compared with": ""}
+    assert "this is the first release" in err.getvalue()
+
+
+def test_the_last_release_and_what_changed_since_are_on_record(tmp_path: Path) -> None:
+    subject, err = _subject(tmp_path, FakeExecutor(), f"{CONFIG}[diff]\nfail-on = []\n")
+    (outcome,) = run_gates(("diff",), _released(subject, tmp_path, User="7"), cancel=lambda: None)
+    assert outcome.record.state == PASSED, outcome.record.detail
+    figures = outcome.record.figures
+    assert figures["compared with"] == "thing:1.2.2"
+    assert figures["changes"]["linux/amd64"]["configuration"] == "1 removed"
+    assert "linux/amd64 since thing:1.2.2: configuration: 1 removed" in err.getvalue()
+
+
+def test_another_user_than_that_of_the_last_release_fails(tmp_path: Path) -> None:
+    subject, _ = _subject(tmp_path, FakeExecutor())
+    (outcome,) = run_gates(("diff",), _released(subject, tmp_path, User="7"), cancel=lambda: None)
+    assert outcome.record.state == FAILED
+    assert outcome.error is not None
+    assert outcome.error.exit_code == 7
+    assert "linux/amd64 runs as another user since the last release" in outcome.record.detail
+
+
+NEW_FINDINGS = f'{CONFIG}[diff]\nfail-on = ["new-high-finding"]\n'
+
+
+def test_only_a_rule_about_findings_needs_a_scanner(tmp_path: Path) -> None:
+    nothing = FakeExecutor({("grype",): Completed(code=127), ("trivy",): Completed(code=127)})
+    subject, _ = _subject(tmp_path, nothing, NEW_FINDINGS)
+    (problem,) = missing_tools(("diff",), subject)
+    assert problem.exit_code == 3
+    assert "not found" in problem.what
+
+
+def test_a_finding_that_the_last_release_did_not_have_fails(tmp_path: Path) -> None:
+    class Newly(Tools):
+        """A scanner that finds something in the second image alone."""
+
+        def meets(self) -> None:
+            self.matches = (MATCH,) if self.scans else ()
+            self.scans += 1
+
+        scans = 0
+
+    subject, _ = _subject(tmp_path, Newly(), NEW_FINDINGS)
+    (outcome,) = run_gates(("diff",), _released(subject, tmp_path, User="7"), cancel=lambda: None)
+    assert outcome.record.state == FAILED
+    assert "has new vulnerabilities of severity high or worse" in outcome.record.detail
+    assert "GHSA-leak leaky" in outcome.record.detail

@@ -1,0 +1,135 @@
+"""The work of `docker-diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from buildlib.commands.session import Edge
+from buildlib.config.config import Config
+from buildlib.config.tables import Registry
+from buildlib.diff.check import NOT_SCANNED, DiffRequest, Subject, diff_images, scanning
+from buildlib.diff.rules import broken_rules
+from buildlib.errors import InputError, raise_problems
+from buildlib.findings.report import show
+from buildlib.image.archive import archive_file
+from buildlib.image.documents import is_digest
+from buildlib.image.layout import is_layout, open_layout
+from buildlib.image.reference import LATEST, Reference, parse_reference
+from buildlib.image.size import saved
+from buildlib.publish.last_release import last_release
+from buildlib.registry.open import chosen_registries, open_registries
+from buildlib.registry.repository import Repository
+from buildlib.registry.transfer import pulled
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DiffOptions:
+    """The options of the task."""
+
+    old: str = ""
+    new: str = ""
+    scan: bool = False
+    check: bool = False
+    markdown: bool = False
+    as_json: bool = False
+
+
+def diff(run: Edge, options: DiffOptions) -> None:
+    """Report what changed between two images.
+
+    Raises:
+        GateError: with `check`, a change is one that the configuration refuses (exit 7), after
+            everything was reported.
+        BuildlibError: they could not be compared.
+    """
+    if options.markdown and options.as_json:
+        raise InputError("--markdown contradicts --json", hint="give one of the two")
+    config = run.config()
+    request = DiffRequest(allowed=config.allowed_names(), syft=run.executor)
+    if options.scan:
+        request.scan = scanning(config, run.executor, run.today())
+    else:
+        request.notes.append(NOT_SCANNED)
+    with ExitStack() as stack:
+        old = stack.enter_context(_old(run, config, options.old))
+        new = stack.enter_context(_image(run, config, options.new or config.local_image))
+        with run.console.running("comparing the images"):
+            report = diff_images(old, new, request)
+    if options.markdown:
+        run.console.answer(report.as_markdown())
+    else:
+        show(report, run.console, as_json=options.as_json)
+    if options.check:
+        raise_problems(broken_rules(report, config.diff_settings()))
+
+
+@contextmanager
+def _old(run: Edge, config: Config, text: str) -> Iterator[Subject]:
+    if text:
+        with _image(run, config, text) as found:
+            yield found
+        return
+    opened = open_registries(chosen_registries(config, ()), run.env, run.executor)
+    release = last_release(opened, config)
+    if release is None:
+        raise InputError(
+            "there is no release to compare with",
+            why=f"{', '.join(one.repository.name for one in opened)}: no tag of a version",
+            hint="docker-publish makes one; or give --old",
+        )
+    run.console.note(f"comparing with {release.name}")
+    with _pulled(run, release.repository, release.digest, release.name) as found:
+        yield found
+
+
+@contextmanager
+def _image(run: Edge, config: Config, text: str) -> Iterator[Subject]:
+    """Open an image: a layout, an archive, one in a registry, or one of the engine."""
+    layout = is_layout(Path(text))
+    is_local = layout or archive_file(text) is not None or text == config.local_image
+    found = None if is_local else _in_registry(run, config, text)
+    if found:
+        with _pulled(run, *found, text) as subject:
+            yield subject
+        return
+    opening = open_layout(Path(text)) if layout else saved(run.executor, text)
+    with run.console.opening(f"reading {text}", opening) as archive:
+        yield Subject(name=text, archive=archive)
+
+
+@contextmanager
+def _pulled(run: Edge, repository: Repository, digest: str, name: str) -> Iterator[Subject]:
+    with run.console.opening(f"pulling {name}", pulled(repository, digest)) as archive:
+        yield Subject(name=name, archive=archive)
+
+
+def _in_registry(run: Edge, config: Config, text: str) -> tuple[Repository, str] | None:
+    """Return where a registry has an image, and its digest; None: the engine may have it.
+
+    A digest alone is looked for in the configured registries. A name without a registry is one of
+    the engine.
+    """
+    if is_digest(text):
+        registries, wanted = config.registries, text
+    else:
+        reference = parse_reference(text)
+        if not reference.registry:
+            return None
+        registries = (_registry(config, reference),)
+        wanted = reference.digest or reference.tag or LATEST
+    for one in open_registries(registries, run.env, run.executor):
+        if found := one.repository.manifest(wanted):
+            return one.repository, found.digest
+    return None
+
+
+def _registry(config: Config, reference: Reference) -> Registry:
+    """Return the registry of a reference, with the credentials of a configured one on its host."""
+    found = Registry(name=reference.registry, repository=reference.name)
+    for one in config.registries:
+        if one.host == found.host:
+            return replace(one, repository=reference.name)
+    return found

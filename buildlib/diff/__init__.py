@@ -1,0 +1,1 @@
+"""What changed between two images, and what of it a release refuses."""
