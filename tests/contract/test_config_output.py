@@ -142,7 +142,7 @@ def test_each_of_several_images_is_a_file_of_its_own(
     checkout = make_checkout("FROM scratch\n")
     (checkout.root / "buildlib.toml").write_text(IMAGES, encoding="utf-8")
     for name in ("one", "two"):
-        done = checkout.invoke("config", "--only", name)
+        done = checkout.invoke("config", "--only", name, BUILDLIB_BASE_IMAGES="")
         assert done.returncode == 0, done.stderr
         folder = tmp_path / name
         folder.mkdir()
