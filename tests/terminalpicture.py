@@ -25,7 +25,8 @@ SCRIPT = _script()
 def comparable(text: str) -> list[str]:
     """Return the lines of a recorded run without what differs from run to run.
 
-    Steps run side by side, so lines are sorted. Placeholder base images are used only if no
+    Steps run side by side, so lines are sorted. A step that another build has at the same moment is
+    listed under the name that it has there as well. Placeholder base images are used only if no
     registry is reachable.
     """
     lines = [line for line in text.splitlines() if not re.search("stand-in|placeholder", line)]
@@ -37,7 +38,7 @@ def comparable(text: str) -> list[str]:
         r"(?m)(?<=^platforms     )\S+$",
         r"(?m)(?<=^size          )\S+ \S+(?= )",
         r"(?m)(?<=^seconds       )\S+$",
-        r"(?m)(?<=^cached steps  )\d+",
+        r"(?m)(?<=^cached steps  )\d+ of \d+$",
     ):
         text = re.sub(volatile, "…", text)
-    return sorted(text.splitlines())
+    return sorted(set(re.sub(r"(?m)(?<=^… \[)linux/\S+ ", "", text).splitlines()))
