@@ -32,11 +32,11 @@ def test_the_critical_path_is_what_the_build_waited_for() -> None:
     found = timeline(now)
     labels = [one.step.label for one in found.critical]
     assert labels == [
-        "[internal]",
+        "[internal] load build definition from Dockerfile",
         "[build 3/4]",
         "[build 4/4]",
         "[stage-1 2/2]",
-        "exporting to image]",
+        "exporting to image",
     ]
     assert round(sum(one.end - one.begin for one in found.critical), 3) == 33.5
     assert round(found.seconds, 3) == 33.6
