@@ -79,7 +79,7 @@ def _candidates(root: Path, line: str, *, complete: bool = True) -> list[str] | 
         ("docker-build --network ", "default none host"),
         ("docker-builder ", "create status remove"),
         ("docker-publish --registry ", "one two"),
-        ("docker-publish --skip-gate ", "smoke policy size scan sbom reproducible sign"),
+        ("docker-publish --skip-gate ", "smoke policy size scan sbom reproducible diff sign"),
         ("docker-run --pull-policy ", "always missing never"),
         ("docker-scan --severity ", "negligible low medium high critical"),
         ("docker-shell --command ", "sh bash ash"),
