@@ -142,7 +142,8 @@ def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         # What a workflow runs these tests for is not built by them.
-        patch.delenv("GITHUB_OUTPUT", raising=False)
+        for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+            patch.delenv(name, raising=False)
         yield
 
 

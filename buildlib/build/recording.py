@@ -35,6 +35,7 @@ from buildlib.records.files import Hashes, read_files
 from buildlib.records.record import Record, Step, bounded, image_of, short_log
 from buildlib.records.redaction import Redaction
 from buildlib.records.store import RecordStore, new_id, open_store
+from buildlib.report.markdown import as_markdown, write_summary
 from buildlib.shell import csv_pairs
 
 _PROXY: Final = "_PROXY"
@@ -303,8 +304,10 @@ class Recording:
                 steps.append(replace(step, cause=cause.text) if cause else step)
             images = (image_of(step.name) for step in steps)
             bases = {**record.bases} | {name: one for name, one in filter(None, images) if one}
-            self._store.write(replace(record, steps=tuple(steps), bases=bases))
+            record = replace(record, steps=tuple(steps), bases=bases)
+            self._store.write(record)
             self._hashes.save()
+            write_summary(self._about.project.env, as_markdown(record))
 
     @contextmanager
     def _spared(self) -> Iterator[None]:

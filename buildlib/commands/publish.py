@@ -55,6 +55,7 @@ from buildlib.publish.tagger import TagPolicy
 from buildlib.records.store import open_store
 from buildlib.registry.claim import Claim, ClaimTerms, Intent
 from buildlib.registry.open import Opened, chosen_registries, open_registries
+from buildlib.report.markdown import publication, write_summary
 from buildlib.retry import Patience
 from buildlib.sign.signer import find_cosign
 from buildlib.versioning.preconditions import Mode
@@ -354,8 +355,9 @@ def _keep(run: Edge, project: Project, receipt: Receipt) -> None:
             registries=tuple({"registry": name, **one} for name, one in targets.items()),
         )
         # The publication is what counts.
-        with suppress(OSError):
+        with suppress(OSError, InputError):
             store.write(changed)
+            write_summary(run.env, publication(changed))
 
 
 def _print_plan(run: Edge, project: Project, plan: PublishPlan, *, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from buildlib.build.planner import BuildRequest, chosen_platforms
 from buildlib.build.preflight import check_engine
@@ -14,12 +14,11 @@ from buildlib.errors import InputError, raise_problems
 from buildlib.files import write_text
 from buildlib.findings.report import show
 from buildlib.image.platform import host_platform
+from buildlib.report.markdown import write_summary
 from buildlib.shell import shell_line
 from buildlib.smoke.check_names import check_only
 from buildlib.smoke.report import SmokeReport
 from buildlib.smoke.runner import SmokeFlow, SmokeRequest, planned
-
-_SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 
 
 class SmokeOptions(NamedTuple):
@@ -50,8 +49,7 @@ def docker_smoke(run: Edge, options: SmokeOptions) -> None:
         raise InputError(f"no check is called {' or '.join(options.only)}")
     if options.junit:
         write_text(options.junit, report.as_junit())
-    if summary := run.env.get(_SUMMARY):
-        write_text(Path(summary), report.as_markdown(), append=True)
+    write_summary(run.env, report.as_markdown())
     show(report, run.console, as_json=options.as_json)
     raise_problems(report.problems())
 

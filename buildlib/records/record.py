@@ -105,7 +105,9 @@ class Step:
 
     @property
     def label(self) -> str:
-        """Return how it is named in short: `[build 2/5]`."""
+        """Return how it is named in short: `[build 2/5]`; what is not a step has its name."""
+        if not self.parts.total:
+            return self.name
         return re.sub(r"\s+", " ", self.name.partition("]")[0]) + "]"
 
     def as_dict(self) -> dict[str, Any]:

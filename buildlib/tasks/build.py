@@ -201,3 +201,45 @@ def docker_why(context: Context, step: str = "", *, json: bool = False) -> None:
         from buildlib.commands.why import why
 
         why(run, step, as_json=json)
+
+
+@task(
+    auto_shortflags=False,
+    help={
+        "id": "record of a build, or the beginning of its identifier; default: the last one",
+        "compare": "record of another build to compare it with",
+        "output": "write the page to this file; default: dist/IMAGE-report-ID.html",
+        "open": "open the page in a browser",
+        "markdown": "print a summary in Markdown, and write no page",
+        "otlp": "write an OpenTelemetry trace to this file too, as OTLP/JSON",
+        "json": "print the record as JSON, and write no page",
+    },
+)
+def docker_report(
+    context: Context,
+    id: str = "",
+    compare: str = "",
+    output: str = "",
+    otlp: str = "",
+    *,
+    open: bool = False,
+    markdown: bool = False,
+    json: bool = False,
+) -> None:
+    """Write an HTML report about a build.
+
+    It has the timeline, the critical path, and why steps ran.
+    """
+    with edge(context, json=json) as run:
+        from buildlib.commands.report import ReportOptions, report
+
+        options = ReportOptions(
+            record=id,
+            compare=compare,
+            output=Path(output) if output else None,
+            otlp=Path(otlp) if otlp else None,
+            opened=open,
+            markdown=markdown,
+            as_json=json,
+        )
+        report(run, options)

@@ -27,6 +27,7 @@ _OF_ONE_IMAGE: Final[dict[str, tuple[Task[Any], ...]]] = {
     "Build": (
         build.docker_build,
         build.docker_why,
+        build.docker_report,
         build.binary,
         build.docker_builder,
         build.bake,
@@ -79,7 +80,7 @@ _SCOPES: Final[dict[Task[Any], Scope]] = {
     project.tag: Scope.TAG,
     **dict.fromkeys(
         (
-            *(run.docker_run, run.docker_logs, run.docker_shell),
+            *(build.docker_report, run.docker_run, run.docker_logs, run.docker_shell),
             *(release.docker_push, release.docker_promote, release.docker_rollback),
             *(release.docker_sign, release.docker_verify, release.goreleaser_config),
         ),

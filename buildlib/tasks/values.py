@@ -128,6 +128,14 @@ class Values:
             for registry in config.registries:
                 yield from (f"{registry.repository}:{tag}" for tag in tags)
 
+    def records(self) -> Iterable[str]:
+        """Return the identifiers of the records of builds."""
+        from buildlib.records.store import open_store
+
+        stores = (open_store(config, self._env) for config in self._configs)
+        paths = (path for store in stores if store for path in store.paths())
+        return [path.stem.rpartition("-")[0] for path in paths]
+
     def registries(self) -> Iterable[str]:
         """Return the names of the configured registries."""
         return [registry.name for config in self._configs for registry in config.registries]
@@ -184,6 +192,10 @@ FINDERS: Final[Mapping[str, Callable[[Values], Iterable[str]]]] = {
     "docker-diff old": Values.images,
     "docker-promote tag": Values.tags,
     "docker-rehearse tag": Values.increments,
+    "docker-report compare": Values.records,
+    "docker-report id": Values.records,
+    # A file; of a build it is something else.
+    "docker-report output": lambda _: (),
     "docker-rollback version": Values.versions,
     "docker-run platform": Values.platforms,
     "docker-shell command": lambda _: ("sh", "bash", "ash"),

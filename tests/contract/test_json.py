@@ -82,6 +82,7 @@ def _answer(shop: Checkout, words: str) -> tuple[int, dict[str, Any]]:
 FAILING = {
     "docker-build": "--platform x",
     "docker-why": "",
+    "docker-report": "--id missing",
     "binary": "--platform plan9",
     "docker-builder": "nothing",
     "docker-run": "",

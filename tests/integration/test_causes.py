@@ -511,6 +511,15 @@ def test_a_stage_is_built_again_by_an_option(make_checkout: Make) -> None:
     words = ("--no-cache-filter", "one")
     text = "--no-cache-filter one"
     _run(checkout, [Case("a filter", _nothing, ("one 1",), "no-cache", text, words)])
+    # What a real build leaves has a page, and a summary.
+    summary = checkout.root.parent / "summary"
+    _build(checkout, *words, GITHUB_STEP_SUMMARY=str(summary))
+    assert "| no-cache" not in (written := summary.read_text("utf-8"))
+    assert written.startswith(f"### {checkout.image} ")
+    assert "--no-cache-filter one" in written.replace("&#45;", "-")
+    done = checkout.invoke("docker-report")
+    page = Path(done.stdout.strip()).read_text("utf-8")
+    assert "[one 1/1]</b> COPY a /<small>--no-cache-filter one</small>" in page
 
 
 def test_steps_run_from_the_first_one_whose_files_changed(make_checkout: Make) -> None:

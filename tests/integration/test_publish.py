@@ -61,7 +61,8 @@ def test_one_digest_is_built_checked_signed_and_tagged_everywhere(make: Make) ->
     # Steps that another test builds at this moment would be waited for, and not be cached ones.
     release = make(provenance=True, content=secrets.token_hex(8))
     outputs = release.root.parent / "outputs"
-    release.env["GITHUB_OUTPUT"] = str(outputs)
+    summary = release.root.parent / "summary"
+    release.env.update(GITHUB_OUTPUT=str(outputs), GITHUB_STEP_SUMMARY=str(summary))
     text = release.publish(PLAIN)
     receipt = release.receipt
     digest = receipt["digest"]
@@ -80,6 +81,7 @@ def test_one_digest_is_built_checked_signed_and_tagged_everywhere(make: Make) ->
     record = next(one for one in store.usable() if one.task == "docker-publish")
     assert [gate["state"] for gate in record.gates] == ["passed", "passed"]
     assert [one["digest"] for one in record.registries] == [digest] * 2
+    assert ": publication\n" in summary.read_text(encoding="utf-8")
     for name in ("one", "two"):
         target = receipt["targets"][name]
         assert target["digest"] == digest

@@ -49,6 +49,7 @@ PACKAGES = [
     "registry",
     "sign",
     "records",
+    "report",
     "build",
     "containers",
     "bases",

@@ -18,6 +18,7 @@ NAMES = {task.name.replace("_", "-"): task for task in TASKS}
 CONFIG = """\
 image = "r.io/me/x"
 platforms = ["linux/amd64", "linux/arm64"]
+records = { directory = "records" }
 [registries.one]
 repository = "r.io/me/x"
 [registries.two]
@@ -32,6 +33,9 @@ DOCKERFILE = "FROM scratch AS compile\nFROM scratch\nFROM scratch AS final\n"
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_project(tmp_path, CONFIG, DOCKERFILE)
     (tmp_path / "dist").mkdir()
+    (tmp_path / "records").mkdir()
+    for name in ("20260101T000000.000Z-1-0a", "20260102T000000.000Z-2-0a"):
+        (tmp_path / "records" / f"{name}.json").touch()
     (tmp_path / "dist" / "thing-1.2.3.oci.tar").touch()
     tags = tmp_path / ".git" / "refs" / "tags"
     (tags / "cli").mkdir(parents=True)
@@ -75,7 +79,7 @@ def _candidates(root: Path, line: str, *, complete: bool = True) -> list[str] | 
         ("docker-build --network ", "default none host"),
         ("docker-builder ", "create status remove"),
         ("docker-publish --registry ", "one two"),
-        ("docker-publish --skip-gate ", "smoke policy size scan sbom reproducible sign"),
+        ("docker-publish --skip-gate ", "smoke policy size scan sbom reproducible diff sign"),
         ("docker-run --pull-policy ", "always missing never"),
         ("docker-scan --severity ", "negligible low medium high critical"),
         ("docker-shell --command ", "sh bash ash"),
@@ -94,6 +98,8 @@ def _candidates(root: Path, line: str, *, complete: bool = True) -> list[str] | 
         ("docker-smoke --junit ", ""),
         ("docker-build --tag x", ""),
         ("docker-run -- ", ""),
+        ("docker-report --id ", "20260102T000000.000Z-2 20260101T000000.000Z-1"),
+        ("docker-report --output ", ""),
     ],
 )
 def test_values_are_those_of_the_project(root: Path, line: str, found: str) -> None:

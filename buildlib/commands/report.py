@@ -1,0 +1,85 @@
+"""The work of `docker-report`."""
+
+from __future__ import annotations
+
+import re
+import webbrowser
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from buildlib.commands.records import kept_records, last_record, named_record
+from buildlib.commands.session import Edge
+from buildlib.console import to_json
+from buildlib.errors import InputError
+from buildlib.files import write_text
+from buildlib.report.compare import compare
+from buildlib.report.markdown import as_markdown
+from buildlib.report.page import render
+from buildlib.report.trace import as_otlp
+
+# Builds of the trend.
+_BUILDS: Final = 30
+_UNUSUAL: Final = re.compile(r"[^\w.-]")
+
+
+class ReportOptions(NamedTuple):
+    """The task's options.
+
+    Args:
+        record: identifier; empty: the last one.
+        compare: identifier of another record.
+        output: of the page; None: a file of its own in dist.
+        otlp: of the trace.
+    """
+
+    record: str = ""
+    compare: str = ""
+    output: Path | None = None
+    otlp: Path | None = None
+    opened: bool = False
+    markdown: bool = False
+    as_json: bool = False
+
+
+def report(run: Edge, options: ReportOptions) -> None:
+    """Write the report of a build, and print where it is; or print it in another form.
+
+    Raises:
+        InputError: there is no such record, or it can't be written (exit 2).
+    """
+    page = bool(options.compare or options.output or options.opened)
+    if options.as_json + options.markdown + page > 1:
+        raise InputError(
+            "--json and --markdown print the report, and write no page",
+            hint="give one of them, without --compare, --output and --open",
+        )
+    config = run.config()
+    store = kept_records(run, config)
+    name = options.record
+    record = named_record(store, name) if name else last_record(run, store, config.image)
+    if options.otlp:
+        write_text(options.otlp, as_otlp(record))
+        run.console.note(f"trace: {options.otlp}")
+    if options.as_json:
+        run.console.answer(to_json(record.as_dict()))
+        return
+    if options.markdown:
+        run.console.answer(as_markdown(record).rstrip())
+        return
+    comparison = compare(record, named_record(store, options.compare)) if options.compare else None
+    earlier = islice(store.usable(record.key, record.id), _BUILDS - 1)
+    history = [*reversed([*earlier]), record]
+    # As what docker-build writes there: clean removes it.
+    own = f"{config.short_name}-report-{_UNUSUAL.sub('_', record.id)}.html"
+    path = options.output or config.root / config.folder("dist") / own
+    write_text(path, render(record, history=history, comparison=comparison))
+    run.console.answer(str(path))
+    if options.opened:
+        _open(run, path)
+
+
+def _open(run: Edge, path: Path) -> None:
+    """Open a page in the user's browser, where there is one."""
+    if not webbrowser.open(path.resolve().as_uri()):
+        run.console.note("there is no browser here to open it with")

@@ -1,0 +1,1 @@
+"""Reports of builds: a page, a summary and a trace, made from records."""
