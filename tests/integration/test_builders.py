@@ -24,6 +24,7 @@ from nodes import Authority, Daemon, built_here, daemon, make_authority
 from registries import Server, registry
 from releases import CURRENT
 
+from buildlib.image.archive import open_archive
 from buildlib.image.elf import program_arch
 
 # Where buildkitd is not in the cache yet it is compiled, which takes minutes.
@@ -240,7 +241,7 @@ def test_several_nodes_push_one_index(
     assert sorted(found) == ["amd64", "arm64"]
 
 
-@pytest.mark.parametrize("output", ["load", "oci", "type=docker,dest=x.tar", "type=tar,dest=x.tar"])
+@pytest.mark.parametrize("output", ["load", "type=docker,dest=x.tar", "type=tar,dest=x.tar"])
 def test_what_several_nodes_can_not_put_together_is_reported_before_work(
     make_user: Callable[..., User], farm: list[Daemon], output: str
 ) -> None:
@@ -250,10 +251,56 @@ def test_what_several_nodes_can_not_put_together_is_reported_before_work(
     done = user.invoke(*words, "--platform", "all")
     assert done.returncode == 4, done.stderr
     assert "can't be put together from several nodes: node0, node1" in done.stderr
+    assert "give --output oci" in done.stderr
     assert "--push, or --output local" in done.stderr
     assert "$ docker buildx build" not in done.stderr
     # The way out that the message gives.
     user.succeed(*words, "--platform", "linux/arm64")
+
+
+@pytest.mark.toolchain
+def test_an_archive_of_several_nodes_has_the_digest_of_one_node(
+    make_user: Callable[..., User], farm: list[Daemon], golang: str, server: Server
+) -> None:
+    dockerfile = (
+        f"FROM --platform=$BUILDPLATFORM {golang} AS compile\n"
+        "ARG TARGETARCH\nRUN sleep 3; echo $TARGETARCH >/thing\n"
+        "FROM scratch\nCOPY --from=compile /thing /\n"
+    )
+    place = f"type=registry,ref={server.host}/cache:{{platform}}"
+    more = f'cache-from = ["{place}"]\ncache-to = ["{place},mode=max"]\n'
+    annotation = '[build]\nannotations = { "index:a" = "<é>", "manifest-descriptor:d" = "1" }\n'
+    alone = _table(farm[:1], "", [", ".join(f'"{name}"' for name in PLATFORMS)])
+    alone = alone.replace("builders.farm", "builders.alone")
+    user = make_user(dockerfile, annotation + _two(farm, more) + alone)
+    # Files that are not committed have the time of the build.
+    user.env["SOURCE_DATE_EPOCH"] = "1700000000"
+    words = ("docker-build", "--platform", "all", "--output", "oci")
+    digests = []
+    for name in ("farm", "alone"):
+        user.succeed("docker-builder", "create", "--name", name)
+        done = json.loads(user.succeed(*words, "--builder", name, "--json").stdout)
+        digests.append(done["digest"])
+        assert done["platforms"] == list(PLATFORMS)
+        # Nothing of the parts is left.
+        assert str(_output(user)) == done["destination"]
+        with open_archive(_output(user)) as archive:
+            archive.verify()
+            assert archive.top() == done["digest"]
+    assert digests[0] == digests[1]
+    # Each build wrote the cache of its platform.
+    assert set(server.tags("cache")) == {"linux-amd64", "linux-arm64"}
+    # Pasted, the dry run gives the same.
+    printed = user.succeed(*words, "--builder", "farm", "--dry-run").stdout
+    shutil.rmtree(user.checkout.root / "dist")
+    env = user.checkout.environment(user.env)
+    subprocess.run(["sh", "-ec", printed], env=env, check=True, capture_output=True)
+    with open_archive(_output(user)) as archive:
+        assert archive.top() == digests[0]
+    # So do two builds under other conditions, both of them without a cache.
+    user.env["BUILDLIB_BUILDER"] = "farm"
+    again = json.loads(user.succeed("docker-reproduce", "--json").stdout)
+    assert again["digests"] == [digests[0]] * 2
 
 
 def test_a_certificate_of_somebody_else_is_refused_and_reported(
