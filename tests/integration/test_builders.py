@@ -298,6 +298,10 @@ def test_an_archive_of_several_nodes_has_the_digest_of_one_node(
             archive.verify()
             assert archive.top() == done["digest"]
     assert digests[0] == digests[1]
+    shown = user.succeed("docker-builder", "status", "--name", "farm", "--json").stdout
+    (status,) = json.loads(shown)["builders"]
+    assert status["cache"] > 0
+    assert all(node["gc"] for node in status["nodes"])
     # Each build wrote the cache of its platform.
     assert set(server.tags("cache")) == {"linux-amd64", "linux-arm64"}
     # Pasted, the dry run gives the same.
