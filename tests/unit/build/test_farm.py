@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from ociwriter import OciWriter
 
+from buildlib.background import Background
 from buildlib.build.argv import build_line, buildx_commands
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.farm import parts_of
 from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
+from buildlib.console import labelled
 from buildlib.errors import BuildlibError, CancelledError, EngineError, ToolError, exit_code_of
 from buildlib.executor import Completed, Watch
 from buildlib.image.archive import open_archive
@@ -198,6 +200,50 @@ def test_a_platform_that_fails_ends_the_others_and_leaves_nothing(tmp_path: Path
         _build(tmp_path, Endless())
     assert stopped.is_set()
     assert _left(tmp_path) == []
+
+
+def test_an_interrupt_ends_all_builds_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(3, timeout=20)
+    ended: list[str] = []
+
+    class Waiting(FarmDocker):
+        def stream(
+            self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
+        ) -> int:
+            self._answer(argv)
+            both.wait()
+            assert watch
+            while True:
+                time.sleep(0.01)
+                try:
+                    watch.ask()
+                    on_line("it goes on")
+                except CancelledError:
+                    ended.extend(words_after(argv, "--platform"))
+                    raise
+
+    class Interrupted(Background[Any]):
+        def wait(self, seconds: float | None = None) -> bool:
+            if not interrupted:
+                interrupted.append(True)
+                both.wait()
+                raise KeyboardInterrupt
+            return super().wait(seconds)
+
+    interrupted: list[bool] = []
+    monkeypatch.setattr("buildlib.build.farm.Background", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _build(tmp_path, Waiting())
+    assert sorted(ended) == ["linux/amd64", "linux/arm64"]
+    assert _left(tmp_path) == []
+
+
+def test_the_labels_of_an_image_and_of_its_platform_are_both_shown(tmp_path: Path) -> None:
+    with labelled("web | "):
+        _, shown = _build(tmp_path, FarmDocker())
+    assert "web | linux/arm64 | $ mkdir -p" in shown
 
 
 def test_an_archive_that_was_there_stays_where_a_platform_fails(tmp_path: Path) -> None:
