@@ -159,8 +159,11 @@ _LABEL: ContextVar[str] = ContextVar("label", default="")
 
 @contextmanager
 def labelled(label: str) -> Iterator[None]:
-    """Begin each line of progress with a label, for what runs beside others on another thread."""
-    token = _LABEL.set(label)
+    """Begin each line of progress with a label, for what runs beside others on another thread.
+
+    One within another stands after it.
+    """
+    token = _LABEL.set(_LABEL.get() + label)
     try:
         yield
     finally:

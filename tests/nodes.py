@@ -15,7 +15,9 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from conftest import go_tool
 from registries import free_port
@@ -174,21 +176,35 @@ def daemon(folder: Path, authority: Authority) -> Iterator[Daemon]:
         one.end()
 
 
-def built_here(one: Daemon) -> set[str]:
-    """Return the platforms of the builds that a daemon itself has a record of."""
+def _records(one: Daemon) -> list[dict[str, Any]]:
+    """Return the records that a daemon itself has of its builds."""
     certificate, key = one.authority.sign("reader")
     argv = [
-        *(
-            str(go_tool("buildctl")),
-            "--addr",
-            one.endpoint,
-            "--tlscacert",
-            str(one.authority.certificate),
-        ),
+        *(str(go_tool("buildctl")), "--addr", one.endpoint),
+        *("--tlscacert", str(one.authority.certificate)),
         *("--tlscert", str(certificate), "--tlskey", str(key)),
         *("debug", "histories", "--format", "{{json .}}"),
     ]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    records = [json.loads(line) for line in done.stdout.splitlines() if line]
-    attributes = [r.get("record", {}).get("FrontendAttrs") or {} for r in records]
+    return [json.loads(line).get("record", {}) for line in done.stdout.splitlines() if line]
+
+
+def built_here(one: Daemon) -> set[str]:
+    """Return the platforms of the builds that a daemon itself has a record of."""
+    attributes = [record.get("FrontendAttrs") or {} for record in _records(one)]
     return {a["platform"] for a in attributes if "platform" in a}
+
+
+def times_here(one: Daemon) -> dict[str, tuple[float, float]]:
+    """Return begin and end of each build that a daemon has a record of, by its identifier."""
+    return {
+        record["Ref"]: (_seconds(record["CreatedAt"]), _seconds(record["CompletedAt"]))
+        for record in _records(one)
+    }
+
+
+def _seconds(said: str | dict[str, int]) -> float:
+    """Return a time as BuildKit 0.13 writes it, or as later ones do."""
+    if isinstance(said, str):
+        return datetime.fromisoformat(said).timestamp()
+    return said["seconds"] + said.get("nanos", 0) / 1e9

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from buildlib.build.farm import merge_command, merged_at, parts_of
 from buildlib.build.options import of_image
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.shell import csv_field, shell_line
@@ -134,6 +135,8 @@ def buildx_argv(plan: BuildPlan) -> tuple[str, ...]:
 def buildx_commands(plan: BuildPlan) -> tuple[tuple[str, ...], ...]:
     """Return the commands that build the images of the repository below a plan, and the plan."""
     below = (argv for _, one in plan.below for argv in buildx_commands(one))
+    if parts := parts_of(plan):
+        return (*below, *(buildx_argv(one.as_printed()) for one in parts), merge_command(plan))
     return (*below, buildx_argv(plan.as_printed()))
 
 
@@ -156,6 +159,15 @@ def build_line(plan: BuildPlan) -> str:
         below = (build_line(one) for _, one in plan.below)
         removed = shell_line(("rm", "-rf", "--", str(plan.layouts)))
         return " &&\n".join((*below, build_line(replace(plan, below=(), layouts=None)), removed))
+    built = _merged_line(plan) if plan.separate else _one_line(plan)
+    if plan.checkout is None:
+        return built
+    written = ("CONTEXT=$(mktemp -d)", *plan.checkout.lines)
+    return " &&\n".join((*written, built, 'rm -rf -- "$CONTEXT"'))
+
+
+def _one_line(plan: BuildPlan) -> str:
+    """Return what one `docker buildx build` and its archive take."""
     built = buildx_line(plan)
     if plan.partial and plan.destination:
         make = shell_line(("mkdir", "-p", "--", str(plan.destination.parent)))
@@ -163,12 +175,20 @@ def build_line(plan: BuildPlan) -> str:
         built = f"{make} && {built} && {move}"
     if plan.layout and plan.destination:
         built = f"{shell_line(('mkdir', '-p', '--', str(plan.destination)))} && {built}"
-    if plan.handover:
-        built = _with_handover(plan, plan.handover, built)
-    if plan.checkout is None:
-        return built
-    written = ("CONTEXT=$(mktemp -d)", *plan.checkout.lines)
-    return " &&\n".join((*written, built, 'rm -rf -- "$CONTEXT"'))
+    return _with_handover(plan, plan.handover, built) if plan.handover else built
+
+
+def _merged_line(plan: BuildPlan) -> str:
+    """Return the builds of each platform, one after the other, and what merges their archives."""
+    parts = parts_of(plan)
+    merged, place = str(merged_at(plan)), str(plan.destination)
+    end: list[tuple[str, ...]] = [("mv", "-f", "--", merged, place)]
+    if plan.layout:
+        end = [("mkdir", "-p", "--", place), ("tar", "-xf", merged, "-C", place)]
+        end.append(("rm", "-f", "--", merged))
+    end.append(("rm", "-f", "--", *(str(part.destination) for part in parts)))
+    lines = [*map(_one_line, parts), shell_line(merge_command(plan)), *map(shell_line, end)]
+    return " &&\n".join(lines)
 
 
 def check_line(plan: BuildPlan) -> str:

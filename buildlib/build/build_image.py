@@ -21,6 +21,13 @@ from buildlib.build import builder_check, option_checks, preflight
 from buildlib.build.argv import build_line, buildx_argv, buildx_line
 from buildlib.build.context import uncommitted
 from buildlib.build.failure import failure
+from buildlib.build.farm import (
+    build_parts,
+    merge_command,
+    merge_parts,
+    remove_parts,
+    write_about,
+)
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest, below, make_build_plan, unused_bases
@@ -29,7 +36,7 @@ from buildlib.build.recording import Recorded, Recording, recorded
 from buildlib.build.result import BuildResult
 from buildlib.builders.commands import missing_hint
 from buildlib.config.builders import BuilderSettings
-from buildlib.console import Console, redact
+from buildlib.console import Console, labelled, redact
 from buildlib.docker.engine import (
     Builder,
     EngineFacts,
@@ -48,6 +55,7 @@ from buildlib.executor import Executor, Watch
 from buildlib.image.archive import unpack_layout
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
+from buildlib.shell import shell_line
 from buildlib.tempfiles import passing_file, remove_left
 
 # A builder whose build has said nothing for so many seconds is asked whether its nodes are there.
@@ -316,7 +324,6 @@ def _checked(
     ]
     for warning in warnings:
         console.warn(warning)
-    watch = _watch(plan, executor, described)
     about = Recorded(
         task=task,
         project=project,
@@ -326,11 +333,10 @@ def _checked(
         builder=builder,
         unknown=unknown,
     )
-    with recorded(about, executor, console) as recording:
-        result = _run(about, warnings, executor, console, watch, recording)
-        if recording:
-            recording.end(result, None)
-        return result
+    with _exclusive(plan.destination):
+        if plan.separate:
+            return _run_parts(about, warnings, executor, console)
+        return _run(about, warnings, executor, console)
 
 
 def _engine(facts: Background[EngineFacts], problems: Sequence[BuildlibError]) -> EngineFacts:
@@ -364,34 +370,77 @@ def _watch(plan: BuildPlan, executor: Executor, described: BuilderSettings | Non
 
 
 def _run(
-    about: Recorded,
-    warnings: Sequence[str],
-    executor: Executor,
-    console: Console,
-    watch: Watch | None,
-    recording: Recording | None,
+    about: Recorded, warnings: Sequence[str], executor: Executor, console: Console
 ) -> BuildResult:
-    started, plan, engine = time.monotonic(), about.plan, about.engine
-    with _exclusive(plan.destination):
+    plan = about.plan
+    watch = _watch(plan, executor, about.project.config.described_builder())
+    with recorded(about, executor, console) as recording:
+        started = time.monotonic()
         progress, metadata, size = _execute(plan, executor, console, watch, recording)
-    own = () if plan.platforms or not engine.platform else (engine.platform,)
-    return BuildResult(
-        image=plan.image,
-        version=plan.version,
-        references=plan.references,
-        platforms=tuple(map(str, plan.platforms or own)),
-        output=str(plan.output),
+        result = BuildResult(
+            image=plan.image,
+            version=plan.version,
+            references=plan.references,
+            platforms=_platforms(about),
+            output=str(plan.output),
+            destination=str(plan.destination or ""),
+            digest=str(metadata.get("containerimage.digest") or ""),
+            size=size,
+            seconds=time.monotonic() - started,
+            steps=progress.total if progress else None,
+            cached=progress.cached if progress else None,
+            stand_ins=plan.stand_ins,
+            warnings=tuple(warnings),
+            command=_line(plan),
+            size_of=_size_of(plan, about.engine) if size is not None else "",
+            size_platform=_size_platform(plan, about.engine) if size is not None else "",
+        )
+        if recording:
+            recording.end(result, None)
+        return result
+
+
+def _platforms(about: Recorded) -> tuple[str, ...]:
+    own = () if about.plan.platforms or not about.engine.platform else (about.engine.platform,)
+    return tuple(map(str, about.plan.platforms or own))
+
+
+def _line(plan: BuildPlan) -> str:
+    return redact(build_line(replace(plan, below=(), layouts=None)))
+
+
+def _run_parts(
+    about: Recorded, warnings: Sequence[str], executor: Executor, console: Console
+) -> BuildResult:
+    """Build each platform on its own node, and merge what comes out; each has its own record."""
+    started, plan = time.monotonic(), about.plan
+
+    def build(part: BuildPlan, stoppable: Executor) -> BuildResult:
+        with labelled(f"{part.platforms[0]} | "):
+            return _run(replace(about, plan=part), (), stoppable, console)
+
+    try:
+        with _whole(plan):
+            results = build_parts(plan, executor, build)
+            console.line(shell_line(merge_command(plan)))
+            digest = merge_parts(plan)
+    finally:
+        remove_parts(plan)
+    size = _size(plan, executor)
+    write_about(plan, digest)
+    counted = [(one.steps, one.cached or 0) for one in results if one.steps is not None]
+    whole = len(counted) == len(results)
+    return replace(
+        results[0],
+        platforms=_platforms(about),
         destination=str(plan.destination or ""),
-        digest=str(metadata.get("containerimage.digest") or ""),
+        digest=digest,
         size=size,
         seconds=time.monotonic() - started,
-        steps=progress.total if progress else None,
-        cached=progress.cached if progress else None,
-        stand_ins=plan.stand_ins,
+        steps=sum(steps for steps, _ in counted) if whole else None,
+        cached=sum(cached for _, cached in counted) if whole else None,
         warnings=tuple(warnings),
-        command=redact(build_line(replace(plan, below=(), layouts=None))),
-        size_of=_size_of(plan, engine) if size is not None else "",
-        size_platform=_size_platform(plan, engine) if size is not None else "",
+        command=_line(plan),
     )
 
 

@@ -14,7 +14,8 @@ from buildlib.errors import BuildlibError, EngineError, InputError
 from buildlib.image.platform import Platform
 from buildlib.program import PROGRAM
 
-# buildx has no exporter that puts together an archive from several nodes.
+# buildx has no exporter that puts together an archive from several nodes. The output oci of a
+# builder of the configuration is merged here instead.
 _ONE_NODE: Final = re.compile(r"\btype=(oci|docker|tar)\b")
 
 
@@ -117,18 +118,23 @@ def _dead(node: Node, found: Builder, described: str) -> EngineError:
 
 
 def _check_output(plan: BuildPlan, nodes: Sequence[Node]) -> list[BuildlibError]:
-    if len(nodes) <= 1 or len(plan.platforms) <= 1:
+    if len(nodes) <= 1 or len(plan.platforms) <= 1 or plan.separate:
         return []
     alone = plan.output in {Output.LOAD, Output.OCI} or _ONE_NODE.search(plan.output)
     if not alone:
         return []
     names = ", ".join(node.name for node in nodes)
+    described = (
+        "describe the builder in the configuration"
+        if plan.output == Output.OCI
+        else "give --output oci with a builder of the configuration"
+    )
     return [
         EngineError(
             f"{plan.output} can't be put together from several nodes: {names}",
             why="buildx can do that in a registry only",
-            hint="give --push, or --output local or cacheonly, or build one platform at a time "
-            "with --platform",
+            hint=f"{described}, or give --push, or --output local or cacheonly, or build one "
+            "platform at a time with --platform",
         )
     ]
 
@@ -138,7 +144,8 @@ def cache_warnings(plan: BuildPlan, described: BuilderSettings) -> list[str]:
     nodes = [n for n in described.nodes if set(n.platforms) & set(plan.platforms)]
     held = any(PLATFORM in word for word in described.cache_to)
     warnings = []
-    if len(plan.platforms) > 1 and held and not any("type=inline" in w for w in plan.cache_to):
+    alone = len(plan.platforms) <= 1 or plan.separate
+    if held and not alone and not any("type=inline" in w for w in plan.cache_to):
         warnings.append(
             f"the cache of {described.name} is written by builds of one platform alone: "
             "this one reads it"

@@ -191,7 +191,7 @@ def build_options(
     """
     configured = configured_options(project.config, project.facts, attests=attests)
     if not several:
-        configured = tuple(filter(None, map(_without_index, configured)))
+        configured = tuple(filter(None, map(without_index, configured)))
     found = merged(configured, given)
     return tuple(
         (name, _of_commit(project, name, text))
@@ -200,7 +200,7 @@ def build_options(
     )
 
 
-def _without_index(option: tuple[str, str]) -> tuple[str, str] | None:
+def without_index(option: tuple[str, str]) -> tuple[str, str] | None:
     """Return an option without what is about an index; None: nothing of it is left."""
     name, text = option
     if name != "annotation":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from buildlib.dockerfile.ignore import IgnoreFile
 from buildlib.dockerfile.parser import FilledSource
@@ -26,6 +26,14 @@ class Output(StrEnum):
 
 # The outputs, and buildx's own, that are no image.
 FILES: Final = frozenset({Output.LOCAL, Output.CACHE_ONLY, "tar"})
+
+
+class NodeBuild(NamedTuple):
+    """A platform that is built on a node of its own, with its own cache."""
+
+    platform: Platform
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +59,8 @@ class BuildPlan:
         build_contexts: pairs of FROM reference, or of another name, and its source.
         below: pairs of FROM reference and the build of another image of the repository, whose
             layout is the reference's other source; `layouts` is where they are, for the build.
+        separate: the builds of one platform each, at the same time, whose archives are merged;
+            none: one build of all platforms. See `farm.parts_of`.
         stand_ins: those of them that are not the real image, and those of the images below.
         output: a name of `Output`, or buildx's own `type=…`.
         destination: of the outputs oci and local.
@@ -82,6 +92,7 @@ class BuildPlan:
     build_contexts: tuple[tuple[str, str], ...] = ()
     below: tuple[tuple[str, BuildPlan], ...] = ()
     layouts: Path | None = None
+    separate: tuple[NodeBuild, ...] = ()
     stand_ins: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     cache_from: tuple[str, ...] = ()

@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from buildlib.build.context import DIST, kept_out
+from buildlib.build.farm import caches_of, separate_builds
 from buildlib.build.labels import image_labels
 from buildlib.build.options import CONTEXT, build_options
 from buildlib.build.plan import FILES, BuildPlan, Output
-from buildlib.builders.commands import caches
 from buildlib.config.build_options import pair
 from buildlib.config.config import Config
 from buildlib.config.images import FROM_HERE
 from buildlib.config.key_types import VARIABLE
 from buildlib.config.tables import BaseImage
-from buildlib.dockerfile.parser import (
-    Dockerfile,
-)
+from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import InputError, did_you_mean
 from buildlib.image.labels import index_annotations
 from buildlib.image.platform import Platform, engine_platform, parse_platforms
@@ -310,17 +308,6 @@ def unused_bases(project: Project, plan: BuildPlan) -> tuple[str, ...]:
     )
 
 
-def _caches(
-    config: Config, platforms: Sequence[Platform]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return where cache is read from and written to: as configured, else as the builder has it."""
-    described = config.described_builder()
-    if not described:
-        return config.cache_from, config.cache_to
-    own = caches(described, platforms)
-    return config.cache_from or own[0], config.cache_to or own[1]
-
-
 def make_build_plan(
     project: Project,
     request: BuildRequest,
@@ -349,7 +336,7 @@ def make_build_plan(
     target = request.target or config.target
     build_args = _build_args(project, request, dockerfile)
     platforms = chosen_platforms(request, project)
-    cache_from, cache_to = _caches(config, platforms)
+    cache_from, cache_to = caches_of(config, platforms)
     plan = BuildPlan(
         context=project.context,
         dockerfile=project.dockerfile_path,
@@ -362,6 +349,7 @@ def make_build_plan(
         cache_from=cache_from,
         cache_to=cache_to,
         builder=config.buildx_builder(),
+        separate=separate_builds(config, platforms, output),
         output=output,
         destination=_destination(project, request, output),
         layout=request.layout,

@@ -21,11 +21,13 @@ from buildlib.builders.commands import (
 )
 from buildlib.builders.ownership import Record, Records
 from buildlib.builders.probe import why_unreachable
+from buildlib.builders.usage import read_usage
 from buildlib.config.builders import CONTAINER, DOCKER, REMOTE, BuilderSettings, NodeSettings
 from buildlib.console import Console, table
 from buildlib.docker.engine import Builder, Node, inspect_builder
 from buildlib.errors import BuildlibError, EngineError, InputError, TimedOutError, raise_problems
 from buildlib.executor import Executor
+from buildlib.files import human_size
 from buildlib.findings.report import Report
 from buildlib.program import PROGRAM
 from buildlib.tempfiles import passing_folder
@@ -38,7 +40,13 @@ _ABSENT: Final = "no builder"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeStatus:
-    """A node as it is now; `state` is buildx's own word, or `absent`."""
+    """A node as it is now.
+
+    Args:
+        state: buildx's own word, or `absent`.
+        running: builds that run on it; None where that is not known.
+        gc: the rules by which its cache is collected.
+    """
 
     name: str
     endpoint: str
@@ -46,6 +54,8 @@ class NodeStatus:
     state: str
     buildkit: str = ""
     problem: str = ""
+    running: int | None = None
+    gc: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +66,7 @@ class BuilderStatus:
         state: `ready`, `absent`, `changed` where it is not as described, `strange` where it is
             foreign, created elsewhere, or `silent` where a node can't be reached.
         hint: what makes it as it is described.
+        cache: bytes that the caches of all nodes take; None where that is not known.
     """
 
     name: str
@@ -63,6 +74,7 @@ class BuilderStatus:
     state: str
     nodes: tuple[NodeStatus, ...]
     hint: str = ""
+    cache: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return every field but the hint, ready for JSON."""
@@ -76,7 +88,18 @@ class BuilderStatus:
             for n in self.nodes
         ]
         whys = [f"  {n.name}: {n.problem}" for n in self.nodes if n.problem]
-        return "\n".join([head, table(rows), *whys])
+        runs = [f"  {n.name}: {_builds(n.running)}" for n in self.nodes if n.running is not None]
+        rules = [f"  {n.name}: gc: {rule}" for n in self.nodes for rule in n.gc]
+        size = [f"  cache of all nodes: {human_size(self.cache)}"] if self.cache is not None else []
+        return "\n".join([head, table(rows), *whys, *runs, *size, *rules])
+
+    def warnings(self) -> list[str]:
+        """Return what may make two nodes build differently."""
+        if len({node.buildkit for node in self.nodes if node.buildkit}) <= 1:
+            return []
+        found = ", ".join(f"{node.name} {node.buildkit}" for node in self.nodes if node.buildkit)
+        versions_differ = f"the nodes of {self.name} have different versions of BuildKit"
+        return [f"{versions_differ}, which may give an image different digests: {found}"]
 
     def problems(self) -> list[BuildlibError]:
         """Return why a build can't use it."""
@@ -96,6 +119,10 @@ class BuilderStatus:
         ]
 
 
+def _builds(number: int) -> str:
+    return f"{number} build{'' if number == 1 else 's'} running"
+
+
 def _foreign(name: str) -> EngineError:
     return EngineError(
         f"there is a builder {name} that was not made here, so it stays",
@@ -112,6 +139,10 @@ class BuildersReport(Report):
     def problems(self) -> list[BuildlibError]:
         """Return why a build can't use one of them."""
         return [problem for one in self.builders for problem in one.problems()]
+
+    def warnings(self) -> list[str]:
+        """Return what may make two nodes build differently."""
+        return [warning for one in self.builders for warning in one.warnings()]
 
     def as_dict(self) -> dict[str, Any]:
         """Return every builder, ready for JSON."""
@@ -279,6 +310,21 @@ class BuilderManager:
             hint=missing_hint(builder),
         )
 
+    def usage(self, status: BuilderStatus, name: str) -> BuilderStatus:
+        """Return the status with what the nodes do and hold, if all of them run.
+
+        Args:
+            status: of the builder.
+            name: by which buildx knows it.
+        """
+        if status.state != "ready" or any(node.state != RUNNING for node in status.nodes):
+            return status
+        found = read_usage(self._executor, name)
+        if found.running is None:
+            return replace(status, cache=found.cache)
+        nodes = (replace(n, running=found.running.get(n.name, 0)) for n in status.nodes)
+        return replace(status, cache=found.cache, nodes=tuple(nodes))
+
     def _nodes(self, builder: BuilderSettings, found: Builder) -> tuple[NodeStatus, ...]:
         settings = {node.name: node for node in builder.nodes}
         if not found.driver:
@@ -299,6 +345,7 @@ class BuilderManager:
             state=node.status or ("error" if problem else RUNNING),
             buildkit=node.buildkit,
             problem=problem,
+            gc=node.gc,
         )
 
 

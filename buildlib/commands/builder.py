@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from buildlib.builders.commands import boot_step, boots, create_steps, remove_step
 from buildlib.builders.manager import BuilderManager, BuildersReport, check_files
+from buildlib.builders.usage import cache_argv, history_argv
 from buildlib.commands.session import Edge
 from buildlib.config.builders import ACTIONS, DOCKER, BuilderSettings, find_builder
 from buildlib.config.config import Config
 from buildlib.console import to_json
 from buildlib.errors import InputError, did_you_mean, raise_problems
 from buildlib.findings.report import show
+from buildlib.shell import shell_line
 
 
 def check_action(action: str) -> None:
@@ -63,10 +65,14 @@ def status(run: Edge, name: str, *, as_json: bool) -> None:
     wanted = config.builders if not name and config.builders else (_chosen(config, name),)
     if run.dry:
         for builder in wanted:
-            run.plan(f"docker buildx inspect {builder.buildx_name}")
+            name = builder.buildx_name
+            run.plan(f"docker buildx inspect {name}")
+            run.plan(shell_line(cache_argv(name)))
+            run.plan(shell_line(history_argv(name)))
         return
     manager = BuilderManager(config.root, run.env, run.executor, run.console)
-    report = BuildersReport(builders=tuple(manager.status(builder) for builder in wanted))
+    found = (manager.usage(manager.status(one), one.buildx_name) for one in wanted)
+    report = BuildersReport(builders=tuple(found))
     show(report, run.console, as_json=as_json)
     raise_problems(report.problems())
 

@@ -39,6 +39,7 @@ class Node:
         given: the platforms that it was given, which buildx sends to it before others; `platforms`
             are all that it can run, as far as it answers.
         error: why buildx can't use it.
+        gc: the rules by which its cache is collected, in buildx's words.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Node:
     given: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
     error: str = ""
+    gc: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +224,16 @@ def _plain(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.rstrip("*") for name in names))
 
 
+def _rule(text: str) -> str:
+    """Return a rule of garbage collection on one line, as `keep duration 48h0m0s, …`."""
+    rows = {name: values[0] for name, values in _rows(text).items()}
+    everything = rows.pop("all", "") == "true"
+    said = [f"{name} {value}" for name, value in rows.items()]
+    return ", ".join([*said, *(["all"] if everything else [])])
+
+
 def _parse_node(text: str) -> Node:
+    text, *rules = re.split(r"^GC Policy rule#\d+:[ \t]*$", text, flags=re.MULTILINE)
     rows = _rows(text)
     names = _names(rows)
     return Node(
@@ -233,6 +244,7 @@ def _parse_node(text: str) -> Node:
         given=_plain(name for name in names if name.endswith("*")),
         platforms=_plain(names),
         error=_first(rows, "error"),
+        gc=tuple(map(_rule, rules)),
     )
 
 

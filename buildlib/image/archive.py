@@ -123,8 +123,11 @@ class Archive(BlobFile):
 
     @cached_property
     def _index(self) -> list[Descriptor]:
-        index = self._document(self._text(INDEX), MANIFEST, INDEX)
-        return [self._descriptor(one, INDEX) for one in index.get("manifests") or ()]
+        return [self._descriptor(one, INDEX) for one in self.outermost().get("manifests") or ()]
+
+    def outermost(self) -> dict[str, Any]:
+        """Return the outermost index, with the names of the image, as it is written."""
+        return self._document(self._text(INDEX), MANIFEST, INDEX)
 
     def top(self) -> str:
         """Return the digest by which the whole is known: of its index, or its only manifest.
@@ -310,7 +313,7 @@ class Archive(BlobFile):
             "size": entries[0].size,
             "annotations": dict(annotations),
         }
-        parts = [(digest, self.size_of(digest)) for digest in self._digests()]
+        parts = [(digest, self.size_of(digest)) for digest in self.digests()]
         self._write(path, {"schemaVersion": 2, "manifests": [entry]}, parts)
 
     def write_copy(
@@ -334,7 +337,7 @@ class Archive(BlobFile):
             added[digest] = text
         size = len(added[digest]) if digest in added else self.size_of(digest)
         entry = {"mediaType": media_type, "digest": digest, "size": size}
-        parts = [(one, self.size_of(one)) for one in self._digests()]
+        parts = [(one, self.size_of(one)) for one in self.digests()]
         # It gets its name when it is whole.
         partial = path.with_name(f".{path.name}.part")
         try:

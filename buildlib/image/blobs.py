@@ -250,11 +250,25 @@ class BlobFile:
         path = self._blob(digest)
         return path in self._members or path in self._made
 
-    def _digests(self) -> list[str]:
+    def digests(self) -> list[str]:
         """Return the digests of all blobs; files with other names are not blobs."""
         paths = [*self._members, *self._made]
         names = (path.removeprefix("blobs/") for path in paths if path[:6] == "blobs/")
         return [digest for name in names if is_digest(digest := name.replace("/", ":", 1))]
+
+    def add_to(self, tar: tarfile.TarFile, digest: str, size: int, mode: int = 0o644) -> None:
+        """Write a blob into another archive, and compare it with its digest on the way.
+
+        Raises:
+            InputError: it is missing or damaged (exit 2).
+        """
+        self._check_size(digest, size)
+        file = tarfile.TarInfo(self._blob(digest))
+        file.size, file.mode = size, mode
+        with self.open_blob(digest) as stream:
+            checked = Hashing(stream, digest.partition(":")[0])
+            tar.addfile(file, checked)
+            self._read_checked(checked, digest, size)
 
     def _write(
         self,
@@ -280,13 +294,7 @@ class BlobFile:
                     folder.type, folder.mode = tarfile.DIRTYPE, 0o755
                     tar.addfile(folder)
                 for digest, size in dict.fromkeys(parts):
-                    self._check_size(digest, size)
-                    file = tarfile.TarInfo(self._blob(digest))
-                    file.size, file.mode = size, 0o644
-                    with self.open_blob(digest) as stream:
-                        checked = Hashing(stream, digest.partition(":")[0])
-                        tar.addfile(file, checked)
-                        self._read_checked(checked, digest, size)
+                    self.add_to(tar, digest, size)
                 there = dict(parts)
                 for digest, data in added.items():
                     if digest not in there:

@@ -83,8 +83,13 @@ def test_a_dry_run_prints_every_command_and_starts_none(user: Checkout, tmp_path
     assert printed["remove", "farm"] == ["docker buildx rm --force farm"]
     done = user.invoke("docker-builder", "status", "--dry-run", PATH=path)
     assert done.stdout.splitlines() == [
-        "docker buildx inspect farm",
-        "docker buildx inspect local",
+        line
+        for name in ("farm", "local")
+        for line in (
+            f"docker buildx inspect {name}",
+            f"docker buildx du --builder {name}",
+            f"docker buildx history ls --builder {name} --format json",
+        )
     ]
     assert not (tmp_path / "bin/started").exists()
 

@@ -20,10 +20,11 @@ from typing import Any
 import pytest
 from buildkit import image_of_buildkit
 from conftest import ROOT, Checkout, go_tool, start_task
-from nodes import Authority, Daemon, built_here, daemon, make_authority
+from nodes import Authority, Daemon, built_here, daemon, make_authority, times_here
 from registries import Server, registry
-from releases import CURRENT
+from releases import CURRENT, PATH, PLAIN, make_release
 
+from buildlib.image.archive import open_archive
 from buildlib.image.elf import program_arch
 
 # Where buildkitd is not in the cache yet it is compiled, which takes minutes.
@@ -240,7 +241,7 @@ def test_several_nodes_push_one_index(
     assert sorted(found) == ["amd64", "arm64"]
 
 
-@pytest.mark.parametrize("output", ["load", "oci", "type=docker,dest=x.tar", "type=tar,dest=x.tar"])
+@pytest.mark.parametrize("output", ["load", "type=docker,dest=x.tar", "type=tar,dest=x.tar"])
 def test_what_several_nodes_can_not_put_together_is_reported_before_work(
     make_user: Callable[..., User], farm: list[Daemon], output: str
 ) -> None:
@@ -250,10 +251,100 @@ def test_what_several_nodes_can_not_put_together_is_reported_before_work(
     done = user.invoke(*words, "--platform", "all")
     assert done.returncode == 4, done.stderr
     assert "can't be put together from several nodes: node0, node1" in done.stderr
+    assert "give --output oci" in done.stderr
     assert "--push, or --output local" in done.stderr
     assert "$ docker buildx build" not in done.stderr
     # The way out that the message gives.
     user.succeed(*words, "--platform", "linux/arm64")
+
+
+@pytest.mark.toolchain
+def test_an_archive_of_several_nodes_has_the_digest_of_one_node(
+    make_user: Callable[..., User], farm: list[Daemon], golang: str, server: Server
+) -> None:
+    dockerfile = (
+        f"FROM --platform=$BUILDPLATFORM {golang} AS compile\n"
+        "ARG TARGETARCH\nRUN sleep 2; echo $TARGETARCH >/thing\n"
+        "FROM scratch\nCOPY --from=compile /thing /\n"
+    )
+    place = f"type=registry,ref={server.host}/cache:{{platform}}"
+    more = f'cache-from = ["{place}"]\ncache-to = ["{place},mode=max"]\n'
+    annotation = '[build]\nannotations = { "index:a" = "<é>", "manifest-descriptor:d" = "1" }\n'
+    alone = _table(farm[:1], "", [", ".join(f'"{name}"' for name in PLATFORMS)])
+    alone = alone.replace("builders.farm", "builders.alone")
+    user = make_user(dockerfile, annotation + _two(farm, more) + alone)
+    # Files that are not committed have the time of the build.
+    user.env["SOURCE_DATE_EPOCH"] = "1700000000"
+    words = ("docker-build", "--platform", "all", "--output", "oci")
+    digests = []
+    before = [set(times_here(one)) for one in farm]
+    for name in ("farm", "alone"):
+        user.succeed("docker-builder", "create", "--name", name)
+        if name == "alone":
+            # By their own records, both nodes built at the same time.
+            times = [times_here(one) for one in farm]
+            (began, ended), (begun, end) = (
+                found[ref]
+                for found, known in zip(times, before, strict=True)
+                for ref in set(found) - known
+            )
+            assert max(began, begun) < min(ended, end)
+        done = json.loads(user.succeed(*words, "--builder", name, "--json").stdout)
+        digests.append(done["digest"])
+        assert done["platforms"] == list(PLATFORMS)
+        # Nothing of the parts is left.
+        assert str(_output(user)) == done["destination"]
+        with open_archive(_output(user)) as archive:
+            archive.verify()
+            assert archive.top() == done["digest"]
+    assert digests[0] == digests[1]
+    shown = user.succeed("docker-builder", "status", "--name", "farm", "--json").stdout
+    (status,) = json.loads(shown)["builders"]
+    assert status["cache"] > 0
+    assert all(node["gc"] for node in status["nodes"])
+    # Each build wrote the cache of its platform.
+    assert set(server.tags("cache")) == {"linux-amd64", "linux-arm64"}
+    # Pasted, the dry run gives the same.
+    printed = user.succeed(*words, "--builder", "farm", "--dry-run").stdout
+    shutil.rmtree(user.checkout.root / "dist")
+    env = user.checkout.environment(user.env)
+    subprocess.run(["sh", "-ec", printed], env=env, check=True, capture_output=True)
+    with open_archive(_output(user)) as archive:
+        assert archive.top() == digests[0]
+    # So do two builds under other conditions, both of them without a cache.
+    user.env["BUILDLIB_BUILDER"] = "farm"
+    again = json.loads(user.succeed("docker-reproduce", "--json").stdout)
+    assert again["digests"] == [digests[0]] * 2
+
+
+def test_a_release_from_two_nodes_is_the_one_of_a_single_node(
+    tmp_path: Path, farm: list[Daemon], authority: Authority
+) -> None:
+    certificate, key = authority.sign("client")
+    alone = _table(farm[:1], "", [", ".join(f'"{name}"' for name in PLATFORMS)])
+    tables = _two(farm) + alone.replace("builders.farm", "builders.alone")
+    places = {"ca.pem": authority.certificate, "cert.pem": certificate, "key.pem": key}
+    for name, path in places.items():
+        tables = tables.replace(f'"certs/{name}"', f'"{path}"')
+    with registry(tmp_path / "registry") as server:
+        config = f'builder = "farm"\n{tables}'
+        hosts = {"one": server.host}
+        release = make_release(
+            tmp_path / "repo", hosts, [server], config=config, provenance=True, content="farm"
+        )
+        release.env["BUILDX_CONFIG"] = str(tmp_path / "buildx")
+        for name in ("farm", "alone"):
+            assert release.invoke("docker-builder", "create", "--name", name).returncode == 0
+        release.publish(PLAIN)
+        receipt = release.receipt
+        assert release.tags == [dict.fromkeys(["1", "1.2", "1.2.3", "latest"], receipt["digest"])]
+        assert [gate["state"] for gate in receipt["gates"]] == ["passed", "passed"]
+        # BuildKit's statement about the image of each node.
+        assert [one["platform"] for one in receipt["provenance"]] == list(PLATFORMS)
+        assert release.invoke("docker-verify", f"{server.host}/{PATH}:1.2.3").returncode == 0
+        words = ("docker-build", "--builder", "alone", "--platform", "all", "--output", "oci")
+        built = json.loads(release.invoke(*words, "--json").stdout)
+        assert built["digest"] == receipt["digest"]
 
 
 def test_a_certificate_of_somebody_else_is_refused_and_reported(

@@ -375,6 +375,10 @@ Labels:
  org.mobyproject.buildkit.worker.hostname: vm
 GC Policy rule#0:
  All:           false
+ Keep Duration: 48h0m0s
+ Keep Bytes:    488.3MiB
+GC Policy rule#1:
+ All:           true
 
 Name:      farm1
 Endpoint:  ssh://me@arm
@@ -395,6 +399,7 @@ def test_the_nodes_of_a_builder_are_read() -> None:
             buildkit="v0.13.2",
             given=("linux/amd64", "linux/386"),
             platforms=("linux/amd64", "linux/386", "linux/amd64/v2", "linux/arm64"),
+            gc=("keep duration 48h0m0s, keep bytes 488.3MiB", "all"),
         )
         == HERE
     )
@@ -438,9 +443,11 @@ RUNS = replace(FOUND, nodes=(HERE, replace(ARM, status="running")))
 
 
 @pytest.mark.parametrize("output", ["load", "oci", "type=docker,dest=x", "type=tar,dest=x"])
-def test_one_archive_of_several_nodes_is_refused(tmp_path: Path, output: str) -> None:
+def test_one_archive_of_several_nodes_that_are_not_described_is_refused(
+    tmp_path: Path, output: str
+) -> None:
     plan = _plan(tmp_path, platforms=("amd64", "arm64"), output=output)
-    text = _texts(plan, RUNS, _parse(FARM))
+    text = _texts(replace(plan, separate=()), RUNS, None)
     assert "can't be put together from several nodes: here, farm1" in text
     assert "give --push" in text
 
@@ -546,8 +553,14 @@ def _flow(root: Path, buildx: FakeBuildx) -> BuilderManager:
 def test_the_same_description_twice_is_made_once(tmp_path: Path) -> None:
     buildx = FakeBuildx()
     flow = _flow(tmp_path, buildx)
-    assert flow.create(_parse(FARM)).state == "ready"
+    status = flow.create(_parse(FARM))
+    assert status.state == "ready"
     assert buildx.done == ["create", "create"]
+    # Only status asks what the nodes do.
+    flow.usage(status, "farm")
+    assert buildx.done == ["du", "history"]
+    flow.usage(replace(status, state="silent"), "farm")
+    assert buildx.done == []
     assert flow.create(_parse(FARM)).state == "ready"
     assert buildx.done == []
     flow.create(_parse(FARM.replace('servername = "node"', 'servername = "other"')))

@@ -1,0 +1,274 @@
+"""Builds each platform on its own node, at the same time, and merges the archives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Final, TypeVar
+
+from buildlib import interrupts
+from buildlib.background import Background
+from buildlib.build.options import without_index
+from buildlib.build.plan import BuildPlan, NodeBuild, Output
+from buildlib.builders.commands import caches
+from buildlib.config.build_options import INDEX_LEVELS, split_levels
+from buildlib.config.config import Config
+from buildlib.console import to_json
+from buildlib.errors import BuildlibError, CancelledError, raise_problems
+from buildlib.executor import NOTHING, Completed, Executor, Watch
+from buildlib.files import write_text
+from buildlib.image.archive import unpack_layout
+from buildlib.image.merge import merge_archives, merge_argv
+from buildlib.image.platform import Platform
+
+T = TypeVar("T")
+
+# Seconds of silence of one build after which it looks whether another one has failed.
+_TICK: Final = 0.5
+# What buildx writes about the whole.
+_OF_ALL: Final = frozenset({"iidfile"})
+
+
+def caches_of(
+    config: Config, platforms: Sequence[Platform]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return where cache is read from and written to: as configured, else as the builder has it."""
+    described = config.described_builder()
+    if not described:
+        return config.cache_from, config.cache_to
+    own = caches(described, platforms)
+    return config.cache_from or own[0], config.cache_to or own[1]
+
+
+def separate_builds(
+    config: Config, platforms: Sequence[Platform], output: str
+) -> tuple[NodeBuild, ...]:
+    """Return the builds of one platform each, where nodes can't write an archive together."""
+    described = config.described_builder()
+    if output != Output.OCI or described is None:
+        return ()
+    nodes = {p: node.name for node in described.nodes for p in node.platforms}
+    # One that no node was given is a problem of its own.
+    if not set(platforms) <= set(nodes) or len({nodes[p] for p in platforms}) <= 1:
+        return ()
+    return tuple(NodeBuild(p, *caches_of(config, (p,))) for p in platforms)
+
+
+def parts_of(plan: BuildPlan) -> tuple[BuildPlan, ...]:
+    """Return the builds of one platform each; none where it is one build of all.
+
+    Each writes an archive beside the destination.
+    """
+    if plan.destination is None:
+        return ()
+    given = (one for one in plan.options if one[0] not in _OF_ALL)
+    # There is no index to annotate.
+    options = tuple(filter(None, map(without_index, given)))
+    return tuple(
+        replace(
+            plan,
+            platforms=(one.platform,),
+            cache_from=one.cache_from,
+            cache_to=one.cache_to,
+            separate=(),
+            below=(),
+            layouts=None,
+            layout=False,
+            annotations=(),
+            options=options,
+            destination=_beside(plan.destination, one.platform.slug),
+            handover=plan.handover and _beside(plan.handover, one.platform.slug),
+            metadata_file=plan.metadata_file and _beside(plan.metadata_file, one.platform.slug),
+            keeps_metadata=False,
+            # Two can't draw on one terminal.
+            progress="plain" if plan.progress == "tty" else plan.progress,
+        )
+        for one in plan.separate
+    )
+
+
+def _beside(path: Path, slug: str) -> Path:
+    return path.with_name(f"{path.name}.{slug}")
+
+
+def _annotations(plan: BuildPlan, level: str) -> dict[str, str]:
+    """Return the annotations of the index, or of what points to it; a later one counts."""
+    found = dict(plan.annotations) if level == INDEX_LEVELS[0] else {}
+    for text in plan.values("annotation"):
+        key, _, value = text.partition("=")
+        levels, key = split_levels(key)
+        if level in levels:
+            found[key] = value
+    return found
+
+
+def merged_at(plan: BuildPlan) -> Path:
+    """Return where the merged archive is written, until it gets its name or is unpacked."""
+    place = plan.destination or Path()
+    return plan.partial or place.with_name(f"{place.name}.oci.tar")
+
+
+def merge_command(plan: BuildPlan) -> tuple[str, ...]:
+    """Return the command that merges the archives of the parts, as `merge_parts` does it."""
+    index, descriptor = (_annotations(plan, level) for level in INDEX_LEVELS)
+    return merge_argv(_archives(plan), merged_at(plan), index, descriptor)
+
+
+def _archives(plan: BuildPlan) -> list[Path]:
+    return [part.destination for part in parts_of(plan) if part.destination]
+
+
+def merge_parts(plan: BuildPlan) -> str:
+    """Merge the archives of the parts; return the digest of the index.
+
+    Raises:
+        InputError: an archive is damaged, or the merged one can't be written (exit 2).
+    """
+    index, descriptor = (_annotations(plan, level) for level in INDEX_LEVELS)
+    digest = merge_archives(_archives(plan), merged_at(plan), index, descriptor)
+    if plan.layout and plan.destination:
+        unpack_layout(merged_at(plan), plan.destination)
+    return digest
+
+
+def remove_parts(plan: BuildPlan) -> None:
+    """Remove what is only there to be merged."""
+    files = _archives(plan) + ([merged_at(plan)] if plan.layout else [])
+    with interrupts.held():
+        for path in files:
+            path.unlink(missing_ok=True)
+
+
+def write_about(plan: BuildPlan, digest: str) -> None:
+    """Write the files that the user wants about the whole, as buildx would.
+
+    Raises:
+        InputError: one can't be written (exit 2).
+    """
+    texts = {Path(path): digest for path in plan.values("iidfile")}
+    if plan.keeps_metadata and plan.metadata_file:
+        found = {"containerimage.digest": digest, "image.name": ",".join(plan.references)}
+        texts[plan.metadata_file] = f"{to_json(found)}\n"
+    for path, text in texts.items():
+        write_text(path, text)
+
+
+class _Stoppable:
+    """Runs processes, and ends them as soon as an event is set."""
+
+    def __init__(self, executor: Executor, stop: Event) -> None:
+        self._executor, self._stop = executor, stop
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
+        return self._executor.run(argv, timeout=timeout, env=env)
+
+    def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
+        return self._executor.feed(argv, text, timeout=timeout)
+
+    def stream(
+        self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
+    ) -> int:
+        self._check()
+        looking = _Looking(self._check, watch)
+
+        def take(line: str) -> None:
+            looking.heard()
+            on_line(line)
+
+        ask = Watch(every=_TICK, ask=looking.silent)
+        return self._executor.stream(argv, take, watch=ask)
+
+    def attach(
+        self,
+        argv: Sequence[str],
+        *,
+        watch: Watch | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> int:
+        self._check()
+        ask = Watch(every=_TICK, ask=_Looking(self._check, watch).silent)
+        return self._executor.attach(argv, watch=ask, env=env)
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise CancelledError("another platform could not be built")
+
+
+class _Looking:
+    """Asks what a watch asks, as often as it should, and something else each time."""
+
+    def __init__(self, check: Callable[[], None], watch: Watch | None) -> None:
+        self._check, self._watch = check, watch
+        self._last = time.monotonic()
+
+    def heard(self) -> None:
+        self._check()
+        self._last = time.monotonic()
+
+    def silent(self) -> None:
+        self._check()
+        if self._watch and time.monotonic() - self._last >= self._watch.every:
+            self._watch.ask()
+            self._last = time.monotonic()
+
+
+def build_parts(
+    plan: BuildPlan, executor: Executor, build: Callable[[BuildPlan, Executor], T]
+) -> list[T]:
+    """Build each platform at the same time; return what came out, in the order of the plan.
+
+    The first that fails ends the others.
+
+    Args:
+        plan: of all.
+        executor: starts docker.
+        build: builds one of them.
+
+    Raises:
+        BuildlibError: those that failed (the lowest exit code).
+        CancelledError: interrupted (exit 130).
+    """
+    stop = Event()
+
+    def one(part: BuildPlan) -> T:
+        try:
+            return build(part, _Stoppable(executor, stop))
+        except BaseException:
+            stop.set()
+            raise
+
+    running = [Background(partial(copy_context().run, one, part)) for part in parts_of(plan)]
+    try:
+        for each in running:
+            each.wait()
+    except BaseException:
+        stop.set()
+        with interrupts.held():
+            for each in running:
+                each.wait()
+        raise
+    results: list[T] = []
+    failed: list[BuildlibError] = []
+    ended: list[CancelledError] = []
+    for each in running:
+        try:
+            results.append(each.get())
+        except CancelledError as error:
+            ended.append(error)
+        except BuildlibError as error:
+            failed.append(error)
+    raise_problems(failed)
+    if ended:
+        raise ended[0]
+    return results
