@@ -305,6 +305,11 @@ def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def test_a_secret_that_another_one_holds_leaves_nothing_of_that() -> None:
+    for values in (("hunter", "hunter2-too"), ("hunter2-too", "hunter")):
+        assert Redaction(values).text("a hunter2-too, a hunter") == f"a {HIDDEN}, a {HIDDEN}"
+
+
 def test_a_change_of_a_secret_is_seen_without_its_value(project: Path) -> None:
     text = 'image = "thing"\n[policy]\nallow-names = []\n'
     (project / "buildlib.toml").write_text(text, encoding="utf-8")
