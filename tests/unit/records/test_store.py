@@ -472,3 +472,13 @@ def test_the_builder_in_use_is_on_record(
     _build(project, Docker(), env)
     (record,) = _store(project).usable()
     assert record.builder == name
+
+
+def test_the_builder_of_the_configuration_is_on_record(project: Path) -> None:
+    (project / "buildlib.toml").write_text('image = "thing"\nbuilder = "farm"\n', encoding="utf-8")
+    answer = "Name: farm\nDriver: remote\n\nNodes:\nName: n\nStatus: running\n"
+    docker = Docker()
+    docker.answers["docker", "buildx", "inspect"] = Completed(code=0, stdout=answer)
+    _build(project, docker)
+    (record,) = _store(project).usable()
+    assert record.builder == "farm"
