@@ -207,13 +207,10 @@ class _Translator:
             name = (command.values("name") or ("",))[0]
             driver = (command.values("driver") or ("docker-container",))[0]
             usable = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) and driver in _DRIVERS
-            parts = own_parts(line)
             if not usable or driver != "docker-container":
-                parts += [
-                    Part(one.text, How.LEFT, "see [builders.NAME]") for one in command.options
-                ]
-                self._rows[id(line)] = Row(line=line, parts=tuple(parts))
+                self._rows[id(line)] = _all(line, command, "", "see [builders.NAME]")
                 continue
+            parts = own_parts(line)
             node: Settings = {}
             for one in command.options:
                 parts.append(_node(node, one.name, one.value or "", one.text))

@@ -10,7 +10,7 @@ import pytest
 from conftest import git
 
 from buildlib.errors import InputError, ToolError
-from buildlib.git.command import ask_ahead
+from buildlib.git.command import GitCommand, ask_ahead
 from buildlib.git.facts import (
     Changes,
     GitFacts,
@@ -416,6 +416,16 @@ def test_what_is_not_committed_has_one_hash(tmp_path: Path) -> None:
     # Nothing that is ignored counts, wherever it is.
     (folder / "ignored").write_text("x", encoding="utf-8")
     assert _hash(root) == seen[-1]
+
+
+def test_git_asks_for_a_password_only_where_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GIT_TERMINAL_PROMPT", raising=False)
+    words = ("-c", "alias.shown=!echo ${GIT_TERMINAL_PROMPT:-may ask}", "shown")
+    git_here = GitCommand(_repository(tmp_path, commits=0))
+    assert git_here.run(*words).out == "0"
+    assert git_here.run(*words, questions=True).out == "may ask"
 
 
 def test_a_line_separator_in_a_tag_ends_no_name(tmp_path: Path) -> None:

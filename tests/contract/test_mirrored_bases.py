@@ -13,7 +13,7 @@ from smallregistry import SmallRegistry, small_registry
 from buildlib.commands.bases import bases
 from buildlib.commands.session import Edge
 from buildlib.errors import InputError
-from buildlib.registry.repository import INDEX
+from buildlib.registry.repository import INDEX, MANIFEST, Document
 
 from fakes import write_project
 
@@ -73,6 +73,22 @@ def test_a_mirror_is_asked_for_what_it_calls_the_base(
         )["problems"]
         == found["problems"]
     )
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_an_index_is_as_old_as_an_image_in_it(
+    tmp_path: Path, mirror: SmallRegistry, capsys: pytest.CaptureFixture[str], images: int
+) -> None:
+    made = "2026-01-02T03:04:05+00:00"
+    config = Document(json.dumps({"os": "linux", "created": made}).encode(), "")
+    mirror.blobs[config.digest] = config.data
+    image = mirror.keep({"config": {"digest": config.digest}, "layers": []}, MANIFEST)
+    entry = {"digest": image, "platform": {"os": "linux", "architecture": "amd64"}}
+    mirror.keep({"manifests": [entry] * images}, INDEX, "old")
+    edge = _edge(tmp_path, "alpine:3.22", "alpine:3.22", f"docker-image://{mirror.name}:old")
+    bases(edge, check=False, update=False, as_json=True)
+    (found,) = json.loads(capsys.readouterr().out)["bases"]
+    assert found["created"] == (made if images else "")
 
 
 def test_a_tag_that_a_mirror_lacks_is_named_with_the_key(

@@ -144,6 +144,8 @@ def test_a_line_becomes_a_task_and_settings(
         ("docker push '$(REGISTRY)/app'", ["$(REGISTRY)/app"]),
         ("docker --context far run acme/app", ["--context far"]),
         ("docker buildx create --driver kubernetes --name k", ["--driver kubernetes", "--name k"]),
+        ("docker buildx create", ["buildx create"]),
+        ("docker buildx create --name b! far", ["--name b!", "far"]),
         ("docker build -t a https://a.example/x.git", ["-t a", "https://a.example/x.git"]),
         ("docker build -", ["-"]),
         ("docker build ../x", ["../x"]),

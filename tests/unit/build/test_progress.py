@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from buildlib.activity import in_bytes
+from buildlib.activity import Activity, Board, in_bytes
 from buildlib.build.progress import BuildProgress
 
 
@@ -151,6 +151,17 @@ def test_a_part_that_ended_is_not_what_a_step_does_now() -> None:
     progress.feed(_status(id="exporting layers"))
     progress.feed(_status(id="naming to x", completed="2026-01-01T00:00:01Z"))
     assert _running(progress) == [("exporting", "exporting layers")]
+
+
+def test_what_ended_counts_as_the_steps_that_it_was() -> None:
+    board, one, other, build = Board(), Activity(name="a"), Activity(name="b"), BuildProgress()
+    build.feed(_vertex("a", "[1/2] FROM x", cached=True))
+    build.feed(_vertex("b", "[2/2] RUN y"))
+    assert [board.add(each) for each in (one, other, build)] == [True, False, False]
+    assert board.summary(2).endswith(" s 4 steps, 1 cached, 2 running")
+    assert [board.remove(each) for each in (one, build)] == [False, False]
+    assert board.summary(1).endswith(" s 4 steps, 1 cached, 1 running")
+    assert board.remove(other)
 
 
 @pytest.mark.parametrize(

@@ -80,12 +80,12 @@ def test_a_target_is_what_docker_build_builds(
 def test_a_project_of_one_image_has_one_target(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (root / "buildlib.toml").write_text('image = "shop"\ncontext = "base"\n', encoding="utf-8")
+    (root / "buildlib.toml").write_text('image = "my-shop"\ncontext = "base"\n', encoding="utf-8")
     (root / "Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
     bake(_run(root), printed=True, output="")
     found = _printed(capsys)
-    assert found["group"] == {"default": {"targets": ["shop"]}}
-    assert found["target"]["shop"]["dockerfile"] == "../Dockerfile"
+    assert found["group"] == {"default": {"targets": ["my-shop"]}}
+    assert found["target"]["my-shop"]["dockerfile"] == "../Dockerfile"
 
 
 def test_it_is_printed_or_written(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -224,6 +224,17 @@ def test_a_secret_is_named_and_not_shown(tmp_path: Path) -> None:
         assert "hidden" not in text
 
 
+def test_a_password_in_an_instruction_is_not_shown(tmp_path: Path) -> None:
+    writer = OciWriter()
+    history: list[dict[str, object]] = [{"created_by": "RUN curl https://me:hidden-4@x.example/"}]
+    layers = [writer.tar(tar(TarEntry("x", data=b"1")))]
+    image = writer.image(layers, history, ("linux", "amd64"), config=dict(RUNTIME))
+    report = _diff(_write(tmp_path / "old.tar"), writer.write(tmp_path / "new.tar", image))
+    for text in (report.as_text(), report.as_markdown(), json.dumps(report.as_dict())):
+        assert "hidden" not in text
+        assert "***" in text
+
+
 def test_a_layer_that_is_larger_is_found_by_its_instruction(tmp_path: Path) -> None:
     old = _write(tmp_path / "old.tar", more=[TarEntry("x", data=b"1")])
     new = _write(tmp_path / "new.tar", more=[TarEntry("x", data=b"12")])

@@ -357,6 +357,26 @@ def test_an_image_that_stands_for_a_base_is_compared_by_its_digest() -> None:
     assert explain(now, before)["1"].text == text.replace("alpine:3.22", "tool")
 
 
+@pytest.mark.parametrize(
+    ("line", "matters"),
+    [("RUN make", True), ("COPY app.txt x", True), ("COPY app.txt /x", False)],
+)
+def test_a_working_directory_matters_to_commands_and_relative_paths(
+    line: str, *, matters: bool
+) -> None:
+    def record(folder: str) -> Record:
+        words = ("FROM alpine", f"WORKDIR {folder}", line)
+        # Of an earlier build, there is a cached step for each directory.
+        steps = tuple(
+            Step(digest=str(n), name=f"[{n}/3] {text}", ended="1", cached=n < 3)
+            for n, text in enumerate(words, 1)
+        )
+        return _record(dockerfile="\n".join(words), steps=steps)
+
+    causes = explain(record("/b"), record("/a"))
+    assert causes["3"].text == ("WORKDIR changed: /a → /b" if matters else LOST)
+
+
 def test_instructions_are_added_and_removed() -> None:
     one = "FROM scratch\nCOPY app.txt /\nCOPY src /\n"
     two = "FROM scratch\nCOPY app.txt /\nCOPY other /\nCOPY src /\n"

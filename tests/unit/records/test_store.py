@@ -305,6 +305,11 @@ def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def test_a_secret_that_another_one_holds_leaves_nothing_of_that() -> None:
+    for values in (("hunter", "hunter2-too"), ("hunter2-too", "hunter")):
+        assert Redaction(values).text("a hunter2-too, a hunter") == f"a {HIDDEN}, a {HIDDEN}"
+
+
 def test_a_change_of_a_secret_is_seen_without_its_value(project: Path) -> None:
     text = 'image = "thing"\n[policy]\nallow-names = []\n'
     (project / "buildlib.toml").write_text(text, encoding="utf-8")
@@ -467,3 +472,13 @@ def test_the_builder_in_use_is_on_record(
     _build(project, Docker(), env)
     (record,) = _store(project).usable()
     assert record.builder == name
+
+
+def test_the_builder_of_the_configuration_is_on_record(project: Path) -> None:
+    (project / "buildlib.toml").write_text('image = "thing"\nbuilder = "farm"\n', encoding="utf-8")
+    answer = "Name: farm\nDriver: remote\n\nNodes:\nName: n\nStatus: running\n"
+    docker = Docker()
+    docker.answers["docker", "buildx", "inspect"] = Completed(code=0, stdout=answer)
+    _build(project, docker)
+    (record,) = _store(project).usable()
+    assert record.builder == "farm"

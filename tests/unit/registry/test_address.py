@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler
 from ipaddress import IPv4Address
 
 import pytest
 import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
+from registries import QuietServer, serving
 from urllib3.exceptions import LocationParseError
 
 from buildlib.config.tables import Registry
@@ -22,7 +24,9 @@ from buildlib.registry.address import (
     parse_address,
     same_server,
 )
+from buildlib.registry.connection import Deadline, until
 from buildlib.registry.credentials import Credentials
+from buildlib.registry.limits import Limits
 from buildlib.registry.loopback import is_loopback
 from buildlib.registry.open import are_local
 from buildlib.registry.transport import Transport
@@ -112,6 +116,31 @@ def test_each_address_has_its_own_way(address: str, through: str) -> None:
     }
     proxy = _manager(env, address).proxy
     assert (proxy.url if proxy else "") == through
+
+
+class _Asked(BaseHTTPRequestHandler):
+    """Answers with what it was asked for."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.path)))
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+
+
+def test_a_proxy_that_forwards_is_given_the_whole_address_and_no_other_server() -> None:
+    deadline = Deadline("blobs.example", "GET", Limits(), silence=10)
+    with serving(QuietServer(_Asked)) as port, until(deadline):
+        routes = Routes({"HTTP_PROXY": f"http://127.0.0.1:{port}"}, 10.0)
+        for address, seen in (
+            ("http://blobs.example/x?y=1", "http://blobs.example/x?y=1"),
+            (f"http://127.0.0.1:{port}/x?y=1", "/x?y=1"),
+        ):
+            assert routes.open("GET", parse_address(address), None, {}).data.decode() == seen
+        routes.close()
 
 
 @pytest.mark.parametrize(

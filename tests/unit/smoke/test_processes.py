@@ -132,6 +132,10 @@ DIFFS = {
     "the allowed path itself": ("C /data\n", ()),
     "beside it": ("A /database\n", ("A /database",)),
     "a file, told once and not by its directory": ("C /etc\nA /etc/x\n", ("A /etc/x",)),
+    "files that were changed, one called as another one begins": (
+        "C /etc\nC /etc/host\nC /etc/hosts\n",
+        ("C /etc/host", "C /etc/hosts"),
+    ),
     "a file that is gone": ("C /bin\nD /bin/sh\n", ("D /bin/sh",)),
     "a name with blanks": ("A /a b\n", ("A /a b",)),
     "the init that docker adds": ("C /sbin\nA /sbin/docker-init\n", ()),

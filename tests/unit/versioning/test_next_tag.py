@@ -205,6 +205,12 @@ CASES = {
         name="v1.3.0", after=("v1.2.9", "nightly"), problems=("out of order: v1.2.9 is after HEAD",)
     ),
     "lower than after": Case(after=("v1.3.0",)),
+    "the number of a build after it": Case(
+        name="v1.2.3",
+        before=(),
+        after=("v1.2.3+fork.1",),
+        problems=("out of order: v1.2.3+fork.1 is after HEAD",),
+    ),
     "to be pushed, and the commit is not": Case(
         remote="origin", published=("x",), problems=("origin does not have this commit on main",)
     ),
