@@ -99,6 +99,19 @@ def _overwrite(path: Path, content: bytes) -> None:
         stream.write(content)
 
 
+def read_regular(path: Path) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        OSError: it can't be read, or is something else, such as a pipe, which would wait.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a file", str(path))
+        return file.read()
+
+
 def human_size(size: int | None) -> str:
     """Return bytes as docker prints them: powers of 1000."""
     if size is None:

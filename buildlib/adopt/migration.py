@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from buildlib.adopt import facts
 from buildlib.adopt.configuration import built_places, image_names
+from buildlib.adopt.hidden import hide
 from buildlib.adopt.places import Repository, choose_dockerfiles, place_of
 from buildlib.adopt.sources import docker_lines
 from buildlib.adopt.translate import translate
@@ -37,8 +38,8 @@ class MigrationTable(Report):
 
     @property
     def rows(self) -> list[Row]:
-        """Return the rows, each with the image that its task is about."""
-        return [self._chosen(row) for row in self.translation.rows]
+        """Return the rows without secrets, each with the image that its task is about."""
+        return [self._chosen(row).hidden() for row in self.translation.rows]
 
     def _chosen(self, row: Row) -> Row:
         name = self.names.get(row.image, "")
@@ -76,8 +77,8 @@ class MigrationTable(Report):
         """Return it for programs."""
         return {
             "rows": [row.as_dict() for row in self.rows],
-            "settings": self.translation.settings,
-            "others": self.translation.others,
+            "settings": hide(self.translation.settings),
+            "others": hide(self.translation.others),
         }
 
 

@@ -108,7 +108,8 @@ def _walk(root: Path, below: str, depth: int) -> Iterator[str]:
         return
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
-        if entry.is_file():
+        # Where a link leads may be forbidden; what can't be looked at is no file of this user's.
+        if os.path.isfile(entry.path):  # noqa: PTH113
             yield path
         elif entry.is_dir(follow_symlinks=False) and depth and not _is_foreign(entry.name):
             yield from _walk(root, path, depth - 1)

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from buildlib.adopt import facts
 from buildlib.adopt.docker_options import CommandLine, Option
 from buildlib.adopt.evidence import DockerLine
+from buildlib.adopt.hidden import hide_text, hide_words
 from buildlib.adopt.translation import How, Part, Row, Settings, own_parts
 from buildlib.config.containers import parse_hosts, parse_network, parse_ports, resolve_mount
 from buildlib.config.key_types import VARIABLE, MismatchError
@@ -21,6 +22,7 @@ _SOCKET: Final = "/var/run/docker.sock"
 _PORT: Final = re.compile(r"(?:(?:(.*):)?([0-9]*|\$.*):)?([0-9]{1,5})(?:/(tcp|udp))?", re.DOTALL)
 _LOOPBACK: Final = {"127.0.0.1", "localhost"}
 _OUTER: Final = "set it in the environment of the task"
+_CONFIDENTIAL: Final = "it holds a secret, which a configuration must not"
 _NO_VALUE: Final = "it has no value in the file"
 _UNCONFINED: Final = "docker-run confines the container; --unconfined does not"
 _LEFT: Final = {
@@ -246,6 +248,8 @@ class RunLine:
         return self._given("--name", value)
 
     def _health(self, value: str) -> _Done:
+        if hide_text(value) != value:
+            return _Done(How.LEFT, _CONFIDENTIAL)
         try:
             words = shlex.split(value)
         except ValueError:
@@ -270,14 +274,16 @@ def service_row(line: DockerLine, command: CommandLine, name: str) -> tuple[Row,
         ):
             table.setdefault("env", {})[variable] = text
             parts.append(Part(one.text, How.KEY, f"{where} env"))
-        elif one.name == "health-cmd":
+        elif one.name == "health-cmd" and hide_text(value) == value:
             table["ready-command"] = ["sh", "-c", value]
             parts.append(Part(one.text, How.KEY, f"{where} ready-command"))
         elif one.name == "name" and value == name:
             parts.append(Part(one.text, How.KEY, where))
         else:
             parts.append(Part(one.text, How.LEFT, f"{where} has image, env and commands alone"))
-    if words:
+    if words and hide_words(words) != words:
+        parts.append(Part(shlex.join(words), How.LEFT, _CONFIDENTIAL))
+    elif words:
         table["command"] = words
         parts.append(Part(shlex.join(words), How.KEY, f"{where} command"))
     return Row(line=line, command="invoke docker-run", parts=tuple(parts)), table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
@@ -14,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from buildlib.adopt.image_name import name_of_directory
+from buildlib.config.file import parse_toml
 from buildlib.errors import InputError, did_you_mean
 
 _MARKS: Final = {
@@ -196,8 +196,8 @@ def _go(root: Path, paths: Sequence[str]) -> dict[str, str]:
 
 
 def _toml(path: Path) -> dict[str, Any]:
-    with suppress(tomllib.TOMLDecodeError):
-        return tomllib.loads(_read(path))
+    with suppress(InputError):
+        return parse_toml(_read(path), path.name)
     return {}
 
 
@@ -253,7 +253,7 @@ def _python_command(root: Path, paths: Sequence[str]) -> list[str]:
 def _node(root: Path, _paths: Sequence[str]) -> dict[str, str]:
     try:
         package = json.loads(_read(root / "package.json") or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError("package.json is not valid JSON", why=str(error)) from error
     package = package if isinstance(package, dict) else {}
     scripts = package.get("scripts")

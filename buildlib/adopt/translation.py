@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from buildlib.adopt.evidence import DockerLine
+from buildlib.adopt.hidden import hide_text, hide_words, secret_words
 from buildlib.shell import shell_line
 
 Settings = dict[str, Any]
@@ -43,6 +45,10 @@ class Part(NamedTuple):
                 return f"{self.text}: {self.what}"
         return f"{self.text}: {self.what}"
 
+    def hidden(self, known: Mapping[str, str]) -> Part:
+        """Return it without secrets, of which `secret_words` are known."""
+        return Part(hide_text(self.text, known), self.how, hide_text(self.what, known))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
@@ -64,6 +70,16 @@ class Row:
     def left(self) -> tuple[Part, ...]:
         """Return what is not carried over."""
         return tuple(part for part in self.parts if part.how is How.LEFT)
+
+    def hidden(self) -> Row:
+        """Return it without secrets."""
+        known = secret_words(self.line.argv)
+        return replace(
+            self,
+            line=replace(self.line, argv=tuple(hide_words(self.line.argv))),
+            command=hide_text(self.command, known),
+            parts=tuple(one.hidden(known) for one in self.parts),
+        )
 
     def as_text(self) -> str:
         """Return it for people."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -12,7 +12,7 @@ from buildlib.build import preflight
 from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.config.build_options import is_directory
-from buildlib.config.file import OWN_FILE, find_table
+from buildlib.config.file import find_table, own_table, parse_toml
 from buildlib.config.images import own_values
 from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.dockerfile.parser import context_path
@@ -131,12 +131,9 @@ def _default(git: GitCommand, facts: GitFacts) -> tuple[str, str]:
 
 def _table(text: str, file: str) -> Table | None:
     """Return the configuration of then; one that was invalid says nothing."""
-    try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return None
-    table = found if file == OWN_FILE else found.get("tool", {}).get("buildlib")
-    return table if isinstance(table, dict) else None
+    with suppress(InputError):
+        return own_table(parse_toml(text, file), file)
+    return None
 
 
 class Changed:

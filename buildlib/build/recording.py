@@ -26,7 +26,7 @@ from buildlib.dockerfile.definitions import Stage, Written, read_written, stages
 from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import BuildlibError, CancelledError
 from buildlib.executor import Executor
-from buildlib.files import write_file
+from buildlib.files import read_regular, write_file
 from buildlib.findings.secrets import looks_secret
 from buildlib.git.facts import GitFacts
 from buildlib.project import Project
@@ -196,8 +196,8 @@ class Recording:
         env, path = self._about.project.env, self._store.builders
         words = (self._now.builder, env.get("DOCKER_HOST", ""), *sorted(self._now.tools.values()))
         key, known = " ".join(words), dict[str, list[str]]()
-        with suppress(OSError, ValueError):
-            known = dict(json.loads(path.read_text(encoding="utf-8")))
+        with suppress(OSError, ValueError, TypeError, RecursionError):
+            known = dict(json.loads(read_regular(path)))
         found = self._about.builder
         if found is None and len(told := known.get(key, [])) == len(_FACTS):
             driver, nodes, buildkit = told

@@ -39,7 +39,9 @@ def bake(run: Edge, *, printed: bool, output: str) -> None:
     if printed == bool(output):
         raise InputError("bake prints a file or writes it", hint="give --print or --output FILE")
     projects = run.projects(run.batch.names if run.batch else ())
-    targets = {_target(one): _of(run, one) for one in _with_those_below(projects)}
+    found = _with_those_below(projects)
+    _check_names(found)
+    targets = {_target(one): _of(run, one) for one in found}
     group = {"default": {"targets": [_target(one) for one in projects]}}
     text = to_json(_escaped({"group": group, "target": targets}))
     if output and not run.dry:
@@ -64,6 +66,19 @@ def _with_those_below(projects: Iterable[Project]) -> list[Project]:
 def _target(project: Project) -> str:
     """Return what a target is called: a name has no dot."""
     return re.sub(r"[^\w-]", "_", project.config.name or project.config.short_name)
+
+
+def _check_names(projects: Iterable[Project]) -> None:
+    """Raise InputError where two images would be one target."""
+    known: dict[str, str] = {}
+    for one in projects:
+        if other := known.get(_target(one)):
+            raise InputError(
+                f"the images {other} and {one.config.name} would be one target of bake",
+                why=f"a target's name has no dot: {_target(one)}",
+                hint="rename one of them",
+            )
+        known[_target(one)] = one.config.name
 
 
 def _of(run: Edge, project: Project) -> dict[str, Any]:

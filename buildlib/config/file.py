@@ -12,6 +12,7 @@ from typing import Any, Final
 from buildlib.config.key_types import KeyProblemError
 from buildlib.config.toml_lines import lines_of
 from buildlib.errors import BuildlibError, InputError, ProblemsError
+from buildlib.files import read_regular
 
 OWN_FILE: Final = "buildlib.toml"
 
@@ -19,11 +20,21 @@ OWN_FILE: Final = "buildlib.toml"
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a file; raises InputError (exit 2) if it can't be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path.name} is not valid TOML", why=str(error)) from error
+        text = read_regular(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read", why=str(error)) from error
+    return parse_toml(text, path.name)
+
+
+def parse_toml(text: str, name: str) -> dict[str, Any]:
+    """Return the tables of a text; raises InputError (exit 2) if it is not valid."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        # Not only a TOMLDecodeError: a number may have too many digits.
+        deep = isinstance(error, RecursionError)
+        why = "it is nested too deeply" if deep else str(error)
+        raise InputError(f"{name} is not valid TOML", why=why) from None
 
 
 def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
@@ -36,11 +47,18 @@ def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:
         if (folder / OWN_FILE).exists():
             return folder, folder / OWN_FILE, read_toml(folder / OWN_FILE)
         if (folder / "pyproject.toml").is_file():
-            tools = read_toml(folder / "pyproject.toml").get("tool")
-            table = tools.get("buildlib") if isinstance(tools, dict) else None
-            if isinstance(table, dict):
-                return folder, folder / "pyproject.toml", table
+            file = folder / "pyproject.toml"
+            table = own_table(read_toml(file), file.name)
+            if table is not None:
+                return folder, file, table
     return start, None, {}
+
+
+def own_table(tables: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Return the configuration in a file of that name; None: it has none."""
+    tools = {"buildlib": tables} if name == OWN_FILE else tables.get("tool")
+    table = tools.get("buildlib") if isinstance(tools, dict) else None
+    return table if isinstance(table, dict) else None
 
 
 class Places:

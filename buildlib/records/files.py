@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from buildlib.dockerfile.ignore import DockerIgnore, walk_context
 from buildlib.dockerfile.parser import context_path
 from buildlib.errors import InputError
-from buildlib.files import write_file
+from buildlib.files import read_regular, write_file
 from buildlib.records.record import File
 
 # More files than that are compared as one.
@@ -103,8 +103,8 @@ class Hashes:
         self._new: dict[str, list[int | str]] = {}
         self._changed = False
         self._old: dict[str, list[int | str]] = {}
-        with suppress(OSError, ValueError):
-            found = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        with suppress(OSError, ValueError, RecursionError):
+            found = json.loads(read_regular(path)) if path else {}
             self._old = found if isinstance(found, dict) else {}
 
     def digest(self, name: str, about: os.stat_result) -> str:

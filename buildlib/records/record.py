@@ -243,6 +243,19 @@ def bounded(instructions: tuple[InstructionText, ...]) -> tuple[InstructionText,
     return tuple(found)
 
 
+# By the annotation of a field, what JSON has in its place.
+_OF_JSON: Final[Mapping[str, tuple[type, ...]]] = {
+    "str": (str,),
+    "bool": (bool,),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+    "tuple": (list,),
+    "Mapping": (dict,),
+}
+
+
 class RecordError(InputError):
     """A record can't be read."""
 
@@ -258,7 +271,7 @@ def read_record(text: str, name: str) -> Record:
         schema = int(data["schema"])
         if schema <= SCHEMA:
             return _record(data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordError(
             f"the record {name} is damaged", why=str(error), hint="remove it, or build again"
         ) from error
@@ -270,9 +283,7 @@ def read_record(text: str, name: str) -> Record:
 
 
 def _record(data: dict[str, Any]) -> Record:
-    known = {one.name for one in fields(Record)}
-    plain: dict[str, Any] = {key: _tuples(value) for key, value in data.items() if key in known}
-    record = Record(**plain)
+    record = Record(**_values(Record, data))
     return replace(
         record,
         instructions=tuple(
@@ -287,9 +298,23 @@ def _record(data: dict[str, Any]) -> Record:
 
 
 def _step(data: dict[str, Any]) -> Step:
-    known = {one.name for one in fields(Step)}
-    return Step(**{key: _tuples(value) for key, value in data.items() if key in known})
+    return Step(**_values(Step, data))
 
 
-def _tuples(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
-    return tuple(value) if isinstance(value, list) else value
+def _values(kind: type[Record | Step], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the fields of a class; raises TypeError where one is something else."""
+    found = dict[str, Any]()
+    for one in fields(kind):
+        if one.name not in data:
+            continue
+        value, types = data[one.name], str(one.type)
+        if not (isinstance(value, _OF_JSON[types.partition("[")[0]]) and _all_texts(value, types)):
+            raise TypeError(f"{one.name} has another type")
+        found[one.name] = tuple(value) if isinstance(value, list) else value
+    return found
+
+
+def _all_texts(value: Any, types: str) -> bool:  # noqa: ANN401 - JSON has no narrower type
+    if "[str, ...]" not in types and "[str, str]" not in types:
+        return True
+    return all(isinstance(one, str) for one in (value.values() if "Map" in types else value))

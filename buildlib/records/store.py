@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from buildlib.config.config import Config
-from buildlib.files import write_file
+from buildlib.files import read_regular, write_file
 from buildlib.records.record import Record, RecordError, read_record
 
 _TIME: Final = "%Y%m%dT%H%M%S"
@@ -51,7 +51,7 @@ class RecordStore:
         """
         path = self.folder / "key"
         with suppress(FileNotFoundError):
-            if len(found := path.read_bytes()) == _KEY_SIZE:
+            if len(found := read_regular(path)) == _KEY_SIZE:
                 return found
         self.folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         new = path.with_name(f".key.{secrets.token_hex(4)}")
@@ -63,7 +63,7 @@ class RecordStore:
                 os.link(new, path)
         finally:
             new.unlink(missing_ok=True)
-        return path.read_bytes()
+        return read_regular(path)
 
     def write(self, record: Record) -> None:
         """Keep a record under a name of its own, and remove the oldest ones.
@@ -94,7 +94,7 @@ class RecordStore:
             RecordError: it is damaged, of a newer version, or can't be read (exit 2).
         """
         try:
-            return read_record(path.read_text(encoding="utf-8"), path.stem)
+            return read_record(read_regular(path).decode(), path.stem)
         except (OSError, UnicodeDecodeError) as error:
             raise RecordError(f"the record {path.stem} can't be read", why=str(error)) from error
 

@@ -17,7 +17,7 @@ from invoke.tasks import Task
 
 from buildlib.commands.session import Batch, Chosen
 from buildlib.errors import BuildlibError, InputError
-from buildlib.tasks.session import answer, choosing, complain, edge, refusal, start_of
+from buildlib.tasks.session import answer, choosing, complain, edge, refusal, refused, start_of
 
 # Of one image: a second one would overwrite it, or is not what is meant.
 _SINGLE: Final = (
@@ -160,8 +160,10 @@ def _over_images(task: Task[Any], scope: Scope) -> Callable[..., None]:
             return
         several = bool(names)
         if given.changed is not None:
-            names = _differing(context, names, given.changed)
+            names = _differing(context, names, given.changed, as_json=as_json)
             if not (several or names):
+                if as_json:
+                    _answer_for({})
                 return
         if not several:
             run()
@@ -191,14 +193,19 @@ def _chosen(
     try:
         names = _names(start, only) if only or _may_have_images(start) else ()
         return _meant(task, scope, names, options, start) if names else ()
+    except OSError as error:
+        # The current directory may be gone.
+        raise refusal(refused(error), sys.argv) from None
     except BuildlibError as error:
         if task.name == _SMOKE and not error.hint.startswith("did you mean"):
             error.hint = _CHECKS
         raise refusal(error, sys.argv) from None
 
 
-def _differing(context: Context, names: Sequence[str], ref: str) -> tuple[str, ...]:
-    with edge(context) as run:
+def _differing(
+    context: Context, names: Sequence[str], ref: str, *, as_json: bool
+) -> tuple[str, ...]:
+    with edge(context, json=as_json) as run:
         from buildlib.commands.images import changed_names
 
         return changed_names(run, names, ref)
@@ -208,8 +215,10 @@ def _may_have_images(start: Path) -> bool:
     """Return whether a configuration may have `[images]`: most have not, and need not be read."""
     for folder in (start.resolve(), *start.resolve().parents):
         for name in _FILES:
+            file = folder / name
             try:
-                text = (folder / name).read_bytes()
+                # Not of a pipe, which would wait; what reads the configuration reports it.
+                text = file.read_bytes() if file.is_file() else b""
             except OSError:
                 continue
             if b"images" in text:
@@ -301,8 +310,13 @@ def _each(
                     answers[name] = json.loads(out.getvalue() or "null")
     finally:
         if as_json:
-            from buildlib.console import to_json
-
-            answer(to_json({"images": answers}))
+            _answer_for(answers)
     if codes:
         raise Exit(code=min(codes))
+
+
+def _answer_for(answers: Mapping[str, Any]) -> None:
+    """Print what was answered for each image."""
+    from buildlib.console import to_json
+
+    answer(to_json({"images": answers}))

@@ -129,7 +129,7 @@ def edge(
                 in_image(error, chosen.image)
             if not isinstance(error, BuildlibError | OSError):
                 raise
-            known = error if isinstance(error, BuildlibError) else _refused(error)
+            known = error if isinstance(error, BuildlibError) else refused(error)
             run.fail(known)
             raise Exit(run.console.describe(known), code=exit_code_of(known)) from None
     if interrupted:
@@ -139,7 +139,8 @@ def edge(
         raise Exit(run.farewell or run.console.describe(stopped), code=stopped.exit_code)
 
 
-def _refused(error: OSError) -> BuildlibError:
+def refused(error: OSError) -> BuildlibError:
+    """Return what the system refused, as an error of ours."""
     from buildlib.tempfiles import system_problem
 
     return system_problem(error)

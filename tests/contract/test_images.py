@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,22 @@ def test_without_images_only_is_an_error(tmp_path: Path, programs: Path) -> None
     assert "no tables [images.NAME]" in done.stderr
     found = json.loads(one.invoke("version", "--only", "api", "--json").stdout)
     assert found["error"]["exit_code"] == 2
+
+
+def test_a_directory_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    words = [sys.executable, "-m", "buildlib", "docker-build", "--dry-run", "--json"]
+    done = subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", *words],
+        cwd=gone,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout)["error"]["exit_code"] == done.returncode == 2
+    assert "Traceback" not in done.stderr
 
 
 def test_a_tag_is_made_for_the_versions_of_one_image(shop: Checkout) -> None:
@@ -319,9 +336,29 @@ def test_changed_is_for_a_project_of_one_image_too(tmp_path: Path, programs: Pat
     assert _differs(done)["shop"].startswith("out: ")
     done = one.invoke("docker-smoke", "--changed", "HEAD", "--dry-run")
     assert (done.returncode, done.stdout) == (0, "")
+    done = one.invoke("docker-smoke", "--changed", "HEAD", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"images": {}})
+    done = one.invoke("docker-smoke", "--changed", "nothing", "--json")
+    assert json.loads(done.stdout)["error"]["exit_code"] == done.returncode == 2
     done = one.invoke("docker-build", "--changed", "nothing", "--dry-run")
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no commit 'nothing'" in done.stderr
+
+
+@pytest.mark.parametrize("before", ["tool = 1\n", f"x = {'9' * 5000}\n"])
+def test_a_configuration_that_was_invalid_is_new(
+    tmp_path: Path, programs: Path, before: str
+) -> None:
+    one = make_shop(tmp_path / "one", programs)
+    (one.root / "buildlib.toml").unlink()
+    (one.root / "pyproject.toml").write_text(before, encoding="utf-8")
+    git(one.root, "add", "--all")
+    git(one.root, "commit", "--quiet", "--message", "invalid")
+    text = '[tool.buildlib]\nimage = "shop"\ncontext = "api"\n'
+    (one.root / "pyproject.toml").write_text(text, encoding="utf-8")
+    done = one.invoke("docker-smoke", "--changed", "HEAD", "--dry-run")
+    assert "pyproject.toml is new" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_all_images_of_a_dry_run_are_one_script(shop: Checkout) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import re
 import tempfile
 import tomllib
@@ -19,6 +21,7 @@ from buildlib.adopt.configuration import (
     image_names,
 )
 from buildlib.adopt.dockerfile_facts import read_facts
+from buildlib.adopt.places import Repository
 from buildlib.adopt.settings import Setting, found_settings, nested
 from buildlib.adopt.toml_text import description, toml_text, toml_value
 from buildlib.config.config import load_config
@@ -256,3 +259,20 @@ def test_what_is_a_comment_is_ready_to_be_used(text: str) -> None:
 
 
 ROOT_RUN = {"read-only": False, "drop-capabilities": False}
+
+
+def test_what_can_not_be_looked_at_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Dockerfile").touch()
+    (tmp_path / "Forbidden").symlink_to("/proc/1/cwd")
+    found = Repository(tmp_path, None, {}, None)
+    stat = os.stat
+
+    def refusing(path: str | Path, **more: bool) -> os.stat_result:
+        if str(path).endswith("Forbidden"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **more)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    assert [*found.files()] == ["Dockerfile"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -329,3 +330,55 @@ def test_any_line_becomes_a_row_with_all_its_parts(lines: list[list[str]]) -> No
     for row in translation.rows:
         assert row.parts
         assert all(part.what for part in row.parts if part.how is How.LEFT)
+
+
+SECRET = "hunter2secret"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"docker build --build-arg API_TOKEN={SECRET} -t acme/app .",
+        f"docker build --build-arg=API_TOKEN={SECRET} --label password={SECRET} .",
+        f"docker build --build-arg X=https://u:{SECRET}@host/x .",
+        f"docker build --cache-from type=s3,secret_access_key={SECRET} .",
+        f"docker build 'https://u:{SECRET}@github.com/a/b.git#main:c'",
+        f"docker login -u me -p {SECRET} ghcr.io",
+        f"docker login -u me --password {SECRET} ghcr.io",
+        f"docker run -e 'DB_PASSWORD=a {SECRET}' -e D=postgres://u:{SECRET}@db/x acme/app",
+        f"docker run acme/app --password={SECRET} --token {SECRET}",
+        f"docker run --health-cmd 'curl -u a:{SECRET} http://127.0.0.1/' acme/app",
+        f"docker run acme/app sh -c 'DB_PASSWORD={SECRET} run'",
+    ],
+)
+def test_no_secret_of_a_line_is_printed_or_configured(tmp_path: Path, line: str) -> None:
+    table = MigrationTable(translation=translated(tmp_path, "docker build -t acme/app .", line))
+    assert SECRET not in table.as_text()
+    assert SECRET not in json.dumps(table.as_dict())
+    assert SECRET not in str(table.translation.settings)
+
+
+def test_what_only_looks_like_a_secret_is_printed(tmp_path: Path) -> None:
+    lines = (
+        "docker build --secret id=API_TOKEN,env=API_TOKEN --build-arg TOKEN_FILE=/x .",
+        "docker login -u me --password-stdin ghcr.io",
+        "docker run -u 1000:1000 -e POSTGRES_PASSWORD=postgres postgres",
+    )
+    text = MigrationTable(translation=translated(tmp_path, *lines)).as_text()
+    assert f"\n  {lines[0]}\n" in text
+    assert f"\n  {lines[1]}\n" in text
+    assert "\n  docker run -u 1000:1000 -e 'POSTGRES_PASSWORD=***' postgres\n" in text
+
+
+def test_a_service_beside_gets_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  db:\n    image: postgres\n"
+        f'    command: ["--password={SECRET}"]\n'
+        f"    healthcheck: {{test: 'curl -u a:{SECRET} http://db'}}\n"
+        "  web:\n    build: .\n    depends_on: [db]\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    table = migration_table(tmp_path)
+    assert table.translation.settings["run"]["services"] == {"db": {"image": "postgres"}}
+    assert SECRET not in table.as_text()

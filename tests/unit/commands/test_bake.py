@@ -98,3 +98,12 @@ def test_it_is_printed_or_written(root: Path, capsys: pytest.CaptureFixture[str]
     bake(_run(root), printed=False, output=str(path))
     assert json.loads(path.read_text(encoding="utf-8")) == printed
     assert capsys.readouterr().out == f"{path}\n"
+
+
+def test_two_images_are_never_one_target(root: Path) -> None:
+    text = CONFIG.replace("images.base]", "images.web_page]").replace(
+        "image:base", "image:web_page"
+    )
+    (root / "buildlib.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"web_page and web\.page would be one target of bake"):
+        bake(_run(root), printed=True, output="")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -491,3 +492,17 @@ def test_a_file_of_an_editor_of_windows_is_read(tmp_path: Path, name: str) -> No
         assert dict(config.base_images)["a:1"].source == "docker-image://b:1"
     else:
         assert load_config(tmp_path, {}).image == "thing"
+
+
+@pytest.mark.parametrize("text", ["x = " + "[" * 3000 + "]" * 3000, "x = " + "9" * 5000])
+@pytest.mark.parametrize("name", ["buildlib.toml", "pyproject.toml"])
+def test_toml_that_python_refuses_is_reported(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="is not valid TOML"):
+        load_config(tmp_path, {})
+
+
+def test_a_pipe_in_the_place_of_the_configuration_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "buildlib.toml")
+    with pytest.raises(InputError, match="can't be read"):
+        load_config(tmp_path, {})

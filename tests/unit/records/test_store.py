@@ -482,3 +482,30 @@ def test_the_builder_of_the_configuration_is_on_record(project: Path) -> None:
     _build(project, docker)
     (record,) = _store(project).usable()
     assert record.builder == "farm"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("argv", "x"), ("argv", [1]), ("args", []), ("args", {"A": 1}), ("seconds", None), ("id", 1)],
+)
+def test_a_record_whose_values_are_something_else_is_damaged(key: str, value: object) -> None:
+    data = json.loads(Record(id="1", steps=(Step(digest="d", name="n"),)).as_json())
+    assert read_record(json.dumps(data), "one").id == "1"
+    with pytest.raises(RecordError, match="damaged"):
+        read_record(json.dumps({**data, key: value}), "one")
+    with pytest.raises(RecordError, match="damaged"):
+        read_record("[" * 100_000, "one")
+
+
+def test_pipes_in_the_place_of_records_are_not_waited_for(tmp_path: Path) -> None:
+    store = RecordStore(tmp_path / "records", keep=5, days=5)
+    record = Record(id=new_id())
+    store.write(record)
+    (path,) = store.paths()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(RecordError, match="can't be read"):
+        store.read(path)
+    os.mkfifo(store.hashes)
+    Hashes(store.hashes).save()
+    assert store.last(Record(id=new_id())) is None
