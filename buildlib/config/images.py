@@ -36,7 +36,7 @@ def parse_images(value: object) -> tuple[str, ...]:
             raise MismatchError(
                 f"a table of NAME = table; a name is {what}", f"images.{name}", name
             )
-    raise_problems([*_unknown_bases(value)])
+    raise_problems([*_unknown_bases(value), *_same_references(value)])
     return _ordered({name: [one for _, one in images_below(value[name])] for name in value})
 
 
@@ -58,6 +58,23 @@ def _unknown_bases(images: Table) -> Iterator[BuildlibError]:
                     path=("images", name, "base-images", base),
                     hint=did_you_mean(other, images),
                 )
+
+
+def _same_references(images: Table) -> Iterator[BuildlibError]:
+    """Yield an error for each image that would take the tags of another one."""
+    seen: dict[str, str] = {}
+    for name, table in images.items():
+        if "image" not in table:
+            continue
+        # Rules for tags may tell them apart, by a suffix.
+        tagged = str([table["image"], table.get("tags"), table.get("local-tags")])
+        other = seen.setdefault(tagged, name)
+        if other != name:
+            yield KeyProblemError(
+                f"images.{name}.image is that of images.{other}, with the same tags",
+                path=("images", name, "image"),
+                hint="give each an image of its own, or tags with a suffix",
+            )
 
 
 def _ordered(below: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -107,6 +107,12 @@ def test_the_order_is_that_of_the_file_after_what_each_is_based_on(tmp_path: Pat
     assert [one.name for one in load_images(root, {}, only=["c", "a"])] == ["a", "c"]
 
 
+def test_two_images_may_be_told_apart_by_their_tags(tmp_path: Path) -> None:
+    tags = 'tags = { suffix = "-slim" }'
+    text = f'[images.a]\nimage = "x"\n[images.b]\nimage = "x"\n{tags}\n'
+    assert [one.image for one in load_images(_write(tmp_path, text), {})] == ["x", "x"]
+
+
 def test_all_of_it_works_in_pyproject_toml(tmp_path: Path) -> None:
     text = '[tool.buildlib]\nimage = "x"\n[tool.buildlib.images.a]\ntitle = "A"\n'
     config = load_config(_write(tmp_path, text, "pyproject.toml"), {}, image="a")
@@ -141,6 +147,11 @@ CIRCLE = """\
             '[images.api]\n[base-images]\n"b" = "image:api"\n',
             'base-images."b" can\'t be image:api here',
             "set it in the table of each image that is based on it: [images.NAME.base-images]",
+        ),
+        (
+            'images = { a = { image = "x" }, b = { image = "x" } }\n',
+            "images.b.image is that of images.a, with the same tags",
+            "give each an image of its own, or tags with a suffix",
         ),
         ("[images.API]\n", "images.API from file (buildlib.toml) must be", ""),
         ("images = 1\n", "images from file (buildlib.toml) must be a table of tables", ""),
