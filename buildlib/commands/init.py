@@ -112,7 +112,9 @@ def _following(found: Adoption, program: str) -> Sequence[str]:
     beside = any(one.name.startswith("tasks") for one in found.by_hand)
     program = "buildlib" if beside else program
     only = f" --only {found.images[0]}" if found.images else ""
-    return [f"{program} {one}" for one in ("docker-build", f"docker-run{only}", "docker-smoke")]
+    kept = " --persistent" if any(one.path[-1] == "data-dir" for one in found.settings) else ""
+    run = f"docker-run{only}{kept}"
+    return [f"{program} {one}" for one in ("docker-build", run, "docker-smoke")]
 
 
 def _workflow() -> str:

@@ -134,7 +134,7 @@ class Diagnosis(Report):
             told.update(checks)
             if lines:
                 parts.append("\n".join([group, *lines]))
-        return "\n\n".join([*parts, self.summary()])
+        return "\n\n".join(filter(None, [*parts, self.summary()]))
 
     def summary(self) -> str:
         """Return which groups are ready, and which are not."""
@@ -160,6 +160,12 @@ class Diagnosis(Report):
         return [ToolError(f"missing for {self.group}: {', '.join(missing)}")]
 
 
+def diagnose_machine(env: Mapping[str, str], executor: Executor) -> Diagnosis:
+    """Return what is there of what builds need, where there is no configuration to ask for more."""
+    checks = {BUILD: tuple(machine.without_project(env, executor))}
+    return Diagnosis(group="", parts={}, checks=checks, build_problems=())
+
+
 def diagnose(
     project: Project,
     executor: Executor,
@@ -183,7 +189,7 @@ def diagnose(
     config = project.config
     wanted = parts_of(group, config, skipped) if group else groups
     signs = config.publishing().sign and SIGN_GATE not in skipped
-    facts, problems = machine.inspect_machine(project, executor)
+    facts, problems = machine.inspect_machine(project.env, executor)
     ask: dict[str, Callable[[], list[Check]]] = {
         BUILD: lambda: [
             *machine.for_builds(project, executor, facts, problems),

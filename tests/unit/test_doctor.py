@@ -9,8 +9,17 @@ import pytest
 from buildlib.config.config import Config
 from buildlib.console import Console
 from buildlib.doctor import registries
+from buildlib.doctor.base_images import for_release
 from buildlib.doctor.check import MISSING, NOTE, OK, UNASKED, Check
-from buildlib.doctor.report import GROUPS, Diagnosis, check_group, check_skips, diagnose, parts_of
+from buildlib.doctor.report import (
+    GROUPS,
+    Diagnosis,
+    check_group,
+    check_skips,
+    diagnose,
+    diagnose_machine,
+    parts_of,
+)
 from buildlib.errors import InputError
 from buildlib.executor import Completed
 from buildlib.git.facts import NoGit
@@ -66,6 +75,25 @@ def test_doctor_tells_what_is_missing_for_the_platforms(tmp_path: Path) -> None:
     assert told["engine"].found == "26 linux/x86_64"
     assert (told["engine"].minimum, told["docker"].minimum) == ("23", "23")
     assert {told[name].state for name in ("docker", "engine")} == {OK}
+
+
+@pytest.mark.parametrize(("host", "state"), [("127.0.0.1:5000", OK), ("ghcr.io", MISSING)])
+def test_a_registry_of_this_machine_may_get_placeholders(
+    tmp_path: Path, host: str, state: str
+) -> None:
+    config = f'image = "t"\n[registries.main]\nrepository = "{host}/you/t"\n[base-images]\n'
+    for base in ("alpine:3.22", "golang:1.24-alpine"):
+        config += f'"{base}" = {{ source = "oci-layout://{tmp_path}", stand-in = true }}\n'
+    (found,) = for_release(a_project(write_project(tmp_path, config)))
+    assert found.state == state
+
+
+def test_without_a_configuration_the_machine_is_checked() -> None:
+    found = diagnose_machine({}, FakeExecutor(_docker()))
+    assert {"docker", "buildx", "engine"} <= _by_name(found).keys()
+    assert found.as_dict()["groups"] == {}
+    # Nothing is said to be ready.
+    assert "ready" not in found.as_text()
 
 
 def test_doctor_tells_versions_and_what_is_too_old(tmp_path: Path) -> None:
