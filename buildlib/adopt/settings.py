@@ -112,24 +112,31 @@ def _build_settings(facts: DockerfileFacts, place: str) -> Iterator[Setting]:
     yield from _injected(facts, place)
 
 
+def called(facts: DockerfileFacts, name: str) -> str:
+    """Return what a Dockerfile calls a build arg that every build gets, if not by its own name."""
+    args, used = facts.dockerfile.args, facts.dockerfile.choosing() | facts.downloads
+    if name in args:
+        return ""
+    found = [
+        one
+        for one in args
+        if one.isascii() and one.upper() in {*_CALLED[name], name} and one not in used
+    ]
+    fits = len(found) == 1 and not _FIXED.fullmatch(args[found[0]] or "")
+    return found[0] if fits else ""
+
+
 def _injected(facts: DockerfileFacts, place: str) -> Iterator[Setting]:
     args, choosing = facts.dockerfile.args, facts.dockerfile.choosing()
-    for name, others in _CALLED.items():
+    for name in _CALLED:
         if name in args:
             default = args[name] or ""
             if name in choosing or (name in facts.downloads and _FIXED.fullmatch(default)):
                 said = "chooses a base image" if name in choosing else "is what is downloaded"
                 source = f"ARG {name} of {place} {said}"
                 yield Setting(path=("inject", name), value=False, source=source)
-            continue
-        called = [
-            other
-            for other in args
-            if other.isascii() and other.upper() in {*others, name}
-            if other not in choosing | facts.downloads
-        ]
-        if len(called) == 1 and not _FIXED.fullmatch(args[called[0]] or ""):
-            yield Setting(("inject", name), called[0], f"ARG {called[0]} of {place}")
+        elif own := called(facts, name):
+            yield Setting(("inject", name), own, f"ARG {own} of {place}")
 
 
 def _run_settings(facts: DockerfileFacts, place: str) -> Iterator[Setting]:
