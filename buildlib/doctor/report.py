@@ -130,8 +130,12 @@ class Diagnosis(Report):
         """Return a part for each group, and what can be done."""
         parts, told = [], set[Check]()
         for group, checks in self.checks.items():
-            lines = [line for one in checks if one not in told for line in one.as_lines()]
+            width = max((one.width for one in checks if one not in told), default=0)
+            lines = [line for one in checks if one not in told for line in one.as_lines(width)]
             told.update(checks)
+            needs = [part for part in self.parts.get(group, ()) if part != group]
+            if not checks and needs:
+                lines = [f"  needs {' and '.join(needs)}"]
             if lines:
                 parts.append("\n".join([group, *lines]))
         return "\n\n".join(filter(None, [*parts, self.summary()]))

@@ -165,6 +165,12 @@ class Values:
         """Return the image tags that a release may have."""
         return ("latest", *self.versions())
 
+    def templates(self) -> Iterable[str]:
+        """Return the languages that init has a Dockerfile for."""
+        from buildlib.adopt.template import LANGUAGES
+
+        return LANGUAGES
+
     def versions(self) -> Iterable[str]:
         """Return the versions that git tags name, the newest first."""
         return [version for config in self._configs for version in _versions(config)]
@@ -202,6 +208,7 @@ FINDERS: Final[Mapping[str, Callable[[Values], Iterable[str]]]] = {
     "docker-verify reference": Values.references,
     "doctor for": Values.doctor_groups,
     "image": Values.images,
+    "init template": Values.templates,
     "network": lambda _: ("default", "none", "host"),
     "next": Values.increments,
     "no-cache-filter": Values.stages,

@@ -88,6 +88,19 @@ def test_a_registry_of_this_machine_may_get_placeholders(
     assert found.state == state
 
 
+def test_names_are_in_one_column_and_a_group_without_checks_says_what_it_needs() -> None:
+    long, short = Check(name="x" * 40, state=OK, found="here"), Check(name="y", state=OK, found="z")
+    found = Diagnosis(
+        group="",
+        parts={"build": ("build",), "smoke": ("run", "policy", "smoke")},
+        checks={"build": (long, short), "run": (), "policy": (), "smoke": ()},
+        build_problems=(),
+    )
+    lines = found.as_text().splitlines()
+    assert lines[1].index("here") == lines[2].index("z")
+    assert lines[3:6] == ["", "smoke", "  needs run and policy"]
+
+
 def test_without_a_configuration_the_machine_is_checked() -> None:
     found = diagnose_machine({}, FakeExecutor(_docker()))
     assert {"docker", "buildx", "engine"} <= _by_name(found).keys()

@@ -93,6 +93,7 @@ def _candidates(root: Path, line: str, *, complete: bool = True) -> list[str] | 
         ("version --next ", "major minor patch prerelease"),
         ("tag ", "major minor patch prerelease"),
         ("completion ", "bash zsh fish"),
+        ("init --template ", "go python node"),
         ("doctor --for ", "build run policy smoke scan sbom sign publish rehearse builders"),
         # Files, which the shell completes, or anything.
         ("docker-smoke --junit ", ""),
