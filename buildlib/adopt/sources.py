@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from posixpath import basename, normpath
@@ -33,8 +32,9 @@ _BEFORE: Final = {"sudo", "env", "exec", "command", "nice", "nohup", "time", "do
 _ENGINES: Final = {"docker", "podman", "nerdctl", "buildah", "docker-compose", "docker-buildx"}
 # What runs a command that it is given.
 _RUNNERS: Final = {"ssh", "sh", "bash", "zsh", "su", "xargs", "parallel", "watch"}
-_ENGINE_WORD: Final = (
-    r"(?:^|[\s;&|(/])(?:docker|podman|nerdctl|buildah)(?:-compose|-buildx)?(?:\s|$)"
+_GIVEN: Final = re.compile(
+    r"(?:^|[\s;&|(/])((?:docker|podman|nerdctl|buildah)(?:-compose|-buildx)?"
+    r"(?:\s+[a-z]+(?![\w=/-]))?)(?=\s|$)"
 )
 _VARIABLE: Final = re.compile(
     r"\$[({]?\w*(?:DOCKER|CONTAINER|ENGINE|PODMAN|BUILDX|COMPOSE|OCI)\w*(?:[:?-][^)}]*)?[)}]?",
@@ -157,11 +157,13 @@ def _docker_words(words: Iterable[str]) -> tuple[tuple[str, ...], list[tuple[str
 
 
 def _given_on(words: Sequence[str]) -> str:
-    """Return the command of docker that a program is given to run; empty: there is none."""
-    if basename(words[0]) not in _RUNNERS:
-        return ""
-    engine = any(re.search(_ENGINE_WORD, word) for word in words[1:])
-    return shlex.join(words) if engine else ""
+    """Return the commands of docker that a program is given to run, without their options.
+
+    Empty: there are none. The options may hold secrets, in quotes of quotes.
+    """
+    program = basename(words[0])
+    found = _GIVEN.findall(" ".join(words[1:])) if program in _RUNNERS else []
+    return f"{program} … {', '.join(found)}" if found else ""
 
 
 def _of_variable(program: str) -> tuple[str, ...]:
