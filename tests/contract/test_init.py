@@ -483,6 +483,23 @@ def test_the_makefile_comes_before_guesses(make: Make) -> None:
     assert rows[0]["command"].startswith("invoke docker-build")
 
 
+def test_data_that_a_makefile_mounts_is_kept_by_the_first_run(make: Make) -> None:
+    shop = make("FROM x\nEXPOSE 80\nVOLUME /data\n")
+    shop.write("Makefile", "run:\n\tdocker build -t shop .\n\tdocker run -v $(PWD)/d:/data shop\n")
+    done = shop.init("--yes")
+    assert "docker-run --persistent\n" in done.stdout
+    found = tomllib.loads((shop.root / "buildlib.toml").read_text("utf-8"))
+    assert found["run"] == {"data-path": "/data", "data-dir": "d"}
+
+
+def test_doctor_checks_the_machine_of_a_repository_without_a_configuration(make: Make) -> None:
+    shop = make()
+    done = shop.invoke(f"--search-root={shop.env['HOME']}", "doctor")
+    assert done.returncode == 2
+    assert "  ok         python " in done.stdout
+    assert "buildlib init writes one" in done.stderr
+
+
 def test_images_that_are_configured_are_not_left_out(make: Make) -> None:
     shop = make("FROM base:local\nEXPOSE 80\n")
     shop.write("base/Dockerfile", "FROM scratch\n")
