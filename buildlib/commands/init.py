@@ -73,7 +73,7 @@ def init(run: Edge, options: InitOptions) -> None:
         run.console.answer(to_json({**found.as_dict(), **answer}))
         return
     if diagnosis:
-        run.console.answer(_short(diagnosis, options.program))
+        run.console.answer(short_diagnosis(diagnosis, options.program))
     if ready and not run.dry:
         run.console.answer("\n".join(["", "next:", *(f"  {line}" for line in following)]))
 
@@ -101,7 +101,7 @@ def _diagnosis(run: Edge) -> Diagnosis:
     return diagnose(run.project(), run.executor, run.console, run.today(), groups=needed)
 
 
-def _short(found: Diagnosis, program: str) -> str:
+def short_diagnosis(found: Diagnosis, program: str) -> str:
     """Return what is missing for the first steps, and what each group of tasks comes to."""
     checks = [one for group in (BUILD, RUN) for one in found.checks[group]]
     lines = [line for one in checks if one.state == MISSING for line in one.as_lines()]

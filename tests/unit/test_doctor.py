@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from buildlib.commands.init import short_diagnosis
 from buildlib.config.config import Config
 from buildlib.console import Console
 from buildlib.doctor import registries
@@ -223,3 +224,14 @@ def test_a_registry_tells_who_may_push_and_who_may_not(
 
 def _config(folder: Path, text: str) -> Config:
     return a_project(write_project(folder, text)).config
+
+
+def test_init_says_how_to_check_what_it_did_not() -> None:
+    def shown(state: str) -> str:
+        checks = {"build": (Check(name="x", state=state, found="y"),), "run": ()}
+        parts = {name: (name,) for name in checks}
+        found = Diagnosis(group="", parts=parts, checks=checks, build_problems=())
+        return short_diagnosis(found, "buildlib")
+
+    assert "buildlib doctor --for build asks the registry" in shown(UNASKED)
+    assert "--for build" not in shown(OK)
