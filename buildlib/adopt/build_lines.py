@@ -12,12 +12,14 @@ from typing import Final, NamedTuple
 
 from buildlib.adopt import facts
 from buildlib.adopt.docker_options import CommandLine, Option
+from buildlib.adopt.dockerfile_facts import read_facts
 from buildlib.adopt.evidence import DockerLine
+from buildlib.adopt.settings import called
 from buildlib.adopt.text_files import read_text
 from buildlib.adopt.translation import How, Part, Row, Settings, own_parts
 from buildlib.config.key_types import VARIABLE
 from buildlib.config.tables import INJECTED
-from buildlib.dockerfile.parser import PREDEFINED, Dockerfile, parse_dockerfile
+from buildlib.dockerfile.parser import PREDEFINED, Dockerfile
 from buildlib.errors import BuildlibError
 from buildlib.image.platform import parse_platforms
 from buildlib.image.reference import LATEST, canonical, parse_reference
@@ -166,6 +168,8 @@ class ImageBuilds:
     builds: list[BuildLine]
     settings: Settings = field(default_factory=dict)
     _dockerfile: Dockerfile | None = None
+    # What the Dockerfile calls the version, revision and time that every build gets.
+    _called: dict[str, str] = field(default_factory=dict)
 
     @property
     def main(self) -> BuildLine:
@@ -212,9 +216,12 @@ class ImageBuilds:
     def _read_dockerfile(self) -> None:
         text = read_text(self.root / self.builds[0].dockerfile, self.root)
         try:
-            self._dockerfile = parse_dockerfile(text) if text is not None else None
+            found = read_facts(text) if text is not None else None
         except BuildlibError:
-            self._dockerfile = None
+            found = None
+        if found:
+            self._dockerfile = found.dockerfile
+            self._called = {own: name for name in INJECTED if (own := called(found, name))}
 
     def _set(self, key: str, value: object) -> None:
         """Set a key of the configuration, which may be in a table."""
@@ -334,6 +341,9 @@ class ImageBuilds:
                 name, value = _split_pair(text)
                 if option == "build-arg" and self._arg(build, one, name, value):
                     continue
+                if option == "build-arg" and name not in common and self._is_injected(name, value):
+                    build.default(one.text, f"{name} is passed by itself, as [inject] says")
+                    continue
                 if value is None or common.get(name) != value:
                     self._as_option(build, one)
                     continue
@@ -343,6 +353,11 @@ class ImageBuilds:
                 build.key(one.text, f'{_dotted(table)} {name} = "{value}"')
         for table, pairs in configured.items():
             self._set(table, pairs)
+
+    def _is_injected(self, name: str, value: str | None) -> bool:
+        """Return whether a build arg has another name, and the value that it gets by itself."""
+        fact = self._called.get(name, "")
+        return bool(fact) and value == f"{{{fact.lower()}}}"
 
     def _arg(self, build: BuildLine, one: Option, name: str, value: str | None) -> bool:
         """Note a build arg that needs no configuration; return whether it is one."""

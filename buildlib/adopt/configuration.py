@@ -159,7 +159,10 @@ def _said(translation: Translation, dockerfile: str) -> Iterator[Setting]:
         return
     rows = [row for row in translation.rows if row.image == name]
     parts = [
-        (part.what, row.line.place) for row in rows for part in row.parts if part.how is How.KEY
+        (f"{part.what} {part.text}", row.line.place)
+        for row in rows
+        for part in row.parts
+        if part.how is How.KEY
     ]
     files = ", ".join(dict.fromkeys(row.line.file for row in rows if row.line.argv))
     for one in flattened(every[name], files):

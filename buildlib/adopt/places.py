@@ -145,9 +145,13 @@ def choose_dockerfiles(
     found = sorted(path for path in repository.files() if is_dockerfile(path))
     found = [path for path in found if (repository.root / path).is_file()]
     configured = repository.table.get("dockerfile")
+    places = {place_of(one) for one in repository.image_tables()}
+    several = [path for path in found if path in places]
     own = repository.root / DOCKERFILE
     if asked:
         chosen = [_asked(repository.root, asked, here)]
+    elif several:
+        chosen = several
     elif isinstance(configured, str) and (repository.root / configured).is_file():
         chosen = [configured]
     elif os.path.lexists(own):
@@ -155,8 +159,7 @@ def choose_dockerfiles(
             raise InputError(f"{own} is not a file", hint="remove it, or name another")
         chosen = [DOCKERFILE]
     elif repository.config:
-        places = {place_of(one) for one in repository.image_tables()}
-        chosen = [path for path in found if path in places]
+        chosen = []
     else:
         chosen = _one_of_each(found, built)
     return chosen, [path for path in found if path not in chosen]

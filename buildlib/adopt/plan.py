@@ -90,6 +90,7 @@ class Adoption:
     Args:
         root: of the repository.
         images: the names of several images.
+        serving: the first of them that serves; empty: none, or there is one image.
         settings: of the configuration that is written, each with its source.
         present: files that have all that they need.
         notes: what else the user should know.
@@ -97,6 +98,7 @@ class Adoption:
 
     root: Path
     images: tuple[str, ...] = ()
+    serving: str = ""
     settings: tuple[Setting, ...] = ()
     changes: list[Change] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
@@ -193,6 +195,9 @@ def plan_adoption(start: Path, request: AdoptionRequest, runner: Runner | None =
         found.present.append(repository.config.name)
     else:
         _configure(found, images, request, repository)
+    tables = (nested(found.settings) or repository.table).get("images")
+    if isinstance(tables, dict):
+        found.serving = next((name for name, one in tables.items() if _serves(one)), "")
     _tasks(found)
     _ignored(found, repository, images, more)
     if request.noxfile:
@@ -200,6 +205,12 @@ def plan_adoption(start: Path, request: AdoptionRequest, runner: Runner | None =
     if request.workflow:
         found.create(_WORKFLOW, request.workflow, request.workflow.splitlines())
     return found
+
+
+def _serves(table: dict[str, Any]) -> bool:
+    """Return whether the table of an image has a port."""
+    smoke = table.get("smoke")
+    return isinstance(smoke, dict) and bool(smoke.get("port"))
 
 
 def _images(

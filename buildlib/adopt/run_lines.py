@@ -13,7 +13,13 @@ from buildlib.adopt.docker_options import CommandLine, Option
 from buildlib.adopt.evidence import DockerLine
 from buildlib.adopt.hidden import hide_text, hide_words
 from buildlib.adopt.translation import How, Part, Row, Settings, own_parts
-from buildlib.config.containers import parse_hosts, parse_network, parse_ports, resolve_mount
+from buildlib.config.containers import (
+    parse_hosts,
+    parse_network,
+    parse_ports,
+    parse_tmpfs,
+    resolve_mount,
+)
 from buildlib.config.key_types import VARIABLE, MismatchError
 from buildlib.errors import BuildlibError
 from buildlib.findings.secrets import looks_secret
@@ -224,8 +230,9 @@ class RunLine:
         return self._key("pids", int(value)) if known else _Done(How.LEFT, _UNCONFINED)
 
     def _tmpfs(self, value: str) -> _Done:
-        known = facts.is_known(value)
-        return self._key("tmpfs", [value]) if known else _Done(How.LEFT, _NO_VALUE)
+        if not facts.is_known(value):
+            return _Done(How.LEFT, _NO_VALUE)
+        return self._parsed("tmpfs", value, parse_tmpfs)
 
     def _detach(self, _: str) -> _Done:
         return self._given("--detach")

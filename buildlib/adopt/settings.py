@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -77,6 +78,7 @@ def found_settings(
     known = (*_build_settings(facts, place), *_run_settings(facts, place), *given)
     found = {one.path: one for one in known}
     _choose_port(found)
+    _choose_data(found)
     _choose_health(found, facts, place)
     found = {path: one for path, one in found.items() if writable(one.value)}
     # A build arg that gets a value of its own gets no other.
@@ -110,24 +112,31 @@ def _build_settings(facts: DockerfileFacts, place: str) -> Iterator[Setting]:
     yield from _injected(facts, place)
 
 
+def called(facts: DockerfileFacts, name: str) -> str:
+    """Return what a Dockerfile calls a build arg that every build gets, if not by its own name."""
+    args, used = facts.dockerfile.args, facts.dockerfile.choosing() | facts.downloads
+    if name in args:
+        return ""
+    found = [
+        one
+        for one in args
+        if one.isascii() and one.upper() in {*_CALLED[name], name} and one not in used
+    ]
+    fits = len(found) == 1 and not _FIXED.fullmatch(args[found[0]] or "")
+    return found[0] if fits else ""
+
+
 def _injected(facts: DockerfileFacts, place: str) -> Iterator[Setting]:
     args, choosing = facts.dockerfile.args, facts.dockerfile.choosing()
-    for name, others in _CALLED.items():
+    for name in _CALLED:
         if name in args:
             default = args[name] or ""
             if name in choosing or (name in facts.downloads and _FIXED.fullmatch(default)):
                 said = "chooses a base image" if name in choosing else "is what is downloaded"
                 source = f"ARG {name} of {place} {said}"
                 yield Setting(path=("inject", name), value=False, source=source)
-            continue
-        called = [
-            other
-            for other in args
-            if other.isascii() and other.upper() in {*others, name}
-            if other not in choosing | facts.downloads
-        ]
-        if len(called) == 1 and not _FIXED.fullmatch(args[called[0]] or ""):
-            yield Setting(("inject", name), called[0], f"ARG {called[0]} of {place}")
+        elif own := called(facts, name):
+            yield Setting(("inject", name), own, f"ARG {own} of {place}")
 
 
 def _run_settings(facts: DockerfileFacts, place: str) -> Iterator[Setting]:
@@ -150,6 +159,29 @@ def _choose_port(found: dict[tuple[str, ...], Setting]) -> None:
     """Let smoke ask the port that a container publishes, where that is said."""
     if said := found.pop(("run", "port"), None):
         found["smoke", "port"] = said._replace(path=("smoke", "port"))
+
+
+def _choose_data(found: dict[tuple[str, ...], Setting]) -> None:
+    """Let `--persistent` mount what is mounted where the data is, and nothing be mounted twice."""
+    path, mounts = found.get(("run", "data-path")), found.get(("run", "mounts"))
+    if path is None or mounts is None or not isinstance(mounts.value, list):
+        return
+    target = str(path.value).rstrip("/")
+    pairs = {one: one.split(":") for one in mounts.value}
+    own = [one for one, words in pairs.items() if words[1:2] and words[1].rstrip("/") == target]
+    if not own:
+        return
+    folder = posixpath.normpath(pairs[own[0]][0])
+    if pairs[own[0]][0].startswith("./") and folder != "." and not folder.startswith(".."):
+        found["run", "data-dir"] = mounts._replace(path=("run", "data-dir"), value=folder)
+    else:
+        # A volume, or a directory elsewhere, keeps the data already.
+        del found["run", "data-path"]
+        return
+    others = [one for one in mounts.value if one not in own]
+    found["run", "mounts"] = mounts._replace(value=others)
+    if not others:
+        del found["run", "mounts"]
 
 
 def _choose_health(

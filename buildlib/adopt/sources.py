@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from posixpath import basename, normpath
 from typing import Any, Final
@@ -30,6 +30,12 @@ _SCRIPTS: Final = ("build*.sh", "docker*.sh", "push*.sh", "publish*.sh", "releas
 # What stands before a program, and how many of its words may begin with a dash.
 _BEFORE: Final = {"sudo", "env", "exec", "command", "nice", "nohup", "time", "doas", "@"}
 _ENGINES: Final = {"docker", "podman", "nerdctl", "buildah", "docker-compose", "docker-buildx"}
+# What runs a command that it is given.
+_RUNNERS: Final = {"ssh", "sh", "bash", "zsh", "su", "xargs", "parallel", "watch"}
+_GIVEN: Final = re.compile(
+    r"(?:^|[\s;&|(/])((?:docker|podman|nerdctl|buildah)(?:-compose|-buildx)?"
+    r"(?:\s+[a-z]+(?![\w=/-]))?)(?=\s|$)"
+)
 _VARIABLE: Final = re.compile(
     r"\$[({]?\w*(?:DOCKER|CONTAINER|ENGINE|PODMAN|BUILDX|COMPOSE|OCI)\w*(?:[:?-][^)}]*)?[)}]?",
     re.IGNORECASE,
@@ -96,6 +102,11 @@ def _found(
 ) -> Iterator[DockerLine]:
     argv, done = _docker_words(command.words)
     if not argv:
+        if text := _given_on(command.words):
+            why = "another program runs it, such as on another machine"
+            yield DockerLine(
+                file=place[0], line=place[1], argv=(), where=where, left=((text, why),)
+            )
         return
     left = list[tuple[str, str]]()
     if command.inside and not condition:
@@ -143,6 +154,16 @@ def _docker_words(words: Iterable[str]) -> tuple[tuple[str, ...], list[tuple[str
     if name == "buildah":
         rest = ["build" if word == "bud" and not at else word for at, word in enumerate(rest)]
     return ("docker", *rest), left
+
+
+def _given_on(words: Sequence[str]) -> str:
+    """Return the commands of docker that a program is given to run, without their options.
+
+    Empty: there are none. The options may hold secrets, in quotes of quotes.
+    """
+    program = basename(words[0])
+    found = _GIVEN.findall(" ".join(words[1:])) if program in _RUNNERS else []
+    return f"{program} … {', '.join(found)}" if found else ""
 
 
 def _of_variable(program: str) -> tuple[str, ...]:

@@ -15,9 +15,11 @@ from buildlib.build.options import CONTEXT, build_options
 from buildlib.build.plan import FILES, BuildPlan, Output
 from buildlib.config.build_options import pair
 from buildlib.config.config import Config
+from buildlib.config.file import read_toml
 from buildlib.config.images import FROM_HERE
 from buildlib.config.key_types import VARIABLE
 from buildlib.config.tables import BaseImage
+from buildlib.config.variables import BASE_IMAGES
 from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import InputError, did_you_mean
 from buildlib.image.labels import index_annotations
@@ -295,8 +297,9 @@ def unused_bases(project: Project, plan: BuildPlan) -> tuple[str, ...]:
     A map from the environment is for many projects.
     """
     config = project.config
-    if config.source_of("base-images").kind == "environment":
-        return ()
+    path = project.env.get(BASE_IMAGES)
+    table = read_toml(Path(path)).get("base-images", {}) if path else {}
+    mapped = {normal_name(name) for name in table}
     used = {normal_name(base.partition("@")[0]) for base in plan.bases}
     own = [base for base, _ in plan.below]
     used |= {normal_name(base) for base in (*plan.bases, *own)}
@@ -304,7 +307,7 @@ def unused_bases(project: Project, plan: BuildPlan) -> tuple[str, ...]:
     return tuple(
         f"base-images has {name}, which this build does not use; it uses {named}"
         for name, _ in config.base_images
-        if normal_name(name) not in used
+        if normal_name(name) not in used | mapped
     )
 
 

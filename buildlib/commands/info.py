@@ -12,8 +12,8 @@ from buildlib.config.file import OWN_FILE, find_table
 from buildlib.config.images import own_values
 from buildlib.config.toml_text import toml_key, toml_tables, toml_value
 from buildlib.console import redact, to_json
-from buildlib.doctor.report import check_group, check_skips, diagnose
-from buildlib.errors import raise_problems
+from buildlib.doctor.report import check_group, check_skips, diagnose, diagnose_machine
+from buildlib.errors import InputError, raise_problems
 from buildlib.findings.report import show
 from buildlib.image.platform import Platform
 
@@ -128,6 +128,11 @@ def show_diagnosis(run: Edge, *, group: str, skips: Sequence[str], as_json: bool
         BuildlibError: something is missing: of the group, else of what a build needs.
     """
     skipped = check_skips(check_group(group), skips)
-    found = diagnose(run.project(), run.executor, run.console, run.today(), group, skipped=skipped)
+    try:
+        project = run.project()
+    except InputError:
+        show(diagnose_machine(run.env, run.executor), run.console, as_json=as_json)
+        raise
+    found = diagnose(project, run.executor, run.console, run.today(), group, skipped=skipped)
     show(found, run.console, as_json=as_json)
     raise_problems(found.problems())

@@ -15,7 +15,7 @@ from buildlib.adopt.plan import Adoption, AdoptionRequest, plan_adoption
 from buildlib.commands.session import Edge
 from buildlib.commands.templates import NOXFILE, own_workflow
 from buildlib.console import to_json
-from buildlib.doctor.check import MISSING
+from buildlib.doctor.check import MISSING, UNASKED
 from buildlib.doctor.report import BUILD, RUN, Diagnosis, diagnose
 from buildlib.errors import InputError
 from buildlib.files import counted
@@ -73,7 +73,7 @@ def init(run: Edge, options: InitOptions) -> None:
         run.console.answer(to_json({**found.as_dict(), **answer}))
         return
     if diagnosis:
-        run.console.answer(_short(diagnosis, options.program))
+        run.console.answer(short_diagnosis(diagnosis, options.program))
     if ready and not run.dry:
         run.console.answer("\n".join(["", "next:", *(f"  {line}" for line in following)]))
 
@@ -101,18 +101,23 @@ def _diagnosis(run: Edge) -> Diagnosis:
     return diagnose(run.project(), run.executor, run.console, run.today(), groups=needed)
 
 
-def _short(found: Diagnosis, program: str) -> str:
+def short_diagnosis(found: Diagnosis, program: str) -> str:
     """Return what is missing for the first steps, and what each group of tasks comes to."""
     checks = [one for group in (BUILD, RUN) for one in found.checks[group]]
     lines = [line for one in checks if one.state == MISSING for line in one.as_lines()]
-    return "\n".join(["", *lines, found.summary(), f"{program} doctor says more"])
+    more = [f"{program} doctor says more"]
+    if found.state(BUILD) == UNASKED:
+        more.append(f"{program} doctor --for {BUILD} asks the registry for the base images")
+    return "\n".join(["", *lines, found.summary(), *more])
 
 
 def _following(found: Adoption, program: str) -> Sequence[str]:
     beside = any(one.name.startswith("tasks") for one in found.by_hand)
     program = "buildlib" if beside else program
-    only = f" --only {found.images[0]}" if found.images else ""
-    return [f"{program} {one}" for one in ("docker-build", f"docker-run{only}", "docker-smoke")]
+    only = f" --only {found.serving or found.images[0]}" if found.images else ""
+    kept = " --persistent" if any(one.path[-1] == "data-dir" for one in found.settings) else ""
+    run = f"docker-run{only}{kept}"
+    return [f"{program} {one}" for one in ("docker-build", run, "docker-smoke")]
 
 
 def _workflow() -> str:

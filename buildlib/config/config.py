@@ -510,7 +510,7 @@ class ConfigFile:
                 "no image is named",
                 why="neither buildlib.toml nor [tool.buildlib] in pyproject.toml from "
                 f"{self._start} upwards",
-                hint='add: image = "name"',
+                hint='buildlib init writes one; or add: image = "name"',
             )
         file = self._file.name if self._file else ""
         return Config(root=self.root, file=file, name=image, sources=sources, **found)

@@ -88,6 +88,14 @@ def parse_env(value: object) -> Pairs:
     return tuple(found)
 
 
+def parse_tmpfs(value: object) -> tuple[str, ...]:
+    """Return what `--tmpfs` takes: an absolute path, with options behind a colon."""
+    found = parse_texts(value)
+    if not all(one.startswith("/") for one in found):
+        raise MismatchError('a list of absolute paths in the container, such as "/tmp"')
+    return found
+
+
 def parse_hosts(value: object) -> tuple[str, ...]:
     """Return what `--add-host` takes: `NAME:ADDRESS`."""
     hosts = parse_texts(value)
@@ -256,6 +264,7 @@ _PORT_FORMS: Final = {
 MOUNTS: Final = KeyType(parse_mounts, LIST.schema)
 NETWORK: Final = KeyType(parse_network, {"type": "string"})
 HOSTS: Final = KeyType(parse_hosts, TEXTS.schema)
+TMPFS: Final = KeyType(parse_tmpfs, TEXTS.schema)
 PORTS: Final = KeyType(parse_ports, {"type": "array", "items": _PORT_FORMS})
 SERVICES: Final = KeyType(
     parse_services,

@@ -48,7 +48,7 @@ class Data:
 
 
 def _command(value: object) -> Command:
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         return Command(run=parse_texts(value))
     found = parse_table(Command, value if isinstance(value, Mapping) else {}, "smoke.commands")
     if not (found.run or found.entrypoint):

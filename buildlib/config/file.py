@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -34,7 +35,10 @@ def parse_toml(text: str, name: str) -> dict[str, Any]:
         # Not only a TOMLDecodeError: a number may have too many digits.
         deep = isinstance(error, RecursionError)
         why = "it is nested too deeply" if deep else str(error)
-        raise InputError(f"{name} is not valid TOML", why=why) from None
+        # `image` is text, so that it can't be a table as well.
+        single = re.search(r"^[ \t]*\[(?:tool\.buildlib\.)?image\.", text, re.MULTILINE)
+        hint = "several images are in [images.NAME], not [image.NAME]" if single else ""
+        raise InputError(f"{name} is not valid TOML", why=why, hint=hint) from None
 
 
 def find_table(start: Path) -> tuple[Path, Path | None, dict[str, Any]]:

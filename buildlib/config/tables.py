@@ -240,7 +240,7 @@ class Run(ContainerSettings):
         default="",
     )
     tmpfs: tuple[str, ...] = setting(
-        TEXTS,
+        _of("containers", "TMPFS"),
         "writable directories in memory, each with options behind a colon",
         default=("/tmp",),  # noqa: S108 - inside the container
     )

@@ -16,7 +16,7 @@ from buildlib.executor import Executor
 from buildlib.image.reference import parse_reference
 from buildlib.program import PROGRAM
 from buildlib.project import Project
-from buildlib.publish.plan import stand_in_problem, unpinned_bases
+from buildlib.publish.plan import base_problems
 
 _LAYOUT: Final = "oci-layout://"
 _LATEST: Final = "latest"
@@ -48,8 +48,7 @@ def for_release(project: Project) -> list[Check]:
     if isinstance(plan, BuildlibError) or not plan.bases:
         return []
     name, registries = "base images of a release", project.config.registries
-    placeholders = [stand_in_problem(plan.stand_ins)] if plan.stand_ins else []
-    problems = [*placeholders, *unpinned_bases(plan, registries)]
+    problems = base_problems(plan, registries)
     fix = "\n".join(filter(None, (text for one in problems for text in (one.what, one.hint))))
     return [check(name, ", ".join(plan.bases), fix=fix)]
 

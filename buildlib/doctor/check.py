@@ -15,7 +15,7 @@ MISSING: Final = "missing"
 NOTE: Final = "note"
 # Neither good nor bad: it would take the network, or a password.
 UNASKED: Final = "not asked"
-# Of a name; only a long reference is longer.
+# Of a name, where none is longer.
 _WIDTH: Final = 23
 _DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]+")
 
@@ -38,11 +38,16 @@ class Check:
     minimum: str = ""
     fix: str = ""
 
-    def as_lines(self) -> list[str]:
-        """Return it for a terminal."""
+    @property
+    def width(self) -> int:
+        """Return how wide its name is, at least as that of most."""
+        return max(_WIDTH, len(_DIGEST.sub(r"\1…", self.name)))
+
+    def as_lines(self, width: int = _WIDTH) -> list[str]:
+        """Return it for a terminal, with its name in a column of a width."""
         minimum = f" (at least {self.minimum})" if self.minimum else ""
         name, found = (_DIGEST.sub(r"\1…", text) for text in (self.name, self.found))
-        lines = [f"  {self.state:<9}  {name:<{_WIDTH}}  {found}{minimum}"]
+        lines = [f"  {self.state:<9}  {name:<{width}}  {found}{minimum}"]
         return lines + [f"{'':13}{line.strip()}" for line in self.fix.splitlines()]
 
 

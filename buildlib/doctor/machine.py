@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from typing import Final
 
 from buildlib.build.preflight import MINIMUM_BUILDX, check_engine, unknown_buildx, version_numbers
@@ -22,14 +23,19 @@ _MINIMUM_GIT: Final = "2.15"
 
 
 def inspect_machine(
-    project: Project, executor: Executor
+    env: Mapping[str, str], executor: Executor
 ) -> tuple[EngineFacts, list[BuildlibError]]:
     """Return what docker says, and the problems that stop every build."""
     try:
         facts = inspect_engine(executor)
     except ToolError as error:
         return EngineFacts(), [error]
-    return facts, check_engine(facts, endpoint=project.env.get("DOCKER_HOST", ""))
+    return facts, check_engine(facts, endpoint=env.get("DOCKER_HOST", ""))
+
+
+def without_project(env: Mapping[str, str], executor: Executor) -> list[Check]:
+    """Return what builds need of this machine, whatever is configured."""
+    return _tools(*inspect_machine(env, executor))
 
 
 def for_builds(

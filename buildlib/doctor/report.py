@@ -130,11 +130,15 @@ class Diagnosis(Report):
         """Return a part for each group, and what can be done."""
         parts, told = [], set[Check]()
         for group, checks in self.checks.items():
-            lines = [line for one in checks if one not in told for line in one.as_lines()]
+            width = max((one.width for one in checks if one not in told), default=0)
+            lines = [line for one in checks if one not in told for line in one.as_lines(width)]
             told.update(checks)
+            needs = [part for part in self.parts.get(group, ()) if part != group]
+            if not checks and needs:
+                lines = [f"  needs {' and '.join(needs)}"]
             if lines:
                 parts.append("\n".join([group, *lines]))
-        return "\n\n".join([*parts, self.summary()])
+        return "\n\n".join(filter(None, [*parts, self.summary()]))
 
     def summary(self) -> str:
         """Return which groups are ready, and which are not."""
@@ -160,6 +164,12 @@ class Diagnosis(Report):
         return [ToolError(f"missing for {self.group}: {', '.join(missing)}")]
 
 
+def diagnose_machine(env: Mapping[str, str], executor: Executor) -> Diagnosis:
+    """Return what is there of what builds need, where there is no configuration to ask for more."""
+    checks = {BUILD: tuple(machine.without_project(env, executor))}
+    return Diagnosis(group="", parts={}, checks=checks, build_problems=())
+
+
 def diagnose(
     project: Project,
     executor: Executor,
@@ -183,7 +193,7 @@ def diagnose(
     config = project.config
     wanted = parts_of(group, config, skipped) if group else groups
     signs = config.publishing().sign and SIGN_GATE not in skipped
-    facts, problems = machine.inspect_machine(project, executor)
+    facts, problems = machine.inspect_machine(project.env, executor)
     ask: dict[str, Callable[[], list[Check]]] = {
         BUILD: lambda: [
             *machine.for_builds(project, executor, facts, problems),

@@ -148,7 +148,7 @@ def _healthcheck(runtime: Mapping[str, Any], *, serves: bool) -> Iterator[Part]:
     # A container has no SHELL of its image.
     words = health_command({"Healthcheck": runtime.get("Healthcheck")})
     if starts_shell(words):
-        yield {"message": "HEALTHCHECK needs a shell; give a list of words"}
+        yield {"message": 'HEALTHCHECK runs in a shell; give CMD a list of words, ["…", "…"]'}
     elif not words and serves:
         yield {"message": "it serves, and has no HEALTHCHECK"}
 

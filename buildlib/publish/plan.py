@@ -289,12 +289,19 @@ def release_build(project: Project, dockerfile: Dockerfile) -> BuildPlan:
 
 def _problems(build: BuildPlan, registries: Sequence[Registry]) -> Iterator[BuildlibError]:
     """Yield why a build may not be published to these registries."""
-    if build.stand_ins and not are_local(registries):
-        yield stand_in_problem(build.stand_ins)
+    yield from base_problems(build, registries)
     repositories = [registry.full_name for registry in registries]
     for repository in sorted({name for name in repositories if repositories.count(name) > 1}):
         yield InputError(f"two registries have the same repository {repository}")
-    yield from unpinned_bases(build, registries)
+
+
+def base_problems(build: BuildPlan, registries: Sequence[Registry]) -> list[BuildlibError]:
+    """Return why the base images of a build may not be in a release for these registries."""
+    own = build.stand_ins and not are_local(registries)
+    return [
+        *([stand_in_problem(build.stand_ins)] if own else []),
+        *unpinned_bases(build, registries),
+    ]
 
 
 def stand_in_problem(names: Iterable[str], published: str = "published") -> InputError:

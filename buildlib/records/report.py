@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from buildlib.console import table
-from buildlib.errors import InputError, did_you_mean
+from buildlib.errors import InputError, nearest
 from buildlib.files import counted
 from buildlib.records.cause import Cause, explain
 from buildlib.records.record import Record, Step
@@ -19,6 +19,8 @@ _READS: Final = (
     (re.compile(r"\bnpm ci\b"), ("package.json", "package-lock.json")),
     (re.compile(r"\bpip install (?:-\S+ )*(?:-r|--requirement)[ =](\S+)"), ()),
 )
+# What is shown of an instruction, in characters.
+_LONGEST: Final = 60
 # Saving less is not worth a line, in seconds.
 _LEAST: Final = 0.5
 
@@ -74,11 +76,13 @@ class WhyReport:
         )
         if not record.steps:
             return f"{head}\n{_NO_STEPS}"
-        with_ = f"compared with {self.before.id}" if self.before else _NOTHING
-        rows = [
-            (_seconds(one), one.label, " ".join(one.parts.instruction.split())[:60], "")[:3]
-            for one in self.steps
-        ]
+        before = self.before
+        with_ = (
+            f"compared with {before.task} of {before.version}, {before.started[:19]}Z ({before.id})"
+            if before
+            else _NOTHING
+        )
+        rows = [(_seconds(one), one.label, _cut(one.parts.instruction)) for one in self.steps]
         lines = [head, with_]
         for step, row in zip(self.steps, table(rows).splitlines() if rows else (), strict=True):
             lines.append(row)
@@ -93,6 +97,11 @@ _NOTHING: Final = "there is no earlier record of this image to compare it with"
 
 def _seconds(step: Step) -> str:
     return "   cached" if step.cached else f"{step.seconds or 0:7.1f} s"
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _text(cause: Cause, step: Step) -> str:
@@ -117,12 +126,14 @@ def choose_steps(record: Record, name: str) -> tuple[Step, ...]:
     found = [one for label, one in labels.items() if f" {label}".endswith(f" {wanted}")]
     found = found or [one for one in steps if wanted in one.parts.instruction.lower()]
     if not found:
-        known = [*labels, *(one.parts.instruction for one in steps)]
-        hint = did_you_mean(wanted, known)
+        known = sorted(steps, key=lambda one: one.parts)
+        close = nearest(wanted, [*labels, *(one.parts.instruction for one in steps)])
         raise InputError(
             f"no step is called {name!r}",
-            why=f"the steps of {record.id}: {', '.join(one.label for one in steps)}",
-            hint=hint,
+            why="\n  ".join(
+                ("the steps are:", *(f"{one.label} {_cut(one.parts.instruction)}" for one in known))
+            ),
+            hint=f"did you mean {close}?" if close else "",
         )
     return tuple(found)
 

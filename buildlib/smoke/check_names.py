@@ -8,8 +8,7 @@ from buildlib.config.config import Config
 from buildlib.containers.health import smoke_surroundings
 from buildlib.errors import InputError
 from buildlib.smoke import checks
-from buildlib.smoke.report import DROPS_ROOT
-from buildlib.smoke.runner import POLICY
+from buildlib.smoke.report import DROPS_ROOT, POLICY
 from buildlib.smoke.socket_relay import OWN, named
 
 

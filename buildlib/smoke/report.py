@@ -14,6 +14,8 @@ from buildlib.errors import GateError
 from buildlib.findings.report import Report
 from buildlib.streams import printable
 
+POLICY: Final = "policy"
+_IGNORING: Final = "[[policy.ignore]] in the configuration ignores a policy rule, with a reason"
 # Started as root, as the image itself is, every process runs as the configured user.
 DROPS_ROOT: Final = "drops root"
 # XML 1.0 can't hold these, not even escaped; a container's log may.
@@ -102,6 +104,7 @@ class SmokeReport(Report):
             GateError(
                 f"smoke failed on {result.platform}",
                 why="\n  ".join(f"{one.check}: {one.detail}" for one in result.failed),
+                hint=_IGNORING if any(one.check == POLICY for one in result.failed) else "",
             )
             for result in self.results
             if result.failed

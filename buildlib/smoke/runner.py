@@ -35,7 +35,14 @@ from buildlib.project import Project
 from buildlib.shell import shell_line
 from buildlib.smoke.checks import PlatformImage, PlatformSmoke, is_selected
 from buildlib.smoke.load_image import SmokeImage, given
-from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState, PlatformResult, SmokeReport
+from buildlib.smoke.report import (
+    DROPS_ROOT,
+    POLICY,
+    CheckResult,
+    CheckState,
+    PlatformResult,
+    SmokeReport,
+)
 from buildlib.smoke.sandbox import Lab, new_run_id, remove_stale
 from buildlib.smoke.server import server_options
 from buildlib.smoke.socket_relay import Socket, sockets
@@ -43,7 +50,6 @@ from buildlib.tempfiles import remove_left
 
 # How often a run that is being cancelled looks whether its containers have let go, in seconds.
 _LOOK: Final = 0.2
-POLICY: Final = "policy"
 _LEAVES: Final = ("what smoke started", f"{PROGRAM} docker-smoke removes it before it starts again")
 
 

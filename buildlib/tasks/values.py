@@ -6,6 +6,7 @@ No engine, no registry and no git is asked: each press of a key waits for the an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -161,9 +162,27 @@ class Values:
         stages = [stage for text in texts for stage in parse_dockerfile(text).stages]
         return [stage.name for stage in stages if stage.name]
 
+    def steps(self) -> Iterable[str]:
+        """Return the numbers of the steps of the last build on record."""
+        from buildlib.records.record import RecordError
+        from buildlib.records.store import open_store
+
+        for config in self._configs:
+            store = open_store(config, self._env)
+            for path in store.paths()[:1] if store else ():
+                with suppress(RecordError):
+                    names = [step.parts for step in store.read(path).steps] if store else []
+                    yield from (f"{one.position}/{one.total}" for one in names if one.total)
+
     def tags(self) -> Iterable[str]:
         """Return the image tags that a release may have."""
         return ("latest", *self.versions())
+
+    def templates(self) -> Iterable[str]:
+        """Return the languages that init has a Dockerfile for."""
+        from buildlib.adopt.template import LANGUAGES
+
+        return LANGUAGES
 
     def versions(self) -> Iterable[str]:
         """Return the versions that git tags name, the newest first."""
@@ -200,8 +219,10 @@ FINDERS: Final[Mapping[str, Callable[[Values], Iterable[str]]]] = {
     "docker-run platform": Values.platforms,
     "docker-shell command": lambda _: ("sh", "bash", "ash"),
     "docker-verify reference": Values.references,
+    "docker-why step": Values.steps,
     "doctor for": Values.doctor_groups,
     "image": Values.images,
+    "init template": Values.templates,
     "network": lambda _: ("default", "none", "host"),
     "next": Values.increments,
     "no-cache-filter": Values.stages,

@@ -460,7 +460,7 @@ IMAGE ?= acme/shop
 image:
 \tdocker build --build-arg COLOUR=red --target app -t $(IMAGE) .
 run: image
-\tdocker run --rm -p 9000:9090 --label x=y $(IMAGE)
+\tdocker run --rm -p 9000:9090 -e GREETING=hello --label x=y $(IMAGE)
 """
 
 
@@ -475,12 +475,42 @@ def test_the_makefile_comes_before_guesses(make: Make) -> None:
     assert found["smoke"] == {"port": 9090, "health": "tcp"}
     sources = {one["key"]: one["source"] for one in planned["settings"]}
     assert sources["image"] == sources["build-args.COLOUR"] == "Makefile:3"
-    assert sources["smoke.port"] == "Makefile:5"
+    assert sources["smoke.port"] == sources["run.env.GREETING"] == "Makefile:5"
     assert any("--from-makefile lists them" in note for note in planned["notes"])
     table = shop.init("--from-makefile")
     assert (table.returncode, "Makefile:3" in table.stdout) == (0, True)
     rows = json.loads(shop.init("--from-makefile", "--json").stdout)["rows"]
     assert rows[0]["command"].startswith("invoke docker-build")
+
+
+def test_data_that_a_makefile_mounts_is_kept_by_the_first_run(make: Make) -> None:
+    shop = make("FROM x\nEXPOSE 80\nVOLUME /data\n")
+    shop.write("Makefile", "run:\n\tdocker build -t shop .\n\tdocker run -v $(PWD)/d:/data shop\n")
+    done = shop.init("--yes")
+    assert "docker-run --persistent\n" in done.stdout
+    found = tomllib.loads((shop.root / "buildlib.toml").read_text("utf-8"))
+    assert found["run"] == {"data-path": "/data", "data-dir": "d"}
+
+
+def test_doctor_checks_the_machine_of_a_repository_without_a_configuration(make: Make) -> None:
+    shop = make()
+    done = shop.invoke(f"--search-root={shop.env['HOME']}", "doctor")
+    assert done.returncode == 2
+    assert "  ok         python " in done.stdout
+    assert "buildlib init writes one" in done.stderr
+
+
+def test_images_that_are_configured_are_not_left_out(make: Make) -> None:
+    shop = make("FROM base:local\nEXPOSE 80\n")
+    shop.write("base/Dockerfile", "FROM scratch\n")
+    shop.write(
+        "buildlib.toml",
+        'image = "shop"\n[images.base]\ncontext = "base"\n[images.app]\nsmoke = { port = 80 }\n',
+    )
+    done = shop.init("--yes")
+    assert done.returncode == 0, done.stderr
+    assert "left out" not in done.stdout
+    assert "docker-run --only app\n" in done.stdout
 
 
 def test_the_page_shows_what_is_written(make: Make) -> None:

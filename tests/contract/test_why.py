@@ -46,7 +46,7 @@ def test_the_last_build_is_explained(shop: Checkout) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
         f"docker-build of {shop.image} 1.2.3, 3000-01-01T00:00:00Z: built, 1 of 1 step ran, 0.0 s\n"
-        "compared with 30000101T000000.000Z-1\n"
+        "compared with docker-build of 1.2.3, 3000-01-01T00:00:00Z (30000101T000000.000Z-1)\n"
         "    2.0 s  [1/1]  COPY a /\n"
         "          file changed: a\n"
     )

@@ -54,7 +54,7 @@ BROKEN = {
         (
             ("non-root", "it runs as 0"),
             ("no-setuid", "mode 4755"),
-            ("exec-healthcheck", "HEALTHCHECK needs a shell"),
+            ("exec-healthcheck", "HEALTHCHECK runs in a shell"),
             ("exec-entrypoint", "ENTRYPOINT is a line for a shell"),
             ("no-secrets", "the variable DB_PASSWORD looks like a secret"),
             ("no-secrets", "has the value of API_TOKEN"),

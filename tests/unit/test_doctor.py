@@ -6,11 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from buildlib.commands.init import short_diagnosis
 from buildlib.config.config import Config
 from buildlib.console import Console
 from buildlib.doctor import registries
+from buildlib.doctor.base_images import for_release
 from buildlib.doctor.check import MISSING, NOTE, OK, UNASKED, Check
-from buildlib.doctor.report import GROUPS, Diagnosis, check_group, check_skips, diagnose, parts_of
+from buildlib.doctor.report import (
+    GROUPS,
+    Diagnosis,
+    check_group,
+    check_skips,
+    diagnose,
+    diagnose_machine,
+    parts_of,
+)
 from buildlib.errors import InputError
 from buildlib.executor import Completed
 from buildlib.git.facts import NoGit
@@ -66,6 +76,38 @@ def test_doctor_tells_what_is_missing_for_the_platforms(tmp_path: Path) -> None:
     assert told["engine"].found == "26 linux/x86_64"
     assert (told["engine"].minimum, told["docker"].minimum) == ("23", "23")
     assert {told[name].state for name in ("docker", "engine")} == {OK}
+
+
+@pytest.mark.parametrize(("host", "state"), [("127.0.0.1:5000", OK), ("ghcr.io", MISSING)])
+def test_a_registry_of_this_machine_may_get_placeholders(
+    tmp_path: Path, host: str, state: str
+) -> None:
+    config = f'image = "t"\n[registries.main]\nrepository = "{host}/you/t"\n[base-images]\n'
+    for base in ("alpine:3.22", "golang:1.24-alpine"):
+        config += f'"{base}" = {{ source = "oci-layout://{tmp_path}", stand-in = true }}\n'
+    (found,) = for_release(a_project(write_project(tmp_path, config)))
+    assert found.state == state
+
+
+def test_names_are_in_one_column_and_a_group_without_checks_says_what_it_needs() -> None:
+    long, short = Check(name="x" * 40, state=OK, found="here"), Check(name="y", state=OK, found="z")
+    found = Diagnosis(
+        group="",
+        parts={"build": ("build",), "smoke": ("run", "policy", "smoke")},
+        checks={"build": (long, short), "run": (), "policy": (), "smoke": ()},
+        build_problems=(),
+    )
+    lines = found.as_text().splitlines()
+    assert lines[1].index("here") == lines[2].index("z")
+    assert lines[3:6] == ["", "smoke", "  needs run and policy"]
+
+
+def test_without_a_configuration_the_machine_is_checked() -> None:
+    found = diagnose_machine({}, FakeExecutor(_docker()))
+    assert {"docker", "buildx", "engine"} <= _by_name(found).keys()
+    assert found.as_dict()["groups"] == {}
+    # Nothing is said to be ready.
+    assert "ready" not in found.as_text()
 
 
 def test_doctor_tells_versions_and_what_is_too_old(tmp_path: Path) -> None:
@@ -182,3 +224,14 @@ def test_a_registry_tells_who_may_push_and_who_may_not(
 
 def _config(folder: Path, text: str) -> Config:
     return a_project(write_project(folder, text)).config
+
+
+def test_init_says_how_to_check_what_it_did_not() -> None:
+    def shown(state: str) -> str:
+        checks = {"build": (Check(name="x", state=state, found="y"),), "run": ()}
+        parts = {name: (name,) for name in checks}
+        found = Diagnosis(group="", parts=parts, checks=checks, build_problems=())
+        return short_diagnosis(found, "buildlib")
+
+    assert "buildlib doctor --for build asks the registry" in shown(UNASKED)
+    assert "--for build" not in shown(OK)

@@ -53,6 +53,24 @@ def test_what_is_no_command_of_docker_is_not_found(tmp_path: Path, text: str) ->
     assert found(tmp_path, "Makefile", f"t:\n\t{text}\n") == []
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("ssh prod 'docker pull x'", "ssh … docker pull"),
+        ("xargs docker rm < x", "xargs … docker rm"),
+        (
+            "sh -c 'cd a && docker build . && docker login -p pass'",
+            "sh … docker build, docker login",
+        ),
+    ],
+)
+def test_what_another_program_runs_is_named(tmp_path: Path, text: str, named: str) -> None:
+    (tmp_path / "Makefile").write_text(f"t:\n\t{text}\n\tssh prod uptime\n", encoding="utf-8")
+    (line,) = docker_lines(tmp_path)
+    assert (line.argv, line.place) == ((), "Makefile:2")
+    assert line.left[0][0] == named
+
+
 def test_a_line_knows_where_it_was_found(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "Makefile").write_text("image:\n\tdocker build .\n", encoding="utf-8")

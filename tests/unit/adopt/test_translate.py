@@ -382,3 +382,19 @@ def test_a_service_beside_gets_no_secret(tmp_path: Path) -> None:
     table = migration_table(tmp_path)
     assert table.translation.settings["run"]["services"] == {"db": {"image": "postgres"}}
     assert SECRET not in table.as_text()
+
+
+def test_a_version_that_inject_passes_is_not_given_as_well(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nARG APP_VERSION\n", encoding="utf-8")
+    build = ("docker", "build", "-t", "acme/app")
+    found = [
+        DockerLine(
+            file="Makefile", line=1, argv=(*build, "--build-arg", arg, "."), where="target t"
+        )
+        for arg in ("APP_VERSION=$(shell git describe)", "APP_VERSION=v$(shell git describe)")
+    ]
+    plain = DockerLine(file="Makefile", line=2, argv=(*build, "."), where="target u")
+    first, second, _ = translate([*found, plain], tmp_path).rows
+    assert first.command == "invoke docker-build"
+    assert any("as [inject] says" in part.what for part in first.parts)
+    assert "--build-arg" in second.command

@@ -238,6 +238,16 @@ def test_a_base_image_that_replaces_nothing_is_told(tmp_path: Path) -> None:
     assert "base-images has alpin:3, which this build does not use; it uses alpine:3" in said
 
 
+def test_a_map_of_the_environment_may_have_more_than_one_project_uses(tmp_path: Path) -> None:
+    images = tmp_path / "map.toml"
+    images.write_text('[base-images]\n"x:1" = "docker-image://m/x"\n', encoding="utf-8")
+    config = '[base-images]\n"alpin:3" = "docker-image://m/b"\n'
+    plan = _plan(tmp_path, "FROM alpine:3\n", config)
+    env = {"BUILDLIB_BASE_IMAGES": str(images)}
+    (said,) = unused_bases(a_project(tmp_path, env=env), plan)
+    assert "base-images has alpin:3" in said
+
+
 # -- stages that are fixed to a platform
 
 FIXED = {

@@ -172,6 +172,10 @@ BAD = {
     "a NUL": ('image = "t"\ndockerfile = "a\\u0000b"\n', "text without a NUL character"),
     "the repository to clean": ('image = "t"\nclean = ["a/.git"]\n', "outside of .git"),
     "nothing to clean": ('image = "t"\nclean = [""]\n', "paths below the project"),
+    "the table of several images misspelt": (
+        'image = "t"\n[image.a]\ncontext = "a"\n',
+        "[images.NAME], not [image.NAME]",
+    ),
     "an image with a tag": ('image = "t:1"\n', "without tag or digest"),
     "an unknown platform": ('image = "t"\nplatforms = ["linux/amd46"]\n', "linux/amd64"),
     "bad TOML names the line": ('image = "t"\nx = = 1\n', "line 2"),

@@ -232,6 +232,9 @@ WRONG = {
     'smoke = { network = "x", services = { db = { image = "y" } } }': "exclude each other",
     'run = { network = "x", services = { db = { image = "y" } } }': "exclude each other",
     "smoke.commands = [{ entrypoint = [] }]": "a list of commands",
+    "smoke.commands = [[]]": "a list of commands",
+    'run.tmpfs = ["a"]': "a list of absolute paths",
+    'run.tmpfs = [""]': "a list of absolute paths",
 }  # fmt: skip
 
 

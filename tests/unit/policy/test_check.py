@@ -149,19 +149,19 @@ BROKEN: dict[str, Case] = {
         {"Healthcheck": {"Test": ["CMD-SHELL", "wget x"]}},
         (),
         "exec-healthcheck",
-        "HEALTHCHECK needs a shell; give a list of words",
+        'HEALTHCHECK runs in a shell; give CMD a list of words, ["…", "…"]',
     ),
     "a health check that starts a shell": (
         {"Healthcheck": {"Test": ["CMD", "/bin/bash", "-c", "x"]}},
         (),
         "exec-healthcheck",
-        "HEALTHCHECK needs a shell; give a list of words",
+        'HEALTHCHECK runs in a shell; give CMD a list of words, ["…", "…"]',
     ),
     "a health check for a shell, whatever SHELL says": (
         {"Shell": ["/app", "run"], "Healthcheck": {"Test": ["CMD-SHELL", "wget x"]}},
         (),
         "exec-healthcheck",
-        "HEALTHCHECK needs a shell; give a list of words",
+        'HEALTHCHECK runs in a shell; give CMD a list of words, ["…", "…"]',
     ),
     "a health check of no known kind": (
         {"Healthcheck": {"Test": ["cmd", "/app"]}},

@@ -415,7 +415,7 @@ def test_a_report_has_a_line_for_each_step_and_its_cause() -> None:
     report = WhyReport(record=now, before=BEFORE, steps=choose_steps(now, ""))
     lines = report.as_text().splitlines()
     assert lines[1:] == [
-        "compared with 1",
+        f"compared with {BEFORE.task} of {BEFORE.version}, {BEFORE.started[:19]}Z (1)",
         "    1.0 s  [build 3/3]    RUN --mount=type=bind,source=script.sh,target=/s make $USED",
         "          argument USED changed: u → v",
         "    1.0 s  [stage-1 2/2]  COPY --from=build /src /out",
@@ -516,3 +516,16 @@ def test_whatever_changed_the_first_change_is_the_cause(pairs: list[tuple[str, s
     causes = explain(_chain(new, first), _chain(old, 0))
     assert list(causes) == [f"f{number}" for number in range(first, len(pairs))]
     assert {one.text for one in causes.values()} == {f"file changed: f{first}"} or not causes
+
+
+def test_an_instruction_that_is_cut_says_so_and_an_unknown_step_lists_each_once() -> None:
+    long = replace(BEFORE.steps[-1], name=f"[stage-1 2/2] RUN {'x' * 90}")
+    record = replace(BEFORE, steps=(*reversed(BEFORE.steps[:-1]), long))
+    text = WhyReport(record=record, before=None, steps=(long,)).as_text()
+    assert f"RUN {'x' * 55}…" in text
+    with pytest.raises(InputError) as caught:
+        choose_steps(record, "nothing like it")
+    listed = caught.value.why.splitlines()
+    assert len(listed) == len(set(listed))
+    assert listed[1:] == sorted(listed[1:])
+    assert caught.value.hint == ""

@@ -107,6 +107,10 @@ def test_only_failures_fail() -> None:
     assert isinstance(problem, GateError)
     assert "smoke failed on linux/arm64" in str(problem)
     assert "a|b: exit code 3" in problem.why
+    assert problem.hint == ""
+    policy = CheckResult(check="policy", state=CheckState.FAILED, detail="no-setuid: /su")
+    (problem,) = _report(_result("linux/arm64", BAD, policy)).problems()
+    assert "[[policy.ignore]]" in problem.hint
     assert len(_report(bad, _result("linux/386", BAD)).problems()) == 2
     data = json.loads(json.dumps(_result("linux/arm64", GOOD, BAD).as_dict()))
     assert (data["passed"], data["findings"][1]["state"]) == (False, "failed")

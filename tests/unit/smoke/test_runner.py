@@ -17,8 +17,7 @@ from buildlib.executor import NOTHING, Completed
 from buildlib.image.platform import parse_platform
 from buildlib.smoke.check_names import check_names, check_only
 from buildlib.smoke.checks import PlatformImage, PlatformSmoke
-from buildlib.smoke.report import DROPS_ROOT, CheckResult, CheckState
-from buildlib.smoke.runner import POLICY
+from buildlib.smoke.report import DROPS_ROOT, POLICY, CheckResult, CheckState
 from buildlib.smoke.sandbox import LABEL, Lab
 from buildlib.smoke.socket_relay import Socket
 

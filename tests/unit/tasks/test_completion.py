@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from buildlib.commands.completion import SCRIPTS
+from buildlib.config.config import load_config
+from buildlib.records.record import Record, Step
+from buildlib.records.store import open_store
 from buildlib.tasks.collection import TASKS
 from buildlib.tasks.completion import Completion, completed_words
 from buildlib.tasks.options import context_of
@@ -93,6 +96,7 @@ def _candidates(root: Path, line: str, *, complete: bool = True) -> list[str] | 
         ("version --next ", "major minor patch prerelease"),
         ("tag ", "major minor patch prerelease"),
         ("completion ", "bash zsh fish"),
+        ("init --template ", "go python node"),
         ("doctor --for ", "build run policy smoke scan sbom sign publish rehearse builders"),
         # Files, which the shell completes, or anything.
         ("docker-smoke --junit ", ""),
@@ -184,6 +188,24 @@ def test_the_tags_of_a_work_tree_are_those_of_its_repository(root: Path) -> None
     (tree / ".git").write_text("gitdir: ../.git/worktrees/tree\n", encoding="utf-8")
     (tree / "buildlib.toml").write_text(CONFIG, encoding="utf-8")
     assert _candidates(tree, "docker-rollback --version ") == ["1.10.0", "1.9.0"]
+
+
+def test_steps_are_those_of_the_last_record(root: Path) -> None:
+    assert _candidates(root, "docker-why --step ") == []
+    store = open_store(load_config(root, {}), {})
+    assert store
+    names = ("[a 1/2] COPY a /", "[a 2/2] RUN b", "exporting")
+    store.write(
+        Record(
+            id="30000101T000000.000Z-1",
+            task="docker-build",
+            image="r.io/me/x",
+            version="1",
+            started="3000-01-01T00:00:00.000+00:00",
+            steps=tuple(Step(digest=name, name=name) for name in names),
+        )
+    )
+    assert _candidates(root, "docker-why --step ") == ["1/2", "2/2"]
 
 
 def test_each_finder_is_of_an_option_that_there_is() -> None:
