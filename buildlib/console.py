@@ -198,7 +198,7 @@ class Console:
         env: for NO_COLOR, TERM and GITHUB_ACTIONS.
         quiet: progress is not shown; warnings and errors are.
         verbose: command lines are shown whole, and what steps print as well.
-        heading: a line before the first answer.
+        heading: a line of the answer, before everything else that is printed.
     """
 
     def __init__(
@@ -222,6 +222,7 @@ class Console:
         self._quiet = quiet
         self._verbose = verbose
         self.answered, self._heading = False, heading
+        self._headed = not heading
         # One that can be redrawn, and that nobody reads line by line.
         terminal = self._err.isatty() and env.get("TERM") != "dumb"
         self._draws = terminal and not self.reads_commands
@@ -237,9 +238,17 @@ class Console:
 
     def answer(self, text: str) -> None:
         """Print what the task was asked for, to stdout: as it is where a program reads it."""
-        if self._heading and not self.answered:
-            text = f"{self._heading}\n{text}"
+        self._head()
         self.answered = True
+        self._answer(text)
+
+    def _head(self) -> None:
+        """Print the heading, before anything else that is printed."""
+        if not self._headed:
+            self._headed = True
+            self._answer(self._heading)
+
+    def _answer(self, text: str) -> None:
         terminal = self._out.isatty()
         shown = self._shown(text) if self.reads_commands or terminal else text
         if self._answers_in_colour:
@@ -371,6 +380,7 @@ class Console:
         self._print(f"::{name}::{data}")
 
     def _print(self, text: str) -> None:
+        self._head()
         with self._alone():
             if self._screen and not self._asks():
                 with self._giving_up():

@@ -17,6 +17,7 @@ from buildlib.commands.session import Chosen, Edge
 from buildlib.commands.version import release_problems, wanted_tag
 from buildlib.config.config import Config
 from buildlib.config.publish import SIGN
+from buildlib.config.records import Records
 from buildlib.config.signing import Sign, Verify
 from buildlib.config.tables import Registry
 from buildlib.console import Console, table, to_json
@@ -226,6 +227,8 @@ def elsewhere(config: Config, hosts: Sequence[str], keys: Path) -> Config:
     return replace(
         config,
         registries=tuple(_registries(config, hosts)),
+        # A record would outlive the copy that it is about.
+        records=Records(enabled=False),
         sign=Sign(key=str(keys / _KEY)),
         verify=Verify(
             key=str(keys / _PUBLIC),

@@ -167,6 +167,11 @@ class PublishFlow:
             *(context.tag_policy, context.discarded),
         )
 
+    @property
+    def unfinished(self) -> bool:
+        """Return whether there is something to resume."""
+        return self._begun and not self.receipt.finished
+
     def _resumed(self, before: Receipt | None) -> Receipt:
         fresh = new_receipt(self._project.config, self._plan, started=self._context.now())
         if before is None:

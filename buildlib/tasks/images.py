@@ -197,7 +197,7 @@ def _chosen(
         # The current directory may be gone.
         raise refusal(refused(error), sys.argv) from None
     except BuildlibError as error:
-        if task.name == _SMOKE and not error.hint.startswith("did you mean"):
+        if only and task.name == _SMOKE and not error.hint.startswith("did you mean"):
             error.hint = _CHECKS
         raise refusal(error, sys.argv) from None
 

@@ -116,6 +116,7 @@ def test_json_has_each_image_s_answer_by_its_name(shop: Checkout) -> None:
     [
         ("version --only wep", "there is no image 'wep'\n  did you mean web?"),
         ("docker-smoke --only healthy", "--check NAME runs only the checks of that name"),
+        ("docker-smoke --image x:1", "choose one: --only base"),
         (
             "docker-run",
             "docker-run is for one image at a time\n  there are base, web, api; containers",
@@ -343,6 +344,7 @@ def test_changed_is_for_a_project_of_one_image_too(tmp_path: Path, programs: Pat
     done = one.invoke("docker-build", "--changed", "nothing", "--dry-run")
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no commit 'nothing'" in done.stderr
+    assert "shallow" not in done.stderr
 
 
 @pytest.mark.parametrize("before", ["tool = 1\n", f"x = {'9' * 5000}\n"])

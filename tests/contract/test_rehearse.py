@@ -182,6 +182,8 @@ def test_registries_and_key_are_replaced_and_their_rules_stay(
     assert {one.username_env for one in found.registries} == {""}
     assert found.signing().key == str(tmp_path / "cosign.key")
     assert not found.signing().keyless
+    # Nothing is left, not even a record.
+    assert not found.record_settings().enabled
     policy = found.verification()
     assert (policy.key, policy.identity) == (str(tmp_path / "cosign.pub"), "")
     assert policy.attestations == ("slsaprovenance1",)

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 from ociwriter import OciWriter
 
+from buildlib.commands import publish as publish_commands
 from buildlib.commands.publish import PublishOptions, begun_from, kept_receipt
 from buildlib.commands.push import push
 from buildlib.commands.session import Edge
@@ -133,6 +136,7 @@ def test_an_attempt_that_ends_before_it_does_anything_writes_no_receipt(
     with pytest.raises(AssertionError):
         flow.run()
     assert flow.receipt.ended
+    assert not flow.unfinished
     assert (path.read_bytes() if path.exists() else b"") == written
     assert [one.name for one in tmp_path.glob("dist/*")] == ["receipt.json"] * bool(kept)
 
@@ -523,3 +527,30 @@ def test_a_release_is_built_without_the_cache_unless_it_is_asked_for(tmp_path: P
         plan = a_plan(tmp_path, config=CONFIG + text)
         assert plan.build.no_cache is no_cache
         assert ("--no-cache" in as_script(plan, tmp_path)) is no_cache
+
+
+def test_an_interrupt_says_how_to_finish_what_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = a_plan(tmp_path)
+    console, _, _ = a_console()
+    run = SimpleNamespace(
+        console=console, dry=False, executor=None, close=None, env={}, farewell=""
+    )
+
+    def stop(flow: PublishFlow) -> None:
+        flow._begun = True
+        raise KeyboardInterrupt
+
+    planner = MagicMock()
+    planner.return_value.plan.return_value = plan
+    monkeypatch.setattr(publish_commands, "PublishPlanner", planner)
+    monkeypatch.setattr(publish_commands, "_preconditions", lambda *_: ())
+    monkeypatch.setattr(
+        publish_commands, "gate_subject", lambda *_, **__: surroundings(tmp_path).subject
+    )
+    monkeypatch.setattr(publish_commands, "_keep", lambda *_: None)
+    monkeypatch.setattr(PublishFlow, "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        publish_commands.publish(cast("Edge", run), PublishOptions())
+    assert run.farewell.endswith("error: interrupted\n  invoke docker-publish --resume finishes it")
