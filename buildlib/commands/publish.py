@@ -330,13 +330,13 @@ def publish(
         flow.run()
     finally:
         receipt = flow.receipt
-        if flow.unfinished:
+        if flow.begun and not receipt.finished:
             run.farewell = run.console.describe(_stopped())
-        if show:
+        if show and flow.begun:
             show(receipt)
         elif options.as_json:
             run.console.answer(to_json(receipt.as_dict()))
-        else:
+        elif flow.begun:
             run.console.report(as_text(receipt))
         _keep(run, project, receipt)
     if show is None:

@@ -363,6 +363,19 @@ def test_a_configuration_that_was_invalid_is_new(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("words", ["version", "config", "docker-build --dry-run"])
+def test_a_mistake_in_one_image_is_found_before_another_is_worked_on(
+    shop: Checkout, words: str
+) -> None:
+    config = shop.root / "buildlib.toml"
+    text = config.read_text("utf-8") + "[images.api.run]\ntypo = 1\n"
+    config.write_text(text, encoding="utf-8")
+    done = shop.invoke(*words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: api: unknown configuration key run.typo\n")
+    assert done.stderr.count("error: ") == 1
+
+
 def test_all_images_of_a_dry_run_are_one_script(shop: Checkout) -> None:
     done = shop.invoke("docker-build", "--dry-run", "--jobs", "2")
     assert done.returncode == 0, done.stderr

@@ -458,3 +458,13 @@ def test_a_file_whose_name_is_no_text_is_named_all_the_same(make_checkout: Make,
     assert "\x1b" not in done.stdout + done.stderr
     assert "does not track" in done.stdout + done.stderr
     assert done.returncode == (2 if kind == "published" else 0)
+
+
+def test_a_second_release_of_one_commit_is_warned_of(make_checkout: Make) -> None:
+    checkout = _repository(make_checkout, "t:v0.1.0-rc.1")
+    first = checkout.invoke("tag", "minor")
+    assert (first.returncode, first.stdout) == (0, "v0.1.0\n")
+    assert "warning" not in first.stderr
+    second = checkout.invoke("tag", "minor", "--dry-run")
+    assert second.returncode == 0
+    assert "warning: HEAD is v0.1.0 already: two releases of one commit" in second.stderr

@@ -21,7 +21,7 @@ from buildlib.commands.push import push
 from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
 from buildlib.console import to_json
-from buildlib.errors import BuildlibError, InputError, ProblemsError, exit_code_of
+from buildlib.errors import BuildlibError, InputError, ProblemsError, ToolError, exit_code_of
 from buildlib.git.facts import Changes
 from buildlib.image.archive import open_archive
 from buildlib.image.labels import STAND_INS, VERSION_LABEL
@@ -136,7 +136,7 @@ def test_an_attempt_that_ends_before_it_does_anything_writes_no_receipt(
     with pytest.raises(AssertionError):
         flow.run()
     assert flow.receipt.ended
-    assert not flow.unfinished
+    assert not flow.begun
     assert (path.read_bytes() if path.exists() else b"") == written
     assert [one.name for one in tmp_path.glob("dist/*")] == ["receipt.json"] * bool(kept)
 
@@ -529,28 +529,56 @@ def test_a_release_is_built_without_the_cache_unless_it_is_asked_for(tmp_path: P
         assert ("--no-cache" in as_script(plan, tmp_path)) is no_cache
 
 
-def test_an_interrupt_says_how_to_finish_what_has_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = a_plan(tmp_path)
-    console, _, _ = a_console()
+def _published(
+    root: Path, monkeypatch: pytest.MonkeyPatch, ending: Callable[[PublishFlow], None]
+) -> tuple[str, str]:
+    """Return the answer of a publication whose flow ends like that, and its farewell."""
+    console, out, _ = a_console()
     run = SimpleNamespace(
         console=console, dry=False, executor=None, close=None, env={}, farewell=""
     )
+    planner = MagicMock()
+    planner.return_value.plan.return_value = a_plan(root)
+    subject = surroundings(root).subject
+    monkeypatch.setattr(publish_commands, "PublishPlanner", planner)
+    monkeypatch.setattr(publish_commands, "_preconditions", lambda *_: ())
+    monkeypatch.setattr(publish_commands, "gate_subject", lambda *_, **__: subject)
+    monkeypatch.setattr(publish_commands, "_keep", lambda *_: None)
+    monkeypatch.setattr(PublishFlow, "run", ending)
+    with pytest.raises(KeyboardInterrupt):
+        publish_commands.publish(cast("Edge", run), PublishOptions())
+    return out.getvalue(), run.farewell
 
+
+def test_an_interrupt_says_how_to_finish_what_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(flow: PublishFlow) -> None:
         flow._begun = True
         raise KeyboardInterrupt
 
-    planner = MagicMock()
-    planner.return_value.plan.return_value = plan
-    monkeypatch.setattr(publish_commands, "PublishPlanner", planner)
-    monkeypatch.setattr(publish_commands, "_preconditions", lambda *_: ())
-    monkeypatch.setattr(
-        publish_commands, "gate_subject", lambda *_, **__: surroundings(tmp_path).subject
-    )
-    monkeypatch.setattr(publish_commands, "_keep", lambda *_: None)
-    monkeypatch.setattr(PublishFlow, "run", stop)
-    with pytest.raises(KeyboardInterrupt):
-        publish_commands.publish(cast("Edge", run), PublishOptions())
-    assert run.farewell.endswith("error: interrupted\n  invoke docker-publish --resume finishes it")
+    answer, farewell = _published(tmp_path, monkeypatch, stop)
+    assert farewell == "error: interrupted\n  invoke docker-publish --resume finishes it"
+    assert "digest" in answer
+
+
+def test_there_is_no_table_of_a_publication_that_has_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: PublishFlow) -> None:
+        raise KeyboardInterrupt
+
+    assert _published(tmp_path, monkeypatch, stop) == ("", "")
+
+
+def test_what_is_left_of_a_finished_release_is_named(tmp_path: Path) -> None:
+    config = f'{CONFIG}[publish]\nsign = false\ngates = ["scan"]\n'
+    plan, given = a_plan(tmp_path, config=config), surroundings(tmp_path)
+    console, _, err = a_console()
+    subject = replace(given.subject, console=console)
+    repositories = cast("Any", {"one": MagicMock()})
+    context = replace(given, subject=subject, repositories=repositories, versions=dict)
+    before = replace(_receipt(plan, tmp_path), finished=True)
+    with pytest.raises(ToolError, match="grype and trivy not found"):
+        PublishFlow(plan, context, before, before).run()
+    assert err.getvalue() == "1.2.3 is published already; left to run: scan\n"
