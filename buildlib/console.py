@@ -71,7 +71,6 @@ _STATE: Final = re.compile(
     rf"(?:^|(?<=  ))(?:{'|'.join(_STYLE_OF)})(?=$|  | \d+\.\d s|[:,])", re.MULTILINE
 )
 
-
 # Kept for the message when the step fails; what was printed before is on the screen anyway.
 KEPT_LINES: Final = 200
 # Of its first lines.
@@ -222,7 +221,6 @@ class Console:
         self._quiet = quiet
         self._verbose = verbose
         self.answered, self._heading = False, heading
-        self._headed = not heading
         # One that can be redrawn, and that nobody reads line by line.
         terminal = self._err.isatty() and env.get("TERM") != "dumb"
         self._draws = terminal and not self.reads_commands
@@ -244,9 +242,9 @@ class Console:
 
     def _head(self) -> None:
         """Print the heading, before anything else that is printed."""
-        if not self._headed:
-            self._headed = True
-            self._answer(self._heading)
+        if heading := self._heading:
+            self._heading = ""
+            self._answer(heading)
 
     def _answer(self, text: str) -> None:
         terminal = self._out.isatty()

@@ -58,7 +58,7 @@ from buildlib.versioning.preconditions import Mode, change_problems, no_git_prob
 from buildlib.versioning.version import resolve_version
 
 _KIND: Final = "release"
-_REASON: Final = "left out of a test release"
+_REASON: Final = "skipped in this test release"
 _KEY: Final = "cosign.key"
 _PUBLIC: Final = "cosign.pub"
 _PAIR: Final = ("cosign", "generate-key-pair")
@@ -183,7 +183,7 @@ class _Test(NamedTuple):
 
 def _release(run: Edge, options: TestReleaseOptions, test: _Test) -> Receipt:
     git, config = test.git, test.project.config
-    run.console.note(f"copying {git.short}, and starting two registries of this machine")
+    run.console.note(f"copying {git.short}, and starting two registries on this machine")
     repository = test.folder / "copy"
     start = repository / config.root.resolve().relative_to(git.root.resolve())
     clone_commit(git, repository, test.tag)

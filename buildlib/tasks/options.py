@@ -179,7 +179,7 @@ class CommandLine:
         context, text = error.context, str(error)
         task = context.name if context and context.name else ""
         if task and context and (missing := context.missing_positional_args):
-            names = " and ".join(str(one.name) for one in missing)
+            names = " and ".join(str(one.name).upper() for one in missing)
             return InputError(f"{task} needs {names}", hint=f"{self._program} --help {task}")
         word = _unknown_word(text)
         if word.startswith("-") and task and context:

@@ -60,7 +60,7 @@ WRONG = {
     "docker-run --prot 80": "docker-run has no option --prot\n  did you mean --port?",
     "docker-run --prot=80": "docker-run has no option --prot\n  did you mean --port?",
     "config --jsn version": "config has no option --jsn\n  did you mean --json?",
-    "docker-promote x": "docker-promote needs tag\n  invoke --help docker-promote",
+    "docker-promote x": "docker-promote needs TAG\n  invoke --help docker-promote",
     "docker-size --top x": "--top needs a number, not 'x'\n",
     "docker-build --jobs=x": "--jobs needs a number, not 'x'\n",
     "--vrsion": "there is no option --vrsion\n  did you mean --version?",

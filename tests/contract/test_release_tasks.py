@@ -105,9 +105,9 @@ EXPLAINED = {
     "two tags": ("t:v1.0.0 t:v1.0.1", ["The highest of its tags counts; v1.0.0 does not."]),
     "a snapshot": (
         "t:v1.2.3 c",
-        ["1 commit after the tag v1.2.3", "before 1.2.4, which is the number to come"],
+        ["1 commit after the tag v1.2.3", "a snapshot, on the way to 1.2.4."],
     ),
-    "no tag": ("", ["no tag that names a version leads to HEAD", "It can't be published:"]),
+    "no tag": ("", ["no version tag is reachable from it.", "It can't be published:"]),
     "a changed tag": ("t:v1.2.3 edit", ["has the tag v1.2.3, but tracked files were changed"]),
     "a mapped tag": ("t:v1.0.0+a", ["1.0.0+a is not a legal tag, so it is written 1.0.0-a."]),
     "a prerelease": (
