@@ -71,7 +71,6 @@ _STATE: Final = re.compile(
     rf"(?:^|(?<=  ))(?:{'|'.join(_STYLE_OF)})(?=$|  | \d+\.\d s|[:,])", re.MULTILINE
 )
 
-
 # Kept for the message when the step fails; what was printed before is on the screen anyway.
 KEPT_LINES: Final = 200
 # Of its first lines.
@@ -198,7 +197,7 @@ class Console:
         env: for NO_COLOR, TERM and GITHUB_ACTIONS.
         quiet: progress is not shown; warnings and errors are.
         verbose: command lines are shown whole, and what steps print as well.
-        heading: a line before the first answer.
+        heading: a line of the answer, before everything else that is printed.
     """
 
     def __init__(
@@ -237,9 +236,17 @@ class Console:
 
     def answer(self, text: str) -> None:
         """Print what the task was asked for, to stdout: as it is where a program reads it."""
-        if self._heading and not self.answered:
-            text = f"{self._heading}\n{text}"
+        self._head()
         self.answered = True
+        self._answer(text)
+
+    def _head(self) -> None:
+        """Print the heading, before anything else that is printed."""
+        if heading := self._heading:
+            self._heading = ""
+            self._answer(heading)
+
+    def _answer(self, text: str) -> None:
         terminal = self._out.isatty()
         shown = self._shown(text) if self.reads_commands or terminal else text
         if self._answers_in_colour:
@@ -371,6 +378,7 @@ class Console:
         self._print(f"::{name}::{data}")
 
     def _print(self, text: str) -> None:
+        self._head()
         with self._alone():
             if self._screen and not self._asks():
                 with self._giving_up():

@@ -271,7 +271,9 @@ def _new_dockerfile(
         )
     text = template.dockerfile_text(repository.root, language, repository.files())
     found.changes.append(Change(repository.root / DOCKERFILE, DOCKERFILE, None, text))
-    found.notes.append(f"the Dockerfile is a beginning, for {language}: read it before you build")
+    found.notes.append(
+        f"the Dockerfile is a starting point for {language}: read it before you build"
+    )
     return text, template.ignored(language)
 
 

@@ -251,7 +251,7 @@ class RunLine:
 
     def _named(self, value: str) -> _Done:
         if value == self._name:
-            return _Done(How.DEFAULT, "a container is called as its image")
+            return _Done(How.DEFAULT, "a container is named after its image")
         return self._given("--name", value)
 
     def _health(self, value: str) -> _Done:

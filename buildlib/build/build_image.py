@@ -223,7 +223,7 @@ def _warnings(
         *preflight.likely_missing(plan, preflight.read_ignore(plan)),
         *preflight.other_version(plan, dockerfile, project.config.injected()["VERSION"]),
         *unused_bases(project, plan),
-        *([f"built on stand-ins for {stand_ins}: not for publishing"] if stand_ins else []),
+        *([f"built on placeholders for {stand_ins}: not for publishing"] if stand_ins else []),
         *caches,
     ]
 

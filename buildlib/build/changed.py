@@ -83,7 +83,7 @@ def compare(project: Project, ref: str) -> Comparison:
     if isinstance(facts, NoGit):
         raise no_git_problem(facts)
     git = GitCommand(facts.root)
-    name, commit = (ref, _commit(git, ref)) if ref else _default(git, facts)
+    name, commit = (ref, _commit(git, facts, ref)) if ref else _default(git, facts)
     differing = git.must("diff", "--name-only", "--no-renames", "-z", commit, "--")
     others = git.must("ls-files", "--others", "--exclude-standard", "--full-name", "-z")
     root, file = project.config.root, project.config.file
@@ -98,12 +98,14 @@ def compare(project: Project, ref: str) -> Comparison:
     )
 
 
-def _commit(git: GitCommand, ref: str) -> str:
+def _commit(git: GitCommand, facts: GitFacts, ref: str) -> str:
     found = git.ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if not found:
         raise InputError(
             f"there is no commit {ref!r}",
-            hint="a shallow clone lacks older ones: git fetch --unshallow",
+            hint="this clone is shallow: git fetch --unshallow brings older ones"
+            if facts.shallow
+            else "git log --oneline --all lists the commits",
         )
     return found
 
@@ -126,7 +128,7 @@ def _default(git: GitCommand, facts: GitFacts) -> tuple[str, str]:
             hint="name a commit: --changed REF"
             + ("; a shallow clone may lack it: git fetch --unshallow" if facts.shallow else ""),
         )
-    return tag, _commit(git, f"refs/tags/{tag}")
+    return tag, _commit(git, facts, f"refs/tags/{tag}")
 
 
 def _table(text: str, file: str) -> Table | None:

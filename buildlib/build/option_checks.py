@@ -33,6 +33,8 @@ def check_versions(options: Iterable[tuple[str, str]], facts: EngineFacts) -> li
         since = newer or BY_NAME[name].since
         if version_numbers(facts.buildx) < since:
             shown = f"--{name} {value}" if newer else f"--{name}"
+            # The short form of the same option, which may be what was typed.
+            shown += " and --check" if name == "call" else ""
             problems[shown] = ToolError(
                 f"docker buildx {facts.buildx} is too old for {shown}",
                 why=f"it came with {version_text(since)}",

@@ -415,7 +415,7 @@ def check_push(plan: BuildPlan, registries: Sequence[str]) -> list[BuildlibError
     if plan.stand_ins:
         return [
             InputError(
-                f"an image built on stand-ins can't be pushed: {', '.join(plan.stand_ins)}",
+                f"an image built on placeholders can't be pushed: {', '.join(plan.stand_ins)}",
                 hint="build it where the real base images can be pulled, or configure a mirror",
             )
         ]

@@ -70,6 +70,6 @@ class BuildResult:
             ("written to", self.destination),
             ("seconds", f"{self.seconds:.1f}"),
             ("cached steps", steps),
-            ("stand-ins", ", ".join(self.stand_ins)),
+            ("placeholders", ", ".join(self.stand_ins)),
         ]
         return table([(name, value) for name, value in rows if value])

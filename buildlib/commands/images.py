@@ -173,6 +173,10 @@ class _Flow:
             BuildlibError: it failed, and the others are not built.
         """
         name, console = _name(project), self._run.console
+        heading = f"# {name}" if self._several and not self._as_json else ""
+        # What is printed while it is built comes below; beside others, each line has its name.
+        if first := heading and self._batch.jobs == 1 and not self._run.dry:
+            console.answer(heading)
         try:
             found = outcome()
         except CancelledError:
@@ -188,6 +192,5 @@ class _Flow:
             return
         self.outcomes[name] = found
         if not self._as_json:
-            heading = f"# {name}\n" if self._several else ""
             text = found.as_text() if isinstance(found, BuildResult) else str(found)
-            console.answer(heading + text)
+            console.answer(f"{heading}\n{text}" if heading and not first else text)

@@ -18,6 +18,7 @@ from buildlib.errors import (
 )
 from buildlib.program import PROGRAM
 from buildlib.registry.credentials import Credentials, find_credentials
+from buildlib.registry.loopback import is_loopback
 from buildlib.registry.open import chosen_registries
 from buildlib.retry import is_transient
 from buildlib.shell import shell_line
@@ -87,6 +88,9 @@ def login(run: Edge, names: Sequence[str]) -> None:
             run.console.answer(f'printf %s "${secret}" | {shell_line(words)} {name}')
             continue
         known = find_credentials(registry, run.env, run.executor)
+        if known is None and is_loopback(registry.host) and not registry.password_env:
+            run.console.answer(f"{registry.name}: on this machine, without credentials")
+            continue
         if known is None:
             variables = " and ".join(filter(None, (registry.username_env, registry.password_env)))
             raise AuthorisationError(

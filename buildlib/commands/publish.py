@@ -26,6 +26,7 @@ from buildlib.docker.engine import EngineFacts, buildkit_versions
 from buildlib.errors import (
     AuthorisationError,
     BuildlibError,
+    CancelledError,
     EngineError,
     InputError,
     collected,
@@ -33,6 +34,7 @@ from buildlib.errors import (
 )
 from buildlib.executor import PlumbumExecutor
 from buildlib.git.facts import Changes, GitFacts, hash_changes, read_revision
+from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.publish.below import with_archives
 from buildlib.publish.dry_run import as_dict, as_script
@@ -328,16 +330,23 @@ def publish(
         flow.run()
     finally:
         receipt = flow.receipt
-        if show:
+        if flow.begun and not receipt.finished:
+            run.farewell = run.console.describe(_stopped())
+        if show and flow.begun:
             show(receipt)
         elif options.as_json:
             run.console.answer(to_json(receipt.as_dict()))
-        else:
+        elif flow.begun:
             run.console.report(as_text(receipt))
         _keep(run, project, receipt)
     if show is None:
         tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
         write_outputs(run.env, version=receipt.version, digest=receipt.digest, tags=tags)
+
+
+def _stopped() -> CancelledError:
+    """Return what an interrupt of a publication says that has something to resume."""
+    return CancelledError("interrupted", hint=f"{PROGRAM} {TASK} --resume finishes it")
 
 
 def _keep(run: Edge, project: Project, receipt: Receipt) -> None:

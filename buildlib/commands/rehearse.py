@@ -17,6 +17,7 @@ from buildlib.commands.session import Chosen, Edge
 from buildlib.commands.version import release_problems, wanted_tag
 from buildlib.config.config import Config
 from buildlib.config.publish import SIGN
+from buildlib.config.records import Records
 from buildlib.config.signing import Sign, Verify
 from buildlib.config.tables import Registry
 from buildlib.console import Console, table, to_json
@@ -57,7 +58,7 @@ from buildlib.versioning.preconditions import Mode, change_problems, no_git_prob
 from buildlib.versioning.version import resolve_version
 
 _KIND: Final = "release"
-_REASON: Final = "left out of a test release"
+_REASON: Final = "skipped in this test release"
 _KEY: Final = "cosign.key"
 _PUBLIC: Final = "cosign.pub"
 _PAIR: Final = ("cosign", "generate-key-pair")
@@ -182,7 +183,7 @@ class _Test(NamedTuple):
 
 def _release(run: Edge, options: TestReleaseOptions, test: _Test) -> Receipt:
     git, config = test.git, test.project.config
-    run.console.note(f"copying {git.short}, and starting two registries of this machine")
+    run.console.note(f"copying {git.short}, and starting two registries on this machine")
     repository = test.folder / "copy"
     start = repository / config.root.resolve().relative_to(git.root.resolve())
     clone_commit(git, repository, test.tag)
@@ -226,6 +227,8 @@ def elsewhere(config: Config, hosts: Sequence[str], keys: Path) -> Config:
     return replace(
         config,
         registries=tuple(_registries(config, hosts)),
+        # A record would outlive the copy that it is about.
+        records=Records(enabled=False),
         sign=Sign(key=str(keys / _KEY)),
         verify=Verify(
             key=str(keys / _PUBLIC),

@@ -288,7 +288,11 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
     listing = ("volume", "ls", "--quiet")
     volumes = listed_with(run.executor, OWNER, config.owner, *listing) if data else ()
     places = DataPlaces(config.root, run.env, config.run.user)
-    folder = _folder(config, data_dir) if data else None
+    # One image of several may keep none, and the others are cleaned all the same.
+    none = data and bool(config.name) and not config.run.data_path
+    if none:
+        run.console.note(f"{config.name} keeps no data")
+    folder = _folder(config, data_dir) if data and not none else None
     # What was asked about, and nothing that takes its place meanwhile, is removed.
     checked = places.check_removable(folder) if folder else None
     _ask(run, [*volumes, *([str(folder)] if folder else [])], yes=yes)

@@ -54,9 +54,7 @@ def sign(run: Edge, reference: str, attest: Sequence[str], *, release: bool) -> 
             hint=f"give repository@sha256:…; {PROGRAM} docker-push prints the digest",
         )
     if not (settings.key or settings.keyless):
-        raise InputError(
-            "it is not configured what signs", hint=f"add {config.table('sign')} with key"
-        )
+        raise InputError("signing is not configured", hint=f"add {config.table('sign')} with key")
     raise_problems(list(filter(None, [tracked_key(config)])))
     if run.dry:
         cosign = cosign_to_print(run)

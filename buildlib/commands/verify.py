@@ -76,7 +76,7 @@ def _policy(config: Config, options: VerifyOptions) -> Verify:
     check_policy(policy)
     if not (policy.key or policy.by_identity):
         raise InputError(
-            "it is not configured what counts as signed",
+            "verification is not configured",
             why="" if config.publishing().sign else "publish.sign = false: nothing is signed here",
             hint=f"give --key, or --identity and --issuer, or add {config.table('verify')}",
         )

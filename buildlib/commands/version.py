@@ -204,6 +204,9 @@ def make_tag(run: Edge, project: Project, what: str, *, message: str, remote: st
             InputError(f"{remote} has a tag {name} already", hint=f"git fetch --tags {remote}")
         )
     raise_problems(problems)
+    version = project.version
+    if what in set(Increment) and version.tag and not (version.distance or version.prerelease):
+        run.console.warn(f"HEAD is {version.tag} already: two releases of one commit")
     _run(run, project, tag_commands(name, message or name, remote=remote))
     if not run.dry:
         run.console.answer(name)

@@ -170,7 +170,7 @@ def _check_host(text: str) -> str:
 
 def _check_port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > _LAST_PORT:
-        raise InputError(f"not a port: {text!r}", hint="0 to 65535; 0 takes one that is free")
+        raise InputError(f"not a port: {text!r}", hint="0 to 65535; 0 chooses a free one")
     return int(text)
 
 

@@ -343,7 +343,7 @@ class ContainerRunner:
             image=plan.image,
             version=version,
             address=address + where if address else "",
-            data=kept[0].source if kept else "goes with the container",
+            data=kept[0].source if kept else "is removed with the container",
             socket=f"{socket[0]} (group {', '.join(plan.groups)})" if socket else "none",
             engine=str(self._engine.kind),
             health=str(plan.health or ""),

@@ -11,8 +11,8 @@ from buildlib.doctor.check import Check, asked, check, unasked
 from buildlib.executor import Executor
 from buildlib.registry.credentials import find_credentials
 from buildlib.registry.repository import Repository
-from buildlib.registry.transport import Transport
-from buildlib.retry import Patience
+from buildlib.registry.transport import LATER, Transport
+from buildlib.retry import LaterError, Patience
 
 _ONCE: Final = Patience(attempts=1, timeout=10.0)
 
@@ -54,7 +54,13 @@ def _registry(
 
     def ask() -> str:
         known = find_credentials(registry, env, executor)
-        repository_of(registry, env, executor).check_writable()
+        try:
+            repository_of(registry, env, executor).check_writable()
+        except LaterError as error:
+            # Its hint is about a push.
+            if error.hint.startswith(LATER):
+                error.hint = f"start it, or check the address {registry.host}"
+            raise
         who = f"credentials from {known.source}" if known else "without credentials"
         return f"{registry.repository} may be pushed to, {who}"
 

@@ -28,13 +28,17 @@ def check_bases(bases: Iterable[str], stand_ins: Iterable[str] = ()) -> Iterator
         bases: references, as the Dockerfile has them once its variables are replaced.
         stand_ins: those that were replaced by a placeholder.
     """
+    replaced = set(stand_ins)
     for base in bases:
         if "@sha256:" not in base:
             message = f"{base} is not pinned to its digest: {PROGRAM} docker-bases --update"
+            if base in replaced:
+                replaced.remove(base)
+                message += "; and a placeholder was used for it"
             yield _finding("pinned-base", message, base)
             if normal_name(base).endswith(":latest"):
                 yield _finding("no-latest-base", f"{base} has the tag latest", base)
-    for base in stand_ins:
+    for base in sorted(replaced):
         yield _finding("pinned-base", f"a placeholder was used for {base}", base)
 
 

@@ -15,7 +15,6 @@ from buildlib.findings.finding import Finding, Level, Rule
 from buildlib.findings.policy_rules import RULES, rule_of
 from buildlib.findings.report import FindingsReport
 from buildlib.findings.suppressions import apply, as_dict, justification, with_reason
-from buildlib.program import PROGRAM
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +53,7 @@ class PolicyReport(FindingsReport[Finding, PolicyIgnore]):
             GateError(
                 f"{self.image} breaks the policy: {counted(len(self.errors), 'error')}",
                 why=", ".join(dict.fromkeys(finding.rule for finding in self.errors)),
-                hint=f"{PROGRAM} docker-policy lists them; [[policy.ignore]] with a reason "
-                "ignores one",
+                hint="[[policy.ignore]] with a reason ignores one",
             )
         ]
 

@@ -121,6 +121,8 @@ def _policy(subject: GateSubject, archive: Archive) -> Figures:
         today=subject.today,
         dropped=subject.dropped,
     )
+    if report.problems():
+        subject.console.note_report(report.as_text())
     _pass(report, subject.console)
     for note in (*(f"{one.where}: {one.message}" for one in report.notes), *report.left_out):
         subject.console.note(note)

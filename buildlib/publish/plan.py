@@ -312,7 +312,7 @@ def stand_in_problem(names: Iterable[str], published: str = "published") -> Inpu
         published: what can't be done with the image.
     """
     return InputError(
-        f"an image built on stand-ins can't be {published}: {', '.join(sorted(names))}",
+        f"an image built on placeholders can't be {published}: {', '.join(sorted(names))}",
         hint="build it where the real base images are available, or configure a mirror of them",
     )
 

@@ -160,12 +160,18 @@ class PublishFlow:
                 self.receipt.targets = copy.deepcopy(kept.targets)
         self._builds_with: dict[str, str] = {}
         self._begun = False
+        self._published = bool(before and before.finished)
         folder = plan.archive.parent
         self._progress = Outcomes(self.receipt, folder, self._console, context.reached, kept)
         self._tagging = Tagging(
             *(self._progress, context.repositories, self._console),
             *(context.tag_policy, context.discarded),
         )
+
+    @property
+    def begun(self) -> bool:
+        """Return whether it came past its preconditions."""
+        return self._begun
 
     def _resumed(self, before: Receipt | None) -> Receipt:
         fresh = new_receipt(self._project.config, self._plan, started=self._context.now())
@@ -263,7 +269,11 @@ class PublishFlow:
                 answer.get()
             except BuildlibError as error:
                 problems += self._progress.failed(target, error)
-        raise_problems([*problems, *tools.get()])
+        problems += tools.get()
+        if problems and self._published:
+            left = f"; left to run: {', '.join(ahead)}" if ahead else ""
+            self._console.note(f"{self.receipt.version} is published already{left}")
+        raise_problems(problems)
         self._begun = True
         done = [record for record in self.receipt.gates if record.state != LEFT_OUT]
         self.receipt.gates = done + self._left_out()

@@ -62,7 +62,7 @@ def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibErr
     if not (signing.key or signing.keyless):
         found.append(
             InputError(
-                "it is not configured what signs",
+                "signing is not configured",
                 hint=f"add {config.table('sign')} with key, or keyless = true; or leave it out: "
                 f"sign = false in {config.table('publish')}, or once "
                 '--skip-gate sign --reason "…"',
@@ -71,7 +71,7 @@ def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibErr
     if not (policy.key or policy.by_identity):
         found.append(
             InputError(
-                "it is not configured what counts as signed",
+                "verification is not configured",
                 hint=f"add {config.table('verify')} with the public key, or with identity and "
                 "issuer",
             )
@@ -145,7 +145,7 @@ class ReleaseSigner:
         """Return the versions of the tools.
 
         Raises:
-            InputError: it is not configured what signs or what counts as signed, or the key can't
+            InputError: signing is not configured or what counts as signed, or the key can't
                 be used (exit 2).
             ToolError: cosign is not installed (exit 3).
             ProblemsError: several of these.
@@ -253,7 +253,7 @@ def make_verifier(
     """
     policy = config.verification()
     if not (policy.key or policy.by_identity):
-        signed = f"it is not configured what counts as signed: see {config.table('verify')}"
+        signed = f"verification is not configured: see {config.table('verify')}"
         unsigned = "nothing is verified: publish.sign = false"
         console.warn(signed if config.publishing().sign else unsigned)
         return lambda _repository, _digest: None

@@ -299,7 +299,7 @@ class Comparison:
         earlier, result = self._counterpart(step), self._before.result
         if result != "built" and (earlier is None or earlier.error or not earlier.ended):
             was = "failed" if result == "failed" else "was interrupted"
-            return "unfinished", f"the build before {was} before this step was done", ()
+            return "unfinished", f"the previous build {was} before this step was done", ()
         return "lost", LOST, ()
 
 

@@ -45,6 +45,8 @@ from buildlib.retry import LaterError, Retrier
 
 # The API of Docker Hub is on another host.
 _HUB_HOST: Final = "registry-1.docker.io"
+# Of the hint after a request that was not answered.
+LATER: Final = "try again later"
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNAUTHORISED: Final = 401
 _FORBIDDEN: Final = 403
@@ -308,7 +310,7 @@ class Transport(Retrier):
         later = LaterError(
             f"{self.host} did not answer {what} in {counted(self.patience.attempts, 'attempt')}",
             why=why,
-            hint=f"try again later{sent}",
+            hint=f"{LATER}{sent}",
         )
         later.wait = answer.asked_wait(self.clock()) if answer else 0.0
         return later

@@ -237,7 +237,7 @@ class Signer:
             images: digests of the manifests that have to be signed as well.
 
         Raises:
-            InputError: it is not configured what counts as signed (exit 2).
+            InputError: verification is not configured (exit 2).
             ToolError, AuthorisationError, TransientError: exit 3, 5, 6.
             VerificationError: it is not verified (exit 8).
         """
@@ -454,7 +454,7 @@ def _manifests(reference: str, images: Sequence[str]) -> list[str]:
 def _check_policy(policy: Verify) -> None:
     if not (policy.key or policy.by_identity):
         raise InputError(
-            "it is not configured what counts as signed",
+            "verification is not configured",
             hint="give the table verify a key, or identity and issuer",
         )
 

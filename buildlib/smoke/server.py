@@ -127,7 +127,7 @@ class Server:
         if not problem:
             return ""
         limit = f"not healthy within {seconds} s: {asked}{problem.strip()}{self._lab.remark}"
-        what = "it ended at once" if ended else limit
+        what = "it exited at once" if ended else limit
         return f"{what}\n{self.log() or 'its log is empty'}"
 
     def healthy(self) -> str:

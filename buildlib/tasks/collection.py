@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +20,7 @@ from buildlib.program import program_of
 from buildlib.tasks import adopt, build, check, project, release, run
 from buildlib.tasks.completion import Completion, completed_words
 from buildlib.tasks.images import Scope, for_images
-from buildlib.tasks.options import CommandLine, check_values, fresh
+from buildlib.tasks.options import CommandLine, check_values, context_of, fresh
 from buildlib.tasks.session import answer, environment, refusal
 from buildlib.tasks.values import Values
 
@@ -177,10 +179,22 @@ def _answered(names: Mapping[str, Task[Any]]) -> CommandLine:
         answer(task_list(program_of(sys.argv[0])))
         raise Exit
     if name := line.wants_help:
-        program = Program(binary="inv[oke]", namespace=_mount(names))
-        program.run([sys.argv[0], "--help", name], exit=False)
+        _print_help(name, names)
         raise Exit
     return line
+
+
+def _print_help(name: str, names: Mapping[str, Task[Any]]) -> None:
+    """Print the help of a task as Invoke does, with its arguments in the first line as well."""
+    own = program_of(sys.argv[0]) == "buildlib"
+    program = Program(binary="buildlib" if own else "inv[oke]", namespace=_mount(names))
+    with redirect_stdout(io.StringIO()) as printed:
+        program.run([sys.argv[0], "--help", name], exit=False)
+    words = (str(one.name).upper() for one in context_of(name, names[name]).positional_args)
+    first, end, others = printed.getvalue().partition("\n")
+    answer(
+        (first.replace(f" {name} ", f" {name} {' '.join(words)} ", 1) + end + others).rstrip("\n")
+    )
 
 
 def task_list(program: str) -> str:

@@ -16,8 +16,17 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 from buildlib.commands.session import Batch, Chosen
-from buildlib.errors import BuildlibError, InputError
-from buildlib.tasks.session import answer, choosing, complain, edge, refusal, refused, start_of
+from buildlib.errors import BuildlibError, InputError, collected, in_image, raise_problems
+from buildlib.tasks.session import (
+    answer,
+    choosing,
+    complain,
+    edge,
+    environment,
+    refusal,
+    refused,
+    start_of,
+)
 
 # Of one image: a second one would overwrite it, or is not what is meant.
 _SINGLE: Final = (
@@ -192,14 +201,17 @@ def _chosen(
         return ()
     try:
         names = _names(start, only) if only or _may_have_images(start) else ()
-        return _meant(task, scope, names, options, start) if names else ()
+        meant = _meant(task, scope, names, options, start) if names else ()
+        if scope is not Scope.PROJECT:
+            _check_all(meant, start)
     except OSError as error:
         # The current directory may be gone.
         raise refusal(refused(error), sys.argv) from None
     except BuildlibError as error:
-        if task.name == _SMOKE and not error.hint.startswith("did you mean"):
+        if only and task.name == _SMOKE and not error.hint.startswith("did you mean"):
             error.hint = _CHECKS
         raise refusal(error, sys.argv) from None
+    return meant
 
 
 def _differing(
@@ -232,6 +244,27 @@ def _names(start: Path, only: Sequence[str]) -> tuple[str, ...]:
     from buildlib.config.config import ConfigFile
 
     return ConfigFile(start, {}).some(only)
+
+
+def _check_all(names: Sequence[str], start: Path) -> None:
+    """Raise what is wrong with the configuration of any image, before one is worked on.
+
+    Raises:
+        InputError: each problem names the image, where there are several (exit 2).
+    """
+    if len(names) < 2:  # noqa: PLR2004 - one is checked by its task
+        return
+    from buildlib.config.config import ConfigFile
+
+    file, problems = ConfigFile(start, environment()), list[BuildlibError]()
+    for name in names:
+        with collected(problems):
+            try:
+                file.config(name)
+            except BuildlibError as error:
+                in_image(error, name)
+                raise
+    raise_problems(problems)
 
 
 def _meant(

@@ -120,9 +120,14 @@ class CommandLine:
 
     @property
     def wants_help(self) -> str:
-        """Return the task whose help is asked for where Invoke takes `--help` as an argument."""
-        name = self._words[0] if self._words else ""
-        if name not in self._tasks or not {"--help", "-h"} & set(self._words[1:]):
+        """Return the task with arguments whose help is asked for, before it or after it.
+
+        Invoke takes `--help` after it as an argument, and does not print the arguments.
+        """
+        asked = self._core.help.value
+        name = asked if isinstance(asked, str) else "".join(self._words[:1])
+        behind = {"--help", "-h"} & set(self._words[1:])
+        if name not in self._tasks or not (asked or behind):
             return ""
         return name if context_of(name, self._tasks[name]).positional_args else ""
 
@@ -166,27 +171,44 @@ class CommandLine:
             Parser(initial=self._initial, contexts=contexts).parse_argv(list(self._words))
         except ParseError as error:
             raise self._problem(error) from None
-        except ValueError as error:
-            raise InputError("an option needs a number", why=str(error)) from None
+        except ValueError:
+            raise InputError(_no_number(contexts, self._words)) from None
 
     def _problem(self, error: ParseError) -> InputError:
         """Return what is wrong."""
         context, text = error.context, str(error)
         task = context.name if context and context.name else ""
         if task and context and (missing := context.missing_positional_args):
-            names = " and ".join(str(one.name) for one in missing)
+            names = " and ".join(str(one.name).upper() for one in missing)
             return InputError(f"{task} needs {names}", hint=f"{self._program} --help {task}")
         word = _unknown_word(text)
         if word.startswith("-") and task and context:
+            # One letter of what was to be a long option.
+            typed = [one for one in self._words if one[:2] == word and len(one) > len(word)]
+            word = typed[0].partition("=")[0] if len(word) == len("-x") and typed else word
             hint = did_you_mean(word, [*context.flags, *context.inverse_flags])
             return InputError(f"{task} has no option {word}", hint=hint)
         return self._no_task(word) if word else InputError(text)
 
     def _no_task(self, word: str) -> InputError:
+        if word.startswith("-"):
+            hint = did_you_mean(word, self._initial.flags)
+            return InputError(f"there is no option {word}", hint=hint)
         hint = did_you_mean(word, self._tasks)
         if not hint.startswith("did"):
             hint = f"{self._program} --list lists the tasks"
         return InputError(f"there is no task {word!r}", hint=hint)
+
+
+def _no_number(contexts: Sequence[ParserContext], words: Sequence[str]) -> str:
+    """Return which option needs a number, and was given something else."""
+    flags = {flag for one in contexts for flag, option in one.flags.items() if option.kind is int}
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        flag, equals, value = word.partition("=")
+        given = value if equals else after
+        if flag in flags and not given.removeprefix("-").isdecimal():
+            return f"{flag} needs a number, not {given!r}"
+    return "an option needs a number"
 
 
 def _unknown_word(message: str) -> str:

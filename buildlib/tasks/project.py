@@ -105,7 +105,7 @@ def tag(
 ) -> None:
     """Create an annotated release tag.
 
-    It is checked before that the tag may exist.
+    First it checks that a release may be made here.
     """
     with at_the_edge(context, dry_run=dry_run) as run:
         from buildlib.commands import version as version_commands

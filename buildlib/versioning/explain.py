@@ -40,8 +40,8 @@ def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator
         after = counted(version.distance, "commit")
         yield f"HEAD is {git.short}, {after} after the tag {version.tag}."
     else:
-        where = "can be seen in this shallow clone" if git.shallow else "leads to HEAD"
-        yield f"HEAD is {git.short}, and no tag that names a version {where}."
+        where = "can be seen in this shallow clone" if git.shallow else "is reachable from it"
+        yield f"HEAD is {git.short}, and no version tag {where}."
     if meant := unversioned(git, naming):
         yield f"{meant}."
     others = [tag for tag in git.head_tags if tag != version.tag and naming.version_of(tag)]
@@ -49,7 +49,7 @@ def _origin(version: Version, git: GitFacts | NoGit, naming: Naming) -> Iterator
         yield f"The highest of its tags counts; {_and(others)} does not."
     if version.snapshot:
         coming = version.value.partition(SNAPSHOT)[0]
-        yield f"So it is a snapshot, before {coming}, which is the number to come."
+        yield f"So it is a snapshot, on the way to {coming}."
     yield f"git describe calls it {git.description}."
 
 

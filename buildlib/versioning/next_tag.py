@@ -9,7 +9,7 @@ from typing import Final
 
 import semver
 
-from buildlib.errors import BuildlibError, InputError, did_you_mean
+from buildlib.errors import BuildlibError, InputError, did_you_mean, nearest
 from buildlib.git.facts import Changes, GitFacts, NoGit
 from buildlib.git.history import Lineage
 from buildlib.program import PROGRAM
@@ -103,9 +103,12 @@ def tag_name(text: str, naming: Naming) -> str:
     # In a monorepo someone may type v1.2.3 for cli/v1.2.3.
     known = [one for one in (version, version.removeprefix("v")) if naming.names(one)]
     if not known:
+        close = nearest(text, list(Increment))
         raise InputError(
-            f'not a version by version-scheme = "{naming.scheme}": {text!r}',
-            hint=f"such as {naming.prefix}{EXAMPLES[naming.scheme]}, or {', '.join(Increment)}; "
+            f'{text!r} is not a version by version-scheme = "{naming.scheme}"',
+            hint=f"did you mean {close}?"
+            if close
+            else f"such as {naming.prefix}{EXAMPLES[naming.scheme]}, or {', '.join(Increment)}; "
             "for other names there is git tag",
         )
     return f"{naming.prefix}{known[0]}"

@@ -116,6 +116,7 @@ def test_json_has_each_image_s_answer_by_its_name(shop: Checkout) -> None:
     [
         ("version --only wep", "there is no image 'wep'\n  did you mean web?"),
         ("docker-smoke --only healthy", "--check NAME runs only the checks of that name"),
+        ("docker-smoke --image x:1", "choose one: --only base"),
         (
             "docker-run",
             "docker-run is for one image at a time\n  there are base, web, api; containers",
@@ -343,6 +344,7 @@ def test_changed_is_for_a_project_of_one_image_too(tmp_path: Path, programs: Pat
     done = one.invoke("docker-build", "--changed", "nothing", "--dry-run")
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no commit 'nothing'" in done.stderr
+    assert "shallow" not in done.stderr
 
 
 @pytest.mark.parametrize("before", ["tool = 1\n", f"x = {'9' * 5000}\n"])
@@ -359,6 +361,19 @@ def test_a_configuration_that_was_invalid_is_new(
     done = one.invoke("docker-smoke", "--changed", "HEAD", "--dry-run")
     assert "pyproject.toml is new" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["version", "config", "docker-build --dry-run"])
+def test_a_mistake_in_one_image_is_found_before_another_is_worked_on(
+    shop: Checkout, words: str
+) -> None:
+    config = shop.root / "buildlib.toml"
+    text = config.read_text("utf-8") + "[images.api.run]\ntypo = 1\n"
+    config.write_text(text, encoding="utf-8")
+    done = shop.invoke(*words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: api: unknown configuration key run.typo\n")
+    assert done.stderr.count("error: ") == 1
 
 
 def test_all_images_of_a_dry_run_are_one_script(shop: Checkout) -> None:

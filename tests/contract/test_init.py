@@ -399,7 +399,9 @@ def test_without_a_dockerfile_it_writes_one(make: Make) -> None:
     shop.write("main.go", 'package main\n// net.Listen("tcp", ":7070")\n')
     done = shop.init("--yes")
     assert done.returncode == 0
-    assert "note: the Dockerfile is a beginning, for go: read it before you build" in done.stdout
+    assert (
+        "note: the Dockerfile is a starting point for go: read it before you build" in done.stdout
+    )
     text = (shop.root / "Dockerfile").read_text("utf-8")
     assert 'CMD ["nc", "-z", "127.0.0.1", "7070"]' in text
     config = load_config(shop.root, {})

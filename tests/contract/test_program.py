@@ -50,6 +50,12 @@ def test_what_it_advises_can_be_typed(make_checkout: Make, bare: Checkout) -> No
         assert not re.search("invoke (docker-|doctor)", own)
 
 
+def test_the_help_of_a_task_names_the_program_and_its_arguments(bare: Checkout) -> None:
+    for name, words in (("tag", "tag NAME"), ("docker-promote", "docker-promote DIGEST TAG")):
+        done = _run(bare, name, "--help")
+        assert done.stdout.startswith(f"Usage: buildlib [--core-opts] {words} "), done.stdout
+
+
 def test_its_help_lists_the_tasks_by_their_work(bare: Checkout) -> None:
     listed = _run(bare).stdout
     assert listed.startswith("Build\n  docker-build ")

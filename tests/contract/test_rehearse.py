@@ -99,7 +99,7 @@ def test_what_forbids_a_real_release_is_told_once(make_checkout: Make) -> None:
     _commit(bare)
     told = json.loads(bare.invoke("docker-rehearse", "--dry-run", "--json").stdout)["today"]
     assert any("no registry is configured" in line for line in told["refused"])
-    assert any("it is not configured what signs" in line for line in told["refused"])
+    assert any("signing is not configured" in line for line in told["refused"])
 
 
 def test_what_is_missing_is_told_before_anything_is_started(
@@ -182,6 +182,8 @@ def test_registries_and_key_are_replaced_and_their_rules_stay(
     assert {one.username_env for one in found.registries} == {""}
     assert found.signing().key == str(tmp_path / "cosign.key")
     assert not found.signing().keyless
+    # Nothing is left, not even a record.
+    assert not found.record_settings().enabled
     policy = found.verification()
     assert (policy.key, policy.identity) == (str(tmp_path / "cosign.pub"), "")
     assert policy.attestations == ("slsaprovenance1",)

@@ -105,9 +105,9 @@ EXPLAINED = {
     "two tags": ("t:v1.0.0 t:v1.0.1", ["The highest of its tags counts; v1.0.0 does not."]),
     "a snapshot": (
         "t:v1.2.3 c",
-        ["1 commit after the tag v1.2.3", "before 1.2.4, which is the number to come"],
+        ["1 commit after the tag v1.2.3", "a snapshot, on the way to 1.2.4."],
     ),
-    "no tag": ("", ["no tag that names a version leads to HEAD", "It can't be published:"]),
+    "no tag": ("", ["no version tag is reachable from it.", "It can't be published:"]),
     "a changed tag": ("t:v1.2.3 edit", ["has the tag v1.2.3, but tracked files were changed"]),
     "a mapped tag": ("t:v1.0.0+a", ["1.0.0+a is not a legal tag, so it is written 1.0.0-a."]),
     "a prerelease": (
@@ -458,3 +458,13 @@ def test_a_file_whose_name_is_no_text_is_named_all_the_same(make_checkout: Make,
     assert "\x1b" not in done.stdout + done.stderr
     assert "does not track" in done.stdout + done.stderr
     assert done.returncode == (2 if kind == "published" else 0)
+
+
+def test_a_second_release_of_one_commit_is_warned_of(make_checkout: Make) -> None:
+    checkout = _repository(make_checkout, "t:v0.1.0-rc.1")
+    first = checkout.invoke("tag", "minor")
+    assert (first.returncode, first.stdout) == (0, "v0.1.0\n")
+    assert "warning" not in first.stderr
+    second = checkout.invoke("tag", "minor", "--dry-run")
+    assert second.returncode == 0
+    assert "warning: HEAD is v0.1.0 already: two releases of one commit" in second.stderr

@@ -106,8 +106,8 @@ def test_all_that_is_wrong_with_signing_is_told_at_once(tmp_path: Path) -> None:
         check_signer(config, (), FakeExecutor())
     said = [problem.what for problem in caught.value.problems]
     assert said == [
-        "it is not configured what signs",
-        "it is not configured what counts as signed",
+        "signing is not configured",
+        "verification is not configured",
         "verify wants spdxjson, and no SBOM is made",
         "cosign not found: nothing can be signed or verified",
     ]

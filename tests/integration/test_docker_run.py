@@ -89,7 +89,7 @@ def test_a_healthy_container_and_its_address(project: Checkout, own_image: str) 
     health = _ask(f"{found['address']}/api/health")
     assert health["status"] == "healthy"
     assert health["version"] == found["version"]
-    assert found["data"] == "goes with the container"
+    assert found["data"] == "is removed with the container"
     images = _ask(f"{found['address']}/api/images")["images"]
     assert isinstance(images, list)
     assert own_image in [tag for image in images for tag in image["tags"]]

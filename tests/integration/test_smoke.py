@@ -96,7 +96,7 @@ IMAGES = {
         (("healthy", "not healthy within 1 s"),),
         config=CONFIG.replace("start-timeout = 60", "start-timeout = 1"),
     ),
-    "ends at once": Image("echo goodbye", (("healthy", "it ended at once\ngoodbye"),)),
+    "ends at once": Image("echo goodbye", (("healthy", "it exited at once\ngoodbye"),)),
     "never healthy by its own word": Image(
         WAIT,
         (("healthy by HEALTHCHECK", "not healthy within 3 s: health check: I am ill"),),

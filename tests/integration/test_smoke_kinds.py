@@ -140,7 +140,7 @@ IMAGES = {
     "a worker that ends": Image(
         'USER 1000\nCMD ["sh", "-c", "echo goodbye; sleep 0.2"]\n',
         'health = "running"\n',
-        failed=(("healthy", "it ended at once\ngoodbye"),),
+        failed=(("healthy", "it exited at once\ngoodbye"),),
     ),
     "the version elsewhere in JSON": Image(
         "ARG VERSION\n"

@@ -451,3 +451,11 @@ image   other:latest"""
 def test_a_number_has_its_noun(number: int, text: str) -> None:
     assert counted(number, "retry", "retries") == text
     assert counted(1, "step") == "1 step"
+
+
+def test_a_heading_comes_before_everything_that_is_printed() -> None:
+    both = io.StringIO()
+    console = Console({}, out=both, err=both, heading="# app")
+    console.warn("first")
+    console.answer("second")
+    assert both.getvalue() == "# app\nwarning: first\nsecond\n"

@@ -26,6 +26,8 @@ from buildlib.executor import Completed
 from buildlib.git.facts import NoGit
 from buildlib.project import Project
 from buildlib.registry.repository import Repository
+from buildlib.registry.transport import LATER
+from buildlib.retry import LaterError
 
 from fakes import DOCKER_INFO, FakeExecutor, a_project, write_project
 
@@ -235,3 +237,15 @@ def test_init_says_how_to_check_what_it_did_not() -> None:
 
     assert "buildlib doctor --for build asks the registry" in shown(UNASKED)
     assert "--for build" not in shown(OK)
+
+
+def test_a_registry_that_is_down_is_not_told_as_a_push(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(_: Repository) -> None:
+        raise LaterError("it did not answer", hint=f"{LATER}; what exists is not sent again")
+
+    monkeypatch.setattr(Repository, "check_writable", down)
+    config = 'image = "t"\n[registries.local]\nrepository = "127.0.0.1:1/t"\n'
+    told = _by_name(_diagnose(a_project(write_project(tmp_path, config)), _docker(), "publish"))
+    assert told["registry local"].fix == "start it, or check the address 127.0.0.1:1"

@@ -444,7 +444,7 @@ def test_stand_ins_are_told_on_the_terminal(tmp_path: Path) -> None:
     base = '[base-images]\n"alpine:3.22" = { source = "oci-layout:///a", stand-in = true }\n'
     write_project(tmp_path, f'image = "thing"\n{base}')
     result, shown = _build(tmp_path, FakeDocker())
-    assert "warning: built on stand-ins for alpine:3.22" in shown
+    assert "warning: built on placeholders for alpine:3.22" in shown
     assert result.stand_ins == ("alpine:3.22",)
     assert replace(result, stand_ins=()).as_text() != result.as_text()
 

@@ -68,9 +68,11 @@ def test_each_way_of_taking_something_is_seen(tmp_path: Path, takes: str, base: 
     assert result.stand_ins == NAMES
     (line,) = [argv for argv in docker.asked if argv[1:3] == ("buildx", "build")]
     assert f"{STAND_INS}=alpine:3.22 golang:1.24" in words_after(line, "--label")
-    assert "built on stand-ins for alpine:3.22, golang:1.24: not for publishing" in err.getvalue()
+    assert (
+        "built on placeholders for alpine:3.22, golang:1.24: not for publishing" in err.getvalue()
+    )
     request = BuildRequest(push=True, tags=("r.example/thing:1",))
-    with pytest.raises(InputError, match="built on stand-ins can't be pushed"):
+    with pytest.raises(InputError, match="built on placeholders can't be pushed"):
         build_image(project, request, docker, console)
 
 

@@ -337,7 +337,7 @@ def test_a_good_build_has_no_problem_and_writes_its_metadata_where_it_is_told(
 
 INSPECTED = "Name: default\nDriver: docker\n\nNodes:\nName: default\nStatus: running\n"
 VERSIONS = {
-    "call": (("call", "check"), "0.14.1", "0.15.0", "--call"),
+    "call": (("call", "check"), "0.14.1", "0.15.0", "--call and --check"),
     "policy": (("policy", "disabled=true"), "0.30.1", "0.31.0", "--policy"),
     "resource": (("resource", "memory=1g"), "0.34.0", "v0.35.0", "--resource"),
     "device": (("allow", "device=x"), "0.20.0", "0.21.0", "--allow device"),

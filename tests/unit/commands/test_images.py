@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from buildlib.background import Background
 from buildlib.build.planner import BuildRequest
 from buildlib.commands.images import build_images
 from buildlib.commands.session import Batch, Beginning, Chosen, Edge
+from buildlib.console import Console
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.executor import Executor, Watch
 from buildlib.project import load_projects
@@ -52,10 +54,14 @@ class Docker(FakeDocker):
 class Run(Edge):
     """What a task is given, with another docker."""
 
-    def __init__(self, root: Path, docker: Docker, *, json: bool = False) -> None:
+    def __init__(
+        self, root: Path, docker: Docker, *, json: bool = False, console: Console | None = None
+    ) -> None:
         chosen = Chosen(batch=Batch())
         super().__init__(root, {}, dry=False, quiet=json, json=json, chosen=chosen)
         self.docker = docker
+        if console:
+            self.console = console
 
     @property
     def executor(self) -> Executor:
@@ -102,6 +108,10 @@ def test_each_is_built_after_what_it_is_based_on(
         "# web",
         "# api",
     ]
+    # Above what is printed while the image is built.
+    both = io.StringIO()
+    _build(Run(root, Docker(), console=Console({}, out=both, err=both)), Batch())
+    assert both.getvalue().startswith("# base\n")
 
 
 def test_independent_images_are_built_at_the_same_time(

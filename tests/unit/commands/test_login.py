@@ -105,8 +105,8 @@ class _Edge(Edge):
         return self.docker
 
 
-def _login(root: Path, docker: FakeExecutor) -> None:
-    login(_Edge(write_project(root, CONFIG), docker), ())
+def _login(root: Path, docker: FakeExecutor, config: str = CONFIG) -> None:
+    login(_Edge(write_project(root, config), docker), ())
 
 
 @pytest.mark.parametrize(("kind", "said"), SAID.values(), ids=SAID)
@@ -138,3 +138,13 @@ def test_docker_that_waits_for_a_registry_for_too_long(tmp_path: Path) -> None:
 
     with pytest.raises(TransientError, match=r"one\.example does not answer docker"):
         _login(tmp_path, Silent())
+
+
+def test_a_registry_on_this_machine_may_be_without_credentials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = 'image = "thing"\n[registries.local]\nrepository = "127.0.0.1:5000/thing"\n'
+    docker = FakeExecutor({})
+    _login(tmp_path, docker, config)
+    assert capsys.readouterr().out == "local: on this machine, without credentials\n"
+    assert docker.asked == []

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from buildlib.commands import run as run_commands
+from buildlib.config.config import load_config
 from buildlib.console import Console
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Completed
 
-from fakes import FakeExecutor, a_console
+from fakes import FakeExecutor, a_console, write_project
 
 EVIL = "::error::x\x1b[2J"
 
@@ -122,3 +124,27 @@ def test_a_command_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, comm
     run: Any = _edge(monkeypatch, a_console()[0])
     with pytest.raises(InputError, match="--command can't be read"):
         run_commands.shell(run, "", command)
+
+
+def test_cleaning_goes_on_where_one_image_of_several_keeps_no_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console, out, err = a_console()
+    monkeypatch.setattr(run_commands, "connect", lambda _: None)
+    text = 'image = "thing"\n[images.base]\n[images.app]\n'
+    write_project(tmp_path, text)
+    config = load_config(tmp_path, {}, image="base")
+    run = SimpleNamespace(
+        executor=FakeExecutor(
+            {
+                ("docker", "image", "ls"): Completed(code=0, stdout="thing:1\n"),
+                ("docker",): Completed(code=0),
+            }
+        ),
+        console=console,
+        config=lambda: config,
+        env={},
+        dry=True,
+    )
+    run_commands.clean(run, images=True, data=True, data_dir="", yes=True)  # type: ignore[arg-type]
+    assert (out.getvalue(), err.getvalue()) == ("image thing:1\n", "base keeps no data\n")

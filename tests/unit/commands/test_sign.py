@@ -64,7 +64,7 @@ BOTH = (_image("linux/amd64"), _image("linux/arm64"))
         pytest.param(BOTH[:1], "the image is not for linux/arm64", id="one platform of two"),
         pytest.param(
             (BOTH[0], _image("linux/arm64", **{STAND_INS: "golang:1.24 alpine:3.22"})),
-            "on stand-ins can't be signed as a release: alpine:3.22, golang:1.24",
+            "on placeholders can't be signed as a release: alpine:3.22, golang:1.24",
             id="stand-ins",
         ),
     ],

@@ -162,7 +162,7 @@ def test_a_remote_container_is_asked_inside(tmp_path: Path) -> None:
     assert docker.said("exec --interactive c1 sh -c")
     assert docker.said("exec c1") == ["exec c1 /check me"]
     assert running.address == "http://127.0.0.1:32768 on the engine's machine"
-    assert (running.socket, running.data) == ("none", "goes with the container")
+    assert (running.socket, running.data) == ("none", "is removed with the container")
     assert "address" in running.as_text()
 
 

@@ -138,6 +138,6 @@ def test_two_registries_are_one_however_the_repository_is_written(
 def test_the_reasons_are_told_together(tmp_path: Path) -> None:
     stand_in = '{ source = "oci-layout:///a", stand-in = true }'
     more = f'base-images = {{ "alpine:3.22" = {stand_in} }}\n'
-    with pytest.raises(Exception, match="stand-ins") as caught:
+    with pytest.raises(Exception, match="placeholders") as caught:
         _plan(tmp_path, "FROM alpine:3.22\n", more=more)
     assert "not pinned: alpine:3.22" in str(caught.value)

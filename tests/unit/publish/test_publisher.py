@@ -8,17 +8,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 from ociwriter import OciWriter
 
+from buildlib.commands import publish as publish_commands
 from buildlib.commands.publish import PublishOptions, begun_from, kept_receipt
 from buildlib.commands.push import push
 from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
 from buildlib.console import to_json
-from buildlib.errors import BuildlibError, InputError, ProblemsError, exit_code_of
+from buildlib.errors import BuildlibError, InputError, ProblemsError, ToolError, exit_code_of
 from buildlib.git.facts import Changes
 from buildlib.image.archive import open_archive
 from buildlib.image.labels import STAND_INS, VERSION_LABEL
@@ -133,6 +136,7 @@ def test_an_attempt_that_ends_before_it_does_anything_writes_no_receipt(
     with pytest.raises(AssertionError):
         flow.run()
     assert flow.receipt.ended
+    assert not flow.begun
     assert (path.read_bytes() if path.exists() else b"") == written
     assert [one.name for one in tmp_path.glob("dist/*")] == ["receipt.json"] * bool(kept)
 
@@ -303,7 +307,7 @@ def test_stand_ins_are_published_nowhere_but_here(tmp_path: Path) -> None:
     source = '"alpine:3.22" = { source = "oci-layout:///x", stand-in = true }\n'
     config = f"{CONFIG}[base-images]\n{source}"
     assert a_plan(tmp_path, HERE, config=config).rehearsal
-    with pytest.raises(InputError, match=r"on stand-ins can't be published: alpine:3\.22"):
+    with pytest.raises(InputError, match=r"on placeholders can't be published: alpine:3\.22"):
         a_plan(tmp_path, HERE, AWAY, config=config)
 
 
@@ -353,7 +357,7 @@ def test_all_that_forbids_a_release_is_told_at_once(tmp_path: Path) -> None:
         )
     told = str(caught.value)
     assert "not a release" in told
-    assert "on stand-ins can't be published" in told
+    assert "on placeholders can't be published" in told
     assert "not pinned" in told
     assert "two registries have the same repository" in told
 
@@ -389,7 +393,7 @@ def test_an_archive_of_a_test_release_stays_here(tmp_path: Path) -> None:
         assert archive_problems(archive.images(), a_plan(tmp_path, HERE)) == []
         (problem,) = archive_problems(archive.images(), a_plan(tmp_path, HERE, AWAY))
     assert exit_code_of(problem) == 2
-    assert "on stand-ins can't be published: alpine:3.22, golang:1.24" in str(problem)
+    assert "on placeholders can't be published: alpine:3.22, golang:1.24" in str(problem)
 
 
 def test_how_an_archive_was_built_is_told_apart_and_not_where(tmp_path: Path) -> None:
@@ -523,3 +527,59 @@ def test_a_release_is_built_without_the_cache_unless_it_is_asked_for(tmp_path: P
         plan = a_plan(tmp_path, config=CONFIG + text)
         assert plan.build.no_cache is no_cache
         assert ("--no-cache" in as_script(plan, tmp_path)) is no_cache
+
+
+def _published(
+    root: Path, monkeypatch: pytest.MonkeyPatch, ending: Callable[[PublishFlow], None]
+) -> tuple[str, str]:
+    """Return the answer of a publication whose flow ends like that, and its farewell."""
+    console, out, _ = a_console()
+    run = SimpleNamespace(
+        console=console, dry=False, executor=None, close=None, env={}, farewell=""
+    )
+    planner = MagicMock()
+    planner.return_value.plan.return_value = a_plan(root)
+    subject = surroundings(root).subject
+    monkeypatch.setattr(publish_commands, "PublishPlanner", planner)
+    monkeypatch.setattr(publish_commands, "_preconditions", lambda *_: ())
+    monkeypatch.setattr(publish_commands, "gate_subject", lambda *_, **__: subject)
+    monkeypatch.setattr(publish_commands, "_keep", lambda *_: None)
+    monkeypatch.setattr(PublishFlow, "run", ending)
+    with pytest.raises(KeyboardInterrupt):
+        publish_commands.publish(cast("Edge", run), PublishOptions())
+    return out.getvalue(), run.farewell
+
+
+def test_an_interrupt_says_how_to_finish_what_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(flow: PublishFlow) -> None:
+        flow._begun = True
+        raise KeyboardInterrupt
+
+    answer, farewell = _published(tmp_path, monkeypatch, stop)
+    assert farewell == "error: interrupted\n  invoke docker-publish --resume finishes it"
+    assert "digest" in answer
+
+
+def test_there_is_no_table_of_a_publication_that_has_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: PublishFlow) -> None:
+        raise KeyboardInterrupt
+
+    assert _published(tmp_path, monkeypatch, stop) == ("", "")
+
+
+def test_what_is_left_of_a_finished_release_is_named(tmp_path: Path) -> None:
+    config = f'{CONFIG}[publish]\nsign = false\ngates = ["scan"]\n'
+    plan, given = a_plan(tmp_path, config=config), surroundings(tmp_path)
+    console, _, err = a_console()
+    subject = replace(given.subject, console=console)
+    repositories = cast("Any", {"one": MagicMock()})
+    context = replace(given, subject=subject, repositories=repositories, versions=dict)
+    before = replace(_receipt(plan, tmp_path), finished=True)
+    # There are no programs here.
+    with pytest.raises(ToolError, match="not found"):
+        PublishFlow(plan, context, before, before).run()
+    assert err.getvalue() == "1.2.3 is published already; left to run: scan\n"

@@ -321,7 +321,7 @@ def test_a_build_that_failed_did_not_fill_the_cache() -> None:
         steps=tuple(replace(one, error="x" * (one.digest == "2")) for one in BEFORE.steps[:4]),
     )
     causes = explain(_record("1"), failed)
-    text = "the build before failed before this step was done"
+    text = "the previous build failed before this step was done"
     assert {one.text for one in causes.values()} == {text}
     interrupted = replace(failed, result="interrupted")
     assert "was interrupted" in explain(_record("1"), interrupted)["2"].text

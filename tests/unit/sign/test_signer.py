@@ -544,7 +544,7 @@ def test_an_identity_is_told_as_the_certificate_has_it() -> None:
 def test_only_a_digest_is_signed() -> None:
     with pytest.raises(InputError, match="has no digest"):
         _signer(Answers(), []).sign("registry.example/x:latest", KEY)
-    with pytest.raises(InputError, match="not configured what counts"):
+    with pytest.raises(InputError, match="verification is not configured"):
         _signer(Answers(), []).verify(REFERENCE, Verify())
 
 

@@ -415,7 +415,7 @@ def test_a_server_that_ends_at_once_is_not_waited_for(tmp_path: Path) -> None:
     docker = Docker()
     docker.state = {"Running": False}
     found = _findings(tmp_path, docker, CONFIG.replace("timeout = 1", "timeout = 600"))
-    assert found["healthy"].detail == "it ended at once\nout"
+    assert found["healthy"].detail == "it exited at once\nout"
 
 
 def test_a_failure_says_how_to_repeat_it(tmp_path: Path, service: Service) -> None:
