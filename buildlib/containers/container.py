@@ -335,7 +335,7 @@ class Containers:
         seen = problem and f"{plan.health}{where}: {problem}"
         return GateError(
             f"{plan.name} was not healthy within {plan.timeout} s",
-            why="\n".join(filter(None, [seen, log or "its log is empty"])),
+            why="\n".join(filter(None, [seen, log or "it logged nothing"])),
             hint="port, health-path, health-status and start-timeout in [run] or [smoke] "
             "change what is asked",
         )

@@ -32,7 +32,7 @@ def as_text(receipt: Receipt) -> str:
 
 
 def _registries(receipt: Receipt) -> str:
-    rows = [("registry", "sent", "there", "signed by", "tags", "outcome")]
+    rows = [("registry", "uploaded", "existed", "signed by", "tags", "outcome")]
     for name, record in receipt.targets.items():
         rows.append(
             (

@@ -89,7 +89,7 @@ def _choose(name: str, executor: Runner) -> tuple[Scanner, str]:
         if version is not None:
             return scanner, version
     raise ToolError(
-        f"{' and '.join(scanner.name for scanner in wanted)} not found: the gate has not passed",
+        f"{' and '.join(scanner.name for scanner in wanted)} not found: nothing was scanned",
         hint="install one of them: " * (len(wanted) > 1)
         + "; ".join(f"{one.name}: {one.install}" for one in wanted),
     )

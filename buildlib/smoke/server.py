@@ -128,7 +128,7 @@ class Server:
             return ""
         limit = f"not healthy within {seconds} s: {asked}{problem.strip()}{self._lab.remark}"
         what = "it exited at once" if ended else limit
-        return f"{what}\n{self.log() or 'its log is empty'}"
+        return f"{what}\n{self.log() or 'it logged nothing'}"
 
     def healthy(self) -> str:
         """Wait until it is, as the configuration has it; return why it did not get so."""

@@ -353,14 +353,14 @@ FAULTS: dict[str, Case] = {
         {},
         "",
         ToolError,
-        "grype and trivy not found: the gate has not passed",
+        "grype and trivy not found: nothing was scanned",
     ),
     "the scanner that is wanted is not here": (
         {(*GRYPE_ENV, "version"): NOT_HERE},
         {},
         "grype",
         ToolError,
-        "grype not found: the gate has not passed",
+        "grype not found: nothing was scanned",
     ),
     "the scanner does not start": (
         {(*GRYPE_ENV, "version"): FAILED},
