@@ -176,9 +176,7 @@ def test_the_plan_of_a_release_and_a_registry_that_does_not_answer(shop: Checkou
         pytest.param("--resume --only api", "dist/api", id="one of several"),
     ],
 )
-def test_a_resumed_release_skips_what_it_has_skipped(
-    shop: Checkout, how: str, folder: str
-) -> None:
+def test_a_resumed_release_skips_what_it_has_skipped(shop: Checkout, how: str, folder: str) -> None:
     (shop.root / ".git/info/exclude").write_text("dist/\n", encoding="utf-8")
     if "api" in how:
         with (shop.root / "buildlib.toml").open("a", encoding="utf-8") as file:

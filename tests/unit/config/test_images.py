@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config.config import load_config, load_images
+from buildlib.config.config import ConfigFile, check_table, load_config, load_images
 from buildlib.errors import BuildlibError, InputError, ProblemsError
 
 SHOP = """\
@@ -113,6 +113,23 @@ def test_two_images_may_be_told_apart_by_their_tags(tmp_path: Path) -> None:
     assert [one.image for one in load_images(_write(tmp_path, text), {})] == ["x", "x"]
 
 
+def test_a_table_that_is_about_to_be_written_has_no_image_twice() -> None:
+    images = {"web": {}, "api": {"image": "shop/web"}}
+    assert not check_table({"image": "store", "images": images})
+    (problem,) = check_table({"image": "shop", "images": images}).values()
+    assert problem.what == "images.api.image is that of images.web, with the same tags"
+
+
+def test_many_that_are_based_on_two_others_are_ordered_at_once(tmp_path: Path) -> None:
+    names = [f"a{number}" for number in range(64)]
+    text = "".join(
+        f"[images.{name}.base-images]\n"
+        + "".join(f'"{one}" = "image:{one}"\n' for one in names[max(0, number - 2) : number])
+        for number, name in reversed([*enumerate(names)])
+    )
+    assert ConfigFile(_write(tmp_path, text), {}).names == tuple(names)
+
+
 def test_all_of_it_works_in_pyproject_toml(tmp_path: Path) -> None:
     text = '[tool.buildlib]\nimage = "x"\n[tool.buildlib.images.a]\ntitle = "A"\n'
     config = load_config(_write(tmp_path, text, "pyproject.toml"), {}, image="a")
@@ -125,6 +142,15 @@ CIRCLE = """\
 "b" = "image:b"
 [images.b.base-images]
 "a" = { source = "image:a" }
+"""
+
+
+REGISTRY = """\
+[registries.main]
+repository = "r/shop"
+[images.web]
+[images.api.registries.main]
+repository = "r/shop/web"
 """
 
 
@@ -151,7 +177,17 @@ CIRCLE = """\
         (
             'images = { a = { image = "x" }, b = { image = "x" } }\n',
             "images.b.image is that of images.a, with the same tags",
-            "give each an image of its own, or tags with a suffix",
+            "give each one of its own, or tags with a suffix",
+        ),
+        (
+            'image = "r/shop"\n[images.web]\n[images.api]\nimage = "r/shop/web"\n',
+            "images.api.image is that of images.web, with the same tags",
+            "give each one of its own, or tags with a suffix",
+        ),
+        (
+            REGISTRY,
+            "images.api.registries.main.repository is that of images.web, with the same tags",
+            "give each one of its own, or tags with a suffix",
         ),
         ("[images.API]\n", "images.API from file (buildlib.toml) must be", ""),
         ("images = 1\n", "images from file (buildlib.toml) must be a table of tables", ""),
