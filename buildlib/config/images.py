@@ -154,6 +154,12 @@ def own_values(file: Table, name: str) -> dict[str, Any]:
     run = found.get("run", file.get("run"))
     if isinstance(run, Mapping) and "data-path" in run and "data-dir" not in run:
         found["run"] = {**run, "data-dir": f"data/{name}"}
+    smoke = found.get("smoke", file.get("smoke"))
+    record = smoke.get("size-record") if isinstance(smoke, Mapping) else None
+    own_record = isinstance(own.get("smoke"), Mapping) and "size-record" in own["smoke"]
+    if isinstance(smoke, Mapping) and isinstance(record, str) and record and not own_record:
+        stem, ending = posixpath.splitext(record)
+        found["smoke"] = {**smoke, "size-record": f"{stem}-{name}{ending}"}
     return found
 
 

@@ -73,8 +73,12 @@ def test_each_image_knows_where_a_value_came_from(tmp_path: Path) -> None:
 
 def test_what_an_image_writes_is_apart_from_the_others(tmp_path: Path) -> None:
     text = '[registries.main]\nrepository = "r.example/shop"\n[run]\ndata-path = "/data"\n'
-    text += '[images.a]\n[images.b]\nregistries.main.repository = "r.example/other"\n'
+    text += '[smoke]\nport = 8080\nsize-record = "kept/sizes.json"\n'
+    text += '[images.a]\n[images.b]\nsmoke.size-record = "b.json"\n'
+    text += 'registries.main.repository = "r.example/other"\n'
     a, b = load_images(_write(tmp_path, text), {})
+    assert (a.smoke.size_record, b.smoke.size_record) == ("kept/sizes-a.json", "b.json")
+    assert (a.smoke.port, b.smoke.port) == (8080, 8080)
     assert (a.folder("dist"), b.folder("dist")) == ("dist/a", "dist/b")
     assert (a.run.data_dir, b.run.data_dir) == ("data/a", "data/b")
     assert a.registries[0].repository == "r.example/shop/a"
