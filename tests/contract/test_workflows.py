@@ -461,6 +461,7 @@ def test_the_action_runs_the_tasks_with_the_scripts_beside_it(tmp_path: Path, to
     here, source = tmp_path / "here", tmp_path / "the source"
     (source / "scripts").mkdir(parents=True)
     here.mkdir()
+    (here / "file").touch()
     for name in ("containerd-store.sh", "bootstrap.sh", "gotools.py"):
         assert os.access(ROOT / "scripts" / name, os.X_OK)
         (source / "scripts" / name).write_text(SCRIPT, encoding="utf-8")
@@ -473,7 +474,7 @@ def test_the_action_runs_the_tasks_with_the_scripts_beside_it(tmp_path: Path, to
             assert "${{" not in step["run"]
             env = {
                 name: value.replace("${{ github.action_path }}/../../..", str(source))
-                .replace("${{ inputs.tasks }}", "docker-smoke --platform all")
+                .replace("${{ inputs.tasks }}", "docker-smoke --platform *")
                 .replace("${{ inputs.tools }}", tools)
                 for name, value in step["env"].items()
             }
@@ -482,7 +483,7 @@ def test_the_action_runs_the_tasks_with_the_scripts_beside_it(tmp_path: Path, to
                 argv, cwd=here, env=unmeasured(**env), capture_output=True, text=True, check=True
             )
             printed.append(done.stdout.strip().replace(str(source), "SOURCE"))
-    run = "--install-engine python -m buildlib docker-smoke --platform all in here"
+    run = "--install-engine python -m buildlib docker-smoke --platform * in here"
     built = "gotools.py cosign grype -- SOURCE/scripts/bootstrap.sh"
     assert printed == [
         "containerd-store.sh --restart in here",
