@@ -492,16 +492,28 @@ def test_the_action_runs_the_tasks_with_the_scripts_beside_it(tmp_path: Path, to
 
 
 def test_the_lines_that_call_it_are_in_the_documentation_and_clean(tmp_path: Path) -> None:
-    text = workflow_text(CONFIG.tag_prefix, CONFIG.source.partition(".com/")[2], "0" * 40)
+    text = workflow_text({CONFIG.tag_prefix: ()}, "", CONFIG.source.partition(".com/")[2], "0" * 40)
     assert len(text.splitlines()) == 10
+    prefixes = {"v": ["web"], "api/v": ["api.v2", "worker"]}
+    several = workflow_text(prefixes, "services", "a/b", "0" * 40)
     page = (ROOT / "docs" / "automation.md").read_text("utf-8")
     assert f"```yaml\n# .github/workflows/image.yml\n{text}```" in page
     assert f"```python\n# noxfile.py\n{NOXFILE}```" in page
     path = tmp_path / ".github" / "workflows" / "image.yml"
     path.parent.mkdir(parents=True)
     path.write_text(text, encoding="utf-8")
+    other = path.with_name("several.yml")
+    other.write_text(several, encoding="utf-8")
+    assert _load(other)[True]["push"] == {"tags": ["v*", "api/v*"]}
+    api = _load(other)["jobs"]["image_api_v2"]
+    assert api["if"] == "github.ref_type != 'tag' || startsWith(github.ref_name, 'api/v')"
+    only = "--only api.v2 --only worker"
+    assert api["with"]["release"] == f"docker-publish --pick-up {only}"
+    assert api["with"]["directory"] == "services"
+    checks = _triggers("image.yml")["workflow_call"]["inputs"]["checks"]["default"]
+    assert api["with"]["checks"].replace(f" {only}", "") == checks
     zizmor = str(Path(sys.executable).parent / "zizmor")
-    argv = [zizmor, "--offline", "--no-progress", "--persona", "auditor", str(path)]
+    argv = [zizmor, "--offline", "--no-progress", "--persona", "auditor", str(tmp_path)]
     done = subprocess.run(argv, env=unmeasured(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     (job,) = _load(path)["jobs"].values()
