@@ -77,6 +77,31 @@ def test_a_target_is_what_docker_build_builds(
     assert web["attest"] == ["type=provenance,disabled=true"]
 
 
+def test_paths_below_the_project_are_relative_and_others_are_named(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = CONFIG.replace('{ env = "TOKEN" }', '{ file = "token" }')
+    for name in ("token", "key"):
+        (root / name).write_text("x", encoding="utf-8")
+    (root / "shared").mkdir()
+    build = '[build]\nssh = ["default=key"]\ncontexts = { shared = "shared", all = "." }\n'
+    caches = f'cache-from = ["type=local,src={root}/cache"]\n'
+    caches += 'cache-to = ["type=local,dest=/var/c"]\n'
+    (root / "buildlib.toml").write_text(f"{caches}{text}{build}", encoding="utf-8")
+    bake(_run(root), printed=True, output="")
+    out, err = capsys.readouterr()
+    base = json.loads(out)["target"]["base"]
+    assert base["contexts"] == {"shared": "./shared", "all": "."}
+    assert base["secret"] == ["id=token,src=./token"]
+    assert base["ssh"] == ["default=./key"]
+    assert base["cache-from"] == ["type=local,src=./cache"]
+    assert base["cache-to"] == ["type=local,dest=/var/c"]
+    assert str(root) not in out
+    where = "cache-to names a path outside the project, which other machines may not have"
+    # Once for each target.
+    assert err.count("names a path outside") == err.count(f"{where}: type=local,dest=/var/c") == 2
+
+
 def test_a_project_of_one_image_has_one_target(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
