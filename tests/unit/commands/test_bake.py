@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from buildlib.commands.bake import bake
+from buildlib.commands.bake import _with_those_below, bake
 from buildlib.commands.session import Edge
 from buildlib.errors import InputError
 
@@ -123,6 +124,14 @@ def test_it_is_printed_or_written(root: Path, capsys: pytest.CaptureFixture[str]
     bake(_run(root), printed=False, output=str(path))
     assert json.loads(path.read_text(encoding="utf-8")) == printed
     assert capsys.readouterr().out == f"{path}\n"
+
+
+def test_many_images_that_are_based_on_two_others_are_ordered_at_once() -> None:
+    made: list[Any] = []
+    for number in range(64):
+        below = tuple((one.config.name, one) for one in made[-2:])
+        made.append(SimpleNamespace(config=SimpleNamespace(name=f"a{number}"), below=below))
+    assert _with_those_below(reversed(made)) == made
 
 
 def test_two_images_are_never_one_target(root: Path) -> None:
