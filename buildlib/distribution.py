@@ -28,8 +28,10 @@ def address(label: str) -> str:
     return next((url for name, _, url in pairs if name == label), "")
 
 
-def commit() -> str:
-    """Return the commit that it was installed from, or nothing; see PEP 610."""
+def origin() -> tuple[str, str]:
+    """Return the address and the commit that it was installed from, or nothing; see PEP 610."""
     own = _own()
     text = own.read_text("direct_url.json") if own else None
-    return str(json.loads(text).get("vcs_info", {}).get("commit_id", "")) if text else ""
+    found = json.loads(text) if text else {}
+    commit = found.get("vcs_info", {}).get("commit_id", "")
+    return (str(found.get("url", "")), str(commit)) if commit else ("", "")

@@ -132,7 +132,10 @@ class _Sessions:
 
     def smoke(self) -> None:
         """Register the session of smoke, once for each image and configured platform."""
-        short_names = {config.name: config.short_name for config in self._configs}
+        reports = {
+            config.name: f"{config.folder('dist')}/{config.short_name}-smoke"
+            for config in self._configs
+        }
         cases = [
             (config.name, str(platform))
             for config in self._configs
@@ -143,7 +146,7 @@ class _Sessions:
             only = ("--only", image) if image else ()
             chosen = ("--platform", platform) if platform else ()
             ending = f"-{platform.replace('/', '-')}" if platform else ""
-            report = f"dist/{short_names[image]}-smoke{ending}.xml"
+            report = f"{reports[image]}{ending}.xml"
             words = (*only, *chosen, "--junit", report)
             self.run(session, "docker-smoke", *words, posargs=_with_image(session))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -51,6 +51,8 @@ _OWN_TASKS: Final = (
 _BESIDE: Final = ("from pathlib import Path", "from buildlib.tasks import collection")
 _NAMESPACE: Final = re.compile(r"^(ns|namespace)\b[^=\n]*=", re.MULTILINE)
 _WORKFLOW: Final = ".github/workflows/image.yml"
+# What `tag-prefix` is by default.
+_TAG_PREFIX: Final = "v"
 # What takes the version of a package from git, so that a build needs its history.
 _SCM: Final = ("setuptools_scm", "setuptools-scm", "hatch-vcs", "versioneer", "poetry-dynamic")
 
@@ -63,7 +65,9 @@ class AdoptionRequest(NamedTuple):
         dockerfile: path of the one that is meant; empty: it is searched.
         template: language of a new Dockerfile; empty: it is found.
         image: name of the image; empty: it is found.
-        noxfile, workflow: texts of these files; empty: they are not wanted.
+        noxfile: text of this file; empty: it is not wanted.
+        workflow: returns the text of this file, for prefixes of tags with the images that have
+            them, and the directory of the configuration in the work tree; None: it is not wanted.
     """
 
     here: Path
@@ -72,7 +76,7 @@ class AdoptionRequest(NamedTuple):
     template: str = ""
     image: str = ""
     noxfile: str = ""
-    workflow: str = ""
+    workflow: Callable[[Mapping[str, Sequence[str]], str], str] | None = None
 
 
 class ByHand(NamedTuple):
@@ -203,8 +207,27 @@ def plan_adoption(start: Path, request: AdoptionRequest, runner: Runner | None =
     if request.noxfile:
         found.create("noxfile.py", request.noxfile, request.noxfile.splitlines())
     if request.workflow:
-        found.create(_WORKFLOW, request.workflow, request.workflow.splitlines())
+        directory = repository.git.ask("rev-parse", "--show-prefix") if repository.git else ""
+        prefixes = _prefixes(nested(found.settings) or repository.table)
+        text = request.workflow(prefixes, directory.rstrip("/"))
+        if directory:
+            name = f"{'../' * directory.count('/')}{_WORKFLOW}"
+            why = "GitHub reads workflows only at the top of a repository"
+            found.by_hand.append(ByHand(name, why, tuple(text.splitlines())))
+        else:
+            found.create(_WORKFLOW, text, text.splitlines())
     return found
+
+
+def _prefixes(table: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the prefixes of tags that are configured, each with the images that have it."""
+    images = table.get("images")
+    shared = str(table.get("tag-prefix", _TAG_PREFIX))
+    found: dict[str, list[str]] = {}
+    for name, one in images.items() if isinstance(images, dict) else ():
+        own = one.get("tag-prefix", shared) if isinstance(one, dict) else shared
+        found.setdefault(str(own), []).append(name)
+    return found or {shared: []}
 
 
 def _serves(table: dict[str, Any]) -> bool:

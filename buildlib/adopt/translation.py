@@ -38,12 +38,8 @@ class Part(NamedTuple):
 
     def __str__(self) -> str:
         """Return it as a line of the report."""
-        match self.how:
-            case How.LEFT:
-                return f"{self.text}: not carried over: {self.what}"
-            case How.DEFAULT:
-                return f"{self.text}: {self.what}"
-        return f"{self.text}: {self.what}"
+        left = "not carried over: " if self.how is How.LEFT else ""
+        return f"{self.text}: {left}{self.what}"
 
     def hidden(self, known: Mapping[str, str]) -> Part:
         """Return it without secrets, of which `secret_words` are known."""

@@ -85,7 +85,7 @@ class _Converter:
 
 
 def read_yaml(text: str) -> Node | str:
-    """Return the first document of a file, or why it can't be read."""
+    """Return the only document of a file, or why it can't be read."""
     try:
         loader = yaml.BaseLoader(text)
         try:

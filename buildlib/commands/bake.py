@@ -27,6 +27,9 @@ _LISTS: Final = {
     "ssh": "ssh",
     "ulimit": "ulimits",
 }
+# What may name files and directories, in one text or in several.
+_PATHS: Final = ("contexts", "secret", "ssh", "cache-from", "cache-to")
+_BEGIN: Final = r'(^|[=,"]|://)'
 _KNOWN: Final = {*_LISTS, "add-host", "annotation", "attest", "label", "network", "shm-size"}
 
 
@@ -54,9 +57,11 @@ def _with_those_below(projects: Iterable[Project]) -> list[Project]:
     found: dict[str, Project] = {}
 
     def add(project: Project) -> None:
+        if project.config.name in found:
+            return
         for _, one in project.below:
             add(one)
-        found.setdefault(project.config.name, project)
+        found[project.config.name] = project
 
     for project in projects:
         add(project)
@@ -95,7 +100,7 @@ def _of(run: Edge, project: Project) -> dict[str, Any]:
         run.console.warn(f"bake has nothing like {', '.join(others)} of [build]")
     root = config.root.resolve()
     destination = os.path.relpath(plan.destination or root, root)
-    found = {
+    found: dict[str, Any] = {
         "context": os.path.relpath(plan.context, root),
         "dockerfile": os.path.relpath(plan.dockerfile, plan.context),
         "target": plan.target,
@@ -119,7 +124,23 @@ def _of(run: Edge, project: Project) -> dict[str, Any]:
         **{key: list(plan.values(name)) for name, key in _LISTS.items()},
         "output": [f"type=oci,rewrite-timestamp=true,{csv_field(f'dest={destination}')}"],
     }
+    for key in _PATHS:
+        found[key] = _relative(found[key], config.root)
+        texts = found[key].values() if isinstance(found[key], dict) else found[key]
+        for text in texts:
+            if re.search(f"{_BEGIN}/", text):
+                why = "which other machines may not have"
+                run.console.warn(f"{key} names a path outside the project, {why}: {text}")
     return {key: value for key, value in found.items() if value}
+
+
+def _relative(value: Any, root: Path) -> Any:  # noqa: ANN401 - JSON
+    """Return texts with the paths below the project relative to it, as bake reads them."""
+    if isinstance(value, dict):
+        return {key: _relative(inner, root) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_relative(one, root) for one in value]
+    return re.sub(rf'{_BEGIN}{re.escape(str(root))}(?=[/,"@:]|$)', r"\1.", value)
 
 
 def _attests(plan: BuildPlan) -> list[str]:

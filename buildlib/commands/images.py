@@ -187,7 +187,7 @@ class _Flow:
                 in_image(error, name)
             if not self._batch.keep_going:
                 raise
-            console.pass_on(console.describe(error))
+            console.note(f"{name} failed: its error is printed at the end")
             self.problems.append(error)
             return
         self.outcomes[name] = found

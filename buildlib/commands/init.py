@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from buildlib import distribution
 from buildlib.adopt.configuration import Package
@@ -20,9 +20,6 @@ from buildlib.doctor.report import BUILD, RUN, Diagnosis, diagnose
 from buildlib.errors import InputError
 from buildlib.files import counted
 from buildlib.findings.report import show
-
-# What `tag-prefix` is by default.
-_TAG_PREFIX: Final = "v"
 
 
 class InitOptions(NamedTuple):
@@ -56,7 +53,7 @@ def init(run: Edge, options: InitOptions) -> None:
         template=options.template,
         image=options.image,
         noxfile=NOXFILE if options.noxfile else "",
-        workflow=_workflow() if options.workflow else "",
+        workflow=_workflow if options.workflow else None,
     )
     found = plan_adoption(run.start, request, run.executor)
     if not options.as_json:
@@ -120,8 +117,8 @@ def _following(found: Adoption, program: str) -> Sequence[str]:
     return [f"{program} {one}" for one in ("docker-build", run, "docker-smoke")]
 
 
-def _workflow() -> str:
-    text = own_workflow(_TAG_PREFIX)
+def _workflow(prefixes: Mapping[str, Sequence[str]], directory: str) -> str:
+    text = own_workflow(prefixes, directory)
     if not text:
         raise InputError(
             "the workflow names the commit that buildlib was installed from, which is not known",

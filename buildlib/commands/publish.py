@@ -120,8 +120,8 @@ class PublishPlanner:
 
     def _skipped_before(self) -> tuple[Skip, ...]:
         """Return what the attempt that is resumed has skipped, and why, but for what is given."""
-        version = self.project.version
-        kept = find_receipt(self.project.config.root / DIST, version.value)
+        version, config = self.project.version, self.project.config
+        kept = find_receipt(config.root / config.folder(DIST), version.value)
         if kept is None or kept.revision != version.revision:
             return ()
         given = {skip.gate for skip in self._skips}

@@ -314,7 +314,6 @@ _TABLES: Final = {
     *("diff", "publish", "goreleaser", "sign", "verify", "images", "records"),
 }
 
-
 _VARIABLES: Final = {
     PREFIX + key.upper().replace("-", "_"): key for key in _KEYS if key not in _TABLES
 }
@@ -356,8 +355,7 @@ def _mismatch(
 
 
 def _map_from_environment(env: Mapping[str, str]) -> dict[str, BaseImage]:
-    path = env.get(BASE_IMAGES)
-    if not path:
+    if not (path := env.get(BASE_IMAGES)):
         return {}
     table = read_toml(Path(path))
     key_types.check_keys(table, {"base-images": None}, where=f"in {BASE_IMAGES}: ")
@@ -392,6 +390,8 @@ def check_table(table: Mapping[str, object]) -> dict[str, BuildlibError]:
             _parsed(key, value, source)
         except BuildlibError as error:
             found[key] = error
+    for problem in () if "images" in found else image_tables.same_references(table):
+        found["images"] = problem
     return found
 
 
@@ -436,6 +436,8 @@ class ConfigFile:
                 key_types.check_keys(self._table["images"][name], known, where=f"images.{name}.")
             except BuildlibError as error:
                 problems += places.all_placed(error, "images")
+        same = image_tables.same_references(self._table)
+        problems += [places.placed(one, "images") for one in same]
         raise_problems(problems)
         return tuple(names)
 

@@ -36,7 +36,7 @@ def parse_images(value: object) -> tuple[str, ...]:
             raise MismatchError(
                 f"a table of NAME = table; a name is {what}", f"images.{name}", name
             )
-    raise_problems([*_unknown_bases(value), *_same_references(value)])
+    raise_problems(list(_unknown_bases(value)))
     return _ordered({name: [one for _, one in images_below(value[name])] for name in value})
 
 
@@ -60,21 +60,34 @@ def _unknown_bases(images: Table) -> Iterator[BuildlibError]:
                 )
 
 
-def _same_references(images: Table) -> Iterator[BuildlibError]:
-    """Yield an error for each image that would take the tags of another one."""
+def same_references(file: Table) -> Iterator[BuildlibError]:
+    """Yield an error for each image that would take the tags of another one.
+
+    Args:
+        file: the whole configuration, whose images can be read.
+    """
     seen: dict[str, str] = {}
-    for name, table in images.items():
-        if "image" not in table:
-            continue
-        # Rules for tags may tell them apart, by a suffix.
-        tagged = str([table["image"], table.get("tags"), table.get("local-tags")])
-        other = seen.setdefault(tagged, name)
-        if other != name:
-            yield KeyProblemError(
-                f"images.{name}.image is that of images.{other}, with the same tags",
-                path=("images", name, "image"),
-                hint="give each an image of its own, or tags with a suffix",
-            )
+    for name, table in file.get("images", {}).items():
+        for key, reference in _references({**file, **own_values(file, name)}):
+            other = seen.setdefault(reference, name)
+            if other != name:
+                path = ("images", name, *key)
+                yield KeyProblemError(
+                    f"{'.'.join(path)} is that of images.{other}, with the same tags",
+                    path=path if key[0] in table else path[:2],
+                    hint="give each one of its own, or tags with a suffix",
+                )
+
+
+def _references(image: Table) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield each key of an image that names a repository, and that with the rules for tags."""
+    # Rules for tags may tell images apart, by a suffix.
+    yield ("image",), str([image["image"], image.get("tags"), image.get("local-tags")])
+    registries = image.get("registries")
+    for registry, table in registries.items() if isinstance(registries, Mapping) else ():
+        if isinstance(table, Mapping) and "repository" in table:
+            tags = table.get("tags", image.get("tags"))
+            yield ("registries", registry, "repository"), str([table["repository"], tags])
 
 
 def _ordered(below: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -90,9 +103,11 @@ def _ordered(below: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     found: dict[str, None] = {}
 
     def add(name: str) -> None:
+        if name in found:
+            return
         for other in below[name]:
             add(other)
-        found.setdefault(name)
+        found[name] = None
 
     for name in below:
         add(name)
@@ -139,6 +154,12 @@ def own_values(file: Table, name: str) -> dict[str, Any]:
     run = found.get("run", file.get("run"))
     if isinstance(run, Mapping) and "data-path" in run and "data-dir" not in run:
         found["run"] = {**run, "data-dir": f"data/{name}"}
+    smoke = found.get("smoke", file.get("smoke"))
+    record = smoke.get("size-record") if isinstance(smoke, Mapping) else None
+    own_record = isinstance(own.get("smoke"), Mapping) and "size-record" in own["smoke"]
+    if isinstance(smoke, Mapping) and isinstance(record, str) and record and not own_record:
+        stem, ending = posixpath.splitext(record)
+        found["smoke"] = {**smoke, "size-record": f"{stem}-{name}{ending}"}
     return found
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from adoptcorpus import Repository, corpus
+from conftest import git
 
 from buildlib.adopt.configuration import Package
 from buildlib.adopt.plan import AdoptionRequest, plan_adoption
@@ -20,6 +22,36 @@ def _written(repository: Repository, root: Path) -> dict[str, Any]:
     (text,) = [one.after for one in found.changes if one.name == "buildlib.toml"]
     (root / "buildlib.toml").write_text(text, encoding="utf-8")
     return tomllib.loads(text)
+
+
+IMAGES = """\
+image = "shop"
+tag-prefix = "shop/v"
+[images.web]
+[images.api]
+tag-prefix = "api/v"
+"""
+
+
+def test_the_workflow_is_at_the_top_of_the_work_tree_and_knows_all_tags(tmp_path: Path) -> None:
+    def text(prefixes: Mapping[str, Sequence[str]], directory: str) -> str:
+        return f"{directory!r} {dict(prefixes)}"
+
+    git(tmp_path, "init", "--quiet")
+    below = tmp_path / "services" / "shop"
+    for root in (below, tmp_path):
+        root.mkdir(parents=True, exist_ok=True)
+        (root / "Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
+    (below / "buildlib.toml").write_text(IMAGES, encoding="utf-8")
+    request = AdoptionRequest(here=below, package=Package(), workflow=text)
+    found = plan_adoption(below, request)
+    (given,) = [one for one in found.by_hand if one.name.endswith("image.yml")]
+    assert given.name == "../../.github/workflows/image.yml"
+    assert given.lines == ("'services/shop' {'shop/v': ['web'], 'api/v': ['api']}",)
+    assert not [one.name for one in found.changes if one.name.endswith("image.yml")]
+    top = plan_adoption(tmp_path, request._replace(here=tmp_path))
+    (written,) = [one for one in top.changes if one.name.endswith("image.yml")]
+    assert (written.name, written.after) == (".github/workflows/image.yml", "'' {'v': []}")
 
 
 def _moved(settings: dict[str, Any]) -> dict[str, Any]:

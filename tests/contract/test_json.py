@@ -168,9 +168,21 @@ def test_the_plan_of_a_release_and_a_registry_that_does_not_answer(shop: Checkou
     assert (code, len(found["bases"])) == (6, 1)
 
 
-@pytest.mark.parametrize("how", ["--resume", "--pick-up"])
-def test_a_resumed_release_skips_what_it_has_skipped(shop: Checkout, how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "folder"),
+    [
+        pytest.param("--resume", "dist", id="resume"),
+        pytest.param("--pick-up", "dist", id="pick-up"),
+        pytest.param("--resume --only api", "dist/api", id="one of several"),
+    ],
+)
+def test_a_resumed_release_skips_what_it_has_skipped(shop: Checkout, how: str, folder: str) -> None:
     (shop.root / ".git/info/exclude").write_text("dist/\n", encoding="utf-8")
+    if "api" in how:
+        with (shop.root / "buildlib.toml").open("a", encoding="utf-8") as file:
+            file.write('[images.api]\ndockerfile = "Dockerfile"\n')
+        shop.git("commit", "--quiet", "--all", "--message", "several")
+        shop.git("tag", "--force", "v1.2.3")
     receipt = Receipt(
         image=shop.image,
         version="1.2.3",
@@ -183,11 +195,12 @@ def test_a_resumed_release_skips_what_it_has_skipped(shop: Checkout, how: str) -
             GateRecord(gate="sign", state="left out", detail="publish.sign = false"),
         ],
     )
-    write_receipt(shop.root / "dist/receipt.json", receipt)
+    write_receipt(shop.root / folder / "receipt.json", receipt)
 
     def skipped(words: str) -> dict[str, str]:
-        code, found = _answer(shop, f"docker-publish --dry-run {words}")
+        code, answer = _answer(shop, f"docker-publish --dry-run {words}")
         assert code == 0
+        found = answer.get("images", {}).get("api", answer)
         assert set(found["gates"]) == {"smoke"} - {one["gate"] for one in found["skipped"]}
         return {one["gate"]: one["reason"] for one in found["skipped"]}
 
@@ -197,7 +210,7 @@ def test_a_resumed_release_skips_what_it_has_skipped(shop: Checkout, how: str) -
     assert skipped(f"{how} --skip-gate smoke --reason again") == {"smoke": "again", **unsigned}
     # A finished release, and another commit, are not what was begun.
     for changes in ({"finished": True}, {"revision": "f" * 40}):
-        write_receipt(shop.root / "dist/receipt.json", replace(receipt, **changes))
+        write_receipt(shop.root / folder / "receipt.json", replace(receipt, **changes))
         assert skipped(how) == unsigned
 
 

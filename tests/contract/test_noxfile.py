@@ -155,6 +155,18 @@ def test_sessions_with_an_environment_prepare_it_and_run_there(
     ]
 
 
+def test_two_images_with_one_short_name_have_reports_of_their_own(
+    make_checkout: Make, tmp_path: Path
+) -> None:
+    config = '[images.api]\nimage = "a/shop"\n[images.web]\nimage = "b/shop"\n'
+    call = "buildlib.nox.sessions(install=made)"
+    ran = _ran(make_checkout(config=config), tmp_path / "bin", call, "-s", "smoke")
+    assert ran[1::2] == [
+        f"in repo: -m buildlib docker-smoke --only {name} --junit dist/{name}/shop-smoke.xml"
+        for name in ("api", "web")
+    ]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -34,8 +34,10 @@ WRITES = {
 }
 PINNED = re.compile(r"[a-z-]+/[a-z-]+@[0-9a-f]{40}")
 # Of this repository, at the commit of the workflow.
-OWN_ACTION = "$/.github/actions/buildlib"
-USES = re.compile(rf"^\s*(?:- )?uses: (?:\S+ # v\d+\.\d+\.\d+|{re.escape(OWN_ACTION)})$")
+OWN_ACTION, NAMING_ACTION = "$/.github/actions/buildlib", "$/.github/actions/artifact-name"
+OWN_ACTIONS = {OWN_ACTION, NAMING_ACTION}
+OWN = "|".join(map(re.escape, OWN_ACTIONS))
+USES = re.compile(rf"^\s*(?:- )?uses: (?:\S+ # v\d+\.\d+\.\d+|{OWN})$")
 # Of bootstrap.sh, before its command.
 BOOTSTRAP = {"--install-engine", "--release-tools", "--as-root"}
 CONFIG = load_config(ROOT, {})
@@ -90,8 +92,9 @@ def test_a_workflow_may_do_nothing_and_runs_once_at_a_time(name: str) -> None:
     assert workflow["concurrency"]["group"]
     # What is half proposed, published or told is not interrupted.
     assert workflow["concurrency"]["cancel-in-progress"] is (name == "ci.yml")
-    # Of three tags that are pushed together, the second would be cancelled by the third.
-    assert workflow["concurrency"].get("queue") == ("max" if name == "release.yml" else None)
+    # Of three releases that begin together, the second would be cancelled by the third.
+    releases = name in {"image.yml", "release.yml"}
+    assert workflow["concurrency"].get("queue") == ("max" if releases else None)
     own = {"push", "pull_request", "schedule", "workflow_dispatch"}
     assert set(_triggers(name)) <= ({"workflow_call"} if name == "image.yml" else own)
     assert "env" not in workflow
@@ -118,11 +121,11 @@ def test_actions_are_pinned_by_commit_with_their_version_beside(name: str) -> No
     assert not [line for line in lines if not USES.match(line)]
     used = {step.text["uses"] for step in STEPS if step.workflow == name and "uses" in step.text}
     assert len(used) <= len(lines)
-    assert not [one for one in used - {OWN_ACTION} if not PINNED.fullmatch(one)]
+    assert not [one for one in used - OWN_ACTIONS if not PINNED.fullmatch(one)]
 
 
 def test_an_action_has_one_version_everywhere() -> None:
-    used = {step.text["uses"] for step in STEPS if "uses" in step.text} - {OWN_ACTION}
+    used = {step.text["uses"] for step in STEPS if "uses" in step.text} - OWN_ACTIONS
     assert sorted(one.partition("@")[0] for one in used) == [
         "actions/checkout",
         "actions/download-artifact",
@@ -367,30 +370,37 @@ def test_each_platform_is_smoked_where_it_is_native() -> None:
         assert one["runner"].endswith("-arm") == one["platform"].endswith("arm64")
 
 
-def test_a_release_that_is_run_again_has_what_it_made_before() -> None:
-    steps = [one for one in STEPS if (one.workflow, one.job) == ("release.yml", "images")]
+@pytest.mark.parametrize("job", [("release.yml", "images"), ("image.yml", "release")])
+def test_a_release_that_is_run_again_has_what_it_made_before(job: tuple[str, str]) -> None:
+    steps = [one for one in STEPS if (one.workflow, one.job) == job]
     names = [one.text.get("uses", "").partition("@")[0] or "a command" for one in steps]
-    assert names[-3:] == ["actions/download-artifact", "a command", "actions/upload-artifact"]
+    others = job[0] == "image.yml"
+    command = OWN_ACTION if others else "a command"
+    assert names[-3:] == ["actions/download-artifact", command, "actions/upload-artifact"]
     back, publishes, kept = (one.text for one in steps[-3:])
-    assert publishes["run"].endswith("invoke docker-publish --pick-up")
+    release = publishes["with"]["tasks"] if others else publishes["run"]
+    assert release.endswith("${{ inputs.release }}" if others else "docker-publish --pick-up")
+    folder = "${{ inputs.directory }}/dist" if others else "dist"
     # By a pattern, of which there may be none: the first time there is nothing yet.
     assert back["with"] == {
         "pattern": kept["with"]["name"],
         "merge-multiple": True,
-        "path": "dist",
+        "path": folder,
     }
     # A second attempt keeps its own in their place.
     assert kept["with"]["overwrite"] is True
     assert kept["if"] == "${{ !cancelled() }}"
-    paths = kept["with"]["path"].split()
-    # All of them together are what lies in that directory: it is their common one.
-    assert {str(Path(path).parent) for path in paths} == {"dist"}
+    paths = kept["with"]["path"].splitlines()
+    # All of them together are what lies in that directory: it is their common one. With several
+    # images, each has a directory of its own in it.
+    assert {str(Path(path).parent) for path in paths} == {f"{folder}/**" if others else folder}
 
 
 # --- for other repositories ------------------------------------------------------------------
 
 
 ACTION = _load(ROOT / ".github" / "actions" / "buildlib" / "action.yml")
+NAMING = _load(ROOT / ".github" / "actions" / "artifact-name" / "action.yml")
 # It prints what it was called with, and calls what comes after its own words.
 SCRIPT = """\
 #!/bin/sh
@@ -408,12 +418,33 @@ def test_what_the_workflow_for_others_runs_are_tasks(parser: Parser) -> None:
     assert check["with"]["tasks"] == "${{ inputs.checks }}"
     checks = [one.name for one in parser.parse_argv(inputs["checks"]["default"].split())]
     assert checks == ["docker-build", "docker-policy", "docker-smoke"]
-    (publish,) = parser.parse_argv(release["with"]["tasks"].split())
+    assert check["with"]["tools"] == "${{ inputs.tools }}"
+    assert release["with"]["tasks"] == "${{ inputs.release }}"
+    (publish,) = parser.parse_argv(inputs["release"]["default"].split())
     assert (publish.name, publish.args["pick-up"].value) == ("docker-publish", True)
     assert set(release["with"]["tools"].split()) <= set(GOTOOLS.TOOLS)
     for step in (check, release):
         assert set(step["with"]) <= set(ACTION["inputs"])
         assert step["with"]["directory"] == "${{ inputs.directory }}"
+
+
+def test_jobs_of_one_workflow_release_side_by_side(tmp_path: Path) -> None:
+    told_apart = "${{ inputs.directory }}", "${{ inputs.release }}"
+    group = WORKFLOWS["image.yml"]["concurrency"]["group"]
+    assert all(one in group for one in told_apart)
+    (naming,) = [step.text for step in STEPS if step.text.get("uses") == NAMING_ACTION]
+    assert naming["with"] == {"release": " ".join(told_apart)}
+    (step,) = NAMING["runs"]["steps"]
+    assert "${{" not in step["run"]
+    outputs = tmp_path / "outputs"
+    for release in ("a/b x", "a-b x", "a/b x --only y", "a/b x"):
+        env = unmeasured(RELEASE=release, GITHUB_OUTPUT=str(outputs))
+        argv = ["bash", "-e", "-o", "pipefail", "-c", step["run"]]
+        subprocess.run(argv, env=env, check=True)
+    *names, again = outputs.read_text("utf-8").splitlines()
+    assert again == names[0]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"name=publication-a-b-x[a-z0-9-]+", one) for one in names)
 
 
 def test_the_workflow_for_others_passes_the_secrets_that_it_takes() -> None:
@@ -430,6 +461,7 @@ def test_the_action_runs_the_tasks_with_the_scripts_beside_it(tmp_path: Path, to
     here, source = tmp_path / "here", tmp_path / "the source"
     (source / "scripts").mkdir(parents=True)
     here.mkdir()
+    (here / "file").touch()
     for name in ("containerd-store.sh", "bootstrap.sh", "gotools.py"):
         assert os.access(ROOT / "scripts" / name, os.X_OK)
         (source / "scripts" / name).write_text(SCRIPT, encoding="utf-8")
@@ -442,7 +474,7 @@ def test_the_action_runs_the_tasks_with_the_scripts_beside_it(tmp_path: Path, to
             assert "${{" not in step["run"]
             env = {
                 name: value.replace("${{ github.action_path }}/../../..", str(source))
-                .replace("${{ inputs.tasks }}", "docker-smoke --platform all")
+                .replace("${{ inputs.tasks }}", "docker-smoke --platform *")
                 .replace("${{ inputs.tools }}", tools)
                 for name, value in step["env"].items()
             }
@@ -451,7 +483,7 @@ def test_the_action_runs_the_tasks_with_the_scripts_beside_it(tmp_path: Path, to
                 argv, cwd=here, env=unmeasured(**env), capture_output=True, text=True, check=True
             )
             printed.append(done.stdout.strip().replace(str(source), "SOURCE"))
-    run = "--install-engine python -m buildlib docker-smoke --platform all in here"
+    run = "--install-engine python -m buildlib docker-smoke --platform * in here"
     built = "gotools.py cosign grype -- SOURCE/scripts/bootstrap.sh"
     assert printed == [
         "containerd-store.sh --restart in here",
@@ -460,16 +492,28 @@ def test_the_action_runs_the_tasks_with_the_scripts_beside_it(tmp_path: Path, to
 
 
 def test_the_lines_that_call_it_are_in_the_documentation_and_clean(tmp_path: Path) -> None:
-    text = workflow_text(CONFIG.tag_prefix, CONFIG.source.partition(".com/")[2], "0" * 40)
+    text = workflow_text({CONFIG.tag_prefix: ()}, "", CONFIG.source.partition(".com/")[2], "0" * 40)
     assert len(text.splitlines()) == 10
+    prefixes = {"v": ["web"], "api/v": ["api.v2", "worker"]}
+    several = workflow_text(prefixes, "services", "a/b", "0" * 40)
     page = (ROOT / "docs" / "automation.md").read_text("utf-8")
     assert f"```yaml\n# .github/workflows/image.yml\n{text}```" in page
     assert f"```python\n# noxfile.py\n{NOXFILE}```" in page
     path = tmp_path / ".github" / "workflows" / "image.yml"
     path.parent.mkdir(parents=True)
     path.write_text(text, encoding="utf-8")
+    other = path.with_name("several.yml")
+    other.write_text(several, encoding="utf-8")
+    assert _load(other)[True]["push"] == {"tags": ["v*", "api/v*"]}
+    api = _load(other)["jobs"]["image_api_v2"]
+    assert api["if"] == "github.ref_type != 'tag' || startsWith(github.ref_name, 'api/v')"
+    only = "--only api.v2 --only worker"
+    assert api["with"]["release"] == f"docker-publish --pick-up {only}"
+    assert api["with"]["directory"] == "services"
+    checks = _triggers("image.yml")["workflow_call"]["inputs"]["checks"]["default"]
+    assert api["with"]["checks"].replace(f" {only}", "") == checks
     zizmor = str(Path(sys.executable).parent / "zizmor")
-    argv = [zizmor, "--offline", "--no-progress", "--persona", "auditor", str(path)]
+    argv = [zizmor, "--offline", "--no-progress", "--persona", "auditor", str(tmp_path)]
     done = subprocess.run(argv, env=unmeasured(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     (job,) = _load(path)["jobs"].values()

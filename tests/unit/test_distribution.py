@@ -20,7 +20,11 @@ Version: 4.5.6
 Project-URL: Source, https://github.com/you/some-thing
 Project-URL: Schema, https://example.org/schema.json
 """
-ORIGIN = '{"url": "https://example.org/x.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}'
+ORIGIN = (
+    '{"url": "https://github.com/fork/thing.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}'
+)
+
+PLAIN = {"v": ()}
 
 
 @pytest.fixture
@@ -49,13 +53,13 @@ def test_version_and_addresses_are_those_of_the_metadata() -> None:
     assert distribution.version() == "4.5.6"
     assert distribution.address("Schema") == "https://example.org/schema.json"
     assert distribution.address("Other") == ""
-    assert distribution.commit() == ""
+    assert distribution.origin() == ("", "")
 
 
 @pytest.mark.usefixtures("nowhere")
 def test_a_checkout_that_is_not_installed_says_nothing() -> None:
     assert (distribution.version(), distribution.address("Schema")) == ("", "")
-    assert (distribution.commit(), schema_line(), own_workflow("v")) == ("", "", "")
+    assert (distribution.origin(), schema_line(), own_workflow(PLAIN)) == (("", ""), "", "")
 
 
 @pytest.mark.usefixtures("installed")
@@ -68,11 +72,14 @@ def test_a_configuration_with_the_line_of_the_schema_is_read(tmp_path: Path) -> 
 
 
 def test_the_workflow_is_of_the_commit_that_was_installed(installed: Path) -> None:
-    # From an index, or a directory.
-    assert own_workflow("v") == ""
-    (installed / "direct_url.json").write_text('{"url": "file:///x", "dir_info": {}}')
-    assert own_workflow("v") == ""
+    # From an index, a directory, or a server that is not GitHub.
+    assert own_workflow(PLAIN) == ""
+    elsewhere = ORIGIN.replace("github.com", "notgithub.com")
+    for text in ('{"url": "file:///x", "dir_info": {}}', elsewhere):
+        (installed / "direct_url.json").write_text(text)
+        assert own_workflow(PLAIN) == ""
+    # A fork has commits of its own.
     (installed / "direct_url.json").write_text(ORIGIN)
-    text = own_workflow("cli/v")
-    assert "    uses: you/some-thing/.github/workflows/image.yml@abc\n" in text
+    text = own_workflow({"cli/v": ()})
+    assert "    uses: fork/thing/.github/workflows/image.yml@abc\n" in text
     assert '    tags: ["cli/v*"]\n' in text

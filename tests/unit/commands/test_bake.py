@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from buildlib.commands.bake import bake
+from buildlib.commands.bake import _with_those_below, bake
 from buildlib.commands.session import Edge
 from buildlib.errors import InputError
 
@@ -77,6 +78,31 @@ def test_a_target_is_what_docker_build_builds(
     assert web["attest"] == ["type=provenance,disabled=true"]
 
 
+def test_paths_below_the_project_are_relative_and_others_are_named(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = CONFIG.replace('{ env = "TOKEN" }', '{ file = "token" }')
+    for name in ("token", "key"):
+        (root / name).write_text("x", encoding="utf-8")
+    (root / "shared").mkdir()
+    build = '[build]\nssh = ["default=key"]\ncontexts = { shared = "shared", all = "." }\n'
+    caches = f'cache-from = ["type=local,src={root}/cache"]\n'
+    caches += 'cache-to = ["type=local,dest=/var/c"]\n'
+    (root / "buildlib.toml").write_text(f"{caches}{text}{build}", encoding="utf-8")
+    bake(_run(root), printed=True, output="")
+    out, err = capsys.readouterr()
+    base = json.loads(out)["target"]["base"]
+    assert base["contexts"] == {"shared": "./shared", "all": "."}
+    assert base["secret"] == ["id=token,src=./token"]
+    assert base["ssh"] == ["default=./key"]
+    assert base["cache-from"] == ["type=local,src=./cache"]
+    assert base["cache-to"] == ["type=local,dest=/var/c"]
+    assert str(root) not in out
+    where = "cache-to names a path outside the project, which other machines may not have"
+    # Once for each target.
+    assert err.count("names a path outside") == err.count(f"{where}: type=local,dest=/var/c") == 2
+
+
 def test_a_project_of_one_image_has_one_target(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +124,14 @@ def test_it_is_printed_or_written(root: Path, capsys: pytest.CaptureFixture[str]
     bake(_run(root), printed=False, output=str(path))
     assert json.loads(path.read_text(encoding="utf-8")) == printed
     assert capsys.readouterr().out == f"{path}\n"
+
+
+def test_many_images_that_are_based_on_two_others_are_ordered_at_once() -> None:
+    made: list[Any] = []
+    for number in range(64):
+        below = tuple((one.config.name, one) for one in made[-2:])
+        made.append(SimpleNamespace(config=SimpleNamespace(name=f"a{number}"), below=below))
+    assert _with_those_below(reversed(made)) == made
 
 
 def test_two_images_are_never_one_target(root: Path) -> None:

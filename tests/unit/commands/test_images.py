@@ -142,11 +142,18 @@ def test_the_others_are_built_if_one_fails(
     assert images["web"]["error"]["what"] == "it is not built, as base failed"
 
 
-def test_every_failure_is_an_error_of_its_image(root: Path) -> None:
+def test_every_failure_is_an_error_of_its_image(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     docker = Docker(failing=["web", "api"])
     with pytest.raises(ProblemsError) as caught:
         _build(Run(root, docker), Batch(keep_going=True))
     assert [one.what.partition(":")[0] for one in caught.value.problems] == ["web", "api"]
+    # The errors are printed once, by the task.
+    printed = capsys.readouterr().err
+    assert "error: " not in printed
+    for name in ("web", "api"):
+        assert printed.count(f"{name} failed: its error is printed at the end") == 1
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

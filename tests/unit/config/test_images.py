@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config.config import load_config, load_images
+from buildlib.config.config import ConfigFile, check_table, load_config, load_images
 from buildlib.errors import BuildlibError, InputError, ProblemsError
 
 SHOP = """\
@@ -73,8 +73,12 @@ def test_each_image_knows_where_a_value_came_from(tmp_path: Path) -> None:
 
 def test_what_an_image_writes_is_apart_from_the_others(tmp_path: Path) -> None:
     text = '[registries.main]\nrepository = "r.example/shop"\n[run]\ndata-path = "/data"\n'
-    text += '[images.a]\n[images.b]\nregistries.main.repository = "r.example/other"\n'
+    text += '[smoke]\nport = 8080\nsize-record = "kept/sizes.json"\n'
+    text += '[images.a]\n[images.b]\nsmoke.size-record = "b.json"\n'
+    text += 'registries.main.repository = "r.example/other"\n'
     a, b = load_images(_write(tmp_path, text), {})
+    assert (a.smoke.size_record, b.smoke.size_record) == ("kept/sizes-a.json", "b.json")
+    assert (a.smoke.port, b.smoke.port) == (8080, 8080)
     assert (a.folder("dist"), b.folder("dist")) == ("dist/a", "dist/b")
     assert (a.run.data_dir, b.run.data_dir) == ("data/a", "data/b")
     assert a.registries[0].repository == "r.example/shop/a"
@@ -113,6 +117,23 @@ def test_two_images_may_be_told_apart_by_their_tags(tmp_path: Path) -> None:
     assert [one.image for one in load_images(_write(tmp_path, text), {})] == ["x", "x"]
 
 
+def test_a_table_that_is_about_to_be_written_has_no_image_twice() -> None:
+    images = {"web": {}, "api": {"image": "shop/web"}}
+    assert not check_table({"image": "store", "images": images})
+    (problem,) = check_table({"image": "shop", "images": images}).values()
+    assert problem.what == "images.api.image is that of images.web, with the same tags"
+
+
+def test_many_that_are_based_on_two_others_are_ordered_at_once(tmp_path: Path) -> None:
+    names = [f"a{number}" for number in range(64)]
+    text = "".join(
+        f"[images.{name}.base-images]\n"
+        + "".join(f'"{one}" = "image:{one}"\n' for one in names[max(0, number - 2) : number])
+        for number, name in reversed([*enumerate(names)])
+    )
+    assert ConfigFile(_write(tmp_path, text), {}).names == tuple(names)
+
+
 def test_all_of_it_works_in_pyproject_toml(tmp_path: Path) -> None:
     text = '[tool.buildlib]\nimage = "x"\n[tool.buildlib.images.a]\ntitle = "A"\n'
     config = load_config(_write(tmp_path, text, "pyproject.toml"), {}, image="a")
@@ -125,6 +146,15 @@ CIRCLE = """\
 "b" = "image:b"
 [images.b.base-images]
 "a" = { source = "image:a" }
+"""
+
+
+REGISTRY = """\
+[registries.main]
+repository = "r/shop"
+[images.web]
+[images.api.registries.main]
+repository = "r/shop/web"
 """
 
 
@@ -151,7 +181,17 @@ CIRCLE = """\
         (
             'images = { a = { image = "x" }, b = { image = "x" } }\n',
             "images.b.image is that of images.a, with the same tags",
-            "give each an image of its own, or tags with a suffix",
+            "give each one of its own, or tags with a suffix",
+        ),
+        (
+            'image = "r/shop"\n[images.web]\n[images.api]\nimage = "r/shop/web"\n',
+            "images.api.image is that of images.web, with the same tags",
+            "give each one of its own, or tags with a suffix",
+        ),
+        (
+            REGISTRY,
+            "images.api.registries.main.repository is that of images.web, with the same tags",
+            "give each one of its own, or tags with a suffix",
         ),
         ("[images.API]\n", "images.API from file (buildlib.toml) must be", ""),
         ("images = 1\n", "images from file (buildlib.toml) must be a table of tables", ""),
