@@ -236,6 +236,42 @@ def test_a_password_in_an_instruction_is_not_shown(tmp_path: Path) -> None:
         assert "***" in text
 
 
+@pytest.mark.parametrize(
+    ("made_by", "shown"),
+    [
+        (
+            "RUN |1 DB_PASSWORD=hidden-5 /bin/sh -c ./setup # buildkit",
+            "RUN |1 DB_PASSWORD=*** /bin/sh -c ./setup # buildkit",
+        ),
+        (
+            "|2 DB_PASSWORD=two hidden words MODE=fast /bin/sh -c ./setup",
+            "|2 DB_PASSWORD=*** MODE=fast /bin/sh -c ./setup",
+        ),
+        (
+            "RUN /bin/sh -c API_TOKEN='a hidden-6' ./setup",
+            "RUN /bin/sh -c API_TOKEN=*** ./setup",
+        ),
+        ("RUN |1 OPEN_TOKEN=x /bin/sh -c y", "RUN |1 OPEN_TOKEN=x /bin/sh -c y"),
+    ],
+)
+def test_secret_arguments_of_an_instruction_are_not_shown(
+    tmp_path: Path, made_by: str, shown: str
+) -> None:
+    writer = OciWriter()
+    layers = [writer.tar(tar(TarEntry("x", data=b"1")))]
+    image = writer.image(
+        layers, [{"created_by": made_by}], ("linux", "amd64"), config=dict(RUNTIME)
+    )
+    report = _diff(
+        _write(tmp_path / "old.tar"),
+        writer.write(tmp_path / "new.tar", image),
+        DiffRequest(allowed=("OPEN_*",)),
+    )
+    (layer,) = (one for one in report.platforms[0].of(Section.LAYERS) if one.what == "added")
+    assert layer.item == shown
+    assert "hidden" not in json.dumps(report.as_dict())
+
+
 def test_a_layer_that_is_larger_is_found_by_its_instruction(tmp_path: Path) -> None:
     old = _write(tmp_path / "old.tar", more=[TarEntry("x", data=b"1")])
     new = _write(tmp_path / "new.tar", more=[TarEntry("x", data=b"12")])
