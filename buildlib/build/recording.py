@@ -271,7 +271,8 @@ class Recording:
             error=hidden(one.error)[:_ERROR],
             size=sum(one.sizes.values()),
             warnings=tuple(map(hidden, one.warnings)),
-            log=tuple(map(hidden, short_log(one.head, [*one.log], one.lines))),
+            # What is cut first may leave a part of a secret.
+            log=short_log([*map(hidden, one.head)], [*map(hidden, one.log)], one.lines),
         )
 
     def end(self, result: BuildResult | None, error: BaseException | None) -> None:

@@ -305,6 +305,19 @@ def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def test_a_secret_where_a_line_is_cut_leaves_nothing_of_it(project: Path) -> None:
+    secret = "hunter2-and-more"
+    line = "x" * 495 + secret
+    log = json.dumps({"logs": [{"vertex": "1", "data": _encoded(f"{line}\n" * 120)}]})
+    docker = Docker(_vertex("1", "[1/1] RUN x", completed=None), log, code=1)
+    _build(project, docker, {"KEY": secret}, secrets=("id=key,env=KEY",))
+    (record,) = _store(project).usable()
+    kept = record.steps[0].log
+    assert len(kept) == 101
+    assert {len(one) for one in kept} == {500, len("… 20 lines …")}
+    assert not [one for one in kept if "hun" in one]
+
+
 def test_a_secret_that_another_one_holds_leaves_nothing_of_that() -> None:
     for values in (("hunter", "hunter2-too"), ("hunter2-too", "hunter")):
         assert Redaction(values).text("a hunter2-too, a hunter") == f"a {HIDDEN}, a {HIDDEN}"
