@@ -499,7 +499,23 @@ def test_the_builder_of_the_configuration_is_on_record(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("argv", "x"), ("argv", [1]), ("args", []), ("args", {"A": 1}), ("seconds", None), ("id", 1)],
+    [
+        ("argv", "x"),
+        ("argv", [1]),
+        ("args", []),
+        ("args", {"A": 1}),
+        ("seconds", None),
+        ("id", 1),
+        ("gates", [1]),
+        ("registries", ["x"]),
+        ("registries", [{"tags": 1}]),
+        ("files", {"a": [1, 2, 3]}),
+        ("files", {"a": ["100644", "2", "d"]}),
+        ("files", {"a": ["100644", 2]}),
+        ("instructions", [{"text": 1, "body": ""}]),
+        ("instructions", [{"text": "RUN x", "body": None}]),
+        ("steps", [1]),
+    ],
 )
 def test_a_record_whose_values_are_something_else_is_damaged(key: str, value: object) -> None:
     data = json.loads(Record(id="1", steps=(Step(digest="d", name="n"),)).as_json())
