@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildlib.build.build_image import build_image
+from buildlib.build.context import written_folders
 from buildlib.build.planner import BuildRequest
 from buildlib.config.config import load_config
 from buildlib.dockerfile.definitions import InstructionText
 from buildlib.dockerfile.ignore import DockerIgnore
-from buildlib.errors import CancelledError, EngineError
+from buildlib.errors import CancelledError, EngineError, InputError
 from buildlib.executor import Completed, Watch
 from buildlib.git.facts import NoGit
 from buildlib.records.files import Hashes, matcher, read_files
@@ -185,6 +186,35 @@ def test_the_state_directory_is_below_the_home_by_default(project: Path, tmp_pat
     assert store
     assert store.folder.parent == tmp_path / ".local/state/buildlib"
     assert store.folder.name.startswith("thing-")
+
+
+@pytest.mark.parametrize("folder", [".", "./", "a/..", "~nobodyhere/x"])
+def test_a_directory_that_can_not_be_meant_is_refused(project: Path, folder: str) -> None:
+    text = f'image = "thing"\n[records]\ndirectory = "{folder}"\n'
+    (project / "buildlib.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"records\.directory"):
+        load_config(project, {})
+
+
+@pytest.mark.parametrize("folder", ["..", "{root}", "~", "/"])
+def test_a_directory_that_contains_the_project_is_refused(project: Path, folder: str) -> None:
+    env = {"HOME": str(project.parent)}
+    text = f'image = "thing"\n[records]\ndirectory = "{folder.format(root=project)}"\n'
+    (project / "buildlib.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="records can't be kept in"):
+        open_store(load_config(project, {}), env)
+    # Nothing there counts as written by tasks.
+    assert written_folders(a_project(project, env=env)) == ("dist",)
+
+
+def test_the_home_directory_is_that_of_the_environment(project: Path, tmp_path: Path) -> None:
+    text = 'image = "thing"\n[records]\ndirectory = "~/kept"\n'
+    (project / "buildlib.toml").write_text(text, encoding="utf-8")
+    config = load_config(project, {})
+    store = open_store(config, {"HOME": str(tmp_path / "home")})
+    assert store
+    assert store.folder == tmp_path / "home/kept"
+    assert open_store(config, {}) is None
 
 
 def test_the_oldest_records_are_removed(tmp_path: Path) -> None:
