@@ -19,8 +19,8 @@ from tarwriter import CAPABILITY, TarEntry, tar
 from buildlib.config.diff import RULES, DiffSettings
 from buildlib.diff.check import DiffRequest, Subject, diff_images
 from buildlib.diff.compare import Change, Section, compare
-from buildlib.diff.describe import Description, LayerFacts, capabilities
-from buildlib.diff.report import DiffReport, PlatformDiff, Side
+from buildlib.diff.describe import HIDDEN, Description, LayerFacts, capabilities
+from buildlib.diff.report import DiffReport, PlatformDiff, Side, detail
 from buildlib.diff.rules import broken_rules
 from buildlib.errors import InputError
 from buildlib.executor import Completed
@@ -527,6 +527,41 @@ def _report(*changes: Change, sizes: tuple[int, int] = (100, 110)) -> DiffReport
         platform="linux/amd64", digests=("", ""), sizes=sizes, changes=tuple(changes)
     )
     return DiffReport(old=old, new=new, platforms=(one,))
+
+
+def test_long_paths_and_values_are_cut_where_they_say_least() -> None:
+    folder = "opt/" + "x" * 80
+    path = f"{folder}/bin:/usr/bin"
+    changes = (
+        Change(section=Section.FILES, item=f"{folder}/one.py", new={"kind": "file"}),
+        Change(section=Section.FILES, item=f"{folder}/two.py", new={"kind": "file"}),
+        Change(
+            section=Section.CONFIGURATION,
+            item="env PATH",
+            old={"value": path},
+            new={"value": f"{path}:/sbin"},
+        ),
+        Change(
+            section=Section.CONFIGURATION,
+            item="env TOKEN",
+            old={"value": HIDDEN},
+            new={"value": HIDDEN},
+        ),
+        Change(
+            section=Section.SIZE,
+            item="image",
+            old={"stored": 10_000_001},
+            new={"stored": 10_000_002},
+        ),
+    )
+    text = _report(*changes).as_text()
+    assert "xxx/one.py" in text
+    assert "xxx/two.py" in text
+    assert "/bin:/usr/bin → …" in text
+    assert "/bin:/usr/bin:/sbin" in text
+    assert "stored 10000001 B → 10000002 B" in text
+    assert text.count("another value") == 1
+    assert [detail(one) for one in changes if one.item == "env TOKEN"] == ["another value"]
 
 
 @pytest.mark.parametrize("case", BROKEN)
