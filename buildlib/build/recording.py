@@ -284,6 +284,9 @@ class Recording:
         """
         with interrupts.held(), self._spared():
             if not self._files.wait(None if result else _PATIENCE):
+                why = f"its files were not read within {_PATIENCE:.0f} s after its end"
+                self._console.note(f"no record of this build is kept: {why}")
+                self._hashes.save(ended=False)
                 return
             record = self._files_known
             self._collect()

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.errors import CancelledError, EngineError, InputError
 from buildlib.executor import Completed, Watch
 from buildlib.git.facts import NoGit
-from buildlib.records.files import Hashes, matcher, read_files
+from buildlib.records.files import Hashes, Taken, matcher, read_files
 from buildlib.records.record import (
     File,
     Record,
@@ -172,6 +173,31 @@ def test_a_directory_that_can_not_be_written_never_fails_a_build(
     shown = _build(project, Docker())
     assert shown.count("no record of this build is kept") == 1
     assert "records = false turns records off" in shown
+
+
+def test_a_failed_build_whose_files_take_too_long_says_so_and_keeps_what_is_hashed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, gone, ended = project / "app/main.go", str(project / "app/other.go"), Event()
+    store = _store(project)
+    store.folder.mkdir(parents=True)
+    store.hashes.write_text(json.dumps({gone: [1, 2, 3, 4, "d"]}), encoding="utf-8")
+
+    def read(_: Path, __: object, ___: object, hashes: Hashes) -> Taken:
+        hashes.digest(str(app), app.stat())
+        ended.wait(20)
+        return Taken({})
+
+    monkeypatch.setattr("buildlib.records.files._RACY", -1)
+    monkeypatch.setattr("buildlib.build.recording.read_files", read)
+    monkeypatch.setattr("buildlib.build.recording._PATIENCE", 0.5)
+    try:
+        shown = _build(project, Docker(code=1))
+    finally:
+        ended.set()
+    assert shown.count("no record of this build is kept: its files were not read within") == 1
+    assert store.paths() == []
+    assert set(json.loads(store.hashes.read_text("utf-8"))) == {str(app), gone}
 
 
 @pytest.mark.parametrize(
