@@ -522,6 +522,53 @@ def test_buildx_is_asked_once_about_its_builder(project: Path) -> None:
     assert asked == [True, False]
 
 
+def test_buildx_is_asked_again_after_a_day_and_about_a_builder_that_was_created_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = project / "buildx/instances/farm"
+    instance.parent.mkdir(parents=True)
+    instance.touch()
+    env = {"BUILDX_CONFIG": str(project / "buildx"), "BUILDX_BUILDER": "farm"}
+    answer = "Name: farm\nDriver: remote\n\nNodes:\nName: n\nBuildKit version: v1\n"
+
+    def asks() -> bool:
+        docker = Docker()
+        docker.answers["docker", "buildx", "inspect"] = Completed(code=0, stdout=answer)
+        _build(project, docker, env)
+        return ("docker", "buildx", "inspect") in docker.asked
+
+    assert [asks(), asks()] == [True, False]
+    os.utime(instance, (1, 1))
+    assert [asks(), asks()] == [True, False]
+    monkeypatch.setattr("buildlib.build.recording._FRESH", -1)
+    assert asks()
+
+
+@pytest.mark.parametrize("name", ["builders", "hashes"])
+def test_a_record_is_kept_where_nothing_beside_it_can_be_written(
+    project: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left")
+
+    module = {"builders": "buildlib.build.recording", "hashes": "buildlib.records.files"}[name]
+    monkeypatch.setattr("buildlib.records.files._RACY", -1)
+    monkeypatch.setattr(f"{module}.write_file", refuse)
+    answer = "Name: b\nDriver: docker\n\nNodes:\nName: n\nBuildKit version: v1\n"
+    docker = Docker()
+    docker.answers["docker", "buildx", "inspect"] = Completed(code=0, stdout=answer)
+    assert "no record" not in _build(project, docker)
+    (record,) = _store(project).usable()
+    assert record.node == "n"
+
+
+def test_a_summary_that_can_not_be_written_is_not_taken_for_the_record(project: Path) -> None:
+    shown = _build(project, Docker(), {"GITHUB_STEP_SUMMARY": str(project)})
+    assert "no record" not in shown
+    assert shown.count(f"no summary of this build is written: can't write to {project}: ") == 1
+    assert len(_store(project).paths()) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "variable", "name"),
     [
