@@ -21,18 +21,34 @@ from buildlib.project import Project
 DIST: Final = "dist"
 # Where programs go.
 BIN: Final = "bin"
+# What is in the directory of records: they, and what is kept beside them, also while it is written.
+_RECORDS: Final = (
+    *("/[0-9]*-*.json", "/key", "/hashes", "/builders"),
+    *("/.[0-9]*", "/.key.*", "/.hashes.*", "/.builders.*"),
+)
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
 def written_folders(project: Project) -> tuple[str, ...]:
     """Return the folders below the project that its tasks write."""
-    config = project.config
-    return (
+    config, records = project.config, _records(project)
+    folders = (
         DIST,
         *([BIN] if config.binary_target else []),
         *([normpath(config.run.data_dir)] if config.run.data_path else []),
-        *([normpath(kept)] if (kept := config.record_settings().directory) else []),
+        *([records] if records else []),
     )
+    return tuple(dict.fromkeys(folders))
+
+
+def _records(project: Project) -> str:
+    """Return the configured directory of records; empty: none, or none are kept there."""
+    root = project.config.root.resolve()
+    kept = project.config.record_settings().place(project.env.get("HOME", ""))
+    # Records are not kept in a directory that contains the project.
+    if not kept or root.is_relative_to(normpath(root / kept)):
+        return ""
+    return normpath(kept)
 
 
 def kept_out(project: Project, sources: Iterable[str], ignore: IgnoreFile) -> tuple[str, ...]:
@@ -86,11 +102,12 @@ def _is_meant(sources: Sequence[str], path: str) -> bool:
 def _own_files(project: Project, folder: str) -> tuple[str, ...]:
     """Return patterns of what tasks write in a folder that has files of the project as well."""
     name = _literal(project.config.short_name)
+    records = _RECORDS if folder == _records(project) else ()
     if project.config.images and folder in {DIST, BIN}:
-        return tuple(f"/{_literal(one)}" for one in project.config.images)
+        return (*(f"/{_literal(one)}" for one in project.config.images), *records)
     if folder == DIST:
-        return (f"/{name}-*", "/receipt*.json")
-    return tuple(f"/{slug}" for slug in SLUGS) if folder == BIN else ()
+        return (f"/{name}-*", "/receipt*.json", *records)
+    return (*(f"/{slug}" for slug in SLUGS), *records) if folder == BIN else records
 
 
 def _literal(path: str) -> str:

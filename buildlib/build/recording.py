@@ -20,11 +20,11 @@ from buildlib.build.preflight import read_ignore, secret_values
 from buildlib.build.progress import BuildProgress
 from buildlib.build.result import BuildResult
 from buildlib.console import BuildStep, Console
-from buildlib.docker.client_config import chosen_builder
+from buildlib.docker.client_config import buildx_folder, chosen_builder
 from buildlib.docker.engine import Builder, EngineFacts, inspect_builder
 from buildlib.dockerfile.definitions import Stage, Written, read_written, stages_of
 from buildlib.dockerfile.parser import Dockerfile
-from buildlib.errors import BuildlibError, CancelledError
+from buildlib.errors import BuildlibError, CancelledError, InputError
 from buildlib.executor import Executor
 from buildlib.files import read_regular, write_file
 from buildlib.findings.secrets import looks_secret
@@ -44,8 +44,10 @@ _ERROR: Final = 4000
 # After any time.
 _NEVER: Final = "~"
 # What is known of a builder, and of how many builders.
-_FACTS: Final = ("driver", "nodes", "BuildKit")
+_FACTS: Final = ("driver", "nodes", "BuildKit", "when")
 _BUILDERS: Final = 20
+# Seconds after which buildx is asked again: a builder may have another BuildKit.
+_FRESH: Final = 24 * 3600
 # Seconds for the files of a build that failed.
 _PATIENCE: Final = 5.0
 
@@ -191,24 +193,32 @@ class Recording:
     def _builder(self) -> tuple[str, str, str]:
         """Return the builder's driver, its nodes, and their BuildKit.
 
-        buildx is asked once for each builder and each version of the tools.
+        buildx is asked once a day for each builder and each version of the tools, and again where
+        the builder was created again.
         """
-        env, path = self._about.project.env, self._store.builders
-        words = (self._now.builder, env.get("DOCKER_HOST", ""), *sorted(self._now.tools.values()))
-        key, known = " ".join(words), dict[str, list[str]]()
+        env, path, name = self._about.project.env, self._store.builders, self._now.builder
+        words = [name, env.get("DOCKER_HOST", ""), *sorted(self._now.tools.values())]
+        with suppress(OSError):
+            words.append(str((buildx_folder(env) / "instances" / name).stat().st_mtime_ns))
+        key, known = " ".join(words), dict[str, Any]()
         with suppress(OSError, ValueError, TypeError, RecursionError):
             known = dict(json.loads(read_regular(path)))
         found = self._about.builder
-        if found is None and len(told := known.get(key, [])) == len(_FACTS):
-            driver, nodes, buildkit = told
-            return driver, nodes, buildkit
+        told = known.get(key)
+        if found is None and isinstance(told, list) and len(told) == len(_FACTS):
+            driver, nodes, buildkit, when = map(str, told)
+            if when.isdecimal() and 0 <= time.time() - int(when) < _FRESH:
+                return driver, nodes, buildkit
         found = found or inspect_builder(self._executor, self._about.plan.builder)
         versions = {one.buildkit for one in found.nodes} | {found.buildkit}
         nodes = ", ".join(one.name for one in found.nodes)
         facts = found.driver, nodes, ", ".join(sorted(filter(None, versions)))
         if all(facts):
             newest = [*known.items()][-_BUILDERS:]
-            write_file(path, json.dumps(dict(newest) | {key: list(facts)}))
+            now = str(int(time.time()))
+            # The next build asks again.
+            with suppress(OSError):
+                write_file(path, json.dumps(dict(newest) | {key: [*facts, now]}))
         return facts
 
     def follow(self, progress: BuildProgress) -> None:
@@ -271,7 +281,8 @@ class Recording:
             error=hidden(one.error)[:_ERROR],
             size=sum(one.sizes.values()),
             warnings=tuple(map(hidden, one.warnings)),
-            log=tuple(map(hidden, short_log(one.head, [*one.log], one.lines))),
+            # What is cut first may leave a part of a secret.
+            log=short_log([*map(hidden, one.head)], [*map(hidden, one.log)], one.lines),
         )
 
     def end(self, result: BuildResult | None, error: BaseException | None) -> None:
@@ -283,6 +294,9 @@ class Recording:
         """
         with interrupts.held(), self._spared():
             if not self._files.wait(None if result else _PATIENCE):
+                why = f"its files were not read within {_PATIENCE:.0f} s after its end"
+                self._console.note(f"no record of this build is kept: {why}")
+                self._hashes.save(ended=False)
                 return
             record = self._files_known
             self._collect()
@@ -306,8 +320,15 @@ class Recording:
             bases = {**record.bases} | {name: one for name, one in filter(None, images) if one}
             record = replace(record, steps=tuple(steps), bases=bases)
             self._store.write(record)
-            self._hashes.save()
-            write_summary(self._about.project.env, as_markdown(record))
+            # They are computed again.
+            with suppress(OSError):
+                self._hashes.save()
+            try:
+                write_summary(self._about.project.env, as_markdown(record))
+            except InputError as problem:
+                self._console.note(
+                    f"no summary of this build is written: {problem.what}: {problem.why}"
+                )
 
     @contextmanager
     def _spared(self) -> Iterator[None]:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from posixpath import normpath
 from typing import Final
 
 from buildlib.config.key_types import (
     NUMBER,
-    TEXT,
     KeyType,
     MismatchError,
     parse_table,
+    parse_text,
     schema_of,
     setting,
 )
+
+
+def _directory(value: object) -> str:
+    text = parse_text(value)
+    if text and normpath(text) == ".":
+        raise MismatchError("a directory other than the project itself")
+    if text.startswith("~") and text.partition("/")[0] != "~":
+        raise MismatchError("a directory, relative to the project or to ~")
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +37,17 @@ class Records:
     keep: int = setting(NUMBER, "how many records are kept", default=50)
     max_age: int = setting(NUMBER, "days after which a record is removed", default=90)
     directory: str = setting(
-        TEXT,
+        KeyType(_directory, {"type": "string"}),
         "where they are kept, relative to the project; left out: the user's state directory",
         default="",
     )
     enabled: bool = True
+
+    def place(self, home: str) -> str:
+        """Return the directory with the user's home for `~`; empty: none, or there is no home."""
+        if not self.directory.startswith("~"):
+            return self.directory
+        return home + self.directory[1:] if home.startswith("/") else ""
 
 
 def parse_records(value: object, where: str) -> Records:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from buildlib.findings.secrets import has_credentials, is_token, looks_secret
+from buildlib.findings.secrets import hide_assigned, looks_secret
 from buildlib.findings.vulnerability import Vulnerability
 from buildlib.image.archive import Archive, File, Image
 from buildlib.image.labels import OCI
@@ -127,7 +127,7 @@ def describe(
         unpacked=unpacked,
         packed=not any(layer.media_type.endswith("tar") for layer in image.layers),
         layers=tuple(
-            LayerFacts(layer.diff_id, layer.size, _masked(layer.created_by))
+            LayerFacts(layer.diff_id, layer.size, hide_assigned(layer.created_by, HIDDEN, patterns))
             for layer in image.layers
         ),
         config=config,
@@ -142,10 +142,6 @@ def describe(
         packages=packages,
         findings=findings,
     )
-
-
-def _masked(text: str) -> str:
-    return HIDDEN if is_token(text) or has_credentials(text) else text
 
 
 def _settings(runtime: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 from buildlib.console import table
 from buildlib.diff.compare import ADDED, CHANGED, REMOVED, Change, Section
-from buildlib.diff.describe import Facts, Value
+from buildlib.diff.describe import HIDDEN, Facts, Value
 from buildlib.files import human_size
 from buildlib.findings.report import Report
 from buildlib.image.reference import short_digest
@@ -21,6 +20,9 @@ from buildlib.streams import printable
 _ROWS: Final = 10
 _MARKDOWN_ROWS: Final = 50
 _LONGEST: Final = 60
+# Characters before the first difference of two long values.
+_BEFORE: Final = 20
+_PATHS: Final = frozenset({Section.FILES, Section.PRIVILEGES})
 _BYTES: Final = frozenset({"size", "stored", "unpacked"})
 # What only this kind of change is called otherwise.
 _FINDINGS: Final = {ADDED: "new", REMOVED: "fixed", CHANGED: CHANGED}
@@ -180,9 +182,17 @@ _NOTHING: Final = "no difference but times, history or compression"
 
 def _rows(changes: Sequence[Change], most: int) -> list[tuple[str, str, str]]:
     return [
-        (f"  {_word(change.section, change.what)}", _short(change.item), detail(change))
+        (f"  {_word(change.section, change.what)}", _item(change), detail(change))
         for change in changes[:most]
     ]
+
+
+def _item(change: Change) -> str:
+    """Return what changed; of a long path the end."""
+    if change.section not in _PATHS:
+        return _short(change.item)
+    path = printable(change.item)
+    return path if len(path) <= _LONGEST else f"…{path[1 - _LONGEST :]}"
 
 
 def _more(changes: Sequence[Change], most: int) -> list[str]:
@@ -211,12 +221,26 @@ def _changes(old: Facts, new: Facts) -> Iterable[str]:
         if name in {"content", "digest"}:
             yield name
             continue
-        first, second = (_text(name, one.get(name, "")) or "none" for one in (old, new))
-        if first == second:
-            # A secret.
+        values = old.get(name, ""), new.get(name, "")
+        if HIDDEN in values:
             yield "another value"
             continue
+        first, second = (_text(name, value) or "none" for value in values)
+        if first == second:
+            first, second = _apart(*values)
         yield f"{_label(name)}{first} → {second}"
+
+
+def _apart(old: Value, new: Value) -> tuple[str, str]:
+    """Return two values that look the same in short, from shortly before they differ."""
+    if isinstance(old, int) and isinstance(new, int):
+        return f"{old} B", f"{new} B"
+    texts = [printable(str(value)) for value in (old, new)]
+    pairs = enumerate(zip(*texts, strict=False))
+    same = next((n for n, (one, other) in pairs if one != other), min(map(len, texts)))
+    start = max(same - _BEFORE, 0)
+    first, second = (f"…{_cut(text[start:])}" if start else _cut(text) for text in texts)
+    return first, second
 
 
 def _label(name: str) -> str:
@@ -230,7 +254,11 @@ def _text(name: str, value: Value) -> str:
 
 
 def _short(text: str) -> str:
-    return textwrap.shorten(printable(text), width=_LONGEST, placeholder=" …")
+    return _cut(" ".join(printable(text).split()))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _code(text: str) -> str:

@@ -10,6 +10,13 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Final
 
+# A variable and its value, in a command or a file.
+ASSIGNED: Final = re.compile(r"""\b([A-Za-z_][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|\S+)""")
+# The build args before a command, and variables: BuildKit writes values without quotes.
+_UNQUOTED: Final = re.compile(r"(?:RUN )?\|\d+ |ENV ")
+_SPACED: Final = re.compile(
+    r"\b([A-Za-z_][A-Za-z0-9_]*)=(\S*(?:\s+(?![A-Za-z_][A-Za-z0-9_]*=|/|#)\S+)*)"
+)
 # Words of a name that mean a secret, between its other words.
 _NAME: Final = re.compile(
     r"(?:PASS(?:WORD|WD|PHRASE)S?|(?:^|_)(?:PASS|PWD|SECRETS?|TOKENS?|CREDENTIALS?|AUTH(?:ORIZATION)?"
@@ -94,6 +101,26 @@ def is_token(text: str) -> bool:
 def hide_tokens(text: str, mark: Callable[[str], str]) -> str:
     """Return a text with something else in the place of each such token."""
     return _TOKENS.sub(lambda found: mark(found[0]), text)
+
+
+def hide_assigned(text: str, mark: str, allowed: Iterable[str] = ()) -> str:
+    """Return an instruction of an image's history without secret values; all of it may be one.
+
+    Args:
+        text: of the instruction.
+        mark: what stands for a secret.
+        allowed: patterns of names that are not those of secrets.
+    """
+    patterns = tuple(allowed)
+
+    def hide(found: re.Match[str]) -> str:
+        name, value = found[1], found[2]
+        bare = value.strip("\"'")
+        return f"{name}={mark}" if looks_secret(name, bare, patterns) else found[0]
+
+    pattern = _SPACED if _UNQUOTED.match(text) else ASSIGNED
+    text = pattern.sub(hide, text)
+    return mark if is_token(text) or has_credentials(text) else text
 
 
 def tokens_in(content: bytes) -> list[bytes]:

@@ -7,11 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from buildlib.findings.finding import Level
-from buildlib.findings.secrets import has_credentials, is_token, looks_secret, tokens_in
+from buildlib.findings.secrets import (
+    ASSIGNED,
+    has_credentials,
+    is_token,
+    looks_secret,
+    tokens_in,
+)
 from buildlib.image.archive import Image
 from buildlib.image.root_filesystem import Stored
 
-_ASSIGNED: Final = re.compile(r"""\b([A-Za-z_][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|\S+)""")
 # Shorter ones are in files by chance.
 _SHORTEST: Final = 8
 _SHORTEST_WORD: Final = 16
@@ -71,7 +76,7 @@ class LeakSearch:
         if any(f"/{path}".endswith(f"/{end}") and how.search(content) for end, how in _STORES):
             found.append("credentials")
         if _is_env_file(path):
-            assigned = _ASSIGNED.findall(content.decode(errors="replace"))
+            assigned = ASSIGNED.findall(content.decode(errors="replace"))
             allowed = self._known.allowed
             found += [f"a value of {n}" for n, value in assigned if looks_secret(n, value, allowed)]
         tokens = tokens_in(content)
@@ -145,7 +150,7 @@ def _in_history(
             # It is in the environment, and reported there.
             continue
         about = {"base": own is not None and not own[number]}
-        pairs = [(name, value.strip("\"'")) for name, value in _ASSIGNED.findall(text)]
+        pairs = [(name, value.strip("\"'")) for name, value in ASSIGNED.findall(text)]
         names = {name for name, value in pairs if looks_secret(name, value, allowed)}
         for name in sorted(names):
             message = f"step {number} of the history has the value of {name}"
@@ -154,6 +159,6 @@ def _in_history(
             continue
         if is_token(text):
             yield {"message": f"step {number} of the history holds a token or a key", **about}
-        elif has_credentials(_ASSIGNED.sub("", text)):
+        elif has_credentials(ASSIGNED.sub("", text)):
             message = f"step {number} of the history has an address with a password"
             yield {"message": message, **about}

@@ -120,14 +120,19 @@ class Hashes:
             self._changed = True
         return digest
 
-    def save(self) -> None:
+    def save(self, *, ended: bool = True) -> None:
         """Keep those of the files that were asked for.
+
+        Args:
+            ended: all were asked for; else those that are known from before are kept as well.
 
         Raises:
             OSError: they can't be written.
         """
         if self._path and self._changed:
-            write_file(self._path, json.dumps(self._new))
+            # A copy, as another thread may still add some.
+            new = dict(self._new)
+            write_file(self._path, json.dumps(new if ended else self._old | new))
 
 
 def read_files(

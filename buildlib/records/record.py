@@ -284,17 +284,28 @@ def read_record(text: str, name: str) -> Record:
 
 def _record(data: dict[str, Any]) -> Record:
     record = Record(**_values(Record, data))
+    if not all(isinstance(one.get("tags") or {}, dict) for one in record.registries):
+        raise TypeError("the tags of a registry have another type")
     return replace(
         record,
         instructions=tuple(
-            InstructionText(one["text"], one["body"]) for one in data["instructions"]
+            InstructionText(_text(one["text"]), _text(one["body"])) for one in data["instructions"]
         ),
-        files={
-            path: File(mode=mode, size=size, digest=digest)
-            for path, (mode, size, digest) in data["files"].items()
-        },
+        files={path: _file(path, *about) for path, about in data["files"].items()},
         steps=tuple(_step(one) for one in data["steps"]),
     )
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - JSON has no narrower type
+    if not isinstance(value, str):
+        raise TypeError("an instruction has another type")
+    return value
+
+
+def _file(path: str, mode: Any, size: Any, digest: Any) -> File:  # noqa: ANN401 - as above
+    if (type(mode), type(size), type(digest)) != (str, int, str):
+        raise TypeError(f"the file {path} has another type")
+    return File(mode=mode, size=size, digest=digest)
 
 
 def _step(data: dict[str, Any]) -> Step:
@@ -308,13 +319,15 @@ def _values(kind: type[Record | Step], data: Mapping[str, Any]) -> dict[str, Any
         if one.name not in data:
             continue
         value, types = data[one.name], str(one.type)
-        if not (isinstance(value, _OF_JSON[types.partition("[")[0]]) and _all_texts(value, types)):
+        if not (isinstance(value, _OF_JSON[types.partition("[")[0]]) and _all_fit(value, types)):
             raise TypeError(f"{one.name} has another type")
         found[one.name] = tuple(value) if isinstance(value, list) else value
     return found
 
 
-def _all_texts(value: Any, types: str) -> bool:  # noqa: ANN401 - JSON has no narrower type
-    if "[str, ...]" not in types and "[str, str]" not in types:
-        return True
-    return all(isinstance(one, str) for one in (value.values() if "Map" in types else value))
+def _all_fit(value: Any, types: str) -> bool:  # noqa: ANN401 - JSON has no narrower type
+    kind, _, inner = types.partition("[")
+    if kind == "Mapping":
+        return inner != "str, str]" or all(isinstance(one, str) for one in value.values())
+    wanted = {"str": str, "Mapping": dict}.get(inner.partition(",")[0].partition("[")[0], object)
+    return kind != "tuple" or all(isinstance(one, wanted) for one in value)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from buildlib.config.config import Config
+from buildlib.errors import InputError
 from buildlib.files import read_regular, write_file
 from buildlib.records.record import Record, RecordError, read_record
 
@@ -135,12 +136,24 @@ def open_store(config: Config, env: Mapping[str, str]) -> RecordStore | None:
     Args:
         config: of the project.
         env: for HOME and XDG_STATE_HOME.
+
+    Raises:
+        InputError: the directory for them contains the project (exit 2).
     """
     settings = config.record_settings()
     if not settings.enabled or not settings.keep:
         return None
     if settings.directory:
-        folder, shared = config.root / Path(settings.directory).expanduser(), None
+        place = settings.place(env.get("HOME", ""))
+        if not place:
+            return None
+        folder, shared = config.root / place, None
+        if config.root.resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f"records can't be kept in {settings.directory}",
+                why="the project is in it",
+                hint=f"give another directory in {config.table('records')}",
+            )
     elif state := _state(env):
         name = f"{config.short_name}-{zlib.crc32(os.fsencode(config.root)):08x}"
         folder, shared = state / "buildlib" / name, state / "buildlib"

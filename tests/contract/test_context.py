@@ -16,6 +16,8 @@ from buildlib.build.context import uncommitted
 from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.project import Checkout, Project
+from buildlib.records.record import Record
+from buildlib.records.store import new_id, open_store
 
 from fakes import a_project, git_facts, words_after, write_project
 
@@ -91,6 +93,28 @@ def test_of_a_folder_that_git_tracks_only_what_tasks_wrote_stays_out(tmp_path: P
         assert known.excludes(name, directory=False), name
     for name in ("linux-amd64", "linux-arm-v7", "linux-amd64-v3", "linux-arm64-v9.5"):
         assert known.excludes(f"bin/{name}/thing", directory=False), name
+
+
+@pytest.mark.parametrize("folder", ["records", "dist"])
+def test_records_stay_out_of_a_folder_that_git_tracks(tmp_path: Path, folder: str) -> None:
+    root = tmp_path / "repo"
+    (root / folder).mkdir(parents=True)
+    for name in (".gitkeep", ".keep", "notes.json"):
+        (root / folder / name).touch()
+    config = f'image = "thing"\n[records]\ndirectory = "{folder}"\n'
+    project = _project(root, config, "FROM scratch\nCOPY . /x\n")
+    store = open_store(project.config, project.env)
+    assert store
+    store.key()
+    store.write(Record(id=new_id()))
+    written = [*(one.name for one in store.folder.iterdir()), store.hashes.name, ".hashes.1234abcd"]
+    known = preflight.read_ignore(_plan(project))
+    for name in (".gitkeep", ".keep", "notes.json"):
+        assert not known.excludes(f"{folder}/{name}", directory=False), name
+        written.remove(name)
+    assert len(written) == 4
+    for name in (*written, store.builders.name, f".{new_id()}-12345678.json.1234abcd"):
+        assert known.excludes(f"{folder}/{name}", directory=False), name
 
 
 def test_a_project_below_the_context_keeps_its_own_folders_out(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from tarwriter import CAPABILITY, TarEntry, tar
 from buildlib.config.diff import RULES, DiffSettings
 from buildlib.diff.check import DiffRequest, Subject, diff_images
 from buildlib.diff.compare import Change, Section, compare
-from buildlib.diff.describe import Description, LayerFacts, capabilities
-from buildlib.diff.report import DiffReport, PlatformDiff, Side
+from buildlib.diff.describe import HIDDEN, Description, LayerFacts, capabilities
+from buildlib.diff.report import DiffReport, PlatformDiff, Side, detail
 from buildlib.diff.rules import broken_rules
 from buildlib.errors import InputError
 from buildlib.executor import Completed
@@ -234,6 +234,42 @@ def test_a_password_in_an_instruction_is_not_shown(tmp_path: Path) -> None:
     for text in (report.as_text(), report.as_markdown(), json.dumps(report.as_dict())):
         assert "hidden" not in text
         assert "***" in text
+
+
+@pytest.mark.parametrize(
+    ("made_by", "shown"),
+    [
+        (
+            "RUN |1 DB_PASSWORD=hidden-5 /bin/sh -c ./setup # buildkit",
+            "RUN |1 DB_PASSWORD=*** /bin/sh -c ./setup # buildkit",
+        ),
+        (
+            "|2 DB_PASSWORD=two hidden words MODE=fast /bin/sh -c ./setup",
+            "|2 DB_PASSWORD=*** MODE=fast /bin/sh -c ./setup",
+        ),
+        (
+            "RUN /bin/sh -c API_TOKEN='a hidden-6' ./setup",
+            "RUN /bin/sh -c API_TOKEN=*** ./setup",
+        ),
+        ("RUN |1 OPEN_TOKEN=x /bin/sh -c y", "RUN |1 OPEN_TOKEN=x /bin/sh -c y"),
+    ],
+)
+def test_secret_arguments_of_an_instruction_are_not_shown(
+    tmp_path: Path, made_by: str, shown: str
+) -> None:
+    writer = OciWriter()
+    layers = [writer.tar(tar(TarEntry("x", data=b"1")))]
+    image = writer.image(
+        layers, [{"created_by": made_by}], ("linux", "amd64"), config=dict(RUNTIME)
+    )
+    report = _diff(
+        _write(tmp_path / "old.tar"),
+        writer.write(tmp_path / "new.tar", image),
+        DiffRequest(allowed=("OPEN_*",)),
+    )
+    (layer,) = (one for one in report.platforms[0].of(Section.LAYERS) if one.what == "added")
+    assert layer.item == shown
+    assert "hidden" not in json.dumps(report.as_dict())
 
 
 def test_a_layer_that_is_larger_is_found_by_its_instruction(tmp_path: Path) -> None:
@@ -491,6 +527,41 @@ def _report(*changes: Change, sizes: tuple[int, int] = (100, 110)) -> DiffReport
         platform="linux/amd64", digests=("", ""), sizes=sizes, changes=tuple(changes)
     )
     return DiffReport(old=old, new=new, platforms=(one,))
+
+
+def test_long_paths_and_values_are_cut_where_they_say_least() -> None:
+    folder = "opt/" + "x" * 80
+    path = f"{folder}/bin:/usr/bin"
+    changes = (
+        Change(section=Section.FILES, item=f"{folder}/one.py", new={"kind": "file"}),
+        Change(section=Section.FILES, item=f"{folder}/two.py", new={"kind": "file"}),
+        Change(
+            section=Section.CONFIGURATION,
+            item="env PATH",
+            old={"value": path},
+            new={"value": f"{path}:/sbin"},
+        ),
+        Change(
+            section=Section.CONFIGURATION,
+            item="env TOKEN",
+            old={"value": HIDDEN},
+            new={"value": HIDDEN},
+        ),
+        Change(
+            section=Section.SIZE,
+            item="image",
+            old={"stored": 10_000_001},
+            new={"stored": 10_000_002},
+        ),
+    )
+    text = _report(*changes).as_text()
+    assert "xxx/one.py" in text
+    assert "xxx/two.py" in text
+    assert "/bin:/usr/bin → …" in text
+    assert "/bin:/usr/bin:/sbin" in text
+    assert "stored 10000001 B → 10000002 B" in text
+    assert text.count("another value") == 1
+    assert [detail(one) for one in changes if one.item == "env TOKEN"] == ["another value"]
 
 
 @pytest.mark.parametrize("case", BROKEN)

@@ -9,20 +9,22 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from buildlib.build.build_image import build_image
+from buildlib.build.context import written_folders
 from buildlib.build.planner import BuildRequest
 from buildlib.config.config import load_config
 from buildlib.dockerfile.definitions import InstructionText
 from buildlib.dockerfile.ignore import DockerIgnore
-from buildlib.errors import CancelledError, EngineError
+from buildlib.errors import CancelledError, EngineError, InputError
 from buildlib.executor import Completed, Watch
 from buildlib.git.facts import NoGit
-from buildlib.records.files import Hashes, matcher, read_files
+from buildlib.records.files import Hashes, Taken, matcher, read_files
 from buildlib.records.record import (
     File,
     Record,
@@ -173,6 +175,31 @@ def test_a_directory_that_can_not_be_written_never_fails_a_build(
     assert "records = false turns records off" in shown
 
 
+def test_a_failed_build_whose_files_take_too_long_says_so_and_keeps_what_is_hashed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, gone, ended = project / "app/main.go", str(project / "app/other.go"), Event()
+    store = _store(project)
+    store.folder.mkdir(parents=True)
+    store.hashes.write_text(json.dumps({gone: [1, 2, 3, 4, "d"]}), encoding="utf-8")
+
+    def read(_: Path, __: object, ___: object, hashes: Hashes) -> Taken:
+        hashes.digest(str(app), app.stat())
+        ended.wait(20)
+        return Taken({})
+
+    monkeypatch.setattr("buildlib.records.files._RACY", -1)
+    monkeypatch.setattr("buildlib.build.recording.read_files", read)
+    monkeypatch.setattr("buildlib.build.recording._PATIENCE", 0.5)
+    try:
+        shown = _build(project, Docker(code=1))
+    finally:
+        ended.set()
+    assert shown.count("no record of this build is kept: its files were not read within") == 1
+    assert store.paths() == []
+    assert set(json.loads(store.hashes.read_text("utf-8"))) == {str(app), gone}
+
+
 @pytest.mark.parametrize(
     "env", [{}, {"HOME": "/nonexistent"}, {"HOME": ""}, {"XDG_STATE_HOME": "relative", "HOME": ""}]
 )
@@ -185,6 +212,35 @@ def test_the_state_directory_is_below_the_home_by_default(project: Path, tmp_pat
     assert store
     assert store.folder.parent == tmp_path / ".local/state/buildlib"
     assert store.folder.name.startswith("thing-")
+
+
+@pytest.mark.parametrize("folder", [".", "./", "a/..", "~nobodyhere/x"])
+def test_a_directory_that_can_not_be_meant_is_refused(project: Path, folder: str) -> None:
+    text = f'image = "thing"\n[records]\ndirectory = "{folder}"\n'
+    (project / "buildlib.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"records\.directory"):
+        load_config(project, {})
+
+
+@pytest.mark.parametrize("folder", ["..", "{root}", "~", "/"])
+def test_a_directory_that_contains_the_project_is_refused(project: Path, folder: str) -> None:
+    env = {"HOME": str(project.parent)}
+    text = f'image = "thing"\n[records]\ndirectory = "{folder.format(root=project)}"\n'
+    (project / "buildlib.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="records can't be kept in"):
+        open_store(load_config(project, {}), env)
+    # Nothing there counts as written by tasks.
+    assert written_folders(a_project(project, env=env)) == ("dist",)
+
+
+def test_the_home_directory_is_that_of_the_environment(project: Path, tmp_path: Path) -> None:
+    text = 'image = "thing"\n[records]\ndirectory = "~/kept"\n'
+    (project / "buildlib.toml").write_text(text, encoding="utf-8")
+    config = load_config(project, {})
+    store = open_store(config, {"HOME": str(tmp_path / "home")})
+    assert store
+    assert store.folder == tmp_path / "home/kept"
+    assert open_store(config, {}) is None
 
 
 def test_the_oldest_records_are_removed(tmp_path: Path) -> None:
@@ -303,6 +359,19 @@ def test_nothing_secret_is_in_a_record(
 
 def _encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+def test_a_secret_where_a_line_is_cut_leaves_nothing_of_it(project: Path) -> None:
+    secret = "hunter2-and-more"
+    line = "x" * 495 + secret
+    log = json.dumps({"logs": [{"vertex": "1", "data": _encoded(f"{line}\n" * 120)}]})
+    docker = Docker(_vertex("1", "[1/1] RUN x", completed=None), log, code=1)
+    _build(project, docker, {"KEY": secret}, secrets=("id=key,env=KEY",))
+    (record,) = _store(project).usable()
+    kept = record.steps[0].log
+    assert len(kept) == 101
+    assert {len(one) for one in kept} == {500, len("… 20 lines …")}
+    assert not [one for one in kept if "hun" in one]
 
 
 def test_a_secret_that_another_one_holds_leaves_nothing_of_that() -> None:
@@ -453,6 +522,53 @@ def test_buildx_is_asked_once_about_its_builder(project: Path) -> None:
     assert asked == [True, False]
 
 
+def test_buildx_is_asked_again_after_a_day_and_about_a_builder_that_was_created_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = project / "buildx/instances/farm"
+    instance.parent.mkdir(parents=True)
+    instance.touch()
+    env = {"BUILDX_CONFIG": str(project / "buildx"), "BUILDX_BUILDER": "farm"}
+    answer = "Name: farm\nDriver: remote\n\nNodes:\nName: n\nBuildKit version: v1\n"
+
+    def asks() -> bool:
+        docker = Docker()
+        docker.answers["docker", "buildx", "inspect"] = Completed(code=0, stdout=answer)
+        _build(project, docker, env)
+        return ("docker", "buildx", "inspect") in docker.asked
+
+    assert [asks(), asks()] == [True, False]
+    os.utime(instance, (1, 1))
+    assert [asks(), asks()] == [True, False]
+    monkeypatch.setattr("buildlib.build.recording._FRESH", -1)
+    assert asks()
+
+
+@pytest.mark.parametrize("name", ["builders", "hashes"])
+def test_a_record_is_kept_where_nothing_beside_it_can_be_written(
+    project: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left")
+
+    module = {"builders": "buildlib.build.recording", "hashes": "buildlib.records.files"}[name]
+    monkeypatch.setattr("buildlib.records.files._RACY", -1)
+    monkeypatch.setattr(f"{module}.write_file", refuse)
+    answer = "Name: b\nDriver: docker\n\nNodes:\nName: n\nBuildKit version: v1\n"
+    docker = Docker()
+    docker.answers["docker", "buildx", "inspect"] = Completed(code=0, stdout=answer)
+    assert "no record" not in _build(project, docker)
+    (record,) = _store(project).usable()
+    assert record.node == "n"
+
+
+def test_a_summary_that_can_not_be_written_is_not_taken_for_the_record(project: Path) -> None:
+    shown = _build(project, Docker(), {"GITHUB_STEP_SUMMARY": str(project)})
+    assert "no record" not in shown
+    assert shown.count(f"no summary of this build is written: can't write to {project}: ") == 1
+    assert len(_store(project).paths()) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "variable", "name"),
     [
@@ -486,7 +602,23 @@ def test_the_builder_of_the_configuration_is_on_record(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("argv", "x"), ("argv", [1]), ("args", []), ("args", {"A": 1}), ("seconds", None), ("id", 1)],
+    [
+        ("argv", "x"),
+        ("argv", [1]),
+        ("args", []),
+        ("args", {"A": 1}),
+        ("seconds", None),
+        ("id", 1),
+        ("gates", [1]),
+        ("registries", ["x"]),
+        ("registries", [{"tags": 1}]),
+        ("files", {"a": [1, 2, 3]}),
+        ("files", {"a": ["100644", "2", "d"]}),
+        ("files", {"a": ["100644", 2]}),
+        ("instructions", [{"text": 1, "body": ""}]),
+        ("instructions", [{"text": "RUN x", "body": None}]),
+        ("steps", [1]),
+    ],
 )
 def test_a_record_whose_values_are_something_else_is_damaged(key: str, value: object) -> None:
     data = json.loads(Record(id="1", steps=(Step(digest="d", name="n"),)).as_json())
