@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from buildlib.adopt import facts
 from buildlib.adopt.docker_options import CommandLine, Option
 from buildlib.adopt.evidence import DockerLine
-from buildlib.adopt.hidden import hide_text, hide_words
+from buildlib.adopt.hidden import CONFIDENTIAL, hide_words, holds_secret
 from buildlib.adopt.translation import How, Part, Row, Settings, own_parts
 from buildlib.config.containers import (
     parse_hosts,
@@ -28,7 +28,6 @@ _SOCKET: Final = "/var/run/docker.sock"
 _PORT: Final = re.compile(r"(?:(?:(.*):)?([0-9]*|\$.*):)?([0-9]{1,5})(?:/(tcp|udp))?", re.DOTALL)
 _LOOPBACK: Final = {"127.0.0.1", "localhost"}
 _OUTER: Final = "set it in the environment of the task"
-_CONFIDENTIAL: Final = "it holds a secret, which a configuration must not"
 _NO_VALUE: Final = "it has no value in the file"
 _UNCONFINED: Final = "docker-run confines the container; --unconfined does not"
 _LEFT: Final = {
@@ -255,8 +254,8 @@ class RunLine:
         return self._given("--name", value)
 
     def _health(self, value: str) -> _Done:
-        if hide_text(value) != value:
-            return _Done(How.LEFT, _CONFIDENTIAL)
+        if holds_secret(value):
+            return _Done(How.LEFT, CONFIDENTIAL)
         try:
             words = shlex.split(value)
         except ValueError:
@@ -281,7 +280,7 @@ def service_row(line: DockerLine, command: CommandLine, name: str) -> tuple[Row,
         ):
             table.setdefault("env", {})[variable] = text
             parts.append(Part(one.text, How.KEY, f"{where} env"))
-        elif one.name == "health-cmd" and hide_text(value) == value:
+        elif one.name == "health-cmd" and not holds_secret(value):
             table["ready-command"] = ["sh", "-c", value]
             parts.append(Part(one.text, How.KEY, f"{where} ready-command"))
         elif one.name == "name" and value == name:
@@ -289,7 +288,7 @@ def service_row(line: DockerLine, command: CommandLine, name: str) -> tuple[Row,
         else:
             parts.append(Part(one.text, How.LEFT, f"{where} has image, env and commands alone"))
     if words and hide_words(words) != words:
-        parts.append(Part(shlex.join(words), How.LEFT, _CONFIDENTIAL))
+        parts.append(Part(shlex.join(words), How.LEFT, CONFIDENTIAL))
     elif words:
         table["command"] = words
         parts.append(Part(shlex.join(words), How.KEY, f"{where} command"))

@@ -12,6 +12,7 @@ from buildlib.adopt import facts
 from buildlib.adopt.build_lines import BuildLine, ImageBuilds, image_name, is_name, read_build
 from buildlib.adopt.docker_options import CommandLine, parse_command
 from buildlib.adopt.evidence import DockerLine
+from buildlib.adopt.hidden import CONFIDENTIAL, holds_secret
 from buildlib.adopt.run_lines import RunLine, service_row
 from buildlib.adopt.translation import How, Part, Row, Settings, Translation, own_parts
 from buildlib.image.reference import canonical, parse_reference
@@ -303,6 +304,8 @@ def _node(node: Settings, name: str, value: str, text: str) -> Part:
     key = _NODE.get(name, "")
     if not key or not facts.is_known(value):
         return Part(text, How.LEFT, "see [builders.NAME]")
+    if holds_secret(value):
+        return Part(text, How.LEFT, CONFIDENTIAL)
     if key == "options":
         pairs = (one.partition("=") for one in value.split(","))
         node.setdefault(key, {}).update({option: found for option, _, found in pairs})

@@ -76,6 +76,7 @@ def _written(
             {"port": 80, "health-command": ["curl", "http://localhost:81/"]},
         ),
         ('HEALTHCHECK CMD ["x"]', {"health-command": ["x"]}),
+        ('HEALTHCHECK CMD ["x", "--password=hunter2secret"]', None),
         ("", None),
     ],
 )

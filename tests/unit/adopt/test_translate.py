@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from buildlib.adopt.evidence import DockerLine
 from buildlib.adopt.facts import for_shell, split_image, with_facts
+from buildlib.adopt.hidden import CONFIDENTIAL
 from buildlib.adopt.migration import MigrationTable, migration_table
 from buildlib.adopt.translate import translate
 from buildlib.adopt.translation import How, Translation
@@ -356,6 +357,35 @@ def test_no_secret_of_a_line_is_printed_or_configured(tmp_path: Path, line: str)
     assert SECRET not in table.as_text()
     assert SECRET not in json.dumps(table.as_dict())
     assert SECRET not in str(table.translation.settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (f"--build-arg API_TOKEN={SECRET}", "API_TOKEN"),
+        (f"--build-arg X=https://u:{SECRET}@host/x", "X"),
+        (f"--label password={SECRET}", "password"),
+        (f"--annotation password={SECRET}", "password"),
+        (f"--build-context code=https://u:{SECRET}@host/x.git", "code"),
+        (f"--cache-to type=s3,bucket=b,secret_access_key={SECRET}", "secret_access_key"),
+        (f"--cache-from type=s3,bucket=b,secret_access_key={SECRET}", "secret_access_key"),
+    ],
+)
+def test_no_secret_of_the_only_line_is_configured(tmp_path: Path, options: str, name: str) -> None:
+    (tmp_path / "Dockerfile").write_text(f"{DOCKERFILE}ARG API_TOKEN\n", encoding="utf-8")
+    words = shlex.split(f"docker build {options} -t acme/app .")
+    found = translate([DockerLine(file="Makefile", line=1, argv=tuple(words))], tmp_path)
+    assert found.settings == {"image": "acme/app"}
+    (left,) = found.rows[0].left
+    assert (name in left.text, left.what) == (True, CONFIDENTIAL)
+    assert SECRET not in MigrationTable(translation=found).as_text()
+
+
+def test_no_secret_of_a_builder_is_configured(tmp_path: Path) -> None:
+    option = f"--driver-opt env.HTTPS_PROXY=http://u:{SECRET}@proxy"
+    found = translated(tmp_path, f"docker buildx create --name ci {option}")
+    assert found.settings == {"builders": {"ci": {"driver": "docker-container"}}}
+    assert [part.what for part in found.rows[0].left] == [CONFIDENTIAL]
 
 
 def test_what_only_looks_like_a_secret_is_printed(tmp_path: Path) -> None:
