@@ -69,6 +69,7 @@ _WORK: Final[Mapping[str, str]] = {
     "tmpfs": "_tmpfs",
     "detach": "_detach",
     "privileged": "_privileged",
+    "no-healthcheck": "_unchecked",
     "platform": "_platform",
     "pull": "_pull",
     "name": "_named",
@@ -253,6 +254,9 @@ class RunLine:
             return _Done(How.DEFAULT, "a container is named after its image")
         return self._given("--name", value)
 
+    def _unchecked(self, _: str) -> _Done:
+        return self._key("health", "running")
+
     def _health(self, value: str) -> _Done:
         if holds_secret(value):
             return _Done(How.LEFT, CONFIDENTIAL)
@@ -265,15 +269,23 @@ class RunLine:
 
 
 def service_row(line: DockerLine, command: CommandLine, name: str) -> tuple[Row, Settings]:
-    """Return the row of a container beside the image's own, and its table in `run.services`."""
+    """Return the row of a container beside the image's own, and its table in `run.services`.
+
+    The table is empty where its image is not known.
+    """
     image, *words = command.words
-    table: Settings = {"image": image}
     where = f"[run.services.{name}]"
+    if not facts.is_known(image):
+        parts = [*own_parts(line), Part(image, How.LEFT, _NO_VALUE)]
+        return Row(line=line, parts=tuple(parts)), {}
+    table: Settings = {"image": image}
     parts = [*own_parts(line), Part(image, How.KEY, f"{where} image")]
     for one in command.options:
         value = one.value or ""
-        variable, _, text = value.partition("=")
-        if (
+        variable, equals, text = value.partition("=")
+        if one.name == "env" and not (equals and facts.is_known(text)):
+            parts.append(Part(one.text, How.LEFT, _NO_VALUE))
+        elif (
             one.name == "env"
             and re.fullmatch(VARIABLE, variable)
             and not looks_secret(*_pair(value))

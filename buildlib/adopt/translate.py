@@ -258,8 +258,10 @@ class _Translator:
         for other in self._lines:
             image = self._services.get((other.file, other.where))
             if image is not None and other.file == line.file and name in other.needs:
-                services = self._of(image).setdefault("run", {}).setdefault("services", {})
-                row, services[name] = service_row(line, command, name)
+                row, table = service_row(line, command, name)
+                if table:
+                    run = self._of(image).setdefault("run", {})
+                    run.setdefault("services", {})[name] = table
                 return replace(row, image=image)
         return _all(line, command, "", "it runs an image that this repository does not build")
 

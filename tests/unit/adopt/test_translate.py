@@ -414,6 +414,53 @@ def test_a_service_beside_gets_no_secret(tmp_path: Path) -> None:
     assert SECRET not in table.as_text()
 
 
+def compose(root: Path, service: str, more: str = "") -> Translation:
+    (root / "compose.yaml").write_text(
+        f"services:\n  web: {{build: ., image: acme/app, {service}}}\n{more}", encoding="utf-8"
+    )
+    (root / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    return migration_table(root).translation
+
+
+@pytest.mark.parametrize(
+    ("check", "run"),
+    [
+        ('test: ["NONE"]', {"health": "running"}),
+        ("disable: true, test: x", {"health": "running"}),
+        ('test: [""]', None),
+        ('test: ["CMD"]', None),
+        ('test: ["CMD", "x", ""]', {"health-command": ["x", ""]}),
+        ("test: x y", {"health-command": ["x", "y"]}),
+    ],
+)
+def test_a_health_check_of_compose_may_be_off(
+    tmp_path: Path, check: str, run: dict[str, Any] | None
+) -> None:
+    assert compose(tmp_path, f"healthcheck: {{{check}}}").settings.get("run") == run
+
+
+def test_files_of_variables_are_carried_over_or_named(tmp_path: Path) -> None:
+    files = "[a.env, {path: b.env}, {path: c.env, required: false}]"
+    found = compose(tmp_path, f"env_file: {files}")
+    assert found.settings["run"] == {"env-file": ["a.env", "b.env"]}
+    assert "env_file c.env" in [part.text for row in found.rows for part in row.left]
+
+
+def test_an_empty_variable_is_not_one_of_the_environment(tmp_path: Path) -> None:
+    found = compose(tmp_path, 'environment: {X: "", Y: }')
+    assert found.settings["run"] == {"env": {"X": ""}}
+    assert found.rows[1].command == "invoke docker-run --name web --env Y"
+
+
+def test_a_service_beside_gets_no_value_that_is_not_known(tmp_path: Path) -> None:
+    db = '  db: {image: postgres, environment: {A: "${PG}", B: , C: ""}}\n'
+    cache = '  cache: {image: "redis:${PG}"}\n'
+    found = compose(tmp_path, "depends_on: [db, cache]", db + cache)
+    assert found.settings["run"] == {"services": {"db": {"image": "postgres", "env": {"C": ""}}}}
+    left = [part.text for row in found.rows for part in row.left]
+    assert left == ["--env A=${PG}", "--env B", "redis:${PG}"]
+
+
 def test_a_version_that_inject_passes_is_not_given_as_well(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\nARG APP_VERSION\n", encoding="utf-8")
     build = ("docker", "build", "-t", "acme/app")
