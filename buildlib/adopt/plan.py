@@ -277,6 +277,7 @@ def _configure(
     problems = check_table(nested(settings))
     found.notes += [f"{key} is left out: {problem.what}" for key, problem in problems.items()]
     found.settings = tuple(one for one in settings if one.path[0] not in problems)
+    found.images = tuple(nested(found.settings).get("images", ()))
     found.create(OWN_FILE, configuration_text(found.settings, images, request.package))
 
 
