@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # Up to the last @ of the host, as a password may hold one; a digest's @ is no such end.
-# Only the end of the scheme is looked at: to look for its beginning as well takes, on a long word,
-# the square of its length.
+# Only the end of the scheme is looked at: its beginning takes the square of a long word's length.
 _CREDENTIALS: Final = re.compile(r"((?<=\w)://)[^/\s?#]+@(?!sha256:)")
 # What buildx takes as values of a cache's options: docs.docker.com/build/cache/backends.
 _KEYS: Final = "(?:secret_access_key|session_token|ghtoken|token|password)="
@@ -306,7 +305,7 @@ class Console:
     def failure(self, error: BuildlibError) -> None:
         """Answer with an error, for a program; what was answered before says it already."""
         if not self.answered:
-            self.answer(to_json({"error": _redacted(error.as_dict())}))
+            self.answer(to_json({"error": redacted(error.as_dict())}))
 
     def command(self, argv: Sequence[str]) -> None:
         """Echo a command before it runs, ready to paste."""
@@ -587,12 +586,13 @@ def _styled(text: str, style: str) -> str:
     return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 
 
-def _redacted(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
+def redacted(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    """Return a value of JSON without credentials and control characters in its texts."""
     if isinstance(value, str):
         return redact(clean(value))
     if isinstance(value, dict):
-        return {key: _redacted(one) for key, one in value.items()}
-    return [_redacted(one) for one in value] if isinstance(value, list) else value
+        return {key: redacted(one) for key, one in value.items()}
+    return [redacted(one) for one in value] if isinstance(value, list) else value
 
 
 def to_json(data: dict[str, Any]) -> str:

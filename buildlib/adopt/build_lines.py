@@ -14,6 +14,7 @@ from buildlib.adopt import facts
 from buildlib.adopt.docker_options import CommandLine, Option
 from buildlib.adopt.dockerfile_facts import read_facts
 from buildlib.adopt.evidence import DockerLine
+from buildlib.adopt.hidden import CONFIDENTIAL, holds_secret
 from buildlib.adopt.settings import called
 from buildlib.adopt.text_files import read_text
 from buildlib.adopt.translation import How, Part, Row, Settings, own_parts
@@ -296,11 +297,11 @@ class ImageBuilds:
     def _one(self, option: str, key: str) -> None:
         values = {(build.command.values(option) or ("",))[-1] for build in self.builds}
         common = values.pop() if len(values) == 1 else ""
-        common = common if facts.is_known(common) else ""
+        common = common if _is_configurable(common) else ""
         if common:
             self._set(key, common)
         for build in self.builds:
-            for one in _given(build, option):
+            for one in _configurable(build, option):
                 if common and one.value == common:
                     build.key(one.text, f'{_dotted(key)} = "{common}"')
                 else:
@@ -308,11 +309,11 @@ class ImageBuilds:
 
     def _several(self, option: str, key: str) -> None:
         common = self._common(lambda build: list(build.command.values(option)))
-        common = [text for text in common if facts.is_known(text)]
+        common = [text for text in common if _is_configurable(text)]
         if common:
             self._set(key, common)
         for build in self.builds:
-            for one in _given(build, option):
+            for one in _configurable(build, option):
                 if one.value in common:
                     build.key(one.text, _dotted(key))
                 else:
@@ -331,12 +332,12 @@ class ImageBuilds:
     def _pairs(self, option: str, key: str) -> None:
         def usable(build: BuildLine) -> list[str]:
             texts = (facts.with_facts(text) for text in build.command.values(option))
-            return [text for text in texts if "=" in text and facts.is_known(text)]
+            return [text for text in texts if "=" in text and _is_configurable(text)]
 
         common = dict(_split_pair(text) for text in self._common(usable))
         configured: dict[str, dict[str, str]] = {}
         for build in self.builds:
-            for one in _given(build, option):
+            for one in _configurable(build, option):
                 text = facts.with_facts(one.value or "")
                 name, value = _split_pair(text)
                 if option == "build-arg" and self._arg(build, one, name, value):
@@ -469,6 +470,19 @@ def _file_text(build: BuildLine) -> str:
 
 def _given(build: BuildLine, option: str) -> list[Option]:
     return [one for one in build.command.options if one.name == option]
+
+
+def _is_configurable(text: str) -> bool:
+    return facts.is_known(text) and not holds_secret(text)
+
+
+def _configurable(build: BuildLine, option: str) -> Iterator[Option]:
+    """Yield the options of a line without those that hold a secret, which are noted."""
+    for one in _given(build, option):
+        if holds_secret(one.value or ""):
+            build.left(one.text, CONFIDENTIAL)
+        else:
+            yield one
 
 
 def _split_pair(text: str) -> _Pair:

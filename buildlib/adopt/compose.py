@@ -40,7 +40,6 @@ _BUILD_READ: Final = {
 }
 _RUN_OPTIONS: Final = {
     "container_name": "--name",
-    "env_file": "--env-file",
     "user": "--user",
     "working_dir": "--workdir",
     "hostname": "--hostname",
@@ -76,9 +75,10 @@ _LIMITS: Final = {"cpus": "--cpus", "memory": "--memory", "pids": "--pids-limit"
 _RUN_READ: Final = {
     *(*_RUN_OPTIONS, *_RUN_PAIRS, *_RUN_FLAGS),
     *("build", "image", "ports", "volumes", "extra_hosts", "command", "entrypoint"),
-    *("healthcheck", "deploy", "depends_on"),
+    *("healthcheck", "deploy", "depends_on", "env_file"),
 }
 _PART: Final = "no option of docker does it"
+_OPTIONAL: Final = "docker-run has no files that may be missing"
 
 
 class _Words:
@@ -165,12 +165,15 @@ def _run(service: Node, name: str, image: str) -> _Words:
     limits = service.get("deploy", "resources", "limits")
     for key, option in _LIMITS.items():
         words.add(option, *limits.get(key).texts)
+    for file in service.get("env_file").items:
+        path = file.text or file.get("path").text
+        if file.get("required").text == "false":
+            words.left.append((f"env_file {path}", _OPTIONAL))
+        elif path:
+            words.add("--env-file", path)
     words.add("--publish", *map(_port, service.get("ports").items))
     words.add("--volume", *map(_volume, service.get("volumes").items))
-    test = service.get("healthcheck", "test")
-    if test.items:
-        plain = test.texts[1:] if test.texts[0] in {"CMD", "CMD-SHELL"} else test.texts
-        words.add("--health-cmd", plain[0] if len(plain) == 1 else shlex.join(plain))
+    _health(service.get("healthcheck"), words)
     entrypoint = service.get("entrypoint")
     words.add("--entrypoint", *_command(entrypoint)[:1])
     words.left += [
@@ -180,6 +183,16 @@ def _run(service: Node, name: str, image: str) -> _Words:
     ]
     words.words += [image or name, *_command(entrypoint)[1:], *_command(service.get("command"))]
     return words
+
+
+def _health(check: Node, words: _Words) -> None:
+    test = [item.text for item in check.get("test").items]
+    if check.get("disable").text == "true" or test[:1] == ["NONE"]:
+        words.words.append("--no-healthcheck")
+        return
+    plain = test[1:] if test[:1] in (["CMD"], ["CMD-SHELL"]) else test
+    if any(plain):
+        words.add("--health-cmd", plain[0] if len(plain) == 1 else shlex.join(plain))
 
 
 def _command(node: Node) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -204,18 +205,28 @@ def all_settings(images: Sequence[AdoptedImage], image: tuple[str, str]) -> tupl
         if asked:
             known[default.path] = default
         return tuple(known.values())
-    named = all(any(one.path == default.path for one in image.settings) for image in images)
-    shared = {default.path: default} if asked or not named else {}
+    names = [setting for one in images for setting in one.settings if setting.path == default.path]
+    counts = Counter(str(one.value) for one in names)
+    # A name that several have is what the name of each begins with.
+    several = [one for one in names if counts[str(one.value)] > 1]
+    shared: dict[tuple[str, ...], Setting] = {}
+    if asked or several or len(names) < len(images):
+        shared[default.path] = several[0] if several and not asked else default
     own: list[Setting] = []
     for one in images:
-        table = [setting for setting in one.settings if not (asked and setting.path == ("image",))]
-        for setting in table:
+        before = len(own)
+        for setting in one.settings:
+            if setting.path == default.path and (asked or counts[str(setting.value)] > 1):
+                continue
             common = setting.path[0] in _SHARED
             if common and shared.setdefault(setting.path, setting).value == setting.value:
                 continue
             if setting.path == ("dockerfile",) and setting.value == _inherited(one):
                 continue
             own.append(setting._replace(path=("images", one.name, *setting.path)))
+        if len(own) == before:
+            path = ("images", one.name, "dockerfile")
+            own.append(Setting(path, one.dockerfile, "the file"))
     return (*shared.values(), *own)
 
 

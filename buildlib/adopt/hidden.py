@@ -10,6 +10,7 @@ from typing import Any, Final
 from buildlib.console import redact
 from buildlib.findings.secrets import has_credentials, hide_tokens, looks_secret
 
+CONFIDENTIAL: Final = "it holds a secret, which a configuration must not"
 _HIDDEN: Final = "***"
 # Options with a name like that, whose value is none.
 _ABOUT: Final = {"--secret", "--password-stdin"}
@@ -64,6 +65,11 @@ def hide_text(text: str, known: Mapping[str, str] | None = None) -> str:
         words = text.split()
     found = [known.get(word, word) for word in hide_words(words)]
     return text if found == words else shlex.join(found)
+
+
+def holds_secret(text: str) -> bool:
+    """Return whether a command, or a part of one, would be shown with something hidden."""
+    return hide_text(text) != text
 
 
 def _hidden(words: Sequence[str]) -> Iterator[str]:

@@ -264,7 +264,8 @@ class Makefile:
             self._recipe(name, _Line(line.number, recipe.strip()))
 
     def _include(self, names: str) -> None:
-        for name in self.expand(names).split():
+        # For make, two asterisks are no more than one.
+        for name in re.sub(r"\*+", "*", self.expand(names)).split():
             if "$" in name or name.startswith("/") or ".." in name.split("/"):
                 continue
             for path in sorted(self.root.glob(name)) if "*" in name else [self.root / name]:

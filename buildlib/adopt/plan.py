@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -31,8 +31,9 @@ from buildlib.adopt.translate import translate
 from buildlib.adopt.translation import Translation
 from buildlib.config.config import check_table
 from buildlib.config.file import OWN_FILE
+from buildlib.config.key_types import KeyProblemError
 from buildlib.console import table
-from buildlib.errors import InputError
+from buildlib.errors import InputError, ProblemsError
 from buildlib.executor import Runner
 
 _TASKS: Final = """\
@@ -274,10 +275,29 @@ def _configure(
     repository: Repository,
 ) -> None:
     settings = all_settings(images, default_image(repository, request.image))
-    problems = check_table(nested(settings))
-    found.notes += [f"{key} is left out: {problem.what}" for key, problem in problems.items()]
-    found.settings = tuple(one for one in settings if one.path[0] not in problems)
+    while problem := next(_problems(settings), None):
+        path, what = problem
+        found.notes.append(f"{'.'.join(path)} is left out: {what}")
+        settings = tuple(one for one in settings if one.path[: len(path)] != path)
+    found.settings = settings
+    found.images = tuple(nested(found.settings).get("images", ()))
     found.create(OWN_FILE, configuration_text(found.settings, images, request.package))
+
+
+def _problems(settings: Sequence[Setting]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the smallest part of the configuration that can't be read, and why."""
+    written = nested(settings)
+    tables = {(): written} | {
+        ("images", name): one for name, one in written.get("images", {}).items()
+    }
+    for where, one in tables.items():
+        for key, problem in check_table(one).items():
+            first = problem.problems[0] if isinstance(problem, ProblemsError) else problem
+            named = first.path if isinstance(first, KeyProblemError) else ()
+            path = (*where, *(named if named[:1] == (key,) else (key,)))
+            while not any(setting.path[: len(path)] == path for setting in settings):
+                path = path[:-1]
+            yield path, first.what
 
 
 def _new_dockerfile(

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from buildlib.adopt import facts
 from buildlib.adopt.docker_options import CommandLine, Option
 from buildlib.adopt.evidence import DockerLine
-from buildlib.adopt.hidden import hide_text, hide_words
+from buildlib.adopt.hidden import CONFIDENTIAL, hide_words, holds_secret
 from buildlib.adopt.translation import How, Part, Row, Settings, own_parts
 from buildlib.config.containers import (
     parse_hosts,
@@ -28,7 +28,6 @@ _SOCKET: Final = "/var/run/docker.sock"
 _PORT: Final = re.compile(r"(?:(?:(.*):)?([0-9]*|\$.*):)?([0-9]{1,5})(?:/(tcp|udp))?", re.DOTALL)
 _LOOPBACK: Final = {"127.0.0.1", "localhost"}
 _OUTER: Final = "set it in the environment of the task"
-_CONFIDENTIAL: Final = "it holds a secret, which a configuration must not"
 _NO_VALUE: Final = "it has no value in the file"
 _UNCONFINED: Final = "docker-run confines the container; --unconfined does not"
 _LEFT: Final = {
@@ -70,6 +69,7 @@ _WORK: Final[Mapping[str, str]] = {
     "tmpfs": "_tmpfs",
     "detach": "_detach",
     "privileged": "_privileged",
+    "no-healthcheck": "_unchecked",
     "platform": "_platform",
     "pull": "_pull",
     "name": "_named",
@@ -254,9 +254,12 @@ class RunLine:
             return _Done(How.DEFAULT, "a container is named after its image")
         return self._given("--name", value)
 
+    def _unchecked(self, _: str) -> _Done:
+        return self._key("health", "running")
+
     def _health(self, value: str) -> _Done:
-        if hide_text(value) != value:
-            return _Done(How.LEFT, _CONFIDENTIAL)
+        if holds_secret(value):
+            return _Done(How.LEFT, CONFIDENTIAL)
         try:
             words = shlex.split(value)
         except ValueError:
@@ -266,22 +269,30 @@ class RunLine:
 
 
 def service_row(line: DockerLine, command: CommandLine, name: str) -> tuple[Row, Settings]:
-    """Return the row of a container beside the image's own, and its table in `run.services`."""
+    """Return the row of a container beside the image's own, and its table in `run.services`.
+
+    The table is empty where its image is not known.
+    """
     image, *words = command.words
-    table: Settings = {"image": image}
     where = f"[run.services.{name}]"
+    if not facts.is_known(image):
+        parts = [*own_parts(line), Part(image, How.LEFT, _NO_VALUE)]
+        return Row(line=line, parts=tuple(parts)), {}
+    table: Settings = {"image": image}
     parts = [*own_parts(line), Part(image, How.KEY, f"{where} image")]
     for one in command.options:
         value = one.value or ""
-        variable, _, text = value.partition("=")
-        if (
+        variable, equals, text = value.partition("=")
+        if one.name == "env" and not (equals and facts.is_known(text)):
+            parts.append(Part(one.text, How.LEFT, _NO_VALUE))
+        elif (
             one.name == "env"
             and re.fullmatch(VARIABLE, variable)
             and not looks_secret(*_pair(value))
         ):
             table.setdefault("env", {})[variable] = text
             parts.append(Part(one.text, How.KEY, f"{where} env"))
-        elif one.name == "health-cmd" and hide_text(value) == value:
+        elif one.name == "health-cmd" and not holds_secret(value):
             table["ready-command"] = ["sh", "-c", value]
             parts.append(Part(one.text, How.KEY, f"{where} ready-command"))
         elif one.name == "name" and value == name:
@@ -289,7 +300,7 @@ def service_row(line: DockerLine, command: CommandLine, name: str) -> tuple[Row,
         else:
             parts.append(Part(one.text, How.LEFT, f"{where} has image, env and commands alone"))
     if words and hide_words(words) != words:
-        parts.append(Part(shlex.join(words), How.LEFT, _CONFIDENTIAL))
+        parts.append(Part(shlex.join(words), How.LEFT, CONFIDENTIAL))
     elif words:
         table["command"] = words
         parts.append(Part(shlex.join(words), How.KEY, f"{where} command"))

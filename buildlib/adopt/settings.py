@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from buildlib.adopt.dockerfile_facts import DockerfileFacts
+from buildlib.adopt.hidden import hide_words
 from buildlib.errors import InputError
 from buildlib.image.platform import parse_platforms
 
@@ -197,7 +198,7 @@ def _choose_health(
         if check.path != "/":
             key = ("smoke", "health-path")
             found[key] = Setting(key, check.path, source)
-    elif check:
+    elif check and hide_words(check.words) == [*check.words]:
         key = ("smoke", "health-command")
         found[key] = Setting(key, list(check.words), source)
     elif port:

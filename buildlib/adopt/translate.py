@@ -12,6 +12,7 @@ from buildlib.adopt import facts
 from buildlib.adopt.build_lines import BuildLine, ImageBuilds, image_name, is_name, read_build
 from buildlib.adopt.docker_options import CommandLine, parse_command
 from buildlib.adopt.evidence import DockerLine
+from buildlib.adopt.hidden import CONFIDENTIAL, holds_secret
 from buildlib.adopt.run_lines import RunLine, service_row
 from buildlib.adopt.translation import How, Part, Row, Settings, Translation, own_parts
 from buildlib.image.reference import canonical, parse_reference
@@ -257,8 +258,10 @@ class _Translator:
         for other in self._lines:
             image = self._services.get((other.file, other.where))
             if image is not None and other.file == line.file and name in other.needs:
-                services = self._of(image).setdefault("run", {}).setdefault("services", {})
-                row, services[name] = service_row(line, command, name)
+                row, table = service_row(line, command, name)
+                if table:
+                    run = self._of(image).setdefault("run", {})
+                    run.setdefault("services", {})[name] = table
                 return replace(row, image=image)
         return _all(line, command, "", "it runs an image that this repository does not build")
 
@@ -303,6 +306,8 @@ def _node(node: Settings, name: str, value: str, text: str) -> Part:
     key = _NODE.get(name, "")
     if not key or not facts.is_known(value):
         return Part(text, How.LEFT, "see [builders.NAME]")
+    if holds_secret(value):
+        return Part(text, How.LEFT, CONFIDENTIAL)
     if key == "options":
         pairs = (one.partition("=") for one in value.split(","))
         node.setdefault(key, {}).update({option: found for option, _, found in pairs})

@@ -12,12 +12,13 @@ from typing import Final, NamedTuple
 import yaml
 
 _DEEPEST: Final = 60
+_NULL: Final = {"", "~", "null", "Null", "NULL"}
 
 
 class Node(NamedTuple):
     """A value, and the line where it begins, from 1."""
 
-    value: str | list[Node] | dict[str, Node]
+    value: str | list[Node] | dict[str, Node] | None
     line: int
 
     @property
@@ -44,9 +45,11 @@ class Node(NamedTuple):
 
     @property
     def pairs(self) -> list[str]:
-        """Return NAME=VALUE texts, which may be written as a list or as a table."""
+        """Return NAME=VALUE texts, of a list or of a table; without a value, the NAME alone."""
         table = self.table.items()
-        return [f"{key}={one.text}" if one.text else key for key, one in table] or self.texts
+        return [
+            key if one.value is None else f"{key}={one.text}" for key, one in table
+        ] or self.texts
 
     def get(self, *keys: str) -> Node:
         """Return what lies below a path of keys; nothing where there is none."""
@@ -67,13 +70,13 @@ class _Converter:
             self._known[id(node)] = Node(self._value(node, depth), node.start_mark.line + 1)
         return self._known[id(node)]
 
-    def _value(self, node: yaml.Node, depth: int) -> str | list[Node] | dict[str, Node]:
+    def _value(self, node: yaml.Node, depth: int) -> str | list[Node] | dict[str, Node] | None:
         if isinstance(node, yaml.SequenceNode):
             return [self.node(one, depth + 1) for one in node.value]
         if isinstance(node, yaml.MappingNode):
             return dict(self._pairs(node, depth))
-        null = isinstance(node, yaml.ScalarNode) and not node.style and node.value in {"~", "null"}
-        return "" if null else str(node.value)
+        null = isinstance(node, yaml.ScalarNode) and not node.style and node.value in _NULL
+        return None if null else str(node.value)
 
     def _pairs(self, node: yaml.MappingNode, depth: int) -> Iterator[tuple[str, Node]]:
         own = [(str(key.value), self.node(value, depth + 1)) for key, value in node.value]

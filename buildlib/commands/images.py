@@ -13,7 +13,7 @@ from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
 from buildlib.commands.session import Batch, Beginning, Edge
 from buildlib.commands.sources import files_of
-from buildlib.console import labelled, to_json
+from buildlib.console import labelled, redacted, to_json
 from buildlib.errors import (
     BuildlibError,
     CancelledError,
@@ -85,7 +85,7 @@ def _name(project: Project) -> str:
 
 def _as_dict(outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, BuildlibError):
-        return {"error": outcome.as_dict()}
+        return {"error": redacted(outcome.as_dict())}
     return {"commands": [outcome]} if isinstance(outcome, str) else outcome.as_dict()
 
 

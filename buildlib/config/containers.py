@@ -247,7 +247,8 @@ def parse_services(value: object, where: str) -> tuple[Service, ...]:
     found = []
     for name, table in value.items():
         if not _HOST.fullmatch(name):
-            raise MismatchError(f"a table of NAME = {{ image = … }}; {name!r} is not a host's name")
+            what = "named like a host, with letters, digits and hyphens"
+            raise MismatchError(what, f"{where}.{name}", name)
         fields = parse_keys(Service, table, f"{where}.{name}")
         if not fields.get("image"):
             raise MismatchError(f'a table with image = "…" for {name}')

@@ -24,7 +24,7 @@ from buildlib.adopt.dockerfile_facts import read_facts
 from buildlib.adopt.places import Repository
 from buildlib.adopt.settings import Setting, found_settings, nested
 from buildlib.adopt.toml_text import description, toml_text, toml_value
-from buildlib.config.config import load_config
+from buildlib.config.config import check_table, load_config
 
 PACKAGE = Package("https://docs.example", "https://docs.example/schema.json")
 IMAGE = ("thing", "directory")
@@ -76,6 +76,7 @@ def _written(
             {"port": 80, "health-command": ["curl", "http://localhost:81/"]},
         ),
         ('HEALTHCHECK CMD ["x"]', {"health-command": ["x"]}),
+        ('HEALTHCHECK CMD ["x", "--password=hunter2secret"]', None),
         ("", None),
     ],
 )
@@ -188,6 +189,25 @@ def test_several_images_have_a_table_each() -> None:
     text = configuration_text(all_settings(images, IMAGE), images, PACKAGE)
     assert tomllib.loads(text)["images"].keys() == {"api", "web"}
     assert "\n[images.web.run]\n" in text
+
+
+def test_a_name_that_several_images_have_is_what_theirs_begin_with() -> None:
+    said = Setting(("image",), "acme/shop", "Makefile:1")
+    other = Setting(("image",), "acme/job", "Makefile:3")
+    images = [
+        _image("FROM x\nUSER 7\n", said, name="api"),
+        _image("FROM x\n", said, name="web"),
+        _image("FROM x\n", other, name="job"),
+    ]
+    found = nested(all_settings(images, IMAGE))
+    assert found["image"] == "acme/shop"
+    assert found["images"] == {
+        "api": {"run": {"user": 7}},
+        "web": {"dockerfile": "web/Dockerfile"},
+        "job": {"image": "acme/job"},
+    }
+    assert not check_table(found)
+    assert nested(all_settings(images, ("mine", "--image")))["image"] == "mine"
 
 
 def test_images_are_called_after_their_directories() -> None:

@@ -64,6 +64,7 @@ def recipes(root: Path, text: str, **files: str) -> list[str]:
         ("t:\n\t$(addprefix x,a b) $(addsuffix x,a)\n", "xa xb ax"),
         ("t:\n\t$(join a b,c d) $(info x)|\n", "ac bd |"),
         ("include a.mk\n-include none.mk\nt:\n\t$(A)\n", "1"),
+        ("-include none/**.d\ninclude **.mk\nt:\n\t$(A)\n", "1"),
         ("docker-%:\n\t$@ $*\n", "$@ $*"),
     ],
 )

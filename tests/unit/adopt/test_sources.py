@@ -147,10 +147,12 @@ def test_a_file_that_can_not_be_read_is_named(tmp_path: Path, name: str, text: s
 def test_yaml_is_read_as_docker_reads_it() -> None:
     document = read_yaml(
         'a: &a {x: on, y: "22:22"}\nb:\n  <<: *a\n  y: 22:22\n  z: ~\nc: [1, null]\n'
+        'd: {x: "", y: , z: NULL}\n'
     )
     assert isinstance(document, Node)
     assert document.get("b").pairs == ["x=on", "y=22:22", "z"]
     assert document.get("b").line == 3
+    assert document.get("d").pairs == ["x=", "y", "z"]
     assert document.get("c").texts == ["1"]
     assert document.get("c", "d").value == ""
     assert read_yaml("") == Node({}, 1)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from buildlib.adopt.evidence import DockerLine
 from buildlib.adopt.facts import for_shell, split_image, with_facts
+from buildlib.adopt.hidden import CONFIDENTIAL
 from buildlib.adopt.migration import MigrationTable, migration_table
 from buildlib.adopt.translate import translate
 from buildlib.adopt.translation import How, Translation
@@ -358,6 +359,35 @@ def test_no_secret_of_a_line_is_printed_or_configured(tmp_path: Path, line: str)
     assert SECRET not in str(table.translation.settings)
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (f"--build-arg API_TOKEN={SECRET}", "API_TOKEN"),
+        (f"--build-arg X=https://u:{SECRET}@host/x", "X"),
+        (f"--label password={SECRET}", "password"),
+        (f"--annotation password={SECRET}", "password"),
+        (f"--build-context code=https://u:{SECRET}@host/x.git", "code"),
+        (f"--cache-to type=s3,bucket=b,secret_access_key={SECRET}", "secret_access_key"),
+        (f"--cache-from type=s3,bucket=b,secret_access_key={SECRET}", "secret_access_key"),
+    ],
+)
+def test_no_secret_of_the_only_line_is_configured(tmp_path: Path, options: str, name: str) -> None:
+    (tmp_path / "Dockerfile").write_text(f"{DOCKERFILE}ARG API_TOKEN\n", encoding="utf-8")
+    words = shlex.split(f"docker build {options} -t acme/app .")
+    found = translate([DockerLine(file="Makefile", line=1, argv=tuple(words))], tmp_path)
+    assert found.settings == {"image": "acme/app"}
+    (left,) = found.rows[0].left
+    assert (name in left.text, left.what) == (True, CONFIDENTIAL)
+    assert SECRET not in MigrationTable(translation=found).as_text()
+
+
+def test_no_secret_of_a_builder_is_configured(tmp_path: Path) -> None:
+    option = f"--driver-opt env.HTTPS_PROXY=http://u:{SECRET}@proxy"
+    found = translated(tmp_path, f"docker buildx create --name ci {option}")
+    assert found.settings == {"builders": {"ci": {"driver": "docker-container"}}}
+    assert [part.what for part in found.rows[0].left] == [CONFIDENTIAL]
+
+
 def test_what_only_looks_like_a_secret_is_printed(tmp_path: Path) -> None:
     lines = (
         "docker build --secret id=API_TOKEN,env=API_TOKEN --build-arg TOKEN_FILE=/x .",
@@ -382,6 +412,53 @@ def test_a_service_beside_gets_no_secret(tmp_path: Path) -> None:
     table = migration_table(tmp_path)
     assert table.translation.settings["run"]["services"] == {"db": {"image": "postgres"}}
     assert SECRET not in table.as_text()
+
+
+def compose(root: Path, service: str, more: str = "") -> Translation:
+    (root / "compose.yaml").write_text(
+        f"services:\n  web: {{build: ., image: acme/app, {service}}}\n{more}", encoding="utf-8"
+    )
+    (root / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    return migration_table(root).translation
+
+
+@pytest.mark.parametrize(
+    ("check", "run"),
+    [
+        ('test: ["NONE"]', {"health": "running"}),
+        ("disable: true, test: x", {"health": "running"}),
+        ('test: [""]', None),
+        ('test: ["CMD"]', None),
+        ('test: ["CMD", "x", ""]', {"health-command": ["x", ""]}),
+        ("test: x y", {"health-command": ["x", "y"]}),
+    ],
+)
+def test_a_health_check_of_compose_may_be_off(
+    tmp_path: Path, check: str, run: dict[str, Any] | None
+) -> None:
+    assert compose(tmp_path, f"healthcheck: {{{check}}}").settings.get("run") == run
+
+
+def test_files_of_variables_are_carried_over_or_named(tmp_path: Path) -> None:
+    files = "[a.env, {path: b.env}, {path: c.env, required: false}]"
+    found = compose(tmp_path, f"env_file: {files}")
+    assert found.settings["run"] == {"env-file": ["a.env", "b.env"]}
+    assert "env_file c.env" in [part.text for row in found.rows for part in row.left]
+
+
+def test_an_empty_variable_is_not_one_of_the_environment(tmp_path: Path) -> None:
+    found = compose(tmp_path, 'environment: {X: "", Y: }')
+    assert found.settings["run"] == {"env": {"X": ""}}
+    assert found.rows[1].command == "invoke docker-run --name web --env Y"
+
+
+def test_a_service_beside_gets_no_value_that_is_not_known(tmp_path: Path) -> None:
+    db = '  db: {image: postgres, environment: {A: "${PG}", B: , C: ""}}\n'
+    cache = '  cache: {image: "redis:${PG}"}\n'
+    found = compose(tmp_path, "depends_on: [db, cache]", db + cache)
+    assert found.settings["run"] == {"services": {"db": {"image": "postgres", "env": {"C": ""}}}}
+    left = [part.text for row in found.rows for part in row.left]
+    assert left == ["--env A=${PG}", "--env B", "redis:${PG}"]
 
 
 def test_a_version_that_inject_passes_is_not_given_as_well(tmp_path: Path) -> None:

@@ -142,6 +142,22 @@ def test_the_others_are_built_if_one_fails(
     assert images["web"]["error"]["what"] == "it is not built, as base failed"
 
 
+def test_an_error_of_one_image_has_no_credentials(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refusing(Docker):
+        def stream(
+            self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
+        ) -> int:
+            super().stream(argv, on_line, watch=watch)
+            raise EngineError("it failed", why=f"GET https://u:hunter2@host for {argv[0]}")
+
+    with pytest.raises(ProblemsError):
+        _build(Run(root, Refusing(), json=True), Batch(keep_going=True), as_json=True)
+    images = json.loads(capsys.readouterr().out)["images"]
+    assert images["api"]["error"]["why"] == "GET https://***@host for docker"
+
+
 def test_every_failure_is_an_error_of_its_image(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -221,7 +221,7 @@ WRONG = {
     "smoke.skip = 1": "a list of texts",
     'smoke.stop-codes = "0"': "a list of whole numbers",
     "smoke.services = 1": "a table of NAME",
-    'smoke.services.a_b = { image = "x" }': "is not a host's name",
+    'smoke.services.a_b = { image = "x" }': "must be named like a host",
     "smoke.services.db = {}": 'a table with image = "…" for db',
     "smoke.services.db = 1": "a table",
     "smoke.services.db = { image = 1 }": "text",
