@@ -16,7 +16,12 @@ import pytest
 from ociwriter import OciWriter
 
 from buildlib.commands import publish as publish_commands
-from buildlib.commands.publish import PublishOptions, begun_from, kept_receipt
+from buildlib.commands.publish import (
+    PublishOptions,
+    PublishPlanner,
+    begun_from,
+    kept_receipt,
+)
 from buildlib.commands.push import push
 from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
@@ -108,6 +113,37 @@ def test_a_snapshot_of_other_files_is_not_gone_on_from(tmp_path: Path) -> None:
     for other in ("", "sha256:" + "c" * 64):
         with pytest.raises(InputError, match="the files have changed since that receipt"):
             PublishFlow(replace(plan, uncommitted=other), surroundings(tmp_path), before)
+
+
+TWO = """
+[registries.local]
+repository = "127.0.0.1:5000/thing"
+[registries.away]
+repository = "away.example/thing"
+"""
+
+
+@pytest.mark.parametrize("option", ["resume", "pick_up"])
+def test_what_a_test_release_has_skipped_is_not_skipped_in_public(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    plan, skips = a_plan(tmp_path, config=CONFIG + TWO), [Skip(gate="sign", reason="a trial")]
+    write_project(tmp_path, CONFIG + TWO, "FROM scratch\nUSER 1001\n")
+    project = a_project(tmp_path, git=git_facts(root=tmp_path))
+    left = [GateRecord(gate="sign", state="left out", detail="a trial")]
+    monkeypatch.setattr(publish_commands, "changes_of", lambda _: Changes())
+    run = cast("Edge", SimpleNamespace(project=lambda: project))
+
+    def skipped(*registries: str) -> list[Skip]:
+        options = PublishOptions(registries=registries)._replace(**{option: True})
+        return [*PublishPlanner(run, options).plan({}).skipped]
+
+    for rehearsal in (True, False):
+        kept = replace(_receipt(plan, tmp_path), rehearsal=rehearsal, gates=left)
+        write_receipt(tmp_path / "dist/receipt.json", kept)
+        assert skipped("local") == skips
+        for public in (("away",), ("local", "away"), ()):
+            assert skipped(*public) == ([] if rehearsal else skips)
 
 
 LEFT: dict[str, dict[str, Any] | None] = {
