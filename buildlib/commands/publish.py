@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -342,7 +342,8 @@ def publish(
             run.console.answer(to_json(receipt.as_dict()))
         elif flow.begun:
             run.console.report(as_text(receipt))
-        _keep(run, project, receipt)
+        if flow.begun:
+            _keep(run, project, receipt)
     if show is None:
         tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
         write_outputs(run.env, version=receipt.version, digest=receipt.digest, tags=tags)
@@ -354,7 +355,15 @@ def _stopped() -> CancelledError:
 
 
 def _keep(run: Edge, project: Project, receipt: Receipt) -> None:
-    """Add the gates and registries of a publication to the record of its build."""
+    """Add a publication to the record of its build; nothing that fails here fails it."""
+    try:
+        _add_to_record(run, project, receipt)
+    except Exception as error:  # noqa: BLE001 - the publication is what counts
+        why = error.what if isinstance(error, BuildlibError) else str(error)
+        run.console.note(f"no record or summary has the outcome of this publication: {why}")
+
+
+def _add_to_record(run: Edge, project: Project, receipt: Receipt) -> None:
     store = open_store(project.config, run.env)
     records = store.usable() if store else ()
     same = (one for one in records if (one.task, one.version) == (TASK, receipt.version))
@@ -367,10 +376,8 @@ def _keep(run: Edge, project: Project, receipt: Receipt) -> None:
             gates=tuple({"gate": one["gate"], "state": one["state"]} for one in gates),
             registries=tuple({"registry": name, **one} for name, one in targets.items()),
         )
-        # The publication is what counts.
-        with suppress(OSError, InputError):
-            store.write(changed)
-            write_summary(run.env, publication(changed))
+        store.write(changed)
+        write_summary(run.env, publication(changed))
 
 
 def _print_plan(run: Edge, project: Project, plan: PublishPlan, *, as_json: bool) -> None:
