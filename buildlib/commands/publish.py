@@ -167,7 +167,11 @@ class PublishPlanner:
         git = self.project.git
         if not isinstance(git, GitFacts):
             return ""
-        return hash_changes(git.root, changes, self.project.config.root / DIST)
+        config = self.project.config
+        # What a publication writes itself does not count.
+        written = (DIST, config.record_settings().directory)
+        folders = [(config.root / name).resolve() for name in written if name]
+        return hash_changes(git.root, changes, folders)
 
     def check_unchanged(self) -> None:
         """Raise InputError (exit 2) if the files differ from those that the plan was made of.
