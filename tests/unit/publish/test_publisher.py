@@ -315,6 +315,24 @@ def test_the_statement_names_what_a_base_was_replaced_by(tmp_path: Path) -> None
     assert str(tmp_path) not in str(found)
 
 
+def test_the_statement_names_what_replaced_a_base_of_an_image_below(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path)
+    mirror = f"docker-image://mirror.example/alpine:3.22@{HASH}"
+    lowest = replace(plan.build, bases=("alpine:3.22",), build_contexts=(("alpine:3.22", mirror),))
+    middle = replace(plan.build, bases=("alpine:3.22",), below=(("lowest:local", lowest),))
+    build = replace(plan.build, bases=(), below=(("middle:local", middle),))
+    plan = replace(plan, build=build)
+    statement = make_statement(a_project(tmp_path), plan, _receipt(plan, tmp_path))
+    assert statement["buildDefinition"]["resolvedDependencies"][1:] == [
+        {"uri": "docker:alpine:3.22"},
+        {
+            "uri": "docker:mirror.example/alpine:3.22",
+            "digest": {"sha256": "b" * 64},
+            "annotations": {"replaces": "alpine:3.22", "standIn": False},
+        },
+    ]
+
+
 def test_the_statement_names_options_and_contexts_and_no_path_of_this_machine(
     tmp_path: Path,
 ) -> None:
