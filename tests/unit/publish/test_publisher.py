@@ -127,9 +127,9 @@ repository = "away.example/thing"
 """
 
 
-@pytest.mark.parametrize("option", ["resume", "pick_up"])
+@pytest.mark.parametrize("options", [PublishOptions(resume=True), PublishOptions(pick_up=True)])
 def test_what_a_test_release_has_skipped_is_not_skipped_in_public(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: PublishOptions
 ) -> None:
     plan, skips = a_plan(tmp_path, config=CONFIG + TWO), [Skip(gate="sign", reason="a trial")]
     write_project(tmp_path, CONFIG + TWO, "FROM scratch\nUSER 1001\n")
@@ -139,8 +139,8 @@ def test_what_a_test_release_has_skipped_is_not_skipped_in_public(
     run = cast("Edge", SimpleNamespace(project=lambda: project))
 
     def skipped(*registries: str) -> list[Skip]:
-        options = PublishOptions(registries=registries)._replace(**{option: True})
-        return [*PublishPlanner(run, options).plan({}).skipped]
+        chosen = options._replace(registries=registries)
+        return [*PublishPlanner(run, chosen).plan({}).skipped]
 
     for rehearsal in (True, False):
         kept = replace(_receipt(plan, tmp_path), rehearsal=rehearsal, gates=left)
