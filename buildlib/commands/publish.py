@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -56,7 +56,7 @@ from buildlib.publish.signing import ReleaseSigner, check_signer, signing_proble
 from buildlib.publish.tagger import TagPolicy
 from buildlib.records.store import open_store
 from buildlib.registry.claim import Claim, ClaimTerms, Intent
-from buildlib.registry.open import Opened, chosen_registries, open_registries
+from buildlib.registry.open import Opened, are_local, chosen_registries, open_registries
 from buildlib.report.markdown import publication, write_summary
 from buildlib.retry import Patience
 from buildlib.sign.signer import find_cosign
@@ -109,20 +109,24 @@ class PublishPlanner:
         self._planned = self.project
         # The registries that do not list their tags.
         self._unlisted: set[str] = set()
-        config = self.project.config
+        self.registries = chosen_registries(self.project.config, options.registries)
         if options.resume or options.pick_up:
             self._skips += self._skipped_before()
-        self.registries = chosen_registries(config, options.registries)
         self._changes = changes_of(self.project)
         # Once: the image is built from the files that are there now.
         self._uncommitted = self._hashed(self._changes)
         self._dockerfile = self.project.dockerfile()
 
     def _skipped_before(self) -> tuple[Skip, ...]:
-        """Return what the attempt that is resumed has skipped, and why, but for what is given."""
+        """Return what the attempt that is resumed has skipped, and why, but for what is given.
+
+        What a test release has skipped does not count where an image becomes public.
+        """
         version, config = self.project.version, self.project.config
         kept = find_receipt(config.root / config.folder(DIST), version.value)
         if kept is None or kept.revision != version.revision:
+            return ()
+        if kept.rehearsal and not are_local(self.registries):
             return ()
         given = {skip.gate for skip in self._skips}
         return tuple(skip for skip in skipped_in(kept) if skip.gate not in given)
@@ -163,7 +167,11 @@ class PublishPlanner:
         git = self.project.git
         if not isinstance(git, GitFacts):
             return ""
-        return hash_changes(git.root, changes, self.project.config.root / DIST)
+        config = self.project.config
+        # What a publication writes itself does not count.
+        written = (DIST, config.record_settings().directory)
+        folders = [(config.root / name).resolve() for name in written if name]
+        return hash_changes(git.root, changes, folders)
 
     def check_unchanged(self) -> None:
         """Raise InputError (exit 2) if the files differ from those that the plan was made of.
@@ -338,7 +346,8 @@ def publish(
             run.console.answer(to_json(receipt.as_dict()))
         elif flow.begun:
             run.console.report(as_text(receipt))
-        _keep(run, project, receipt)
+        if flow.begun:
+            _keep(run, project, receipt)
     if show is None:
         tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
         write_outputs(run.env, version=receipt.version, digest=receipt.digest, tags=tags)
@@ -350,7 +359,15 @@ def _stopped() -> CancelledError:
 
 
 def _keep(run: Edge, project: Project, receipt: Receipt) -> None:
-    """Add the gates and registries of a publication to the record of its build."""
+    """Add a publication to the record of its build; nothing that fails here fails it."""
+    try:
+        _add_to_record(run, project, receipt)
+    except Exception as error:  # noqa: BLE001 - the publication is what counts
+        why = error.what if isinstance(error, BuildlibError) else str(error)
+        run.console.note(f"no record or summary has the outcome of this publication: {why}")
+
+
+def _add_to_record(run: Edge, project: Project, receipt: Receipt) -> None:
     store = open_store(project.config, run.env)
     records = store.usable() if store else ()
     same = (one for one in records if (one.task, one.version) == (TASK, receipt.version))
@@ -363,10 +380,8 @@ def _keep(run: Edge, project: Project, receipt: Receipt) -> None:
             gates=tuple({"gate": one["gate"], "state": one["state"]} for one in gates),
             registries=tuple({"registry": name, **one} for name, one in targets.items()),
         )
-        # The publication is what counts.
-        with suppress(OSError, InputError):
-            store.write(changed)
-            write_summary(run.env, publication(changed))
+        store.write(changed)
+        write_summary(run.env, publication(changed))
 
 
 def _print_plan(run: Edge, project: Project, plan: PublishPlan, *, as_json: bool) -> None:

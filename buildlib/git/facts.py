@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -397,13 +397,13 @@ def read_revision(root: Path) -> str:
     return GitCommand(root).ask("rev-parse", "--verify", "--quiet", "HEAD")
 
 
-def hash_changes(root: Path, changes: Changes, without: Path | None = None) -> str:
+def hash_changes(root: Path, changes: Changes, without: Iterable[Path] = ()) -> str:
     """Return one hash of all that is not committed, `sha256:…`; empty where everything is.
 
     Args:
         root: the top of the work tree.
         changes: as `read_changes` lists them.
-        without: a directory that does not count.
+        without: directories that do not count.
 
     Raises:
         InputError: a file can't be read (exit 2).
@@ -415,7 +415,8 @@ def hash_changes(root: Path, changes: Changes, without: Path | None = None) -> s
     listing = GitCommand(root).must("ls-files", "--others", "--exclude-standard", "-z")
     hidden = {*changes.hidden.assumed, *changes.hidden.skipped}
     names = {*changes.tracked, *hidden, *filter(None, listing.split("\0"))}
-    counted = [n for n in names if not without or not Path(root, n).is_relative_to(without)]
+    apart = tuple(without)
+    counted = [n for n in names if not any(Path(root, n).is_relative_to(one) for one in apart)]
     if not counted:
         return ""
     whole = hashlib.sha256()

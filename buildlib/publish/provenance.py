@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.build.build_image import build_image
-from buildlib.build.plan import Output
+from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest
 from buildlib.config.build_options import LAYOUT, is_directory
 from buildlib.console import Console, redact, to_json
@@ -117,11 +117,19 @@ def _gate_result(record: GateRecord) -> dict[str, Any]:
 
 
 def _bases(plan: PublishPlan) -> list[dict[str, Any]]:
-    others = dict(plan.build.build_contexts)
+    found = dict.fromkeys(_sources_of_bases(plan.build))
     return [
-        _replaced(base, others[base], plan) if base in others else _resource("docker:", base)
-        for base in plan.build.all_bases
+        _replaced(base, source, plan) if source else _resource("docker:", base)
+        for base, source in found
     ]
+
+
+def _sources_of_bases(build: BuildPlan) -> Iterator[tuple[str, str]]:
+    """Yield each base image, of the images below too, and what replaced it there, if anything."""
+    others = dict(build.build_contexts)
+    yield from ((base, others.get(base, "")) for base in build.bases)
+    for _, below in build.below:
+        yield from _sources_of_bases(below)
 
 
 def _resource(kind: str, reference: str) -> dict[str, Any]:

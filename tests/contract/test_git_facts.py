@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from conftest import git
 
+from buildlib.commands.publish import PublishOptions, PublishPlanner
+from buildlib.commands.session import Edge
 from buildlib.errors import InputError, ToolError
 from buildlib.git.command import GitCommand, ask_ahead
 from buildlib.git.facts import (
@@ -21,6 +25,8 @@ from buildlib.git.facts import (
     read_git_facts,
 )
 from buildlib.git.history import read_lineage
+
+from fakes import a_project, write_project
 
 
 def _repository(root: Path, *, commits: int = 1) -> Path:
@@ -378,7 +384,7 @@ def test_tags_are_found_one_by_one_and_all_together() -> None:
 
 
 def _hash(root: Path) -> str:
-    return hash_changes(root, read_changes(root), root / "dist")
+    return hash_changes(root, read_changes(root), [root / "dist"])
 
 
 def test_what_is_not_committed_has_one_hash(tmp_path: Path) -> None:
@@ -416,6 +422,24 @@ def test_what_is_not_committed_has_one_hash(tmp_path: Path) -> None:
     # Nothing that is ignored counts, wherever it is.
     (folder / "ignored").write_text("x", encoding="utf-8")
     assert _hash(root) == seen[-1]
+
+
+def test_the_record_that_a_build_writes_is_no_change_of_its_files(tmp_path: Path) -> None:
+    root = _repository(tmp_path)
+    config = 'image = "thing"\nrecords = { directory = "records" }\n'
+    write_project(root, config + '[registries.one]\nrepository = "one.example/thing"\n')
+    facts = read_git_facts(root)
+    assert isinstance(facts, GitFacts)
+    project = a_project(root, git=facts)
+    run = cast("Edge", SimpleNamespace(project=lambda: project))
+    planner = PublishPlanner(run, PublishOptions(snapshot=True))
+    for name in ("records", "dist"):
+        (root / name).mkdir()
+        (root / name / "1.json").touch()
+    planner.check_unchanged()
+    (root / "app/new").touch()
+    with pytest.raises(InputError, match="the files changed"):
+        planner.check_unchanged()
 
 
 def test_git_asks_for_a_password_only_where_it_may(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,15 +14,22 @@ from typing import Any, cast
 from unittest.mock import MagicMock
 
 import pytest
+from buildrecords import shop
 from ociwriter import OciWriter
 
 from buildlib.commands import publish as publish_commands
-from buildlib.commands.publish import PublishOptions, begun_from, kept_receipt
+from buildlib.commands.publish import (
+    PublishOptions,
+    PublishPlanner,
+    begun_from,
+    kept_receipt,
+)
 from buildlib.commands.push import push
 from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
 from buildlib.console import to_json
 from buildlib.errors import BuildlibError, InputError, ProblemsError, ToolError, exit_code_of
+from buildlib.executor import NOTHING
 from buildlib.git.facts import Changes
 from buildlib.image.archive import open_archive
 from buildlib.image.labels import STAND_INS, VERSION_LABEL
@@ -42,6 +50,7 @@ from buildlib.publish.receipt import (
 )
 from buildlib.publish.signing import ReleaseSigner
 from buildlib.publish.tagger import TagPolicy, archive_problems
+from buildlib.records.store import RecordStore, new_id
 from buildlib.registry.transport import Transport
 from buildlib.versioning.preconditions import Mode
 
@@ -108,6 +117,37 @@ def test_a_snapshot_of_other_files_is_not_gone_on_from(tmp_path: Path) -> None:
     for other in ("", "sha256:" + "c" * 64):
         with pytest.raises(InputError, match="the files have changed since that receipt"):
             PublishFlow(replace(plan, uncommitted=other), surroundings(tmp_path), before)
+
+
+TWO = """
+[registries.local]
+repository = "127.0.0.1:5000/thing"
+[registries.away]
+repository = "away.example/thing"
+"""
+
+
+@pytest.mark.parametrize("options", [PublishOptions(resume=True), PublishOptions(pick_up=True)])
+def test_what_a_test_release_has_skipped_is_not_skipped_in_public(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: PublishOptions
+) -> None:
+    plan, skips = a_plan(tmp_path, config=CONFIG + TWO), [Skip(gate="sign", reason="a trial")]
+    write_project(tmp_path, CONFIG + TWO, "FROM scratch\nUSER 1001\n")
+    project = a_project(tmp_path, git=git_facts(root=tmp_path))
+    left = [GateRecord(gate="sign", state="left out", detail="a trial")]
+    monkeypatch.setattr(publish_commands, "changes_of", lambda _: Changes())
+    run = cast("Edge", SimpleNamespace(project=lambda: project))
+
+    def skipped(*registries: str) -> list[Skip]:
+        chosen = options._replace(registries=registries)
+        return [*PublishPlanner(run, chosen).plan({}).skipped]
+
+    for rehearsal in (True, False):
+        kept = replace(_receipt(plan, tmp_path), rehearsal=rehearsal, gates=left)
+        write_receipt(tmp_path / "dist/receipt.json", kept)
+        assert skipped("local") == skips
+        for public in (("away",), ("local", "away"), ()):
+            assert skipped(*public) == ([] if rehearsal else skips)
 
 
 LEFT: dict[str, dict[str, Any] | None] = {
@@ -273,6 +313,24 @@ def test_the_statement_names_what_a_base_was_replaced_by(tmp_path: Path) -> None
     found = _resolved(tmp_path, config)
     assert found == expected
     assert str(tmp_path) not in str(found)
+
+
+def test_the_statement_names_what_replaced_a_base_of_an_image_below(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path)
+    mirror = f"docker-image://mirror.example/alpine:3.22@{HASH}"
+    lowest = replace(plan.build, bases=("alpine:3.22",), build_contexts=(("alpine:3.22", mirror),))
+    middle = replace(plan.build, bases=("alpine:3.22",), below=(("lowest:local", lowest),))
+    build = replace(plan.build, bases=(), below=(("middle:local", middle),))
+    plan = replace(plan, build=build)
+    statement = make_statement(a_project(tmp_path), plan, _receipt(plan, tmp_path))
+    assert statement["buildDefinition"]["resolvedDependencies"][1:] == [
+        {"uri": "docker:alpine:3.22"},
+        {
+            "uri": "docker:mirror.example/alpine:3.22",
+            "digest": {"sha256": "b" * 64},
+            "annotations": {"replaces": "alpine:3.22", "standIn": False},
+        },
+    ]
 
 
 def test_the_statement_names_options_and_contexts_and_no_path_of_this_machine(
@@ -529,25 +587,31 @@ def test_a_release_is_built_without_the_cache_unless_it_is_asked_for(tmp_path: P
         assert ("--no-cache" in as_script(plan, tmp_path)) is no_cache
 
 
+RECORDED = f'{CONFIG}records = {{ directory = "records" }}\n'
+
+
 def _published(
-    root: Path, monkeypatch: pytest.MonkeyPatch, ending: Callable[[PublishFlow], None]
-) -> tuple[str, str]:
-    """Return the answer of a publication whose flow ends like that, and its farewell."""
-    console, out, _ = a_console()
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: Callable[[PublishFlow], None],
+    env: Mapping[str, str] = NOTHING,
+) -> tuple[str, str, str]:
+    """Return the answer of a publication whose flow ends like that, its notes and its farewell."""
+    console, out, err = a_console()
     run = SimpleNamespace(
-        console=console, dry=False, executor=None, close=None, env={}, farewell=""
+        console=console, dry=False, executor=None, close=None, env=env, farewell=""
     )
     planner = MagicMock()
-    planner.return_value.plan.return_value = a_plan(root)
+    planner.return_value.plan.return_value = a_plan(root, config=RECORDED)
     subject = surroundings(root).subject
+    planner.return_value.project = subject.project
     monkeypatch.setattr(publish_commands, "PublishPlanner", planner)
     monkeypatch.setattr(publish_commands, "_preconditions", lambda *_: ())
     monkeypatch.setattr(publish_commands, "gate_subject", lambda *_, **__: subject)
-    monkeypatch.setattr(publish_commands, "_keep", lambda *_: None)
     monkeypatch.setattr(PublishFlow, "run", ending)
-    with pytest.raises(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt):
         publish_commands.publish(cast("Edge", run), PublishOptions())
-    return out.getvalue(), run.farewell
+    return out.getvalue(), err.getvalue(), run.farewell
 
 
 def test_an_interrupt_says_how_to_finish_what_has_begun(
@@ -557,7 +621,7 @@ def test_an_interrupt_says_how_to_finish_what_has_begun(
         flow._begun = True
         raise KeyboardInterrupt
 
-    answer, farewell = _published(tmp_path, monkeypatch, stop)
+    answer, _, farewell = _published(tmp_path, monkeypatch, stop)
     assert farewell == "error: interrupted\n  invoke docker-publish --resume finishes it"
     assert "digest" in answer
 
@@ -568,7 +632,51 @@ def test_there_is_no_table_of_a_publication_that_has_not_begun(
     def stop(_: PublishFlow) -> None:
         raise KeyboardInterrupt
 
-    assert _published(tmp_path, monkeypatch, stop) == ("", "")
+    assert _published(tmp_path, monkeypatch, stop) == ("", "", "")
+
+
+def _recorded(root: Path) -> RecordStore:
+    """Return records with one of the build that is published."""
+    store = RecordStore(root / "records", keep=3, days=9)
+    gates = ({"gate": "smoke", "state": "passed"},)
+    record = replace(shop()[0], id=new_id(), task="docker-publish", image="thing", gates=gates)
+    store.write(replace(record, version="1.2.3"))
+    return store
+
+
+def test_the_record_of_a_build_has_what_became_of_its_publication(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, summary = _recorded(tmp_path), tmp_path / "summary"
+    for begun in (False, True):
+
+        def end(flow: PublishFlow, *, begun: bool = begun) -> None:
+            flow.receipt.gates = [GateRecord(gate="scan", state="failed")]
+            flow._begun = begun
+
+        _published(tmp_path, monkeypatch, end, {"GITHUB_STEP_SUMMARY": str(summary)})
+        # One that did not come past its preconditions changes nothing.
+        (record,) = store.usable()
+        assert record.gates == (
+            {"gate": "scan", "state": "failed"} if begun else {"gate": "smoke", "state": "passed"},
+        )
+        assert summary.exists() is begun
+
+
+@pytest.mark.parametrize("error", [InputError("no room"), RuntimeError("no room")])
+def test_a_record_that_can_not_be_kept_fails_no_publication(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def end(flow: PublishFlow) -> None:
+        flow._begun = flow.receipt.finished = True
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(publish_commands, "open_store", fail)
+    answer, said, _ = _published(tmp_path, monkeypatch, end)
+    assert "1.2.3" in answer
+    assert said == "no record or summary has the outcome of this publication: no room\n"
 
 
 def test_what_is_left_of_a_finished_release_is_named(tmp_path: Path) -> None:
