@@ -120,7 +120,10 @@ def test_the_wheel_serves_a_repository_that_is_not_this_one(
     assert run("buildlib", "--version") == f"buildlib {source['version']}\n"
     (project / "buildlib.toml").rename(project / "Dockerfile")
     (info,) = (tmp_path / "site").glob("*.dist-info")
-    origin = {"url": "x", "vcs_info": {"vcs": "git", "commit_id": "a" * 40}}
+    origin = {
+        "url": f"{source['urls']['Source']}.git",
+        "vcs_info": {"vcs": "git", "commit_id": "a" * 40},
+    }
     (info / "direct_url.json").write_text(json.dumps(origin), encoding="utf-8")
     begun = run("buildlib", "init", "--yes", "--noxfile", "--workflow")
     assert f"+#:schema {source['urls']['Schema']}\n" in begun

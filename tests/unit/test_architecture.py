@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -254,3 +255,11 @@ def test_advice_names_the_program_that_runs() -> None:
     found = texts - set(_texts("program")) - set(_texts("config.config"))
     # A line in a file, whoever writes it.
     assert found == {BEGIN}
+
+
+def test_every_directory_of_tests_is_collected(pytestconfig: pytest.Config) -> None:
+    passed_over = pytestconfig.getini("norecursedirs")
+    found = {path.parent for path in Path(__file__).parent.parent.rglob("test_*.py")}
+    names = {part for folder in found for part in folder.relative_to(pytestconfig.rootpath).parts}
+    assert "build" in names
+    assert [one for one in sorted(names) if any(fnmatch(one, bad) for bad in passed_over)] == []
