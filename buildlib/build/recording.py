@@ -34,8 +34,8 @@ from buildlib.records.cause import Comparison, platform_variables
 from buildlib.records.files import Hashes, read_files
 from buildlib.records.record import Record, Step, bounded, image_of, short_log
 from buildlib.records.redaction import Redaction
+from buildlib.records.report.markdown import as_markdown, write_summary
 from buildlib.records.store import RecordStore, new_id, open_store
-from buildlib.report.markdown import as_markdown, write_summary
 from buildlib.shell import csv_pairs
 
 _PROXY: Final = "_PROXY"

@@ -54,10 +54,10 @@ from buildlib.publish.receipt import NAME, Receipt, find_receipt, read_receipt, 
 from buildlib.publish.report import as_text
 from buildlib.publish.signing import ReleaseSigner, check_signer, signing_problems
 from buildlib.publish.tagger import TagPolicy
+from buildlib.records.report.markdown import publication, write_summary
 from buildlib.records.store import open_store
 from buildlib.registry.claim import Claim, ClaimTerms, Intent
 from buildlib.registry.open import Opened, are_local, chosen_registries, open_registries
-from buildlib.report.markdown import publication, write_summary
 from buildlib.retry import Patience
 from buildlib.sign.signer import find_cosign
 from buildlib.versioning.preconditions import Mode

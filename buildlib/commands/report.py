@@ -13,10 +13,10 @@ from buildlib.commands.session import Edge
 from buildlib.console import to_json
 from buildlib.errors import InputError
 from buildlib.files import write_text
-from buildlib.report.compare import compare
-from buildlib.report.markdown import as_markdown
-from buildlib.report.page import render
-from buildlib.report.trace import as_otlp
+from buildlib.records.report.compare import compare
+from buildlib.records.report.markdown import as_markdown
+from buildlib.records.report.page import render
+from buildlib.records.report.trace import as_otlp
 
 # Builds of the trend.
 _BUILDS: Final = 30

@@ -14,7 +14,7 @@ from buildlib.errors import InputError, raise_problems
 from buildlib.files import write_text
 from buildlib.findings.report import show
 from buildlib.image.platform import host_platform
-from buildlib.report.markdown import write_summary
+from buildlib.records.report.markdown import write_summary
 from buildlib.shell import shell_line
 from buildlib.smoke.check_names import check_only
 from buildlib.smoke.report import SmokeReport

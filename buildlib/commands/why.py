@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildlib.commands.records import kept_records, last_record
 from buildlib.commands.session import Edge
-from buildlib.records.report import WhyReport, choose_steps
+from buildlib.records.why import WhyReport, choose_steps
 
 
 def why(run: Edge, step: str, *, as_json: bool) -> None:

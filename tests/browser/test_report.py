@@ -13,8 +13,8 @@ from pages import Opened
 from playwright.sync_api import Page, expect
 
 from buildlib.records.record import Record
-from buildlib.report.compare import compare
-from buildlib.report.page import render
+from buildlib.records.report.compare import compare
+from buildlib.records.report.page import render
 
 pytestmark = pytest.mark.browser
 WIDE = "() => document.documentElement.scrollWidth - innerWidth"

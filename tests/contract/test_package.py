@@ -22,7 +22,7 @@ CONFIGURATIONS = {"buildlib/sign/no-services.json", "buildlib/sign/no-roots.json
 TEMPLATES = {
     f"buildlib/adopt/templates/{name}"
     for name in ("go.Dockerfile", "python.Dockerfile", "node.Dockerfile")
-} | {f"buildlib/report/templates/report.{ending}" for ending in ("html", "css", "js")}
+} | {f"buildlib/records/report/templates/report.{ending}" for ending in ("html", "css", "js")}
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from buildrecords import shop as records
 from conftest import Checkout
 
 from buildlib.config.config import load_config
+from buildlib.records.report.markdown import write_summary
 from buildlib.records.store import RecordStore, open_store
-from buildlib.report.markdown import write_summary
 
 BEFORE, NOW = "20260228T170000.000Z-0a1b2c3d", "20260301T090000.000Z-4d5e6f70"
 

@@ -50,7 +50,6 @@ PACKAGES = [
     "registry",
     "sign",
     "records",
-    "report",
     "build",
     "containers",
     "bases",

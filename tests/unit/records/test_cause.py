@@ -13,7 +13,7 @@ from buildlib.dockerfile.definitions import read_written
 from buildlib.errors import InputError
 from buildlib.records.cause import LOST, explain
 from buildlib.records.record import File, Record, Step
-from buildlib.records.report import WhyReport, advice, choose_steps
+from buildlib.records.why import WhyReport, advice, choose_steps
 
 OLD, NEW = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 DOCKERFILE = """\

@@ -7,7 +7,7 @@ from dataclasses import replace
 from buildrecords import shop
 
 from buildlib.records.record import File
-from buildlib.report.compare import Change, changed_files, compare
+from buildlib.records.report.compare import Change, changed_files, compare
 
 
 def test_what_was_lost_took_longer_or_shorter_and_changed_is_named() -> None:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from buildlib.findings.secrets import looks_secret
 from buildlib.records.record import Record
-from buildlib.report.compare import compare
-from buildlib.report.markdown import as_markdown, publication
-from buildlib.report.page import render
-from buildlib.report.trace import as_otlp
+from buildlib.records.report.compare import compare
+from buildlib.records.report.markdown import as_markdown, publication
+from buildlib.records.report.page import render
+from buildlib.records.report.trace import as_otlp
 
 BEFORE, NOW = shop()
 # Written in halves: whoever looks for secrets in this repository should find none.

@@ -13,10 +13,10 @@ from markupsafe import Markup
 
 from buildlib.files import counted, human_size
 from buildlib.records.record import Record, Step
-from buildlib.report.chart import lane_chart, share_chart, trend_chart
-from buildlib.report.compare import Comparison
-from buildlib.report.texts import argument, cached_of, duration, share, shown
-from buildlib.report.timeline import Lane, Span, state, timeline
+from buildlib.records.report.chart import lane_chart, share_chart, trend_chart
+from buildlib.records.report.compare import Comparison
+from buildlib.records.report.texts import argument, cached_of, duration, share, shown
+from buildlib.records.report.timeline import Lane, Span, state, timeline
 
 # What the page has room for. What is longer is cut, and says so; the record has the whole.
 BARS: Final = 400
@@ -68,7 +68,7 @@ def render(
         history: this and earlier builds, the earliest first.
         comparison: with another build.
     """
-    folder = files("buildlib.report").joinpath("templates")
+    folder = files("buildlib.records.report").joinpath("templates")
     pieces = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in _PIECES}
     environment = Environment(
         loader=DictLoader(pieces),

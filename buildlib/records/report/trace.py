@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from buildlib.distribution import version
 from buildlib.records.record import Record, Step
-from buildlib.report.texts import shown
-from buildlib.report.timeline import moment
+from buildlib.records.report.texts import shown
+from buildlib.records.report.timeline import moment
 
 _INTERNAL: Final = 1
 _OK: Final = 1

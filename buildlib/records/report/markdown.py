@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from buildlib.files import counted, human_size, write_text
 from buildlib.records.record import Record
-from buildlib.report.texts import cached_of, duration, share, shown
-from buildlib.report.timeline import timeline
+from buildlib.records.report.texts import cached_of, duration, share, shown
+from buildlib.records.report.timeline import timeline
 
 # What Markdown, or the HTML in it, takes for anything but itself.
 _SPECIAL: Final = re.compile(r"[&<>|`*_\[\]~\\\"'$#!(){}+@:]")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildlib.records.record import Record, Step
-from buildlib.report.chart import lane_chart, trend_chart
-from buildlib.report.timeline import critical_path, moment, state, timeline
+from buildlib.records.report.chart import lane_chart, trend_chart
+from buildlib.records.report.timeline import critical_path, moment, state, timeline
 
 
 def test_a_lane_has_the_steps_of_a_stage_on_a_platform() -> None:

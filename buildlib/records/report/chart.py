@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from buildlib.report.timeline import Lane, state
+from buildlib.records.report.timeline import Lane, state
 
 # Units across; the page stretches a chart to its own width.
 WIDTH: Final = 1000
