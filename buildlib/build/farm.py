@@ -18,13 +18,13 @@ from buildlib.build.plan import BuildPlan, NodeBuild, Output
 from buildlib.builders.commands import caches
 from buildlib.config.build_options import INDEX_LEVELS, split_levels
 from buildlib.config.config import Config
-from buildlib.console import to_json
 from buildlib.errors import BuildlibError, CancelledError, raise_problems
 from buildlib.executor import NOTHING, Completed, Executor, Watch
 from buildlib.files import write_text
 from buildlib.image.archive import unpack_layout
 from buildlib.image.merge import merge_archives, merge_argv
 from buildlib.image.platform import Platform
+from buildlib.text import to_json
 
 T = TypeVar("T")
 
