@@ -13,7 +13,7 @@ import nox
 sys.path.insert(0, str(Path(__file__).parent))
 
 import buildlib.nox
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 
 # The first version that runs sessions in parallel: `nox -j 2`.
 nox.needs_version = ">=2026.8.10"

@@ -28,7 +28,7 @@ from urllib.request import urlopen
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.containers.plan import confined_options
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from buildlib.build.plan import BuildPlan
     from buildlib.build.planner import BuildRequest, make_build_plan
     from buildlib.build.result import BuildResult
-    from buildlib.config.config import Config, load_config, load_images
+    from buildlib.config.config import Config
+    from buildlib.config.load import load_config, load_images
     from buildlib.console import Console
     from buildlib.errors import BuildlibError
     from buildlib.executor import Executor, PlumbumExecutor
@@ -32,8 +33,8 @@ _HOME = {
     "Project": "project",
     "Version": "versioning.version",
     "build_image": "build.build_image",
-    "load_config": "config.config",
-    "load_images": "config.config",
+    "load_config": "config.load",
+    "load_images": "config.load",
     "load_project": "project",
     "load_projects": "project",
     "make_build_plan": "build.planner",

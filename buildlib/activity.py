@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol
 
 from buildlib.files import counted
 
@@ -145,3 +147,48 @@ class Repeated:
         """Return once it is over."""
         self._ended.set()
         self._thread.join()
+
+
+# Kept for the message when the step fails; what was printed before is on the screen anyway.
+KEPT_LINES: Final = 200
+# Of its first lines.
+KEPT_HEAD: Final = 50
+_INTERNAL: Final = ("[internal]", "[context ", "[auth]", "exporting", "importing", "resolve image")
+
+
+@dataclass(kw_only=True, slots=True)
+class BuildStep:
+    """One step of the build; `seconds` is None until it ended.
+
+    Args:
+        digest, inputs: of its definition, and of the steps before it.
+        log: its last lines; `head` are its first ones, and `lines` is how many there were.
+        sizes: bytes of each part of it, such as a layer.
+    """
+
+    name: str
+    digest: str = ""
+    inputs: tuple[str, ...] = ()
+    cached: bool = False
+    error: str = ""
+    seconds: float | None = None
+    started: datetime | None = None
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
+    head: list[str] = field(default_factory=list)
+    lines: int = 0
+    partial: str = ""
+    sizes: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def counts(self) -> bool:
+        """Return whether it is an instruction of the Dockerfile, not the builder's own work."""
+        return self.name.startswith("[") and not self.name.startswith(_INTERNAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something to show: a step that ended, or a line of its output, or of buildx itself."""
+
+    step: BuildStep | None
+    line: str | None = None

@@ -2,130 +2,52 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import sys
 import termios
 import textwrap
 import threading
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO, TypeVar
 
 from buildlib import interrupts
-from buildlib.activity import Activity, Board, Repeated, Row, Source
+from buildlib.activity import Activity, Board, BuildStep, Event, Repeated, Row, Source
 from buildlib.errors import BuildlibError, ProblemsError
 from buildlib.shell import shell_line
 from buildlib.streams import give_up, tolerate, unwritten
+from buildlib.text import (
+    CONTROL,
+    NARROWEST,
+    clean,
+    coloured,
+    columns_of,
+    fit,
+    one_line,
+    redact,
+    redacted,
+    styled,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from buildlib.live import Screen
 
 T = TypeVar("T")
 
-# Up to the last @ of the host, as a password may hold one; a digest's @ is no such end.
-# Only the end of the scheme is looked at: its beginning takes the square of a long word's length.
-_CREDENTIALS: Final = re.compile(r"((?<=\w)://)[^/\s?#]+@(?!sha256:)")
-# What buildx takes as values of a cache's options: docs.docker.com/build/cache/backends.
-_KEYS: Final = "(?:secret_access_key|session_token|ghtoken|token|password)="
-# An option is in quotes where it holds a comma.
-_SECRETS: Final = re.compile(rf"""((?<="){_KEYS})[^"]+|(\b{_KEYS})[^,\s"']+""")
-# What a terminal does not show but obeys: ECMA-48's sequences and strings, in seven bits and in
-# eight, single controls, and what turns the direction of text. No string goes over a line's end.
-_CONTROL: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\n\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
-    r"|\x1b[ -/]*[0-~]"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
-)
 _OWN_STYLE: Final = re.compile(r"\x1b\[(?:0|1|2|3[1-3])m")
 # What GitHub's runner takes for a command: `::` where a line begins, and `##[` anywhere in it.
 _COMMAND: Final = re.compile(r"^([^\S\n]*:)(?=:)|(##)(?=\[)", re.MULTILINE)
 _WIDTH: Final = 100
 # A step's time, or what became of it, stands before its name.
 _BEFORE: Final = 10
-_NARROWEST: Final = 20
-# Between two columns of a table, or before a line that belongs to the one above.
-_GAP: Final = re.compile(r" {2,}")
 _WHOLE: Final = " … (--verbose prints the whole line)"
 # Seconds before the first picture of what runs, and between two of them: most things end sooner.
 _PATIENCE: Final = 0.3
 _REFRESH: Final = 0.1
 # Seconds between two lines about what still runs, where nothing is redrawn.
 _REMINDER: Final = 15.0
-_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
-# What became of something, as the cells of tables have it, or the beginning of a line.
-_STATES: Final = {
-    "green": ("ok", "passed", "published", "healthy"),
-    "yellow": ("warning", "left out", "not pinned", "starting"),
-    "red": ("failed", "missing", "error", "unhealthy"),
-}
-_STYLE_OF: Final = {state: style for style, states in _STATES.items() for state in states}
-_STATE: Final = re.compile(
-    rf"(?:^|(?<=  ))(?:{'|'.join(_STYLE_OF)})(?=$|  | \d+\.\d s|[:,])", re.MULTILINE
-)
-
-# Kept for the message when the step fails; what was printed before is on the screen anyway.
-KEPT_LINES: Final = 200
-# Of its first lines.
-KEPT_HEAD: Final = 50
-_INTERNAL: Final = ("[internal]", "[context ", "[auth]", "exporting", "importing", "resolve image")
-
-
-@dataclass(kw_only=True, slots=True)
-class BuildStep:
-    """One step of the build; `seconds` is None until it ended.
-
-    Args:
-        digest, inputs: of its definition, and of the steps before it.
-        log: its last lines; `head` are its first ones, and `lines` is how many there were.
-        sizes: bytes of each part of it, such as a layer.
-    """
-
-    name: str
-    digest: str = ""
-    inputs: tuple[str, ...] = ()
-    cached: bool = False
-    error: str = ""
-    seconds: float | None = None
-    started: datetime | None = None
-    log: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
-    head: list[str] = field(default_factory=list)
-    lines: int = 0
-    partial: str = ""
-    sizes: dict[str, int] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def counts(self) -> bool:
-        """Return whether it is an instruction of the Dockerfile, not the builder's own work."""
-        return self.name.startswith("[") and not self.name.startswith(_INTERNAL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something to show: a step that ended, or a line of its output, or of buildx itself."""
-
-    step: BuildStep | None
-    line: str | None = None
-
-
-def redact(text: str) -> str:
-    """Return the text without user and password in any address, and without a cache's keys."""
-    return _SECRETS.sub(r"\1\2***", _CREDENTIALS.sub(r"\1***@", text))
-
-
-def clean(text: str) -> str:
-    """Return the text without anything that a terminal obeys; lines and tabs stay.
-
-    What comes from containers, registries and tools is theirs to choose.
-    """
-    return _CONTROL.sub("", text)
 
 
 def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
@@ -133,23 +55,10 @@ def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
     return not env.get("NO_COLOR") and env.get("TERM") != "dumb" and stream.isatty()
 
 
-def _one_line(text: str) -> str:
-    """Return a text as it is drawn: without secrets and control characters, on one line."""
-    return " ".join(clean(redact(text)).split())
-
-
-def _columns(stream: TextIO) -> int:
-    """Return how wide a terminal is; 0 where there is none, or it does not know."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):
-        return 0
-
-
 def name_width(stream: TextIO) -> int:
     """Return how long a step's name may be: a line of the terminal, where there is one."""
-    columns = _columns(stream)
-    return min(_WIDTH, max(columns - _BEFORE, _NARROWEST)) if columns else _WIDTH
+    columns = columns_of(stream)
+    return min(_WIDTH, max(columns - _BEFORE, NARROWEST)) if columns else _WIDTH
 
 
 _LABEL: ContextVar[str] = ContextVar("label", default="")
@@ -231,7 +140,7 @@ class Console:
 
     def style(self, text: str, style: str) -> str:
         """Return the text in a style, where colour is wanted."""
-        return _styled(text, style) if self._colour else text
+        return styled(text, style) if self._colour else text
 
     def answer(self, text: str) -> None:
         """Print what the task was asked for, to stdout: as it is where a program reads it."""
@@ -249,7 +158,7 @@ class Console:
         terminal = self._out.isatty()
         shown = self._shown(text) if self.reads_commands or terminal else text
         if self._answers_in_colour:
-            shown = _coloured(shown)
+            shown = coloured(shown)
         with self._alone() if terminal else nullcontext():
             if terminal and self._screen:
                 self._print(shown)
@@ -261,14 +170,14 @@ class Console:
 
     def report(self, text: str) -> None:
         """Print an answer for people: on a terminal, lines are broken between words."""
-        columns = _columns(self._out)
+        columns = columns_of(self._out)
         self.answer(fit(text, columns) if columns else text)
 
     def note_report(self, text: str) -> None:
         """Print a report that is not the answer, unless quiet, in the same way."""
-        columns = _columns(self._err)
+        columns = columns_of(self._err)
         text = fit(text, columns) if columns else text
-        self.note(_coloured(text) if self._colour else text)
+        self.note(coloured(text) if self._colour else text)
 
     def show(self, answered: Answer, *, as_json: bool) -> None:
         """Print an answer for people or for programs."""
@@ -319,10 +228,10 @@ class Console:
             short: the part that is shown unless verbose; empty: all of it.
         """
         text = f"$ {redact(line if self._verbose else short or line)}"
-        columns = 0 if self._verbose or self.reads_commands else _columns(self._err)
+        columns = 0 if self._verbose or self.reads_commands else columns_of(self._err)
         first = text.partition("\n")[0]
         if columns and (len(first) > columns or first != text):
-            text = first[: max(columns - len(_WHOLE), _NARROWEST)] + _WHOLE
+            text = first[: max(columns - len(_WHOLE), NARROWEST)] + _WHOLE
         self.note(self.style(text, "dim"))
 
     def pass_on(self, line: str) -> None:
@@ -368,7 +277,7 @@ class Console:
     def _shown(self, text: str) -> str:
         """Return a text as the reader may have it: with our own styles alone."""
         own = _OWN_STYLE if self._colour else None
-        text = _CONTROL.sub(lambda found: found[0] if own and own.fullmatch(found[0]) else "", text)
+        text = CONTROL.sub(lambda found: found[0] if own and own.fullmatch(found[0]) else "", text)
         return _COMMAND.sub(r"\1\2 ", text) if self.reads_commands else text
 
     def _command(self, name: str, text: str) -> None:
@@ -504,7 +413,7 @@ class Console:
         if interrupts.heard():
             return [], ""
         rows = [
-            Row(one.seconds, _one_line(one.name), _one_line(one.progress))
+            Row(one.seconds, one_line(one.name), one_line(one.progress))
             for one in self._board.rows()
         ]
         return rows, self._board.summary(len(rows))
@@ -522,79 +431,3 @@ class Console:
 
 def _short(name: str) -> str:
     return textwrap.shorten(name, width=_WIDTH, placeholder=" …")
-
-
-def table(rows: Sequence[Sequence[str]], *, head: bool = False, columns: int | None = None) -> str:
-    """Return rows as left-aligned columns; the last column is not padded.
-
-    Args:
-        rows: of the same length.
-        head: the first one names the columns: where they do not fit, each row becomes a list.
-        columns: of the terminal, 0: there is none; None: as standard output is.
-    """
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    room = _columns(sys.stdout) if columns is None else columns
-    needed = sum(width + 2 for width in widths[:-1]) + min(widths[-1], _NARROWEST)
-    if head and 0 < room < needed:
-        return "\n\n".join(_as_list(rows[0], row) for row in rows[1:])
-    return "\n".join(
-        "  ".join([*map(str.ljust, row, widths[:-1]), row[-1]]).rstrip() for row in rows
-    )
-
-
-def _as_list(names: Sequence[str], row: Sequence[str]) -> str:
-    pairs = [(name, cell) for name, cell in zip(names, row, strict=True) if cell]
-    return table(pairs, columns=0)
-
-
-def fit(text: str, columns: int) -> str:
-    """Return a text with its lines broken between words where they are too long.
-
-    What is broken off goes on below the beginning of the last column that has room for its words.
-    """
-    return "\n".join(part for line in text.split("\n") for part in _broken(line, columns))
-
-
-def _broken(line: str, columns: int) -> Iterator[str]:
-    if len(line) <= columns:
-        yield line
-        return
-    starts = [found.end() for found in _GAP.finditer(line)]
-    wide = [start for start in starts if start <= columns - _NARROWEST]
-    roomy = [start for start in wide if start + max(map(len, line[start:].split())) <= columns]
-    indent = max(roomy or wide, default=0)
-    current, *words = line[indent:].split(" ")
-    current = line[:indent] + current
-    hanging = " " * (indent or 2)
-    for word in words:
-        if not current.strip():
-            current = hanging + word
-        elif len(current) + 1 + len(word) > columns:
-            yield current.rstrip()
-            current = hanging + word
-        else:
-            current += f" {word}"
-    yield current
-
-
-def _coloured(text: str) -> str:
-    """Return a text with the states of a table in their colours."""
-    return _STATE.sub(lambda found: _styled(found[0], _STYLE_OF[found[0]]), text)
-
-
-def _styled(text: str, style: str) -> str:
-    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
-
-
-def redacted(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower type
-    """Return a value of JSON without credentials and control characters in its texts."""
-    if isinstance(value, str):
-        return redact(clean(value))
-    if isinstance(value, dict):
-        return {key: redacted(one) for key, one in value.items()}
-    return [redacted(one) for one in value] if isinstance(value, list) else value
-
-
-def to_json(data: dict[str, Any]) -> str:
-    """Return JSON as every task prints it."""
-    return json.dumps(data, indent=2, sort_keys=True)

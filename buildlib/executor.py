@@ -12,6 +12,7 @@ import selectors
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,8 @@ from buildlib.errors import CancelledError, InputError, TimedOutError, ToolError
 # How long an interrupted process may take to end by itself before it is killed, in seconds:
 # buildx needs a moment to cancel the build inside the engine.
 GRACE: Final = 10.0
+# Seconds of silence after which it is seen whether a process has been cancelled.
+_TICK: Final = 0.5
 _CHUNK: Final = 65536
 _LONGEST_LINE: Final = 1 << 20
 _STARTING: Final = threading.Lock()
@@ -349,6 +352,87 @@ class PlumbumExecutor:
             self._running.add(process)
             interrupts.CHILDREN.add(process)
             return process
+
+
+class Cancellable:
+    """Starts processes until it is cancelled, and ends those then whose output it passes on.
+
+    Args:
+        executor: starts them.
+        why: what the error of those says that can't be started, or are ended.
+    """
+
+    def __init__(self, executor: Executor, why: str) -> None:
+        """Keep what starts them."""
+        self._executor, self._why = executor, why
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Let nothing new start."""
+        self._cancelled.set()
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> Completed:
+        """Run to the end and capture both streams; raises CancelledError (exit 130)."""
+        self._check()
+        return self._executor.run(argv, timeout=timeout, env=env)
+
+    def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
+        """Run to the end with something to read; raises as `run`."""
+        self._check()
+        return self._executor.feed(argv, text, timeout=timeout)
+
+    def stream(
+        self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
+    ) -> int:
+        """Run to the end, or until it is cancelled, and hand over each line; raises as `run`."""
+        self._check()
+        looking = _Looking(self._check, watch)
+
+        def take(line: str) -> None:
+            looking.heard()
+            on_line(line)
+
+        return self._executor.stream(argv, take, watch=looking.both)
+
+    def attach(
+        self,
+        argv: Sequence[str],
+        *,
+        watch: Watch | None = None,
+        env: Mapping[str, str] = NOTHING,
+    ) -> int:
+        """Run to the end, or until it is cancelled, on our own terminal; raises as `run`."""
+        self._check()
+        return self._executor.attach(argv, watch=_Looking(self._check, watch).both, env=env)
+
+    def _check(self) -> None:
+        if self._cancelled.is_set():
+            raise CancelledError(self._why)
+
+
+class _Looking:
+    """Asks what a watch asks, as often as it should, and something else more often."""
+
+    def __init__(self, check: Callable[[], None], watch: Watch | None) -> None:
+        self._check, self._watch = check, watch
+        self._last = time.monotonic()
+        self.both = Watch(every=_TICK, ask=self._silent)
+
+    def heard(self) -> None:
+        self._check()
+        self._last = time.monotonic()
+
+    def _silent(self) -> None:
+        self._check()
+        if self._watch and time.monotonic() - self._last >= self._watch.every:
+            self._watch.ask()
+            self._last = time.monotonic()
 
 
 def _is_binary(path: str) -> bool:

@@ -20,7 +20,8 @@ from typing import Final, Literal
 
 import nox
 
-from buildlib.config.config import Config, load_images
+from buildlib.config.config import Config
+from buildlib.config.load import load_images
 from buildlib.errors import InputError, did_you_mean
 
 NAMES: Final = ("image_lint", "smoke", "reproducible", "scan", "release_test")

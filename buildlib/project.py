@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from buildlib.config.config import Config, ConfigFile
+from buildlib.config.config import Config
+from buildlib.config.load import ConfigFile
 from buildlib.errors import InputError
 from buildlib.git.command import Ahead, ask_ahead
 from buildlib.git.facts import GitFacts, NoGit, read_git_facts, with_naming

@@ -8,7 +8,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from buildlib.config.config import Config, load_config
+from buildlib.config.config import Config
+from buildlib.config.load import load_config
 from buildlib.console import Console
 from buildlib.docker.engine import EngineFacts
 from buildlib.dockerfile.parser import parse_dockerfile

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from buildlib.console import redact
 from buildlib.findings.secrets import has_credentials, hide_tokens, looks_secret
+from buildlib.text import redact
 
 CONFIDENTIAL: Final = "it holds a secret, which a configuration must not"
 _HIDDEN: Final = "***"

@@ -10,7 +10,6 @@ from typing import Any
 
 from buildlib.bases.end_of_life import End, Lifetimes
 from buildlib.bases.newer_tags import NOTHING_NEWER, Newer, find_newer
-from buildlib.console import table
 from buildlib.dockerfile.pins import Base
 from buildlib.errors import BuildlibError, CancelledError, EngineError, GateError, InputError
 from buildlib.files import counted
@@ -26,6 +25,7 @@ from buildlib.image.reference import (
 from buildlib.program import PROGRAM
 from buildlib.registry.repository import INDEX_TYPES, Document, Repository
 from buildlib.registry.transfer import manifests_of
+from buildlib.text import table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

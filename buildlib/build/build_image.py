@@ -36,7 +36,7 @@ from buildlib.build.recording import Recorded, Recording, recorded
 from buildlib.build.result import BuildResult
 from buildlib.builders.commands import missing_hint
 from buildlib.config.builders import BuilderSettings
-from buildlib.console import Console, labelled, redact
+from buildlib.console import Console, labelled
 from buildlib.docker.engine import (
     Builder,
     EngineFacts,
@@ -57,6 +57,7 @@ from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 from buildlib.shell import shell_line
 from buildlib.tempfiles import passing_file, remove_left
+from buildlib.text import redact
 
 # A builder whose build has said nothing for so many seconds is asked whether its nodes are there.
 # buildx gives a node 20 s to answer, and a node that is busy gets a second chance.

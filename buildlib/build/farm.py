@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Final, TypeVar
 
 from buildlib import interrupts
@@ -18,18 +16,16 @@ from buildlib.build.plan import BuildPlan, NodeBuild, Output
 from buildlib.builders.commands import caches
 from buildlib.config.build_options import INDEX_LEVELS, split_levels
 from buildlib.config.config import Config
-from buildlib.console import to_json
 from buildlib.errors import BuildlibError, CancelledError, raise_problems
-from buildlib.executor import NOTHING, Completed, Executor, Watch
+from buildlib.executor import Cancellable, Executor
 from buildlib.files import write_text
 from buildlib.image.archive import unpack_layout
 from buildlib.image.merge import merge_archives, merge_argv
 from buildlib.image.platform import Platform
+from buildlib.text import to_json
 
 T = TypeVar("T")
 
-# Seconds of silence of one build after which it looks whether another one has failed.
-_TICK: Final = 0.5
 # What buildx writes about the whole.
 _OF_ALL: Final = frozenset({"iidfile"})
 
@@ -158,71 +154,6 @@ def write_about(plan: BuildPlan, digest: str) -> None:
         write_text(path, text)
 
 
-class _Stoppable:
-    """Runs processes, and ends them as soon as an event is set."""
-
-    def __init__(self, executor: Executor, stop: Event) -> None:
-        self._executor, self._stop = executor, stop
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        timeout: float | None = None,
-        env: Mapping[str, str] = NOTHING,
-    ) -> Completed:
-        return self._executor.run(argv, timeout=timeout, env=env)
-
-    def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
-        return self._executor.feed(argv, text, timeout=timeout)
-
-    def stream(
-        self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
-    ) -> int:
-        self._check()
-        looking = _Looking(self._check, watch)
-
-        def take(line: str) -> None:
-            looking.heard()
-            on_line(line)
-
-        ask = Watch(every=_TICK, ask=looking.silent)
-        return self._executor.stream(argv, take, watch=ask)
-
-    def attach(
-        self,
-        argv: Sequence[str],
-        *,
-        watch: Watch | None = None,
-        env: Mapping[str, str] = NOTHING,
-    ) -> int:
-        self._check()
-        ask = Watch(every=_TICK, ask=_Looking(self._check, watch).silent)
-        return self._executor.attach(argv, watch=ask, env=env)
-
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise CancelledError("another platform could not be built")
-
-
-class _Looking:
-    """Asks what a watch asks, as often as it should, and something else each time."""
-
-    def __init__(self, check: Callable[[], None], watch: Watch | None) -> None:
-        self._check, self._watch = check, watch
-        self._last = time.monotonic()
-
-    def heard(self) -> None:
-        self._check()
-        self._last = time.monotonic()
-
-    def silent(self) -> None:
-        self._check()
-        if self._watch and time.monotonic() - self._last >= self._watch.every:
-            self._watch.ask()
-            self._last = time.monotonic()
-
-
 def build_parts(
     plan: BuildPlan, executor: Executor, build: Callable[[BuildPlan, Executor], T]
 ) -> list[T]:
@@ -239,13 +170,13 @@ def build_parts(
         BuildlibError: those that failed (the lowest exit code).
         CancelledError: interrupted (exit 130).
     """
-    stop = Event()
+    stoppable = Cancellable(executor, "another platform could not be built")
 
     def one(part: BuildPlan) -> T:
         try:
-            return build(part, _Stoppable(executor, stop))
+            return build(part, stoppable)
         except BaseException:
-            stop.set()
+            stoppable.cancel()
             raise
 
     running = [Background(partial(copy_context().run, one, part)) for part in parts_of(plan)]
@@ -253,7 +184,7 @@ def build_parts(
         for each in running:
             each.wait()
     except BaseException:
-        stop.set()
+        stoppable.cancel()
         with interrupts.held():
             for each in running:
                 each.wait()

@@ -14,8 +14,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from buildlib.activity import Activity, in_bytes
-from buildlib.console import KEPT_HEAD, KEPT_LINES, BuildStep, Event
+from buildlib.activity import KEPT_HEAD, KEPT_LINES, Activity, BuildStep, Event, in_bytes
 from buildlib.files import counted
 
 # A RUN that failed: its command is quoted as Go does it, on one line.

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib import interrupts
+from buildlib.activity import BuildStep
 from buildlib.background import Background
 from buildlib.build.argv import buildx_argv
 from buildlib.build.plan import BuildPlan
 from buildlib.build.preflight import read_ignore, secret_values
 from buildlib.build.progress import BuildProgress
 from buildlib.build.result import BuildResult
-from buildlib.console import BuildStep, Console
+from buildlib.console import Console
 from buildlib.docker.client_config import buildx_folder, chosen_builder
 from buildlib.docker.engine import Builder, EngineFacts, inspect_builder
 from buildlib.dockerfile.definitions import Stage, Written, read_written, stages_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from buildlib.console import table, to_json
 from buildlib.files import human_size
+from buildlib.text import table, to_json
 
 _SIZES: Final = {"content": "to pull", "unpacked": "unpacked", "archive": "as an archive"}
 

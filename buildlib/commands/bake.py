@@ -14,11 +14,11 @@ from buildlib.build.planner import BuildRequest, configured_base
 from buildlib.commands.session import Edge
 from buildlib.config.build_options import pair
 from buildlib.config.images import FROM_HERE
-from buildlib.console import to_json
 from buildlib.errors import InputError
 from buildlib.files import write_text
 from buildlib.project import Project
 from buildlib.shell import csv_field
+from buildlib.text import to_json
 
 # Options of [build], and what bake calls them.
 _LISTS: Final = {

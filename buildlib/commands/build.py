@@ -16,10 +16,10 @@ from buildlib.commands.images import build_images
 from buildlib.commands.outputs import write_outputs
 from buildlib.commands.session import Beginning, Edge
 from buildlib.commands.sources import files_of
-from buildlib.console import to_json
 from buildlib.errors import InputError, raise_problems
 from buildlib.image.platform import host_platform
 from buildlib.project import Project
+from buildlib.text import to_json
 
 
 def _plan_only(run: Edge, project: Project, request: BuildRequest) -> None:

@@ -8,10 +8,10 @@ from buildlib.builders.usage import cache_argv, history_argv
 from buildlib.commands.session import Edge
 from buildlib.config.builders import ACTIONS, DOCKER, BuilderSettings, find_builder
 from buildlib.config.config import Config
-from buildlib.console import to_json
 from buildlib.errors import InputError, did_you_mean, raise_problems
 from buildlib.findings.report import show
 from buildlib.shell import shell_line
+from buildlib.text import to_json
 
 
 def check_action(action: str) -> None:

@@ -13,7 +13,7 @@ from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
 from buildlib.commands.session import Batch, Beginning, Edge
 from buildlib.commands.sources import files_of
-from buildlib.console import labelled, redacted, to_json
+from buildlib.console import labelled
 from buildlib.errors import (
     BuildlibError,
     CancelledError,
@@ -22,6 +22,7 @@ from buildlib.errors import (
     raise_problems,
 )
 from buildlib.project import Project
+from buildlib.text import redacted, to_json
 
 Outcome = BuildResult | str | BuildlibError
 

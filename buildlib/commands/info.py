@@ -7,15 +7,16 @@ from dataclasses import fields, is_dataclass
 from datetime import date
 
 from buildlib.commands.session import Edge
-from buildlib.config.config import Config, known_keys
+from buildlib.config.config import Config
 from buildlib.config.file import OWN_FILE, find_table
 from buildlib.config.images import own_values
+from buildlib.config.load import known_keys
 from buildlib.config.toml_text import toml_key, toml_tables, toml_value
-from buildlib.console import redact, to_json
 from buildlib.doctor.report import check_group, check_skips, diagnose, diagnose_machine
 from buildlib.errors import InputError, raise_problems
 from buildlib.findings.report import show
 from buildlib.image.platform import Platform
+from buildlib.text import redact, to_json
 
 
 def _plain(value: object) -> object:

@@ -14,12 +14,12 @@ from buildlib.adopt.places import find_repository
 from buildlib.adopt.plan import Adoption, AdoptionRequest, plan_adoption
 from buildlib.commands.session import Edge
 from buildlib.commands.templates import NOXFILE, own_workflow
-from buildlib.console import to_json
 from buildlib.doctor.check import MISSING, UNASKED
 from buildlib.doctor.report import BUILD, RUN, Diagnosis, diagnose
 from buildlib.errors import InputError
 from buildlib.files import counted
 from buildlib.findings.report import show
+from buildlib.text import to_json
 
 
 class InitOptions(NamedTuple):

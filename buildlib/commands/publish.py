@@ -20,7 +20,6 @@ from buildlib.commands.outputs import write_outputs
 from buildlib.commands.session import Edge
 from buildlib.commands.version import mode
 from buildlib.config.publish import SIGN
-from buildlib.console import to_json
 from buildlib.containers.runner import Engine, describe_engine
 from buildlib.docker.engine import EngineFacts, buildkit_versions
 from buildlib.errors import (
@@ -60,6 +59,7 @@ from buildlib.registry.claim import Claim, ClaimTerms, Intent
 from buildlib.registry.open import Opened, are_local, chosen_registries, open_registries
 from buildlib.retry import Patience
 from buildlib.sign.signer import find_cosign
+from buildlib.text import to_json
 from buildlib.versioning.preconditions import Mode
 from buildlib.versioning.tag_plan import rightful_tag
 

@@ -8,7 +8,6 @@ from buildlib.build.plan import Output
 from buildlib.build.planner import BuildRequest, make_build_plan
 from buildlib.commands.session import Edge
 from buildlib.config.publish import BESIDE
-from buildlib.console import to_json
 from buildlib.errors import InputError
 from buildlib.files import counted
 from buildlib.image.labels import stand_ins_of
@@ -18,6 +17,7 @@ from buildlib.publish.plan import attested_path, stand_in_problem
 from buildlib.registry.open import are_local, chosen_registries, open_registries
 from buildlib.registry.transfer import push_archive
 from buildlib.shell import shell_line
+from buildlib.text import to_json
 
 
 def push(run: Edge, image: str, names: Sequence[str], *, as_json: bool) -> None:

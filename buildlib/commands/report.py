@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 
 from buildlib.commands.records import kept_records, last_record, named_record
 from buildlib.commands.session import Edge
-from buildlib.console import to_json
 from buildlib.errors import InputError
 from buildlib.files import write_text
 from buildlib.records.report.compare import compare
 from buildlib.records.report.markdown import as_markdown
 from buildlib.records.report.page import render
 from buildlib.records.report.trace import as_otlp
+from buildlib.text import to_json
 
 # Builds of the trend.
 _BUILDS: Final = 30

@@ -17,7 +17,6 @@ from buildlib.build.preflight import check_engine
 from buildlib.commands.connect import connect
 from buildlib.commands.session import Edge
 from buildlib.config.config import Config
-from buildlib.console import table, to_json
 from buildlib.containers.container import Containers, collected, command_error, labels_of, name_of
 from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.inspect import image_group, image_version
@@ -43,6 +42,7 @@ from buildlib.image.labels import VERSION_LABEL, value_of
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
 from buildlib.shell import NOT_FOUND, shell_line
+from buildlib.text import table, to_json
 
 
 class Start(NamedTuple):

@@ -145,7 +145,7 @@ class Edge:
     def tell_plan(self) -> None:
         """Print the lines of a dry run as JSON, where nothing else was answered."""
         if self._json and self.dry and not self.console.answered:
-            from buildlib.console import to_json
+            from buildlib.text import to_json
 
             self.console.answer(to_json({"commands": self._planned}))
 
@@ -242,7 +242,7 @@ class Edge:
 
     def config(self) -> Config:
         """Load the configuration alone: what needs no version need not wait for git."""
-        from buildlib.config.config import load_config
+        from buildlib.config.load import load_config
 
         return load_config(self.start, self.env, image=self.image)
 

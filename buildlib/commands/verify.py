@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from buildlib.commands.session import Edge
 from buildlib.commands.sign import cosign_to_print, open_repository
-from buildlib.config.config import Config, load_config
+from buildlib.config.config import Config
+from buildlib.config.load import load_config
 from buildlib.config.signing import Verify, check_policy
 from buildlib.errors import InputError, VerificationError
 from buildlib.image.reference import Reference, parse_reference

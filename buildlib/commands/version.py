@@ -8,7 +8,6 @@ from typing import Any, Final
 from buildlib.build.checkout import changes_of
 from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
-from buildlib.console import to_json
 from buildlib.errors import BuildlibError, InputError, raise_problems
 from buildlib.git.facts import GitFacts, NoGit
 from buildlib.git.history import (
@@ -24,6 +23,7 @@ from buildlib.project import Project
 from buildlib.publish.plan import release_build, unpinned_bases
 from buildlib.publish.signing import tracked_key
 from buildlib.shell import shell_line
+from buildlib.text import to_json
 from buildlib.versioning.explain import explain
 from buildlib.versioning.local_tags import local_tags
 from buildlib.versioning.next_tag import (

@@ -1,4 +1,4 @@
-"""What the values of a configuration are, and how each is read; `config.config` says where from.
+"""What the values of a configuration are, and how each is read; `config.load` says where from.
 
 Each `parse_…` returns the value of a key of that kind, and raises MismatchError with what it has
 to be, or InputError where it knows better (exit 2).

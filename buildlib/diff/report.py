@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from buildlib.console import table
 from buildlib.diff.compare import ADDED, CHANGED, REMOVED, Change, Section
 from buildlib.diff.describe import HIDDEN, Facts, Value
 from buildlib.files import human_size
 from buildlib.findings.report import Report
 from buildlib.image.reference import short_digest
 from buildlib.streams import printable
+from buildlib.text import table
 
 # Of a section in a terminal, and on a page.
 _ROWS: Final = 10

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from buildlib.console import table
 from buildlib.errors import BuildlibError, GateError, InputError, ToolError
 from buildlib.executor import Completed, Runner
 from buildlib.files import counted
@@ -23,6 +22,7 @@ from buildlib.image.unknown_packages import check_known
 from buildlib.program import ways_to_get
 from buildlib.shell import NOT_FOUND
 from buildlib.tempfiles import passing_folder
+from buildlib.text import table
 
 _TIMEOUT: Final = 300.0
 # syft's name of a format in the version that other tools read, whatever syft's own default is, and

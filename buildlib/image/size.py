@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from buildlib.console import table, to_json
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.files import human_size, write_file
@@ -22,6 +21,7 @@ from buildlib.image.reference import parse_reference
 from buildlib.program import PROGRAM
 from buildlib.streams import printable
 from buildlib.tempfiles import no_room, passing_folder, says_no_room
+from buildlib.text import table, to_json
 
 # An ID, or the beginning of one.
 _ID: Final = re.compile("[0-9a-f]+")

@@ -8,13 +8,13 @@ from datetime import date
 from typing import Any, ClassVar
 
 from buildlib.config.policy import PolicyIgnore
-from buildlib.console import table
 from buildlib.errors import GateError
 from buildlib.files import counted
 from buildlib.findings.finding import Finding, Level, Rule
 from buildlib.findings.policy_rules import RULES, rule_of
 from buildlib.findings.report import FindingsReport
 from buildlib.findings.suppressions import apply, as_dict, justification, with_reason
+from buildlib.text import table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

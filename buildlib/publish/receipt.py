@@ -25,7 +25,6 @@ from typing import (
 from buildlib.build.argv import buildx_argv
 from buildlib.build.plan import BuildPlan
 from buildlib.config.config import Config
-from buildlib.console import redact, to_json
 from buildlib.errors import InputError
 from buildlib.files import write_file
 from buildlib.image.platform import parse_platform
@@ -33,6 +32,7 @@ from buildlib.image.reference import legal_part
 from buildlib.image.sbom import subject_of
 from buildlib.program import PROGRAM
 from buildlib.publish.plan import UNSIGNED, PublishPlan, Skip
+from buildlib.text import redact, to_json
 
 _T = TypeVar("_T")
 SCHEMA: Final = 1

@@ -7,8 +7,8 @@ import hmac
 from collections.abc import Iterable
 from typing import Any, Final
 
-from buildlib.console import clean, redact
 from buildlib.findings.secrets import hide_tokens, looks_secret
+from buildlib.text import clean, redact
 
 # What stands for a secret; a keyed fingerprint may follow, by which a change is seen.
 HIDDEN: Final = "***"

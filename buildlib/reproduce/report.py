@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any, Final
 
-from buildlib.console import table
 from buildlib.errors import GateError
 from buildlib.files import counted
 from buildlib.findings.report import Report
 from buildlib.reproduce.diff import Difference
 from buildlib.reproduce.timestamps import Late
+from buildlib.text import table
 from buildlib.versioning.version import time_text
 
 # A longer table explains nothing any more; --json has all of it.

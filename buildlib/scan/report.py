@@ -8,7 +8,6 @@ from datetime import date
 from typing import Any, ClassVar, Final
 
 from buildlib.config.scan import ScanIgnore, ScanSettings
-from buildlib.console import table
 from buildlib.errors import GateError
 from buildlib.files import counted
 from buildlib.findings.finding import Level, Rule
@@ -17,6 +16,7 @@ from buildlib.findings.suppressions import apply, as_dict, justification, with_r
 from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.scan.scanner import Scanned, Suppressed
 from buildlib.streams import printable
+from buildlib.text import table
 
 # An error is read in a terminal; the report has them all.
 _LONGEST: Final = 20

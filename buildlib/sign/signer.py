@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildlib.config.signing import Sign, Verify
-from buildlib.console import table
 from buildlib.errors import (
     BuildlibError,
     InputError,
@@ -41,6 +40,7 @@ from buildlib.sign.cosign import (
     verifying_problem,
 )
 from buildlib.tempfiles import passing_folder
+from buildlib.text import table
 
 _TIMEOUT: Final = 180.0
 # The variables of whoever signs, which a third party does not have.

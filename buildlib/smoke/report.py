@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
-from buildlib.console import table
 from buildlib.errors import GateError
 from buildlib.findings.report import Report
 from buildlib.streams import printable
+from buildlib.text import table
 
 POLICY: Final = "policy"
 _IGNORING: Final = "[[policy.ignore]] in the configuration ignores a policy rule, with a reason"

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from buildlib.containers.leftovers import REMOVE, ended, listed_now, remove_made, runs_in
-from buildlib.errors import CancelledError, EngineError
-from buildlib.executor import NOTHING, Completed, Executor
+from buildlib.errors import EngineError
+from buildlib.executor import NOTHING, Cancellable, Completed, Executor
 from buildlib.image.labels import NAMESPACE, names_of
 from buildlib.tempfiles import new_name
 
@@ -41,9 +41,9 @@ class Lab:
     def __init__(self, executor: Executor, run_id: str, *, elsewhere: bool = False) -> None:
         """Keep what every container needs."""
         self._executor = executor
+        self._stoppable = Cancellable(executor, "interrupted")
         self.run_id = run_id
         self.elsewhere = elsewhere
-        self._cancelled = False
         # How many times longer than usual this engine takes.
         self.slowness = 1.0
 
@@ -59,9 +59,7 @@ class Lab:
         Raises:
             CancelledError: the run was cancelled meanwhile.
         """
-        if self._cancelled:
-            raise CancelledError("interrupted")
-        return self._executor.run(argv, timeout=timeout, env=env)
+        return self._stoppable.run(argv, timeout=timeout, env=env)
 
     def docker(self, *words: str, timeout: float | None = None) -> Completed:
         """Run docker to its end; raises as `run`."""
@@ -69,9 +67,7 @@ class Lab:
 
     def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
         """Run a process to its end with something to read; raises as `run`."""
-        if self._cancelled:
-            raise CancelledError("interrupted")
-        return self._executor.feed(argv, text, timeout=timeout)
+        return self._stoppable.feed(argv, text, timeout=timeout)
 
     def measure(self, image: str) -> None:
         """See how slow the engine is at the moment: limits of time are scaled by it."""
@@ -155,7 +151,7 @@ class Lab:
 
     def cancel(self) -> None:
         """Let nothing new start, and end what runs: whoever waits for it returns."""
-        self._cancelled = True
+        self._stoppable.cancel()
         self.sweep()
 
     def sweep(self) -> None:

@@ -241,7 +241,7 @@ def _may_have_images(start: Path) -> bool:
 
 
 def _names(start: Path, only: Sequence[str]) -> tuple[str, ...]:
-    from buildlib.config.config import ConfigFile
+    from buildlib.config.load import ConfigFile
 
     return ConfigFile(start, {}).some(only)
 
@@ -254,7 +254,7 @@ def _check_all(names: Sequence[str], start: Path) -> None:
     """
     if len(names) < 2:  # noqa: PLR2004 - one is checked by its task
         return
-    from buildlib.config.config import ConfigFile
+    from buildlib.config.load import ConfigFile
 
     file, problems = ConfigFile(start, environment()), list[BuildlibError]()
     for name in names:
@@ -315,7 +315,7 @@ def _single_option(options: Mapping[str, Any], names: Iterable[str]) -> str:
 
 
 def _share_tags(names: Sequence[str], start: Path) -> bool:
-    from buildlib.config.config import ConfigFile
+    from buildlib.config.load import ConfigFile
 
     file = ConfigFile(start, {})
     return len({file.config(name).naming for name in names}) == 1
@@ -350,6 +350,6 @@ def _each(
 
 def _answer_for(answers: Mapping[str, Any]) -> None:
     """Print what was answered for each image."""
-    from buildlib.console import to_json
+    from buildlib.text import to_json
 
     answer(to_json({"images": answers}))

@@ -38,7 +38,7 @@ class Values:
     @cached_property
     def _configs(self) -> tuple[Config, ...]:
         """Return the configuration of each image."""
-        from buildlib.config.config import load_images
+        from buildlib.config.load import load_images
 
         return load_images(self._start, self._env)
 

@@ -13,7 +13,7 @@ from conftest import git
 
 from buildlib.adopt.configuration import Package
 from buildlib.adopt.plan import AdoptionRequest, plan_adoption
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 
 
 def _written(repository: Repository, root: Path) -> dict[str, Any]:

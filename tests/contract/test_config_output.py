@@ -13,7 +13,8 @@ from conftest import Checkout
 
 from buildlib.commands.info import show_config
 from buildlib.commands.session import Edge
-from buildlib.config.config import Config, load_config
+from buildlib.config.config import Config
+from buildlib.config.load import load_config
 from buildlib.config.toml_text import toml_value
 
 FULL = r"""

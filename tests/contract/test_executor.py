@@ -18,7 +18,7 @@ from conftest import ROOT, unmeasured
 
 from buildlib import executor as module
 from buildlib.errors import CancelledError, EngineError, ToolError
-from buildlib.executor import PlumbumExecutor, Watch
+from buildlib.executor import Cancellable, PlumbumExecutor, Watch
 
 
 @pytest.fixture
@@ -259,6 +259,26 @@ def test_a_listener_that_fails_ends_the_process_too(
     with pytest.raises(RuntimeError):
         executor.stream(("sh", "-c", "echo $$ > pid; echo x; exec sleep 60"), fail)
     assert _gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
+
+
+def test_once_cancelled_what_runs_is_ended_and_nothing_starts(
+    executor: PlumbumExecutor, tmp_path: Path
+) -> None:
+    cancellable = Cancellable(executor, "another one failed")
+    silent = ("sh", "-c", "echo $$ > pid; echo x; exec sleep 60")
+    with pytest.raises(CancelledError, match="another one failed"):
+        cancellable.stream(silent, lambda _: cancellable.cancel())
+    assert _gone(int((tmp_path / "pid").read_text(encoding="utf-8")))
+    touch = ("touch", str(tmp_path / "started"))
+    for start in (
+        lambda: cancellable.run(touch),
+        lambda: cancellable.feed(touch, ""),
+        lambda: cancellable.stream(touch, print),
+        lambda: cancellable.attach(touch),
+    ):
+        with pytest.raises(CancelledError, match="another one failed"):
+            start()
+    assert not (tmp_path / "started").exists()
 
 
 TOGETHER = """

@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT, Checkout, git, run_process
 from terminal import on_a_terminal
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 
 DOCKERFILE = """\
 FROM alpine:3.24

@@ -13,7 +13,7 @@ from conftest import Checkout, git
 
 from buildlib.commands import rehearse
 from buildlib.commands.session import Edge
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.git.clone import add_untracked, clone_commit
 from buildlib.git.facts import GitFacts, read_changes
 from buildlib.project import Project, load_project

@@ -12,7 +12,7 @@ import pytest
 from buildrecords import shop as records
 from conftest import Checkout
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.records.report.markdown import write_summary
 from buildlib.records.store import RecordStore, open_store
 

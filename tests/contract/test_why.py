@@ -11,7 +11,7 @@ import pytest
 from conftest import Checkout
 
 from buildlib.commands.outputs import write_outputs
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.dockerfile.definitions import InstructionText
 from buildlib.records.record import File, Record, Step
 from buildlib.records.store import open_store

@@ -19,7 +19,7 @@ from invoke.loader import FilesystemLoader
 from invoke.parser import Parser
 
 from buildlib.commands.templates import NOXFILE, workflow_text
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 
 FOLDER = ROOT / ".github" / "workflows"
 NAMES = ["bases.yml", "ci.yml", "faults.yml", "image.yml", "release.yml", "scan.yml", "tools.yml"]

@@ -17,7 +17,7 @@ import pytest
 from conftest import Checkout, docker
 from registries import registry
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.records.cause import LOST, Cause, explain
 from buildlib.records.record import Record, Step
 from buildlib.records.store import open_store

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Checkout, docker, git, remove_images
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.records.store import open_store
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine")]

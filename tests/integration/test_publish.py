@@ -23,7 +23,7 @@ from releases import BUILDKIT, PATH, PLAIN, STATED, UNSIGNED, Release, make_rele
 
 from buildlib.commands.promote import never_moves
 from buildlib.commands.session import Edge
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.errors import GateError, InputError, ProblemsError, TransientError, exit_code_of
 from buildlib.records.store import open_store
 from buildlib.registry.repository import Repository

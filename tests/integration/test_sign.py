@@ -35,7 +35,7 @@ from registries import (
 )
 from releases import make_keys
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.errors import InputError
 from buildlib.executor import PlumbumExecutor
 from buildlib.image.archive import open_archive

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, load_script
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.config.variables import BASE_IMAGES
 
 standins = load_script("standins")

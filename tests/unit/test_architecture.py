@@ -24,6 +24,7 @@ GROUND = [
     "distribution",
     "interrupts",
     "streams",
+    "text",
     "files",
     "background",
     "retry",

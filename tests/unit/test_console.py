@@ -14,9 +14,11 @@ import time
 import pytest
 
 from buildlib import interrupts
-from buildlib.console import BuildStep, Console, Event, clean, fit, redact, table, wants_colour
+from buildlib.activity import BuildStep, Event
+from buildlib.console import Console, wants_colour
 from buildlib.errors import EngineError, InputError, ProblemsError
 from buildlib.files import counted, human_size
+from buildlib.text import clean, fit, redact, table
 
 from fakes import a_console
 

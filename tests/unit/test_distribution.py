@@ -10,7 +10,7 @@ import pytest
 
 from buildlib import distribution
 from buildlib.commands.templates import own_workflow
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.config.schema import schema_line
 
 METADATA = """\

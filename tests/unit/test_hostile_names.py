@@ -15,7 +15,6 @@ from ociwriter import ELF, OciWriter
 
 from buildlib.config.policy import Policy, PolicyIgnore
 from buildlib.config.scan import ScanIgnore, ScanSettings
-from buildlib.console import to_json
 from buildlib.findings.finding import Finding
 from buildlib.findings.sarif import as_sarif, dockerfile_uri
 from buildlib.findings.vulnerability import Severity, Vulnerability
@@ -26,6 +25,7 @@ from buildlib.policy.report import make_report as policy_report
 from buildlib.scan.report import make_report as scan_report
 from buildlib.scan.scanner import Scanned, Suppressed
 from buildlib.smoke.report import CheckResult, CheckState, PlatformResult, SmokeReport
+from buildlib.text import to_json
 
 TODAY = date(2026, 6, 15)
 # Written in halves: whoever looks for secrets in this repository should find none.

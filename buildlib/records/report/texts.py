@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-from buildlib.console import clean, redact
 from buildlib.findings.secrets import hide_tokens, looks_secret
 from buildlib.records.record import Record
 from buildlib.records.redaction import HIDDEN, is_hidden
+from buildlib.text import clean, redact
 
 # Marks of direction, which the terminal's rules leave in.
 _HIDDEN_MARKS: Final = {"\u061c", "\u200e", "\u200f"}

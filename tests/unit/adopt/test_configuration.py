@@ -24,7 +24,7 @@ from buildlib.adopt.dockerfile_facts import read_facts
 from buildlib.adopt.places import Repository
 from buildlib.adopt.settings import Setting, found_settings, nested
 from buildlib.adopt.toml_text import description, toml_text, toml_value
-from buildlib.config.config import check_table, load_config
+from buildlib.config.load import check_table, load_config
 
 PACKAGE = Package("https://docs.example", "https://docs.example/schema.json")
 IMAGE = ("thing", "directory")

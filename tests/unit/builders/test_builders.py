@@ -28,8 +28,8 @@ from buildlib.builders.commands import (
 from buildlib.builders.manager import BuilderManager
 from buildlib.builders.ownership import Record, Records
 from buildlib.config.builders import BuilderSettings, Collection, find_builder, parse_builders
-from buildlib.config.config import load_config
 from buildlib.config.key_types import MismatchError
+from buildlib.config.load import load_config
 from buildlib.docker.engine import Builder, Node, parse_builder
 from buildlib.errors import CancelledError, EngineError, InputError, ProblemsError
 from buildlib.executor import NOTHING, Completed

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from buildlib.commands import run as run_commands
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.console import Console
 from buildlib.errors import EngineError, InputError
 from buildlib.executor import Completed

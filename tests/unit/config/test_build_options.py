@@ -14,8 +14,8 @@ from buildlib.config.build_options import (
     short_attestation,
 )
 from buildlib.config.buildx_options import GIVEN, OPTIONS
-from buildlib.config.config import known_keys, load_config
 from buildlib.config.key_types import MismatchError, keys_of
+from buildlib.config.load import known_keys, load_config
 from buildlib.errors import BuildlibError, InputError
 
 from fakes import write_project

@@ -11,7 +11,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildlib.config.config import known_keys, load_config
+from buildlib.config.load import known_keys, load_config
 from buildlib.config.tables import BaseImage
 from buildlib.config.toml_lines import lines_of
 from buildlib.config.variables import BASE_IMAGES, OTHERS

@@ -9,10 +9,11 @@ from characters import ASCII
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildlib.config.config import Config, load_config
+from buildlib.config.config import Config
 from buildlib.config.containers import check_sources, publishes, resolve_mount
 from buildlib.config.expectations import parse_statuses
 from buildlib.config.key_types import MismatchError
+from buildlib.config.load import load_config
 from buildlib.containers.health import (
     Health,
     run_health,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config.config import ConfigFile, check_table, load_config, load_images
+from buildlib.config.load import ConfigFile, check_table, load_config, load_images
 from buildlib.errors import BuildlibError, InputError, ProblemsError
 
 SHOP = """\

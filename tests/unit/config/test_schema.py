@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from buildlib.config.config import known_keys, load_config
+from buildlib.config.load import known_keys, load_config
 from buildlib.config.schema import json_schema, tables
 from buildlib.errors import BuildlibError
 

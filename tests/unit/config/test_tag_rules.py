@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildlib.commands.promote import never_moves
-from buildlib.config.config import Config, load_config
+from buildlib.config.config import Config
+from buildlib.config.load import load_config
 from buildlib.config.tables import Registry
 from buildlib.config.tag_rules import DEFAULT_RULES, Line, TagRule, VersionKind, parse_rules, pins
 from buildlib.errors import InputError

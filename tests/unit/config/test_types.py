@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from buildlib.config import config as config_module
-from buildlib.config.config import known_keys, load_images
+from buildlib.config import load as config_module
+from buildlib.config.load import known_keys, load_images
 from buildlib.errors import InputError, ProblemsError, raise_problems
 
 SEED = 16

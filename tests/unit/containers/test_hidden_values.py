@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config.config import Config, load_config
+from buildlib.config.config import Config
+from buildlib.config.load import load_config
 from buildlib.containers.container import Containers
 from buildlib.containers.health import smoke_surroundings
 from buildlib.containers.plan import RunPlan, RunRequest, make_run_plan, run_argv, services_argv

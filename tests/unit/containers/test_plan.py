@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config.config import Config, load_config
+from buildlib.config.config import Config
+from buildlib.config.load import load_config
 from buildlib.containers.data_directory import may_write
 from buildlib.containers.health import Health
 from buildlib.containers.plan import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.containers.container import Containers, command_error
 from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.health import Health

@@ -13,7 +13,7 @@ from threading import Event, Thread
 
 import pytest
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.containers.container import Containers
 from buildlib.containers.health import Health
 from buildlib.containers.plan import RunPlan

@@ -13,7 +13,6 @@ from buildlib.bases.newer_tags import Newer
 from buildlib.builders.manager import BuildersReport, BuilderStatus, NodeStatus
 from buildlib.config.policy import PolicyIgnore
 from buildlib.config.scan import ScanIgnore, ScanSettings
-from buildlib.console import to_json
 from buildlib.diff.compare import Change, Section
 from buildlib.diff.describe import Facts
 from buildlib.diff.report import DiffReport, PlatformDiff, Side
@@ -31,6 +30,7 @@ from buildlib.reproduce.timestamps import Late
 from buildlib.scan import report as scan
 from buildlib.scan.scanner import Scanned, Suppressed
 from buildlib.smoke.report import CheckResult, CheckState, PlatformResult, SmokeReport
+from buildlib.text import to_json
 
 TODAY = date(2026, 6, 15)
 AMD64, ARM64 = "linux/amd64", "linux/arm64"

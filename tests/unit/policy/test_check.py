@@ -17,7 +17,7 @@ from tarwriter import V7, TarEntry, tar
 
 from buildlib.commands import policy as policy_commands
 from buildlib.commands.session import Edge
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.config.policy import Policy, PolicyIgnore
 from buildlib.errors import EngineError, GateError, InputError, ProblemsError, ToolError
 from buildlib.executor import Completed

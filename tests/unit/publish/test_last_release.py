@@ -8,7 +8,8 @@ from typing import cast
 
 import pytest
 
-from buildlib.config.config import Config, load_config
+from buildlib.config.config import Config
+from buildlib.config.load import load_config
 from buildlib.config.tables import Registry
 from buildlib.publish.last_release import last_release, pulled_release
 from buildlib.registry.open import Opened

@@ -27,7 +27,6 @@ from buildlib.commands.publish import (
 from buildlib.commands.push import push
 from buildlib.commands.session import Edge
 from buildlib.config.tables import Registry
-from buildlib.console import to_json
 from buildlib.errors import BuildlibError, InputError, ProblemsError, ToolError, exit_code_of
 from buildlib.executor import NOTHING
 from buildlib.git.facts import Changes
@@ -52,6 +51,7 @@ from buildlib.publish.signing import ReleaseSigner
 from buildlib.publish.tagger import TagPolicy, archive_problems
 from buildlib.records.store import RecordStore, new_id
 from buildlib.registry.transport import Transport
+from buildlib.text import to_json
 from buildlib.versioning.preconditions import Mode
 
 from fakes import PINNED, REVISION, FakeExecutor, a_console, a_project, git_facts, write_project

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from buildlib.build.build_image import build_image
 from buildlib.build.context import written_folders
 from buildlib.build.planner import BuildRequest
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.dockerfile.definitions import InstructionText
 from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.errors import CancelledError, EngineError, InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.config.tables import Registry
 from buildlib.errors import AuthorisationError, InputError, ToolError
 from buildlib.executor import Completed

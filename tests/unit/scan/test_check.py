@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ociwriter import ELF, OciWriter
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.config.scan import ScanIgnore, ScanSettings
 from buildlib.errors import BuildlibError, GateError, InputError, ToolError
 from buildlib.executor import Completed

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.config.signing import Sign, Verify
 from buildlib.errors import (
     AuthorisationError,

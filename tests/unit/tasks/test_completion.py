@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildlib.commands.completion import SCRIPTS
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.records.record import Record, Step
 from buildlib.records.store import open_store
 from buildlib.tasks.collection import TASKS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from buildlib.config.config import load_config
+from buildlib.config.load import load_config
 from buildlib.errors import InputError
 from buildlib.git.facts import Changes, GitFacts, NoGit
 from buildlib.project import load_project
