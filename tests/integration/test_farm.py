@@ -15,7 +15,8 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, start_task
+from buildkit import image_of_buildkit
+from conftest import Checkout, docker, start_task
 from farms import User, make_user, table, wait_for
 from nodes import Authority, Daemon, built_here, daemon, make_authority, times_here
 from registries import Fault, Proxy, QuietServer, fault_proxy, registry, serving
@@ -27,6 +28,7 @@ pytestmark = [
     pytest.mark.timeout(2400),
     pytest.mark.usefixtures("engine"),
 ]
+SOCKET = Path("/var/run/docker.sock")
 AMD, ARM, BOTH = '"linux/amd64"', '"linux/arm64"', '"linux/arm64", "linux/amd64"'
 WORDS = ("docker-build", "--builder", "farm", "--platform", "all", "--output", "oci")
 # Each of its steps asks the test, which so knows how far it is, and holds it as long as it wants.
@@ -249,6 +251,33 @@ def _clear(proxy: Proxy, line: str) -> None:
     """Let a registry work again once a task waits for it."""
     if PASSING in line:
         proxy.always.clear()
+
+
+def test_the_container_of_a_spare_stays_as_it_is(make: Make, tmp_path: Path) -> None:
+    # An engine by two addresses, of which one leads nowhere later.
+    address = tmp_path / "engine"
+    address.symlink_to(SOCKET)
+    with image_of_buildkit(tmp_path / "image") as image:
+        name = image.partition(":")[0]
+        option = f'options = {{ image = "{image}" }}, platforms = [{AMD}]'
+        nodes = f'{{ name = "{name}-a", endpoint = "unix://{address}", {option} }}, '
+        nodes += f'{{ name = "{name}-b", {option} }}'
+        text = f'[builders."{name}"]\ndriver = "docker-container"\nretry = 1\nnodes = [{nodes}]\n'
+        user = make("FROM scratch\nCOPY tasks.py /\n", text)
+        try:
+            user.succeed("docker-builder", "create")
+            container = docker("inspect", "--format", "{{.Id}}", f"buildx_buildkit_{name}-b")
+            address.unlink()
+            words = ("docker-build", "--builder", name, "--platform", "linux/amd64")
+            done = user.succeed(*words, "--output", "oci")
+            assert f"linux/amd64 is built on node {name}-b" in done.stderr
+            found = docker("inspect", "--format", "{{.Id}} {{.State.Status}}", container)
+            assert found == f"{container} running"
+            assert user.buildx("ls").count("buildlib-spare") == 0
+            address.symlink_to(SOCKET)
+            user.succeed("docker-builder", "remove")
+        finally:
+            user.buildx("rm", "--force", name)
 
 
 @pytest.mark.toolchain
