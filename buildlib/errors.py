@@ -83,6 +83,10 @@ class EngineError(BuildlibError):
     kind = "engine"
 
 
+class NodeError(EngineError):
+    """A node of a builder can't build; another may."""
+
+
 class TimedOutError(EngineError):
     """A process did not end in time, and was ended."""
 

@@ -68,6 +68,19 @@ class Watch:
 
 
 NOTHING: Final[Mapping[str, str]] = {}
+_inherited: set[int] = set()
+
+
+@contextlib.contextmanager
+def inherited(handle: int) -> Iterator[None]:
+    """Let processes that start in the block have a file: a lock on it lasts until they end."""
+    with _STARTING:
+        _inherited.add(handle)
+    try:
+        yield
+    finally:
+        with _STARTING:
+            _inherited.discard(handle)
 
 
 class Runner(Protocol):
@@ -340,6 +353,7 @@ class PlumbumExecutor:
                     stdout=stdout,
                     stderr=stderr,
                     process_group=0 if apart else None,
+                    pass_fds=tuple(_inherited),
                 )
             except OSError as error:
                 # Of another machine, a script without its interpreter, or a line that is too long.
@@ -364,7 +378,8 @@ class Cancellable:
 
     def __init__(self, executor: Executor, why: str) -> None:
         """Keep what starts them."""
-        self._executor, self._why = executor, why
+        # It goes on for what cleans up.
+        self.always, self._why = executor, why
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
@@ -380,12 +395,12 @@ class Cancellable:
     ) -> Completed:
         """Run to the end and capture both streams; raises CancelledError (exit 130)."""
         self._check()
-        return self._executor.run(argv, timeout=timeout, env=env)
+        return self.always.run(argv, timeout=timeout, env=env)
 
     def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
         """Run to the end with something to read; raises as `run`."""
         self._check()
-        return self._executor.feed(argv, text, timeout=timeout)
+        return self.always.feed(argv, text, timeout=timeout)
 
     def stream(
         self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
@@ -398,7 +413,7 @@ class Cancellable:
             looking.heard()
             on_line(line)
 
-        return self._executor.stream(argv, take, watch=looking.both)
+        return self.always.stream(argv, take, watch=looking.both)
 
     def attach(
         self,
@@ -409,11 +424,24 @@ class Cancellable:
     ) -> int:
         """Run to the end, or until it is cancelled, on our own terminal; raises as `run`."""
         self._check()
-        return self._executor.attach(argv, watch=_Looking(self._check, watch).both, env=env)
+        return self.always.attach(argv, watch=_Looking(self._check, watch).both, env=env)
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until it is cancelled; raises as `run`."""
+        self._cancelled.wait(seconds)
+        self._check()
 
     def _check(self) -> None:
         if self._cancelled.is_set():
             raise CancelledError(self._why)
+
+
+def pause(executor: Executor, seconds: float) -> None:
+    """Wait so long, or until the executor is cancelled; raises CancelledError then (exit 130)."""
+    if isinstance(executor, Cancellable):
+        executor.pause(seconds)
+    else:
+        time.sleep(seconds)
 
 
 class _Looking:

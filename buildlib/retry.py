@@ -19,7 +19,8 @@ _TRANSIENT: Final = re.compile(
     r"(?:no such host|server misbehaving|temporary failure|timed? ?out|deadline exceeded|EOF"
     r"|connection (?:refused|reset)|broken pipe|unreachable|no route to host|request canceled"
     r"|too[ _]?many[ _]?requests|(?-i:INTERNAL_ERROR|UNAVAILABLE)"
-    r"|(?:status(?: code)?:?|HTTP) (?:408|425|429|5\d\d))"
+    r"|(?:status(?: code)?:?|HTTP) (?:408|425|429|5\d\d)"
+    r"|5\d\d (?:Internal Server Error|Bad Gateway|Service Unavailable))"
     r"(?![\w/@-]|[.:]\w)",
     re.IGNORECASE,
 )

@@ -6,19 +6,17 @@ import contextlib
 import fcntl
 import json
 import os
-import re
-import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from buildlib.background import Background
 from buildlib.build import builder_check, option_checks, preflight
-from buildlib.build.argv import build_line, buildx_argv, buildx_line
+from buildlib.build.argv import build_line, buildx_line
+from buildlib.build.attempts import image_size, run_buildx, watch_nodes
 from buildlib.build.context import uncommitted
 from buildlib.build.failure import failure
 from buildlib.build.farm import (
@@ -29,13 +27,15 @@ from buildlib.build.farm import (
     write_about,
 )
 from buildlib.build.inherited_labels import inherited_stand_ins, standing_on
+from buildlib.build.lease import leased
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.planner import BuildRequest, below, make_build_plan, unused_bases
-from buildlib.build.progress import BuildProgress, PlainProgress, without_command
+from buildlib.build.progress import BuildProgress
 from buildlib.build.recording import Recorded, Recording, recorded
 from buildlib.build.result import BuildResult
+from buildlib.build.spare import build_with_spares
 from buildlib.builders.commands import missing_hint
-from buildlib.config.builders import BuilderSettings
+from buildlib.config.builders import BuilderSettings, NodeSettings
 from buildlib.console import Console, labelled
 from buildlib.docker.engine import (
     Builder,
@@ -51,7 +51,7 @@ from buildlib.errors import (
     ToolError,
     raise_problems,
 )
-from buildlib.executor import Executor, Watch
+from buildlib.executor import Executor, Watch, pause
 from buildlib.image.archive import unpack_layout
 from buildlib.image.reference import parse_reference
 from buildlib.project import Project
@@ -59,13 +59,7 @@ from buildlib.shell import shell_line
 from buildlib.tempfiles import passing_file, remove_left
 from buildlib.text import redact
 
-# A builder whose build has said nothing for so many seconds is asked whether its nodes are there.
-# buildx gives a node 20 s to answer, and a node that is busy gets a second chance.
-_SILENCE: Final = 30.0
-_CHANCES: Final = 2
-# As the engine refuses a tag that was absent when it looked; containerd's words.
-_RACED: Final = re.compile(r"""\bimage \\?"[^"\n]+": already exists\b""")
-_ATTEMPTS: Final = 5
+_Executed = tuple[BuildProgress | None, Mapping[str, object], int | None]
 
 
 def _check_plan(
@@ -349,35 +343,24 @@ def _engine(facts: Background[EngineFacts], problems: Sequence[BuildlibError]) -
         raise
 
 
-def _watch(plan: BuildPlan, executor: Executor, described: BuilderSettings | None) -> Watch | None:
-    """Return what looks after the nodes of a builder: buildx waits for one for ever.
-
-    A daemon that is stopped or wedged keeps its connections, and nothing breaks.
-    """
-    if not plan.builder:
-        return None
-
-    def ask() -> None:
-        problems: Sequence[BuildlibError] = ()
-        for _ in range(_CHANCES):
-            problems = builder_check.check_nodes(
-                plan, inspect_builder(executor, plan.builder), described
-            )
-            if not problems:
-                return
-        raise_problems(problems)
-
-    return Watch(every=_SILENCE, ask=ask)
-
-
 def _run(
     about: Recorded, warnings: Sequence[str], executor: Executor, console: Console
 ) -> BuildResult:
     plan = about.plan
-    watch = _watch(plan, executor, about.project.config.described_builder())
+    described = about.project.config.described_builder()
+    said: list[str] = []
+
+    def build(chosen: BuildPlan, nodes: Sequence[NodeSettings]) -> _Executed:
+        names = ", ".join(map(str, chosen.platforms))
+        what = f"{chosen.image} {chosen.version} {names}".rstrip()
+        wait = partial(pause, executor)
+        with leased(described, nodes, what, about.project.env, console, wait):
+            watch = watch_nodes(chosen, executor, described)
+            return _execute(chosen, executor, console, watch, recording, said)
+
     with recorded(about, executor, console) as recording:
         started = time.monotonic()
-        progress, metadata, size = _execute(plan, executor, console, watch, recording)
+        progress, metadata, size = build_with_spares(about, executor, console, build, said)
         result = BuildResult(
             image=plan.image,
             version=plan.version,
@@ -391,7 +374,7 @@ def _run(
             steps=progress.total if progress else None,
             cached=progress.cached if progress else None,
             stand_ins=plan.stand_ins,
-            warnings=tuple(warnings),
+            warnings=(*warnings, *said),
             command=_line(plan),
             size_of=_size_of(plan, about.engine) if size is not None else "",
             size_platform=_size_platform(plan, about.engine) if size is not None else "",
@@ -427,7 +410,7 @@ def _run_parts(
             digest = merge_parts(plan)
     finally:
         remove_parts(plan)
-    size = _size(plan, executor)
+    size = image_size(plan, executor)
     write_about(plan, digest)
     counted = [(one.steps, one.cached or 0) for one in results if one.steps is not None]
     whole = len(counted) == len(results)
@@ -440,7 +423,7 @@ def _run_parts(
         seconds=time.monotonic() - started,
         steps=sum(steps for steps, _ in counted) if whole else None,
         cached=sum(cached for _, cached in counted) if whole else None,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *(text for one in results for text in one.warnings)),
         command=_line(plan),
     )
 
@@ -458,109 +441,21 @@ def _size_platform(plan: BuildPlan, engine: EngineFacts) -> str:
     return str(engine.platform) if several and engine.platform in plan.platforms else ""
 
 
-class _Shown:
-    """Shows what a build says; asks for the image's size as soon as there is an image.
-
-    buildx takes a while to end after its last word, and the question needs not wait for that.
-    """
-
-    # Of the docker driver; others load the image only after their step of nearly that name.
-    _LAST: Final = "exporting to image"
-
-    def __init__(
-        self,
-        plan: BuildPlan,
-        executor: Executor,
-        console: Console,
-        recording: Recording | None,
-    ) -> None:
-        self.counts = plan.progress == "auto"
-        # Both say why a build failed; buildx's own drawing is shown as it is.
-        self.progress = (
-            BuildProgress() if self.counts or plan.progress == "rawjson" else PlainProgress()
-        )
-        self._ask: Callable[[], int | None] = lambda: _size(plan, executor)
-        self._console = console
-        self._early: Background[int | None] | None = None
-        self._recording = recording
-        if recording and isinstance(self.progress, BuildProgress):
-            recording.follow(self.progress)
-
-    def take(self, line: str) -> None:
-        events = self.progress.feed(line)
-        if not self.counts:
-            self._console.pass_on(line)
-            return
-        for event in events:
-            self._console.event(event)
-            step = event.step
-            if step and event.line is None and self._recording:
-                self._recording.ended(step)
-            if step and event.line is None and step.name == self._LAST and not step.error:
-                self._early = Background(self._ask)
-
-    def drawn(self) -> contextlib.AbstractContextManager[None]:
-        """Show what runs for the time of the block, where its steps are counted."""
-        if self.counts and isinstance(self.progress, BuildProgress):
-            return self._console.following(self.progress)
-        return contextlib.nullcontext()
-
-    def raced(self) -> bool:
-        """Return whether it failed as another build made the same tag at the same time."""
-        step = self.progress.failed
-        said = [step.error if step else "", *self.progress.messages]
-        return any(_RACED.search(without_command(text)) for text in said)
-
-    def size(self) -> int | None:
-        early = self._early.get() if self._early else None
-        return self._ask() if early is None else early
-
-
-def _tried(
-    plan: BuildPlan,
-    executor: Executor,
-    console: Console,
-    watch: Watch | None,
-    recording: Recording | None,
-) -> tuple[int, _Shown]:
-    """Run buildx, again where another build was about to give the same name to an image.
-
-    Two builds that both find a tag absent make it, and the engine lets the second one fail
-    ("already exists"). Everything is in the cache by then.
-    """
-    argv = buildx_argv(plan)
-    attempt = 1
-    while True:
-        shown = _Shown(plan, executor, console, recording)
-        # Only what is drawn on the terminal itself can't be read.
-        with shown.drawn():
-            code = (
-                executor.attach(argv, watch=watch)
-                if plan.progress == "tty"
-                else executor.stream(argv, shown.take, watch=watch)
-            )
-        if code == 0 or attempt == _ATTEMPTS or not shown.raced():
-            return code, shown
-        console.note("another build creates the same tag at this moment: trying again")
-        # Not in step with the other one.
-        time.sleep(secrets.randbelow(1000) / 1000 * attempt)
-        attempt += 1
-
-
 def _execute(
     plan: BuildPlan,
     executor: Executor,
     console: Console,
     watch: Watch | None,
     recording: Recording | None,
-) -> tuple[BuildProgress | None, Mapping[str, object], int | None]:
+    said: list[str],
+) -> _Executed:
     line = build_line(replace(plan, below=(), layouts=None))
     # Without the lines that write the files of the commit.
     console.line(line, short=buildx_line(plan) if plan.checkout else "")
     console.group(f"build {plan.image} {plan.version}")
     with handed_over(plan), _whole(plan):
         try:
-            code, shown = _tried(plan, executor, console, watch, recording)
+            code, shown = run_buildx(plan, executor, console, watch, recording, said)
             metadata = _read_metadata(plan.metadata_file)
         finally:
             console.end_group()
@@ -580,14 +475,3 @@ def _read_metadata(path: Path | None) -> Mapping[str, object]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _size(plan: BuildPlan, executor: Executor) -> int | None:
-    """Return bytes: as the engine counts the image, or of the archive."""
-    if plan.output == Output.OCI and plan.destination:
-        return plan.destination.stat().st_size if plan.destination.is_file() else None
-    if not plan.loads or not plan.references:
-        return None
-    argv = ("docker", "image", "inspect", "--format", "{{.Size}}", plan.references[0])
-    answer = executor.run(argv).stdout.strip()
-    return int(answer) if answer.isdigit() else None

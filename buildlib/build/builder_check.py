@@ -8,9 +8,16 @@ from typing import Final
 
 from buildlib.build.plan import BuildPlan, Output
 from buildlib.builders.commands import create_hint, is_unreachable
-from buildlib.config.builders import DOCKER, KUBERNETES, PLATFORM, REMOTE, BuilderSettings
+from buildlib.config.builders import (
+    DOCKER,
+    KUBERNETES,
+    PLATFORM,
+    REMOTE,
+    BuilderSettings,
+    NodeSettings,
+)
 from buildlib.docker.engine import Builder, EngineFacts, Node
-from buildlib.errors import BuildlibError, EngineError, InputError
+from buildlib.errors import BuildlibError, EngineError, InputError, NodeError
 from buildlib.image.platform import Platform
 from buildlib.program import PROGRAM
 
@@ -89,12 +96,27 @@ def check_builder(
             )
         ]
     nodes = needed_nodes(found, [str(platform) for platform in plan.platforms])
-    return [*check_nodes(plan, found, described), *_check_output(plan, nodes)]
+    dead = [] if spared(plan, found, described) else check_nodes(plan, found, described)
+    return [*dead, *_check_output(plan, nodes)]
+
+
+def spared(plan: BuildPlan, found: Builder, described: BuilderSettings | None) -> bool:
+    """Return whether each platform of a build of its own can be built, if need be by a spare."""
+    if not (described and described.retry) or not (plan.separate or len(plan.platforms) == 1):
+        return False
+    return all(living_nodes(described.nodes_for((p,)), found) for p in plan.platforms)
+
+
+def living_nodes(nodes: Sequence[NodeSettings], found: Builder) -> list[NodeSettings]:
+    """Return the described nodes that answer."""
+    dead = {node.name for node in found.nodes if is_unreachable(found.driver, node)}
+    known = {node.name for node in found.nodes}
+    return [node for node in nodes if node.name in known - dead]
 
 
 def check_nodes(
     plan: BuildPlan, found: Builder, described: BuilderSettings | None
-) -> list[EngineError]:
+) -> list[NodeError]:
     """Return a problem for each node that the build needs and that does not answer.
 
     Args:
@@ -107,9 +129,9 @@ def check_nodes(
     return [_dead(node, found, name) for node in nodes if is_unreachable(found.driver, node)]
 
 
-def _dead(node: Node, found: Builder, described: str) -> EngineError:
-    return EngineError(
-        f"node {node.name} of the builder {found.name} does not answer",
+def _dead(node: Node, found: Builder, described: str) -> NodeError:
+    return NodeError(
+        f"node {node.name} of the builder {described or found.name} does not answer",
         why=node.error or f"{node.endpoint} is {node.status or 'not to be reached'}",
         hint=f"{PROGRAM} docker-builder status --name {described} says why"
         if described
@@ -141,7 +163,7 @@ def _check_output(plan: BuildPlan, nodes: Sequence[Node]) -> list[BuildlibError]
 
 def cache_warnings(plan: BuildPlan, described: BuilderSettings) -> list[str]:
     """Return what becomes of a cache that several nodes would write."""
-    nodes = [n for n in described.nodes if set(n.platforms) & set(plan.platforms)]
+    nodes = described.first_nodes(plan.platforms) if plan.platforms else ()
     held = any(PLATFORM in word for word in described.cache_to)
     warnings = []
     alone = len(plan.platforms) <= 1 or plan.separate

@@ -11,7 +11,7 @@ from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import normal_name
 from buildlib.build.progress import BuildProgress, PlainProgress, without_command
 from buildlib.docker.engine import emulation_problem
-from buildlib.errors import AuthorisationError, BuildlibError, EngineError, InputError
+from buildlib.errors import AuthorisationError, BuildlibError, EngineError, InputError, NodeError
 
 _TAIL: Final = 40
 # What BuildKit and the engine pass on of a registry's answer.
@@ -42,7 +42,7 @@ def failure(plan: BuildPlan, code: int, progress: BuildProgress | PlainProgress)
     if problem := _problem_here(plan, message):
         return problem
     if _FULL.search(everything):
-        return EngineError(
+        return NodeError(
             "the engine's disk is full",
             why=message,
             hint="docker system df shows what takes the space; nothing was removed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import replace
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 # What buildx writes about the whole.
 _OF_ALL: Final = frozenset({"iidfile"})
+_NO_WORD: Final = re.compile(r"\W")
 
 
 def caches_of(
@@ -48,9 +50,9 @@ def separate_builds(
     described = config.described_builder()
     if output != Output.OCI or described is None:
         return ()
-    nodes = {p: node.name for node in described.nodes for p in node.platforms}
+    nodes = {p: described.nodes_for((p,))[:1] for p in platforms}
     # One that no node was given is a problem of its own.
-    if not set(platforms) <= set(nodes) or len({nodes[p] for p in platforms}) <= 1:
+    if not all(nodes.values()) or len({node.name for (node,) in nodes.values()}) <= 1:
         return ()
     return tuple(NodeBuild(p, *caches_of(config, (p,))) for p in platforms)
 
@@ -78,8 +80,8 @@ def parts_of(plan: BuildPlan) -> tuple[BuildPlan, ...]:
             annotations=(),
             options=options,
             destination=_beside(plan.destination, one.platform.slug),
-            handover=plan.handover and _beside(plan.handover, one.platform.slug),
-            metadata_file=plan.metadata_file and _beside(plan.metadata_file, one.platform.slug),
+            handover=plan.handover and _passing(plan.handover, one.platform.slug),
+            metadata_file=_metadata_file(plan, one.platform.slug),
             keeps_metadata=False,
             # Two can't draw on one terminal.
             progress="plain" if plan.progress == "tty" else plan.progress,
@@ -90,6 +92,17 @@ def parts_of(plan: BuildPlan) -> tuple[BuildPlan, ...]:
 
 def _beside(path: Path, slug: str) -> Path:
     return path.with_name(f"{path.name}.{slug}")
+
+
+def _passing(path: Path, slug: str) -> Path:
+    """Return a name that still says whose file it is, so that it is removed after a kill."""
+    return path.with_name(f"{path.stem}_{_NO_WORD.sub('_', slug)}{path.suffix}")
+
+
+def _metadata_file(plan: BuildPlan, slug: str) -> Path | None:
+    # What the user named may have any neighbours.
+    name = _beside if plan.keeps_metadata else _passing
+    return name(plan.metadata_file, slug) if plan.metadata_file else None
 
 
 def _annotations(plan: BuildPlan, level: str) -> dict[str, str]:

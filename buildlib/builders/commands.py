@@ -84,11 +84,13 @@ def _create(
 ) -> BuilderStep:
     files = files_of(node, root)
     config = str(files.get("config", "")) or (_FILE if builder.gc else "")
+    # buildx would take a spare's from the node that has them.
+    platforms = [p for p in node.platforms if builder.nodes_for((p,))[0] == node]
     argv = (
         *(*_BUILDX, "create"),
         *(("--append",) if append else ()),
         *("--name", builder.name, "--driver", builder.driver, "--node", node.name),
-        *(("--platform", ",".join(map(str, node.platforms))) if node.platforms else ()),
+        *(("--platform", ",".join(map(str, platforms))) if platforms else ()),
         *_options(node, files),
         *(("--buildkitd-flags", shlex.join(node.flags)) if node.flags else ()),
         *(("--buildkitd-config", config) if config else ()),

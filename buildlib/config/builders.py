@@ -13,6 +13,7 @@ from typing import Final
 
 from buildlib.config.key_types import (
     FLAG,
+    NUMBER,
     PAIRS,
     SIZE,
     TEXT,
@@ -98,6 +99,9 @@ class NodeSettings:
     )
     key: str = setting(TEXT, "file of the client's key, relative to the project", default="")
     servername: str = setting(TEXT, "name in the node's certificate, if it is another", default="")
+    max_builds: int = setting(
+        NUMBER, "builds from this machine at the same time, further ones wait; 0: any", default=0
+    )
     options: tuple[tuple[str, str], ...] = setting(PAIRS, "as --driver-opt of buildx", default=())
     flags: tuple[str, ...] = setting(TEXTS, "flags of buildkitd", default=())
     config: str = setting(
@@ -153,6 +157,12 @@ class BuilderSettings:
         "its machines; left out: one, as buildx makes it",
         default=(),
     )
+    retry: int = setting(
+        NUMBER,
+        "how often a platform whose node fails is built again, each time on the next node that has "
+        "it in its platforms",
+        default=0,
+    )
     cache_from: tuple[str, ...] = setting(TEXTS, "as the project's cache-from", default=())
     cache_to: tuple[str, ...] = setting(TEXTS, "as the project's cache-to", default=())
     gc: Collection | None = setting(
@@ -169,7 +179,16 @@ class BuilderSettings:
         """Return what it builds; none where a node decides that by itself."""
         if not all(node.platforms for node in self.nodes):
             return ()
-        return tuple(platform for node in self.nodes for platform in node.platforms)
+        return tuple(dict.fromkeys(p for node in self.nodes for p in node.platforms))
+
+    def nodes_for(self, platforms: Iterable[Platform]) -> tuple[NodeSettings, ...]:
+        """Return the nodes that build all of them: the one that does, then its spares."""
+        return tuple(node for node in self.nodes if set(platforms) <= set(node.platforms))
+
+    def first_nodes(self, platforms: Iterable[Platform]) -> tuple[NodeSettings, ...]:
+        """Return the nodes that buildx gives the platforms to; none: the builder's first node."""
+        found = [node for p in platforms for node in self.nodes_for((p,))[:1]]
+        return tuple({node.name: node for node in found or self.nodes[:1]}.values())
 
 
 def _builder(name: str, value: object) -> BuilderSettings:
@@ -211,6 +230,13 @@ def find_builder(builders: Iterable[BuilderSettings], name: str) -> BuilderSetti
 
 def _check(builder: BuilderSettings, *, given: bool) -> None:
     where = f"builders.{builder.name}"
+    if builder.retry and builder.driver not in {CONTAINER, REMOTE}:
+        raise InputError(
+            f"{where}: retry is for the drivers {CONTAINER} and {REMOTE}",
+            why="docker has one engine"
+            if builder.driver == DOCKER
+            else "Kubernetes itself replaces a pod",
+        )
     _check_nodes(builder, where, given=given)
     for node in builder.nodes:
         _check_keys(builder, node, f"{where}, node {node.name}")
@@ -245,7 +271,7 @@ def _check_nodes(builder: BuilderSettings, where: str, *, given: bool) -> None:
             f"{where}: two nodes have the endpoint {', '.join(same) or 'of docker itself'}",
             hint="each node is a machine of its own: give each its endpoint",
         )
-    if len(nodes) > 1:
+    if len(nodes) > 1 or builder.retry:
         _check_platforms(builder, where)
 
 
@@ -256,11 +282,18 @@ def _check_platforms(builder: BuilderSettings, where: str) -> None:
             why="without platforms the first node takes all that it can run, by emulation too",
             hint='give each node its platforms = ["…"]',
         )
-    if names := _doubles([p for node in builder.nodes for p in node.platforms]):
+    names = _doubles([p for node in builder.nodes for p in node.platforms])
+    if names and not builder.retry:
         raise InputError(
             f"{where}: two nodes build {', '.join(names)}",
             why="buildx would take it from the first silently",
-            hint="give each platform to one node",
+            hint="give each platform to one node; or retry = 1 makes the second a spare",
+        )
+    if builder.retry and not names:
+        raise InputError(
+            f"{where}: retry without a spare node",
+            why="no platform is in the platforms of two nodes",
+            hint="add a node that has the platforms of others as well",
         )
 
 

@@ -154,7 +154,7 @@ def open_store(config: Config, env: Mapping[str, str]) -> RecordStore | None:
                 why="the project is in it",
                 hint=f"give another directory in {config.table('records')}",
             )
-    elif state := _state(env):
+    elif state := state_directory(env):
         name = f"{config.short_name}-{zlib.crc32(os.fsencode(config.root)):08x}"
         folder, shared = state / "buildlib" / name, state / "buildlib"
     else:
@@ -162,7 +162,7 @@ def open_store(config: Config, env: Mapping[str, str]) -> RecordStore | None:
     return RecordStore(folder, keep=settings.keep, days=settings.max_age, shared=shared)
 
 
-def _state(env: Mapping[str, str]) -> Path | None:
+def state_directory(env: Mapping[str, str]) -> Path | None:
     """Return the user's state directory; None: the user has no home."""
     given = env.get("XDG_STATE_HOME", "")
     # The specification wants a relative path to be ignored.

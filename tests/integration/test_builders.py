@@ -11,15 +11,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from buildkit import image_of_buildkit
 from conftest import ROOT, Checkout, go_tool, start_task
+from farms import User, make_user, wait_for
+from farms import table as _table
 from nodes import Authority, Daemon, built_here, daemon, make_authority, times_here
 from registries import Server, registry
 from releases import CURRENT, PATH, PLAIN, make_release
@@ -42,10 +43,10 @@ LIMIT = 60
 # A task that asks the nodes after two seconds of silence, and not only after half a minute; and
 # once, as buildx waits 20 seconds for an answer. Unit tests hold that a busy node is asked twice.
 IMPATIENT = """\
-from buildlib.build import build_image
+from buildlib.build import attempts
 from invoke.main import program
-build_image._SILENCE = 2.0
-build_image._CHANCES = 1
+attempts.SILENCE = 2.0
+attempts.CHANCES = 1
 program.run()
 """
 
@@ -79,58 +80,6 @@ def _server(tmp_path: Path) -> Iterator[Server]:
         yield running
 
 
-class User:
-    """Somebody with a checkout, and with builders of their own."""
-
-    def __init__(self, checkout: Checkout, env: Mapping[str, str | None]) -> None:
-        self.checkout = checkout
-        self.env = dict(env)
-
-    @property
-    def config(self) -> Path:
-        return self.checkout.root / "buildlib.toml"
-
-    def certify(self, authority: Authority, name: str = "client") -> None:
-        """Put certificates where the configuration says that they are."""
-        folder = self.checkout.root / "certs"
-        folder.mkdir(exist_ok=True)
-        certificate, key = authority.sign(name)
-        shutil.copy(certificate, folder / "cert.pem")
-        shutil.copy(key, folder / "key.pem")
-
-    def invoke(self, *words: str) -> subprocess.CompletedProcess[str]:
-        done = self.checkout.invoke(*words, **self.env)
-        assert "Traceback" not in done.stderr
-        assert "PRIVATE KEY" not in done.stdout + done.stderr
-        return done
-
-    def succeed(self, *words: str) -> subprocess.CompletedProcess[str]:
-        done = self.invoke(*words)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    def build(self, *words: str) -> dict[str, Any]:
-        done = self.succeed("docker-build", "--builder", "farm", "--json", *words)
-        return dict(json.loads(done.stdout))
-
-    def buildx(self, *words: str) -> str:
-        env = self.checkout.environment(self.env)
-        done = subprocess.run(
-            ["docker", "buildx", *words], env=env, capture_output=True, text=True, check=False
-        )
-        return done.stdout
-
-
-def _table(daemons: Sequence[Daemon], more: str = "", platforms: Sequence[str] = PLATFORMS) -> str:
-    tls = 'cacert = "certs/ca.pem", cert = "certs/cert.pem", key = "certs/key.pem"'
-    nodes = [
-        f'{{ name = "node{n}", endpoint = "{one.endpoint}", platforms = [{names}], {tls} }}'
-        for n, (one, names) in enumerate(zip(daemons, platforms, strict=True))
-    ]
-    joined = ",\n  ".join(nodes)
-    return f'[builders.farm]\ndriver = "remote"\n{more}nodes = [\n  {joined},\n]\n'
-
-
 def _two(daemons: Sequence[Daemon], more: str = "") -> str:
     return _table(daemons, more, [f'"{platform}"' for platform in PLATFORMS])
 
@@ -142,13 +91,8 @@ def _make_user(
     """Return a maker of users; buildx remembers no builder of theirs after the test."""
 
     def make(dockerfile: str, table: str, folder: str = "repo") -> User:
-        top = 'platforms = ["linux/amd64", "linux/arm64"]\n'
-        checkout = make_checkout(dockerfile, top + table, folder)
-        user = User(checkout, {"BUILDX_CONFIG": str(tmp_path / f"buildx-{folder}")})
-        user.certify(authority)
-        shutil.copy(authority.certificate, checkout.root / "certs/ca.pem")
-        (checkout.root / ".dockerignore").write_text("certs\n", encoding="utf-8")
-        return user
+        buildx = tmp_path / f"buildx-{folder}"
+        return make_user(make_checkout, authority, buildx, dockerfile, table, folder)
 
     return make
 
@@ -439,13 +383,6 @@ def test_what_several_nodes_write_to_one_place_is_warned_of(
     assert any("where the last one stays" in warning for warning in done["warnings"])
 
 
-def _wait_for(condition: Callable[[], object], seconds: float = LIMIT) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 @dataclass(frozen=True)
 class Building:
     """A build on two machines of a test's own, at a moment when both are at work."""
@@ -478,7 +415,7 @@ def building(
                 argv = user.checkout.command(*words)
             process = start_task(argv, user.checkout.root, environment)
             end_group(process)
-            _wait_for(lambda: arm.containers() and amd.containers())
+            wait_for(lambda: arm.containers() and amd.containers())
             return Building(user, amd, arm, words, process)
 
         yield start
@@ -505,7 +442,7 @@ def test_a_node_that_is_killed_in_mid_build(
     # Nothing is left of it: neither files of ours, nor the work of the node that lives.
     assert list(temporary.iterdir()) == []
     assert not [*(user.checkout.root / "dist").rglob("*")]
-    _wait_for(lambda: not begun.amd.containers())
+    wait_for(lambda: not begun.amd.containers())
 
     started = time.monotonic()
     done = user.invoke(*begun.words)
@@ -541,7 +478,7 @@ def test_a_node_that_stops_in_mid_build_is_not_waited_for_without_end(
     assert "node0" not in output.partition("does not answer")[2]
     assert "Traceback" not in output
     # Neither the node that lives nor the one that comes back goes on with it.
-    _wait_for(lambda: not begun.amd.containers() and not begun.arm.containers())
+    wait_for(lambda: not begun.amd.containers() and not begun.arm.containers())
 
 
 def test_a_registry_makes_the_cold_build_of_another_machine_warm(

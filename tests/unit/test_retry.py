@@ -28,6 +28,7 @@ GET = 'Get "https://registry.example/v2/": '
         "UNAVAILABLE: service not available",
         "unexpected status code 429 Too Many Requests",
         "unexpected status code 503 Service Unavailable",
+        "unexpected status from HEAD request to http://r/v2/m/1: 503 Service Unavailable",
         "received unexpected HTTP status: 500 Internal Server Error",
         "error parsing HTTP 502 response body: invalid character '<'",
     ],

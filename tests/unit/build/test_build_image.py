@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from buildlib.build import attempts
 from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.planner import BuildRequest
@@ -234,6 +236,68 @@ class Racing(FakeDocker):
 RACE = 'failed to create image: image "docker.io/library/thing:1.2.3": already exists'
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody wait before a build is started again."""
+    monkeypatch.setattr(attempts, "PATIENCE", replace(attempts.PATIENCE, base=0.0))
+
+
+PASSING = {
+    "a registry that is busy": "unexpected status from HEAD request: 429 Too Many Requests",
+    "a registry that is down": "failed to copy: httpReadSeeker: unexpected status code 503",
+    "a cache": "error writing layer blob: write tcp 1.2.3.4:1: write: connection reset by peer",
+}
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("error", PASSING.values(), ids=PASSING)
+@pytest.mark.parametrize(("times", "built"), [(1, 2), (3, 4), (4, 4)])
+def test_an_error_of_the_network_is_waited_for(
+    tmp_path: Path, error: str, times: int, built: int
+) -> None:
+    docker = Racing(times, error)
+    write_project(tmp_path)
+    if times == built:
+        with pytest.raises(EngineError, match=re.escape(error)):
+            _build(tmp_path, docker)
+    else:
+        result, shown = _build(tmp_path, docker)
+        said = f"the build is started again, as this may pass: {error}"
+        assert result.warnings == (said,) * times
+        assert shown.count(said) == times
+    assert sum(argv[1:3] == ("buildx", "build") for argv in docker.asked) == built
+
+
+@pytest.mark.usefixtures("at_once")
+def test_an_error_of_buildx_itself_is_waited_for(tmp_path: Path) -> None:
+    docker = FakeDocker(code=1)
+    docker.lines = ["#5 0.1 curl: connection reset", "ERROR: failed to solve: unexpected EOF"]
+    with pytest.raises(EngineError):
+        _build(write_project(tmp_path), docker)
+    assert sum(argv[1:3] == ("buildx", "build") for argv in docker.asked) == 4
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(
+            [json.dumps({"vertexes": [{**STEP, "error": f'{RUN} curl EOF" {FAILED}'}]})],
+            id="a step that reached its end",
+        ),
+        pytest.param(
+            ["#5 0.1 curl: connection reset", "ERROR: failed to solve: not found"],
+            id="what a command printed",
+        ),
+    ],
+)
+def test_a_build_that_can_not_pass_is_not_started_again(tmp_path: Path, lines: list[str]) -> None:
+    docker = FakeDocker(code=1)
+    docker.lines = lines
+    with pytest.raises(EngineError):
+        _build(write_project(tmp_path), docker)
+    assert sum(argv[1:3] == ("buildx", "build") for argv in docker.asked) == 1
+
+
 @pytest.mark.parametrize("times", [0, 1, 4])
 def test_two_builds_of_one_tag_both_end_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
@@ -355,6 +419,7 @@ BASES = {
 }
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(("error", "said"), BASES.items(), ids=["platform", "network"])
 def test_a_base_image_that_is_missing_says_which_way(
     tmp_path: Path, error: str, said: tuple[str, str]
@@ -548,6 +613,25 @@ def test_a_silent_build_goes_on(
     write_project(tmp_path, FARM)
     docker = Farm(*said, silences=silences)
     _build(tmp_path, docker, platforms=("arm64",), output="local")
+    assert docker.looks == looks
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "looks"),
+    [
+        pytest.param("EOF", "node b of the builder farm does not answer", 2, id="a node that died"),
+        pytest.param(f'{RUN} x" {FAILED}', "the build failed", 0, id="a step that reached its end"),
+    ],
+)
+def test_a_failed_build_is_the_fault_of_a_node_that_does_not_answer(
+    tmp_path: Path, error: str, said: str, looks: int
+) -> None:
+    write_project(tmp_path, FARM)
+    docker = Farm(_nodes(b="refused"), silences=0)
+    docker.answers["docker", "buildx", "build"] = Completed(code=1)
+    docker.lines = [json.dumps({"vertexes": [{**STEP, "error": error}]})]
+    with pytest.raises(EngineError, match=said):
+        _build(tmp_path, docker, platforms=("arm64",), output="local")
     assert docker.looks == looks
 
 

@@ -20,12 +20,20 @@ from buildlib.build.farm import parts_of
 from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
 from buildlib.console import labelled
-from buildlib.errors import BuildlibError, CancelledError, EngineError, ToolError, exit_code_of
+from buildlib.errors import (
+    BuildlibError,
+    CancelledError,
+    EngineError,
+    NodeError,
+    ToolError,
+    exit_code_of,
+)
 from buildlib.executor import Completed, Watch
 from buildlib.image.archive import open_archive
 from buildlib.project import load_project
+from buildlib.tempfiles import has_ended
 
-from fakes import FakeDocker, a_console, a_project, git_facts, words_after, write_project
+from fakes import FakeDocker, a_console, a_project, dead_name, git_facts, words_after, write_project
 
 FARM = """\
 image = "thing"
@@ -174,6 +182,138 @@ def test_what_the_user_wants_written_is_about_the_whole(tmp_path: Path) -> None:
 def _dead(platform: str) -> None:
     if platform == "linux/arm64":
         raise EngineError("node arm does not answer")
+
+
+SPARE = FARM.replace("[builders.farm]\n", "[builders.farm]\nretry = 1\n").replace(
+    '"tcp://arm:1", platforms = ["linux/arm64"] },\n',
+    '"tcp://arm:1", platforms = ["linux/arm64"] },\n  { name = "spare", '
+    'endpoint = "tcp://spare:1", platforms = ["linux/arm64", "linux/amd64"] },\n',
+)
+
+
+def _inspected(*dead: str) -> Completed:
+    text = INSPECT + "\nName:      spare\nEndpoint:  tcp://spare:1\nStatus:    running\n"
+    for name in dead:
+        text = text.replace(f"tcp://{name}:1\nStatus:    running", f"tcp://{name}:1\nError: gone")
+    return Completed(code=0, stdout=text)
+
+
+class SpareDocker(FarmDocker):
+    """Nodes that die, each as it builds for the first time.
+
+    Args:
+        dying: their names.
+    """
+
+    def __init__(self, *dying: str, dead: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.dying, self.dead, self.built = dying, list(dead), list[tuple[str, str]]()
+        self._alone = ""
+        self.answers["docker", "buildx", "create"] = Completed(code=0)
+        self.answers["docker", "buildx", "rm"] = Completed(code=0)
+
+    def _answer(self, argv: Sequence[str]) -> Completed:
+        self.answers["docker", "buildx", "inspect"] = _inspected(*self.dead)
+        if tuple(argv[:3]) == ("docker", "buildx", "create"):
+            (self._alone,) = words_after(argv, "--name")
+        return super()._answer(argv)
+
+    def stream(
+        self, argv: Sequence[str], on_line: Callable[[str], None], *, watch: Watch | None = None
+    ) -> int:
+        (platform,) = words_after(argv, "--platform")
+        node = "spare" if words_after(argv, "--builder") == [self._alone] else platform[-5:-2]
+        self.built.append((platform, node))
+        if node in self.dying:
+            self.dead.append(node)
+            raise NodeError(f"node {node} of the builder farm does not answer")
+        return super().stream(argv, on_line, watch=watch)
+
+    @property
+    def commands(self) -> list[tuple[str, ...]]:
+        """Return what changed the builders that buildx has."""
+        return [argv for argv in self.asked if argv[2] in {"create", "rm"}]
+
+
+def _spared(root: Path, docker: FakeDocker) -> tuple[BuildResult, str]:
+    write_project(root, SPARE)
+    console, _, err = a_console()
+    return build_image(a_project(root), ALL, docker, console), err.getvalue()
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["in mid build", "before the build"])
+def test_a_platform_whose_node_dies_is_built_on_a_spare(tmp_path: Path, before: bool) -> None:
+    whole, _ = _spared(tmp_path, SpareDocker())
+    docker = SpareDocker(*([] if before else ["arm"]), dead=["arm"] if before else [])
+    result, shown = _spared(tmp_path, docker)
+    said = "node arm of the builder farm does not answer: linux/arm64 is built on node spare"
+    assert result.warnings == (said,)
+    assert f"linux/arm64 | warning: {said}" in shown
+    assert result.digest == whole.digest
+    assert _left(tmp_path) == ["thing-1.2.3.oci.tar"]
+    assert ("linux/amd64", "amd") in docker.built
+    assert docker.built.count(("linux/arm64", "spare")) == 1
+    # buildx is told of that node alone for as long as it builds.
+    create, remove = docker.commands
+    name = remove[-1]
+    assert create == (
+        *("docker", "buildx", "create", "--name", name, "--driver", "remote", "--node", "spare"),
+        *("--platform", "linux/arm64,linux/amd64", "tcp://spare:1"),
+    )
+    assert remove == ("docker", "buildx", "rm", "--force", "--keep-daemon", name)
+
+
+@pytest.mark.parametrize(
+    "docker",
+    [
+        pytest.param(SpareDocker("arm", "spare"), id="both die"),
+        pytest.param(SpareDocker("arm", dead=["spare"]), id="the spare is dead"),
+        pytest.param(SpareDocker(dead=["arm", "spare"]), id="both are dead"),
+    ],
+)
+def test_a_platform_that_no_node_can_build_fails_and_leaves_nothing(
+    tmp_path: Path, docker: SpareDocker
+) -> None:
+    with pytest.raises(NodeError, match="does not answer"):
+        _spared(tmp_path, docker)
+    assert _left(tmp_path) == []
+    assert len([argv for argv in docker.commands if argv[2] == "rm"]) == len(docker.commands) / 2
+
+
+def test_what_is_not_the_nodes_fault_is_not_built_again(tmp_path: Path) -> None:
+    docker = SpareDocker()
+    docker.met = _dead
+    with pytest.raises(EngineError):
+        _spared(tmp_path, docker)
+    assert docker.commands == []
+
+
+def test_the_builder_of_a_spare_that_was_left_behind_is_removed(tmp_path: Path) -> None:
+    left = dead_name("buildlib-spare")
+    (tmp_path / "buildx/instances").mkdir(parents=True)
+    (tmp_path / "buildx/instances" / left).touch()
+    write_project(tmp_path, SPARE)
+    console, _, _ = a_console()
+    docker = SpareDocker("arm")
+    project = a_project(tmp_path, env={"BUILDX_CONFIG": str(tmp_path / "buildx")})
+    build_image(project, ALL, docker, console)
+    assert docker.commands[0][-1] == left
+
+
+def test_the_files_of_a_part_are_known_by_the_process_that_made_them(tmp_path: Path) -> None:
+    write_project(tmp_path, FARM)
+    plan, _ = plan_build(a_project(tmp_path), ALL)
+    names = {kind: dead_name(f"buildlib-{kind}") for kind in ("metadata", "dockerfile")}
+    plan = replace(
+        plan,
+        metadata_file=tmp_path / f"{names['metadata']}.json",
+        handover=tmp_path / names["dockerfile"],
+    )
+    for part in parts_of(plan):
+        assert part.metadata_file
+        assert part.handover
+        assert has_ended(part.metadata_file.name)
+        assert has_ended(part.handover.name)
 
 
 def test_a_platform_that_fails_ends_the_others_and_leaves_nothing(tmp_path: Path) -> None:

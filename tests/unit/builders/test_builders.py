@@ -35,7 +35,7 @@ from buildlib.errors import CancelledError, EngineError, InputError, ProblemsErr
 from buildlib.executor import NOTHING, Completed
 from buildlib.image.platform import parse_platforms
 
-from fakes import GOOD, FakeExecutor, a_console, a_project, write_project
+from fakes import GOOD, FakeExecutor, a_console, a_project, words_after, write_project
 
 FARM = """\
 [builders.farm]
@@ -85,6 +85,16 @@ def test_a_remote_builder_is_one_command_for_each_node() -> None:
             "--platform linux/arm64 ssh://me@arm"
         ),
     ]
+
+
+def test_buildx_is_not_told_of_the_platforms_that_a_node_is_a_spare_for() -> None:
+    text = CONTAINERS.replace(
+        '"ssh://me@arm", platforms = [', '"ssh://me@arm", platforms = ["amd64", '
+    )
+    spare = '{ name = "spare", endpoint = "ssh://me@x", platforms = ["arm64", "386"] },\n]'
+    steps = create_steps(_parse(text.replace("\n]", f"\n  {spare}") + "retry = 1\n"), Path("/"))
+    given = [words_after(step.argv, "--platform") for step in steps]
+    assert given == [["linux/amd64"], ["linux/arm64"], ["linux/386"]]
 
 
 def test_a_container_gets_its_configuration_in_a_file() -> None:
@@ -246,6 +256,15 @@ BAD = {
         ),
         "no platforms for b1",
     ),
+    "a spare without a node to stand in for": (
+        (
+            'driver = "remote"\nretry = 1\nnodes = [{ endpoint = "tcp://x:1", '
+            'platforms = ["arm64"] }]'
+        ),
+        "retry without a spare node",
+    ),
+    "a spare of docker's own engine": ('driver = "docker"\nretry = 1', "docker has one engine"),
+    "a spare of a cluster": ('driver = "kubernetes"\nretry = 1', "Kubernetes itself"),
     "two nodes for one platform": (
         (
             'driver = "remote"\nnodes = [{ endpoint = "tcp://x:1", platforms = ["arm64"] }, '
