@@ -79,7 +79,7 @@ class Recording:
     def __init__(
         self, about: Recorded, store: RecordStore, executor: Executor, console: Console
     ) -> None:
-        """Begin; files are hashed, and the record before is read, while the builder works."""
+        """Begin; files are hashed while the builder works."""
         self._about, self._store = about, store
         self._executor, self._console = executor, console
         self._began = time.monotonic()
@@ -103,7 +103,6 @@ class Recording:
         self._files = Background(
             lambda: read_files(plan.context, sources, read_ignore(plan), self._hashes)
         )
-        self._before = Background(lambda: store.last(self._now))
         self._asked = Background(self._builder)
         self._progress: BuildProgress | None = None
         self._comparison: Comparison | None = None
@@ -235,8 +234,13 @@ class Recording:
             if reason := self._reason(step.digest):
                 self._console.reason(reason)
 
+    @cached_property
+    def _before(self) -> Record | None:
+        """Read the record before this one, which only a step that ran needs."""
+        return self._store.last(self._now)
+
     def _reason(self, digest: str) -> str:
-        before = self._before.get()
+        before = self._before
         if before is None:
             return ""
         if self._comparison is None:
@@ -252,10 +256,14 @@ class Recording:
     @cached_property
     def _files_known(self) -> Record:
         """Return what is known of the build with its files, once they are hashed."""
-        taken = self._files.get()
+        taken, hidden = self._files.get(), self._redaction.text
+        files = taken.files
+        # One look at all of them takes a fraction of the time, and next to no path has a secret.
+        if hidden(paths := "\n".join(files)) != paths:
+            files = {hidden(path): file for path, file in files.items()}
         return replace(
             self._now,
-            files={self._redaction.text(path): file for path, file in taken.files.items()},
+            files=files,
             unlisted=taken.unlisted,
             rest=taken.rest,
         )
@@ -311,7 +319,8 @@ class Recording:
                 tools={**record.tools, "buildkit": buildkit},
                 **_outcome(result, error, self._redaction),
             )
-            before = self._before.get()
+            ran = any(one.parts.total and not one.cached for one in record.steps)
+            before = self._before if ran else None
             comparison = Comparison(record, before) if before else None
             steps = []
             for step in sorted(record.steps, key=lambda one: one.started or _NEVER):
@@ -325,7 +334,7 @@ class Recording:
             with suppress(OSError):
                 self._hashes.save()
             try:
-                write_summary(self._about.project.env, as_markdown(record))
+                write_summary(self._about.project.env, lambda: as_markdown(record))
             except InputError as problem:
                 self._console.note(
                     f"no summary of this build is written: {problem.what}: {problem.why}"

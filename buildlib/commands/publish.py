@@ -381,7 +381,7 @@ def _add_to_record(run: Edge, project: Project, receipt: Receipt) -> None:
             registries=tuple({"registry": name, **one} for name, one in targets.items()),
         )
         store.write(changed)
-        write_summary(run.env, publication(changed))
+        write_summary(run.env, lambda: publication(changed))
 
 
 def _print_plan(run: Edge, project: Project, plan: PublishPlan, *, as_json: bool) -> None:

@@ -124,8 +124,7 @@ class Step:
         return found
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class File:
+class File(NamedTuple):
     """A file of the build context, as a COPY takes it: without owner and times.
 
     Args:
@@ -215,7 +214,7 @@ class Record:
             "bases": dict(self.bases),
             "git": dict(self.git),
             "instructions": [one._asdict() for one in self.instructions],
-            "files": {path: [one.mode, one.size, one.digest] for path, one in self.files.items()},
+            "files": {path: list(one) for path, one in self.files.items()},
             "steps": [one.as_dict() for one in self.steps],
         }
 

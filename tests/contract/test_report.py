@@ -132,9 +132,9 @@ def test_open_opens_the_page_where_there_is_a_browser(
 
 def test_a_summary_is_added_to_that_of_the_job(tmp_path: Path) -> None:
     path = tmp_path / "summary"
-    write_summary({}, "nothing")
+    write_summary({}, lambda: "nothing")
     for text in ("one\n", "two\n"):
-        write_summary({"GITHUB_STEP_SUMMARY": str(path)}, text)
+        write_summary({"GITHUB_STEP_SUMMARY": str(path)}, lambda text=text: text)  # type: ignore[misc]
     assert path.read_text("utf-8") == "one\ntwo\n"
 
 

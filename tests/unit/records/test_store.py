@@ -8,8 +8,10 @@ import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partialmethod
 from pathlib import Path
 from threading import Event
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -118,6 +120,32 @@ def test_the_second_build_says_why(project: Path) -> None:
     assert "file changed" not in _build(
         project, Docker(_vertex("1", "[1/1] COPY app /app", cached=True))
     )
+
+
+def test_what_a_build_from_the_cache_records_does_not_depend_on_the_number_of_files(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(300):
+        (project / f"app/{number}").touch()
+    _build(project, Docker())
+    looks = Mock(side_effect=Redaction.text)
+    monkeypatch.setattr(Redaction, "text", partialmethod(looks))
+    reads = Mock()
+    monkeypatch.setattr(RecordStore, "read", reads)
+    _build(project, Docker(_vertex("1", "[1/1] COPY app /app", cached=True)))
+    assert looks.call_count < 100
+    assert not reads.called, "nothing ran, so nothing is compared"
+
+
+def test_a_secret_in_the_name_of_a_file_is_replaced(project: Path) -> None:
+    secret = "ghp_" + "x" * 36
+    (project / f"app/{secret}").touch()
+    _build(project, Docker())
+    (path,) = _store(project).paths()
+    assert secret not in path.read_text("utf-8")
+    files = _store(project).read(path).files
+    assert "app/main.go" in files
+    assert any(name.startswith(f"app/{HIDDEN}") for name in files)
 
 
 @pytest.mark.parametrize(

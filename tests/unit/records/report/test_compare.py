@@ -50,7 +50,7 @@ def test_a_step_is_the_same_by_its_instruction_and_else_by_its_place() -> None:
 def test_files_are_added_removed_changed_or_of_another_mode() -> None:
     one, other = (File(mode="100644", size=1, digest=digest) for digest in "ab")
     before = {"same": one, "gone": one, "mode": one, "content": one}
-    now = {"same": one, "new": one, "mode": replace(one, mode="100755"), "content": other}
+    now = {"same": one, "new": one, "mode": one._replace(mode="100755"), "content": other}
     assert [*changed_files(now, before)] == [
         ("content", "changed"),
         ("gone", "removed"),
