@@ -48,7 +48,7 @@ def diff(run: Edge, options: DiffOptions) -> None:
     if options.markdown and options.as_json:
         raise InputError("--markdown contradicts --json", hint="give one of the two")
     config = run.config()
-    request = DiffRequest(allowed=config.allowed_names(), syft=run.executor)
+    request = DiffRequest(rules=options.check, allowed=config.allowed_names(), syft=run.executor)
     if options.scan:
         request.scan = scanning(config, run.executor, run.today())
     else:

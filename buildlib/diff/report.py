@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from buildlib.diff.compare import ADDED, CHANGED, REMOVED, Change, Section
-from buildlib.diff.describe import HIDDEN, Facts, Value
+from buildlib.diff.describe import Facts, Value
 from buildlib.files import human_size
 from buildlib.findings.report import Report
+from buildlib.findings.secrets import HIDDEN
 from buildlib.image.reference import short_digest
 from buildlib.streams import printable
 from buildlib.text import table
@@ -46,12 +47,14 @@ class PlatformDiff:
 
     Args:
         platform: `os/arch[/variant]`.
+        instead: the platform of the old image that it is compared with, where that is another one.
         digests: of both manifests.
         sizes: of both, in bytes, measured in the same way.
         changes: the most important first.
     """
 
     platform: str
+    instead: str = ""
     digests: tuple[str, str]
     sizes: tuple[int, int] = (0, 0)
     changes: tuple[Change, ...] = ()
@@ -102,6 +105,7 @@ class DiffReport(Report):
         old, new: the images.
         platforms: that both are for.
         only_old, only_new: platforms that only one of them is for.
+        added: those of the new image, compared with another one of the old image, for rules.
         notes: what was not compared, and why.
     """
 
@@ -110,7 +114,13 @@ class DiffReport(Report):
     platforms: tuple[PlatformDiff, ...] = ()
     only_old: tuple[str, ...] = ()
     only_new: tuple[str, ...] = ()
+    added: tuple[PlatformDiff, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def checked(self) -> tuple[PlatformDiff, ...]:
+        """Return what rules are checked of: each platform of the new image."""
+        return (*self.platforms, *self.added)
 
     @property
     def same(self) -> bool:
@@ -206,7 +216,7 @@ def detail(change: Change) -> str:
         return ", ".join(_changes(change.old, change.new))
     facts = change.new or change.old or {}
     # The digest of something that only one image has says nothing, and most files are root's.
-    usual = {"kind": "file", "owner": "0:0"}
+    usual = {"kind": "file", "owner": "0:0", "user": "0", "group": "0"}
     shown = [
         f"{_label(name)}{_text(name, value)}"
         for name, value in facts.items()

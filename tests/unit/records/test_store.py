@@ -25,6 +25,7 @@ from buildlib.dockerfile.definitions import InstructionText
 from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.errors import CancelledError, EngineError, InputError
 from buildlib.executor import Completed, Watch
+from buildlib.findings.secrets import HIDDEN
 from buildlib.git.facts import NoGit
 from buildlib.records.files import Hashes, Taken, matcher, read_files
 from buildlib.records.record import (
@@ -37,7 +38,7 @@ from buildlib.records.record import (
     read_record,
     short_log,
 )
-from buildlib.records.redaction import HIDDEN, Redaction
+from buildlib.records.redaction import Redaction
 from buildlib.records.store import RecordStore, new_id, open_store
 
 from fakes import STEP, FakeDocker, a_console, a_project, write_project
