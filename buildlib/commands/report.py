@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from buildlib.commands.contents import with_contents
 from buildlib.commands.records import kept_records, last_record, named_record
 from buildlib.commands.session import Edge
 from buildlib.errors import InputError
@@ -67,6 +68,7 @@ def report(run: Edge, options: ReportOptions) -> None:
     if options.markdown:
         run.console.answer(as_markdown(record).rstrip())
         return
+    record = with_contents(run, config, store, record)
     comparison = compare(record, named_record(store, options.compare)) if options.compare else None
     earlier = islice(store.usable(record.key, record.id), _BUILDS - 1)
     history = [*reversed([*earlier]), record]
