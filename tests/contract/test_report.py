@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from buildrecords import shop as records
 from conftest import Checkout
+from ociwriter import OciWriter
 
 from buildlib.config.load import load_config
 from buildlib.records.report.markdown import write_summary
@@ -48,6 +49,39 @@ def test_the_page_of_the_last_build_is_written_to_dist(shop: Checkout) -> None:
     assert f"{BEFORE}: 12.5 s" in text
     shop.invoke("clean")
     assert not path.exists()
+
+
+def test_the_page_has_what_is_in_an_archive_that_is_still_there(
+    shop: Checkout, tmp_path: Path
+) -> None:
+    writer = OciWriter()
+    secret = "ghp_" + "a1b2c3" * 7
+    layer = writer.layer({"bin/app": b"x" * 5000, secret: b"y"})
+    image = writer.image([layer], [{"created_by": "COPY --chmod=755 app /bin/"}])
+    path = writer.write(tmp_path / "shop.oci.tar", image)
+    sbom = shop.root / "dist" / f"{shop.image}-linux-amd64.spdx.json"
+    sbom.parent.mkdir()
+    package = {"SPDXID": "p", "name": "chi", "versionInfo": "v5"}
+    described = {"SPDXID": "i", "versionInfo": str(image["digest"])}
+    relation = {"relationshipType": "DESCRIBES", "relatedSpdxElement": "i"}
+    document = {"packages": [described, package], "relationships": [relation]}
+    sbom.write_text(json.dumps(document), encoding="utf-8")
+    store = _store(shop)
+    record = replace(store.read(store.paths()[0]), archive=str(path), largest=(), packages={})
+    page = ""
+    for digest in ("sha256:another", str(image["digest"])):
+        store.write(replace(record, digest=digest))
+        done = shop.invoke("docker-report")
+        assert done.returncode == 0, done.stderr
+        page = Path(done.stdout.strip()).read_text("utf-8")
+        assert ("bin/app" in page) == (digest == image["digest"])
+    assert secret not in page
+    found = store.read(store.paths()[0])
+    assert [(one.path, one.size) for one in found.largest[:1]] == [("bin/app", 5000)]
+    assert found.packages == {"linux/amd64": {"chi": "v5"}}
+    assert [(one.size, one.made_by) for one in found.layers] == [
+        (layer["size"], "COPY --chmod=755 app /bin/")
+    ]
 
 
 def test_a_build_is_named_by_the_beginning_of_its_identifier(

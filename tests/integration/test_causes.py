@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from buildrecords import check_record
 from conftest import Checkout, docker
 from registries import registry
 
@@ -40,7 +41,9 @@ class Case(NamedTuple):
 def _last(checkout: Checkout) -> tuple[Record, dict[str, Cause]]:
     store = open_store(load_config(checkout.root, {}), checkout.environment({}))
     assert store
-    (record, *_) = [store.read(path) for path in store.paths()[:1]]
+    path = store.paths()[0]
+    check_record(path.read_text("utf-8"))
+    record = store.read(path)
     return record, explain(record, store.last(record))
 
 

@@ -8,14 +8,18 @@ import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
 from threading import Event
 from unittest.mock import Mock
 
 import pytest
+from buildrecords import check_record, hostile, many, shop
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import ValidationError
+from ociwriter import OciWriter
 
 from buildlib.build.build_image import build_image
 from buildlib.build.context import written_folders
@@ -30,6 +34,7 @@ from buildlib.git.facts import NoGit
 from buildlib.records.files import Hashes, Taken, matcher, read_files
 from buildlib.records.record import (
     File,
+    Layer,
     Record,
     RecordError,
     Step,
@@ -39,6 +44,7 @@ from buildlib.records.record import (
     short_log,
 )
 from buildlib.records.redaction import Redaction
+from buildlib.records.schema import record_schema
 from buildlib.records.store import RecordStore, new_id, open_store
 
 from fakes import STEP, FakeDocker, a_console, a_project, write_project
@@ -75,13 +81,15 @@ def _build(
     console, _, err = a_console()
     git = NoGit(reason="none")
     project = a_project(root, git=git, env={"XDG_STATE_HOME": str(root / "state"), **(env or {})})
-    wanted = BuildRequest(output="cacheonly", **request)  # type: ignore[arg-type]
+    wanted = BuildRequest(**({"output": "cacheonly"} | request))  # type: ignore[arg-type]
     try:
         build_image(project, wanted, docker, console, task="docker-build")
     except (EngineError, CancelledError):
         pass
     except KeyboardInterrupt:
         return "interrupted"
+    for path in (root / "state").glob("buildlib/*/2*.json"):
+        check_record(path.read_text("utf-8"))
     return err.getvalue()
 
 
@@ -94,6 +102,14 @@ def _store(root: Path) -> RecordStore:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     return write_project(tmp_path, dockerfile=DOCKERFILE)
+
+
+@pytest.mark.parametrize("record", [*shop(), hostile(), many(20), Record(id="x")])
+def test_what_is_written_follows_the_schema(record: Record) -> None:
+    check_record(record.as_json())
+    assert record_schema()["properties"].keys() == record.as_dict().keys()
+    with pytest.raises(ValidationError):
+        check_record(replace(record, schema=2).as_json())
 
 
 def test_a_build_leaves_a_record_of_all_that_decides(project: Path) -> None:
@@ -136,6 +152,36 @@ def test_what_a_build_from_the_cache_records_does_not_depend_on_the_number_of_fi
     _build(project, Docker(_vertex("1", "[1/1] COPY app /app", cached=True)))
     assert looks.call_count < 100
     assert not reads.called, "nothing ran, so nothing is compared"
+
+
+def test_the_layers_of_an_image_are_asked_of_the_engine_if_a_step_ran(project: Path) -> None:
+    steps = ("COPY app /app", 0), ("RUN |1 API_TOKEN=hidden-1 /bin/sh -c x", 9), ("the base", 7)
+    history = [json.dumps({"CreatedBy": made_by, "Size": str(size)}) for made_by, size in steps]
+    made = [_vertex("1", "[1/1] COPY app /app"), _vertex("2", "exporting to image")]
+    for lines in (made, [_vertex("1", "[1/1] COPY app /app", cached=True), made[1]]):
+        docker = Docker(*lines)
+        docker.answers["docker", "history"] = Completed(code=0, stdout="\n".join(history))
+        _build(project, docker, output="load")
+    cached, ran = map(_store(project).read, _store(project).paths())
+    assert ran.layers == (
+        Layer("linux/amd64", 7, "the base"),
+        Layer("linux/amd64", 9, f"RUN |1 API_TOKEN={HIDDEN} /bin/sh -c x"),
+    )
+    assert cached.layers == ()
+
+
+def test_the_layers_of_an_archive_are_read_from_it(project: Path, tmp_path: Path) -> None:
+    writer = OciWriter()
+    layers = [writer.layer({"a": b"x"}), writer.layer({"b": b"y"})]
+    made_by: list[dict[str, object]] = [{"created_by": "base"}, {"created_by": "COPY b /"}]
+    image = writer.image(layers, made_by)
+    docker = Docker()
+    docker.archive = writer.write(tmp_path / "image.tar", image).read_bytes()
+    _build(project, docker, output="oci")
+    (record,) = map(_store(project).read, _store(project).paths())
+    assert [one.made_by for one in record.layers] == ["base", "COPY b /"]
+    assert [one.size for one in record.layers] == [one["size"] for one in layers]
+    assert Path(record.archive).is_file()
 
 
 def test_a_secret_in_the_name_of_a_file_is_replaced(project: Path) -> None:

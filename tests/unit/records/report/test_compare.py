@@ -26,6 +26,15 @@ def test_what_was_lost_took_longer_or_shorter_and_changed_is_named() -> None:
     assert not any((found.faster, found.gained, found.added, found.removed))
     assert found.files == (("go.sum", "changed"),)
     assert Change("argument VERSION", "1.4.0", "1.5.0") in found.values
+    (layer,) = found.layers
+    assert (layer.before, layer.now) == (15_700_000, 16_000_000)
+    assert found.packages == (
+        Change("linux/amd64 go/chi", "v5.0.0", "v5.1.0"),
+        Change("linux/amd64 go/new", None, "v1.0.0"),
+        Change("linux/amd64 go/old", "v1.0.0", None),
+    )
+    # An engine counts layers in another way than an archive.
+    assert not compare(now, replace(before, output="load")).layers
     back = compare(before, now)
     assert back.slower == ()
     assert len(back.faster) == 5
