@@ -93,6 +93,6 @@ def _place(run: Edge, record: Record) -> str:
         return record.archive if Path(record.archive).is_file() else ""
     if not record.references or not record.platforms:
         return ""
-    form = '{{.Id}} {{join .RepoDigests " "}}'
+    form = "{{.Id}} {{json .RepoDigests}}"
     argv = ("docker", "image", "inspect", "--format", form, record.references[0])
     return record.references[0] if record.digest in run.executor.run(argv).stdout else ""

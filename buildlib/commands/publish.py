@@ -352,7 +352,13 @@ def publish(
             _keep(run, project, receipt, plan.archive)
     if show is None:
         tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
-        write_outputs(run.env, version=receipt.version, digest=receipt.digest, tags=tags)
+        write_outputs(
+            run.env,
+            image=project.config.name,
+            version=receipt.version,
+            digest=receipt.digest,
+            tags=tags,
+        )
 
 
 def _stopped() -> CancelledError:
