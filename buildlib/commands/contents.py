@@ -1,13 +1,18 @@
-"""What is in the image of a record: its layers, its largest files, its packages."""
+"""What is in the image of a record, and what changed between those of two."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from buildlib.build.layers import engine_layers
+from buildlib.commands.diff import from_registry, in_registry
 from buildlib.commands.session import Edge
 from buildlib.config.config import Config
+from buildlib.diff.check import DiffRequest, Subject, diff_images
+from buildlib.diff.report import DiffReport
 from buildlib.errors import BuildlibError, CancelledError
 from buildlib.image.archive import Archive
 from buildlib.image.platform import parse_platform
@@ -30,18 +35,18 @@ def with_contents(run: Edge, config: Config, store: RecordStore, record: Record)
         store: that the record is in.
         record: of a build.
     """
-    image = "" if record.largest or not record.digest else _place(run, record)
-    if not image:
+    if record.largest:
         return record
     try:
-        with run.console.opening(f"reading {image}", saved(run.executor, image)) as archive:
-            if record.archive and archive.top() != record.digest:
+        with _image_of(run, record) as archive:
+            if archive is None:
                 return record
             found = contents_of(record, config, archive, store.key())
         if not record.archive:
             # The engine counts a layer in its own way.
             own = record.native if record.native in record.platforms else record.platforms[0]
-            found = replace(found, layers=record.layers or engine_layers(run.executor, image, own))
+            layers = record.layers or engine_layers(run.executor, record.digest, own)
+            found = replace(found, layers=layers)
         store.write(found)
     except CancelledError:
         raise
@@ -50,6 +55,62 @@ def with_contents(run: Edge, config: Config, store: RecordStore, record: Record)
         run.console.note(f"the image was not measured: {why}")
         return record
     return found
+
+
+def image_diff(run: Edge, config: Config, old: Record, new: Record) -> DiffReport | None:
+    """Return what changed between the images of two records; None with a note: one is gone.
+
+    An image is looked for where it was built, and that of a publication in its registries.
+    """
+    try:
+        with ExitStack() as stack:
+            first, second = (
+                stack.enter_context(_subject(run, config, record)) for record in (old, new)
+            )
+            if first and second:
+                with run.console.running("comparing the images"):
+                    request = DiffRequest(allowed=config.allowed_names())
+                    return diff_images(first, second, request)
+            why = f"that of {new.id if first else old.id} is neither here nor in a registry"
+            run.console.note(f"the images were not compared: {why}")
+            return None
+    except CancelledError:
+        raise
+    except BuildlibError as error:
+        run.console.note(f"the images were not compared: {error.what}")
+        return None
+
+
+@contextmanager
+def _subject(run: Edge, config: Config, record: Record) -> Iterator[Subject | None]:
+    with _image_of(run, record) as archive:
+        if archive is not None:
+            yield Subject(name=record.id, archive=archive)
+            return
+    found = in_registry(run, config, record.digest) if record.registries else None
+    if found is None:
+        yield None
+        return
+    with from_registry(run, *found, record.id) as subject:
+        yield subject
+
+
+@contextmanager
+def _image_of(run: Edge, record: Record) -> Iterator[Archive | None]:
+    """Open the image of a record, where its archive or the engine still has it."""
+    if not _is_here(run, record):
+        yield None
+        return
+    name = record.archive or record.digest
+    with run.console.opening(f"reading {name}", saved(run.executor, name)) as archive:
+        yield archive if not record.archive or archive.top() == record.digest else None
+
+
+def _is_here(run: Edge, record: Record) -> bool:
+    if record.archive or not record.digest:
+        return bool(record.archive) and Path(record.archive).is_file()
+    argv = ("docker", "image", "inspect", "--format", "{{.Id}}", record.digest)
+    return bool(record.platforms) and run.executor.run(argv).code == 0
 
 
 def contents_of(record: Record, config: Config, archive: Archive, key: bytes) -> Record:
@@ -85,14 +146,3 @@ def contents_of(record: Record, config: Config, archive: Archive, key: bytes) ->
         ),
         packages=packages,
     )
-
-
-def _place(run: Edge, record: Record) -> str:
-    """Return where the image of a record is: an archive, or a name that the engine has for it."""
-    if record.archive:
-        return record.archive if Path(record.archive).is_file() else ""
-    if not record.references or not record.platforms:
-        return ""
-    form = "{{.Id}} {{json .RepoDigests}}"
-    argv = ("docker", "image", "inspect", "--format", form, record.references[0])
-    return record.references[0] if record.digest in run.executor.run(argv).stdout else ""

@@ -351,14 +351,14 @@ def publish(
         if flow.begun:
             _keep(run, project, receipt, plan.archive)
     if show is None:
-        tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
-        write_outputs(
-            run.env,
-            image=project.config.name,
-            version=receipt.version,
-            digest=receipt.digest,
-            tags=tags,
-        )
+        _hand_on(run, project.config.name, receipt)
+
+
+def _hand_on(run: Edge, image: str, receipt: Receipt) -> None:
+    """Write what later steps of a workflow get."""
+    tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
+    version, digest = receipt.version, receipt.digest
+    write_outputs(run.env, image=image, version=version, digest=digest, tags=tags)
 
 
 def _stopped() -> CancelledError:

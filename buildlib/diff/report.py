@@ -186,6 +186,21 @@ class DiffReport(Report):
         lines = "\n".join(f"- {_code(line)}" for line in self._lines())
         return "\n\n".join([*parts, *([lines] if lines else [])]) + "\n"
 
+    def tables(self) -> list[tuple[str, Sequence[str], list[Sequence[str]]]]:
+        """Return heading, columns and rows of tables for a page about something else."""
+        most = max(_ROWS, _MARKDOWN_ROWS // max(len(self.platforms), 1))
+        found: list[tuple[str, Sequence[str], list[Sequence[str]]]] = []
+        for one in self.platforms:
+            rows: list[Sequence[str]] = [*one.counts()] if one.changes else [("", _NOTHING)]
+            found.append((f"Image for {one.platform}", ("Section", "Changes"), rows))
+            for section in Section:
+                if changes := one.of(section):
+                    rows = [*_rows(changes, most)]
+                    rows += [("", line.strip(), "") for line in _more(changes, most)]
+                    heading = f"{section.capitalize()} of {one.platform}"
+                    found.append((heading, ("Change", "Item", "What"), rows))
+        return found
+
 
 _NOTHING: Final = "no difference but times, history or compression"
 

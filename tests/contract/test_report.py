@@ -84,6 +84,29 @@ def test_the_page_has_what_is_in_an_archive_that_is_still_there(
     ]
 
 
+def test_two_images_that_are_still_there_are_compared_on_the_page(
+    shop: Checkout, tmp_path: Path
+) -> None:
+    store = _store(shop)
+    for name, path in zip(("new", "old"), store.paths(), strict=True):
+        writer = OciWriter()
+        image = writer.image([writer.layer({f"only-{name}": b"x"})], config={"User": name})
+        archive = writer.write(tmp_path / f"{name}.tar", image)
+        record = replace(store.read(path), archive=str(archive), digest=str(image["digest"]))
+        store.write(replace(record, registries=()))
+    done = shop.invoke("docker-report", "--compare", BEFORE)
+    assert done.returncode == 0, done.stderr
+    page = Path(done.stdout.strip()).read_text("utf-8")
+    assert "<h3>Image for linux/amd64</h3>" in page
+    assert "<td>user</td><td>old → new</td>" in page
+    assert "only-old" in page
+    (tmp_path / "old.tar").unlink()
+    done = shop.invoke("docker-report", "--compare", BEFORE)
+    assert done.returncode == 0, done.stderr
+    assert f"the images were not compared: that of {BEFORE} is neither here nor" in done.stderr
+    assert "Image for" not in Path(done.stdout.strip()).read_text("utf-8")
+
+
 def test_a_build_is_named_by_the_beginning_of_its_identifier(
     shop: Checkout, tmp_path: Path
 ) -> None:

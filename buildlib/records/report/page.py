@@ -59,7 +59,11 @@ class LaneRows(NamedTuple):
 
 
 def render(
-    record: Record, *, history: Sequence[Record] = (), comparison: Comparison | None = None
+    record: Record,
+    *,
+    history: Sequence[Record] = (),
+    comparison: Comparison | None = None,
+    images: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = (),
 ) -> str:
     """Return the page.
 
@@ -67,6 +71,7 @@ def render(
         record: of the build.
         history: this and earlier builds, the earliest first.
         comparison: with another build.
+        images: heading, columns and rows of tables about both images.
     """
     folder = files("buildlib.records.report").joinpath("templates")
     pieces = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in _PIECES}
@@ -90,6 +95,7 @@ def render(
         trend=_trend(history),
         comparison=comparison,
         changes=_changes(record, comparison),
+        images=images,
         duration=duration,
         size=human_size,
         limit=_ROWS,
