@@ -33,7 +33,7 @@ from buildlib.findings.secrets import HIDDEN, hide_assigned, looks_secret
 from buildlib.git.facts import GitFacts
 from buildlib.project import Project
 from buildlib.records.cause import Comparison, platform_variables
-from buildlib.records.files import Hashes, read_files
+from buildlib.records.files import Hashes, Taken, read_files
 from buildlib.records.record import Layer, Record, Step, bounded, image_of, short_log
 from buildlib.records.redaction import Redaction
 from buildlib.records.report.markdown import as_markdown, write_summary
@@ -102,7 +102,7 @@ class Recording:
         sources = self._sources(stages, given)
         self._hashes = Hashes(store.hashes)
         self._files = Background(
-            lambda: read_files(plan.context, sources, read_ignore(plan), self._hashes)
+            lambda: self._named(read_files(plan.context, sources, read_ignore(plan), self._hashes))
         )
         self._asked = Background(self._builder)
         self._layers: Background[tuple[Layer, ...]] | None = None
@@ -281,20 +281,18 @@ class Recording:
             return ""
         return cause.text if cause.digest == digest else f"after {cause.step}: {cause.text}"
 
+    def _named(self, taken: Taken) -> Taken:
+        """Return files without the secrets that are in their names."""
+        hidden = self._redaction.text
+        # One look at all of them takes a fraction of the time, and next to no path has a secret.
+        if hidden(paths := "\n".join(taken.files)) == paths:
+            return taken
+        return taken._replace(files={hidden(path): file for path, file in taken.files.items()})
+
     @cached_property
     def _files_known(self) -> Record:
         """Return what is known of the build with its files, once they are hashed."""
-        taken, hidden = self._files.get(), self._redaction.text
-        files = taken.files
-        # One look at all of them takes a fraction of the time, and next to no path has a secret.
-        if hidden(paths := "\n".join(files)) != paths:
-            files = {hidden(path): file for path, file in files.items()}
-        return replace(
-            self._now,
-            files=files,
-            unlisted=taken.unlisted,
-            rest=taken.rest,
-        )
+        return replace(self._now, **self._files.get()._asdict())
 
     def _collect(self) -> None:
         """Take the steps that ended since the last time, and those that have not."""

@@ -693,6 +693,11 @@ def test_the_builder_of_the_configuration_is_on_record(project: Path) -> None:
         ("instructions", [{"text": 1, "body": ""}]),
         ("instructions", [{"text": "RUN x", "body": None}]),
         ("steps", [1]),
+        ("layers", [{"platform": "x", "size": "1", "made_by": ""}]),
+        ("layers", [{"platform": "x", "size": 1}]),
+        ("largest", [1]),
+        ("packages", {"x": 1}),
+        ("packages", {"x": {"name": 1}}),
     ],
 )
 def test_a_record_whose_values_are_something_else_is_damaged(key: str, value: object) -> None:
