@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from buildlib.config import buildx_options
 from buildlib.config.schema import json_schema, tables, type_of
+from buildlib.records.schema import record_schema
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "reference"
@@ -111,11 +112,12 @@ def _keys() -> str:
 
 
 def main() -> int:
-    """Write both files, or compare them with what they should be."""
+    """Write the files, or compare them with what they should be."""
     files = {
         FOLDER / "configuration.md": _keys(),
         FOLDER / "buildx.md": BUILDX,
         FOLDER / "buildlib.schema.json": json.dumps(json_schema(), indent=2) + "\n",
+        FOLDER / "record.schema.json": json.dumps(record_schema(), indent=2) + "\n",
     }
     if sys.argv[1:] == ["--check"]:
         old = [path for path, text in files.items() if path.read_text("utf-8") != text]

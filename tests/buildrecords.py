@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
-from buildlib.dockerfile.definitions import read_written
-from buildlib.records.record import File, Record, Step
+from jsonschema import Draft202012Validator
 
+from buildlib.dockerfile.definitions import read_written
+from buildlib.records.record import File, LargeFile, Layer, Record, Step
+
+_SCHEMA: Final = Path(__file__).parent.parent / "docs" / "reference" / "record.schema.json"
+_VALIDATOR: Final = Draft202012Validator(json.loads(_SCHEMA.read_text("utf-8")))
 MARKUP: Final = "</pre></script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 DOCKERFILE = """\
 FROM golang:1.27 AS build
@@ -49,6 +55,16 @@ def _step(number: str, inputs: str, name: str, begin: float, seconds: float, don
     )
 
 
+def check_record(text: str) -> None:
+    """Check a record against the schema in the documentation."""
+    _VALIDATOR.validate(json.loads(text))
+
+
+def _layers(base: int, own: int) -> tuple[Layer, ...]:
+    copied = "COPY /out/shop /usr/local/bin/shop # buildkit"
+    return tuple(Layer("linux/amd64", size, name) for name, size in (("", base), (copied, own)))
+
+
 def shop() -> tuple[Record, Record]:
     """Return two builds of a shop: a file and an argument changed in between."""
     written = read_written(DOCKERFILE)
@@ -76,6 +92,9 @@ def shop() -> tuple[Record, Record]:
             "go.mod": File(mode="100644", size=310, digest="1"),
             "go.sum": File(mode="100644", size=48_000, digest="1"),
         },
+        output="oci",
+        layers=_layers(9_000_000, 15_700_000),
+        packages={"linux/amd64": {"go/chi": "v5.0.0", "go/pgx": "v5.7.0", "go/old": "v1.0.0"}},
         steps=tuple(
             replace(one, cached=number in {1, 2, 3}, seconds=one.seconds and one.seconds / 3)
             for number, one in enumerate(steps)
@@ -95,6 +114,9 @@ def shop() -> tuple[Record, Record]:
         digest=DIGEST,
         args={**before.args, "VERSION": "1.5.0", "API_TOKEN": "hunter33"},
         files={**before.files, "go.sum": File(mode="100644", size=48_100, digest="2")},
+        layers=_layers(9_000_000, 16_000_000),
+        largest=(LargeFile("linux/amd64", "usr/local/bin/shop", 15_900_000),),
+        packages={"linux/amd64": {"go/chi": "v5.1.0", "go/pgx": "v5.7.0", "go/new": "v1.0.0"}},
         steps=tuple(
             replace(one, cause=cause if number in {3, 4, 6} else "")
             for number, one in enumerate(steps)
@@ -157,6 +179,9 @@ def hostile() -> Record:
         argv=(MARKUP,),
         files={MARKUP: File(mode="100644", size=1, digest="1")},
         git={"revision": MARKUP},
+        layers=(Layer(MARKUP, 1, MARKUP),),
+        largest=(LargeFile(MARKUP, MARKUP, 1),),
+        packages={MARKUP: names},
         warnings=(MARKUP,),
         gates=({"gate": MARKUP, "state": MARKUP},),
         registries=({"repository": MARKUP, "tags": names, "digest": MARKUP, "error": MARKUP},),

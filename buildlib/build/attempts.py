@@ -102,6 +102,8 @@ class Shown:
                 self._recording.ended(step)
             if step and event.line is None and step.name == self._LAST and not step.error:
                 self._early = Background(self._ask)
+                if self._recording:
+                    self._recording.exported()
 
     def drawn(self) -> contextlib.AbstractContextManager[None]:
         """Show what runs for the time of the block, where its steps are counted."""

@@ -16,7 +16,8 @@ from buildlib import interrupts
 from buildlib.activity import BuildStep
 from buildlib.background import Background
 from buildlib.build.argv import buildx_argv
-from buildlib.build.plan import BuildPlan
+from buildlib.build.layers import archive_layers, engine_layers
+from buildlib.build.plan import BuildPlan, Output
 from buildlib.build.preflight import read_ignore, secret_values
 from buildlib.build.progress import BuildProgress
 from buildlib.build.result import BuildResult
@@ -28,12 +29,12 @@ from buildlib.dockerfile.parser import Dockerfile
 from buildlib.errors import BuildlibError, CancelledError, InputError
 from buildlib.executor import Executor
 from buildlib.files import read_regular, write_file
-from buildlib.findings.secrets import looks_secret
+from buildlib.findings.secrets import HIDDEN, hide_assigned, looks_secret
 from buildlib.git.facts import GitFacts
 from buildlib.project import Project
 from buildlib.records.cause import Comparison, platform_variables
-from buildlib.records.files import Hashes, read_files
-from buildlib.records.record import Record, Step, bounded, image_of, short_log
+from buildlib.records.files import Hashes, Taken, read_files
+from buildlib.records.record import Layer, Record, Step, bounded, image_of, short_log
 from buildlib.records.redaction import Redaction
 from buildlib.records.report.markdown import as_markdown, write_summary
 from buildlib.records.store import RecordStore, new_id, open_store
@@ -79,7 +80,7 @@ class Recording:
     def __init__(
         self, about: Recorded, store: RecordStore, executor: Executor, console: Console
     ) -> None:
-        """Begin; files are hashed, and the record before is read, while the builder works."""
+        """Begin; files are hashed while the builder works."""
         self._about, self._store = about, store
         self._executor, self._console = executor, console
         self._began = time.monotonic()
@@ -101,10 +102,10 @@ class Recording:
         sources = self._sources(stages, given)
         self._hashes = Hashes(store.hashes)
         self._files = Background(
-            lambda: read_files(plan.context, sources, read_ignore(plan), self._hashes)
+            lambda: self._named(read_files(plan.context, sources, read_ignore(plan), self._hashes))
         )
-        self._before = Background(lambda: store.last(self._now))
         self._asked = Background(self._builder)
+        self._layers: Background[tuple[Layer, ...]] | None = None
         self._progress: BuildProgress | None = None
         self._comparison: Comparison | None = None
         self._taken: dict[str, Step] = {}
@@ -166,6 +167,7 @@ class Recording:
             platforms=tuple(map(str, plan.platforms)),
             native=str(engine.platform or ""),
             output=hidden.text(str(plan.output)),
+            archive=hidden.text(str(plan.destination)) if plan.output == Output.OCI else "",
             references=plan.references,
             builder=plan.builder or _current(about),
             tools={"docker": engine.client, "buildx": engine.buildx, "engine": engine.server},
@@ -224,7 +226,7 @@ class Recording:
 
     def follow(self, progress: BuildProgress) -> None:
         """Take the steps from here on; a build that is tried again begins again."""
-        self._progress, self._comparison = progress, None
+        self._progress, self._comparison, self._layers = progress, None, None
         self._taken.clear()
 
     def ended(self, step: BuildStep) -> None:
@@ -235,8 +237,38 @@ class Recording:
             if reason := self._reason(step.digest):
                 self._console.reason(reason)
 
+    @cached_property
+    def _before(self) -> Record | None:
+        """Read the record before this one, which only a step that ran needs."""
+        return self._store.last(self._now)
+
+    def exported(self) -> None:
+        """Ask for the layers as soon as there is an image, unless all of it was in the cache."""
+        plan, engine = self._about.plan, self._about.engine
+        steps = self._progress.steps if self._progress else ()
+        if plan.loads and plan.references and any(one.counts and not one.cached for one in steps):
+            own = engine.platform if engine.platform in plan.platforms else None
+            platform = own or next(iter(plan.platforms), engine.platform)
+            words = self._executor, plan.references[0], str(platform or "")
+            self._layers = Background(lambda: engine_layers(*words))
+
+    def _image_layers(self, result: BuildResult) -> tuple[Layer, ...]:
+        """Return the layers of the image, without the secrets of what made them."""
+        found: tuple[Layer, ...] = ()
+        if self._about.plan.output == Output.OCI:
+            with suppress(BuildlibError):
+                found = archive_layers(Path(result.destination))
+        else:
+            if self._layers is None:
+                self.exported()
+            found = self._layers.get() if self._layers else ()
+        allowed = self._about.project.config.allowed_names()
+        hidden = (hide_assigned(one.made_by, HIDDEN, allowed) for one in found)
+        texts = map(self._redaction.text, hidden)
+        return tuple(one._replace(made_by=text) for one, text in zip(found, texts, strict=True))
+
     def _reason(self, digest: str) -> str:
-        before = self._before.get()
+        before = self._before
         if before is None:
             return ""
         if self._comparison is None:
@@ -249,16 +281,18 @@ class Recording:
             return ""
         return cause.text if cause.digest == digest else f"after {cause.step}: {cause.text}"
 
+    def _named(self, taken: Taken) -> Taken:
+        """Return files without the secrets that are in their names."""
+        hidden = self._redaction.text
+        # One look at all of them takes a fraction of the time, and next to no path has a secret.
+        if hidden(paths := "\n".join(taken.files)) == paths:
+            return taken
+        return taken._replace(files={hidden(path): file for path, file in taken.files.items()})
+
     @cached_property
     def _files_known(self) -> Record:
         """Return what is known of the build with its files, once they are hashed."""
-        taken = self._files.get()
-        return replace(
-            self._now,
-            files={self._redaction.text(path): file for path, file in taken.files.items()},
-            unlisted=taken.unlisted,
-            rest=taken.rest,
-        )
+        return replace(self._now, **self._files.get()._asdict())
 
     def _collect(self) -> None:
         """Take the steps that ended since the last time, and those that have not."""
@@ -301,17 +335,19 @@ class Recording:
                 return
             record = self._files_known
             self._collect()
+            ran = any(one.parts.total and not one.cached for one in self._taken.values())
             driver, node, buildkit = self._asked.get() if result else ("", "", "")
             record = replace(
                 record,
                 steps=tuple(self._taken.values()),
+                layers=self._image_layers(result) if result and ran else (),
                 seconds=round(time.monotonic() - self._began, 3),
                 driver=driver,
                 node=node,
                 tools={**record.tools, "buildkit": buildkit},
                 **_outcome(result, error, self._redaction),
             )
-            before = self._before.get()
+            before = self._before if ran else None
             comparison = Comparison(record, before) if before else None
             steps = []
             for step in sorted(record.steps, key=lambda one: one.started or _NEVER):
@@ -325,7 +361,7 @@ class Recording:
             with suppress(OSError):
                 self._hashes.save()
             try:
-                write_summary(self._about.project.env, as_markdown(record))
+                write_summary(self._about.project.env, lambda: as_markdown(record))
             except InputError as problem:
                 self._console.note(
                     f"no summary of this build is written: {problem.what}: {problem.why}"

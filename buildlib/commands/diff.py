@@ -48,7 +48,7 @@ def diff(run: Edge, options: DiffOptions) -> None:
     if options.markdown and options.as_json:
         raise InputError("--markdown contradicts --json", hint="give one of the two")
     config = run.config()
-    request = DiffRequest(allowed=config.allowed_names(), syft=run.executor)
+    request = DiffRequest(rules=options.check, allowed=config.allowed_names(), syft=run.executor)
     if options.scan:
         request.scan = scanning(config, run.executor, run.today())
     else:
@@ -81,7 +81,7 @@ def _old(run: Edge, config: Config, text: str) -> Iterator[Subject]:
             hint="docker-publish makes one; or give --old",
         )
     run.console.note(f"comparing with {release.name}")
-    with _pulled(run, release.repository, release.digest, release.name) as found:
+    with from_registry(run, release.repository, release.digest, release.name) as found:
         yield found
 
 
@@ -90,9 +90,9 @@ def _image(run: Edge, config: Config, text: str) -> Iterator[Subject]:
     """Open an image: a layout, an archive, one in a registry, or one of the engine."""
     layout = is_layout(Path(text))
     is_local = layout or archive_file(text) is not None or text == config.local_image
-    found = None if is_local else _in_registry(run, config, text)
+    found = None if is_local else in_registry(run, config, text)
     if found:
-        with _pulled(run, *found, text) as subject:
+        with from_registry(run, *found, text) as subject:
             yield subject
         return
     opening = open_layout(Path(text)) if layout else saved(run.executor, text)
@@ -101,12 +101,13 @@ def _image(run: Edge, config: Config, text: str) -> Iterator[Subject]:
 
 
 @contextmanager
-def _pulled(run: Edge, repository: Repository, digest: str, name: str) -> Iterator[Subject]:
+def from_registry(run: Edge, repository: Repository, digest: str, name: str) -> Iterator[Subject]:
+    """Pull an image of a registry, for as long as it is compared."""
     with run.console.opening(f"pulling {name}", pulled(repository, digest)) as archive:
         yield Subject(name=name, archive=archive)
 
 
-def _in_registry(run: Edge, config: Config, text: str) -> tuple[Repository, str] | None:
+def in_registry(run: Edge, config: Config, text: str) -> tuple[Repository, str] | None:
     """Return where a registry has an image, and its digest; None: the engine may have it.
 
     A digest alone is looked for in the configured registries. A name without a registry is one of

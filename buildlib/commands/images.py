@@ -11,6 +11,7 @@ from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.changed import changed_images
 from buildlib.build.planner import BuildRequest
 from buildlib.build.result import BuildResult
+from buildlib.commands.outputs import write_outputs
 from buildlib.commands.session import Batch, Beginning, Edge
 from buildlib.commands.sources import files_of
 from buildlib.console import labelled
@@ -192,6 +193,14 @@ class _Flow:
             self.problems.append(error)
             return
         self.outcomes[name] = found
+        if isinstance(found, BuildResult):
+            write_outputs(
+                self._run.env,
+                image=project.config.name,
+                version=found.version,
+                digest=found.digest,
+                tags=found.references,
+            )
         if not self._as_json:
             text = found.as_text() if isinstance(found, BuildResult) else str(found)
             console.answer(f"{heading}\n{text}" if heading and not first else text)

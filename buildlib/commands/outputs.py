@@ -13,12 +13,13 @@ _FILE: Final = "GITHUB_OUTPUT"
 
 
 def write_outputs(
-    env: Mapping[str, str], *, version: str, digest: str, tags: Sequence[str]
+    env: Mapping[str, str], *, version: str, digest: str, tags: Sequence[str], image: str = ""
 ) -> None:
     """Write the outputs `version`, `digest` and `tags`, where there is a file for them.
 
     Args:
         env: for GITHUB_OUTPUT.
+        image: whose outputs have its name before theirs, as in `api-digest`; empty: the only one.
         version: of the image.
         digest: of the image; empty: the output has none.
         tags: full references, one a line.
@@ -31,5 +32,6 @@ def write_outputs(
     # Nothing that is written can end the value before its end.
     end = f"end-{secrets.token_hex(8)}"
     values = {"version": version, "digest": digest, "tags": "\n".join(tags)}
-    lines = (f"{name}<<{end}\n{value}\n{end}\n" for name, value in values.items())
+    before = f"{image}-" if image else ""
+    lines = (f"{before}{name}<<{end}\n{value}\n{end}\n" for name, value in values.items())
     write_text(Path(path), "".join(lines), append=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,6 +16,7 @@ from buildlib.build.context import DIST
 from buildlib.build.included_files import INCLUDE
 from buildlib.build.preflight import check_engine
 from buildlib.commands.connect import connect
+from buildlib.commands.contents import contents_of
 from buildlib.commands.outputs import write_outputs
 from buildlib.commands.session import Edge
 from buildlib.commands.version import mode
@@ -33,6 +34,7 @@ from buildlib.errors import (
 )
 from buildlib.executor import PlumbumExecutor
 from buildlib.git.facts import Changes, GitFacts, hash_changes, read_revision
+from buildlib.image.archive import open_archive
 from buildlib.program import PROGRAM
 from buildlib.project import Project
 from buildlib.publish.below import with_archives
@@ -347,10 +349,16 @@ def publish(
         elif flow.begun:
             run.console.report(as_text(receipt))
         if flow.begun:
-            _keep(run, project, receipt)
+            _keep(run, project, receipt, plan.archive)
     if show is None:
-        tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
-        write_outputs(run.env, version=receipt.version, digest=receipt.digest, tags=tags)
+        _hand_on(run, project.config.name, receipt)
+
+
+def _hand_on(run: Edge, image: str, receipt: Receipt) -> None:
+    """Write what later steps of a workflow get."""
+    tags = [f"{one.repository}:{tag}" for one in receipt.targets.values() for tag in one.tags]
+    version, digest = receipt.version, receipt.digest
+    write_outputs(run.env, image=image, version=version, digest=digest, tags=tags)
 
 
 def _stopped() -> CancelledError:
@@ -358,16 +366,16 @@ def _stopped() -> CancelledError:
     return CancelledError("interrupted", hint=f"{PROGRAM} {TASK} --resume finishes it")
 
 
-def _keep(run: Edge, project: Project, receipt: Receipt) -> None:
+def _keep(run: Edge, project: Project, receipt: Receipt, archive: Path) -> None:
     """Add a publication to the record of its build; nothing that fails here fails it."""
     try:
-        _add_to_record(run, project, receipt)
+        _add_to_record(run, project, receipt, archive)
     except Exception as error:  # noqa: BLE001 - the publication is what counts
         why = error.what if isinstance(error, BuildlibError) else str(error)
         run.console.note(f"no record or summary has the outcome of this publication: {why}")
 
 
-def _add_to_record(run: Edge, project: Project, receipt: Receipt) -> None:
+def _add_to_record(run: Edge, project: Project, receipt: Receipt, archive: Path) -> None:
     store = open_store(project.config, run.env)
     records = store.usable() if store else ()
     same = (one for one in records if (one.task, one.version) == (TASK, receipt.version))
@@ -380,8 +388,11 @@ def _add_to_record(run: Edge, project: Project, receipt: Receipt) -> None:
             gates=tuple({"gate": one["gate"], "state": one["state"]} for one in gates),
             registries=tuple({"registry": name, **one} for name, one in targets.items()),
         )
+        with suppress(BuildlibError), open_archive(archive) as image:
+            if image.top() == record.digest:
+                changed = contents_of(changed, project.config, image, store.key())
         store.write(changed)
-        write_summary(run.env, publication(changed))
+        write_summary(run.env, lambda: publication(changed))
 
 
 def _print_plan(run: Edge, project: Project, plan: PublishPlan, *, as_json: bool) -> None:

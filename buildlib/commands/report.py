@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from buildlib.commands.contents import image_diff, with_contents
 from buildlib.commands.records import kept_records, last_record, named_record
 from buildlib.commands.session import Edge
 from buildlib.errors import InputError
@@ -67,13 +68,21 @@ def report(run: Edge, options: ReportOptions) -> None:
     if options.markdown:
         run.console.answer(as_markdown(record).rstrip())
         return
-    comparison = compare(record, named_record(store, options.compare)) if options.compare else None
+    record = with_contents(run, config, store, record)
+    before = named_record(store, options.compare) if options.compare else None
+    images = image_diff(run, config, before, record) if before else None
     earlier = islice(store.usable(record.key, record.id), _BUILDS - 1)
     history = [*reversed([*earlier]), record]
     # As what docker-build writes there: clean removes it.
     own = f"{config.short_name}-report-{_UNUSUAL.sub('_', record.id)}.html"
     path = options.output or config.root / config.folder("dist") / own
-    write_text(path, render(record, history=history, comparison=comparison))
+    text = render(
+        record,
+        history=history,
+        comparison=compare(record, before) if before else None,
+        images=images.tables() if images else (),
+    )
+    write_text(path, text)
     run.console.answer(str(path))
     if options.opened:
         _open(run, path)

@@ -35,6 +35,7 @@ def size(run: Edge, image: str, *, top: int, record: bool, as_json: bool) -> Non
             top=top,
             record=known,
             growth=wanted.size_growth,
+            allowed=config.allowed_names(),
         )
         version = archive.images()[0].labels.get(VERSION_LABEL) or "unknown"
     if path and record:

@@ -49,7 +49,7 @@ def docker_smoke(run: Edge, options: SmokeOptions) -> None:
         raise InputError(f"no check is called {' or '.join(options.only)}")
     if options.junit:
         write_text(options.junit, report.as_junit())
-    write_summary(run.env, report.as_markdown())
+    write_summary(run.env, report.as_markdown)
     show(report, run.console, as_json=options.as_json)
     raise_problems(report.problems())
 

@@ -10,7 +10,7 @@ from buildlib import distribution
 from buildlib.config.config import Config
 from buildlib.config.key_types import schema_of
 
-_DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _WORDS: Final = {
     "string": "text",
     "integer": "number",
@@ -22,7 +22,7 @@ _WORDS: Final = {
 
 def json_schema() -> dict[str, Any]:
     """Return the schema of `buildlib.toml`, and of `[tool.buildlib]` in `pyproject.toml`."""
-    return {"$schema": _DRAFT, "title": "Configuration of buildlib", **schema_of(Config)}
+    return {"$schema": DRAFT, "title": "Configuration of buildlib", **schema_of(Config)}
 
 
 def schema_line() -> str:

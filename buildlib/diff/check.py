@@ -53,12 +53,14 @@ class DiffRequest:
     """What is compared beside files and configuration.
 
     Args:
+        rules: the changes are checked: a platform that was added is compared with another one.
         allowed: patterns of names that do not name a secret.
         syft: starts syft, for the packages; None: they are not compared.
         scan: returns the vulnerabilities of an image; None: they are not compared.
         notes: gets what was not compared, and why.
     """
 
+    rules: bool = False
     allowed: tuple[str, ...] = ()
     syft: Runner | None = None
     scan: Scan | None = None
@@ -104,34 +106,51 @@ def diff_images(old: Subject, new: Subject, request: DiffRequest) -> DiffReport:
     if first.digest == second.digest:
         return DiffReport(old=first, new=second)
     both = sorted(ones.keys() & others.keys())
-    changed = [name for name in both if ones[name].config_digest != others[name].config_digest]
+    only_old, only_new = (sorted(one.keys() - both) for one in (ones, others))
+    pairs = [(ones[name], others[name]) for name in both]
+    added = [(_nearest(ones, name), others[name]) for name in only_new] if request.rules else []
+    # The configuration has the digest of every layer: those of the same only are stored otherwise.
+    changed = [pair for pair in (*pairs, *added) if pair[0].config_digest != pair[1].config_digest]
     found = (request.findings(old), request.findings(new)) if changed else (None, None)
-    platforms = []
-    for name in both:
-        digests = (ones[name].digest, others[name].digest)
-        if name not in changed:
-            # The configuration has the digest of every layer: they only are stored otherwise.
-            platforms.append(PlatformDiff(platform=name, digests=digests))
-            continue
-        pair = [
+
+    def compared(pair: tuple[Image, Image]) -> PlatformDiff:
+        if pair not in changed:
+            digests = (pair[0].digest, pair[1].digest)
+            return PlatformDiff(platform=pair[1].platform, digests=digests)
+        described = [
             describe(
                 one.archive,
                 image,
                 allowed=request.allowed,
                 packages=request.packages(one.archive, image),
-                findings=None if known is None else tuple(known.get(name, ())),
+                findings=None if known is None else tuple(known.get(image.platform, ())),
             )
-            for one, image, known in zip((old, new), (ones[name], others[name]), found, strict=True)
+            for one, image, known in zip((old, new), pair, found, strict=True)
         ]
-        platforms.append(_platform_diff(*pair))
+        return _platform_diff(*described)
+
     return DiffReport(
         old=first,
         new=second,
-        platforms=tuple(platforms),
-        only_old=tuple(sorted(ones.keys() - others.keys())),
-        only_new=tuple(sorted(others.keys() - ones.keys())),
+        platforms=tuple(map(compared, pairs)),
+        only_old=tuple(only_old),
+        only_new=tuple(only_new),
+        # How large a platform was that there was not is unknown.
+        added=tuple(
+            replace(compared(pair), instead=pair[0].platform, sizes=(0, 0)) for pair in added
+        ),
         notes=tuple(dict.fromkeys(request.notes)),
     )
+
+
+def _nearest(images: Mapping[str, Image], platform: str) -> Image:
+    """Return the image that has most of a platform in common: its system, then its processor."""
+    wanted = platform.split("/")
+
+    def alike(name: str) -> int:
+        return sum(one == other for one, other in zip(name.split("/"), wanted, strict=False))
+
+    return images[max(sorted(images), key=alike)]
 
 
 def _platform_diff(old: Description, new: Description) -> PlatformDiff:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from buildlib.diff.describe import HIDDEN, Description, Facts, LayerFacts, Value, privileges
+from buildlib.diff.describe import Description, Facts, LayerFacts, Value, privileges
+from buildlib.findings.secrets import HIDDEN
 from buildlib.findings.vulnerability import Severity, Vulnerability
 
 

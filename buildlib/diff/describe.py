@@ -10,14 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from buildlib.findings.secrets import hide_assigned, looks_secret
+from buildlib.findings.secrets import HIDDEN, hide_assigned, looks_secret
 from buildlib.findings.vulnerability import Vulnerability
 from buildlib.image.archive import Archive, File, Image
 from buildlib.image.labels import OCI
 from buildlib.image.layer import LayerError
 from buildlib.image.root_filesystem import Rootfs
 
-HIDDEN: Final = "***"
 ENV: Final = "env "
 _BASE_LABELS: Final = {f"{OCI}.base.name": "name", f"{OCI}.base.digest": "digest"}
 # What a container gets, as the image-spec names it and as a Dockerfile does.
@@ -190,10 +189,16 @@ def capabilities(value: str) -> str:
 
 
 def privileges(facts: Facts) -> Facts:
-    """Return what a file gives to whoever starts it: setuid, setgid, capabilities."""
+    """Return what a file gives to whoever starts it: setuid, setgid and of whom, capabilities."""
     found: dict[str, Value] = {}
-    if facts["kind"] == "file" and int(str(facts["mode"]), 8) & (stat.S_ISUID | stat.S_ISGID):
+    mode = int(str(facts["mode"]), 8) if facts["kind"] == "file" else 0
+    if mode & (stat.S_ISUID | stat.S_ISGID):
         found["mode"] = facts["mode"]
+    user, _, group = str(facts.get("owner", "")).partition(":")
+    if mode & stat.S_ISUID:
+        found["user"] = user
+    if mode & stat.S_ISGID:
+        found["group"] = group
     if "capabilities" in facts:
         found["capabilities"] = facts["capabilities"]
     return found

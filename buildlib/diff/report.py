@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from buildlib.diff.compare import ADDED, CHANGED, REMOVED, Change, Section
-from buildlib.diff.describe import HIDDEN, Facts, Value
+from buildlib.diff.describe import Facts, Value
 from buildlib.files import human_size
 from buildlib.findings.report import Report
+from buildlib.findings.secrets import HIDDEN
 from buildlib.image.reference import short_digest
 from buildlib.streams import printable
 from buildlib.text import table
@@ -46,12 +47,14 @@ class PlatformDiff:
 
     Args:
         platform: `os/arch[/variant]`.
+        instead: the platform of the old image that it is compared with, where that is another one.
         digests: of both manifests.
         sizes: of both, in bytes, measured in the same way.
         changes: the most important first.
     """
 
     platform: str
+    instead: str = ""
     digests: tuple[str, str]
     sizes: tuple[int, int] = (0, 0)
     changes: tuple[Change, ...] = ()
@@ -102,6 +105,7 @@ class DiffReport(Report):
         old, new: the images.
         platforms: that both are for.
         only_old, only_new: platforms that only one of them is for.
+        added: those of the new image, compared with another one of the old image, for rules.
         notes: what was not compared, and why.
     """
 
@@ -110,7 +114,13 @@ class DiffReport(Report):
     platforms: tuple[PlatformDiff, ...] = ()
     only_old: tuple[str, ...] = ()
     only_new: tuple[str, ...] = ()
+    added: tuple[PlatformDiff, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def checked(self) -> tuple[PlatformDiff, ...]:
+        """Return what rules are checked of: each platform of the new image."""
+        return (*self.platforms, *self.added)
 
     @property
     def same(self) -> bool:
@@ -176,6 +186,21 @@ class DiffReport(Report):
         lines = "\n".join(f"- {_code(line)}" for line in self._lines())
         return "\n\n".join([*parts, *([lines] if lines else [])]) + "\n"
 
+    def tables(self) -> list[tuple[str, Sequence[str], list[Sequence[str]]]]:
+        """Return heading, columns and rows of tables for a page about something else."""
+        most = max(_ROWS, _MARKDOWN_ROWS // max(len(self.platforms), 1))
+        found: list[tuple[str, Sequence[str], list[Sequence[str]]]] = []
+        for one in self.platforms:
+            rows: list[Sequence[str]] = [*one.counts()] if one.changes else [("", _NOTHING)]
+            found.append((f"Image for {one.platform}", ("Section", "Changes"), rows))
+            for section in Section:
+                if changes := one.of(section):
+                    rows = [*_rows(changes, most)]
+                    rows += [("", line.strip(), "") for line in _more(changes, most)]
+                    heading = f"{section.capitalize()} of {one.platform}"
+                    found.append((heading, ("Change", "Item", "What"), rows))
+        return found
+
 
 _NOTHING: Final = "no difference but times, history or compression"
 
@@ -206,7 +231,7 @@ def detail(change: Change) -> str:
         return ", ".join(_changes(change.old, change.new))
     facts = change.new or change.old or {}
     # The digest of something that only one image has says nothing, and most files are root's.
-    usual = {"kind": "file", "owner": "0:0"}
+    usual = {"kind": "file", "owner": "0:0", "user": "0", "group": "0"}
     shown = [
         f"{_label(name)}{_text(name, value)}"
         for name, value in facts.items()

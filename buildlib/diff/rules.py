@@ -24,7 +24,7 @@ def broken_rules(report: DiffReport, settings: DiffSettings) -> list[GateError]:
     """Return an error for each rule that a platform's image breaks."""
     return [
         error
-        for one in report.platforms
+        for one in report.checked
         for error in (*_forbidden(one, settings), *_grown(one, settings.size))
     ]
 
@@ -36,8 +36,9 @@ def _forbidden(one: PlatformDiff, settings: DiffSettings) -> Iterator[GateError]
         if found:
             lines = [f"{printable(c.item)}  {detail(c)}".rstrip() for c in found]
             more = [f"… and {len(lines) - _MOST} more"] if len(lines) > _MOST else []
+            instead = f" (which had {one.instead} instead)" if one.instead else ""
             yield GateError(
-                f"{one.platform} {what} since the last release",
+                f"{one.platform} {what} since the last release{instead}",
                 why="\n  ".join([*lines[:_MOST], *more]),
                 hint=f"take {rule} out of diff.fail-on, or publish with --skip-gate diff --reason",
             )
@@ -59,7 +60,8 @@ def _grown(one: PlatformDiff, share: float | None) -> Iterator[GateError]:
 def _gained(change: Change) -> bool:
     old, new = change.old or {}, change.new or {}
     bits = _special(new) & ~_special(old)
-    return bool(bits or _capabilities(new) - _capabilities(old))
+    owner = any(old[name] != new[name] for name in {"user", "group"} & old.keys() & new.keys())
+    return bool(bits or owner or _capabilities(new) - _capabilities(old))
 
 
 def _special(facts: Facts) -> int:

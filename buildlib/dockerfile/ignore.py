@@ -188,6 +188,8 @@ class DockerIgnore:
             path: relative to the context.
             directory: it is one, and in as soon as a later exception could match below it.
         """
+        if not self._rules:
+            return False
         name = normpath(path).strip("/")
         if name in {".", ""}:
             return False

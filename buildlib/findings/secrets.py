@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Final
 
+# What stands for a secret.
+HIDDEN: Final = "***"
 # A variable and its value, in a command or a file.
 ASSIGNED: Final = re.compile(r"""\b([A-Za-z_][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|\S+)""")
 # The build args before a command, and variables: BuildKit writes values without quotes.

@@ -148,13 +148,21 @@ def packages_of(archive: Archive, image: Image, executor: Runner) -> dict[str, s
     """
     with passing_folder("packages") as folder:
         made = _sbom(archive, image, "image", folder, executor)
-        try:
-            document = json.loads(Path(made.files[0]).read_text(encoding="utf-8"))
-            return _versions(document)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise GateError(
-                f"syft wrote no SBOM for {image.platform}", why=f"{type(error).__name__}: {error}"
-            ) from error
+        return packages_in(Path(made.files[0]))
+
+
+def packages_in(path: Path) -> dict[str, str]:
+    """Return the packages that an SBOM in SPDX lists, as `packages_of` does.
+
+    Raises:
+        GateError: it is none (exit 7).
+    """
+    try:
+        return _versions(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise GateError(
+            f"syft wrote no SBOM at {path.name}", why=f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _versions(document: Mapping[str, Any]) -> dict[str, str]:

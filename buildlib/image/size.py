@@ -16,6 +16,7 @@ from typing import Any, Final
 from buildlib.errors import EngineError, GateError, InputError
 from buildlib.executor import Executor
 from buildlib.files import human_size, write_file
+from buildlib.findings.secrets import HIDDEN, hide_assigned
 from buildlib.image.archive import Archive, Image, archive_file, open_archive
 from buildlib.image.reference import parse_reference
 from buildlib.program import PROGRAM
@@ -171,6 +172,7 @@ def check_size(
     top: int = 5,
     record: SizeRecord | None = None,
     growth: int = 0,
+    allowed: Iterable[str] = (),
 ) -> SizeReport:
     """Measure every platform's image.
 
@@ -180,8 +182,11 @@ def check_size(
         top: how many of the largest files to name.
         record: the sizes of a release.
         growth: percent that an image may have grown since.
+        allowed: patterns of names that do not name a secret.
     """
-    images = tuple(measure(archive, one, budget=budget, top=top) for one in archive.images())
+    images = tuple(
+        measure(archive, one, budget=budget, top=top, allowed=allowed) for one in archive.images()
+    )
     return SizeReport(images=images, record=record, growth=growth)
 
 
@@ -193,7 +198,9 @@ def _short(layer: LayerSize) -> str:
     )
 
 
-def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) -> ImageSize:
+def measure(
+    archive: Archive, image: Image, *, budget: int = 0, top: int = 5, allowed: Iterable[str] = ()
+) -> ImageSize:
     """Return the size of one platform's image.
 
     Args:
@@ -201,7 +208,9 @@ def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) ->
         image: whose size.
         budget: bytes that it may have as it is pulled; 0: any.
         top: how many of the largest files to name.
+        allowed: patterns of names that do not name a secret.
     """
+    patterns = tuple(allowed)
     layers: list[LayerSize] = []
     largest: list[FileSize] = []
     for number, layer in enumerate(image.layers, 1):
@@ -218,7 +227,7 @@ def measure(archive: Archive, image: Image, *, budget: int = 0, top: int = 5) ->
                 stored=layer.size,
                 unpacked=unpacked,
                 files=count,
-                created_by=layer.created_by,
+                created_by=hide_assigned(layer.created_by, HIDDEN, patterns),
             )
         )
     return ImageSize(

@@ -138,6 +138,7 @@ def _size(subject: GateSubject, archive: Archive) -> Figures:
         budget=wanted.size_budget,
         record=_record(subject),
         growth=wanted.size_growth,
+        allowed=subject.project.config.allowed_names(),
     )
     _pass(report, subject.console)
     return {"bytes": {image.platform: image.stored for image in report.images}}
@@ -217,7 +218,7 @@ def _diff(subject: GateSubject, archive: Archive) -> Figures:
         if before is None:
             console.note("gate diff: this is the first release: there is nothing to compare with")
             return {"compared with": ""}
-        request = DiffRequest(allowed=config.allowed_names(), scan=scan)
+        request = DiffRequest(rules=True, allowed=config.allowed_names(), scan=scan)
         report = diff_images(before, Subject(name=subject.archive.name, archive=archive), request)
     for one in report.platforms:
         for name, text in one.counts():

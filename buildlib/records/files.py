@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -53,10 +54,10 @@ def matcher(sources: Iterable[str]) -> Callable[[str], bool]:
         else:
             plain.add(source)
 
+    below = tuple(f"{one}/" for one in plain)
+
     def matches(path: str) -> bool:
-        if "." in plain or path in plain:
-            return True
-        if any(path.startswith(f"{one}/") for one in plain):
+        if "." in plain or path in plain or path.startswith(below):
             return True
         return any(one.excludes(path, directory=False) for one in patterns)
 
@@ -98,14 +99,18 @@ class Hashes:
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Read them; what is damaged counts for nothing."""
+        """Read nothing yet."""
         self._path = path
         self._new: dict[str, list[int | str]] = {}
         self._changed = False
-        self._old: dict[str, list[int | str]] = {}
+
+    @cached_property
+    def _old(self) -> dict[str, list[int | str]]:
+        """Read them; what is damaged counts for nothing."""
         with suppress(OSError, ValueError, RecursionError):
-            found = json.loads(read_regular(path)) if path else {}
-            self._old = found if isinstance(found, dict) else {}
+            found = json.loads(read_regular(self._path)) if self._path else {}
+            return found if isinstance(found, dict) else {}
+        return {}
 
     def digest(self, name: str, about: os.stat_result) -> str:
         """Return the SHA-256 of a file."""

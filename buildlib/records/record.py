@@ -124,8 +124,7 @@ class Step:
         return found
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class File:
+class File(NamedTuple):
     """A file of the build context, as a COPY takes it: without owner and times.
 
     Args:
@@ -136,6 +135,22 @@ class File:
     mode: str
     size: int
     digest: str
+
+
+class Layer(NamedTuple):
+    """A layer of the image: its bytes, in an archive as stored, and what made it."""
+
+    platform: str
+    size: int
+    made_by: str
+
+
+class LargeFile(NamedTuple):
+    """One of the largest files of the image."""
+
+    platform: str
+    path: str
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,6 +169,10 @@ class Record:
         syntax, escape, instructions: of the Dockerfile.
         files: of the context that steps take, by path; `unlisted` is how many there are beyond
             what is kept, and `rest` the digest of all of these.
+        archive: path of the image, where it was written to a file.
+        layers: of each platform's image, from the base upwards; empty: nothing ran, or unknown.
+        largest: files of each platform's image, once they were measured.
+        packages: versions by name, by platform, where an SBOM of the image is.
         gates, registries: of a publication, as its receipt has them.
         not_in_git: paths among them that git does not have, as far as it was asked.
     """
@@ -191,6 +210,10 @@ class Record:
     rest: str = ""
     not_in_git: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+    archive: str = ""
+    layers: tuple[Layer, ...] = ()
+    largest: tuple[LargeFile, ...] = ()
+    packages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     gates: tuple[Mapping[str, Any], ...] = ()
     registries: tuple[Mapping[str, Any], ...] = ()
@@ -215,8 +238,11 @@ class Record:
             "bases": dict(self.bases),
             "git": dict(self.git),
             "instructions": [one._asdict() for one in self.instructions],
-            "files": {path: [one.mode, one.size, one.digest] for path, one in self.files.items()},
+            "files": {path: list(one) for path, one in self.files.items()},
             "steps": [one.as_dict() for one in self.steps],
+            "layers": [one._asdict() for one in self.layers],
+            "largest": [one._asdict() for one in self.largest],
+            "packages": {name: dict(one) for name, one in self.packages.items()},
         }
 
     def as_json(self) -> str:
@@ -293,12 +319,30 @@ def _record(data: dict[str, Any]) -> Record:
         ),
         files={path: _file(path, *about) for path, about in data["files"].items()},
         steps=tuple(_step(one) for one in data["steps"]),
+        layers=tuple(
+            Layer(_text(one["platform"]), _number(one["size"]), _text(one["made_by"]))
+            for one in data.get("layers", ())
+        ),
+        largest=tuple(
+            LargeFile(_text(one["platform"]), _text(one["path"]), _number(one["size"]))
+            for one in data.get("largest", ())
+        ),
+        packages={
+            platform: {name: _text(version) for name, version in one.items()}
+            for platform, one in record.packages.items()
+        },
     )
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - JSON has no narrower type
     if not isinstance(value, str):
-        raise TypeError("an instruction has another type")
+        raise TypeError("a text has another type")
+    return value
+
+
+def _number(value: Any) -> int:  # noqa: ANN401 - as above
+    if type(value) is not int:
+        raise TypeError("a size has another type")
     return value
 
 

@@ -7,11 +7,9 @@ import hmac
 from collections.abc import Iterable
 from typing import Any, Final
 
-from buildlib.findings.secrets import hide_tokens, looks_secret
+from buildlib.findings.secrets import HIDDEN, hide_tokens, looks_secret
 from buildlib.text import clean, redact
 
-# What stands for a secret; a keyed fingerprint may follow, by which a change is seen.
-HIDDEN: Final = "***"
 # Shorter ones are in half of all words.
 _SHORTEST: Final = 4
 
@@ -49,7 +47,7 @@ class Redaction:
         self._values = sorted({*self._values, *parts}, key=lambda one: (-len(one), one))
 
     def mark(self, value: str) -> str:
-        """Return what stands for a secret."""
+        """Return what stands for a secret; by its keyed fingerprint a change is seen."""
         if not self._key:
             return HIDDEN
         digest = hmac.new(self._key, value.encode("utf-8", "surrogateescape"), hashlib.sha256)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any, Final
 
+from buildlib.findings.secrets import HIDDEN, hide_assigned
 from buildlib.image.archive import Archive, File, Image, Layer
 from buildlib.streams import printable
 from buildlib.versioning.version import time_text
@@ -46,15 +47,21 @@ class Difference:
         return (self.item or "(all of it)", self.what, self.first, self.second)
 
 
-def compare(first: Archive, second: Archive) -> tuple[Difference, ...]:
+def compare(first: Archive, second: Archive, allowed: Iterable[str] = ()) -> tuple[Difference, ...]:
     """Return every difference between two images, explained as far as it can be.
 
     Everything hangs on one digest: where that is the same, index, manifests, configurations and
     layers are the same to the byte (OCI image-spec, descriptor.md).
 
+    Args:
+        first: archive.
+        second: archive.
+        allowed: patterns of names that do not name a secret; the values of others are not shown.
+
     Raises:
         InputError: an archive is not an image, or not whole (exit 2).
     """
+    patterns = tuple(allowed)
     if first.top() == second.top():
         return ()
     ones = {image.platform: image for image in first.images()}
@@ -67,7 +74,8 @@ def compare(first: Archive, second: Archive) -> tuple[Difference, ...]:
         else:
             what = ONLY_FIRST if one else ONLY_SECOND
             found.append(Difference(platform=platform, part="index", item="", what=what))
-    return tuple(found) or (_unexplained("", "index", first.top(), second.top()),)
+    shown = (replace(one, made_by=hide_assigned(one.made_by, HIDDEN, patterns)) for one in found)
+    return tuple(shown) or (_unexplained("", "index", first.top(), second.top()),)
 
 
 def _unexplained(platform: str, part: str, first: str, second: str) -> Difference:

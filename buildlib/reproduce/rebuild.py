@@ -174,6 +174,7 @@ def reproduce(
         if sources.checkout:
             source = f"commit {version.revision}"
         archives = [build.archive for build in builds]
+        allowed = project.config.allowed_names()
         with open_archive(archives[0]) as first, open_archive(archives[1]) as second:
             return ReproductionReport(
                 image=project.config.image,
@@ -183,7 +184,7 @@ def reproduce(
                 epoch=version.created,
                 digests=(first.top(), second.top()),
                 archives=tuple(map(str, archives)) if keep else (),
-                differences=compare(first, second),
+                differences=compare(first, second, allowed),
                 # Another BuildKit may give another digest.
                 tools={
                     "buildx": facts.buildx,
@@ -191,7 +192,7 @@ def reproduce(
                     "buildkit": buildkit_versions(executor, builder),
                 },
                 # The second's files have times to come: whatever was not set is seen.
-                late=late(second, version.created),
+                late=late(second, version.created, allowed),
                 seconds=time.monotonic() - started,
             )
 

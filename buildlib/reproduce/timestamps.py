@@ -6,9 +6,10 @@ BuildKit sets times after the epoch to it and leaves earlier ones (docs/build-re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
+from buildlib.findings.secrets import HIDDEN, hide_assigned
 from buildlib.image.archive import Archive, Image
 from buildlib.streams import printable
 from buildlib.versioning.version import time_text
@@ -38,7 +39,7 @@ class Late:
         return (self.item, self.time)
 
 
-def late(archive: Archive, epoch: int) -> tuple[Late, ...]:
+def late(archive: Archive, epoch: int, allowed: Iterable[str] = ()) -> tuple[Late, ...]:
     """Return every time in our configurations and layers that shows when the build was.
 
     The layers of the base keep the times that its makers gave them.
@@ -46,12 +47,14 @@ def late(archive: Archive, epoch: int) -> tuple[Late, ...]:
     Args:
         archive: that holds the images.
         epoch: seconds.
+        allowed: patterns of names that do not name a secret; the values of others are not shown.
 
     Raises:
         InputError: the archive is not an image, or not whole (exit 2).
     """
+    patterns = tuple(allowed)
     return tuple(
-        found
+        replace(found, made_by=hide_assigned(found.made_by, HIDDEN, patterns))
         for image in archive.images()
         for found in (*_config(image, epoch), *_layers(archive, image, epoch))
     )

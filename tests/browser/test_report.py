@@ -29,7 +29,10 @@ def _write(folder: Path, text: str, name: str = "report.html") -> str:
 def _compared() -> str:
     before, now = shop()
     history: list[Record] = [before, before, now]
-    return render(now, history=history, comparison=compare(now, before))
+    images = [
+        ("Image for linux/amd64", ("Section", "Changes"), [("files", "1 added"), ("", "x" * 90)])
+    ]
+    return render(now, history=history, comparison=compare(now, before), images=images)
 
 
 @pytest.fixture

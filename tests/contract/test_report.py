@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from buildrecords import shop as records
 from conftest import Checkout
+from ociwriter import OciWriter
 
 from buildlib.config.load import load_config
 from buildlib.records.report.markdown import write_summary
@@ -48,6 +49,62 @@ def test_the_page_of_the_last_build_is_written_to_dist(shop: Checkout) -> None:
     assert f"{BEFORE}: 12.5 s" in text
     shop.invoke("clean")
     assert not path.exists()
+
+
+def test_the_page_has_what_is_in_an_archive_that_is_still_there(
+    shop: Checkout, tmp_path: Path
+) -> None:
+    writer = OciWriter()
+    secret = "ghp_" + "a1b2c3" * 7
+    layer = writer.layer({"bin/app": b"x" * 5000, secret: b"y"})
+    image = writer.image([layer], [{"created_by": "COPY --chmod=755 app /bin/"}])
+    path = writer.write(tmp_path / "shop.oci.tar", image)
+    sbom = shop.root / "dist" / f"{shop.image}-linux-amd64.spdx.json"
+    sbom.parent.mkdir()
+    package = {"SPDXID": "p", "name": "chi", "versionInfo": "v5"}
+    described = {"SPDXID": "i", "versionInfo": str(image["digest"])}
+    relation = {"relationshipType": "DESCRIBES", "relatedSpdxElement": "i"}
+    document = {"packages": [described, package], "relationships": [relation]}
+    sbom.write_text(json.dumps(document), encoding="utf-8")
+    store = _store(shop)
+    record = replace(store.read(store.paths()[0]), archive=str(path), largest=(), packages={})
+    page = ""
+    for digest in ("sha256:another", str(image["digest"])):
+        store.write(replace(record, digest=digest))
+        done = shop.invoke("docker-report")
+        assert done.returncode == 0, done.stderr
+        page = Path(done.stdout.strip()).read_text("utf-8")
+        assert ("bin/app" in page) == (digest == image["digest"])
+    assert secret not in page
+    found = store.read(store.paths()[0])
+    assert [(one.path, one.size) for one in found.largest[:1]] == [("bin/app", 5000)]
+    assert found.packages == {"linux/amd64": {"chi": "v5"}}
+    assert [(one.size, one.made_by) for one in found.layers] == [
+        (layer["size"], "COPY --chmod=755 app /bin/")
+    ]
+
+
+def test_two_images_that_are_still_there_are_compared_on_the_page(
+    shop: Checkout, tmp_path: Path
+) -> None:
+    store = _store(shop)
+    for name, path in zip(("new", "old"), store.paths(), strict=True):
+        writer = OciWriter()
+        image = writer.image([writer.layer({f"only-{name}": b"x"})], config={"User": name})
+        archive = writer.write(tmp_path / f"{name}.tar", image)
+        record = replace(store.read(path), archive=str(archive), digest=str(image["digest"]))
+        store.write(replace(record, registries=()))
+    done = shop.invoke("docker-report", "--compare", BEFORE)
+    assert done.returncode == 0, done.stderr
+    page = Path(done.stdout.strip()).read_text("utf-8")
+    assert "<h3>Image for linux/amd64</h3>" in page
+    assert "<td>user</td><td>old → new</td>" in page
+    assert "only-old" in page
+    (tmp_path / "old.tar").unlink()
+    done = shop.invoke("docker-report", "--compare", BEFORE)
+    assert done.returncode == 0, done.stderr
+    assert f"the images were not compared: that of {BEFORE} is neither here nor" in done.stderr
+    assert "Image for" not in Path(done.stdout.strip()).read_text("utf-8")
 
 
 def test_a_build_is_named_by_the_beginning_of_its_identifier(
@@ -132,9 +189,9 @@ def test_open_opens_the_page_where_there_is_a_browser(
 
 def test_a_summary_is_added_to_that_of_the_job(tmp_path: Path) -> None:
     path = tmp_path / "summary"
-    write_summary({}, "nothing")
+    write_summary({}, lambda: "nothing")
     for text in ("one\n", "two\n"):
-        write_summary({"GITHUB_STEP_SUMMARY": str(path)}, text)
+        write_summary({"GITHUB_STEP_SUMMARY": str(path)}, lambda text=text: text)  # type: ignore[misc]
     assert path.read_text("utf-8") == "one\ntwo\n"
 
 

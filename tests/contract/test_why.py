@@ -101,4 +101,7 @@ def test_a_workflow_gets_version_digest_and_tags(tmp_path: Path) -> None:
         *(f"digest<<{end}", "sha256:d", end),
         *(f"tags<<{end}", "a:1", "a:latest", end),
     ]
+    write_outputs(env, image="api", version="2", digest="", tags=())
+    named = [one.partition("<<")[0] for one in path.read_text("utf-8").splitlines() if "<<" in one]
+    assert named[3:] == ["api-version", "api-digest", "api-tags"]
     write_outputs({}, version="", digest="", tags=())

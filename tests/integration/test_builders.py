@@ -529,7 +529,11 @@ def test_a_container_as_a_builder(make_user: Callable[..., User], tmp_path: Path
             rules = user.buildx("inspect", name)
             assert "953.7MiB" in rules
             words = ("docker-build", "--builder", name, "--output")
-            user.succeed(*words, "oci")
+            user.succeed("docker-build", "--output", "cacheonly")
+            first = user.succeed(*words, "oci")
+            assert re.search(rf"COPY tasks.py /\n +other builder: .+ → {name}\n", first.stderr)
+            (step,) = json.loads(user.succeed("docker-why", "--json").stdout)["steps"]
+            assert step["cause"]["kind"] == "builder"
             user.succeed("docker-builder", "create")
             # Other options: created again, and the cache is kept.
             text = user.config.read_text(encoding="utf-8").replace("1 GB", "2 GB")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from buildrecords import check_record
 from conftest import Checkout, docker
 from registries import registry
 
@@ -40,7 +41,9 @@ class Case(NamedTuple):
 def _last(checkout: Checkout) -> tuple[Record, dict[str, Cause]]:
     store = open_store(load_config(checkout.root, {}), checkout.environment({}))
     assert store
-    (record, *_) = [store.read(path) for path in store.paths()[:1]]
+    path = store.paths()[0]
+    check_record(path.read_text("utf-8"))
+    record = store.read(path)
     return record, explain(record, store.last(record))
 
 
@@ -520,6 +523,32 @@ def test_a_stage_is_built_again_by_an_option(make_checkout: Make) -> None:
     done = checkout.invoke("docker-report")
     page = Path(done.stdout.strip()).read_text("utf-8")
     assert "[one 1/1]</b> COPY a /<small>--no-cache-filter one</small>" in page
+
+
+@pytest.mark.toolchain
+@pytest.mark.parametrize("output", ["load", "oci"])
+def test_the_layers_and_files_of_what_was_built_are_on_record(
+    make_checkout: Make, output: str
+) -> None:
+    checkout = make_checkout("FROM scratch\nCOPY a /a\nCOPY large /large\n")
+    _write("a")(checkout.root)
+    _write("large", "x" * 50_000)(checkout.root)
+    words = ("--output", output)
+    done = checkout.invoke("docker-build", *words)
+    assert done.returncode == 0, done.stderr
+    record, _ = _last(checkout)
+    assert len(record.layers) == 2
+    assert ["/a" in record.layers[0].made_by, "/large" in record.layers[1].made_by] == [True] * 2
+    assert all(one.size > 0 for one in record.layers)
+    done = checkout.invoke("docker-report")
+    assert done.returncode == 0, done.stderr
+    page = Path(done.stdout.strip()).read_text("utf-8")
+    assert "Largest files of the image" in page
+    record, _ = _last(checkout)
+    assert [(one.path, one.size) for one in record.largest][:1] == [("large", 50_009)]
+    # Where everything was in the cache, nobody is asked.
+    assert checkout.invoke("docker-build", *words).returncode == 0
+    assert not _last(checkout)[0].layers
 
 
 def test_steps_run_from_the_first_one_whose_files_changed(make_checkout: Make) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from ociwriter import OciWriter
 from registries import KNOWN, PASSWORD, USER, Server, registry
 from tarwriter import CAPABILITY, TarEntry, tar
 
+from buildlib.config.load import load_config
 from buildlib.image.archive import open_archive
+from buildlib.records.record import Record
+from buildlib.records.store import new_id, open_store
 from buildlib.registry.repository import Repository
 from buildlib.registry.tags import put_tag
 from buildlib.registry.transfer import push_archive
@@ -111,6 +115,24 @@ def test_what_was_built_last_is_compared_with_the_last_release(
         docker("image", "rm", f"{name}:local")
     unknown = diff("--old", f"{checkout.image}:nowhere", code=4)
     assert "can't be read" in unknown["error"]["what"]
+
+    page = _compared(checkout, digest, f"{checkout.image}:latest")
+    assert "<h3>Privileges of linux/amd64</h3>" in page
+    assert "<td>user</td><td>1001 → 0</td>" in page
+
+
+def _compared(checkout: Checkout, released: str, built: str) -> str:
+    """Return the page that compares a publication with an image of the engine."""
+    store = open_store(load_config(checkout.root, {}), checkout.environment({}))
+    assert store
+    first, second = new_id(), new_id()
+    about = Record(id=first, image=checkout.image, platforms=("linux/amd64",), digest=released)
+    store.write(replace(about, registries=({"registry": "one"},)))
+    ours = docker("image", "inspect", "--format", "{{.Id}}", built).strip()
+    store.write(replace(about, id=second, digest=ours))
+    done = checkout.invoke("docker-report", "--id", second, "--compare", first, **SIGNED_IN)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip()).read_text("utf-8")
 
 
 def test_the_check_fails_as_the_gate_does(

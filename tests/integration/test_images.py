@@ -93,15 +93,24 @@ def _receipt(root: Path, name: str) -> dict[str, Any]:
     return dict(json.loads((root / f"dist/{name}/receipt.json").read_text(encoding="utf-8")))
 
 
+def _digests(outputs: Path) -> dict[str, str]:
+    """Return the outputs of a workflow that are digests."""
+    return dict(re.findall(r"^(\S*digest)<<\S+\n(.*)$", outputs.read_text("utf-8"), re.MULTILINE))
+
+
 @pytest.mark.engine
 @pytest.mark.toolchain
 @pytest.mark.usefixtures("engine")
-def test_bake_builds_what_docker_build_builds(make: Make) -> None:
+def test_bake_builds_what_docker_build_builds(make: Make, tmp_path: Path) -> None:
     shop = make()
     words = ("docker-build", "--platform", "all", "--output", "oci", "--json")
-    done = shop.invoke(*words, "--jobs", "2")
+    outputs, summary = tmp_path / "outputs", tmp_path / "summary"
+    env = {"GITHUB_OUTPUT": str(outputs), "GITHUB_STEP_SUMMARY": str(summary)}
+    done = shop.invoke(*words, "--jobs", "2", **env)
     assert done.returncode == 0, done.stderr
     built = {name: one["digest"] for name, one in json.loads(done.stdout)["images"].items()}
+    assert _digests(outputs) == {f"{name}-digest": digest for name, digest in built.items()}
+    assert summary.read_text("utf-8").count("### ") == len(built)
     assert set(built) == {"base", "web"}
     base, web = _layers(shop.root, "base"), _layers(shop.root, "web")
     assert set(base) == set(web) == {"linux/amd64", "linux/arm64"}
@@ -154,6 +163,7 @@ def test_a_published_image_is_based_on_the_published_one(
             more,
             **builder.env,
             BUILDLIB_BUILDER=builder.name,
+            GITHUB_OUTPUT=str(tmp_path / "outputs"),
             DOCKER_CONFIG=str(docker_config(tmp_path / "docker", server.host)),
         )
         done = shop.invoke("docker-publish")
@@ -162,6 +172,8 @@ def test_a_published_image_is_based_on_the_published_one(
     assert f"it is in {shop.root}/dist/base/base-1.2.3.oci.tar" in done.stderr
     assert len(re.findall(r"docker buildx build .*--output type=oci", done.stderr)) == 2
     receipts = {name: _receipt(shop.root, name) for name in ("base", "web")}
+    digests = {f"{name}-digest": one["digest"] for name, one in receipts.items()}
+    assert _digests(tmp_path / "outputs") == digests
     assert {name: one["finished"] for name, one in receipts.items()} == {"base": True, "web": True}
     base, web = _layers(shop.root, "base"), _layers(shop.root, "web")
     assert all(web[platform][: len(base[platform])] == base[platform] for platform in base)

@@ -81,6 +81,8 @@ def test_one_digest_is_built_checked_signed_and_tagged_everywhere(make: Make) ->
     record = next(one for one in store.usable() if one.task == "docker-publish")
     assert [gate["state"] for gate in record.gates] == ["passed", "passed"]
     assert [one["digest"] for one in record.registries] == [digest] * 2
+    for found in (record.layers, record.largest):
+        assert {one.platform for one in found} == set(receipt["platforms"])
     assert ": publication\n" in summary.read_text(encoding="utf-8")
     for name in ("one", "two"):
         target = receipt["targets"][name]

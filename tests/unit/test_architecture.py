@@ -40,10 +40,10 @@ GROUND = [
 # From the ground up: a package imports only what is listed before it.
 PACKAGES = [
     "git",
+    "findings",
     "image",
     "docker",
     "dockerfile",
-    "findings",
     "config",
     "versioning",
     "project",

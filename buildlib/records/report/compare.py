@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +34,14 @@ class Pair(NamedTuple):
         return (self.now.seconds or 0) - (self.before.seconds or 0)
 
 
+class LayerChange(NamedTuple):
+    """A layer, by what made it, and its bytes in both builds; 0: it is not there."""
+
+    name: str
+    before: int
+    now: int
+
+
 class Comparison(NamedTuple):
     """What differs between two builds.
 
@@ -42,6 +50,8 @@ class Comparison(NamedTuple):
         lost: steps that were cached before, and why they ran.
         gained: steps that ran before, and were cached.
         added, removed: steps that only one of them has.
+        layers: that grew or shrank, the largest difference first.
+        packages: that differ.
         files: paths, and what became of them.
         unlisted: files that are not on record by name differ.
         values: build args, base images and the like.
@@ -54,6 +64,8 @@ class Comparison(NamedTuple):
     gained: tuple[Pair, ...]
     added: tuple[Step, ...]
     removed: tuple[Step, ...]
+    layers: tuple[LayerChange, ...]
+    packages: tuple[Change, ...]
     files: tuple[tuple[str, str], ...]
     unlisted: bool
     values: tuple[Change, ...]
@@ -79,6 +91,8 @@ def compare(now: Record, before: Record) -> Comparison:
         gained=tuple(one for one in pairs if one.now.cached and not one.before.cached),
         added=tuple(one for one in added if one.parts.total),
         removed=tuple(one for one in removed if one.parts.total),
+        layers=tuple(_layers(now, before)),
+        packages=tuple(_packages(now, before)),
         files=tuple(changed_files(now.files, before.files)),
         unlisted=now.rest != before.rest,
         values=tuple(_values(now, before)),
@@ -136,6 +150,35 @@ def changed_files(now: Mapping[str, File], before: Mapping[str, File]) -> Iterab
             yield path, "changed"
         elif new.mode != old.mode:
             yield path, f"mode {old.mode[-4:]} → {new.mode[-4:]}"
+
+
+def _layers(now: Record, before: Record) -> list[LayerChange]:
+    """Return the layers whose size differs, where both were counted in the same way."""
+    if now.output != before.output or not (now.layers and before.layers):
+        return []
+    sizes: dict[tuple[str, str, int], list[int]] = {}
+    for place, record in enumerate((before, now)):
+        seen = Counter[tuple[str, str]]()
+        for layer in record.layers:
+            name = layer.platform, layer.made_by
+            seen[name] += 1
+            sizes.setdefault((*name, seen[name]), [0, 0])[place] = layer.size
+    several = len({layer.platform for layer in now.layers}) > 1
+    found = [
+        LayerChange(f"{platform} {made_by}" if several else made_by, *both)
+        for (platform, made_by, _), both in sizes.items()
+        if both[0] != both[1]
+    ]
+    return sorted(found, key=lambda one: -abs(one.now - one.before))
+
+
+def _packages(now: Record, before: Record) -> Iterable[Change]:
+    """Yield the packages that differ, on platforms whose packages both builds know."""
+    for platform in now.packages.keys() & before.packages.keys():
+        new, old = now.packages[platform], before.packages[platform]
+        for name in sorted({*new, *old}):
+            if new.get(name) != old.get(name):
+                yield Change(f"{platform} {name}", old.get(name), new.get(name))
 
 
 def _values(now: Record, before: Record) -> Iterable[Change]:

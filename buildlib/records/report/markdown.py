@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,18 +19,18 @@ _ROWS: Final = 10
 _LONGEST: Final = 100
 
 
-def write_summary(env: Mapping[str, str], text: str) -> None:
+def write_summary(env: Mapping[str, str], text: Callable[[], str]) -> None:
     """Add a text to the summary of a job on GitHub Actions, where there is one.
 
     Args:
         env: for GITHUB_STEP_SUMMARY.
-        text: Markdown.
+        text: returns Markdown.
 
     Raises:
         InputError: the file can't be written (exit 2).
     """
     if path := env.get(_FILE):
-        write_text(Path(path), text, append=True)
+        write_text(Path(path), text(), append=True)
 
 
 def cell(text: str) -> str:

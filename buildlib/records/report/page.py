@@ -12,7 +12,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from buildlib.files import counted, human_size
-from buildlib.records.record import Record, Step
+from buildlib.records.record import Layer, Record, Step
 from buildlib.records.report.chart import lane_chart, share_chart, trend_chart
 from buildlib.records.report.compare import Comparison
 from buildlib.records.report.texts import argument, cached_of, duration, share, shown
@@ -59,7 +59,11 @@ class LaneRows(NamedTuple):
 
 
 def render(
-    record: Record, *, history: Sequence[Record] = (), comparison: Comparison | None = None
+    record: Record,
+    *,
+    history: Sequence[Record] = (),
+    comparison: Comparison | None = None,
+    images: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = (),
 ) -> str:
     """Return the page.
 
@@ -67,6 +71,7 @@ def render(
         record: of the build.
         history: this and earlier builds, the earliest first.
         comparison: with another build.
+        images: heading, columns and rows of tables about both images.
     """
     folder = files("buildlib.records.report").joinpath("templates")
     pieces = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in _PIECES}
@@ -90,6 +95,7 @@ def render(
         trend=_trend(history),
         comparison=comparison,
         changes=_changes(record, comparison),
+        images=images,
         duration=duration,
         size=human_size,
         limit=_ROWS,
@@ -124,7 +130,24 @@ def _facts(record: Record) -> dict[str, Any]:
         "Builder": ", ".join(filter(None, (record.builder, record.driver, record.node))),
     }
     largest = sorted(record.files.items(), key=lambda one: (-one[1].size, one[0]))
+    contents = [
+        ("Layers", ("Made by", "Platform", "Size"), [_made(one) for one in record.layers]),
+        (
+            "Largest files of the image",
+            ("Path", "Platform", "Size"),
+            [(one.path, one.platform, one.size) for one in record.largest],
+        ),
+        *(
+            (
+                f"{counted(len(found), 'package')} of {platform}",
+                ("Name", "Version"),
+                [*found.items()],
+            )
+            for platform, found in record.packages.items()
+        ),
+    ]
     return {
+        "contents": contents,
         "record": record,
         "facts": {name: value for name, value in facts.items() if value},
         "args": {name: argument(name, value) for name, value in record.args.items()},
@@ -133,6 +156,11 @@ def _facts(record: Record) -> dict[str, Any]:
         "registries": [_registry(one) for one in record.registries],
         "command": " ".join(record.argv),
     }
+
+
+def _made(layer: Layer) -> tuple[str, str, int]:
+    made_by = " ".join(layer.made_by.split()) or "the base, without a history"
+    return made_by[:_INSTRUCTION], layer.platform, layer.size
 
 
 def _registry(one: Any) -> tuple[str, str, str, str]:  # noqa: ANN401 - as its receipt has it

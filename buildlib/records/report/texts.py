@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-from buildlib.findings.secrets import hide_tokens, looks_secret
+from buildlib.findings.secrets import HIDDEN, hide_tokens, looks_secret
 from buildlib.records.record import Record
-from buildlib.records.redaction import HIDDEN, is_hidden
+from buildlib.records.redaction import is_hidden
 from buildlib.text import clean, redact
 
 # Marks of direction, which the terminal's rules leave in.

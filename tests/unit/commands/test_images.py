@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -112,6 +113,20 @@ def test_each_is_built_after_what_it_is_based_on(
     both = io.StringIO()
     _build(Run(root, Docker(), console=Console({}, out=both, err=both)), Batch())
     assert both.getvalue().startswith("# base\n")
+
+
+def test_each_has_outputs_of_its_own_in_a_workflow(root: Path, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    run = Run(root, Docker(failing=["api"]))
+    run.env = {"GITHUB_OUTPUT": str(outputs)}
+    with pytest.raises(EngineError):
+        _build(run, Batch(keep_going=True))
+    text = outputs.read_text("utf-8")
+    assert re.findall("^(.*)<<", text, re.MULTILINE) == [
+        f"{name}-{what}" for name in ("base", "web") for what in ("version", "digest", "tags")
+    ]
+    assert "\n1.2.3\n" in text
+    assert "\nsha256:d\n" in text
 
 
 def test_independent_images_are_built_at_the_same_time(

@@ -19,11 +19,12 @@ from tarwriter import CAPABILITY, TarEntry, tar
 from buildlib.config.diff import RULES, DiffSettings
 from buildlib.diff.check import DiffRequest, Subject, diff_images
 from buildlib.diff.compare import Change, Section, compare
-from buildlib.diff.describe import HIDDEN, Description, LayerFacts, capabilities
+from buildlib.diff.describe import Description, LayerFacts, capabilities
 from buildlib.diff.report import DiffReport, PlatformDiff, Side, detail
 from buildlib.diff.rules import broken_rules
 from buildlib.errors import InputError
 from buildlib.executor import Completed
+from buildlib.findings.secrets import HIDDEN
 from buildlib.findings.vulnerability import Severity, Vulnerability
 from buildlib.image.archive import open_archive
 from buildlib.image.layout import is_layout, open_layout
@@ -484,6 +485,19 @@ BROKEN: dict[str, tuple[Change, bool]] = {
         Change(section=Section.PRIVILEGES, item="x", old={"mode": "4755"}, new={"mode": "4711"}),
         False,
     ),
+    "new-setuid, of another user": (
+        Change(section=Section.PRIVILEGES, item="x", old={"user": "1"}, new={"user": "0"}),
+        True,
+    ),
+    "new-setuid, no longer setuid": (
+        Change(
+            section=Section.PRIVILEGES,
+            item="x",
+            old={"mode": "6755", "user": "0"},
+            new={"mode": "2755"},
+        ),
+        False,
+    ),
     "new-setuid, a capability": (
         Change(
             section=Section.PRIVILEGES,
@@ -573,6 +587,28 @@ def test_a_rule_of_the_gate(case: str) -> None:
     assert [change.item in error.why and rule in error.hint for error in found] == [True] * broken
     others = tuple(name for name in RULES if name != rule)
     assert broken_rules(_report(change), DiffSettings(fail_on=others)) == []
+
+
+def test_another_owner_of_a_setuid_file_is_a_change_of_what_it_gives(tmp_path: Path) -> None:
+    files = _with("bin/app", mode=0o4755, user=7), _with("bin/app", mode=0o4755)
+    old, new = (_write(tmp_path / f"{n}.tar", one) for n, one in enumerate(files))
+    (error,) = broken_rules(_diff(old, new), DiffSettings())
+    assert "linux/amd64 has new setuid files" in error.what
+    assert error.why == "bin/app  user 7 → 0"
+
+
+@pytest.mark.parametrize("kept", ["linux/amd64", "linux/s390x"])
+def test_a_platform_that_was_added_is_checked_by_rules(tmp_path: Path, kept: str) -> None:
+    old = _write(tmp_path / "old.tar", platforms=("linux/ppc64le", kept))
+    more = (TarEntry("bin/su", data=b"s", mode=0o4755),)
+    new = _write(tmp_path / "new.tar", more=more, platforms=("linux/amd64", "linux/arm64"))
+    report = _diff(old, new, DiffRequest(rules=True))
+    names = [one.what.partition(" ")[0] for one in broken_rules(report, DiffSettings(size=0))]
+    sizes = ["linux/amd64"] * (kept == "linux/amd64")
+    assert names == ["linux/amd64", *sizes, "linux/arm64"]
+    assert "(which had linux/" in broken_rules(report, DiffSettings())[-1].what
+    same = _write(tmp_path / "same.tar", platforms=("linux/arm64",))
+    assert not broken_rules(_diff(old, same, DiffRequest(rules=True)), DiffSettings())
 
 
 @pytest.mark.parametrize(("share", "broken"), [(None, 0), (10.0, 0), (9.5, 1), (0.0, 1)])

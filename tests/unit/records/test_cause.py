@@ -102,13 +102,13 @@ TABLE: dict[str, tuple[Record, str, str, str]] = {
         "file changed: app.txt",
     ),
     "mode": (
-        _record(files=_files(app_txt=replace(FILES["app.txt"], mode="100755"))),
+        _record(files=_files(app_txt=FILES["app.txt"]._replace(mode="100755"))),
         "1",
         "file-mode",
         "mode of app.txt changed: 0644 → 0755",
     ),
     "a link instead of a file": (
-        _record(files=_files(app_txt=replace(FILES["app.txt"], mode="120777"))),
+        _record(files=_files(app_txt=FILES["app.txt"]._replace(mode="120777"))),
         "1",
         "file-changed",
         "file changed: app.txt",
@@ -116,8 +116,8 @@ TABLE: dict[str, tuple[Record, str, str, str]] = {
     "two modes": (
         _record(
             files=_files(
-                src__x=replace(FILES["src/x"], mode="100755"),
-                src__y=replace(FILES["src/y"], mode="100755"),
+                src__x=FILES["src/x"]._replace(mode="100755"),
+                src__y=FILES["src/y"]._replace(mode="100755"),
             )
         ),
         "1",

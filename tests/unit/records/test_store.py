@@ -8,12 +8,18 @@ import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 from threading import Event
+from unittest.mock import Mock
 
 import pytest
+from buildrecords import check_record, hostile, many, shop
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import ValidationError
+from ociwriter import OciWriter
 
 from buildlib.build.build_image import build_image
 from buildlib.build.context import written_folders
@@ -23,10 +29,12 @@ from buildlib.dockerfile.definitions import InstructionText
 from buildlib.dockerfile.ignore import DockerIgnore
 from buildlib.errors import CancelledError, EngineError, InputError
 from buildlib.executor import Completed, Watch
+from buildlib.findings.secrets import HIDDEN
 from buildlib.git.facts import NoGit
 from buildlib.records.files import Hashes, Taken, matcher, read_files
 from buildlib.records.record import (
     File,
+    Layer,
     Record,
     RecordError,
     Step,
@@ -35,7 +43,8 @@ from buildlib.records.record import (
     read_record,
     short_log,
 )
-from buildlib.records.redaction import HIDDEN, Redaction
+from buildlib.records.redaction import Redaction
+from buildlib.records.schema import record_schema
 from buildlib.records.store import RecordStore, new_id, open_store
 
 from fakes import STEP, FakeDocker, a_console, a_project, write_project
@@ -72,13 +81,15 @@ def _build(
     console, _, err = a_console()
     git = NoGit(reason="none")
     project = a_project(root, git=git, env={"XDG_STATE_HOME": str(root / "state"), **(env or {})})
-    wanted = BuildRequest(output="cacheonly", **request)  # type: ignore[arg-type]
+    wanted = BuildRequest(**({"output": "cacheonly"} | request))  # type: ignore[arg-type]
     try:
         build_image(project, wanted, docker, console, task="docker-build")
     except (EngineError, CancelledError):
         pass
     except KeyboardInterrupt:
         return "interrupted"
+    for path in (root / "state").glob("buildlib/*/2*.json"):
+        check_record(path.read_text("utf-8"))
     return err.getvalue()
 
 
@@ -91,6 +102,14 @@ def _store(root: Path) -> RecordStore:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     return write_project(tmp_path, dockerfile=DOCKERFILE)
+
+
+@pytest.mark.parametrize("record", [*shop(), hostile(), many(20), Record(id="x")])
+def test_what_is_written_follows_the_schema(record: Record) -> None:
+    check_record(record.as_json())
+    assert record_schema()["properties"].keys() == record.as_dict().keys()
+    with pytest.raises(ValidationError):
+        check_record(replace(record, schema=2).as_json())
 
 
 def test_a_build_leaves_a_record_of_all_that_decides(project: Path) -> None:
@@ -118,6 +137,62 @@ def test_the_second_build_says_why(project: Path) -> None:
     assert "file changed" not in _build(
         project, Docker(_vertex("1", "[1/1] COPY app /app", cached=True))
     )
+
+
+def test_what_a_build_from_the_cache_records_does_not_depend_on_the_number_of_files(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(300):
+        (project / f"app/{number}").touch()
+    _build(project, Docker())
+    looks = Mock(side_effect=Redaction.text)
+    monkeypatch.setattr(Redaction, "text", partialmethod(looks))
+    reads = Mock()
+    monkeypatch.setattr(RecordStore, "read", reads)
+    _build(project, Docker(_vertex("1", "[1/1] COPY app /app", cached=True)))
+    assert looks.call_count < 100
+    assert not reads.called, "nothing ran, so nothing is compared"
+
+
+def test_the_layers_of_an_image_are_asked_of_the_engine_if_a_step_ran(project: Path) -> None:
+    steps = ("COPY app /app", 0), ("RUN |1 API_TOKEN=hidden-1 /bin/sh -c x", 9), ("the base", 7)
+    history = [json.dumps({"CreatedBy": made_by, "Size": str(size)}) for made_by, size in steps]
+    made = [_vertex("1", "[1/1] COPY app /app"), _vertex("2", "exporting to image")]
+    for lines in (made, [_vertex("1", "[1/1] COPY app /app", cached=True), made[1]]):
+        docker = Docker(*lines)
+        docker.answers["docker", "history"] = Completed(code=0, stdout="\n".join(history))
+        _build(project, docker, output="load")
+    cached, ran = map(_store(project).read, _store(project).paths())
+    assert ran.layers == (
+        Layer("linux/amd64", 7, "the base"),
+        Layer("linux/amd64", 9, f"RUN |1 API_TOKEN={HIDDEN} /bin/sh -c x"),
+    )
+    assert cached.layers == ()
+
+
+def test_the_layers_of_an_archive_are_read_from_it(project: Path, tmp_path: Path) -> None:
+    writer = OciWriter()
+    layers = [writer.layer({"a": b"x"}), writer.layer({"b": b"y"})]
+    made_by: list[dict[str, object]] = [{"created_by": "base"}, {"created_by": "COPY b /"}]
+    image = writer.image(layers, made_by)
+    docker = Docker()
+    docker.archive = writer.write(tmp_path / "image.tar", image).read_bytes()
+    _build(project, docker, output="oci")
+    (record,) = map(_store(project).read, _store(project).paths())
+    assert [one.made_by for one in record.layers] == ["base", "COPY b /"]
+    assert [one.size for one in record.layers] == [one["size"] for one in layers]
+    assert Path(record.archive).is_file()
+
+
+def test_a_secret_in_the_name_of_a_file_is_replaced(project: Path) -> None:
+    secret = "ghp_" + "x" * 36
+    (project / f"app/{secret}").touch()
+    _build(project, Docker())
+    (path,) = _store(project).paths()
+    assert secret not in path.read_text("utf-8")
+    files = _store(project).read(path).files
+    assert "app/main.go" in files
+    assert any(name.startswith(f"app/{HIDDEN}") for name in files)
 
 
 @pytest.mark.parametrize(
@@ -618,6 +693,11 @@ def test_the_builder_of_the_configuration_is_on_record(project: Path) -> None:
         ("instructions", [{"text": 1, "body": ""}]),
         ("instructions", [{"text": "RUN x", "body": None}]),
         ("steps", [1]),
+        ("layers", [{"platform": "x", "size": "1", "made_by": ""}]),
+        ("layers", [{"platform": "x", "size": 1}]),
+        ("largest", [1]),
+        ("packages", {"x": 1}),
+        ("packages", {"x": {"name": 1}}),
     ],
 )
 def test_a_record_whose_values_are_something_else_is_damaged(key: str, value: object) -> None:

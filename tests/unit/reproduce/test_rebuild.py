@@ -6,7 +6,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from buildlib.dockerfile.ignore import DockerIgnore, context_paths
 from buildlib.errors import GateError, InputError
 from buildlib.executor import NOTHING, Completed
 from buildlib.image.archive import open_archive
+from buildlib.image.size import check_size
 from buildlib.reproduce.cache_mounts import Cache, mounts_of, without_mounts
 from buildlib.reproduce.diff import Difference, compare
 from buildlib.reproduce.report import ReproductionReport
@@ -43,6 +44,7 @@ class Made:
     entries: Sequence[tarfile.TarInfo] = (_entry(),)
     content: bytes = b"12345"
     level: int = 9
+    made_by: str = "COPY a /"
     platforms: Sequence[str] = ("amd64",)
     created: str = EPOCH_TEXT
     config: dict[str, object] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class Made:
         steps: list[dict[str, object]] = [
             {"created": "2020-01-01T00:00:00Z", "created_by": "the base"},
         ]
-        steps += [{"created": self.created, "created_by": "COPY a /"}] * self.layers
+        steps += [{"created": self.created, "created_by": self.made_by}] * self.layers
         note = {"annotations": {"note": self.annotation}} if self.annotation else {}
         images = [
             {
@@ -216,6 +218,21 @@ def test_every_platform_and_every_file_is_reported(tmp_path: Path) -> None:
         ("linux/arm64", "a", "mode"),
         ("linux/arm64", "b", "time"),
     ]
+
+
+def test_a_secret_in_an_instruction_is_not_shown(tmp_path: Path) -> None:
+    made_by = "RUN |2 API_TOKEN=hidden OPEN_TOKEN=seen /bin/sh -c x"
+    one = Made(made_by=made_by, entries=[_entry(mtime=EPOCH + 1)])
+    other = replace(one, entries=[_entry(mode=0o600)])
+    shown = "RUN |2 API_TOKEN=*** OPEN_TOKEN=seen /bin/sh -c x"
+    with (
+        open_archive(one.write(tmp_path / "one.tar")) as first,
+        open_archive(other.write(tmp_path / "other.tar")) as second,
+    ):
+        assert {one.made_by for one in compare(first, second, ["OPEN_*"])} == {shown}
+        assert [one.made_by for one in late(first, EPOCH, ["OPEN_*"])] == [shown]
+        (size,) = check_size(first, allowed=["OPEN_*"]).images
+    assert shown in [layer.created_by for layer in size.layers]
 
 
 def test_a_layer_too_many_is_reported_by_its_number(tmp_path: Path) -> None:

@@ -26,6 +26,15 @@ def test_what_was_lost_took_longer_or_shorter_and_changed_is_named() -> None:
     assert not any((found.faster, found.gained, found.added, found.removed))
     assert found.files == (("go.sum", "changed"),)
     assert Change("argument VERSION", "1.4.0", "1.5.0") in found.values
+    (layer,) = found.layers
+    assert (layer.before, layer.now) == (15_700_000, 16_000_000)
+    assert found.packages == (
+        Change("linux/amd64 go/chi", "v5.0.0", "v5.1.0"),
+        Change("linux/amd64 go/new", None, "v1.0.0"),
+        Change("linux/amd64 go/old", "v1.0.0", None),
+    )
+    # An engine counts layers in another way than an archive.
+    assert not compare(now, replace(before, output="load")).layers
     back = compare(before, now)
     assert back.slower == ()
     assert len(back.faster) == 5
@@ -50,7 +59,7 @@ def test_a_step_is_the_same_by_its_instruction_and_else_by_its_place() -> None:
 def test_files_are_added_removed_changed_or_of_another_mode() -> None:
     one, other = (File(mode="100644", size=1, digest=digest) for digest in "ab")
     before = {"same": one, "gone": one, "mode": one, "content": one}
-    now = {"same": one, "new": one, "mode": replace(one, mode="100755"), "content": other}
+    now = {"same": one, "new": one, "mode": one._replace(mode="100755"), "content": other}
     assert [*changed_files(now, before)] == [
         ("content", "changed"),
         ("gone", "removed"),

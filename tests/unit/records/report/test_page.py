@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildlib.findings.secrets import looks_secret
-from buildlib.records.record import Record
+from buildlib.records.record import Layer, Record
 from buildlib.records.report.compare import compare
 from buildlib.records.report.markdown import as_markdown, publication
 from buildlib.records.report.page import render
@@ -58,6 +58,12 @@ def test_the_page_has_what_the_record_has() -> None:
         f"docker.io/library/alpine:3.24 sha256:{'a1' * 32}",
         "VERSION 1.5.0",
         "smoke passed",
+        "the base, without a history linux/amd64 9 MB",
+        "COPY /out/shop /usr/local/bin/shop # buildkit linux/amd64 16 MB",
+        "usr/local/bin/shop linux/amd64 15.9 MB",
+        "3 packages of linux/amd64 Name Version go/chi v5.1.0",
+        "COPY /out/shop /usr/local/bin/shop # buildkit 15.7 MB 16 MB",
+        "linux/amd64 go/chi v5.0.0 v5.1.0",
         "docker.io/example/shop 1.4.0",
         "go.sum 48.1 kB",
         "docker buildx build --file Dockerfile .",
@@ -113,6 +119,15 @@ def test_markup_stays_text_in_every_field() -> None:
     assert [one for one, _ in found.tags].count("script") == 1
     assert "{{ 7 * 7 }}" in found.text
     assert MARKUP not in page
+
+
+def test_a_page_of_many_packages_and_layers_is_small() -> None:
+    layers = tuple(Layer("linux/amd64", one, "x" * 5000) for one in range(200))
+    packages = {"linux/amd64": {f"deb/debian/package-{one}": "1.2.3-4" for one in range(5000)}}
+    now, before = (replace(many(500), layers=layers, packages=packages) for _ in range(2))
+    changed = replace(before, packages={"linux/amd64": {}}, layers=layers[::-1])
+    page = render(now, history=[now] * 30, comparison=compare(now, changed))
+    assert len(page.encode()) < 300_000
 
 
 def _named(name: str, value: str) -> Record:
