@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +55,7 @@ def init(run: Edge, options: InitOptions) -> None:
         template=options.template,
         image=options.image,
         noxfile=NOXFILE if options.noxfile else "",
+        installed=lambda name: bool(shutil.which(name, path=run.env.get("PATH", os.defpath))),
         workflow=_workflow if options.workflow else None,
     )
     found = plan_adoption(run.start, request, run.executor)
@@ -113,8 +116,8 @@ def _following(found: Adoption, program: str) -> Sequence[str]:
     program = "buildlib" if beside else program
     only = f" --only {found.serving or found.images[0]}" if found.images else ""
     kept = " --persistent" if any(one.path[-1] == "data-dir" for one in found.settings) else ""
-    run = f"docker-run{only}{kept}"
-    return [f"{program} {one}" for one in ("docker-build", run, "docker-smoke")]
+    run = [] if found.of_files else [f"docker-run{only}{kept}"]
+    return [f"{program} {one}" for one in ("docker-build", *run, "docker-smoke")]
 
 
 def _workflow(prefixes: Mapping[str, Sequence[str]], directory: str) -> str:
