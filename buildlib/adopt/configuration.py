@@ -28,8 +28,8 @@ from buildlib.image.reference import canonical, parse_reference
 from buildlib.streams import printable
 
 _NAMES: Final = {"ghcr.io": "ghcr", "registry.gitlab.com": "gitlab", "docker.io": "dockerhub"}
-# Not the name of a registry, so that a line with it is an error until it is replaced.
-_REGISTRY: Final = "REGISTRY"
+# A host that there is not, until the user says which.
+_REGISTRY: Final = "registry.example"
 # What the images of a repository have in common.
 _SHARED: Final = ("builder", "builders", "platforms")
 

@@ -10,12 +10,18 @@ from typing import Any
 import pytest
 
 from buildlib.adopt.configuration import Package
+from buildlib.adopt.places import Repository
 from buildlib.adopt.plan import Adoption, AdoptionRequest, plan_adoption
 from buildlib.config.load import load_config
-from buildlib.errors import BuildlibError
 
 # Nothing in it that the policy refuses.
 CLEAN = 'FROM x\nUSER 7\nCMD ["app"]\n'
+
+
+@pytest.fixture(autouse=True)
+def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Repository(tmp_path, None, {}, None)
+    monkeypatch.setattr("buildlib.adopt.places.find_repository", lambda _: found)
 
 
 def _adopted(
@@ -35,19 +41,19 @@ def _adopted(
 
 
 def test_a_repository_and_a_key_are_asked_for(tmp_path: Path) -> None:
-    found, table = _adopted(tmp_path, {"Dockerfile": CLEAN + "EXPOSE 80\nHEALTHCHECK CMD [\"x\"]\n"})
+    found, table = _adopted(tmp_path, {"Dockerfile": CLEAN + 'EXPOSE 80\nHEALTHCHECK CMD ["x"]\n'})
     assert [one.why for one in found.by_hand] == [
         "docker-publish needs a repository to push to",
         "docker-publish otherwise needs a key to sign with",
     ]
     assert table["publish"] == {"sign": False}
-    assert table["registries"] == {"main": {"repository": f"REGISTRY/{table['image']}"}}
+    assert table["registries"] == {"main": {"repository": f"registry.example/{table['image']}"}}
     assert "\nadd to buildlib.toml, as docker-publish needs a repository to push to:\n  [reg" in (
         found.as_text()
     )
     # Until the user says which, nothing is pushed anywhere.
-    with pytest.raises(BuildlibError, match="REGISTRY"):
-        load_config(tmp_path, {})
+    (registry,) = load_config(tmp_path, {}).registries
+    assert registry.host == "registry.example"
 
 
 def test_gates_are_those_whose_programs_are_here(tmp_path: Path) -> None:
