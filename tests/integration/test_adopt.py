@@ -47,7 +47,7 @@ TOOLS = {
     "cargo": "mkdir -p /target && cp /usr/local/bin/server /target/app",
     "cc": "cp /usr/local/bin/server /a.out",
     "make": 'for one; do true; done; cp /usr/local/bin/server "${one#DESTDIR=}"',
-    "python": 'case "$1" in make*) exit 0;; esac; PORT=8000 exec server',
+    "python": 'case "$1" in make*) exit 0;; esac; PORT=${PORT:-8000} exec server',
     "gunicorn": "PORT=80 exec server",
     "node": 'case "$1" in healthcheck*) exit 0;; esac; PORT=${PORT:-3000} exec server',
     "registry": "exec server",
