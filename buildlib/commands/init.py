@@ -63,9 +63,7 @@ def init(run: Edge, options: InitOptions) -> None:
         run.console.answer(found.as_text())
     written = _written(run, found, options)
     ready = written or not found.changes
-    # Of several images each may need something else.
-    diagnosed = ready and not run.dry and not found.images
-    diagnosis = _diagnosis(run) if diagnosed else None
+    diagnosis = _diagnosis(run) if ready and not run.dry else None
     following = _following(found, options.program)
     if options.as_json:
         groups = diagnosis.as_dict()["groups"] if diagnosis else {}
@@ -98,7 +96,9 @@ def _written(run: Edge, found: Adoption, options: InitOptions) -> bool:
 def _diagnosis(run: Edge) -> Diagnosis:
     # What the first steps need: other programs take longer to answer than these steps take.
     needed = (BUILD, RUN)
-    return diagnose(run.project(), run.executor, run.console, run.today(), groups=needed)
+    # Of several images the first: the machine is the same for all.
+    project = run.projects(())[0]
+    return diagnose(project, run.executor, run.console, run.today(), groups=needed)
 
 
 def short_diagnosis(found: Diagnosis, program: str) -> str:

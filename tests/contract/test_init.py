@@ -330,6 +330,7 @@ def test_several_dockerfiles_are_several_images(make: Make) -> None:
     assert done.returncode == 0
     assert done.stdout.endswith("  invoke docker-run --only api\n  invoke docker-smoke\n")
     assert "note: left out: services/web/Dockerfile.dev; " in done.stdout
+    assert "  missing    docker " in done.stdout
     found = tomllib.loads((shop.root / "buildlib.toml").read_text("utf-8"))
     assert found["images"] == {
         "api": {"context": "services/api", "smoke": {"port": 80, "health": "tcp"}},
