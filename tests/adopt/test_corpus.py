@@ -104,7 +104,7 @@ def check_line(root: Path, table: MigrationTable, row: Row) -> None:
     settings = tomllib.loads(text)
     name = table.names.get(row.image, "")
     own = settings.get("images", {}).get(name, {})
-    settings |= {"image": f"{settings['image']}/{name}"} | own if own else {}
+    settings |= {"image": f"{settings.get('image', '')}/{name}"} | own if own else {}
     words = shlex.split(filled(row.command))[1:]
     secrets = settings.get("secrets", {})
     env = {source["env"]: "x" for source in secrets.values() if "env" in source}
