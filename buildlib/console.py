@@ -134,6 +134,7 @@ class Console:
         self._draws = terminal and not self.reads_commands
         self._echoed, self._drawing = self._draws and _echoes(self._err), False
         self._printing = threading.RLock()
+        self._warned: set[tuple[str, str]] = set()
         self._board = Board()
         self._watch: Repeated | None = None
         self._screen: Screen | None = None
@@ -197,6 +198,13 @@ class Console:
         """Say something, unless quiet."""
         if not self._quiet:
             self._say(text)
+
+    def warn_once(self, about: str, text: str, *, prefix: str = "") -> None:
+        """Say what the user should know of an image, which may be built more than once."""
+        with self._printing:
+            if (about, text) not in self._warned:
+                self._warned.add((about, text))
+                self.warn(f"{prefix}{text}")
 
     def warn(self, text: str) -> None:
         """Say what the user should know."""

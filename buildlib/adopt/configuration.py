@@ -24,10 +24,12 @@ from buildlib.adopt.translation import How, Translation
 from buildlib.errors import InputError
 from buildlib.files import counted
 from buildlib.findings.secrets import looks_secret
-from buildlib.image.reference import is_registry, parse_reference
+from buildlib.image.reference import canonical, parse_reference
 from buildlib.streams import printable
 
 _NAMES: Final = {"ghcr.io": "ghcr", "registry.gitlab.com": "gitlab", "docker.io": "dockerhub"}
+# A host that there is not, until the user says which.
+_REGISTRY: Final = "registry.example"
 # What the images of a repository have in common.
 _SHARED: Final = ("builder", "builders", "platforms")
 
@@ -268,9 +270,15 @@ def _hints(settings: Sequence[Setting], facts: DockerfileFacts) -> Iterator[str]
     if wanting and "build-args" not in table:
         lines = tuple(f'# {name} = "…"' for name in wanting)
         yield "\n".join(("# The Dockerfile has no default for:", "# [build-args]", *lines))
+    if lines := registry_lines(table):
+        yield "\n".join(("# For docker-publish:", *(f"# {line}" for line in lines)))
+
+
+def registry_lines(table: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the lines with the repository to publish to; nothing where one is configured."""
     image = str(table.get("image", ""))
-    registry = image.partition("/")[0]
-    if "/" in image and is_registry(registry) and "registries" not in table:
-        name = _NAMES.get(registry, "main")
-        repository = f"# repository = {toml_value(image)}"
-        yield "\n".join(("# For docker-publish:", f"# [registries.{name}]", repository))
+    if "registries" in table:
+        return ()
+    place = canonical(image) if "/" in image else f"{_REGISTRY}/{image}"
+    registry = place.partition("/")[0]
+    return (f"[registries.{_NAMES.get(registry, 'main')}]", f"repository = {toml_value(place)}")

@@ -61,6 +61,7 @@ class DockerfileFacts:
         uids: the numbers of users that it makes, by name.
         downloads: build args that are part of an address.
         runs: what its RUN instructions run, as written.
+        entrypoint, command: what a container starts; a line is for a shell.
     """
 
     dockerfile: Dockerfile
@@ -71,6 +72,21 @@ class DockerfileFacts:
     uids: Mapping[str, int] = field(default_factory=dict)
     downloads: frozenset[str] = frozenset()
     runs: tuple[str, ...] = ()
+    entrypoint: Fact[tuple[str, ...]] | None = None
+    command: Fact[tuple[str, ...]] | None = None
+    target: str = ""
+
+    @property
+    def main_command(self) -> tuple[str, ...]:
+        """Return what a container starts, as far as the Dockerfile says it."""
+        return tuple(word for one in (self.entrypoint, self.command) if one for word in one.value)
+
+    @property
+    def is_of_files(self) -> bool:
+        """Return whether the image starts nothing: its files are for others."""
+        stage = self.dockerfile.stage(self.target)
+        base = self.dockerfile.base_of(stage) if stage else ""
+        return base == "scratch" and not (self.entrypoint or self.command)
 
     @property
     def uid(self) -> int | None:
@@ -115,6 +131,9 @@ def read_facts(text: str, target: str = "") -> DockerfileFacts:
         uids=dict(pair for run in runs for pair in _users(run)),
         downloads=frozenset(_downloads(every, dockerfile.args)),
         runs=runs,
+        entrypoint=reader.entrypoint,
+        command=reader.command,
+        target=target,
     )
 
 
@@ -129,6 +148,9 @@ class _Reader:
         self.volumes: dict[str, Fact[str]] = {}
         self.health: Fact[HealthCheck] | None = None
         self.user: Fact[str] | None = None
+        self.entrypoint: Fact[tuple[str, ...]] | None = None
+        self.command: Fact[tuple[str, ...]] | None = None
+        self._command_stage = -1
 
     @property
     def _scope(self) -> Mapping[str, str]:
@@ -148,11 +170,22 @@ class _Reader:
                     self.volumes.setdefault(path, Fact(path, one.line))
             case "USER":
                 # An empty one leaves it as it was.
-                if name := expand(one.rest, self._scope).strip():
-                    self.user = Fact(name, one.line)
+                name = expand(one.rest, self._scope).strip()
+                self.user = Fact(name, one.line) if name else self.user
             case "HEALTHCHECK":
-                found = self._check(one.rest)
-                self.health = Fact(found, one.line) if found else None
+                self.health = self._check(one)
+            case _:
+                self._start(one)
+
+    def _start(self, one: Instruction) -> None:
+        words = Fact(_words(one.rest), one.line)
+        if one.name == "CMD":
+            self.command, self._command_stage = words, one.stage
+        elif one.name == "ENTRYPOINT":
+            self.entrypoint = words
+            # It resets the command of the stages below.
+            own = self._command_stage == one.stage
+            self.command = self.command if own else None
 
     def _declared(self, words: Iterable[str]) -> dict[str, str]:
         above = dict(self._dockerfile.global_args)
@@ -188,19 +221,27 @@ class _Reader:
             if path.startswith("/") and path != "/":
                 yield path
 
-    def _check(self, rest: str) -> HealthCheck | None:
-        kind, *command = re.split(f"[{BLANKS}]+", rest.strip(), maxsplit=1)
+    def _check(self, one: Instruction) -> Fact[HealthCheck] | None:
+        kind, *command = re.split(f"[{BLANKS}]+", one.rest.strip(), maxsplit=1)
         if kind.upper() != "CMD" or not command:
             return None
         words = json_words(command[0])
         line = expand(command[0] if words is None else " ".join(words), self._scope)
         found = _ADDRESS.search(line)
-        own = tuple(words or ()) or ("/bin/sh", "-c", command[0])
+        own = _words(command[0]) or ("/bin/sh", "-c", command[0])
         if not found:
-            return HealthCheck(own)
+            return Fact(HealthCheck(own), one.line)
         scheme = found[1].lower()
         port = int(found[2] or _USUAL_PORTS[scheme])
-        return HealthCheck(own, scheme, port, (found[3] or "/").rstrip(".") or "/")
+        path = (found[3] or "/").rstrip(".") or "/"
+        return Fact(HealthCheck(own, scheme, port, path), one.line)
+
+
+def _words(rest: str) -> tuple[str, ...]:
+    """Return the words of a command; a line is for a shell."""
+    words = json_words(rest)
+    line = rest.strip()
+    return tuple(words or ()) or (("/bin/sh", "-c", line) if line and words is None else ())
 
 
 def _users(run: str) -> Iterator[tuple[str, int]]:

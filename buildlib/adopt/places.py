@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
@@ -16,7 +17,7 @@ _NAMES: Final = ("dockerfile", "containerfile")
 # Of files that are made into a Dockerfile, or are about one.
 _OTHERS: Final = (
     *(".dockerignore", ".md", ".txt", ".in", ".j2", ".jinja", ".jinja2", ".tmpl", ".tpl"),
-    *(".template", ".erb", ".orig", ".bak", ".rej", ".swp"),
+    *(".template", ".erb", ".orig", ".bak", ".rej", ".swp", ".rego"),
 )
 # What others wrote, or what is only looked at.
 _FOREIGN: Final = frozenset(
@@ -27,6 +28,8 @@ _ASIDE: Final = frozenset(
     {"build", "ci", "container", "containers", "contrib", "deploy", "docker", "packaging"}
 )
 _DEEPEST: Final = 4
+# A tag of a version, with what is before that.
+_VERSION: Final = re.compile(r"(|.*[^\d.])\d+\.\d+\.\d+(?:-[\w.-]+)?", re.ASCII)
 
 
 class Repository(NamedTuple):
@@ -52,6 +55,15 @@ class Repository(NamedTuple):
         names = self.git.ask("remote").split()
         name = names[0] if len(names) == 1 else "origin"
         return self.git.ask("config", "--get", f"remote.{name}.url")
+
+    @property
+    def tag_prefix(self) -> tuple[str, str]:
+        """Return what all tags of versions begin with, and the newest of them; empty: nothing."""
+        names = self.git.ask("tag", "--list", "--sort=-version:refname").split() if self.git else []
+        tags = {
+            found[1]: found[0] for name in reversed(names) if (found := _VERSION.fullmatch(name))
+        }
+        return next(iter(tags.items())) if len(tags) == 1 else ("", "")
 
     def image_tables(self) -> list[dict[str, object]]:
         """Return the tables of several images, where it has them already."""
@@ -166,20 +178,26 @@ def choose_dockerfiles(
 
 
 def _one_of_each(found: Sequence[str], built: Sequence[str]) -> list[str]:
-    """Return the Dockerfile of each directory that has any."""
+    """Return the Dockerfile of each directory that has any.
+
+    A directory with several, of which none is more likely, is left out if something builds others.
+    """
     folders: dict[str, list[str]] = {}
     for path in found:
         folders.setdefault(path.rpartition("/")[0], []).append(path)
-    chosen = []
-    for folder, paths in folders.items():
-        plain = f"{folder}/{DOCKERFILE}".lstrip("/")
-        likely = [path for path in paths if path in built] or [p for p in paths if p == plain]
+    chosen, unclear = [], []
+    for paths in folders.values():
+        plain = [path for path in paths if path.rpartition("/")[2].lower() in _NAMES]
+        likely = [path for path in paths if path in built] or plain
         if len(paths) > 1 and len(likely) != 1:
-            raise InputError(
-                f"there are {len(paths)} Dockerfiles: {', '.join(paths[:10])}",
-                hint=f"name one of them: --dockerfile {paths[0]}",
-            )
-        chosen.append((likely or paths)[0])
+            unclear.append(paths)
+        else:
+            chosen.append((likely or paths)[0])
+    for paths in [] if {*chosen} & {*built} else unclear:
+        raise InputError(
+            f"there are {len(paths)} Dockerfiles: {', '.join(paths[:10])}",
+            hint=f"name one of them: --dockerfile {paths[0]}",
+        )
     return chosen
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from buildlib.adopt import places, template
+from buildlib.adopt.asks import ByHand, asked
 from buildlib.adopt.configuration import (
     AdoptedImage,
     Package,
@@ -67,6 +68,7 @@ class AdoptionRequest(NamedTuple):
         template: language of a new Dockerfile; empty: it is found.
         image: name of the image; empty: it is found.
         noxfile: text of this file; empty: it is not wanted.
+        installed: whether there is a program of this name.
         workflow: returns the text of this file, for prefixes of tags with the images that have
             them, and the directory of the configuration in the work tree; None: it is not wanted.
     """
@@ -77,15 +79,8 @@ class AdoptionRequest(NamedTuple):
     template: str = ""
     image: str = ""
     noxfile: str = ""
+    installed: Callable[[str], bool] = lambda _: True
     workflow: Callable[[Mapping[str, Sequence[str]], str], str] | None = None
-
-
-class ByHand(NamedTuple):
-    """Lines that a file needs and that the user adds, and why."""
-
-    name: str
-    why: str
-    lines: tuple[str, ...]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -96,6 +91,7 @@ class Adoption:
         root: of the repository.
         images: the names of several images.
         serving: the first of them that serves; empty: none, or there is one image.
+        of_files: no image starts anything.
         settings: of the configuration that is written, each with its source.
         present: files that have all that they need.
         notes: what else the user should know.
@@ -104,6 +100,7 @@ class Adoption:
     root: Path
     images: tuple[str, ...] = ()
     serving: str = ""
+    of_files: bool = False
     settings: tuple[Setting, ...] = ()
     changes: list[Change] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
@@ -194,6 +191,7 @@ def plan_adoption(start: Path, request: AdoptionRequest, runner: Runner | None =
     found.notes += not_carried_over(translation, chosen)
     images, more = _images(found, repository, chosen, request, translation)
     found.images = tuple(filter(None, (one.name for one in images)))
+    found.of_files = all(one.facts.is_of_files for one in images)
     if repository.config:
         configured = repository.table.get("images")
         found.images = tuple(configured) if isinstance(configured, dict) else ()
@@ -275,6 +273,9 @@ def _configure(
     repository: Repository,
 ) -> None:
     settings = all_settings(images, default_image(repository, request.image))
+    prefix, tag = repository.tag_prefix
+    if tag and prefix != _TAG_PREFIX:
+        settings = (*settings, Setting(("tag-prefix",), prefix, f"git tag {tag}"))
     while problem := next(_problems(settings), None):
         path, what = problem
         found.notes.append(f"{'.'.join(path)} is left out: {what}")
@@ -282,6 +283,7 @@ def _configure(
     found.settings = settings
     found.images = tuple(nested(found.settings).get("images", ()))
     found.create(OWN_FILE, configuration_text(found.settings, images, request.package))
+    found.by_hand += asked(images, found.settings, request.installed)
 
 
 def _problems(settings: Sequence[Setting]) -> Iterator[tuple[tuple[str, ...], str]]:

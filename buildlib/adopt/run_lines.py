@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +28,7 @@ _SOCKET: Final = "/var/run/docker.sock"
 _PORT: Final = re.compile(r"(?:(?:(.*):)?([0-9]*|\$.*):)?([0-9]{1,5})(?:/(tcp|udp))?", re.DOTALL)
 _LOOPBACK: Final = {"127.0.0.1", "localhost"}
 _OUTER: Final = "set it in the environment of the task"
+_OF_SERVICE: Final = ("env", "ready-command", "has image, env and commands alone")
 _NO_VALUE: Final = "it has no value in the file"
 _UNCONFINED: Final = "docker-run confines the container; --unconfined does not"
 _LEFT: Final = {
@@ -280,31 +281,39 @@ def service_row(line: DockerLine, command: CommandLine, name: str) -> tuple[Row,
         return Row(line=line, parts=tuple(parts)), {}
     table: Settings = {"image": image}
     parts = [*own_parts(line), Part(image, How.KEY, f"{where} image")]
+    mounted = [target for source in command.values("volume") for target in source.split(":")[1:2]]
     for one in command.options:
-        value = one.value or ""
-        variable, equals, text = value.partition("=")
-        if one.name == "env" and not (equals and facts.is_known(text)):
-            parts.append(Part(one.text, How.LEFT, _NO_VALUE))
-        elif (
-            one.name == "env"
-            and re.fullmatch(VARIABLE, variable)
-            and not looks_secret(*_pair(value))
-        ):
-            table.setdefault("env", {})[variable] = text
-            parts.append(Part(one.text, How.KEY, f"{where} env"))
-        elif one.name == "health-cmd" and not holds_secret(value):
-            table["ready-command"] = ["sh", "-c", value]
-            parts.append(Part(one.text, How.KEY, f"{where} ready-command"))
-        elif one.name == "name" and value == name:
+        if one.name == "name" and one.value == name:
             parts.append(Part(one.text, How.KEY, where))
         else:
-            parts.append(Part(one.text, How.LEFT, f"{where} has image, env and commands alone"))
+            how, what = _service_option(one.name, one.value or "", table, mounted)
+            parts.append(Part(one.text, how, f"{where} {what}" if what in _OF_SERVICE else what))
     if words and hide_words(words) != words:
         parts.append(Part(shlex.join(words), How.LEFT, CONFIDENTIAL))
+    elif not all(map(facts.is_known, words)):
+        parts.append(Part(shlex.join(words), How.LEFT, _NO_VALUE))
     elif words:
         table["command"] = words
         parts.append(Part(shlex.join(words), How.KEY, f"{where} command"))
     return Row(line=line, command="invoke docker-run", parts=tuple(parts)), table
+
+
+def _service_option(
+    name: str, value: str, table: Settings, mounted: Sequence[str]
+) -> tuple[How, str]:
+    """Put an option into the table of a service; return what became of it."""
+    variable, equals, text = value.partition("=")
+    if name == "env" and not (equals and facts.is_known(text)):
+        return How.LEFT, _NO_VALUE
+    if name == "env" and re.fullmatch(VARIABLE, variable) and not looks_secret(*_pair(value)):
+        table.setdefault("env", {})[variable] = text
+        return How.KEY, "env"
+    if name == "health-cmd" and any(target in value for target in mounted):
+        return How.LEFT, "it is in a volume, which is not carried over"
+    if name == "health-cmd" and not holds_secret(value):
+        table["ready-command"] = ["sh", "-c", value]
+        return How.KEY, "ready-command"
+    return How.LEFT, "has image, env and commands alone"
 
 
 def _pair(text: str) -> tuple[str, str]:

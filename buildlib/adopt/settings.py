@@ -11,6 +11,7 @@ from buildlib.adopt.dockerfile_facts import DockerfileFacts
 from buildlib.adopt.hidden import hide_words
 from buildlib.errors import InputError
 from buildlib.image.platform import parse_platforms
+from buildlib.image.user_and_shell import starts_shell
 
 # What is built where nothing speaks against it: what most servers and developers have.
 _PLATFORMS: Final = ("linux/amd64", "linux/arm64")
@@ -81,6 +82,7 @@ def found_settings(
     _choose_port(found)
     _choose_data(found)
     _choose_health(found, facts, place)
+    _choose_commands(found, facts, place)
     found = {path: one for path, one in found.items() if writable(one.value)}
     # A build arg that gets a value of its own gets no other.
     for path in [path for path in found if path[0] == "inject"]:
@@ -204,6 +206,35 @@ def _choose_health(
     elif port:
         key = ("smoke", "health")
         found[key] = Setting(key, "tcp", f"{place} has no HEALTHCHECK")
+
+
+def is_served(table: Mapping[str, Any]) -> bool:
+    """Return whether a container of an image is known to serve, or to be healthy somehow."""
+    keys = ("port", "commands", *_HEALTH)
+    return any(key in table.get(name, {}) for name in ("smoke", "run") for key in keys)
+
+
+def program_of(facts: DockerfileFacts) -> tuple[str, ...]:
+    """Return what a container's command begins with to run the program; empty: its entrypoint."""
+    words = facts.command.value if facts.command and not facts.entrypoint else ()
+    return words[:1] if not starts_shell(words) else ()
+
+
+def _choose_commands(
+    found: dict[tuple[str, ...], Setting], facts: DockerfileFacts, place: str
+) -> None:
+    """Let smoke run a program that is for a command line: it serves nothing, and has options."""
+    entry = facts.entrypoint
+    if is_served(nested(found.values())) or not entry or not entry.value:
+        return
+    options = facts.command.value if facts.command else ()
+    if starts_shell(entry.value) or not all(word.startswith("-") for word in options):
+        return
+    said = facts.command if facts.command and options else entry
+    name = "CMD" if said is facts.command else "ENTRYPOINT"
+    key = ("smoke", "commands")
+    source = f"{name}, {place} line {said.line}"
+    found[key] = Setting(key, [[*(options or ("--version",))]], source)
 
 
 def writable(value: object) -> bool:

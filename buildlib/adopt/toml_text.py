@@ -31,10 +31,10 @@ def _table(path: Path, table: Mapping[str, object]) -> Iterator[str]:
     if path and (values or not table):
         yield ""
         yield from _comment(description(path))
-        yield f"[{'.'.join(map(_key, path))}]"
+        yield f"[{'.'.join(map(toml_key, path))}]"
     for key, value in values.items():
         yield from _comment(description((*path, key)))
-        yield f"{_key(key)} = {toml_value(value)}"
+        yield f"{toml_key(key)} = {toml_value(value)}"
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _table((*path, key), value)
@@ -69,13 +69,16 @@ def toml_value(value: object) -> str:
         case list() | tuple():
             return f"[{', '.join(map(toml_value, value))}]"
         case Mapping():
-            pairs = ", ".join(f"{_key(name)} = {toml_value(one)}" for name, one in value.items())
+            pairs = ", ".join(
+                f"{toml_key(name)} = {toml_value(one)}" for name, one in value.items()
+            )
             return f"{{ {pairs} }}" if pairs else "{}"
         case _:
             return _quoted(str(value))
 
 
-def _key(name: str) -> str:
+def toml_key(name: str) -> str:
+    """Return a key as TOML has it."""
     return name if _BARE.fullmatch(name) else _quoted(name)
 
 

@@ -17,6 +17,8 @@ from buildlib.adopt.run_lines import RunLine, service_row
 from buildlib.adopt.translation import How, Part, Row, Settings, Translation, own_parts
 from buildlib.image.reference import canonical, parse_reference
 
+# What smoke calls the checks of all ports but the first.
+OTHER_PORTS: Final = "listens on port *"
 _ENV: Final = "set it in the environment of the task"
 # The task that does the same, and why its parts need not be carried over.
 _SIMPLE: Final[Mapping[str, tuple[str, str]]] = {
@@ -250,6 +252,9 @@ class _Translator:
         table = self._of(image).setdefault("run", {}) if run.settings else {}
         for key, value in run.settings.items():
             _join(table, key, value)
+        if "ports" in run.settings and command.words[1:]:
+            # Another command than the image's own may be what listens there.
+            _join(self._of(image).setdefault("smoke", {}), "skip", [OTHER_PORTS])
         return replace(row, image=image)
 
     def _beside(self, line: DockerLine, command: CommandLine) -> Row:

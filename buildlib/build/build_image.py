@@ -317,8 +317,10 @@ def _checked(
         *preflight.unknown_buildx(engine),
         *option_checks.unused_policy(plan, engine),
     ]
+    # An image below another one has no task of its own, and may have been built before.
+    prefix = f"{project.config.name}: " if project.config.name and not task else ""
     for warning in warnings:
-        console.warn(warning)
+        console.warn_once(project.config.image, warning, prefix=prefix)
     about = Recorded(
         task=task,
         project=project,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +55,7 @@ def init(run: Edge, options: InitOptions) -> None:
         template=options.template,
         image=options.image,
         noxfile=NOXFILE if options.noxfile else "",
+        installed=lambda name: bool(shutil.which(name, path=run.env.get("PATH", os.defpath))),
         workflow=_workflow if options.workflow else None,
     )
     found = plan_adoption(run.start, request, run.executor)
@@ -60,9 +63,7 @@ def init(run: Edge, options: InitOptions) -> None:
         run.console.answer(found.as_text())
     written = _written(run, found, options)
     ready = written or not found.changes
-    # Of several images each may need something else.
-    diagnosed = ready and not run.dry and not found.images
-    diagnosis = _diagnosis(run) if diagnosed else None
+    diagnosis = _diagnosis(run) if ready and not run.dry else None
     following = _following(found, options.program)
     if options.as_json:
         groups = diagnosis.as_dict()["groups"] if diagnosis else {}
@@ -95,7 +96,9 @@ def _written(run: Edge, found: Adoption, options: InitOptions) -> bool:
 def _diagnosis(run: Edge) -> Diagnosis:
     # What the first steps need: other programs take longer to answer than these steps take.
     needed = (BUILD, RUN)
-    return diagnose(run.project(), run.executor, run.console, run.today(), groups=needed)
+    # Of several images the first: the machine is the same for all.
+    project = run.projects(())[0]
+    return diagnose(project, run.executor, run.console, run.today(), groups=needed)
 
 
 def short_diagnosis(found: Diagnosis, program: str) -> str:
@@ -113,8 +116,8 @@ def _following(found: Adoption, program: str) -> Sequence[str]:
     program = "buildlib" if beside else program
     only = f" --only {found.serving or found.images[0]}" if found.images else ""
     kept = " --persistent" if any(one.path[-1] == "data-dir" for one in found.settings) else ""
-    run = f"docker-run{only}{kept}"
-    return [f"{program} {one}" for one in ("docker-build", run, "docker-smoke")]
+    run = [] if found.of_files else [f"docker-run{only}{kept}"]
+    return [f"{program} {one}" for one in ("docker-build", *run, "docker-smoke")]
 
 
 def _workflow(prefixes: Mapping[str, Sequence[str]], directory: str) -> str:

@@ -92,9 +92,35 @@ def _variable_problems(env: Mapping[str, str]) -> Iterator[InputError]:
                 hint=f"it is for {OWN_FILE}, or for [tool.buildlib.{key}] in pyproject.toml",
             )
             continue
+        if table := _table_meant(key):
+            yield InputError(
+                f"{name} can't be set: {table} is a table",
+                hint=f"set its keys in {OWN_FILE}, or in [tool.buildlib.{table}] in pyproject.toml",
+            )
+            continue
         known = [one.removeprefix(PREFIX) for one in (*_VARIABLES, *sorted(OTHERS))]
         if close := nearest(name.removeprefix(PREFIX), known, _ALIKE):
             yield InputError(f"unknown variable {name}", hint=f"did you mean {PREFIX}{close}?")
+
+
+def _table_meant(key: str) -> str:
+    """Return the table that a variable is nearly a key of; empty: none."""
+    for table in sorted(_TABLES):
+        if not key.startswith(f"{table}-"):
+            continue
+        rest = key.removeprefix(f"{table}-")
+        schema = key_types.written(_KEYS[table].type)
+        inner = schema.get("additionalProperties")
+        named = [*inner.get("properties", ())] if isinstance(inner, Mapping) else []
+        # Of a table with names of the user's, the key is behind one of these.
+        _, _, behind = rest.partition("-")
+        if table == "images":
+            named = [*_KEYS]
+            if behind and _table_meant(behind):
+                return table
+        if nearest(rest, [*schema.get("properties", ())], _ALIKE) or nearest(behind, named, _ALIKE):
+            return table
+    return ""
 
 
 def check_table(table: Mapping[str, object]) -> dict[str, BuildlibError]:

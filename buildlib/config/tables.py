@@ -88,7 +88,8 @@ def _limit(value: object) -> str:
 
 def _folder(value: object) -> str:
     text = parse_text(value)
-    if not text or text.startswith("/") or ".." in text.split("/"):
+    parts = text.split("/")
+    if text.startswith("/") or ".." in parts or not {*parts} - {"", "."}:
         raise MismatchError("a directory below the project")
     return text
 

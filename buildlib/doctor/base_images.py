@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Final
 
 from buildlib.build.plan import BuildPlan
 from buildlib.build.planner import MIRROR, BuildRequest, configured_base, make_build_plan
 from buildlib.config.config import Config
+from buildlib.config.images import FROM_HERE
 from buildlib.config.tables import BaseImage, Registry
 from buildlib.doctor.check import NOTE, UNASKED, Check, asked, check
 from buildlib.doctor.registries import repository_of
@@ -39,7 +41,18 @@ def for_sources(project: Project, executor: Executor, *, network: bool) -> list[
     found = [asked("Dockerfile", lambda: _name(project, _planned(plan)))]
     if isinstance(plan, BuildlibError):
         return found
-    return [*found, *(_base(project, executor, base, network=network) for base in plan.bases)]
+    bases = dict(_all_bases(project, plan))
+    return [*found, *(_base(one, executor, base, network=network) for base, one in bases.items())]
+
+
+def _all_bases(project: Project, plan: BuildPlan) -> Iterator[tuple[str, Project]]:
+    """Yield the base images of an image, and of those of the repository that it is based on."""
+    yield from ((base, project) for base in plan.bases)
+    known = dict(project.below)
+    for base, below in plan.below:
+        image = configured_base(project.config, base)
+        if image:
+            yield from _all_bases(known[image.source.removeprefix(FROM_HERE)], below)
 
 
 def for_release(project: Project) -> list[Check]:

@@ -102,7 +102,9 @@ def check_line(root: Path, table: MigrationTable, row: Row) -> None:
         return
     text = (root / "buildlib.toml").read_text(encoding="utf-8")
     settings = tomllib.loads(text)
-    settings |= settings.get("images", {}).get(table.names.get(row.image, ""), {})
+    name = table.names.get(row.image, "")
+    own = settings.get("images", {}).get(name, {})
+    settings |= {"image": f"{settings.get('image', '')}/{name}"} | own if own else {}
     words = shlex.split(filled(row.command))[1:]
     secrets = settings.get("secrets", {})
     env = {source["env"]: "x" for source in secrets.values() if "env" in source}

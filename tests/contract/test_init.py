@@ -330,6 +330,7 @@ def test_several_dockerfiles_are_several_images(make: Make) -> None:
     assert done.returncode == 0
     assert done.stdout.endswith("  invoke docker-run --only api\n  invoke docker-smoke\n")
     assert "note: left out: services/web/Dockerfile.dev; " in done.stdout
+    assert "  missing    docker " in done.stdout
     found = tomllib.loads((shop.root / "buildlib.toml").read_text("utf-8"))
     assert found["images"] == {
         "api": {"context": "services/api", "smoke": {"port": 80, "health": "tcp"}},
@@ -524,3 +525,50 @@ def test_the_page_shows_what_is_written(make: Make) -> None:
     # Where it is installed, it names its documentation and its schema.
     head = [line for line in written[:2] if "://" in line]
     assert "".join(written[len(head) :]) == blocks["toml"]
+
+
+def test_the_prefix_of_all_version_tags_is_that_of_the_image(make: Make) -> None:
+    shop = make(remote="git@github.com:You/Shop.git")
+    shop.git("add", "--all")
+    shop.git("commit", "--quiet", "--message", "first")
+    for tag in ("shop-1.9.0", "shop-1.10.0", "stable", "shop-1.10.0rc1"):
+        shop.git("tag", tag)
+    assert "git tag shop-1.10.0\n" in shop.init().stdout
+    shop.init("--yes")
+    assert tomllib.loads((shop.root / "buildlib.toml").read_text("utf-8"))["tag-prefix"] == "shop-"
+    (shop.root / "buildlib.toml").unlink()
+    # Now there are two kinds of versions.
+    shop.git("tag", "web/v1.0.0")
+    assert "tag-prefix" not in shop.init().stdout
+
+
+def test_of_a_directory_of_dockerfiles_the_plain_one_is_taken(make: Make) -> None:
+    shop = make(dockerfile="")
+    shop.write("docker/dockerfile", "FROM scratch\n")
+    shop.write("docker/base.dockerfile", "FROM scratch\n")
+    assert '+dockerfile = "docker/dockerfile"' in shop.init().stdout.splitlines()
+
+
+def test_dockerfiles_that_nothing_builds_are_left_out_if_another_is_built(make: Make) -> None:
+    shop = make(dockerfile="")
+    shop.write("hack/lint.Dockerfile", "FROM scratch\n")
+    shop.write("hack/fmt.Dockerfile", "FROM scratch\n")
+    shop.write("src/Dockerfile", "FROM scratch\n")
+    shop.write("src/Dockerfile.rego", "package docker\n")
+    done = shop.init()
+    assert "there are 2 Dockerfiles: hack/fmt.Dockerfile, hack/lint" in done.stderr
+    assert done.returncode == 2
+    shop.write("Makefile", "image:\n\tdocker build -t acme/shop src\n")
+    done = shop.init()
+    assert done.returncode == 0
+    assert '+context = "src"' in done.stdout.splitlines()
+    assert "note: left out: hack/fmt.Dockerfile, hack/lint.Dockerfile; " in done.stdout
+
+
+def test_an_image_of_files_alone_is_not_run(make: Make) -> None:
+    shop = make("FROM scratch\nCOPY a /\n")
+    done = shop.init("--yes")
+    assert done.stdout.endswith("\nnext:\n  invoke docker-build\n  invoke docker-smoke\n")
+    # There is neither hadolint nor a scanner here.
+    assert 'gates = ["smoke", "policy", "size"]' in done.stdout
+    assert 'rule = "hadolint"' in done.stdout

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterable
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,35 @@ def test_its_description_has_no_link_that_only_works_in_the_repository(
     assert all(link.startswith("https://") for link in links)
     commands = re.findall(r"^invoke (\S+)", metadata["description"], re.MULTILINE)
     assert set(commands) - {"--list"} <= set(collection(ROOT).task_names)
+
+
+def _needed(requirements: Iterable[str], found: dict[str, Distribution]) -> dict[str, Distribution]:
+    """Return what a wheel requires without extras, and what that requires, as it is installed."""
+    for text in requirements:
+        one = Requirement(text)
+        if (one.marker is None or one.marker.evaluate({"extra": ""})) and one.name not in found:
+            found[one.name] = distribution(one.name)
+            _needed(found[one.name].requires or (), found)
+    return found
+
+
+def test_the_wheel_needs_nothing_but_what_it_requires(
+    wheel: zipfile.ZipFile, metadata: RawMetadata, tmp_path: Path
+) -> None:
+    """As `uvx --from WHEEL buildlib init`, whose environment has nothing else."""
+    site, project = tmp_path / "site", tmp_path / "theirs"
+    wheel.extractall(site)
+    for one in _needed(metadata["requires_dist"], {}).values():
+        for name in {file.parts[0] for file in one.files or ()} - {"..", "__pycache__"}:
+            if not (site / name).exists():
+                (site / name).symlink_to(str(one.locate_file(name)))
+    project.mkdir()
+    (project / "Dockerfile").write_text("FROM scratch\n", encoding="utf-8")
+    env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(site)}
+    argv = [sys.executable, "-S", "-m", "buildlib", "init", "--yes"]
+    done = subprocess.run(argv, cwd=project, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (project / "buildlib.toml").is_file()
 
 
 def test_the_wheel_serves_a_repository_that_is_not_this_one(

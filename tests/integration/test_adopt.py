@@ -1,4 +1,7 @@
-"""Six repositories of the corpus, for real: built, run, smoked and published to a registry."""
+"""Repositories of the corpus, for real: built, run, smoked and published to a registry.
+
+With nothing but what `init` writes, and the lines that its output says to add.
+"""
 
 from __future__ import annotations
 
@@ -7,50 +10,59 @@ import os
 import re
 import secrets
 import shlex
+import shutil
 import subprocess
+import sys
+import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
 from adoptcorpus import FOLDER, Repository, read, to_toml
-from conftest import GOTOOLS, Checkout, docker, git, remove_images
+from conftest import GOTOOLS, Checkout, docker, git, remove_images, run_process
 from registries import Server, docker_config, registry
 
-from buildlib.adopt.configuration import Package
-from buildlib.adopt.files import write_all
-from buildlib.adopt.plan import AdoptionRequest, plan_adoption
 from buildlib.adopt.sources import docker_lines
 from buildlib.containers.plan import OWNER
 from buildlib.executor import PlumbumExecutor
-from buildlib.image.platform import engine_platform
 
 pytestmark = [pytest.mark.release, pytest.mark.usefixtures("engine")]
-# Each with what its program is called on a command line; None: it serves.
-CHOSEN: Mapping[str, list[str] | None] = {
-    "go-plain": [],
-    "python-args": None,
-    "node-compose-command": None,
-    "rust-shell": ["app"],
-    "c-lower": [],
-    "static-nginx": None,
-}
+CHOSEN = (
+    "go-plain",
+    "python-args",
+    "node-compose-command",
+    "rust-shell",
+    "c-lower",
+    "static-nginx",
+)
+FOREIGN = tuple(sorted(path.stem for path in FOLDER.glob("foreign-*.txt")))
 # The programs that their Dockerfiles start, as far as they use them: all come to one server.
+_BUILT = 'out=/app; while [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done; cp {} "$out"'
 TOOLS = {
-    "go": "cp /usr/local/bin/server /app",
+    "go": _BUILT.format("/usr/local/bin/server"),
     "cargo": "mkdir -p /target && cp /usr/local/bin/server /target/app",
     "cc": "cp /usr/local/bin/server /a.out",
-    "python": "PORT=8000 exec server",
-    "node": "PORT=3000 exec server",
+    "make": 'for one; do true; done; cp /usr/local/bin/server "${one#DESTDIR=}"',
+    "python": 'case "$1" in make*) exit 0;; esac; PORT=${PORT:-8000} exec server',
+    "gunicorn": "PORT=80 exec server",
+    "node": 'case "$1" in healthcheck*) exit 0;; esac; PORT=${PORT:-3000} exec server',
+    "registry": "exec server",
+    "git": "echo v1.2.3",
+    "curl": "exec wget -q -O /dev/null http://localhost:${PORT:-80}/",
+    "tini": 'shift; exec "$@"',
+    "dumb-init": 'shift; exec "$@"',
+    **dict.fromkeys(("apk", "apt-get", "autoreconf", "npm", "pip", "pip3"), ":"),
 }
 SERVER = """\
 package main
 
 import (
 	"fmt"
-	"net/http"
+	"net"
 	"os"
 )
 
@@ -63,8 +75,16 @@ func main() {
 	if port == "" {
 		port = "80"
 	}
-	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("hello")) })
-	http.ListenAndServe(":"+port, nil)
+	server, err := net.Listen("tcp", ":"+port)
+	for err == nil {
+		connection, failed := server.Accept()
+		if failed != nil {
+			return
+		}
+		connection.Read(make([]byte, 4096))
+		fmt.Fprint(connection, "HTTP/1.0 200 OK\\r\\n\\r\\nhello")
+		connection.Close()
+	}
 }
 """
 
@@ -80,19 +100,25 @@ def base(server: Server, alpine: str, tmp_path_factory: pytest.TempPathFactory) 
     """Return a base image in that registry which has the programs of them all."""
     root = tmp_path_factory.mktemp("base")
     (root / "main.go").write_text(SERVER, encoding="utf-8")
-    env = {**os.environ, "CGO_ENABLED": "0", "GO111MODULE": "off"}
-    argv = [GOTOOLS.go_command(os.environ), "build", "-o", "bin/server", "main.go"]
-    subprocess.run(argv, cwd=root, env=env, check=True)
-    for name, text in TOOLS.items():
-        (root / "bin" / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
-        (root / "bin" / name).chmod(0o755)
+    for arch in ("amd64", "arm64"):
+        env = {**os.environ, "CGO_ENABLED": "0", "GO111MODULE": "off", "GOARCH": arch}
+        argv = [GOTOOLS.go_command(os.environ), "build", "-o", f"{arch}/server", "main.go"]
+        subprocess.run(argv, cwd=root, env=env, check=True)
+        for name, text in TOOLS.items():
+            (root / arch / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+            (root / arch / name).chmod(0o755)
     mapped = tomllib.loads(Path(os.environ["BUILDLIB_BASE_IMAGES"]).read_text("utf-8"))
     source = mapped["base-images"][alpine]
     source = source if isinstance(source, str) else source["source"]
     name = f"{server.host}/base/all:1"
-    text = 'FROM base\nCOPY bin /usr/local/bin\nCMD ["server"]\n'
+    users = {"root": 0, "guest": 405, "node": 1000}
+    lines = (f"{user}:x:{number}:{number}::/:/bin/sh\n" for user, number in users.items())
+    (root / "passwd").write_text("".join(lines), encoding="utf-8")
+    text = "FROM base\nARG TARGETARCH\nCOPY $TARGETARCH /usr/local/bin\n"
+    text += 'COPY passwd /etc/passwd\nCOPY passwd /etc/group\nCMD ["server"]\n'
     (root / "Dockerfile").write_text(text, encoding="utf-8")
     words = ["--build-context", f"base={source}", "--provenance=false"]
+    words += ["--platform", "linux/amd64,linux/arm64"]
     words += ["--output", f"type=image,name={name},push=true", str(root)]
     env = {**os.environ, "DOCKER_CONFIG": str(docker_config(root / "docker", server.host))}
     subprocess.run(["docker", "buildx", "build", *words], env=env, capture_output=True, check=True)
@@ -100,76 +126,130 @@ def base(server: Server, alpine: str, tmp_path_factory: pytest.TempPathFactory) 
     docker("image", "rm", name, check=False)
 
 
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a PATH with docker and git alone: no gate has a program of its own."""
+    folder = tmp_path_factory.mktemp("programs")
+    for name in ("docker", "git"):
+        found = shutil.which(name)
+        assert found
+        (folder / name).symlink_to(found)
+    return f"{folder}:/usr/bin:/bin"
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A repository after `init`, and what its output says.
+
+    Args:
+        settings: those that `init` wrote, and those that it asked for.
+        following: the commands to try.
+    """
+
+    checkout: Checkout
+    settings: Mapping[str, Any]
+    following: Sequence[Sequence[str]]
+
+    @property
+    def images(self) -> list[str]:
+        image = self.settings["image"]
+        tables = self.settings.get("images", {})
+        return [one.get("image", f"{image}/{name}") for name, one in tables.items()] or [image]
+
+    def run(self, *words: str) -> str:
+        done = self.checkout.invoke(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.mark.parametrize("name", [*CHOSEN, *FOREIGN])
 def test_a_repository_is_built_run_smoked_and_published(
-    name: str, server: Server, base: str, tmp_path: Path
+    name: str, server: Server, base: str, programs: str, tmp_path: Path
 ) -> None:
     repository = read(FOLDER / f"{name}.txt")
     image = f"buildlib-test-{secrets.token_hex(4)}"
-    command = CHOSEN[name]
-    smoke: dict[str, object] = {"policy": False}
-    if command is not None:
-        smoke["commands"] = [{"run": [*command, "--version"], "stdout": "^1.0"}]
-    root = _written(repository, tmp_path / name, f"{server.host}/{image}", smoke)
     bases = tmp_path / "bases.toml"
-    names = re.findall(r"^FROM (\S+)", repository.files["Dockerfile"], re.MULTILINE)
-    others = {one: f"docker-image://{base}" for one in names if ":" in one}
+    names = repository.about.get("bases", "").split(", ")
+    names += re.findall(r"^FROM (\S+:\S+)", repository.files.get("Dockerfile", ""), re.MULTILINE)
+    others = {one: f"docker-image://{base}" for one in names if one and "$" not in one}
     bases.write_text(to_toml({"base-images": others}), encoding="utf-8")
     env = {
         "BUILDLIB_BASE_IMAGES": str(bases),
         "DOCKER_CONFIG": str(docker_config(tmp_path / "docker", server.host)),
+        "PATH": programs,
     }
-    checkout = Checkout(root, f"{server.host}/{image}", env)
+    root = tmp_path / name
+    root.mkdir()
+    adopted = _adopted(repository, Checkout(root, image, env), server, base)
     try:
-        _check(checkout, server, image, command)
+        _check(adopted, server)
     finally:
-        for left in docker("ps", "-aq", "--filter", f"label={OWNER}={checkout.image}").split():
-            docker("rm", "--force", "--volumes", left, check=False)
-        remove_images(checkout.image)
+        for one in adopted.images:
+            for left in docker("ps", "-aq", "--filter", f"label={OWNER}={one}").split():
+                docker("rm", "--force", "--volumes", left, check=False)
+            remove_images(one)
 
 
-def _written(repository: Repository, root: Path, image: str, smoke: dict[str, object]) -> Path:
-    """Write a repository whose image has another name, what `init` adds, and a first version."""
-    known = repository.expected["image"]
-    files = {name: text.replace(known, image) for name, text in repository.files.items()}
+def _adopted(repository: Repository, checkout: Checkout, server: Server, base: str) -> Adopted:
+    """Let `init` write what it writes into a repository of these files, and do what it says."""
+    root, image = checkout.root, checkout.image
+    services = repository.about.get("services", "")
+    known = repository.expected.get("image", "")
+    files = repository.files
+    if known:
+        files = {
+            name: text.replace(known, f"{server.host}/{image}") for name, text in files.items()
+        }
+    if services:
+        files = {name: text.replace(services, base) for name, text in files.items()}
     replace(repository, files=files).write(root)
     git(root, "init", "--quiet", "--initial-branch=main")
-    write_all(plan_adoption(root, AdoptionRequest(root, Package())).changes)
-    configuration = root / "buildlib.toml"
-    settings = tomllib.loads(configuration.read_text(encoding="utf-8"))
-    # The programs of its base are for this machine.
-    settings["platforms"] = [str(engine_platform())]
-    settings["registries"] = {"here": {"repository": image}}
-    settings["smoke"] = settings.get("smoke", {}) | smoke
-    configuration.write_text(to_toml(settings), encoding="utf-8")
+    git(root, "remote", "add", "origin", f"https://github.com/{image}/shop.git")
     git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "first")
-    git(root, "tag", "v1.2.3")
-    return root
+    git(root, "commit", "--quiet", "--message", "as it was")
+    prefix = repository.about.get("prefix", "v")
+    git(root, "tag", f"{prefix}1.2.2")
+    argv = [sys.executable, "-m", "buildlib", "init", "--yes"]
+    begun = run_process(argv, root, checkout.environment({}))
+    assert begun.returncode == 0, begun.stdout + begun.stderr
+    asked = re.findall(r"^add to buildlib.toml, .*:\n((?:  .*\n)+)", begun.stdout, re.MULTILINE)
+    # Where it is pushed to is the user's choice.
+    lines = textwrap.dedent("".join(asked)).replace("ghcr.io/", f"{server.host}/")
+    configuration = root / "buildlib.toml"
+    with configuration.open("a", encoding="utf-8") as file:
+        file.write(f"\n{lines}")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "use buildlib")
+    git(root, "tag", f"{prefix}1.2.3")
+    following = begun.stdout.partition("\nnext:\n")[2].splitlines()
+    settings = tomllib.loads(configuration.read_text(encoding="utf-8"))
+    return Adopted(checkout, settings, [shlex.split(line)[1:] for line in following])
 
 
-def _check(checkout: Checkout, server: Server, image: str, command: list[str] | None) -> None:
-    def run(*words: str) -> str:
-        done = checkout.invoke(*words)
-        print(f"$ {words}\n{done.stdout}{done.stderr}")
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    run("docker-build")
-    if command is None:
-        ran = json.loads(run("docker-run", "--detach", "--port", "0", "--json"))
+def _check(adopted: Adopted, server: Server) -> None:
+    for words in adopted.following:
+        if words[0] != "docker-run":
+            adopted.run(*words)
+            continue
+        only = words[words.index("--only") + 1] if "--only" in words else ""
+        smoke = adopted.settings.get("smoke", {})
+        smoke = adopted.settings["images"][only].get("smoke", {}) if only else smoke
+        if not smoke.get("port"):
+            (command,) = smoke["commands"]
+            assert "1.0" in adopted.run(*words, "--args", shlex.join(command))
+            continue
+        ran = json.loads(adopted.run(*words, "--detach", "--port", "0", "--json"))
         with urlopen(ran["address"]) as answer:
             assert answer.read() == b"hello"
-        run("docker-stop")
-    else:
-        assert "1.0" in run("docker-run", "--args", shlex.join([*command, "--version"]))
-    gates = ("scan", "sbom", "policy", "sign", "size")
-    skipped = [word for gate in gates for word in ("--skip-gate", gate)]
-    reason = ("--reason", "they are those of other tests", "--json")
-    receipt = json.loads(run("docker-publish", *skipped, *reason))
-    states = {gate["gate"]: gate["state"] for gate in receipt["gates"]}
-    assert states["smoke"] == "passed"
-    assert set(server.tags(image)) >= {"1.2.3", "1.2", "1", "latest"}
+        adopted.run("docker-stop", *(["--only", only] if only else []))
+    receipts = json.loads(adopted.run("docker-publish", "--json"))
+    for receipt in receipts.get("images", {"": receipts}).values():
+        states = {gate["gate"]: gate["state"] for gate in receipt["gates"]}
+        passed = {gate for gate, state in states.items() if state == "passed"}
+        assert passed == {"smoke", "policy", "size"}, states
+    for one in adopted.images:
+        path = one.partition("/")[2]
+        assert set(server.tags(path)) >= {"1.2.3", "1.2", "1", "latest"}
 
 
 def test_a_bake_file_in_hcl_is_read_by_the_buildx_at_hand(tmp_path: Path) -> None:

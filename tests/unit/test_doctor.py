@@ -24,12 +24,12 @@ from buildlib.doctor.report import (
 from buildlib.errors import InputError
 from buildlib.executor import Completed
 from buildlib.git.facts import NoGit
-from buildlib.project import Project
+from buildlib.project import Project, load_project
 from buildlib.registry.repository import Repository
 from buildlib.registry.transport import LATER
 from buildlib.retry import LaterError
 
-from fakes import DOCKER_INFO, FakeExecutor, a_project, write_project
+from fakes import DOCKER_INFO, FakeExecutor, a_project, git_facts, write_project
 
 INSPECTED = Completed(code=0, stdout="Name: x\nPlatforms: linux/amd64*\n")
 
@@ -148,6 +148,30 @@ def test_what_was_not_asked_is_not_good(tmp_path: Path) -> None:
     for name in ("registry ghcr", "signing key", "base image alpine:3.22"):
         assert told[name].state == UNASKED
         assert "invoke doctor --for" in told[name].fix
+
+
+def test_the_base_images_of_the_images_below_are_needed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildlib.project.read_git_facts", lambda *_, **__: git_facts())
+    files = {
+        "buildlib.toml": '[images.web]\ndockerfile = "web"\n'
+        'base-images = { "b:l" = "image:base" }\n'
+        '[images.base]\ndockerfile = "base"\n'
+        'base-images = { "alpine:3" = "oci-layout:///nowhere" }\n',
+        "web": "FROM golang:1 AS build\nFROM b:l\nCOPY --from=build /a /\n",
+        "base": "FROM alpine:3\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    project = load_project(tmp_path, {}, now=0, image="web")
+    found = _by_name(_diagnose(project, _docker()))
+    assert {name for name in found if name.startswith("base image ")} == {
+        "base image golang:1",
+        "base image alpine:3",
+    }
+    # By the configuration of the image that names it.
+    assert "/nowhere" in "".join(found["base image alpine:3"].as_lines())
 
 
 def test_without_a_dockerfile_nothing_can_be_built(tmp_path: Path) -> None:

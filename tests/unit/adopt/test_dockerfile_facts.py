@@ -138,3 +138,26 @@ def test_what_can_not_be_understood_is_no_error(text: str) -> None:
 def test_a_byte_order_mark_and_windows_line_ends_do_not_matter() -> None:
     facts = read_facts("\ufeffFROM x\r\nEXPOSE 8080\r\nUSER 7\r\n")
     assert ([one.value for one in facts.ports], facts.uid) == ([8080], 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('FROM x\nENTRYPOINT ["/app"]\nCMD ["-h"]', ("/app", "-h")),
+        ('FROM x\nCMD ["-h"]\nENTRYPOINT ["/app"]', ("/app", "-h")),
+        # An entrypoint resets the command of the stage below, as BuildKit does.
+        ('FROM x AS base\nCMD ["a"]\nFROM base\nENTRYPOINT ["/app"]', ("/app",)),
+        ("FROM x\nCMD app --serve", ("/bin/sh", "-c", "app --serve")),
+        ('FROM x\nENTRYPOINT ["/app"]\nENTRYPOINT []', ()),
+        ("FROM x", ()),
+    ],
+)
+def test_a_container_starts_entrypoint_and_command(text: str, words: tuple[str, ...]) -> None:
+    assert read_facts(text).main_command == words
+
+
+def test_an_image_of_files_starts_nothing() -> None:
+    assert read_facts("FROM x AS build\nCMD a\nFROM scratch\nCOPY --from=build / /").is_of_files
+    assert not read_facts("FROM scratch\nCMD ['a']").is_of_files
+    # Its base may start something.
+    assert not read_facts("FROM x").is_of_files

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from buildlib.adopt.evidence import DockerLine
 from buildlib.adopt.facts import for_shell, split_image, with_facts
 from buildlib.adopt.hidden import CONFIDENTIAL
 from buildlib.adopt.migration import MigrationTable, migration_table
-from buildlib.adopt.translate import translate
+from buildlib.adopt.translate import OTHER_PORTS, translate
 from buildlib.adopt.translation import How, Translation
+from buildlib.smoke.checks import port_check
 
 DOCKERFILE = "FROM scratch\nARG VERSION\nARG REVISION\nARG X\nCOPY a /\n"
 
@@ -475,3 +477,40 @@ def test_a_version_that_inject_passes_is_not_given_as_well(tmp_path: Path) -> No
     assert first.command == "invoke docker-build"
     assert any("as [inject] says" in part.what for part in first.parts)
     assert "--build-arg" in second.command
+
+
+def test_ports_of_another_command_are_not_for_smoke(tmp_path: Path) -> None:
+    line = "docker run -p 80:80 -p 9229:9229 acme/app"
+    _, settings, _ = one(tmp_path, line)
+    assert settings == {"run": {"port": 80, "ports": ["9229:9229"]}}
+    _, settings, _ = one(tmp_path, f"{line} node --inspect=0.0.0.0:9229")
+    assert settings["smoke"] == {"skip": [OTHER_PORTS]}
+    assert fnmatchcase(port_check(9229), OTHER_PORTS)
+
+
+def test_a_command_without_a_value_is_not_for_a_service(tmp_path: Path) -> None:
+    text = """services:
+  app: {build: ., depends_on: [db, cache]}
+  db: {image: postgres, command: 'postgres -c "port=${PORT}"'}
+  cache: {image: redis, command: 'redis-server --port ${CACHE:-6380}'}
+"""
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    (tmp_path / "compose.yaml").write_text(text, encoding="utf-8")
+    table = migration_table(tmp_path)
+    assert table.translation.settings["run"]["services"] == {
+        "db": {"image": "postgres"},
+        "cache": {"image": "redis", "command": ["redis-server", "--port", "6380"]},
+    }
+    (row,) = [row for row in table.rows if row.line.where == "service db"]
+    assert [part.what for part in row.left] == ["it has no value in the file"]
+
+
+def test_a_check_that_is_in_a_volume_is_not_carried_over(tmp_path: Path) -> None:
+    text = """services:
+  app: {build: ., depends_on: [db]}
+  db: {image: postgres, volumes: ["./checks:/checks"], healthcheck: {test: /checks/db.sh}}
+"""
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    (tmp_path / "compose.yaml").write_text(text, encoding="utf-8")
+    found = migration_table(tmp_path).translation.settings["run"]["services"]
+    assert found == {"db": {"image": "postgres"}}

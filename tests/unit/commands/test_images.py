@@ -83,10 +83,18 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _build(run: Run, batch: Batch, *, as_json: bool = False) -> None:
-    projects = Background(lambda: load_projects(run.start, {"VERSION": "1.2.3"}, now=1_800_000_000))
+def _build(
+    run: Run,
+    batch: Batch,
+    *,
+    as_json: bool = False,
+    request: BuildRequest | None = None,
+    chosen: Sequence[str] = (),
+) -> None:
+    env = {"VERSION": "1.2.3"}
+    projects = Background(lambda: load_projects(run.start, env, now=1_800_000_000, only=chosen))
     beginning = Beginning(Background(lambda: projects.get()[0]), None, projects)
-    build_images(run, beginning, batch, BuildRequest(), as_json=as_json)
+    build_images(run, beginning, batch, request or BuildRequest(), as_json=as_json)
 
 
 def _built(docker: Docker) -> list[str]:
@@ -127,6 +135,25 @@ def test_each_has_outputs_of_its_own_in_a_workflow(root: Path, tmp_path: Path) -
     ]
     assert "\n1.2.3\n" in text
     assert "\nsha256:d\n" in text
+
+
+def test_a_warning_about_an_image_is_printed_once(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "web").write_text("FROM base:local\nARG USED\n", encoding="utf-8")
+    request = BuildRequest(build_args=("USED=1",))
+    _build(Run(root, Docker()), Batch(), request=request)
+    # Of base, which web is built on again, and of api.
+    expected = ["warning: the Dockerfile declares no ARG USED; it declares none"] * 2
+    found = capsys.readouterr().err.splitlines()
+    assert [line for line in found if line.startswith("warning: ")] == expected
+    only = Batch(names=("web",))
+    _build(Run(root, Docker()), only, request=request, chosen=("web",))
+    # Nothing else has said of which image it is.
+    found = capsys.readouterr().err.splitlines()
+    assert [line for line in found if line.startswith("warning: ")] == [
+        "warning: base: the Dockerfile declares no ARG USED; it declares none"
+    ]
 
 
 def test_independent_images_are_built_at_the_same_time(

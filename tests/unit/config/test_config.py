@@ -80,6 +80,30 @@ def test_a_variable_that_is_nearly_one_of_ours_is_refused(
     assert caught.value.hint == f"did you mean BUILDLIB_{meant}?"
 
 
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("RUN_PORT", "run"),
+        ("RUN_PORTT", "run"),
+        ("SMOKE_COMMAND", "smoke"),
+        ("IMAGES_API_PLATFROMS", "images"),
+        ("IMAGES_API_RUN_PORT", "images"),
+        ("REGISTRIES_GHCR_REPOSITORY", "registries"),
+    ],
+)
+def test_a_variable_for_a_key_of_a_table_is_refused(tmp_path: Path, name: str, table: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(_write(tmp_path, 'image = "thing"\n'), {f"BUILDLIB_{name}": "x"})
+    assert caught.value.what == f"BUILDLIB_{name} can't be set: {table} is a table"
+
+
+@pytest.mark.parametrize("folder", [".", "./", "./.", "/data", "a/../b"])
+def test_the_data_is_in_a_directory_of_its_own(tmp_path: Path, folder: str) -> None:
+    text = f'image = "thing"\nrun.data-dir = "{folder}"\n'
+    with pytest.raises(InputError, match=r"run\.data-dir .* must be a directory below the project"):
+        load_config(_write(tmp_path, text), {})
+
+
 def test_variables_of_others_and_empty_ones_are_left_alone(tmp_path: Path) -> None:
     env = dict.fromkeys([*OTHERS - {BASE_IMAGES}, "BUILDLIB_RUN_ID", "BUILDLIB_TOKEN"], "x")
     root = _write(tmp_path, 'image = "thing"\n')
