@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
+from buildlib.background import Background
 from buildlib.files import counted
 
 # Less is told in kB.
@@ -134,8 +135,7 @@ class Repeated:
         """Start the thread."""
         self._do, self._every, self._first = do, every, first
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._running = Background(self._run)
 
     def _run(self) -> None:
         wait = self._first
@@ -146,7 +146,7 @@ class Repeated:
     def stop(self) -> None:
         """Return once it is over."""
         self._ended.set()
-        self._thread.join()
+        self._running.wait()
 
 
 # Kept for the message when the step fails; what was printed before is on the screen anyway.

@@ -18,10 +18,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BufferedReader
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from buildlib import interrupts
+from buildlib.background import Background
 from buildlib.errors import CancelledError, InputError, TimedOutError, ToolError
+
+T = TypeVar("T")
 
 # How long an interrupted process may take to end by itself before it is killed, in seconds:
 # buildx needs a moment to cancel the build inside the engine.
@@ -184,7 +187,7 @@ class PlumbumExecutor:
             TimedOutError: it took longer than `timeout` seconds (exit 4).
             CancelledError: the user interrupted (exit 130).
         """
-        return self._captured(argv, None, timeout, env)
+        return self._captured(argv, subprocess.DEVNULL, timeout, env)
 
     def feed(self, argv: Sequence[str], text: str, *, timeout: float | None = None) -> Completed:
         """Run to the end with `text` on its standard input, and capture both streams.
@@ -194,22 +197,34 @@ class PlumbumExecutor:
         Raises:
             ToolError, TimedOutError, CancelledError: as `run`.
         """
-        return self._captured(argv, text.encode(), timeout)
+        # `communicate` sends nothing more once it was waited for in vain: CPython up to 3.13.
+        source, sink = os.pipe()
+
+        def give() -> None:
+            with contextlib.suppress(BrokenPipeError), os.fdopen(sink, "wb") as file:
+                file.write(text.encode())
+
+        try:
+            Background(give)
+            return self._captured(argv, source, timeout)
+        finally:
+            os.close(source)
 
     def _captured(
         self,
         argv: Sequence[str],
-        given: bytes | None,
+        stdin: int,
         timeout: float | None,
         env: Mapping[str, str] = NOTHING,
     ) -> Completed:
         pipe = subprocess.PIPE
-        stdin = subprocess.DEVNULL if given is None else pipe
         with self._process(argv, stdin=stdin, stdout=pipe, stderr=pipe, env=env) as process:
-            try:
-                out, err = process.communicate(given, timeout=timeout)
-            except subprocess.TimeoutExpired as error:
-                raise TimedOutError(f"{argv[0]} did not answer within {timeout:g} s") from error
+            for turn in interrupts.turns(timeout):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    out, err = process.communicate(timeout=turn)
+                    break
+            else:
+                raise TimedOutError(f"{argv[0]} did not answer within {timeout:g} s")
         said, complained = (text.decode(errors="replace") for text in (out, err))
         return Completed(code=process.returncode, stdout=said, stderr=complained)
 
@@ -227,7 +242,7 @@ class PlumbumExecutor:
         ) as process:
             for line in _lines(cast("BufferedReader", process.stdout), watch):
                 on_line(line)
-            return int(process.wait())
+            return _code(process)
 
     def attach(
         self,
@@ -242,11 +257,7 @@ class PlumbumExecutor:
             ToolError, CancelledError, Exception: as `stream`.
         """
         with self._process(argv, stdin=None, stdout=None, stderr=None, env=env) as process:
-            while watch:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    return int(process.wait(timeout=watch.every))
-                watch.ask()
-            return int(process.wait())
+            return _code(process, watch)
 
     @contextlib.contextmanager
     def serve(self, argv: Sequence[str], log: Path) -> Iterator[Callable[[], bool]]:
@@ -471,13 +482,34 @@ def _is_binary(path: str) -> bool:
         return False
 
 
+def _wait(ready: Callable[[float], T], watch: Watch | None) -> T:
+    """Wait until something is ready, and return it; ask what the watch asks meanwhile."""
+    while True:
+        for turn in interrupts.turns(watch.every if watch else None):
+            if found := ready(turn):
+                return found
+        if watch:
+            watch.ask()
+
+
+def _code(process: subprocess.Popen[bytes], watch: Watch | None = None) -> int:
+    """Wait for the end of a process, and return its code."""
+
+    def ended(seconds: float) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=seconds)
+        return process.returncode is not None
+
+    _wait(ended, watch)
+    return int(process.returncode)
+
+
 def _chunks(stream: BufferedReader, watch: Watch | None) -> Iterator[bytes]:
     """Yield what comes, as it comes: never does `read1` keep anything back in its buffer."""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
-            while watch and not selector.select(watch.every):
-                watch.ask()
+            _wait(selector.select, watch)
             chunk = stream.read1(_CHUNK)
             if not chunk:
                 return

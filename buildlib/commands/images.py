@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from buildlib.background import first_ended
 from buildlib.build.argv import build_line
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.changed import changed_images
@@ -132,7 +133,7 @@ class _Flow:
                             waiting.remove(project)
                             if not self._has_failed_below(project):
                                 running[pool.submit(self._labelled, project)] = project
-                    for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                    for ended in first_ended(running):
                         self._end(running.pop(ended), ended.result)
             except BaseException:
                 # The processes of the others end, and they remove what they made.

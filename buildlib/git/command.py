@@ -22,8 +22,6 @@ _FATAL: Final = "fatal: "
 _ENV: Final = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
 _SILENT: Final = {"GIT_TERMINAL_PROMPT": "0"}
 _NOTHING: Final[Mapping[str, str]] = {}
-# How long git is waited for at a time, in seconds.
-_LOOK: Final = 1.0
 
 # One length of an abbreviated commit for every user, as versions and tags are made of it.
 _ABBREVIATION: Final = ("core.abbrev", "auto")
@@ -108,20 +106,16 @@ def ask_ahead(root: Path) -> Ahead:
     )
 
 
-def _output(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """Return what a process printed, at its end."""
-    while True:
-        # A signal that comes just before a wait is noticed only after it: none is without end.
-        with suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=_LOOK)
-
-
 def _finished(
     process: subprocess.Popen[bytes], root: Path, arguments: tuple[str, ...]
 ) -> GitResult:
     """Wait for git, one of CHILDREN, and read what it printed; interrupted, it is ended."""
+    out = err = b""
     try:
-        out, err = _output(process)
+        for turn in interrupts.turns():
+            with suppress(subprocess.TimeoutExpired):
+                out, err = process.communicate(timeout=turn)
+                break
     except BaseException:
         interrupts.end(process)
         raise

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -27,6 +25,7 @@ from buildlib.errors import (
     collected,
     raise_problems,
 )
+from buildlib.files import locked
 from buildlib.image.archive import open_archive
 from buildlib.image.reference import canonical
 from buildlib.project import Project
@@ -99,18 +98,14 @@ class PublishContext:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Allow one publication at a time in a project."""
-    # The directory itself is locked: no lock file is left, and the lock ends with the process.
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(folder, waits=False))
         except BlockingIOError:
             raise TransientError(
                 "another publication is running here", hint="wait for it, and look at its receipt"
             ) from None
         yield
-    finally:
-        os.close(handle)
 
 
 def _still_there(before: Receipt, plan: PublishPlan) -> dict[str, TargetRecord]:

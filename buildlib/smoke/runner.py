@@ -6,14 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
 
 from buildlib import interrupts
-from buildlib.background import Background
+from buildlib.background import Background, first_ended
 from buildlib.build.argv import buildx_commands
 from buildlib.build.build_image import build_image, plan_build
 from buildlib.build.planner import BuildRequest
@@ -240,10 +240,13 @@ class SmokeFlow:
             try:
                 with interrupts.held():
                     runs += [pool.submit(self._one, subject, found) for subject in subjects]
-                # One that can't be run at all ends the others.
-                wait(runs, return_when=FIRST_EXCEPTION)
-                if any(run.done() and run.exception() for run in runs):
-                    self._cancel(runs)
+                left = set(runs)
+                while left:
+                    left -= (done := first_ended(left))
+                    if any(run.exception() for run in done):
+                        # One that can't be run at all ends the others.
+                        self._cancel(runs)
+                        break
             except BaseException:
                 self._cancel(runs)
                 raise
