@@ -15,8 +15,10 @@ T = TypeVar("T")
 
 
 def first_ended(running: Collection[Future[T]]) -> set[Future[T]]:
-    """Wait until one of some calls has ended, and return those that have."""
+    """Wait until one of some calls has ended, and return those that have; of none, none."""
     ended = Event()
+    if not running:
+        ended.set()
     for one in running:
         one.add_done_callback(lambda _: ended.set())
     any(map(ended.wait, interrupts.turns()))

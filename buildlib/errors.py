@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 
 def did_you_mean(word: object, known: Iterable[str], *, where: str = "") -> str:
@@ -124,6 +124,9 @@ class CancelledError(BuildlibError):
 
     exit_code = 130
     kind = "interrupted"
+
+
+NOT_BEGUN: Final = CancelledError("not begun", why="the task ended before")
 
 
 class ProblemsError(BuildlibError):

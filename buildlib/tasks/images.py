@@ -16,7 +16,14 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 from buildlib.commands.session import Batch, Chosen
-from buildlib.errors import BuildlibError, InputError, collected, in_image, raise_problems
+from buildlib.errors import (
+    NOT_BEGUN,
+    BuildlibError,
+    InputError,
+    collected,
+    in_image,
+    raise_problems,
+)
 from buildlib.tasks.session import (
     answer,
     choosing,
@@ -325,7 +332,7 @@ def _each(
     run: Callable[[], None], names: Sequence[str], *, as_json: bool, keep_going: bool
 ) -> None:
     """Run a task for each image; as JSON, answer with all of their answers."""
-    answers: dict[str, Any] = {}
+    answers: dict[str, Any] = {name: {"error": NOT_BEGUN.as_dict()} for name in names}
     codes: list[int] = []
     try:
         for name in names:

@@ -112,6 +112,7 @@ def test_a_thread_is_waited_for_in_short_turns(waits: list[float | None]) -> Non
     one: Future[int] = Future()
     threading.Timer(0.1, one.set_result, (7,)).start()
     assert first_ended([one, Future()]) == {one}
+    assert first_ended(list[Future[int]]()) == set()
     assert Background(late).get() == 7
     assert not Background(late).wait(0)
     Repeated(lambda: time.sleep(0.1), every=0, first=0).stop()
