@@ -75,7 +75,6 @@ class Board:
     """All that runs now, and how much there has been."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._lock = threading.Lock()
         self._activities: list[Activity] = []
         self._sources: list[Source] = []
@@ -132,7 +131,6 @@ class Repeated:
     """
 
     def __init__(self, do: Callable[[], None], *, every: float, first: float) -> None:
-        """Start the thread."""
         self._do, self._every, self._first = do, every, first
         self._ended = threading.Event()
         self._running = Background(self._run)

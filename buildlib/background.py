@@ -36,7 +36,6 @@ class Background(Generic[T]):
     """
 
     def __init__(self, function: Callable[[], T]) -> None:
-        """Begin."""
         self._function = function
         self._results: list[T] = []
         self._error: BaseException | None = None

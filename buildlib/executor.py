@@ -135,7 +135,6 @@ class PlumbumExecutor:
     """
 
     def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
-        """Keep the environment and the directory for every process."""
         from plumbum import local  # noqa: PLC0415 - slow to load, and a dry run starts nothing
 
         self._local = local
@@ -388,7 +387,6 @@ class Cancellable:
     """
 
     def __init__(self, executor: Executor, why: str) -> None:
-        """Keep what starts them."""
         # It goes on for what cleans up.
         self.always, self._why = executor, why
         self._cancelled = threading.Event()

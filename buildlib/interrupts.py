@@ -71,7 +71,6 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        """Start with nothing heard."""
         self.permanent = self.pending = self.ended = self.hurried = False
         self.starting: list[None] = []
         self.tasks = self.held = 0

@@ -64,7 +64,6 @@ class Screen:
         *,
         colour: bool,
     ) -> None:
-        """Draw nothing yet."""
         self._rows = rows
         self._terminal = _Terminal(
             file=cast("IO[str]", _Stream(write)),

@@ -294,7 +294,6 @@ class _Loader:
         ahead: Ahead | None,
         meanwhile: Callable[[], object],
     ) -> None:
-        """Begin with nothing."""
         self._file, self._env, self._now = file, env, now
         self._version = version or env.get("VERSION", "")
         self._ahead, self._meanwhile = ahead, meanwhile

@@ -147,7 +147,6 @@ class Changed:
     """
 
     def __init__(self, comparison: Comparison, request: BuildRequest) -> None:
-        """Begin with nothing."""
         self._comparison, self._request = comparison, request
         self._known: dict[str, tuple[str, ...]] = {}
 

@@ -110,7 +110,6 @@ class _CheckingOut:
     """
 
     def __init__(self, project: Project, top: Path, folder: Path) -> None:
-        """Begin with nothing."""
         self._project, self._top = project, top
         self._made = Checkout(folder=folder, top=top)
         self._lines: list[str] = []

@@ -177,7 +177,6 @@ class BuilderManager:
     def __init__(
         self, root: Path, env: Mapping[str, str], executor: Executor, console: Console
     ) -> None:
-        """Keep them."""
         self._root = root
         self._executor = executor
         self._console = console

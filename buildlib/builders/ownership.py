@@ -55,7 +55,6 @@ class Records:
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        """Keep the directory."""
         self._folder = buildx_folder(env) / _FOLDER
 
     def _path(self, name: str) -> Path:

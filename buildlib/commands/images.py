@@ -107,7 +107,6 @@ class _Flow:
     def __init__(
         self, run: Edge, beginning: Beginning, batch: Batch, request: BuildRequest, *, as_json: bool
     ) -> None:
-        """Begin with nothing."""
         self._run, self._beginning, self._batch = run, beginning, batch
         self._request, self._as_json = request, as_json
         self.outcomes: dict[str, Outcome] = {}

@@ -122,7 +122,6 @@ class Copy(Edge):
     def __init__(
         self, run: Edge, start: Path, env: Mapping[str, str], change: Callable[[Config], Config]
     ) -> None:
-        """Keep them."""
         super().__init__(start, env, dry=False, quiet=False, chosen=Chosen(image=run.image))
         self._run, self._change = run, change
 

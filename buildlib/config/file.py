@@ -74,7 +74,6 @@ class Places:
     """
 
     def __init__(self, file: Path | None, image: str = "") -> None:
-        """Keep them."""
         self._file, self._image = file, image
 
     @cached_property

@@ -41,7 +41,6 @@ class MismatchError(Exception):
     """
 
     def __init__(self, expected: str, key: str = "", value: object = None) -> None:
-        """Keep them."""
         super().__init__(expected)
         self.key, self.value = key, value
 
@@ -50,7 +49,6 @@ class KeyProblemError(InputError):
     """Something is wrong with one key; `path` are the tables that it is in, and the key."""
 
     def __init__(self, what: str, *, path: Sequence[str], hint: str = "") -> None:
-        """Keep where it is."""
         super().__init__(what, hint=hint)
         self.path = tuple(path)
 

@@ -130,7 +130,6 @@ class ConfigFile:
         env: Mapping[str, str],
         overrides: Mapping[str, object] | None = None,
     ) -> None:
-        """Find and read the file."""
         self._start, self._env, self._overrides = start, env, overrides or {}
         self.root, self._file, self._table = find_table(start.resolve())
 

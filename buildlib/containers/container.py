@@ -62,7 +62,6 @@ class Containers:
     """
 
     def __init__(self, executor: Executor, owner: str) -> None:
-        """Keep what every question needs."""
         self._executor = executor
         self._owner = owner
 

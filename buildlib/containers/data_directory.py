@@ -63,7 +63,6 @@ class DataDirectory:
         kind: EngineKind,
         places: DataPlaces,
     ) -> None:
-        """Keep what every step needs."""
         self._executor = executor
         self._places = places
         self._image = image

@@ -80,7 +80,6 @@ class Inside:
     def __init__(
         self, executor: Feeder, container: str, helper: str = "", labels: tuple[str, ...] = ()
     ) -> None:
-        """Keep what every question needs."""
         self._executor, self.container = executor, container
         self._helper, self._labels = helper, labels
         self._in_helper = False

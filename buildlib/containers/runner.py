@@ -135,7 +135,6 @@ class ContainerRunner:
         console: Console,
         start: Path,
     ) -> None:
-        """Keep what every step needs."""
         self._config, self._env = config, env
         self._request, self._engine = request, engine
         self._executor, self._console, self._start = executor, console, start

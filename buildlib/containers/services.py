@@ -36,7 +36,6 @@ class Services:
         labels: tuple[str, ...],
         helper: str = "",
     ) -> None:
-        """Keep what every step needs."""
         self._executor, self._services = executor, services
         self._network, self._labels, self._helper = network, labels, helper
         self._scale, self._remark = 1.0, ""

@@ -115,7 +115,6 @@ class TagRefs(Mapping[str, str]):
     """
 
     def __init__(self, listing: str) -> None:
-        """Keep the listing."""
         self._listing = f"\n{listing}\n"
 
     def on(self, commit: str) -> tuple[str, ...]:

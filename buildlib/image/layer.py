@@ -150,7 +150,6 @@ class Hashing:
     """Passes on what it reads, and knows its digest and length."""
 
     def __init__(self, stream: _Readable, algorithm: str) -> None:
-        """Begin where the stream is."""
         self._stream, self._algorithm = stream, algorithm
         self._digest, self.size = hashlib.new(algorithm), 0
 

@@ -208,7 +208,6 @@ class Rootfs:
     """The layers of an image, unpacked one after the other."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._layers: list[_Directory] = []
         self._entries = self._names = 0
 

@@ -30,7 +30,6 @@ class Outcomes:
         reached: Callable[[str], None],
         kept: Receipt | None = None,
     ) -> None:
-        """Write nothing yet."""
         self.receipt = receipt
         self._folder, self._console, self._reached = folder, console, reached
         self._kept = kept

@@ -133,7 +133,6 @@ class ReleaseSigner:
         console: Console,
         repositories: Mapping[str, Repository],
     ) -> None:
-        """Start nothing yet."""
         self._project, self._plan, self._config = project, plan, project.config
         self._executor, self._console, self._repositories = executor, console, repositories
         self._checked: Cosign | None = None

@@ -59,7 +59,6 @@ class Tagging:
         policy: TagPolicy,
         discarded: Sequence[str] = (),
     ) -> None:
-        """Ask nothing yet."""
         self._progress, self._repositories, self._console = progress, repositories, console
         self._policy, self._discarded = policy, tuple(discarded)
         self._claims: dict[str, Claim] = {}

@@ -156,7 +156,6 @@ class Routes:
     """
 
     def __init__(self, env: Mapping[str, str], timeout: float) -> None:
-        """Connect to nothing yet."""
         # As in Go: capitals win, and an empty variable counts as unset.
         self._variables = {
             name.lower(): (name, env[name]) for name in sorted(env, reverse=True) if env[name]

@@ -49,7 +49,6 @@ class Deadline:
     def __init__(
         self, host: str, method: str, limits: Limits, *, silence: float, size: int = 0
     ) -> None:
-        """Begin now."""
         self.host, self.method, self.limits = host, method, limits
         self.size = max(size, limits.document)
         self._silence = silence

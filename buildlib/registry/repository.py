@@ -138,7 +138,6 @@ class Repository:
     """
 
     def __init__(self, transport: Transport, path: str) -> None:
-        """Make no request yet."""
         self.transport, self._path = transport, path
         self._pull = f"repository:{path}:pull"
         self._push = f"repository:{path}:pull,push"

@@ -81,7 +81,6 @@ class Content:
         size: int,
         sent: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Open it."""
         self._size = self._left = size
         self._sent = sent
         self._stream = self._trying(opened)
@@ -124,7 +123,6 @@ class Exchange:
     """
 
     def __init__(self, host: str, routes: Routes, limits: Limits) -> None:
-        """Send no request yet."""
         self._host, self._routes, self._limits = host, routes, limits
 
     def send(self, method: str, url: Url, secret: Mapping[str, str], options: Options) -> Response:

@@ -48,7 +48,6 @@ class Cache:
     """
 
     def __init__(self, executor: Runner, builder: str = "") -> None:
-        """Keep them."""
         self._executor = executor
         self._options = ("--builder", builder) if builder else ()
 

@@ -143,7 +143,6 @@ class Signer:
         safe: Callable[[str], str],
         retrier: Retrier,
     ) -> None:
-        """Start nothing yet."""
         self._cosign, self._executor, self._root, self._env = cosign, executor, root, env
         self._store, self._safe, self._retrier = store, safe, retrier
 

@@ -124,7 +124,6 @@ class PlatformSmoke:
         on_check: Callable[[str], None] = lambda _: None,
         on_result: Callable[[CheckResult], None] = lambda _: None,
     ) -> None:
-        """Keep what every check needs."""
         self._subject, self._config, self._lab = subject, config, lab
         self._smoke = config.smoke
         # As docker-run starts it: what works only with more than that is a finding.

@@ -130,7 +130,6 @@ class SmokeFlow:
         executor: Executor,
         console: Console,
     ) -> None:
-        """Keep what every step needs."""
         self._project, self._config = project, project.config
         self._request, self._engine = request, engine
         self._executor, self._console = executor, console

@@ -78,7 +78,6 @@ class Server:
     """
 
     def __init__(self, lab: Lab, name: str, config: Config, address: str) -> None:
-        """Keep what every question needs."""
         self._lab, self._name = lab, name
         self._config, self._smoke = config, config.smoke
         self._health = smoke_health(config)

@@ -53,7 +53,6 @@ class Completion:
     """
 
     def __init__(self, tasks: Mapping[str, Task[Any]], values: Values, *, complete: bool) -> None:
-        """Keep them."""
         self._tasks, self._values, self._complete = tasks, values, complete
         program = Program()
         self._core = ParserContext(args=[*program.core_args(), *program.task_args()])

@@ -102,7 +102,6 @@ class CommandLine:
     """
 
     def __init__(self, argv: Sequence[str], tasks: Mapping[str, Task[Any]]) -> None:
-        """Read Invoke's own options."""
         self._tasks = tasks
         self._program = program_of(argv[0])
         program = Program()

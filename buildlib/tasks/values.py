@@ -27,7 +27,6 @@ class Values:
     """
 
     def __init__(self, start: Path, env: Mapping[str, str]) -> None:
-        """Keep them."""
         self._start, self._env = start, env
 
     def of(self, task: str, option: str) -> tuple[str, ...]:
