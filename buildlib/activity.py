@@ -47,7 +47,7 @@ class Activity:
         return in_bytes(self.done, self.total) if self.done or self.total else self.status
 
 
-class Source(Protocol):
+class RunningSteps(Protocol):
     """Something that runs in steps of its own, such as a build."""
 
     @property
@@ -77,11 +77,11 @@ class Board:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._activities: list[Activity] = []
-        self._sources: list[Source] = []
+        self._sources: list[RunningSteps] = []
         self._began = 0.0
         self._ended = self._cached = 0
 
-    def add(self, one: Activity | Source) -> bool:
+    def add(self, one: Activity | RunningSteps) -> bool:
         """Show something from now on; return whether nothing else was shown."""
         with self._lock:
             first = not (self._activities or self._sources)
@@ -92,7 +92,7 @@ class Board:
                 self._sources.append(one)
             return first
 
-    def remove(self, one: Activity | Source) -> bool:
+    def remove(self, one: Activity | RunningSteps) -> bool:
         """Show it no longer, and count it; return whether nothing is left."""
         with self._lock:
             if one in self._activities:

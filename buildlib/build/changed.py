@@ -50,7 +50,7 @@ _BRANCHES: Final = (
 Table = Mapping[str, Any]
 
 
-class Comparison(NamedTuple):
+class SinceCommit(NamedTuple):
     """What an earlier commit is compared by.
 
     Args:
@@ -68,7 +68,7 @@ class Comparison(NamedTuple):
     now: Table
 
 
-def compare(project: Project, ref: str) -> Comparison:
+def compare(project: Project, ref: str) -> SinceCommit:
     """Compare the work tree with a commit.
 
     Args:
@@ -89,7 +89,7 @@ def compare(project: Project, ref: str) -> Comparison:
     root, file = project.config.root, project.config.file
     below = (root.resolve() / file).relative_to(facts.root.resolve()).as_posix()
     before = git.run("show", f"{commit}:{below}")
-    return Comparison(
+    return SinceCommit(
         name=f"{name} ({commit[:7]})" if not commit.startswith(name) else commit[:7],
         top=facts.root.resolve(),
         paths=tuple(filter(None, f"{differing}\0{others}".split("\0"))),
@@ -146,7 +146,7 @@ class Changed:
         request: of their builds.
     """
 
-    def __init__(self, comparison: Comparison, request: BuildRequest) -> None:
+    def __init__(self, comparison: SinceCommit, request: BuildRequest) -> None:
         self._comparison, self._request = comparison, request
         self._known: dict[str, tuple[str, ...]] = {}
 

@@ -19,7 +19,7 @@ from buildlib.builders.commands import (
     missing_hint,
     remove_step,
 )
-from buildlib.builders.ownership import Record, Records
+from buildlib.builders.ownership import OwnBuilder, OwnBuilders
 from buildlib.builders.probe import why_unreachable
 from buildlib.builders.usage import read_usage
 from buildlib.config.builders import CONTAINER, DOCKER, REMOTE, BuilderSettings, NodeSettings
@@ -180,7 +180,7 @@ class BuilderManager:
         self._root = root
         self._executor = executor
         self._console = console
-        self.records = Records(env)
+        self.records = OwnBuilders(env)
 
     def create(self, builder: BuilderSettings) -> BuilderStatus:
         """Create it as it is described, or leave it where it is so already.
@@ -215,7 +215,7 @@ class BuilderManager:
         """Create it; what can't be used is removed again, and is not there for the next build."""
         # Before anything is created: what is interrupted in the middle is ours all the same.
         names = {node.name: "" for node in builder.nodes}
-        record = Record(driver=builder.driver, nodes=names)
+        record = OwnBuilder(driver=builder.driver, nodes=names)
         self.records.write(builder.name, record)
         made = False
         try:

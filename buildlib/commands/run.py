@@ -17,7 +17,7 @@ from buildlib.build.preflight import check_engine
 from buildlib.commands.connect import connect
 from buildlib.commands.session import Edge
 from buildlib.config.config import Config
-from buildlib.containers.container import Containers, collected, command_error, labels_of, name_of
+from buildlib.containers.container import Containers, command_error, labels_of, name_of
 from buildlib.containers.data_directory import DataDirectory, DataPlaces
 from buildlib.containers.inspect import image_group, image_version
 from buildlib.containers.leftovers import listed_with
@@ -35,7 +35,7 @@ from buildlib.containers.plan import (
 from buildlib.containers.runner import ContainerRunner, Running, describe_engine
 from buildlib.docker.endpoint import Pinged
 from buildlib.docker.engine import NOT_EXECUTABLE, OWN_CODES, EngineFacts, inspect_engine
-from buildlib.errors import BuildlibError, EngineError, InputError, raise_problems
+from buildlib.errors import BuildlibError, EngineError, InputError, collected, raise_problems
 from buildlib.executor import Executor
 from buildlib.image.labels import OWNER as IMAGE_OWNER
 from buildlib.image.labels import VERSION_LABEL, value_of

@@ -19,7 +19,7 @@ Default = TypeVar("Default")
 
 # What the name of a build arg, or of a variable, may be.
 VARIABLE: Final = "[A-Za-z_][A-Za-z0-9_]*"
-_LAST_PORT: Final = 65535
+LAST_PORT: Final = 65535
 _UNITS: Final = {
     "B": 1,
     "kB": 10**3,
@@ -168,8 +168,8 @@ def parse_size(value: object) -> int:
 
 def parse_port(value: object) -> int:
     """Read a TCP port; 0 stands for none, or for any that is free."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LAST_PORT:
-        raise MismatchError(f"a port, from 0 to {_LAST_PORT}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LAST_PORT:
+        raise MismatchError(f"a port, from 0 to {LAST_PORT}")
     return value
 
 
@@ -314,7 +314,7 @@ SIZE: Final = KeyType(
     parse_size,
     {"type": "string", "pattern": r"^\s*[0-9.]+ ?(B|kB|MB|GB|KiB|MiB|GiB)\s*$"},
 )
-PORT: Final = KeyType(parse_port, {"type": "integer", "minimum": 0, "maximum": _LAST_PORT})
+PORT: Final = KeyType(parse_port, {"type": "integer", "minimum": 0, "maximum": LAST_PORT})
 FLAG: Final = KeyType(parse_flag, {"type": "boolean"})
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from buildlib.containers.health_probe import Probe, wait
@@ -29,7 +28,7 @@ from buildlib.errors import (
     EngineError,
     GateError,
     InputError,
-    ProblemsError,
+    collected,
     raise_problems,
 )
 from buildlib.executor import Executor
@@ -369,15 +368,6 @@ class Containers:
             )
         names = ", ".join(name_of(container) for container in found)
         raise InputError("this project has several containers", hint=f"give --name, one of {names}")
-
-
-@contextmanager
-def collected(problems: list[BuildlibError]) -> Iterator[None]:
-    """Add what the engine refuses in the block to the problems, so that the rest is tried too."""
-    try:
-        yield
-    except (EngineError, ProblemsError) as error:
-        problems.append(error)
 
 
 def labels_of(container: dict[str, Any]) -> dict[str, str]:

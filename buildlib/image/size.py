@@ -107,7 +107,7 @@ class SizeReport:
     growth: int = 0
 
     @property
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[SizeChange, ...]:
         """Return the change of each platform that the record has."""
         if not self.record:
             return ()
@@ -329,7 +329,7 @@ class SizeRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class SizeChange:
     """How the size of one platform's image has changed.
 
     Args:
@@ -435,8 +435,8 @@ def _bytes(value: object) -> int:
     return value
 
 
-def _change(since: str, size: RecordedSize, image: ImageSize) -> Change:
-    return Change(
+def _change(since: str, size: RecordedSize, image: ImageSize) -> SizeChange:
+    return SizeChange(
         platform=image.platform,
         since=since,
         before=size.stored,

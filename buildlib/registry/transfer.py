@@ -22,7 +22,7 @@ from buildlib.files import human_size
 from buildlib.image.archive import Archive, open_archive
 from buildlib.image.platform import platform_name
 from buildlib.registry.limits import MIB
-from buildlib.registry.repository import INDEX_TYPES, Document, Repository, is_digest, own_type
+from buildlib.registry.repository import INDEX_TYPES, Document, Repository, is_safe_digest, own_type
 from buildlib.tempfiles import passing_folder
 
 
@@ -163,7 +163,7 @@ def documents_of(archive: Archive, top: str) -> dict[str, Document]:
 
 
 def _document(archive: Archive, digest: str) -> Document:
-    if not is_digest(digest):
+    if not is_safe_digest(digest):
         raise _damaged("it names an invalid digest")
     data = archive.bytes_of(digest)
     own = own_type(data)
