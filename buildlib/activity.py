@@ -30,10 +30,8 @@ class Activity:
     """One thing that runs.
 
     Args:
-        name: what it is.
         began: when, by `time.monotonic`.
         done, total: bytes; 0 where they are not counted, or the total is not known.
-        status: what it says of itself.
     """
 
     name: str
@@ -125,7 +123,6 @@ class Repeated:
     """Does something again and again, on a thread of its own.
 
     Args:
-        do: what to do.
         every: seconds between two times.
         first: seconds before the first one.
     """

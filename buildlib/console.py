@@ -306,7 +306,6 @@ class Console:
         """Show that something runs for the time of the block.
 
         Args:
-            name: what it is.
             total: bytes that it is about, where they are counted.
         """
         activity = Activity(name=name, total=total)

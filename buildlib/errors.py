@@ -12,7 +12,6 @@ def did_you_mean(word: object, known: Iterable[str], *, where: str = "") -> str:
     """Return a hint for a word that is not known: the nearest one, or all of them.
 
     Args:
-        word: what was given.
         known: what it could have been.
         where: comes before the nearest one, such as the table that it stands in.
     """

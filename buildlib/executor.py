@@ -131,7 +131,6 @@ class PlumbumExecutor:
 
     Args:
         env: the environment of the processes; what it does not name is as in this process.
-        cwd: where they start.
     """
 
     def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
@@ -323,7 +322,6 @@ class PlumbumExecutor:
                 self._finish(process)
 
     def _finish(self, process: subprocess.Popen[bytes]) -> None:
-        """See to it that a process has ended, and forget it."""
         with interrupts.held():
             if process.poll() is None:
                 interrupts.end(process, GRACE)
@@ -382,7 +380,6 @@ class Cancellable:
     """Starts processes until it is cancelled, and ends those then whose output it passes on.
 
     Args:
-        executor: starts them.
         why: what the error of those says that can't be started, or are ended.
     """
 
@@ -491,8 +488,6 @@ def _wait(ready: Callable[[float], T], watch: Watch | None) -> T:
 
 
 def _code(process: subprocess.Popen[bytes], watch: Watch | None = None) -> int:
-    """Wait for the end of a process, and return its code."""
-
     def ended(seconds: float) -> bool:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=seconds)

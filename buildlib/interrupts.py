@@ -257,7 +257,6 @@ def leaving(what: str, remedy: str) -> Iterator[None]:
     """Say what the block may leave, where its clean-up is not waited for.
 
     Args:
-        what: may be left.
         remedy: how to remove it by hand.
     """
     _state.left.append((what, remedy))

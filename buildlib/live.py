@@ -52,9 +52,7 @@ class Screen:
     """The last lines of a terminal.
 
     Args:
-        write: writes to the terminal.
         rows: returns what runs, and the line below it.
-        colour: whether the terminal gets colours.
     """
 
     def __init__(

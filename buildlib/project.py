@@ -227,7 +227,6 @@ def load_project(
     """Load the project that `start` lies in.
 
     Args:
-        start: a directory of it.
         env: the environment; VERSION and SOURCE_DATE_EPOCH count beside what the configuration
             takes from it.
         now: the clock, seconds since the epoch.
@@ -261,12 +260,6 @@ def load_projects(
 
     Args:
         start: as for `load_project`, and so is the rest.
-        env: of it.
-        now: of it.
-        overrides: of it.
-        version: of it.
-        ahead: of it.
-        meanwhile: of it.
         only: names of `[images.NAME]`; none: all. A project without these tables has one image.
 
     Raises:
@@ -281,7 +274,6 @@ class _Loader:
     """Loads images of one file, each once; they share what git says.
 
     Args:
-        file: the configuration.
         env, now, version, ahead, meanwhile: as `load_project` has them.
     """
 
@@ -325,7 +317,6 @@ class _Loader:
         return self._known[name, chosen]
 
     def _facts(self, config: Config) -> GitFacts | NoGit:
-        """Return what git says, by what the tags of an image are called."""
         known = self._git.get(config.naming) or next(iter(self._git.values()), None)
         if known is None:
             if not self._ahead or self._ahead.root.resolve() != config.root.resolve():

@@ -40,7 +40,6 @@ def _output(plan: BuildPlan) -> list[str]:
 
 
 def _instructions(plan: BuildPlan) -> list[str]:
-    """Return who reads which stage of the Dockerfile."""
     return [
         *(["--builder", plan.builder] if plan.builder else []),
         *["--file", str(plan.file)],

@@ -231,7 +231,6 @@ def build_image(
 
     Args:
         project: from `load_project`.
-        request: what is wanted.
         executor: starts `docker`; its environment should hold BUILDKIT_PROGRESS=rawjson, without
             which steps are not counted.
         console: shows commands, steps and warnings.

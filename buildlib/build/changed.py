@@ -58,7 +58,6 @@ class SinceCommit(NamedTuple):
         top: of the work tree.
         paths: that differ, relative to it.
         before: the configuration of then; None: there was none.
-        now: the configuration.
     """
 
     name: str
@@ -72,7 +71,6 @@ def compare(project: Project, ref: str) -> SinceCommit:
     """Compare the work tree with a commit.
 
     Args:
-        project: an image of it.
         ref: the commit; empty: where HEAD left the default branch, or the last tag.
 
     Raises:
@@ -139,12 +137,7 @@ def _table(text: str, file: str) -> Table | None:
 
 
 class Changed:
-    """Says why images differ.
-
-    Args:
-        comparison: with an earlier commit.
-        request: of their builds.
-    """
+    """Says why images differ."""
 
     def __init__(self, comparison: SinceCommit, request: BuildRequest) -> None:
         self._comparison, self._request = comparison, request
@@ -185,7 +178,6 @@ class Changed:
             yield f"{', '.join(different)} in {file}"
 
     def _files(self, plan: BuildPlan) -> Iterator[str]:
-        """Yield the files that differ, and that the build reads."""
         top, context = self._comparison.top, plan.context
         ignore = preflight.read_ignore(plan)
         sources = [_pattern(source) for source in plan.sources]

@@ -152,7 +152,6 @@ class _CheckingOut:
         }
 
     def _write(self, repository: GitRepository, commit: str) -> None:
-        """Write the files that a commit of a repository has, without submodules."""
         env = self._environment(repository)
         target = self._made.root / repository.below
         target.mkdir(parents=True, exist_ok=True)

@@ -262,9 +262,6 @@ def below(
     They are built as an archive is, so that its bytes are those that are published.
 
     Args:
-        project: which is based on them.
-        request: of its build.
-        bases: as its Dockerfile has them.
         layouts: the directory for them.
     """
     found, known = [], dict(project.below)
@@ -323,9 +320,6 @@ def make_build_plan(
     """Return the plan; nothing is changed.
 
     Args:
-        project: whose image it is.
-        request: what is wanted.
-        dockerfile: as read.
         metadata_file: for buildx.
         handover: a directory that may be made for the Dockerfile, where the builder needs it.
         layouts: a directory that may be made for images of the repository below this one; None:

@@ -37,7 +37,6 @@ def check_engine(facts: EngineFacts, *, endpoint: str = "") -> list[BuildlibErro
     """Return what is wrong with docker, buildx and the engine, whatever is to be built.
 
     Args:
-        facts: what docker says.
         endpoint: DOCKER_HOST, where the user set it.
     """
     problems: list[BuildlibError] = []
@@ -175,7 +174,6 @@ def unset_secrets(texts: Iterable[str], env: Mapping[str, str]) -> list[Buildlib
 
     Args:
         texts: of `--secret`, of the form that `check_secrets` wants.
-        env: that docker gets.
     """
     found: list[BuildlibError] = []
     for text in texts:
@@ -196,7 +194,6 @@ def unwanted_files(plan: BuildPlan, names: Iterable[str]) -> tuple[str, ...]:
     """Return a sentence where the whole build context is copied, with what is not source in it.
 
     Args:
-        plan: what is to be built.
         names: of files and directories that no image should have, relative to the context.
     """
     if plan.checkout or not any(context_path(source) == "." for source in plan.sources):
@@ -231,8 +228,6 @@ def other_version(plan: BuildPlan, dockerfile: Dockerfile, name: str) -> tuple[s
     """Return a sentence where the program does not get the version that the image has.
 
     Args:
-        plan: what is to be built.
-        dockerfile: whose ARGs they are.
         name: of the build arg that says the version; empty: none does.
     """
     given = dict(plan.build_args).get(name)
@@ -359,8 +354,6 @@ def check_output(
     """Return what the engine's image store or the builder's driver can't do.
 
     Args:
-        plan: what is to be built.
-        facts: what docker says.
         builder: what buildx says about the builder; None: it was not asked.
         hint: what to do where there is no such builder.
     """

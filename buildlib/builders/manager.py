@@ -170,7 +170,6 @@ class BuilderManager:
     Args:
         root: the project's, which files are relative to.
         env: of docker, for where buildx keeps its builders.
-        executor: starts docker.
         console: shows what is started.
     """
 
@@ -314,7 +313,6 @@ class BuilderManager:
         """Return the status with what the nodes do and hold, if all of them run.
 
         Args:
-            status: of the builder.
             name: by which buildx knows it.
         """
         if status.state != "ready" or any(node.state != RUNNING for node in status.nodes):

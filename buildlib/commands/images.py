@@ -64,7 +64,6 @@ def changed_names(run: Edge, names: Sequence[str], ref: str) -> tuple[str, ...]:
     """Return the images that differ from a commit, and say of each why it does or does not.
 
     Args:
-        run: of a task.
         names: of the images; none: the project has only one, without a table.
         ref: the commit; empty: the usual one.
     """
@@ -97,10 +96,6 @@ class _Flow:
     """The builds of some images.
 
     Args:
-        run: of the task.
-        beginning: what is on its way.
-        batch: how they are built.
-        request: of each.
         as_json: nothing is printed here.
     """
 

@@ -93,8 +93,6 @@ class PublishPlanner:
         """Read everything but the registries.
 
         Args:
-            run: of the task.
-            options: of the task.
             by_version: a version that is not a release is a snapshot, without the option for it.
 
         Raises:
@@ -298,8 +296,6 @@ def publish(
     """Publish, and report how far it came.
 
     Args:
-        run: of the task.
-        options: of the task.
         patience: with the registries; None: the default.
         terms: how long claims last; None: the default.
         reached: is called after each step that is kept in the receipt, with its name.

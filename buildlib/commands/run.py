@@ -119,7 +119,6 @@ def _mention_hidden(run: Edge, plan: RunPlan) -> None:
 
 
 def _attached(flow: ContainerRunner, plan: RunPlan, executor: Executor) -> int:
-    """Run a command on our own terminal."""
     with flow.guard(keep=False):
         flow.prepare(plan)
         argv = run_argv(plan, detach=False, terminal=sys.stdin.isatty())
@@ -308,7 +307,6 @@ def clean(run: Edge, *, images: bool, data: bool, data_dir: str, yes: bool) -> N
 
 
 def _folder(config: Config, data_dir: str) -> Path | None:
-    """Return the data directory, where there is one."""
     request = RunRequest(persistent=True, data_dir=data_dir)
     mount = data_mount(config, request, Path.cwd())
     if not mount or mount.kind != "bind" or not Path(mount.source).is_dir():

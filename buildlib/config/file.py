@@ -69,7 +69,6 @@ class Places:
     """Says where in a file what is wrong with it stands.
 
     Args:
-        file: that was read.
         image: whose table may hold it.
     """
 

@@ -35,9 +35,7 @@ class MismatchError(Exception):
     """The value is not of the type that this key takes; the text says which.
 
     Args:
-        expected: what it has to be.
         key: of a table in which it is, whole; empty: it is the value itself.
-        value: the value there.
     """
 
     def __init__(self, expected: str, key: str = "", value: object = None) -> None:
@@ -215,7 +213,6 @@ def setting(type_: KeyType[T], text: str, default: object = MISSING) -> object:
     """Return a field of a dataclass that is a key of a table; without a default it is needed.
 
     Args:
-        type_: what it takes.
         text: what it is for, in one line.
         default: its value where it is left out.
     """
@@ -233,7 +230,6 @@ def parse_keys(table: type, value: object, where: str) -> dict[str, Any]:
 
     Args:
         table: a dataclass whose fields are made by `setting`.
-        value: what the file has.
         where: the table's name, such as `smoke`.
 
     Raises:
@@ -329,7 +325,6 @@ def parse_fields(
     """Return the keyword arguments that a table holds.
 
     Args:
-        value: the table.
         known: how each of its keys is read.
         where: comes before a key that is not known, such as `smoke.`.
     """

@@ -305,8 +305,6 @@ def load_images(
 
     Args:
         start: as for `load_config`, and so is the rest.
-        env: of it.
-        overrides: of it.
         only: names of `[images.NAME]`; none: all. A project without these tables has one image.
 
     Raises:

@@ -56,7 +56,6 @@ class Containers:
     """The containers of one project.
 
     Args:
-        executor: starts docker.
         owner: the project's image, which is the value of their label.
     """
 
@@ -292,7 +291,6 @@ class Containers:
         """Return as soon as it is, and how it was asked if not at its address.
 
         Args:
-            plan: says what to ask, and how long.
             container: its ID.
             address: of the server; empty: it can't be reached from here, and is asked inside.
 

@@ -198,7 +198,6 @@ def data_mount(config: Config, request: RunRequest, start: Path) -> Mount | None
 
     Args:
         config: names the directory inside.
-        request: what was asked for.
         start: what a relative directory is relative to.
 
     Raises:
@@ -292,8 +291,6 @@ def make_run_plan(
     """Return the plan, without the socket, which depends on the engine.
 
     Args:
-        config: of the project.
-        request: what was asked for.
         image: reference or ID of an image that is there.
         env: the environment, for variables that are given by name alone.
         data: where the data goes, see `data_mount`.

@@ -71,7 +71,6 @@ class Inside:
     """Asks a container through the engine.
 
     Args:
-        executor: starts docker.
         container: name or ID.
         helper: an image with a shell and a client, for a container that has none; empty: none.
         labels: options for the helper's container.
@@ -175,7 +174,6 @@ class Reach:
 
     Args:
         inside: asks through the engine.
-        port: inside.
         address: where it is published, `http://…`; empty: nowhere that can be reached from here.
     """
 

@@ -21,8 +21,6 @@ class Services:
     """The services of one run.
 
     Args:
-        executor: starts docker.
-        services: from the configuration.
         network: the name of theirs.
         labels: options by which what is made is known as this run's.
         helper: an image that can look at a service's ports, where its own image can't.

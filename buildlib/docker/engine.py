@@ -269,7 +269,6 @@ def listed(
     made again a few times.
 
     Args:
-        executor: starts docker.
         words: of the command, such as `ps --quiet`.
         sleep: waits for so many seconds.
 

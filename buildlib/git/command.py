@@ -47,7 +47,6 @@ class GitResult(NamedTuple):
 
     Args:
         code, out, err: what `subprocess` calls returncode, stdout and stderr.
-        root: where it was asked.
         asked: what came after `git`.
     """
 
@@ -138,11 +137,7 @@ def _gitpython() -> ModuleType:
 
 
 class GitCommand:
-    """Asks git, in one directory; one object may be used from several threads.
-
-    Args:
-        root: where git is started.
-    """
+    """Asks git, in one directory; one object may be used from several threads."""
 
     def __init__(self, root: Path) -> None:
         """Import GitPython, which is slow: no command that needs no git should come here."""

@@ -75,7 +75,6 @@ class Layer:
     Args:
         digest, size: of the stored bytes, compressed.
         diff_id: its digest when it is unpacked, by the image's configuration.
-        created_by, created: what made it, and when.
     """
 
     digest: str
@@ -211,7 +210,6 @@ def read_layer(
 
     Args:
         stream: the stored bytes, from their beginning.
-        layer: what they should be.
         contents: read the files as well, for their `sha256`.
         search: looks into the files, instead.
 

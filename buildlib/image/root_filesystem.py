@@ -242,7 +242,6 @@ class Rootfs:
                 raise LayerError(f"the directory {name!r} is replaced in its layer")
 
     def _add(self, file: File) -> str:
-        """Unpack an entry; return where it is found."""
         self._entries += 1
         self._names += len(file.path) + len(file.target)
         if self._entries > MOST_ENTRIES or self._names > MOST_NAMES:

@@ -177,10 +177,8 @@ def check_size(
     """Measure every platform's image.
 
     Args:
-        archive: that holds them.
         budget: bytes that one may have as it is pulled; 0: any.
         top: how many of the largest files to name.
-        record: the sizes of a release.
         growth: percent that an image may have grown since.
         allowed: patterns of names that do not name a secret.
     """
@@ -204,8 +202,6 @@ def measure(
     """Return the size of one platform's image.
 
     Args:
-        archive: that holds it.
-        image: whose size.
         budget: bytes that it may have as it is pulled; 0: any.
         top: how many of the largest files to name.
         allowed: patterns of names that do not name a secret.

@@ -15,8 +15,6 @@ class Outcomes:
     """Records the outcome of each step in the receipt, which is written after every step.
 
     Args:
-        receipt: of the publication.
-        folder: where it is kept.
         console: warns if an optional registry fails.
         reached: called after each step, with its name.
         kept: the receipt of an earlier attempt, which is not replaced by one with less in it.
@@ -69,7 +67,6 @@ class Outcomes:
 
         Args:
             targets: the registries, in their order.
-            do: what to do.
             one_by_one: stop at the first required registry that fails; otherwise the others are
                 done first.
 

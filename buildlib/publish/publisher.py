@@ -67,7 +67,6 @@ class PublishContext:
     """What a publication works with.
 
     Args:
-        subject: what the gates need.
         repositories: by the registry's name.
         signer: signs, if the plan says so.
         tag_policy: how tags are decided, and claimed.
@@ -131,8 +130,6 @@ class PublishFlow:
     """One publication.
 
     Args:
-        plan: of the publication.
-        context: what it works with.
         before: the receipt to resume, or None.
         kept: the receipt of an earlier attempt at this version; None: the one to resume.
     """

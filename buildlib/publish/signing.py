@@ -55,7 +55,6 @@ def signing_problems(config: Config, gates: Collection[str]) -> list[BuildlibErr
     """Return why nothing can be signed or verified, as far as the configuration shows.
 
     Args:
-        config: of the project.
         gates: that will run; one of them makes SBOMs.
     """
     signing, policy = config.signing(), config.verification()
@@ -119,8 +118,6 @@ class ReleaseSigner:
 
     Args:
         project: says what signs, and what counts as signed.
-        plan: what is published.
-        executor: starts cosign.
         console: shows progress.
         repositories: by the registry's name, each with the credentials for it.
     """
@@ -187,7 +184,6 @@ class ReleaseSigner:
     def _attestations(
         self, target: Target, receipt: Receipt, folder: Path
     ) -> Iterator[tuple[str, Path, str]]:
-        """Yield the reference, the content and the type of each attestation."""
         root = self._config.root
         for sbom in receipt.sboms if self._plan.beside else ():
             for file in sbom["files"]:
@@ -247,8 +243,6 @@ def make_verifier(
 
     Args:
         config: says what counts as signed.
-        executor: starts cosign.
-        env: the environment.
         console: shows what was verified.
     """
     policy = config.verification()

@@ -73,7 +73,6 @@ def follow(base: Url, address: str) -> Url:
     is used all the same. An address on another host has to be encrypted if the server's was.
 
     Args:
-        base: the address of the server.
         address: relative to that, or absolute.
 
     Raises:

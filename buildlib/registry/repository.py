@@ -133,7 +133,6 @@ class Repository:
     """A repository.
 
     Args:
-        transport: to its registry.
         path: its name there.
     """
 
@@ -184,7 +183,6 @@ class Repository:
 
         Args:
             kind: `manifests` or `tags`.
-            what: of that kind.
             accept: media types.
             sure: a 404 counts only if it is the registry's own.
 
@@ -283,7 +281,6 @@ class Repository:
         """Send a blob; an interrupted upload starts again from the beginning.
 
         Args:
-            digest: of the content.
             size: bytes.
             content: opens it, again for each attempt.
             sent: called with the number of bytes that are sent.

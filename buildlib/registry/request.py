@@ -67,7 +67,6 @@ class Content:
     bytes for another request.
 
     Args:
-        opened: opens it.
         size: in bytes.
         sent: called with the number of bytes that were read.
 
@@ -118,8 +117,6 @@ class Exchange:
 
     Args:
         host: of the registry, for messages.
-        routes: to all servers.
-        limits: of responses.
     """
 
     def __init__(self, host: str, routes: Routes, limits: Limits) -> None:
@@ -129,7 +126,6 @@ class Exchange:
         """Send a request, and follow redirects.
 
         Args:
-            method: of HTTP.
             url: of the server that gets `secret`.
             secret: headers with credentials, which no other server gets.
             options: of the request; `expect` is not used.
@@ -181,7 +177,6 @@ class Exchange:
         return Response(response.status, headers, data, url)
 
     def _beginning(self, response: BaseHTTPResponse) -> bytes:
-        """Return the beginning of an error."""
         data = bytearray()
         for part in response.stream(_PART, decode_content=False):
             data += part

@@ -76,7 +76,6 @@ def push_archive(
 
     Args:
         archive: of one image, of one or several platforms.
-        repository: to push to.
         progress: called for each blob that is sent.
         activity: gets the number of bytes that are sent, and of all.
 
@@ -199,7 +198,6 @@ def pulled(repository: Repository, digest: str) -> Iterator[Archive]:
     BuildKit's attestations are left out.
 
     Args:
-        repository: that holds it.
         digest: of an index or a manifest.
 
     Raises:
@@ -235,8 +233,6 @@ class _Pull:
     """Writes an image into an archive, each blob once.
 
     Args:
-        repository: of the image.
-        tar: the archive.
         aside: a file for one blob at a time, until it has been checked.
     """
 

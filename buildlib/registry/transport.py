@@ -123,7 +123,6 @@ class Transport(Retrier):
         """Make one request, and sign in if necessary.
 
         Args:
-            method: of HTTP.
             path: from the registry's root, or an absolute address that the registry gave.
             options: see `Options`.
 
@@ -317,7 +316,6 @@ class Transport(Retrier):
 
 
 def _others(offered: str, scope: str) -> list[str]:
-    """Return the scopes of a challenge that ours does not cover."""
     resource, _, actions = scope.rpartition(":")
     found = dict.fromkeys(offered.split())
     return [

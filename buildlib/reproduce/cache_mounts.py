@@ -43,7 +43,6 @@ class Cache:
     """The cache of one builder.
 
     Args:
-        executor: starts docker.
         builder: its name; empty: the one in use.
     """
 

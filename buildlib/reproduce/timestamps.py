@@ -20,10 +20,8 @@ class Late:
     """A time that should be the epoch, or before it.
 
     Args:
-        platform: whose image.
         part: `config`, or `layer 3`, counted from the base, 1.
         item: path of the file in the layer, or of the value in the document.
-        time: as it is.
         made_by: the instruction that made the layer.
     """
 

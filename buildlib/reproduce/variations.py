@@ -140,7 +140,6 @@ def copy_project(
         project: whose files are copied.
         ignore: what its `.dockerignore` keeps out.
         base: a directory of our own.
-        variation: how the copy is to be.
 
     Raises:
         InputError: as `copy_context`.

@@ -61,7 +61,6 @@ class Verified:
 
     Args:
         reference: as it was asked for.
-        digest: of the image.
         signed_by: the key, or the identity.
         images: digests of the manifests that are signed as well.
         attestations: how many there are of each type.
@@ -123,8 +122,6 @@ class Signer:
     """Signs and verifies in one registry.
 
     Args:
-        cosign: the program.
-        executor: starts it.
         root: of the project, for the keys' files.
         env: the environment; only the names of its variables are read.
         store: directory with docker's credentials for the registry.
@@ -184,7 +181,6 @@ class Signer:
 
         Args:
             reference: with a digest.
-            settings: what signs.
 
         Raises:
             InputError: there is no digest, or the key can't be used (exit 2).
@@ -200,7 +196,6 @@ class Signer:
             reference: with a digest.
             predicate: file with its content.
             kind: its type, by cosign's name or its URI.
-            settings: what signs.
 
         Raises:
             BuildlibError: as `sign`.

@@ -66,7 +66,6 @@ def is_selected(only: Sequence[str], *checks: str, skip: Sequence[str] = ()) -> 
 
     Args:
         only: patterns of names; empty: all.
-        checks: names.
         skip: patterns of names that are not wanted in any case.
     """
     kept = [check for check in checks if not any(fnmatchcase(check, one) for one in skip)]
@@ -84,7 +83,6 @@ class PlatformImage:
     Args:
         image: a reference that the engine has.
         source: what `--image` takes for it: that reference, or the file of the archive.
-        platform: what to run it as.
         digest: of the manifest.
         version: that it must have everywhere.
         label: the version in its label; None where there is nothing to compare it with.
@@ -104,8 +102,6 @@ class PlatformSmoke:
     """Makes the configured checks against one subject.
 
     Args:
-        subject: what is checked.
-        config: of the project.
         lab: starts the containers.
         sockets: that a container may find mounted; empty: it needs none.
         only: patterns of names; checks that match none are left away. Empty: all are made.
@@ -182,7 +178,6 @@ class PlatformSmoke:
         """Make a check, where it is wanted; return whether nothing is wrong.
 
         Args:
-            check: its name.
             ask: returns what is wrong, or nothing.
             command: that is run for it in a container of its own.
             way: returns how it was asked, where that is worth a word.
@@ -252,7 +247,6 @@ class PlatformSmoke:
             raise problem
 
     def _repeat(self, check: str, command: Command | None) -> str:
-        """Return the line that makes this check alone, by hand."""
         subject = self._subject
         # An archive is in the engine only as long as smoke runs, and so are services.
         if command and subject.source == subject.image and not self._network:

@@ -58,7 +58,6 @@ class SmokeRequest:
     """The options of one run.
 
     Args:
-        platforms: to be tried.
         image: reference, digest, or file of an archive; empty: one is built, and removed again.
         version: that it must have; empty: the one that is built, or of its label.
         only: patterns of the checks to make; empty: all.
@@ -115,10 +114,6 @@ class SmokeFlow:
     """One run of smoke.
 
     Args:
-        project: says what to check.
-        request: what was asked for.
-        engine: that runs the containers.
-        executor: starts docker.
         console: shows each check as it ends.
     """
 

@@ -33,7 +33,6 @@ class Lab(Cancellable):
     """The containers and volumes of one run; no process starts once it is cancelled.
 
     Args:
-        executor: starts docker.
         run_id: the value of their label.
         elsewhere: the ports of the engine's machine are not those of this one.
     """
@@ -93,7 +92,6 @@ class Lab(Cancellable):
 
         Args:
             options: of docker run; with `--detach` it goes on while the block does.
-            image: reference.
             command: for its entrypoint.
             timeout: seconds that it may take to end, or to start where it is detached.
             env: values of variables that the options name alone.
@@ -143,7 +141,6 @@ def remove_stale(executor: Executor, image: str, keep: str = "") -> tuple[str, .
     """Remove what runs that have ended left, and return their names.
 
     Args:
-        executor: starts docker.
         image: the project's, whose tags may have been made for a run.
         keep: a reference that is still wanted.
     """

@@ -71,9 +71,6 @@ class Server:
     """One container; `serving` makes it.
 
     Args:
-        lab: that it runs in.
-        name: of the container.
-        config: of the project.
         address: where its port is published, `http://…`; empty where it can't be reached there.
     """
 
@@ -281,8 +278,6 @@ def server_options(
     """Return the options of docker run for the image's own command.
 
     Args:
-        config: of the project.
-        platform: to run it as.
         confined: what it is denied, see `confined_options`.
         socket: of the engine, to be mounted; None: it gets none.
         volume: that keeps its data; empty: one that goes with the container.

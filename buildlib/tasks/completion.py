@@ -48,7 +48,6 @@ class Completion:
 
     Args:
         tasks: of ours, by the names that they are called by.
-        values: of their options.
         complete: there are no other tasks.
     """
 

@@ -93,12 +93,7 @@ class ImageTask(Task[Any]):
 
 
 def for_images(task: Task[Any], scope: Scope) -> Task[Any]:
-    """Return a task with the options for several images.
-
-    Args:
-        task: which works on one.
-        scope: what it works on, where there are several.
-    """
+    """Return a task with the options for several images."""
     options = _options(task, scope)
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
@@ -356,7 +351,6 @@ def _each(
 
 
 def _answer_for(answers: Mapping[str, Any]) -> None:
-    """Print what was answered for each image."""
     from buildlib.text import to_json
 
     answer(to_json({"images": answers}))

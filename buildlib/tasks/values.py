@@ -23,7 +23,6 @@ class Values:
 
     Args:
         start: a directory of the project.
-        env: the environment.
     """
 
     def __init__(self, start: Path, env: Mapping[str, str]) -> None:
@@ -36,7 +35,6 @@ class Values:
 
     @cached_property
     def _configs(self) -> tuple[Config, ...]:
-        """Return the configuration of each image."""
         from buildlib.config.load import load_images
 
         return load_images(self._start, self._env)
