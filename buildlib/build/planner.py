@@ -565,15 +565,12 @@ def _named(plan: BuildPlan, project: Project, request: BuildRequest, base: str) 
         branch=project.facts["branch"],
     )
     labels |= dict(map(pair, request.values("label")))
+    several = plan.output == Output.OCI and len(plan.platforms) > 1
     return replace(
         plan,
         references=names,
         mapped=mapped,
         labels=tuple(sorted(labels.items())),
-        annotations=tuple(index_annotations(labels).items()) if _has_index(plan) else (),
+        # An archive of several platforms is published as an index.
+        annotations=tuple(index_annotations(labels).items()) if several else (),
     )
-
-
-def _has_index(plan: BuildPlan) -> bool:
-    """Return whether it is published as an index: an archive of several platforms."""
-    return plan.output == Output.OCI and len(plan.platforms) > 1

@@ -65,10 +65,6 @@ def _own(name: str, key: str = "", note: str = "") -> BuildxOption:
     return BuildxOption(name, f"--{name}", key, note)
 
 
-def _as(name: str, option: str, note: str) -> BuildxOption:
-    return BuildxOption(name, option, "", note)
-
-
 def _left_out(name: str, note: str) -> BuildxOption:
     return BuildxOption(name, "", "", note)
 
@@ -133,7 +129,7 @@ OPTIONS: Final = (
         note="the digest of the index, where there are several platforms",
     ),
     _given("label", Takes.EACH, "NAME=value, a label of the image", "labels"),
-    _as("load", "--output load", "the default"),
+    BuildxOption("load", "--output load", "", "the default"),
     _given(
         *("metadata-file", Takes.ONE, "file for what buildx writes about the build"),
         note="without it, a temporary file is used",

@@ -162,7 +162,10 @@ class SmokeFlow:
         with (
             interrupts.leaving(*_LEAVES),
             self._image() as image,
-            self._console.opening(f"reading {image.reference}", self._saved(image)) as archive,
+            self._console.opening(
+                f"reading {image.reference}",
+                saved(self._executor, str(image.archive or image.reference)),
+            ) as archive,
         ):
             self._lab.measure(image.reference)
             subjects = [self._subject(image, archive, one) for one in self._request.platforms]
@@ -171,9 +174,6 @@ class SmokeFlow:
                 results = self._with_policy(archive, subjects[0], results)
             self._keep_for_a_closer_look(image, results)
             return SmokeReport(results=tuple(results))
-
-    def _saved(self, image: SmokeImage) -> AbstractContextManager[Archive]:
-        return saved(self._executor, str(image.archive or image.reference))
 
     @contextmanager
     def _image(self) -> Iterator[SmokeImage]:
