@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from buildlib.dockerfile.ignore import IgnoreFile
     from buildlib.dockerfile.parser import Dockerfile
 
-_IGNORE: Final = ".dockerignore"
+IGNORE_FILE: Final = ".dockerignore"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,15 +128,17 @@ class Project:
         from buildlib.dockerfile.ignore import read_ignore_file  # noqa: PLC0415 - not for a version
 
         named = self._place("dockerfile", self.config.dockerfile)
-        beside = (path.with_name(f"{path.name}{_IGNORE}") for path in (named, self.dockerfile_path))
-        return read_ignore_file(*beside, self.context / _IGNORE)
+        beside = (
+            path.with_name(f"{path.name}{IGNORE_FILE}") for path in (named, self.dockerfile_path)
+        )
+        return read_ignore_file(*beside, self.context / IGNORE_FILE)
 
     @property
     def finds_ignore_file(self) -> bool:
         """Return whether the builder finds that file by itself."""
         path = self.ignore_file.path
-        own = self.dockerfile_path.with_name(f"{self.dockerfile_path.name}{_IGNORE}")
-        if path is None or path == self.context / _IGNORE:
+        own = self.dockerfile_path.with_name(f"{self.dockerfile_path.name}{IGNORE_FILE}")
+        if path is None or path == self.context / IGNORE_FILE:
             return True
         return own.is_file() and own.samefile(path)
 

@@ -20,7 +20,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Redirects that keep the method of requests other than GET and HEAD; RFC 9110, 15.4.
 _SAME_METHOD: Final = frozenset({307, 308})
 _HOPS: Final = 6
-_DONE: Final = 300
+DONE: Final = 300
 _PART: Final = 1 << 16
 _FOLDED: Final = re.compile(r"[\r\n]+[ \t]*")
 T = TypeVar("T")
@@ -168,7 +168,7 @@ class Exchange:
         headers = {
             name.lower(): _FOLDED.sub(" ", response.headers[name]) for name in response.headers
         }
-        if response.status >= _DONE:
+        if response.status >= DONE:
             data = self._beginning(response)
         else:
             if method == "GET":
