@@ -99,7 +99,6 @@ class Runner(Protocol):
         """Run to the end and capture both streams; a failure is a code, not an exception.
 
         Args:
-            argv: program and arguments.
             timeout: seconds; None: as long as it takes.
             env: variables of this process alone, for what must be in no command line.
         """
@@ -265,7 +264,6 @@ class PlumbumExecutor:
         process, however that ends.
 
         Args:
-            argv: program and arguments.
             log: file for both streams.
 
         Raises:

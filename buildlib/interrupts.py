@@ -254,11 +254,7 @@ def starting() -> Iterator[None]:
 
 @contextmanager
 def leaving(what: str, remedy: str) -> Iterator[None]:
-    """Say what the block may leave, where its clean-up is not waited for.
-
-    Args:
-        remedy: how to remove it by hand.
-    """
+    """Say what the block may leave, where its clean-up is not waited for."""
     _state.left.append((what, remedy))
     try:
         yield

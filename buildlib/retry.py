@@ -68,8 +68,6 @@ class Retrier:
     """Repeats what may work later.
 
     Args:
-        patience: how often, and how long.
-        tally: counts the retries.
         sleep: of this machine.
         chance: spreads the waits; between 0 and 1.
     """

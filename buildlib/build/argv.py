@@ -63,7 +63,6 @@ def call_argv(plan: BuildPlan, method: str) -> tuple[str, ...]:
     """Return the command that asks the frontend for something else than a build.
 
     Args:
-        plan: whose Dockerfile it is about.
         method: as buildx takes it.
     """
     args, contexts = _given(plan)

@@ -80,7 +80,6 @@ def check_options(
 
     Args:
         dockerfile: whose stages may be named.
-        env: that docker gets.
         allowed: patterns of names that are configured as none of a secret.
     """
     return [

@@ -101,7 +101,6 @@ def check_build_args(
 
     Args:
         pairs: names and values; None: the value is taken from the environment.
-        env: that docker gets.
         allowed: patterns of names that are configured as none of a secret.
     """
     allowed = tuple(allowed)
@@ -152,7 +151,6 @@ def secret_values(texts: Iterable[str], env: Mapping[str, str]) -> tuple[tuple[s
 
     Args:
         texts: of `--secret`; one that can't be read is passed over.
-        env: that docker gets.
     """
     found = []
     for text in texts:

@@ -170,7 +170,6 @@ class BuilderManager:
     Args:
         root: the project's, which files are relative to.
         env: of docker, for where buildx keeps its builders.
-        console: shows what is started.
     """
 
     def __init__(

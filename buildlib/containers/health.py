@@ -35,7 +35,6 @@ class Health(NamedTuple):
 
     Args:
         kind: of HEALTH_KINDS.
-        command: that is run in the container.
     """
 
     kind: str

@@ -53,7 +53,6 @@ class Probe:
     """One container, and what counts as healthy.
 
     Args:
-        execute: runs words in it.
         describe: returns what `docker container inspect` has of it.
         lenient: where nothing can ask, it is enough that it runs.
     """

@@ -21,7 +21,6 @@ class Services:
     """The services of one run.
 
     Args:
-        network: the name of theirs.
         labels: options by which what is made is known as this run's.
         helper: an image that can look at a service's ports, where its own image can't.
     """

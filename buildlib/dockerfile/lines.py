@@ -82,11 +82,7 @@ def logical_lines(lines: Sequence[str], escape: str) -> Iterator[tuple[tuple[int
 
 
 def heredoc_body(line: str, following: Iterable[str]) -> str:
-    """Return the here-documents of an instruction, with the lines that end them.
-
-    Args:
-        following: the lines of the file after it.
-    """
+    """Return the here-documents of an instruction, with the lines that end them."""
     bodies, taken = _heredocs(line), list[str]()
     for raw in following if bodies else ():
         taken.append(raw)

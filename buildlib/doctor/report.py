@@ -181,7 +181,6 @@ def diagnose(
 
     Args:
         project: on its work tree.
-        console: shows nothing of it.
         today: in UTC, for what the policy ignores until a day.
         group: for which the network and passwords may be used; empty: `groups`, without them.
         groups: which are asked for where it is not one.

@@ -94,7 +94,6 @@ def make_sboms(
     Args:
         name: beginning of the files' names.
         folder: that they are written to; made where it is not there.
-        executor: starts syft.
         allow_unknown: an image with programs may be one in which no package is seen.
 
     Raises:

@@ -59,7 +59,6 @@ def read_contents(archive: Archive, image: Image, known: Known = _NOTHING) -> Co
     """Read every layer, with the beginning of each file.
 
     Args:
-        archive: that holds the image.
         known: what is searched for in the layers that are not the base's.
 
     Raises:

@@ -50,9 +50,7 @@ class GateSubject:
         archive: the one artefact.
         release: the rules of a release count.
         today: in UTC, for what is ignored until a day.
-        engine: that runs its containers.
         executor_in: gives an executor with another environment, for the second build.
-        console: shows what goes on.
         dropped: platforms on which smoke saw a start as root become the configured user.
         last_release: gives the release before this one; None: there is none yet.
     """

@@ -222,7 +222,6 @@ def make_publish_plan(
     """Return the plan, without asking a registry or changing anything.
 
     Args:
-        changes: of the work tree.
         mode: a release, a snapshot, or a build of a branch.
         in_registry: the tags that each registry holds already, by its name; None: it does not
             list them.

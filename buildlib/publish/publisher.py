@@ -68,8 +68,6 @@ class PublishContext:
 
     Args:
         repositories: by the registry's name.
-        signer: signs, if the plan says so.
-        tag_policy: how tags are decided, and claimed.
         now: returns the time, RFC 3339.
         versions: returns the versions of the tools that build.
         buildkit: returns the version of BuildKit, after a build, as the builder runs then.

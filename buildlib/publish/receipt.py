@@ -75,7 +75,6 @@ class TargetRecord:
         under_way: each tag whose last request may not be carried out yet, with its new digest.
         claim: identifier of the claim under which the tags are given; empty: none now.
         earlier_claims: those of earlier runs that failed, and may still be there.
-        retries: requests that were repeated.
         error: why it failed; empty: it did not.
     """
 

@@ -126,8 +126,6 @@ def plan_rollback(
     """Return what a rollback to a version moves: every floating tag that the version could have.
 
     Args:
-        repository: to roll back.
-        version: to go back to.
         immutable: patterns of tags that never move there.
 
     Raises:

@@ -118,7 +118,6 @@ class ReleaseSigner:
 
     Args:
         project: says what signs, and what counts as signed.
-        console: shows progress.
         repositories: by the registry's name, each with the credentials for it.
     """
 
@@ -239,12 +238,7 @@ def make_verifier(
     env: Mapping[str, str],
     console: Console,
 ) -> Verifier:
-    """Return what verifies a digest in a repository; warn if that is not configured.
-
-    Args:
-        config: says what counts as signed.
-        console: shows what was verified.
-    """
+    """Return what verifies a digest in a repository; warn if that is not configured."""
     policy = config.verification()
     if not (policy.key or policy.by_identity):
         signed = f"verification is not configured: see {config.table('verify')}"

@@ -104,7 +104,6 @@ class Claim:
 
     Args:
         intent: what for.
-        terms: how long it lasts.
         known: identifiers of claims whose publishers have certainly ended; they are ignored.
         clock: monotonic, seconds.
         note: prints a line while another publisher is waited for.

@@ -40,7 +40,6 @@ class Deadline:
 
     Args:
         host: for messages.
-        limits: of time and size.
         silence: seconds without a byte until a connection counts as dead.
         size: bytes of the largest body that may come.
     """

@@ -46,7 +46,6 @@ class Build:
         project: on its own copy of the files.
         executor: starts docker in the variation's environment.
         namespace: of its cache mounts.
-        archive: where the image goes.
     """
 
     name: str

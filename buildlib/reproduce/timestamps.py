@@ -22,7 +22,6 @@ class Late:
     Args:
         part: `config`, or `layer 3`, counted from the base, 1.
         item: path of the file in the layer, or of the value in the document.
-        made_by: the instruction that made the layer.
     """
 
     platform: str
@@ -43,7 +42,6 @@ def late(archive: Archive, epoch: int, allowed: Iterable[str] = ()) -> tuple[Lat
     The layers of the base keep the times that its makers gave them.
 
     Args:
-        archive: that holds the images.
         epoch: seconds.
         allowed: patterns of names that do not name a secret; the values of others are not shown.
 

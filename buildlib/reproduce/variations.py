@@ -32,7 +32,6 @@ class Variation:
         modified: seconds since the epoch; the first file's time, and each next one is a second
             later.
         backwards: the files are written in reversed order.
-        timezone: TZ of the client.
         hostname: of the containers in which the build's commands run.
     """
 

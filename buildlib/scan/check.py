@@ -34,7 +34,6 @@ def check_scan(
 
     Args:
         settings: which scanner, what fails, and what is ignored.
-        executor: starts the scanner.
         root: of the project; VEX files are relative to it.
         image: its name, for the report.
         today: in UTC, for ignores.

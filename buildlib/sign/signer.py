@@ -194,7 +194,6 @@ class Signer:
 
         Args:
             reference: with a digest.
-            predicate: file with its content.
             kind: its type, by cosign's name or its URI.
 
         Raises:
@@ -227,7 +226,6 @@ class Signer:
 
         Args:
             reference: with a digest.
-            policy: what counts as signed.
             images: digests of the manifests that have to be signed as well.
 
         Raises:

@@ -102,7 +102,6 @@ class PlatformSmoke:
     """Makes the configured checks against one subject.
 
     Args:
-        lab: starts the containers.
         sockets: that a container may find mounted; empty: it needs none.
         only: patterns of names; checks that match none are left away. Empty: all are made.
         on_check: called with the name of each as it begins.

@@ -19,11 +19,7 @@ _MOST: Final = 20
 
 
 class Values:
-    """What each option and argument can be.
-
-    Args:
-        start: a directory of the project.
-    """
+    """What each option and argument can be."""
 
     def __init__(self, start: Path, env: Mapping[str, str]) -> None:
         self._start, self._env = start, env

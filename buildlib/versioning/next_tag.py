@@ -186,7 +186,6 @@ def tag_problems(
     Args:
         name: of the tag, with its prefix.
         changes: what `git status` lists.
-        lineage: where HEAD stands.
         branches: patterns of the branches that releases are made from.
         remote: where the tag is to be pushed, or empty.
     """

@@ -343,7 +343,6 @@ def plan_tags(
         git: what git says; all its tags count for the floating ones.
         changes: what `git status` lists.
         rules: in the order of their tags.
-        naming: by which git tags name versions.
         mode: a release, or what was asked for by name.
         in_registry: tags that the registry holds already; the versions among them count as git's.
     """
