@@ -432,7 +432,7 @@ class Cancellable:
 
     def pause(self, seconds: float) -> None:
         """Wait so long, or until it is cancelled; raises as `run`."""
-        self._cancelled.wait(seconds)
+        any(map(self._cancelled.wait, interrupts.turns(seconds)))
         self._check()
 
     def _check(self) -> None:
@@ -445,7 +445,7 @@ def pause(executor: Executor, seconds: float) -> None:
     if isinstance(executor, Cancellable):
         executor.pause(seconds)
     else:
-        time.sleep(seconds)
+        interrupts.sleep(seconds)
 
 
 class _Looking:

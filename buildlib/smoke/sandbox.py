@@ -39,8 +39,6 @@ class Lab(Cancellable):
 
     def __init__(self, executor: Executor, run_id: str, *, elsewhere: bool = False) -> None:
         super().__init__(executor, "interrupted")
-        # What removes things goes on once it is cancelled.
-        self._executor = executor
         self.run_id = run_id
         self.elsewhere = elsewhere
         # How many times longer than usual this engine takes.
